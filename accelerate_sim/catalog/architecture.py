@@ -1,0 +1,278 @@
+"""The shape of a language model, and every count that follows from it.
+
+Used for the models of the catalog and for one that a user writes in a config. Parameters are
+counted from the modules that are saved (see ``families.py``), so they are exact, norms and biases
+included.
+"""
+
+from collections.abc import Collection, Iterator
+from functools import cached_property
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from accelerate_sim.catalog.families import FAMILIES, Family
+from accelerate_sim.catalog.modules import (
+    ATTENTION_WEIGHTS,
+    LOOKUP_WEIGHTS,
+    MLP_WEIGHTS,
+    MOE_WEIGHTS,
+    Module,
+)
+from accelerate_sim.catalog.tensors import Tensor, expand, module_tensors
+from accelerate_sim.catalog.variants import LatentAttention, MixtureOfExperts
+
+
+class Architecture(BaseModel):
+    """A decoder-only transformer."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    family: str = Field("llama", description="Hugging Face model type: sets norms, biases, names.")
+    layers: int = Field(ge=1, le=1024, description="Transformer blocks.")
+    hidden: int = Field(ge=1, le=2**18, description="Width of the residual stream, in channels.")
+    heads: int = Field(ge=1, le=4096, description="Query heads.")
+    kv_heads: int = Field(
+        default_factory=lambda known: known.get("heads", 1),
+        ge=1,
+        le=4096,
+        description="Key and value heads; default: as many as query heads.",
+    )
+    mla: LatentAttention | None = Field(None, description="Latent attention in place of plain.")
+    head_dim: int = Field(
+        default_factory=lambda known: _default_head_dim(**known),
+        ge=1,
+        le=4096,
+        description="Query channels per head; default: hidden / heads.",
+    )
+    ffn: int = Field(ge=1, le=2**20, description="Inner width of a plain MLP, in channels.")
+    moe: MixtureOfExperts | None = Field(None, description="Experts in place of a plain MLP.")
+    vocab: int = Field(ge=2, le=2**23, description="Rows of the embedding table, with padding.")
+    context: int = Field(ge=1, le=2**27, description="Longest sequence it is made for, in tokens.")
+    tied_embeddings: bool = Field(
+        default_factory=lambda known: FAMILIES[known.get("family", "llama")].tied_embeddings,
+        description="The output head is the embedding table; default: what the family does.",
+    )
+
+    @field_validator("family")
+    @classmethod
+    def _family_is_known(cls, family: str) -> str:
+        if family not in FAMILIES:
+            raise ValueError(f"unknown family {family!r}; use one of {', '.join(FAMILIES)}")
+        return family
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> Self:
+        if self.heads % self.kv_heads:
+            raise ValueError(f"kv_heads = {self.kv_heads} does not divide heads = {self.heads}")
+        if "head_dim" not in self.model_fields_set and not self.mla and self.hidden % self.heads:
+            raise ValueError(
+                f"heads = {self.heads} does not divide hidden = {self.hidden}; "
+                "change one of them or give head_dim"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _family_has_the_variants(self) -> Self:
+        for key, given, role in (("moe", self.moe, "router"), ("mla", self.mla, "kv_down")):
+            fitting = [name for name, family in FAMILIES.items() if role in family.roles]
+            if given is None and self.family in fitting:
+                raise ValueError(f"family {self.family!r} needs {key}")
+            if given is not None and self.family not in fitting:
+                raise ValueError(
+                    f"family {self.family!r} has no {key}; use one of {', '.join(fitting)}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _dense_layers_fit(self) -> Self:
+        if self.moe is None:
+            return self
+        if self.dense_layers and self._family.roles.isdisjoint(MLP_WEIGHTS):
+            raise ValueError(f"family {self.family!r} has experts in all layers; no dense_layers")
+        if self.dense_layers >= self.layers:
+            raise ValueError(
+                f"dense_layers = {self.dense_layers} leaves no layer with experts "
+                f"of layers = {self.layers}"
+            )
+        return self
+
+    @property
+    def model_class(self) -> str:
+        """Name of the class in the ``transformers`` library, e.g. ``LlamaForCausalLM``."""
+        return self._family.model_class
+
+    @property
+    def model_type(self) -> str:
+        """``model_type`` in the model's ``config.json``."""
+        return self._family.model_type
+
+    @property
+    def norm(self) -> Literal["rms", "layer"]:
+        """Kind of normalisation."""
+        return self._family.norm
+
+    @property
+    def gated_mlp(self) -> bool:
+        """Whether MLPs multiply with a gate (SwiGLU, GeGLU): three matrices, not two."""
+        return not self._family.roles.isdisjoint({"gate", "gate_up", "expert_gate"})
+
+    @property
+    def v_head_dim(self) -> int:
+        """Value channels per head; only latent attention has others than ``head_dim``."""
+        return self.mla.v_head_dim if self.mla else self.head_dim
+
+    @property
+    def dense_layers(self) -> int:
+        """Layers with a plain MLP."""
+        return self.moe.dense_layers if self.moe else self.layers
+
+    @property
+    def moe_layers(self) -> int:
+        """Layers with experts."""
+        return self.layers - self.dense_layers
+
+    @cached_property
+    def parameters(self) -> int:
+        """All parameters, each stored tensor once."""
+        return sum(self._elements(module) * self._copies(module) for module in self._modules)
+
+    @property
+    def active_parameters(self) -> int:
+        """Parameters that one token meets: of the routed experts, only those it visits."""
+        return self.parameters - self._idle_parameters
+
+    @cached_property
+    def matmul_parameters(self) -> int:
+        """Active parameters that a token is multiplied with, at 2 FLOPs each forward.
+
+        Embedding look-ups, norms and biases are left out. The output head counts even when its
+        weight is the embedding's.
+        """
+        matrices = sum(
+            tensor.elements * self._copies(module)
+            for module in self._modules
+            if module.role not in LOOKUP_WEIGHTS
+            for tensor in module_tensors(module, self._widths)
+            if len(tensor.shape) == 2
+        )
+        shared_head = self.head_parameters if self.tied_embeddings else 0
+        return matrices + shared_head - self._idle_parameters
+
+    @cached_property
+    def attention_parameters_per_layer(self) -> int:
+        """Projections of one attention block, with their biases and the norms inside it."""
+        return self._elements_of(ATTENTION_WEIGHTS)
+
+    @cached_property
+    def mlp_parameters_per_layer(self) -> int:
+        """One MLP; with experts, one expert layer: the router, shared experts, all experts."""
+        if self.moe is None:
+            return self._elements_of(MLP_WEIGHTS)
+        other_experts = (self.moe.experts - 1) * self.expert_parameters
+        return self._elements_of(MOE_WEIGHTS) + other_experts
+
+    @cached_property
+    def expert_parameters(self) -> int:
+        """One routed expert of one layer; 0 in a model without."""
+        return sum(self._elements(module) for module in self._modules if "{expert}" in module.name)
+
+    @cached_property
+    def embedding_parameters(self) -> int:
+        """Input embedding table and learned positions."""
+        return self._elements_of(LOOKUP_WEIGHTS)
+
+    @property
+    def head_parameters(self) -> int:
+        """The output head, whether a matrix of its own or the embedding's."""
+        return self.vocab * self.hidden
+
+    def flops_per_token(self, sequence_length: int, *, causal: bool = False) -> int:
+        """Return the FLOPs to train on one token: forward and backward, nothing recomputed.
+
+        6 N for the matrices plus 12 L a d s for the scores and values of attention over the full
+        square (PaLM, Chowdhery et al. 2022, appendix B). ``causal`` counts the half below the
+        diagonal, which is what flash kernels compute. d is the mean of query and value width.
+        """
+        width = self.heads * (self.head_dim + self.v_head_dim)
+        attention = 6 * self.layers * width * sequence_length
+        return 6 * self.matmul_parameters + (attention // 2 if causal else attention)
+
+    def tensors(self) -> Iterator[Tensor]:
+        """Yield the stored tensors under Hugging Face's names, in the order of the state dict."""
+        return expand(
+            self._modules,
+            self._widths,
+            layers=self.layers,
+            dense_layers=self.dense_layers,
+            experts=self.moe.experts if self.moe else 0,
+        )
+
+    @property
+    def _family(self) -> Family:
+        return FAMILIES[self.family]
+
+    @cached_property
+    def _modules(self) -> tuple[Module, ...]:
+        """The modules of the family that this model has."""
+        absent = {"head"} if self.tied_embeddings else set()
+        if self.mla:
+            absent |= {"q"} if self.mla.q_rank else {"q_down", "q_down_norm", "q_up"}
+        if not self.dense_layers:
+            absent |= MLP_WEIGHTS.keys()
+        return tuple(module for module in self._family.modules if module.role not in absent)
+
+    @cached_property
+    def _widths(self) -> dict[str, int]:
+        """Channels (or rows) behind the names in ``modules.WEIGHTS``."""
+        query, key = self.heads * self.head_dim, self.kv_heads * self.head_dim
+        widths = {
+            "vocab": self.vocab,
+            "context": self.context,
+            "context_and_2": self.context + 2,
+            "hidden": self.hidden,
+            "head": self.head_dim,
+            "query": query,
+            "key": key,
+            "query_key_value": query + 2 * key,
+            "value": self.heads * self.v_head_dim,
+            "ffn": self.ffn,
+            "gate_and_up": 2 * self.ffn,
+        }
+        if self.mla:
+            widths |= self.mla.widths(self.heads)
+        if self.moe:
+            widths |= self.moe.widths()
+        return widths
+
+    def _elements(self, module: Module) -> int:
+        """Count weight and bias of one copy of ``module``."""
+        return sum(tensor.elements for tensor in module_tensors(module, self._widths))
+
+    def _elements_of(self, roles: Collection[str]) -> int:
+        """Count one copy of every module with one of ``roles``."""
+        return sum(self._elements(module) for module in self._modules if module.role in roles)
+
+    def _copies(self, module: Module) -> int:
+        """Count how often ``module`` stands in the model."""
+        if "{layer}" not in module.name:
+            return 1
+        if module.role in MLP_WEIGHTS:
+            return self.dense_layers
+        if module.role in MOE_WEIGHTS and self.moe:
+            return self.moe_layers * (self.moe.experts if "{expert}" in module.name else 1)
+        return self.layers
+
+    @property
+    def _idle_parameters(self) -> int:
+        """Parameters of the routed experts that a token does not visit."""
+        if self.moe is None:
+            return 0
+        idle = self.moe.experts - self.moe.active_experts
+        return self.moe_layers * idle * self.expert_parameters
+
+
+def _default_head_dim(
+    *, hidden: int = 1, heads: int = 1, mla: LatentAttention | None = None, **_: Any
+) -> int:
+    return mla.qk_head_dim if mla else max(1, hidden // heads)

@@ -1,0 +1,224 @@
+"""What can be said about a run: every section and key of a config file, with its unit and its bounds.
+
+The models are frozen and refuse unknown keys. Field descriptions are the documentation that ``--print-config``
+prints. Only bounds that concern one key are checked here; what several keys have to agree on is in ``layout.py``.
+"""
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, PlainSerializer, Tag
+
+from accelerate_sim.catalog import Architecture, ModelSpec
+
+
+def _not_bool(value: Any) -> Any:
+    # YAML's true is an int to Python; a switch written where a count belongs is a mistake.
+    if isinstance(value, bool):
+        raise ValueError("is a switch (true/false), not a number")
+    return value
+
+
+def _plain_name(value: Any) -> Any:
+    if isinstance(value, str) and any(not character.isprintable() for character in value):
+        raise ValueError("contains control characters")
+    return value
+
+
+def Count(low: int = 1, high: int = 10**9) -> Any:
+    """An integer in [low, high]."""
+    return Annotated[int, BeforeValidator(_not_bool), Field(ge=low, le=high)]
+
+
+Number = Annotated[float, BeforeValidator(_not_bool), Field(allow_inf_nan=False)]
+Positive = Annotated[float, BeforeValidator(_not_bool), Field(gt=0, le=1e18, allow_inf_nan=False)]
+Share = Annotated[float, BeforeValidator(_not_bool), Field(ge=0, le=1, allow_inf_nan=False)]
+Name = Annotated[str, BeforeValidator(_plain_name), Field(min_length=1, max_length=100)]
+Range = tuple[Positive, Positive]
+
+
+def _speed(value: Any) -> Any:
+    if value == "max":
+        return math.inf
+    try:
+        speed = float(_not_bool(value))
+    except (TypeError, ValueError):
+        raise ValueError("is neither a number nor 'max'") from None
+    if not 0 < speed < math.inf:
+        raise ValueError("is not above 0; for no waiting at all use 'max'")
+    return speed
+
+
+def _interval(value: Any) -> Any:
+    if value == "epoch":
+        return 0
+    try:
+        steps = int(_not_bool(value))
+    except (TypeError, ValueError):
+        raise ValueError("is neither a number of steps nor 'epoch'") from None
+    if steps < 1:
+        raise ValueError("is below 1 step; use 'epoch' for none in between")
+    return steps
+
+
+Speed = Annotated[
+    float, BeforeValidator(_speed), PlainSerializer(lambda speed: "max" if speed == math.inf else speed)
+]
+"""Simulated seconds per real second; infinite for 'max'."""
+Interval = Annotated[int, BeforeValidator(_interval), PlainSerializer(lambda steps: steps or "epoch")]
+"""Steps; 0 for 'epoch'."""
+
+
+class Section(BaseModel):
+    """One section of a config file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class CustomModel(Architecture):
+    """A model that the catalog does not hold: the keys of a catalog entry's architecture, and a name."""
+
+    name: Name = Field("custom", description="Name to show.")
+    tokenizer: Name = Field("byte-level BPE", description="Name of its tokenizer.")
+
+    def spec(self) -> ModelSpec:
+        """The same as a catalog entry."""
+        architecture = Architecture(**self.model_dump(exclude={"name", "tokenizer"}, exclude_unset=True))
+        return ModelSpec(
+            name=self.name, title=self.name, hub_id=None, architecture=architecture, tokenizer=self.tokenizer,
+            published_parameters=architecture.parameters, source="config",
+        )  # fmt: skip
+
+
+class DataConfig(Section):
+    """What the model reads."""
+
+    dataset: Name = Field("fineweb-edu", description="A catalog name; --list datasets shows them.")
+    tokenizer: Name | None = Field(None, description="Name of the tokenizer; null: the model's own.")
+
+
+class ClusterConfig(Section):
+    """The machines."""
+
+    nodes: Count(1, 100_000) = Field(8, description="Machines in the job.")
+    gpus_per_node: Count(1, 72) = Field(8, description="GPUs in each machine.")
+    gpu: Name = Field("H100-SXM", description="A catalog name; sets peak FLOP/s, memory, power and links.")
+    nic_gbps: Positive | None = Field(
+        None, description="Network per GPU in Gbit/s; null: what is usual for the GPU (400 for an H100)."
+    )
+    ambient_c: Annotated[Number, Field(ge=-10, le=60)] = Field(
+        24.0, description="Inlet air in degrees Celsius. Warm aisles throttle more often."
+    )
+    storage_gbytes_per_s: Positive = Field(
+        40.0, description="What the shared file system takes and gives, all nodes together, in GB/s."
+    )
+    host: Name = Field("node", description="Host names are this and the node's number.")
+    nccl_version: Name = Field("2.21.5", description="NCCL version that the job reports.")
+
+
+class ParallelConfig(Section):
+    """How the model is spread. Data parallel is what is left of the world."""
+
+    tensor: Count(1, 1024) = Field(8, description="GPUs that share each matrix (TP); must stay inside a node.")
+    pipeline: Count(1, 1024) = Field(1, description="Stages of layers (PP).")
+    context: Count(1, 1024) = Field(1, description="GPUs that share each sequence (CP).")
+    expert: Count(1, 1024) = Field(1, description="GPUs that share the experts of a layer (EP).")
+    virtual_stages: Count(1, 64) = Field(1, description="Interleaved chunks of layers per pipeline stage.")
+    sharding: Literal["ddp", "zero1", "zero2", "zero3", "fsdp"] = Field(
+        "fsdp", description="What data-parallel ranks split among them: nothing (ddp) .. everything (zero3, fsdp)."
+    )
+
+
+class TrainConfig(Section):
+    """The optimisation."""
+
+    epochs: Count(1, 10_000) = Field(3, description="Passes of steps_per_epoch steps, each ending in a validation.")
+    steps_per_epoch: Count(1, 100_000_000) = Field(1000, description="Optimizer steps in one epoch.")
+    sequence_length: Count(1, 16_777_216) = Field(8192, description="Tokens in one sequence.")
+    global_batch: Count(1, 10_000_000) = Field(128, description="Sequences in one optimizer step.")
+    micro_batch: Count(1, 100_000) = Field(1, description="Sequences in one forward pass of one data-parallel rank.")
+    precision: Literal["bf16", "fp16", "fp8"] = Field("bf16", description="Number format of the matrix products.")
+    lr: Positive = Field(1.5e-4, description="Peak learning rate.")
+    min_lr: Annotated[Number, Field(ge=0)] = Field(1.5e-5, description="Learning rate at the last step.")
+    schedule: Literal["cosine", "linear", "wsd", "constant"] = Field("cosine", description="Shape after the warm-up.")
+    warmup_steps: Count(0, 100_000_000) = Field(100, description="Steps of linear warm-up.")
+    max_grad_norm: Positive = Field(1.0, description="Gradients are clipped to this norm.")
+    weight_decay: Annotated[Number, Field(ge=0, le=10)] = Field(0.1, description="Decoupled weight decay of AdamW.")
+    recompute: Literal["none", "selective", "full"] = Field(
+        "selective", description="Activations computed again in the backward pass, to save memory."
+    )
+
+
+class EvalConfig(Section):
+    """The validations."""
+
+    every: Interval = Field(0, description="'epoch', or every so many steps (and after each epoch).")
+    batches: Count(1, 1_000_000) = Field(100, description="Micro-batches that each data-parallel rank validates on.")
+
+
+class CheckpointConfig(Section):
+    """The saved states."""
+
+    every: Count(0, 100_000_000) = Field(500, description="Steps from one checkpoint to the next; 0: none.")
+    keep_last: Count(1, 1000) = Field(3, description="Older checkpoints are deleted.")
+
+
+class LogConfig(Section):
+    """What is said, and how often."""
+
+    every: Count(1, 1_000_000) = Field(10, description="Steps from one detail line to the next.")
+    gpu_grid_every: Count(0, 1_000_000) = Field(10, description="Steps from one GPU grid to the next; 0: none.")
+    gpu_detail: Literal["auto", "full"] = Field(
+        "auto", description="Metrics of single GPUs: 'full', or only their distribution above 512 GPUs ('auto')."
+    )
+
+
+class PlayConfig(Section):
+    """How the run is played."""
+
+    seed: Count(0, 2**63 - 1) = Field(42, description="Same config, seed and start time: the same run, to the byte.")
+    speed: Speed = Field(250.0, description="Simulated seconds per real second; 'max': never wait.")
+    startup_speed: Speed | None = Field(
+        None, description="The same, for start-up and export; null: as speed."
+    )
+    runs: Count(0, 10**9) | None = Field(
+        None, description="Runs to play; 0: for ever; null: for ever on a terminal, else 1."
+    )
+
+
+class ImposeConfig(Section):
+    """Figures set by hand instead of following from the physics. null: physics."""
+
+    step_time_s: Range | None = Field(None, description="[shortest, longest] step.")
+    memory_share: Annotated[tuple[Share, Share], Field()] | None = Field(
+        None, description="[least, most] of a GPU's memory in use."
+    )
+    utilization_pct: Range | None = Field(None, description="[least, most] GPU utilisation.")
+    temperature_c: Range | None = Field(None, description="[coolest, hottest] GPU.")
+    first_loss: Range | None = Field(None, description="[lowest, highest] loss at the start; with it, the loss falls "
+                                     "exponentially over the whole run.")
+    last_loss: Range = Field((1.4, 2.2), description="[lowest, highest] loss at the end; used with first_loss.")
+
+
+Model = Annotated[
+    Annotated[Name, Tag("name")] | Annotated[CustomModel, Tag("mapping")],
+    # By hand, so that an error speaks of what was meant instead of both branches.
+    Discriminator(lambda value: "mapping" if isinstance(value, dict | CustomModel) else "name"),
+]
+
+
+class RunConfig(Section):
+    """A whole run."""
+
+    model: Model = Field(
+        "llama-3-70b", description="A catalog name (--list models), or a mapping: name, architecture, tokenizer."
+    )
+    data: DataConfig = DataConfig()
+    cluster: ClusterConfig = ClusterConfig()
+    parallel: ParallelConfig = ParallelConfig()
+    train: TrainConfig = TrainConfig()
+    eval: EvalConfig = EvalConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    log: LogConfig = LogConfig()
+    run: PlayConfig = PlayConfig()
+    impose: ImposeConfig = ImposeConfig()

@@ -1,0 +1,127 @@
+"""Who sits where: the ranks of a job, their nodes, and the groups that share a model.
+
+Ranks are numbered as Megatron-LM does by default: tensor parallel is innermost, then context, then data, and pipeline
+stages are outermost. So tensor groups are neighbours in one node, and data-parallel groups stride over the nodes.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accelerate_sim.config.schema import RunConfig
+
+Ranks = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Group:
+    """The shape of a set of ranks that communicate: how many, and how many of them share an NVLink domain."""
+
+    size: int
+    per_domain: int
+
+    @property
+    def num_domains(self) -> int:
+        return -(-self.size // self.per_domain)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Degrees of parallelism and batch arithmetic of a run. All counts are exact."""
+
+    nodes: int
+    gpus_per_node: int
+    nvlink_domain: int
+    tensor: int
+    pipeline: int
+    context: int
+    expert: int
+    virtual_stages: int
+    sharding: str
+    sequence_length: int
+    global_batch: int
+    micro_batch: int
+
+    @classmethod
+    def of(cls, config: RunConfig, nvlink_domain: int) -> "Layout":
+        parallel: dict[str, Any] = dict(config.parallel)
+        batch = config.train
+        return cls(
+            nodes=config.cluster.nodes,
+            gpus_per_node=config.cluster.gpus_per_node,
+            # A machine of 8 GPUs in a rack-wide NVLink domain of 72 talks NVLink to its neighbours too.
+            nvlink_domain=max(nvlink_domain, config.cluster.gpus_per_node),
+            sequence_length=batch.sequence_length,
+            global_batch=batch.global_batch,
+            micro_batch=batch.micro_batch,
+            **parallel,
+        )
+
+    @property
+    def world_size(self) -> int:
+        return self.nodes * self.gpus_per_node
+
+    @property
+    def model_parallel(self) -> int:
+        """GPUs that hold one replica of the model."""
+        return self.tensor * self.context * self.pipeline
+
+    @property
+    def data(self) -> int:
+        """Data-parallel replicas."""
+        return self.world_size // self.model_parallel
+
+    @property
+    def accumulation(self) -> int:
+        """Micro-batches that one replica takes for one optimizer step."""
+        return self.global_batch // (self.micro_batch * self.data)
+
+    @property
+    def tokens_per_step(self) -> int:
+        return self.global_batch * self.sequence_length
+
+    @property
+    def tensor_group(self) -> Group:
+        return self._group(self.tensor, stride=1)
+
+    @property
+    def context_group(self) -> Group:
+        return self._group(self.context, stride=self.tensor)
+
+    @property
+    def data_group(self) -> Group:
+        return self._group(self.data, stride=self.tensor * self.context)
+
+    @property
+    def expert_group(self) -> Group:
+        return self._group(self.expert, stride=self.tensor * self.context)
+
+    @property
+    def world_group(self) -> Group:
+        return self._group(self.world_size, stride=1)
+
+    def _group(self, size: int, stride: int) -> Group:
+        return Group(size, per_domain=max(1, min(size, self.nvlink_domain // stride)))
+
+    def node(self, rank: Ranks) -> Ranks:
+        return rank // self.gpus_per_node
+
+    def local_rank(self, rank: Ranks) -> Ranks:
+        return rank % self.gpus_per_node
+
+    def data_rank(self, rank: Ranks) -> Ranks:
+        """Which replica a rank belongs to: ranks of one replica read the same batch."""
+        return rank // (self.tensor * self.context) % self.data
+
+    def stage(self, rank: Ranks) -> Ranks:
+        """Which pipeline stage a rank holds."""
+        return rank // (self.tensor * self.context * self.data)
+
+    def describe(self) -> str:
+        """The layout in one phrase, as engineers write it: DP 8 x TP 8 (FSDP)."""
+        names = {"DP": self.data, "TP": self.tensor, "PP": self.pipeline, "CP": self.context}
+        degrees = " x ".join(f"{name} {size}" for name, size in names.items() if size > 1 or name in ("DP", "TP"))
+        expert = f", EP {self.expert}" if self.expert > 1 else ""
+        return f"{degrees}{expert} ({self.sharding.upper()})"

@@ -1,0 +1,110 @@
+"""Random numbers without a generator: each is a hash of (seed, stream, counters).
+
+Any number can be had at any time, in any order, by any process, and is the same: a run that was killed and resumed,
+64 processes that play a rank each and one process that plays all 64 see the same noise. Counters may be numbers or
+arrays and broadcast against each other; element k of an array result has the bits that its counters give alone.
+"""
+
+import hashlib
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+
+# The finaliser of SplitMix64 (Steele, Lea, Flood 2014) and odd constants to tell the counters apart.
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
+_MIX_2 = np.uint64(0x94D049BB133111EB)
+_SHIFT_30, _SHIFT_27, _SHIFT_31, _SHIFT_11 = (np.uint64(n) for n in (30, 27, 31, 11))
+_SECOND_DRAW = np.uint64(0xD1B54A32D192ED03)
+
+
+def uniform(seed: int, stream: str, *counters: ArrayLike) -> Floats:
+    """Uniform numbers in (0, 1), at least 1-d."""
+    return _to_unit(_hash(seed, stream, counters))
+
+
+def normal(seed: int, stream: str, *counters: ArrayLike) -> Floats:
+    """Standard normal numbers (Box-Muller), at least 1-d."""
+    bits = _hash(seed, stream, counters)
+    radius = np.sqrt(-2.0 * np.log(_to_unit(bits)))
+    return radius * np.cos(2.0 * np.pi * _to_unit(_mix(bits ^ _SECOND_DRAW)))
+
+
+def exponential(seed: int, stream: str, *counters: ArrayLike) -> Floats:
+    """Exponential numbers of mean 1, at least 1-d."""
+    return -np.log(uniform(seed, stream, *counters))
+
+
+def draw(seed: int, stream: str, low: float, high: float) -> float:
+    """One number of the whole run, uniform in [low, high]."""
+    return low + (high - low) * float(uniform(seed, stream)[0])
+
+
+def draw_log(seed: int, stream: str, low: float, high: float) -> float:
+    """One number of the whole run, log-uniform in [low, high]."""
+    return float(low * (high / low) ** uniform(seed, stream)[0])
+
+
+def chance(seed: int, stream: str, probability: float) -> bool:
+    """True for this share of seeds."""
+    return bool(uniform(seed, stream)[0] < probability)
+
+
+def skewed(seed: int, stream: str, skew: float, *counters: ArrayLike) -> Floats:
+    """Unit variance, mean 0, right-skewed: a normal mixed with a share ``skew`` (0..1) of an exponential."""
+    bell = normal(seed, stream, *counters)
+    if not skew:
+        return bell
+    return np.sqrt(1.0 - skew**2) * bell + skew * (exponential(seed, stream + "/tail", *counters) - 1.0)
+
+
+def persistent(seed: int, stream: str, phi: float, steps: NDArray[np.int64]) -> Floats:
+    """Noise with memory: unit variance, correlation ``phi**k`` at a distance of k steps.
+
+    ``steps`` are consecutive. An AR(1) process as a causal filter with a fixed number of taps, so that step k does not
+    need the steps before it. The taps are added one after the other: the bits do not depend on how many steps are asked.
+    """
+    taps = min(int(np.ceil(np.log(0.02) / np.log(phi))), 160)
+    white = normal(seed, stream, np.arange(steps[0] - taps + 1, steps[-1] + 1))
+    total = np.zeros(len(steps))
+    for tap in range(taps):
+        start = taps - 1 - tap
+        total += phi**tap * white[start : start + len(steps)]
+    return np.asarray(total * np.sqrt((1.0 - phi**2) / (1.0 - phi ** (2 * taps))))
+
+
+def smooth(seed: int, stream: str, period_s: float, second: float, *counters: ArrayLike) -> Floats:
+    """A slow wander, of about unit variance, that takes ``period_s`` to change its mind. Continuous in ``second``."""
+    knot = int(np.floor(second / period_s))
+    part = second / period_s - knot
+    before, after = normal(seed, stream, *counters, knot), normal(seed, stream, *counters, knot + 1)
+    # Weights whose squares add up to one keep the variance between the knots what it is on them.
+    angle = 0.5 * np.pi * part
+    return np.asarray(np.cos(angle) * before + np.sin(angle) * after)
+
+
+@lru_cache(maxsize=512)
+def _key(seed: int, stream: str) -> np.uint64:
+    return np.uint64(int.from_bytes(hashlib.blake2b(f"{seed}/{stream}".encode(), digest_size=8).digest(), "little"))
+
+
+def _hash(seed: int, stream: str, counters: tuple[ArrayLike, ...]) -> NDArray[np.uint64]:
+    bits = np.atleast_1d(np.asarray(_key(seed, stream)))
+    for counter in counters:
+        # Negative counters (the filter's steps before the first) wrap around, which is as good as any other number.
+        bits = _mix(bits ^ (np.atleast_1d(np.asarray(counter, np.int64)).view(np.uint64) * _GOLDEN + _GOLDEN))
+    return bits
+
+
+def _mix(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    bits = (bits ^ (bits >> _SHIFT_30)) * _MIX_1
+    bits = (bits ^ (bits >> _SHIFT_27)) * _MIX_2
+    return np.asarray(bits ^ (bits >> _SHIFT_31))
+
+
+def _to_unit(bits: NDArray[np.uint64]) -> Floats:
+    # 53 bits, shifted by half a grid step: never 0 (its logarithm is taken), never 1.
+    return ((bits >> _SHIFT_11).astype(np.float64) + 0.5) * 2.0**-53

@@ -1,0 +1,223 @@
+"""A run as numbers: the config resolved, the plan made, and every figure of every step on demand.
+
+Everything the program shows or writes comes from here. Steps count from 0 inside the physics; what people see counts
+from 1.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from accelerate_sim import catalog
+from accelerate_sim.catalog import DatasetSpec, GpuSpec, ModelSpec
+from accelerate_sim.config.schema import CustomModel, RunConfig
+from accelerate_sim.sim import storage
+from accelerate_sim.sim.communication import Communication
+from accelerate_sim.sim.grad_norm import GradNormCurve
+from accelerate_sim.sim.incidents import Incidents
+from accelerate_sim.sim.layout import Layout
+from accelerate_sim.sim.loss import LossCurve
+from accelerate_sim.sim.memory import MemoryUse, memory_use, peak_memory_use
+from accelerate_sim.sim.network import Network
+from accelerate_sim.sim.noise import Floats
+from accelerate_sim.sim.schedule import learning_rate
+from accelerate_sim.sim.startup import ExportTimes, StartUp
+from accelerate_sim.sim.step_time import StepTimes
+from accelerate_sim.sim.storage import Storage
+from accelerate_sim.sim.telemetry import Telemetry, busy_power_share
+from accelerate_sim.sim.throughput import StepParts, Throughput
+from accelerate_sim.sim.timeline import BLOCK, Calendar, Timeline
+
+
+@dataclass(frozen=True)
+class StepBlock:
+    """Figures of BLOCK consecutive steps; arrays over the steps."""
+
+    index: int
+    loss: Floats
+    grad_norm: Floats
+    lr: Floats
+    step_s: Floats
+    step_end_s: Floats
+
+
+class Run:
+    """One run. ``number`` counts the runs of a session; each has its own seed."""
+
+    def __init__(self, config: RunConfig, number: int = 1) -> None:
+        self.config = config
+        self.number = number
+        self.seed = config.run.seed + number - 1
+        self._block: StepBlock | None = None
+
+    # --- What is trained, on what ---------------------------------------------------------------
+
+    @cached_property
+    def model(self) -> ModelSpec:
+        named = self.config.model
+        return named.spec() if isinstance(named, CustomModel) else catalog.model(named)
+
+    @cached_property
+    def gpu(self) -> GpuSpec:
+        return catalog.gpu(self.config.cluster.gpu)
+
+    @cached_property
+    def dataset(self) -> DatasetSpec:
+        return catalog.dataset(self.config.data.dataset)
+
+    @cached_property
+    def layout(self) -> Layout:
+        return Layout.of(self.config, self.gpu.nvlink_domain)
+
+    @cached_property
+    def network(self) -> Network:
+        return Network.of(self.gpu, self.config.cluster.nic_gbps)
+
+    @cached_property
+    def storage(self) -> Storage:
+        return Storage.of(self.seed, self.layout.nodes, self.config.cluster.storage_gbytes_per_s)
+
+    @property
+    def tokenizer_name(self) -> str:
+        return self.config.data.tokenizer or self.model.tokenizer
+
+    # --- The plan: what follows before anything has happened ------------------------------------
+
+    @property
+    def total_steps(self) -> int:
+        return self.config.train.epochs * self.config.train.steps_per_epoch
+
+    @cached_property
+    def flops_per_token(self) -> int:
+        """Model FLOPs to train on one token: full attention square, nothing recomputed (PaLM's convention)."""
+        return self.model.architecture.flops_per_token(self.layout.sequence_length)
+
+    @cached_property
+    def throughput(self) -> Throughput:
+        train = self.config.train
+        return Throughput(
+            self.model.architecture, self.gpu, self.layout, self.network, train.precision, train.recompute
+        )
+
+    @cached_property
+    def step_parts(self) -> StepParts:
+        return self.throughput.step()
+
+    @cached_property
+    def memory(self) -> MemoryUse:
+        """The fullest GPU."""
+        return peak_memory_use(self.model.architecture, self.layout, self.config.train.recompute)
+
+    @property
+    def memory_per_gpu_bytes(self) -> int:
+        imposed = self.config.impose.memory_share
+        return round(imposed[1] * self.gpu.memory_bytes if imposed else self.memory.total)
+
+    @cached_property
+    def mean_step_s(self) -> float:
+        imposed = self.config.impose.step_time_s
+        return sum(imposed) / 2 if imposed else self.step_parts.total
+
+    @cached_property
+    def checkpoint_bytes(self) -> int:
+        return storage.checkpoint_bytes(self.model.architecture)
+
+    @cached_property
+    def export_bytes(self) -> int:
+        return storage.export_bytes(self.model.architecture)
+
+    @cached_property
+    def startup(self) -> StartUp:
+        return StartUp.of(self.seed, self.model.architecture, self.dataset, self.layout.world_size, self.storage)
+
+    @cached_property
+    def export_times(self) -> ExportTimes:
+        return ExportTimes.of(self.seed, self.model.architecture, self.storage)
+
+    @cached_property
+    def evaluation_batch_s(self) -> float:
+        imposed = self.config.impose.step_time_s
+        per_micro_batch = sum(imposed) / 2 / self.layout.accumulation / 3 if imposed else self.throughput.evaluation_batch_s()
+        return round(per_micro_batch, 6)
+
+    # --- The curves -----------------------------------------------------------------------------
+
+    @cached_property
+    def loss(self) -> LossCurve:
+        spec = self.model.architecture
+        return LossCurve.of(self.config, self.seed, spec.vocab, spec.active_parameters, self.total_steps)
+
+    @cached_property
+    def grad_norm(self) -> GradNormCurve:
+        return GradNormCurve.of(self.seed, self.layout.tokens_per_step, self.total_steps)
+
+    @cached_property
+    def incidents(self) -> Incidents:
+        return Incidents(self.seed, self.layout.world_size, self.memory_per_gpu_bytes / self.gpu.memory_bytes)
+
+    @cached_property
+    def communication(self) -> Communication:
+        return Communication(self.seed, self.model.architecture, self.layout, self.network)
+
+    @cached_property
+    def step_times(self) -> StepTimes:
+        parts = self.step_parts
+        slowed = (parts.total - parts.data_comm) / parts.total
+        return StepTimes.of(self.seed, self.mean_step_s, slowed, self.incidents, self.config.impose.step_time_s)
+
+    @cached_property
+    def timeline(self) -> Timeline:
+        return Timeline(
+            Calendar.of(self.config, self.total_steps),
+            self.step_times.seconds,
+            lambda step: self.storage.seconds(self.checkpoint_bytes, "checkpoint", step),
+            self.config.eval.batches * self.evaluation_batch_s,
+        )
+
+    @cached_property
+    def telemetry(self) -> Telemetry:
+        layout, architecture = self.layout, self.model.architecture
+        recompute = self.config.train.recompute
+        stages = range(layout.pipeline)
+        by_stage = np.array([memory_use(architecture, layout, recompute, stage).total for stage in stages])
+        return Telemetry(
+            self.seed, self.gpu, layout, self.config.cluster.ambient_c, busy_power_share(self.step_parts), by_stage,
+            self.timeline, self.incidents, self.config.impose,
+        )  # fmt: skip
+
+    # --- Figures of a step ----------------------------------------------------------------------
+
+    def block_of(self, step: int) -> StepBlock:
+        """The block that holds this step; the latest one is kept."""
+        index = step // BLOCK
+        if self._block is None or self._block.index != index:
+            self._block = self._compute_block(index)
+        return self._block
+
+    def _compute_block(self, index: int) -> StepBlock:
+        steps = np.arange(index * BLOCK, (index + 1) * BLOCK)
+        times = self.timeline.block(index)
+        norm = self.grad_norm.values(steps, self.loss.residual(steps))
+        rate = learning_rate(self.config.train, self.total_steps, steps)
+        return StepBlock(index, self.loss.train(steps), np.round(norm, 6), rate, times.step_s, times.step_end_s)
+
+    def micro_losses(self, step: int) -> Floats:
+        """Losses of a step's micro-batches, [micro_batches, replicas]; their mean is the step's loss."""
+        base = self.block_of(step).loss[step % BLOCK]
+        return np.asarray(base + self.loss.micro_deviation(step, self.layout.data, self.layout.accumulation))
+
+    def mfu(self, tokens_per_s: float) -> float:
+        """Model FLOP/s over the peak bf16 FLOP/s of all GPUs."""
+        return tokens_per_s * self.flops_per_token / (self.layout.world_size * self.gpu.bf16_flops)
+
+    def energy_j(self, train_s: float, checkpoint_s: float, validation_s: float, other_s: float) -> float:
+        """Energy of all GPUs over phases of these lengths."""
+        power = self.telemetry.mean_power_w
+        per_gpu = (
+            power("step") * train_s + power("checkpoint") * checkpoint_s
+            + power("validation") * validation_s + power("startup") * other_s
+        )  # fmt: skip
+        return per_gpu * self.layout.world_size
+
+

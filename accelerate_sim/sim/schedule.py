@@ -1,0 +1,32 @@
+"""Learning-rate schedules: the exact formula, so that the rate can be checked at any step."""
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from accelerate_sim.config.schema import TrainConfig
+from accelerate_sim.sim.noise import Floats
+
+COOLDOWN_SHARE = 0.2
+"""Share of the steps in which a WSD schedule decays (Hägele et al. 2024)."""
+
+
+def learning_rate(train: TrainConfig, total_steps: int, step: ArrayLike) -> Floats:
+    """Learning rate that optimizer step ``step`` (0, 1, ...) uses.
+
+    Linear warm-up from peak / warmup_steps to the peak; then cosine or linear to ``min_lr`` at the last step,
+    constant, or warm-up-stable-decay with a linear cool-down over the last fifth.
+    """
+    step = np.asarray(step, float)
+    warmup = min(train.warmup_steps, total_steps)
+    ramp = np.minimum(1.0, (step + 1.0) / max(warmup, 1))
+    done = np.clip((step + 1.0 - warmup) / max(total_steps - warmup, 1), 0.0, 1.0)
+    if train.schedule == "cosine":
+        shape = 0.5 * (1.0 + np.cos(np.pi * done))
+    elif train.schedule == "linear":
+        shape = 1.0 - done
+    elif train.schedule == "wsd":
+        shape = np.minimum(1.0, (1.0 - done) / COOLDOWN_SHARE)
+    else:
+        return np.asarray(train.lr * ramp)
+    decayed = train.min_lr + (train.lr - train.min_lr) * shape
+    return np.asarray(np.where(step + 1.0 <= warmup, train.lr * ramp, decayed))

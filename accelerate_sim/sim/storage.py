@@ -1,0 +1,69 @@
+"""What is written, how big it is, and how long that takes."""
+
+from dataclasses import dataclass
+
+from accelerate_sim.catalog import Architecture
+from accelerate_sim.sim import noise
+from accelerate_sim.sim.memory import OPTIMIZER_BYTES, WEIGHT_BYTES
+
+STATE_BYTES_PER_PARAMETER = WEIGHT_BYTES + OPTIMIZER_BYTES
+"""bf16 weights, fp32 master weights and Adam's two moments."""
+SHARD_BYTES = 5 * 10**9
+"""Largest shard of an exported model."""
+NODE_WRITE_BYTES_PER_S = 12e9
+"""What one machine can write: a 100 Gbit/s storage network."""
+BARRIER_S = 1.5
+METADATA_BYTES = {"config.json": 826, "generation_config.json": 187}
+TOKENIZER_BYTES_PER_TOKEN = 71
+"""tokenizer.json of byte-level vocabularies: 9.1 MB for 128,256 tokens."""
+INDEX_BYTES_PER_TENSOR = 82
+
+
+@dataclass(frozen=True)
+class Storage:
+    """The shared file system as the job sees it."""
+
+    seed: int
+    bytes_per_s: float
+
+    @classmethod
+    def of(cls, seed: int, nodes: int, file_system_gbytes_per_s: float) -> "Storage":
+        return cls(seed, min(nodes * NODE_WRITE_BYTES_PER_S, file_system_gbytes_per_s * 1e9))
+
+    def seconds(self, size_bytes: float, what: str, number: int) -> float:
+        """Seconds to write (or read) this much, all nodes together; other jobs use the file system too."""
+        busy = 1.0 + 0.12 * float(noise.exponential(self.seed, "storage/" + what, number)[0])
+        return round(size_bytes / self.bytes_per_s * busy + BARRIER_S, 3)
+
+
+def checkpoint_bytes(model: Architecture) -> int:
+    """A full training state."""
+    return STATE_BYTES_PER_PARAMETER * model.parameters
+
+
+def export_bytes(model: Architecture) -> int:
+    """Weights alone, in bf16."""
+    return WEIGHT_BYTES * model.parameters
+
+
+def shards(model: Architecture) -> list[tuple[str, int]]:
+    """(name, bytes) of the safetensors shards: tensors in order, a new shard when the next would not fit."""
+    sizes = [0]
+    for tensor in model.tensors():
+        size = WEIGHT_BYTES * tensor.elements
+        if sizes[-1] and sizes[-1] + size > SHARD_BYTES:
+            sizes.append(0)
+        sizes[-1] += size
+    if len(sizes) == 1:
+        return [("model.safetensors", sizes[0])]
+    return [(f"model-{number:05d}-of-{len(sizes):05d}.safetensors", size) for number, size in enumerate(sizes, 1)]
+
+
+def companion_files(model: Architecture, shard_count: int) -> list[tuple[str, int]]:
+    """(name, bytes) of what lies beside the shards."""
+    files = dict(METADATA_BYTES)
+    files["tokenizer.json"] = TOKENIZER_BYTES_PER_TOKEN * model.vocab
+    if shard_count > 1:
+        tensors = sum(1 for _ in model.tensors())
+        files["model.safetensors.index.json"] = 60 + INDEX_BYTES_PER_TENSOR * tensors
+    return list(files.items())

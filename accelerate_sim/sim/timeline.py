@@ -1,0 +1,131 @@
+"""When everything happens: steps, checkpoints and validations on the simulated clock.
+
+Seconds count from the beginning of the first step; start-up is before, export after. After the last work of a step come
+its checkpoint, then its validation. Sums are made in blocks of steps, always the same ones, so that any step's time has
+the same bits whoever asks for it, and any second can be mapped back to what happens in it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from accelerate_sim.config.schema import RunConfig
+from accelerate_sim.sim.loss import Steps
+from accelerate_sim.sim.noise import Floats
+
+BLOCK = 256
+"""Steps that are computed together."""
+
+Phase = Literal["startup", "step", "checkpoint", "validation", "finished"]
+
+
+@dataclass(frozen=True)
+class Calendar:
+    """After which steps there is a checkpoint or a validation. Steps count from 0."""
+
+    total_steps: int
+    steps_per_epoch: int
+    checkpoint_every: int
+    eval_every: int
+    """0: only at the end of an epoch."""
+
+    @classmethod
+    def of(cls, config: RunConfig, total_steps: int) -> "Calendar":
+        return cls(total_steps, config.train.steps_per_epoch, config.checkpoint.every, config.eval.every)
+
+    def saves_after(self, step: Steps) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+        if not self.checkpoint_every:
+            return np.zeros(np.shape(step), bool)
+        return ((step + 1) % self.checkpoint_every == 0) & (step < self.total_steps)
+
+    def validates_after(self, step: Steps) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+        due = ((step + 1) % self.steps_per_epoch == 0) | (step + 1 == self.total_steps)
+        if self.eval_every:
+            due |= (step + 1) % self.eval_every == 0
+        return due & (step < self.total_steps)
+
+
+@dataclass(frozen=True)
+class BlockTimes:
+    """Times of one block of steps, in seconds; arrays over its steps."""
+
+    begin_s: float
+    step_s: Floats
+    step_end_s: Floats
+    checkpoint_s: Floats
+    validation_s: Floats
+
+    @property
+    def next_begin_s(self) -> float:
+        return float(self.step_end_s[-1] + (self.checkpoint_s[-1] + self.validation_s[-1]))
+
+
+class Timeline:
+    """Maps steps to seconds and back. ``seconds_of`` gives the step times of consecutive steps."""
+
+    def __init__(
+        self,
+        calendar: Calendar,
+        seconds_of: Callable[[Steps], Floats],
+        checkpoint_s: Callable[[int], float],
+        validation_s: float,
+    ) -> None:
+        self.calendar = calendar
+        self._seconds_of = seconds_of
+        self._checkpoint_s = checkpoint_s
+        self._validation_s = validation_s
+        self._begins = [0.0]
+        self._latest: tuple[int, BlockTimes] | None = None
+
+    def block(self, index: int) -> BlockTimes:
+        """Times of steps index * BLOCK and the BLOCK - 1 after it."""
+        while len(self._begins) <= index:
+            last = len(self._begins) - 1
+            self._begins.append(self._compute(last).next_begin_s)
+        if self._latest is None or self._latest[0] != index:
+            self._latest = index, self._compute(index)
+        return self._latest[1]
+
+    def _compute(self, index: int) -> BlockTimes:
+        steps = np.arange(index * BLOCK, (index + 1) * BLOCK)
+        step_s = self._seconds_of(steps)
+        checkpoint_s = np.zeros(BLOCK)
+        for offset in np.flatnonzero(self.calendar.saves_after(steps)):
+            checkpoint_s[offset] = self._checkpoint_s(int(steps[offset]))
+        validation_s = np.where(self.calendar.validates_after(steps), self._validation_s, 0.0)
+        pauses = np.concatenate(([0.0], (checkpoint_s + validation_s)[:-1]))
+        step_end_s = np.cumsum(np.concatenate(([self._begins[index]], step_s + pauses)))[1:]
+        return BlockTimes(self._begins[index], step_s, step_end_s, checkpoint_s, validation_s)
+
+    def step_end_s(self, step: int) -> float:
+        return float(self.block(step // BLOCK).step_end_s[step % BLOCK])
+
+    def end_s(self) -> float:
+        """When the last step's checkpoint and validation are done."""
+        last = self.calendar.total_steps - 1
+        times, offset = self.block(last // BLOCK), last % BLOCK
+        return float(times.step_end_s[offset] + times.checkpoint_s[offset] + times.validation_s[offset])
+
+    def phase_at(self, second: float) -> Phase:
+        """What the cluster does at this second."""
+        if second < 0:
+            return "startup"
+        index = len(self._begins) - 1
+        while self._begins[index] > second:
+            index -= 1
+        while (times := self.block(index)).next_begin_s <= second:
+            index += 1
+            if index * BLOCK >= self.calendar.total_steps:
+                return "finished"
+        # The last step that has ended; before the block's first end, its first step is under way.
+        offset = int(np.searchsorted(times.step_end_s, second, side="right")) - 1
+        if offset < 0:
+            return "step"
+        since = second - times.step_end_s[offset]
+        if since < times.checkpoint_s[offset]:
+            return "checkpoint"
+        if since < times.checkpoint_s[offset] + times.validation_s[offset]:
+            return "validation"
+        return "finished" if index * BLOCK + offset >= self.calendar.total_steps - 1 else "step"
