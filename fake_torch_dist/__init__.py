@@ -17,7 +17,7 @@ A name of torch's that is missing here raises an AttributeError that says so.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .collectives import (
     all_gather,
@@ -35,6 +35,7 @@ from .collectives import (
     scatter,
 )
 from .errors import DistBackendError, DistError, DistNetworkError, DistStoreError
+from .group_arguments import VirtualOptions
 from .local_tensor import LocalTensor, shards_of
 from .process_group import ProcessGroup
 from .reduction import ReduceOp, fold, fold_world
@@ -43,7 +44,6 @@ from .torch_names import TORCH_NAMES, TORCH_VERSION
 from .work import Future, Work
 from .world import (
     GroupMember,
-    VirtualOptions,
     default_pg_timeout,
     destroy_process_group,
     get_backend,
@@ -103,10 +103,12 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name in TORCH_NAMES:
-        raise AttributeError(
-            f"fake_torch_dist has no {name!r} yet; torch.distributed {TORCH_VERSION} does. "
-            "What is there: fake_torch_dist.__all__"
-        )
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # a type checker that saw this would let every name pass
+
+    def __getattr__(name: str) -> Any:
+        if name in TORCH_NAMES:
+            raise AttributeError(
+                f"fake_torch_dist has no {name!r} yet; torch.distributed {TORCH_VERSION} does. "
+                "What is there: fake_torch_dist.__all__"
+            )
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -16,10 +16,11 @@ from datetime import timedelta
 from typing import Any
 
 from . import errors
-from .local_tensor import Array, LocalTensor, shards_of
+from .group_arguments import check_timeout
+from .local_tensor import LocalTensor, shards_of
 from .object_copy import PickledObject
 from .process_group import ProcessGroup
-from .reduction import ReduceOp
+from .reduction import Array, ReduceOp
 from .work import Work
 from .world import find_group, get_group_rank
 
@@ -171,8 +172,7 @@ def barrier(
     """Wait for every member. ``device_ids`` tells NCCL where to run the barrier and changes nothing about waiting."""
     if device_ids is not None and not isinstance(device_ids, list):
         raise TypeError("Invalid function argument: device_ids type should be List[int]")
-    if timeout is not None and not isinstance(timeout, timedelta):
-        raise TypeError(errors.TIMEOUT_TYPE.format(timeout=timeout))
+    check_timeout(timeout)
     find_group(group).barrier()
     return Work([]) if async_op else None
 

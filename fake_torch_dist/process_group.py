@@ -10,15 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from . import errors, reduction
-from .reduction import ReduceOp
-
-Array: TypeAlias = npt.NDArray[Any]
+from .reduction import Array, ReduceOp
 
 
 class Transport(Protocol):
@@ -76,7 +73,7 @@ class ProcessGroup:
         self.ranks = tuple(ranks)
         """Global ranks of the members; the index is the group rank."""
         self.transport = transport
-        self.played = tuple(played)
+        self.played = played
         self._rows = _as_slice(rows)
         self.num_local = num_local
         self.group_name = group_name
@@ -171,7 +168,9 @@ class ProcessGroup:
     def _fold(self, shards: Array, op: ReduceOp) -> Array:
         reduction.check_op(op, shards.dtype)
         mine = reduction.before(self._mine(shards), op)
-        return reduction.after(self.transport.all_fold(mine, reduction.UFUNCS[op.name]), op, len(self.ranks))
+        with np.errstate(over="ignore", invalid="ignore"):  # a loss that overflows is inf, without a word, as in torch
+            total = self.transport.all_fold(mine, reduction.UFUNCS[op.name])
+            return reduction.after(total, op, len(self.ranks))
 
     def _gathered(self, shards: Array) -> Array:
         """All members' rows, copied: an output may be the input's own memory, or overlap it."""

@@ -96,6 +96,8 @@ def fold_world(shards: Array, op: ReduceOp, ranks_per_node: int | Sequence[int])
 def fold_nodes(shards: Array, ufunc: np.ufunc, ranks_per_node: int | Sequence[int]) -> Array:
     """``fold_world`` without its checks and without what AVG and PREMUL_SUM add."""
     ranks = len(shards)
+    if not ranks or not ranks_per_node:
+        raise ValueError(f"nothing to fold: {ranks} shards, {ranks_per_node} ranks per node")
     if isinstance(ranks_per_node, int):
         if ranks_per_node >= ranks or ranks_per_node == 1:
             return fold_rows(shards, ufunc)
@@ -105,6 +107,10 @@ def fold_nodes(shards: Array, ufunc: np.ufunc, ranks_per_node: int | Sequence[in
             return fold_rows(fold_rows(by_local_rank, ufunc), ufunc)
         ranks_per_node = [ranks_per_node] * nodes + [rest]
     ends = np.cumsum(ranks_per_node)
+    if ends[-1] != ranks:
+        raise ValueError(
+            f"nodes of {list(ranks_per_node)} ranks hold {ends[-1]} together, but there are {ranks} shards"
+        )
     per_node = [fold_rows(shards[end - size : end], ufunc) for end, size in zip(ends, ranks_per_node, strict=True)]
     return fold_rows(np.stack(per_node), ufunc)
 
@@ -119,7 +125,8 @@ def fold_rows(rows: Array, ufunc: np.ufunc) -> Array:
         return total
     if rows.size < _LOOP_FROM * len(rows):
         # The dtype is named because accumulate would widen small integers, and then they would not wrap.
-        return ufunc.accumulate(rows, 0, rows.dtype)[-1]  # type: ignore[no-any-return]
+        running: Array = ufunc.accumulate(rows, 0, rows.dtype)
+        return running[-1, ...]
     total = ufunc(rows[0], rows[1])
     for row in rows[2:]:
         ufunc(total, row, out=total)
@@ -130,14 +137,16 @@ def before(shards: Array, op: ReduceOp) -> Array:
     """What each rank does to its own shard before the fold: PREMUL_SUM scales, the others nothing."""
     if op.factor is None:
         return shards
-    return shards * shards.dtype.type(op.factor)  # type: ignore[no-any-return]
+    scaled: Array = shards * shards.dtype.type(op.factor)
+    return scaled
 
 
 def after(total: Array, op: ReduceOp, ranks: int) -> Array:
     """What is done to the folded result: AVG divides by the number of ranks, the others nothing."""
-    if op.name == "AVG":
-        return total / total.dtype.type(ranks)  # type: ignore[no-any-return]
-    return total
+    if op.name != "AVG":
+        return total
+    mean: Array = total / total.dtype.type(ranks)
+    return mean
 
 
 _TORCH_DTYPE: Final = {"b": "Bool", "i1": "Char", "u1": "Byte", "i2": "Short", "i4": "Int", "i8": "Long"}

@@ -13,26 +13,19 @@ from datetime import timedelta
 from typing import Any, Final
 
 from . import errors
+from .group_arguments import (
+    VirtualOptions,
+    check_backend,
+    check_device,
+    check_options,
+    check_ranks,
+    check_timeout,
+)
 from .process_group import ProcessGroup
 from .transports.virtual import VirtualTransport
 
 default_pg_timeout: Final = timedelta(seconds=1800)
 """torch's. Nothing in the virtual world can be late."""
-
-_VIRTUAL: Final = ("virtual", "fake")
-_TORCH_BACKENDS: Final = ("gloo", "nccl", "mpi", "ucc", "xccl", "undefined")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class VirtualOptions:
-    """What the virtual world can be told beyond torch's arguments: ``init_process_group(..., pg_options=...)``."""
-
-    ranks_per_node: int | None = None
-    """Ranks on one node, as ``--nproc-per-node``; decides the order in which floats are added. None: all on one."""
-
-    def __post_init__(self) -> None:
-        if self.ranks_per_node is not None and self.ranks_per_node < 1:
-            raise ValueError(f"ranks_per_node = {self.ranks_per_node}; a node has at least one rank")
 
 
 @dataclass(slots=True)
@@ -87,17 +80,17 @@ def init_process_group(
     """
     if _world.default is not None:
         raise ValueError(errors.INITIALIZED_TWICE)
-    backend = _check_backend(backend)
-    _check_timeout(timeout)
+    backend = check_backend(backend)
+    check_timeout(timeout)
     if rank not in (-1, 0):
         raise ValueError(errors.PROCESS_HAS_NO_RANK.format(rank=rank))
-    _check_device(device_id)
+    check_device(device_id)
     for what, given in (("init_method", init_method), ("store", store), ("_ranks", _ranks)):
         if given is not None:
             raise ValueError(errors.NO_RENDEZVOUS.format(what=what))
     if world_size < 1:
         raise ValueError(errors.NO_WORLD_SIZE)
-    options = _check_options(pg_options)
+    options = check_options(pg_options)
     ranks = list(range(world_size))
     _world.default = _make_group(
         ranks, world_size, backend, options.ranks_per_node or world_size, timeout, group_name, "default_pg"
@@ -121,13 +114,13 @@ def new_group(
     ``init_process_group``.
     """
     world = default_group()
-    _check_timeout(timeout)
+    check_timeout(timeout)
     if backend is not None:
-        backend = _check_backend(backend)
-    _check_device(device_id)
+        backend = check_backend(backend)
+    check_device(device_id)
     if pg_options is not None:
         raise ValueError("nodes belong to the world: pass VirtualOptions to init_process_group, not to new_group")
-    members = list(world.ranks) if ranks is None else _check_ranks(list(ranks), world.size())
+    members = list(world.ranks) if ranks is None else check_ranks(list(ranks), world.size())
     return _make_group(
         sorted(members) if sort_ranks else members,
         world.size(),
@@ -162,13 +155,16 @@ def _make_group(
     group_name: str,
     group_desc: str,
 ) -> ProcessGroup:
+    if not group_name:
+        while (group_name := str(_world.num_made)) in _world.groups:
+            _world.num_made += 1  # the user's group_name was a number
     made = ProcessGroup(
         ranks,
         VirtualTransport(ranks, ranks_per_node),
         played=range(len(ranks)),
         rows=ranks,
         num_local=world_size,
-        group_name=group_name or str(_world.num_made),
+        group_name=group_name,
         group_desc=group_desc,
         backend=backend,
         ranks_per_node=ranks_per_node,
@@ -177,49 +173,6 @@ def _make_group(
     _world.groups[made.group_name] = made
     _world.num_made += 1
     return made
-
-
-def _check_backend(backend: str | None) -> str:
-    if backend is not None and not isinstance(backend, str):
-        raise ValueError(errors.BACKEND_NOT_A_STRING)
-    name = "undefined" if backend is None else backend.lower()
-    if name in _VIRTUAL:
-        return name
-    known = all(part.rpartition(":")[2] in _TORCH_BACKENDS for part in name.split(","))
-    if known:
-        raise NotImplementedError(errors.BACKEND_NOT_THERE.format(name=backend))
-    raise AssertionError(errors.UNKNOWN_BACKEND.format(name=name))
-
-
-def _check_timeout(timeout: timedelta | None) -> None:
-    if timeout is not None and not isinstance(timeout, timedelta):
-        raise TypeError(errors.TIMEOUT_TYPE.format(timeout=timeout))
-
-
-def _check_device(device_id: object) -> None:
-    if device_id is not None:
-        raise ValueError(errors.NO_DEVICES.format(name="device_id", device=device_id))
-
-
-def _check_options(options: VirtualOptions | None) -> VirtualOptions:
-    if options is None:
-        return VirtualOptions()
-    if not isinstance(options, VirtualOptions):
-        raise TypeError(f"pg_options of the virtual world is a VirtualOptions, not {type(options).__name__}")
-    return options
-
-
-def _check_ranks(ranks: list[int], world_size: int) -> list[int]:
-    if not ranks:
-        raise TypeError("new_group needs at least one rank, got an empty list")
-    if len(ranks) > world_size:
-        raise ValueError(errors.GROUP_TOO_BIG)
-    for rank in ranks:
-        if not 0 <= rank < world_size:
-            raise ValueError(errors.RANK_OUT_OF_RANGE.format(rank=rank, last=world_size - 1, size=world_size))
-    if len(set(ranks)) != len(ranks):
-        raise ValueError(errors.DUPLICATE_RANKS.format(ranks=ranks))
-    return ranks
 
 
 # -- asking -----------------------------------------------------------------------------------------------------------

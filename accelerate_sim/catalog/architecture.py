@@ -67,8 +67,7 @@ class Architecture(BaseModel):
             raise ValueError(f"kv_heads = {self.kv_heads} does not divide heads = {self.heads}")
         if "head_dim" not in self.model_fields_set and not self.mla and self.hidden % self.heads:
             raise ValueError(
-                f"heads = {self.heads} does not divide hidden = {self.hidden}; "
-                "change one of them or give head_dim"
+                f"heads = {self.heads} does not divide hidden = {self.hidden}; change one of them or give head_dim"
             )
         return self
 
@@ -79,9 +78,7 @@ class Architecture(BaseModel):
             if given is None and self.family in fitting:
                 raise ValueError(f"family {self.family!r} needs {key}")
             if given is not None and self.family not in fitting:
-                raise ValueError(
-                    f"family {self.family!r} has no {key}; use one of {', '.join(fitting)}"
-                )
+                raise ValueError(f"family {self.family!r} has no {key}; use one of {', '.join(fitting)}")
         return self
 
     @model_validator(mode="after")
@@ -92,8 +89,7 @@ class Architecture(BaseModel):
             raise ValueError(f"family {self.family!r} has experts in all layers; no dense_layers")
         if self.dense_layers >= self.layers:
             raise ValueError(
-                f"dense_layers = {self.dense_layers} leaves no layer with experts "
-                f"of layers = {self.layers}"
+                f"dense_layers = {self.dense_layers} leaves no layer with experts of layers = {self.layers}"
             )
         return self
 
@@ -272,7 +268,5 @@ class Architecture(BaseModel):
         return self.moe_layers * idle * self.expert_parameters
 
 
-def _default_head_dim(
-    *, hidden: int = 1, heads: int = 1, mla: LatentAttention | None = None, **_: Any
-) -> int:
+def _default_head_dim(*, hidden: int = 1, heads: int = 1, mla: LatentAttention | None = None, **_: Any) -> int:
     return mla.qk_head_dim if mla else max(1, hidden // heads)

@@ -23,15 +23,14 @@ class Family(NamedTuple):
 
     @property
     def roles(self) -> frozenset[str]:
+        """Which kinds of modules there are."""
         return frozenset(module.role for module in self.modules)
 
 
 def _modules(*lines: str, prefix: str = "") -> tuple[Module, ...]:
     """Read lines of ``role name [bias] [transposed] [bare]``."""
     rows = [line.split() for line in lines]
-    return tuple(
-        Module(role, prefix + name, **dict.fromkeys(flags, True)) for role, name, *flags in rows
-    )
+    return tuple(Module(role, prefix + name, **dict.fromkeys(flags, True)) for role, name, *flags in rows)
 
 
 def _decoder(*layer: str) -> tuple[Module, ...]:
@@ -49,7 +48,7 @@ _QWEN2_ATTENTION = (*(f"{line} bias" for line in _QKV), "o self_attn.o_proj")
 _QWEN3_ATTENTION = (*_ATTENTION, "head_norm self_attn.q_norm", "head_norm self_attn.k_norm")
 _OLMO_ATTENTION = (*_ATTENTION, "q_norm self_attn.q_norm", "k_norm self_attn.k_norm")
 _LATENT_ATTENTION = (
-    "q self_attn.q_proj",  # either this one or the next three: see Architecture.modules
+    "q self_attn.q_proj",  # either this one or the next three: see Architecture._modules
     "q_down self_attn.q_a_proj",
     "q_down_norm self_attn.q_a_layernorm",
     "q_up self_attn.q_b_proj",
@@ -99,12 +98,8 @@ def _falcon(*norms: str) -> tuple[Module, ...]:
 FAMILIES: dict[str, Family] = {
     "llama": Family("LlamaForCausalLM", "llama", "rms", _LLAMA),
     "mistral": Family("MistralForCausalLM", "mistral", "rms", _LLAMA),
-    "qwen2": Family(
-        "Qwen2ForCausalLM", "qwen2", "rms", _decoder(*_QWEN2_ATTENTION, *_GATED_MLP, *_NORMS)
-    ),
-    "qwen3": Family(
-        "Qwen3ForCausalLM", "qwen3", "rms", _decoder(*_QWEN3_ATTENTION, *_GATED_MLP, *_NORMS)
-    ),
+    "qwen2": Family("Qwen2ForCausalLM", "qwen2", "rms", _decoder(*_QWEN2_ATTENTION, *_GATED_MLP, *_NORMS)),
+    "qwen3": Family("Qwen3ForCausalLM", "qwen3", "rms", _decoder(*_QWEN3_ATTENTION, *_GATED_MLP, *_NORMS)),
     "gemma": Family("GemmaForCausalLM", "gemma", "rms", _LLAMA, tied_embeddings=True),
     "gemma2": Family(
         "Gemma2ForCausalLM",
@@ -186,15 +181,9 @@ FAMILIES: dict[str, Family] = {
         "rms",
         _decoder(*_QWEN3_ATTENTION, "router mlp.gate", *_EXPERTS, *_NORMS),
     ),
-    "deepseek": Family(
-        "DeepseekForCausalLM", "deepseek", "rms", _decoder(*_ATTENTION, *_DEEPSEEK_V2)
-    ),
-    "deepseek_v2": Family(
-        "DeepseekV2ForCausalLM", "deepseek_v2", "rms", _decoder(*_LATENT_ATTENTION, *_DEEPSEEK_V2)
-    ),
-    "deepseek_v3": Family(
-        "DeepseekV3ForCausalLM", "deepseek_v3", "rms", _decoder(*_LATENT_ATTENTION, *_DEEPSEEK_V3)
-    ),
+    "deepseek": Family("DeepseekForCausalLM", "deepseek", "rms", _decoder(*_ATTENTION, *_DEEPSEEK_V2)),
+    "deepseek_v2": Family("DeepseekV2ForCausalLM", "deepseek_v2", "rms", _decoder(*_LATENT_ATTENTION, *_DEEPSEEK_V2)),
+    "deepseek_v3": Family("DeepseekV3ForCausalLM", "deepseek_v3", "rms", _decoder(*_LATENT_ATTENTION, *_DEEPSEEK_V3)),
     "gpt2": Family(
         "GPT2LMHeadModel",
         "gpt2",

@@ -44,5 +44,5 @@ def gpu(name: str) -> GpuSpec:
 
 
 def gpu_names() -> list[str]:
-    """Return the names of all accelerators, oldest first within a vendor."""
+    """Return the names of all accelerators, about in order of age."""
     return _GPUS.names()

@@ -18,9 +18,7 @@ class ModelSpec(Entry):
         default_factory=lambda data: data["architecture"].vocab if "architecture" in data else 0,
         description="Tokens it knows; default: every row of the embedding.",
     )
-    published_parameters: int = Field(
-        description="Parameters that the source states: exact, or rounded as there."
-    )
+    published_parameters: int = Field(description="Parameters that the source states: exact, or rounded as there.")
     source: str = Field(min_length=1, description="Paper or model card, with its year.")
     note: str = Field("", description="What a reader who checks the numbers would ask.")
 

@@ -16,6 +16,7 @@ class Tensor(NamedTuple):
 
     @property
     def elements(self) -> int:
+        """Numbers in it."""
         return math.prod(self.shape)
 
 

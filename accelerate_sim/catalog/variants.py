@@ -14,16 +14,12 @@ class MixtureOfExperts(BaseModel):
     active_experts: int = Field(ge=1, le=4096, description="Routed experts that a token visits.")
     shared_experts: int = Field(0, ge=0, le=64, description="Experts that every token visits.")
     ffn: int = Field(ge=1, le=2**20, description="Inner width of one expert, in channels.")
-    dense_layers: int = Field(
-        0, ge=0, le=1024, description="Leading layers with a plain MLP (of the model's ffn)."
-    )
+    dense_layers: int = Field(0, ge=0, le=1024, description="Leading layers with a plain MLP (of the model's ffn).")
 
     @model_validator(mode="after")
     def _active_experts_exist(self) -> Self:
         if self.active_experts > self.experts:
-            raise ValueError(
-                f"active_experts = {self.active_experts} is more than experts = {self.experts}"
-            )
+            raise ValueError(f"active_experts = {self.active_experts} is more than experts = {self.experts}")
         return self
 
     def widths(self) -> dict[str, int]:
@@ -40,9 +36,7 @@ class LatentAttention(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    q_rank: int | None = Field(
-        None, ge=1, le=2**17, description="Channels of the query latent; none: not compressed."
-    )
+    q_rank: int | None = Field(None, ge=1, le=2**17, description="Channels of the query latent; none: not compressed.")
     kv_rank: int = Field(ge=1, le=2**17, description="Channels of the key and value latent.")
     rope_head_dim: int = Field(ge=1, le=4096, description="Query channels per head that rotate.")
     nope_head_dim: int = Field(ge=1, le=4096, description="Query channels per head that do not.")

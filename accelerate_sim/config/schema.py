@@ -21,15 +21,12 @@ def _not_bool(value: Any) -> Any:
 
 def _plain_name(value: Any) -> Any:
     if isinstance(value, str) and any(not character.isprintable() for character in value):
-        raise ValueError("contains control characters")
+        raise ValueError("contains control characters; use plain text")
     return value
 
 
-def Count(low: int = 1, high: int = 10**9) -> Any:
-    """An integer in [low, high]."""
-    return Annotated[int, BeforeValidator(_not_bool), Field(ge=low, le=high)]
-
-
+Count = Annotated[int, BeforeValidator(_not_bool)]
+"""A whole number."""
 Number = Annotated[float, BeforeValidator(_not_bool), Field(allow_inf_nan=False)]
 Positive = Annotated[float, BeforeValidator(_not_bool), Field(gt=0, le=1e18, allow_inf_nan=False)]
 Share = Annotated[float, BeforeValidator(_not_bool), Field(ge=0, le=1, allow_inf_nan=False)]
@@ -42,10 +39,10 @@ def _speed(value: Any) -> Any:
         return math.inf
     try:
         speed = float(_not_bool(value))
-    except (TypeError, ValueError):
-        raise ValueError("is neither a number nor 'max'") from None
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError("is neither a number nor 'max'; use e.g. 250") from None
     if not 0 < speed < math.inf:
-        raise ValueError("is not above 0; for no waiting at all use 'max'")
+        raise ValueError("is not a number above 0; for no waiting at all use 'max'")
     return speed
 
 
@@ -53,17 +50,15 @@ def _interval(value: Any) -> Any:
     if value == "epoch":
         return 0
     try:
-        steps = int(_not_bool(value))
-    except (TypeError, ValueError):
-        raise ValueError("is neither a number of steps nor 'epoch'") from None
-    if steps < 1:
-        raise ValueError("is below 1 step; use 'epoch' for none in between")
-    return steps
+        number = float(_not_bool(value))
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError("is neither a number of steps nor 'epoch'; use e.g. 500") from None
+    if not (1 <= number <= 1e8 and number.is_integer()):
+        raise ValueError("is not a whole number of steps; use 'epoch' for none in between")
+    return int(number)
 
 
-Speed = Annotated[
-    float, BeforeValidator(_speed), PlainSerializer(lambda speed: "max" if speed == math.inf else speed)
-]
+Speed = Annotated[float, BeforeValidator(_speed), PlainSerializer(lambda speed: "max" if speed == math.inf else speed)]
 """Simulated seconds per real second; infinite for 'max'."""
 Interval = Annotated[int, BeforeValidator(_interval), PlainSerializer(lambda steps: steps or "epoch")]
 """Steps; 0 for 'epoch'."""
@@ -100,16 +95,16 @@ class DataConfig(Section):
 class ClusterConfig(Section):
     """The machines."""
 
-    nodes: Count(1, 100_000) = Field(8, description="Machines in the job.")
-    gpus_per_node: Count(1, 72) = Field(8, description="GPUs in each machine.")
+    nodes: Count = Field(8, ge=1, le=100_000, description="Machines in the job.")
+    gpus_per_node: Count = Field(8, ge=1, le=72, description="GPUs in each machine.")
     gpu: Name = Field("H100-SXM", description="A catalog name; sets peak FLOP/s, memory, power and links.")
-    nic_gbps: Positive | None = Field(
+    nic_gbps: Annotated[Number, Field(ge=0.001, le=1e6)] | None = Field(
         None, description="Network per GPU in Gbit/s; null: what is usual for the GPU (400 for an H100)."
     )
     ambient_c: Annotated[Number, Field(ge=-10, le=60)] = Field(
         24.0, description="Inlet air in degrees Celsius. Warm aisles throttle more often."
     )
-    storage_gbytes_per_s: Positive = Field(
+    storage_gbytes_per_s: Annotated[Number, Field(ge=0.001, le=1e6)] = Field(
         40.0, description="What the shared file system takes and gives, all nodes together, in GB/s."
     )
     host: Name = Field("node", description="Host names are this and the node's number.")
@@ -119,11 +114,11 @@ class ClusterConfig(Section):
 class ParallelConfig(Section):
     """How the model is spread. Data parallel is what is left of the world."""
 
-    tensor: Count(1, 1024) = Field(8, description="GPUs that share each matrix (TP); must stay inside a node.")
-    pipeline: Count(1, 1024) = Field(1, description="Stages of layers (PP).")
-    context: Count(1, 1024) = Field(1, description="GPUs that share each sequence (CP).")
-    expert: Count(1, 1024) = Field(1, description="GPUs that share the experts of a layer (EP).")
-    virtual_stages: Count(1, 64) = Field(1, description="Interleaved chunks of layers per pipeline stage.")
+    tensor: Count = Field(8, ge=1, le=1024, description="GPUs that share each matrix (TP); must stay inside a node.")
+    pipeline: Count = Field(1, ge=1, le=1024, description="Stages of layers (PP).")
+    context: Count = Field(1, ge=1, le=1024, description="GPUs that share each sequence (CP).")
+    expert: Count = Field(1, ge=1, le=1024, description="GPUs that share the experts of a layer (EP).")
+    virtual_stages: Count = Field(1, ge=1, le=64, description="Interleaved chunks of layers per pipeline stage.")
     sharding: Literal["ddp", "zero1", "zero2", "zero3", "fsdp"] = Field(
         "fsdp", description="What data-parallel ranks split among them: nothing (ddp) .. everything (zero3, fsdp)."
     )
@@ -132,16 +127,31 @@ class ParallelConfig(Section):
 class TrainConfig(Section):
     """The optimisation."""
 
-    epochs: Count(1, 10_000) = Field(3, description="Passes of steps_per_epoch steps, each ending in a validation.")
-    steps_per_epoch: Count(1, 100_000_000) = Field(1000, description="Optimizer steps in one epoch.")
-    sequence_length: Count(1, 16_777_216) = Field(8192, description="Tokens in one sequence.")
-    global_batch: Count(1, 10_000_000) = Field(128, description="Sequences in one optimizer step.")
-    micro_batch: Count(1, 100_000) = Field(1, description="Sequences in one forward pass of one data-parallel rank.")
+    epochs: Count = Field(
+        3, ge=1, le=10_000, description="Passes of steps_per_epoch steps, each ending in a validation."
+    )
+    steps_per_epoch: Count = Field(1000, ge=1, le=100_000_000, description="Optimizer steps in one epoch.")
+    max_steps: Annotated[Count, Field(ge=1, le=10**9)] | None = Field(
+        None, description="Stop after so many steps; the schedule stays that of the whole run. null: all of them."
+    )
+    sequence_length: Count = Field(8192, ge=1, le=16_777_216, description="Tokens in one sequence.")
+    global_batch: Count = Field(128, ge=1, le=1_000_000, description="Sequences in one optimizer step.")
+    micro_batch: Count = Field(
+        1, ge=1, le=100_000, description="Sequences in one forward pass of one data-parallel rank."
+    )
     precision: Literal["bf16", "fp16", "fp8"] = Field("bf16", description="Number format of the matrix products.")
     lr: Positive = Field(1.5e-4, description="Peak learning rate.")
-    min_lr: Annotated[Number, Field(ge=0)] = Field(1.5e-5, description="Learning rate at the last step.")
+    min_lr: Annotated[Number, Field(ge=0)] = Field(
+        default_factory=lambda known: float(f"{known['lr'] / 10:.6g}"),
+        description="Learning rate at the last step; default: a tenth of lr.",
+    )
     schedule: Literal["cosine", "linear", "wsd", "constant"] = Field("cosine", description="Shape after the warm-up.")
-    warmup_steps: Count(0, 100_000_000) = Field(100, description="Steps of linear warm-up.")
+    warmup_steps: Count = Field(
+        default_factory=lambda known: min(100, known["epochs"] * known["steps_per_epoch"] // 10),
+        ge=0,
+        le=100_000_000,
+        description="Steps of linear warm-up; default: 100, or a tenth of all steps if that is less.",
+    )
     max_grad_norm: Positive = Field(1.0, description="Gradients are clipped to this norm.")
     weight_decay: Annotated[Number, Field(ge=0, le=10)] = Field(0.1, description="Decoupled weight decay of AdamW.")
     recompute: Literal["none", "selective", "full"] = Field(
@@ -153,21 +163,23 @@ class EvalConfig(Section):
     """The validations."""
 
     every: Interval = Field(0, description="'epoch', or every so many steps (and after each epoch).")
-    batches: Count(1, 1_000_000) = Field(100, description="Micro-batches that each data-parallel rank validates on.")
+    batches: Count = Field(
+        100, ge=1, le=1_000_000, description="Micro-batches that each data-parallel rank validates on."
+    )
 
 
 class CheckpointConfig(Section):
     """The saved states."""
 
-    every: Count(0, 100_000_000) = Field(500, description="Steps from one checkpoint to the next; 0: none.")
-    keep_last: Count(1, 1000) = Field(3, description="Older checkpoints are deleted.")
+    every: Count = Field(500, ge=0, le=100_000_000, description="Steps from one checkpoint to the next; 0: none.")
+    keep_last: Count = Field(3, ge=1, le=1000, description="Older checkpoints are deleted.")
 
 
 class LogConfig(Section):
     """What is said, and how often."""
 
-    every: Count(1, 1_000_000) = Field(10, description="Steps from one detail line to the next.")
-    gpu_grid_every: Count(0, 1_000_000) = Field(10, description="Steps from one GPU grid to the next; 0: none.")
+    every: Count = Field(10, ge=1, le=1_000_000, description="Steps from one detail line to the next.")
+    gpu_grid_every: Count = Field(10, ge=0, le=1_000_000, description="Steps from one GPU grid to the next; 0: none.")
     gpu_detail: Literal["auto", "full"] = Field(
         "auto", description="Metrics of single GPUs: 'full', or only their distribution above 512 GPUs ('auto')."
     )
@@ -176,12 +188,12 @@ class LogConfig(Section):
 class PlayConfig(Section):
     """How the run is played."""
 
-    seed: Count(0, 2**63 - 1) = Field(42, description="Same config, seed and start time: the same run, to the byte.")
-    speed: Speed = Field(250.0, description="Simulated seconds per real second; 'max': never wait.")
-    startup_speed: Speed | None = Field(
-        None, description="The same, for start-up and export; null: as speed."
+    seed: Count = Field(
+        42, ge=0, le=2**63 - 1, description="Same config, seed and start time: the same run, to the byte."
     )
-    runs: Count(0, 10**9) | None = Field(
+    speed: Speed = Field(250.0, description="Simulated seconds per real second; 'max': never wait.")
+    startup_speed: Speed | None = Field(None, description="The same, for start-up and export; null: as speed.")
+    runs: Annotated[Count, Field(ge=0, le=10**9)] | None = Field(
         None, description="Runs to play; 0: for ever; null: for ever on a terminal, else 1."
     )
 
@@ -195,8 +207,10 @@ class ImposeConfig(Section):
     )
     utilization_pct: Range | None = Field(None, description="[least, most] GPU utilisation.")
     temperature_c: Range | None = Field(None, description="[coolest, hottest] GPU.")
-    first_loss: Range | None = Field(None, description="[lowest, highest] loss at the start; with it, the loss falls "
-                                     "exponentially over the whole run.")
+    first_loss: Range | None = Field(
+        None,
+        description="[lowest, highest] loss at the start; with it, the loss falls exponentially over the whole run.",
+    )
     last_loss: Range = Field((1.4, 2.2), description="[lowest, highest] loss at the end; used with first_loss.")
 
 
@@ -222,3 +236,8 @@ class RunConfig(Section):
     log: LogConfig = LogConfig()
     run: PlayConfig = PlayConfig()
     impose: ImposeConfig = ImposeConfig()
+
+    @property
+    def model_name(self) -> str:
+        """The model's name, wherever its architecture comes from."""
+        return self.model.name if isinstance(self.model, CustomModel) else self.model

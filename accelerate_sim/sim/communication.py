@@ -46,7 +46,9 @@ class Communication:
             found.append(("reduce_scatter", "data", layout.data_group, int(2 * layer)))
         elif layout.data > 1:
             bucket = min(int(4 * layer * stage_layers(model, layout)), 2**29)
-            found.append(("all_reduce" if layout.sharding == "ddp" else "reduce_scatter", "data", layout.data_group, bucket))
+            found.append(
+                ("all_reduce" if layout.sharding == "ddp" else "reduce_scatter", "data", layout.data_group, bucket)
+            )
         if layout.tensor > 1:
             found.append(("all_reduce", "tensor", layout.tensor_group, int(2 * tokens * model.hidden)))
         if model.moe and layout.expert > 1:
@@ -79,4 +81,6 @@ class Communication:
         algorithm = size / seconds
         on_bus = self.network.bus_factor(name, group)
         per_node = min(group.per_domain, self.layout.gpus_per_node)
-        return Collective(name, axis, size, group.size, -(-group.size // per_node), seconds, algorithm, algorithm * on_bus)
+        return Collective(
+            name, axis, size, group.size, -(-group.size // per_node), seconds, algorithm, algorithm * on_bus
+        )

@@ -9,7 +9,7 @@ import numpy as np
 
 from accelerate_sim.sim import noise
 from accelerate_sim.sim.loss import Steps
-from accelerate_sim.sim.noise import Floats
+from accelerate_sim.sim.noise import Draws, Floats
 
 SPIKE_TAILS = (1.0, 0.35, 0.2)
 """What is left of a spike's log excess in the steps after it."""
@@ -38,22 +38,18 @@ class GradNormCurve:
 
     @classmethod
     def of(cls, seed: int, tokens_per_step: int, total_steps: int) -> "GradNormCurve":
-        def draw(name: str, low: float, high: float) -> float:
-            return noise.draw(seed, "grad norm/" + name, low, high)
-
-        def log(name: str, low: float, high: float) -> float:
-            return noise.draw_log(seed, "grad norm/" + name, low, high)
-
+        draws = Draws(seed, "grad norm")
         return cls(
             seed=seed, total_steps=total_steps,
-            start=log("start", 6, 25), start_steps=log("start steps", 2, 8),
-            second=draw("second", 1.4, 2.6), second_steps=log("second steps", 8, 25),
-            second_power=draw("second power", 0.38, 0.55), plateau=log("plateau", 0.15, 0.6),
-            drift=draw("drift", -0.25, 0.35),
-            sigma=log("sigma", 0.045, 0.085) if tokens_per_step >= 2e5 else log("sigma", 0.05, 0.12),
-            skew=draw("skew", 0.45, 0.9), memory=draw("memory", 0.2, 0.45), phi=draw("phi", 0.72, 0.86),
-            loss_coupling=draw("coupling", 0.05, 0.2),
-            spike_share=log("spike share", 0.004, 0.02), spike_size=log("spike size", 0.12, 0.45),
+            start=draws.log("start", 6, 25), start_steps=draws.log("start steps", 2, 8),
+            second=draws.between("second", 1.4, 2.6), second_steps=draws.log("second steps", 8, 25),
+            second_power=draws.between("second power", 0.38, 0.55), plateau=draws.log("plateau", 0.15, 0.6),
+            drift=draws.between("drift", -0.25, 0.35),
+            sigma=draws.log("sigma", 0.045, 0.085) if tokens_per_step >= 2e5 else draws.log("sigma", 0.05, 0.12),
+            skew=draws.between("skew", 0.45, 0.9), memory=draws.between("memory", 0.2, 0.45),
+            phi=draws.between("phi", 0.72, 0.86),
+            loss_coupling=draws.between("coupling", 0.05, 0.2),
+            spike_share=draws.log("spike share", 0.004, 0.02), spike_size=draws.log("spike size", 0.12, 0.45),
         )  # fmt: skip
 
     def level(self, steps: Steps) -> Floats:

@@ -39,10 +39,15 @@ class Incident:
         """The step at which it is plain to see, and is warned of."""
         return self.start + max(1, (self.stop - self.start) // 4)
 
-    def strength(self, step: float) -> float:
+    def strength(self, step: int) -> float:
         """0 outside, 1 in the middle, rising and falling over a quarter of the time."""
         part = (step - self.start + 1) / (self.stop - self.start + 1)
-        return float(np.clip(4.0 * min(part, 1.0 - part), 0.0, 1.0))
+        return max(0.0, min(1.0, 4.0 * part, 4.0 * (1.0 - part)))
+
+    def strengths(self, steps: Steps) -> Floats:
+        """The same for many steps."""
+        part = (steps - self.start + 1) / (self.stop - self.start + 1)
+        return np.asarray(np.clip(4.0 * np.minimum(part, 1.0 - part), 0.0, 1.0))
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,5 @@ class Incidents:
         """Factor on the computing time of consecutive steps: everyone waits for the slowest rank."""
         factor = np.ones(len(steps))
         for incident in self.during(int(steps[0]), int(steps[-1])):
-            strength = np.array([incident.strength(float(step)) for step in steps])
-            factor = np.maximum(factor, 1.0 + (incident.slowdown - 1.0) * strength)
+            factor = np.maximum(factor, 1.0 + (incident.slowdown - 1.0) * incident.strengths(steps))
         return factor

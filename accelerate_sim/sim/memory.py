@@ -68,7 +68,9 @@ def activation_bytes(model: Architecture, layout: Layout, recompute: str, stage:
         working = 2.0 * kept + (6.0 * tokens * model.hidden if layout.tensor > 1 else 0.0)
         kept = 2.0 * tokens * model.hidden / (layout.tensor if layout.tensor > 1 else 1)
     in_flight = min(layout.pipeline - stage, layout.accumulation) if layout.pipeline > 1 else 1
-    interleaving = 1 + (layout.pipeline - 1) / (layout.pipeline * layout.virtual_stages) if layout.virtual_stages > 1 else 1
+    interleaving = (
+        1 + (layout.pipeline - 1) / (layout.pipeline * layout.virtual_stages) if layout.virtual_stages > 1 else 1
+    )
     return kept * stage_layers(model, layout) * in_flight * interleaving + working
 
 

@@ -1,7 +1,7 @@
 """Seconds of a collective, and the bandwidths that nccl-tests would print for it.
 
-The alpha-beta model: a collective takes a start-up time and then moves its bytes at the bandwidth of its narrowest link.
-algbw = bytes / time; busbw = algbw x what the algorithm sends per byte, so that it compares with the link's rate.
+The alpha-beta model: a collective takes a start-up time and then moves its bytes at the bandwidth of its narrowest
+link. algbw = bytes / time; busbw = algbw x what the algorithm sends per byte, so that it compares with the link's rate.
 Constants: efficiency of NVLink and of the NICs as measured with nccl-tests on 8xA100, 8xH100, 8xH200 and 4x8xB200
 (stas00/ml-engineering network/README; NVIDIA DGX Cloud nccl/README).
 """

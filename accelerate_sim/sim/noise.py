@@ -38,19 +38,27 @@ def exponential(seed: int, stream: str, *counters: ArrayLike) -> Floats:
     return -np.log(uniform(seed, stream, *counters))
 
 
-def draw(seed: int, stream: str, low: float, high: float) -> float:
-    """One number of the whole run, uniform in [low, high]."""
-    return low + (high - low) * float(uniform(seed, stream)[0])
+class Draws:
+    """What a run draws once: parameters of its curves, each by name below ``prefix``."""
 
+    def __init__(self, seed: int, prefix: str) -> None:
+        self.seed = seed
+        self.prefix = prefix
 
-def draw_log(seed: int, stream: str, low: float, high: float) -> float:
-    """One number of the whole run, log-uniform in [low, high]."""
-    return float(low * (high / low) ** uniform(seed, stream)[0])
+    def _unit(self, name: str) -> float:
+        return float(uniform(self.seed, f"{self.prefix}/{name}")[0])
 
+    def between(self, name: str, low: float, high: float) -> float:
+        """Uniform in [low, high]."""
+        return low + (high - low) * self._unit(name)
 
-def chance(seed: int, stream: str, probability: float) -> bool:
-    """True for this share of seeds."""
-    return bool(uniform(seed, stream)[0] < probability)
+    def log(self, name: str, low: float, high: float) -> float:
+        """Log-uniform in [low, high]."""
+        return float(low * (high / low) ** self._unit(name))
+
+    def chance(self, name: str, probability: float) -> bool:
+        """True for this share of seeds."""
+        return self._unit(name) < probability
 
 
 def skewed(seed: int, stream: str, skew: float, *counters: ArrayLike) -> Floats:
@@ -58,14 +66,14 @@ def skewed(seed: int, stream: str, skew: float, *counters: ArrayLike) -> Floats:
     bell = normal(seed, stream, *counters)
     if not skew:
         return bell
-    return np.sqrt(1.0 - skew**2) * bell + skew * (exponential(seed, stream + "/tail", *counters) - 1.0)
+    return np.asarray(np.sqrt(1.0 - skew**2) * bell + skew * (exponential(seed, stream + "/tail", *counters) - 1.0))
 
 
 def persistent(seed: int, stream: str, phi: float, steps: NDArray[np.int64]) -> Floats:
     """Noise with memory: unit variance, correlation ``phi**k`` at a distance of k steps.
 
     ``steps`` are consecutive. An AR(1) process as a causal filter with a fixed number of taps, so that step k does not
-    need the steps before it. The taps are added one after the other: the bits do not depend on how many steps are asked.
+    need the steps before it. The taps are added one after the other, so the bits do not depend on how many are asked.
     """
     taps = min(int(np.ceil(np.log(0.02) / np.log(phi))), 160)
     white = normal(seed, stream, np.arange(steps[0] - taps + 1, steps[-1] + 1))

@@ -29,6 +29,9 @@ from accelerate_sim.sim.telemetry import Telemetry, busy_power_share
 from accelerate_sim.sim.throughput import StepParts, Throughput
 from accelerate_sim.sim.timeline import BLOCK, Calendar, Timeline
 
+MICRO_LOSSES_KEPT = 16384
+"""Losses of single micro-batches that are computed together."""
+
 
 @dataclass(frozen=True)
 class StepBlock:
@@ -42,6 +45,17 @@ class StepBlock:
     step_end_s: Floats
 
 
+@dataclass(frozen=True, slots=True)
+class StepTiming:
+    """How long a step took, and what that makes."""
+
+    seconds: float
+    end_s: float
+    """Since the first step began."""
+    tokens_per_s: float
+    mfu: float
+
+
 class Run:
     """One run. ``number`` counts the runs of a session; each has its own seed."""
 
@@ -50,6 +64,7 @@ class Run:
         self.number = number
         self.seed = config.run.seed + number - 1
         self._block: StepBlock | None = None
+        self._micro: tuple[int, Floats] | None = None
 
     # --- What is trained, on what ---------------------------------------------------------------
 
@@ -87,6 +102,11 @@ class Run:
     @property
     def total_steps(self) -> int:
         return self.config.train.epochs * self.config.train.steps_per_epoch
+
+    @property
+    def last_step(self) -> int:
+        """Steps that are really made: fewer with max_steps, which does not change any of them."""
+        return min(self.total_steps, self.config.train.max_steps or self.total_steps)
 
     @cached_property
     def flops_per_token(self) -> int:
@@ -138,7 +158,9 @@ class Run:
     @cached_property
     def evaluation_batch_s(self) -> float:
         imposed = self.config.impose.step_time_s
-        per_micro_batch = sum(imposed) / 2 / self.layout.accumulation / 3 if imposed else self.throughput.evaluation_batch_s()
+        per_micro_batch = (
+            sum(imposed) / 2 / self.layout.accumulation / 3 if imposed else self.throughput.evaluation_batch_s()
+        )
         return round(per_micro_batch, 6)
 
     # --- The curves -----------------------------------------------------------------------------
@@ -169,9 +191,9 @@ class Run:
     @cached_property
     def timeline(self) -> Timeline:
         return Timeline(
-            Calendar.of(self.config, self.total_steps),
+            Calendar.of(self.config, self.last_step),
             self.step_times.seconds,
-            lambda step: self.storage.seconds(self.checkpoint_bytes, "checkpoint", step),
+            self.checkpoint_seconds,
             self.config.eval.batches * self.evaluation_batch_s,
         )
 
@@ -200,12 +222,43 @@ class Run:
         times = self.timeline.block(index)
         norm = self.grad_norm.values(steps, self.loss.residual(steps))
         rate = learning_rate(self.config.train, self.total_steps, steps)
-        return StepBlock(index, self.loss.train(steps), np.round(norm, 6), rate, times.step_s, times.step_end_s)
+        return StepBlock(
+            index, np.round(self.loss.train(steps), 6), np.round(norm, 6), rate, times.step_s, times.step_end_s
+        )
 
     def micro_losses(self, step: int) -> Floats:
         """Losses of a step's micro-batches, [micro_batches, replicas]; their mean is the step's loss."""
-        base = self.block_of(step).loss[step % BLOCK]
-        return np.asarray(base + self.loss.micro_deviation(step, self.layout.data, self.layout.accumulation))
+        layout = self.layout
+        # As many steps at once as are worth the memory; the numbers do not depend on how many.
+        together = max(1, min(BLOCK, MICRO_LOSSES_KEPT // (layout.data * layout.accumulation)))
+        first = step - step % together
+        if self._micro is None or self._micro[0] != first:
+            steps = np.arange(first, first + together)
+            loss = np.array([self.block_of(int(each)).loss[each % BLOCK] for each in steps])
+            deviation = self.loss.micro_deviation(steps, layout.data, layout.accumulation)
+            self._micro = first, loss[:, None, None] + deviation
+        return np.asarray(self._micro[1][step - first])
+
+    def lr(self, step: int) -> float:
+        """Learning rate that this step uses."""
+        return float(self.block_of(step).lr[step % BLOCK])
+
+    def grad_norm_at(self, step: int) -> float:
+        """Norm of the step's gradients before clipping."""
+        return float(self.block_of(step).grad_norm[step % BLOCK])
+
+    def timing(self, step: int) -> StepTiming:
+        """Times and rates of a step."""
+        block, offset = self.block_of(step), step % BLOCK
+        seconds = float(block.step_s[offset])
+        tokens_per_s = self.layout.tokens_per_step / seconds
+        return StepTiming(
+            seconds, round(float(block.step_end_s[offset]), 6), round(tokens_per_s, 4), round(self.mfu(tokens_per_s), 8)
+        )
+
+    def checkpoint_seconds(self, step: int) -> float:
+        """Time to write the checkpoint after this step."""
+        return self.storage.seconds(self.checkpoint_bytes, "checkpoint", step)
 
     def mfu(self, tokens_per_s: float) -> float:
         """Model FLOP/s over the peak bf16 FLOP/s of all GPUs."""
@@ -219,5 +272,3 @@ class Run:
             + power("validation") * validation_s + power("startup") * other_s
         )  # fmt: skip
         return per_gpu * self.layout.world_size
-
-

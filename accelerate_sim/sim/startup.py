@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from accelerate_sim.catalog import Architecture, DatasetSpec
-from accelerate_sim.sim import noise
+from accelerate_sim.sim.noise import Draws
 from accelerate_sim.sim.storage import Storage, export_bytes
 
 MERGE_BYTES_PER_S = 24e9
@@ -30,8 +30,10 @@ class StartUp:
 
     @classmethod
     def of(cls, seed: int, model: Architecture, dataset: DatasetSpec, world_size: int, storage: Storage) -> "StartUp":
+        draws = Draws(seed, "startup")
+
         def draw(name: str, low: float, high: float) -> float:
-            return round(noise.draw_log(seed, "startup/" + name, low, high), 3)
+            return round(draws.log(name, low, high), 3)
 
         return cls(
             # Each node reads what its ranks hold; building the modules and casting take longer than reading.
@@ -60,10 +62,10 @@ class ExportTimes:
 
     @classmethod
     def of(cls, seed: int, model: Architecture, storage: Storage) -> "ExportTimes":
-        size = export_bytes(model)
+        size, draws = export_bytes(model), Draws(seed, "export")
 
         def stage(name: str, bytes_per_s: float) -> float:
-            return round(size / bytes_per_s * noise.draw(seed, "export/" + name, 0.95, 1.25) + 0.4, 3)
+            return round(size / bytes_per_s * draws.between(name, 0.95, 1.25) + 0.4, 3)
 
         write = storage.seconds(size, "export", 0)
         return cls(

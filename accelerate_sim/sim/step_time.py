@@ -10,7 +10,7 @@ import numpy as np
 from accelerate_sim.sim import noise
 from accelerate_sim.sim.incidents import Incidents
 from accelerate_sim.sim.loss import Steps
-from accelerate_sim.sim.noise import Floats
+from accelerate_sim.sim.noise import Draws, Floats
 
 LEVEL_STEPS = 700
 """Steps for which the cluster keeps a level: clocks, fragmentation and routes shift now and then."""
@@ -40,20 +40,18 @@ class StepTimes:
     def of(
         cls, seed: int, mean_s: float, compute_share: float, incidents: Incidents, imposed: tuple[float, float] | None
     ) -> "StepTimes":
-        def log(name: str, low: float, high: float) -> float:
-            return noise.draw_log(seed, "step time/" + name, low, high)
-
+        draws = Draws(seed, "step time")
         periods = (50, 100, 200, 250, 500)
-        pick = int(noise.uniform(seed, "step time/period")[0] * len(periods))
+        pick = int(draws.between("period", 0, len(periods)))
         return cls(
             seed=seed, mean_s=mean_s, compute_share=compute_share,
-            core=log("core", 0.0018, 0.006), memory=noise.draw(seed, "step time/memory", 0.2, 0.6),
-            level=log("level", 0.0008, 0.004),
-            straggler_share=log("straggler", 0.004, 0.03), straggler_size=log("straggler size", 0.02, 0.12),
-            stall_share=log("stall", 0.0003, 0.002),
-            period=periods[pick], period_size=log("period size", 0.01, 0.06),
+            core=draws.log("core", 0.0018, 0.006), memory=draws.between("memory", 0.2, 0.6),
+            level=draws.log("level", 0.0008, 0.004),
+            straggler_share=draws.log("straggler", 0.004, 0.03), straggler_size=draws.log("straggler size", 0.02, 0.12),
+            stall_share=draws.log("stall", 0.0003, 0.002),
+            period=periods[pick], period_size=draws.log("period size", 0.01, 0.06),
             # Kernels are chosen, buffers are grown and connections are made in the first step.
-            first_extra_s=min(log("first", 4, 40), 60 * mean_s), incidents=incidents, imposed=imposed,
+            first_extra_s=min(draws.log("first", 4, 40), 60 * mean_s), incidents=incidents, imposed=imposed,
         )  # fmt: skip
 
     def seconds(self, steps: Steps) -> Floats:
@@ -64,12 +62,15 @@ class StepTimes:
         excess = excess + self.period_size * ((steps + 1) % self.period == 0)
         slowdown = 1.0 + self.compute_share * (self.incidents.slowdown(steps) - 1.0)
         warmup = self.first_extra_s * np.where(steps < 4, 12.0 ** -steps.clip(0, 4).astype(float), 0.0)
-        return np.round(self.mean_s * np.exp(excess) * slowdown + warmup, 6)
+        return np.asarray(np.round(self.mean_s * np.exp(excess) * slowdown + warmup, 6))
 
     def _core(self, steps: Steps) -> Floats:
         bell = noise.normal(self.seed, "step time/core", steps)
         # A chi-square below the line makes Student's t with 4 degrees of freedom: mostly tight, at times far off.
-        spread = -0.5 * (np.log(noise.uniform(self.seed, "step time/t", steps)) + np.log(noise.uniform(self.seed, "step time/t2", steps)))
+        spread = -0.5 * (
+            np.log(noise.uniform(self.seed, "step time/t", steps))
+            + np.log(noise.uniform(self.seed, "step time/t2", steps))
+        )
         heavy = 0.8 * bell / np.sqrt(np.maximum(spread, 0.05))
         heavy = np.where(heavy > 0, 1.5 * heavy, heavy)
         slow = noise.persistent(self.seed, "step time/memory", 0.9, steps)

@@ -98,6 +98,10 @@ class Telemetry:
         used = by_stage[layout.stage(self.rank)] + 2**20 * (90.0 + 60.0 * own) + 2**28 * (self.rank == 0)
         return np.asarray(np.minimum(used, 0.995 * total))
 
+    def memory_used_bytes(self, rank: int, step: int) -> int:
+        """Of one GPU, while nothing is wrong with it: the first steps fill the allocator's cache."""
+        return round(float(self.memory_used[rank]) * _cache_filled(step) / 2**20) * 2**20
+
     def sample(self, second: float, step: int) -> GpuSample:
         """All GPUs at this second of the run, while optimizer step ``step`` (from 0) is the latest."""
         phase = self.timeline.phase_at(second)
@@ -105,7 +109,7 @@ class Telemetry:
         power = self.phase_w[phase] * self.power_gain * (1.0 + 0.02 * quick[:, 0])
         temperature = self._temperature(second)
         utilization = STEADY_UTILIZATION_PCT[phase] + self.utilization_offset + 0.6 * quick[:, 1]
-        memory = self.memory_used * (1.0 - 0.05 * 0.3 ** max(step, 0))
+        memory = self.memory_used * _cache_filled(step)
         for incident in self.incidents.during(step, step):
             rank, strength = incident.rank, incident.strength(step)
             if incident.kind == "hot":
@@ -119,7 +123,9 @@ class Telemetry:
                 memory[rank] += max(0.0, 0.985 * self.gpu.memory_bytes - memory[rank]) * strength
         return self._rounded(utilization, memory, temperature, power, second)
 
-    def _rounded(self, utilization: Floats, memory: Floats, temperature: Floats, power: Floats, second: float) -> GpuSample:
+    def _rounded(
+        self, utilization: Floats, memory: Floats, temperature: Floats, power: Floats, second: float
+    ) -> GpuSample:
         if self.impose.utilization_pct:
             utilization = self._imposed("utilization", self.impose.utilization_pct, second)
         if self.impose.temperature_c:
@@ -127,10 +133,10 @@ class Telemetry:
         mebibytes = np.round(memory / 2**20).astype(np.int64)
         return GpuSample(
             self.rank,
-            np.round(np.clip(utilization, 0.0, 100.0)),
+            np.asarray(np.round(np.clip(utilization, 0.0, 100.0)), float),
             mebibytes * 2**20,
             np.round(temperature, 1),
-            np.round(np.minimum(power, self.gpu.power_limit_w * 1.01), 1),
+            np.asarray(np.round(np.minimum(power, self.gpu.power_limit_w * 1.01), 1), float),
         )
 
     def _temperature(self, second: float) -> Floats:
@@ -139,7 +145,9 @@ class Telemetry:
         recent_w = float(weights @ lagged / weights.sum())
         rise = RISE_AT_LIMIT_C * recent_w / self.gpu.power_limit_w * self.power_gain * self.resistance_gain
         room = 0.8 * noise.smooth(self.seed, "gpu/room", 5400.0, second, np.arange(self.num_nodes))
-        return np.asarray(self.inlet_c + room[self.node] + rise + 0.5 * noise.smooth(self.seed, "gpu/air", 240.0, second, self.rank))
+        return np.asarray(
+            self.inlet_c + room[self.node] + rise + 0.5 * noise.smooth(self.seed, "gpu/air", 240.0, second, self.rank)
+        )
 
     def _imposed(self, what: str, bounds: tuple[float, float], second: float) -> Floats:
         low, high = bounds
@@ -150,3 +158,8 @@ class Telemetry:
     def mean_power_w(self, phase: Phase) -> float:
         """Mean over the GPUs: what the energy is the sum of."""
         return float(self.phase_w[phase] * self.power_gain.mean())
+
+
+def _cache_filled(step: int) -> float:
+    """Share of its final memory that a GPU uses: buffers appear in the first steps, then nothing changes."""
+    return 1.0 - 0.05 * 0.3 ** min(max(step, 0), 20)

@@ -84,7 +84,9 @@ class LayerTimes:
 class Throughput:
     """Predicts step, validation and collective times for one model on one cluster. Pure; built once per run."""
 
-    def __init__(self, model: Architecture, gpu: GpuSpec, layout: Layout, network: Network, precision: str, recompute: str):
+    def __init__(
+        self, model: Architecture, gpu: GpuSpec, layout: Layout, network: Network, precision: str, recompute: str
+    ):
         self.model, self.gpu, self.layout, self.network = model, gpu, layout, network
         self.recompute = recompute
         self.matmul_flops = gpu.matmul_flops * MATMUL_SHARE.get(_generation(gpu), 0.9)
@@ -96,7 +98,7 @@ class Throughput:
         """One matrix product [rows, inner] x [inner, columns]: arithmetic plus operand traffic."""
         operands = rows * inner + inner * columns + rows * columns
         traffic = OPERAND_PASSES * 2 * operands / self.gpu.memory_bytes_per_s
-        return 2 * rows * inner * columns / (self.matmul_flops * rate) + traffic
+        return float(2 * rows * inner * columns / (self.matmul_flops * rate) + traffic)
 
     def layer(self) -> LayerTimes:
         model, layout = self.model, self.layout
@@ -155,7 +157,10 @@ class Throughput:
     def head_s(self) -> float:
         """Output head and loss of one micro-batch, forward and backward."""
         shard = self.model.vocab / self.layout.tensor
-        return 3 * self.matmul_s(self.tokens, self.model.hidden, shard) + 24 * self.tokens * shard / self.gpu.memory_bytes_per_s
+        return (
+            3 * self.matmul_s(self.tokens, self.model.hidden, shard)
+            + 24 * self.tokens * shard / self.gpu.memory_bytes_per_s
+        )
 
     def step(self) -> StepParts:
         """The mean step."""
@@ -224,5 +229,6 @@ def _generation(gpu: GpuSpec) -> str:
 
 
 def _attention_share(gpu: GpuSpec) -> float:
-    return next(share for year, share in sorted(ATTENTION_SHARE.items(), reverse=True) if gpu.year >= year or year == 2017)
-
+    return next(
+        share for year, share in sorted(ATTENTION_SHARE.items(), reverse=True) if gpu.year >= year or year == 2017
+    )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.sim.loss import Steps
@@ -18,6 +19,7 @@ from accelerate_sim.sim.noise import Floats
 BLOCK = 256
 """Steps that are computed together."""
 
+Mask = NDArray[np.bool_]
 Phase = Literal["startup", "step", "checkpoint", "validation", "finished"]
 
 
@@ -35,16 +37,16 @@ class Calendar:
     def of(cls, config: RunConfig, total_steps: int) -> "Calendar":
         return cls(total_steps, config.train.steps_per_epoch, config.checkpoint.every, config.eval.every)
 
-    def saves_after(self, step: Steps) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    def saves_after(self, step: Steps) -> Mask:
         if not self.checkpoint_every:
             return np.zeros(np.shape(step), bool)
-        return ((step + 1) % self.checkpoint_every == 0) & (step < self.total_steps)
+        return np.asarray(((step + 1) % self.checkpoint_every == 0) & (step < self.total_steps))
 
-    def validates_after(self, step: Steps) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    def validates_after(self, step: Steps) -> Mask:
         due = ((step + 1) % self.steps_per_epoch == 0) | (step + 1 == self.total_steps)
         if self.eval_every:
             due |= (step + 1) % self.eval_every == 0
-        return due & (step < self.total_steps)
+        return np.asarray(due & (step < self.total_steps))
 
 
 @dataclass(frozen=True)

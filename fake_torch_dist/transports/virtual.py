@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
-from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
-from ..reduction import fold_nodes
-
-Array: TypeAlias = npt.NDArray[Any]
+from ..reduction import Array, fold_nodes
 
 
 class VirtualTransport:

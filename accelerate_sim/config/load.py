@@ -1,0 +1,216 @@
+"""From a YAML file and ``--set`` overrides to a run's config, or to everything that is wrong with them.
+
+Nothing is fixed silently. A key with a bad value is left out and the rest is checked without it, so that one look at
+the messages is enough to put a file right.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from accelerate_sim.config.draw import bad_draws, draws_in, values_to_check, with_draws
+from accelerate_sim.config.files import read_text, refuse_control_characters
+from accelerate_sim.config.keys import KeyPath, dotted, field_at, overlaid, value_at, with_value, without
+from accelerate_sim.config.layout import conflicts, unknown_names
+from accelerate_sim.config.problems import ConfigError, Problem, printable, shorten, shown
+from accelerate_sim.config.schema import PlayConfig, RunConfig
+from accelerate_sim.config.wording import field_problems, kind_of
+from accelerate_sim.config.yaml_reader import read_yaml
+
+OVERRIDE = "--set"
+ATTEMPTS = 64
+"""Times that a run draws again because what it drew does not go together, e.g. heads and tensor-parallel size."""
+
+Check = Callable[[RunConfig], Problem | None]
+Found = list[tuple[KeyPath, Problem]]
+"""Problems, each with the path of the key to leave out."""
+
+
+@dataclass(frozen=True)
+class ConfigSource:
+    """What was written, where, and what could not be read."""
+
+    name: str
+    """File, or empty."""
+    data: Mapping[str, Any]
+    """As written, overrides included; neither drawn nor checked."""
+    places: Mapping[KeyPath, tuple[str, int | None]]
+    """Source and line of every key."""
+    unreadable: tuple[Problem, ...] = ()
+
+    @classmethod
+    def read(
+        cls, path: Path | None, overrides: Sequence[str] = (), base: Mapping[str, Any] | None = None
+    ) -> "ConfigSource":
+        """Read a file (None: nothing but defaults), over ``base``, under ``overrides``, each ``section.key=value``.
+
+        What cannot be read is kept for :meth:`resolve` to say.
+        """
+        source = cls("", dict(base or {}), {})
+        if path is not None:
+            source = source._with_file(path)
+        for override in overrides:
+            source = source._with_override(override)
+        return source
+
+    def resolve(self, number: int = 1, check: Check | None = None) -> RunConfig:
+        """The config of run ``number`` of a session; raises :class:`ConfigError` with all that is wrong.
+
+        ``check`` looks at a config in which all keys agree, e.g. whether the model fits the GPUs.
+        """
+        found = self._fixed_problems()
+        config, problems = self._resolve_once(number, 0, found, check)
+        attempts = ATTEMPTS if any(draws_in(self.data)) and not found and not self.unreadable else 1
+        for attempt in range(1, attempts if problems else 1):
+            config, others = self._resolve_once(number, attempt, found, check)
+            if not others:
+                return config
+        if problems:
+            raise ConfigError(sorted(problems, key=lambda problem: (problem.source == OVERRIDE, problem.line or 0)))
+        return config
+
+    def located(self, problem: Problem, path: KeyPath = ()) -> Problem:
+        """The same problem with file and line: those of its key, or of the first related key that was written."""
+        if problem.source:
+            return problem
+        problem = replace(problem, value=self._marked(problem))
+        for place in (path or _path(problem.key), *map(_path, problem.related)):
+            if where := self._place(place):
+                return replace(problem, source=where[0], line=where[1])
+        return replace(problem, source=self.name)
+
+    def _place(self, path: KeyPath) -> tuple[str, int | None] | None:
+        """Where a key was written: itself, what holds it, or else a key beside it."""
+        for end in range(len(path), 0, -1):
+            if path[:end] in self.places:
+                return self.places[path[:end]]
+        beside = (where for place, where in self.places.items() if len(path) > 1 and place[:-1] == path[:-1])
+        return next(beside, None)
+
+    def _marked(self, problem: Problem) -> str | None:
+        """The value, with where it comes from if nobody wrote it."""
+        path = _path(problem.key)
+        if problem.value is None or field_at(path) is None:
+            return problem.value
+        written = value_at(self.data, path)
+        if isinstance(written, Mapping) and "draw" in written and problem.value != shown(written):
+            return f"{problem.value} (drawn)"
+        return problem.value if path in self.places or written is not None else f"{problem.value} (the default)"
+
+    # --- Reading --------------------------------------------------------------------------------
+
+    def _with_file(self, path: Path) -> "ConfigSource":
+        name = printable(str(path))
+        source = replace(self, name=name)
+        try:
+            document = read_yaml(read_text(path), name)
+        except ConfigError as error:
+            return replace(source, unreadable=error.problems)
+        if not isinstance(document.value, Mapping):
+            problem = _not_a_config(document.value, name)
+            return replace(source, unreadable=(problem,))
+        places = {key: (name, line) for key, line in document.lines.items()}
+        return replace(source, data=overlaid(self.data, document.value), places=places)
+
+    def _with_override(self, override: str) -> "ConfigSource":
+        key, equals, text = override.partition("=")
+        path = tuple(key.strip().split("."))
+        if not equals or not all(path):
+            return self._without_override(f"'{shorten(override)}' is not KEY=VALUE", "Write e.g. --set train.lr=1e-4.")
+        try:
+            refuse_control_characters(text, OVERRIDE)
+            value = read_yaml(text, OVERRIDE).value
+        except ConfigError as error:
+            problem = error.problems[0]
+            return self._without_override(f"{shorten(key)}: {problem.reason}", problem.way_out)
+        for end in range(1, len(path)):
+            outer = value_at(self.data, path[:end])
+            if outer is not None and not isinstance(outer, Mapping):
+                section = shorten(dotted(path[:end]))
+                reason = f"{shorten(key)}: {section} is {kind_of(outer)}, {shown(outer)}, and has no keys"
+                return self._without_override(reason, f"Set {section} itself.")
+        places = {place: where for place, where in self.places.items() if place[: len(path)] != path}
+        return replace(self, data=with_value(self.data, path, value), places={**places, path: (OVERRIDE, None)})
+
+    def _without_override(self, reason: str, way_out: str) -> "ConfigSource":
+        return replace(self, unreadable=(*self.unreadable, Problem(OVERRIDE, None, "", None, reason, way_out)))
+
+    # --- Checking -------------------------------------------------------------------------------
+
+    def _fixed_problems(self) -> Found:
+        """What is wrong whatever will be drawn."""
+        found = list(bad_draws(self.data))
+        data = _leave_out(self.data, (path for path, _ in found))
+        for path, value in values_to_check(data):
+            _, problems = _validated(with_value({}, path, value))
+            found += [(path, problem) for _, problem in problems[:1]]
+        return found
+
+    def _resolve_once(
+        self, number: int, attempt: int, found: Found, check: Check | None
+    ) -> tuple[RunConfig, list[Problem]]:
+        data = _leave_out(self.data, (path for path, _ in found))
+        data = with_draws(data, _seed(data) + number - 1, attempt)
+        config, refused = _validated({key: value for key, value in data.items() if value is not None})
+        problems = [*self.unreadable, *(self.located(problem, path) for path, problem in (*found, *refused))]
+        if any(problem.source != OVERRIDE for problem in self.unreadable):
+            return config, problems  # what the file says is not known, so nothing can be said to disagree with it
+        offending = [path for path, _ in (*found, *refused)]
+        disagreeing = conflicts(config)
+        if check and not disagreeing and (misfit := check(config)):
+            disagreeing = [misfit]
+        kept = (problem for problem in disagreeing if not _involves(problem, offending))
+        return config, [*problems, *map(self.located, kept)]
+
+
+def _validated(data: dict[str, Any]) -> tuple[RunConfig, Found]:
+    """The config that is left when every key that is refused is left out, and what was refused."""
+    found: Found = []
+    while True:
+        try:
+            config = RunConfig.model_validate(data)
+        except ValidationError as error:
+            problems = field_problems(error, data)
+        else:
+            problems = [(_path(problem.key), problem) for problem in unknown_names(config)]
+        if not problems:
+            return config, found
+        found += problems
+        data = _leave_out(data, (path for path, _ in problems))
+
+
+def _leave_out(data: Mapping[str, Any], paths: Iterable[KeyPath]) -> dict[str, Any]:
+    """``data`` without these keys. An architecture with a hole is no architecture, so a model goes as a whole."""
+    left = dict(data)
+    for path in paths:
+        left = without(left, path[:1] if path[0] == "model" else path)
+    return left
+
+
+def _path(key: str) -> KeyPath:
+    return tuple(key.split("."))
+
+
+def _involves(problem: Problem, offending: Sequence[KeyPath]) -> bool:
+    """Whether one of the keys of a problem was left out, or is in a section that was."""
+    keys = [_path(key) for key in (problem.key, *problem.related)]
+    return any(key[: len(path)] == path or path[: len(key)] == key for key in keys for path in offending)
+
+
+def _seed(data: Mapping[str, Any]) -> int:
+    """The seed to draw with; one that the schema will refuse draws as the default would."""
+    try:
+        return RunConfig.model_validate({"run": {"seed": value_at(data, ("run", "seed"))}}).run.seed
+    except ValidationError:
+        return PlayConfig().seed
+
+
+def _not_a_config(value: Any, name: str) -> Problem:
+    if value is None:
+        way_out = "See configs/ for examples, or --print-config for all keys."
+        return Problem(name, None, "", None, "the file is empty", way_out)
+    reason = f"the file is {kind_of(value)}, not a mapping of keys to values"
+    return Problem(name, 1, "", None, reason, "Write 'model: llama-3-70b' and the like.")

@@ -1,0 +1,95 @@
+"""What is wrong with a configuration, said so that its author can put it right.
+
+Pure text: nothing is printed here. Whatever came from outside is shown escaped, so a message cannot move the cursor of
+the terminal that it is read on.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+LONGEST_VALUE = 60
+"""Characters of a value that a message shows."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong, and the way out."""
+
+    source: str
+    """File, or ``--set``; empty as long as the place is not known."""
+    line: int | None
+    """From 1."""
+    key: str
+    """Dotted, e.g. ``train.lr``; empty when the problem is the whole file's."""
+    value: str | None
+    """As shown; None when the reason is a sentence of its own."""
+    reason: str
+    """What goes on after ``key = value``: ``is not above 0``."""
+    way_out: str
+    related: tuple[str, ...] = ()
+    """Other keys that this one has to agree with."""
+
+    @classmethod
+    def about(cls, key: str, value: str | None, reason: str, way_out: str, related: tuple[str, ...] = ()) -> "Problem":
+        """A problem of a key, wherever that was written."""
+        return cls("", None, key, value, reason, way_out, related)
+
+    def __str__(self) -> str:
+        place = f"{self.source}:{self.line}: " if self.line else f"{self.source}: " if self.source else ""
+        subject = f"{self.key} = {self.value}" if self.key else self.value
+        statement = self.reason if self.value is None else f"{subject} {self.reason}"
+        return f"{place}{statement}. {self.way_out}".rstrip()
+
+
+class ConfigError(Exception):
+    """Everything that is wrong with a configuration, one problem a line."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+def printable(text: str) -> str:
+    """``text`` with everything escaped that is not a plain visible character."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
+    )
+
+
+def shown(value: Any) -> str:
+    """A value as a message shows it: close to how YAML writes it, on one line, cut when long."""
+    return _cut(_flow(value))
+
+
+def shorten(text: str) -> str:
+    """A name as a message shows it: escaped, and cut when long."""
+    return _cut(printable(text[: LONGEST_VALUE + 1]))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 3] + "..."
+
+
+def _flow(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return "'" + printable(value[: LONGEST_VALUE + 1]) + "'"
+    if isinstance(value, Mapping):
+        # Anything past the first few is cut off anyway, and aliases can make it long.
+        return "{" + ", ".join(f"{shorten(str(key))}: {_flow(item)}" for key, item in list(value.items())[:9]) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_flow, value[:9])) + "]"
+    return _float(value) if isinstance(value, float) else str(value)
+
+
+def _float(value: float) -> str:
+    """Six digits, small numbers as people write them: 1.5e-4."""
+    text = f"{value:.6g}"
+    if 0 < abs(value) < 1e-3:
+        mantissa, exponent = f"{value:.5e}".split("e")
+        text = f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+    return text

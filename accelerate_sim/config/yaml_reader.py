@@ -1,0 +1,205 @@
+"""YAML to plain values, with the line of every key.
+
+Built on the parser's events, so that size, depth and aliases are checked while reading: nothing is expanded, nothing
+recurses. What it does not do: tags, several documents, keys that are not plain text. Numbers and switches are those of
+YAML 1.2, so ``1e-4`` is a number (YAML 1.1 wants ``1.0e-4``), and ``no`` and ``1:30`` are text.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from accelerate_sim.config.problems import ConfigError, Problem, printable, shorten
+
+MOST_NODES = 10_000
+"""Values that a file may hold, aliases expanded."""
+DEEPEST = 16
+"""Mappings and lists inside each other. A config needs four."""
+
+KeyPath = tuple[str, ...]
+
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
+_INTEGER = re.compile(r"[-+]?\d[\d_]*")
+_FLOAT = re.compile(r"[-+]?(\.\d[\d_]*|\d[\d_]*(\.[\d_]*)?)([eE][-+]?\d+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+
+
+@dataclass(frozen=True)
+class Document:
+    """The value of a YAML text, and where in it each mapping key stands."""
+
+    value: Any
+    lines: dict[KeyPath, int]
+
+
+class _Unreadable(Exception):
+    """Reading cannot go on."""
+
+    def __init__(self, reason: str, way_out: str, mark: Any) -> None:
+        self.reason, self.way_out, self.mark = reason, way_out, mark
+
+
+@dataclass
+class _Node:
+    """A value under construction."""
+
+    value: Any
+    size: int = 1
+    """Values in it, aliases expanded."""
+    height: int = 0
+    keys: dict[str, tuple[int, "_Node"]] = field(default_factory=dict)
+    """Of a mapping: line and node of each key."""
+    pending: tuple[str, Any] | None = None
+    """Of an open mapping: key and mark of the key whose value comes next."""
+    open: bool = True
+    """Not finished; an alias to it would put it into itself."""
+
+
+def read_yaml(text: str, source: str) -> Document:
+    """Parse one YAML document; raises :class:`ConfigError` with every duplicate key, or the first fatal problem."""
+    reader = _Reader()
+    try:
+        root = reader.read(yaml.parse(text, Loader=_LOADER))
+    except _Unreadable as error:
+        raise ConfigError([_problem(source, error.reason, error.way_out, error.mark)]) from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        column = f" (column {mark.column + 1})" if mark else ""
+        reason = printable(f"YAML syntax: {error.problem or error.context}{column}")
+        raise ConfigError([_problem(source, reason, _syntax_hint(text, mark), mark)]) from None
+    except (yaml.YAMLError, ValueError) as error:
+        reason = printable(f"YAML syntax: {str(error).splitlines()[0]}")
+        raise ConfigError([_problem(source, reason, "Remove that character.", None)]) from None
+    if reader.duplicates:
+        raise ConfigError(_problem(source, reason, "Keep one of them.", mark) for reason, mark in reader.duplicates)
+    return Document(root.value, dict(_key_lines(root)))
+
+
+class _Reader:
+    """Assembles nodes from events, with a stack of its own."""
+
+    def __init__(self) -> None:
+        self.duplicates: list[tuple[str, Any]] = []
+        self._root: _Node | None = None
+        self._open: list[_Node] = []
+        """The collections around the next event, the outermost first."""
+        self._anchors: dict[str, _Node] = {}
+        self._size = 0
+
+    def read(self, events: Iterable[Any]) -> _Node:
+        """Take all events of one document; raise :class:`_Unreadable` at the first that may not be."""
+        for event in events:
+            if isinstance(event, yaml.DocumentStartEvent) and self._root:
+                raise _Unreadable("a second document begins here", "A config is one document.", event.start_mark)
+            if isinstance(event, yaml.CollectionEndEvent):
+                self._close(self._open.pop())
+            elif isinstance(event, yaml.NodeEvent):
+                self._take(event)
+        return self._root or _Node(None)
+
+    def _take(self, event: Any) -> None:
+        parent = self._open[-1] if self._open else None
+        if parent and isinstance(parent.value, dict) and parent.pending is None:
+            parent.pending = self._key(event), event.start_mark
+            return
+        node = self._node(event)
+        if parent:
+            self._put(parent, node)
+        else:
+            self._root = node
+        if isinstance(event, yaml.CollectionStartEvent):
+            self._open.append(node)
+        else:
+            self._close(node)
+
+    def _close(self, node: _Node) -> None:
+        node.open = False
+        if self._open:
+            parent = self._open[-1]
+            parent.size += node.size
+            parent.height = max(parent.height, node.height + 1)
+
+    def _node(self, event: Any) -> _Node:
+        if isinstance(event, yaml.AliasEvent):
+            node = self._anchored(str(event.anchor), event.start_mark)
+        else:
+            node = self._new(event)
+            if event.anchor:
+                self._anchors[event.anchor] = node
+        self._size += node.size
+        if self._size > MOST_NODES:
+            reason = f"more than {MOST_NODES:,} values, aliases expanded"
+            raise _Unreadable(reason, "A config is a page of YAML; is it the right file?", event.start_mark)
+        if len(self._open) + node.height > DEEPEST:
+            reason = f"more than {DEEPEST} mappings and lists inside each other"
+            raise _Unreadable(reason, "Sections hold keys, and keys hold values: two levels.", event.start_mark)
+        return node
+
+    def _anchored(self, anchor: str, mark: Any) -> _Node:
+        node = self._anchors.get(anchor)
+        if node and not node.open:
+            return node
+        reason = "stands inside what it repeats" if node else "has no anchor"
+        raise _Unreadable(f"alias '*{shorten(anchor)}' {reason}", "Write the value itself.", mark)
+
+    def _new(self, event: Any) -> _Node:
+        if event.tag and event.tag != "!":
+            reason = f"tag '{shorten(event.tag)}'"
+            raise _Unreadable(reason, "Tags are not read; remove it.", event.start_mark)
+        if isinstance(event, yaml.ScalarEvent):
+            # A quoted scalar is text whatever it looks like.
+            value = plain_scalar(event.value) if event.implicit[0] else event.value
+            return _Node(value)
+        return _Node({} if isinstance(event, yaml.MappingStartEvent) else [])
+
+    def _key(self, event: Any) -> str:
+        if not isinstance(event, yaml.ScalarEvent):
+            raise _Unreadable("a key that is not text", "Write keys as 'key: value'.", event.start_mark)
+        return str(event.value)
+
+    def _put(self, parent: _Node, node: _Node) -> None:
+        if parent.pending is None:
+            parent.value.append(node.value)
+            return
+        key, mark = parent.pending
+        parent.pending = None
+        if key in parent.keys:
+            self.duplicates.append((f"key '{shorten(key)}' was given in line {parent.keys[key][0]} already", mark))
+        parent.keys[key] = mark.line + 1, node
+        parent.value[key] = node.value
+
+
+def plain_scalar(text: str) -> Any:
+    """The value of an unquoted scalar: null, a switch, a number, or the text itself."""
+    if text.lower() in _WORDS:
+        return _WORDS[text.lower()]
+    digits = text.replace("_", "")
+    if _INTEGER.fullmatch(text) and len(digits) <= 40:
+        return int(digits)
+    if _FLOAT.fullmatch(text):
+        return float(digits.replace(".", "", 1) if digits.lower().lstrip("+-") in (".inf", ".nan") else digits)
+    return text
+
+
+def _key_lines(root: _Node) -> Iterator[tuple[KeyPath, int]]:
+    """Dotted path and line of every key; the number of nodes is bounded, and so is their depth."""
+    stack: list[tuple[KeyPath, _Node]] = [((), root)]
+    while stack:
+        path, node = stack.pop()
+        for key, (line, child) in node.keys.items():
+            yield (*path, key), line
+            stack.append(((*path, key), child))
+
+
+def _syntax_hint(text: str, mark: Any) -> str:
+    lines = text.split("\n")
+    if mark and mark.line < len(lines) and "\t" in lines[mark.line]:
+        return "Indent with spaces, not with tabs."
+    return "Check the colons, quotes, brackets and the indentation around there."
+
+
+def _problem(source: str, reason: str, way_out: str, mark: Any) -> Problem:
+    return Problem(source, mark.line + 1 if mark else None, "", None, reason, way_out)

@@ -1,0 +1,93 @@
+"""Datasets and loaders. Nothing is read: a batch knows which step and micro-batch it is, and the loss follows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from accelerate_sim.catalog import DatasetSpec
+from accelerate_sim.logging import get_logger
+from accelerate_sim.state import PartialState
+
+if TYPE_CHECKING:
+    from accelerate_sim.accelerator import Accelerator
+
+logger = get_logger(__name__)
+
+
+class TokenIds(NamedTuple):
+    """Token ids of one micro-batch on every rank: which ones they are, not the ids themselves."""
+
+    step: int
+    """Optimizer step, or for validation the steps done."""
+    number: int
+    """Micro-batch of the step, or batch of the validation."""
+
+
+Batch = dict[str, TokenIds]
+
+
+class Dataset(NamedTuple):
+    """One split of a dataset."""
+
+    spec: DatasetSpec
+    split: str
+
+
+def load_dataset(name: str) -> dict[str, Dataset]:
+    """The splits of a dataset; says what of it the run will read."""
+    state = PartialState.required()
+    run, spec, layout = state.run, state.run.dataset, state.run.layout
+    if name.lower() != spec.name.lower():
+        raise ValueError(f"the run reads {spec.name!r}, not {name!r}: data.dataset in the config says which")
+    train = run.config.train
+    epoch_tokens = layout.tokens_per_step * train.steps_per_epoch
+    share = epoch_tokens * train.epochs / spec.tokens
+    state.session.clock.advance(run.startup.dataset)
+    logger.info("Dataset: %s | %s samples | %s tokens", spec.title, f"{spec.samples:,}", f"{spec.tokens:,}")
+    logger.info(
+        "Batch: global %s sequences = micro batch %s x DP %s x accumulation %s | sequence length %s | %s tokens a step",
+        *(f"{n:,}" for n in (layout.global_batch, layout.micro_batch, layout.data, layout.accumulation)),
+        *(f"{n:,}" for n in (layout.sequence_length, layout.tokens_per_step)),
+    )
+    logger.info(
+        "Steps: %s an epoch x %s epochs | %s tokens an epoch | the run reads %s of the dataset",
+        *(f"{n:,}" for n in (train.steps_per_epoch, train.epochs, epoch_tokens)),
+        f"{share * 100:.3g} %" if share < 1 else f"{share:.2f} times the whole",
+    )
+    return {"train": Dataset(spec, "train"), "validation": Dataset(spec, "validation")}
+
+
+class DataLoader:
+    """Micro-batches of a split; its length is what one epoch, or one validation, takes."""
+
+    def __init__(self, dataset: Dataset, batch_size: int) -> None:
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.accelerator: Accelerator | None = None
+
+    def __len__(self) -> int:
+        run = PartialState.required().run
+        if self.dataset.split == "train":
+            return run.config.train.steps_per_epoch * run.layout.accumulation
+        return run.config.eval.batches
+
+    def __iter__(self) -> Iterator[Batch]:
+        if self.accelerator is None:
+            raise RuntimeError("This DataLoader must be passed to Accelerator.prepare() before it is read.")
+        return self._train(self.accelerator) if self.dataset.split == "train" else self._validation(self.accelerator)
+
+    def _train(self, accelerator: Accelerator) -> Iterator[Batch]:
+        first = accelerator.completed_steps
+        micro_batches = range(accelerator.gradient_accumulation_steps)
+        for step in range(first, first + accelerator.run.config.train.steps_per_epoch):
+            for number in micro_batches:
+                ids = TokenIds(step, number)
+                yield {"input_ids": ids, "labels": ids}
+
+    def _validation(self, accelerator: Accelerator) -> Iterator[Batch]:
+        begin_s = accelerator.clock.now_s
+        for number in range(len(self)):
+            ids = TokenIds(accelerator.completed_steps, number)
+            yield {"input_ids": ids, "labels": ids}
+            accelerator.clock.advance_to(begin_s + (number + 1) * accelerator.run.evaluation_batch_s)

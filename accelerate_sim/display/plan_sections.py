@@ -1,0 +1,237 @@
+"""What a plan says, section by section: facts in words, and sums taken apart."""
+
+import math
+from dataclasses import dataclass
+
+from accelerate_sim.display.units import (
+    bytes_text,
+    count_text,
+    duration_text,
+    energy_text,
+    gib_text,
+    rate_text,
+    si_text,
+)
+from accelerate_sim.sim import storage
+from accelerate_sim.sim.memory import WEIGHT_BYTES
+from accelerate_sim.sim.run import Run
+
+CHECKPOINTS_AVERAGED = 16
+"""Checkpoints whose write times stand for all."""
+_STEP_PARTS = {
+    "matmul": "matrix products",
+    "elementwise": "norms, activations",
+    "recompute": "recomputation",
+    "tensor_comm": "TP communication",
+    "context_comm": "CP communication",
+    "expert_comm": "EP communication",
+    "data_comm": "DP communication",
+    "pipeline_bubble": "pipeline bubble",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A label and a sentence."""
+
+    label: str
+    text: str
+    color: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A figure and its share of a whole."""
+
+    label: str
+    figure: str
+    share: float
+
+
+Section = tuple[str, list[Fact | Part]]
+
+
+def sections_of(run: Run) -> list[Section]:
+    """All sections, each a heading and its rows."""
+    return [_model(run), _layout(run), _memory(run), _step(run), _speed(run), _files(run), _whole(run)]
+
+
+def _model(run: Run) -> Section:
+    shape = run.model.architecture
+    kv_heads = "latent attention" if shape.mla else _plural(shape.kv_heads, "KV head")
+    heads = f"{_plural(shape.heads, 'head')} of {shape.head_dim}, {kv_heads}"
+    size = f"{shape.parameters:,} ({count_text(shape.parameters)})"
+    if shape.active_parameters != shape.parameters:
+        size += f", of them {count_text(shape.active_parameters)} active per token"
+    rows: list[Fact | Part] = [
+        Fact("class", shape.model_class),
+        Fact("architecture", f"{_plural(shape.layers, 'layer')}, hidden {shape.hidden:,}, {heads}, FFN {shape.ffn:,}"),
+        Fact("vocabulary", f"{shape.vocab:,}; context {shape.context:,}"),
+        Fact("parameters", size),
+    ]
+    if moe := shape.moe:
+        shared = f" and {moe.shared_experts} shared" if moe.shared_experts else ""
+        chosen = f"{moe.active_experts} of {moe.experts}{shared} per token"
+        rows.insert(2, Fact("experts", f"{chosen} in {_plural(shape.moe_layers, 'layer')}, FFN {moe.ffn:,}"))
+    return "Model", rows
+
+
+def _layout(run: Run) -> Section:
+    layout, train, dataset = run.layout, run.config.train, run.dataset
+    degrees = f"DP {layout.data:,} × TP {layout.tensor} × PP {layout.pipeline} × CP {layout.context}"
+    more = f", EP {layout.expert}" * (layout.expert > 1)
+    more += f", {layout.virtual_stages} virtual stages" * (layout.virtual_stages > 1)
+    batch = f"micro batch {layout.micro_batch:,} × DP {layout.data:,} × accumulation {layout.accumulation:,}"
+    tokens = run.total_steps * layout.tokens_per_step
+    read = f"{_part_of(tokens / dataset.tokens)} {dataset.title} ({count_text(dataset.tokens)})"
+    return "Layout and batch", [
+        Fact("world", f"{_plural(layout.world_size, 'GPU')} = {degrees}; {layout.sharding.upper()}{more}"),
+        Fact("global batch", f"{_plural(layout.global_batch, 'sequence')} = {batch}"),
+        Fact("tokens per step", f"{layout.tokens_per_step:,} = {layout.global_batch:,} × {layout.sequence_length:,}"),
+        Fact("steps", f"{run.total_steps:,} = {_plural(train.epochs, 'epoch')} × {train.steps_per_epoch:,}"),
+        Fact("tokens", f"{tokens:,} ({count_text(tokens)}) = {read}"),
+    ]
+
+
+def _memory(run: Run) -> Section:
+    capacity, total, imposed = run.gpu.memory_bytes, run.memory.total, run.config.impose.memory_share
+    sizes = [(name, size) for name, size in run.memory.parts().items() if size > 0]
+    rows: list[Fact | Part] = [
+        Part(name, f"{size / 2**30:,.2f} GiB", size / capacity) for name, size in [*sizes, ("total", total)]
+    ]
+    fits = total <= capacity
+    rest = f"{gib_text(abs(capacity - total))} {'free' if fits else 'too little'}"
+    rows.append(Fact("capacity", f"{gib_text(capacity)}: {rest}", "" if fits else "red"))
+    if imposed:
+        low, high = (gib_text(share * capacity) for share in imposed)
+        rows.append(Fact("imposed", f"{low} to {high} (impose.memory_share), in place of the sum above", "yellow"))
+    return "Memory of the fullest GPU", rows
+
+
+def _step(run: Run) -> Section:
+    parts, imposed = run.step_parts, run.config.impose.step_time_s
+    largest_first = sorted(parts.parts().items(), key=lambda part: -part[1])
+    shown = [(_STEP_PARTS.get(name, name), seconds) for name, seconds in largest_first if seconds > 0]
+    decimals = 3 if parts.total >= 1 else 6
+    rows: list[Fact | Part] = [
+        Part(name, f"{seconds:,.{decimals}f} s", seconds / parts.total)
+        for name, seconds in [*shown, ("total", parts.total)]
+    ]
+    if imposed:
+        bounds = f"{_seconds(imposed[0])} to {_seconds(imposed[1])}, mean {_seconds(run.mean_step_s)}"
+        rows.append(Fact("imposed", f"{bounds} (impose.step_time_s), in place of the sum above", "yellow"))
+    return "Time of a step (exposed communication)", rows
+
+
+def _speed(run: Run) -> Section:
+    num_gpus, tokens = run.layout.world_size, run.layout.tokens_per_step
+    rate = tokens / run.mean_step_s
+    mfu = run.mfu(rate)
+    achieved = f"{rate * run.flops_per_token / num_gpus / 1e12:,.1f}"
+    peak = f"{run.gpu.bf16_flops / 1e12:,.0f} TFLOP/s dense bf16"
+    if mfu > 1:
+        cause = "the imposed step time" if run.config.impose.step_time_s else "this step time"
+        use = Fact("MFU", f"n/a: {cause} needs {mfu:,.1f} times the peak of these GPUs ({peak} each)", "red")
+    else:
+        use = Fact("MFU", f"{mfu:.1%} = {achieved} of {peak} per GPU (PaLM's convention, recomputation not counted)")
+    work = f"{si_text(run.flops_per_token, 'FLOP')}: 6 per matrix parameter, and attention over the full square"
+    return "Speed", [
+        Fact("throughput", f"{rate_text(rate)} = {tokens:,} / {run.mean_step_s:.6g} s"),
+        Fact("per GPU", rate_text(rate / num_gpus)),
+        Fact("work per token", work),
+        use,
+    ]
+
+
+def _files(run: Run) -> Section:
+    saving = run.config.checkpoint
+    state = f"{bytes_text(run.checkpoint_bytes)} = {storage.STATE_BYTES_PER_PARAMETER} bytes × parameters"
+    weights = f"{bytes_text(run.export_bytes)} = {WEIGHT_BYTES} bytes × parameters"
+    shards = _plural(len(storage.shards(run.model.architecture)), "shard")
+    rows: list[Fact | Part] = [Fact("checkpoint", state)]
+    if saving.every:
+        rate = f"storage takes {run.storage.bytes_per_s / 1e9:g} GB/s at best"
+        rows.append(Fact("write time", f"about {_checkpoint_s(run):.1f} s each; {rate}"))
+        rows.append(Fact("kept", f"the last {saving.keep_last}; one every {_plural(saving.every, 'step')}"))
+    else:
+        rows.append(Fact("write time", "none is written (checkpoint.every = 0)"))
+    return "Files", [*rows, Fact("export", f"{weights}, in {shards}")]
+
+
+def _whole(run: Run) -> Section:
+    num_checkpoints, num_validations = _num_checkpoints(run), _num_validations(run)
+    checkpoint_s = _checkpoint_s(run) if num_checkpoints else 0.0
+    validation_s = run.config.eval.batches * run.evaluation_batch_s
+    stepping = run.total_steps * run.mean_step_s
+    saving, validating = num_checkpoints * checkpoint_s, num_validations * validation_s
+    other = run.startup.total + run.export_times.total
+    total = stepping + saving + validating + other
+    energy = run.energy_j(stepping, saving, validating, other)
+
+    def part(label: str, seconds: float) -> Part:
+        return Part(label, duration_text(seconds), seconds / total)
+
+    terms = [
+        f"{_plural(run.total_steps, 'step')} × {_seconds(run.mean_step_s)}",
+        f"{_plural(num_validations, 'validation')} × {_seconds(validation_s)}",
+        f"{_plural(num_checkpoints, 'checkpoint')} × {_seconds(checkpoint_s)}" if num_checkpoints else "no checkpoints",
+    ]
+    return "The whole run (an estimate)", [
+        part("steps", stepping),
+        part("validations", validating),
+        part("checkpoints", saving),
+        part("start-up, export", other),
+        part("total", total),
+        Fact("made of", ", ".join(terms)),
+        Fact("energy", f"{energy_text(energy)} for the GPUs, {si_text(energy / total, 'W', 2)} on average"),
+        *_imposed_curves(run),
+    ]
+
+
+# --- Counts and texts ---------------------------------------------------------------------------
+
+
+def _num_checkpoints(run: Run) -> int:
+    every = run.config.checkpoint.every
+    return run.total_steps // every if every else 0
+
+
+def _checkpoint_s(run: Run) -> float:
+    """Mean seconds to write one, of the first few."""
+    every, total = run.config.checkpoint.every, run.total_steps
+    saved = range(every - 1, max(total, every), every)[:CHECKPOINTS_AVERAGED]
+    return sum(run.storage.seconds(run.checkpoint_bytes, "checkpoint", step) for step in saved) / len(saved)
+
+
+def _num_validations(run: Run) -> int:
+    """After every epoch, and every ``eval.every`` steps."""
+    total, epoch, every = run.total_steps, run.config.train.steps_per_epoch, run.config.eval.every
+    if not every:
+        return total // epoch
+    return total // epoch + total // every - total // math.lcm(epoch, every)
+
+
+def _imposed_curves(run: Run) -> list[Fact]:
+    """What else does not follow from the physics."""
+    impose, texts = run.config.impose, []
+    if impose.utilization_pct:
+        texts.append("utilisation {:g}–{:g}%".format(*impose.utilization_pct))
+    if impose.temperature_c:
+        texts.append("temperature {:g}–{:g}°C".format(*impose.temperature_c))
+    if impose.first_loss:
+        texts.append("loss {:g}–{:g} at first, {:g}–{:g} at last".format(*impose.first_loss, *impose.last_loss))
+    return [Fact("imposed", ", ".join(texts), "yellow")] if texts else []
+
+
+def _part_of(share: float) -> str:
+    if share >= 1:
+        return f"{share:,.2f} times"
+    return f"{share:.2%} of" if share >= 0.0001 else f"{share * 100:.1g}% of"
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:,.3f} s" if seconds >= 1 else si_text(seconds, "s")

@@ -1,0 +1,144 @@
+"""The terminal: log lines that scroll, and live lines that stay below them.
+
+Every frame is one write. The cursor rests at the beginning of the first live line, so whatever a resize or a shell does
+to the lines below, the next frame starts in the right place and overwrites them. Without a terminal there are no live
+lines: text is plain, and a bar leaves a line behind now and then.
+"""
+
+import errno
+import os
+import select
+import time
+from collections.abc import Callable, Sequence
+
+FRAME_S = 0.05
+"""Shortest time between two frames that nobody waits for."""
+PIPE_BUFFER_BYTES = 32768
+
+
+class OutputClosed(Exception):
+    """Nobody reads the output any more."""
+
+
+class Screen:
+    """Writes to file descriptor ``fd``. ``live`` says whether it is a terminal that can move its cursor."""
+
+    def __init__(
+        self, fd: int, *, live: bool, encoding: str = "utf-8", monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.fd = fd
+        self.live = live
+        self._encoding = encoding
+        self._monotonic = monotonic
+        self._lines: list[str] = []
+        self._pending_chars = 0
+        self._live_lines: list[Callable[[int], str]] = []
+        self._drawn = 0
+        self._drawn_size = (0, 0)
+        self._dirty = False
+        self._last_frame_s = -1e9
+
+    @property
+    def width(self) -> int:
+        """Columns; a pipe has plenty, a terminal that does not know gets 80."""
+        return self._size()[0] if self.live else 100_000
+
+    def _size(self) -> tuple[int, int]:
+        try:
+            columns, rows = os.get_terminal_size(self.fd)
+        except OSError:
+            columns, rows = 0, 0
+        environ = os.environ.get
+        return (
+            columns or int(environ("COLUMNS") or 0) or 80,
+            rows or int(environ("LINES") or 0) or 24,
+        )
+
+    # --- What is shown --------------------------------------------------------------------------
+
+    def write(self, lines: Sequence[str]) -> None:
+        """Add lines above the live ones."""
+        self._lines.extend(lines)
+        self._pending_chars += sum(map(len, lines))
+        if self.live:
+            self.refresh()
+        elif self._pending_chars > PIPE_BUFFER_BYTES:
+            self.flush()
+
+    def pin(self, render: Callable[[int], str]) -> None:
+        """Keep a line at the bottom; ``render(width)`` gives its text."""
+        self._live_lines.append(render)
+        self.refresh()
+
+    def unpin(self, render: Callable[[int], str]) -> None:
+        """Let go of a live line."""
+        if render in self._live_lines:
+            self._live_lines.remove(render)
+            self._dirty = True
+
+    def refresh(self) -> None:
+        """Something has changed: draw it now or soon."""
+        self._dirty = True
+        if self._monotonic() - self._last_frame_s >= FRAME_S:
+            self.flush()
+
+    # --- Drawing --------------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Draw what has changed."""
+        if not self.live:
+            if self._lines:
+                self._emit("\n".join(self._lines) + "\n")
+                self._lines, self._pending_chars = [], 0
+            return
+        if self._dirty or self._lines:
+            self._last_frame_s = self._monotonic()
+            self._emit(self._frame())
+
+    def _frame(self) -> str:
+        size = self._size()
+        width, rows = size
+        # A live line never fills the last column: terminals differ in where the cursor is then.
+        live = [render(width)[: width - 1] for render in self._live_lines][-max(rows - 1, 1) :]
+        # After a resize old lines may have wrapped anywhere below the cursor.
+        text = ["\r\x1b[J" if size != self._drawn_size else "\r"]
+        text += [f"\x1b[2K{line}\r\n" for line in self._lines]
+        text.append("\r\n".join(f"\x1b[2K{line}" for line in live))
+        if self._drawn > len(live):
+            text.append("\x1b[J" if live else "\x1b[2K\x1b[J")
+        if live:
+            text.append("\r" + (f"\x1b[{len(live) - 1}A" if len(live) > 1 else ""))
+        self._lines, self._pending_chars, self._dirty = [], 0, False
+        self._drawn, self._drawn_size = len(live), size
+        return "".join(text)
+
+    def redraw(self) -> None:
+        """Draw all live lines anew, as after a resize or when the shell has written below."""
+        self._drawn_size = (0, 0)
+        self._dirty = True
+        self.flush()
+
+    def clear(self) -> None:
+        """Take the live lines off the screen; the cursor stays where they began."""
+        if self.live:
+            self.flush()
+            self._emit("\r\x1b[J")
+            self._drawn = 0
+
+    def close(self) -> None:
+        """Write what is left, and leave the cursor on a fresh line."""
+        self._live_lines.clear()
+        self._dirty = self._drawn > 0
+        self.flush()
+
+    def _emit(self, text: str) -> None:
+        data = memoryview(text.encode(self._encoding, "replace"))
+        while data:
+            try:
+                data = data[os.write(self.fd, data) :]
+            except BlockingIOError:
+                select.select([], [self.fd], [])
+            except OSError as error:
+                if error.errno in (errno.EPIPE, errno.EIO, errno.ECONNRESET):
+                    raise OutputClosed from error
+                raise

@@ -1,0 +1,112 @@
+"""Colours and glyphs of everything that is drawn, and the plain forms for terminals that have neither."""
+
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+
+_SGR = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
+_GLYPHS = {
+    # name: (Unicode, ASCII)
+    "bar": ("│", "|"),
+    "rule": ("─", "-"),
+    "top_left": ("╭", "+"),
+    "top_right": ("╮", "+"),
+    "bottom_left": ("╰", "+"),
+    "bottom_right": ("╯", "+"),
+    "tee_right": ("├", "+"),
+    "tee_left": ("┤", "+"),
+    "dot": ("·", "-"),
+    "times": ("×", "x"),
+    "to": ("–", "-"),
+    "degree": ("°", "C"),
+    "celsius": ("°C", "C"),
+    "square": ("²", "^2"),
+    "ellipsis": ("…", "~"),
+    "arrow": ("→", "->"),
+    "up": ("↑", "^"),
+    "down": ("↓", "v"),
+    "block": ("█", "#"),
+    "heights": ("▁▂▃▄▅▆▇█", "_.-:=+*#"),
+    "eighths": (" ▏▎▍▌▋▊▉", " "),
+}
+
+
+_PLAIN = str.maketrans({ours: plain for ours, plain in _GLYPHS.values() if len(ours) == 1} | {"µ": "u"})
+
+
+@dataclass(frozen=True)
+class Style:
+    """How to draw on one output: ``color`` allows ANSI colours, ``ascii`` forbids everything beyond ASCII.
+
+    Paint last: widths are those of unpainted text.
+    """
+
+    color: bool = False
+    ascii: bool = False
+
+    def paint(self, text: str, name: str) -> str:
+        """Text in ``green yellow red cyan bold dim``, or several of them (``"bold red"``)."""
+        if not self.color or not name or not text:
+            return text
+        return f"\x1b[{';'.join(_SGR[part] for part in name.split())}m{text}\x1b[0m"
+
+    def glyph(self, name: str) -> str:
+        """The character called ``name``, or what stands for it in ASCII."""
+        return _GLYPHS[name][self.ascii]
+
+    def text(self, text: str) -> str:
+        """Text that was written without a thought of the output (a sentence, a name), fit for it."""
+        return text.translate(_PLAIN).encode("ascii", "replace").decode() if self.ascii else text
+
+    def line(self, pieces: Iterable[tuple[str, str]], width: int) -> str:
+        """(text, colour) pieces painted and joined, cut after ``width`` columns."""
+        kept, room = [], width
+        for text, name in pieces:
+            if columns(text) > room:
+                kept.append(self.paint(cut(text, room, self), name))
+                break
+            kept.append(self.paint(text, name))
+            room -= columns(text)
+        return "".join(kept)
+
+    def bar(self, share: float, width: int) -> str:
+        """A horizontal bar of at most ``width`` columns, in eighths of one where the output has them."""
+        eighths = self.glyph("eighths")
+        units = round(min(1.0, max(0.0, share)) * width * len(eighths))
+        whole, rest = divmod(units, len(eighths))
+        return (self.glyph("block") * whole + (eighths[rest] if rest else "")).rstrip()
+
+
+def columns(text: str) -> int:
+    """Terminal columns of unpainted text: East Asian wide characters take two, combining marks none."""
+    if text.isascii():
+        return len(text)
+    return sum(_columns_of(character) for character in text)
+
+
+@lru_cache(maxsize=1024)
+def _columns_of(character: str) -> int:
+    if unicodedata.combining(character) or unicodedata.category(character) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def cut(text: str, width: int, style: Style) -> str:
+    """Text in at most ``width`` columns; what is cut off leaves an ellipsis."""
+    if columns(text) <= width:
+        return text
+    if width < 1:
+        return ""
+    kept, room = "", width - 1
+    for character in text:
+        room -= _columns_of(character)
+        if room < 0:
+            break
+        kept += character
+    return kept.rstrip() + style.glyph("ellipsis")
+
+
+def padded(text: str, width: int) -> str:
+    """Text with spaces after it up to ``width`` columns."""
+    return text + " " * (width - columns(text))

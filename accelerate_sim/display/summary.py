@@ -1,0 +1,94 @@
+"""The table at the end of a run: its figures in a box, grouped, in units that people read."""
+
+from accelerate_sim.display.style import Style, columns, cut, padded
+from accelerate_sim.display.units import (
+    bytes_text,
+    count_text,
+    duration_text,
+    energy_text,
+    gib_text,
+    rate_text,
+    si_text,
+)
+from accelerate_sim.records import SummaryRecord
+
+Row = tuple[str, str, str]
+"""What a figure is, the figure, and what may follow it where there is room."""
+
+
+def summary_table(record: SummaryRecord, width: int, style: Style) -> list[str]:
+    """The box for a terminal ``width`` columns wide: as wide as its figures need, and at most ``width - 1``."""
+    groups = _groups(record)
+    label_width = max(columns(label) for _, rows in groups for label, _, _ in rows)
+    wanted = max(columns(value + more) for _, rows in groups for _, value, more in rows)
+    inner = max(10, min(width - 1 - 4, 2 + label_width + 2 + wanted))
+    label_width = min(label_width, inner // 2)
+    lines = [_rule("top_left", "", "top_right", inner, style)]
+    lines.append(_boxed([(style.text(f"Run {record.run}: {record.model}"), "bold")], inner, style))
+    for name, rows in groups:
+        lines.append(_rule("tee_right", name, "tee_left", inner, style))
+        lines += [_boxed(_row(row, label_width, inner, style), inner, style) for row in rows]
+    return [*lines, _rule("bottom_left", "", "bottom_right", inner, style)]
+
+
+def _groups(record: SummaryRecord) -> list[tuple[str, list[Row]]]:
+    gpus, seconds = record.gpus, max(record.total_time_s, 1e-9)
+    per_gpu = record.mean_tokens_per_s / gpus
+    return [
+        ("Time", [
+            ("Total", duration_text(record.total_time_s), ""),
+            ("Training", duration_text(record.train_time_s), f"  ({record.train_time_s / seconds:.1%})"),
+        ]),
+        ("Training", [
+            ("Epochs", f"{record.epochs:,}", ""),
+            ("Steps", f"{record.steps:,}", ""),
+            ("Tokens", count_text(record.tokens), f"  ({record.tokens:,})"),
+            ("Throughput", rate_text(record.mean_tokens_per_s), f"  ({rate_text(per_gpu).split()[0]} per GPU)"),
+            # A step time set by hand can ask for more than the GPUs have: that is no utilisation.
+            ("MFU", f"{record.mean_mfu:.1%}" if record.mean_mfu <= 1 else "n/a", ""),
+        ]),
+        ("Loss", [
+            ("Final loss", f"{record.final_loss:.4f}", ""),
+            ("Final perplexity", f"{record.final_perplexity:,.2f}", ""),
+            ("Best loss", f"{record.best_loss:.4f}", "  (validation)"),
+            ("Best perplexity", f"{record.best_perplexity:,.2f}", "  (validation)"),
+        ]),
+        ("Hardware", [
+            ("GPUs", f"{gpus:,} × {record.gpu}", ""),
+            ("Mean utilisation", f"{record.mean_gpu_utilization_pct:.1f}%", ""),
+            ("Peak memory", gib_text(record.peak_memory_bytes), ""),
+            ("Energy", energy_text(record.energy_j), f"  (mean {si_text(record.energy_j / seconds, 'W')})"),
+        ]),
+        ("Model", [
+            ("Parameters", count_text(record.parameters), f"  ({record.parameters:,})"),
+            ("Size", bytes_text(record.export_bytes), ""),
+            ("Saved to", record.export_path, ""),
+        ]),
+    ]  # fmt: skip
+
+
+def _row(row: Row, label_width: int, inner: int, style: Style) -> list[tuple[str, str]]:
+    label, value, more = (style.text(text) for text in row)
+    room = inner - label_width - 4
+    if columns(value + more) > room:
+        more = ""
+    # Of a long path the end says more than the beginning.
+    while columns(value) > room and label == "Saved to" and len(value) > 1:
+        value = style.glyph("ellipsis") + value.lstrip(style.glyph("ellipsis"))[1:]
+    name = padded("  " + cut(label, label_width, style), label_width + 4)
+    return [(name, ""), (cut(value, room, style), "bold"), (more, "dim")]
+
+
+def _boxed(pieces: list[tuple[str, str]], inner: int, style: Style) -> str:
+    visible = columns(Style(ascii=style.ascii).line(pieces, inner))
+    side = style.paint(style.glyph("bar"), "dim")
+    return f"{side} {style.line(pieces, inner)}{' ' * (inner - visible)} {side}"
+
+
+def _rule(left: str, text: str, right: str, inner: int, style: Style) -> str:
+    rule = style.glyph("rule")
+    if not text:
+        return style.paint(style.glyph(left) + rule * (inner + 2) + style.glyph(right), "dim")
+    rest = rule * (inner - 1 - columns(text))
+    start = style.paint(style.glyph(left) + rule, "dim")
+    return f"{start} {style.paint(text, 'cyan')} {style.paint(rest + style.glyph(right), 'dim')}"

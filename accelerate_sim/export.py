@@ -1,0 +1,57 @@
+"""The finished model in Hugging Face's layout: merged, converted, serialised, written in shards.
+
+What it does not do yet: put the files on a disk.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from accelerate_sim.display.units import bytes_text
+from accelerate_sim.logging import get_logger
+from accelerate_sim.modeling import CausalLM, Tokenizer, play_bar
+from accelerate_sim.progress import tqdm
+from accelerate_sim.records import ExportRecord
+from accelerate_sim.session import Session
+from accelerate_sim.sim import storage
+from accelerate_sim.sim.run import Run
+
+logger = get_logger(__name__)
+
+SHARDS_LISTED = 40
+
+
+def export_model(model: CausalLM, tokenizer: Tokenizer, path: Path) -> None:
+    """Write weights, configs and tokenizer below ``path``."""
+    run, session = model.run, Session.current()
+    shape, times = run.model.architecture, run.export_times
+    session.clock.set_speed(run.config.run.startup_speed or run.config.run.speed)
+    logger.info("Exporting %s to %s", run.model.title, path)
+    begin_s = session.clock.now_s
+    num_tensors = sum(1 for _ in shape.tensors())
+    play_bar(session, "Merging weights of all ranks", run.layout.world_size, times.merge, "rank")
+    play_bar(session, "Optimizing for inference", shape.layers, times.optimize, "layer")
+    play_bar(session, "Serializing to safetensors", num_tensors, times.serialize, "tensor")
+    shards = storage.shards(shape)
+    _write_shards(run, session, shards)
+    session.clock.advance_to(begin_s + times.total)
+    companions = storage.companion_files(shape, len(shards))
+    for name, size in companions:
+        logger.info("  %s | %s", name, bytes_text(size))
+    total = sum(size for _, size in shards)
+    logger.info("Exported %d weight file%s | %s", len(shards), "s" if len(shards) > 1 else "", bytes_text(total))
+    session.report(ExportRecord(run.number, str(path), (*shards, *companions), total, times.total))
+
+
+def _write_shards(run: Run, session: Session, shards: list[tuple[str, int]]) -> None:
+    """Each shard takes its part of the writing."""
+    begin_s, total, written = session.clock.now_s, run.export_bytes, 0
+    with tqdm(total=len(shards), desc="Writing shards", unit="file", parts=1) as bar:
+        for number, (name, size) in enumerate(shards, 1):
+            written += size
+            session.clock.advance_to(begin_s + run.export_times.write * written / total)
+            if number <= SHARDS_LISTED or number == len(shards):
+                logger.info("  %s | %s", name, bytes_text(size))
+            elif number == SHARDS_LISTED + 1:
+                logger.info("  ... and %d more", len(shards) - SHARDS_LISTED - 1)
+            bar.update()

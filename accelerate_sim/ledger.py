@@ -1,0 +1,147 @@
+"""Keeps account of a run as it reports, so that the summary repeats the run's own numbers."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import numpy as np
+
+from accelerate_sim.clock import Clock
+from accelerate_sim.records import (
+    CheckpointRecord,
+    EvalRecord,
+    ExportRecord,
+    GpuRecord,
+    Record,
+    StartRecord,
+    StepRecord,
+    SummaryRecord,
+)
+from accelerate_sim.sim.run import Run
+
+
+def start_record(run: Run, start: datetime) -> StartRecord:
+    """What is known before anything has happened."""
+    shape, layout = run.model.architecture, run.layout
+    plan = {
+        "model": run.model.name,
+        "params": shape.parameters,
+        "active_params": shape.active_parameters,
+        "layers": shape.layers,
+        "hidden": shape.hidden,
+        "heads": shape.heads,
+        "kv_heads": shape.kv_heads,
+        "ffn": shape.ffn,
+        "vocab": shape.vocab,
+        "context": shape.context,
+        "gpu": run.gpu.name,
+        "dataset": run.dataset.name,
+        "world_size": layout.world_size,
+        "nodes": layout.nodes,
+        "data_parallel": layout.data,
+        "accumulation": layout.accumulation,
+        "global_batch": layout.global_batch,
+        "micro_batch": layout.micro_batch,
+        "sequence_length": layout.sequence_length,
+        "tokens_per_step": layout.tokens_per_step,
+        "total_steps": run.last_step,
+        "flops_per_token": run.flops_per_token,
+        "peak_flops_per_gpu": run.gpu.bf16_flops,
+        "memory_per_gpu_bytes": run.memory_per_gpu_bytes,
+        "checkpoint_bytes": run.checkpoint_bytes,
+        "export_bytes": run.export_bytes,
+        "startup_s": round(run.startup.total, 3),
+    }
+    config = run.config.model_dump(mode="json")
+    return StartRecord(run.number, run.seed, start.isoformat(timespec="milliseconds"), config, plan)
+
+
+class Ledger:
+    """Sums of everything that a run has reported so far."""
+
+    def __init__(self, run: Run, clock: Clock) -> None:
+        self.run = run
+        self.clock = clock
+        self.begin_s = clock.now_s
+        self.last_step: StepRecord | None = None
+        self.best_loss: float | None = None
+        self.best_perplexity = 0.0
+        self.step_s = self.validation_s = self.checkpoint_s = 0.0
+        self.peak_memory_bytes = 0
+        self._utilization: list[float] = []
+        self.export: ExportRecord | None = None
+
+    def observe(self, record: Record) -> None:
+        match record:
+            case StepRecord():
+                self.last_step = record
+                self.step_s += record.step_time_s
+                self.peak_memory_bytes = max(self.peak_memory_bytes, record.memory_used_bytes)
+            case GpuRecord():
+                self._utilization.append(float(record.utilization_pct.mean()))
+                self.peak_memory_bytes = max(self.peak_memory_bytes, int(record.memory_used_bytes.max()))
+            case EvalRecord():
+                self.validation_s += record.seconds
+                if record.best:
+                    self.best_loss, self.best_perplexity = record.loss, record.perplexity
+            case CheckpointRecord():
+                self.checkpoint_s += record.seconds
+            case ExportRecord():
+                self.export = record
+
+    def flush(self) -> None: ...
+
+    @property
+    def train_s(self) -> float:
+        """From the first step on: steps, checkpoints and validations."""
+        return self.step_s + self.checkpoint_s + self.validation_s
+
+    def where(self) -> str:
+        """How far the run is, in a phrase."""
+        last = self.last_step
+        if last is None:
+            return "before the first step"
+        train = self.run.config.train
+        in_epoch = (last.step - 1) % train.steps_per_epoch + 1
+        return (
+            f"epoch {last.epoch}/{train.epochs}, step {in_epoch}/{train.steps_per_epoch} | "
+            f"loss {last.loss:.4f} | {last.tokens:,} tokens"
+        )
+
+    def summary(self) -> SummaryRecord:
+        """The run in figures. Needs at least one step, and the export."""
+        last, run = self.last_step, self.run
+        assert last is not None
+        total_s = self.clock.now_s - self.begin_s
+        tokens_per_s = last.tokens / self.step_s
+        validated = self.best_loss is not None
+        return SummaryRecord(
+            run=run.number,
+            model=run.model.title,
+            parameters=run.model.architecture.parameters,
+            gpus=run.layout.world_size,
+            gpu=run.gpu.product,
+            total_time_s=round(total_s, 3),
+            train_time_s=round(self.train_s, 6),
+            epochs=last.epoch,
+            steps=last.step,
+            tokens=last.tokens,
+            final_loss=last.loss,
+            final_perplexity=last.perplexity,
+            best_loss=self.best_loss if self.best_loss is not None else last.loss,
+            best_perplexity=self.best_perplexity if validated else last.perplexity,
+            mean_tokens_per_s=round(tokens_per_s, 3),
+            mean_mfu=round(run.mfu(tokens_per_s), 6),
+            mean_gpu_utilization_pct=round(float(np.mean(self._utilization)), 2) if self._utilization else self._look(),
+            peak_memory_bytes=self.peak_memory_bytes,
+            energy_j=round(run.energy_j(self.step_s, self.checkpoint_s, self.validation_s, total_s - self.train_s), 1),
+            export_path=self.export.path if self.export else "",
+            export_bytes=self.export.bytes if self.export else 0,
+        )
+
+    def _look(self) -> float:
+        """Utilisation at the end of the last step, when no grid was ever reported."""
+        assert self.last_step
+        sample = self.run.telemetry.sample(self.last_step.elapsed_s - 1e-3, self.last_step.step - 1)
+        self.peak_memory_bytes = max(self.peak_memory_bytes, int(sample.memory_used_bytes.max()))
+        return round(float(sample.utilization_pct.mean()), 2)

@@ -1,0 +1,97 @@
+"""Log lines: ``[YYYY-mm-dd HH:MM:SS] [Rank r/W] LEVEL message``, in simulated time, on the session's screen.
+
+``get_logger`` is Accelerate's: the main process speaks unless ``main_process_only=False``. In a process that plays many
+ranks ``rank=k`` lets rank k speak.
+"""
+
+import logging
+import re
+from collections.abc import MutableMapping
+from typing import Any
+
+from accelerate_sim.session import Session
+
+PREFIX = "[%(asctime)s] [Rank %(rank)d/%(world_size)d]"
+CONTINUATION = 22
+"""Columns by which folded lines are set in: below the rank, right of the time."""
+COLORS = {"DEBUG": "thin_white", "INFO": "green", "WARNING": "yellow", "ERROR": "red", "CRITICAL": "bold_red"}
+
+
+class MultiProcessAdapter(logging.LoggerAdapter[logging.Logger]):
+    """A logger for many ranks, of which usually one speaks."""
+
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        kwargs.pop("main_process_only", None)
+        kwargs.pop("in_order", None)
+        kwargs["extra"] = {"rank": kwargs.pop("rank", 0)}
+        return msg, kwargs
+
+
+def get_logger(name: str, log_level: str | None = None) -> MultiProcessAdapter:
+    """A logger called ``name``; its lines go to the session's screen."""
+    logger = logging.getLogger(name)
+    if log_level is not None:
+        logger.setLevel(log_level.upper())
+    return MultiProcessAdapter(logger, {})
+
+
+class ScreenHandler(logging.Handler):
+    """Puts records on a session's screen, folded to its width."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(logging.INFO)
+        self.session = session
+        self.setFormatter(self._formatter())
+
+    def _formatter(self) -> logging.Formatter:
+        # Imported here: it is one of the slower imports, and --plan or --list do not log.
+        from colorlog import ColoredFormatter
+
+        text = PREFIX.replace("[%(asctime)s]", "%(thin)s[%(asctime)s]%(reset)s").replace("[Rank", "%(cyan)s[Rank")
+        formatter = ColoredFormatter(
+            text + "%(reset)s %(log_color)s%(levelname)s%(reset)s %(message_log_color)s%(message)s%(reset)s",
+            datefmt="%Y-%m-%d %H:%M:%S",
+            reset=False,
+            log_colors=COLORS,
+            secondary_log_colors={"message": {"WARNING": "yellow", "ERROR": "red"}},
+            no_color=not self.session.style.color,
+            force_color=self.session.style.color,
+        )
+        formatter.converter = lambda _: self.session.clock.time().timetuple()
+        return formatter
+
+    def emit(self, record: logging.LogRecord) -> None:
+        record.world_size = self.session.world_size
+        if not hasattr(record, "rank"):
+            record.rank = 0
+        self.session.screen.write(fold(self.format(record), self.session.screen.width))
+
+
+_ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def fold(line: str, width: int) -> list[str]:
+    """Break a line that is wider than ``width - 1`` columns at " | " or at spaces, and set in what follows."""
+    if len(line) < width or len(_ESCAPES.sub("", line)) < width:
+        return [line]
+    # Colours end before the message unless it is a warning, which keeps its colour on every line.
+    folded, room, current = [], width - 1, ""
+    for word in _words(line, room):
+        if current and _visible(current) + _visible(word.rstrip()) > room:
+            folded.append(current.rstrip().removesuffix("|").rstrip())
+            current = " " * min(CONTINUATION, width // 4)
+            word = word.lstrip()
+        current += word
+    return [*folded, current]
+
+
+def _words(line: str, room: int) -> list[str]:
+    """Pieces that stay together: the fields of a line that has several, else words."""
+    pieces = re.split(r"(?<= \| )", line)
+    if len(pieces) < 3 or max(map(_visible, pieces)) > room:
+        pieces = re.findall(r"\S+\s*", line)
+    return pieces
+
+
+def _visible(text: str) -> int:
+    return len(_ESCAPES.sub("", text))

@@ -1,0 +1,129 @@
+"""Models and tokenizers as a training script meets them in transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from accelerate_sim.data_loader import TokenIds
+from accelerate_sim.display.units import bytes_text, count_text
+from accelerate_sim.logging import get_logger
+from accelerate_sim.progress import tqdm
+from accelerate_sim.session import Session
+from accelerate_sim.sim.run import Run
+from accelerate_sim.state import PartialState
+from fake_torch_dist import LocalTensor
+
+if TYPE_CHECKING:
+    from accelerate_sim.accelerator import Accelerator
+
+logger = get_logger(__name__)
+
+BAR_TICKS = 40
+"""Moves of a bar that stands for one long piece of work."""
+
+
+@dataclass(slots=True)
+class CausalLMOutput:
+    """What a forward pass gives."""
+
+    loss: LocalTensor
+
+
+class CausalLM:
+    """A language model: its loss on a batch is the run's loss there, on each rank its own."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.accelerator: Accelerator | None = None
+        self.training = True
+        self._data_rank = run.layout.data_rank(PartialState.required().ranks)
+
+    def train(self, mode: bool = True) -> CausalLM:
+        self.training = mode
+        return self
+
+    def eval(self) -> CausalLM:
+        return self.train(False)
+
+    def parameters(self) -> Iterator[str]:
+        """Names of the weights; there are no values."""
+        return (tensor.name for tensor in self.run.model.architecture.tensors())
+
+    def num_parameters(self) -> int:
+        return self.run.model.architecture.parameters
+
+    def __call__(self, input_ids: TokenIds, labels: TokenIds) -> CausalLMOutput:
+        """Loss of a micro-batch in nats per token, one number per rank."""
+        if self.training:
+            replicas = self.run.micro_losses(input_ids.step)[input_ids.number]
+        else:
+            replicas = self._validation_losses(input_ids)
+        return CausalLMOutput(LocalTensor(replicas[self._data_rank]))
+
+    def _validation_losses(self, ids: TokenIds) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+        deviation = self.run.loss.validation_deviation(ids.step, ids.number, self.run.layout.data)
+        return self.run.loss.validation(ids.step) + deviation
+
+
+class AutoModelForCausalLM:
+    """Finds the model class for a name."""
+
+    @classmethod
+    def from_pretrained(cls, name: str) -> CausalLM:
+        """Load the weights that training starts from: the seed checkpoint, which has learned nothing yet."""
+        state = PartialState.required()
+        run, spec, shape = state.run, state.run.model, state.run.model.architecture
+        if name.lower() != spec.name.lower():
+            raise ValueError(f"the run trains {spec.name!r}, not {name!r}: model in the config says which")
+        logger.info("Loading model %s (%s)", spec.hub_id or spec.title, shape.model_class)
+        experts = f" | {shape.moe.experts} experts, {shape.moe.active_experts} active" if shape.moe else ""
+        logger.info(
+            "Architecture: %s layers | hidden %s | %s heads | %s kv heads | ffn %s | vocab %s | context %s%s",
+            *(f"{n:,}" for n in (shape.layers, shape.hidden, shape.heads, shape.kv_heads)),
+            *(f"{n:,}" for n in (shape.moe.ffn if shape.moe else shape.ffn, shape.vocab, shape.context)),
+            experts,
+        )
+        active = f" | {count_text(shape.active_parameters)} active" if shape.moe else ""
+        logger.info(
+            "Parameters: %s (%s)%s | weights %s in bf16",
+            f"{shape.parameters:,}", count_text(shape.parameters), active, bytes_text(run.export_bytes),
+        )  # fmt: skip
+        play_bar(state.session, "Loading weights", sum(1 for _ in shape.tensors()), run.startup.weights, "tensor")
+        logger.info("Model loaded in %.1f s (seed checkpoint, step 0)", run.startup.weights)
+        return CausalLM(run)
+
+
+@dataclass(frozen=True)
+class Tokenizer:
+    """A tokenizer by name."""
+
+    name: str
+    vocab_size: int
+
+
+class AutoTokenizer:
+    """Finds the tokenizer for a model."""
+
+    @classmethod
+    def from_pretrained(cls, name: str) -> Tokenizer:
+        state = PartialState.required()
+        run = state.run
+        if name.lower() != run.model.name.lower():
+            raise ValueError(f"the run trains {run.model.name!r}; a tokenizer of {name!r} would not fit it")
+        tokenizer = Tokenizer(run.tokenizer_name, run.model.tokenizer_vocab)
+        state.session.clock.advance(run.startup.tokenizer)
+        logger.info("Tokenizer: %s | vocabulary %s tokens", tokenizer.name, f"{tokenizer.vocab_size:,}")
+        return tokenizer
+
+
+def play_bar(session: Session, what: str, total: int, seconds: float, unit: str) -> None:
+    """Show a piece of work of ``seconds`` as a bar over ``total`` units."""
+    begin_s, ticks = session.clock.now_s, min(BAR_TICKS, total)
+    with tqdm(total=total, desc=what, unit=unit, parts=1) as bar:
+        for tick in range(1, ticks + 1):
+            session.clock.advance_to(begin_s + seconds * tick / ticks)
+            bar.update(total * tick // ticks - bar.n)

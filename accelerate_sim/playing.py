@@ -1,0 +1,144 @@
+"""Plays runs one after the other in one session, and ends it as a good program does."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from accelerate_sim.clock import Clock
+from accelerate_sim.config.load import ConfigSource
+from accelerate_sim.config.problems import ConfigError, Problem
+from accelerate_sim.config.schema import RunConfig
+from accelerate_sim.display.screen import Screen
+from accelerate_sim.interrupts import Interrupts, Stopped
+from accelerate_sim.logging import ScreenHandler
+from accelerate_sim.session import Session, terminal_style
+from accelerate_sim.sim.fit import misfit
+from accelerate_sim.sim.run import Run
+from accelerate_sim.tracking.jsonl import JsonlTracker
+
+PAUSE_S = 60.0
+"""Simulated seconds between two runs, in which the summary can be read."""
+
+
+class Score:
+    """Which runs are played: a config file, or anything from the catalog."""
+
+    def __init__(self, path: Path | None, changes: Sequence[str], seed: int | None) -> None:
+        self._changes = changes
+        self._source = ConfigSource.read(path, changes) if path else None
+        # Nobody asked for a particular run, so each session shows others.
+        self._draw_seed = seed if seed is not None else int.from_bytes(os.urandom(4), "little")
+
+    def config(self, number: int) -> RunConfig:
+        """The config of run ``number``. Raises ConfigError, also when its model does not fit its GPUs."""
+        return self.run(number).config
+
+    def run(self, number: int) -> Run:
+        source = self._source or self._drawn(number)
+        run = Run(source.resolve(number), number)
+        if problem := misfit(run):
+            raise ConfigError([problem])
+        return run
+
+    def _drawn(self, number: int) -> ConfigSource:
+        from accelerate_sim.draw import draw_run
+
+        return ConfigSource.read(None, self._changes, base=draw_run(self._draw_seed, number))
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a session is played, beside what its config says."""
+
+    start_time: datetime | None = None
+    duration_s: float | None = None
+    output_dir: Path | None = None
+    ascii_only: bool = False
+    progress: bool = True
+
+
+def play(train: Callable[[RunConfig], None], score: Score, options: Options) -> int:
+    """Play all runs. Returns the exit code: 0, or 128 + the signal that ended it."""
+    first = score.config(1)  # every mistake of the user's is found before anything is shown or written
+    tracker = _tracker(options.output_dir, first)
+    session = _session(options)
+    handler = ScreenHandler(session)
+    logging.getLogger().addHandler(handler)
+    logging.getLogger().setLevel(logging.INFO)
+    if tracker:
+        session.observers.append(tracker)
+    session.enter()
+    try:
+        with session.interrupts:
+            _play_runs(train, score, session, first)
+        return 0
+    except Stopped as stopped:
+        _say_where(session, stopped)
+        return stopped.exit_code
+    except KeyboardInterrupt:
+        session.screen.close()
+        return 130
+    finally:
+        logging.getLogger().removeHandler(handler)
+        session.leave()
+        if tracker:
+            tracker.close()
+
+
+def _session(options: Options) -> Session:
+    sys.stdout.flush()
+    live, style = terminal_style(1, ascii_only=options.ascii_only)
+    interrupts = Interrupts()
+    if options.duration_s is not None:
+        interrupts.deadline = time.monotonic() + options.duration_s
+    start = options.start_time or datetime.now().replace(microsecond=0)
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    return Session(
+        screen=Screen(1, live=live, encoding=encoding),
+        clock=Clock(start, wait=interrupts.wait),
+        style=style,
+        interrupts=interrupts,
+        progress=options.progress,
+        output_dir=options.output_dir,
+    )
+
+
+def _play_runs(train: Callable[[RunConfig], None], score: Score, session: Session, first: RunConfig) -> None:
+    asked = first.run.runs
+    runs = asked if asked is not None else (0 if os.isatty(1) else 1)
+    for number in itertools.count(1):
+        train(first if number == 1 else score.config(number))
+        session.flush()
+        if number == runs:
+            break
+        session.clock.advance(PAUSE_S)
+    session.screen.close()
+
+
+def _say_where(session: Session, stopped: Stopped) -> None:
+    """The last line: where the run stood when it ended early."""
+    where = f"{stopped.reason.capitalize()} {session.where()}"
+    session.screen.close()
+    session.screen.write([where])
+    session.screen.flush()
+
+
+def _tracker(directory: Path | None, config: RunConfig) -> JsonlTracker | None:
+    if directory is None:
+        return None
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        return JsonlTracker(directory, every_gpu=config.log.gpu_detail == "full")
+    except FileExistsError:
+        reason, way_out = "holds another run", "Name another directory; runs are never overwritten."
+    except OSError as error:
+        reason, way_out = f"can't be written: {error.strerror}", "Name a directory that you may write to."
+    raise ConfigError([Problem("--output-dir", None, "", str(directory), reason, way_out)])

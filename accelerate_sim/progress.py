@@ -1,0 +1,80 @@
+"""tqdm's bars on the simulated clock, pinned to the bottom of the screen.
+
+It is tqdm: its arguments, its rates, its look. What differs: elapsed time and ETA are simulated, the terminal is drawn
+by ``Screen``, no thread watches, and on a pipe a bar is a line at every tenth of its way.
+"""
+
+from collections.abc import Iterable
+from contextlib import nullcontext
+from typing import Any, ClassVar
+
+from tqdm import tqdm as std_tqdm
+
+from accelerate_sim.session import Session
+
+FULL = "{l_bar}{bar}{r_bar}"
+"""tqdm's own; the others are for narrower screens."""
+SHORT = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
+BARE = "{n_fmt}/{total_fmt} [{elapsed}<{remaining}]{postfix}"
+SMALLEST_BAR = 6
+PIPE_PARTS = 10
+PIPE_WIDTH = 120
+
+
+class tqdm(std_tqdm):  # type: ignore[type-arg]
+    """A bar of the running session. ``parts``: on a pipe, lines from its beginning to its end."""
+
+    monitor_interval: ClassVar[int] = 0
+    _lock = nullcontext()
+
+    def __init__(
+        self,
+        iterable: Iterable[Any] | None = None,
+        *args: Any,
+        parts: int = PIPE_PARTS,
+        bar_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        session = Session.current()
+        self._screen = session.screen
+        self._formats = (bar_format,) if bar_format else (FULL, SHORT, BARE)
+        self._parts, self._parts_said = parts, 0
+        kwargs.setdefault("disable", not session.progress)
+        kwargs |= {"gui": True, "mininterval": 0.0, "miniters": 1, "ascii": session.style.ascii}
+        super().__init__(iterable, *args, **kwargs)
+        if not self.disable:
+            self._time = session.clock.read
+            self.start_t = self.last_print_t = session.clock.read()
+            if self._screen.live:
+                self._screen.pin(self.render)
+
+    def render(self, width: int) -> str:
+        """The bar in at most ``width - 1`` columns: the fullest format that leaves room for a bar."""
+        figures = dict(self.format_dict)
+        for bar_format in self._formats:
+            figures |= {"bar_format": bar_format.replace("{bar}", ""), "ncols": None}
+            needed = len(self.format_meter(**figures)) + (SMALLEST_BAR if "{bar}" in bar_format else 0)
+            if needed < width:
+                break
+        return self.format_meter(**figures | {"bar_format": bar_format, "ncols": width - 1})
+
+    def refresh(self, *args: Any, **kwargs: Any) -> None:
+        """Show the new state soon; on a pipe, when another part of the way is done."""
+        if self._screen.live:
+            self._screen.refresh()
+            return
+        part = int(self.n * self._parts / self.total + 1e-9) if self.total else 0
+        if part > self._parts_said:
+            self._parts_said = part
+            self._screen.write([self.render(PIPE_WIDTH).rstrip()])
+
+    def close(self) -> None:
+        """Take the bar off the screen; with ``leave``, its last state stays in the scrollback."""
+        if self.disable:
+            return
+        self.disable = True
+        if self._screen.live:
+            self._screen.unpin(self.render)
+            if self.leave:
+                self._ema_dt = lambda: None  # the rate of the whole, as tqdm shows it at the end
+                self._screen.write([self.render(self._screen.width)])

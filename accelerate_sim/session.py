@@ -1,0 +1,118 @@
+"""What all runs of one process share: the screen, the clock, the signals, and those who listen to records.
+
+The command line makes a session and enters it; a script that just imports the package gets a quiet one that writes to
+standard output and never waits. Accelerate keeps such things in its shared state, too.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+from accelerate_sim.clock import Clock
+from accelerate_sim.display.screen import Screen
+from accelerate_sim.display.style import Style
+from accelerate_sim.interrupts import Interrupts
+from accelerate_sim.records import Record
+
+
+class Observer(Protocol):
+    """Is told what the run reports."""
+
+    def observe(self, record: Record) -> None: ...
+
+    def flush(self) -> None: ...
+
+
+class Session:
+    """Made once per process; ``current()`` is the one that is entered."""
+
+    _current: ClassVar[Session | None] = None
+
+    def __init__(
+        self,
+        *,
+        screen: Screen,
+        clock: Clock,
+        style: Style,
+        interrupts: Interrupts,
+        progress: bool = True,
+        output_dir: Path | None = None,
+    ) -> None:
+        self.screen = screen
+        self.clock = clock
+        self.style = style
+        self.interrupts = interrupts
+        self.progress = progress
+        self.output_dir = output_dir
+        self.run_number = 1
+        self.observers: list[Observer] = []
+        self.observers_of_run: list[Observer] = []
+        """Come first, and go when the run ends."""
+        self.world_size = 1
+        self.where: Callable[[], str] = lambda: "before the first step"
+        """Says how far the run is, for whoever stops it."""
+        interrupts.before_waiting = self.flush
+        interrupts.on_pause = screen.clear
+        interrupts.on_redraw = screen.redraw
+
+    @classmethod
+    def current(cls) -> Session:
+        if cls._current is None:
+            cls._current = quiet_session()
+        return cls._current
+
+    def enter(self) -> None:
+        Session._current = self
+
+    def leave(self) -> None:
+        Session._current = None
+
+    def begin_run(self, world_size: int, where: Callable[[], str]) -> None:
+        """A run of so many ranks begins; ``where()`` says how far it is."""
+        self.world_size = world_size
+        self.where = where
+
+    def end_run(self) -> None:
+        """The run is over; the next one has the next number."""
+        self.observers_of_run = []
+        self.run_number += 1
+        self.where = lambda: "between two runs"
+
+    def report(self, record: Record) -> None:
+        """Tell everyone."""
+        for observer in (*self.observers_of_run, *self.observers):
+            observer.observe(record)
+
+    def flush(self) -> None:
+        """Nothing stays in a buffer while the program waits."""
+        for observer in self.observers:
+            observer.flush()
+        self.screen.flush()
+
+
+def quiet_session() -> Session:
+    """For scripts without the command line: plain lines on standard output, no waiting, no signals."""
+    sys.stdout.flush()
+    interrupts = Interrupts()
+    clock = Clock(datetime.now().replace(microsecond=0), wait=interrupts.wait)
+    return Session(
+        screen=Screen(1, live=False), clock=clock, style=Style(color=False, ascii=False), interrupts=interrupts
+    )
+
+
+def terminal_style(fd: int, *, ascii_only: bool = False) -> tuple[bool, Style]:
+    """(whether live lines can be drawn, colours and glyphs) for what ``fd`` is connected to.
+
+    NO_COLOR, FORCE_COLOR and TERM=dumb are obeyed (https://no-color.org, https://force-color.org).
+    """
+    live = os.isatty(fd) and os.environ.get("TERM") != "dumb"
+    color = bool(os.environ.get("FORCE_COLOR")) or live
+    if os.environ.get("NO_COLOR"):
+        color = False
+    encoding = (getattr(sys.stdout, "encoding", None) or "ascii").lower()
+    return live, Style(color=color, ascii=ascii_only or "utf" not in encoding)

@@ -1,0 +1,135 @@
+"""Whether a run's model fits its GPUs, and what would make it fit."""
+
+from collections.abc import Iterator
+from itertools import product
+from typing import Any
+
+from accelerate_sim.catalog import Architecture
+from accelerate_sim.config.layout import conflicts
+from accelerate_sim.config.problems import Problem, shorten
+from accelerate_sim.config.schema import RunConfig
+from accelerate_sim.sim.layout import Layout
+from accelerate_sim.sim.memory import peak_memory_use
+from accelerate_sim.sim.run import Run
+
+ROOM = 0.97
+"""Share of the memory that a way out may fill: some GPUs hold a little more than the plan says."""
+ALTERNATIVES = 3
+MOST_NODES = 4096
+COSTS = {
+    "parallel.sharding": 1, "train.recompute": 1, "train.micro_batch": 1, "parallel.tensor": 1, "parallel.pipeline": 2,
+    "cluster.nodes": 2,
+}  # fmt: skip
+"""What a change is worth avoiding, for each doubling: machines are dear, and a deeper pipeline idles."""
+RELATED = (
+    "parallel.sharding", "parallel.tensor", "parallel.pipeline", "parallel.context", "parallel.expert",
+    "parallel.virtual_stages", "cluster.gpu", "cluster.nodes", "cluster.gpus_per_node", "train.micro_batch",
+    "train.global_batch", "train.sequence_length", "train.recompute", "impose.memory_share",
+)  # fmt: skip
+"""Everything that memory depends on beside the model."""
+
+Changes = dict[str, Any]
+
+
+def misfit(run: Run) -> Problem | None:
+    """The problem with a model that needs more memory than a GPU has; None if it fits, or if memory is imposed."""
+    need, have = run.memory.total, run.gpu.memory_bytes
+    if run.config.impose.memory_share or need <= have:
+        return None
+    reason = (
+        f"needs {_gib(need)} GiB on each {run.gpu.name}, which has {_gib(have)} GiB: {_gib(need - have)} GiB too much"
+    )
+    found = [f"{_text(changes)} ({_gib(size)} GiB)" for changes, size in _ways_out(run)]
+    way_out = f"Would fit: {'; '.join(found)}." if found else "Use a smaller model or GPUs with more memory."
+    return Problem.about("model", f"'{shorten(run.config.model_name)}'", reason, way_out, RELATED)
+
+
+def _ways_out(run: Run) -> list[tuple[Changes, float]]:
+    """The smallest changes that fit and that keep all keys in agreement, each with the bytes then needed."""
+    found: list[tuple[Changes, float]] = []
+    for changes in _candidates(run):
+        if any(earlier.items() <= changes.items() for earlier, _ in found) or _grows_only(changes, found):
+            continue
+        config = changed(run.config, changes)
+        size = memory_bytes(run.model.architecture, config, run.gpu.nvlink_domain)
+        if size > ROOM * run.gpu.memory_bytes or conflicts(config):
+            continue
+        found.append((changes, size))
+        if len(found) == ALTERNATIVES:
+            break
+    return found
+
+
+def _grows_only(changes: Changes, found: list[tuple[Changes, float]]) -> bool:
+    """Whether a smaller change of the same keys was found already."""
+    return any(earlier.keys() <= changes.keys() for earlier, _ in found)
+
+
+def _candidates(run: Run) -> list[Changes]:
+    """Combinations of changes, the cheapest first."""
+    axes = _axes(run)
+    ranked: list[tuple[int, Changes]] = []
+    for steps in product(*(range(len(values) + 1) for _, values in axes)):
+        changes = {key: values[step - 1] for (key, values), step in zip(axes, steps, strict=True) if step}
+        if changes:
+            cost = sum(COSTS[key] * step for (key, _), step in zip(axes, steps, strict=True))
+            ranked.append((cost, _with_batch(run.config, changes)))
+    return [changes for _, changes in sorted(ranked, key=lambda candidate: candidate[0])]
+
+
+def _axes(run: Run) -> list[tuple[str, list[Any]]]:
+    """What can be changed, and to what, the nearest value first."""
+    parallel, train, cluster = run.config.parallel, run.config.train, run.config.cluster
+    axes: list[tuple[str, list[Any]]] = [
+        ("parallel.sharding", [] if parallel.sharding in ("fsdp", "zero3") else ["fsdp"]),
+        ("train.recompute", [] if train.recompute == "full" else ["full"]),
+        ("train.micro_batch", [] if train.micro_batch == 1 else [1]),
+        ("parallel.tensor", list(_doubled(parallel.tensor, min(8, cluster.gpus_per_node)))),
+        ("parallel.pipeline", list(_doubled(parallel.pipeline, min(16, run.model.architecture.layers)))),
+        ("cluster.nodes", list(_doubled(cluster.nodes, MOST_NODES))[:8]),
+    ]
+    return [axis for axis in axes if axis[1]]
+
+
+def _doubled(value: int, most: int) -> Iterator[int]:
+    while 2 * value <= most:
+        value *= 2
+        yield value
+
+
+def _with_batch(config: RunConfig, changes: Changes) -> Changes:
+    """The changes, with a global batch that more replicas can share if the present one is too small."""
+    parallel, cluster = config.parallel, config.cluster
+    tensor = changes.get("parallel.tensor", parallel.tensor)
+    pipeline = changes.get("parallel.pipeline", parallel.pipeline)
+    world = changes.get("cluster.nodes", cluster.nodes) * cluster.gpus_per_node
+    replicas = world // (tensor * pipeline * parallel.context)
+    at_once = replicas * changes.get("train.micro_batch", config.train.micro_batch)
+    return changes if config.train.global_batch >= at_once else {**changes, "train.global_batch": at_once}
+
+
+def changed(config: RunConfig, changes: Changes) -> RunConfig:
+    """The config with some keys changed to values that the schema allows."""
+    sections: dict[str, dict[str, Any]] = {}
+    for key, value in changes.items():
+        section, name = key.split(".")
+        sections.setdefault(section, {})[name] = value
+    update = {section: getattr(config, section).model_copy(update=values) for section, values in sections.items()}
+    return config.model_copy(update=update)
+
+
+def memory_bytes(model: Architecture, config: RunConfig, nvlink_domain: int) -> float:
+    """Memory that the fullest GPU needs; infinite where there are more GPUs to a replica than in all."""
+    layout = Layout.of(config, nvlink_domain)
+    if layout.data < 1 or layout.accumulation < 1:
+        return float("inf")
+    return peak_memory_use(model, layout, config.train.recompute).total
+
+
+def _text(changes: Changes) -> str:
+    first, *others = (f"{key}={value}" for key, value in changes.items())
+    return f"{first} with {' and '.join(others)}" if others else first
+
+
+def _gib(size: float) -> str:
+    return f"{size / 2**30:,.1f}"
