@@ -107,7 +107,8 @@ def main(config: RunConfig) -> None:
             if config.eval.every and step % config.eval.every == 0:
                 validate(epoch)
         steps.close()
-        logger.info("Epoch %d/%d done | average loss %.4f", epoch, train.epochs, epoch_loss / (step - first_step))
+        num_steps = step - first_step
+        logger.info("Epoch %d/%d | average loss %.4f over %d steps", epoch, train.epochs, epoch_loss / num_steps, num_steps)
         validate(epoch)
         if step == last_step:
             break

@@ -1,10 +1,11 @@
 """A run for those who ask for none: a model, a dataset and GPUs from the catalog, and a cluster that suits them.
 
-Sizes follow practice: as many GPUs as labs took for models of that size, batches and learning rates that grow and shrink
-with it. Everything is a pure function of (seed, number), so that a session can be shown again.
+Sizes follow practice: as many GPUs as labs took for models of that size, batches that grow and learning rates that
+shrink with it. Everything is a pure function of (seed, number), so that a session can be shown again.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from math import log2
 from typing import Any, TypeVar
@@ -13,7 +14,7 @@ from pydantic import ValidationError
 
 from accelerate_sim import catalog
 from accelerate_sim.catalog import Architecture, GpuSpec, UnknownName
-from accelerate_sim.config.keys import overlaid, value_at
+from accelerate_sim.config.keys import overlaid
 from accelerate_sim.config.layout import conflicts
 from accelerate_sim.config.schema import CustomModel, RunConfig
 from accelerate_sim.sim import noise
@@ -26,6 +27,8 @@ GPUS_BY_SIZE = ((1.5e9, 8, 16), (5e9, 8, 32), (1e10, 8, 64), (2e10, 32, 128), (5
                 (2e11, 256, 1024), (3e11, 512, 2048), (6e11, 512, 8192), (1e13, 1024, 8192))  # fmt: skip
 """(parameters up to, fewest GPUs, most GPUs)."""
 MOST_NODES = 4096
+ATTEMPTS = 6
+"""Models and GPUs that are tried with what is given."""
 FILLED = 0.92
 """Share of the memory that a comfortable layout fills at most."""
 SMALL_MODEL = 15e9
@@ -46,9 +49,10 @@ class _Dice:
 
     seed: int
     number: int
+    attempt: int = 0
 
     def unit(self, name: str) -> float:
-        return float(noise.uniform(self.seed, f"draw run/{name}", self.number)[0])
+        return float(noise.uniform(self.seed, f"draw run/{name}", self.number, self.attempt)[0])
 
     def between(self, name: str, low: float, high: float) -> float:
         return low + (high - low) * self.unit(name)
@@ -63,21 +67,19 @@ def draw_run(seed: int, number: int, given: Mapping[str, Any] | None = None) -> 
     ``given`` is what has been settled, a raw config too, to be laid over the result: what is drawn goes with it. If
     nothing does, or if it is wrong, it is disregarded here, and whoever resolves the two will hear what is the matter.
     """
-    dice = _Dice(seed, number)
-    try:
-        drawn = _fastest(dice, given or {})
-    except (ValidationError, UnknownName):
-        drawn = None
-    if drawn is not None:
-        return _paced(dice, drawn, given or {})
-    drawn = _fastest(dice, {})
-    assert drawn is not None, f"{MOST_NODES} machines hold every model of the catalog"
-    return _paced(dice, drawn, {})
+    settled = {key: value for key, value in (given or {}).items() if value is not None}
+    for known in (settled, {"model": settled.get("model")}, {}):
+        with suppress(ValidationError, UnknownName):
+            for attempt in range(ATTEMPTS):
+                dice = _Dice(seed, number, attempt)
+                if drawn := _fastest(dice, known):
+                    return _paced(dice, drawn, known)
+    raise AssertionError(f"{MOST_NODES:,} machines hold every model of the catalog")
 
 
 def _fastest(dice: _Dice, given: Mapping[str, Any]) -> Raw | None:
     """On the smallest cluster that will do, the layout that trains fastest; None if there is no such cluster."""
-    settled = RunConfig.model_validate(given)
+    settled = RunConfig.model_validate({key: value for key, value in given.items() if key != "model"})
     model = given.get("model") or dice.one_of("model", catalog.model_names())
     named = RunConfig.model_validate({"model": model}).model
     spec = named if isinstance(named, CustomModel) else catalog.model(named).architecture
@@ -88,7 +90,7 @@ def _fastest(dice: _Dice, given: Mapping[str, Any]) -> Raw | None:
     for nodes in [settled.cluster.nodes] if "nodes" in fixed else _cluster_sizes(dice, spec, gpus_per_node):
         cluster = {"nodes": nodes, "gpus_per_node": gpus_per_node, "gpu": gpu.name,
                    "storage_gbytes_per_s": min(2000, max(40, 2 * nodes))}  # fmt: skip
-        base = {"model": model, "cluster": cluster, "run": {"seed": dice.seed}}
+        base: Raw = {"model": model, "cluster": cluster, "run": {"seed": dice.seed}}
         tried = [{**base, **choice} for choice in _choices(spec, gpu, cluster, train)]
         best = max(tried, key=lambda raw: _tokens_per_s(overlaid(raw, given)), default=base)
         if best is not base and _tokens_per_s(overlaid(best, given)):
@@ -171,7 +173,7 @@ def _training(dice: _Dice, spec: Architecture, gpu: GpuSpec) -> Raw:
     schedule = dice.one_of("schedule", ["cosine", "cosine", "cosine", "wsd", "linear"])
     return {
         "epochs": epochs, "steps_per_epoch": steps, "sequence_length": dice.one_of("length", lengths or [spec.context]),
-        "precision": _precision(dice, gpu), "lr": lr, "min_lr": float(f"{lr / 10:.1e}"), "schedule": schedule,
+        "precision": _precision(dice, gpu), "lr": lr, "schedule": schedule,
         "warmup_steps": 10 * max(1, round(epochs * steps * 0.03 / 10)),
     }  # fmt: skip
 

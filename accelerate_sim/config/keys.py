@@ -126,6 +126,6 @@ def overlaid(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]
         below = base.get(name)
         if name != "model" and isinstance(below, Mapping) and isinstance(value, Mapping):
             both[name] = {**below, **value}
-        else:
+        elif value is not None or not isinstance(below, Mapping):  # a section without keys changes nothing
             both[name] = value
     return both

@@ -25,7 +25,7 @@ from accelerate_sim.sim.schedule import learning_rate
 from accelerate_sim.sim.startup import ExportTimes, StartUp
 from accelerate_sim.sim.step_time import StepTimes
 from accelerate_sim.sim.storage import Storage
-from accelerate_sim.sim.telemetry import Telemetry, busy_power_share
+from accelerate_sim.sim.telemetry import WELL_TUNED_POWER_SHARE, Telemetry, busy_power_share
 from accelerate_sim.sim.throughput import StepParts, Throughput
 from accelerate_sim.sim.timeline import BLOCK, Calendar, Timeline
 
@@ -203,8 +203,10 @@ class Run:
         recompute = self.config.train.recompute
         stages = range(layout.pipeline)
         by_stage = np.array([memory_use(architecture, layout, recompute, stage).total for stage in stages])
+        # An imposed step time says nothing of what the GPUs do; they are then as busy as in a well-tuned run.
+        power_share = WELL_TUNED_POWER_SHARE if self.config.impose.step_time_s else busy_power_share(self.step_parts)
         return Telemetry(
-            self.seed, self.gpu, layout, self.config.cluster.ambient_c, busy_power_share(self.step_parts), by_stage,
+            self.seed, self.gpu, layout, self.config.cluster.ambient_c, power_share, by_stage,
             self.timeline, self.incidents, self.config.impose,
         )  # fmt: skip
 

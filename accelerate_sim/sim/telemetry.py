@@ -26,6 +26,7 @@ THERMAL_LAGS = (0.05, 0.2, 0.45, 0.8, 1.3, 2.0, 3.0)
 """In units of tau; the places at which the exponential memory is sampled."""
 REAR_SLOT_RISE = 0.09
 """The second row of GPUs breathes the first row's air."""
+WELL_TUNED_POWER_SHARE = 0.85
 CONTEXT_W = 50.0
 """Over idle: clocks are up and a context is resident."""
 STEADY_UTILIZATION_PCT = {

@@ -1,0 +1,136 @@
+"""Files that cannot be a config: each is refused at once, with its name, the reason and a way out."""
+
+import os
+import stat
+import time
+from pathlib import Path
+
+import pytest
+
+from accelerate_sim.config.load import ConfigSource
+from accelerate_sim.config.problems import ConfigError
+
+
+def refusal(path: Path) -> str:
+    """The message that a file earns."""
+    with pytest.raises(ConfigError) as error:
+        ConfigSource.read(path).resolve()
+    message = str(error.value)
+    assert message.isprintable() or "\n" in message
+    return message
+
+
+def written(tmp_path: Path, data: bytes) -> Path:
+    path = tmp_path / "run.yaml"
+    path.write_bytes(data)
+    return path
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    assert "no such file" in refusal(tmp_path / "none.yaml")
+
+
+def test_a_missing_file_whose_name_is_nearly_right(tmp_path: Path) -> None:
+    (tmp_path / "llama70b.yaml").touch()
+    assert f"Did you mean '{tmp_path}/llama70b.yaml'?" in refusal(tmp_path / "lama70b.yml")
+
+
+def test_a_directory(tmp_path: Path) -> None:
+    assert "is a directory, not a file" in refusal(tmp_path)
+
+
+def test_devices_and_pipes_are_not_read(tmp_path: Path) -> None:
+    assert "is a device, not a file" in refusal(Path("/dev/zero"))
+    os.mkfifo(tmp_path / "pipe")
+    assert "is a pipe, not a file" in refusal(tmp_path / "pipe")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_without_permission(tmp_path: Path) -> None:
+    path = written(tmp_path, b"model: gpt2")
+    path.chmod(stat.S_IWUSR)
+    assert "can't be read: Permission denied" in refusal(path)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "x" * 5000, "run.yaml/below"])
+def test_names_that_no_file_can_have(tmp_path: Path, name: str) -> None:
+    written(tmp_path, b"model: gpt2")
+    assert refusal(tmp_path / name)
+
+
+@pytest.mark.parametrize("data", [b"", b"  \n\n", b"# only a comment\n", b"---\n", b"~"])
+def test_an_empty_file(tmp_path: Path, data: bytes) -> None:
+    assert "the file is empty" in refusal(written(tmp_path, data))
+
+
+def test_a_file_that_is_not_text(tmp_path: Path) -> None:
+    assert "run.yaml:2: byte 0xff is not UTF-8 text" in refusal(written(tmp_path, b"model: gpt2\n\xff\xfe"))
+
+
+@pytest.mark.parametrize("data", [b"model: \x1b[31mred", b"model: gpt2\x00", b"model: gpt2\x7f", "a: \x9b1m".encode()])
+def test_control_characters_are_shown_escaped(tmp_path: Path, data: bytes) -> None:
+    assert "run.yaml:1: control character '\\x" in refusal(written(tmp_path, data))
+
+
+@pytest.mark.parametrize(
+    "text, place",
+    [
+        ("model: gpt2\ntrain: {lr: 1", ":3: YAML syntax: did not find expected ',' or '}' (column 1)"),
+        ("model: a: b", ":1: YAML syntax: mapping values are not allowed in this context (column 9)"),
+        (
+            "train:\n\tlr: 1",
+            ":2: YAML syntax: found character that cannot start any token (column 1). Indent with spaces",
+        ),
+        ("model: 'gpt2", "YAML syntax: found unexpected end of stream"),
+        ("a: 1\n---\nb: 2", ":2: a second document begins here"),
+        ("- model", "the file is a list, not a mapping"),
+        ("gpt2", "the file is text, not a mapping"),
+        ("? [a, b]\n: c", ":1: a key that is not text"),
+        ("model: !!python/object:os.system gpt2", ":1: tag 'tag:yaml.org,2002:python/object:os.system'"),
+        ("model: *m", ":1: alias '*m' has no anchor"),
+        ("model: &m {layers: *m}", ":1: alias '*m' stands inside what it repeats"),
+    ],
+)
+def test_yaml_that_cannot_be_read(tmp_path: Path, text: str, place: str) -> None:
+    assert place in refusal(written(tmp_path, text.encode()))
+
+
+def test_every_duplicate_key_is_named(tmp_path: Path) -> None:
+    message = refusal(written(tmp_path, b"model: gpt2\ntrain:\n  lr: 1\n  lr: 2\nmodel: opt-13b\n"))
+    assert ":4: key 'lr' was given in line 3 already. Keep one of them." in message
+    assert ":5: key 'model' was given in line 1 already. Keep one of them." in message
+
+
+BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 9)}]\n" for level in range(1, 12)
+)
+
+
+@pytest.mark.parametrize(
+    "data, reason",
+    [
+        (BOMB.encode(), "more than 10,000 values, aliases expanded"),
+        (b"a: 1\n" * 150_000, "more than 10,000 values"),
+        (b"[" * 500_000, "more than 16 mappings and lists inside each other"),
+        (b"- " * 300_000, "more than 16 mappings and lists inside each other"),
+        (b"{a: " * 100_000, "more than 16 mappings and lists inside each other"),
+        (b"x" * 100_000_000, "is bigger than 1 MB"),
+    ],
+    ids=["aliases", "keys", "lists", "dashes", "mappings", "100 MB"],
+)
+def test_bombs_are_refused_quickly(tmp_path: Path, data: bytes, reason: str) -> None:
+    path = written(tmp_path, data)
+    begin = time.perf_counter()
+    assert reason in refusal(path)
+    assert time.perf_counter() - begin < 1.0
+
+
+def test_a_depth_that_aliases_make(tmp_path: Path) -> None:
+    levels = "".join(f"a{level}: &a{level} [*a{level - 1}]\n" for level in range(1, 40))
+    assert "inside each other" in refusal(written(tmp_path, f"a0: &a0 [x]\n{levels}".encode()))
+
+
+def test_aliases_in_moderation_are_fine(tmp_path: Path) -> None:
+    path = written(tmp_path, b"eval: {batches: &n 50}\nlog: {every: *n}\n")
+    config = ConfigSource.read(path).resolve()
+    assert (config.eval.batches, config.log.every) == (50, 50)

@@ -1,0 +1,71 @@
+"""The README tells the truth: its commands run, its sample is what is printed, its example works."""
+
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = [
+    line.removeprefix("$ ")
+    for block in re.findall(r"```console\n(.*?)```", README, re.S)
+    for line in block.splitlines()
+]
+PLAYED = [command for command in COMMANDS if command.startswith("python train.py")]
+LIMIT_S = 60
+
+
+def arguments(command: str) -> list[str]:
+    return [sys.executable, *shlex.split(command)[1:]]
+
+
+def test_the_first_two_commands_install_and_run_and_install_and_test():
+    assert COMMANDS[0] == "python -m pip install -e . && python train.py --config configs/llama70b.yaml"
+    assert COMMANDS[1] == "python -m pip install -e '.[test]' && python -m pytest"
+
+
+@pytest.mark.parametrize("command", PLAYED)
+def test_a_command_runs(command, tmp_path):
+    script = [argument if argument != "train.py" else str(ROOT / "train.py") for argument in arguments(command)]
+    script = [str(ROOT / argument) if argument.startswith("configs/") else argument for argument in script]
+    with subprocess.Popen(
+        script, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0, start_new_session=True
+    ) as process:
+        assert process.stdout and process.stderr
+        first = process.stdout.readline()
+        if "--speed max" not in command and "Loading model" in first.decode():
+            process.send_signal(signal.SIGINT)  # it plays for minutes; its beginning is enough
+        rest, errors = process.communicate(timeout=LIMIT_S)
+    assert errors == b""
+    assert process.returncode in (0, 130)
+    assert len(first + rest) > 200
+
+
+def test_the_sample_is_what_the_run_prints():
+    sample = re.search(r"```text\n(.*?)```", README, re.S)
+    assert sample
+    lines = [line for line in sample[1].splitlines() if line.strip() != "..."]
+    command = ["train.py", "--config", "configs/llama70b.yaml", "--speed", "max", "--start-time", "2026-01-31T09:30:00"]
+    run = subprocess.run(
+        [sys.executable, *command, "--max-steps", "40"], cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S
+    )
+    printed = run.stdout.splitlines()
+    assert [line for line in lines if line not in printed] == []
+
+
+def test_the_example_of_the_distributed_package_works():
+    example = re.search(r"```python\n(.*?)```", README, re.S)
+    assert example
+    done = subprocess.run([sys.executable, "-c", example[1]], capture_output=True, text=True, timeout=LIMIT_S)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_file_that_the_readme_names_is_there():
+    named = re.findall(r"`((?:accelerate_sim|fake_torch_dist|configs)/[\w./-]+)`", README)
+    assert named
+    assert [name for name in named if not (ROOT / name).exists()] == []
