@@ -14,6 +14,7 @@ from accelerate_sim import catalog
 from accelerate_sim.config.keys import KeyPath, dotted, field_at, with_value
 from accelerate_sim.config.layout import NAMES, unknown_name
 from accelerate_sim.config.problems import Problem, shown
+from accelerate_sim.config.wording import unknown_key
 
 _HOW = "Write {draw: [low, high]}, {draw: [a, b, c]} or, for names, {draw: any}."
 
@@ -89,6 +90,9 @@ def bad_draws(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, Problem]]:
     """Problems with what is to be drawn from; whether the values suit their keys is for the schema to say."""
     for path, written in draws_in(data):
         key = dotted(path)
+        if unknown := next((path[:end] for end in (1, 2) if field_at(path[:end]) is None), None):
+            yield unknown, unknown_key(unknown)
+            continue
         try:
             values = candidates(path, written)
         except BadDraw as bad:

@@ -72,7 +72,7 @@ def meant(path: KeyPath) -> str | None:
     if (*path[:-1], name) != path and name in siblings:
         return dotted((*path[:-1], name))
     near = max(siblings, key=lambda key: _likeness(name, key), default="")
-    if _likeness(name, near) >= 0.6:
+    if near and _likeness(name, near) >= 0.6:
         return dotted((*path[:-1], near))
     anywhere = max(all_keys(), key=lambda key: _likeness(name, key.rpartition(".")[2]))
     return anywhere if _likeness(name, anywhere.rpartition(".")[2]) >= 0.75 else None

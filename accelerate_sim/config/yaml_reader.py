@@ -67,8 +67,7 @@ def read_yaml(text: str, source: str) -> Document:
         raise ConfigError([_problem(source, error.reason, error.way_out, error.mark)]) from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        column = f" (column {mark.column + 1})" if mark else ""
-        reason = printable(f"YAML syntax: {error.problem or error.context}{column}")
+        reason = printable(f"YAML syntax: {error.problem or error.context}{_column(text, mark)}")
         raise ConfigError([_problem(source, reason, _syntax_hint(text, mark), mark)]) from None
     except (yaml.YAMLError, ValueError) as error:
         reason = printable(f"YAML syntax: {str(error).splitlines()[0]}")
@@ -192,6 +191,12 @@ def _key_lines(root: _Node) -> Iterator[tuple[KeyPath, int]]:
         for key, (line, child) in node.keys.items():
             yield (*path, key), line
             stack.append(((*path, key), child))
+
+
+def _column(text: str, mark: Any) -> str:
+    if not mark:
+        return ""
+    return " (at the end)" if mark.index >= len(text) else f" (column {mark.column + 1})"
 
 
 def _syntax_hint(text: str, mark: Any) -> str:

@@ -75,7 +75,7 @@ def test_control_characters_are_shown_escaped(tmp_path: Path, data: bytes) -> No
 @pytest.mark.parametrize(
     "text, place",
     [
-        ("model: gpt2\ntrain: {lr: 1", ":3: YAML syntax: did not find expected ',' or '}' (column 1)"),
+        ("model: gpt2\ntrain: {lr: 1", ":3: YAML syntax: did not find expected ',' or '}' (at the end)"),
         ("model: a: b", ":1: YAML syntax: mapping values are not allowed in this context (column 9)"),
         (
             "train:\n\tlr: 1",

@@ -29,7 +29,8 @@ def messages(tmp_path: Path, text: str) -> list[str]:
         ("train: {lr: [1]}", "train.lr = [1] is a list, not a number. Use a number above 0, e.g. 1.5e-4."),
         ("train: {lr: }", "train.lr = null is nothing, not a number. Use a number above 0, e.g. 1.5e-4."),
         ("cluster: {nodes: 0}", "cluster.nodes = 0 is below 1. Use a whole number from 1 to 100,000, e.g. 8."),
-        ("cluster: {nodes: 1.5}", "cluster.nodes = 1.5 is not a whole number. Use a whole number from 1 to 100,000, e.g. 8."),
+        ("cluster: {nodes: 1.5}", "cluster.nodes = 1.5 is not a whole number. "
+         "Use a whole number from 1 to 100,000, e.g. 8."),
         ("cluster: {nodes: .inf}", "cluster.nodes = inf is not finite. Use a whole number from 1 to 100,000, e.g. 8."),
         ("cluster: {nodes: true}", "cluster.nodes = true is a switch (true/false), not a number. "
          "Use a whole number from 1 to 100,000, e.g. 8."),
@@ -40,8 +41,10 @@ def messages(tmp_path: Path, text: str) -> list[str]:
         ("trian: {}", "unknown key 'trian'. Did you mean 'train'?"),
         ("zzz: 1", "unknown key 'zzz'. --print-config shows all keys."),
         ("train: 5", "train = 5 is a whole number, not a mapping. Write its keys indented below 'train:'."),
-        ("model: llama-3-70", "model = 'llama-3-70' is an unknown model. Did you mean 'llama-3-70b'? --list models shows all."),
-        ("cluster: {gpu: H100}", "cluster.gpu = 'H100' is an unknown GPU. Did you mean 'H100-SXM'? --list gpus shows all."),
+        ("model: llama-3-70", "model = 'llama-3-70' is an unknown model. Did you mean 'llama-3-70b'? "
+         "--list models shows all."),
+        ("cluster: {gpu: H100}", "cluster.gpu = 'H100' is an unknown GPU. Did you mean 'H100-SXM'? "
+         "--list gpus shows all."),
         ("data: {dataset: fineweb-edo}", "data.dataset = 'fineweb-edo' is an unknown dataset. "
          "Did you mean 'fineweb-edu'? --list datasets shows all."),
         ("run: {speed: 0}", "run.speed = 0 is not a number above 0. For no waiting at all use 'max'."),
@@ -49,7 +52,8 @@ def messages(tmp_path: Path, text: str) -> list[str]:
         ("eval: {every: 1.5}", "eval.every = 1.5 is not a whole number of steps. Use 'epoch' for none in between."),
         ("impose: {step_time_s: 5}", "impose.step_time_s = 5 is not two numbers above 0. "
          "Use two numbers above 0, as [low, high]."),
-        ("impose: {step_time_s: [2, 1]}", "impose.step_time_s = [2, 1] has its low end above its high end. Write [1, 2]."),
+        ("impose: {step_time_s: [2, 1]}", "impose.step_time_s = [2, 1] has its low end above its high end. "
+         "Write [1, 2]."),
         ('cluster: {host: "a\\e[31m"}', "cluster.host = 'a\\x1b[31m' contains control characters. Use plain text."),
         ('data: {tokenizer: "a\\u202Eb"}', "data.tokenizer = 'a\\u202eb' contains control characters. Use plain text."),
         ('"a\\e[0m": 1', "unknown key 'a\\x1b[0m'. --print-config shows all keys."),

@@ -20,8 +20,8 @@ ONE_GPU = ("cluster.nodes=1", "cluster.gpus_per_node=1", "parallel.tensor=1")
 @pytest.mark.parametrize(
     "overrides, message",
     [
-        (["parallel.pipeline=3"], "parallel.pipeline = 3 does not fit the cluster: pipeline 3 x tensor 8 does not divide "
-         "64 GPUs. Use one of [1, 2, 4, 8], or 24 nodes."),
+        (["parallel.pipeline=3"], "parallel.pipeline = 3 does not fit the cluster: pipeline 3 x tensor 8 does not "
+         "divide 64 GPUs. Use one of [1, 2, 4, 8], or 24 nodes."),
         (["parallel.tensor=16"], "parallel.tensor = 16 is more than the 8 GPUs of a node. "
          "Tensor-parallel groups cannot cross nodes; use one of [1, 2, 4, 8]."),
         (["parallel.tensor=3"], "parallel.tensor = 3 does not divide the 8 GPUs of a node. "
@@ -29,7 +29,8 @@ ONE_GPU = ("cluster.nodes=1", "cluster.gpus_per_node=1", "parallel.tensor=1")
         (["model=gpt2", "train.sequence_length=1024"],
          "parallel.tensor = 8 (the default) does not divide the 12 heads of gpt2. Use one of [1, 2, 4]."),
         (["model=phi-3-medium"],
-         "parallel.tensor = 8 (the default) does not divide the 10 key-value heads of phi-3-medium. Use one of [1, 2]."),
+         "parallel.tensor = 8 (the default) does not divide the 10 key-value heads of phi-3-medium. "
+         "Use one of [1, 2]."),
         (["cluster.nodes=12", "parallel.pipeline=96", "parallel.tensor=1"],
          "parallel.pipeline = 96 is more than the 80 layers of llama-3-70b. Use at most 80."),
         (["parallel.virtual_stages=2"], "parallel.virtual_stages = 2 interleaves the stages of a pipeline, "
@@ -57,8 +58,8 @@ ONE_GPU = ("cluster.nodes=1", "cluster.gpus_per_node=1", "parallel.tensor=1")
          "1,000,000,000,000 steps in 10,000 epochs. Use at most 100,000; for runs without end there is run.runs = 0."),
         (["impose.utilization_pct=[90, 300]"], "impose.utilization_pct = [90, 300] is not between 1 and 100. "
          "Use a range inside that."),
-        (["impose.first_loss=[2, 3]", "impose.last_loss=[1, 4]"], "impose.last_loss = [1, 4] reaches above first_loss = "
-         "[2, 3]. Use a lower range: losses fall."),
+        (["impose.first_loss=[2, 3]", "impose.last_loss=[1, 4]"], "impose.last_loss = [1, 4] reaches above "
+         "first_loss = [2, 3]. Use a lower range: losses fall."),
     ],
 )  # fmt: skip
 def test_what_does_not_go_together(overrides: list[str], message: str) -> None:

@@ -52,7 +52,7 @@ def test_a_custom_model_key_by_key() -> None:
         ("train.lr", "'train.lr' is not KEY=VALUE. Write e.g. --set train.lr=1e-4."),
         ("=5", "'=5' is not KEY=VALUE. Write e.g. --set train.lr=1e-4."),
         ("train..lr=5", "'train..lr=5' is not KEY=VALUE. Write e.g. --set train.lr=1e-4."),
-        ("train.lr=[1", "train.lr: YAML syntax: did not find expected ',' or ']' (column 3). "
+        ("train.lr=[1", "train.lr: YAML syntax: did not find expected ',' or ']' (at the end). "
          "Check the colons, quotes, brackets and the indentation around there."),
         ("train.lr=\x1b", "train.lr: control character '\\x1b'. Remove it."),
         ("tr\x1bain=1", "unknown key 'tr\\x1bain'. Did you mean 'train'?"),

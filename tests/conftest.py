@@ -1,0 +1,93 @@
+"""Runs that many tests read: each is played once per session, by the command that users type."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from reading import Played
+
+ROOT = Path(__file__).resolve().parents[1]
+START = "2026-01-01T00:00:00"
+LIMIT_S = 60
+LLAMA = ("--config", "configs/llama70b.yaml", "--set", "train.steps_per_epoch=134", "--set", "checkpoint.every=60")
+
+Completed = subprocess.CompletedProcess[str]
+Train = Callable[..., Completed]
+Play = Callable[..., Played]
+
+
+def environment(home: Path) -> dict[str, str]:
+    """A plain environment whose home and temporary directory are ``home``; nothing of the caller's terminal."""
+    unwanted = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "PYTHONSTARTUP")
+    kept = {key: value for key, value in os.environ.items() if key not in unwanted}
+    return kept | {"HOME": str(home), "TMPDIR": str(home), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUTF8": "1"}
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Home and temporary directory of everything that is started here."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="session")
+def train(home: Path) -> Train:
+    """``train(*arguments, cwd=...)`` runs train.py with its output on pipes. Configs are found from the repository."""
+
+    def run(*arguments: str, cwd: Path = ROOT) -> Completed:
+        return subprocess.run(
+            [sys.executable, str(ROOT / "train.py"), *arguments],
+            cwd=cwd, env=environment(home), stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            encoding="utf-8", timeout=LIMIT_S, check=False,
+        )  # fmt: skip
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def play(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Play:
+    """``play(*arguments)`` plays to the end at full speed, with a metrics file."""
+
+    def run(*arguments: str) -> Played:
+        directory = tmp_path_factory.mktemp("run") / "out"
+        common = ("--speed", "max", "--start-time", START, "--output-dir", str(directory))
+        done = train(*arguments, *common)
+        assert done.returncode == 0, done.stderr
+        assert not done.stderr
+        return Played(done.stdout, directory)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def llama(play: Play) -> Played:
+    """Llama 3 70B on 64 GPUs, shortened to 402 steps."""
+    return play(*LLAMA)
+
+
+@pytest.fixture(scope="session")
+def small(play: Play) -> Played:
+    """The debug config, 20 steps of GPT-2 on 4 GPUs, each with its detail line."""
+    return play("--config", "configs/debug.yaml", "--set", "log.every=1")
+
+
+@pytest.fixture(scope="session")
+def experts(play: Play) -> Played:
+    """A mixture of experts in a pipeline, 240 steps, each with its detail line."""
+    return play("--config", "configs/mixtral8x7b.yaml", "--max-steps", "240", "--set", "log.every=1")
+
+
+@pytest.fixture(scope="session")
+def drawn(play: Play) -> Played:
+    """What is played without a config, 150 steps, each with its detail line."""
+    return play("--seed", "7", "--max-steps", "150", "--set", "log.every=1")
