@@ -10,23 +10,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import fake_torch_dist as dist
-from accelerate_sim import checkpointing, environment
 from accelerate_sim.clock import Clock
 from accelerate_sim.config.schema import RunConfig
-from accelerate_sim.display.console import Console
-from accelerate_sim.ledger import Ledger, start_record
 from accelerate_sim.logging import get_logger
-from accelerate_sim.monitor import Monitor
-from accelerate_sim.records import EvalRecord, StepRecord
 from accelerate_sim.session import Session
-from accelerate_sim.sim.run import Run
 from accelerate_sim.state import PartialState
 
+if TYPE_CHECKING:
+    from fake_torch_dist import LocalTensor as Tensor
+
 logger = get_logger(__name__)
-Tensor = dist.LocalTensor
 T = TypeVar("T")
 
 
@@ -63,6 +58,11 @@ class Accelerator:
         project_dir: str | Path | None = None,
         kwargs_handlers: Sequence[RunKwargs] = (),
     ) -> None:
+        from accelerate_sim.display.console import Console
+        from accelerate_sim.ledger import Ledger, start_record
+        from accelerate_sim.monitor import Monitor
+        from accelerate_sim.sim.run import Run
+
         config = next((handler.config for handler in kwargs_handlers), None) or RunConfig()
         self.session = Session.current()
         self.run = Run(config, self.session.run_number)
@@ -128,6 +128,8 @@ class Accelerator:
 
     def prepare(self, *objects: Any) -> Any:
         """Hand model, optimizer, loaders and scheduler to the cluster; connects it and says what it is."""
+        from accelerate_sim import environment
+
         for thing in objects:
             thing.accelerator = self
         environment.connect(self.run, self.session)
@@ -161,11 +163,16 @@ class Accelerator:
 
     def reduce(self, tensor: Tensor, reduction: str = "sum") -> Tensor:
         """Sum or mean over all ranks, on all ranks."""
+        import fake_torch_dist as dist
+
         result = tensor.clone()
         dist.all_reduce(result, op=dist.ReduceOp.AVG if reduction == "mean" else dist.ReduceOp.SUM)
         return result
 
     def wait_for_everyone(self) -> None:
+        """No rank goes on before all are here."""
+        import fake_torch_dist as dist
+
         dist.barrier()
 
     # --- Reports --------------------------------------------------------------------------------
@@ -175,6 +182,8 @@ class Accelerator:
         if "eval_loss" in values:
             self._log_evaluation(values, step)
             return
+        from accelerate_sim.records import StepRecord
+
         timing = self.run.timing(step - 1)
         record = StepRecord(
             run=self.run.number,
@@ -196,6 +205,8 @@ class Accelerator:
         self._monitor.after_step(step, timing.end_s)
 
     def _log_evaluation(self, values: Mapping[str, float], step: int) -> None:
+        from accelerate_sim.records import EvalRecord
+
         loss = round(values["eval_loss"], 6)
         best = self.ledger.best_loss is None or loss < self.ledger.best_loss
         seconds = self.run.evaluation_batch_s * self.run.config.eval.batches
@@ -212,6 +223,8 @@ class Accelerator:
 
     def save_state(self, name: str) -> Path:
         """Write a checkpoint ``name`` below the project directory and delete the oldest beyond ``keep_last``."""
+        from accelerate_sim import checkpointing
+
         path = self.project_dir / name
         checkpointing.save_state(self.run, self.session, path, self.completed_steps)
         self._saved.append(path)

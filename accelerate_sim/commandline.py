@@ -10,14 +10,16 @@ from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from accelerate_sim.config.problems import ConfigError
-from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.display.screen import OutputClosed
 from accelerate_sim.interrupts import Stopped
+
+if TYPE_CHECKING:
+    from accelerate_sim.config.schema import RunConfig
 
 SIGPIPE_EXIT = 128 + 13
 HELP = """Play a training run of a language model on a GPU cluster that is not there.
@@ -112,13 +114,15 @@ def _command(train: Callable[[RunConfig], None]) -> Callable[..., None]:
         no_progress: Annotated[bool, typer.Option("--no-progress", help="No bars.")] = False,
         version: Annotated[bool, typer.Option("--version", help="Show the version, and exit.")] = False,
     ) -> None:
-        from accelerate_sim import __version__, listings, playing
-
         if version:
+            from accelerate_sim import __version__
+
             print(f"fake-torchrun {__version__} (simulated training runs)")
             return
         try:
             if listing:
+                from accelerate_sim import listings
+
                 listings.show(listing.value, ascii_only=ascii_only)
                 return
             changes = list(settings or [])
@@ -126,11 +130,17 @@ def _command(train: Callable[[RunConfig], None]) -> Callable[..., None]:
             changes += [f"run.seed={seed}"] if seed is not None else []
             changes += [f"run.runs={runs}"] if runs is not None else []
             changes += [f"train.max_steps={max_steps}"] if max_steps is not None else []
+            from accelerate_sim import playing
+
             score = playing.Score(config, changes, seed)
             if print_config:
+                from accelerate_sim import listings
+
                 listings.show_config(score.config(1))
             elif plan:
-                listings.show_plan(score.run(1), ascii_only=ascii_only)
+                from accelerate_sim import listings
+
+                listings.show_plan(score.config(1), ascii_only=ascii_only)
             else:
                 options = playing.Options(start_time, duration, output_dir, ascii_only, not no_progress)
                 sys.exit(playing.play(train, score, options))

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from accelerate_sim.catalog import DatasetSpec
 from accelerate_sim.logging import get_logger
 from accelerate_sim.state import PartialState
 
 if TYPE_CHECKING:
     from accelerate_sim.accelerator import Accelerator
+    from accelerate_sim.catalog import DatasetSpec
 
 logger = get_logger(__name__)
 

@@ -6,6 +6,7 @@ What it does not do yet: put the files on a disk.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from accelerate_sim.display.units import bytes_text
 from accelerate_sim.logging import get_logger
@@ -13,8 +14,9 @@ from accelerate_sim.modeling import CausalLM, Tokenizer, play_bar
 from accelerate_sim.progress import tqdm
 from accelerate_sim.records import ExportRecord
 from accelerate_sim.session import Session
-from accelerate_sim.sim import storage
-from accelerate_sim.sim.run import Run
+
+if TYPE_CHECKING:
+    from accelerate_sim.sim.run import Run
 
 logger = get_logger(__name__)
 
@@ -23,6 +25,8 @@ SHARDS_LISTED = 40
 
 def export_model(model: CausalLM, tokenizer: Tokenizer, path: Path) -> None:
     """Write weights, configs and tokenizer below ``path``."""
+    from accelerate_sim.sim import storage
+
     run, session = model.run, Session.current()
     shape, times = run.model.architecture, run.export_times
     session.clock.set_speed(run.config.run.startup_speed or run.config.run.speed)

@@ -8,7 +8,6 @@ does not wait for a safe point.
 import os
 import select
 import signal
-import socket
 import time
 from collections.abc import Callable
 from types import FrameType, TracebackType
@@ -28,58 +27,90 @@ class Stopped(BaseException):
 
 
 class Interrupts:
-    """Takes over the process's signals while it is entered; only in the main thread, which Python insists on."""
+    """Takes over the process's signals while it is entered; only in the main thread, which Python insists on.
 
-    def __init__(self) -> None:
-        self.before_waiting: Callable[[], None] = lambda: None
+    Signals that are ignored when it is entered (``nohup``) stay so. ``monotonic`` gives real seconds.
+    """
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self.before_waiting: Callable[[float], None] = lambda seconds: None
         self.on_pause: Callable[[], None] = lambda: None
         self.on_redraw: Callable[[], None] = lambda: None
         self.deadline: float | None = None
         """Monotonic time at which the session ends by itself."""
+        self._monotonic = monotonic
+        self._stopped_s = 0.0
         self._pending: list[int] = []
+        self._ending = False
         self._previous: dict[int, object] = {}
-        # Python writes a byte here when a signal arrives, so that a select() between check and sleep wakes up too.
-        self._wakeup, self._wakeup_writer = socket.socketpair()
+        self._poller = select.poll()
+        self._hang_ups: dict[int, Callable[[], None]] = {}
 
     def __enter__(self) -> "Interrupts":
+        # Python writes a byte here when a signal arrives, so that one between a check and the sleep ends the sleep.
+        self._wakeup, self._wakeup_writer = os.pipe()
         for end in (self._wakeup, self._wakeup_writer):
-            end.setblocking(False)
-        self._previous_wakeup_fd = signal.set_wakeup_fd(self._wakeup_writer.fileno(), warn_on_full_buffer=False)
+            os.set_blocking(end, False)
+        self._poller.register(self._wakeup, select.POLLIN)
+        self._previous_wakeup_fd = signal.set_wakeup_fd(self._wakeup_writer, warn_on_full_buffer=False)
         for number in (*ENDING, *REDRAWING, *PAUSING):
-            self._previous[number] = signal.signal(number, self._note)
+            if signal.getsignal(number) != signal.SIG_IGN:
+                self._previous[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         for number, handler in self._previous.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+            # Who has been told to end has nothing left to tidy up: another Ctrl-C now ends it without a word.
+            signal.signal(number, signal.SIG_DFL if self._ending and number in ENDING else handler)  # type: ignore[arg-type]
         signal.set_wakeup_fd(self._previous_wakeup_fd)
-        self._wakeup.close()
-        self._wakeup_writer.close()
+        self._poller.unregister(self._wakeup)
+        os.close(self._wakeup)
+        os.close(self._wakeup_writer)
+
+    def watch(self, fd: int, on_hang_up: Callable[[], None]) -> None:
+        """Call ``on_hang_up`` while waiting, when nobody reads ``fd`` any more."""
+        self._hang_ups[fd] = on_hang_up
+        self._poller.register(fd, 0)
+
+    def awake_s(self) -> float:
+        """Real seconds, without those for which Ctrl-Z stopped the process."""
+        return self._monotonic() - self._stopped_s
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if number == signal.SIGINT and number in self._pending:
-            raise KeyboardInterrupt  # the first one has not been taken yet, and the user means it
+        if number == signal.SIGINT and self._ending:
+            raise KeyboardInterrupt  # the user means it
+        self._ending = self._ending or number in ENDING
         self._pending.append(number)
 
     def poll(self) -> None:
         """Act on what has arrived. Raises ``Stopped``."""
-        if self.deadline is not None and time.monotonic() >= self.deadline:
-            raise Stopped("time is up", 0)
+        self.end_if_told()
         while self._pending:
             number = self._pending.pop(0)
-            if number in ENDING:
-                raise Stopped("interrupted" if number == signal.SIGINT else "terminated", 128 + number)
             if number in PAUSING:
                 self._pause(number)
             else:
                 self.on_redraw()
+            self.end_if_told()
+
+    def end_if_told(self) -> None:
+        """Raise ``Stopped`` if a signal or the deadline says so; anything else waits."""
+        for number in self._pending:
+            if number in ENDING:
+                self._pending.clear()
+                raise Stopped("interrupted" if number == signal.SIGINT else "terminated", 128 + number)
+        if self.deadline is not None and self._monotonic() >= self.deadline:
+            self._ending = True
+            raise Stopped("time is up", 0)
 
     def _pause(self, number: int) -> None:
         self.on_pause()
         signal.signal(number, signal.SIG_DFL)
+        begin_s = self._monotonic()
         os.kill(os.getpid(), number)  # stops here; goes on at SIGCONT
+        self._stopped_s += self._monotonic() - begin_s
         signal.signal(number, self._note)
         self.on_redraw()
 
@@ -89,20 +120,25 @@ class Interrupts:
             if self._pending or self.deadline is not None:
                 self.poll()
             return
-        self.before_waiting()
-        until = time.monotonic() + seconds
-        if self.deadline is not None:
-            until = min(until, self.deadline)
+        self.before_waiting(seconds)
+        until = self.awake_s() + seconds
         self.poll()
-        while (left := until - time.monotonic()) > 0:
-            if select.select([self._wakeup], [], [], left)[0]:
-                self._drain()
+        while (left := until - self.awake_s()) > 0:
+            if self.deadline is not None:
+                left = min(left, self.deadline - self._monotonic())
+            self._sleep(left)
             self.poll()
-        self.poll()
+
+    def _sleep(self, seconds: float) -> None:
+        for fd, _ in self._poller.poll(max(seconds, 0.0) * 1000.0):
+            if fd in self._hang_ups:
+                self._hang_ups[fd]()
+            else:
+                self._drain()
 
     def _drain(self) -> None:
         try:
-            while self._wakeup.recv(64):
+            while os.read(self._wakeup, 64):
                 pass
         except BlockingIOError:
             pass

@@ -140,7 +140,7 @@ class Ledger:
         )
 
     def _look(self) -> float:
-        """Utilisation at the end of the last step, when no grid was ever reported."""
+        """Utilization at the end of the last step, when no grid was ever reported."""
         assert self.last_step
         sample = self.run.telemetry.sample(self.last_step.elapsed_s - 1e-3, self.last_step.step - 1)
         self.peak_memory_bytes = max(self.peak_memory_bytes, int(sample.memory_used_bytes.max()))

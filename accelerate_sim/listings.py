@@ -9,10 +9,8 @@ from pathlib import Path
 from accelerate_sim import catalog
 from accelerate_sim.config.document import documented_yaml
 from accelerate_sim.config.schema import RunConfig
-from accelerate_sim.display.plan_report import plan_report
 from accelerate_sim.display.units import count_text, gib_text
 from accelerate_sim.session import terminal_style
-from accelerate_sim.sim.run import Run
 
 PIPE_WIDTH = 120
 
@@ -30,11 +28,14 @@ def show_config(config: RunConfig) -> None:
     sys.stdout.write(documented_yaml(config))
 
 
-def show_plan(run: Run, *, ascii_only: bool) -> None:
+def show_plan(config: RunConfig, *, ascii_only: bool) -> None:
     """Print what the run would take."""
+    from accelerate_sim.display.plan_report import plan_report
+    from accelerate_sim.sim.run import Run
+
     live, style = terminal_style(1, ascii_only=ascii_only)
     width = shutil.get_terminal_size((PIPE_WIDTH, 24)).columns if live else PIPE_WIDTH
-    print("\n".join(plan_report(run, width, style)))
+    print("\n".join(plan_report(Run(config), width, style)))
 
 
 def _models() -> list[tuple[str, ...]]:

@@ -9,6 +9,7 @@ import re
 from collections.abc import MutableMapping
 from typing import Any
 
+from accelerate_sim.display.style import columns
 from accelerate_sim.session import Session
 
 PREFIX = "[%(asctime)s] [Rank %(rank)d/%(world_size)d]"
@@ -72,26 +73,49 @@ _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 
 def fold(line: str, width: int) -> list[str]:
     """Break a line that is wider than ``width - 1`` columns at " | " or at spaces, and set in what follows."""
-    if len(line) < width or len(_ESCAPES.sub("", line)) < width:
+    room = max(width - 1, 1)
+    if _columns(line) <= room:
         return [line]
     # Colours end before the message unless it is a warning, which keeps its colour on every line.
-    folded, room, current = [], width - 1, ""
-    for word in _words(line, room):
-        if current and _visible(current) + _visible(word.rstrip()) > room:
-            folded.append(current.rstrip().removesuffix("|").rstrip())
-            current = " " * min(CONTINUATION, width // 4)
-            word = word.lstrip()
+    indent = " " * min(CONTINUATION, width // 4)
+    folded, current = [], ""
+    for word in _words(line, room - len(indent)):
+        if current and _columns(current) + _columns(word.rstrip()) > room:
+            folded.append(_without_separator(current))
+            current, word = indent, word.lstrip().removeprefix("| ")
         current += word
-    return [*folded, current]
+    return [*folded, _without_separator(current)]
 
 
 def _words(line: str, room: int) -> list[str]:
-    """Pieces that stay together: the fields of a line that has several, else words."""
+    """Pieces that stay together: the fields of a line that has several, else words; none wider than ``room``."""
     pieces = re.split(r"(?<= \| )", line)
-    if len(pieces) < 3 or max(map(_visible, pieces)) > room:
-        pieces = re.findall(r"\S+\s*", line)
-    return pieces
+    if len(pieces) < 3:
+        pieces = [line]
+    return [part for piece in pieces for part in _parts(piece, room)]
 
 
-def _visible(text: str) -> int:
-    return len(_ESCAPES.sub("", text))
+def _parts(piece: str, room: int) -> list[str]:
+    if _columns(piece.rstrip()) <= room:
+        return [piece]
+    return [part for word in re.findall(r"\s*\S+\s*", piece) for part in _cut(word, room)]
+
+
+def _cut(word: str, room: int) -> list[str]:
+    """A word in parts that fit, wherever they end."""
+    if _columns(word.rstrip()) <= room:
+        return [word]
+    parts = [""]
+    for atom in re.findall(_ESCAPES.pattern + "|.", word, re.DOTALL):
+        if _columns(parts[-1] + atom) > room:
+            parts.append("")
+        parts[-1] += atom
+    return parts
+
+
+def _without_separator(text: str) -> str:
+    return text.rstrip().removesuffix(" |").rstrip()
+
+
+def _columns(text: str) -> int:
+    return columns(_ESCAPES.sub("", text))

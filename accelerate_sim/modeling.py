@@ -6,19 +6,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from accelerate_sim.data_loader import TokenIds
 from accelerate_sim.display.units import bytes_text, count_text
 from accelerate_sim.logging import get_logger
 from accelerate_sim.progress import tqdm
 from accelerate_sim.session import Session
-from accelerate_sim.sim.run import Run
 from accelerate_sim.state import PartialState
-from fake_torch_dist import LocalTensor
 
 if TYPE_CHECKING:
     from accelerate_sim.accelerator import Accelerator
+    from accelerate_sim.sim.noise import Floats
+    from accelerate_sim.sim.run import Run
+    from fake_torch_dist import LocalTensor
 
 logger = get_logger(__name__)
 
@@ -58,13 +57,15 @@ class CausalLM:
 
     def __call__(self, input_ids: TokenIds, labels: TokenIds) -> CausalLMOutput:
         """Loss of a micro-batch in nats per token, one number per rank."""
+        from fake_torch_dist import LocalTensor
+
         if self.training:
             replicas = self.run.micro_losses(input_ids.step)[input_ids.number]
         else:
             replicas = self._validation_losses(input_ids)
         return CausalLMOutput(LocalTensor(replicas[self._data_rank]))
 
-    def _validation_losses(self, ids: TokenIds) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    def _validation_losses(self, ids: TokenIds) -> Floats:
         deviation = self.run.loss.validation_deviation(ids.step, ids.number, self.run.layout.data)
         return self.run.loss.validation(ids.step) + deviation
 

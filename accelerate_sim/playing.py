@@ -8,21 +8,27 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from accelerate_sim.clock import Clock
 from accelerate_sim.config.load import ConfigSource
 from accelerate_sim.config.problems import ConfigError, Problem
 from accelerate_sim.config.schema import RunConfig
-from accelerate_sim.display.screen import Screen
+from accelerate_sim.display.screen import OutputClosed, Screen
 from accelerate_sim.interrupts import Interrupts, Stopped
-from accelerate_sim.logging import ScreenHandler
+from accelerate_sim.logging import ScreenHandler, fold, get_logger
 from accelerate_sim.session import Session, terminal_style
 from accelerate_sim.sim.fit import misfit
-from accelerate_sim.sim.run import Run
-from accelerate_sim.tracking.jsonl import JsonlTracker
+from accelerate_sim.sim.plan import Plan
+
+if TYPE_CHECKING:
+    from accelerate_sim.tracking.jsonl import JsonlTracker
+
+logger = get_logger(__name__)
 
 PAUSE_S = 60.0
 """Simulated seconds between two runs, in which the summary can be read."""
@@ -39,14 +45,11 @@ class Score:
 
     def config(self, number: int) -> RunConfig:
         """The config of run ``number``. Raises ConfigError, also when its model does not fit its GPUs."""
-        return self.run(number).config
-
-    def run(self, number: int) -> Run:
         source = self._source or self._drawn(number)
-        run = Run(source.resolve(number), number)
-        if problem := misfit(run):
+        config = source.resolve(number)
+        if problem := misfit(Plan(config, number)):
             raise ConfigError([problem])
-        return run
+        return config
 
     def _drawn(self, number: int) -> ConfigSource:
         from accelerate_sim.draw import draw_run
@@ -67,6 +70,7 @@ class Options:
 
 def play(train: Callable[[RunConfig], None], score: Score, options: Options) -> int:
     """Play all runs. Returns the exit code: 0, or 128 + the signal that ended it."""
+    _open_output()
     first = score.config(1)  # every mistake of the user's is found before anything is shown or written
     tracker = _tracker(options.output_dir, first)
     session = _session(options)
@@ -78,13 +82,11 @@ def play(train: Callable[[RunConfig], None], score: Score, options: Options) -> 
     session.enter()
     try:
         with session.interrupts:
-            _play_runs(train, score, session, first)
-        return 0
-    except Stopped as stopped:
-        _say_where(session, stopped)
-        return stopped.exit_code
-    except KeyboardInterrupt:
-        session.screen.close()
+            return _play_until_told(train, score, session, first)
+    except KeyboardInterrupt:  # the second Ctrl-C: there is no last line
+        session.screen.on_blocked = _give_up
+        with suppress(OutputClosed):
+            session.screen.close()
         return 130
     finally:
         logging.getLogger().removeHandler(handler)
@@ -93,8 +95,15 @@ def play(train: Callable[[RunConfig], None], score: Score, options: Options) -> 
             tracker.close()
 
 
+def _open_output() -> None:
+    """Without a standard output (``>&-``) nothing is shown, and no file that is opened later is taken for it."""
+    if sys.stdout is None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    else:
+        sys.stdout.flush()
+
+
 def _session(options: Options) -> Session:
-    sys.stdout.flush()
     live, style = terminal_style(1, ascii_only=options.ascii_only)
     interrupts = Interrupts()
     if options.duration_s is not None:
@@ -103,7 +112,7 @@ def _session(options: Options) -> Session:
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     return Session(
         screen=Screen(1, live=live, encoding=encoding),
-        clock=Clock(start, wait=interrupts.wait),
+        clock=Clock(start, wait=interrupts.wait, monotonic=interrupts.awake_s),
         style=style,
         interrupts=interrupts,
         progress=options.progress,
@@ -111,11 +120,23 @@ def _session(options: Options) -> Session:
     )
 
 
+def _play_until_told(train: Callable[[RunConfig], None], score: Score, session: Session, first: RunConfig) -> int:
+    try:
+        _play_runs(train, score, session, first)
+        return 0
+    except Stopped as stopped:
+        with suppress(OutputClosed):  # a terminal that has hung up, or a reader that takes nothing
+            _say_where(session, stopped)
+        return stopped.exit_code
+
+
 def _play_runs(train: Callable[[RunConfig], None], score: Score, session: Session, first: RunConfig) -> None:
     asked = first.run.runs
     runs = asked if asked is not None else (0 if os.isatty(1) else 1)
     for number in itertools.count(1):
-        train(first if number == 1 else score.config(number))
+        config = first if number == 1 else score.config(number)
+        _announce(session, Plan(config, number))
+        train(config)
         session.flush()
         if number == runs:
             break
@@ -123,17 +144,34 @@ def _play_runs(train: Callable[[RunConfig], None], score: Score, session: Sessio
     session.screen.close()
 
 
+def _announce(session: Session, plan: Plan) -> None:
+    """The first line, at once: whatever is still to be imported comes after it."""
+    layout = plan.layout
+    session.world_size = layout.world_size
+    name = f"Run {plan.number}: {Path(sys.argv[0]).name}"
+    size = f"{layout.nodes:,} nodes x {layout.gpus_per_node} GPUs"
+    logger.info("%s on %s = %s ranks | seed %d", name, size, f"{layout.world_size:,}", plan.seed)
+    session.flush()
+
+
 def _say_where(session: Session, stopped: Stopped) -> None:
     """The last line: where the run stood when it ended early."""
-    where = f"{stopped.reason.capitalize()} {session.where()}"
-    session.screen.close()
-    session.screen.write([where])
-    session.screen.flush()
+    screen = session.screen
+    screen.on_blocked = _give_up
+    screen.close()
+    screen.write(fold(f"{stopped.reason.capitalize()}: {session.where()}", screen.width))
+    screen.flush()
+
+
+def _give_up() -> None:
+    raise OutputClosed
 
 
 def _tracker(directory: Path | None, config: RunConfig) -> JsonlTracker | None:
     if directory is None:
         return None
+    from accelerate_sim.tracking.jsonl import JsonlTracker
+
     try:
         directory.mkdir(parents=True, exist_ok=True)
         return JsonlTracker(directory, every_gpu=config.log.gpu_detail == "full")

@@ -1,9 +1,11 @@
 """tqdm's bars on the simulated clock, pinned to the bottom of the screen.
 
 It is tqdm: its arguments, its rates, its look. What differs: elapsed time and ETA are simulated, the terminal is drawn
-by ``Screen``, no thread watches, and on a pipe a bar is a line at every tenth of its way.
+by ``Screen``, no thread watches, a bar that does not fit gets shorter figures instead of being cut, and on a pipe a bar
+is a line at every tenth of its way.
 """
 
+import re
 from collections.abc import Iterable
 from contextlib import nullcontext
 from typing import Any, ClassVar
@@ -14,9 +16,13 @@ from accelerate_sim.session import Session
 
 FULL = "{l_bar}{bar}{r_bar}"
 """tqdm's own; the others are for narrower screens."""
-SHORT = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
-BARE = "{n_fmt}/{total_fmt} [{elapsed}<{remaining}]{postfix}"
-SMALLEST_BAR = 6
+NARROWER = (
+    "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]",
+    "{bar}| {n_fmt}/{total_fmt} {elapsed}<{remaining} {figures}",
+    "{n_fmt}/{total_fmt} {elapsed}<{remaining} {figures}",
+    "{elapsed}<{remaining} {figures}",
+)
+SMALLEST_BAR = 4
 PIPE_PARTS = 10
 PIPE_WIDTH = 120
 
@@ -37,7 +43,7 @@ class tqdm(std_tqdm):  # type: ignore[type-arg]
     ) -> None:
         session = Session.current()
         self._screen = session.screen
-        self._formats = (bar_format,) if bar_format else (FULL, SHORT, BARE)
+        self._formats = (bar_format or FULL, *NARROWER)
         self._parts, self._parts_said = parts, 0
         kwargs.setdefault("disable", not session.progress)
         kwargs |= {"gui": True, "mininterval": 0.0, "miniters": 1, "ascii": session.style.ascii}
@@ -50,13 +56,16 @@ class tqdm(std_tqdm):  # type: ignore[type-arg]
 
     def render(self, width: int) -> str:
         """The bar in at most ``width - 1`` columns: the fullest format that leaves room for a bar."""
-        figures = dict(self.format_dict)
+        figures = dict(self.format_dict) | {"figures": short_figures(str(self.postfix or ""))}
         for bar_format in self._formats:
             figures |= {"bar_format": bar_format.replace("{bar}", ""), "ncols": None}
             needed = len(self.format_meter(**figures)) + (SMALLEST_BAR if "{bar}" in bar_format else 0)
             if needed < width:
                 break
-        return self.format_meter(**figures | {"bar_format": bar_format, "ncols": width - 1})
+        text: str = self.format_meter(**figures | {"bar_format": bar_format, "ncols": width - 1})
+        while len(text) >= width and " " in text:
+            text = text.rpartition(" ")[0]  # a figure that is cut would be another figure
+        return text[: max(width - 1, 0)].rstrip()
 
     def refresh(self, *args: Any, **kwargs: Any) -> None:
         """Show the new state soon; on a pipe, when another part of the way is done."""
@@ -66,15 +75,24 @@ class tqdm(std_tqdm):  # type: ignore[type-arg]
         part = int(self.n * self._parts / self.total + 1e-9) if self.total else 0
         if part > self._parts_said:
             self._parts_said = part
-            self._screen.write([self.render(PIPE_WIDTH).rstrip()])
+            self._screen.write([self.render(PIPE_WIDTH)])
 
     def close(self) -> None:
-        """Take the bar off the screen; with ``leave``, its last state stays in the scrollback."""
+        """Take the bar off the screen; with ``leave``, its end stays in the scrollback."""
         if self.disable:
             return
         self.disable = True
         if self._screen.live:
             self._screen.unpin(self.render)
-            if self.leave:
+            if self.leave and self.n >= (self.total or 0):
                 self._ema_dt = lambda: None  # the rate of the whole, as tqdm shows it at the end
                 self._screen.write([self.render(self._screen.width)])
+
+
+def short_figures(postfix: str) -> str:
+    """What follows the bar, in fewer columns: ``ppl=12.34, tok/s=1,074,449`` becomes ``ppl=12.34 tok/s=1.07M``."""
+    return re.sub(r"\d{1,3}(?:,\d{3})+", _in_three_digits, postfix).replace(", ", " ")
+
+
+def _in_three_digits(count: re.Match[str]) -> str:
+    return str(std_tqdm.format_sizeof(int(count[0].replace(",", ""))))

@@ -4,15 +4,18 @@ Figures are rounded here, once, so that the screen, the log and the metrics file
 from 1. Seconds, bytes and watts are SI; shares are 0..1.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+Floats: TypeAlias = "NDArray[np.float64]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +167,7 @@ class SummaryRecord:
     export_bytes: int
 
 
-Record = (
+Record: TypeAlias = (
     StartRecord
     | StepRecord
     | GpuRecord

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from accelerate_sim.optimizer import AdamW
-from accelerate_sim.sim.schedule import learning_rate
 from accelerate_sim.state import PartialState
 
 if TYPE_CHECKING:
@@ -19,10 +18,7 @@ class LRScheduler:
         self.optimizer = optimizer
         self.accelerator: Accelerator | None = None
         self._run = PartialState.required().run
-        self._last_lr = self._at(0)
-
-    def _at(self, step: int) -> float:
-        return float(learning_rate(self._run.config.train, self._run.total_steps, step))
+        self._last_lr = self._run.lr(0)
 
     def get_last_lr(self) -> list[float]:
         """The rate that the next optimizer step uses."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import ClassVar, Protocol
 
 from accelerate_sim.clock import Clock
+from accelerate_sim.display.echo import Echo
 from accelerate_sim.display.screen import Screen
 from accelerate_sim.display.style import Style
 from accelerate_sim.interrupts import Interrupts
@@ -56,9 +57,13 @@ class Session:
         self.world_size = 1
         self.where: Callable[[], str] = lambda: "before the first step"
         """Says how far the run is, for whoever stops it."""
-        interrupts.before_waiting = self.flush
-        interrupts.on_pause = screen.clear
-        interrupts.on_redraw = screen.redraw
+        self._echo = Echo(screen.fd)
+        interrupts.before_waiting = self._rest
+        interrupts.on_pause = self._pause
+        interrupts.on_redraw = self._redraw
+        screen.on_blocked = interrupts.end_if_told
+        if not screen.live:
+            interrupts.watch(screen.fd, screen.hang_up)
 
     @classmethod
     def current(cls) -> Session:
@@ -68,9 +73,12 @@ class Session:
 
     def enter(self) -> None:
         Session._current = self
+        if self.screen.live:
+            self._echo.off()
 
     def leave(self) -> None:
         Session._current = None
+        self._echo.restore()
 
     def begin_run(self, world_size: int, where: Callable[[], str]) -> None:
         """A run of so many ranks begins; ``where()`` says how far it is."""
@@ -89,15 +97,33 @@ class Session:
             observer.observe(record)
 
     def flush(self) -> None:
-        """Nothing stays in a buffer while the program waits."""
+        """Nothing stays in a buffer."""
         for observer in self.observers:
             observer.flush()
         self.screen.flush()
 
+    def _rest(self, seconds: float) -> None:
+        """Nothing happens for so long."""
+        for observer in self.observers:
+            observer.flush()
+        self.screen.rest(seconds)
+
+    def _pause(self) -> None:
+        """The shell takes the terminal."""
+        self.screen.clear()
+        self._echo.restore()
+
+    def _redraw(self) -> None:
+        """The terminal is ours again, or has another size."""
+        if self.screen.live:
+            self._echo.off()
+            self.screen.redraw()
+
 
 def quiet_session() -> Session:
     """For scripts without the command line: plain lines on standard output, no waiting, no signals."""
-    sys.stdout.flush()
+    if sys.stdout is not None:
+        sys.stdout.flush()
     interrupts = Interrupts()
     clock = Clock(datetime.now().replace(microsecond=0), wait=interrupts.wait)
     return Session(
@@ -114,5 +140,12 @@ def terminal_style(fd: int, *, ascii_only: bool = False) -> tuple[bool, Style]:
     color = bool(os.environ.get("FORCE_COLOR")) or live
     if os.environ.get("NO_COLOR"):
         color = False
-    encoding = (getattr(sys.stdout, "encoding", None) or "ascii").lower()
-    return live, Style(color=color, ascii=ascii_only or "utf" not in encoding)
+    return live, Style(color=color, ascii=ascii_only or not _shows_unicode())
+
+
+def _shows_unicode() -> bool:
+    """Whether standard output has more than ASCII. Python writes UTF-8 in the C locale, too, whoever set it."""
+    environ = os.environ.get
+    if environ("LC_ALL") in ("C", "POSIX") and not environ("PYTHONIOENCODING") and environ("PYTHONUTF8") != "1":
+        return False
+    return "utf" in (getattr(sys.stdout, "encoding", None) or "ascii").lower()

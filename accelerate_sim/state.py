@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
-import fake_torch_dist as dist
 from accelerate_sim.session import Session
-from accelerate_sim.sim.layout import Ranks
-from accelerate_sim.sim.run import Run
+
+if TYPE_CHECKING:
+    from accelerate_sim.sim.layout import Ranks
+    from accelerate_sim.sim.run import Run
 
 NOT_INITIALIZED = (
     "You must initialize the accelerate state by calling either `PartialState()` or `Accelerator()` before using this."
@@ -35,6 +34,8 @@ class PartialState:
 
     def begin(self, run: Run, session: Session) -> None:
         """Make this process the whole world of ``run``: it plays every rank."""
+        import fake_torch_dist as dist
+
         if dist.is_initialized():
             dist.destroy_process_group()
         layout = run.layout
@@ -46,6 +47,8 @@ class PartialState:
 
     def end(self) -> None:
         """The process group is destroyed; the state is as before the run."""
+        import fake_torch_dist as dist
+
         if dist.is_initialized():
             dist.destroy_process_group()
         self._shared_state.clear()
@@ -61,14 +64,20 @@ class PartialState:
     @property
     def ranks(self) -> Ranks:
         """Ranks that this process plays."""
+        import numpy as np
+
         return np.arange(self.run.layout.world_size)
 
     @property
     def num_processes(self) -> int:
+        import fake_torch_dist as dist
+
         return dist.get_world_size()
 
     @property
     def process_index(self) -> int:
+        import fake_torch_dist as dist
+
         return dist.get_rank()
 
     @property

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -179,9 +180,9 @@ class Grid:
     header: str
     labels: tuple[str, ...]
     cells: tuple[tuple[int, float, float, int, int], ...]
-    """(utilisation %, GiB used, GiB in all, degrees Celsius, W)."""
+    """(utilization %, GiB used, GiB in all, degrees Celsius, W)."""
 
-    _CELL = re.compile(r"(\d+)% +([\d.]+)/([\d.]+) +(-?\d+)° +(\d+)W")
+    _CELL = re.compile(r"(\d+)% +([\d.]+)/([\d.]+)(?: GiB)? +(-?\d+)°C? +(\d+)W")
 
     @classmethod
     def of(cls, lines: list[str]) -> Grid:
@@ -269,9 +270,14 @@ class Played:
 
     def architecture(self) -> dict[str, int]:
         """Figures of the architecture line by their names."""
-        text = self.said("Architecture: ").message.removeprefix("Architecture: ")
-        counts = {}
-        for field in text.split(" | "):
-            number = next(word for word in field.split() if word[0].isdigit())
-            counts[field.replace(number, "").strip()] = count(number)
-        return counts
+        text = self.said("Architecture: ").message
+        after = re.findall(r"([\d,]+) (layers|heads|kv heads|experts|active)", text)
+        before = re.findall(r"(hidden|ffn|vocab|context) ([\d,]+)", text)
+        return {name: count(number) for number, name in after} | {name: count(number) for name, number in before}
+
+
+Completed = subprocess.CompletedProcess[str]
+Train = Callable[..., Completed]
+"""``train(*arguments)`` runs train.py."""
+Play = Callable[..., Played]
+"""``play(*arguments)`` plays a run to its end."""

@@ -26,7 +26,7 @@ from accelerate_sim.catalog.variants import LatentAttention, MixtureOfExperts
 class Architecture(BaseModel):
     """A decoder-only transformer."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     family: str = Field("llama", description="Hugging Face model type: sets norms, biases, names.")
     layers: int = Field(ge=1, le=1024, description="Transformer blocks.")

@@ -18,7 +18,7 @@ _ENTRY_START = re.compile(r"^(?=[^\s#])", re.MULTILINE)
 class Entry(BaseModel):
     """A fact sheet: frozen, with nothing in it that its class does not describe."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 Spec = TypeVar("Spec", bound=Entry)

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 class MixtureOfExperts(BaseModel):
     """Experts instead of one MLP: each token visits a few of them."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     experts: int = Field(ge=2, le=4096, description="Routed experts in a layer.")
     active_experts: int = Field(ge=1, le=4096, description="Routed experts that a token visits.")
@@ -34,7 +34,7 @@ class MixtureOfExperts(BaseModel):
 class LatentAttention(BaseModel):
     """Attention through a low-rank latent: DeepSeek's MLA (DeepSeek-AI 2024, arXiv:2405.04434)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     q_rank: int | None = Field(None, ge=1, le=2**17, description="Channels of the query latent; none: not compressed.")
     kv_rank: int = Field(ge=1, le=2**17, description="Channels of the key and value latent.")

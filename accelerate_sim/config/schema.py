@@ -67,7 +67,7 @@ Interval = Annotated[int, BeforeValidator(_interval), PlainSerializer(lambda ste
 class Section(BaseModel):
     """One section of a config file."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class CustomModel(Architecture):
@@ -205,7 +205,7 @@ class ImposeConfig(Section):
     memory_share: Annotated[tuple[Share, Share], Field()] | None = Field(
         None, description="[least, most] of a GPU's memory in use."
     )
-    utilization_pct: Range | None = Field(None, description="[least, most] GPU utilisation.")
+    utilization_pct: Range | None = Field(None, description="[least, most] GPU utilization.")
     temperature_c: Range | None = Field(None, description="[coolest, hottest] GPU.")
     first_loss: Range | None = Field(
         None,
@@ -227,15 +227,15 @@ class RunConfig(Section):
     model: Model = Field(
         "llama-3-70b", description="A catalog name (--list models), or a mapping: name, architecture, tokenizer."
     )
-    data: DataConfig = DataConfig()
-    cluster: ClusterConfig = ClusterConfig()
-    parallel: ParallelConfig = ParallelConfig()
-    train: TrainConfig = TrainConfig()
-    eval: EvalConfig = EvalConfig()
-    checkpoint: CheckpointConfig = CheckpointConfig()
-    log: LogConfig = LogConfig()
-    run: PlayConfig = PlayConfig()
-    impose: ImposeConfig = ImposeConfig()
+    data: DataConfig = Field(default_factory=DataConfig)
+    cluster: ClusterConfig = Field(default_factory=ClusterConfig)
+    parallel: ParallelConfig = Field(default_factory=ParallelConfig)
+    train: TrainConfig = Field(default_factory=TrainConfig)
+    eval: EvalConfig = Field(default_factory=EvalConfig)
+    checkpoint: CheckpointConfig = Field(default_factory=CheckpointConfig)
+    log: LogConfig = Field(default_factory=LogConfig)
+    run: PlayConfig = Field(default_factory=PlayConfig)
+    impose: ImposeConfig = Field(default_factory=ImposeConfig)
 
     @property
     def model_name(self) -> str:

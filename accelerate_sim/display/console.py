@@ -73,7 +73,7 @@ def perplexity_text(perplexity: float) -> str:
 
 
 def mfu_text(mfu: float) -> str:
-    """A share of the peak; imposed step times can ask for more than there is, which is no utilisation."""
+    """A share of the peak; imposed step times can ask for more than there is, which is no utilization."""
     return f"{mfu:.1%}" if mfu <= 1 else "n/a"
 
 

@@ -22,7 +22,7 @@ from accelerate_sim.records import Floats, GpuRecord
 NUM_WORST = 4
 NO_TOPIC = -99.0
 QUARTILES = ("min", "25%", "median", "75%", "max")
-_LONG_NAMES = {"util": "utilisation", "memory": "memory", "temp": "temperature", "power": "power"}
+_LONG_NAMES = {"util": "utilization", "memory": "memory", "temp": "temperature", "power": "power"}
 _DECIMALS = {"util": 0, "memory": 1, "temp": 1, "power": 0}
 _RESOLUTION = {"util": 1.0, "memory": 2.0**-10, "temp": 0.1, "power": 0.1}
 _HISTOGRAM_BINS = 24

@@ -38,7 +38,7 @@ class _Column:
 
 
 def node_lines(record: GpuRecord, figures: Figures, names: tuple[str, ...], room: int, style: Style) -> list[str]:
-    """Per node: mean utilisation, largest memory, range of temperatures, power. What doesn't fit is left out."""
+    """Per node: mean utilization, largest memory, range of temperatures, power. What doesn't fit is left out."""
     name_width = columns(names[0])
     chosen, gap = _fitting(record, figures, room - name_width, style)
     lines = []
@@ -88,7 +88,7 @@ def _nodes(record: GpuRecord, figures: Figures) -> _Nodes:
 
 
 def _columns(nodes: _Nodes, total_gib: float, style: Style, brief: bool) -> list[_Column]:
-    """Utilisation, memory, temperature, power, a text per node."""
+    """Utilization, memory, temperature, power, a text per node."""
     to, degree = style.glyph("to"), style.glyph("degree" if brief else "celsius")
     ranges = zip(nodes.coolest_c, nodes.hottest_c, strict=True)
     titles = ("", "", "", "") if brief else ("util", "max memory", "temp", "power")

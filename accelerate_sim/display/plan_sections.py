@@ -215,7 +215,7 @@ def _imposed_curves(run: Run) -> list[Fact]:
     """What else does not follow from the physics."""
     impose, texts = run.config.impose, []
     if impose.utilization_pct:
-        texts.append("utilisation {:g}–{:g}%".format(*impose.utilization_pct))
+        texts.append("utilization {:g}–{:g}%".format(*impose.utilization_pct))
     if impose.temperature_c:
         texts.append("temperature {:g}–{:g}°C".format(*impose.temperature_c))
     if impose.first_loss:

@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 FRAME_S = 0.05
 """Shortest time between two frames that nobody waits for."""
 PIPE_BUFFER_BYTES = 32768
+BLOCKED_S = 0.05
+"""How often a write that nobody takes asks whether it is still wanted."""
 
 
 class OutputClosed(Exception):
@@ -28,6 +30,8 @@ class Screen:
     ) -> None:
         self.fd = fd
         self.live = live
+        self.on_blocked: Callable[[], None] = lambda: None
+        """Called while the reader takes nothing; may raise to give up what is left to write."""
         self._encoding = encoding
         self._monotonic = monotonic
         self._lines: list[str] = []
@@ -48,11 +52,7 @@ class Screen:
             columns, rows = os.get_terminal_size(self.fd)
         except OSError:
             columns, rows = 0, 0
-        environ = os.environ.get
-        return (
-            columns or int(environ("COLUMNS") or 0) or 80,
-            rows or int(environ("LINES") or 0) or 24,
-        )
+        return columns or _from_environment("COLUMNS") or 80, rows or _from_environment("LINES") or 24
 
     # --- What is shown --------------------------------------------------------------------------
 
@@ -82,18 +82,21 @@ class Screen:
         if self._monotonic() - self._last_frame_s >= FRAME_S:
             self.flush()
 
+    def rest(self, seconds: float) -> None:
+        """Nothing changes for so long: draw what has, unless there is time for it after that."""
+        if self._monotonic() + seconds >= self._last_frame_s + FRAME_S:
+            self.flush()
+
     # --- Drawing --------------------------------------------------------------------------------
 
     def flush(self) -> None:
         """Draw what has changed."""
-        if not self.live:
-            if self._lines:
-                self._emit("\n".join(self._lines) + "\n")
-                self._lines, self._pending_chars = [], 0
-            return
-        if self._dirty or self._lines:
-            self._last_frame_s = self._monotonic()
+        if self.live and (self._dirty or self._lines):
             self._emit(self._frame())
+        elif self._lines:
+            text = "\n".join(self._lines) + "\n"
+            self._lines, self._pending_chars = [], 0
+            self._emit(text)
 
     def _frame(self) -> str:
         size = self._size()
@@ -102,10 +105,9 @@ class Screen:
         live = [render(width)[: width - 1] for render in self._live_lines][-max(rows - 1, 1) :]
         # After a resize old lines may have wrapped anywhere below the cursor.
         text = ["\r\x1b[J" if size != self._drawn_size else "\r"]
-        text += [f"\x1b[2K{line}\r\n" for line in self._lines]
-        text.append("\r\n".join(f"\x1b[2K{line}" for line in live))
-        if self._drawn > len(live):
-            text.append("\x1b[J" if live else "\x1b[2K\x1b[J")
+        # What a line does not overwrite is erased after it, not before: nothing is ever blank in between.
+        text += [f"{line}\x1b[K\r\n" for line in self._lines]
+        text.append("\x1b[K\r\n".join(live) + "\x1b[J")
         if live:
             text.append("\r" + (f"\x1b[{len(live) - 1}A" if len(live) > 1 else ""))
         self._lines, self._pending_chars, self._dirty = [], 0, False
@@ -131,14 +133,31 @@ class Screen:
         self._dirty = self._drawn > 0
         self.flush()
 
+    def hang_up(self) -> None:
+        """The reader has gone, and what is still to be written with it."""
+        self._lines, self._pending_chars = [], 0
+        raise OutputClosed
+
     def _emit(self, text: str) -> None:
         data = memoryview(text.encode(self._encoding, "replace"))
-        while data:
-            try:
-                data = data[os.write(self.fd, data) :]
-            except BlockingIOError:
-                select.select([], [self.fd], [])
-            except OSError as error:
-                if error.errno in (errno.EPIPE, errno.EIO, errno.ECONNRESET):
-                    raise OutputClosed from error
-                raise
+        self._last_frame_s = self._monotonic()
+        try:
+            while data:
+                if self._writable():
+                    data = data[os.write(self.fd, data) :]
+                else:
+                    self.on_blocked()
+        except OSError as error:
+            if error.errno in (errno.EPIPE, errno.EIO, errno.ECONNRESET):
+                raise OutputClosed from error
+            raise
+
+    def _writable(self) -> bool:
+        poller = select.poll()
+        poller.register(self.fd, select.POLLOUT)
+        return bool(poller.poll(BLOCKED_S * 1000.0))
+
+
+def _from_environment(name: str) -> int:
+    text = os.environ.get(name, "")
+    return int(text) if text.isdecimal() else 0

@@ -44,7 +44,7 @@ def _groups(record: SummaryRecord) -> list[tuple[str, list[Row]]]:
             ("Steps", f"{record.steps:,}", ""),
             ("Tokens", count_text(record.tokens), f"  ({record.tokens:,})"),
             ("Throughput", rate_text(record.mean_tokens_per_s), f"  ({rate_text(per_gpu).split()[0]} per GPU)"),
-            # A step time set by hand can ask for more than the GPUs have: that is no utilisation.
+            # A step time set by hand can ask for more than the GPUs have: that is no utilization.
             ("MFU", f"{record.mean_mfu:.1%}" if record.mean_mfu <= 1 else "n/a", ""),
         ]),
         ("Loss", [
@@ -55,7 +55,7 @@ def _groups(record: SummaryRecord) -> list[tuple[str, list[Row]]]:
         ]),
         ("Hardware", [
             ("GPUs", f"{gpus:,} × {record.gpu}", ""),
-            ("Mean utilisation", f"{record.mean_gpu_utilization_pct:.1f}%", ""),
+            ("Mean utilization", f"{record.mean_gpu_utilization_pct:.1f}%", ""),
             ("Peak memory", gib_text(record.peak_memory_bytes), ""),
             ("Energy", energy_text(record.energy_j), f"  (mean {si_text(record.energy_j / seconds, 'W')})"),
         ]),

@@ -10,7 +10,7 @@ from accelerate_sim.config.problems import Problem, shorten
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.sim.layout import Layout
 from accelerate_sim.sim.memory import peak_memory_use
-from accelerate_sim.sim.run import Run
+from accelerate_sim.sim.plan import Plan
 
 ROOM = 0.97
 """Share of the memory that a way out may fill: some GPUs hold a little more than the plan says."""
@@ -31,7 +31,7 @@ RELATED = (
 Changes = dict[str, Any]
 
 
-def misfit(run: Run) -> Problem | None:
+def misfit(run: Plan) -> Problem | None:
     """The problem with a model that needs more memory than a GPU has; None if it fits, or if memory is imposed."""
     need, have = run.memory.total, run.gpu.memory_bytes
     if run.config.impose.memory_share or need <= have:
@@ -44,7 +44,7 @@ def misfit(run: Run) -> Problem | None:
     return Problem.about("model", f"'{shorten(run.config.model_name)}'", reason, way_out, RELATED)
 
 
-def _ways_out(run: Run) -> list[tuple[Changes, float]]:
+def _ways_out(run: Plan) -> list[tuple[Changes, float]]:
     """The smallest changes that fit and that keep all keys in agreement, each with the bytes then needed."""
     found: list[tuple[Changes, float]] = []
     for changes in _candidates(run):
@@ -65,7 +65,7 @@ def _grows_only(changes: Changes, found: list[tuple[Changes, float]]) -> bool:
     return any(earlier.keys() <= changes.keys() for earlier, _ in found)
 
 
-def _candidates(run: Run) -> list[Changes]:
+def _candidates(run: Plan) -> list[Changes]:
     """Combinations of changes, the cheapest first."""
     axes = _axes(run)
     ranked: list[tuple[int, Changes]] = []
@@ -77,7 +77,7 @@ def _candidates(run: Run) -> list[Changes]:
     return [changes for _, changes in sorted(ranked, key=lambda candidate: candidate[0])]
 
 
-def _axes(run: Run) -> list[tuple[str, list[Any]]]:
+def _axes(run: Plan) -> list[tuple[str, list[Any]]]:
     """What can be changed, and to what, the nearest value first."""
     parallel, train, cluster = run.config.parallel, run.config.train, run.config.cluster
     axes: list[tuple[str, list[Any]]] = [

@@ -4,15 +4,18 @@ Ranks are numbered as Megatron-LM does by default: tensor parallel is innermost,
 stages are outermost. So tensor groups are neighbours in one node, and data-parallel groups stride over the nodes.
 """
 
-from dataclasses import dataclass
-from typing import Any
+from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from accelerate_sim.config.schema import RunConfig
 
-Ranks = NDArray[np.int64]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Ranks: TypeAlias = "NDArray[np.int64]"
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Layout:
     micro_batch: int
 
     @classmethod
-    def of(cls, config: RunConfig, nvlink_domain: int) -> "Layout":
+    def of(cls, config: RunConfig, nvlink_domain: int) -> Layout:
         parallel: dict[str, Any] = dict(config.parallel)
         batch = config.train
         return cls(

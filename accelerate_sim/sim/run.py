@@ -1,4 +1,4 @@
-"""A run as numbers: the config resolved, the plan made, and every figure of every step on demand.
+"""A run as numbers: the plan, and every figure of every step on demand.
 
 Everything the program shows or writes comes from here. Steps count from 0 inside the physics; what people see counts
 from 1.
@@ -9,24 +9,19 @@ from functools import cached_property
 
 import numpy as np
 
-from accelerate_sim import catalog
-from accelerate_sim.catalog import DatasetSpec, GpuSpec, ModelSpec
-from accelerate_sim.config.schema import CustomModel, RunConfig
-from accelerate_sim.sim import storage
+from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.sim.communication import Communication
 from accelerate_sim.sim.grad_norm import GradNormCurve
 from accelerate_sim.sim.incidents import Incidents
-from accelerate_sim.sim.layout import Layout
 from accelerate_sim.sim.loss import LossCurve
-from accelerate_sim.sim.memory import MemoryUse, memory_use, peak_memory_use
-from accelerate_sim.sim.network import Network
+from accelerate_sim.sim.memory import memory_use
 from accelerate_sim.sim.noise import Floats
+from accelerate_sim.sim.plan import Plan
 from accelerate_sim.sim.schedule import learning_rate
 from accelerate_sim.sim.startup import ExportTimes, StartUp
 from accelerate_sim.sim.step_time import StepTimes
 from accelerate_sim.sim.storage import Storage
 from accelerate_sim.sim.telemetry import WELL_TUNED_POWER_SHARE, Telemetry, busy_power_share
-from accelerate_sim.sim.throughput import StepParts, Throughput
 from accelerate_sim.sim.timeline import BLOCK, Calendar, Timeline
 
 MICRO_LOSSES_KEPT = 16384
@@ -56,96 +51,19 @@ class StepTiming:
     mfu: float
 
 
-class Run:
-    """One run. ``number`` counts the runs of a session; each has its own seed."""
+class Run(Plan):
+    """One run: the plan, and every figure of every step."""
 
     def __init__(self, config: RunConfig, number: int = 1) -> None:
-        self.config = config
-        self.number = number
-        self.seed = config.run.seed + number - 1
+        super().__init__(config, number)
         self._block: StepBlock | None = None
         self._micro: tuple[int, Floats] | None = None
 
-    # --- What is trained, on what ---------------------------------------------------------------
-
-    @cached_property
-    def model(self) -> ModelSpec:
-        named = self.config.model
-        return named.spec() if isinstance(named, CustomModel) else catalog.model(named)
-
-    @cached_property
-    def gpu(self) -> GpuSpec:
-        return catalog.gpu(self.config.cluster.gpu)
-
-    @cached_property
-    def dataset(self) -> DatasetSpec:
-        return catalog.dataset(self.config.data.dataset)
-
-    @cached_property
-    def layout(self) -> Layout:
-        return Layout.of(self.config, self.gpu.nvlink_domain)
-
-    @cached_property
-    def network(self) -> Network:
-        return Network.of(self.gpu, self.config.cluster.nic_gbps)
+    # --- What happens once ----------------------------------------------------------------------
 
     @cached_property
     def storage(self) -> Storage:
         return Storage.of(self.seed, self.layout.nodes, self.config.cluster.storage_gbytes_per_s)
-
-    @property
-    def tokenizer_name(self) -> str:
-        return self.config.data.tokenizer or self.model.tokenizer
-
-    # --- The plan: what follows before anything has happened ------------------------------------
-
-    @property
-    def total_steps(self) -> int:
-        return self.config.train.epochs * self.config.train.steps_per_epoch
-
-    @property
-    def last_step(self) -> int:
-        """Steps that are really made: fewer with max_steps, which does not change any of them."""
-        return min(self.total_steps, self.config.train.max_steps or self.total_steps)
-
-    @cached_property
-    def flops_per_token(self) -> int:
-        """Model FLOPs to train on one token: full attention square, nothing recomputed (PaLM's convention)."""
-        return self.model.architecture.flops_per_token(self.layout.sequence_length)
-
-    @cached_property
-    def throughput(self) -> Throughput:
-        train = self.config.train
-        return Throughput(
-            self.model.architecture, self.gpu, self.layout, self.network, train.precision, train.recompute
-        )
-
-    @cached_property
-    def step_parts(self) -> StepParts:
-        return self.throughput.step()
-
-    @cached_property
-    def memory(self) -> MemoryUse:
-        """The fullest GPU."""
-        return peak_memory_use(self.model.architecture, self.layout, self.config.train.recompute)
-
-    @property
-    def memory_per_gpu_bytes(self) -> int:
-        imposed = self.config.impose.memory_share
-        return round(imposed[1] * self.gpu.memory_bytes if imposed else self.memory.total)
-
-    @cached_property
-    def mean_step_s(self) -> float:
-        imposed = self.config.impose.step_time_s
-        return sum(imposed) / 2 if imposed else self.step_parts.total
-
-    @cached_property
-    def checkpoint_bytes(self) -> int:
-        return storage.checkpoint_bytes(self.model.architecture)
-
-    @cached_property
-    def export_bytes(self) -> int:
-        return storage.export_bytes(self.model.architecture)
 
     @cached_property
     def startup(self) -> StartUp:
@@ -154,14 +72,6 @@ class Run:
     @cached_property
     def export_times(self) -> ExportTimes:
         return ExportTimes.of(self.seed, self.model.architecture, self.storage)
-
-    @cached_property
-    def evaluation_batch_s(self) -> float:
-        imposed = self.config.impose.step_time_s
-        per_micro_batch = (
-            sum(imposed) / 2 / self.layout.accumulation / 3 if imposed else self.throughput.evaluation_batch_s()
-        )
-        return round(per_micro_batch, 6)
 
     # --- The curves -----------------------------------------------------------------------------
 
@@ -261,10 +171,6 @@ class Run:
     def checkpoint_seconds(self, step: int) -> float:
         """Time to write the checkpoint after this step."""
         return self.storage.seconds(self.checkpoint_bytes, "checkpoint", step)
-
-    def mfu(self, tokens_per_s: float) -> float:
-        """Model FLOP/s over the peak bf16 FLOP/s of all GPUs."""
-        return tokens_per_s * self.flops_per_token / (self.layout.world_size * self.gpu.bf16_flops)
 
     def energy_j(self, train_s: float, checkpoint_s: float, validation_s: float, other_s: float) -> float:
         """Energy of all GPUs over phases of these lengths."""

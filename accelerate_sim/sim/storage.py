@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from accelerate_sim.catalog import Architecture
-from accelerate_sim.sim import noise
 from accelerate_sim.sim.memory import OPTIMIZER_BYTES, WEIGHT_BYTES
 
 STATE_BYTES_PER_PARAMETER = WEIGHT_BYTES + OPTIMIZER_BYTES
@@ -32,6 +31,8 @@ class Storage:
 
     def seconds(self, size_bytes: float, what: str, number: int) -> float:
         """Seconds to write (or read) this much, all nodes together; other jobs use the file system too."""
+        from accelerate_sim.sim import noise  # late: sizes are asked for before numpy is there
+
         busy = 1.0 + 0.12 * float(noise.exponential(self.seed, "storage/" + what, number)[0])
         return round(size_bytes / self.bytes_per_s * busy + BARRIER_S, 3)
 

@@ -1,4 +1,4 @@
-"""What nvidia-smi would say of every GPU at any second: utilisation, memory, temperature, power, clock.
+"""What nvidia-smi would say of every GPU at any second: utilization, memory, temperature, power, clock.
 
 Causes come first: the phase of the run sets the mean power; each GPU has its own efficiency, place in the chassis and
 inlet air; temperature is the power of the last minutes through a thermal resistance. So a GPU that is hot now is hot at

@@ -13,7 +13,7 @@ from accelerate_sim.config.load import ConfigSource
 from accelerate_sim.config.problems import ConfigError
 from accelerate_sim.config.schema import RunConfig
 
-FUZZ = settings(max_examples=60000, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FUZZ = settings(max_examples=150, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])
 NAMES = ["gpt2", "llama-3-70b", "H100-SXM", "GB200", "fineweb-edu", "any", "max", "epoch", "fsdp", "fp8", "full", "nan"]
 scalars = (
     st.none() | st.booleans() | st.integers() | st.integers(-2, 200) | st.floats() | st.text(max_size=8)
@@ -57,7 +57,7 @@ def test_any_punctuation(tmp_path: Path, text: str) -> None:
     outcome(ConfigSource.read(path))
 
 
-@settings(FUZZ, max_examples=6000)
+@settings(FUZZ, max_examples=300)
 @given(changes=st.dictionaries(st.sampled_from(all_keys()), values, min_size=1, max_size=4))
 def test_any_values_of_known_keys(changes: dict[str, Any]) -> None:
     outcome(ConfigSource.read(None, base=nested(changes)))
@@ -81,7 +81,7 @@ def test_any_overrides(overrides: list[str]) -> None:
     outcome(ConfigSource.read(None, overrides))
 
 
-@settings(FUZZ, max_examples=6000)
+@settings(FUZZ, max_examples=300)
 @given(
     changes=st.fixed_dictionaries(
         {},

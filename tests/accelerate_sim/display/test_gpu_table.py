@@ -107,7 +107,7 @@ def test_many_nodes_get_a_distribution_and_the_worst_gpus() -> None:
     assert gpu_table(record, 110, PLAIN)[:6] == [
         "1,000 GPUs · step 120 · 3 alerts · util 97.9% · 1.50 MW · mem 45.0/80.0 GiB · 45–86°C",
         "                min     25%  median     75%     max",
-        "utilisation      12      97      98      99      99  %             ▁                      █",
+        "utilization      12      97      98      99      99  %             ▁                      █",
         "memory         45.0    45.0    45.0    45.0    45.0  GiB of 80.0   █",
         "temperature    45.0    47.0    50.0    53.0    86.5  °C            ███▄██                 ▁",
         "power          1000    1250    1500    1749    1999  W             " + "████████████████████████",
@@ -164,7 +164,7 @@ def test_all_forms_show_the_same_figures(shape: tuple[int, int], seed: int) -> N
 
 
 def _cells(lines: list[str]) -> list[tuple[int, int]]:
-    """(utilisation, temperature) of every GPU."""
+    """(utilization, temperature) of every GPU."""
     body = "\n".join(lines[1:])
     utils, temps = re.findall(r"(\d+)%", body), re.findall(r" (\d+)C", body)
     return list(zip(map(int, utils), map(int, temps), strict=True))
@@ -196,6 +196,6 @@ def test_figures_have_the_colour_of_their_health(figures: dict[str, float], colo
     for width, form in ((60, 2), (100, 1), (160, 1)):
         lines = gpu_table(replace(record, **changed), width, COLOR)[form:]
         shown = [COLORS[code] for code in re.findall(r"\x1b\[(3[123])m", "".join(lines))]
-        if width == 100:  # utilisation and temperature stand above memory and power
+        if width == 100:  # utilization and temperature stand above memory and power
             shown = [shown[0], shown[2], shown[1], shown[3]]
         assert shown == colors

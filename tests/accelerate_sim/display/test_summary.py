@@ -39,7 +39,7 @@ def test_the_box_is_as_wide_as_its_figures() -> None:
         "│   Best perplexity   6.69  (validation)             │",
         "├─ Hardware ─────────────────────────────────────────┤",
         "│   GPUs              64 × H100-SXM                  │",
-        "│   Mean utilisation  98.6%                          │",
+        "│   Mean utilization  98.6%                          │",
         "│   Peak memory       45.6 GiB                       │",
         "│   Energy            512.3 kWh  (mean 19.7 kW)      │",
         "├─ Model ────────────────────────────────────────────┤",

@@ -1,0 +1,261 @@
+"""A terminal for tests: a command in a pty, its output on a pyte screen, keys and signals on their way back.
+
+Nothing sleeps and hopes: whatever is waited for has a deadline, and reading goes on meanwhile. The command runs under a
+little shell (a session leader that starts it as a foreground job and reports when it stops, goes on or ends), because a
+process without such a parent can't be stopped by Ctrl-Z.
+"""
+
+import fcntl
+import os
+import re
+import select
+import signal
+import struct
+import sys
+import termios
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+import pyte
+
+ROOT = Path(__file__).resolve().parents[2]
+DEADLINE_S = 30.0
+"""Far more than anything takes, even on a machine that is busy with something else."""
+CTRL_C, CTRL_Z = "\x03", "\x1a"
+ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+SHELL_SAYS = "[1]+  Stopped"
+_CLEARED = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "LC_ALL", "LC_CTYPE", "PYTHONIOENCODING", "PYTHONUTF8")
+
+
+def train_command(*arguments: str) -> list[str]:
+    """``python train.py`` with arguments, as this interpreter runs it."""
+    return [sys.executable, str(ROOT / "train.py"), *arguments]
+
+
+def environment(changes: Mapping[str, str | None] | None = None) -> dict[str, str]:
+    """This process's environment as a user's: an ordinary terminal, UTF-8. A change to None takes a variable away."""
+    result = {name: value for name, value in os.environ.items() if name not in _CLEARED}
+    for name, value in ({"TERM": "xterm-256color", "LANG": "C.UTF-8"} | dict(changes or {})).items():
+        result.pop(name, None)
+        if value is not None:
+            result[name] = value
+    return result
+
+
+class Terminal:
+    """``with Terminal(command, 80, 24) as terminal:`` runs the command until the block ends, and cleans up after it."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        columns: int = 80,
+        lines: int = 24,
+        env: Mapping[str, str | None] | None = None,
+        told_size: tuple[int, int] | None = None,
+    ) -> None:
+        """``told_size``: columns and lines that the pty reports, if it reports others than it has."""
+        self.screen = pyte.HistoryScreen(columns, lines, history=100_000, ratio=0.5)
+        self.stream = pyte.ByteStream(self.screen)
+        self.raw = b""
+        self.chunks: list[bytes] = []
+        self.reading = True
+        self._events = b""
+        self._code: int | None = None
+        self._started_at = time.monotonic()
+        self._start(list(command), environment(env), told_size or (columns, lines))
+
+    def _start(self, command: list[str], env: dict[str, str], size: tuple[int, int]) -> None:
+        self._master, slave = os.openpty()
+        _set_size(slave, *size)
+        self._events_fd, events = os.pipe()
+        orders, self._orders = os.pipe()
+        self._shell = os.fork()
+        if self._shell == 0:
+            try:
+                for fd in (self._master, self._events_fd, self._orders):
+                    os.close(fd)
+                _shell(command, env, slave, events, orders)
+            finally:
+                os._exit(99)
+        for fd in (slave, events, orders):
+            os.close(fd)
+        self.pid = int(self._event("pid"))
+
+    # --- Time -----------------------------------------------------------------------------------
+
+    def wait_until(self, condition: Callable[[], object], what: str = "", deadline_s: float = DEADLINE_S) -> None:
+        """Read until ``condition()`` holds."""
+        end = time.monotonic() + deadline_s
+        while not condition():
+            left = end - time.monotonic()
+            if left <= 0:
+                raise AssertionError(f"waited {deadline_s} s in vain for {what or condition}; screen:\n{self.text}")
+            self._read(min(left, 0.05))
+
+    def wait_for(self, text: str, deadline_s: float = DEADLINE_S) -> None:
+        """Read until ``text`` stands on the screen or in the scrollback."""
+        self.wait_until(lambda: text in self.everything, repr(text), deadline_s)
+
+    def read_for(self, seconds: float) -> None:
+        """Go on reading for a while: for things that are not to happen."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self._read(min(left, 0.05))
+
+    def next_frames(self, count: int = 2) -> None:
+        """Read until at least ``count`` more chunks have arrived."""
+        target = len(self.chunks) + count
+        self.wait_until(lambda: len(self.chunks) >= target, f"{count} frames")
+
+    def _read(self, seconds: float) -> None:
+        fds = [self._events_fd, *([self._master] if self.reading else [])]
+        ready = select.select(fds, [], [], seconds)[0]
+        if self._master in ready:
+            try:
+                data = os.read(self._master, 1 << 16)
+            except OSError:  # EIO: nobody has the other end open any more
+                data = b""
+            if data:
+                self.raw += data
+                self.chunks.append(data)
+                self.stream.feed(data)
+            else:
+                self.reading = False
+        if self._events_fd in ready:
+            self._events += os.read(self._events_fd, 4096)
+
+    def _event(self, name: str, deadline_s: float = DEADLINE_S) -> str:
+        """Wait for the shell to report ``name``; returns what it says of it."""
+        pattern = re.compile(rb"(?:^|\n)" + name.encode() + rb" (-?\d+)\n")
+        self.wait_until(lambda: pattern.search(self._events), name, deadline_s)
+        found = pattern.search(self._events)
+        assert found
+        self._events = self._events[: found.start()] + b"\n" + self._events[found.end() :]
+        return found[1].decode()
+
+    # --- What goes in ---------------------------------------------------------------------------
+
+    def press(self, keys: str) -> None:
+        os.write(self._master, keys.encode())
+
+    def send(self, number: int) -> None:
+        """A signal to the command."""
+        os.kill(self.pid, number)
+
+    def resize(self, columns: int, lines: int) -> None:
+        """As a window does: the new size, and SIGWINCH (which the kernel sends to the foreground job)."""
+        self.screen.resize(lines, columns)
+        _set_size(self._master, columns, lines)
+
+    def wait_stopped(self) -> None:
+        """Until the command is stopped and the shell has said so on the terminal."""
+        self._event("stopped")
+        self.wait_for(SHELL_SAYS)
+
+    def foreground(self) -> None:
+        """``fg``"""
+        os.write(self._orders, b"f")
+        self._event("continued")
+
+    def hang_up(self) -> None:
+        """Close the window."""
+        os.close(self._master)
+        self._master, self.reading = -1, False
+
+    # --- What comes out -------------------------------------------------------------------------
+
+    @property
+    def lines(self) -> list[str]:
+        """The screen, without spaces at the ends."""
+        return [line.rstrip() for line in self.screen.display]
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.lines)
+
+    @property
+    def used_lines(self) -> list[str]:
+        """The screen down to the last line in use."""
+        return self.text.rstrip("\n").split("\n")
+
+    @property
+    def scrollback(self) -> list[str]:
+        width = self.screen.columns
+        return ["".join(line[x].data for x in range(width)).rstrip() for line in self.screen.history.top]
+
+    @property
+    def everything(self) -> str:
+        return "\n".join([*self.scrollback, *self.lines])
+
+    @property
+    def cursor(self) -> tuple[int, int]:
+        """(column, line), from 0."""
+        return self.screen.cursor.x, self.screen.cursor.y
+
+    def exit_code(self, deadline_s: float = DEADLINE_S) -> int:
+        """Wait for the end. As Python's subprocess has it: negative for a signal that killed it."""
+        if self._code is None:
+            self._code = int(self._event("ended", deadline_s))
+            self.wait_until(lambda: not self.reading or not select.select([self._master], [], [], 0)[0], "last output")
+        return self._code
+
+    # --- The end --------------------------------------------------------------------------------
+
+    def __enter__(self) -> "Terminal":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for pid in (self.pid, self._shell):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        os.waitpid(self._shell, 0)
+        for fd in (self._master, self._events_fd, self._orders):
+            if fd >= 0:
+                os.close(fd)
+
+
+def _set_size(fd: int, columns: int, lines: int) -> None:
+    fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+
+
+def _shell(command: list[str], env: dict[str, str], tty: int, events: int, orders: int) -> None:
+    """The child: starts ``command`` as a job of its own in the foreground of the terminal, and reports on it."""
+    os.setsid()
+    fcntl.ioctl(tty, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    job = os.fork()
+    if job == 0:
+        os.setpgid(0, 0)
+        os.tcsetpgrp(tty, os.getpid())
+        for number in (signal.SIGTTOU, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+        for fd in (0, 1, 2):
+            os.dup2(tty, fd)
+        for fd in (tty, events, orders):
+            os.close(fd)
+        os.chdir(ROOT)
+        os.execve(command[0], command, env)
+    os.write(events, b"pid %d\n" % job)
+    while True:
+        _, status = os.waitpid(job, os.WUNTRACED | os.WCONTINUED)
+        if os.WIFSTOPPED(status):
+            os.tcsetpgrp(tty, os.getpgrp())
+            os.write(tty, f"{SHELL_SAYS}\r\n$ ".encode())
+            os.write(events, b"stopped 0\n")
+            os.read(orders, 1)
+            os.write(tty, b"fg\r\n")
+            os.tcsetpgrp(tty, job)
+            os.killpg(job, signal.SIGCONT)
+        elif os.WIFCONTINUED(status):
+            os.write(events, b"continued 0\n")
+        else:
+            os.write(events, b"ended %d\n" % os.waitstatus_to_exitcode(status))
+            os._exit(0)
