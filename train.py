@@ -107,8 +107,8 @@ def main(config: RunConfig) -> None:
             if config.eval.every and step % config.eval.every == 0:
                 validate(epoch)
         steps.close()
-        num_steps = step - first_step
-        logger.info("Epoch %d/%d | average loss %.4f over %d steps", epoch, train.epochs, epoch_loss / num_steps, num_steps)
+        done = step - first_step
+        logger.info("Epoch %d/%d | average loss %.4f over %d steps", epoch, train.epochs, epoch_loss / done, done)
         validate(epoch)
         if step == last_step:
             break

@@ -1,8 +1,8 @@
 """Signals, taken at safe points: a run ends between two steps, never in the middle of a line.
 
 Handlers only take a note. ``wait`` (every pause of the clock) and ``poll`` act on it: Ctrl-C and SIGTERM raise
-``Stopped``, Ctrl-Z clears the live lines before the process stops, a resize and ``fg`` draw them anew. A second Ctrl-C
-does not wait for a safe point.
+``Stopped``, Ctrl-Z clears the live lines before the process stops, a resize and ``fg`` draw them anew. Neither a second
+Ctrl-C nor one before the first pause, when modules are still being imported, waits for a safe point.
 """
 
 import os
@@ -42,6 +42,7 @@ class Interrupts:
         self._stopped_s = 0.0
         self._pending: list[int] = []
         self._ending = False
+        self._starting = False
         self._previous: dict[int, object] = {}
         self._poller = select.poll()
         self._hang_ups: dict[int, Callable[[], None]] = {}
@@ -56,6 +57,7 @@ class Interrupts:
         for number in (*ENDING, *REDRAWING, *PAUSING):
             if signal.getsignal(number) != signal.SIG_IGN:
                 self._previous[number] = signal.signal(number, self._note)
+        self._starting = True
         return self
 
     def __exit__(
@@ -83,6 +85,8 @@ class Interrupts:
             raise KeyboardInterrupt  # the user means it
         self._ending = self._ending or number in ENDING
         self._pending.append(number)
+        if self._starting:
+            self.end_if_told()
 
     def poll(self) -> None:
         """Act on what has arrived. Raises ``Stopped``."""
@@ -116,6 +120,7 @@ class Interrupts:
 
     def wait(self, seconds: float) -> None:
         """Sleep, waking for signals. Raises ``Stopped``."""
+        self._starting = False
         if seconds <= 0.0:
             if self._pending or self.deadline is not None:
                 self.poll()

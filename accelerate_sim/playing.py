@@ -39,22 +39,21 @@ class Score:
 
     def __init__(self, path: Path | None, changes: Sequence[str], seed: int | None) -> None:
         self._changes = changes
-        self._source = ConfigSource.read(path, changes) if path else None
+        source = ConfigSource.read(path, changes)
+        self._source = source if path else None
+        self._given = source.data
         # Nobody asked for a particular run, so each session shows others.
         self._draw_seed = seed if seed is not None else int.from_bytes(os.urandom(4), "little")
 
     def config(self, number: int) -> RunConfig:
         """The config of run ``number``. Raises ConfigError, also when its model does not fit its GPUs."""
         source = self._source or self._drawn(number)
-        config = source.resolve(number)
-        if problem := misfit(Plan(config, number)):
-            raise ConfigError([problem])
-        return config
+        return source.resolve(number, check=lambda config: misfit(Plan(config, number)))
 
     def _drawn(self, number: int) -> ConfigSource:
         from accelerate_sim.draw import draw_run
 
-        return ConfigSource.read(None, self._changes, base=draw_run(self._draw_seed, number))
+        return ConfigSource.read(None, self._changes, base=draw_run(self._draw_seed, number, self._given))
 
 
 @dataclass(frozen=True)

@@ -38,12 +38,12 @@ def test_a_command_runs(command, tmp_path):
     ) as process:
         assert process.stdout and process.stderr
         first = process.stdout.readline()
-        if "--speed max" not in command and "Loading model" in first.decode():
+        if "--speed max" not in command and "Run 1" in first.decode():
             process.send_signal(signal.SIGINT)  # it plays for minutes; its beginning is enough
         rest, errors = process.communicate(timeout=LIMIT_S)
     assert errors == b""
     assert process.returncode in (0, 130)
-    assert len(first + rest) > 200
+    assert first.strip() and rest.strip()
 
 
 def test_the_sample_is_what_the_run_prints():

@@ -69,7 +69,9 @@ class ConfigSource:
             if not others:
                 return config
         if problems:
-            by_line = sorted(dict.fromkeys(problems), key=lambda problem: (problem.source == OVERRIDE, problem.line or 0))
+            by_line = sorted(
+                dict.fromkeys(problems), key=lambda problem: (problem.source == OVERRIDE, problem.line or 0)
+            )
             raise ConfigError(by_line)
         return config
 

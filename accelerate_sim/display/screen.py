@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 FRAME_S = 0.05
 """Shortest time between two frames that nobody waits for."""
 PIPE_BUFFER_BYTES = 32768
+BEGIN_FRAME, END_FRAME = "\x1b[?2026h", "\x1b[?2026l"
+"""Show what is between at once, even if it arrives in pieces. Terminals that can't do that ignore it."""
 BLOCKED_S = 0.05
 """How often a write that nobody takes asks whether it is still wanted."""
 
@@ -110,6 +112,8 @@ class Screen:
         text.append("\x1b[K\r\n".join(live) + "\x1b[J")
         if live:
             text.append("\r" + (f"\x1b[{len(live) - 1}A" if len(live) > 1 else ""))
+        if self._lines:
+            text = [BEGIN_FRAME, *text, END_FRAME]
         self._lines, self._pending_chars, self._dirty = [], 0, False
         self._drawn, self._drawn_size = len(live), size
         return "".join(text)

@@ -38,7 +38,7 @@ class Communication:
 
     def _candidates(self, model: Architecture) -> list[tuple[str, str, Group, int]]:
         layout = self.layout
-        layer = parameters_per_rank(model, layout) / stage_layers(model, layout)
+        layer = parameters_per_rank(model, layout).total / stage_layers(model, layout)
         tokens = layout.micro_batch * layout.sequence_length / layout.context
         found = []
         if layout.data > 1 and layout.sharding in ("fsdp", "zero3"):

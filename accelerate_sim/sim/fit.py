@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
-from accelerate_sim.catalog import Architecture
+from accelerate_sim.catalog import Architecture, GpuSpec
 from accelerate_sim.config.layout import conflicts
 from accelerate_sim.config.problems import Problem, shorten
 from accelerate_sim.config.schema import RunConfig
@@ -51,7 +51,7 @@ def _ways_out(run: Plan) -> list[tuple[Changes, float]]:
         if any(earlier.items() <= changes.items() for earlier, _ in found) or _grows_only(changes, found):
             continue
         config = changed(run.config, changes)
-        size = memory_bytes(run.model.architecture, config, run.gpu.nvlink_domain)
+        size = memory_bytes(run.model.architecture, config, run.gpu)
         if size > ROOM * run.gpu.memory_bytes or conflicts(config):
             continue
         found.append((changes, size))
@@ -118,9 +118,9 @@ def changed(config: RunConfig, changes: Changes) -> RunConfig:
     return config.model_copy(update=update)
 
 
-def memory_bytes(model: Architecture, config: RunConfig, nvlink_domain: int) -> float:
+def memory_bytes(model: Architecture, config: RunConfig, gpu: GpuSpec) -> float:
     """Memory that the fullest GPU needs; infinite where there are more GPUs to a replica than in all."""
-    layout = Layout.of(config, nvlink_domain)
+    layout = Layout.of(config, gpu)
     if layout.data < 1 or layout.accumulation < 1:
         return float("inf")
     return peak_memory_use(model, layout, config.train.recompute).total

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from accelerate_sim.catalog import GpuSpec
+from accelerate_sim.config.layout import nvlink_domain
 from accelerate_sim.config.schema import RunConfig
 
 if TYPE_CHECKING:
@@ -48,14 +50,13 @@ class Layout:
     micro_batch: int
 
     @classmethod
-    def of(cls, config: RunConfig, nvlink_domain: int) -> Layout:
+    def of(cls, config: RunConfig, gpu: GpuSpec) -> Layout:
         parallel: dict[str, Any] = dict(config.parallel)
         batch = config.train
         return cls(
             nodes=config.cluster.nodes,
             gpus_per_node=config.cluster.gpus_per_node,
-            # A machine of 8 GPUs in a rack-wide NVLink domain of 72 talks NVLink to its neighbours too.
-            nvlink_domain=max(nvlink_domain, config.cluster.gpus_per_node),
+            nvlink_domain=nvlink_domain(gpu, config.cluster.gpus_per_node),
             sequence_length=batch.sequence_length,
             global_batch=batch.global_batch,
             micro_batch=batch.micro_batch,

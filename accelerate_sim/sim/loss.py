@@ -75,9 +75,11 @@ class LossCurve:
             total_steps * (draws.log("slow", 0.004, 0.01) if straight else draws.log("slow", 0.02, 0.25)), 1
         )
         slow_power = draws.between("power", 0.3, 0.6) if straight else draws.between("power", 0.7, 1.8)
-        gain = 0.0 if train.schedule == "constant" else draws.log("gain", 0.02, 0.2) * last / 3.2
-        left = (1.0 + total_steps / slow_steps) ** -slow_power
         stable = train.schedule == "wsd"
+        # A rate that stays high hides more, which shows all at once in the cool-down.
+        gain = draws.log("gain", 0.08, 0.25) if stable else draws.log("gain", 0.02, 0.2)
+        gain = 0.0 if train.schedule == "constant" else gain * last / 3.2
+        left = (1.0 + total_steps / slow_steps) ** -slow_power
         sigma = draws.between("sigma", *NOISE_AT_HALF_MILLION_TOKENS)
         curve = cls(
             seed=seed,
@@ -158,7 +160,7 @@ class LossCurve:
     def validation(self, step: int) -> float:
         """Validation loss after ``step`` updates: a fixed set, so nearly free of noise."""
         wobble = float(noise.normal(self.seed, "loss/validation", step)[0])
-        return float(max(self.trend(float(step)) + self.gap + VALIDATION_NOISE * wobble, LOWEST / 2))
+        return max(float(self.trend(float(step))) + self.gap + VALIDATION_NOISE * wobble, LOWEST / 2)
 
     def validation_deviation(self, step: int, batch: int, replicas: int) -> Floats:
         """How validation micro-batches of the replicas differ from their mean. Shape [replicas], sum 0."""

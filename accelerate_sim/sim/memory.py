@@ -5,6 +5,7 @@ attention and gated MLPs.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from accelerate_sim.catalog import Architecture
 from accelerate_sim.sim.layout import Layout
@@ -45,17 +46,30 @@ def stage_layers(model: Architecture, layout: Layout) -> int:
     return -(-model.layers // layout.pipeline)
 
 
-def parameters_per_rank(model: Architecture, layout: Layout, stage: int = 0) -> float:
-    """Parameters that a rank of this stage works with, before any sharding over data-parallel ranks."""
+class Held(NamedTuple):
+    """Parameters that a rank works with, before any sharding over data-parallel ranks."""
+
+    dense: float
+    experts: float
+    """Already spread over the expert-parallel ranks."""
+
+    @property
+    def total(self) -> float:
+        return self.dense + self.experts
+
+    def shard(self, layout: Layout) -> float:
+        """What is left when replicas split it; an expert has fewer replicas than the rest."""
+        return (self.dense + self.experts * layout.expert) / layout.data
+
+
+def parameters_per_rank(model: Architecture, layout: Layout, stage: int = 0) -> Held:
+    """Parameters that a rank of this pipeline stage holds."""
     experts = model.moe_layers * model.moe.experts * model.expert_parameters if model.moe else 0
     head = 0 if model.tied_embeddings else model.head_parameters
     body = model.parameters - model.embedding_parameters - head - experts
-    held = (body + experts / layout.expert) * stage_layers(model, layout) / model.layers
-    if stage == 0:
-        held += model.embedding_parameters
-    if stage == layout.pipeline - 1:
-        held += head
-    return held / layout.tensor
+    part = stage_layers(model, layout) / model.layers / layout.tensor
+    ends = (model.embedding_parameters if stage == 0 else 0) + (head if stage == layout.pipeline - 1 else 0)
+    return Held(body * part + ends / layout.tensor, experts * part / layout.expert)
 
 
 def activation_bytes(model: Architecture, layout: Layout, recompute: str, stage: int = 0) -> float:
@@ -90,17 +104,17 @@ def active_ffn(model: Architecture) -> float:
 
 def memory_use(model: Architecture, layout: Layout, recompute: str, stage: int = 0) -> MemoryUse:
     """Peak memory of a GPU of this pipeline stage."""
-    held, data = parameters_per_rank(model, layout, stage), layout.data
+    held = parameters_per_rank(model, layout, stage)
+    whole, shard = held.total, held.shard(layout)
     gradient_bytes = GRADIENT_BYTES[layout.sharding]
-    shard = {"ddp": (1, 1, 1), "zero1": (1, 1, data), "zero2": (1, data, data)}.get(layout.sharding, (data, data, data))
-    weights, gradients, optimizer = (
-        size * held / parts for size, parts in zip((WEIGHT_BYTES, gradient_bytes, OPTIMIZER_BYTES), shard, strict=True)
-    )
+    weights = WEIGHT_BYTES * (shard if layout.sharding in ("fsdp", "zero3") else whole)
+    gradients = gradient_bytes * (whole if layout.sharding in ("ddp", "zero1") else shard)
+    optimizer = OPTIMIZER_BYTES * (whole if layout.sharding == "ddp" else shard)
     if layout.sharding in ("fsdp", "zero3"):
         # Two layers are gathered at a time; with a pipeline the stage stays gathered over its micro-batches.
-        gathered = held if layout.pipeline > 1 else 2 * held / stage_layers(model, layout)
-        weights += WEIGHT_BYTES * gathered
-        gradients += gradient_bytes * 2 * held / stage_layers(model, layout)
+        two_layers = 2 * whole / stage_layers(model, layout)
+        weights += WEIGHT_BYTES * (whole if layout.pipeline > 1 else two_layers)
+        gradients += gradient_bytes * two_layers
     activations = activation_bytes(model, layout, recompute, stage)
     tokens = layout.micro_batch * layout.sequence_length / layout.context
     logits = 8.0 * tokens * model.vocab / layout.tensor if stage == layout.pipeline - 1 else 0.0

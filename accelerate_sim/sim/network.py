@@ -19,8 +19,9 @@ NIC_EFFICIENCY = 0.74
 NVLINK_STARTUP_S = 20e-6
 NETWORK_STARTUP_S = 120e-6
 """Per doubling of the domains."""
-RAMP_BYTES = 48 * 2**20
-"""Size at which half of the pipeline-filling time is paid."""
+SWITCH_FILL, RING_FILL = (4.0, 48 * 2**20), (10.0, 16 * 2**20)
+"""Filling the pipeline: start-up times that it takes, and the size at which half of that is paid. A ring of 8 GPUs
+passes every byte on 14 times."""
 
 BUS_FACTOR = {"all_reduce": 2.0, "all_gather": 1.0, "reduce_scatter": 1.0, "all_to_all": 1.0}
 
@@ -47,13 +48,16 @@ class Network:
     def bus_bytes_per_s(self, collective: str, group: Group) -> float:
         """Bus bandwidth that a large message reaches."""
         inside = NVLINK_EFFICIENCY * self.nvlink_bytes_per_s
-        if self.reduces_in_switch and collective == "all_reduce" and group.per_domain >= 6:
+        if self._adds_in_switch(collective, group):
             inside *= IN_SWITCH_REDUCTION
         if group.num_domains == 1:
             return inside
         # Of what the bus counts, only the part that leaves the domain goes over the NICs, one per rank of the domain.
         leaving = (group.size - group.per_domain) / (group.size - 1)
         return min(inside, NIC_EFFICIENCY * group.per_domain * self.nic_bytes_per_s / leaving)
+
+    def _adds_in_switch(self, collective: str, group: Group) -> bool:
+        return self.reduces_in_switch and collective == "all_reduce" and group.per_domain >= 6
 
     def seconds(self, collective: str, size_bytes: float, group: Group) -> float:
         """Time of one collective of ``size_bytes`` (the whole, unsharded buffer) over ``group``."""
@@ -62,8 +66,10 @@ class Network:
         on_bus = self.bus_factor(collective, group) * size_bytes
         doublings = (group.num_domains - 1).bit_length()
         startup = NVLINK_STARTUP_S + NETWORK_STARTUP_S * doublings
-        ramp = 4.0 * startup * size_bytes / (size_bytes + RAMP_BYTES)
-        return startup + ramp + on_bus / self.bus_bytes_per_s(collective, group)
+        ring = collective == "all_reduce" and group.num_domains == 1 and not self._adds_in_switch(collective, group)
+        startups, half_bytes = RING_FILL if ring else SWITCH_FILL
+        fill = startups * startup * size_bytes / (size_bytes + half_bytes)
+        return startup + fill + on_bus / self.bus_bytes_per_s(collective, group)
 
     def bandwidths(self, collective: str, size_bytes: float, group: Group) -> tuple[float, float, float]:
         """(seconds, algbw in bytes/s, busbw in bytes/s) of one collective, as nccl-tests reports them."""

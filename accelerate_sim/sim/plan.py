@@ -40,7 +40,7 @@ class Plan:
 
     @cached_property
     def layout(self) -> Layout:
-        return Layout.of(self.config, self.gpu.nvlink_domain)
+        return Layout.of(self.config, self.gpu)
 
     @cached_property
     def network(self) -> Network:

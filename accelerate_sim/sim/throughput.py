@@ -20,6 +20,10 @@ ATTENTION_SHARE = {2017: 0.25, 2020: 0.47, 2022: 0.38, 2024: 0.41}
 """Of the peak, what flash attention reaches, by the year of the GPU [fit]."""
 ELEMENTWISE_PASSES = 34
 """Memory passes over the hidden state per layer, forward and backward, with fused kernels [fit]."""
+ROUTING_PASSES = 17
+"""Memory passes over the routed tokens per layer, forward and backward: permuting them and back [fit]."""
+ROUTING_HOST_S = 0.8e-3
+"""Host time per layer forward to count and sort tokens; the GPU waits for it [fit]."""
 LAUNCH_S = 0.5e-3
 """Host time to launch a layer's forward kernels [fit]; a layer cannot be faster."""
 FP8_SPEEDUP = 1.75
@@ -78,7 +82,7 @@ class LayerTimes:
 
     @property
     def total(self) -> float:
-        return sum(vars(self).values())
+        return float(sum(vars(self).values()))
 
 
 class Throughput:
@@ -109,12 +113,22 @@ class Throughput:
         matmul += self._mlp_s()
         attention = 2 * self._attention_flops() / (_attention_share(self.gpu) * self.gpu.bf16_flops)
         passes = ELEMENTWISE_PASSES * 2 * tokens * model.hidden / shards + 12 * tokens * active_ffn(model) / shards
+        routing_s = 0.0
+        if model.moe:
+            passes += ROUTING_PASSES * 2 * tokens * model.moe.active_experts * model.hidden / shards
+            routing_s = ROUTING_HOST_S * model.moe_layers / model.layers
         elementwise = passes / 3 / self.gpu.memory_bytes_per_s
         busy = matmul + attention + elementwise
         hidden_bytes = 2 * tokens * model.hidden
         tensor_comm = 2 * self.network.seconds("all_reduce", hidden_bytes, layout.tensor_group) * TENSOR_EXPOSED
         return LayerTimes(
-            matmul, attention, elementwise, tensor_comm, self._context_s(), self._expert_s(), max(0.0, LAUNCH_S - busy)
+            matmul,
+            attention,
+            elementwise,
+            tensor_comm,
+            self._context_s(),
+            self._expert_s(),
+            max(0.0, LAUNCH_S - busy) + routing_s,
         )
 
     def _attention_flops(self) -> float:
@@ -185,7 +199,7 @@ class Throughput:
         bubble = (layout.pipeline - 1) / layout.virtual_stages * stage_s
         data_comm = self._data_comm_s(stage_s)
         held = parameters_per_rank(self.model, layout)
-        owned = held if layout.sharding == "ddp" else held / layout.data
+        owned = held.total if layout.sharding == "ddp" else held.shard(layout)
         optimizer = 30 * owned / self.gpu.memory_bytes_per_s
         other = STEP_OVERHEAD_S + layers * layer.stall * back * micro_batches
         known = sum(slots.values()) + bubble + data_comm + optimizer + other
@@ -195,7 +209,7 @@ class Throughput:
     def _data_comm_s(self, stage_s: float) -> float:
         """What is left to wait for of gathering weights and reducing gradients over the replicas."""
         layout, group = self.layout, self.layout.data_group
-        held = parameters_per_rank(self.model, layout)
+        held = parameters_per_rank(self.model, layout).total
         gather = self.network.seconds("all_gather", 2 * held, group)
         if layout.sharding in ("fsdp", "zero3") and layout.pipeline == 1:
             # Per micro-batch: weights gathered for forward and for backward, gradients reduced to their owner.
@@ -215,7 +229,8 @@ class Throughput:
         pipeline = forward * layout.pipeline
         gather = 0.0
         if layout.sharding in ("fsdp", "zero3"):
-            gather = self.network.seconds("all_gather", 2 * parameters_per_rank(self.model, layout), layout.data_group)
+            held = parameters_per_rank(self.model, layout).total
+            gather = self.network.seconds("all_gather", 2 * held, layout.data_group)
         return pipeline + _exposed(gather, pipeline) + 2e-3
 
 

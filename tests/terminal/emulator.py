@@ -15,6 +15,7 @@ import sys
 import termios
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -210,10 +211,8 @@ class Terminal:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         for pid in (self.pid, self._shell):
-            try:
+            with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
         os.waitpid(self._shell, 0)
         for fd in (self._master, self._events_fd, self._orders):
             if fd >= 0:
@@ -222,6 +221,13 @@ class Terminal:
 
 def _set_size(fd: int, columns: int, lines: int) -> None:
     fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+
+
+def _take_foreground(tty: int, job: int) -> None:
+    """Both the shell and the job do this, so it holds for either from then on."""
+    with suppress(PermissionError, ProcessLookupError):  # the job runs its command already, or has ended
+        os.setpgid(job, job)
+        os.tcsetpgrp(tty, job)
 
 
 def _shell(command: list[str], env: dict[str, str], tty: int, events: int, orders: int) -> None:
@@ -233,8 +239,7 @@ def _shell(command: list[str], env: dict[str, str], tty: int, events: int, order
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     job = os.fork()
     if job == 0:
-        os.setpgid(0, 0)
-        os.tcsetpgrp(tty, os.getpid())
+        _take_foreground(tty, os.getpid())
         for number in (signal.SIGTTOU, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
         for fd in (0, 1, 2):
@@ -243,6 +248,7 @@ def _shell(command: list[str], env: dict[str, str], tty: int, events: int, order
             os.close(fd)
         os.chdir(ROOT)
         os.execve(command[0], command, env)
+    _take_foreground(tty, job)
     os.write(events, b"pid %d\n" % job)
     while True:
         _, status = os.waitpid(job, os.WUNTRACED | os.WCONTINUED)
@@ -259,3 +265,51 @@ def _shell(command: list[str], env: dict[str, str], tty: int, events: int, order
         else:
             os.write(events, b"ended %d\n" % os.waitstatus_to_exitcode(status))
             os._exit(0)
+
+
+# --- What is looked for ---------------------------------------------------------------------------
+
+LEFT_BEHIND = re.compile(r"(Loading weights|Merging weights|Optimizing for|Serializing to|Writing shards).*: 100%\|")
+"""Bars that are done and stay in the scrollback, as tqdm's do."""
+BAR_PIECE = re.compile(r"%\||[█▏▎▍▌▋▊▉]|\d:\d\d<[\d?]")
+STEP_BAR = re.compile(
+    r"(?P<n>\d+)/(?P<total>\d+) \[?(?P<elapsed>[\d:]+)<(?P<remaining>[\d:]+)\b.*"
+    r"loss=(?P<loss>\d+\.\d{4}),? ppl=(?P<ppl>\d+\.\d\d),? "
+    r"lr=(?P<lr>\d\.\d\de[+-]\d\d),? tok/s=(?P<rate>[\d,.]+[kM]?)\]?$"
+)
+
+
+def stale_bars(lines: Sequence[str]) -> list[str]:
+    """Lines with a bar, or a piece of one, that have no business above the live lines."""
+    return [line for line in lines if BAR_PIECE.search(line) and not LEFT_BEHIND.match(line)]
+
+
+def is_training(terminal: Terminal) -> bool:
+    """Whether a frame is complete, and its last lines are the bars of epoch and step with nothing like them above."""
+    *above, epoch, step = ["", *terminal.used_lines]
+    return (
+        epoch.startswith("Training: ")
+        and STEP_BAR.search(step) is not None
+        and terminal.cursor == (0, len(above) - 1)
+        and not stale_bars(above)
+    )
+
+
+def step_figures(terminal: Terminal) -> dict[str, str]:
+    """What the step bar says."""
+    found = STEP_BAR.search(terminal.used_lines[-1])
+    assert found, terminal.text
+    return found.groupdict()
+
+
+def seconds(text: str) -> int:
+    """``1:02:03`` or ``02:03`` in seconds."""
+    result = 0
+    for part in text.split(":"):
+        result = result * 60 + int(part)
+    return result
+
+
+def widest_line(raw: bytes) -> int:
+    """Columns of the widest line that was written, colours and cursor movements aside."""
+    return max(len(ESCAPES.sub("", line)) for line in re.split(r"[\r\n]+", raw.decode()))

@@ -1,0 +1,119 @@
+"""The live lines: two bars at the bottom, log lines above, at any size of the terminal and while it changes."""
+
+import re
+
+import pytest
+from emulator import (
+    BAR_PIECE,
+    CTRL_C,
+    LEFT_BEHIND,
+    Terminal,
+    is_training,
+    stale_bars,
+    step_figures,
+    train_command,
+    widest_line,
+)
+
+LLAMA = ("--config", "configs/llama70b.yaml", "--speed", "1500", "--start-time", "2026-01-01")
+SMALL = ("--config", "configs/debug.yaml", "--speed", "max", "--runs", "1", "--start-time", "2026-01-01")
+SIZES = [(80, 24), (120, 40), (200, 50)]
+
+
+@pytest.mark.parametrize("columns, lines", SIZES)
+def test_the_bars_stay_at_the_bottom_while_lines_scroll_above(columns: int, lines: int):
+    with Terminal(train_command(*LLAMA), columns, lines) as terminal:
+        for step in (10, 20, 30):
+            terminal.wait_for(f"step {step} |")
+            terminal.wait_until(lambda: is_training(terminal), "both bars at the bottom")
+        assert len(terminal.used_lines) == lines, "log lines have filled the screen, so bars are its last lines"
+        terminal.press(CTRL_C)
+        assert terminal.exit_code() == 130
+        assert stale_bars([*terminal.scrollback, *terminal.lines]) == []
+        assert widest_line(terminal.raw) < columns, "a line in the last column could wrap"
+
+
+@pytest.mark.parametrize("columns, lines", SIZES)
+def test_the_step_bar_has_all_figures_of_the_detail_line(columns: int, lines: int):
+    with Terminal(train_command(*LLAMA, "--set", "log.every=1", "--no-progress"), columns, lines) as plain:
+        plain.wait_for("step 12 |")
+    said = dict(re.findall(r"step (\d+) \| loss (\S+)", plain.everything))
+    with Terminal(train_command(*LLAMA), columns, lines) as terminal:
+        terminal.wait_until(lambda: is_training(terminal) and int(step_figures(terminal)["n"]) in range(5, 12))
+        bar = step_figures(terminal)
+        assert bar["loss"] == said[bar["n"]]
+
+
+def test_a_terminal_of_120_columns_shows_what_a_pipe_shows():
+    """Not a line is lost, doubled or torn. 120 columns are what tables on a pipe have."""
+    arguments = (*SMALL, "--set", "log.every=1")
+    with Terminal(train_command(*arguments), 120, 40) as terminal:
+        assert terminal.exit_code() == 0
+        shown = unfolded([line for line in terminal.everything.split("\n") if line and not BAR_PIECE.search(line)])
+    with Terminal(train_command(*arguments), 120, 40, env={"TERM": "dumb"}) as plain:
+        assert plain.exit_code() == 0
+    lines = plain.raw.decode().split("\r\n")
+    assert shown == [words(line) for line in lines if line and not BAR_PIECE.search(line)]
+
+
+def unfolded(lines: list[str]) -> list[list[str]]:
+    """The words of each line, of which folded ones are set in by 22 columns."""
+    result: list[list[str]] = []
+    for line in lines:
+        if line.startswith(" " * 22):
+            result[-1] += words(line)
+        else:
+            result.append(words(line))
+    return result
+
+
+def words(line: str) -> list[str]:
+    return [word for word in line.split() if word != "|"]
+
+
+def test_bars_that_are_done_stay_in_the_scrollback_once():
+    with Terminal(train_command(*SMALL), 80, 24) as terminal:
+        assert terminal.exit_code() == 0
+        left = [line.split(":")[0] for line in terminal.everything.split("\n") if LEFT_BEHIND.match(line)]
+    assert left == [
+        "Loading weights", "Merging weights of all ranks", "Optimizing for inference", "Serializing to safetensors",
+        "Writing shards",
+    ]  # fmt: skip
+
+
+def test_a_terminal_that_does_not_know_its_size_is_one_of_80_columns():
+    with Terminal(train_command(*LLAMA), 80, 24, told_size=(0, 0)) as terminal:
+        terminal.wait_for("step 10 |")
+        terminal.wait_until(lambda: is_training(terminal), "both bars at the bottom")
+        assert 60 < widest_line(terminal.raw) < 80
+
+
+@pytest.mark.parametrize("columns, lines", [(40, 10), (20, 5), (1, 1)])
+def test_a_tiny_terminal_is_drawn_on_too(columns: int, lines: int):
+    with Terminal(train_command(*SMALL), columns, lines) as terminal:
+        assert terminal.exit_code() == 0
+        assert "Traceback" not in terminal.everything
+        assert widest_line(terminal.raw) <= max(columns - 1, 1)
+
+
+def test_after_a_resize_there_is_no_trace_of_the_old_bars():
+    with Terminal(train_command(*LLAMA), 120, 40) as terminal:
+        for columns in (120, 80, 200):
+            terminal.resize(columns, 40)
+            said_until = len(terminal.raw)
+            terminal.next_frames(3)
+            terminal.wait_until(lambda: is_training(terminal), f"bars at {columns} columns")
+            new = terminal.raw[said_until:].partition(b"\x1b[J")[2]  # from the first frame of the new size on
+            assert widest_line(new) < columns
+
+
+def test_a_resize_redraws_at_once_and_from_the_first_bar_on():
+    """Lines may have been wrapped anew by the terminal; what is below the cursor is erased before it is drawn."""
+    slow = ("--config", "configs/llama70b.yaml", "--speed", "2500", "--max-steps", "2")
+    with Terminal(train_command(*slow, "--set", "checkpoint.every=1"), 120, 40) as terminal:
+        terminal.wait_for("Saving checkpoint")  # for a while nothing moves
+        terminal.wait_until(lambda: is_training(terminal), "bars")
+        said_until = len(terminal.raw)
+        terminal.resize(90, 40)
+        terminal.wait_until(lambda: len(terminal.raw) > said_until, "a frame")
+        assert terminal.raw[said_until:].startswith(b"\r\x1b[J")
