@@ -27,10 +27,9 @@ from accelerate_sim.optimizer import AdamW  # noqa: E402
 from accelerate_sim.progress import tqdm  # noqa: E402
 from accelerate_sim.scheduler import LRScheduler, get_scheduler  # noqa: E402
 from accelerate_sim.state import PartialState, set_seed  # noqa: E402
+from accelerate_sim.version import __version__  # noqa: E402
 
 sys.excepthook = _previous_hook
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Accelerator",
@@ -44,6 +43,7 @@ __all__ = [
     "RunConfig",
     "RunKwargs",
     "Tokenizer",
+    "__version__",
     "export_model",
     "get_logger",
     "get_scheduler",

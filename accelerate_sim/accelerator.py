@@ -58,7 +58,7 @@ class Accelerator:
         project_dir: str | Path | None = None,
         kwargs_handlers: Sequence[RunKwargs] = (),
     ) -> None:
-        from accelerate_sim.display.console import Console
+        from accelerate_sim.console import Console
         from accelerate_sim.ledger import Ledger, start_record
         from accelerate_sim.monitor import Monitor
         from accelerate_sim.sim.run import Run

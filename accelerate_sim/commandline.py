@@ -115,7 +115,7 @@ def _command(train: Callable[[RunConfig], None]) -> Callable[..., None]:
         version: Annotated[bool, typer.Option("--version", help="Show the version, and exit.")] = False,
     ) -> None:
         if version:
-            from accelerate_sim import __version__
+            from accelerate_sim.version import __version__
 
             print(f"fake-torchrun {__version__} (simulated training runs)")
             return

@@ -78,7 +78,8 @@ class LossCurve:
         stable = train.schedule == "wsd"
         # A rate that stays high hides more, which shows all at once in the cool-down.
         gain = draws.log("gain", 0.08, 0.25) if stable else draws.log("gain", 0.02, 0.2)
-        gain = 0.0 if train.schedule == "constant" else gain * last / 3.2
+        # Less than what there is to fall, which in a run of few steps is little.
+        gain = 0.0 if train.schedule == "constant" else min(gain * last / 3.2, 0.5 * (plateau - last))
         left = (1.0 + total_steps / slow_steps) ** -slow_power
         sigma = draws.between("sigma", *NOISE_AT_HALF_MILLION_TOKENS)
         curve = cls(

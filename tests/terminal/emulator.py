@@ -202,6 +202,11 @@ class Terminal:
             self.wait_until(lambda: not self.reading or not select.select([self._master], [], [], 0)[0], "last output")
         return self._code
 
+    @property
+    def echoes(self) -> bool:
+        """Whether keys are shown."""
+        return bool(termios.tcgetattr(self._master)[3] & termios.ECHO)
+
     # --- The end --------------------------------------------------------------------------------
 
     def __enter__(self) -> "Terminal":
