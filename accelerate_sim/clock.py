@@ -46,16 +46,22 @@ class Clock:
         return self.now_s
 
     def advance_to(self, second: float) -> None:
-        """Let simulated time pass until ``second``; a second that has passed already changes nothing."""
-        if second > self.now_s:
-            self.now_s = second
+        """Let simulated time pass until ``second``; a second that has passed already changes nothing.
+
+        Meanwhile it is still what it was: nothing that is shown during the wait comes from the future.
+        """
+        second = max(second, self.now_s)
+        self._wait(self._ahead_s(second))
+        self.now_s = second
+
+    def _ahead_s(self, second: float) -> float:
+        """Real seconds until ``second``."""
         if self.speed == math.inf:
-            self._wait(0.0)
-            return
-        ahead_s = (self.now_s - self._base_s) / self.speed - (self._monotonic() - self._base_real_s)
+            return 0.0
+        ahead_s = (second - self._base_s) / self.speed - (self._monotonic() - self._base_real_s)
         if ahead_s < -LATE_S:
-            self._rebase()
-        self._wait(max(ahead_s, 0.0))
+            self._base_s, self._base_real_s = second, self._monotonic()
+        return max(ahead_s, 0.0)
 
     def advance(self, seconds: float) -> None:
         """Let this many simulated seconds pass."""

@@ -13,6 +13,7 @@ from accelerate_sim.display.style import columns
 from accelerate_sim.session import Session
 
 PREFIX = "[%(asctime)s] [Rank %(rank)d/%(world_size)d]"
+DATE = "%Y-%m-%d %H:%M:%S"
 CONTINUATION = 22
 """Columns by which folded lines are set in: below the rank, right of the time."""
 COLORS = {"DEBUG": "thin_white", "INFO": "green", "WARNING": "yellow", "ERROR": "red", "CRITICAL": "bold_red"}
@@ -45,19 +46,10 @@ class ScreenHandler(logging.Handler):
         self.setFormatter(self._formatter())
 
     def _formatter(self) -> logging.Formatter:
-        # Imported here: it is one of the slower imports, and --plan or --list do not log.
-        from colorlog import ColoredFormatter
-
-        text = PREFIX.replace("[%(asctime)s]", "%(thin)s[%(asctime)s]%(reset)s").replace("[Rank", "%(cyan)s[Rank")
-        formatter = ColoredFormatter(
-            text + "%(reset)s %(log_color)s%(levelname)s%(reset)s %(message_log_color)s%(message)s%(reset)s",
-            datefmt="%Y-%m-%d %H:%M:%S",
-            reset=False,
-            log_colors=COLORS,
-            secondary_log_colors={"message": {"WARNING": "yellow", "ERROR": "red"}},
-            no_color=not self.session.style.color,
-            force_color=self.session.style.color,
-        )
+        if self.session.style.color:
+            formatter = _colored_formatter()
+        else:
+            formatter = logging.Formatter(f"{PREFIX} %(levelname)s %(message)s", DATE)
         formatter.converter = lambda _: self.session.clock.time().timetuple()
         return formatter
 
@@ -66,6 +58,21 @@ class ScreenHandler(logging.Handler):
         if not hasattr(record, "rank"):
             record.rank = 0
         self.session.screen.write(fold(self.format(record), self.session.screen.width))
+
+
+def _colored_formatter() -> logging.Formatter:
+    # Imported here: it is one of the slower imports, and not all outputs have colours.
+    from colorlog import ColoredFormatter
+
+    text = PREFIX.replace("[%(asctime)s]", "%(thin)s[%(asctime)s]%(reset)s").replace("[Rank", "%(cyan)s[Rank")
+    return ColoredFormatter(
+        text + "%(reset)s %(log_color)s%(levelname)s%(reset)s %(message_log_color)s%(message)s%(reset)s",
+        datefmt=DATE,
+        reset=False,
+        log_colors=COLORS,
+        secondary_log_colors={"message": {"WARNING": "yellow", "ERROR": "red"}},
+        force_color=True,
+    )
 
 
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")

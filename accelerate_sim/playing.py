@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import os
 import sys
 import time
@@ -18,7 +19,7 @@ from accelerate_sim.clock import Clock
 from accelerate_sim.config.load import ConfigSource
 from accelerate_sim.config.problems import ConfigError, Problem
 from accelerate_sim.config.schema import RunConfig
-from accelerate_sim.display.screen import OutputClosed, Screen
+from accelerate_sim.display.screen import OutputClosed, Screen, without_blocking
 from accelerate_sim.interrupts import Interrupts, Stopped
 from accelerate_sim.logging import ScreenHandler, fold, get_logger
 from accelerate_sim.session import Session, terminal_style
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
 logger = get_logger(__name__)
 
 PAUSE_S = 60.0
-"""Simulated seconds between two runs, in which the summary can be read."""
+"""Simulated seconds between two runs."""
+READING_S = 5.0
+"""Real seconds for which a summary stays on a terminal before the next run begins, whatever the speed."""
 
 
 class Score:
@@ -83,7 +86,7 @@ def play(train: Callable[[RunConfig], None], score: Score, options: Options) -> 
         with session.interrupts:
             return _play_until_told(train, score, session, first)
     except KeyboardInterrupt:  # the second Ctrl-C: there is no last line
-        session.screen.on_blocked = _give_up
+        session.screen.be_brief()
         with suppress(OutputClosed):
             session.screen.close()
         return 130
@@ -110,7 +113,7 @@ def _session(options: Options) -> Session:
     start = options.start_time or datetime.now().replace(microsecond=0)
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     return Session(
-        screen=Screen(1, live=live, encoding=encoding),
+        screen=Screen(without_blocking(1), live=live, encoding=encoding),
         clock=Clock(start, wait=interrupts.wait, monotonic=interrupts.awake_s),
         style=style,
         interrupts=interrupts,
@@ -124,6 +127,7 @@ def _play_until_told(train: Callable[[RunConfig], None], score: Score, session: 
         _play_runs(train, score, session, first)
         return 0
     except Stopped as stopped:
+        session.screen.be_brief()
         with suppress(OutputClosed):  # a terminal that has hung up, or a reader that takes nothing
             _say_where(session, stopped)
         return stopped.exit_code
@@ -140,6 +144,8 @@ def _play_runs(train: Callable[[RunConfig], None], score: Score, session: Sessio
         if number == runs:
             break
         session.clock.advance(PAUSE_S)
+        if session.screen.live and session.clock.speed < math.inf:
+            session.interrupts.wait(READING_S)
     session.screen.close()
 
 
@@ -156,14 +162,9 @@ def _announce(session: Session, plan: Plan) -> None:
 def _say_where(session: Session, stopped: Stopped) -> None:
     """The last line: where the run stood when it ended early."""
     screen = session.screen
-    screen.on_blocked = _give_up
     screen.close()
     screen.write(fold(f"{stopped.reason.capitalize()}: {session.where()}", screen.width))
     screen.flush()
-
-
-def _give_up() -> None:
-    raise OutputClosed
 
 
 def _tracker(directory: Path | None, config: RunConfig) -> JsonlTracker | None:

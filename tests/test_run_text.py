@@ -3,6 +3,7 @@
 One test for each thing that there is to see; the names in brackets are those of the requirements.
 """
 
+import itertools
 import math
 import re
 from datetime import timedelta
@@ -166,14 +167,14 @@ def test_loss_falls_as_training_does(llama: Played) -> None:
     assert 0 < losses[0] - math.log(LLAMA_3_70B["vocab"]) < 0.9
     tenth = len(losses) // 10
     means = [sum(losses[start : start + tenth]) / tenth for start in range(0, 10 * tenth, tenth)]
-    falls = [before - after for before, after in zip(means, means[1:], strict=False)]
+    falls = [before - after for before, after in itertools.pairwise(means)]
     assert all(fall > 0 for fall in falls)
     assert falls[0] > 5 * falls[-1]
     assert 3.0 < means[-1] < 6.5  # runs that stop after some hundred steps end there
     wiggles = [losses[k] - (losses[k - 1] + losses[k + 1]) / 2 for k in range(200, len(losses) - 1)]
     spread = math.sqrt(sum(wiggle**2 for wiggle in wiggles) / len(wiggles) / 1.5)
     assert 0.01 < spread < 0.06  # 0.02 to 0.03 for a million tokens
-    assert any(after > before for before, after in zip(losses[200:], losses[201:], strict=False))
+    assert any(after > before for before, after in itertools.pairwise(losses))
 
 
 def test_every_tenth_step_has_its_line(llama: Played) -> None:
@@ -207,7 +208,7 @@ def test_every_line_is_plain_and_known(llama: Played) -> None:
 def test_collectives_are_timed_now_and_then(llama: Played) -> None:
     """[NCCL] Every 50 to 100 steps; time, bytes and bandwidths agree, and no link carries more than it can."""
     steps = [event["step"] for event in llama.of("nccl")]
-    assert all(50 <= after - before <= 100 for before, after in zip(steps, steps[1:], strict=False))
+    assert all(50 <= after - before <= 100 for before, after in itertools.pairwise(steps))
     timed = list(
         llama.matches(
             r"NCCL (\w+) \((\w+) parallel\) \| ([\d.]+ [kMG]B) over (\d+) ranks, (\d+) nodes? \| ([\d.]+) ms \| "
@@ -272,7 +273,9 @@ def test_grid_shows_every_gpu_by_node(llama: Played) -> None:
             strict=True,
         ):  # fmt: skip
             shown = (cell[0], cell[1], cell[3], cell[4])
-            for figure, value, half in zip(shown, (util, used / 2**30, celsius, watts), (0.5, 0.05, 0.5, 0.5), strict=True):
+            for figure, value, half in zip(
+                shown, (util, used / 2**30, celsius, watts), (0.5, 0.05, 0.5, 0.5), strict=True
+            ):
                 assert abs(figure - value) <= half + 1e-9
         total = re.search(r"([\d.]+) kW", grid.header)
         assert total
@@ -286,9 +289,7 @@ def test_gpus_differ_and_stay_what_they_are(llama: Played) -> None:
     celsius = [[cell[3] for cell in grid.cells] for grid in (first, second, last)]
     assert len(set(celsius[0])) >= 6
     assert sorted(abs(a - b) for a, b in zip(celsius[0], celsius[1], strict=True))[-3] <= 2
-    warmest, coolest = (
-        sorted(range(RANKS), key=celsius[0].__getitem__)[16 * k : 16 * k + 16] for k in (3, 0)
-    )
+    warmest, coolest = (sorted(range(RANKS), key=celsius[0].__getitem__)[16 * k : 16 * k + 16] for k in (3, 0))
     assert min(celsius[2][gpu] for gpu in warmest) > sum(celsius[2][gpu] for gpu in coolest) / 16
     memory = [[cell[1] for cell in grid.cells] for grid in (first, last)]
     assert max(abs(a - b) for a, b in zip(*memory, strict=True)) <= 0.1
@@ -358,7 +359,7 @@ def test_export_writes_the_model_that_was_trained(llama: Played) -> None:
     places = [next(k for k, line in enumerate(llama.lines) if line.startswith(stage)) for stage in stages]
     assert places == sorted(places)
     assert all("100%" in llama.lines[place] for place in places)
-    files = {name: size for name, size in (m.groups() for m in llama.matches(r"(\S+\.\w+) \| ([\d.]+ k?M?G?B)"))}
+    files = {found[1]: found[2] for found in llama.matches(r"(\S+\.\w+) \| ([\d.]+ [kMG]?B)")}
     shards = {name: size for name, size in files.items() if name.startswith("model-")}
     number = len(shards)
     assert list(shards) == [f"model-{k:05}-of-{number:05}.safetensors" for k in range(1, number + 1)]

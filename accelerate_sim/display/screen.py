@@ -7,7 +7,7 @@ lines: text is plain, and a bar leaves a line behind now and then.
 
 import errno
 import os
-import select
+import stat
 import time
 from collections.abc import Callable, Sequence
 
@@ -16,8 +16,10 @@ FRAME_S = 0.05
 PIPE_BUFFER_BYTES = 32768
 BEGIN_FRAME, END_FRAME = "\x1b[?2026h", "\x1b[?2026l"
 """Show what is between at once, even if it arrives in pieces. Terminals that can't do that ignore it."""
-BLOCKED_S = 0.05
-"""How often a write that nobody takes asks whether it is still wanted."""
+PATIENCE_S = 0.05
+"""For how long a program that ends waits for its reader."""
+BLOCKED_S = 0.005
+"""How long to wait before a reader that has taken nothing is tried again."""
 
 
 class OutputClosed(Exception):
@@ -131,6 +133,16 @@ class Screen:
             self._emit("\r\x1b[J")
             self._drawn = 0
 
+    def be_brief(self) -> None:
+        """The program ends: from now on a reader gets PATIENCE_S to take what is still to be said."""
+        end_s = self._monotonic() + PATIENCE_S
+
+        def give_up() -> None:
+            if self._monotonic() >= end_s:
+                raise OutputClosed
+
+        self.on_blocked = give_up
+
     def close(self) -> None:
         """Write what is left, and leave the cursor on a fresh line."""
         self._live_lines.clear()
@@ -145,21 +157,31 @@ class Screen:
     def _emit(self, text: str) -> None:
         data = memoryview(text.encode(self._encoding, "replace"))
         self._last_frame_s = self._monotonic()
-        try:
-            while data:
-                if self._writable():
-                    data = data[os.write(self.fd, data) :]
-                else:
-                    self.on_blocked()
-        except OSError as error:
-            if error.errno in (errno.EPIPE, errno.EIO, errno.ECONNRESET):
-                raise OutputClosed from error
-            raise
+        while data:
+            try:
+                data = data[os.write(self.fd, data) :]
+            except BlockingIOError:
+                self.on_blocked()
+                time.sleep(BLOCKED_S)  # a terminal can be ready for a byte and refuse two: select() would spin
+            except OSError as error:
+                if error.errno in (errno.EPIPE, errno.EIO, errno.ECONNRESET):
+                    raise OutputClosed from error
+                raise
 
-    def _writable(self) -> bool:
-        poller = select.poll()
-        poller.register(self.fd, select.POLLOUT)
-        return bool(poller.poll(BLOCKED_S * 1000.0))
+
+def without_blocking(fd: int) -> int:
+    """A descriptor of the same terminal or pipe to which a write never waits, or ``fd`` if there can't be one.
+
+    A signal does not end a write that waits for its reader. Making ``fd`` itself non-blocking would do so for everyone
+    who has it, the shell for one.
+    """
+    try:
+        kind = os.fstat(fd).st_mode
+        if stat.S_ISFIFO(kind) or os.isatty(fd):
+            return os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError:
+        pass
+    return fd
 
 
 def _from_environment(name: str) -> int:

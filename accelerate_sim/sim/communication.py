@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from accelerate_sim.catalog import Architecture
 from accelerate_sim.sim import noise
 from accelerate_sim.sim.layout import Group, Layout
-from accelerate_sim.sim.memory import parameters_per_rank, stage_layers
+from accelerate_sim.sim.memory import parameters_per_layer, parameters_per_rank
 from accelerate_sim.sim.network import Network
 
 SPACING = 75
@@ -38,14 +38,14 @@ class Communication:
 
     def _candidates(self, model: Architecture) -> list[tuple[str, str, Group, int]]:
         layout = self.layout
-        layer = parameters_per_rank(model, layout).total / stage_layers(model, layout)
+        layer = parameters_per_layer(model, layout).total
         tokens = layout.micro_batch * layout.sequence_length / layout.context
         found = []
         if layout.data > 1 and layout.sharding in ("fsdp", "zero3"):
             found.append(("all_gather", "data", layout.data_group, int(2 * layer)))
             found.append(("reduce_scatter", "data", layout.data_group, int(2 * layer)))
         elif layout.data > 1:
-            bucket = min(int(4 * layer * stage_layers(model, layout)), 2**29)
+            bucket = min(int(4 * parameters_per_rank(model, layout).total), 2**29)
             found.append(
                 ("all_reduce" if layout.sharding == "ddp" else "reduce_scatter", "data", layout.data_group, bucket)
             )

@@ -62,14 +62,21 @@ class Held(NamedTuple):
         return (self.dense + self.experts * layout.expert) / layout.data
 
 
-def parameters_per_rank(model: Architecture, layout: Layout, stage: int = 0) -> Held:
-    """Parameters that a rank of this pipeline stage holds."""
+def parameters_per_layer(model: Architecture, layout: Layout) -> Held:
+    """Parameters of one layer that a rank holds, in the mean over all layers."""
     experts = model.moe_layers * model.moe.experts * model.expert_parameters if model.moe else 0
     head = 0 if model.tied_embeddings else model.head_parameters
     body = model.parameters - model.embedding_parameters - head - experts
-    part = stage_layers(model, layout) / model.layers / layout.tensor
+    shards = model.layers * layout.tensor
+    return Held(body / shards, experts / shards / layout.expert)
+
+
+def parameters_per_rank(model: Architecture, layout: Layout, stage: int = 0) -> Held:
+    """Parameters that a rank of this pipeline stage holds: its layers, and the embedding or the head at the ends."""
+    layer, layers = parameters_per_layer(model, layout), stage_layers(model, layout)
+    head = 0 if model.tied_embeddings else model.head_parameters
     ends = (model.embedding_parameters if stage == 0 else 0) + (head if stage == layout.pipeline - 1 else 0)
-    return Held(body * part + ends / layout.tensor, experts * part / layout.expert)
+    return Held(layer.dense * layers + ends / layout.tensor, layer.experts * layers)
 
 
 def activation_bytes(model: Architecture, layout: Layout, recompute: str, stage: int = 0) -> float:

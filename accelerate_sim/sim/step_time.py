@@ -56,11 +56,11 @@ class StepTimes:
 
     def seconds(self, steps: Steps) -> Floats:
         """Seconds of consecutive steps, to the microsecond."""
+        slowdown = 1.0 + self.compute_share * (self.incidents.slowdown(steps) - 1.0)
         if self.imposed:
-            return np.round(self._imposed(steps), 6)
+            return np.asarray(np.round(np.minimum(self._imposed(steps) * slowdown, self.imposed[1]), 6))
         excess = self._core(steps) + self._level(steps) + self._tail(steps)
         excess = excess + self.period_size * ((steps + 1) % self.period == 0)
-        slowdown = 1.0 + self.compute_share * (self.incidents.slowdown(steps) - 1.0)
         warmup = self.first_extra_s * np.where(steps < 4, 12.0 ** -steps.clip(0, 4).astype(float), 0.0)
         return np.asarray(np.round(self.mean_s * np.exp(excess) * slowdown + warmup, 6))
 

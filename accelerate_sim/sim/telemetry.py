@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from accelerate_sim.catalog import GpuSpec
 from accelerate_sim.config.schema import ImposeConfig
 from accelerate_sim.sim import noise
-from accelerate_sim.sim.incidents import Incidents
+from accelerate_sim.sim.incidents import Incident, Incidents
 from accelerate_sim.sim.layout import Layout, Ranks
 from accelerate_sim.sim.noise import Floats
 from accelerate_sim.sim.throughput import StepParts
@@ -22,8 +22,8 @@ from accelerate_sim.sim.timeline import Phase, Timeline
 RISE_AT_LIMIT_C = 44.0
 """Core over inlet at the power limit, air cooled: 0.063 C/W at 700 W."""
 THERMAL_TAU_S = 40.0
-THERMAL_LAGS = (0.05, 0.2, 0.45, 0.8, 1.3, 2.0, 3.0)
-"""In units of tau; the places at which the exponential memory is sampled."""
+THERMAL_LAGS = -np.log(1.0 - (np.arange(12) + 0.5) / 12)
+"""In units of tau: the middles of twelve parts of the exponential memory that weigh the same."""
 REAR_SLOT_RISE = 0.09
 """The second row of GPUs breathes the first row's air."""
 WELL_TUNED_POWER_SHARE = 0.85
@@ -100,37 +100,37 @@ class Telemetry:
         return np.asarray(np.minimum(used, 0.995 * total))
 
     def memory_used_bytes(self, rank: int, step: int) -> int:
-        """Of one GPU, while nothing is wrong with it: the first steps fill the allocator's cache."""
-        return round(float(self.memory_used[rank]) * _cache_filled(step) / 2**20) * 2**20
+        """Of one GPU: the first steps fill the allocator's cache, then little changes."""
+        used = float(self.memory_used[rank]) * _cache_filled(step)
+        for incident in self.incidents.during(step, step):
+            if incident.rank == rank and incident.kind == "memory":
+                used += self._fragments(incident, used, step)
+        return round(used / 2**20) * 2**20
 
     def sample(self, second: float, step: int) -> GpuSample:
         """All GPUs at this second of the run, while optimizer step ``step`` (from 0) is the latest."""
-        phase = self.timeline.phase_at(second)
+        phase, impose = self.timeline.phase_at(second), self.impose
         quick = noise.normal(self.seed, "gpu/quick", self.rank[:, None], int(second * 4), np.arange(2))
         power = self.phase_w[phase] * self.power_gain * (1.0 + 0.02 * quick[:, 0])
-        temperature = self._temperature(second)
-        utilization = STEADY_UTILIZATION_PCT[phase] + self.utilization_offset + 0.6 * quick[:, 1]
         memory = self.memory_used * _cache_filled(step)
+        if impose.temperature_c:
+            temperature = self._imposed("temperature", impose.temperature_c, second)
+        else:
+            temperature = self._temperature(second)
+        if impose.utilization_pct:
+            utilization = self._imposed("utilization", impose.utilization_pct, second)
+        else:
+            utilization = STEADY_UTILIZATION_PCT[phase] + self.utilization_offset + 0.6 * quick[:, 1]
         for incident in self.incidents.during(step, step):
             rank, strength = incident.rank, incident.strength(step)
             if incident.kind == "hot":
-                # A blocked fan: the GPU goes to its limit, where the clock is cut until it stays there.
-                limit = self.gpu.slowdown_temperature_c - 1.5 + 1.5 * (incident.slowdown - 1.02) / 0.08
-                temperature[rank] += max(0.0, limit - temperature[rank]) * strength
+                temperature[rank] += max(0.0, self._limit_c(incident) - temperature[rank]) * strength
                 power[rank] *= 1.0 - 0.8 * (1.0 - 1.0 / incident.slowdown) * strength
             elif incident.kind == "slow":
-                utilization[rank] -= 60.0 * (incident.slowdown - 1.0) * strength
+                least = impose.utilization_pct[0] if impose.utilization_pct else 0.0
+                utilization[rank] -= min(60.0 * (incident.slowdown - 1.0) * strength, utilization[rank] - least)
             else:
-                memory[rank] += max(0.0, 0.985 * self.gpu.memory_bytes - memory[rank]) * strength
-        return self._rounded(utilization, memory, temperature, power, second)
-
-    def _rounded(
-        self, utilization: Floats, memory: Floats, temperature: Floats, power: Floats, second: float
-    ) -> GpuSample:
-        if self.impose.utilization_pct:
-            utilization = self._imposed("utilization", self.impose.utilization_pct, second)
-        if self.impose.temperature_c:
-            temperature = self._imposed("temperature", self.impose.temperature_c, second)
+                memory[rank] += self._fragments(incident, float(memory[rank]), step)
         mebibytes = np.round(memory / 2**20).astype(np.int64)
         return GpuSample(
             self.rank,
@@ -140,10 +140,19 @@ class Telemetry:
             np.asarray(np.round(np.minimum(power, self.gpu.power_limit_w * 1.01), 1), float),
         )
 
+    def _limit_c(self, incident: Incident) -> float:
+        """Where a GPU with a blocked fan goes: to its limit, where the clock is cut until it stays there."""
+        limit = self.gpu.slowdown_temperature_c - 1.5 + 1.5 * (incident.slowdown - 1.02) / 0.08
+        return min(limit, self.impose.temperature_c[1]) if self.impose.temperature_c else limit
+
+    def _fragments(self, incident: Incident, used: float, step: int) -> float:
+        """Bytes that fragmentation adds to those in use."""
+        fullest = self.impose.memory_share[1] if self.impose.memory_share else 0.985
+        return max(0.0, fullest * self.gpu.memory_bytes - used) * incident.strength(step)
+
     def _temperature(self, second: float) -> Floats:
-        weights = np.exp(-np.array(THERMAL_LAGS))
-        lagged = [self.phase_w[self.timeline.phase_at(second - lag * THERMAL_TAU_S)] for lag in THERMAL_LAGS]
-        recent_w = float(weights @ lagged / weights.sum())
+        lagged = [self.phase_w[self.timeline.phase_at(float(second - lag * THERMAL_TAU_S))] for lag in THERMAL_LAGS]
+        recent_w = sum(lagged) / len(lagged)
         rise = RISE_AT_LIMIT_C * recent_w / self.gpu.power_limit_w * self.power_gain * self.resistance_gain
         room = 0.8 * noise.smooth(self.seed, "gpu/room", 5400.0, second, np.arange(self.num_nodes))
         return np.asarray(

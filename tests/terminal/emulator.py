@@ -5,6 +5,7 @@ little shell (a session leader that starts it as a foreground job and reports wh
 process without such a parent can't be stopped by Ctrl-Z.
 """
 
+import codecs
 import fcntl
 import os
 import re
@@ -20,6 +21,7 @@ from pathlib import Path
 from types import TracebackType
 
 import pyte
+from pyte.screens import Char
 
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE_S = 30.0
@@ -62,6 +64,8 @@ class Terminal:
         self.raw = b""
         self.chunks: list[bytes] = []
         self.reading = True
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._written, self._cut = "", ""
         self._events = b""
         self._code: int | None = None
         self._started_at = time.monotonic()
@@ -96,8 +100,8 @@ class Terminal:
             self._read(min(left, 0.05))
 
     def wait_for(self, text: str, deadline_s: float = DEADLINE_S) -> None:
-        """Read until ``text`` stands on the screen or in the scrollback."""
-        self.wait_until(lambda: text in self.everything, repr(text), deadline_s)
+        """Read until ``text`` has been written, in whatever colours."""
+        self.wait_until(lambda: text in self._written, repr(text), deadline_s)
 
     def read_for(self, seconds: float) -> None:
         """Go on reading for a while: for things that are not to happen."""
@@ -122,10 +126,19 @@ class Terminal:
                 self.raw += data
                 self.chunks.append(data)
                 self.stream.feed(data)
+                self._take_text(data)
             else:
                 self.reading = False
         if self._events_fd in ready:
             self._events += os.read(self._events_fd, 4096)
+
+    def _take_text(self, data: bytes) -> None:
+        text = self._cut + self._decoder.decode(data)
+        last = text.rfind("\x1b")
+        # An escape sequence may be cut in two.
+        end = len(text) if last < 0 or ESCAPES.match(text, last) else last
+        self._written += ESCAPES.sub("", text[:end])
+        self._cut = text[end:]
 
     def _event(self, name: str, deadline_s: float = DEADLINE_S) -> str:
         """Wait for the shell to report ``name``; returns what it says of it."""
@@ -170,7 +183,7 @@ class Terminal:
     @property
     def lines(self) -> list[str]:
         """The screen, without spaces at the ends."""
-        return [line.rstrip() for line in self.screen.display]
+        return [self._line(self.screen.buffer[y]) for y in range(self.screen.lines)]
 
     @property
     def text(self) -> str:
@@ -183,8 +196,10 @@ class Terminal:
 
     @property
     def scrollback(self) -> list[str]:
-        width = self.screen.columns
-        return ["".join(line[x].data for x in range(width)).rstrip() for line in self.screen.history.top]
+        return [self._line(line) for line in self.screen.history.top]
+
+    def _line(self, line: Mapping[int, Char]) -> str:
+        return "".join([line[x].data for x in range(self.screen.columns)]).rstrip()
 
     @property
     def everything(self) -> str:

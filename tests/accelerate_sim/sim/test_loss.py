@@ -21,7 +21,9 @@ MEASURED = {
 """Height of the log loss (start 1, end 0) at a share of the run: the middle half of public runs."""
 
 
-def curve(seed: int, steps: int = 3000, batch: int = 128, parameters: float = 70e9, schedule: str = "cosine") -> LossCurve:
+def curve(
+    seed: int, steps: int = 3000, batch: int = 128, parameters: float = 70e9, schedule: str = "cosine"
+) -> LossCurve:
     train = TrainConfig.model_validate(
         {"epochs": 1, "steps_per_epoch": steps, "global_batch": batch, "schedule": schedule}
     )

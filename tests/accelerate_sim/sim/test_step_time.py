@@ -88,3 +88,13 @@ def test_imposed_times_stay_in_their_range() -> None:
         assert 0.03 <= seconds.min() < 0.04
         assert 0.07 < seconds.max() <= 0.08
         assert np.corrcoef(seconds[:-1], seconds[1:])[0, 1] > 0.3
+
+
+def test_imposed_times_feel_a_slow_gpu_too() -> None:
+    """As far as their range lets them."""
+    incident = Incident("slow", 17, start=100, stop=160, slowdown=1.2)
+    quiet, troubled = times(1).incidents, times(1, incident=incident).incidents
+    base, stretched = (StepTimes.of(1, 0.055, 0.8, each, (0.03, 0.08)).seconds(STEPS) for each in (quiet, troubled))
+    inside = (STEPS >= 115) & (STEPS < 145)
+    assert stretched[inside] == pytest.approx(np.minimum(base[inside] * 1.16, 0.08), abs=2e-6)
+    assert np.array_equal(stretched[STEPS < 100], base[STEPS < 100])

@@ -1,0 +1,212 @@
+"""What nvidia-smi would say."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+
+from accelerate_sim.config.schema import RunConfig
+from accelerate_sim.sim.incidents import Incident
+from accelerate_sim.sim.run import Run
+from accelerate_sim.sim.telemetry import GpuSample
+
+LAST_STEP = 402
+
+
+@cache
+def run(seed: int = 42) -> Run:
+    """Like configs/llama70b.yaml, shorter."""
+    return played(
+        {"train": {"steps_per_epoch": 134, "micro_batch": 2}, "checkpoint": {"every": 60}, "run": {"seed": seed}}
+    )
+
+
+def played(raw: dict[str, Any]) -> Run:
+    return Run(RunConfig.model_validate(raw))
+
+
+def look(step: int, one: Run | None = None, before_end_s: float = 0.5) -> GpuSample:
+    """All GPUs shortly before the end of a step."""
+    one = one or run()
+    return one.telemetry.sample(one.timeline.step_end_s(step) - before_end_s, step)
+
+
+def well(one: Run, *steps: int) -> np.ndarray:
+    """Ranks with which nothing is wrong at these steps."""
+    troubled = {incident.rank for step in steps for incident in one.incidents.during(step, step)}
+    return np.array([rank for rank in range(one.layout.world_size) if rank not in troubled])
+
+
+def ranked(values: np.ndarray) -> np.ndarray:
+    return np.argsort(np.argsort(values))
+
+
+def test_neighbouring_ticks_are_alike() -> None:
+    """A second later temperatures differ by less than a kelvin or two, memory not at all."""
+    one = run()
+    for step in (20, 150, 300):
+        end_s, gpus = one.timeline.step_end_s(step), well(one, step)
+        first, second = (one.telemetry.sample(end_s - offset, step) for offset in (2.0, 1.0))
+        assert np.abs(first.temperature_c - second.temperature_c)[gpus].max() < 0.5
+        assert np.array_equal(first.memory_used_bytes[gpus], second.memory_used_bytes[gpus])
+        assert np.abs(first.power_w / second.power_w - 1).max() < 0.2
+        assert np.mean(first.power_w != second.power_w) > 0.9
+
+
+def test_hot_slots_stay_hot() -> None:
+    """The order of the temperatures hardly changes in hours; that of the powers neither, beneath their noise."""
+    one, gpus = run(), well(run(), 30, 380)
+    first, last = look(30), look(380)
+    order = np.corrcoef(ranked(first.temperature_c[gpus]), ranked(last.temperature_c[gpus]))[0, 1]
+    assert order > 0.8
+    means = [np.mean([look(step).power_w for step in range(start, start + 30)], axis=0) for start in (30, 350)]
+    assert np.corrcoef(means[0][gpus], means[1][gpus])[0, 1] > 0.8
+    assert one.telemetry.resistance_gain[0] != one.telemetry.resistance_gain[1]
+
+
+def test_every_gpu_is_different() -> None:
+    sample = look(100)
+    assert len(np.unique(sample.temperature_c)) > 40
+    assert len(np.unique(sample.power_w)) > 55
+    assert len(np.unique(sample.memory_used_bytes)) > 25
+    assert 2 < sample.temperature_c.std() < 6
+
+
+def test_second_row_is_warmer() -> None:
+    """It breathes the first row's air: three to five kelvins, in the mean over many machines."""
+    sample = look(60, played({"cluster": {"nodes": 128}, "train": {"global_batch": 1024}}))
+    by_slot = sample.temperature_c.reshape(128, 8).mean(axis=0)
+    assert 1 < by_slot[4:].mean() - by_slot[:4].mean() < 6
+
+
+def test_temperature_follows_power_with_a_lag() -> None:
+    """In a checkpoint power drops at once, temperature over a minute; then both come back."""
+    one = run()
+    step = 59  # a checkpoint follows
+    end_s, length = one.timeline.step_end_s(step), one.checkpoint_seconds(step)
+    training, saving, saved = (one.telemetry.sample(end_s + offset, step) for offset in (-1.0, 3.0, length - 0.5))
+    assert np.median(saving.power_w) < 0.5 * np.median(training.power_w)
+    assert 0 <= np.median(training.temperature_c - saving.temperature_c) < 5
+    fall = np.median(training.temperature_c - saved.temperature_c)
+    assert 3 < fall < 25
+    later = look(step + 12)
+    assert np.median(later.temperature_c) == pytest.approx(np.median(training.temperature_c), abs=1.5)
+    assert np.median(saving.utilization_pct) < 50 < 95 < np.median(training.utilization_pct)
+
+
+@pytest.mark.parametrize("gpu", ["H100-SXM", "A100-80-SXM", "B200"])
+def test_figures_are_possible_in_every_phase(gpu: str) -> None:
+    """Between idle and the limit; between the room and the slowdown temperature; no more memory than there is."""
+    one = played({"cluster": {"gpu": gpu}, "train": {"steps_per_epoch": 134}, "checkpoint": {"every": 60}})
+    seconds = [-30.0, 0.5, one.timeline.end_s() + 100.0]
+    seconds += [one.timeline.step_end_s(step) + offset for step in (0, 59, 133, 300, 401) for offset in (-0.5, 5, 60)]
+    for second in seconds:
+        sample = one.telemetry.sample(second, 20)
+        assert (0.9 * one.gpu.idle_w < sample.power_w).all()
+        assert (sample.power_w <= 1.02 * one.gpu.power_limit_w).all()
+        assert ((sample.temperature_c > 15) & (sample.temperature_c < one.gpu.slowdown_temperature_c + 1)).all()
+        assert ((sample.utilization_pct >= 0) & (sample.utilization_pct <= 100)).all()
+        assert ((sample.memory_used_bytes > 0) & (sample.memory_used_bytes <= one.gpu.memory_bytes)).all()
+
+
+def test_power_of_a_busy_h100_is_what_is_measured() -> None:
+    """A cluster that trains well draws most of the 700 W of each GPU, and one that idles 70 to 120 W."""
+    assert 400 < np.median(look(100).power_w) < 700
+    assert 60 < np.median(run().telemetry.sample(-20.0, 0).power_w) < 140
+
+
+def test_energy_is_the_integral_of_the_power() -> None:
+    """Summed over looks at every two seconds, through steps, a checkpoint and a validation."""
+    one = run()
+    begin_s, end_s = one.timeline.step_end_s(120), one.timeline.step_end_s(136)
+    seconds = np.arange(begin_s, end_s, 2.0)
+    integral = sum(one.telemetry.sample(float(second), 125).power_w.sum() for second in seconds) * 2.0
+    pauses = one.evaluation_batch_s * 100
+    assert one.timeline.calendar.saves_after(np.arange(121, 137)).sum() == 0
+    energy = one.energy_j(end_s - begin_s - pauses, 0.0, pauses, 0.0)
+    assert integral == pytest.approx(energy, rel=0.01)
+
+
+def test_memory_fills_in_the_first_steps_and_stays() -> None:
+    used = [run().telemetry.memory_used_bytes(0, step) for step in range(40)]
+    assert used == sorted(used)
+    assert 0.9 < used[0] / used[-1] < 1
+    assert len(set(used[10:])) == 1
+    planned = run().memory_per_gpu_bytes
+    assert np.median(look(100).memory_used_bytes) == pytest.approx(planned, rel=0.02)
+
+
+def test_pipeline_stages_differ() -> None:
+    """The first has most activations in flight, and its GPUs use most memory."""
+    one = played({"parallel": {"tensor": 8, "pipeline": 4, "sharding": "zero1"}})
+    stage = one.layout.stage(np.arange(64))
+    used = look(50, one).memory_used_bytes
+    means = [used[stage == number].mean() for number in range(4)]
+    assert means == sorted(means, reverse=True)
+    assert means[0] > 1.2 * means[3]
+
+
+@pytest.mark.parametrize("kind", ["hot", "slow"])
+def test_trouble_shows_in_the_gpu_concerned_and_in_no_other(kind: str) -> None:
+    found = [(seed, incident) for seed in range(20) if (incident := of_kind(run(seed), kind))]
+    assert len(found) > 3
+    for seed, incident in found[:4]:
+        step = (incident.start + incident.stop) // 2
+        sample = look(step, run(seed))
+        others = np.delete(np.arange(64), incident.rank)
+        if kind == "hot":
+            limit = run(seed).gpu.slowdown_temperature_c
+            assert limit - 3 < sample.temperature_c[incident.rank] <= limit + 1
+            assert sample.temperature_c[others].max() < limit - 8
+        else:
+            assert sample.utilization_pct[incident.rank] < sample.utilization_pct[others].min()
+            assert incident.slowdown > 1.05
+
+
+def of_kind(one: Run, kind: str) -> Incident | None:
+    """The run's first incident of a kind that bites."""
+    found = one.incidents.during(0, LAST_STEP - 1)
+    return next(
+        (
+            each
+            for each in found
+            if each.kind == kind and (kind == "hot" or each.slowdown > 1.12) and each.stop < LAST_STEP
+        ),
+        None,
+    )
+
+
+def test_full_memory_is_one_figure() -> None:
+    """The rank's own report and the look at all GPUs agree, also while something is wrong."""
+    for seed in range(12):
+        one = played({"train": {"micro_batch": 2}, "run": {"seed": seed}, "impose": {"memory_share": [0.9, 0.99]}})
+        tight = [incident for incident in one.incidents.during(0, 2999) if incident.kind == "memory"]
+        for incident in tight:
+            step = incident.noticed
+            used = look(step, one).memory_used_bytes
+            assert used[incident.rank] == used.max() == one.telemetry.memory_used_bytes(incident.rank, step)
+    assert tight
+
+
+def test_imposed_ranges_hold() -> None:
+    """Also while something is wrong, which shows within them."""
+    impose = {"utilization_pct": [90, 98], "temperature_c": [70, 80], "memory_share": [0.875, 0.975]}
+    one = played({"impose": impose})
+    kinds = set()
+    for incident in one.incidents.during(0, 2999):
+        sample = look(incident.noticed, one)
+        kinds.add(incident.kind)
+        assert 70 <= sample.temperature_c.min() < 72 < 78 < sample.temperature_c.max() <= 80
+        assert 90 <= sample.utilization_pct.min() < sample.utilization_pct.max() <= 98
+        share = sample.memory_used_bytes / one.gpu.memory_bytes
+        assert 0.875 - 1e-4 <= share.min() < share.max() <= 0.975 + 1e-4
+        concerned = {
+            "hot": sample.temperature_c[incident.rank] == sample.temperature_c.max(),
+            "slow": sample.utilization_pct[incident.rank] <= np.median(sample.utilization_pct),
+            "memory": share[incident.rank] == share.max(),
+        }
+        assert concerned[incident.kind]
+    assert kinds == {"hot", "slow", "memory"}
