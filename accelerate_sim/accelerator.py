@@ -85,7 +85,6 @@ class Accelerator:
         )
         self.sync_gradients = True
         self.completed_steps = 0
-        self.epoch = 1
         self._accumulation = _Accumulation(self)
         self._monitor = Monitor(self.run, self.session)
         self._saved: list[Path] = []

@@ -88,6 +88,7 @@ class DataLoader:
     def _validation(self, accelerator: Accelerator) -> Iterator[Batch]:
         begin_s = accelerator.clock.now_s
         for number in range(len(self)):
+            # The time of a batch passes before it is handed over, so that a bar counts it when it is done.
+            accelerator.clock.advance_to(begin_s + (number + 1) * accelerator.run.evaluation_batch_s)
             ids = TokenIds(accelerator.completed_steps, number)
             yield {"input_ids": ids, "labels": ids}
-            accelerator.clock.advance_to(begin_s + (number + 1) * accelerator.run.evaluation_batch_s)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from accelerate_sim.display.units import bytes_text, gib_text
+from accelerate_sim.display.log_lines import message_text
+from accelerate_sim.display.units import gib_text
 from accelerate_sim.logging import get_logger
 from accelerate_sim.session import Session
 from accelerate_sim.sim.run import Run
@@ -26,7 +27,7 @@ def connect(run: Run, session: Session) -> None:
         test = run.communication.test()
         logger.info(
             "All-reduce test: %s over %s ranks in %.2f ms | algbw %.1f GB/s | busbw %.1f GB/s",
-            bytes_text(test.size_bytes), f"{test.num_ranks:,}", test.seconds * 1e3,
+            message_text(test.size_bytes), f"{test.num_ranks:,}", test.seconds * 1e3,
             test.algorithm_bytes_per_s / 1e9, test.bus_bytes_per_s / 1e9,
         )  # fmt: skip
     session.clock.advance(run.startup.detect)

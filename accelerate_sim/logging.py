@@ -87,7 +87,7 @@ def fold(line: str, width: int) -> list[str]:
     indent = " " * min(CONTINUATION, width // 4)
     folded, current = [], ""
     for word in _words(line, room - len(indent)):
-        if current and _columns(current) + _columns(word.rstrip()) > room:
+        if current and _columns(current) + _columns(_without_separator(word)) > room:
             folded.append(_without_separator(current))
             current, word = indent, word.lstrip().removeprefix("| ")
         current += word

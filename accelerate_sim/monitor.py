@@ -67,9 +67,11 @@ class Monitor:
         slowdown = 1.0 + (incident.slowdown - 1.0) * incident.strength(step - 1)
         if incident.kind == "hot":
             temperature, clock = float(sample.temperature_c[rank]), round(run.gpu.max_clock_mhz / slowdown / 15) * 15
+            # With temperatures set by hand the thermal limit may be far: then it is the server that slows the GPU.
+            cause = "" if temperature > run.gpu.slowdown_temperature_c - 3 else " by the server's power brake"
+            lowered = f"SM clock lowered to {clock} of {run.gpu.max_clock_mhz} MHz{cause}"
             return WarningRecord(
-                run.number, step, rank, "hot",
-                f"{place} is at {temperature:.0f} C: SM clock lowered to {clock} of {run.gpu.max_clock_mhz} MHz",
+                run.number, step, rank, "hot", f"{place} is at {temperature:.0f} C: {lowered}",
                 {"temperature_c": temperature, "sm_clock_mhz": float(clock)},
             )  # fmt: skip
         if incident.kind == "memory":

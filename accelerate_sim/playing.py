@@ -35,6 +35,8 @@ PAUSE_S = 60.0
 """Simulated seconds between two runs."""
 READING_S = 5.0
 """Real seconds for which a summary stays on a terminal before the next run begins, whatever the speed."""
+PATIENCE_S = 0.2
+"""Real seconds that a reader which takes nothing is waited for when the session is told to end."""
 
 
 class Score:
@@ -86,7 +88,7 @@ def play(train: Callable[[RunConfig], None], score: Score, options: Options) -> 
         with session.interrupts:
             return _play_until_told(train, score, session, first)
     except KeyboardInterrupt:  # the second Ctrl-C: there is no last line
-        session.screen.be_brief()
+        session.screen.patience_s = PATIENCE_S
         with suppress(OutputClosed):
             session.screen.close()
         return 130
@@ -127,7 +129,7 @@ def _play_until_told(train: Callable[[RunConfig], None], score: Score, session: 
         _play_runs(train, score, session, first)
         return 0
     except Stopped as stopped:
-        session.screen.be_brief()
+        session.screen.patience_s = PATIENCE_S
         with suppress(OutputClosed):  # a terminal that has hung up, or a reader that takes nothing
             _say_where(session, stopped)
         return stopped.exit_code
@@ -145,7 +147,7 @@ def _play_runs(train: Callable[[RunConfig], None], score: Score, session: Sessio
             break
         session.clock.advance(PAUSE_S)
         if session.screen.live and session.clock.speed < math.inf:
-            session.interrupts.wait(READING_S)
+            session.interrupts.wait(READING_S - PAUSE_S / session.clock.speed)
     session.screen.close()
 
 

@@ -46,7 +46,7 @@ class tqdm(std_tqdm):  # type: ignore[type-arg]
         self._formats = (bar_format or FULL, *NARROWER)
         self._parts, self._parts_said = parts, 0
         kwargs.setdefault("disable", not session.progress)
-        kwargs |= {"gui": True, "mininterval": 0.0, "miniters": 1, "ascii": session.style.ascii}
+        kwargs |= {"gui": True, "mininterval": 0.0, "miniters": 0, "ascii": session.style.ascii}
         super().__init__(iterable, *args, **kwargs)
         if not self.disable:
             self._time = session.clock.read

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import ClassVar, Protocol
 
 from accelerate_sim.clock import Clock
-from accelerate_sim.display.echo import Echo
+from accelerate_sim.display.keyboard import Keyboard
 from accelerate_sim.display.screen import Screen
 from accelerate_sim.display.style import Style
 from accelerate_sim.interrupts import Interrupts
@@ -57,7 +57,7 @@ class Session:
         self.world_size = 1
         self.where: Callable[[], str] = lambda: "before the first step"
         """Says how far the run is, for whoever stops it."""
-        self._echo = Echo(screen.fd)
+        self._keyboard = Keyboard(screen.fd)
         interrupts.before_waiting = self._rest
         interrupts.on_pause = self._pause
         interrupts.on_redraw = self._redraw
@@ -72,13 +72,13 @@ class Session:
     def enter(self) -> None:
         Session._current = self
         if self.screen.live:
-            self._echo.off()
+            self._keyboard.hush()
         else:
             self.interrupts.watch(self.screen.fd, self.screen.hang_up)
 
     def leave(self) -> None:
         Session._current = None
-        self._echo.restore()
+        self._keyboard.restore()
 
     def begin_run(self, world_size: int, where: Callable[[], str]) -> None:
         """A run of so many ranks begins; ``where()`` says how far it is."""
@@ -111,12 +111,12 @@ class Session:
     def _pause(self) -> None:
         """The shell takes the terminal."""
         self.screen.clear()
-        self._echo.restore()
+        self._keyboard.restore()
 
     def _redraw(self) -> None:
         """The terminal is ours again, or has another size."""
         if self.screen.live:
-            self._echo.off()
+            self._keyboard.hush()
             self.screen.redraw()
 
 

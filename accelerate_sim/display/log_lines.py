@@ -26,10 +26,15 @@ def collective_line(record: CollectiveRecord) -> str:
     """A timed collective, in the terms of nccl-tests."""
     where = f"{record.nodes} nodes" if record.nodes > 1 else "1 node"
     return (
-        f"NCCL {record.collective} ({record.axis} parallel) | {bytes_text(record.bytes)} over {record.ranks} ranks, "
+        f"NCCL {record.collective} ({record.axis} parallel) | {message_text(record.bytes)} over {record.ranks} ranks, "
         f"{where} | {record.seconds * 1e3:.3f} ms | algbw {record.algbw_bytes_per_s / 1e9:.1f} GB/s | "
         f"busbw {record.busbw_bytes_per_s / 1e9:.1f} GB/s"
     )
+
+
+def message_text(size_bytes: int) -> str:
+    """Size of a message, exact enough to check a bandwidth by."""
+    return f"{size_bytes / 1e6:,.1f} MB"
 
 
 def evaluation_line(record: EvalRecord) -> str:

@@ -6,6 +6,7 @@ lines: text is plain, and a bar leaves a line behind now and then.
 """
 
 import errno
+import math
 import os
 import stat
 import time
@@ -16,8 +17,6 @@ FRAME_S = 0.05
 PIPE_BUFFER_BYTES = 32768
 BEGIN_FRAME, END_FRAME = "\x1b[?2026h", "\x1b[?2026l"
 """Show what is between at once, even if it arrives in pieces. Terminals that can't do that ignore it."""
-PATIENCE_S = 0.05
-"""For how long a program that ends waits for its reader."""
 BLOCKED_S = 0.005
 """How long to wait before a reader that has taken nothing is tried again."""
 
@@ -36,6 +35,8 @@ class Screen:
         self.live = live
         self.on_blocked: Callable[[], None] = lambda: None
         """Called while the reader takes nothing; may raise to give up what is left to write."""
+        self.patience_s = math.inf
+        """For how long the reader may take nothing before it counts as gone."""
         self._encoding = encoding
         self._monotonic = monotonic
         self._lines: list[str] = []
@@ -133,16 +134,6 @@ class Screen:
             self._emit("\r\x1b[J")
             self._drawn = 0
 
-    def be_brief(self) -> None:
-        """The program ends: from now on a reader gets PATIENCE_S to take what is still to be said."""
-        end_s = self._monotonic() + PATIENCE_S
-
-        def give_up() -> None:
-            if self._monotonic() >= end_s:
-                raise OutputClosed
-
-        self.on_blocked = give_up
-
     def close(self) -> None:
         """Write what is left, and leave the cursor on a fresh line."""
         self._live_lines.clear()
@@ -157,11 +148,15 @@ class Screen:
     def _emit(self, text: str) -> None:
         data = memoryview(text.encode(self._encoding, "replace"))
         self._last_frame_s = self._monotonic()
+        taken_s = self._last_frame_s
         while data:
             try:
                 data = data[os.write(self.fd, data) :]
+                taken_s = self._monotonic()
             except BlockingIOError:
                 self.on_blocked()
+                if self._monotonic() - taken_s > self.patience_s:
+                    raise OutputClosed from None
                 time.sleep(BLOCKED_S)  # a terminal can be ready for a byte and refuse two: select() would spin
             except OSError as error:
                 if error.errno in (errno.EPIPE, errno.EIO, errno.ECONNRESET):

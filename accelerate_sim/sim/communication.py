@@ -78,6 +78,7 @@ class Communication:
         seconds, _, _ = self.network.bandwidths(name, size, group)
         # Never faster than the links; slower by a few percent when others use them.
         seconds *= 1.0 + 0.03 * float(noise.exponential(self.seed, "nccl/busy", step + 1)[0])
+        seconds = round(seconds, 9)
         algorithm = size / seconds
         on_bus = self.network.bus_factor(name, group)
         per_node = min(group.per_domain, self.layout.gpus_per_node)

@@ -3,6 +3,7 @@
 Plain arithmetic, so that a config can be judged before anything heavier is imported.
 """
 
+import hashlib
 from functools import cached_property
 
 from accelerate_sim import catalog
@@ -49,6 +50,13 @@ class Plan:
     @property
     def tokenizer_name(self) -> str:
         return self.config.data.tokenizer or self.model.tokenizer
+
+    @cached_property
+    def noise_seed(self) -> int:
+        """Seed of everything that is drawn: other models, clusters and batches are other runs, with other noise."""
+        layout = self.layout
+        identity = f"{self.seed}/{self.model.name}/{self.dataset.name}/{layout.world_size}/{layout.tokens_per_step}"
+        return int.from_bytes(hashlib.blake2b(identity.encode(), digest_size=7).digest(), "little")
 
     # --- What that takes ------------------------------------------------------------------------
 

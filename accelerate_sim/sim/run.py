@@ -63,40 +63,40 @@ class Run(Plan):
 
     @cached_property
     def storage(self) -> Storage:
-        return Storage.of(self.seed, self.layout.nodes, self.config.cluster.storage_gbytes_per_s)
+        return Storage.of(self.noise_seed, self.layout.nodes, self.config.cluster.storage_gbytes_per_s)
 
     @cached_property
     def startup(self) -> StartUp:
-        return StartUp.of(self.seed, self.model.architecture, self.dataset, self.layout.world_size, self.storage)
+        return StartUp.of(self.noise_seed, self.model.architecture, self.dataset, self.layout.world_size, self.storage)
 
     @cached_property
     def export_times(self) -> ExportTimes:
-        return ExportTimes.of(self.seed, self.model.architecture, self.storage)
+        return ExportTimes.of(self.noise_seed, self.model.architecture, self.storage)
 
     # --- The curves -----------------------------------------------------------------------------
 
     @cached_property
     def loss(self) -> LossCurve:
         spec = self.model.architecture
-        return LossCurve.of(self.config, self.seed, spec.vocab, spec.active_parameters, self.total_steps)
+        return LossCurve.of(self.config, self.noise_seed, spec.vocab, spec.active_parameters, self.total_steps)
 
     @cached_property
     def grad_norm(self) -> GradNormCurve:
-        return GradNormCurve.of(self.seed, self.layout.tokens_per_step, self.total_steps)
+        return GradNormCurve.of(self.noise_seed, self.layout.tokens_per_step, self.total_steps)
 
     @cached_property
     def incidents(self) -> Incidents:
-        return Incidents(self.seed, self.layout.world_size, self.memory_per_gpu_bytes / self.gpu.memory_bytes)
+        return Incidents(self.noise_seed, self.layout.world_size, self.memory_per_gpu_bytes / self.gpu.memory_bytes)
 
     @cached_property
     def communication(self) -> Communication:
-        return Communication(self.seed, self.model.architecture, self.layout, self.network)
+        return Communication(self.noise_seed, self.model.architecture, self.layout, self.network)
 
     @cached_property
     def step_times(self) -> StepTimes:
         parts = self.step_parts
         slowed = (parts.total - parts.data_comm) / parts.total
-        return StepTimes.of(self.seed, self.mean_step_s, slowed, self.incidents, self.config.impose.step_time_s)
+        return StepTimes.of(self.noise_seed, self.mean_step_s, slowed, self.incidents, self.config.impose.step_time_s)
 
     @cached_property
     def timeline(self) -> Timeline:
@@ -116,7 +116,7 @@ class Run(Plan):
         # An imposed step time says nothing of what the GPUs do; they are then as busy as in a well-tuned run.
         power_share = WELL_TUNED_POWER_SHARE if self.config.impose.step_time_s else busy_power_share(self.step_parts)
         return Telemetry(
-            self.seed, self.gpu, layout, self.config.cluster.ambient_c, power_share, by_stage,
+            self.noise_seed, self.gpu, layout, self.config.cluster.ambient_c, power_share, by_stage,
             self.timeline, self.incidents, self.config.impose,
         )  # fmt: skip
 

@@ -47,11 +47,11 @@ class GpuSample:
 
 def busy_power_share(parts: StepParts) -> float:
     """Share of the way from idle to the power limit while stepping: tensor cores, memory, links, residency."""
-    tensor = 0.9 * parts.computing / parts.total
+    tensor = parts.computing / parts.total
     memory = 0.85 * (parts.elementwise + parts.optimizer) / parts.total + 0.35 * parts.matmul / parts.total
     links = (parts.tensor_comm + parts.data_comm + parts.expert_comm + parts.context_comm) / parts.total
     resident = 1.0 - parts.other / parts.total
-    return float(np.clip(0.15 * resident + 0.65 * tensor + 0.20 * memory + 0.05 * links, 0.0, 1.0))
+    return float(np.clip(0.15 * resident + 0.85 * tensor + 0.20 * memory + 0.05 * links, 0.0, 1.0))
 
 
 class Telemetry:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pyte
 import pytest
 
-from accelerate_sim.display.echo import Echo
+from accelerate_sim.display.keyboard import Keyboard
 from accelerate_sim.display.screen import FRAME_S, PIPE_BUFFER_BYTES, OutputClosed, Screen
 
 
@@ -27,16 +27,20 @@ class Output:
     def screen(self, **options: object) -> Screen:
         return Screen(self.writer.fileno(), monotonic=lambda: self.now_s, **({"live": True} | options))  # type: ignore[arg-type]
 
-    def frames(self) -> list[str]:
+    def take(self) -> list[bytes]:
         """The writes since the last call."""
         result = []
         while True:
             try:
-                data = self.reader.recv(1 << 17)
+                result.append(self.reader.recv(1 << 17))
             except BlockingIOError:
                 return result
-            self._stream.feed(data)
-            result.append(data.decode())
+
+    def frames(self) -> list[str]:
+        """The writes since the last call, which the terminal then shows."""
+        taken = self.take()
+        self._stream.feed(b"".join(taken))
+        return [data.decode() for data in taken]
 
     @property
     def shown(self) -> list[str]:
@@ -228,11 +232,11 @@ def test_a_pipe_is_written_in_large_pieces(output: Output):
     screen, pieces = output.screen(live=False), []
     for _ in range(1000):
         screen.write(["x" * 99])
-        pieces += output.frames()
+        pieces += output.take()
     screen.flush()
-    pieces += output.frames()
-    assert "".join(pieces) == ("x" * 99 + "\n") * 1000
-    assert all(piece.endswith("\n") for piece in pieces)
+    pieces += output.take()
+    assert b"".join(pieces) == (b"x" * 99 + b"\n") * 1000
+    assert all(piece.endswith(b"\n") for piece in pieces)
     assert len(pieces) <= 1 + 1000 * 99 // PIPE_BUFFER_BYTES
 
 
@@ -274,6 +278,24 @@ def test_a_reader_that_takes_nothing_can_be_given_up(output: Output):
     assert asked == 2
 
 
+def test_a_reader_may_take_its_time_but_not_for_ever(output: Output):
+    """Here the reader takes something now and then, until it takes nothing any more."""
+    screen, asked = output.screen(live=False), 0
+
+    def now_and_then() -> None:
+        nonlocal asked
+        asked += 1
+        output.now_s += 0.9
+        if asked < 5:
+            output.take()
+
+    screen.patience_s, screen.on_blocked = 1.0, now_and_then
+    with pytest.raises(OutputClosed):
+        for _ in range(10_000):
+            screen.write(["x" * 1000])
+    assert asked == 4 + 2
+
+
 def test_output_that_does_not_block_loses_nothing(output: Output):
     """A launcher may have made the descriptor non-blocking."""
     read_end, write_end = os.pipe()
@@ -296,12 +318,12 @@ def test_output_that_does_not_block_loses_nothing(output: Output):
     assert got.decode().split("\n") == [*(f"{n:0999}" for n in range(100)), ""]
 
 
-def test_echo_is_left_alone_by_those_who_do_not_own_the_terminal():
+def test_keys_are_left_alone_by_those_who_do_not_own_the_terminal():
     master, slave = pty.openpty()  # nobody's controlling terminal
-    echo = Echo(slave)
-    echo.off()
+    keyboard = Keyboard(slave)
+    keyboard.hush()
     os.write(master, b"hello\n")
     assert os.read(master, 100) == b"hello\r\n"
-    echo.restore()
+    keyboard.restore()
     os.close(master)
     os.close(slave)

@@ -119,7 +119,7 @@ class Terminal:
         ready = select.select(fds, [], [], seconds)[0]
         if self._master in ready:
             try:
-                data = os.read(self._master, 1 << 16)
+                data = os.read(self._master, 4096)
             except OSError:  # EIO: nobody has the other end open any more
                 data = b""
             if data:
@@ -218,9 +218,9 @@ class Terminal:
         return self._code
 
     @property
-    def echoes(self) -> bool:
-        """Whether keys are shown."""
-        return bool(termios.tcgetattr(self._master)[3] & termios.ECHO)
+    def keyboard(self) -> list[object]:
+        """What the terminal does with keys."""
+        return termios.tcgetattr(self._master)
 
     # --- The end --------------------------------------------------------------------------------
 
