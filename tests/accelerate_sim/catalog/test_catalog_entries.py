@@ -35,9 +35,7 @@ def test_case_does_not_matter() -> None:
 def test_a_misspelt_name_gets_a_suggestion_and_the_way_to_the_list() -> None:
     with pytest.raises(UnknownName) as caught:
         model("lama-3-70b")
-    assert str(caught.value) == (
-        "unknown model 'lama-3-70b'. Did you mean 'llama-3-70b'? --list models shows all"
-    )
+    assert str(caught.value) == ("unknown model 'lama-3-70b'. Did you mean 'llama-3-70b'? --list models shows all")
     assert (caught.value.kind, caught.value.name) == ("model", "lama-3-70b")
     assert caught.value.suggestions[0] == "llama-3-70b"
 
