@@ -121,11 +121,11 @@ class Interrupts:
     def wait(self, seconds: float) -> None:
         """Sleep, waking for signals. Raises ``Stopped``."""
         self._starting = False
+        self.before_waiting(seconds)
         if seconds <= 0.0:
             if self._pending or self.deadline is not None:
                 self.poll()
             return
-        self.before_waiting(seconds)
         until = self.awake_s() + seconds
         self.poll()
         while (left := until - self.awake_s()) > 0:

@@ -104,8 +104,9 @@ class Session:
 
     def _rest(self, seconds: float) -> None:
         """Nothing happens for so long."""
-        for observer in self.observers:
-            observer.flush()
+        if seconds > 0.0:
+            for observer in self.observers:
+                observer.flush()
         self.screen.rest(seconds)
 
     def _pause(self) -> None:

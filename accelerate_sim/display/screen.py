@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 
 FRAME_S = 0.05
-"""Shortest time between two frames that nobody waits for."""
+"""Shortest time between two frames."""
 PIPE_BUFFER_BYTES = 32768
 BEGIN_FRAME, END_FRAME = "\x1b[?2026h", "\x1b[?2026l"
 """Show what is between at once, even if it arrives in pieces. Terminals that can't do that ignore it."""
@@ -65,9 +65,7 @@ class Screen:
         """Add lines above the live ones."""
         self._lines.extend(lines)
         self._pending_chars += sum(map(len, lines))
-        if self.live:
-            self.refresh()
-        elif self._pending_chars > PIPE_BUFFER_BYTES:
+        if not self.live and self._pending_chars > PIPE_BUFFER_BYTES:
             self.flush()
 
     def pin(self, render: Callable[[int], str]) -> None:
@@ -82,13 +80,11 @@ class Screen:
             self._dirty = True
 
     def refresh(self) -> None:
-        """Something has changed: draw it now or soon."""
+        """Something has changed: it is drawn as soon as the program rests."""
         self._dirty = True
-        if self._monotonic() - self._last_frame_s >= FRAME_S:
-            self.flush()
 
     def rest(self, seconds: float) -> None:
-        """Nothing changes for so long: draw what has, unless there is time for it after that."""
+        """All that belongs together has been said, and nothing changes for so long: draw, if it is time for a frame."""
         if self._monotonic() + seconds >= self._last_frame_s + FRAME_S:
             self.flush()
 

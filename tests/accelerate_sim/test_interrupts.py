@@ -109,7 +109,7 @@ def test_before_a_wait_it_is_said_how_long_it_is(interrupts: Interrupts):
     interrupts.before_waiting = told.append
     interrupts.wait(0.01)
     interrupts.wait(0.0)
-    assert told == [0.01]
+    assert told == [0.01, 0.0]
 
 
 def test_a_reader_that_leaves_ends_a_wait(interrupts: Interrupts):

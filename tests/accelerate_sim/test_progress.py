@@ -153,6 +153,7 @@ def test_elapsed_time_and_rate_are_simulated(session: Session):
 
 def test_a_bar_is_drawn_as_soon_as_it_is_made(session: Session):
     tqdm(total=10, desc="Loading")
+    session.interrupts.wait(0.0)
     assert "Loading:   0%|" in session.screen.written[-1]  # type: ignore[attr-defined]
 
 
