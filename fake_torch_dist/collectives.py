@@ -1,56 +1,65 @@
 """torch's collectives: check the arguments, find the group, call it, return ``Work`` if one is asked for.
 
 Names, parameters, defaults and in-place effects are torch's. In the virtual world tensors are ``LocalTensor``: a call
-is made once for all ranks, a list of tensors is one list for all ranks, and only the members' shards change.
-With ``async_op=True`` the work is already done when the call returns.
+is made once for all ranks, a list of tensors is one list for all ranks, and only the members' shards change. In a
+process that plays one rank tensors are ndarrays, contiguous or not, and every member makes the call.
 
 Errors in all of them: ValueError before ``init_process_group`` and for a group that has ended, TypeError for what is no
-``LocalTensor``, ValueError or RuntimeError (torch's class) for roots, lists, shapes and dtypes that don't fit.
-What this module does not do yet: all_to_all, the coalesced forms, point to point.
+tensor, ValueError or RuntimeError (torch's class) for roots, lists, shapes and dtypes that don't fit; between processes
+MismatchError on all members if they call different things, PeerGoneError if one has ended, TimedOutError if one does
+not come. All of these are RuntimeErrors, and but for a dead member the group stays usable. A process that is no member
+gets torch's warning and None.
+
+What this module does not do: all_to_all (all_to_all.py), the coalesced forms (coalesced.py), point to point
+(point_to_point.py), objects (object_collectives.py).
 """
 
 from __future__ import annotations
 
 import warnings
 from datetime import timedelta
-from typing import Any
 
 from . import errors
+from .calling import Tensor, begin, finish, member_group, root_of, rows_of, rows_of_list
 from .group_arguments import check_timeout
-from .local_tensor import LocalTensor, shards_of
-from .object_copy import PickledObject
+from .group_registry import find_group
 from .process_group import ProcessGroup
-from .reduction import Array, ReduceOp
+from .reduction import ReduceOp
 from .work import Work
-from .world import find_group, get_group_rank
 
 
 def all_reduce(
-    tensor: LocalTensor, op: ReduceOp = ReduceOp.SUM, group: ProcessGroup | None = None, async_op: bool = False
+    tensor: Tensor, op: ReduceOp = ReduceOp.SUM, group: ProcessGroup | None = None, async_op: bool = False
 ) -> Work | None:
     """Reduce ``tensor`` over the group, in place. Every rank ends with the same bits.
 
     Ranks are folded in rank order, so a float sum does not depend on which rank was late.
     """
-    find_group(group).allreduce(shards_of(tensor), op)
-    return Work([tensor]) if async_op else None
+    found = member_group("all_reduce", group)
+    if found is None:
+        return None
+    rows = rows_of(found, tensor, written=True)
+    return begin(found, found.allreduce(rows, op), [tensor], async_op)
 
 
 def broadcast(
-    tensor: LocalTensor,
+    tensor: Tensor,
     src: int | None = None,
     group: ProcessGroup | None = None,
     async_op: bool = False,
     group_src: int | None = None,
 ) -> Work | None:
     """Give every member the shard of global rank ``src`` (or of group rank ``group_src``), in place."""
-    found = find_group(group)
-    found.broadcast(shards_of(tensor), _root("broadcast", found, src, group_src))
-    return Work([tensor]) if async_op else None
+    found = member_group("broadcast", group)
+    if found is None:
+        return None
+    root = root_of("broadcast", found, src, group_src)
+    rows = rows_of(found, tensor, written=root not in found.played)
+    return begin(found, found.broadcast(rows, root), [tensor], async_op)
 
 
 def reduce(
-    tensor: LocalTensor,
+    tensor: Tensor,
     dst: int | None = None,
     op: ReduceOp = ReduceOp.SUM,
     group: ProcessGroup | None = None,
@@ -58,38 +67,46 @@ def reduce(
     group_dst: int | None = None,
 ) -> Work | None:
     """Reduce ``tensor`` into the shard of ``dst``. Other shards stay as they are; torch leaves rubbish in them."""
-    found = find_group(group)
-    found.reduce(shards_of(tensor), _root("reduce", found, dst, group_dst), op)
-    return Work([tensor]) if async_op else None
+    found = member_group("reduce", group)
+    if found is None:
+        return None
+    root = root_of("reduce", found, dst, group_dst)
+    rows = rows_of(found, tensor, written=root in found.played)
+    return begin(found, found.reduce(rows, root, op), [tensor], async_op)
 
 
 def all_gather(
-    tensor_list: list[LocalTensor],
-    tensor: LocalTensor,
+    tensor_list: list[Tensor],
+    tensor: Tensor,
     group: ProcessGroup | None = None,
     async_op: bool = False,
 ) -> Work | None:
     """Fill ``tensor_list[k]``, on every member, with the shard of group rank k; shapes and dtypes as ``tensor``'s."""
-    found = find_group(group)
-    found.allgather(_shards_of_list(tensor_list, "tensor_list"), shards_of(tensor))
-    return Work(tensor_list) if async_op else None
+    found = member_group("all_gather", group)
+    if found is None:
+        return None
+    outputs = rows_of_list(found, tensor_list, "tensor_list", written=True)
+    return begin(found, found.allgather(outputs, rows_of(found, tensor)), tensor_list, async_op)
 
 
 def all_gather_single(
-    output_tensor: LocalTensor,
-    input_tensor: LocalTensor,
+    output_tensor: Tensor,
+    input_tensor: Tensor,
     group: ProcessGroup | None = None,
     async_op: bool = False,
 ) -> Work | None:
     """Fill ``output_tensor`` with all members' shards: per rank (size * n, ...) or (size, n, ...) for (n, ...)."""
-    found = find_group(group)
-    found.allgather_single(shards_of(output_tensor, "output_tensor"), shards_of(input_tensor, "input_tensor"))
-    return Work([output_tensor]) if async_op else None
+    found = member_group("all_gather_single", group)
+    if found is None:
+        return None
+    output = rows_of(found, output_tensor, "output_tensor", written=True)
+    rows = rows_of(found, input_tensor, "input_tensor")
+    return begin(found, found.allgather_single(output, rows), [output_tensor], async_op)
 
 
 def all_gather_into_tensor(
-    output_tensor: LocalTensor,
-    input_tensor: LocalTensor,
+    output_tensor: Tensor,
+    input_tensor: Tensor,
     group: ProcessGroup | None = None,
     async_op: bool = False,
 ) -> Work | None:
@@ -98,22 +115,39 @@ def all_gather_into_tensor(
     return all_gather_single(output_tensor, input_tensor, group, async_op)
 
 
+def reduce_scatter(
+    output: Tensor,
+    input_list: list[Tensor],
+    op: ReduceOp = ReduceOp.SUM,
+    group: ProcessGroup | None = None,
+    async_op: bool = False,
+) -> Work | None:
+    """Reduce everybody's lists and give group rank k the sum of all ``input_list[k]``; shapes as ``output``'s."""
+    found = member_group("reduce_scatter", group)
+    if found is None:
+        return None
+    out, inputs = rows_of(found, output, "output", written=True), rows_of_list(found, input_list, "input_list")
+    return begin(found, found.reduce_scatter(out, inputs, op), [output], async_op)
+
+
 def reduce_scatter_single(
-    output: LocalTensor,
-    input: LocalTensor,
+    output: Tensor,
+    input: Tensor,
     op: ReduceOp = ReduceOp.SUM,
     group: ProcessGroup | None = None,
     async_op: bool = False,
 ) -> Work | None:
     """Reduce ``input`` and give group rank k its block k: per rank (size * n, ...) or (size, n, ...) to (n, ...)."""
-    found = find_group(group)
-    found.reduce_scatter_single(shards_of(output, "output"), shards_of(input, "input"), op)
-    return Work([output]) if async_op else None
+    found = member_group("reduce_scatter_single", group)
+    if found is None:
+        return None
+    out, rows = rows_of(found, output, "output", written=True), rows_of(found, input, "input")
+    return begin(found, found.reduce_scatter_single(out, rows, op), [output], async_op)
 
 
 def reduce_scatter_tensor(
-    output: LocalTensor,
-    input: LocalTensor,
+    output: Tensor,
+    input: Tensor,
     op: ReduceOp = ReduceOp.SUM,
     group: ProcessGroup | None = None,
     async_op: bool = False,
@@ -124,8 +158,8 @@ def reduce_scatter_tensor(
 
 
 def gather(
-    tensor: LocalTensor,
-    gather_list: list[LocalTensor] | None = None,
+    tensor: Tensor,
+    gather_list: list[Tensor] | None = None,
     dst: int | None = None,
     group: ProcessGroup | None = None,
     async_op: bool = False,
@@ -133,19 +167,23 @@ def gather(
 ) -> Work | None:
     """Fill ``dst``'s shard of ``gather_list[k]`` with the shard of group rank k. Without a root it is global rank 0.
 
-    This process plays the destination, so it must bring the list.
+    A process that plays the destination must bring the list, another must not.
     """
-    found = find_group(group)
-    root = _root("gather", found, dst, group_dst, default=0)
-    if not gather_list:
+    found = member_group("gather", group)
+    if found is None:
+        return None
+    root = root_of("gather", found, dst, group_dst, default=0)
+    if root in found.played and not gather_list:
         raise ValueError(errors.GATHER_LIST_MISSING)
-    found.gather(_shards_of_list(gather_list, "gather_list"), shards_of(tensor), root)
-    return Work(gather_list) if async_op else None
+    if root not in found.played and gather_list:
+        raise ValueError(errors.GATHER_LIST_UNWANTED)
+    outputs = rows_of_list(found, gather_list or [], "gather_list", written=True)
+    return begin(found, found.gather(outputs, rows_of(found, tensor), root), list(gather_list or []), async_op)
 
 
 def scatter(
-    tensor: LocalTensor,
-    scatter_list: list[LocalTensor] | None = None,
+    tensor: Tensor,
+    scatter_list: list[Tensor] | None = None,
     src: int | None = None,
     group: ProcessGroup | None = None,
     async_op: bool = False,
@@ -153,14 +191,18 @@ def scatter(
 ) -> Work | None:
     """Give group rank k ``src``'s shard of ``scatter_list[k]``. Without a root it is global rank 0.
 
-    This process plays the source, so it must bring the list.
+    A process that plays the source must bring the list, another must not.
     """
-    found = find_group(group)
-    root = _root("scatter", found, src, group_src, default=0)
-    if not scatter_list:
+    found = member_group("scatter", group)
+    if found is None:
+        return None
+    root = root_of("scatter", found, src, group_src, default=0)
+    if root in found.played and not scatter_list:
         raise ValueError(errors.SCATTER_LIST_MISSING)
-    found.scatter(shards_of(tensor), _shards_of_list(scatter_list, "scatter_list"), root)
-    return Work([tensor]) if async_op else None
+    if root not in found.played and scatter_list:
+        raise ValueError(errors.SCATTER_LIST_UNWANTED)
+    inputs = rows_of_list(found, scatter_list or [], "scatter_list")
+    return begin(found, found.scatter(rows_of(found, tensor, written=True), inputs, root), [tensor], async_op)
 
 
 def barrier(
@@ -170,67 +212,40 @@ def barrier(
     timeout: timedelta | None = None,
 ) -> Work | None:
     """Wait for every member. ``device_ids`` tells NCCL where to run the barrier and changes nothing about waiting."""
+    found = member_group("barrier", group)
     if device_ids is not None and not isinstance(device_ids, list):
         raise TypeError("Invalid function argument: device_ids type should be List[int]")
     check_timeout(timeout)
-    find_group(group).barrier()
-    return Work([]) if async_op else None
+    return None if found is None else begin(found, found.barrier(), [], async_op, timeout)
 
 
-def all_gather_object(object_list: list[Any], obj: Any, group: ProcessGroup | None = None) -> None:
-    """Fill ``object_list[k]`` with a copy of group rank k's ``obj``.
-
-    A ``LocalTensor`` in ``obj`` is what differs between ranks: entry k has rank k's shard of it. Errors: IndexError if
-    the list is too short; whatever pickle raises.
-    """
-    found = find_group(group)
-    if len(object_list) < found.size():
-        raise IndexError(f"object_list has {len(object_list)} entries for {found.size()} ranks")
-    pickled = PickledObject(obj)
-    object_list[: found.size()] = [pickled.of_rank(rank) for rank in found.ranks]
-
-
-def broadcast_object_list(
-    object_list: list[Any],
-    src: int | None = None,
-    group: ProcessGroup | None = None,
-    device: Any | None = None,
-    group_src: int | None = None,
+def monitored_barrier(
+    group: ProcessGroup | None = None, timeout: timedelta | None = None, wait_all_ranks: bool = False
 ) -> None:
-    """Replace the entries of ``object_list`` by copies of ``src``'s; tensors as in ``all_gather_object``.
+    """A barrier that says who did not come: group rank 0 names the first absent rank, or with ``wait_all_ranks`` all.
 
-    One list stands for all ranks', so the world is the only group: ValueError for a smaller one, whose members would
-    end with other objects than the rest. Without a root it is global rank 0. ``device`` must be None.
+    Errors: RuntimeError, torch's text, on rank 0 and on the others that came; ValueError for backend nccl.
     """
-    found = find_group(group)
-    root = _root("broadcast_object_list", found, src, group_src, default=0)
-    if device is not None:
-        raise ValueError(errors.NO_DEVICES.format(name="device", device=device))
-    if found.size() != found.num_local:
-        raise ValueError("broadcast_object_list in a group smaller than the world: one list cannot hold both outcomes")
-    object_list[:] = PickledObject(object_list).of_rank(found.ranks[root])
-
-
-def _root(
-    what: str, group: ProcessGroup, global_rank: int | None, group_rank: int | None, default: int | None = None
-) -> int:
-    """The root as a group rank, of the two ways that torch has to name it."""
-    if global_rank is not None and group_rank is not None:
-        raise ValueError(errors.TWO_ROOTS)
-    if group_rank is None:
-        global_rank = default if global_rank is None else global_rank
-        if global_rank is None:
-            raise ValueError(errors.NO_ROOT)
-        group_rank = get_group_rank(group, global_rank)
-    if not 0 <= group_rank < group.size():
-        raise RuntimeError(f"{what}: invalid root rank: {group_rank}; the group has {group.size()} ranks")
-    return group_rank
-
-
-def _shards_of_list(tensors: object, name: str) -> list[Array]:
-    if not isinstance(tensors, list | tuple):
-        raise TypeError(errors.INVALID_ARGUMENT.format(name=name, wanted="List[LocalTensor]"))
-    return [shards_of(tensor, name) for tensor in tensors]
+    found = member_group("monitored_barrier", group)
+    check_timeout(timeout)
+    if found is None:
+        return
+    if found.backend == "nccl":
+        raise ValueError(errors.ONLY_GLOO_MONITORS)
+    if found.engine is None:
+        return
+    limit = found.timeout if timeout is None else timeout
+    try:
+        finish(found, found.barrier("MONITORED_BARRIER"), limit)
+    except (errors.TimedOutError, errors.PeerGoneError) as failure:
+        if found.rank():
+            text = errors.BARRIER_PASSED.format(rank=find_group(None).rank(), leader=found.ranks[0])
+            raise errors.DistBackendError(f"{text} ({failure})") from None
+        absent = ("Ranks " if wait_all_ranks else "Rank ") + ", ".join(
+            map(str, failure.ranks if wait_all_ranks else failure.ranks[:1])
+        )
+        limit_ms = round(limit.total_seconds() * 1e3)
+        raise errors.DistBackendError(errors.BARRIER_FAILED.format(absent=absent, timeout_ms=limit_ms)) from None
 
 
 def _warn_of_old_name(old: str, new: str) -> None:

@@ -7,6 +7,8 @@ What this module does not do: decide when to raise.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class DistError(RuntimeError):
     """Something went wrong between the ranks; parent of the three below."""
@@ -22,6 +24,35 @@ class DistNetworkError(DistError):
 
 class DistStoreError(DistError):
     """A key-value store failed, or a key never arrived."""
+
+
+class PeerGoneError(DistBackendError):
+    """A rank that was needed has ended; ``ranks`` says which."""
+
+    def __init__(self, ranks: Sequence[int], why: str = "") -> None:
+        self.ranks = tuple(ranks)
+        super().__init__(
+            f"Connection closed by peer: {ranks_text(ranks)} {'is' if len(ranks) == 1 else 'are'} gone (crashed, "
+            f"killed, or ended without waiting for the others). {why}".rstrip()
+        )
+
+
+class TimedOutError(DistBackendError):
+    """Ranks did not come in time; ``ranks`` says which, as far as it is known here."""
+
+    def __init__(self, ranks: Sequence[int], timeout_s: float, what: str = "") -> None:
+        self.ranks = tuple(ranks)
+        self.timeout_s = timeout_s
+        super().__init__(f"Timed out waiting {timeout_s * 1e3:.0f}ms for {ranks_text(ranks)}{what and ' in ' + what}")
+
+
+class MismatchError(DistBackendError):
+    """Ranks of a group called different collectives, or the same one with other shapes, dtypes or arguments."""
+
+
+def ranks_text(ranks: Sequence[int]) -> str:
+    """``rank 1`` or ``ranks 1, 2``."""
+    return ("rank " if len(ranks) == 1 else "ranks ") + ", ".join(map(str, ranks))
 
 
 # torch 2.13.0, process groups
@@ -63,10 +94,6 @@ BITWISE_ON_NON_INTEGERS = "Cannot use ReduceOp.{op} with non-integral dtype"  # 
 FRACTION_OF_INTEGERS = "result type Float can't be cast to the desired output type {dtype}"  # RuntimeError
 
 # Ours
-BACKEND_NOT_THERE = (  # NotImplementedError
-    "backend {name!r} needs one process per rank, and fake_torch_dist has no transport between processes yet. "
-    "There is 'virtual' (alias 'fake'): one process plays all ranks, init_process_group('virtual', world_size=N)."
-)
 NO_WORLD_SIZE = (  # ValueError
     "the virtual world needs to know how many ranks this process plays: init_process_group('virtual', world_size=N)"
 )
@@ -76,4 +103,65 @@ NO_RENDEZVOUS = (  # ValueError
 NO_DEVICES = "{name}={device!r}: there are no devices in the virtual world; leave it out"  # ValueError
 PROCESS_HAS_NO_RANK = (  # ValueError
     "rank={rank} has no meaning in the virtual world: this process plays all ranks; leave rank out"
+)
+GROUP_ENDED = "the process group was destroyed while this was under way"  # DistBackendError
+CAME_LATE = "time: {ranks} had given up before this rank came"
+WAIT_TIMED_OUT = "Operation timed out!"  # RuntimeError, torch's words
+FUTURE_NOT_DONE = "the value of a future that is not done; wait() for it"  # RuntimeError
+NO_SOURCE_RANK = "source_rank() may only be called on a receive that is done"  # RuntimeError
+NOT_A_MEMBER = "Running {what} on global rank {rank} which does not belong to the given group."  # UserWarning
+NO_LOCAL_TENSORS = (  # TypeError
+    ", got a LocalTensor. This process plays one rank, so a tensor is an ndarray; a LocalTensor holds all ranks' "
+    "shards in the virtual world: init_process_group('virtual', world_size=N)"
+)
+GATHER_LIST_UNWANTED = (  # ValueError, torch's
+    "Argument ``gather_list`` must NOT be specified on non-destination ranks."
+)
+SCATTER_LIST_UNWANTED = (  # ValueError, torch's
+    "Argument ``scatter_list`` must NOT be specified on non-source ranks."
+)
+ONLY_GLOO_MONITORS = "monitored_barrier is only implemented for GLOO backend."  # ValueError, torch's
+BARRIER_FAILED = "[Rank 0]: {absent} failed to pass monitoredBarrier in {timeout_ms} ms"  # RuntimeError, torch's
+BARRIER_PASSED = (  # RuntimeError, torch's
+    "Rank {rank} successfully reached monitoredBarrier, but received errors while waiting for send/recv from rank "
+    "{leader}. Please check rank {leader} logs for faulty rank."
+)
+RANKS_ABSENT = (  # DistStoreError, torch's sentence and names
+    "Timed out after {seconds} seconds waiting for clients. {came}/{size} clients joined. Missing: {absent}"
+)
+BACKEND_NOT_BUILT = "Distributed package doesn't have {name} built in"  # RuntimeError, torch's
+NO_LOCAL_RANK = (  # RuntimeError, torch's
+    "LOCAL_RANK is not in the environment. Consider passing fallback_rank to allow `get_node_local_rank` to work, "
+    "assuming you are not running in a multi-device context and want the code to run locally instead."
+)
+NO_GROUP_SIZE = (  # ValueError, torch's
+    "Default group size only takes effect when CUDA is available. If your subgroup using a backend that does not "
+    "depend on CUDA, please pass in 'group_size' correctly."
+)
+SHARED_RANKS = "the split group cannot have duplicate ranks, got {ranks}"  # ValueError
+NO_SCATTER_OUTPUT = (  # ValueError, torch's
+    "Expected argument scatter_object_output_list to be a list of size at least 1."
+)
+NOT_AN_OPERATION = (  # ValueError, torch's
+    "Invalid ``op``. Expected ``op`` to be of type ``torch.distributed.isend`` or ``torch.distributed.irecv``."
+)
+NOT_OPERATIONS = (  # ValueError, torch's
+    "Invalid ``p2p_op_list``. Each op is expected to to be of type ``torch.distributed.P2POp``."
+)
+PEER_IS_SELF = (  # ValueError, torch's for destinations
+    "Invalid {what} rank: {what} rank should not be the same as the rank of the current process."
+)
+NO_MESSAGES_TO_ONESELF = (  # NotImplementedError
+    "point to point has no meaning in the virtual world: this process plays the sender and the receiver; collectives "
+    "do, and so do processes that play one rank each (fake-torchrun)"
+)
+COALESCED_GOES = (  # FutureWarning, torch's
+    "`torch.distributed.{name}` will be deprecated. If you must use it, please revisit our documentation later at "
+    "https://pytorch.org/docs/main/distributed.html#collective-functions"
+)
+MESH_TOO_BIG = "Mesh should not be bigger than default world size {size}, but found {found} ranks!"  # torch's
+MESH_DIM_NEEDED = (  # RuntimeError, torch's
+    "Found the DeviceMesh have {ndim} dimensions. Optional kwarg `mesh_dim` needs to be specified when "
+    "device_mesh.ndim > 1. If you want to get the list of all the ProcessGroups in the DeviceMesh, please use "
+    "`get_all_groups()` instead."
 )

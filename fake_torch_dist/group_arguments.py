@@ -9,7 +9,8 @@ from typing import Final
 from . import errors
 
 _VIRTUAL: Final = ("virtual", "fake")
-_TORCH_BACKENDS: Final = ("gloo", "nccl", "mpi", "ucc", "xccl", "undefined")
+_BACKENDS: Final = ("gloo", "nccl", "undefined")
+_MISSING: Final = ("mpi", "ucc", "xccl")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,16 +26,30 @@ class VirtualOptions:
 
 
 def check_backend(backend: str | None) -> str:
-    """The backend's name in small letters if it plays all ranks in one process; else raise."""
+    """The backend's name in small letters. ValueError for what is no string, AssertionError for what nobody knows.
+
+    RuntimeError for torch's backends that are not there.
+    """
     if backend is not None and not isinstance(backend, str):
         raise ValueError(errors.BACKEND_NOT_A_STRING)
     name = "undefined" if backend is None else backend.lower()
-    if name in _VIRTUAL:
-        return name
-    known = all(part.rpartition(":")[2] in _TORCH_BACKENDS for part in name.split(","))
-    if known:
-        raise NotImplementedError(errors.BACKEND_NOT_THERE.format(name=backend))
-    raise AssertionError(errors.UNKNOWN_BACKEND.format(name=name))
+    parts = [part.rpartition(":")[2] for part in name.split(",")]
+    for part in parts:
+        if part in _MISSING:
+            raise RuntimeError(errors.BACKEND_NOT_BUILT.format(name=part.upper()))
+        if part not in _BACKENDS and name not in _VIRTUAL:
+            raise AssertionError(errors.UNKNOWN_BACKEND.format(name=name))
+    return name
+
+
+def is_virtual(backend: str) -> bool:
+    """Whether one process plays all ranks."""
+    return backend in _VIRTUAL
+
+
+def default_timeout(backend: str) -> timedelta:
+    """torch's: 10 minutes for nccl alone, 30 minutes otherwise."""
+    return timedelta(minutes=10 if backend == "nccl" else 30)
 
 
 def check_timeout(timeout: timedelta | None) -> None:

@@ -2,6 +2,7 @@
 
 A collective is written once, on top of a *transport* that only moves bytes. In the virtual world a process plays every
 member and moving is indexing; a process that plays one rank hands the same methods arrays whose leading axis is 1 long.
+They are coroutines: ``engine.run_alone`` runs one in the virtual world, an ``Engine`` lets many go on at once.
 
 What this module does not do: torch's argument rules (collectives.py) and the list of groups (world.py).
 """
@@ -10,49 +11,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Protocol
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from . import errors, reduction
+from .fingerprint import Call
+from .group_checks import check_blocks, check_list, check_pairs, split_bounds
 from .reduction import Array, ReduceOp
+from .transports.protocol import Transport
 
+if TYPE_CHECKING:
+    from .engine import Engine
 
-class Transport(Protocol):
-    """Moves shards between the members of a group. An argument ``shards`` has one row per member played here."""
-
-    def all_fold(self, shards: Array, ufunc: np.ufunc) -> Array:
-        """Left fold over all members in the order of ``reduction.fold_world``; returns one shard, a new array."""
-
-    def all_gather(self, shards: Array) -> Array:
-        """Every member's shard in group order, shape (size, \\*shape); may be a view of ``shards``."""
-
-    def broadcast(self, shards: Array, root: int) -> Array:
-        """The shard of group rank ``root``; may be a view of ``shards``."""
-
-    def scatter(self, parts: Array | None, root: int) -> Array:
-        """Row k of ``parts``, shape (size, \\*shape), goes to group rank k; only the root has ``parts``.
-
-        Returns the rows of the members played here; may be a view of ``parts``.
-        """
-
-    def barrier(self) -> None:
-        """Return when every member has called."""
-
-    def close(self) -> None:
-        """Let go of what the transport holds. Nothing is called afterwards."""
+_UNSAID: Final = Call("", "", ())
+"""In the virtual world nobody compares."""
 
 
 class ProcessGroup:
     """An ordered set of ranks that communicate. Made by ``init_process_group`` and ``new_group``.
 
     Roots are group ranks. Arrays are of shape (ranks played here, \\*shape), members of other groups included; only the
-    members' rows are read and written. Shapes and dtypes are checked here, roots and lists in collectives.py.
+    members' rows are read and written. Shapes and dtypes are checked here, roots and tensors in collectives.py.
     """
 
     __slots__ = (
-        "_rows", "backend", "group_desc", "group_name", "is_open", "num_local", "played", "ranks", "ranks_per_node",
-        "timeout", "transport",
+        "_rows", "backend", "engine", "group_desc", "group_name", "is_open", "num_local", "number", "played", "ranks",
+        "ranks_per_node", "timeout", "transport",
     )  # fmt: skip
 
     def __init__(
@@ -68,6 +54,8 @@ class ProcessGroup:
         backend: str,
         ranks_per_node: int,
         timeout: timedelta,
+        engine: Engine | None = None,
+        number: int = 0,
     ) -> None:
         """``played[i]`` is a group rank that this process plays, ``rows[i]`` its row of a tensor's ``num_local``."""
         self.ranks = tuple(ranks)
@@ -81,6 +69,10 @@ class ProcessGroup:
         self.backend = backend
         self.ranks_per_node = ranks_per_node
         self.timeout = timeout
+        self.engine = engine
+        """What moves messages in a process that plays one rank; None in the virtual world."""
+        self.number = number
+        """The group's in messages between processes."""
         self.is_open = True
 
     def __repr__(self) -> str:
@@ -105,76 +97,179 @@ class ProcessGroup:
 
     # -- collectives --------------------------------------------------------------------------------------------------
 
-    def allreduce(self, shards: Array, op: ReduceOp) -> None:
+    async def allreduce(self, shards: Array, op: ReduceOp) -> None:
         """Every member's row becomes the reduction of all."""
-        result = self._fold(shards, op)
-        shards[self._rows] = result
+        out = None if self.engine is None else _direct(self._mine(shards))
+        result = await self._fold("ALLREDUCE", shards, op, "", out)
+        if result is not out:
+            shards[self._rows] = result
 
-    def reduce(self, shards: Array, root: int, op: ReduceOp) -> None:
+    async def reduce(self, shards: Array, root: int, op: ReduceOp) -> None:
         """The root's row becomes the reduction. The others keep theirs, which torch does not promise."""
-        result = self._fold(shards, op)
+        result = await self._fold("REDUCE", shards, op, f"root={root}")
         if root in self.played:
             shards[self._row_of(root)] = result
 
-    def broadcast(self, shards: Array, root: int) -> None:
+    async def broadcast(self, shards: Array, root: int) -> None:
         """Every member's row becomes the root's."""
-        shards[self._rows] = self.transport.broadcast(self._mine(shards), root)
+        mine = self._mine(shards)
+        out = _direct(mine) if self.engine is not None else None
+        result = await self.transport.broadcast(mine, root, self._call("BROADCAST", shards, f"root={root}"), out)
+        if result is not out:
+            shards[self._rows] = result
 
-    def allgather(self, outputs: Sequence[Array], shards: Array) -> None:
+    async def allgather(self, outputs: Sequence[Array], shards: Array) -> None:
         """``outputs[k]`` becomes, on every member, group rank k's row of ``shards``."""
-        self._check_list("allgather", "output", outputs, shards)
-        for output, shard in zip(outputs, self._gathered(shards), strict=True):
-            output[self._rows] = shard
+        check_list("allgather", "output", outputs, shards, self.size())
+        for output in outputs:
+            self._mine(output)
+        await self._gather_into([output[self._rows] for output in outputs], outputs, shards, "ALLGATHER")
 
-    def allgather_single(self, output: Array, shards: Array) -> None:
+    async def allgather_single(self, output: Array, shards: Array) -> None:
         """``output``, per rank (size * n, ...) or (size, n, ...) for shards of (n, ...), becomes the concatenation."""
-        self._check_blocks("allgather", whole=output, part=shards)
-        output[self._rows] = self._gathered(shards).reshape(output.shape[1:])
-
-    def reduce_scatter_single(self, output: Array, shards: Array, op: ReduceOp) -> None:
-        """Group rank k's row of ``output`` becomes block k of the reduction; shapes as in ``allgather_single``."""
-        self._check_blocks("reduce_scatter", whole=shards, part=output)
+        check_blocks("allgather", whole=output, part=shards, size=self.size())
         self._mine(output)
-        blocks = self._fold(shards, op).reshape(self.size(), *output.shape[1:])
-        output[self._rows] = blocks[list(self.played)]
+        if output[:1].flags.c_contiguous:
+            blocks = output.reshape(len(output), self.size(), *shards.shape[1:])
+            outputs = [blocks[:, k] for k in range(self.size())]
+            await self._gather_into([block[self._rows] for block in outputs], outputs, shards, "_ALLGATHER_BASE")
+            return
+        gathered = await self.transport.all_gather(self._mine(shards), self._call("_ALLGATHER_BASE", shards))
+        output[self._rows] = np.array(gathered).reshape(output.shape[1:])
 
-    def gather(self, outputs: Sequence[Array], shards: Array, root: int) -> None:
+    async def reduce_scatter_single(self, output: Array, shards: Array, op: ReduceOp) -> None:
+        """Group rank k's row of ``output`` becomes block k of the reduction; shapes as in ``allgather_single``."""
+        check_blocks("reduce_scatter", whole=shards, part=output, size=self.size())
+        reduction.check_op(op, shards.dtype)
+        mine = reduction.before(self._mine(shards), op)
+        out = self._block_out(output, mine) if self.engine is not None else None
+        call = self._call("_REDUCE_SCATTER_BASE", shards, str(op))
+        self._mine(output)
+        blocks = await self.transport.reduce_scatter(mine, reduction.UFUNCS[op.name], call, out)
+        blocks = reduction.after(blocks, op, self.size(), out)
+        if blocks is not out:
+            output[self._rows] = blocks.reshape(len(self.played), *output.shape[1:])
+
+    async def reduce_scatter(self, output: Array, inputs: Sequence[Array], op: ReduceOp) -> None:
+        """Group rank k's row of ``output`` becomes the reduction of everybody's ``inputs[k]``."""
+        if len(inputs) != self.size():
+            raise RuntimeError(f"invalid input tensor list size, must be world size ({self.size()}, got {len(inputs)})")
+        check_list("reduce_scatter", "input", inputs, output, self.size())
+        await self.reduce_scatter_single(output, np.stack(inputs, axis=1), op)
+
+    async def gather(self, outputs: Sequence[Array], shards: Array, root: int) -> None:
         """On the root, ``outputs[k]`` becomes group rank k's row of ``shards``; elsewhere ``outputs`` is empty."""
+        out, row = None, 0
+        mine = self._mine(shards)
         if root in self.played:
-            self._check_list("gather", "output", outputs, shards)
-        gathered = self._gathered(shards)
-        if root in self.played:
+            check_list("gather", "output", outputs, shards, self.size())
             row = self._row_of(root)
-            for output, shard in zip(outputs, gathered, strict=True):
+            out = self._outs([output[row, ...] for output in outputs], mine)
+        gathered = await self.transport.gather(mine, root, self._call("GATHER", shards, f"root={root}"), out)
+        if root in self.played and (gathered is not out or out is None):
+            assert gathered is not None
+            for output, shard in zip(outputs, np.array(gathered), strict=True):
                 output[row] = shard
 
-    def scatter(self, shards: Array, inputs: Sequence[Array], root: int) -> None:
+    async def scatter(self, shards: Array, inputs: Sequence[Array], root: int) -> None:
         """Group rank k's row becomes the root's row of ``inputs[k]``; on other ranks ``inputs`` is empty."""
-        self._mine(shards)
+        mine = self._mine(shards)
         parts = None
         if root in self.played:
-            self._check_list("scatter", "input", inputs, shards)
+            check_list("scatter", "input", inputs, shards, self.size())
             row = self._row_of(root)
-            parts = np.stack([part[row] for part in inputs])
-        shards[self._rows] = self.transport.scatter(parts, root)
+            parts = [part[row, ...] for part in inputs]
+        out = None
+        if self.engine is not None and not any(np.may_share_memory(mine, part) for part in parts or ()):
+            out = _direct(mine)
+        call = self._call("SCATTER", shards, f"root={root}")
+        result = await self.transport.scatter(parts, root, call, mine[0, ...], out)
+        if result is not out:
+            shards[self._rows] = result
 
-    def barrier(self) -> None:
+    async def alltoall(self, outputs: Sequence[Array], inputs: Sequence[Array]) -> None:
+        """``outputs[k]`` becomes group rank k's entry for this rank of its ``inputs``."""
+        check_pairs(outputs, inputs, self.size())
+        call = self._call("ALLTOALL", inputs[0], shapeless=True)
+        await self._all_to_all(outputs, inputs, call)
+
+    async def alltoall_single(
+        self, output: Array, shards: Array, output_splits: Sequence[int] | None, input_splits: Sequence[int] | None
+    ) -> None:
+        """As ``alltoall``, the entries being blocks of rows, of which the splits say the lengths (None: even)."""
+        check_pairs([output] * self.size(), [shards] * self.size(), self.size())
+        if any(array.ndim < 2 for array in (output, shards)):
+            raise RuntimeError("alltoall_base: tensors need an axis 0 to be split along")
+        outs, ins = (
+            split_bounds(array.shape[1], splits, self.size(), side)
+            for array, splits, side in ((output, output_splits, "output"), (shards, input_splits, "input"))
+        )
+        call = self._call("ALLTOALL_BASE", shards, shapeless=True)
+        await self._all_to_all(
+            [output[:, a:b] for a, b in pairwise(outs)],
+            [shards[:, a:b] for a, b in pairwise(ins)],
+            call,
+        )
+
+    async def barrier(self, name: str = "BARRIER") -> None:
         """Return when every member has come."""
         self._check_open()
-        self.transport.barrier()
+        await self.transport.barrier(_UNSAID if self.engine is None else Call(name, "", ()))
 
     # -- what they share ----------------------------------------------------------------------------------------------
 
-    def _fold(self, shards: Array, op: ReduceOp) -> Array:
+    def _call(self, name: str, shards: Array, detail: str = "", shapeless: bool = False) -> Call:
+        if self.engine is None:
+            return _UNSAID
+        return Call(name, shards.dtype.name, () if shapeless else shards.shape[1:], detail)
+
+    async def _fold(self, name: str, shards: Array, op: ReduceOp, root: str, out: Array | None = None) -> Array:
         reduction.check_op(op, shards.dtype)
         mine = reduction.before(self._mine(shards), op)
-        with np.errstate(over="ignore", invalid="ignore"):  # a loss that overflows is inf, without a word, as in torch
-            total = self.transport.all_fold(mine, reduction.UFUNCS[op.name])
-            return reduction.after(total, op, len(self.ranks))
+        call = self._call(name, shards, f"{op}{root and ', '}{root}" if self.engine is not None else "")
+        total = await self.transport.all_fold(mine, reduction.UFUNCS[op.name], call, out)
+        return reduction.after(total, op, len(self.ranks), out)
 
-    def _gathered(self, shards: Array) -> Array:
-        """All members' rows, copied: an output may be the input's own memory, or overlap it."""
-        return self.transport.all_gather(self._mine(shards)).copy()
+    async def _gather_into(self, targets: Sequence[Array], outputs: Sequence[Array], shards: Array, name: str) -> None:
+        """``outputs`` are whole tensors, ``targets`` the members' rows of them."""
+        mine = self._mine(shards)
+        out = self._outs([target[0, ...] for target in targets], mine) if self.engine is not None else None
+        gathered = await self.transport.all_gather(mine, self._call(name, shards), out)
+        if out is None or gathered is not out:
+            # Copied: an output may be the input's own memory, or overlap it.
+            for output, shard in zip(outputs, np.array(gathered), strict=True):
+                output[self._rows] = shard
+
+    async def _all_to_all(self, outputs: Sequence[Array], inputs: Sequence[Array], call: Call) -> None:
+        parts, outs = [self._mine(array) for array in inputs], [self._mine(array) for array in outputs]
+        if self.engine is not None:
+            parts, outs = [part[0, ...] for part in parts], [out[0, ...] for out in outs]
+        results = await self.transport.all_to_all(parts, call, outs)
+        for output, out, result in zip(outputs, outs, results, strict=True):
+            if result is not out:
+                output[self._rows] = result.reshape(-1, *output.shape[1:])
+
+    def _outs(self, rows: list[Array], mine: Array) -> list[Array] | None:
+        """``rows`` if another process's data may be written into them while this one's is still being read."""
+        if self.engine is None or not all(row.flags.c_contiguous for row in rows):
+            return None
+        for index, row in enumerate(rows):
+            if np.may_share_memory(row, mine):
+                same = row.__array_interface__["data"] == mine.__array_interface__["data"]
+                if index != self.played[0] or not same or not mine[0, ...].flags.c_contiguous:
+                    return None
+        return rows
+
+    def _block_out(self, output: Array, mine: Array) -> Array | None:
+        """This rank's row of ``output`` if the fold may go there at once."""
+        row = output[0, ...]
+        if not row.flags.c_contiguous:
+            return None
+        if np.may_share_memory(row, mine):
+            address, own = row.__array_interface__["data"][0], mine.__array_interface__["data"][0]
+            if not mine.flags.c_contiguous or address != own + self.played[0] * row.nbytes:
+                return None
+        return row
 
     def _mine(self, shards: Array) -> Array:
         """The rows of the members played here, in group order; a view where indexing allows one."""
@@ -194,34 +289,11 @@ class ProcessGroup:
         if not self.is_open:
             raise ValueError(errors.GROUP_NOT_REGISTERED.format(group=self))
 
-    def _check_list(self, what: str, side: str, arrays: Sequence[Array], shards: Array) -> None:
-        if len(arrays) != self.size():
-            raise RuntimeError(f"{what}: invalid {side} tensor list (expected length {self.size()}, got {len(arrays)})")
-        for index, array in enumerate(arrays):
-            _check_dtypes(array, shards)
-            if array.shape != shards.shape:
-                raise RuntimeError(
-                    f"{what}: invalid tensor size at index {index} "
-                    f"(expected {shards.shape[1:]}, got {array.shape[1:]} per rank)"
-                )
-            self._mine(array)
 
-    def _check_blocks(self, what: str, whole: Array, part: Array) -> None:
-        _check_dtypes(whole, part)
-        self._mine(whole)
-        size, shape = self.size(), part.shape[1:]
-        stacked = (size, *shape)
-        joined = (size * shape[0], *shape[1:]) if shape else (size,)
-        if whole.shape[1:] not in (stacked, joined):
-            raise RuntimeError(
-                f"{what}: invalid tensor size (expected {joined} or {stacked} per rank for {size} ranks with {shape} "
-                f"each, got {whole.shape[1:]})"
-            )
-
-
-def _check_dtypes(array: Array, other: Array) -> None:
-    if array.dtype != other.dtype:
-        raise ValueError(f"Invalid usage of tensors with different dtypes: {array.dtype} and {other.dtype}")
+def _direct(mine: Array) -> Array | None:
+    """The one row of ``mine`` if a result can be written there as it comes."""
+    row = mine[0, ...]
+    return row if row.flags.c_contiguous else None
 
 
 def _as_slice(rows: Sequence[int]) -> slice | Array:

@@ -137,15 +137,16 @@ def before(shards: Array, op: ReduceOp) -> Array:
     """What each rank does to its own shard before the fold: PREMUL_SUM scales, the others nothing."""
     if op.factor is None:
         return shards
-    scaled: Array = shards * shards.dtype.type(op.factor)
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled: Array = shards * shards.dtype.type(op.factor)
     return scaled
 
 
-def after(total: Array, op: ReduceOp, ranks: int) -> Array:
-    """What is done to the folded result: AVG divides by the number of ranks, the others nothing."""
+def after(total: Array, op: ReduceOp, ranks: int, out: Array | None = None) -> Array:
+    """What is done to the folded result: AVG divides by the number of ranks, in place if it is ``out``."""
     if op.name != "AVG":
         return total
-    mean: Array = total / total.dtype.type(ranks)
+    mean: Array = np.true_divide(total, total.dtype.type(ranks), out=out if total is out else None)
     return mean
 
 

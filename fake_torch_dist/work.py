@@ -1,70 +1,141 @@
 """``Work`` and ``Future``: handles to a collective that may still be under way.
 
 In the virtual world a collective is done when the call returns, which torch permits and code that waits cannot tell.
-What they do not do: streams (``block_current_stream``), boxing, ``source_rank`` (of receives only).
+What they do not do: streams (``block_current_stream``), boxing, progress while nobody waits (engine.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
+
+from . import errors
+
+if TYPE_CHECKING:
+    from .engine import Engine, Task
+
+_NO_LIMIT: Final = timedelta(0)
 
 
 class Future:
-    """The value of a finished collective: what ``Work.get_future`` returns."""
+    """The value of a collective: what ``Work.get_future`` returns, and what ``then`` makes of it."""
 
-    __slots__ = ("_value",)
+    __slots__ = ("_callbacks", "_error", "_source", "_value")
 
-    def __init__(self, value: Any) -> None:
+    def __init__(self, value: Any = None, source: Work | Future | None = None) -> None:
+        """With a ``source`` the value is there when that is done."""
         self._value = value
+        self._source = source
+        self._error: BaseException | None = None
+        self._callbacks: list[Callable[[], None]] = []
 
     def done(self) -> bool:
-        """True: there is nothing to wait for."""
-        return True
+        """Whether the value, or an error, is there."""
+        source = self._source
+        if source is None:
+            return True
+        return source.is_completed() if isinstance(source, Work) else source.done()
 
-    def value(self) -> Any:
-        """The list of tensors that the collective wrote."""
+    def wait(self) -> Any:
+        """Wait for the value and return it; raises what went wrong."""
+        if self._source is not None:
+            self._source.wait()
+        if self._error is not None:
+            raise self._error
         return self._value
 
-    wait = value
+    def value(self) -> Any:
+        """The list of tensors that the collective wrote; RuntimeError before it is done."""
+        if not self.done():
+            raise RuntimeError(errors.FUTURE_NOT_DONE)
+        return self.wait()
 
     def then(self, callback: Callable[[Future], Any]) -> Future:
-        """Call ``callback`` with this future, now; its result is the value of the future returned."""
-        return Future(callback(self))
+        """Call ``callback`` with this future once it is done; its result is the value of the future returned."""
+        following = Future(source=self)
+
+        def call() -> None:
+            try:
+                following._value = callback(self)
+            except Exception as failure:
+                following._error = failure
+            following._source = None
+            following._done()
+
+        if self.done():
+            call()
+        else:
+            self._callbacks.append(call)
+        return following
+
+    def _done(self) -> None:
+        """Tell those who wait for this one. A Work calls it when it is done."""
+        callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback()
 
 
 class Work:
-    """A collective that is done. ``result`` lists the tensors it wrote."""
+    """A collective that is under way, or done. ``result`` lists the tensors it writes."""
 
-    __slots__ = ("_tensors",)
+    __slots__ = ("_engine", "_task", "_tensors")
 
-    def __init__(self, tensors: list[Any]) -> None:
+    def __init__(self, tensors: list[Any], task: Task | None = None, engine: Engine | None = None) -> None:
+        """Without a ``task`` it is done."""
         self._tensors = tensors
+        self._task = task
+        self._engine = engine
 
-    def wait(self, timeout: timedelta = timedelta(0)) -> bool:
-        """True at once, and again on every later call."""
+    def wait(self, timeout: timedelta = _NO_LIMIT) -> bool:
+        """Wait until it is done and return True, every time; raises what went wrong.
+
+        RuntimeError when ``timeout`` (0: none of its own) is over before; the collective itself goes on until the
+        group's timeout.
+        """
+        if self._task is None:
+            return True
+        assert self._engine is not None
+        if not self._engine.wait(self._task, timeout.total_seconds() or None):
+            raise RuntimeError(errors.WAIT_TIMED_OUT)
+        if self._task.error:
+            raise self._task.error
         return True
 
     def synchronize(self) -> None:
         """As ``wait``."""
+        self.wait()
 
     def is_completed(self) -> bool:
-        """True."""
-        return True
+        """Whether it is done, well or not; takes what has arrived, without waiting."""
+        if self._task is None or self._task.done:
+            return True
+        assert self._engine is not None
+        self._engine.turn(0)
+        return self._task.done
 
     def is_success(self) -> bool:
-        """True: a collective that fails here raises in the call that started it."""
-        return True
+        """Whether it is done and nothing went wrong."""
+        return self.is_completed() and self.exception() is None
 
     def exception(self) -> BaseException | None:
-        """None, for the same reason."""
-        return None
+        """What went wrong, if anything has."""
+        return None if self._task is None else self._task.error
 
     def result(self) -> list[Any]:
-        """The tensors that the collective wrote, as the caller gave them."""
+        """The tensors that the collective writes, as the caller gave them."""
         return self._tensors
+
+    def source_rank(self) -> int:
+        """Global rank of whom a finished receive received from; RuntimeError for other works."""
+        if self._task is None or not isinstance(self._task.result, int):
+            raise RuntimeError(errors.NO_SOURCE_RANK)
+        return self._task.result
 
     def get_future(self) -> Future:
         """A future whose value is ``result()``."""
-        return Future(self._tensors)
+        if self._task is None or self._task.done:
+            return Future(self._tensors, None if self.exception() is None else self)
+        future = Future(self._tensors, self)
+        self._task.callbacks.append(future._done)
+        return future

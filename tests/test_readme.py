@@ -1,5 +1,6 @@
 """The README tells the truth: its commands run, its sample is what is printed, its example works."""
 
+import os
 import re
 import shlex
 import signal
@@ -58,10 +59,12 @@ def test_the_sample_is_what_the_run_prints():
     assert [line for line in lines if line not in printed] == []
 
 
-def test_the_example_of_the_distributed_package_works():
-    example = re.search(r"```python\n(.*?)```", README, re.S)
-    assert example
-    done = subprocess.run([sys.executable, "-c", example[1]], capture_output=True, text=True, timeout=LIMIT_S)
+@pytest.mark.parametrize("example", re.findall(r"```python\n(.*?)```", README, re.S))
+def test_an_example_works(example, tmp_path):
+    script = tmp_path / "example.py"
+    script.write_text(example, encoding="utf-8")
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, env=environment, timeout=LIMIT_S)
     assert done.returncode == 0, done.stderr
 
 

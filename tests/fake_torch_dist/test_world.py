@@ -43,9 +43,9 @@ def test_init_destroy_init(virtual):
 @pytest.mark.parametrize(
     ("arguments", "error", "text"),
     [
-        ({"backend": "nccl"}, NotImplementedError, r"'nccl' needs one process per rank.*init_process_group\('virtual'"),
-        ({"backend": "cpu:gloo,cuda:nccl"}, NotImplementedError, "no transport between processes yet"),
-        ({"backend": None}, NotImplementedError, "There is 'virtual'"),
+        ({"backend": "mpi"}, RuntimeError, "Distributed package doesn't have MPI built in"),
+        ({"backend": "cpu:gloo,cuda:ucc"}, RuntimeError, "doesn't have UCC built in"),
+        ({"backend": "cpu:virtual"}, AssertionError, "Unknown backend type cpu:virtual"),
         ({"backend": "nope"}, AssertionError, "Unknown backend type nope"),
         ({"backend": 3}, ValueError, "Backend constructor parameter must be string-ish"),
         ({"timeout": 5}, TypeError, "Expected timeout argument to be of type datetime.timedelta, got 5"),

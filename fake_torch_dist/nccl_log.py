@@ -1,0 +1,205 @@
+"""NCCL's voice: the lines that a job prints with NCCL_DEBUG=INFO while it makes a communicator.
+
+Pure but for ``speak``: topology in, lines out. Rings and trees are built as NCCL builds them on machines whose GPUs all
+reach each other over NVLink and have a NIC each: channel c enters and leaves a node at GPU c. Formats are those of NCCL
+2.27 in public logs. What it does not do: measure anything; NCCL never reports the time of a collective either.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+VERSION: Final = "2.27.7+cuda13.0"
+CUDA_DRIVER: Final = 13000
+CHANNELS: Final = 16
+LEVELS: Final = ("VERSION", "WARN", "INFO", "TRACE")
+
+
+@dataclass(frozen=True)
+class Communicator:
+    """A communicator as one rank sees it."""
+
+    rank: int
+    num_ranks: int
+    ranks_per_node: int
+    host: str
+    pid: int
+    name: str
+    """The same on all ranks; the commId is made of it."""
+
+    @property
+    def device(self) -> int:
+        return self.rank % self.ranks_per_node
+
+    @property
+    def num_nodes(self) -> int:
+        return -(-self.num_ranks // self.ranks_per_node)
+
+    @property
+    def local_ranks(self) -> int:
+        """Ranks on this rank's node; the last one may hold fewer."""
+        first = self.rank - self.device
+        return min(self.ranks_per_node, self.num_ranks - first)
+
+    @property
+    def bus_id(self) -> str:
+        """PCI bus as NCCL prints it: in hex, without leading zeros."""
+        return f"{(0x3 + 0x11 * self.device) << 12:x}"
+
+    @property
+    def comm_id(self) -> str:
+        return "0x" + hashlib.blake2b(self.name.encode(), digest_size=8).hexdigest()
+
+    @property
+    def address(self) -> str:
+        """Of the communicator in this process's memory: another one in every process."""
+        return "0x" + hashlib.blake2b(f"{self.name}/{self.rank}/{self.pid}".encode(), digest_size=4).hexdigest()
+
+    def ring(self, channel: int) -> list[int]:
+        """All ranks in ring order: through each node downwards from the GPU of the channel."""
+        order: list[int] = []
+        for first in range(0, self.num_ranks, self.ranks_per_node):
+            size = min(self.ranks_per_node, self.num_ranks - first)
+            order += [first + (channel - step) % size for step in range(size)]
+        return order
+
+    def tree(self, channel: int) -> tuple[list[int], int]:
+        """(children, parent) of this rank: a chain inside each node, a binary tree over the nodes' first ranks."""
+        size = self.local_ranks
+        place = (self.device - channel) % size
+        first = self.rank - self.device
+        children = [first + (self.device + 1) % size] if place + 1 < size else []
+        if place:
+            return children, first + (self.device - 1) % size
+        above, below = binary_tree(self.rank // self.ranks_per_node, self.num_nodes)
+        children += [self._head_of(node, channel) for node in below]
+        return children, -1 if above < 0 else self._head_of(above, channel)
+
+    def _head_of(self, node: int, channel: int) -> int:
+        first = node * self.ranks_per_node
+        return first + channel % min(self.ranks_per_node, self.num_ranks - first)
+
+
+def binary_tree(node: int, num_nodes: int) -> tuple[int, list[int]]:
+    """(parent or -1, children) of a node in the tree whose leaves are the odd numbers."""
+    bit = 1
+    while bit < num_nodes and not node & bit:
+        bit <<= 1
+    if node == 0:
+        return -1, [bit >> 1] if num_nodes > 1 else []
+    parent = (node ^ bit) | (bit << 1)
+    if parent >= num_nodes:
+        parent = node ^ bit
+    half = bit >> 1
+    children = [node - half] if half else []
+    while half and node + half >= num_nodes:
+        half >>= 1
+    return parent, [*children, node + half] if half else children
+
+
+def version_line() -> str:
+    """All that NCCL_DEBUG=VERSION and WARN print, and only on rank 0."""
+    return f"NCCL version {VERSION}"
+
+
+def init_lines(comm: Communicator) -> list[str]:
+    """What one rank prints with NCCL_DEBUG=INFO from the start to the last connection."""
+    thread = comm.pid + 1 + comm.device
+    main = f"{comm.host}:{comm.pid}:{comm.pid} [{comm.device}] NCCL INFO "
+    worker = f"{comm.host}:{comm.pid}:{thread} [{comm.device}] NCCL INFO "
+    head = [main + f"cudaDriverVersion {CUDA_DRIVER}", main + f"NCCL version {VERSION}"]
+    return head + [worker + line for line in (*_network(comm), *_communicator(comm), *_connections(comm))]
+
+
+def _network(comm: Communicator) -> Iterator[str]:
+    adapters = " ".join(f"[{index}]mlx5_{index}:1/IB" for index in range(comm.local_ranks))
+    node = comm.rank // comm.ranks_per_node
+    yield "NET/Plugin: Could not find: libnccl-net.so. Using internal network plugin."
+    yield f"NET/IB : Using {adapters} [RO]; OOB eth0:10.0.{node // 250}.{node % 250 + 1}<0>"
+    yield "Using network IB"
+    yield f"DMA-BUF is available on GPU device {comm.device}"
+
+
+def _identity(comm: Communicator) -> str:
+    return (
+        f"ncclCommInitRankConfig comm {comm.address} rank {comm.rank} nranks {comm.num_ranks} cudaDev {comm.device} "
+        f"nvmlDev {comm.device} busId {comm.bus_id} commId {comm.comm_id}"
+    )
+
+
+def _communicator(comm: Communicator) -> Iterator[str]:
+    yield f"{_identity(comm)} - Init START"
+    yield f"Setting affinity for GPU {comm.device} to {'0-55' if comm.device < 4 else '56-111'}"
+    yield (
+        f"comm {comm.address} rank {comm.rank} nRanks {comm.num_ranks} nNodes {comm.num_nodes} "
+        f"localRanks {comm.local_ranks} localRank {comm.device} MNNVL 0"
+    )
+    if comm.rank == 0:
+        width = len(str(comm.num_ranks - 1))
+        for channel in range(CHANNELS):
+            ranks = " ".join(f"{rank:{width}d}" for rank in comm.ring(channel))
+            yield f"Channel {channel:02d}/{CHANNELS} : {ranks}"
+    yield "Trees " + " ".join(f"[{channel}] {_tree(comm, channel)}" for channel in range(CHANNELS))
+    yield "P2P Chunksize set to 524288"
+    yield "threadThresholds 8/8/64 | 128/8/64 | 512 | 512"
+    yield (
+        f"{CHANNELS} coll channels, {CHANNELS} collnet channels, 0 nvls channels, {CHANNELS} p2p channels, "
+        "2 p2p channels per peer"
+    )
+    yield f"{_identity(comm)} - Init COMPLETE"
+
+
+def _tree(comm: Communicator, channel: int) -> str:
+    children, parent = comm.tree(channel)
+    padded = [*children, -1, -1, -1][:3]
+    return f"{'/'.join(map(str, padded))}->{comm.rank}->{parent}"
+
+
+def _connections(comm: Communicator) -> Iterator[str]:
+    if comm.num_ranks == 1:
+        return
+    for channel in range(CHANNELS):
+        ring = comm.ring(channel)
+        place = ring.index(comm.rank)
+        before, after = ring[place - 1], ring[(place + 1) % len(ring)]
+        name, network = f"Channel {channel:02d}/0", f"via NET/IB/{channel % comm.local_ranks}/GDRDMA"
+        me = _named(comm, comm.rank)
+        if not _same_node(comm, before):
+            yield f"{name} : {_named(comm, before)} -> {me} [receive] {network}"
+        if _same_node(comm, after):
+            yield f"{name} : {me} -> {_named(comm, after)} via P2P/CUMEM"
+        else:
+            yield f"{name} : {me} -> {_named(comm, after)} [send] {network}"
+    yield "Connected all rings, use ring PXN 0 GDR 1"
+    yield "Connected all trees"
+
+
+def _same_node(comm: Communicator, rank: int) -> bool:
+    return rank // comm.ranks_per_node == comm.rank // comm.ranks_per_node
+
+
+def _named(comm: Communicator, rank: int) -> str:
+    return f"{rank}[{rank % comm.ranks_per_node}]"
+
+
+def speak(rank: int, num_ranks: int, ranks_per_node: int, name: str) -> None:
+    """Print what NCCL_DEBUG asks for, to standard output as NCCL does, in one write. ``name``: see Communicator."""
+    comm = Communicator(rank, num_ranks, ranks_per_node, socket.gethostname(), os.getpid(), name)
+    said = lines(comm, os.environ.get("NCCL_DEBUG"))
+    if said:
+        sys.stdout.write("\n".join(said) + "\n")
+        sys.stdout.flush()
+
+
+def lines(comm: Communicator, level: str | None) -> list[str]:
+    """What NCCL_DEBUG=``level`` makes one rank print when it makes its communicator; nothing without it."""
+    level = (level or "").upper()
+    if level in ("INFO", "TRACE"):
+        return init_lines(comm)
+    return [version_line()] if level in ("VERSION", "WARN") and comm.rank == 0 else []

@@ -1,0 +1,205 @@
+"""Groups of part of the world: ``new_group``, ``new_subgroups`` and their relatives.
+
+Every process of the world calls them, members or not, and in the same order; between processes that is checked: each
+call is a round of the world in which all say what group they are about to make. A process that will not be a member
+gets ``GroupMember.NON_GROUP_MEMBER``.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from . import errors
+from .calling import finish
+from .fingerprint import Call
+from .group_arguments import check_backend, check_device, check_ranks, check_timeout
+from .group_registry import GroupMember, default_group, find_group, is_non_member, make_group, skip_group
+from .process_group import ProcessGroup
+
+_local_counts: dict[tuple[int, ...], int] = {}
+"""Groups made with local synchronization, by their ranks: only their members know of them."""
+
+
+def new_group(
+    ranks: list[int] | None = None,
+    timeout: timedelta | None = None,
+    backend: str | None = None,
+    pg_options: Any | None = None,
+    use_local_synchronization: bool = False,
+    group_desc: str | None = None,
+    device_id: Any | None = None,
+    sort_ranks: bool = True,
+) -> Any:
+    """A group of the global ``ranks`` (None: all), in rising order unless ``sort_ranks`` is False.
+
+    Its collectives change the members' shards only. With ``use_local_synchronization`` only members call. Returns
+    ``GroupMember.NON_GROUP_MEMBER`` where this process is none. Errors: ValueError for ranks outside the world or
+    named twice, MismatchError if the processes name different ranks; otherwise as ``init_process_group``.
+    """
+    world = default_group()
+    check_timeout(timeout)
+    if backend is not None:
+        backend = check_backend(backend)
+    if world.engine is None:
+        check_device(device_id)
+        if pg_options is not None:
+            raise ValueError("nodes belong to the world: pass VirtualOptions to init_process_group, not to new_group")
+    members = list(world.ranks) if ranks is None else check_ranks(list(ranks), world.size())
+    members = sorted(members) if sort_ranks else members
+    return _form(world, members, backend, timeout, group_desc, local=use_local_synchronization)
+
+
+def _form(
+    called_by: ProcessGroup,
+    ranks: Sequence[int],
+    backend: str | None,
+    timeout: timedelta | None,
+    group_desc: str | None,
+    *,
+    local: bool = False,
+    number: int | None = None,
+) -> Any:
+    """Make the group ``ranks`` when every process of ``called_by`` (with ``local`` of ``ranks``) is about to."""
+    world = default_group()
+    is_member = world.engine is None or world.rank() in ranks
+    if local and world.engine is not None:
+        number = _local_number(ranks)
+    if world.engine is not None and not local:
+        call = Call("NEW_GROUP", "", tuple(ranks))
+        finish(called_by, called_by.transport.barrier(call))
+    if not is_member:
+        if number is None:
+            skip_group()
+        return GroupMember.NON_GROUP_MEMBER
+    made = make_group(
+        ranks,
+        backend or world.backend,
+        timeout or (world.timeout if backend is None else None),
+        world_size=world.size(),
+        ranks_per_node=world.ranks_per_node,
+        group_desc=group_desc or "undefined",
+        number=number,
+    )
+    if local and world.engine is not None:
+        finish(made, made.transport.barrier(Call("NEW_GROUP", "", tuple(ranks))))
+    return made
+
+
+def _local_number(ranks: Sequence[int]) -> int:
+    """A number that the members agree on without asking: from their ranks and how often they did this."""
+    count = _local_counts[tuple(ranks)] = _local_counts.get(tuple(ranks), 0) + 1
+    return 1 << 31 | zlib.crc32(f"{list(ranks)}/{count}".encode()) & 0x7FFFFFFF
+
+
+def new_subgroups(
+    group_size: int | None = None,
+    group: ProcessGroup | None = None,
+    timeout: timedelta | None = None,
+    backend: str | None = None,
+    pg_options: Any | None = None,
+    group_desc: str | None = None,
+) -> tuple[Any, list[Any]]:
+    """Cut the world into groups of ``group_size`` neighbours; returns this process's and the list of all.
+
+    In the virtual world "this process's" is the first. Errors: ValueError if the sizes don't fit, or without a size.
+    """
+    world = default_group() if group is None else find_group(group)
+    size = world.size()
+    if group_size is None:
+        raise ValueError(errors.NO_GROUP_SIZE)
+    if group_size <= 0:
+        raise ValueError(f"The arg 'group_size' ({group_size}) must be positive")
+    if size < group_size:
+        raise ValueError(f"The arg 'group_size' ({group_size}) must not exceed the world size ({size})")
+    if size % group_size:
+        raise ValueError(f"The world size ({size}) must be divisible by '{group_size=}'")
+    lists = [list(world.ranks[first : first + group_size]) for first in range(0, size, group_size)]
+    return _enumerated(lists, timeout, backend, pg_options, group_desc)
+
+
+def new_subgroups_by_enumeration(
+    ranks_per_subgroup_list: list[list[int]],
+    timeout: timedelta | None = None,
+    backend: str | None = None,
+    pg_options: Any | None = None,
+    group_desc: str | None = None,
+) -> tuple[Any, list[Any]]:
+    """Make the groups that are listed, none sharing a rank; returns this process's (or None) and the list of all."""
+    if not ranks_per_subgroup_list:
+        raise ValueError("The arg 'ranks_per_subgroup_list' cannot be empty")
+    seen: dict[int, list[int]] = {}
+    for ranks in ranks_per_subgroup_list:
+        for rank in ranks:
+            if rank in seen:
+                raise ValueError(f"Rank {rank} has appeared in both subgroup {seen[rank]} and {ranks}")
+            seen[rank] = ranks
+    return _enumerated(ranks_per_subgroup_list, timeout, backend, pg_options, group_desc)
+
+
+def _enumerated(
+    lists: Sequence[list[int]],
+    timeout: timedelta | None,
+    backend: str | None,
+    pg_options: Any | None,
+    group_desc: str | None,
+) -> tuple[Any, list[Any]]:
+    groups = [
+        new_group(ranks, timeout=timeout, backend=backend, pg_options=pg_options, group_desc=group_desc)
+        for ranks in lists
+    ]
+    mine = next((made for made in groups if not is_non_member(made)), None)
+    return mine, groups
+
+
+def split_group(
+    parent_pg: ProcessGroup | None = None,
+    split_ranks: list[list[int]] | None = None,
+    timeout: timedelta | None = None,
+    pg_options: Any | None = None,
+    group_desc: str | None = None,
+    backend: str | None = None,
+) -> ProcessGroup | None:
+    """Split ``parent_pg``, whose members all call, into groups of group ranks; returns this process's, or None.
+
+    torch needs a device for it; here it is a way to make groups that only the parent's members take part in. In the
+    virtual world the first group is returned. Errors: ValueError for an empty list or shared ranks, ``new_group``'s.
+    """
+    if not split_ranks:
+        raise ValueError("split_ranks cannot be None or empty")
+    parent = find_group(parent_pg)
+    check_timeout(timeout)
+    flat = [rank for ranks in split_ranks for rank in ranks]
+    if len(set(flat)) != len(flat):
+        raise ValueError(errors.SHARED_RANKS.format(ranks=split_ranks))
+    if max(flat, default=0) >= parent.size():
+        raise ValueError(errors.RANK_OUT_OF_RANGE.format(rank=max(flat), last=parent.size() - 1, size=parent.size()))
+    mine: ProcessGroup | None = None
+    for ranks in split_ranks:
+        members = [parent.ranks[rank] for rank in sorted(ranks)]
+        name = None if backend is None else check_backend(backend)
+        number = None if parent.engine is None else _split_number(parent, members)
+        made = _form(parent, members, name, timeout, group_desc, number=number)
+        if mine is None and not is_non_member(made):
+            mine = made
+    return mine
+
+
+def _split_number(parent: ProcessGroup, ranks: Sequence[int]) -> int:
+    """As ``_local_number``, for the members of ``parent``."""
+    key = (-1, parent.number, *ranks)
+    count = _local_counts[key] = _local_counts.get(key, 0) + 1
+    return 1 << 31 | zlib.crc32(f"{key}/{count}".encode()) & 0x7FFFFFFF
+
+
+def shrink_group(
+    ranks_to_exclude: list[int],
+    group: ProcessGroup | None = None,
+    shrink_flags: int = 0,
+    pg_options: Any | None = None,
+) -> ProcessGroup:
+    """torch shrinks NCCL groups only; TypeError, its own, says so."""
+    found = find_group(group)
+    raise TypeError(f"Process group backend for {found.group_name!r} does not support shrinking operations.")

@@ -1,0 +1,28 @@
+"""Key-value stores, with which ranks find each other; each in the module of its name.
+
+What an operation means is written once, in ``table``: operations are ``messages``, so a dictionary here, a log in a
+file and a server at the other end of a socket give the same answers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .base import QueueEmptyError, Store
+from .file_store import FileStore
+from .hash_store import HashStore
+from .prefix_store import PrefixStore
+
+__all__ = ["FileStore", "HashStore", "PrefixStore", "QueueEmptyError", "Store", "TCPStore"]
+
+if TYPE_CHECKING:
+    from .tcp_store import TCPStore
+else:
+
+    def __getattr__(name: str) -> Any:
+        """``TCPStore`` on first use: the others work where there are no sockets."""
+        if name != "TCPStore":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from .tcp_store import TCPStore
+
+        return TCPStore

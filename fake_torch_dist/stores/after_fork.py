@@ -1,0 +1,31 @@
+"""What a forked child must not hold on to: it would keep a server alive that only its parent uses."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from typing import Protocol
+
+
+class Closable(Protocol):
+    """Something that holds a descriptor."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+_not_for_children: weakref.WeakSet[Closable] = weakref.WeakSet()
+
+
+def keep_from_children(owner: Closable) -> None:
+    """Close ``owner`` in every child that this process forks, so that the child does not keep the server alive."""
+    _not_for_children.add(owner)
+
+
+def _close_in_child() -> None:
+    for owner in list(_not_for_children):
+        owner.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_close_in_child)

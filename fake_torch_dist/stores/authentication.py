@@ -1,0 +1,43 @@
+"""How a client and a server of one job recognise each other, before anything else is said.
+
+The client greets, and both prove with HMAC-SHA256 over two nonces that they have the job's token. What this does not
+do: encryption (the token is never sent, keys and values are, as in torch).
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+from enum import IntEnum
+from typing import Final
+
+PROTOCOL: Final = b"fake_torch_dist store 1"
+TOKEN_VARIABLE: Final = "FAKE_TORCH_DIST_TOKEN"
+NONCE_BYTES: Final = 32
+
+
+class Greeting(IntEnum):
+    """Kinds of messages beside ``messages.Kind``; their fields in brackets."""
+
+    HELLO = 100
+    """[PROTOCOL, the client's nonce]"""
+    CHALLENGE = 101
+    """[the server's nonce]"""
+    PROOF = 102
+    """[``proof`` of the client]"""
+    WELCOME = 103
+    """[``proof`` of the server]"""
+    WRONG_TOKEN = 104
+    """The client's proof was none; the connection ends."""
+    WITHDRAW = 105
+    """Answered with DONE; the parked request is forgotten, as by any other request."""
+
+
+def job_token() -> bytes:
+    """The job's token from the environment; empty for an open job, which anybody on the host can join."""
+    return os.fsencode(os.environ.get(TOKEN_VARIABLE, ""))
+
+
+def proof(token: bytes, who: bytes, client_nonce: bytes, server_nonce: bytes) -> bytes:
+    """What only somebody with the token can know; ``who`` is b"client" or b"server"."""
+    return hmac.digest(token, PROTOCOL + b"\0" + who + b"\0" + client_nonce + server_nonce, "sha256")

@@ -1,0 +1,183 @@
+"""``Connection``: a client's end of its connection with a store's server."""
+
+from __future__ import annotations
+
+import secrets
+import select
+import socket
+import time
+from datetime import timedelta
+from typing import Final
+
+from ..errors import DistNetworkError
+from .after_fork import keep_from_children
+from .authentication import NONCE_BYTES, PROTOCOL, Greeting, proof
+from .frames import MAX_GREETING, MAX_MESSAGE, frame, next_frame
+from .messages import Message
+from .sockets import connect
+from .timeouts import deadline_after, milliseconds
+
+# torch 2.13.0
+CONNECT_TIMEOUT = (  # DistNetworkError
+    "The client socket has timed out after {ms}ms while trying to connect to ({host}, {port})."
+)
+CONNECTION_CLOSED = (  # DistNetworkError
+    "Failed to recv, got 0 bytes. Connection was likely closed. Did the remote server shutdown or crash?"
+)
+BROKEN_PIPE = "Broken pipe"  # DistNetworkError
+
+# Ours
+WRONG_TOKEN = (  # DistNetworkError
+    "the store at {host}:{port} refused the job's token: this process is not of the job that the store belongs to. "
+    "All processes of a job need the same FAKE_TORCH_DIST_TOKEN"
+)
+STRANGE_SERVER = (  # DistNetworkError
+    "the store at {host}:{port} does not know the job's token: it belongs to another job, or pretends to be a store"
+)
+
+_GRACE_S: Final = 10.0
+"""Seconds beyond a time-out in which a server has to react, else it is as good as dead."""
+NO_ANSWER = f"the store at {{host}}:{{port}} is connected but has not reacted for {_GRACE_S:g} seconds"
+
+
+class Connection:
+    """A client's end of one connection: greets, then sends one request after another and reads the answers."""
+
+    def __init__(self, host: str, port: int, token: bytes, timeout: timedelta) -> None:
+        """Try until it works or ``timeout`` has run out, then DistNetworkError; at once if the token is wrong."""
+        self._name = {"host": host, "port": port}
+        self._number = 0
+        self._incoming = bytearray()
+        self._poll = select.poll()
+        self._sock: socket.socket | None = None
+        keep_from_children(self)
+        deadline = deadline_after(timeout)
+        pause_s = 0.002
+        while True:
+            try:
+                self._attempt(host, port, token, deadline)
+                return
+            except (OSError, ValueError) as error:
+                self.close()
+                if deadline is not None and time.monotonic() + pause_s >= deadline:
+                    text = CONNECT_TIMEOUT.format(ms=milliseconds(timeout), **self._name)
+                    raise DistNetworkError(f"{text} Last attempt: {error}") from error
+            except BaseException:
+                self.close()
+                raise
+            time.sleep(pause_s)  # nothing tells when somebody starts to listen
+            pause_s = min(2 * pause_s, 0.25)
+
+    def call(self, message: Message, timeout: timedelta) -> Message | None:
+        """The answer; None if ``timeout`` ran out and the server has forgotten the request. DistNetworkError if the
+        connection is broken; it stays so.
+        """
+        deadline = deadline_after(timeout)
+        number = self._send(message)
+        found = self._receive((number,), deadline, MAX_MESSAGE)
+        if found is not None:
+            return found[1]
+        grace = time.monotonic() + _GRACE_S
+        withdrawn = self._send(Message(Greeting.WITHDRAW))
+        found = self._receive((number, withdrawn), grace, MAX_MESSAGE)
+        if found is None:
+            self.close()
+            raise DistNetworkError(NO_ANSWER.format(**self._name))
+        return found[1] if found[0] == number else None
+
+    def close(self) -> None:
+        """End the connection; calls fail from now on."""
+        sock, self._sock = self._sock, None
+        if sock is not None:
+            sock.close()
+
+    def _attempt(self, host: str, port: int, token: bytes, deadline: float | None) -> None:
+        self._incoming.clear()
+        self._sock = sock = connect(host, port, deadline)
+        self._poll = select.poll()
+        self._poll.register(sock, select.POLLIN)
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        challenge = self._greet(Message(Greeting.HELLO, 0, [PROTOCOL, nonce]), deadline)
+        if challenge.kind != Greeting.CHALLENGE or len(challenge.fields) != 1:
+            raise ValueError("what listens there is no store of fake_torch_dist")
+        nonces = nonce, challenge.fields[0]
+        answer = self._greet(Message(Greeting.PROOF, 0, [proof(token, b"client", *nonces)]), deadline)
+        if answer.kind == Greeting.WRONG_TOKEN:
+            raise DistNetworkError(WRONG_TOKEN.format(**self._name))
+        if answer != Message(Greeting.WELCOME, 0, [proof(token, b"server", *nonces)]):
+            raise DistNetworkError(STRANGE_SERVER.format(**self._name))
+
+    def _greet(self, message: Message, deadline: float | None) -> Message:
+        try:
+            found = self._receive((self._send(message),), deadline, MAX_GREETING)
+        except DistNetworkError as error:
+            raise ConnectionResetError(f"the connection was closed in the greeting ({error})") from error
+        if found is None:
+            raise TimeoutError("somebody listens there but does not greet as a store of fake_torch_dist")
+        return found[1]
+
+    def _send(self, message: Message) -> int:
+        """Send it all, however long that takes, as long as the server goes on reading; the request's number."""
+        self._number = (self._number + 1) & 0xFFFFFFFF
+        data = memoryview(frame(self._number, message))
+        sock = self._open_socket()
+        try:
+            data = data[sock.send(data) :]
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            self.close()
+            raise DistNetworkError(BROKEN_PIPE) from error
+        if data:
+            self._send_rest(sock, data)
+        return self._number
+
+    def _send_rest(self, sock: socket.socket, data: memoryview) -> None:
+        """A server that has an answer for us, which nobody waits for any more, reads no more until we have read it."""
+        both = select.poll()
+        both.register(sock, select.POLLIN | select.POLLOUT)
+        try:
+            while data:
+                events = both.poll(_GRACE_S * 1000)
+                if not events:
+                    raise DistNetworkError(NO_ANSWER.format(**self._name))
+                if events[0][1] & select.POLLOUT:
+                    data = data[sock.send(data) :]
+                if events[0][1] & ~select.POLLOUT:
+                    self._read(sock)
+        except OSError as error:
+            self.close()
+            raise DistNetworkError(BROKEN_PIPE) from error
+        except BaseException:  # half a request has been sent
+            self.close()
+            raise
+
+    def _receive(self, wanted: tuple[int, ...], deadline: float | None, limit: int) -> tuple[int, Message] | None:
+        """The first answer to one of the ``wanted`` requests; None at the deadline. Others nobody waits for."""
+        sock = self._open_socket()
+        try:
+            while True:
+                while (found := next_frame(self._incoming, limit)) is not None:
+                    if found[0] in wanted:
+                        return found
+                if not self._poll.poll(_poll_ms(deadline)):
+                    return None
+                self._read(sock)
+        except (OSError, ValueError) as error:
+            self.close()
+            raise DistNetworkError(CONNECTION_CLOSED) from error
+
+    def _read(self, sock: socket.socket) -> None:
+        data = sock.recv(1 << 18)
+        if not data:
+            raise ConnectionResetError("end of stream")
+        self._incoming += data
+
+    def _open_socket(self) -> socket.socket:
+        if self._sock is None:
+            raise DistNetworkError(BROKEN_PIPE)
+        return self._sock
+
+
+def _poll_ms(deadline: float | None) -> int | None:
+    return None if deadline is None else max(0, int((deadline - time.monotonic()) * 1000) + 1)

@@ -1,0 +1,210 @@
+"""``FileStore``: a store in a file that all processes can reach.
+
+What it does not do: queues (nor does torch's).
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from typing import Final
+
+from ..errors import DistStoreError
+from .arguments import Text, as_bytes, wrong_argument
+from .base import NO_QUEUES
+from .message_store import WAIT_TIMEOUT, MessageStore
+from .messages import HEAD, Kind, Message, decode, encode
+from .table import CHANGES, Table
+from .timeouts import deadline_after, milliseconds
+from .turn import Turn
+
+GET_TIMEOUT = "Timeout waiting for key: {keys} after {ms} ms"  # of get; a RuntimeError in torch 2.13.0
+
+_MAGIC: Final = b"fake_torch_dist FileStore 1\n"
+_RECORD: Final = struct.Struct("!II")
+"""Length and CRC-32 of the message that follows."""
+_REFERENCES: Final = b"refcount/"
+_CLEANUPS: Final = b"cleanup/"
+
+
+class FileStore(MessageStore):
+    """A log of changes in a file that all processes can reach; everybody reads it and ends with the same table.
+
+    ``world_size`` users: the last one to let go removes the file. -1: the file stays. One user's death in the middle
+    of a record harms nobody: what it wrote is no record, and the next change takes its place. A file that outlived its
+    job is read as it is, so use a new one for a new job. A process that waits looks at the file's size, at first after
+    1 ms, later every 20 ms: files wake nobody. Over NFS it is as good as its ``flock``.
+    Errors: OSError if the file cannot be opened, ValueError if it is something else.
+    """
+
+    _KEY_PREFIX = b"/"
+
+    def __init__(self, file_name: str, world_size: int = -1) -> None:
+        self._path = os.path.abspath(as_bytes("__init__", "file_name", file_name).decode("utf-8", "surrogateescape"))
+        if not hasattr(world_size, "__index__"):
+            wrong_argument("__init__", "world_size", world_size, "int")
+        self._world_size = world_size
+        self._fd = -1
+        self._refers = False
+        self._turn = Turn()
+        self._open(refer=True)
+
+    @property
+    def path(self) -> str:
+        """The file."""
+        return self._path
+
+    def queue_push(self, key: Text, value: Text) -> None:
+        raise NotImplementedError(NO_QUEUES)
+
+    def queue_pop(self, key: Text, block: bool = True) -> bytes:
+        raise NotImplementedError(NO_QUEUES)
+
+    def queue_len(self, key: Text) -> int:
+        raise NotImplementedError(NO_QUEUES)
+
+    def has_extended_api(self) -> bool:
+        return False
+
+    def clone(self) -> FileStore:
+        return FileStore(self._path, self._world_size)
+
+    def close(self) -> None:
+        """Ours: let go of the file, as the end of the object does."""
+        fd = self._fd
+        if fd < 0:
+            return
+        if self._refers and self._pid == os.getpid():
+            self._refers = False
+            with self._turn, self._locked(exclusive=True):
+                self._catch_up()
+                cleanups = self._change(Message(Kind.ADD, 1, (_CLEANUPS,)))
+                references = self._change(Message(Kind.ADD, -1, (_REFERENCES,)))
+                if references == 0 and cleanups >= self._world_size >= 0:
+                    with suppress(FileNotFoundError):
+                        os.unlink(self._path)
+        self._fd = -1
+        os.close(fd)
+
+    def __del__(self) -> None:
+        if getattr(self, "_fd", -1) >= 0:
+            with suppress(OSError, ValueError):
+                self.close()
+
+    def _open(self, *, refer: bool) -> None:
+        """Open the file that has the name now; who removes one holds its lock. ``refer``: be one of its users."""
+        while True:
+            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._fd, self._at, self._table, self._pid = fd, 0, Table(), os.getpid()
+            try:
+                with self._locked(exclusive=True):
+                    there = os.fstat(fd).st_nlink > 0
+                    if there:
+                        self._start()
+                        self._catch_up()
+                    if there and refer:
+                        self._change(Message(Kind.ADD, 1, (_REFERENCES,)))
+                        self._refers = True
+            except BaseException:
+                self._fd = -1
+                os.close(fd)
+                raise
+            if there:
+                return
+            os.close(fd)
+
+    def _start(self) -> None:
+        head = os.pread(self._fd, len(_MAGIC), 0)
+        if not _MAGIC.startswith(head):
+            raise ValueError(f"{self._path} is not the file of a FileStore; it stays as it is")
+        if head != _MAGIC:
+            os.ftruncate(self._fd, 0)
+            _write(self._fd, _MAGIC, 0)
+        self._at = len(_MAGIC)
+
+    @contextmanager
+    def _locked(self, *, exclusive: bool) -> Iterator[None]:
+        import fcntl  # not on every platform
+
+        fcntl.flock(self._fd, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+    def _call(self, message: Message, timeout: timedelta) -> Message | None:
+        deadline = deadline_after(timeout)
+        pause_s = 0.001
+        with self._turn:
+            if self._pid != os.getpid():  # a forked child: parent and child must not share one lock
+                os.close(self._fd)
+                self._refers = False
+                self._open(refer=False)
+            while True:
+                seen = self._at
+                with self._locked(exclusive=message.kind in CHANGES):
+                    self._catch_up()
+                    answer = self._table.answer(message)
+                    if message.kind in CHANGES and answer is not None and answer.kind == Kind.DONE:
+                        self._write_record(message)
+                if answer is not None:
+                    return answer
+                pause_s = 0.001 if self._at > seen else min(1.5 * pause_s, 0.02)
+                while os.fstat(self._fd).st_size == self._at:
+                    if deadline is not None and time.monotonic() >= deadline:
+                        return None
+                    time.sleep(pause_s)
+                    pause_s = min(1.5 * pause_s, 0.02)
+                if deadline is not None and time.monotonic() >= deadline:
+                    return None
+
+    def _catch_up(self) -> None:
+        """Read what others have written. Half a record at the end is a dead writer's, for we hold the lock."""
+        data = memoryview(_read(self._fd, self._at, os.fstat(self._fd).st_size))
+        at = 0
+        while at + _RECORD.size <= len(data):
+            length, checksum = _RECORD.unpack_from(data, at)
+            body = data[at + _RECORD.size : at + _RECORD.size + length]
+            if len(body) < max(length, HEAD.size) or zlib.crc32(body) != checksum:
+                break
+            self._table.answer(decode(body))
+            at += _RECORD.size + length
+        self._at += at
+
+    def _change(self, message: Message) -> int:
+        """Answer ``message`` and keep it; we hold the lock and have caught up."""
+        answer = self._table.answer(message)
+        assert answer is not None and answer.kind == Kind.DONE
+        self._write_record(message)
+        return answer.number
+
+    def _write_record(self, message: Message) -> None:
+        body = encode(message)
+        os.ftruncate(self._fd, self._at)
+        _write(self._fd, _RECORD.pack(len(body), zlib.crc32(body)) + body, self._at)
+        self._at += _RECORD.size + len(body)
+
+    def _timed_out(self, message: Message, timeout: timedelta) -> DistStoreError:
+        names = ", ".join(key[1:].decode("utf-8", "surrogateescape") for key in message.fields)
+        text = GET_TIMEOUT if message.kind == Kind.GET else WAIT_TIMEOUT
+        return DistStoreError(text.format(ms=milliseconds(timeout), keys=names))
+
+
+def _read(fd: int, start: int, end: int) -> bytes:
+    parts = []
+    while start < end and (part := os.pread(fd, min(end - start, 1 << 24), start)):
+        parts.append(part)
+        start += len(part)
+    return b"".join(parts)
+
+
+def _write(fd: int, data: bytes, at: int) -> None:
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(fd, view, at)
+        view, at = view[written:], at + written

@@ -1,0 +1,51 @@
+"""``HashStore``: a store in this process."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from queue import Empty, SimpleQueue
+
+from .message_store import MessageStore
+from .messages import Message
+from .table import CHANGES, Table
+from .timeouts import deadline_after
+from .turn import Turn
+
+
+class HashStore(MessageStore):
+    """A dictionary in this process, for one process or its threads."""
+
+    def __init__(self) -> None:
+        self._table = Table()
+        self._turn = Turn()
+        self._waiting: list[SimpleQueue[None]] = []
+
+    def _call(self, message: Message, timeout: timedelta) -> Message | None:
+        with self._turn:
+            answer = self._table.answer(message)
+            if message.kind in CHANGES:
+                for waiting in self._waiting:
+                    waiting.put(None)
+            if answer is not None:
+                return answer
+            changed: SimpleQueue[None] = SimpleQueue()
+            self._waiting.append(changed)
+        deadline = deadline_after(timeout)
+        try:
+            while answer is None:
+                changed.get(timeout=None if deadline is None else max(0.0, deadline - time.monotonic()))
+                with self._turn:
+                    answer = self._table.answer(message)
+            return answer
+        except Empty:
+            return None
+        finally:
+            with self._turn:
+                self._waiting.remove(changed)
+
+    def clone(self) -> HashStore:
+        made = HashStore()
+        made._table, made._turn, made._waiting = self._table, self._turn, self._waiting
+        made._timeout = self._timeout
+        return made

@@ -1,0 +1,246 @@
+"""``StoreServer``: the server of a ``TCPStore``, an object for anybody's selector loop.
+
+Its clients first show that they are of the job (``authentication``). Then one request at a time is answered under its
+number (``frames``). A request that has to wait is parked here until the key comes; the client keeps the time and
+withdraws it with whatever it sends next. There is no pickle, no thread, no timer and no polling.
+
+What it does not do: start a process (``server_process`` does), torch's own wire protocol.
+"""
+
+from __future__ import annotations
+
+import errno
+import hmac
+import secrets
+import selectors
+import socket
+from typing import Final
+
+from .authentication import NONCE_BYTES, PROTOCOL, Greeting, job_token, proof
+from .frames import MAX_GREETING, MAX_MESSAGE, frame, next_frame
+from .messages import Kind, Message
+from .parked_requests import ParkedRequests, Peer
+from .table import CHANGES, Table
+
+_READ_BYTES: Final = 256 << 10
+_MAX_STRANGERS: Final = 1024
+_GREETING_S: Final = 30.0
+"""Seconds after which a stranger makes room for the next."""
+
+
+class StoreServer:
+    """Serves one table. Register ``fileno()`` for reading in any loop and call ``on_readable()`` when it is.
+
+    ``on_readable`` never blocks and never raises for anything that a peer does: who sends nonsense, reads nothing or
+    dies loses its connection, and nobody else notices. Close it with ``close()``, or use it in ``with``.
+    """
+
+    def __init__(self, listener: socket.socket, token: bytes | None = None) -> None:
+        """``listener`` belongs to the server from now on. ``token`` None: the environment's, see ``job_token``."""
+        self._listener = listener
+        self._token = job_token() if token is None else token
+        self._table = Table()
+        self._strangers: dict[Peer, None] = {}
+        self._members: dict[Peer, None] = {}
+        self._parked = ParkedRequests()
+        self._listening = True
+        self._parent_fd = -1
+        self.port: int = listener.getsockname()[1]
+        listener.setblocking(False)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(listener, selectors.EVENT_READ, None)
+
+    @property
+    def num_clients(self) -> int:
+        """Connections that have shown the token."""
+        return len(self._members)
+
+    def fileno(self) -> int:
+        """Readable whenever there is something to do."""
+        return self._selector.fileno()
+
+    def on_readable(self) -> None:
+        """Do what there is to do."""
+        self._handle(self._selector.select(0))
+
+    def serve(self, parent_fd: int) -> None:
+        """Serve until the pipe ``parent_fd`` has ended and no client is left. From that end on nobody can connect."""
+        self._parent_fd = parent_fd
+        self._selector.register(parent_fd, selectors.EVENT_READ, None)
+        while self._parent_fd >= 0 or self._members:
+            self._handle(self._selector.select())
+
+    def _handle(self, ready: list[tuple[selectors.SelectorKey, int]]) -> None:
+        for key, events in ready:
+            peer: Peer | None = key.data
+            if key.fd == self._parent_fd:  # nothing is ever written there, so this is the end
+                self._selector.unregister(key.fd)
+                self._parent_fd = -1
+                self.stop_listening()
+            elif peer is None:
+                self._accept()
+            elif peer in self._members or peer in self._strangers:  # not dropped by an earlier one
+                try:
+                    self._on_event(peer, events)
+                except (OSError, ValueError, MemoryError):
+                    self._drop(peer)
+
+    def stop_listening(self) -> None:
+        """Nobody else can come; those who are there stay."""
+        if self._listening:
+            self._selector.unregister(self._listener)
+        self._listening = False
+        self._listener.close()
+        for peer in list(self._strangers):
+            self._drop(peer)
+
+    def close(self) -> None:
+        """End all connections."""
+        self.stop_listening()
+        for peer in list(self._members):
+            self._drop(peer)
+        self._selector.close()
+
+    def __enter__(self) -> StoreServer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- connections --------------------------------------------------------------------------------------------------
+
+    def _accept(self) -> None:
+        for _ in range(64):
+            try:
+                sock, _ = self._listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                    self._make_room()
+                return
+            peer = Peer(sock)
+            sock.setblocking(False)
+            if sock.family in (socket.AF_INET, socket.AF_INET6):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            self._selector.register(sock, selectors.EVENT_READ, peer)
+            self._strangers[peer] = None
+            oldest = next(iter(self._strangers))
+            if len(self._strangers) > _MAX_STRANGERS or peer.since - oldest.since > _GREETING_S:
+                self._drop(oldest)
+
+    def _make_room(self) -> None:
+        """No descriptor is left: the oldest stranger goes; if there is none, nobody comes until somebody leaves."""
+        if self._strangers:
+            self._drop(next(iter(self._strangers)))
+        elif self._listening:
+            self._selector.unregister(self._listener)
+            self._listening = False
+
+    def _drop(self, peer: Peer) -> None:
+        self._parked.unpark(peer)
+        self._strangers.pop(peer, None)
+        self._members.pop(peer, None)
+        self._selector.unregister(peer.sock)
+        peer.sock.close()
+        if not self._listening and self._listener.fileno() >= 0:
+            self._selector.register(self._listener, selectors.EVENT_READ, None)
+            self._listening = True
+
+    def _on_event(self, peer: Peer, events: int) -> None:
+        if events & selectors.EVENT_WRITE:
+            self._flush(peer)
+        elif events & selectors.EVENT_READ:
+            data = peer.sock.recv(_READ_BYTES if peer.trusted else MAX_GREETING)
+            if not data:
+                raise ConnectionResetError("end of stream")
+            peer.incoming += data
+        while not peer.outgoing:  # who does not read its answers is not asked for more
+            found = next_frame(peer.incoming, MAX_MESSAGE if peer.trusted else MAX_GREETING)
+            if found is None:
+                return
+            number, message = found
+            if peer.trusted:
+                self._request(peer, number, message)
+            elif not self._greet(peer, number, message):
+                self._drop(peer)
+                return
+
+    def _send(self, peer: Peer, number: int, message: Message) -> None:
+        try:
+            data = frame(number, message)
+        except ValueError as error:
+            data = frame(number, Message(Kind.REFUSED, 0, [str(error).encode()]))
+        try:
+            sent = peer.sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        if sent < len(data):
+            peer.outgoing += memoryview(data)[sent:]
+            self._selector.modify(peer.sock, selectors.EVENT_WRITE, peer)
+
+    def _flush(self, peer: Peer) -> None:
+        with memoryview(peer.outgoing) as view:
+            sent = peer.sock.send(view[: 4 * _READ_BYTES])
+        del peer.outgoing[:sent]
+        if not peer.outgoing:
+            self._selector.modify(peer.sock, selectors.EVENT_READ, peer)
+
+    # -- messages -----------------------------------------------------------------------------------------------------
+
+    def _greet(self, peer: Peer, number: int, message: Message) -> bool:
+        """Answer a stranger; False if the connection has to end."""
+        fields = message.fields
+        if message.kind == Greeting.HELLO and not peer.client_nonce:
+            if len(fields) != 2 or fields[0] != PROTOCOL or len(fields[1]) != NONCE_BYTES:
+                return False
+            peer.client_nonce, peer.server_nonce = fields[1], secrets.token_bytes(NONCE_BYTES)
+            self._send(peer, number, Message(Greeting.CHALLENGE, 0, [peer.server_nonce]))
+            return True
+        if message.kind != Greeting.PROOF or not peer.client_nonce or len(fields) != 1:
+            return False
+        nonces = peer.client_nonce, peer.server_nonce
+        if not hmac.compare_digest(fields[0], proof(self._token, b"client", *nonces)):
+            self._send(peer, number, Message(Greeting.WRONG_TOKEN))
+            return False
+        peer.trusted = True
+        del self._strangers[peer]
+        self._members[peer] = None
+        self._send(peer, number, Message(Greeting.WELCOME, 0, [proof(self._token, b"server", *nonces)]))
+        return True
+
+    def _request(self, peer: Peer, number: int, message: Message) -> None:
+        self._parked.unpark(peer)
+        if message.kind == Greeting.WITHDRAW:
+            self._send(peer, number, Message(Kind.DONE))
+            return
+        answer = self._table.answer(message)
+        if answer is None:
+            self._park(peer, number, message)
+            return
+        self._send(peer, number, answer)
+        if message.kind in CHANGES and message.kind not in (Kind.DELETE, Kind.POP):
+            for key in message.fields[::2] if message.kind == Kind.SET else message.fields[:1]:
+                self._retry(key)
+
+    def _park(self, peer: Peer, number: int, message: Message) -> None:
+        key = self._table.blocker(message)
+        assert key is not None
+        self._parked.park(peer, number, message, key)
+
+    def _retry(self, key: bytes) -> None:
+        """Answer those who waited for ``key``, first come, first served."""
+        for peer in self._parked.waiting_for(key):
+            message, number = peer.parked, peer.number
+            if message is None:
+                continue
+            answer = self._table.answer(message)
+            self._parked.unpark(peer)
+            if answer is None:
+                self._park(peer, number, message)
+                continue
+            try:
+                self._send(peer, number, answer)
+            except OSError:
+                self._drop(peer)

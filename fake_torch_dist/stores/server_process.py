@@ -1,0 +1,123 @@
+"""A ``StoreServer`` in a process of its own, which ends with its users."""
+
+from __future__ import annotations
+
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+import warnings
+from contextlib import suppress
+from typing import Final, NoReturn
+
+from .after_fork import keep_from_children
+from .authentication import job_token
+from .server import StoreServer
+from .sockets import listen
+
+_GROUP_SIGNALS: Final = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGPIPE")
+"""What terminals and launchers send to everybody: the server goes when its users do, not before."""
+
+
+class ForkedServer:
+    """The parent's end of a server process. The server ends once this is closed, or its process has died, and no
+    client is left; from then on nobody else can connect.
+    """
+
+    def __init__(self, host: str, port: int, fd: int) -> None:
+        self.host = host
+        self.port = port
+        self._fd = fd
+        keep_from_children(self)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the server is there and this end holds it; False in a forked child."""
+        if self._fd < 0:
+            return False
+        pipe = select.poll()
+        pipe.register(self._fd, 0)
+        return not pipe.poll(0)
+
+    def close(self) -> None:
+        """Let go of the server."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def fork_server(host: str, port: int, token: bytes | None = None, listen_fd: int | None = None) -> ForkedServer:
+    """Start a server process by forking, without exec, so it costs what this process shares with it: little.
+
+    It listens before this returns. It is no child of this process (a child forks it), so nobody has to wait for it.
+    Errors: DistNetworkError as ``listen``; NotImplementedError where processes cannot fork.
+    """
+    if not hasattr(os, "fork"):
+        raise NotImplementedError(f"a TCPStore's server is a forked process, and {sys.platform} has no fork")
+    listener = listen(host, port, listen_fd)
+    token = job_token() if token is None else token
+    read_end, write_end = os.pipe()
+    everything = signal.valid_signals()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, everything)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of fork with threads: the child uses none
+            child = os.fork()
+        if child == 0:
+            _run(listener, read_end, token)
+        with suppress(ChildProcessError):
+            os.waitpid(child, 0)
+    except BaseException:
+        os.close(write_end)
+        raise
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        os.close(read_end)
+        bound: int = listener.getsockname()[1]
+        listener.close()
+    return ForkedServer(host, bound, write_end)
+
+
+def _run(listener: socket.socket, parent_fd: int, token: bytes) -> NoReturn:
+    """In the child: fork once more, serve in the grandchild, and never come back to what the parent was doing."""
+    status = 1
+    try:
+        if os.fork() == 0:
+            _leave_everything_behind({listener.fileno(), parent_fd})
+            StoreServer(listener, token).serve(parent_fd)
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _leave_everything_behind(kept: set[int]) -> None:
+    """Close descriptors, forget handlers; finalizers of the parent's objects never run."""
+    gc.disable()
+    signal.set_wakeup_fd(-1)
+    for number in signal.valid_signals():
+        if callable(signal.getsignal(number)):
+            signal.signal(number, signal.SIG_DFL)
+    for name in _GROUP_SIGNALS:
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    null = os.open(os.devnull, os.O_RDWR)
+    for standard in (0, 1, 2):
+        if standard not in kept:
+            os.dup2(null, standard)
+    for entry in os.listdir("/proc/self/fd" if sys.platform == "linux" else "/dev/fd"):
+        if int(entry) > 2 and int(entry) not in kept:
+            with suppress(OSError):
+                os.close(int(entry))
+    os.chdir("/")
+    with suppress(ImportError, OSError, ValueError):
+        import resource  # not on every platform
+
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    with suppress(OSError), open("/proc/self/comm", "w") as name_of_process:
+        name_of_process.write("dist-store")

@@ -1,0 +1,148 @@
+"""``TCPStore``: a store in another process, reached over a socket.
+
+torch's arguments, texts and key names ("/" before users' keys, "init/" to count who joined). ``is_master`` starts the
+server as a process of its own, which lives as long as it has users. What it does not do: torch's wire protocol (torch
+cannot be the other end), libuv (``use_libuv`` is accepted; there is one implementation).
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from datetime import timedelta
+from typing import Final
+
+from ..errors import DistStoreError
+from .arguments import wrong_argument
+from .authentication import job_token
+from .connection import Connection
+from .message_store import MessageStore
+from .messages import Kind, Message
+from .server_process import ForkedServer, fork_server
+from .timeouts import as_timeout, default_store_timeout, milliseconds
+from .turn import Turn
+
+# torch 2.13.0
+WAIT_TIMEOUT = "wait timeout after {ms}ms, keys: {keys}"  # DistStoreError
+CLIENTS_TIMEOUT = "Timed out after {s} seconds waiting for clients. {joined}/{size} clients joined."  # DistStoreError
+EMPTY_WORLD = "TCPStore world size cannot be 0"  # ValueError
+
+_INIT_KEY: Final = b"init/"
+
+
+class TCPStore(MessageStore):
+    """A store that several processes share. One of them, the master, starts its server.
+
+    ``timeout`` limits connecting, waiting for ``world_size`` clients (the master waits for them, itself included,
+    unless ``wait_for_workers`` is False) and later each operation. Port 0 lets the master pick one, see ``port``.
+    ``multi_tenant``: a second master of this process with the same address uses the server that is there.
+    Errors: DistNetworkError (address in use, nobody there, wrong token), DistStoreError (clients missing).
+    Threads take turns: a ``get`` that waits keeps the others waiting, so use ``clone()`` in a thread. A forked child
+    connects anew with its first call.
+    """
+
+    _KEY_PREFIX = b"/"
+
+    def __init__(
+        self,
+        host_name: str,
+        port: int,
+        world_size: int | None = None,
+        is_master: bool = False,
+        timeout: timedelta = default_store_timeout,
+        wait_for_workers: bool = True,
+        multi_tenant: bool = False,
+        master_listen_fd: int | None = None,
+        use_libuv: bool = True,
+    ) -> None:
+        if not isinstance(host_name, str):
+            wrong_argument("__init__", "host_name", host_name, "str")
+        if not isinstance(port, int) or not 0 <= port < 2**16:
+            wrong_argument("__init__", "port", port, "an int from 0 to 65535")
+        self._timeout = as_timeout("__init__", timeout)
+        if world_size == 0:
+            raise ValueError(EMPTY_WORLD)
+        self._host = host_name
+        self._server = _server(host_name, port, multi_tenant, master_listen_fd) if is_master else None
+        self._port = self._server.port if self._server else port
+        self._token = job_token()
+        self._turn = Turn()
+        self._connect()
+        if wait_for_workers and world_size is not None:
+            self._ask(Kind.ADD, 1, (_INIT_KEY,))
+            if is_master:
+                self._wait_for_clients(world_size)
+
+    @property
+    def host(self) -> str:
+        """``host_name`` as it was given."""
+        return self._host
+
+    @property
+    def port(self) -> int:
+        """Where the server listens."""
+        return self._port
+
+    @property
+    def is_master(self) -> bool:
+        """Ours: whether this store, or the one that it is a clone of, holds the server."""
+        return self._server is not None
+
+    @property
+    def libuvBackend(self) -> bool:
+        """False: there is no libuv here."""
+        return False
+
+    def clone(self) -> TCPStore:
+        made = TCPStore(self._host, self._port, timeout=self._timeout, wait_for_workers=False)
+        made._server = self._server
+        return made
+
+    def close(self) -> None:
+        """Ours: end the connection, and let go of the server if this store started it."""
+        self._connection.close()
+        self._server = None
+
+    def __del__(self) -> None:
+        if hasattr(self, "_connection"):
+            self.close()
+
+    def __repr__(self) -> str:
+        return f"TCPStore({self._host!r}, {self._port}, is_master={self.is_master})"
+
+    def _connect(self) -> None:
+        self._pid = os.getpid()
+        self._connection = Connection(self._host, self._port, self._token, self._timeout)
+
+    def _call(self, message: Message, timeout: timedelta) -> Message | None:
+        if self._pid != os.getpid():  # a forked child: the connection and the turn are the parent's
+            self._turn = Turn()
+            self._connect()
+        with self._turn:
+            return self._connection.call(message, timeout)
+
+    def _timed_out(self, message: Message, timeout: timedelta) -> DistStoreError:
+        names = ", ".join(key.decode("utf-8", "surrogateescape") for key in message.fields)
+        return DistStoreError(WAIT_TIMEOUT.format(ms=milliseconds(timeout), keys=names))
+
+    def _wait_for_clients(self, world_size: int) -> None:
+        try:
+            self._ask(Kind.WAIT_COUNT, world_size, (_INIT_KEY,))
+        except DistStoreError as error:
+            joined = self._ask(Kind.ADD, 0, (_INIT_KEY,)).number
+            seconds = round(self._timeout.total_seconds())
+            raise DistStoreError(CLIENTS_TIMEOUT.format(s=seconds, joined=joined, size=world_size)) from error
+
+
+_tenants: weakref.WeakValueDictionary[tuple[str, int], ForkedServer] = weakref.WeakValueDictionary()
+"""Servers of this process that a second master may share, by host and port."""
+
+
+def _server(host: str, port: int, multi_tenant: bool, listen_fd: int | None) -> ForkedServer:
+    if not multi_tenant:
+        return fork_server(host, port, listen_fd=listen_fd)
+    server = _tenants.get((host, port))
+    if server is None or not server.is_open:
+        server = fork_server(host, port, listen_fd=listen_fd)
+        _tenants[host, server.port] = server
+    return server

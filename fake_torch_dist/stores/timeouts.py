@@ -1,0 +1,31 @@
+"""Time-outs of stores: what users pass, deadlines, and milliseconds as torch prints them."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from typing import Final
+
+from .arguments import wrong_argument
+
+default_store_timeout: Final = timedelta(seconds=300)
+"""torch's."""
+
+
+def as_timeout(call: str, timeout: object) -> timedelta:
+    """torch takes a float, too: seconds."""
+    if isinstance(timeout, float):
+        return timedelta(seconds=timeout)
+    if not isinstance(timeout, timedelta):
+        wrong_argument(call, "timeout", timeout, "a datetime.timedelta")
+    return timeout
+
+
+def deadline_after(timeout: timedelta) -> float | None:
+    """``time.monotonic()`` at which ``timeout`` has run out; None for a timeout of zero, which never does."""
+    return time.monotonic() + timeout.total_seconds() if timeout else None
+
+
+def milliseconds(timeout: timedelta) -> int:
+    """Whole milliseconds, as torch prints them."""
+    return timeout // timedelta(milliseconds=1)

@@ -1,0 +1,156 @@
+"""Rounds through a group's first rank, the leader: everybody sends, the leader compares, computes and answers all.
+
+Members that are about to do different things are told at once, and the group stays usable: each collective has its own
+numbers, so what a late member finds is the end of the collective that it came late for.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from typing import Final, NoReturn
+
+from .. import errors
+from ..engine import COLLECTIVE, OVERDUE, Address, Engine, Messages
+from ..fingerprint import ROUNDS
+
+Bytes = bytes | bytearray | memoryview
+Answer = Callable[[list[memoryview]], Sequence[Bytes]]
+"""What the leader makes of the members' data: an answer for each, all in group order."""
+
+_OK, _FAILED, _GONE, _TIMED_OUT = (bytes([code]) for code in range(4))
+_LENGTH: Final = struct.Struct("<I")
+_GONE_LABEL: Final = b"\0gon"
+"""What a member says instead of what it is about to do, before the ranks that it found gone."""
+
+
+class Rounds:
+    """The rounds of one group, as one member sees them. ``ranks`` are the members' global ranks in group order."""
+
+    def __init__(self, engine: Engine, ranks: Sequence[int], group: int) -> None:
+        self.engine = engine
+        self.ranks = tuple(ranks)
+        self.size = len(ranks)
+        self.leader = self.ranks[0]
+        self.group = group
+        self.is_leader = engine.peers.rank == self.leader
+        self._number = 0
+
+    def next(self) -> int:
+        """The number of the first round of the next collective."""
+        self._number += ROUNDS
+        return self._number
+
+    async def round(self, number: int, label: bytes, data: Bytes, answer: Answer) -> memoryview:
+        """Send ``data`` to the leader and return its answer to us.
+
+        Raises on every member: MismatchError if labels differ or ``answer`` raises, PeerGoneError, TimedOutError.
+        """
+        if self.is_leader:
+            return await self._lead(number, label, data, answer)
+        self.engine.send(self.leader, self.group, COLLECTIVE, number, b"".join((_LENGTH.pack(len(label)), label, data)))
+        address = Address(self.leader, self.group, COLLECTIVE, number)
+        try:
+            (reply,) = await Messages([address])
+        except errors.TimedOutError:
+            # Who did not come, the leader knows, if it did itself.
+            self.engine.send(self.leader, self.group, OVERDUE, number, b"")
+            (reply,) = await Messages([address])
+        return _opened(reply)
+
+    async def _lead(self, number: int, label: bytes, data: Bytes, answer: Answer) -> memoryview:
+        try:
+            sent = await Messages([Address(rank, self.group, COLLECTIVE, number) for rank in self.ranks[1:]])
+            self._refuse_overdue(number)
+            labels, contents = [label], [memoryview(data)]
+            for message in sent:
+                end = 4 + int.from_bytes(message[:4], "little")
+                labels.append(bytes(message[4:end]))
+                contents.append(memoryview(message)[end:])
+            for each in labels:
+                if each.startswith(_GONE_LABEL):
+                    raise errors.PeerGoneError(struct.unpack(f"<{len(each) // 4 - 1}I", each[4:]))
+            if labels.count(label) != self.size:
+                raise errors.MismatchError(self._mismatch(labels))
+            answers = answer(contents)
+        except Exception as failure:
+            status, content = _closed(failure)
+            self._tell(number, status, [content] * self.size)
+            raise
+        self._tell(number, _OK, answers)
+        return memoryview(answers[0])
+
+    async def give_up(self, number: int, failure: errors.PeerGoneError) -> NoReturn:
+        """Take no part in a round because a rank is gone: see to it that all hear of that rank, and raise.
+
+        What the leader says goes first: who is gone for us may have left because of another.
+        """
+        if self.is_leader:
+            status, content = _closed(failure)
+            self._tell(number, status, [content] * self.size)
+            raise failure
+        label = _GONE_LABEL + struct.pack(f"<{len(failure.ranks)}I", *failure.ranks)
+        try:
+            await self.round(number, label, b"", _unanswered)
+        except errors.PeerGoneError as told:
+            if self.leader not in told.ranks:
+                raise told from failure
+        raise failure
+
+    def _tell(self, number: int, status: bytes, contents: Sequence[Bytes]) -> None:
+        for rank, content in zip(self.ranks[1:], contents[1:], strict=True):
+            self.engine.send(rank, self.group, COLLECTIVE, number, b"".join((status, content)))
+
+    def _refuse_overdue(self, number: int) -> None:
+        """Those whose time was up before we came have given up: so must we."""
+        gave_up = [
+            rank for rank in self.ranks[1:] if self.engine.take(Address(rank, self.group, OVERDUE, number)) is not None
+        ]
+        if gave_up:
+            raise errors.TimedOutError([self.leader], 0.0, errors.CAME_LATE.format(ranks=gave_up))
+
+    def _mismatch(self, labels: list[bytes]) -> str:
+        other = next(index for index, label in enumerate(labels) if label != labels[0])
+        first, second = (f"Rank {self.ranks[k]} is running collective: {labels[k].decode()}" for k in (0, other))
+        return f"Detected mismatch between collectives on ranks. {first}, but {second}."
+
+
+def _unanswered(contents: list[memoryview]) -> list[bytes]:
+    return [b""] * len(contents)
+
+
+def _closed(failure: Exception) -> tuple[bytes, bytes]:
+    """A failure as the leader tells it to the others."""
+    if isinstance(failure, errors.PeerGoneError | errors.TimedOutError):
+        status = _GONE if isinstance(failure, errors.PeerGoneError) else _TIMED_OUT
+        timeout_s = getattr(failure, "timeout_s", 0.0)
+        return status, struct.pack(f"<d{len(failure.ranks)}I", timeout_s, *failure.ranks)
+    return _FAILED, str(failure).encode()
+
+
+def _opened(reply: bytes | bytearray) -> memoryview:
+    """The leader's answer; raises if it is a failure."""
+    status, content = reply[:1], memoryview(reply)[1:]
+    if status == _OK:
+        return content
+    if status == _FAILED:
+        raise errors.MismatchError(bytes(content).decode())
+    timeout_s, *ranks = struct.unpack(f"<d{(len(content) - 8) // 4}I", content)
+    raise errors.PeerGoneError(ranks) if status == _GONE else errors.TimedOutError(ranks, timeout_s)
+
+
+def joined(parts: Sequence[Bytes]) -> bytes:
+    """Several pieces of any length as one."""
+    sizes = struct.pack(f"<I{len(parts)}Q", len(parts), *map(len, parts))
+    return b"".join((sizes, *parts))
+
+
+def parted(data: Bytes) -> list[memoryview]:
+    """What ``joined`` joined."""
+    (count,) = struct.unpack_from("<I", data)
+    sizes = struct.unpack_from(f"<{count}Q", data, 4)
+    parts, start, whole = [], 4 + 8 * count, memoryview(data)
+    for size in sizes:
+        parts.append(whole[start : start + size])
+        start += size
+    return parts

@@ -1,0 +1,147 @@
+"""Frames on one connection: bytes in, messages out, and back. Who is at the other end is peers.py's matter.
+
+A frame is a header (size, group, channel, number) and its payload. Small ones are collected in a buffer; the payload of
+a large one goes from the kernel to its own memory without a copy between.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from collections import deque
+from typing import Final, NamedTuple
+
+HEADER: Final = struct.Struct("<QIIq")  # payload bytes, group, channel, number
+LARGEST_BYTES: Final = 1 << 36
+READ_BYTES: Final = 1 << 18
+
+Payload = bytes | bytearray
+Frame = tuple[int, int, int, int, Payload]
+"""(source rank, group, channel, number, payload)."""
+
+
+class Contact(NamedTuple):
+    """Where a rank can be reached."""
+
+    host: str
+    """Says whether two ranks share a kernel and a network namespace."""
+    pid: int
+    unix: str
+    tcp: str
+    """address:port; empty when nobody outside the host has to connect."""
+    nonce: str
+    """What a connection to it has to be greeted with, together with the secret."""
+
+    def text(self) -> bytes:
+        """One field a line."""
+        return "\n".join(map(str, self)).encode()
+
+    @classmethod
+    def parse(cls, text: bytes) -> Contact:
+        """What ``text`` wrote; ValueError for anything else."""
+        host, pid, unix, tcp, nonce = text.decode().split("\n")
+        return cls(host, int(pid), unix, tcp, nonce)
+
+
+def host_identity() -> str:
+    """The same for processes that can reach each other through the kernel they share."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            boot = file.read().strip()
+        return f"{boot}/{os.stat('/proc/self/ns/net').st_ino}/{os.stat('/proc/self/ns/pid').st_ino}"
+    except OSError:
+        return socket.gethostname()
+
+
+class Inbound:
+    """A connection that another rank made to us: bytes in, frames out."""
+
+    __slots__ = ("_body", "_filled", "_header", "buffer", "rank", "socket")
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.socket = connection
+        self.rank = -1
+        """Who it is, once it has proved it."""
+        self.buffer = bytearray()
+        self._body = bytearray()
+        self._filled = 0
+        self._header = (0, 0, 0)
+
+    def read(self, frames: list[Frame]) -> bool:
+        """Append the frames that are here; False at the connection's end. ValueError for a size nobody can mean."""
+        while True:
+            if self._body:
+                count = self.socket.recv_into(memoryview(self._body)[self._filled :])
+                self._filled += count
+                if count and self._filled < len(self._body):
+                    continue
+                if count:
+                    frames.append((self.rank, *self._header, self._body))
+                    self._body, self._filled = bytearray(), 0
+                    continue
+                return False
+            data = self.socket.recv(READ_BYTES)
+            if not data:
+                return False
+            self.buffer += data
+            self.parse(frames)
+            if len(data) < READ_BYTES and not self._body:
+                return True
+
+    def parse(self, frames: list[Frame]) -> None:
+        """Append the whole frames of ``buffer``; a large one's beginning gets memory of its own."""
+        buffer, start = self.buffer, 0
+        while len(buffer) - start >= HEADER.size:
+            size, group, channel, number = HEADER.unpack_from(buffer, start)
+            if size > LARGEST_BYTES:
+                raise ValueError(f"a message of {size} bytes")
+            begin, end = start + HEADER.size, start + HEADER.size + size
+            if end > len(buffer):
+                if size > READ_BYTES:
+                    self._header = (group, channel, number)
+                    self._body = bytearray(size)
+                    self._filled = len(buffer) - begin
+                    self._body[: self._filled] = memoryview(buffer)[begin:]
+                    start = len(buffer)
+                break
+            frames.append((self.rank, group, channel, number, bytes(memoryview(buffer)[begin:end])))
+            start = end
+        del buffer[:start]
+
+
+class Outbound:
+    """A connection that we made: frames wait here until the kernel takes them."""
+
+    __slots__ = ("queue", "socket")
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.socket = connection
+        self.queue: deque[memoryview] = deque()
+
+    def add(self, group: int, channel: int, number: int, payload: Payload, tail: memoryview | None = None) -> None:
+        """Queue a frame of ``payload`` and ``tail``; a large tail is not copied: it must stay until it is written."""
+        size = len(payload) + (len(tail) if tail else 0)
+        header = HEADER.pack(size, group, channel, number)
+        if tail and len(tail) > READ_BYTES:
+            self.queue.append(memoryview(header + payload))
+            self.queue.append(tail)
+        else:
+            self.queue.append(memoryview(b"".join((header, payload, tail or b""))))
+
+    def push(self) -> bool:
+        """Write what the kernel takes; True if nothing is left."""
+        while self.queue:
+            try:
+                sent = self.socket.send(self.queue[0])
+            except BlockingIOError:
+                return False
+            if sent < len(self.queue[0]):
+                self.queue[0] = self.queue[0][sent:]
+            else:
+                self.queue.popleft()
+        return True
+
+    def copy(self) -> None:
+        """Make what waits independent of the memory it came from."""
+        self.queue = deque(memoryview(bytes(held)) for held in self.queue)
