@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -221,7 +222,7 @@ class ProcessGroup:
     def _call(self, name: str, shards: Array, detail: str = "", shapeless: bool = False) -> Call:
         if self.engine is None:
             return _UNSAID
-        return Call(name, shards.dtype.name, () if shapeless else shards.shape[1:], detail)
+        return Call(name, _name_of(shards.dtype), () if shapeless else shards.shape[1:], detail)
 
     async def _fold(self, name: str, shards: Array, op: ReduceOp, root: str, out: Array | None = None) -> Array:
         reduction.check_op(op, shards.dtype)
@@ -288,6 +289,12 @@ class ProcessGroup:
     def _check_open(self) -> None:
         if not self.is_open:
             raise ValueError(errors.GROUP_NOT_REGISTERED.format(group=self))
+
+
+@cache
+def _name_of(dtype: np.dtype[Any]) -> str:
+    """numpy puts a dtype's name together anew each time it is asked for."""
+    return dtype.name
 
 
 def _direct(mine: Array) -> Array | None:

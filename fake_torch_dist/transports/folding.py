@@ -28,7 +28,8 @@ class NodeFold:
         for index, rank in enumerate(ranks):
             nodes.setdefault(rank // ranks_per_node, []).append(index)
         self._nodes = [nodes[node] for node in sorted(nodes)]
-        self._sizes = [len(node) for node in self._nodes]
+        sizes = [len(node) for node in self._nodes]
+        self._per_node: int | list[int] = sizes[0] if len(set(sizes)) == 1 else sizes
         self._order = [index for node in self._nodes for index in node]
 
     def of_bytes(self, parts: Sequence[memoryview], like: Array, ufunc: np.ufunc) -> bytes:
@@ -36,7 +37,7 @@ class NodeFold:
         data = b"".join(parts[index] for index in self._order)
         rows = np.frombuffer(data, like.dtype).reshape(len(self._order), *like.shape)
         with np.errstate(over="ignore", invalid="ignore"):
-            return np.asarray(fold_nodes(rows, ufunc, self._sizes)).tobytes()
+            return np.asarray(fold_nodes(rows, ufunc, self._per_node)).tobytes()
 
     def of_memory(
         self, read: Read, source: Array, target: Array, begin: int, end: int, ufunc: np.ufunc, shift: int = 0
