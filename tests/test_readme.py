@@ -68,6 +68,13 @@ def test_an_example_works(example, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+def test_the_table_of_names_is_what_is_there():
+    printed = subprocess.run(
+        [sys.executable, "-m", "fake_torch_dist"], cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S
+    ).stdout
+    assert printed and printed in README
+
+
 def test_every_file_that_the_readme_names_is_there():
     named = re.findall(r"`((?:accelerate_sim|fake_torch_dist|configs)/[\w./-]+)`", README)
     assert named
