@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from accelerate_sim.config.problems import ConfigError
+from accelerate_sim.deadly_ctrl_c import DeadlyCtrlC
 from accelerate_sim.display.screen import OutputClosed
 from accelerate_sim.interrupts import Stopped
 
@@ -42,10 +43,8 @@ def launch(train: Callable[[RunConfig], None]) -> NoReturn:
     """Read the command line, play the runs with ``train``, and exit as a program does."""
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     app.command(help=HELP)(_command(train))
-    try:
+    with DeadlyCtrlC():
         app(prog_name=Path(sys.argv[0]).name)
-    except KeyboardInterrupt:
-        sys.exit(130)
     sys.exit(0)
 
 
@@ -143,7 +142,7 @@ def _command(train: Callable[[RunConfig], None]) -> Callable[..., None]:
                 listings.show_plan(score.config(1), ascii_only=ascii_only)
             else:
                 options = playing.Options(start_time, duration, output_dir, ascii_only, not no_progress)
-                sys.exit(playing.play(train, score, options))
+                _leave(playing.play(train, score, options))
         except ConfigError as error:
             sys.exit(_refuse(str(error)))
         except (OutputClosed, BrokenPipeError):
@@ -153,6 +152,13 @@ def _command(train: Callable[[RunConfig], None]) -> Callable[..., None]:
             sys.exit(stopped.exit_code)
 
     return command
+
+
+def _leave(code: int) -> NoReturn:
+    """Exit. After a signal at once: to take the interpreter apart takes longer than a Ctrl-C may."""
+    if code > 128:
+        os._exit(code)
+    sys.exit(code)
 
 
 def _refuse(message: str) -> int:

@@ -85,8 +85,8 @@ class Interrupts:
             raise KeyboardInterrupt  # the user means it
         self._ending = self._ending or number in ENDING
         self._pending.append(number)
-        if self._starting:
-            self.end_if_told()
+        if self._starting and number in ENDING:
+            raise _stopped_by(number)  # it stays noted: an import may lose the exception
 
     def poll(self) -> None:
         """Act on what has arrived. Raises ``Stopped``."""
@@ -104,7 +104,7 @@ class Interrupts:
         for number in self._pending:
             if number in ENDING:
                 self._pending.clear()
-                raise Stopped("interrupted" if number == signal.SIGINT else "terminated", 128 + number)
+                raise _stopped_by(number)
         if self.deadline is not None and self._monotonic() >= self.deadline:
             self._ending = True
             raise Stopped("time is up", 0)
@@ -147,3 +147,7 @@ class Interrupts:
                 pass
         except BlockingIOError:
             pass
+
+
+def _stopped_by(number: int) -> Stopped:
+    return Stopped("interrupted" if number == signal.SIGINT else "terminated", 128 + number)

@@ -35,8 +35,6 @@ PAUSE_S = 60.0
 """Simulated seconds between two runs."""
 READING_S = 5.0
 """Real seconds for which a summary stays on a terminal before the next run begins, whatever the speed."""
-PATIENCE_S = 0.2
-"""Real seconds that a reader which takes nothing is waited for when the session is told to end."""
 
 
 class Score:
@@ -88,7 +86,7 @@ def play(train: Callable[[RunConfig], None], score: Score, options: Options) -> 
         with session.interrupts:
             return _play_until_told(train, score, session, first)
     except KeyboardInterrupt:  # the second Ctrl-C: there is no last line
-        session.screen.patience_s = PATIENCE_S
+        session.hurry()
         with suppress(OutputClosed):
             session.screen.close()
         return 130
@@ -126,10 +124,14 @@ def _session(options: Options) -> Session:
 
 def _play_until_told(train: Callable[[RunConfig], None], score: Score, session: Session, first: RunConfig) -> int:
     try:
-        _play_runs(train, score, session, first)
+        try:
+            _play_runs(train, score, session, first)
+        except Exception:
+            session.interrupts.end_if_told()  # an import has made another error of it
+            raise
         return 0
     except Stopped as stopped:
-        session.screen.patience_s = PATIENCE_S
+        session.hurry()
         with suppress(OutputClosed):  # a terminal that has hung up, or a reader that takes nothing
             _say_where(session, stopped)
         return stopped.exit_code

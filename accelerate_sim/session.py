@@ -20,6 +20,9 @@ from accelerate_sim.display.style import Style
 from accelerate_sim.interrupts import Interrupts
 from accelerate_sim.records import Record
 
+PATIENCE_S = 0.2
+"""Real seconds that a reader which takes nothing is waited for when the session is told to end."""
+
 
 class Observer(Protocol):
     """Is told what the run reports."""
@@ -101,6 +104,11 @@ class Session:
         for observer in self.observers:
             observer.flush()
         self.screen.flush()
+
+    def hurry(self) -> None:
+        """The session has been told to end: what is still written is given up if the reader takes nothing."""
+        self.screen.on_blocked = lambda: None
+        self.screen.patience_s = PATIENCE_S
 
     def _rest(self, seconds: float) -> None:
         """Nothing happens for so long."""

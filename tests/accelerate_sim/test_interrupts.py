@@ -1,5 +1,7 @@
 """Signals to this very process, and waiting for them."""
 
+import concurrent.futures
+import contextlib
 import os
 import signal
 import threading
@@ -8,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from accelerate_sim.deadly_ctrl_c import DeadlyCtrlC
 from accelerate_sim.interrupts import ENDING, PAUSING, REDRAWING, Interrupts, Stopped
 
 SOON_S = 5.0
@@ -50,6 +53,40 @@ def test_stopped_is_no_error_that_a_script_survives():
 def test_before_the_first_wait_nobody_waits_for_a_safe_point():
     with Interrupts(), pytest.raises(Stopped):
         signal.raise_signal(signal.SIGTERM)
+
+
+def test_an_import_that_loses_the_exception_does_not_lose_the_signal():
+    with Interrupts() as interrupts:
+        with contextlib.suppress(BaseException):
+            signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(Stopped, match="terminated"):
+            interrupts.wait(0.0)
+
+
+def test_ctrl_c_can_be_deadly_for_a_while():
+    before = signal.getsignal(signal.SIGINT)
+    with DeadlyCtrlC():
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_another_thread_leaves_signals_alone():
+    def use() -> None:
+        with DeadlyCtrlC():
+            assert signal.getsignal(signal.SIGINT) is before
+
+    before = signal.getsignal(signal.SIGINT)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        pool.submit(use).result()
+
+
+def test_a_handler_of_somebody_elses_stays():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with DeadlyCtrlC():
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_second_ctrl_c_does_not_wait_either(interrupts: Interrupts):

@@ -28,6 +28,7 @@ DEADLINE_S = 30.0
 """Far more than anything takes, even on a machine that is busy with something else."""
 CTRL_C, CTRL_Z = "\x03", "\x1a"
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+FRAME_END = re.compile(rb"\x1b\[J\r(\x1b\[\d+A)?(\x1b\[\?2026l)?")
 SHELL_SAYS = "[1]+  Stopped"
 _CLEARED = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "LC_ALL", "LC_CTYPE", "PYTHONIOENCODING", "PYTHONUTF8")
 
@@ -62,6 +63,7 @@ class Terminal:
         self.screen = pyte.HistoryScreen(columns, lines, history=100_000, ratio=0.5)
         self.stream = pyte.ByteStream(self.screen)
         self.raw = b""
+        self._unshown = b""
         self.chunks: list[bytes] = []
         self.reading = True
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -94,6 +96,8 @@ class Terminal:
         """Read until ``condition()`` holds."""
         end = time.monotonic() + deadline_s
         while not condition():
+            if self._show():
+                continue
             left = end - time.monotonic()
             if left <= 0:
                 raise AssertionError(f"waited {deadline_s} s in vain for {what or condition}; screen:\n{self.text}")
@@ -108,6 +112,8 @@ class Terminal:
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             self._read(min(left, 0.05))
+            while self._show():
+                pass
 
     def next_frames(self, count: int = 2) -> None:
         """Read until at least ``count`` more chunks have arrived."""
@@ -123,14 +129,23 @@ class Terminal:
             except OSError:  # EIO: nobody has the other end open any more
                 data = b""
             if data:
-                self.raw += data
-                self.chunks.append(data)
-                self.stream.feed(data)
-                self._take_text(data)
+                self._unshown += data
             else:
                 self.reading = False
         if self._events_fd in ready:
             self._events += os.read(self._events_fd, 4096)
+
+    def _show(self) -> bool:
+        """Put the next frame that has been read on the screen, or what there is of it. False if there is nothing."""
+        end = FRAME_END.search(self._unshown)
+        data = self._unshown[: end.end() if end else None]
+        self._unshown = self._unshown[len(data) :]
+        if data:
+            self.raw += data
+            self.chunks.append(data)
+            self.stream.feed(data)
+            self._take_text(data)
+        return bool(data)
 
     def _take_text(self, data: bytes) -> None:
         text = self._cut + self._decoder.decode(data)
@@ -166,7 +181,7 @@ class Terminal:
     def wait_stopped(self) -> None:
         """Until the command is stopped and the shell has said so on the terminal."""
         self._event("stopped")
-        self.wait_for(SHELL_SAYS)
+        self.wait_until(lambda: self.used_lines[-2:] == [SHELL_SAYS, "$"], "the shell's prompt")
 
     def foreground(self) -> None:
         """``fg``"""
@@ -215,6 +230,8 @@ class Terminal:
         if self._code is None:
             self._code = int(self._event("ended", deadline_s))
             self.wait_until(lambda: not self.reading or not select.select([self._master], [], [], 0)[0], "last output")
+            while self._show():
+                pass
         return self._code
 
     @property

@@ -13,7 +13,7 @@ from emulator import (
     widest_line,
 )
 
-LLAMA = ("--config", "configs/llama70b.yaml", "--speed", "1500", "--start-time", "2026-01-01")
+LLAMA = ("--config", "configs/llama70b.yaml", "--speed", "600", "--start-time", "2026-01-01")
 SMALL = ("--config", "configs/debug.yaml", "--speed", "max", "--runs", "1", "--start-time", "2026-01-01")
 STANDING = ("--config", "configs/llama70b.yaml", "--set", "run.speed=0.1", "--set", "run.startup_speed=3000")
 """Start-up is over at once, and the first step takes minutes."""
