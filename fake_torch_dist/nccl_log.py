@@ -18,7 +18,6 @@ from typing import Final
 VERSION: Final = "2.27.7+cuda13.0"
 CUDA_DRIVER: Final = 13000
 CHANNELS: Final = 16
-LEVELS: Final = ("VERSION", "WARN", "INFO", "TRACE")
 
 
 @dataclass(frozen=True)
