@@ -126,9 +126,6 @@ BARRIER_PASSED = (  # RuntimeError, torch's
     "Rank {rank} successfully reached monitoredBarrier, but received errors while waiting for send/recv from rank "
     "{leader}. Please check rank {leader} logs for faulty rank."
 )
-RANKS_ABSENT = (  # DistStoreError, torch's sentence and names
-    "Timed out after {seconds} seconds waiting for clients. {came}/{size} clients joined. Missing: {absent}"
-)
 BACKEND_NOT_BUILT = "Distributed package doesn't have {name} built in"  # RuntimeError, torch's
 NO_LOCAL_RANK = (  # RuntimeError, torch's
     "LOCAL_RANK is not in the environment. Consider passing fallback_rank to allow `get_node_local_rank` to work, "

@@ -1,30 +1,30 @@
 """How the processes of a world find each other: contacts and a secret, exchanged through the store.
 
-Every rank leaves its contact in the store; rank 0 collects them and publishes the table, in which it puts a random
-secret, so that who can read the store, and nobody else, can connect. After that the store is not needed.
+Every rank brings its contact, rank 0 a random secret besides, and each gets everybody's; so who can read the store, and
+nobody else, can connect. In one round over the connections all then agree on whether they can read each other's memory.
+After that the store is not needed.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-import json
 import os
 import socket
-import struct
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from . import errors
 from .engine import Engine
 from .fingerprint import Call
+from .generations import forget, join
 from .peers import Peers
+from .stores.prefix_store import PrefixStore
 from .transports import direct_read
 from .transports.processes import ProcessTransport
-from .wire import Contact
+from .wire import Contact, Contacts
 
 if TYPE_CHECKING:
     from .stores import Store
@@ -37,113 +37,81 @@ class Meeting(NamedTuple):
     """A world whose processes know each other."""
 
     engine: Engine
+    store: Store
+    """Its keys are those of this world only."""
     ranks_per_node: int
     reads_memory: bool
 
 
+class _Card(NamedTuple):
+    """What a rank brings to the meeting beside its contact."""
+
+    node: str
+    """LOCAL_WORLD_SIZE, or nothing."""
+    address: int
+    """Where in its memory lies ..."""
+    probe: bytes
+    """... this, for its neighbour to try whether it can read it."""
+    secret: bytes
+    """Of rank 0, for the whole world."""
+
+    def text(self, contact: Contact) -> bytes:
+        """Four lines after the contact's."""
+        card = f"\n{self.node}\n{self.address}\n{self.probe.hex()}\n{self.secret.hex()}"
+        return contact.text() + card.encode()
+
+    @classmethod
+    def parse(cls, text: bytes) -> _Card:
+        *_, node, address, probe, secret = text.decode().split("\n")
+        return cls(node, int(address), bytes.fromhex(probe), bytes.fromhex(secret))
+
+
 def meet(store: Store, rank: int, world_size: int, timeout: timedelta) -> Meeting:
-    """Meet all ranks. ``store`` has key names of this meeting only. DistStoreError names who does not come."""
-    exchange = _Exchange(store, rank, world_size, timeout)
+    """Meet all ranks. DistStoreError says who does not come; ValueError that somebody means another world size."""
+    until = time.monotonic() + timeout.total_seconds()
+    direct_read.allow()
     peers = Peers(rank)
     try:
-        mine = {"contact": peers.contact.text().decode(), "node": os.environ.get("LOCAL_WORLD_SIZE", "")}
-        if rank == 0:
-            mine["secret"] = os.urandom(32).hex()
-        everyone = exchange.all_gather("contact", mine)
-        contacts = [Contact.parse(entry["contact"].encode()) for entry in everyone]
-        if len({contact.host for contact in contacts}) > 1:
-            peers.listen_on(_address_towards(os.environ.get("MASTER_ADDR", "")))
-            tcp = exchange.all_gather("tcp", {"tcp": peers.contact.tcp})
-            contacts = [contact._replace(tcp=entry["tcp"]) for contact, entry in zip(contacts, tcp, strict=True)]
+        probe = np.frombuffer(os.urandom(16), np.uint8)
+        node, secret = os.environ.get("LOCAL_WORLD_SIZE", ""), os.urandom(32) if rank == 0 else b""
+        mine = _Card(node, direct_read.address_of(probe), probe.tobytes(), secret)
+        generation = join(store, rank, world_size, timeout, mine.text(peers.contact))
+        first = _Card.parse(generation.values[0])
+        contacts = Contacts(generation.values)
+        near = contacts.on_host(peers.contact.host)
+        if len(near) < world_size:
+            contacts = _with_addresses(peers, contacts, generation.store, timeout)
         token = os.environ.get("FAKE_TORCH_DIST_TOKEN", "").encode()
-        peers.meet(contacts, hmac.digest(bytes.fromhex(everyone[0]["secret"]), token, hashlib.sha256))
-        on_first_host = sum(contact.host == contacts[0].host for contact in contacts)
+        peers.meet(contacts, hmac.digest(first.secret, token, hashlib.sha256))
         engine = Engine(peers)
-        direct_read.allow()
-        reads_memory = _memory_is_readable(engine, world_size, timeout)
-        exchange.forget("contact", "tcp")
+        neighbour = near[(near.index(rank) + 1) % len(near)]
+        card = _Card.parse(generation.values[neighbour])
+        works = direct_read.works(contacts[neighbour].pid, card.address, card.probe)
+        reads_memory = _do_all(works, engine, world_size, max(0.001, until - time.monotonic()))
+        if rank == 0:
+            forget(generation)
     except BaseException:
         peers.close()
         raise
-    return Meeting(engine, int(everyone[0]["node"] or on_first_host), reads_memory)
+    on_first_host = len(contacts.on_host(contacts[0].host))
+    return Meeting(engine, generation.store, int(first.node or on_first_host), reads_memory)
 
 
-class _Exchange:
-    """All-gathers through the store."""
-
-    def __init__(self, store: Store, rank: int, world_size: int, timeout: timedelta) -> None:
-        self._store = store
-        self._rank = rank
-        self._world_size = world_size
-        self._timeout = timeout
-        self._until = time.monotonic() + timeout.total_seconds()
-
-    def all_gather(self, what: str, mine: dict[str, str]) -> list[Any]:
-        """Everybody's ``mine`` in rank order."""
-        self._store.set(self._key(what, self._rank), json.dumps(mine).encode())
-        if self._rank == 0:
-            keys = [self._key(what, rank) for rank in range(self._world_size)]
-            self._wait(keys, what)
-            table = [json.loads(self._store.get(key)) for key in keys]
-            self._store.set(self._key(what, "all"), json.dumps(table).encode())
-            return table
-        self._wait([self._key(what, "all")], what)
-        found = json.loads(self._store.get(self._key(what, "all")))
-        assert isinstance(found, list)
-        return found
-
-    def forget(self, *names: str) -> None:
-        """Rank 0 takes away what was left in the store: everybody has it."""
-        for name in names if self._rank == 0 else ():
-            for key in (*range(self._world_size), "all"):
-                if self._store.check([self._key(name, key)]):
-                    self._store.delete_key(self._key(name, key))
-
-    def _key(self, what: str, of: int | str) -> str:
-        return f"meeting/{what}/{of}"
-
-    def _wait(self, keys: list[str], what: str) -> None:
-        try:
-            self._store.wait(keys, timedelta(seconds=max(0.001, self._until - time.monotonic())))
-        except (errors.DistStoreError, RuntimeError) as failure:
-            ranks = range(self._world_size)
-            try:
-                absent = [rank for rank in ranks if not self._store.check([self._key(what, rank)])]
-            except RuntimeError:
-                raise failure from None
-            raise errors.DistStoreError(
-                errors.RANKS_ABSENT.format(
-                    seconds=f"{self._timeout.total_seconds():g}",
-                    came=self._world_size - len(absent),
-                    size=self._world_size,
-                    absent=errors.ranks_text(absent) if absent else "rank 0, which did not say that all have come",
-                )
-            ) from failure
+def _with_addresses(peers: Peers, contacts: Contacts, store: Store, timeout: timedelta) -> Contacts:
+    """Listen for ranks on other hosts, and learn where they do."""
+    peers.listen_on(_address_towards(os.environ.get("MASTER_ADDR", "")))
+    tcp = join(PrefixStore("tcp", store), peers.rank, len(contacts), timeout, peers.contact.tcp.encode()).values
+    return Contacts([contacts[rank]._replace(tcp=address.decode()).text() for rank, address in enumerate(tcp)])
 
 
-def _memory_is_readable(engine: Engine, world_size: int, timeout: timedelta) -> bool:
-    """Whether every rank can read the memory of its neighbour on its host. All have come when this returns."""
-    me, contacts = engine.peers.rank, engine.peers.contacts
+def _do_all(mine: bool, engine: Engine, world_size: int, timeout_s: float) -> bool:
+    """Whether all ranks say yes. Everybody has met when this returns."""
     transport = ProcessTransport(engine, range(world_size), _WORLD, world_size, reads_memory=False)
-    probe = np.frombuffer(os.urandom(16), np.uint8)
-    place = struct.pack("<IQ", engine.peers.contact.pid, direct_read.address_of(probe)) + probe.tobytes()
-    places = _run(engine, transport, place, "MEET", timeout)
-    near = [rank for rank in range(world_size) if contacts[rank].host == contacts[me].host]
-    neighbour = places[near[(near.index(me) + 1) % len(near)]]
-    pid, address = struct.unpack_from("<IQ", neighbour)
-    works = direct_read.works(pid, address, neighbour[12:])
-    flags = _run(engine, transport, bytes([works]), "MEET", timeout)
-    return all(flag == b"\1" for flag in flags)
-
-
-def _run(engine: Engine, transport: ProcessTransport, data: bytes, what: str, timeout: timedelta) -> list[bytes]:
-    coroutine = transport.all_gather_bytes(data, Call(what, "", ()))
-    task = engine.start(coroutine, transport.ranks, timeout.total_seconds())
+    task = engine.start(transport.all_agree(mine, Call("MEET", "", ())), transport.ranks, timeout_s)
     engine.wait(task)
     if task.error:
         raise task.error
-    found: list[bytes] = task.result
-    return found
+    return bool(task.result)
 
 
 def _address_towards(master: str) -> str:

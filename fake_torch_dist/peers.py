@@ -1,9 +1,11 @@
 """Connections to the other ranks, and the news that a rank is gone.
 
-Each process listens on one socket. A connection carries the messages of the rank that made it, so it is made when that
-rank first has something to say. On one host they are Unix sockets without a file, and a process's end is seen through
-its pidfd; between hosts they are TCP. Who connects proves that it holds the job's secret before it is heard. A rank
-closes its connections when it ends or leaves the world, so a closed connection means that it is gone.
+Each process listens on one socket. A connection is made when a rank first has something to say to another. On one host
+it is a Unix socket without a file, and carries what both say; between hosts it is TCP and carries only what the rank
+that made it says, for the end of one end of it can lose what is on its way to the other. Who connects proves that it
+holds the job's secret before it is heard; who is connected to, on this host, is the process that the contact names. A
+rank closes its connections when it ends or leaves the world, so a closed connection means that it is gone; the end of
+a process of this host that is waited for, but not connected yet, is seen through its pidfd.
 
 What this module does not do: other systems than Linux (epoll, pidfd, sockets without a file).
 """
@@ -13,21 +15,26 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import resource
 import select
 import socket
 import struct
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from typing import Final
 
-from .wire import Contact, Frame, Inbound, Outbound, Payload, host_identity
+from .wire import Connection, Contact, Contacts, Frame, Payload, host_identity
 
 _HELLO: Final = struct.Struct("<8sI32s")  # magic, rank, proof
 _MAGIC: Final = b"ftdist01"
 CONNECT_S: Final = 30.0
 STRANGERS: Final = 64
-"""Connections that have not said who they are; of more than that the oldest are closed."""
+"""Connections that have not said who they are; of more than that, and of more than all ranks, the oldest are closed."""
+_PER_RANK: Final = 2
+"""Descriptors that a rank can cost: both may have connected, or one is on its way while a pidfd is watched."""
+_OTHERS: Final = 128
+"""Descriptors for everything else that a process has open."""
 
 
 class Peers:
@@ -42,13 +49,20 @@ class Peers:
         self.rank = rank
         self.gone: dict[int, None] = {}
         """Ranks that have ended or left, in that order."""
-        self.contacts: Sequence[Contact] = ()
+        self.contacts = Contacts(())
         self._secret = os.urandom(32)  # nobody knows it until we meet
         self._poll = select.epoll()
-        self._inbound: dict[int, Inbound] = {}
-        self._outbound: dict[int, Outbound] = {}
-        self._rank_of_outbound: dict[int, int] = {}
+        self._connections: dict[int, Connection] = {}
+        """All of them, by descriptor."""
+        self._to: dict[int, Connection] = {}
+        """The one on which we talk to a rank; it stays the same, so messages arrive in their order."""
         self._pidfds: dict[int, int] = {}
+        """Ranks by descriptor."""
+        self._watched: dict[int, int] = {}
+        """Descriptors by rank."""
+        self._near: frozenset[int] = frozenset()
+        """Ranks on this host, this one included."""
+        self._allow_strangers = STRANGERS
         self._listeners: dict[int, socket.socket] = {}
         self._ending: list[int] = []
         """Ranks that have ended, as far as we can see, but whose last words may not have been heard."""
@@ -70,41 +84,55 @@ class Peers:
         self._listeners[listener.fileno()] = listener
         self._poll.register(listener, select.EPOLLIN)
 
-    def meet(self, contacts: Sequence[Contact], secret: bytes) -> None:
-        """Learn where everybody is and what they know, and watch those on this host for their end."""
+    def meet(self, contacts: Contacts, secret: bytes) -> None:
+        """Learn where everybody is and what they know."""
         self.contacts, self._secret = contacts, secret
-        for rank, contact in enumerate(contacts):
-            if rank == self.rank or contact.host != self.contact.host or contact.pid == self.contact.pid:
+        self._near = frozenset(contacts.on_host(self.contact.host))
+        self._allow_strangers = max(STRANGERS, len(contacts))
+        _allow_descriptors(_PER_RANK * len(contacts) + _OTHERS)
+
+    def same_host(self, ranks: Collection[int]) -> bool:
+        """Whether all these ranks run on one host, where memory can be read directly."""
+        return self._near.issuperset(ranks) or len({self.contacts[rank].host for rank in ranks}) == 1
+
+    def watch_processes(self, ranks: Iterable[int]) -> None:
+        """See it when processes of this host end that have no connection with us."""
+        for rank in ranks:
+            known = rank in self._to or rank in self._watched or rank in self.gone
+            if known or rank == self.rank or rank not in self._near or self.contacts[rank].pid == self.contact.pid:
                 continue
             try:
-                fd = os.pidfd_open(contact.pid)
+                fd = os.pidfd_open(self.contacts[rank].pid)
             except ProcessLookupError:
                 self._ending.append(rank)
             except OSError:
-                continue  # an old kernel, or no descriptor left: its closed connections will tell
+                continue  # an old kernel, or no descriptor left: a closed connection will tell
             else:
-                self._pidfds[fd] = rank
+                self._pidfds[fd], self._watched[rank] = rank, fd
                 self._poll.register(fd, select.EPOLLIN)
 
-    def same_host(self, ranks: Iterable[int]) -> bool:
-        """Whether all these ranks run on one host, where memory can be read directly."""
-        return len({self.contacts[rank].host for rank in ranks}) == 1
+    def _unwatch(self, rank: int) -> None:
+        fd = self._watched.pop(rank, -1)
+        if fd >= 0:
+            del self._pidfds[fd]
+            self._poll.unregister(fd)
+            os.close(fd)
 
     # -- sending ------------------------------------------------------------------------------------------------------
 
     @property
     def unsent(self) -> bool:
         """Whether anything waits for the kernel to take it."""
-        return any(outbound.queue for outbound in self._outbound.values())
+        return any(connection.queue for connection in self._to.values())
 
     def unsent_to(self, to: int) -> bool:
         """Whether anything waits for the kernel to take it on its way to this rank."""
-        return to in self._outbound and bool(self._outbound[to].queue)
+        return to in self._to and bool(self._to[to].queue)
 
     def copy_unsent(self, to: int) -> None:
         """Make what waits for this rank independent of the sender's memory."""
-        if to in self._outbound:
-            self._outbound[to].copy()
+        if to in self._to:
+            self._to[to].copy()
 
     def send(
         self, to: int, group: int, channel: int, number: int, payload: Payload, tail: memoryview | None = None
@@ -116,38 +144,51 @@ class Peers:
         if to in self.gone:
             return
         try:
-            outbound = self._outbound.get(to) or self._connect(to)
-            idle = not outbound.queue
-            outbound.add(group, channel, number, payload, tail)
-            if idle and not outbound.push():
-                self._poll.modify(outbound.socket, select.EPOLLIN | select.EPOLLOUT)
+            connection = self._to.get(to) or self._connect(to)
+            idle = not connection.queue
+            connection.add(group, channel, number, payload, tail)
+            if idle:
+                self._push(connection)
         except OSError:
-            self._lose(to)
+            self._ending.append(to)
 
     def watch(self, ranks: Iterable[int]) -> None:
         """Connect to those with whom nothing has been exchanged yet, to see them leave."""
         for rank in ranks:
-            if rank != self.rank and rank not in self._outbound and rank not in self.gone:
+            if rank != self.rank and rank not in self._to and rank not in self.gone:
                 try:
-                    self._connect(rank)
+                    connection = self._connect(rank)
+                    connection.greet()
+                    self._push(connection)
                 except OSError:
-                    self._lose(rank)
+                    self._ending.append(rank)
 
-    def _connect(self, to: int) -> Outbound:
+    def _push(self, connection: Connection) -> None:
+        if not connection.push():
+            self._poll.modify(connection.socket, select.EPOLLIN | select.EPOLLOUT)
+
+    def _connect(self, to: int) -> Connection:
         contact = self.contacts[to]
-        if contact.host == self.contact.host:
-            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            connection.connect(contact.unix.encode("latin-1"))
+        if to in self._near:
+            made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            made.connect(contact.unix.encode("latin-1"))
+            if _process_of(made) != (contact.pid, os.geteuid()):  # it ended, and somebody took its place
+                made.close()
+                raise ConnectionRefusedError(f"rank {to} is gone")
         else:
             host, _, port = contact.tcp.rpartition(":")
-            connection = socket.create_connection((host, int(port)), timeout=CONNECT_S)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.sendall(_HELLO.pack(_MAGIC, self.rank, self._proof(contact, self.rank)))
-        connection.setblocking(False)
-        outbound = self._outbound[to] = Outbound(connection)
-        self._rank_of_outbound[connection.fileno()] = to
-        self._poll.register(connection, select.EPOLLIN)
-        return outbound
+            made = socket.create_connection((host, int(port)), timeout=CONNECT_S)
+            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        greeting = _HELLO.pack(_MAGIC, self.rank, self._proof(contact, self.rank))
+        connection = self._to[to] = self._keep(Connection(made, to, greeting))
+        self._unwatch(to)
+        return connection
+
+    def _keep(self, connection: Connection) -> Connection:
+        connection.socket.setblocking(False)
+        self._connections[connection.socket.fileno()] = connection
+        self._poll.register(connection.socket, select.EPOLLIN)
+        return connection
 
     def _proof(self, listener: Contact, rank: int) -> bytes:
         """Only who holds the secret can say that it is ``rank`` to this listener; the secret itself is never sent."""
@@ -159,16 +200,17 @@ class Peers:
         """Frames that have arrived, after waiting at most ``timeout_s`` for anything to happen."""
         frames: list[Frame] = []
         for fd, event in self._poll.poll(0 if self._ending else timeout_s):
-            if fd in self._inbound:
-                self._read(self._inbound[fd], frames)
-            elif fd in self._rank_of_outbound:
-                self._write(fd, event)
+            if fd in self._connections:
+                connection = self._connections[fd]
+                if event & ~select.EPOLLOUT:
+                    self._read(connection, frames)
+                if event & select.EPOLLOUT and fd in self._connections:
+                    self._write(connection)
             elif fd in self._listeners:
                 self._accept(self._listeners[fd], frames)
             elif fd in self._pidfds:
-                self._ending.append(self._pidfds.pop(fd))
-                self._poll.unregister(fd)
-                os.close(fd)
+                self._ending.append(self._pidfds[fd])
+                self._unwatch(self._pidfds[fd])
         if self._ending:
             self._hear_last_words(frames)
         return frames
@@ -176,32 +218,32 @@ class Peers:
     def _accept(self, listener: socket.socket, frames: list[Frame]) -> None:
         with suppress(OSError):
             while True:
-                connection, _ = listener.accept()
-                connection.setblocking(False)
-                if connection.family == socket.AF_UNIX and _user_of(connection) != os.geteuid():
-                    connection.close()
+                accepted, _ = listener.accept()
+                if accepted.family == socket.AF_UNIX and _process_of(accepted)[1] != os.geteuid():
+                    accepted.close()
                     continue
-                inbound = self._inbound[connection.fileno()] = Inbound(connection)
-                self._poll.register(connection, select.EPOLLIN)
-                self._read(inbound, frames)
-        strangers = [inbound for inbound in self._inbound.values() if inbound.rank < 0]
-        for inbound in strangers[:-STRANGERS]:
-            self._drop(inbound)
+                self._read(self._keep(Connection(accepted)), frames)
+        strangers = [connection for connection in self._connections.values() if connection.rank < 0]
+        for connection in strangers[: -self._allow_strangers]:
+            self._drop(connection)
 
-    def _read(self, inbound: Inbound, frames: list[Frame]) -> None:
+    def _read(self, connection: Connection, frames: list[Frame]) -> None:
         """Take what one connection has; at its end, or at nonsense, drop it."""
         try:
-            if (inbound.rank >= 0 or self._admit(inbound)) and inbound.read(frames):
+            if connection.rank < 0 and not self._admit(connection):
+                self._drop(connection)
+                return
+            if self._may_talk(connection) and connection.read(frames):
                 return
         except BlockingIOError:
             return
         except (OSError, ValueError):
             pass
-        self._drop(inbound)
-        if inbound.rank >= 0:
-            self._ending.append(inbound.rank)
+        self._drop(connection)
+        if connection.rank >= 0:
+            self._ending.append(connection.rank)
 
-    def _admit(self, inbound: Inbound) -> bool:
+    def _admit(self, inbound: Connection) -> bool:
         """Read the greeting; False if it is none, BlockingIOError while it is not whole."""
         while len(inbound.buffer) < _HELLO.size:
             data = inbound.socket.recv(_HELLO.size - len(inbound.buffer))
@@ -214,43 +256,50 @@ class Peers:
         if not known or not hmac.compare_digest(proof, self._proof(self.contact, rank)):
             return False
         inbound.rank = rank
+        if rank in self._near:
+            self._to.setdefault(rank, inbound)
+        self._unwatch(rank)
         return True
 
-    def _write(self, fd: int, event: int) -> None:
-        rank = self._rank_of_outbound[fd]
-        outbound = self._outbound[rank]
+    def _may_talk(self, connection: Connection) -> bool:
+        """Whether what comes on a connection is heard; False at the end of one that may not.
+
+        We have made it, to another host: nobody has proved there who it is, so only its end means something.
+        """
+        if connection.rank in self._near or connection is not self._to.get(connection.rank):
+            return True
+        connection.socket.recv(1)
+        return False
+
+    def _write(self, connection: Connection) -> None:
         try:
-            if event & (select.EPOLLHUP | select.EPOLLERR) or (event & select.EPOLLIN and not outbound.socket.recv(1)):
-                self._lose(rank)
-            elif outbound.push():
-                self._poll.modify(outbound.socket, select.EPOLLIN)
+            if connection.push():
+                self._poll.modify(connection.socket, select.EPOLLIN)
         except OSError:
-            self._lose(rank)
+            self._ending.append(connection.rank)
 
     # -- ends ---------------------------------------------------------------------------------------------------------
 
-    def _lose(self, rank: int) -> None:
-        """The connection to this rank broke: it has ended, or left."""
-        outbound = self._outbound.pop(rank, None)
-        if outbound:
-            del self._rank_of_outbound[outbound.socket.fileno()]
-            self._poll.unregister(outbound.socket)
-            outbound.socket.close()
-        self._ending.append(rank)
-
-    def _drop(self, inbound: Inbound) -> None:
-        self._poll.unregister(inbound.socket)
-        del self._inbound[inbound.socket.fileno()]
-        inbound.socket.close()
+    def _drop(self, connection: Connection) -> None:
+        self._poll.unregister(connection.socket)
+        del self._connections[connection.socket.fileno()]
+        connection.socket.close()
 
     def _hear_last_words(self, frames: list[Frame]) -> None:
         """Take what those who have ended said before, then believe that they are gone."""
         for listener in self._listeners.values():
             self._accept(listener, frames)
-        for inbound in list(self._inbound.values()):
-            if inbound.rank in self._ending or inbound.rank < 0:
-                self._read(inbound, frames)
-        self.gone.update(dict.fromkeys(self._ending))
+        for connection in list(self._connections.values()):
+            if connection.rank in self._ending or connection.rank < 0:
+                self._read(connection, frames)
+        for rank in dict.fromkeys(self._ending):
+            self.gone[rank] = None
+            self._unwatch(rank)
+            way = self._to.pop(rank, None)
+            if way is not None:
+                way.queue.clear()
+                if way.socket.fileno() >= 0:
+                    self._drop(way)
         self._ending.clear()
 
     def close(self) -> None:
@@ -260,13 +309,21 @@ class Peers:
         """
         for fd in self._pidfds:
             os.close(fd)
-        sockets = [*self._listeners.values(), *(held.socket for held in self._inbound.values())]
-        for each in [*sockets, *(held.socket for held in self._outbound.values())]:
+        for each in [*self._listeners.values(), *(held.socket for held in self._connections.values())]:
             each.close()
         self._poll.close()
 
 
-def _user_of(connection: socket.socket) -> int:
-    """User id of the process at the other end of a Unix socket."""
+def _process_of(connection: socket.socket) -> tuple[int, int]:
+    """Process id and user id of the other end of a Unix socket; of who made the socket listen, if we connected."""
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    return int(struct.unpack("3i", credentials)[1])
+    pid, user, _ = struct.unpack("3i", credentials)
+    return pid, user
+
+
+def _allow_descriptors(count: int) -> None:
+    """Raise this process's soft limit to ``count`` descriptors, or as far as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < count:
+        most = count if hard == resource.RLIM_INFINITY else min(count, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))

@@ -1,7 +1,8 @@
-"""How ranks meet: ``rendezvous`` as torch has it, and ``resolve`` for ``init_process_group``.
+"""Where ranks meet: ``rendezvous`` as torch has it, and ``find_store`` for ``init_process_group``.
 
 ``env://`` (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT), ``tcp://host:port``, ``file:///path``, or a store of the
-user's. Rank 0 starts the server, unless TORCHELASTIC_USE_AGENT_STORE is True: then a launcher has.
+user's. Rank 0 starts the server, unless TORCHELASTIC_USE_AGENT_STORE is True: then a launcher has. With
+FAKE_TORCH_DIST_STORE=host:port, ``env://`` is the store that is there, whatever MASTER_ADDR and MASTER_PORT say.
 
 Every ``init_process_group`` of a job has key names of its own, see ``generations``.
 """
@@ -16,7 +17,7 @@ from datetime import timedelta
 from typing import Any, Final, NoReturn
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
-from .generations import join, launcher_has_store
+from .generations import STORE_VARIABLE, agent_has_store
 from .stores.base import Store
 from .stores.file_store import FileStore
 from .stores.tcp_store import EMPTY_WORLD, TCPStore
@@ -41,6 +42,9 @@ STORE_WITHOUT_RANK = "rank must be non-negative if using store"  # AssertionErro
 
 # Ours
 NO_SUCH_RANK = "rank {rank} of a world of {size}: ranks are 0 to {last} (RANK and WORLD_SIZE, or rank and world_size)"
+STORE_UNREADABLE = (  # ValueError
+    "{name} = {value!r} is no host:port. A launcher sets it to where it serves; unset it to meet at MASTER_PORT"
+)
 NEGATIVE_WORLD = "world_size = {size}: a world has at least one rank (WORLD_SIZE, or world_size)"
 
 
@@ -108,6 +112,8 @@ class _Place:
     port: int | None
     rank: int
     world_size: int
+    has_server: bool = False
+    """Whether a launcher serves there, so that rank 0 must not."""
 
     def store(self, timeout: timedelta, *, wait_for_workers: bool) -> Store:
         if self.port is None:
@@ -116,7 +122,7 @@ class _Place:
             self.where,
             self.port,
             self.world_size,
-            is_master=self.rank == 0 and not launcher_has_store(),
+            is_master=self.rank == 0 and not self.has_server,
             timeout=timeout,
             wait_for_workers=wait_for_workers,
             multi_tenant=True,
@@ -173,8 +179,17 @@ def _env(url: str) -> _Place:
     query = _query(urlsplit(url))
     rank = int(query["rank"] if "rank" in query else _variable("RANK"))
     world_size = int(query["world_size"] if "world_size" in query else _variable("WORLD_SIZE"))
+    if STORE_VARIABLE in os.environ:
+        return _checked(_Place(*_launchers_store(os.environ[STORE_VARIABLE]), rank, world_size, has_server=True))
     host = _variable("MASTER_ADDR")
-    return _checked(_Place(host, int(_variable("MASTER_PORT")), rank, world_size))
+    return _checked(_Place(host, int(_variable("MASTER_PORT")), rank, world_size, has_server=agent_has_store()))
+
+
+def _launchers_store(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal():
+        _failed("env", STORE_UNREADABLE.format(name=STORE_VARIABLE, value=text))
+    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 def _tcp(url: str) -> _Place:
@@ -185,7 +200,7 @@ def _tcp(url: str) -> _Place:
     rank, world_size = _number("tcp", query, "rank"), _number("tcp", query, "world_size")
     if parts.hostname is None:
         raise AssertionError("hostname cannot be None")
-    return _checked(_Place(parts.hostname, parts.port, rank, world_size))
+    return _checked(_Place(parts.hostname, parts.port, rank, world_size, has_server=agent_has_store()))
 
 
 def _file(url: str) -> _Place:
@@ -216,14 +231,12 @@ for _scheme, _serve in _BUILT_IN.items():
 # -- for init_process_group -------------------------------------------------------------------------------------------
 
 
-def resolve(
-    init_method: str | None, rank: int, world_size: int, store: Store | None, timeout: timedelta
-) -> tuple[Store, int, int]:
-    """Meet the other ranks: a store with key names of this generation only, this process's rank, and the world size.
+def find_store(init_method: str | None, rank: int, world_size: int, store: Store | None, timeout: timedelta) -> Met:
+    """The store in which all ranks meet, this process's rank, and the world size. Waits for the store's server only.
 
-    Returns when all ranks have come. ``timeout`` limits that, and is the returned store's.
+    ``timeout`` limits that, and is the returned store's.
     Errors: AssertionError for a store without rank or world size, or beside an ``init_method``; otherwise as
-    ``rendezvous``, with ValueError for a rank outside its world and DistStoreError that names the ranks that are late.
+    ``rendezvous``, with ValueError for a rank outside its world.
     """
     if store is not None:
         if init_method is not None:
@@ -237,11 +250,11 @@ def resolve(
         url = _with_arguments("env://" if init_method is None else init_method, rank, world_size)
         scheme = urlsplit(url).scheme
         handler = _handler(url)
-        if handler is _BUILT_IN.get(scheme):  # ``join`` waits, and knows who is late
+        if handler is _BUILT_IN.get(scheme):  # ``generations.join`` waits, and knows who is late
             place = _PLACES[scheme](url)
             store, rank, world_size = place.store(timeout, wait_for_workers=False), place.rank, place.world_size
         else:
             store, rank, world_size = next(handler(url, timeout=timeout))
             _check_rank(rank, world_size)
     store.set_timeout(timeout)
-    return join(store, rank, world_size, timeout), rank, world_size
+    return store, rank, world_size

@@ -10,6 +10,7 @@ import os
 import socket
 import struct
 from collections import deque
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 HEADER: Final = struct.Struct("<QIIq")  # payload bytes, group, channel, number
@@ -39,34 +40,65 @@ class Contact(NamedTuple):
 
     @classmethod
     def parse(cls, text: bytes) -> Contact:
-        """What ``text`` wrote; ValueError for anything else."""
-        host, pid, unix, tcp, nonce = text.decode().split("\n")
+        """What ``text`` wrote, and maybe more lines; ValueError for anything else."""
+        host, pid, unix, tcp, nonce, *_ = text.decode().split("\n")
         return cls(host, int(pid), unix, tcp, nonce)
+
+
+class Contacts:
+    """The contacts of all ranks, as texts that are read when somebody asks: most ranks never talk to most others."""
+
+    def __init__(self, texts: Sequence[bytes]) -> None:
+        self._texts = texts
+        self._read: dict[int, Contact] = {}
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def __getitem__(self, rank: int) -> Contact:
+        found = self._read.get(rank)
+        if found is None:
+            found = self._read[rank] = Contact.parse(self._texts[rank])
+        return found
+
+    def on_host(self, host: str) -> list[int]:
+        """The ranks that can be reached through the kernel of ``host``, in order."""
+        start = host.encode() + b"\n"
+        return [rank for rank, text in enumerate(self._texts) if text.startswith(start)]
 
 
 def host_identity() -> str:
     """The same for processes that can reach each other through the kernel they share."""
     try:
-        with open("/proc/sys/kernel/random/boot_id") as file:
-            boot = file.read().strip()
-        return f"{boot}/{os.stat('/proc/self/ns/net').st_ino}/{os.stat('/proc/self/ns/pid').st_ino}"
+        boot = os.open("/proc/sys/kernel/random/boot_id", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            name = os.read(boot, 64).decode().strip()
+        finally:
+            os.close(boot)
+        return f"{name}/{os.stat('/proc/self/ns/net').st_ino}/{os.stat('/proc/self/ns/pid').st_ino}"
     except OSError:
         return socket.gethostname()
 
 
-class Inbound:
-    """A connection that another rank made to us: bytes in, frames out."""
+class Connection:
+    """A connection with another rank: frames in and frames out."""
 
-    __slots__ = ("_body", "_filled", "_header", "buffer", "rank", "socket")
+    __slots__ = ("_body", "_filled", "_header", "buffer", "greeting", "queue", "rank", "socket")
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, rank: int = -1, greeting: bytes = b"") -> None:
+        """``greeting`` goes out before the first frame."""
         self.socket = connection
-        self.rank = -1
-        """Who it is, once it has proved it."""
+        self.rank = rank
+        """Who is at the other end; -1 until it has proved it."""
+        self.greeting = greeting
+        self.queue: deque[memoryview] = deque()
+        """What the kernel has not taken yet."""
         self.buffer = bytearray()
         self._body = bytearray()
         self._filled = 0
         self._header = (0, 0, 0)
+
+    # -- in -----------------------------------------------------------------------------------------------------------
 
     def read(self, frames: list[Frame]) -> bool:
         """Append the frames that are here; False at the connection's end. ValueError for a size nobody can mean."""
@@ -109,25 +141,24 @@ class Inbound:
             start = end
         del buffer[:start]
 
-
-class Outbound:
-    """A connection that we made: frames wait here until the kernel takes them."""
-
-    __slots__ = ("queue", "socket")
-
-    def __init__(self, connection: socket.socket) -> None:
-        self.socket = connection
-        self.queue: deque[memoryview] = deque()
+    # -- out ----------------------------------------------------------------------------------------------------------
 
     def add(self, group: int, channel: int, number: int, payload: Payload, tail: memoryview | None = None) -> None:
         """Queue a frame of ``payload`` and ``tail``; a large tail is not copied: it must stay until it is written."""
         size = len(payload) + (len(tail) if tail else 0)
-        header = HEADER.pack(size, group, channel, number)
+        header = self.greeting + HEADER.pack(size, group, channel, number)
+        self.greeting = b""
         if tail and len(tail) > READ_BYTES:
             self.queue.append(memoryview(header + payload))
             self.queue.append(tail)
         else:
             self.queue.append(memoryview(b"".join((header, payload, tail or b""))))
+
+    def greet(self) -> None:
+        """Queue the greeting, without a frame behind it."""
+        if self.greeting:
+            self.queue.append(memoryview(self.greeting))
+            self.greeting = b""
 
     def push(self) -> bool:
         """Write what the kernel takes; True if nothing is left."""

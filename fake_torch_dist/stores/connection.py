@@ -35,6 +35,7 @@ STRANGE_SERVER = (  # DistNetworkError
     "the store at {host}:{port} does not know the job's token: it belongs to another job, or pretends to be a store"
 )
 
+_READ_BYTES: Final = 1 << 16
 _GRACE_S: Final = 10.0
 """Seconds beyond a time-out in which a server has to react, else it is as good as dead."""
 NO_ANSWER = f"the store at {{host}}:{{port}} is connected but has not reacted for {_GRACE_S:g} seconds"
@@ -168,7 +169,7 @@ class Connection:
             raise DistNetworkError(CONNECTION_CLOSED) from error
 
     def _read(self, sock: socket.socket) -> None:
-        data = sock.recv(1 << 18)
+        data = sock.recv(_READ_BYTES)
         if not data:
             raise ConnectionResetError("end of stream")
         self._incoming += data

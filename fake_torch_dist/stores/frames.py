@@ -22,7 +22,11 @@ MAX_GREETING: Final = 1 << 10
 
 def frame(number: int, message: Message) -> bytes:
     """``message`` as it goes over the wire. ValueError if it is longer than MAX_MESSAGE."""
-    data = encode(message)
+    return framed(number, encode(message))
+
+
+def framed(number: int, data: bytes) -> bytes:
+    """A message that has been encoded already, as ``frame`` has it."""
     if len(data) + 4 > MAX_MESSAGE:
         raise ValueError(f"{len(data)} bytes are too much for one message of a store; {MAX_MESSAGE - 4} is the limit")
     return FRAME.pack(len(data) + 4, number) + data

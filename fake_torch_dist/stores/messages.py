@@ -28,6 +28,9 @@ class Kind(IntEnum):
     POP = 12
     QUEUE_LEN = 13
     WAIT_COUNT = 14
+    GATHER = 15
+    """What it does, and who answers it, says ``gatherings``; so of the next."""
+    GATHER_COUNTS = 16
     DONE = 64
     """The answer is in ``number`` and ``fields``."""
     REFUSED = 65

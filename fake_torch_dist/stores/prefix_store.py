@@ -23,6 +23,11 @@ class PrefixStore(Store):
         self._store = store
 
     @property
+    def prefix(self) -> str:
+        """Ours: what is put before every key."""
+        return self._prefix
+
+    @property
     def underlying_store(self) -> Store:
         """The store that is asked."""
         return self._store

@@ -17,8 +17,9 @@ import socket
 from typing import Final
 
 from .authentication import NONCE_BYTES, PROTOCOL, Greeting, job_token, proof
-from .frames import MAX_GREETING, MAX_MESSAGE, frame, next_frame
-from .messages import Kind, Message
+from .frames import MAX_GREETING, MAX_MESSAGE, framed, next_frame
+from .gatherings import Gatherings
+from .messages import Kind, Message, encode
 from .parked_requests import ParkedRequests, Peer
 from .table import CHANGES, Table
 
@@ -40,6 +41,7 @@ class StoreServer:
         self._listener = listener
         self._token = job_token() if token is None else token
         self._table = Table()
+        self._gatherings = Gatherings()
         self._strangers: dict[Peer, None] = {}
         self._members: dict[Peer, None] = {}
         self._parked = ParkedRequests()
@@ -168,10 +170,13 @@ class StoreServer:
                 return
 
     def _send(self, peer: Peer, number: int, message: Message) -> None:
+        self._send_encoded(peer, number, encode(message))
+
+    def _send_encoded(self, peer: Peer, number: int, message: bytes) -> None:
         try:
-            data = frame(number, message)
+            data = framed(number, message)
         except ValueError as error:
-            data = frame(number, Message(Kind.REFUSED, 0, [str(error).encode()]))
+            data = framed(number, encode(Message(Kind.REFUSED, 0, [str(error).encode()])))
         try:
             sent = peer.sock.send(data)
         except BlockingIOError:
@@ -215,6 +220,9 @@ class StoreServer:
         if message.kind == Greeting.WITHDRAW:
             self._send(peer, number, Message(Kind.DONE))
             return
+        if message.kind in (Kind.GATHER, Kind.GATHER_COUNTS):
+            self._gather(peer, number, message)
+            return
         answer = self._table.answer(message)
         if answer is None:
             self._park(peer, number, message)
@@ -223,6 +231,27 @@ class StoreServer:
         if message.kind in CHANGES and message.kind not in (Kind.DELETE, Kind.POP):
             for key in message.fields[::2] if message.kind == Kind.SET else message.fields[:1]:
                 self._retry(key)
+
+    def _gather(self, peer: Peer, number: int, message: Message) -> None:
+        answer, key = self._gatherings.answer(message), message.fields[0]
+        if answer is None:
+            self._parked.park(peer, number, Message(Kind.GATHER, message.number, (key,)), key)
+            return
+        encoded = encode(answer)
+        self._send_encoded(peer, number, encoded)
+        if message.kind != Kind.GATHER or answer.kind != Kind.DONE:
+            return
+        for other in self._parked.waiting_for(key):
+            if other.parked is not None and other.parked.kind == Kind.GATHER:
+                self._parked.unpark(other)
+                self._answer_late(other, other.number, encoded)
+
+    def _answer_late(self, peer: Peer, number: int, encoded: bytes) -> None:
+        """Answer one who has waited; what is wrong with its connection is no matter of who is served now."""
+        try:
+            self._send_encoded(peer, number, encoded)
+        except OSError:
+            self._drop(peer)
 
     def _park(self, peer: Peer, number: int, message: Message) -> None:
         key = self._table.blocker(message)
@@ -233,14 +262,11 @@ class StoreServer:
         """Answer those who waited for ``key``, first come, first served."""
         for peer in self._parked.waiting_for(key):
             message, number = peer.parked, peer.number
-            if message is None:
+            if message is None or message.kind == Kind.GATHER:
                 continue
             answer = self._table.answer(message)
             self._parked.unpark(peer)
             if answer is None:
                 self._park(peer, number, message)
                 continue
-            try:
-                self._send(peer, number, answer)
-            except OSError:
-                self._drop(peer)
+            self._answer_late(peer, number, encode(answer))

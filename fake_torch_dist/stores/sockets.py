@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 import time
+from contextlib import suppress
 
 from ..errors import DistNetworkError
 
@@ -17,6 +18,9 @@ LISTEN_FAILED = (  # DistNetworkError, torch 2.13.0
 
 def addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[str, int]]]:
     """Where ``host`` may be, IPv4 first, so that a server and its clients mean the same one. OSError if unknown."""
+    with suppress(OSError):
+        socket.inet_pton(socket.AF_INET, host)
+        return [(socket.AF_INET, (host, port))]  # resolvers read files
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     pairs = [(family, address) for family, _, _, _, address in found]
     return sorted(dict.fromkeys(pairs), key=lambda pair: pair[0] != socket.AF_INET)  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import weakref
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -92,6 +93,20 @@ class TCPStore(MessageStore):
     def libuvBackend(self) -> bool:
         """False: there is no libuv here."""
         return False
+
+    def gather(self, key: bytes, rank: int, size: int, value: bytes, timeout: timedelta) -> tuple[int, Sequence[bytes]]:
+        """Ours: leave ``value`` under ``key`` and, once all of ``size`` ranks have, get everybody's in rank order.
+
+        The number says how many gatherings under this key were complete before. DistStoreError if ``timeout`` runs out
+        (what was left stays), ValueError if another rank has another ``size``.
+        """
+        answer = self._ask(Kind.GATHER, rank, (self._KEY_PREFIX + key, b"%d" % size, value), timeout)
+        return answer.number, answer.fields
+
+    def gather_counts(self, key: bytes) -> dict[int, int]:
+        """Ours: how often each rank has come to the gathering under ``key`` that is not complete."""
+        answer = self._ask(Kind.GATHER_COUNTS, 0, (self._KEY_PREFIX + key,))
+        return {int(rank): int(count) for rank, count in (field.split() for field in answer.fields)}
 
     def clone(self) -> TCPStore:
         made = TCPStore(self._host, self._port, timeout=self._timeout, wait_for_workers=False)

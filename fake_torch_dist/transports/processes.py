@@ -295,6 +295,13 @@ class ProcessTransport:
         """Return when every member has called."""
         await self._small(call, b"", lambda parts: [b""] * self.size)
 
+    async def all_agree(self, flag: bool, call: Call) -> bool:
+        """Whether all members say yes."""
+        reply = await self._small(
+            call, bytes([flag]), lambda flags: [bytes([all(each[0] for each in flags)])] * self.size
+        )
+        return bool(reply[0])
+
     def close(self) -> None:
         """The connections belong to the world, not to a group."""
 

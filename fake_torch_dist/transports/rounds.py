@@ -35,6 +35,7 @@ class Rounds:
         self.group = group
         self.is_leader = engine.peers.rank == self.leader
         self._number = 0
+        self._watches = False
 
     def next(self) -> int:
         """The number of the first round of the next collective."""
@@ -59,6 +60,9 @@ class Rounds:
         return _opened(reply)
 
     async def _lead(self, number: int, label: bytes, data: Bytes, answer: Answer) -> memoryview:
+        if not self._watches:
+            self._watches = True
+            self.engine.peers.watch_processes(self.ranks)
         try:
             sent = await Messages([Address(rank, self.group, COLLECTIVE, number) for rank in self.ranks[1:]])
             self._refuse_overdue(number)

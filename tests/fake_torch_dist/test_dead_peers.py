@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 import pytest
-from worlds import ranks
+from worlds import initializer, outcomes, ranks
 
 import fake_torch_dist as dist
 
@@ -112,3 +112,45 @@ def left_behind():
     """What a world could leave: shared memory, socket files. Processes are reaped by the caller, or it hangs."""
     places = [place for place in ("/dev/shm", "/tmp") if os.path.isdir(place)]
     return {name for place in places for name in os.listdir(place) if "fake" in name and "torch" in name}
+
+
+@pytest.mark.parametrize("victim", range(SIZE))
+def test_who_dies_between_joining_and_meeting_is_named(victim):
+    start = initializer(SIZE)
+
+    def body(rank):
+        if rank == victim:
+            from fake_torch_dist.peers import Peers
+
+            Peers.meet = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # it knows the others, and they know it
+        began = time.monotonic()
+        with pytest.raises(dist.DistBackendError, match=f"rank {victim} is gone"):
+            start(rank)
+        assert not dist.is_initialized()
+        return time.monotonic() - began
+
+    before = left_behind()
+    found = outcomes(body, SIZE, dead=[victim])
+    assert found[victim].signal == signal.SIGKILL
+    assert all(outcome.value is not None and outcome.value < 2 for outcome in found if not outcome.signal), found
+    assert left_behind() == before
+
+
+def test_a_death_is_seen_without_a_connection():
+    """A group's first rank waits for a member that has never talked to it, and sees the end of its process."""
+
+    def body(rank):
+        group = dist.new_group([1, 2])
+        if rank == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if rank == 0:
+            return 0.0
+        began = time.monotonic()
+        with pytest.raises(dist.DistBackendError, match="rank 2 is gone"):
+            dist.barrier(group)
+        return time.monotonic() - began
+
+    found = ranks(body, 3, dead=[2])
+    assert found[2].signal == signal.SIGKILL
+    assert found[1].error is None, found[1].error
+    assert found[1].value < 2

@@ -117,6 +117,50 @@ def test_ranks_that_do_not_come_are_named():
         assert "2/4 clients joined" in text and "1, 3" in text
 
 
+def test_a_world_needs_more_descriptors_than_a_process_may_have():
+    """The first rank talks to all: it raises its soft limit, as far as the hard one lets it."""
+    size = 24
+    start = initializer(size)
+
+    def body(rank):
+        import resource
+
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        used = len(os.listdir("/proc/self/fd"))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (used + 8, hard))
+        start(rank)
+        x = np.array([rank])
+        dist.all_reduce(x)
+        return x.item(), len(os.listdir("/proc/self/fd")) - used
+
+    found = values(outcomes(body, size))
+    assert {total for total, _ in found} == {sum(range(size))}
+    assert size - 1 < found[0][1] < size + 8  # one for each of the others
+    assert max(descriptors for _, descriptors in found[1:]) < 8
+
+
+def test_a_pair_of_ranks_that_talk_at_once_hears_everything_in_order():
+    """Both make a connection before they know of the other's."""
+    count = 200
+
+    def body(rank):
+        peer = 3 - rank
+        if rank == 0:
+            dist.barrier()
+            return None
+        sent = [dist.isend(np.array([number]), peer) for number in range(count)]
+        heard, x = [], np.zeros(1, int)
+        for _ in range(count):
+            dist.recv(x, peer)
+            heard.append(x.item())
+        for work in sent:
+            work.wait()
+        dist.barrier()
+        return heard
+
+    assert values(ranks(body, 3)) == [None, list(range(count)), list(range(count))]
+
+
 def test_new_groups_members_and_others():
     def body(rank):
         odd, low = dist.new_group([3, 1]), dist.new_group([0, 1, 2])

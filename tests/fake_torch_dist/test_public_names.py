@@ -79,12 +79,24 @@ def test_a_name_that_torch_has_and_we_do_not():
         _ = dist.al_reduce
 
 
-def test_import_brings_numpy_and_nothing_else():
+def brought_by(statement: str) -> set[str]:
+    """Packages that are imported with it."""
     code = (
-        "import sys, numpy; before = set(sys.modules); import fake_torch_dist; "
+        f"import sys; before = set(sys.modules); {statement}; "
         "print({name.partition('.')[0] for name in set(sys.modules) - before})"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    brought = ast.literal_eval(out)
-    assert brought - sys.stdlib_module_names == {"fake_torch_dist", "numpy"}
+    return set(ast.literal_eval(out))
+
+
+def test_import_brings_nothing_and_use_brings_numpy():
+    assert brought_by("import fake_torch_dist") - sys.stdlib_module_names == {"fake_torch_dist"}
+    assert brought_by("import fake_torch_dist as d; d.all_reduce") - sys.stdlib_module_names == {
+        "fake_torch_dist",
+        "numpy",
+    }
+
+
+def test_import_brings_no_processes_and_no_threads():
+    brought = brought_by("import numpy; before = set(sys.modules); import fake_torch_dist as d; d.all_reduce")
     assert not brought & {"asyncio", "socket", "subprocess", "multiprocessing", "threading"}

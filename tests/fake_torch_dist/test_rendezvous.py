@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import selectors
 import socket
 import sys
 import time
@@ -15,13 +16,25 @@ from typing import Any
 import pytest
 
 from fake_torch_dist.errors import DistNetworkError, DistStoreError
-from fake_torch_dist.rendezvous import register_rendezvous_handler, rendezvous, resolve
+from fake_torch_dist.generations import forget, join
+from fake_torch_dist.rendezvous import find_store, register_rendezvous_handler, rendezvous
 from fake_torch_dist.stores import FileStore, HashStore, PrefixStore, Store, TCPStore
+from fake_torch_dist.stores.messages import Kind
+from fake_torch_dist.stores.server import StoreServer
+from fake_torch_dist.stores.sockets import listen
 
 module = sys.modules["fake_torch_dist.rendezvous"]  # the package's attribute of that name is torch's function
 SOON = timedelta(seconds=5)
 SHORT = timedelta(milliseconds=300)
 VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
+def resolve(
+    method: str | None, rank: int, size: int, store: Store | None, timeout: timedelta
+) -> tuple[Store, int, int]:
+    """Find the store and join: a generation's store, rank, world size."""
+    found, rank, size = find_store(method, rank, size, store, timeout)
+    return join(found, rank, size, timeout).store, rank, size
 
 
 def free_port() -> int:
@@ -35,7 +48,8 @@ def free_port() -> int:
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No launcher, and no server left of an earlier test."""
-    for name in (*VARIABLES, "TORCHELASTIC_USE_AGENT_STORE", "TORCHELASTIC_RESTART_COUNT", "FAKE_TORCH_DIST_TOKEN"):
+    ours = ("FAKE_TORCH_DIST_TOKEN", "FAKE_TORCH_DIST_STORE")
+    for name in (*VARIABLES, "TORCHELASTIC_USE_AGENT_STORE", "TORCHELASTIC_RESTART_COUNT", *ours):
         monkeypatch.delenv(name, raising=False)
     yield
     for store in module._hosted.values():
@@ -52,20 +66,46 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     return values
 
 
+def forked(body: Callable[[int], Any], rank: int) -> int:
+    """Run ``body(rank)`` in a child; its process id. It ends with status 0 if ``body`` does not raise."""
+    child = os.fork()
+    if child:
+        return child
+    try:
+        body(rank)
+        os._exit(0)
+    except BaseException as error:
+        os.write(2, f"rank {rank}: {type(error).__name__}: {error}\n".encode())
+    finally:
+        os._exit(1)
+
+
+def serve_until_ended(server: StoreServer, children: list[int]) -> None:
+    """Be the loop of a launcher until all ``children`` have ended, with status 0 and within ten seconds."""
+    deadline = time.monotonic() + 10
+    left = {os.pidfd_open(child): child for child in children}
+    codes = []
+    with selectors.DefaultSelector() as selector:
+        for fd in (server.fileno(), *left):
+            selector.register(fd, selectors.EVENT_READ)
+        while left and time.monotonic() < deadline:
+            for key, _ in selector.select(deadline - time.monotonic()):
+                if key.fd == server.fileno():
+                    server.on_readable()
+                    continue
+                selector.unregister(key.fd)
+                os.close(key.fd)
+                codes.append(os.waitpid(left.pop(key.fd), 0)[1])
+    for fd, child in left.items():
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+        os.close(fd)
+    assert codes == [0] * len(children)
+
+
 def ranks(body: Callable[[int], Any], size: int) -> None:
     """Run ``body(rank)`` in ``size`` processes; all must end well within ten seconds."""
-    children = []
-    for rank in range(size):
-        child = os.fork()
-        if child == 0:
-            try:
-                body(rank)
-                os._exit(0)
-            except BaseException as error:
-                os.write(2, f"rank {rank}: {type(error).__name__}: {error}\n".encode())
-            finally:
-                os._exit(1)
-        children.append(child)
+    children = [forked(body, rank) for rank in range(size)]
     deadline = time.monotonic() + 10
     codes = []
     for child in children:
@@ -220,6 +260,40 @@ def test_with_a_launchers_store_rank_0_opens_no_server(launched: dict[str, str],
     assert {key.split("/")[1] for key in launcher.list_keys()} == {"0", "1"}
 
 
+def test_a_store_of_fake_torchrun_leaves_the_masters_port_alone(
+    launched: dict[str, str], monkeypatch: pytest.MonkeyPatch
+):
+    """A loop of this process hosts the store, as the launcher's does; the ranks are its children."""
+    size = 4
+    monkeypatch.setenv("TORCHELASTIC_USE_AGENT_STORE", "False")
+    monkeypatch.setenv("FAKE_TORCH_DIST_TOKEN", "of this job")
+    with StoreServer(listen("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("FAKE_TORCH_DIST_STORE", f"127.0.0.1:{server.port}")
+        monkeypatch.setenv("WORLD_SIZE", str(size))
+
+        def body(rank: int) -> None:
+            monkeypatch.setenv("RANK", str(rank))
+            for restart in ("0", "1"):
+                monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", restart)
+                store, _, _ = resolve(None, -1, -1, None, SOON)
+                assert not store.check(["from 0"])
+                store.barrier("checked", size, SOON)
+                store.set(f"from {rank}", restart)
+                assert [store.get(f"from {other}") for other in range(size)] == [restart.encode()] * size
+            with socket.socket() as free:  # nobody has taken the port that the script may want
+                if rank == 0:
+                    free.bind((launched["MASTER_ADDR"], int(launched["MASTER_PORT"])))
+
+        serve_until_ended(server, [forked(body, rank) for rank in range(size)])
+
+
+@pytest.mark.parametrize("value", ["", "localhost", ":29400", "localhost:port"])
+def test_a_launchers_store_that_is_no_address(launched: dict[str, str], monkeypatch: pytest.MonkeyPatch, value: str):
+    monkeypatch.setenv("FAKE_TORCH_DIST_STORE", value)
+    with pytest.raises(ValueError, match=rf"FAKE_TORCH_DIST_STORE = '{value}' is no host:port\."):
+        resolve(None, -1, -1, None, SOON)
+
+
 # -- generations ------------------------------------------------------------------------------------------------------
 
 
@@ -287,3 +361,63 @@ def test_a_world_may_be_smaller_the_second_time():
     for number, one in enumerate(found):
         one.set("a", str(number))
     assert [one.get("a") for one in found] == [b"0", b"1", b"2"]
+
+
+# -- what the ranks bring ---------------------------------------------------------------------------------------------
+
+
+class Plain(Store):
+    """A store of the user's, with the operations that it cannot do without."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.asked: list[str] = []
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in ("set", "get", "add", "check", "compare_set", "delete_key", "wait"):
+            self.asked.append(name)
+            return getattr(self._store, name)
+        return super().__getattribute__(name)
+
+
+@pytest.mark.parametrize("kind", ["tcp", "file", "users"])
+def test_everybody_gets_what_all_have_brought(kind: str, tmp_path: Path):
+    size = 4
+    server = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+
+    def store() -> Store:
+        if kind == "file":
+            return FileStore(str(tmp_path / "own"), size)
+        made = TCPStore("127.0.0.1", server.port)
+        return PrefixStore("of the user", made if kind == "tcp" else Plain(made))
+
+    def body(rank: int) -> None:
+        own = store()
+        for turn in range(5):
+            found = join(own, rank, size, SOON, b"%d brings %d" % (rank, turn))
+            assert list(found.values) == [b"%d brings %d" % (other, turn) for other in range(size)]
+            found.store.barrier("all have it", size, SOON)
+            if rank == 0:
+                forget(found)
+            found.store.barrier("the end", size, SOON)
+
+    ranks(body, size)
+    if kind == "users":
+        assert not [key for key in server.list_keys() if "value/" in key or "brought" in key]
+    server.close()
+
+
+def test_a_server_is_asked_once(monkeypatch: pytest.MonkeyPatch):
+    asked: list[int] = []
+    real = TCPStore._call
+    monkeypatch.setattr(
+        TCPStore, "_call", lambda self, message, timeout: asked.append(message.kind) or real(self, message, timeout)
+    )
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    join(store, 0, 1, SOON)
+    assert asked == [Kind.GATHER]
+    with pytest.raises(DistStoreError, match=r"1/3 clients joined\. Ranks that did not come: 0, 2\.$"):
+        join(store, 1, 3, SHORT)
+    with pytest.raises(ValueError, match=r"^rank 0 came with a world size of 2, but another rank with 3$"):
+        join(store, 0, 2, SHORT)
+    store.close()

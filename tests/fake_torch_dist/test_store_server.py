@@ -179,6 +179,80 @@ def test_waiting_for_a_count(server: StoreServer):
     assert peer.read() == Message(Kind.DONE, 0, [])
 
 
+# -- gatherings -------------------------------------------------------------------------------------------------------
+
+
+def contribution(rank: int, value: bytes, size: int = 3, key: bytes = b"g") -> Message:
+    return Message(Kind.GATHER, rank, [key, b"%d" % size, value])
+
+
+def test_a_gathering_answers_all_when_the_last_has_come(server: StoreServer):
+    peers = [Peer(server) for _ in range(3)]
+    for number in range(2):  # the next one begins where the last has ended
+        values = [b"%d of %d" % (rank, number) for rank in range(3)]
+        assert peers[2].gets_nothing(contribution(2, values[2]))
+        assert peers[0].gets_nothing(contribution(0, values[0]))
+        assert peers[0].ask(Message(Kind.GATHER_COUNTS, 0, [b"other"])) == Message(Kind.DONE, 0, [])
+        assert peers[0].gets_nothing(contribution(0, values[0]))  # what it asked between has withdrawn the first
+        whole = Message(Kind.DONE, number, values)
+        assert peers[1].ask(contribution(1, values[1])) == whole
+        assert [peers[0].read(), peers[2].read()] == [whole, whole]
+
+
+def test_a_gathering_keeps_what_was_left_and_takes_the_last(server: StoreServer):
+    first, second = Peer(server), Peer(server)
+    assert first.gets_nothing(contribution(0, b"old", 2))
+    assert first.ask(Message(Greeting.WITHDRAW)).kind == Kind.DONE
+    assert first.ask(Message(Kind.GATHER_COUNTS, 0, [b"g"])) == Message(Kind.DONE, 0, [b"0 1"])
+    assert first.gets_nothing(contribution(0, b"new", 2))
+    assert second.ask(Message(Kind.GATHER_COUNTS, 0, [b"g"])) == Message(Kind.DONE, 0, [b"0 2"])
+    assert second.ask(contribution(1, b"x", 2)) == Message(Kind.DONE, 0, [b"new", b"x"])
+    assert first.read() == Message(Kind.DONE, 0, [b"new", b"x"])
+    assert second.ask(Message(Kind.GATHER_COUNTS, 0, [b"g"])) == Message(Kind.DONE, 1, [])
+
+
+def test_gatherings_of_different_size_are_refused(server: StoreServer):
+    first, second = Peer(server), Peer(server)
+    assert first.gets_nothing(contribution(0, b"a", 2))
+    refused = second.ask(contribution(1, b"b", 3))
+    assert refused == Message(Kind.REFUSED, 0, [b"rank 1 came with a world size of 3, but another rank with 2"])
+    assert first.gets_nothing()
+    assert second.ask(contribution(1, b"b", 2)).fields == first.read().fields == [b"a", b"b"]
+
+
+def test_a_value_of_the_same_name_is_no_gathering(server: StoreServer):
+    waiting, other = Peer(server), Peer(server)
+    assert waiting.gets_nothing(contribution(0, b"a", 2))
+    assert other.ask(Message(Kind.SET, 0, [b"g", b"value"])).kind == Kind.DONE
+    assert waiting.gets_nothing()
+    assert other.ask(contribution(1, b"b", 2)).fields == waiting.read().fields
+
+
+def test_who_dies_waiting_leaves_its_value(server: StoreServer, works: Callable[[], None]):
+    dead, second = Peer(server), Peer(server)
+    assert dead.gets_nothing(contribution(0, b"a", 2))
+    dead.sock.close()
+    assert second.ask(contribution(1, b"b", 2)).fields == [b"a", b"b"]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        contribution(3, b"", 3),
+        contribution(-1, b"", 3),
+        contribution(0, b"", 0),
+        Message(Kind.GATHER, 0, [b"g", b"x", b""]),
+        Message(Kind.GATHER, 0, [b"g", b"9" * 30, b""]),
+        Message(Kind.GATHER, 0, [b"g"]),
+        Message(Kind.GATHER_COUNTS, 0, []),
+    ],
+)
+def test_nonsense_is_no_gathering(server: StoreServer, works: Callable[[], None], message: Message):
+    peer = Peer(server)
+    peer.send(message)
+    assert peer.is_dropped()
+
+
 # -- strangers --------------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,68 @@
+"""Gatherings: every one of n ranks leaves a value under a key, and when all have, each gets all of them.
+
+A server's own operation, for it needs state that is no value: one request in place of a dozen. Once complete, a
+gathering is forgotten, and the next under the same key has the next number; that is a world's generation, see
+``generations`` two levels up. What stays is one number for each key.
+
+What this module does not do: keep those who wait (``parked_requests``), take back what a client that died had left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .messages import Kind, Message
+
+SIZES_DIFFER = "rank {rank} came with a world size of {size}, but another rank with {other}"  # ValueError
+
+
+@dataclass(slots=True)
+class _Open:
+    """A gathering that is not complete."""
+
+    size: int
+    values: dict[int, bytes] = field(default_factory=dict)
+    """By rank; of a rank that came again, because its time was up, the last."""
+    counts: dict[int, int] = field(default_factory=dict)
+    """How often each rank came."""
+
+
+class Gatherings:
+    """All gatherings of one server."""
+
+    def __init__(self) -> None:
+        self._open: dict[bytes, _Open] = {}
+        self._complete: dict[bytes, int] = {}
+
+    def answer(self, message: Message) -> Message | None:
+        """The answer to GATHER and GATHER_COUNTS; None if more ranks have to come. ValueError for nonsense.
+
+        GATHER: ``number`` is the rank, ``fields`` are key, number of ranks as decimal text, and value. The answer, for
+        all who wait, is the gathering's number and everybody's values in rank order; a REFUSED is for the sender alone.
+        GATHER_COUNTS: the field is the key; the answer's fields say how often each rank has come to the open one.
+        """
+        kind, rank, fields = message
+        if kind == Kind.GATHER_COUNTS and len(fields) == 1:
+            counts = self._open[fields[0]].counts if fields[0] in self._open else {}
+            pairs = (b"%d %d" % pair for pair in counts.items())
+            return Message(Kind.DONE, self._complete.get(fields[0], 0), list(pairs))
+        if kind != Kind.GATHER or len(fields) != 3 or not fields[1].isdigit() or len(fields[1]) > 9:
+            raise ValueError(f"no such request: {kind} with {len(fields)} fields")
+        key, size = fields[0], int(fields[1])
+        if not 0 <= rank < size:
+            raise ValueError(f"rank {rank} of {size}")
+        return self._add(key, rank, size, fields[2])
+
+    def _add(self, key: bytes, rank: int, size: int, value: bytes) -> Message | None:
+        gathering = self._open.setdefault(key, _Open(size))
+        if gathering.size != size:
+            text = SIZES_DIFFER.format(rank=rank, size=size, other=gathering.size)
+            return Message(Kind.REFUSED, 0, [text.encode()])
+        gathering.values[rank] = value
+        gathering.counts[rank] = gathering.counts.get(rank, 0) + 1
+        if len(gathering.values) < size:
+            return None
+        del self._open[key]
+        number = self._complete.get(key, 0)
+        self._complete[key] = number + 1
+        return Message(Kind.DONE, number, [gathering.values[rank] for rank in range(size)])
