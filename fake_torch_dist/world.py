@@ -99,11 +99,11 @@ def _meet(
     """Become one rank of a world of processes."""
     from . import rendezvous  # noqa: F401  the package's name for torch's function, before the module would take it
     from .meeting import meet
-    from .rendezvous import resolve
+    from .rendezvous import find_store
 
-    world.store, rank, world_size = resolve(init_method, rank, world_size, store, timeout)
-    meeting = meet(world.store, rank, world_size, timeout)
-    world.engine, world.reads_memory = meeting.engine, meeting.reads_memory
+    found, rank, world_size = find_store(init_method, rank, world_size, store, timeout)
+    meeting = meet(found, rank, world_size, timeout)
+    world.store, world.engine, world.reads_memory = meeting.store, meeting.engine, meeting.reads_memory
     world.default = make_group(
         range(world_size),
         backend,

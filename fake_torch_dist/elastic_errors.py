@@ -1,0 +1,116 @@
+"""``record``: what a script does so that its launcher can show the exception that ended it.
+
+Stands where ``torch.distributed.elastic.multiprocessing.errors`` stands for a script of torch's::
+
+    from fake_torch_dist.elastic_errors import record
+
+    @record
+    def main() -> None: ...
+
+An exception that leaves ``main`` is written to the file that the launcher named in TORCHELASTIC_ERROR_FILE, in torch
+2.13's JSON, and goes on its way. The file appears whole or not at all, so a rank that is killed while it writes leaves
+no half of one. What is needed only for an exception is imported only then.
+
+What it does not do: raise or pass on ChildFailedError. A script that starts a launcher of its own sees it end with
+exit code 1 and its report on stderr.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+__all__ = ["ErrorHandler", "get_error_handler", "record"]
+
+_R = TypeVar("_R")
+_P = ParamSpec("_P")
+
+
+class ErrorHandler:
+    """Writes exceptions to the file named in TORCHELASTIC_ERROR_FILE; without that variable it writes nothing.
+
+    A subclass may do otherwise; torch's ones override the same two methods.
+    """
+
+    def initialize(self) -> None:
+        """Called before the function runs: have the interpreter print where it was if it crashes."""
+        import faulthandler
+
+        try:
+            faulthandler.enable(all_threads=True)
+        except Exception as error:  # no stderr, or one without a descriptor
+            _warn(f"Unable to enable fault handler. {type(error).__name__}: {error}")
+
+    def record_exception(self, e: BaseException) -> None:
+        """Write ``e``, which is being handled, to the error file. A file that can't be written is a warning."""
+        file = os.environ.get("TORCHELASTIC_ERROR_FILE")
+        if not file:
+            return
+        import traceback
+
+        try:
+            write_atomically(file, error_json(f"{type(e).__name__}: {e}", traceback.format_exc()))
+        except OSError as error:
+            _warn(f"Unable to write error to file. {type(error).__name__}: {error}")
+
+
+def get_error_handler() -> ErrorHandler:
+    """The handler of a ``record`` that is given none."""
+    return ErrorHandler()
+
+
+def record(fn: Callable[_P, _R], error_handler: ErrorHandler | None = None) -> Callable[_P, _R | None]:
+    """Have exceptions that leave ``fn`` recorded before they go on; decorate a process's outermost function.
+
+    ``sys.exit(0)`` becomes a return of None. Other exits and KeyboardInterrupt go on and are not recorded.
+    """
+    handler = error_handler or get_error_handler()
+
+    @wraps(fn)
+    def wrapper(*args: _P.args, **kwargs: _P.kwargs) -> _R | None:
+        handler.initialize()
+        try:
+            return fn(*args, **kwargs)
+        except SystemExit as end:
+            if end.code == 0:
+                return None
+            raise
+        except Exception as error:
+            handler.record_exception(error)
+            raise
+
+    return wrapper
+
+
+def error_json(message: str, callstack: str) -> str:
+    """Text of an error file that is written now; torch counts its time in whole seconds since the epoch."""
+    import json
+    import time
+
+    extra = {"py_callstack": callstack, "timestamp": str(int(time.time()))}
+    return json.dumps({"message": {"message": message, "extraInfo": extra}})
+
+
+def write_atomically(path: str, text: str) -> None:
+    """Have ``text`` be the contents of ``path``, whole at any moment. Raises OSError.
+
+    What exists and is no regular file, such as /dev/stderr, is written to and not replaced.
+    """
+    beside = path if os.path.exists(path) and not os.path.isfile(path) else f"{path}.{os.getpid()}"
+    try:
+        with open(beside, "w", encoding="utf-8") as file:
+            file.write(text)
+        if beside != path:
+            os.replace(beside, path)
+    except OSError:
+        if beside != path and os.path.exists(beside):
+            os.unlink(beside)
+        raise
+
+
+def _warn(text: str) -> None:
+    import warnings
+
+    warnings.warn(text, stacklevel=3)

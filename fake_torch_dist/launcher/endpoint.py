@@ -1,0 +1,125 @@
+"""Where the nodes of a job meet when each has a command of its own, and how long they wait there."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+from fake_torch_dist.errors import DistNetworkError
+from fake_torch_dist.stores.authentication import TOKEN_VARIABLE, job_token
+from fake_torch_dist.stores.sockets import addresses, listen
+
+from .config import LaunchConfig, host_and_port
+
+TRUE = ("1", "true", "t", "yes", "y")
+_IDLE_S, _PROBE_S, _PROBES = 10, 5, 3
+"""A host that has lost its power or its network is noticed after 25 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Host and port, of the static rendezvous or of c10d."""
+
+    host: str
+    port: int
+    is_static: bool
+    node_rank: int
+    """-1: as the nodes come."""
+    is_host: bool | None
+    """Whether this node hosts the job; None: if it can."""
+    wait_s: float
+    """For other nodes."""
+    wait_option: str
+    """What sets ``wait_s``."""
+    last_call_s: float
+    """For more nodes than have to come."""
+
+    @classmethod
+    def of(cls, config: LaunchConfig) -> Endpoint:
+        """ValueError, with the way out, if the nodes can't meet there."""
+        host, port = host_and_port(config.rdzv_endpoint)
+        conf, is_static = config.rdzv_conf, config.rdzv_backend == "static"
+        if port == 0:
+            raise ValueError(f"nobody finds port 0 of {host}: give all {config.max_nodes} nodes the same port")
+        option, default_s = ("timeout", 900) if is_static else ("join_timeout", 600)
+        node_rank = (config.node_rank or 0) if is_static else -1
+        endpoint = cls(
+            host,
+            port,
+            is_static,
+            node_rank,
+            node_rank == 0 if is_static else _is_host(conf),
+            wait_s=max(0, int(conf.get(option, default_s))),
+            wait_option=f"--rdzv-conf {option}",
+            last_call_s=max(0, int(conf.get("last_call_timeout", 30))),
+        )
+        if not job_token() and not endpoint.is_loopback:
+            raise ValueError(
+                f"{TOKEN_VARIABLE} is not set, and {endpoint} can be reached from other hosts: ranks execute what "
+                "they get from each other (pickle), so set it to the same secret on all nodes"
+            )
+        return endpoint
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this host reaches it. A name that nobody knows may become another host's."""
+        with suppress(OSError):
+            found = [ipaddress.ip_address(address[0].partition("%")[0]) for _, address in self.addresses()]
+            return all(address.is_loopback for address in found)
+        return False
+
+    @property
+    def hint(self) -> str:
+        """Why others may not find it."""
+        if self.host == "localhost" or not self.is_loopback or self.host[0] in "0123456789:":
+            return ""
+        return f" ({self.host} is {self.addresses()[0][1][0]} here, where no other host gets to: give an address)"
+
+    def listen(self) -> socket.socket | None:
+        """If this node hosts the job; None if it joins it. DistNetworkError if it has to host, and can't."""
+        if self.is_host is False:
+            return None
+        try:
+            return listen(self.host, self.port)
+        except DistNetworkError as error:
+            if self.is_host is None and _is_elsewhere(error.__cause__):
+                return None
+            raise
+
+    def addresses(self) -> list[tuple[socket.AddressFamily, tuple[str, int]]]:
+        """OSError if nobody knows the host."""
+        return addresses(self.host, self.port)
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def _is_host(conf: Mapping[str, str]) -> bool | None:
+    return conf["is_host"].lower() in TRUE if "is_host" in conf else None
+
+
+def prepare(connection: socket.socket) -> None:
+    """For short messages, and so that the end of the other host is noticed."""
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    with suppress(AttributeError, OSError):  # Linux
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _IDLE_S)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _PROBE_S)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _PROBES)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * (_IDLE_S + _PROBES * _PROBE_S))
+
+
+def _is_elsewhere(failure: BaseException | None) -> bool:
+    """Whether listening failed because another process, or another host, has the address."""
+    return isinstance(failure, socket.gaierror) or (
+        isinstance(failure, OSError) and failure.errno in (errno.EADDRINUSE, errno.EADDRNOTAVAIL)
+    )
+
+
+def printable(text: object) -> str:
+    """What somebody else sent, for a terminal."""
+    return "".join(character if character.isprintable() else "?" for character in str(text)[:1000])

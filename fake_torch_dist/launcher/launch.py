@@ -1,0 +1,187 @@
+"""Launch a job: prepare once what all ranks share, host the store, and see the job through.
+
+With several emulated nodes this one command is all of them. Else it is one node: the only one of its job, or the one
+that hosts it, or one that joins it.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Final, NoReturn
+
+from fake_torch_dist.errors import DistNetworkError
+from fake_torch_dist.stores.authentication import TOKEN_VARIABLE, job_token
+from fake_torch_dist.stores.server import StoreServer
+from fake_torch_dist.stores.sockets import listen
+
+from . import descriptors, kinship, warm
+from .agent import Agent
+from .channel import Channel
+from .config import EntryKind, LaunchConfig
+from .endpoint import Endpoint
+from .environment import Placement
+from .greeting import Application
+from .job import Job
+from .joining import Joining
+from .logs import LogDirectoryError, LogTree
+from .loop import Loop
+from .master import Master
+from .meeting_point import MeetingPoint
+from .member import Member
+from .messages import NPROC_PER_NODE, OMP_NUM_THREADS, LauncherLog, level_named
+from .node import Node, end_orphans
+from .script import Script
+from .worker import command
+from .worker_group import WorkerGroup
+
+LOOPBACK: Final = "127.0.0.1"
+
+
+def launch(config: LaunchConfig) -> int:
+    """Run the job to its end. Returns the exit code: 0, or 1."""
+    try:
+        log = LauncherLog(sys.stderr.write, level=level_named(os.environ.get("LOGLEVEL")))
+        log.say(NPROC_PER_NODE, nproc_per_node=config.nproc_per_node)
+        _limit_threads(config, log)
+        descriptors.allow_many()
+        return _Launch(config).run()
+    except (ValueError, LogDirectoryError, DistNetworkError) as error:
+        print(f"fake-torchrun: error: {error}", file=sys.stderr)
+        return 1
+
+
+def _limit_threads(config: LaunchConfig, log: LauncherLog) -> None:
+    """As torchrun: many ranks share the processors, so none of them starts threads unless told to."""
+    if "OMP_NUM_THREADS" not in os.environ and config.nproc_per_node > 1:
+        os.environ["OMP_NUM_THREADS"] = "1"
+        log.say(OMP_NUM_THREADS, threads=1)
+
+
+class _Launch:
+    """What there is once: the script, the store, the log files, the nodes."""
+
+    def __init__(self, config: LaunchConfig) -> None:
+        self._config = config
+        self._loop = Loop()
+        self._token = os.environ.get(TOKEN_VARIABLE) or secrets.token_hex(32)
+        self._names = [f"node{index}" for index in range(config.max_nodes)] if config.emulated else [""]
+        meets = config.max_nodes > 1 and not config.emulated
+        self._endpoint = Endpoint.of(config) if meets else None
+        self._listener = self._endpoint and self._endpoint.listen()
+        self._master = Master(config, self._endpoint)
+        if self._endpoint is None:
+            self._master.reserve()
+        self._work = command(config) or self._script()
+        self._inherited = set(sys.modules)
+
+    def run(self) -> int:
+        kinship.adopt_orphans()
+        nodes = [Node(index, name, self._connect) for index, name in enumerate(self._names)]
+        self._tree = tree = LogTree.create(
+            self._config.log_dir, self._config.run_id, nodes=self._names if self._config.emulated else (),
+            files_wanted=_wants_files(self._config),
+        )  # fmt: skip
+        try:
+            group = WorkerGroup(self._config, self._loop, nodes, tree, os.environ)
+            warm.freeze()
+            if self._endpoint and not self._listener:
+                return self._join(self._endpoint, group)
+            return self._host(group)
+        finally:
+            for node in nodes:
+                node.end()
+            end_orphans(nodes)
+            tree.remove()
+
+    def _host(self, group: WorkerGroup) -> int:
+        """Be the node that decides, or all nodes."""
+        meeting_point = None
+        if self._endpoint and self._listener:
+            token = job_token()
+            meeting_point = MeetingPoint(self._config, self._loop, self._endpoint, self._listener, token)
+        host = self._endpoint.host if self._endpoint else LOOPBACK
+        with StoreServer(listen(host, 0), self._token.encode()) as store:
+            self._loop.on_readable(store.fileno(), store.on_readable)
+            self._store = f"{host}:{store.port}"
+            return Job(self._config, self._loop, group, self._places, meeting_point).run()
+
+    def _join(self, endpoint: Endpoint, group: WorkerGroup) -> int:
+        application = Application(
+            backend=self._config.rdzv_backend, run_id=self._config.run_id, min_nodes=self._config.min_nodes,
+            max_nodes=self._config.max_nodes, node_rank=endpoint.node_rank, host=group.host, pid=os.getpid(),
+            nproc_per_node=self._config.nproc_per_node,
+        )  # fmt: skip
+        joining = Joining(self._loop, endpoint, job_token(), application)
+        return Member(self._config, endpoint, group, joining).run()
+
+    def _script(self) -> Script:
+        config = self._config
+        script = Script(config.entrypoint, config.kind, config.arguments)
+        if config.kind is EntryKind.MODULE:
+            sys.path[0] = script.directory
+            return script
+        with open(config.entrypoint, "rb") as file:
+            code = warm.prepare(file.read(), script.directory, os.path.abspath(config.entrypoint))
+        return Script(config.entrypoint, config.kind, config.arguments, code)
+
+    def _places(self, attempt: int, sizes: Sequence[int]) -> list[Placement]:
+        """Of nodes with so many ranks each."""
+        self._master.reserve()
+        firsts = list(accumulate(sizes, initial=0))
+        return [
+            Placement(
+                attempt=attempt,
+                group_rank=index,
+                num_nodes=len(sizes),
+                first_rank=first_rank,
+                world_size=firsts[-1],
+                master_addr=self._master.addr,
+                master_port=self._master.port,
+                run_id=self._config.run_id,
+                store=self._store,
+                token=self._token,
+                node=self._names[index] if self._config.emulated else "",
+            )
+            for index, first_rank in enumerate(firsts[:-1])
+        ]
+
+    # -- agents -------------------------------------------------------------------------------------------------------
+
+    def _connect(self, node: Node) -> tuple[int, Channel]:
+        """Fork the agent of a node."""
+        ours, theirs = socket.socketpair()
+        launcher = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            self._be_agent(node, theirs, launcher)
+        theirs.close()
+        return pid, Channel(self._loop, ours, node.heard, node.lost)
+
+    def _be_agent(self, node: Node, sock: socket.socket, launcher: int) -> NoReturn:
+        """Never returns. What the launcher has open is closed by its number; its objects are left alone."""
+        try:
+            os.setsid()
+            kinship.on_end_of(launcher, signal.SIGCONT)  # it may have been stopped, and has to see this end
+            signal.set_wakeup_fd(-1)
+            for number in signal.valid_signals():
+                if callable(signal.getsignal(number)):
+                    signal.signal(number, signal.SIG_DFL)
+            descriptors.close_all_but(sock.fileno())
+            kinship.be_called(node.name or "agent")
+            if self._config.emulated:
+                kinship.be_host(node.name)
+            loop = Loop()
+            agent = Agent(self._config, loop, self._work, self._inherited, self._tree.remove)
+            agent.serve(Channel(loop, sock, agent.heard, agent.orphaned))
+        finally:
+            os._exit(1)
+
+
+def _wants_files(config: LaunchConfig) -> bool:
+    return any(config.tee.of(rank) | config.redirects.of(rank) for rank in range(config.nproc_per_node))

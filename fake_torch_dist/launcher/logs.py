@@ -1,0 +1,187 @@
+"""Log files: torchrun's tree, and where each stream of each rank goes.
+
+One node writes to ``<log dir>/<run id>_<8 random>/attempt_<restart>/<local rank>/``, as with torchrun, the files
+stdout.log, stderr.log and error.json; streams that are filtered go to ``attempt_<restart>/filtered_stdout.log`` and
+``filtered_stderr.log`` as well. An emulated node has a level of its own above that,
+``<log dir>/node3/<run id>_<8 random>/...``: what ``torchrun --log-dir DIR/$(hostname)`` gives on real nodes, but that
+all nodes of a run have the same eight characters, so ``DIR/*/<run id>_<8 random>`` is the run. (Real nodes that share
+a log directory without that get unrelated characters each, and nothing says which tree is whose.)
+
+Without a log directory torchrun makes /tmp/torchelastic_* and leaves it there. Here it stays only if streams were sent
+to files; if it was for error files only, which the report shows, it goes at the end.
+
+What this module does not do: write streams. ``--log-dir /dev/null`` means no files at all, as with torchrun.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal
+
+from .config import Std, Streams
+
+Stream = Literal["stdout", "stderr"]
+_BITS: Final[Mapping[Stream, Std]] = {"stdout": Std.OUT, "stderr": Std.ERR}
+
+
+class LogDirectoryError(Exception):
+    """The log directory can't be used; the text is for the user."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LogTree:
+    """The log files of one run."""
+
+    base: Path
+    kept: bool
+    """Its files outlive the run."""
+    run_directories: Mapping[str | None, Path] = field(default_factory=dict)
+    """By emulated node, or by None for the one real node; empty if there are no files."""
+
+    @classmethod
+    def create(
+        cls, log_dir: Path | None, run_id: str, *, nodes: Sequence[str] = (), files_wanted: bool = False
+    ) -> LogTree:
+        """Make the run's directories. Raises LogDirectoryError.
+
+        ``nodes`` are the emulated ones, in order; none for one real node. ``files_wanted``: streams go to files.
+        """
+        if log_dir is not None and os.fspath(log_dir) == os.devnull:
+            return cls(base=log_dir, kept=True)
+        if log_dir is not None and log_dir.is_file():
+            raise LogDirectoryError(f"NotADirectoryError: log_dir: {log_dir} is a file")
+        try:
+            base = log_dir or Path(tempfile.mkdtemp(prefix="torchelastic_"))
+            directories = _run_directories(base, run_id, nodes)
+        except OSError as error:
+            raise LogDirectoryError(
+                f"{type(error).__name__}: log_dir: {error.filename or log_dir} can't be made: {error.strerror}. "
+                "Name a directory that can be written to with --log-dir, or none with --log-dir /dev/null"
+            ) from error
+        return cls(base=base, kept=log_dir is not None or files_wanted, run_directories=directories)
+
+    def run_directory(self, node: str | None = None) -> Path | None:
+        """Of an emulated node, or of the one real node; None if there are no files."""
+        return self.run_directories.get(node)
+
+    def remove(self) -> None:
+        """At the run's end, however it ended: remove what nobody asked for. May be called again."""
+        if not self.kept:
+            shutil.rmtree(self.base, ignore_errors=True)
+
+
+def _run_directories(base: Path, run_id: str, nodes: Sequence[str]) -> dict[str | None, Path]:
+    """The first one's name is chosen so that it is new; the others take it over."""
+    first, *rest = nodes or (None,)
+    above = base / first if first else base
+    above.mkdir(parents=True, exist_ok=True)
+    directories: dict[str | None, Path] = {first: Path(tempfile.mkdtemp(prefix=f"{run_id}_", dir=above))}
+    for node in rest:
+        assert node is not None
+        directories[node] = base / node / directories[first].name
+        directories[node].parent.mkdir(exist_ok=True)
+        directories[node].mkdir(mode=0o700)
+    return directories
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptLogs:
+    """The log files of one node for one start of its ranks."""
+
+    directory: Path | None
+    """None: no files."""
+
+    @classmethod
+    def create(cls, run_directory: Path | None, restart_count: int, nproc_per_node: int) -> AttemptLogs:
+        """Make an empty directory for each local rank. Raises OSError."""
+        if run_directory is None:
+            return cls(None)
+        directory = run_directory / f"attempt_{restart_count}"
+        shutil.rmtree(directory, ignore_errors=True)
+        for local_rank in range(nproc_per_node):
+            (directory / str(local_rank)).mkdir(parents=True)
+        return cls(directory)
+
+    def error_file(self, local_rank: int) -> str:
+        """TORCHELASTIC_ERROR_FILE of a rank; empty if there are no files."""
+        return "" if self.directory is None else str(self.directory / str(local_rank) / "error.json")
+
+    def stream_file(self, local_rank: int, stream: Stream) -> Path | None:
+        return self.directory and self.directory / str(local_rank) / f"{stream}.log"
+
+    def filtered_file(self, stream: Stream) -> Path | None:
+        """Of all local ranks' lines that match the duplicate filters."""
+        return self.directory and self.directory / f"filtered_{stream}.log"
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where one stream of one rank goes; nowhere if ``console`` and ``file`` are unset."""
+
+    console: bool
+    prefix: bool
+    """On the console each line says who wrote it."""
+    file: Path | None
+    filtered: bool
+    """Its lines go past the duplicate filters."""
+
+
+def destination(
+    attempt: AttemptLogs,
+    local_rank: int,
+    stream: Stream,
+    *,
+    redirects: Streams,
+    tee: Streams,
+    local_ranks_filter: frozenset[int] | None,
+    filters: Sequence[str],
+    prefix: bool | None = None,
+) -> Destination:
+    """What the options mean for a stream, as torchrun has it.
+
+    The rank filter is for the console and for the filtered file. ``filters`` are those of this stream, and see only
+    what is tee'd. ``prefix`` None: on tee'd streams.
+    """
+    if attempt.directory is None:
+        return Destination(console=True, prefix=bool(prefix), file=None, filtered=False)
+    bit = _BITS[stream]
+    teed = bool(tee.of(local_rank) & bit)
+    to_file = teed or bool(redirects.of(local_rank) & bit)
+    heard = not local_ranks_filter or local_rank in local_ranks_filter
+    return Destination(
+        console=heard and (teed or not to_file),
+        prefix=teed if prefix is None else prefix,
+        file=attempt.stream_file(local_rank, stream) if to_file else None,
+        filtered=heard and teed and bool(filters),
+    )
+
+
+def matching_lines(lines: bytes, needles: Sequence[bytes], prefix: bytes = b"") -> bytes:
+    """Those of some whole lines that have any of ``needles`` in them, each with ``prefix`` before it."""
+    present = [needle for needle in needles if needle in lines]
+    if not present:
+        return b""
+    found = (line for line in lines.removesuffix(b"\n").split(b"\n") if any(needle in line for needle in present))
+    return b"".join(b"%b%b\n" % (prefix, line) for line in found)
+
+
+class FilteredLog:
+    """``filtered_stdout.log`` or ``filtered_stderr.log`` of one node's attempt; what is written is there at once."""
+
+    def __init__(self, file: Path, filters: Sequence[str]) -> None:
+        """Make the file, which stays empty if nothing matches. Raises OSError."""
+        self._needles = [os.fsencode(text) for text in filters]
+        self._file = open(file, "wb", buffering=0)  # noqa: SIM115 - closed by close()
+
+    def write(self, lines: bytes, prefix: bytes) -> None:
+        """Take whole lines of one rank, without their prefix. Raises OSError."""
+        if found := matching_lines(lines, self._needles, prefix):
+            self._file.write(found)
+
+    def close(self) -> None:
+        self._file.close()

@@ -1,0 +1,133 @@
+"""The one loop of a process: descriptors, signals and timers, each with a callback. No threads, no polling."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import os
+import selectors
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Final
+
+Callback = Callable[[], None]
+
+_WAKEUP_BYTES: Final = 4096
+
+
+class Timer:
+    """Something that happens later, unless it is cancelled."""
+
+    def __init__(self, at_s: float, callback: Callback) -> None:
+        self.at_s = at_s
+        self.callback: Callback | None = callback
+
+    def cancel(self) -> None:
+        self.callback = None
+
+
+class Loop:
+    """Waits for whatever comes first. ``run`` returns after ``stop``; a callback's exception ends it."""
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._selector = selectors.DefaultSelector()
+        self._timers: list[tuple[float, int, Timer]] = []
+        self._tie = itertools.count()
+        self._running = False
+        self._on_signal: dict[int, Callable[[int], None]] = {}
+        self._wakeup_fds: tuple[int, int] | None = None
+
+    # -- descriptors --------------------------------------------------------------------------------------------------
+
+    def on_readable(self, fd: int, callback: Callback) -> None:
+        """Call ``callback`` whenever ``fd`` can be read, or its other end has closed."""
+        self._selector.register(fd, selectors.EVENT_READ, callback)
+
+    def on_writable(self, fd: int, callback: Callback) -> None:
+        """Call ``callback`` whenever ``fd`` takes data, or its other end has closed."""
+        self._selector.register(fd, selectors.EVENT_WRITE, callback)
+
+    def forget(self, fd: int) -> None:
+        """Stop looking at ``fd``. Before it is closed, and only if it is looked at."""
+        self._selector.unregister(fd)
+
+    # -- time ---------------------------------------------------------------------------------------------------------
+
+    def after(self, seconds: float, callback: Callback) -> Timer:
+        """Call ``callback`` once, so many seconds from now."""
+        return self.at(self._monotonic() + seconds, callback)
+
+    def at(self, monotonic_s: float, callback: Callback) -> Timer:
+        """Call ``callback`` once, when the monotonic clock says so."""
+        timer = Timer(monotonic_s, callback)
+        heapq.heappush(self._timers, (timer.at_s, next(self._tie), timer))
+        return timer
+
+    def _patience_s(self) -> float | None:
+        while self._timers and self._timers[0][2].callback is None:
+            heapq.heappop(self._timers)
+        return max(0.0, self._timers[0][0] - self._monotonic()) if self._timers else None
+
+    def _ring(self) -> None:
+        while self._timers and self._timers[0][0] <= self._monotonic():
+            callback = heapq.heappop(self._timers)[2].callback
+            if callback:
+                callback()
+
+    # -- signals ------------------------------------------------------------------------------------------------------
+
+    def on_signals(self, numbers: Iterable[int], callback: Callable[[int], None]) -> None:
+        """Call ``callback(number)`` from the loop, in order of arrival. Only in the main thread."""
+        if self._wakeup_fds is None:
+            self._wakeup_fds = os.pipe()
+            for fd in self._wakeup_fds:
+                os.set_blocking(fd, False)
+            signal.set_wakeup_fd(self._wakeup_fds[1], warn_on_full_buffer=False)
+            self.on_readable(self._wakeup_fds[0], self._hear)
+        for number in numbers:
+            self._on_signal[number] = callback
+            signal.signal(number, _note)
+
+    @contextmanager
+    def without_signals(self) -> Iterator[None]:
+        """Handle none meanwhile, as any program at its start: for processes that are forked."""
+        signal.set_wakeup_fd(-1)
+        for number in self._on_signal:
+            signal.signal(number, signal.SIG_DFL)
+        try:
+            yield
+        finally:
+            if self._wakeup_fds:
+                signal.set_wakeup_fd(self._wakeup_fds[1], warn_on_full_buffer=False)
+            for number in self._on_signal:
+                signal.signal(number, _note)
+
+    def _hear(self) -> None:
+        assert self._wakeup_fds is not None
+        with suppress(BlockingIOError):
+            for number in os.read(self._wakeup_fds[0], _WAKEUP_BYTES):
+                if number in self._on_signal:
+                    self._on_signal[number](number)
+
+    # -- running ------------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Until ``stop``."""
+        self._running = True
+        while self._running:
+            for key, _ in self._selector.select(self._patience_s()):
+                # An earlier callback of this round may have closed this one's descriptor.
+                if self._selector.get_map().get(key.fd) is key:
+                    key.data()
+            self._ring()
+
+    def stop(self) -> None:
+        """``run`` returns when the callbacks of this round are through."""
+        self._running = False
+
+
+def _note(number: int, frame: object) -> None:
+    """Being there is enough: the number goes to the wakeup descriptor."""

@@ -1,0 +1,188 @@
+"""What the launcher says about itself on stderr: torchrun's lines, letter, clock, process and place.
+
+Where torchrun has the same line, the place named is torchrun's own (2.13.0), so that whatever reads its logs finds
+what it looks for; only our own lines name a file of this package. LOGLEVEL chooses from which severity on.
+What this module does not do: the report of failed ranks, which is no log line (``failures``).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import FrameType
+from typing import Final, Literal
+
+_LEVELS: Final = {"I": logging.INFO, "W": logging.WARNING, "E": logging.ERROR}
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One thing to say; each of its lines gets the whole prefix."""
+
+    letter: Literal["I", "W", "E"]
+    place: str
+    """File and line, as torchrun shows them. Empty: where it is said."""
+    text: str
+    """Filled with ``str.format``."""
+
+
+class LauncherLog:
+    """Writes messages, each with one call of ``write``; those below ``level`` are dropped."""
+
+    def __init__(
+        self,
+        write: Callable[[str], object],
+        *,
+        level: int = logging.WARNING,
+        now: Callable[[], float] = time.time,
+        pid: int | None = None,
+    ) -> None:
+        self._write = write
+        self._level = level
+        self._now = now
+        self._pid = pid
+
+    def enabled(self, message: Message) -> bool:
+        """Whether it would be written; for messages whose fields are work to find."""
+        return _LEVELS[message.letter] >= self._level
+
+    def say(self, message: Message, **fields: object) -> None:
+        """Write a message of the process that calls, or of the one that the log was made for."""
+        if not self.enabled(message):
+            return
+        seconds, milliseconds = divmod(int(self._now() * 1e3), 1000)
+        clock = time.strftime("%m%d %H:%M:%S", time.localtime(seconds))
+        pid = os.getpid() if self._pid is None else self._pid
+        place = message.place or _place(sys._getframe(1))
+        prefix = f"{message.letter}{clock}.{milliseconds:03d}000 {pid} {place}] "
+        self._write("".join(f"{prefix}{line}\n" for line in message.text.format(**fields).split("\n")))
+
+
+def _place(frame: FrameType) -> str:
+    module: str = frame.f_globals["__name__"]
+    return f"{module.replace('.', '/')}.py:{frame.f_lineno}"
+
+
+def level_named(text: str | None) -> int:
+    """The level that LOGLEVEL names; unset is WARNING. Raises ValueError, with what to print."""
+    if text is None:
+        return logging.WARNING
+    level = logging.getLevelNamesMapping().get(text.upper())
+    if level is None:
+        raise ValueError(f"Unknown level: {text!r} (LOGLEVEL); use DEBUG, INFO, WARNING, ERROR or CRITICAL")
+    return level
+
+
+# torch 2.13.0, at every level that is usual
+SENDING_SIGNAL: Final = Message(
+    "W", "torch/distributed/elastic/multiprocessing/api.py:1028", "Sending process {pid} closing signal {signal}"
+)
+FORCING_EXIT: Final = Message(
+    "W",
+    "torch/distributed/elastic/multiprocessing/api.py:1047",
+    "Unable to shutdown process {pid} via {signal}, forcefully exiting via {kill}",
+)
+FAILED: Final = Message(
+    "E",
+    "torch/distributed/elastic/multiprocessing/api.py:1002",
+    "failed (exitcode: {exitcode}) local_rank: {local_rank} (pid: {pid}) of binary: {binary}",
+)
+FAILED_FUNCTION: Final = Message(  # --run-path
+    "E",
+    "torch/distributed/elastic/multiprocessing/api.py:836",
+    "failed (exitcode: {exitcode}) local_rank: {local_rank} (pid: {pid}) of fn: {function} "
+    "(start_method: {start_method})",
+)
+DEATH_SIGNAL: Final = Message(
+    "W",
+    "torch/distributed/elastic/agent/server/api.py:753",
+    "Received {signal} death signal, shutting down workers",
+)
+OMP_NUM_THREADS: Final = Message(
+    "W",
+    "torch/distributed/run.py:874",
+    "\n*****************************************\n"
+    "Setting OMP_NUM_THREADS environment variable for each process to be {threads} in default, to avoid your system "
+    "being overloaded, please further tune the variable for optimal performance in your application as needed. \n"
+    "*****************************************",
+)
+REPLY_FILE_MALFORMED: Final = Message(  # torch's traceback follows; here its last line does
+    "E",
+    "torch/distributed/elastic/multiprocessing/errors/__init__.py:132",
+    "Failed to parse reply file: {path}\n{reason}",
+)
+NO_PARENT_ERROR_FILE: Final = Message(
+    "E",
+    "torch/distributed/elastic/multiprocessing/errors/error_handler.py:145",
+    "no error file defined for parent, to copy child error file ({path})",
+)
+PARENT_ERROR_FILE_EXISTS: Final = Message(
+    "W",
+    "torch/distributed/elastic/multiprocessing/errors/error_handler.py:156",
+    "{path} already exists and will be overwritten. Original contents:\n{contents}",
+)
+NO_CODE_IN_TEXT: Final = Message(
+    "W",
+    "torch/distributed/elastic/multiprocessing/errors/error_handler.py:105",
+    "child error file ({path}) has a new message format. \nskipping error code override",
+)
+
+# torch 2.13.0, with LOGLEVEL=INFO
+NPROC_PER_NODE: Final = Message("I", "torch/distributed/run.py:747", "Using nproc_per_node={nproc_per_node}.")
+STARTING_WORKERS: Final = Message(
+    "I",
+    "torch/distributed/elastic/agent/server/api.py:912",
+    "[{role}] starting workers for entrypoint: {entrypoint}",
+)
+RENDEZVOUS_COMPLETE: Final = Message(
+    "I",
+    "torch/distributed/elastic/agent/server/api.py:553",
+    "[{role}] Rendezvous complete for workers. Result:\n"
+    "  restart_count={restart_count}\n"
+    "  master_addr={master_addr}\n"
+    "  master_port={master_port}\n"
+    "  group_rank={group_rank}\n"
+    "  group_world_size={group_world_size}\n"
+    "  local_ranks={local_ranks}\n"
+    "  role_ranks={role_ranks}\n"
+    "  global_ranks={global_ranks}\n"
+    "  role_world_sizes={role_world_sizes}\n"
+    "  global_world_sizes={global_world_sizes}\n"
+    "  event_log_handler=null\n",
+)
+STARTING_GROUP: Final = Message(
+    "I", "torch/distributed/elastic/agent/server/api.py:715", "[{role}] Starting worker group"
+)
+LOG_DIRECTORY: Final = Message(
+    "I", "torch/distributed/elastic/multiprocessing/api.py:280", "log directory set to: {path}"
+)
+RESTARTING: Final = Message(
+    "I",
+    "torch/distributed/elastic/agent/server/api.py:942",
+    "[{role}] Worker group FAILED. {attempts_left}/{max_restarts} attempts left; will restart worker group",
+)
+GROUP_FINISHED: Final = Message(
+    "I",
+    "torch/distributed/elastic/agent/server/api.py:932",
+    "[{role}] worker group successfully finished. Waiting {timeout_s} seconds for other agents to finish.",
+)
+
+# Ours
+SECOND_SIGNAL: Final = Message("W", "", "Received {signal} again, killing the workers at once")
+OUTPUT_CLOSED: Final = Message("W", "", "Nobody reads the output any more, shutting down workers")
+STOPPED_ELSEWHERE: Final = Message("W", "", "{reason}: shutting down workers")
+NODE_JOINED: Final = Message("I", "", "{node} has joined, {count} of {nnodes} nodes are there")
+NODE_REFUSED: Final = Message("W", "", "A node was refused: {reason}")
+NODE_GONE: Final = Message("W", "", "{reason}")
+RANK_NOT_STARTED: Final = Message(
+    "E", "", "{reason}: start fewer ranks, or raise the limit on processes (ulimit -u, pids.max of the cgroup)"
+)
+PARENT_FILE_UNWRITABLE: Final = Message(
+    "W",
+    "",
+    "TORCHELASTIC_ERROR_FILE={path} can't be written: {reason}. The root cause is in the report only",
+)

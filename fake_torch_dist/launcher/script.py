@@ -1,0 +1,162 @@
+"""A forked rank runs the user's script, as a fresh ``python -u SCRIPT`` would.
+
+The script is read and compiled once, by the launcher. What differs from a fresh interpreter: modules that the launcher
+has imported are there already, ``hash`` of strings is the same on all ranks, and at the end the modules that all ranks
+share are not taken apart; the script's own are, so files that nobody closed are written.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import io
+import os
+import runpy
+import signal
+import sys
+import types
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.machinery import SourceFileLoader
+from typing import Any, Final, NoReturn, TextIO
+
+from .config import EntryKind
+
+_FLUSH_FAILED: Final = 120
+"""Python's exit code when standard output can't be flushed."""
+
+
+@dataclass(frozen=True)
+class Script:
+    """A script (with its compiled ``code``) or a module, and its arguments."""
+
+    name: str
+    kind: EntryKind
+    arguments: Sequence[str]
+    code: types.CodeType | None = None
+
+    @property
+    def directory(self) -> str:
+        """What a fresh interpreter puts first on its path."""
+        if self.kind == EntryKind.MODULE:
+            return os.getcwd()
+        return os.path.dirname(os.path.realpath(self.name))
+
+    def run(self, inherited: set[str]) -> NoReturn:
+        """Run it in this process and end the process. ``inherited``: modules that were there before."""
+        code = 1
+        try:
+            _renew_streams()
+            self._set_arguments()
+            code = self._exit_code()
+            code = _finish(code, inherited)
+        finally:
+            os._exit(code)
+
+    def _set_arguments(self) -> None:
+        target = ["-m", self.name] if self.kind == EntryKind.MODULE else [self.name]
+        sys.argv = [self.name, *self.arguments]
+        sys.orig_argv = [sys.executable, "-u", *target, *self.arguments]
+
+    def _exit_code(self) -> int:
+        try:
+            self._execute()
+        except SystemExit as ending:
+            return _code_of(ending)
+        except BaseException as error:
+            with suppress(BaseException):
+                _show(error)
+            if isinstance(error, KeyboardInterrupt):
+                return -signal.SIGINT
+            return 1
+        return 0
+
+    def _execute(self) -> None:
+        if self.kind == EntryKind.MODULE:
+            runpy._run_module_as_main(self.name)  # type: ignore[attr-defined]  # what ``python -m`` calls
+        elif self.code is None or self.kind == EntryKind.RUN_PATH:
+            runpy.run_path(self.name, run_name="__main__")
+        else:
+            exec(self.code, _fresh_main(os.path.abspath(self.name)).__dict__)
+
+
+def _fresh_main(path: str) -> types.ModuleType:
+    main = types.ModuleType("__main__")
+    main.__dict__.update(
+        __file__=path, __cached__=None, __loader__=SourceFileLoader("__main__", path), __annotations__={},
+        __builtins__=sys.modules["builtins"],
+    )  # fmt: skip
+    sys.modules["__main__"] = main
+    return main
+
+
+def _renew_streams() -> None:
+    """Standard output and error as ``-u`` makes them: what is printed is written at once."""
+    for name, fd in (("stdout", 1), ("stderr", 2)):
+        before: TextIO | None = getattr(sys, f"__{name}__")
+        raw: Any = io.FileIO(fd, "w", closefd=False)
+        raw.name = f"<{name}>"
+        stream = io.TextIOWrapper(
+            raw,
+            encoding=before.encoding if before else "utf-8",
+            errors=before.errors if before else "backslashreplace",
+            newline="\n",
+            write_through=True,
+        )
+        setattr(stream, "mode", "w")  # noqa: B010 - read-only to a type checker
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+    if "numpy.random" in sys.modules:
+        sys.modules["numpy.random"].seed()  # else all ranks would draw the same
+
+
+def _code_of(ending: SystemExit) -> int:
+    code: object = ending.code
+    if code is None:
+        return 0
+    if isinstance(code, int):
+        return code & 0xFF
+    with suppress(BaseException):
+        print(code, file=sys.stderr)
+    return 1
+
+
+def _show(error: BaseException) -> None:
+    """The traceback, from the script's first frame on."""
+    trace = error.__traceback__
+    here = {__file__, runpy.__file__, "<frozen runpy>"}
+    while trace is not None and trace.tb_frame.f_code.co_filename in here:
+        trace = trace.tb_next
+    sys.excepthook(type(error), error.with_traceback(trace), trace)
+
+
+def _finish(code: int, inherited: set[str]) -> int:
+    """What an interpreter does when it ends: threads, exit functions, the script's objects, standard streams."""
+    if threading := sys.modules.get("threading"):  # the script's threads: we have none
+        with suppress(BaseException):
+            threading._shutdown()
+    with suppress(BaseException):
+        atexit._run_exitfuncs()
+    with suppress(BaseException):
+        _let_go(inherited)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):
+            code = code or _FLUSH_FAILED
+    if code < 0:
+        signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    return code
+
+
+def _let_go(inherited: set[str]) -> None:
+    """Drop what the script's modules hold, so that it is finalized: a file that is open is flushed."""
+    names = [name for name in sys.modules if name not in inherited and name != "__main__"]
+    modules = [sys.modules.pop("__main__"), *(sys.modules.pop(name) for name in names)]
+    for module in modules:
+        for name in [name for name in vars(module) if name != "__builtins__"]:
+            vars(module)[name] = None
+    del modules
+    gc.collect()

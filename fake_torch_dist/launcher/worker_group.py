@@ -1,0 +1,321 @@
+"""The ranks that this command starts, on its node or on all emulated ones: their start, output, failures and end.
+
+The group ends its ranks together, because of one of them, a signal or whoever directs it, and reports. Whether the
+world begins again, and with whom, is decided elsewhere: by ``Job``, or by the node that hosts the job.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Final
+
+from . import messages
+from .channel import Message
+from .config import LaunchConfig
+from .environment import Placement
+from .failures import ProcessFailure, root_cause
+from .logs import LogTree
+from .loop import Loop, Timer
+from .messages import LauncherLog, level_named
+from .node import Node, end_orphans
+from .reports import Reports
+from .routes import Routes
+from .stop import Stop
+from .streams import Streams
+
+AGENT_PATIENCE_S: Final = 5.0
+"""What an agent may take, after the grace, to see its ranks' end."""
+READER_PATIENCE_S: Final = 1.0
+"""What a reader of our output may take, after a signal, to take what is left of it."""
+
+
+@dataclass
+class _Attempt:
+    """What has happened since the ranks were started."""
+
+    number: int
+    places: Mapping[int, Placement]
+    """By the index of the node."""
+    routes: Routes
+    stopping: bool = False
+    over: bool = False
+    failures: list[ProcessFailure] = field(default_factory=list)
+    refusal: str = ""
+
+
+class WorkerGroup:
+    """``run`` returns the exit code: 0, or 1 for whatever went wrong, as torchrun's."""
+
+    def __init__(
+        self, config: LaunchConfig, loop: Loop, nodes: Sequence[Node], tree: LogTree, environment: Mapping[str, str]
+    ) -> None:
+        self.nodes = nodes
+        self._config = config
+        self._loop = loop
+        self._tree = tree
+        self._environment = environment
+        self._attempt: _Attempt | None = None
+        self._signals: list[int] = []
+        self._output_closed = False
+        self._ended_elsewhere = False
+        self._reader_too_slow = False
+        self._exit_code = 1
+        self._reason = ""
+        self._last_resort: Timer | None = None
+        self._streams = Streams(
+            loop, config, environment, on_drained=self._look_for_the_end, on_reader_gone=self._reader_gone,
+            on_error=lambda text: self._streams.say(text + "\n"),
+        )  # fmt: skip
+        self.log = LauncherLog(self._streams.say, level=level_named(environment.get("LOGLEVEL")))
+        self._reports = Reports(config, environment, self.log, self._streams.say)
+        for node in nodes:
+            node.listen(self._heard, self._lost)
+
+    @cached_property
+    def host(self) -> str:
+        """Name of this host in reports."""
+        return self._config.local_addr or socket.getfqdn()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is left of the attempt: no process, no output."""
+        return self._attempt is None or self._attempt.over
+
+    @property
+    def is_signalled(self) -> bool:
+        """Whether this command was told to end."""
+        return bool(self._signals)
+
+    @property
+    def is_ending_for_good(self) -> bool:
+        """Whether the job ends for another reason than a failure, here or elsewhere."""
+        return bool(self._signals or self._output_closed or self._ended_elsewhere)
+
+    @property
+    def root_cause(self) -> ProcessFailure | None:
+        """Of the attempt; None if no rank has failed here."""
+        return root_cause(self._attempt.failures) if self._attempt and self._attempt.failures else None
+
+    @property
+    def failed(self) -> bool:
+        """Whether a rank of this attempt failed, or could not be started."""
+        return self._attempt is not None and bool(self._attempt.failures or self._attempt.refusal)
+
+    def run(self, begin: Callable[[], None], on_stop: Callable[[Stop], None], on_over: Callable[[], None]) -> int:
+        """From ``begin`` to ``finish``. ``on_stop``: the ranks are being ended, for a reason that is to be found here.
+        ``on_over``: nothing is left of the attempt.
+        """
+        self._on_stop, self._on_over = on_stop, on_over
+        self._loop.on_signals(self._config.signals, self._told)
+        self._loop.on_signals([signal.SIGWINCH], lambda _: self._resized())
+        self._loop.on_signals([signal.SIGCONT], lambda _: self._streams.redraw())
+        signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        self._loop.after(0, lambda: self._begin(begin))
+        self._loop.run()
+        code = self._last_words()
+        self._streams.close(READER_PATIENCE_S if self._signals else None)
+        return code
+
+    def _begin(self, begin: Callable[[], None]) -> None:
+        self._reports.starting()
+        if not self.is_ending_for_good:
+            begin()
+
+    def finish(self, exit_code: int, reason: str = "") -> None:
+        """The job is over; ``reason`` is what else went wrong, and is said last."""
+        self._exit_code, self._reason = exit_code, reason
+        self._loop.stop()
+
+    # -- starting -----------------------------------------------------------------------------------------------------
+
+    def start(self, places: Sequence[Placement]) -> None:
+        """The next attempt, on each node at its place."""
+        config, number = self._config, places[0].attempt
+        if number:
+            left = config.max_restarts - number + 1
+            self.log.say(
+                messages.RESTARTING, role=config.role, attempts_left=left, max_restarts=config.max_restarts
+            )  # fmt: skip
+        routes = Routes(config, self._tree, self.nodes, number)
+        placed = {node.index: place for node, place in zip(self.nodes, places, strict=True)}
+        self._attempt = _Attempt(number, placed, routes)
+        self._streams.expect(
+            routes.source(place, local_rank, "stdout")
+            for place in places
+            for local_rank in range(config.nproc_per_node)
+        )
+        directories = [self._tree.run_directory(node.name if config.emulated else None) for node in self.nodes]
+        self._reports.placed(places, directories)
+        terminal = os.ttyname(1) if self._streams.is_live else None
+        color = self._streams.is_live and not self._environment.get("NO_COLOR")
+        for node, place in zip(self.nodes, places, strict=True):
+            node.start(place, routes.targets(node), terminal, color)
+
+    # -- what the nodes say -------------------------------------------------------------------------------------------
+
+    def _heard(self, node: Node, message: Message, descriptors: Sequence[int]) -> None:
+        match message["kind"]:
+            case "rank":
+                self._rank_started(node, message, descriptors)
+            case "exit":
+                if message["status"]:
+                    self._rank_failed(node, message)
+            case "signalled":
+                name = signal.Signals(message["signal"]).name
+                self.log.say(messages.SENDING_SIGNAL, pid=message["pid"], signal=name)
+            case "forced":
+                self.log.say(
+                    messages.FORCING_EXIT, pid=message["pid"], signal=message["signal"], kill=int(signal.SIGKILL)
+                )
+            case "refused":
+                self._running.refusal = message["reason"]
+                self._end(self._termination(f"{self.host}: {message['reason']}", final=True))
+            case "empty":
+                self._look_for_the_end()
+
+    @property
+    def _running(self) -> _Attempt:
+        assert self._attempt is not None
+        return self._attempt
+
+    def _rank_started(self, node: Node, message: Message, descriptors: Sequence[int]) -> None:
+        local_rank, attempt = message["local_rank"], self._running
+        routes, place = attempt.routes, attempt.places[node.index]
+        for stream, fd in zip(message["streams"], descriptors, strict=True):
+            source = routes.source(place, local_rank, stream)
+            goal = routes.destination(node, local_rank, stream)
+            self._streams.add(fd, source, goal, routes.filtered_file(node, stream))
+
+    def _rank_failed(self, node: Node, message: Message) -> None:
+        local_rank, attempt = message["local_rank"], self._running
+        failure = ProcessFailure.observed(
+            local_rank=local_rank,
+            rank=attempt.places[node.index].first_rank + local_rank,
+            node=node.name or self.host,
+            pid=message["pid"],
+            exitcode=message["status"],
+            observed_s=message["time_s"],
+            error_file=attempt.routes.error_file(node, local_rank),
+            told_to_stop=message["told"],
+        )
+        self._failed(failure)
+
+    def _failed(self, failure: ProcessFailure) -> None:
+        if failure.malformed:
+            self.log.say(messages.REPLY_FILE_MALFORMED, path=failure.error_file, reason=failure.malformed)
+        self._running.failures.append(failure)
+        if not self._running.stopping:
+            self._end(self._termination(failure.sentence))
+
+    def _lost(self, node: Node) -> None:
+        """An agent was killed, and its ranks with it."""
+        first_rank = self._running.places[node.index].first_rank
+        for local_rank, pid in node.kill_ranks().items():
+            self._failed(
+                ProcessFailure.observed(
+                    local_rank=local_rank, rank=first_rank + local_rank, node=node.name or self.host, pid=pid,
+                    exitcode=-signal.SIGKILL, observed_s=time.time(), error_file=None,
+                )
+            )  # fmt: skip
+        end_orphans(self.nodes)
+        self._look_for_the_end()
+
+    # -- ending -------------------------------------------------------------------------------------------------------
+
+    def stop(self, stop: Stop) -> None:
+        """End the ranks because of what happened on another node."""
+        if self._attempt and not self._attempt.over and not (self._attempt.stopping and not stop.final):
+            self.log.say(messages.STOPPED_ELSEWHERE, reason=stop.reason)
+            self._stop(stop)
+        self._ended_elsewhere |= stop.final
+
+    def _end(self, stop: Stop) -> None:
+        """End the ranks here, and let the others know."""
+        self._stop(stop)
+        self._on_stop(stop)
+
+    def _termination(self, reason: str, *, final: bool = False) -> Stop:
+        return Stop(signal.SIGTERM, self._config.shutdown_timeout_s, reason, final)
+
+    def _stop(self, stop: Stop) -> None:
+        if not self._attempt:
+            return
+        self._attempt.stopping = True
+        for node in self.nodes:
+            node.stop(stop.signal, stop.grace_s)
+        if self._last_resort:
+            self._last_resort.cancel()
+        self._last_resort = self._loop.after(stop.grace_s + AGENT_PATIENCE_S, self._kill_agents)
+
+    def _kill_agents(self) -> None:
+        """Of nodes that should have ended by now: something has stopped them."""
+        for node in self.nodes:
+            node.kill_agent()
+
+    def _told(self, number: int) -> None:
+        """A signal: the ranks get the same one. The second one does not wait for them."""
+        self._signals.append(number)
+        if self._streams.closing:
+            self._loop.stop()
+            return
+        reason = f"{self.host} received {signal.Signals(number).name}"
+        if len(self._signals) == 1:
+            self.log.say(messages.DEATH_SIGNAL, signal=number)
+            self._end(Stop(number, self._config.shutdown_timeout_s, reason, final=True))
+        else:
+            self.log.say(messages.SECOND_SIGNAL, signal=number)
+            self._end(Stop(signal.SIGKILL, 0.0, reason + " again", final=True))
+        self._look_for_the_end()
+
+    def _reader_gone(self) -> None:
+        if not self._output_closed:
+            self._output_closed = True
+            self.log.say(messages.OUTPUT_CLOSED)
+            self._end(self._termination(f"nobody reads the output on {self.host}", final=True))
+
+    def _resized(self) -> None:
+        self._streams.redraw()
+        self.nodes[0].signal_first_rank(signal.SIGWINCH)
+
+    def _look_for_the_end(self) -> None:
+        attempt = self._attempt
+        if not attempt or attempt.over or not all(node.is_empty for node in self.nodes):
+            return
+        if not self._streams.drained and not self._reader_too_slow:
+            if self._signals:
+                self._loop.after(READER_PATIENCE_S, self._wait_no_longer_for_reader)
+            return
+        attempt.over = attempt.stopping = True
+        if self._last_resort:
+            self._last_resort.cancel()
+        if not attempt.failures:
+            self.log.say(messages.GROUP_FINISHED, role=self._config.role, timeout_s=300)
+        elif not self.is_ending_for_good:
+            self._reports.failed(root_cause(attempt.failures))
+        self._on_over()
+
+    def _wait_no_longer_for_reader(self) -> None:
+        self._reader_too_slow = True
+        self._look_for_the_end()
+
+    def _last_words(self) -> int:
+        """Report, and return the exit code."""
+        reports, attempt = self._reports, self._attempt
+        if self._signals:
+            reports.signalled(self._signals[0])
+            return 1
+        if attempt and attempt.refusal:
+            self.log.say(messages.RANK_NOT_STARTED, reason=attempt.refusal)
+            return 1
+        if attempt and attempt.failures and self._exit_code and not self.is_ending_for_good:
+            reports.child_failed(attempt.failures, kept=self._tree.kept)
+        cause = self.root_cause
+        if self._reason and not self._output_closed and not (cause and cause.sentence == self._reason):
+            self._streams.say(f"fake-torchrun: error: {self._reason}\n")
+        return self._exit_code

@@ -1,0 +1,182 @@
+"""All public names. ``fake_torch_dist`` itself takes them from here when the first of them is asked for: the launcher,
+which needs none, would wait for numpy otherwise.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+from .alltoall import all_to_all, all_to_all_single
+from .backends import (
+    Backend,
+    get_backend,
+    get_backend_config,
+    get_default_backend_for_device,
+    get_node_local_rank,
+    is_backend_available,
+    is_gloo_available,
+    is_mpi_available,
+    is_nccl_available,
+    is_torchelastic_launched,
+    is_ucc_available,
+    is_xccl_available,
+    supports_complex,
+)
+from .coalesced import all_gather_coalesced, all_reduce_coalesced
+from .collectives import (
+    all_gather,
+    all_gather_into_tensor,
+    all_gather_single,
+    all_reduce,
+    barrier,
+    broadcast,
+    gather,
+    monitored_barrier,
+    reduce,
+    reduce_scatter,
+    reduce_scatter_single,
+    reduce_scatter_tensor,
+    scatter,
+)
+from .device_mesh import DeviceMesh, init_device_mesh
+from .errors import DistBackendError, DistError, DistNetworkError, DistStoreError
+from .group_arguments import VirtualOptions
+from .group_registry import (
+    GroupMember,
+    get_global_rank,
+    get_group_rank,
+    get_pg_count,
+    get_process_group_ranks,
+    get_rank,
+    get_world_size,
+    group,
+    is_available,
+    is_initialized,
+)
+from .local_tensor import LocalTensor, shards_of
+from .new_groups import new_group, new_subgroups, new_subgroups_by_enumeration, shrink_group, split_group
+from .object_collectives import (
+    all_gather_object,
+    broadcast_object_list,
+    gather_object,
+    recv_object_list,
+    scatter_object_list,
+    send_object_list,
+)
+from .point_to_point import P2POp, batch_isend_irecv, irecv, isend, recv, send
+from .process_group import ProcessGroup
+from .reduction import ReduceOp, fold, fold_world
+from .reduction import _make_nccl_premul_sum as _make_nccl_premul_sum  # torch hides it under this name too
+from .work import Future, Work
+from .world import default_pg_timeout, destroy_process_group, init_process_group
+
+__all__ = [
+    "Backend",
+    "DeviceMesh",
+    "DistBackendError",
+    "DistError",
+    "DistNetworkError",
+    "DistStoreError",
+    "FileStore",
+    "Future",
+    "GroupMember",
+    "HashStore",
+    "LocalTensor",
+    "P2POp",
+    "PrefixStore",
+    "ProcessGroup",
+    "QueueEmptyError",
+    "ReduceOp",
+    "Store",
+    "TCPStore",
+    "VirtualOptions",
+    "Work",
+    "all_gather",
+    "all_gather_coalesced",
+    "all_gather_into_tensor",
+    "all_gather_object",
+    "all_gather_single",
+    "all_reduce",
+    "all_reduce_coalesced",
+    "all_to_all",
+    "all_to_all_single",
+    "barrier",
+    "batch_isend_irecv",
+    "broadcast",
+    "broadcast_object_list",
+    "default_pg_timeout",
+    "destroy_process_group",
+    "fold",
+    "fold_world",
+    "gather",
+    "gather_object",
+    "get_backend",
+    "get_backend_config",
+    "get_default_backend_for_device",
+    "get_global_rank",
+    "get_group_rank",
+    "get_node_local_rank",
+    "get_pg_count",
+    "get_process_group_ranks",
+    "get_rank",
+    "get_world_size",
+    "group",
+    "init_device_mesh",
+    "init_process_group",
+    "irecv",
+    "is_available",
+    "is_backend_available",
+    "is_gloo_available",
+    "is_initialized",
+    "is_mpi_available",
+    "is_nccl_available",
+    "is_torchelastic_launched",
+    "is_ucc_available",
+    "is_xccl_available",
+    "isend",
+    "monitored_barrier",
+    "new_group",
+    "new_subgroups",
+    "new_subgroups_by_enumeration",
+    "recv",
+    "recv_object_list",
+    "reduce",
+    "reduce_scatter",
+    "reduce_scatter_single",
+    "reduce_scatter_tensor",
+    "register_rendezvous_handler",
+    "rendezvous",
+    "scatter",
+    "scatter_object_list",
+    "send",
+    "send_object_list",
+    "shards_of",
+    "shrink_group",
+    "split_group",
+    "supports_complex",
+]
+
+_LATER: Final = {
+    "FileStore": "stores",
+    "HashStore": "stores",
+    "PrefixStore": "stores",
+    "QueueEmptyError": "stores",
+    "Store": "stores",
+    "TCPStore": "stores",
+    "register_rendezvous_handler": "rendezvous",
+    "rendezvous": "rendezvous",
+}
+"""Names whose modules need sockets: the virtual world runs where there are none, so they are imported on first use."""
+
+if TYPE_CHECKING:
+    from .rendezvous import register_rendezvous_handler, rendezvous
+    from .stores import FileStore, HashStore, PrefixStore, QueueEmptyError, Store, TCPStore
+else:  # a type checker that saw this would let every name pass
+
+    def __getattr__(name: str) -> Any:
+        if name in _LATER:
+            found = getattr(importlib.import_module(f".{_LATER[name]}", __package__), name)
+            globals()[name] = found
+            return found
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

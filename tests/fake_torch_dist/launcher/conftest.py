@@ -1,0 +1,12 @@
+"""Jobs for the launcher's tests."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from launched import Jobs, jobs_in
+
+
+@pytest.fixture
+def jobs(tmp_path: Path) -> Iterator[Jobs]:
+    yield from jobs_in(tmp_path)
