@@ -58,6 +58,7 @@ class Accelerator:
         project_dir: str | Path | None = None,
         kwargs_handlers: Sequence[RunKwargs] = (),
     ) -> None:
+        from accelerate_sim import environment
         from accelerate_sim.console import Console
         from accelerate_sim.ledger import Ledger, start_record
         from accelerate_sim.monitor import Monitor
@@ -90,9 +91,13 @@ class Accelerator:
         self._saved: list[Path] = []
         self.ledger = Ledger(self.run, self.session.clock)
         console = Console(self.session, config.log.every, config.cluster.host, self.run.gpu.memory_bytes)
-        self.session.observers_of_run = [self.ledger, console]
         self.clock.set_speed(config.run.startup_speed or config.run.speed)
-        self.session.report(start_record(self.run, self.clock.time()))
+        if self.session.is_main_process:
+            self.session.observers_of_run = [self.ledger, console]
+            self.session.report(start_record(self.run, self.clock.time()))
+        elif self.session.placement:
+            self.session.observers_of_run = [console]
+            environment.introduce(self.run, self.session.placement)
 
     # --- Who and when ---------------------------------------------------------------------------
 
@@ -165,25 +170,33 @@ class Accelerator:
         import fake_torch_dist as dist
 
         result = tensor.clone()
-        dist.all_reduce(result, op=dist.ReduceOp.AVG if reduction == "mean" else dist.ReduceOp.SUM)
+        # A process that plays one rank has one shard, and communicates in arrays.
+        mine = result if self.session.placement is None else result.rank(0)
+        with self.session.interrupts.at_once():
+            dist.all_reduce(mine, op=dist.ReduceOp.AVG if reduction == "mean" else dist.ReduceOp.SUM)
         return result
 
     def wait_for_everyone(self) -> None:
         """No rank goes on before all are here."""
         import fake_torch_dist as dist
 
-        dist.barrier()
+        with self.session.interrupts.at_once():
+            dist.barrier()
 
     # --- Reports --------------------------------------------------------------------------------
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         """Report figures of a step, or of a validation (``eval_loss``), to everyone who listens."""
         if "eval_loss" in values:
-            self._log_evaluation(values, step)
+            if self.session.is_main_process:
+                self._log_evaluation(values, step)
+            return
+        timing = self.run.timing(step - 1)
+        if not self.session.is_main_process:
+            self._monitor.warn(step, timing.end_s)
             return
         from accelerate_sim.records import StepRecord
 
-        timing = self.run.timing(step - 1)
         record = StepRecord(
             run=self.run.number,
             epoch=self.epoch_of(step),
@@ -238,7 +251,9 @@ class Accelerator:
         return model
 
     def end_training(self) -> None:
-        """Sum the run up and leave the cluster."""
-        self.session.report(self.ledger.summary())
+        """Sum the run up and leave the cluster, when everybody is done."""
+        if self.session.is_main_process:
+            self.session.report(self.ledger.summary())
+        self.wait_for_everyone()
         self.session.end_run()
         self.state.end()

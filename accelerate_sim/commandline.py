@@ -18,6 +18,8 @@ from accelerate_sim.config.problems import ConfigError
 from accelerate_sim.deadly_ctrl_c import DeadlyCtrlC
 from accelerate_sim.display.screen import OutputClosed
 from accelerate_sim.interrupts import Stopped
+from accelerate_sim.job import Job
+from accelerate_sim.placement import Placement, is_other_rank
 
 if TYPE_CHECKING:
     from accelerate_sim.config.schema import RunConfig
@@ -40,12 +42,30 @@ class Listing(StrEnum):
 
 
 def launch(train: Callable[[RunConfig], None]) -> NoReturn:
-    """Read the command line, play the runs with ``train``, and exit as a program does."""
+    """Read the command line, play the runs with ``train``, and exit as a program does.
+
+    Under a launcher rank 0 does so, and the other processes do as it says.
+    """
+    try:
+        placement = Placement.of()
+    except ConfigError as error:
+        sys.exit(2 if is_other_rank() else _refuse(str(error)))
+    if placement and not placement.is_main:
+        from accelerate_sim.following import follow
+
+        _leave(follow(train, placement))
+    job = Job(placement) if placement else None
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    app.command(help=HELP)(_command(train))
+    app.command(help=HELP)(_command(train, job))
+    code: str | int | None = 0
     with DeadlyCtrlC():
-        app(prog_name=Path(sys.argv[0]).name)
-    sys.exit(0)
+        try:
+            app(prog_name=Path(sys.argv[0]).name)
+        except SystemExit as end:
+            code = end.code
+        if job:
+            job.dismiss(1 if isinstance(code, str) else code or 0)
+    _leave(code)
 
 
 def _parse_speed(text: str) -> str:
@@ -76,7 +96,7 @@ def _parse_start_time(text: str) -> datetime:
         raise typer.BadParameter(f"{text!r} is not a time like 2026-01-31T09:30:00") from None
 
 
-def _command(train: Callable[[RunConfig], None]) -> Callable[..., None]:
+def _command(train: Callable[[RunConfig], None], job: Job | None) -> Callable[..., None]:
     def command(
         config: Annotated[Path | None, typer.Option(help="The run, as YAML; see configs/.", show_default=False)] = None,
         settings: Annotated[
@@ -131,7 +151,7 @@ def _command(train: Callable[[RunConfig], None]) -> Callable[..., None]:
             changes += [f"train.max_steps={max_steps}"] if max_steps is not None else []
             from accelerate_sim import playing
 
-            score = playing.Score(config, changes, seed)
+            score = playing.Score(config, changes, seed, job.placement if job else None)
             if print_config:
                 from accelerate_sim import listings
 
@@ -141,8 +161,8 @@ def _command(train: Callable[[RunConfig], None]) -> Callable[..., None]:
 
                 listings.show_plan(score.config(1), ascii_only=ascii_only)
             else:
-                options = playing.Options(start_time, duration, output_dir, ascii_only, not no_progress)
-                _leave(playing.play(train, score, options))
+                options = playing.Options(start_time, duration, output_dir, ascii_only, not no_progress, job)
+                sys.exit(playing.play(train, score, options))
         except ConfigError as error:
             sys.exit(_refuse(str(error)))
         except (OutputClosed, BrokenPipeError):
@@ -154,9 +174,9 @@ def _command(train: Callable[[RunConfig], None]) -> Callable[..., None]:
     return command
 
 
-def _leave(code: int) -> NoReturn:
+def _leave(code: str | int | None) -> NoReturn:
     """Exit. After a signal at once: to take the interpreter apart takes longer than a Ctrl-C may."""
-    if code > 128:
+    if isinstance(code, int) and code > 128:
         os._exit(code)
     sys.exit(code)
 

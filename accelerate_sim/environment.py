@@ -5,12 +5,22 @@ from __future__ import annotations
 from accelerate_sim.display.log_lines import message_text
 from accelerate_sim.display.units import gib_text
 from accelerate_sim.logging import get_logger
+from accelerate_sim.placement import Placement
 from accelerate_sim.session import Session
 from accelerate_sim.sim.run import Run
 
 logger = get_logger(__name__)
 
 GPUS_LISTED = 16
+
+
+def introduce(run: Run, placement: Placement) -> None:
+    """The line that every process but the main one begins with, as training scripts print their state."""
+    logger.info(
+        "Process index: %d | local process index: %d | device: cuda:%d | %s%d",
+        placement.rank, placement.local_rank, placement.local_rank, run.config.cluster.host, placement.node,
+        main_process_only=False,
+    )  # fmt: skip
 
 
 def connect(run: Run, session: Session) -> None:

@@ -24,10 +24,12 @@ SHARDS_LISTED = 40
 
 
 def export_model(model: CausalLM, tokenizer: Tokenizer, path: Path) -> None:
-    """Write weights, configs and tokenizer below ``path``."""
+    """Write weights, configs and tokenizer below ``path``; the main process does."""
     from accelerate_sim.sim import storage
 
     run, session = model.run, Session.current()
+    if not session.is_main_process:
+        return
     shape, times = run.model.architecture, run.export_times
     session.clock.set_speed(run.config.run.startup_speed or run.config.run.speed)
     logger.info("Exporting %s to %s", run.model.title, path)

@@ -2,14 +2,16 @@
 
 Handlers only take a note. ``wait`` (every pause of the clock) and ``poll`` act on it: Ctrl-C and SIGTERM raise
 ``Stopped``, Ctrl-Z clears the live lines before the process stops, a resize and ``fg`` draw them anew. Neither a second
-Ctrl-C nor one before the first pause, when modules are still being imported, waits for a safe point.
+Ctrl-C nor one before the first pause, when modules are still being imported, waits for a safe point, nor does any
+while other ranks are waited for (``at_once``).
 """
 
 import os
 import select
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 
 ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
@@ -43,6 +45,7 @@ class Interrupts:
         self._pending: list[int] = []
         self._ending = False
         self._starting = False
+        self._at_once = False
         self._previous: dict[int, object] = {}
         self._poller = select.poll()
         self._hang_ups: dict[int, Callable[[], None]] = {}
@@ -85,8 +88,18 @@ class Interrupts:
             raise KeyboardInterrupt  # the user means it
         self._ending = self._ending or number in ENDING
         self._pending.append(number)
-        if self._starting and number in ENDING:
+        if (self._starting or self._at_once) and number in ENDING:
             raise _stopped_by(number)  # it stays noted: an import may lose the exception
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Until the block ends a signal raises ``Stopped`` wherever it finds it: what is waited for never polls."""
+        before, self._at_once = self._at_once, True
+        try:
+            self.end_if_told()
+            yield
+        finally:
+            self._at_once = before
 
     def poll(self) -> None:
         """Act on what has arrived. Raises ``Stopped``."""

@@ -1,7 +1,7 @@
 """Log lines: ``[YYYY-mm-dd HH:MM:SS] [Rank r/W] LEVEL message``, in simulated time, on the session's screen.
 
-``get_logger`` is Accelerate's: the main process speaks unless ``main_process_only=False``. In a process that plays many
-ranks ``rank=k`` lets rank k speak.
+``get_logger`` is Accelerate's: the main process speaks, unless ``main_process_only=False``. ``rank=k`` lets rank k
+speak: this process, or one of the ranks that it plays.
 """
 
 import logging
@@ -21,6 +21,15 @@ COLORS = {"DEBUG": "thin_white", "INFO": "green", "WARNING": "yellow", "ERROR": 
 
 class MultiProcessAdapter(logging.LoggerAdapter[logging.Logger]):
     """A logger for many ranks, of which usually one speaks."""
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        """Log, unless another process is the one to do so."""
+        placement = Session.current().placement
+        own = placement.rank if placement else 0
+        if not kwargs.get("main_process_only", True):
+            kwargs.setdefault("rank", own)
+        if placement is None or kwargs.get("rank", 0) == own:
+            super().log(level, msg, *args, **kwargs)
 
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
         kwargs.pop("main_process_only", None)

@@ -80,6 +80,9 @@ class AutoModelForCausalLM:
         run, spec, shape = state.run, state.run.model, state.run.model.architecture
         if name.lower() != spec.name.lower():
             raise ValueError(f"the run trains {spec.name!r}, not {name!r}: model in the config says which")
+        if not state.session.is_main_process:
+            state.session.clock.advance(run.startup.weights)
+            return CausalLM(run)
         logger.info("Loading model %s (%s)", spec.hub_id or spec.title, shape.model_class)
         experts = f" | {shape.moe.experts} experts, {shape.moe.active_experts} active" if shape.moe else ""
         logger.info(
@@ -123,6 +126,9 @@ class AutoTokenizer:
 
 def play_bar(session: Session, what: str, total: int, seconds: float, unit: str) -> None:
     """Show a piece of work of ``seconds`` as a bar over ``total`` units."""
+    if not session.is_main_process:
+        session.clock.advance(seconds)
+        return
     begin_s, ticks = session.clock.now_s, min(BAR_TICKS, total)
     with tqdm(total=total, desc=what, unit=unit, parts=1) as bar:
         for tick in range(1, ticks + 1):

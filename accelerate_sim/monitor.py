@@ -29,7 +29,7 @@ class Monitor:
 
     def after_step(self, step: int, elapsed_s: float) -> None:
         """Report whatever is due after this step."""
-        self._warn(step, elapsed_s)
+        self.warn(step, elapsed_s)
         self._time_collective(step)
         every = self.run.config.log.gpu_grid_every
         if every and step % every == 0:
@@ -55,9 +55,12 @@ class Monitor:
                 )
             )  # fmt: skip
 
-    def _warn(self, step: int, elapsed_s: float) -> None:
+    def warn(self, step: int, elapsed_s: float) -> None:
+        """Report what is plain to see for the first time: rank 0 all of it, another process what concerns its rank."""
+        placement = self.session.placement
+        own = None if placement is None or placement.is_main else placement.rank
         for incident in self.run.incidents.during(step - 1, step - 1):
-            if incident.noticed == step - 1:
+            if incident.noticed == step - 1 and own in (None, incident.rank):
                 self.session.report(self._warning(incident, step, elapsed_s))
 
     def _warning(self, incident: Incident, step: int, elapsed_s: float) -> WarningRecord:

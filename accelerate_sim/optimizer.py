@@ -21,7 +21,8 @@ class AdamW:
         weight_decay: float = 0.01,
     ) -> None:
         self.param_groups = [
-            {"params": list(params), "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+            # Not made a list of, as torch does: a large model has many names, and nobody asks for them.
+            {"params": params, "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
         ]
         self.accelerator: Accelerator | None = None
 

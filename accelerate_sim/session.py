@@ -18,6 +18,8 @@ from accelerate_sim.display.keyboard import Keyboard
 from accelerate_sim.display.screen import Screen
 from accelerate_sim.display.style import Style
 from accelerate_sim.interrupts import Interrupts
+from accelerate_sim.job import Job
+from accelerate_sim.placement import Placement, terminal_behind_launcher
 from accelerate_sim.records import Record
 
 PATIENCE_S = 0.2
@@ -46,6 +48,7 @@ class Session:
         interrupts: Interrupts,
         progress: bool = True,
         output_dir: Path | None = None,
+        job: Job | None = None,
     ) -> None:
         self.screen = screen
         self.clock = clock
@@ -53,6 +56,8 @@ class Session:
         self.interrupts = interrupts
         self.progress = progress
         self.output_dir = output_dir
+        self.job = job
+        """The processes that play one rank each; None: this one plays all."""
         self.run_number = 1
         self.observers: list[Observer] = []
         self.observers_of_run: list[Observer] = []
@@ -66,6 +71,15 @@ class Session:
         interrupts.on_redraw = self._redraw
         screen.on_blocked = interrupts.end_if_told
 
+    @property
+    def placement(self) -> Placement | None:
+        """The rank that this process plays; None: all."""
+        return self.job.placement if self.job else None
+
+    @property
+    def is_main_process(self) -> bool:
+        return self.job is None or self.job.placement.is_main
+
     @classmethod
     def current(cls) -> Session:
         if cls._current is None:
@@ -76,7 +90,7 @@ class Session:
         Session._current = self
         if self.screen.live:
             self._keyboard.hush()
-        else:
+        if not os.isatty(self.screen.fd):
             self.interrupts.watch(self.screen.fd, self.screen.hang_up)
 
     def leave(self) -> None:
@@ -133,23 +147,33 @@ def quiet_session() -> Session:
     """For scripts without the command line: plain lines on standard output, no waiting, no signals."""
     if sys.stdout is not None:
         sys.stdout.flush()
-    interrupts = Interrupts()
+    interrupts, placement = Interrupts(), Placement.of()
     clock = Clock(datetime.now().replace(microsecond=0), wait=interrupts.wait)
     return Session(
-        screen=Screen(1, live=False), clock=clock, style=Style(color=False, ascii=False), interrupts=interrupts
+        screen=Screen(1, live=False),
+        clock=clock,
+        style=Style(color=False, ascii=False),
+        interrupts=interrupts,
+        job=Job(placement) if placement else None,
     )
 
 
 def terminal_style(fd: int, *, ascii_only: bool = False) -> tuple[bool, Style]:
     """(whether live lines can be drawn, colours and glyphs) for what ``fd`` is connected to.
 
-    NO_COLOR, FORCE_COLOR and TERM=dumb are obeyed (https://no-color.org, https://force-color.org).
+    NO_COLOR, FORCE_COLOR and TERM=dumb are obeyed (https://no-color.org, https://force-color.org). A launcher says
+    what it writes to.
     """
-    live = os.isatty(fd) and os.environ.get("TERM") != "dumb"
-    color = bool(os.environ.get("FORCE_COLOR")) or live
+    live = on_terminal(fd) and os.environ.get("TERM") != "dumb"
+    color = bool(os.environ.get("FORCE_COLOR") or os.environ.get("FAKE_TORCHRUN_COLOR")) or live
     if os.environ.get("NO_COLOR"):
         color = False
     return live, Style(color=color, ascii=ascii_only or not _shows_unicode())
+
+
+def on_terminal(fd: int) -> bool:
+    """Whether a person at a terminal sees what is written to ``fd``, if need be through a launcher."""
+    return os.isatty(fd) or terminal_behind_launcher() is not None
 
 
 def _shows_unicode() -> bool:

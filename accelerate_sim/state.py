@@ -33,14 +33,19 @@ class PartialState:
         return "run" in self._shared_state
 
     def begin(self, run: Run, session: Session) -> None:
-        """Make this process the whole world of ``run``: it plays every rank."""
+        """Enter the world of ``run``: as one of its processes, or without a launcher as all of its ranks."""
         import fake_torch_dist as dist
 
-        if dist.is_initialized():
-            dist.destroy_process_group()
         layout = run.layout
-        nodes = dist.VirtualOptions(ranks_per_node=layout.gpus_per_node)
-        dist.init_process_group(backend="virtual", world_size=layout.world_size, pg_options=nodes)
+        if session.job:
+            session.job.check_world(layout.world_size)
+            with session.interrupts.at_once():
+                session.job.meet()
+        else:
+            if dist.is_initialized():
+                dist.destroy_process_group()
+            nodes = dist.VirtualOptions(ranks_per_node=layout.gpus_per_node)
+            dist.init_process_group(backend="virtual", world_size=layout.world_size, pg_options=nodes)
         self.run = run
         self.session = session
         self.origin_s = session.clock.now_s
@@ -66,7 +71,8 @@ class PartialState:
         """Ranks that this process plays."""
         import numpy as np
 
-        return np.arange(self.run.layout.world_size)
+        placement = self.session.placement
+        return np.array([placement.rank]) if placement else np.arange(self.run.layout.world_size)
 
     @property
     def num_processes(self) -> int:

@@ -113,11 +113,11 @@ def test_who_shows_or_keeps_numbers_computes_none() -> None:
 
 
 def test_nothing_is_known_of_the_command_line() -> None:
-    """It starts everything and is imported by nothing but the package's front."""
+    """It starts everything and is imported by nothing but the package's front, and by what is done before a fork."""
     users = {
         module for module in modules() if imports(module) & {"accelerate_sim.commandline", "accelerate_sim.playing"}
     }
-    assert users <= {"accelerate_sim", "accelerate_sim.commandline"}
+    assert users <= {"accelerate_sim", "accelerate_sim.before_fork", "accelerate_sim.commandline"}
 
 
 @pytest.mark.parametrize("package", PACKAGES)

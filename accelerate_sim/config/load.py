@@ -56,6 +56,12 @@ class ConfigSource:
             source = source._with_override(override)
         return source
 
+    def with_cluster(self, shape: Mapping[str, int], by: str) -> "ConfigSource":
+        """The same on a cluster of another shape; ``by`` is who has settled it, and what messages name."""
+        places: dict[KeyPath, tuple[str, int | None]] = {("cluster", key): (by, None) for key in shape}
+        data = overlaid(self.data, {"cluster": dict(shape)})
+        return replace(self, data=data, places={**self.places, **places})
+
     def resolve(self, number: int = 1, check: Check | None = None) -> RunConfig:
         """The config of run ``number`` of a session; raises :class:`ConfigError` with all that is wrong.
 

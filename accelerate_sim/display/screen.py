@@ -1,8 +1,8 @@
 """The terminal: log lines that scroll, and live lines that stay below them.
 
-Every frame is one write. The cursor rests at the beginning of the first live line, so whatever a resize or a shell does
-to the lines below, the next frame starts in the right place and overwrites them. Without a terminal there are no live
-lines: text is plain, and a bar leaves a line behind now and then.
+Every frame is one write; what it looks like is for a ``Canvas`` to say (canvas.py): escape codes for a terminal, words
+to the launcher for one that it draws on. Without a terminal there are no live lines: text is plain, and a bar leaves a
+line behind now and then.
 """
 
 import errno
@@ -12,11 +12,11 @@ import stat
 import time
 from collections.abc import Callable, Sequence
 
+from accelerate_sim.display.canvas import Canvas, LauncherCanvas, TerminalCanvas
+
 FRAME_S = 0.05
 """Shortest time between two frames."""
 PIPE_BUFFER_BYTES = 32768
-BEGIN_FRAME, END_FRAME = "\x1b[?2026h", "\x1b[?2026l"
-"""Show what is between at once, even if it arrives in pieces. Terminals that can't do that ignore it."""
 BLOCKED_S = 0.005
 """How long to wait before a reader that has taken nothing is tried again."""
 
@@ -26,10 +26,19 @@ class OutputClosed(Exception):
 
 
 class Screen:
-    """Writes to file descriptor ``fd``. ``live`` says whether it is a terminal that can move its cursor."""
+    """Writes to file descriptor ``fd``. ``live`` says whether it leads to a terminal that can move its cursor.
+
+    ``terminal``: path of the one on which a launcher draws what ``fd``, a pipe then, brings it.
+    """
 
     def __init__(
-        self, fd: int, *, live: bool, encoding: str = "utf-8", monotonic: Callable[[], float] = time.monotonic
+        self,
+        fd: int,
+        *,
+        live: bool,
+        terminal: str | None = None,
+        encoding: str = "utf-8",
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.fd = fd
         self.live = live
@@ -42,22 +51,15 @@ class Screen:
         self._lines: list[str] = []
         self._pending_chars = 0
         self._live_lines: list[Callable[[int], str]] = []
+        self._canvas: Canvas = LauncherCanvas(terminal) if terminal else TerminalCanvas(fd)
         self._drawn = 0
-        self._drawn_size = (0, 0)
         self._dirty = False
         self._last_frame_s = -1e9
 
     @property
     def width(self) -> int:
         """Columns; a pipe has plenty, a terminal that does not know gets 80."""
-        return self._size()[0] if self.live else 100_000
-
-    def _size(self) -> tuple[int, int]:
-        try:
-            columns, rows = os.get_terminal_size(self.fd)
-        except OSError:
-            columns, rows = 0, 0
-        return columns or _from_environment("COLUMNS") or 80, rows or _from_environment("LINES") or 24
+        return self._canvas.size()[0] if self.live else 100_000
 
     # --- What is shown --------------------------------------------------------------------------
 
@@ -100,26 +102,17 @@ class Screen:
             self._emit(text)
 
     def _frame(self) -> str:
-        size = self._size()
-        width, rows = size
+        width, rows = self._canvas.size()
         # A live line never fills the last column: terminals differ in where the cursor is then.
         live = [render(width)[: width - 1] for render in self._live_lines][-max(rows - 1, 1) :]
-        # After a resize old lines may have wrapped anywhere below the cursor.
-        text = ["\r\x1b[J" if size != self._drawn_size else "\r"]
-        # What a line does not overwrite is erased after it, not before: nothing is ever blank in between.
-        text += [f"{line}\x1b[K\r\n" for line in self._lines]
-        text.append("\x1b[K\r\n".join(live) + "\x1b[J")
-        if live:
-            text.append("\r" + (f"\x1b[{len(live) - 1}A" if len(live) > 1 else ""))
-        if self._lines:
-            text = [BEGIN_FRAME, *text, END_FRAME]
+        text = self._canvas.frame(self._lines, live)
         self._lines, self._pending_chars, self._dirty = [], 0, False
-        self._drawn, self._drawn_size = len(live), size
-        return "".join(text)
+        self._drawn = len(live)
+        return text
 
     def redraw(self) -> None:
         """Draw all live lines anew, as after a resize or when the shell has written below."""
-        self._drawn_size = (0, 0)
+        self._canvas.forget()
         self._dirty = True
         self.flush()
 
@@ -127,7 +120,7 @@ class Screen:
         """Take the live lines off the screen; the cursor stays where they began."""
         if self.live:
             self.flush()
-            self._emit("\r\x1b[J")
+            self._emit(self._canvas.cleared())
             self._drawn = 0
 
     def close(self) -> None:
@@ -173,8 +166,3 @@ def without_blocking(fd: int) -> int:
     except OSError:
         pass
     return fd
-
-
-def _from_environment(name: str) -> int:
-    text = os.environ.get(name, "")
-    return int(text) if text.isdecimal() else 0

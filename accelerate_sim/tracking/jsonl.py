@@ -48,12 +48,16 @@ class JsonlTracker:
     Lines are collected while nothing waits, and written whole in one call when somebody might look.
     """
 
-    def __init__(self, directory: Path, *, every_gpu: bool) -> None:
-        """``every_gpu``: figures of single GPUs even above WHOLE_DETAIL_GPUS. OSError if the file can't be made."""
+    def __init__(self, directory: Path, *, every_gpu: bool, goes_on: bool = False) -> None:
+        """``every_gpu``: figures of single GPUs even above WHOLE_DETAIL_GPUS. ``goes_on``: after what is there.
+
+        OSError if the file can't be made.
+        """
         self.path = directory / FILE_NAME
         self.every_gpu = every_gpu
         self._encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=_plain).encode
-        self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
+        new = 0 if goes_on else os.O_EXCL
+        self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | new | os.O_APPEND, 0o644)
         self._lines: list[str] = []
         self._size = 0
 

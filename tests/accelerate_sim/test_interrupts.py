@@ -194,3 +194,22 @@ def test_ignored_signals_stay_ignored():
         assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_what_never_polls_can_be_interrupted_at_once(interrupts: Interrupts):
+    with pytest.raises(Stopped, match="terminated"), interrupts.at_once():
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_a_signal_from_before_is_not_waited_over(interrupts: Interrupts):
+    signal.raise_signal(signal.SIGTERM)
+    with pytest.raises(Stopped), interrupts.at_once():
+        pytest.fail("it would wait now")
+
+
+def test_afterwards_signals_are_taken_at_safe_points_again(interrupts: Interrupts):
+    with interrupts.at_once():
+        pass
+    signal.raise_signal(signal.SIGTERM)
+    with pytest.raises(Stopped):
+        interrupts.poll()

@@ -334,3 +334,28 @@ def test_keys_are_left_alone_by_those_who_do_not_own_the_terminal():
     keyboard.restore()
     os.close(master)
     os.close(slave)
+
+
+def test_a_launcher_is_told_lines_and_a_block_of_live_rows(output: Output):
+    """Lines as they are, the rows as one line of the launcher's own; only what has changed."""
+    terminal, theirs = pty.openpty()
+    try:
+        os.set_inheritable(theirs, False)
+        screen, text = output.screen(terminal=os.ttyname(theirs)), "first bar"
+        screen.pin(lambda width: text)
+        screen.pin(lambda width: "second bar")
+        screen.write(["a line"])
+        screen.flush()
+        assert output.take() == [b"a line\n\x1b]fake-torchrun;live;first bar\x1fsecond bar\x07\n"]
+        screen.write(["another"])
+        screen.flush()
+        assert output.take() == [b"another\n"]
+        text = "later"
+        screen.refresh()
+        screen.flush()
+        assert output.take() == [b"\x1b]fake-torchrun;live;later\x1fsecond bar\x07\n"]
+        screen.close()
+        assert output.take() == [b"\x1b]fake-torchrun;live;\x07\n"]
+    finally:
+        os.close(terminal)
+        os.close(theirs)

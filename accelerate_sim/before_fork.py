@@ -1,0 +1,38 @@
+"""Imports, and works out, what every process of a job needs, for a launcher to do once before it forks them.
+
+Importing it has no other effect: no signal handlers, no descriptors, no threads. What it reads from files are the
+catalog's names, and what it builds are the validators of configs.
+"""
+
+from __future__ import annotations
+
+import encodings.idna  # a host name that is looked up takes it, and its import takes 5 ms
+import pkgutil  # runpy does
+
+import colorlog
+
+from accelerate_sim import catalog, commandline, console, draw, environment, following, ledger, monitor, playing
+from accelerate_sim.config.schema import RunConfig
+from accelerate_sim.display import summary
+from accelerate_sim.sim.run import Run
+from accelerate_sim.tracking import jsonl
+from fake_torch_dist import (
+    all_reduce,
+    barrier,
+    broadcast_object_list,
+    init_process_group,
+    meeting,
+    nccl_log,
+    rendezvous,
+)
+
+IMPORTED = (
+    colorlog, commandline, console, draw, environment, following, jsonl, ledger, monitor, playing, summary,
+    all_reduce, barrier, broadcast_object_list, init_process_group, meeting, nccl_log, rendezvous,
+    encodings.idna, pkgutil,
+)  # fmt: skip
+"""What is otherwise imported when it is first needed."""
+
+# Pydantic builds validators when they are first used, and so do the catalogs.
+Run(RunConfig()).block_of(0)
+catalog.model_names(), catalog.gpu_names(), catalog.dataset_names()

@@ -1,0 +1,117 @@
+"""How a frame, lines that scroll and live lines below them, is said: to a terminal, or to the launcher that has it.
+
+What this module does not do: decide when, or write.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Protocol
+
+BEGIN_FRAME, END_FRAME = "\x1b[?2026h", "\x1b[?2026l"
+"""Show what is between at once, even if it arrives in pieces. Terminals that can't do that ignore it."""
+LIVE_BLOCK, ROW_SEPARATOR, END_OF_BLOCK = "\x1b]fake-torchrun;live;", "\x1f", "\x07\n"
+"""A line of the launcher's own: it holds all live rows, and takes the place of those before."""
+
+
+class Canvas(Protocol):
+    """Makes text of frames."""
+
+    def size(self) -> tuple[int, int]:
+        """Columns and rows."""
+        ...
+
+    def frame(self, lines: Sequence[str], live: Sequence[str]) -> str:
+        """``lines`` above, and ``live`` in the place of the live lines that there were."""
+        ...
+
+    def cleared(self) -> str:
+        """No live lines."""
+        ...
+
+    def forget(self) -> None:
+        """The terminal may have another size, and hold anything."""
+        ...
+
+
+class TerminalCanvas:
+    """The terminal behind a descriptor, by escape codes.
+
+    The cursor rests at the beginning of the first live line, so whatever a resize or a shell does to the lines below,
+    the next frame starts in the right place and overwrites them.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._drawn_size = (0, 0)
+
+    def size(self) -> tuple[int, int]:
+        return _size_of(self._fd)
+
+    def frame(self, lines: Sequence[str], live: Sequence[str]) -> str:
+        size = self.size()
+        # After a resize old lines may have wrapped anywhere below the cursor.
+        text = ["\r\x1b[J" if size != self._drawn_size else "\r"]
+        # What a line does not overwrite is erased after it, not before: nothing is ever blank in between.
+        text += [f"{line}\x1b[K\r\n" for line in lines]
+        text.append("\x1b[K\r\n".join(live) + "\x1b[J")
+        if live:
+            text.append("\r" + (f"\x1b[{len(live) - 1}A" if len(live) > 1 else ""))
+        if lines:
+            text = [BEGIN_FRAME, *text, END_FRAME]
+        self._drawn_size = size
+        return "".join(text)
+
+    def cleared(self) -> str:
+        return "\r\x1b[J"
+
+    def forget(self) -> None:
+        self._drawn_size = (0, 0)
+
+
+class LauncherCanvas:
+    """The terminal at ``path``, on which a launcher draws: lines go to it plainly, live rows as one block."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._known_size: tuple[int, int] | None = None
+        self._drawn: tuple[str, ...] | None = None
+
+    def size(self) -> tuple[int, int]:
+        # Read once: the launcher passes SIGWINCH on.
+        if self._known_size is None:
+            fd = -1
+            with suppress(OSError):
+                fd = os.open(self._path, os.O_RDWR | os.O_NOCTTY)
+            self._known_size = _size_of(fd)
+            if fd >= 0:
+                os.close(fd)
+        return self._known_size
+
+    def frame(self, lines: Sequence[str], live: Sequence[str]) -> str:
+        rows, text = tuple(live), "".join(f"{line}\n" for line in lines)
+        if rows == self._drawn:
+            return text
+        self._drawn = rows
+        return text + LIVE_BLOCK + ROW_SEPARATOR.join(rows) + END_OF_BLOCK
+
+    def cleared(self) -> str:
+        return self.frame((), ())
+
+    def forget(self) -> None:
+        self._known_size = self._drawn = None
+
+
+def _size_of(fd: int) -> tuple[int, int]:
+    try:
+        columns, rows = os.get_terminal_size(fd)
+    except (OSError, ValueError):
+        columns, rows = 0, 0
+    return columns or _from_environment("COLUMNS") or 80, rows or _from_environment("LINES") or 24
+
+
+def _from_environment(name: str) -> int:
+    text = os.environ.get(name, "")
+    return int(text) if text.isdecimal() else 0
