@@ -10,6 +10,7 @@ from accelerate_sim.config.problems import Problem, shorten
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.sim.layout import Layout
 from accelerate_sim.sim.memory import peak_memory_use
+from accelerate_sim.sim.method import Method
 from accelerate_sim.sim.plan import Plan
 
 ROOM = 0.97
@@ -123,7 +124,7 @@ def memory_bytes(model: Architecture, config: RunConfig, gpu: GpuSpec) -> float:
     layout = Layout.of(config, gpu)
     if layout.data < 1 or layout.accumulation < 1:
         return float("inf")
-    return peak_memory_use(model, layout, config.train.recompute).total
+    return peak_memory_use(model, layout, Method.of(config)).total
 
 
 def _text(changes: Changes) -> str:
