@@ -65,7 +65,7 @@ def _run(options: argparse.Namespace) -> int:
     unseen = None
     if options.fit:
         fit = Fit(used, table)
-        values = fit.improve(_say)
+        values = {name: float(f"{value:.4g}") for name, value in fit.improve(_say).items()}
         unseen = _unseen(fit, used)
         print(*report.constant_lines(table, values), "", sep="\n")
         if options.write:

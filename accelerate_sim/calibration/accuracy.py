@@ -68,7 +68,7 @@ _COUNTED: dict[str, Callable[[MemoryUse], float]] = {
     "used": lambda use: use.total,
     "reserved": lambda use: use.reserved,
     "allocated": lambda use: use.allocated,
-    "states": lambda use: use.allocated - use.logits,
+    "states": lambda use: use.weights + use.gradients + use.optimizer + use.activations,
 }
 """What each way of counting includes: the driver's, the allocator's two, and a sum on paper."""
 

@@ -42,8 +42,6 @@ def read_constants(path: Path) -> dict[str, Constant]:
 
 
 def with_values(table: Mapping[str, Constant], values: Mapping[str, float]) -> str:
-    """The text of a file like ``table`` with other values, at four digits."""
-    entries = {
-        name: constant._replace(value=float(f"{values[name]:.4g}"))._asdict() for name, constant in table.items()
-    }
+    """The text of a file like ``table`` with other values."""
+    entries = {name: constant._replace(value=values[name])._asdict() for name, constant in table.items()}
     return json.dumps(entries, indent=1) + "\n"

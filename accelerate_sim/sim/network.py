@@ -24,6 +24,10 @@ STARTUP_SIZES = tuple(2**power for power in (16, 20, 22, 24, 26, 28))
 NETWORK_STARTUP_S = (150e-6, 160e-6, 161e-6, 173e-6, 175e-6, 270e-6)
 """The same between NVLink domains, for each doubling of these; 4 x 8 B200."""
 POINT_TO_POINT_STARTUP_S = 20e-6
+LAUNCH_S = 12e-6
+"""What a collective takes with nothing to send."""
+MEASURED_RANKS = 8
+"""GPUs of the domains in which start-up times were measured."""
 
 BUS_FACTOR = {"all_reduce": 2.0, "all_gather": 1.0, "reduce_scatter": 1.0, "all_to_all": 1.0}
 
@@ -76,7 +80,10 @@ class Network:
         if group.size == 1 or not size_bytes:
             return 0.0
         doublings = log(group.num_domains, 2)
-        startup = _at_size(self.startup_s, size_bytes) + _at_size(NETWORK_STARTUP_S, size_bytes) * doublings
+        # A ring passes every byte on once for each other rank; it was measured with eight.
+        hops = min(1.0, (group.per_domain - 1) / (MEASURED_RANKS - 1))
+        inside = LAUNCH_S + max(0.0, _at_size(self.startup_s, size_bytes) - LAUNCH_S) * hops
+        startup = inside + _at_size(NETWORK_STARTUP_S, size_bytes) * doublings
         on_bus = self.bus_factor(collective, group) * size_bytes
         return startup + on_bus / self.bus_bytes_per_s(collective, group)
 
