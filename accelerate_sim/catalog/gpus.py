@@ -10,9 +10,9 @@ from pydantic import Field
 from accelerate_sim.catalog.entries import Entries, Entry
 
 USUAL_STARTUP_US = {
-    "ampere": (45.0, 85.0, 85.0, 150.0, 200.0, 330.0),
-    "hopper": (39.0, 42.0, 53.0, 72.0, 94.0, 110.0),
-    "blackwell": (51.0, 51.0, 84.0, 84.0, 128.0, 128.0),
+    "ampere": (45.0, 45.0, 85.0, 85.0, 150.0, 200.0, 330.0),
+    "hopper": (39.0, 39.0, 42.0, 53.0, 72.0, 94.0, 110.0),
+    "blackwell": (51.0, 51.0, 51.0, 84.0, 84.0, 128.0, 128.0),
 }
 """Start-up times of 8 A100, 8 H200 and 8 B200 (ml-engineering, S. Bekman, 2025), for GPUs that were not measured."""
 
@@ -39,7 +39,7 @@ class GpuSpec(Entry):
     pcie_bytes_per_s: float = Field(gt=0, description="Host link, each direction.")
     collective_startup_us: tuple[float, ...] = Field(
         default_factory=lambda known: USUAL_STARTUP_US[known.get("generation", "hopper")],
-        description="What an all-reduce of a node takes beyond moving its bytes, at 64 KiB, 1, 4, 16, 64, 256 MiB.",
+        description="What an all-reduce of a node takes beyond moving its bytes, at 4, 64 KiB, 1, 4, 16, 64, 256 MiB.",
     )
     power_limit_w: float = Field(gt=0, description="Default board power limit.")
     idle_w: float = Field(gt=0, description="Board power without any process.")

@@ -19,9 +19,9 @@ IN_SWITCH_REDUCTION = {"hopper": 1.30, "blackwell": 1.17}
 IN_SWITCH_LEAST = 6
 """GPUs of a domain from which NCCL reduces in the switch."""
 NIC_EFFICIENCY = 0.74
-STARTUP_SIZES = tuple(2**power for power in (16, 20, 22, 24, 26, 28))
-"""Bytes at which start-up times were measured: 64 KiB to 256 MiB."""
-NETWORK_STARTUP_S = (150e-6, 160e-6, 161e-6, 173e-6, 175e-6, 270e-6)
+STARTUP_SIZES = tuple(2**power for power in (12, 16, 20, 22, 24, 26, 28))
+"""Bytes at which start-up times were measured: 4 KiB to 256 MiB."""
+NETWORK_STARTUP_S = (150e-6, 150e-6, 160e-6, 161e-6, 173e-6, 175e-6, 270e-6)
 """The same between NVLink domains, for each doubling of these; 4 x 8 B200."""
 POINT_TO_POINT_STARTUP_S = 20e-6
 LAUNCH_S = 12e-6
@@ -42,7 +42,7 @@ class Network:
     """Per GPU and direction between domains."""
     reduces_in_switch: bool
     generation: str = "hopper"
-    startup_s: tuple[float, ...] = (20e-6, 24e-6, 39e-6, 63e-6, 85e-6, 115e-6)
+    startup_s: tuple[float, ...] = (15e-6, 20e-6, 24e-6, 39e-6, 63e-6, 85e-6, 115e-6)
     """Start-up times inside a domain at ``STARTUP_SIZES``."""
 
     @classmethod
