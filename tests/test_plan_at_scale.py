@@ -1,6 +1,6 @@
 """--plan answers at once and in little memory, however many GPUs are asked about."""
 
-import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,22 +15,30 @@ CLUSTERS = {
     100_000: ["--set", "model=llama-3.1-405b", "--set", "cluster.nodes=12500", "--set", "parallel.pipeline=10",
               "--set", "train.global_batch=12500"],
 }  # fmt: skip
+MEASURING = """
+import runpy, sys, time
+sys.argv = sys.argv[1:]
+try:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+finally:
+    print("CPU:", time.process_time(), open("/proc/self/status").read(), file=sys.stderr)
+"""
+"""Runs a script and says what it took. The kernel's figure for a child would count the parent's memory at the fork."""
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from Linux's /proc")
 @pytest.mark.parametrize("gpus", CLUSTERS)
 def test_a_plan_takes_a_second(gpus: int) -> None:
-    command = [sys.executable, "train.py", *CLUSTERS[gpus], "--plan"]
-    best = float("inf")
+    command = [sys.executable, "-c", MEASURING, "train.py", *CLUSTERS[gpus], "--plan"]
+    seconds = []
     for _ in range(3):
-        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-            assert process.stdout and process.stderr
-            text, errors = process.stdout.read(), process.stderr.read()
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-        assert (process.returncode, errors) == (0, "")
-        assert f"{gpus:,} GPUs" in text
-        assert usage.ru_maxrss * 1024 < MOST_BYTES
-        best = min(best, usage.ru_utime + usage.ru_stime)
-        if best < MOST_CPU_S:
-            return
-    assert best < MOST_CPU_S
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        assert f"{gpus:,} GPUs" in done.stdout
+        cpu, peak = re.search(r"CPU: ([\d.]+)", done.stderr), re.search(r"VmHWM:\s+(\d+) kB", done.stderr)
+        assert cpu and peak
+        assert int(peak[1]) * 1024 < MOST_BYTES
+        seconds.append(float(cpu[1]))
+        if seconds[-1] < MOST_CPU_S:
+            break
+    assert min(seconds) < MOST_CPU_S, seconds

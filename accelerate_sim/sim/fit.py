@@ -40,7 +40,9 @@ def misfit(run: Plan) -> Problem | None:
     reason = (
         f"needs {_gib(need)} GiB on each {run.gpu.name}, which has {_gib(have)} GiB: {_gib(need - have)} GiB too much"
     )
-    found = [f"{_text(changes)} ({_gib(size)} GiB)" for changes, size in _ways_out(run)]
+    found = [
+        f"{_text(changes)} ({_gib(size)} GiB, {_rate(run, changes):,.0f} tokens/s)" for changes, size in _ways_out(run)
+    ]
     way_out = f"Would fit: {'; '.join(found)}." if found else "Use a smaller model or GPUs with more memory."
     return Problem.about("model", f"'{shorten(run.config.model_name)}'", reason, way_out, RELATED)
 
@@ -130,6 +132,12 @@ def memory_bytes(model: Architecture, config: RunConfig, gpu: GpuSpec) -> float:
 def _text(changes: Changes) -> str:
     first, *others = (f"{key}={value}" for key, value in changes.items())
     return f"{first} with {' and '.join(others)}" if others else first
+
+
+def _rate(run: Plan, changes: Changes) -> float:
+    """Tokens per second of the run with these changes."""
+    other = Plan(changed(run.config, changes))
+    return other.layout.tokens_per_step / other.mean_step_s
 
 
 def _gib(size: float) -> str:

@@ -30,7 +30,7 @@ MEASURED = {
     ("B200", 4): {MIB: 5.4, 4 * MIB: 18.9, 16 * MIB: 64, 64 * MIB: 157, 256 * MIB: 229, 2**30: 362, 2**32: 377,
                   2**34: 382},
 }  # fmt: skip
-"""All-reduce of nodes of 8 GPUs: (GPU, nodes), then bytes and busbw in GB/s (stas00/ml-engineering; NVIDIA DGX Cloud)."""
+"""All-reduce of nodes of 8: (GPU, nodes), then bytes and busbw in GB/s (stas00/ml-engineering; NVIDIA DGX Cloud)."""
 POINTS = [(*machine, *point) for machine, points in MEASURED.items() for point in points.items()]
 
 
