@@ -174,7 +174,9 @@ class TrainConfig(Section):
     gradient_bytes: Annotated[Number, Field(ge=1, le=16)] | None = Field(
         None, description="Bytes of a parameter's gradient; null: 4, or 2 where everything is sharded."
     )
-    stack: Name = Field("megatron-core", description="Training software, a catalog name; sets kernels and overlap.")
+    stack: Name = Field(
+        "megatron-core", description="Training software, a name in catalog/stacks.yaml; sets kernels and overlap."
+    )
     compiled: bool = Field(False, description="Kernels merged by a compiler, for software that does not by itself.")
     blocking_launches: bool = Field(False, description="The host waits for every kernel (CUDA_LAUNCH_BLOCKING=1).")
     release: Annotated[Number, Field(ge=17, le=40)] | None = Field(
