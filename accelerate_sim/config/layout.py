@@ -23,12 +23,14 @@ NAMES: dict[str, Callable[[], list[str]]] = {
     "model": catalog.model_names,
     "cluster.gpu": catalog.gpu_names,
     "data.dataset": catalog.dataset_names,
+    "train.stack": catalog.stack_names,
 }
 """Keys that take a name of the catalog."""
 LOOK_UPS: dict[str, Callable[[str], object]] = {
     "model": catalog.model,
     "cluster.gpu": catalog.gpu,
     "data.dataset": catalog.dataset,
+    "train.stack": catalog.stack,
 }
 
 
@@ -55,6 +57,11 @@ class Facts:
         parallel = self.config.parallel
         return self.world_size // (parallel.tensor * parallel.pipeline * parallel.context)
 
+    @property
+    def stage_ranks(self) -> int:
+        """GPUs of one pipeline stage, in all replicas."""
+        return self.world_size // self.config.parallel.pipeline
+
     def value(self, key: str) -> int:
         section, name = key.split(".")
         size: int = getattr(getattr(self.config, section), name)
@@ -63,7 +70,11 @@ class Facts:
 
 def unknown_names(config: RunConfig) -> Iterator[Problem]:
     """Models, GPUs and datasets that the catalog does not have."""
-    names = [("cluster.gpu", config.cluster.gpu), ("data.dataset", config.data.dataset)]
+    names = [
+        ("cluster.gpu", config.cluster.gpu),
+        ("data.dataset", config.data.dataset),
+        ("train.stack", config.train.stack),
+    ]
     if isinstance(config.model, str):
         names.insert(0, ("model", config.model))
     for key, name in names:
@@ -80,7 +91,9 @@ def unknown_name(key: str, name: str) -> Problem | None:
         longer = [known for known in NAMES[key]() if known.lower().startswith(name.lower())]
         guesses = sorted(longer, key=len) or error.suggestions
         close = f"Did you mean '{guesses[0]}'? " if guesses else ""
-        kind = {"gpu": "GPU"}.get(error.kind, error.kind)
+        kind = {"gpu": "GPU", "stack": "software"}.get(error.kind, error.kind)
+        if error.kind == "stack":  # --list has no table of these
+            return Problem.about(key, shown(name), f"is {kind} unknown", f"{close}Use one of {NAMES[key]()}.")
         return Problem.about(key, shown(name), f"is an unknown {kind}", f"{close}--list {error.kind}s shows all.")
     return None
 
@@ -96,7 +109,7 @@ def conflicts(config: RunConfig) -> list[Problem]:
     facts = Facts.of(config)
     layout = [problem for check in (tensor_fits, world_divides, pipeline_fits) for problem in check(facts)]
     # Without a whole number of replicas there is nothing to say about what each of them does.
-    replicas = [] if layout else [*experts_divide(facts), *batch_divides(facts)]
+    replicas = [] if layout else [*experts_divide(facts), *shards_divide(facts), *batch_divides(facts)]
     rest = (sequence_fits, precision_exists, learning_rates_fit, length_is_sane, imposed_ranges)
     return [*layout, *replicas, *(problem for check in rest for problem in check(facts))]
 
@@ -170,16 +183,25 @@ def pipeline_fits(facts: Facts) -> Iterator[Problem]:
 
 
 def experts_divide(facts: Facts) -> Iterator[Problem]:
-    """Experts are spread evenly, over ranks that would otherwise hold copies."""
+    """Experts are spread evenly over the ranks of a pipeline stage, which would otherwise hold copies."""
     expert, experts = facts.config.parallel.expert, facts.model.moe.experts if facts.model.moe else 1
     keys = ("parallel.expert", "model", *WORLD, *MODEL_PARALLEL)
     if expert > 1 and not facts.model.moe:
         reason = f"spreads experts, and {_model_name(facts)} has none"
         yield _problem(facts, ("parallel.expert", "model"), reason, "Use 1.")
-    elif experts % expert or facts.replicas % expert:
-        fitting = [size for size in divisors(facts.replicas) if experts % size == 0]
-        reason = f"does not divide both {experts} experts and {facts.replicas:,} data-parallel replicas"
+    elif experts % expert or facts.stage_ranks % expert:
+        fitting = [size for size in divisors(facts.stage_ranks) if experts % size == 0]
+        reason = f"does not divide both {experts} experts and the {facts.stage_ranks:,} GPUs of a pipeline stage"
         yield _problem(facts, keys, reason, f"Use one of {fitting}.")
+
+
+def shards_divide(facts: Facts) -> Iterator[Problem]:
+    """Groups that split the state are whole, and all alike."""
+    group, ranks = facts.config.parallel.shard_group, facts.replicas * facts.config.parallel.context
+    if group is not None and ranks % group:
+        keys = ("parallel.shard_group", *WORLD, *MODEL_PARALLEL)
+        reason = f"does not divide the {ranks:,} ranks that hold the same weights"
+        yield _problem(facts, keys, reason, f"Use one of {divisors(ranks)}, or null for all.")
 
 
 def batch_divides(facts: Facts) -> Iterator[Problem]:
@@ -221,9 +243,12 @@ def precision_exists(facts: Facts) -> Iterator[Problem]:
     """bf16 and fp8 take a GPU that has them."""
     precision, gpu = facts.config.train.precision, facts.gpu
     has_bf16 = gpu.vendor != "NVIDIA" or gpu.year >= 2020  # since Ampere
-    if (precision == "fp8" and not gpu.fp8_flops) or (precision == "bf16" and not has_bf16):
+    has_scales = gpu.generation == "blackwell"
+    missing = {"fp8": not gpu.fp8_flops, "mxfp8": not has_scales, "bf16": not has_bf16}
+    if missing.get(precision):
         reason = f"is a format that {gpu.name} does not have"
-        way_out = f"Use {'bf16' if has_bf16 else 'fp16'}, or another GPU."
+        usable = "fp8" if precision == "mxfp8" and gpu.fp8_flops else "bf16" if has_bf16 else "fp16"
+        way_out = f"Use {usable}, or another GPU."
         yield _problem(facts, ("train.precision", "cluster.gpu"), reason, way_out)
 
 

@@ -122,6 +122,15 @@ class ParallelConfig(Section):
     sharding: Literal["ddp", "zero1", "zero2", "zero3", "fsdp"] = Field(
         "fsdp", description="What data-parallel ranks split among them: nothing (ddp) .. everything (zero3, fsdp)."
     )
+    shard_group: Annotated[Count, Field(ge=1, le=1_000_000)] | None = Field(
+        None, description="Ranks that split it among them, each such group a copy (HSDP); null: all replicas."
+    )
+    sequence: bool | None = Field(
+        None, description="Tensor-parallel ranks also share norms and residuals (SP); null: what the software does."
+    )
+    tensor_overlap: bool | None = Field(
+        None, description="Tensor-parallel communication behind matrix products; null: what the software does."
+    )
 
 
 class TrainConfig(Section):
@@ -139,7 +148,9 @@ class TrainConfig(Section):
     micro_batch: Count = Field(
         1, ge=1, le=100_000, description="Sequences in one forward pass of one data-parallel rank."
     )
-    precision: Literal["bf16", "fp16", "fp8"] = Field("bf16", description="Number format of the matrix products.")
+    precision: Literal["bf16", "fp16", "fp8", "mxfp8"] = Field(
+        "bf16", description="Number format of the matrix products; mxfp8: fp8 with a scale per 32 numbers."
+    )
     lr: Positive = Field(1.5e-4, description="Peak learning rate.")
     min_lr: Annotated[Number, Field(ge=0)] = Field(
         default_factory=lambda known: float(f"{known['lr'] / 10:.6g}"),
@@ -156,6 +167,20 @@ class TrainConfig(Section):
     weight_decay: Annotated[Number, Field(ge=0, le=10)] = Field(0.1, description="Decoupled weight decay of AdamW.")
     recompute: Literal["none", "selective", "full"] = Field(
         "selective", description="Activations computed again in the backward pass, to save memory."
+    )
+    recompute_share: Share | None = Field(
+        None, description="Of a layer's forward pass, what is computed again; null: by recompute (full: all of it)."
+    )
+    gradient_bytes: Annotated[Number, Field(ge=1, le=16)] | None = Field(
+        None, description="Bytes of a parameter's gradient; null: 4, or 2 where everything is sharded."
+    )
+    stack: Name = Field(
+        "megatron-core", description="Training software, a name in catalog/stacks.yaml; sets kernels and overlap."
+    )
+    compiled: bool = Field(False, description="Kernels merged by a compiler, for software that does not by itself.")
+    blocking_launches: bool = Field(False, description="The host waits for every kernel (CUDA_LAUNCH_BLOCKING=1).")
+    release: Annotated[Number, Field(ge=17, le=40)] | None = Field(
+        None, description="Software's age as year and share after 2000 (26.25: April 2026); null: the stack's."
     )
 
 

@@ -13,6 +13,7 @@ from accelerate_sim.display.units import (
     si_text,
 )
 from accelerate_sim.sim import storage
+from accelerate_sim.sim.alternatives import faster_layouts
 from accelerate_sim.sim.memory import WEIGHT_BYTES
 from accelerate_sim.sim.run import Run
 
@@ -26,7 +27,10 @@ _STEP_PARTS = {
     "context_comm": "CP communication",
     "expert_comm": "EP communication",
     "data_comm": "DP communication",
+    "pipeline_comm": "PP communication",
     "pipeline_bubble": "pipeline bubble",
+    "launch": "waiting for host",
+    "other": "stragglers, rest",
 }
 
 
@@ -53,7 +57,7 @@ Section = tuple[str, list[Fact | Part]]
 
 def sections_of(run: Run) -> list[Section]:
     """All sections, each a heading and its rows."""
-    return [_model(run), _layout(run), _memory(run), _step(run), _speed(run), _files(run), _whole(run)]
+    return [_model(run), _layout(run), _memory(run), _step(run), _speed(run), *_faster(run), _files(run), _whole(run)]
 
 
 def _model(run: Run) -> Section:
@@ -97,7 +101,8 @@ def _memory(run: Run) -> Section:
     capacity, total, imposed = run.gpu.memory_bytes, run.memory.total, run.config.impose.memory_share
     sizes = [(name, size) for name, size in run.memory.parts().items() if size > 0]
     rows: list[Fact | Part] = [
-        Part(name, f"{size / 2**30:,.2f} GiB", size / capacity) for name, size in [*sizes, ("total", total)]
+        Part(name.replace("_", " "), f"{size / 2**30:,.2f} GiB", size / capacity)
+        for name, size in [*sizes, ("total", total)]
     ]
     fits = total <= capacity
     rest = f"{gib_text(abs(capacity - total))} {'free' if fits else 'too little'}"
@@ -141,6 +146,19 @@ def _speed(run: Run) -> Section:
         Fact("work per token", work),
         use,
     ]
+
+
+def _faster(run: Run) -> list[Section]:
+    """Near layouts that would train faster."""
+    now = run.layout.tokens_per_step / run.step_parts.total
+    rows: list[Fact | Part] = [
+        Fact(
+            f"{other.tokens_per_s / now - 1:+.0%}",
+            f"{other.text}: {rate_text(other.tokens_per_s)}, {gib_text(other.memory_bytes)} of memory",
+        )
+        for other in faster_layouts(run)
+    ]
+    return [("Near layouts that would be faster", rows)] if rows else []
 
 
 def _files(run: Run) -> Section:

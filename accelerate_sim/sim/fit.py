@@ -10,6 +10,7 @@ from accelerate_sim.config.problems import Problem, shorten
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.sim.layout import Layout
 from accelerate_sim.sim.memory import peak_memory_use
+from accelerate_sim.sim.method import Method
 from accelerate_sim.sim.plan import Plan
 
 ROOM = 0.97
@@ -39,7 +40,9 @@ def misfit(run: Plan) -> Problem | None:
     reason = (
         f"needs {_gib(need)} GiB on each {run.gpu.name}, which has {_gib(have)} GiB: {_gib(need - have)} GiB too much"
     )
-    found = [f"{_text(changes)} ({_gib(size)} GiB)" for changes, size in _ways_out(run)]
+    found = [
+        f"{_text(changes)} ({_gib(size)} GiB, {_rate(run, changes):,.0f} tokens/s)" for changes, size in _ways_out(run)
+    ]
     way_out = f"Would fit: {'; '.join(found)}." if found else "Use a smaller model or GPUs with more memory."
     return Problem.about("model", f"'{shorten(run.config.model_name)}'", reason, way_out, RELATED)
 
@@ -123,12 +126,18 @@ def memory_bytes(model: Architecture, config: RunConfig, gpu: GpuSpec) -> float:
     layout = Layout.of(config, gpu)
     if layout.data < 1 or layout.accumulation < 1:
         return float("inf")
-    return peak_memory_use(model, layout, config.train.recompute).total
+    return peak_memory_use(model, layout, Method.of(config)).total
 
 
 def _text(changes: Changes) -> str:
     first, *others = (f"{key}={value}" for key, value in changes.items())
     return f"{first} with {' and '.join(others)}" if others else first
+
+
+def _rate(run: Plan, changes: Changes) -> float:
+    """Tokens per second of the run with these changes."""
+    other = Plan(changed(run.config, changes))
+    return other.layout.tokens_per_step / other.mean_step_s
 
 
 def _gib(size: float) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from accelerate_sim import catalog
 from accelerate_sim.catalog import GpuSpec
 from accelerate_sim.config.layout import nvlink_domain
 from accelerate_sim.config.schema import RunConfig
@@ -48,11 +49,19 @@ class Layout:
     sequence_length: int
     global_batch: int
     micro_batch: int
+    sequence_parallel: bool = False
+    """Tensor-parallel ranks also share norms and residuals."""
+    shard_group: int | None = None
+    """Ranks that split the state; None: all that hold the same weights."""
 
     @classmethod
     def of(cls, config: RunConfig, gpu: GpuSpec) -> Layout:
         parallel: dict[str, Any] = dict(config.parallel)
         batch = config.train
+        del parallel["tensor_overlap"]  # belongs to the method
+        sequence = parallel.pop("sequence")
+        if sequence is None:
+            sequence = catalog.stack(batch.stack).sequence_parallel
         return cls(
             nodes=config.cluster.nodes,
             gpus_per_node=config.cluster.gpus_per_node,
@@ -60,6 +69,7 @@ class Layout:
             sequence_length=batch.sequence_length,
             global_batch=batch.global_batch,
             micro_batch=batch.micro_batch,
+            sequence_parallel=sequence and config.parallel.tensor > 1,
             **parallel,
         )
 
@@ -100,7 +110,43 @@ class Layout:
 
     @property
     def expert_group(self) -> Group:
-        return self._group(self.expert, stride=self.tensor * self.context)
+        """Ranks among which a layer's experts are spread: neighbours, tensor-parallel ranks first."""
+        return self._group(self.expert, stride=1 if self.expert_tensor == 1 else self.tensor)
+
+    @property
+    def expert_tensor(self) -> int:
+        """Ranks that share one expert's matrices: with expert parallelism, experts stay whole."""
+        return self.tensor if self.expert == 1 else 1
+
+    @property
+    def weight_ranks(self) -> int:
+        """Ranks that hold the same weights: data-parallel replicas, and those that share their sequences."""
+        return self.data * self.context
+
+    @property
+    def expert_ranks(self) -> int:
+        """Ranks that hold the same experts."""
+        return max(1, self.weight_ranks * self.tensor // (self.expert * self.expert_tensor))
+
+    @property
+    def expert_copies(self) -> Group:
+        """The ranks that hold the same experts."""
+        return self._group(self.expert_ranks, stride=self.expert * self.expert_tensor)
+
+    @property
+    def shards(self) -> int:
+        """Ranks that split the state of what they all hold."""
+        return min(self.weight_ranks, self.shard_group or self.weight_ranks)
+
+    @property
+    def shard_ranks(self) -> Group:
+        """The ranks that split the state."""
+        return self._group(self.shards, stride=self.tensor)
+
+    @property
+    def copy_ranks(self) -> Group:
+        """Ranks with the same shard, where state is split in smaller groups than there are replicas."""
+        return self._group(self.weight_ranks // self.shards, stride=self.tensor * self.shards)
 
     @property
     def world_group(self) -> Group:

@@ -1,24 +1,26 @@
 """Bytes of GPU memory that a layout needs: weights, gradients, optimizer, activations, logits, and the rest.
 
 Formulas: Rajbhandari et al. 2020 (ZeRO) for the states, Korthikanti et al. 2022 for activations, adapted to flash
-attention and gated MLPs.
+attention, gated MLPs and experts.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from accelerate_sim import catalog
 from accelerate_sim.catalog import Architecture
 from accelerate_sim.sim.layout import Layout
+from accelerate_sim.sim.method import Method
 
 WEIGHT_BYTES = 2
 GRADIENT_BYTES = {"ddp": 4, "zero1": 4, "zero2": 4, "zero3": 2, "fsdp": 2}
 OPTIMIZER_BYTES = 12
 """fp32 master weights and Adam's two moments."""
-ALLOCATOR_OVERHEAD = 1.06
-"""Reserved over allocated: fragments and rounding of the caching allocator."""
-RESERVED_BYTES = int(0.7 * 2**30)
-CONTEXT_BYTES = 3 * 2**30
-"""CUDA context, NCCL channels and cuBLAS workspaces: seen by nvidia-smi, not by the allocator."""
+CHEAP_FIRST = 1.5
+"""Memory that recomputing frees over the work it costs: what is cheapest to compute again is dropped first."""
+SHARDED = ("fsdp", "zero3")
+"""What splits weights as well; master weights are then the weights, gathered in half precision."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +32,27 @@ class MemoryUse:
     optimizer: float
     activations: float
     logits: float
-    overhead: float
+    in_flight: float
+    """Gradients of one matrix before they are added to the others, buckets of them on their way."""
+    buffers: float
+    """Fragments of the caching allocator."""
+    context: float
+    """CUDA context, NCCL channels and cuBLAS workspaces: seen by nvidia-smi, not by the allocator."""
 
     @property
     def total(self) -> float:
         """What nvidia-smi calls used."""
-        return self.weights + self.gradients + self.optimizer + self.activations + self.logits + self.overhead
+        return self.reserved + self.context
+
+    @property
+    def allocated(self) -> float:
+        """What torch.cuda.max_memory_allocated says."""
+        return self.weights + self.gradients + self.optimizer + self.activations + self.logits + self.in_flight
+
+    @property
+    def reserved(self) -> float:
+        """What torch.cuda.max_memory_reserved says."""
+        return self.allocated + self.buffers
 
     def parts(self) -> dict[str, float]:
         return {name: float(value) for name, value in vars(self).items()}
@@ -44,6 +61,11 @@ class MemoryUse:
 def stage_layers(model: Architecture, layout: Layout) -> int:
     """Layers of the fullest pipeline stage."""
     return -(-model.layers // layout.pipeline)
+
+
+def gradient_bytes(layout: Layout, method: Method) -> float:
+    """Bytes of a parameter's gradient."""
+    return GRADIENT_BYTES[layout.sharding] if method.gradient_bytes is None else method.gradient_bytes
 
 
 class Held(NamedTuple):
@@ -59,7 +81,7 @@ class Held(NamedTuple):
 
     def shard(self, layout: Layout) -> float:
         """What is left when replicas split it; an expert has fewer replicas than the rest."""
-        return (self.dense + self.experts * layout.expert) / layout.data
+        return self.dense / layout.shards + self.experts / min(layout.shards, layout.expert_ranks)
 
 
 def parameters_per_layer(model: Architecture, layout: Layout) -> Held:
@@ -67,39 +89,56 @@ def parameters_per_layer(model: Architecture, layout: Layout) -> Held:
     experts = model.moe_layers * model.moe.experts * model.expert_parameters if model.moe else 0
     head = 0 if model.tied_embeddings else model.head_parameters
     body = model.parameters - model.embedding_parameters - head - experts
-    shards = model.layers * layout.tensor
-    return Held(body / shards, experts / shards / layout.expert)
+    return Held(body / model.layers / layout.tensor, experts / model.layers / layout.expert / layout.expert_tensor)
 
 
 def parameters_per_rank(model: Architecture, layout: Layout, stage: int = 0) -> Held:
     """Parameters that a rank of this pipeline stage holds: its layers, and the embedding or the head at the ends."""
     layer, layers = parameters_per_layer(model, layout), stage_layers(model, layout)
-    head = 0 if model.tied_embeddings else model.head_parameters
-    ends = (model.embedding_parameters if stage == 0 else 0) + (head if stage == layout.pipeline - 1 else 0)
+    last = stage == layout.pipeline - 1
+    # A tied head is a copy on the last stage, unless that is the first one.
+    head = model.head_parameters if last and not (model.tied_embeddings and layout.pipeline == 1) else 0
+    ends = (model.embedding_parameters if stage == 0 else 0) + head
     return Held(layer.dense * layers + ends / layout.tensor, layer.experts * layers)
 
 
-def activation_bytes(model: Architecture, layout: Layout, recompute: str, stage: int = 0) -> float:
+def activation_bytes(model: Architecture, layout: Layout, method: Method, stage: int = 0) -> float:
     """Activations that a rank keeps from forward to backward, for all micro-batches in flight."""
     tokens = layout.micro_batch * layout.sequence_length / layout.context
-    kept = _full_layer_bytes(model, layout, tokens)
-    working = 0.0
-    if recompute == "full":
-        # Only each layer's input is kept; one layer at a time is there in full while it is computed again.
-        working = 2.0 * kept + (6.0 * tokens * model.hidden if layout.tensor > 1 else 0.0)
-        kept = 2.0 * tokens * model.hidden / (layout.tensor if layout.tensor > 1 else 1)
+    full = _layer_bytes(model, layout, method, tokens)
+    share = method.recompute_share
+    kept, working = full, 0.0
+    if method.recomputes_attention and method.stack.attention == "unfused":
+        kept = full - _score_bytes(model, layout, tokens)
+    if share:
+        # Each layer's input is kept, and what is not computed again.
+        entry = 2.0 * tokens * model.hidden / (layout.tensor if layout.sequence_parallel else 1)
+        kept = entry + max(0.0, full - entry) * max(0.0, 1 - CHEAP_FIRST * share)
+        # One layer is there in full, with the gradients of its activations, and gathered where it is split.
+        working = 2.0 * (full - kept) + (6.0 * tokens * model.hidden if layout.tensor > 1 else 0.0) * share
     in_flight = min(layout.pipeline - stage, layout.accumulation) if layout.pipeline > 1 else 1
-    interleaving = (
-        1 + (layout.pipeline - 1) / (layout.pipeline * layout.virtual_stages) if layout.virtual_stages > 1 else 1
-    )
-    return kept * stage_layers(model, layout) * in_flight * interleaving + working
+    more = 1 + (layout.pipeline - 1) / (layout.pipeline * layout.virtual_stages) if layout.virtual_stages > 1 else 1
+    return kept * stage_layers(model, layout) * in_flight * more + working
 
 
-def _full_layer_bytes(model: Architecture, layout: Layout, tokens: float) -> float:
-    heads, kv_heads, head_dim = model.heads, model.kv_heads, model.head_dim
-    projections = 2 * (heads + 2 * kv_heads) * head_dim + 2 * heads * head_dim
+def _layer_bytes(model: Architecture, layout: Layout, method: Method, tokens: float) -> float:
+    """One layer's activations with nothing computed again."""
+    shards = layout.tensor
+    hidden = model.hidden / (shards if layout.sequence_parallel else 1)
+    if method.stack.attention == "unfused":
+        # Korthikanti et al. 2022: 10 bytes a channel outside the tensor-parallel regions, 24 inside, and the scores.
+        return tokens * (10 * hidden + 24 * model.hidden / shards) + _score_bytes(model, layout, tokens)
+    heads, kv_heads, head_dim = model.heads, max(model.kv_heads, 1), model.head_dim
+    projections = 2 * (heads + 2 * kv_heads) * head_dim + 2 * heads * model.v_head_dim
     width = active_ffn(model) * (6 if model.gated_mlp else 4)
-    return tokens / layout.tensor * (8 * model.hidden + projections + width + 4 * heads)
+    routed = 4 * model.hidden * model.moe.active_experts if model.moe else 0  # copies of tokens for their experts
+    per_channel = 12 if method.kernels == "eager" else 8  # norms in fp32 unless they are fused
+    return tokens * (per_channel * hidden + (projections + width + routed + 4 * heads) / shards)
+
+
+def _score_bytes(model: Architecture, layout: Layout, tokens: float) -> float:
+    """Scores, their softmax and its dropout, for attention that keeps them."""
+    return 5.0 * tokens * layout.sequence_length * model.heads / layout.tensor
 
 
 def active_ffn(model: Architecture) -> float:
@@ -109,28 +148,46 @@ def active_ffn(model: Architecture) -> float:
     return float(model.moe.ffn * (model.moe.active_experts + model.moe.shared_experts))
 
 
-def memory_use(model: Architecture, layout: Layout, recompute: str, stage: int = 0) -> MemoryUse:
+def memory_use(
+    model: Architecture, layout: Layout, method: Method, stage: int = 0, constants: Mapping[str, float] | None = None
+) -> MemoryUse:
     """Peak memory of a GPU of this pipeline stage."""
+    k = catalog.constants() if constants is None else constants
     held = parameters_per_rank(model, layout, stage)
     whole, shard = held.total, held.shard(layout)
-    gradient_bytes = GRADIENT_BYTES[layout.sharding]
-    weights = WEIGHT_BYTES * (shard if layout.sharding in ("fsdp", "zero3") else whole)
-    gradients = gradient_bytes * (whole if layout.sharding in ("ddp", "zero1") else shard)
+    per_gradient = gradient_bytes(layout, method)
+    sharded = layout.sharding in SHARDED
+    weights = 0.0 if sharded else float(WEIGHT_BYTES * whole)
+    gradients = per_gradient * (whole if layout.sharding in ("ddp", "zero1") else shard)
     optimizer = OPTIMIZER_BYTES * (whole if layout.sharding == "ddp" else shard)
-    if layout.sharding in ("fsdp", "zero3"):
+    if sharded:
         # Two layers are gathered at a time; with a pipeline the stage stays gathered over its micro-batches.
-        two_layers = 2 * whole / stage_layers(model, layout)
-        weights += WEIGHT_BYTES * (whole if layout.pipeline > 1 else two_layers)
-        gradients += gradient_bytes * two_layers
-    activations = activation_bytes(model, layout, recompute, stage)
+        two_layers = min(whole, 2 * parameters_per_layer(model, layout).total)
+        weights = WEIGHT_BYTES * (shard + (whole if layout.pipeline > 1 else two_layers))
+        gradients += per_gradient * two_layers
+    activations = activation_bytes(model, layout, method, stage)
     tokens = layout.micro_batch * layout.sequence_length / layout.context
-    logits = 8.0 * tokens * model.vocab / layout.tensor if stage == layout.pipeline - 1 else 0.0
-    allocated = weights + gradients + optimizer + activations + logits
-    overhead = (ALLOCATOR_OVERHEAD - 1) * allocated + RESERVED_BYTES + CONTEXT_BYTES
-    return MemoryUse(weights, gradients, optimizer, activations, logits, overhead)
+    per_logit = k[f"logit_bytes.{method.stack.kernels}"]
+    logits = per_logit * tokens * model.vocab / layout.tensor if stage == layout.pipeline - 1 else 0.0
+    in_flight = 0.0 if sharded else WEIGHT_BYTES * _largest_matrix(model, layout, stage)
+    if method.stack.overlap == "serial":
+        in_flight += k["bucket_bytes"]
+    allocated = weights + gradients + optimizer + activations + logits + in_flight
+    buffers = k["allocator_share"] * allocated + k["allocator_bytes"]
+    return MemoryUse(weights, gradients, optimizer, activations, logits, in_flight, buffers, k["context_bytes"])
 
 
-def peak_memory_use(model: Architecture, layout: Layout, recompute: str) -> MemoryUse:
+def _largest_matrix(model: Architecture, layout: Layout, stage: int) -> float:
+    """Parameters of the largest single matrix on a rank."""
+    mlp = model.hidden * model.ffn * (2 if model.gated_mlp else 1) if model.dense_layers else 0
+    ends = model.vocab * model.hidden if stage in (0, layout.pipeline - 1) else 0
+    return max(mlp, ends) / layout.tensor
+
+
+def peak_memory_use(
+    model: Architecture, layout: Layout, method: Method, constants: Mapping[str, float] | None = None
+) -> MemoryUse:
     """Memory of the fullest stage: it decides whether the layout fits."""
     stages = {0, layout.pipeline - 1}
-    return max((memory_use(model, layout, recompute, stage) for stage in stages), key=lambda use: use.total)
+    uses = (memory_use(model, layout, method, stage, constants) for stage in stages)
+    return max(uses, key=lambda use: use.total)

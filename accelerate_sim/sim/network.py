@@ -1,27 +1,33 @@
 """Seconds of a collective, and the bandwidths that nccl-tests would print for it.
 
-The alpha-beta model: a collective takes a start-up time and then moves its bytes at the bandwidth of its narrowest
-link. algbw = bytes / time; busbw = algbw x what the algorithm sends per byte, so that it compares with the link's rate.
-Constants: efficiency of NVLink and of the NICs as measured with nccl-tests on 8xA100, 8xH100, 8xH200 and 4x8xB200
-(stas00/ml-engineering network/README; NVIDIA DGX Cloud nccl/README).
+A collective takes a start-up time, which grows as its pipeline fills, and then moves its bytes at the bandwidth of its
+narrowest link. algbw = bytes / time; busbw = algbw x what the algorithm sends per byte, so that it compares with the
+link's rate. Constants: nccl-tests on 8 A100, 8 H100, 8 H200, 8 and 4 x 8 B200 (stas00/ml-engineering network/README,
+2025; NVIDIA DGX Cloud nccl/README, 2025).
 """
 
 from dataclasses import dataclass
+from math import exp, log
 
 from accelerate_sim.catalog import GpuSpec
 from accelerate_sim.sim.layout import Group
 
-NVLINK_EFFICIENCY = 0.80
-"""Share of NVLink's rate that a ring reaches: 78 % on A100, 82 % on H200, 76 % on B200."""
-IN_SWITCH_REDUCTION = 1.29
-"""What NVLink SHARP adds to an all-reduce of 8 Hopper or Blackwell GPUs."""
+NVLINK_EFFICIENCY = {"ampere": 0.785, "hopper": 0.82, "blackwell": 0.76}
+"""Share of NVLink's rate that a ring reaches."""
+IN_SWITCH_REDUCTION = {"hopper": 1.30, "blackwell": 1.17}
+"""What NVLink SHARP adds to an all-reduce of a whole domain."""
+IN_SWITCH_LEAST = 6
+"""GPUs of a domain from which NCCL reduces in the switch."""
 NIC_EFFICIENCY = 0.74
-NVLINK_STARTUP_S = 20e-6
-NETWORK_STARTUP_S = 120e-6
-"""Per doubling of the domains."""
-SWITCH_FILL, RING_FILL = (4.0, 48 * 2**20), (10.0, 16 * 2**20)
-"""Filling the pipeline: start-up times that it takes, and the size at which half of that is paid. A ring of 8 GPUs
-passes every byte on 14 times."""
+STARTUP_SIZES = tuple(2**power for power in (12, 16, 20, 22, 24, 26, 28))
+"""Bytes at which start-up times were measured: 4 KiB to 256 MiB."""
+NETWORK_STARTUP_S = (150e-6, 150e-6, 160e-6, 161e-6, 173e-6, 175e-6, 270e-6)
+"""The same between NVLink domains, for each doubling of these; 4 x 8 B200."""
+POINT_TO_POINT_STARTUP_S = 20e-6
+LAUNCH_S = 12e-6
+"""What a collective takes with nothing to send."""
+MEASURED_RANKS = 8
+"""GPUs of the domains in which start-up times were measured."""
 
 BUS_FACTOR = {"all_reduce": 2.0, "all_gather": 1.0, "reduce_scatter": 1.0, "all_to_all": 1.0}
 
@@ -35,6 +41,9 @@ class Network:
     nic_bytes_per_s: float
     """Per GPU and direction between domains."""
     reduces_in_switch: bool
+    generation: str = "hopper"
+    startup_s: tuple[float, ...] = (15e-6, 20e-6, 24e-6, 39e-6, 63e-6, 85e-6, 115e-6)
+    """Start-up times inside a domain at ``STARTUP_SIZES``."""
 
     @classmethod
     def of(cls, gpu: GpuSpec, nic_gbps: float | None) -> "Network":
@@ -43,33 +52,46 @@ class Network:
             nic_bytes_per_s=(nic_gbps or gpu.nic_gbps) * 1e9 / 8,
             # NVLS came with the NVSwitch of Hopper; older switches and point-to-point links can't reduce.
             reduces_in_switch=gpu.vendor == "NVIDIA" and (gpu.nvlink_bytes_per_s or 0) >= 450e9 and gpu.year >= 2022,
+            generation=gpu.generation,
+            startup_s=tuple(1e-6 * time for time in gpu.collective_startup_us),
         )
 
     def bus_bytes_per_s(self, collective: str, group: Group) -> float:
         """Bus bandwidth that a large message reaches."""
-        inside = NVLINK_EFFICIENCY * self.nvlink_bytes_per_s
+        inside = NVLINK_EFFICIENCY[self.generation] * self.nvlink_bytes_per_s
         if self._adds_in_switch(collective, group):
-            inside *= IN_SWITCH_REDUCTION
+            inside *= IN_SWITCH_REDUCTION[self.generation]
         if group.num_domains == 1:
             return inside
-        # Of what the bus counts, only the part that leaves the domain goes over the NICs, one per rank of the domain.
+        # Of what the bus counts, only the part that leaves the domain goes over the NICs. Rings share the work among
+        # the NICs of all ranks of a domain; to send everyone something else, each rank has only its own.
         leaving = (group.size - group.per_domain) / (group.size - 1)
-        return min(inside, NIC_EFFICIENCY * group.per_domain * self.nic_bytes_per_s / leaving)
+        nics = 1 if collective == "all_to_all" else group.per_domain
+        return min(inside, NIC_EFFICIENCY * nics * self.nic_bytes_per_s / leaving)
 
     def _adds_in_switch(self, collective: str, group: Group) -> bool:
-        return self.reduces_in_switch and collective == "all_reduce" and group.per_domain >= 6
+        return self.reduces_in_switch and collective == "all_reduce" and group.per_domain >= IN_SWITCH_LEAST
 
     def seconds(self, collective: str, size_bytes: float, group: Group) -> float:
-        """Time of one collective of ``size_bytes`` (the whole, unsharded buffer) over ``group``."""
-        if group.size == 1:
+        """Time of one collective of ``size_bytes`` over ``group``.
+
+        That is the whole, unsharded buffer; for an all-to-all, what one rank sends.
+        """
+        if group.size == 1 or not size_bytes:
             return 0.0
+        doublings = log(group.num_domains, 2)
+        # A ring passes every byte on once for each other rank; it was measured with eight.
+        hops = min(1.0, (group.per_domain - 1) / (MEASURED_RANKS - 1))
+        inside = LAUNCH_S + max(0.0, _at_size(self.startup_s, size_bytes) - LAUNCH_S) * hops
+        startup = inside + _at_size(NETWORK_STARTUP_S, size_bytes) * doublings
         on_bus = self.bus_factor(collective, group) * size_bytes
-        doublings = (group.num_domains - 1).bit_length()
-        startup = NVLINK_STARTUP_S + NETWORK_STARTUP_S * doublings
-        ring = collective == "all_reduce" and group.num_domains == 1 and not self._adds_in_switch(collective, group)
-        startups, half_bytes = RING_FILL if ring else SWITCH_FILL
-        fill = startups * startup * size_bytes / (size_bytes + half_bytes)
-        return startup + fill + on_bus / self.bus_bytes_per_s(collective, group)
+        return startup + on_bus / self.bus_bytes_per_s(collective, group)
+
+    def neighbour_s(self, size_bytes: float, *, far: bool) -> float:
+        """Time to send ``size_bytes`` to one other rank, in another NVLink domain or (not ``far``) in the same."""
+        near_rate = NVLINK_EFFICIENCY[self.generation] * self.nvlink_bytes_per_s
+        rate = min(near_rate, NIC_EFFICIENCY * self.nic_bytes_per_s) if far else near_rate
+        return POINT_TO_POINT_STARTUP_S + size_bytes / rate
 
     def bandwidths(self, collective: str, size_bytes: float, group: Group) -> tuple[float, float, float]:
         """(seconds, algbw in bytes/s, busbw in bytes/s) of one collective, as nccl-tests reports them."""
@@ -81,3 +103,15 @@ class Network:
     def bus_factor(collective: str, group: Group) -> float:
         """busbw over algbw."""
         return BUS_FACTOR[collective] * (group.size - 1) / group.size
+
+
+def _at_size(times: tuple[float, ...], size_bytes: float) -> float:
+    """The times at ``STARTUP_SIZES``, interpolated in the logarithms of both; constant outside."""
+    if size_bytes <= STARTUP_SIZES[0]:
+        return times[0]
+    for index in range(1, len(times)):
+        if size_bytes <= STARTUP_SIZES[index]:
+            low, high = STARTUP_SIZES[index - 1], STARTUP_SIZES[index]
+            share = log(size_bytes / low) / log(high / low)
+            return exp(log(times[index - 1]) * (1 - share) + log(times[index]) * share)
+    return times[-1]

@@ -12,6 +12,7 @@ from accelerate_sim.config.schema import CustomModel, RunConfig
 from accelerate_sim.sim import storage
 from accelerate_sim.sim.layout import Layout
 from accelerate_sim.sim.memory import MemoryUse, peak_memory_use
+from accelerate_sim.sim.method import Method
 from accelerate_sim.sim.network import Network
 from accelerate_sim.sim.throughput import StepParts, Throughput
 
@@ -42,6 +43,10 @@ class Plan:
     @cached_property
     def layout(self) -> Layout:
         return Layout.of(self.config, self.gpu)
+
+    @cached_property
+    def method(self) -> Method:
+        return Method.of(self.config)
 
     @cached_property
     def network(self) -> Network:
@@ -76,10 +81,7 @@ class Plan:
 
     @cached_property
     def throughput(self) -> Throughput:
-        train = self.config.train
-        return Throughput(
-            self.model.architecture, self.gpu, self.layout, self.network, train.precision, train.recompute
-        )
+        return Throughput(self.model.architecture, self.gpu, self.layout, self.network, self.method)
 
     @cached_property
     def step_parts(self) -> StepParts:
@@ -88,7 +90,7 @@ class Plan:
     @cached_property
     def memory(self) -> MemoryUse:
         """The fullest GPU."""
-        return peak_memory_use(self.model.architecture, self.layout, self.config.train.recompute)
+        return peak_memory_use(self.model.architecture, self.layout, self.method)
 
     @property
     def memory_per_gpu_bytes(self) -> int:

@@ -110,9 +110,8 @@ class Run(Plan):
     @cached_property
     def telemetry(self) -> Telemetry:
         layout, architecture = self.layout, self.model.architecture
-        recompute = self.config.train.recompute
         stages = range(layout.pipeline)
-        by_stage = np.array([memory_use(architecture, layout, recompute, stage).total for stage in stages])
+        by_stage = np.array([memory_use(architecture, layout, self.method, stage).total for stage in stages])
         # An imposed step time says nothing of what the GPUs do; they are then as busy as in a well-tuned run.
         power_share = WELL_TUNED_POWER_SHARE if self.config.impose.step_time_s else busy_power_share(self.step_parts)
         return Telemetry(

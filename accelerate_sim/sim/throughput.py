@@ -1,42 +1,25 @@
 """Seconds of a step, taken apart: what each GPU computes, what it waits for, and what nobody can hide.
 
-An additive roofline per layer (matrix products at the best measured rate, plus the traffic of their operands), and the
-collectives of the layout on the cluster's links. Constants marked [fit] were fitted to published runs; the rest are
-published figures.
+Kernel times come from ``kernels.py``, collectives from ``network.py``; here they are put together into pipeline slots,
+overlap is taken off, and the step is summed up. Constants are in ``catalog/constants.json``.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from accelerate_sim import catalog
 from accelerate_sim.catalog import Architecture, GpuSpec
-from accelerate_sim.sim.layout import Layout
-from accelerate_sim.sim.memory import active_ffn, parameters_per_rank, stage_layers
+from accelerate_sim.sim.kernels import Kernels
+from accelerate_sim.sim.layout import Group, Layout
+from accelerate_sim.sim.memory import gradient_bytes, parameters_per_rank, stage_layers
+from accelerate_sim.sim.method import Method
 from accelerate_sim.sim.network import Network
 
-MATMUL_SHARE = {"Hopper": 0.9, "Blackwell": 0.78}
-"""Of the best measured GEMM rate, what the shapes of a transformer reach [fit]."""
-OPERAND_PASSES = 1.3
-"""Times that the operands of a GEMM cross the memory bus [fit]."""
-ATTENTION_SHARE = {2017: 0.25, 2020: 0.47, 2022: 0.38, 2024: 0.41}
-"""Of the peak, what flash attention reaches, by the year of the GPU [fit]."""
-ELEMENTWISE_PASSES = 34
-"""Memory passes over the hidden state per layer, forward and backward, with fused kernels [fit]."""
-ROUTING_PASSES = 17
-"""Memory passes over the routed tokens per layer, forward and backward: permuting them and back [fit]."""
-ROUTING_HOST_S = 0.8e-3
-"""Host time per layer forward to count and sort tokens; the GPU waits for it [fit]."""
-LAUNCH_S = 0.5e-3
-"""Host time to launch a layer's forward kernels [fit]; a layer cannot be faster."""
-FP8_SPEEDUP = 1.75
-"""fp8 GEMMs over bf16 ones, casts included [fit]."""
-TENSOR_EXPOSED, CONTEXT_EXPOSED, EXPERT_EXPOSED, CONTENTION = 0.3, 0.5, 0.8, 0.3
-"""Shares of the communication that computing does not hide [fit]."""
-EXPERT_HALF_WIDTH = 650
-"""FFN width of an expert at which its GEMMs run at half speed [fit]."""
-JITTER_PER_DOUBLING = 0.004
-"""What waiting for the slowest of n ranks costs, per doubling above 8 [fit]."""
-STEP_OVERHEAD_S = 0.010
 BACKWARD_OVER_FORWARD = 2.0
 ATTENTION_BACKWARD_OVER_FORWARD = 2.5
+"""Flash kernels compute the scores again."""
+OPTIMIZER_TRAFFIC_BYTES = 30
+"""Of a parameter: read gradient, master weight and both moments, write the last three and the weight."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +33,11 @@ class StepParts:
     tensor_comm: float
     context_comm: float
     expert_comm: float
+    pipeline_comm: float
     pipeline_bubble: float
     data_comm: float
     optimizer: float
+    launch: float
     other: float
 
     @property
@@ -79,6 +64,7 @@ class LayerTimes:
     context_comm: float
     expert_comm: float
     stall: float
+    """The GPU waits for the host: kernels shorter than their launches, tokens to be counted."""
 
     @property
     def total(self) -> float:
@@ -89,161 +75,185 @@ class Throughput:
     """Predicts step, validation and collective times for one model on one cluster. Pure; built once per run."""
 
     def __init__(
-        self, model: Architecture, gpu: GpuSpec, layout: Layout, network: Network, precision: str, recompute: str
-    ):
-        self.model, self.gpu, self.layout, self.network = model, gpu, layout, network
-        self.recompute = recompute
-        self.matmul_flops = gpu.matmul_flops * MATMUL_SHARE.get(_generation(gpu), 0.9)
-        if precision == "fp8" and gpu.fp8_flops:
-            self.matmul_flops *= FP8_SPEEDUP
-        self.tokens = layout.micro_batch * layout.sequence_length / layout.context
+        self, model: Architecture, gpu: GpuSpec, layout: Layout, network: Network, method: Method,
+        constants: Mapping[str, float] | None = None,
+    ) -> None:  # fmt: skip
+        self.model, self.gpu, self.layout, self.network, self.method = model, gpu, layout, network, method
+        self.k = catalog.constants() if constants is None else constants
+        self.kernels = Kernels(model, gpu, layout, method, self.k)
+        self.tokens = self.kernels.tokens
+        self.startup_s = self.k[f"collective_startup_s.{'old' if method.stack.overlap == 'serial' else 'new'}"]
 
-    def matmul_s(self, rows: float, inner: float, columns: float, rate: float = 1.0) -> float:
-        """One matrix product [rows, inner] x [inner, columns]: arithmetic plus operand traffic."""
-        operands = rows * inner + inner * columns + rows * columns
-        traffic = OPERAND_PASSES * 2 * operands / self.gpu.memory_bytes_per_s
-        return float(2 * rows * inner * columns / (self.matmul_flops * rate) + traffic)
+    # --- One layer ------------------------------------------------------------------------------
 
     def layer(self) -> LayerTimes:
-        model, layout = self.model, self.layout
-        tokens, shards = self.tokens, layout.tensor
-        width = (model.heads + 2 * model.kv_heads) * model.head_dim
-        matmul = self.matmul_s(tokens, model.hidden, width / shards)
-        matmul += self.matmul_s(tokens, model.heads * model.head_dim / shards, model.hidden)
-        matmul += self._mlp_s()
-        attention = 2 * self._attention_flops() / (_attention_share(self.gpu) * self.gpu.bf16_flops)
-        passes = ELEMENTWISE_PASSES * 2 * tokens * model.hidden / shards + 12 * tokens * active_ffn(model) / shards
-        routing_s = 0.0
+        """Forward, in the mean over layers."""
+        model, kernels = self.model, self.kernels
+        matmul = kernels.projections_s()
+        if model.dense_layers:
+            matmul += kernels.mlp_s() * model.dense_layers / model.layers
         if model.moe:
-            passes += ROUTING_PASSES * 2 * tokens * model.moe.active_experts * model.hidden / shards
-            routing_s = ROUTING_HOST_S * model.moe_layers / model.layers
-        elementwise = passes / 3 / self.gpu.memory_bytes_per_s
-        busy = matmul + attention + elementwise
-        hidden_bytes = 2 * tokens * model.hidden
-        tensor_comm = 2 * self.network.seconds("all_reduce", hidden_bytes, layout.tensor_group) * TENSOR_EXPOSED
-        return LayerTimes(
-            matmul,
-            attention,
-            elementwise,
-            tensor_comm,
-            self._context_s(),
-            self._expert_s(),
-            max(0.0, LAUNCH_S - busy) + routing_s,
-        )
+            matmul += kernels.experts_s() * model.moe_layers / model.layers
+        attention, elementwise = kernels.attention_s(), kernels.elementwise_s()
+        communication = self._tensor_s(), self._context_s(), self._expert_s()
+        busy = matmul + attention + elementwise + sum(communication)
+        stall = max(0.0, kernels.launch_s() - busy) + kernels.waiting_s()
+        return LayerTimes(matmul, attention, elementwise, *communication, stall)
 
-    def _attention_flops(self) -> float:
-        # Causal: half of the score matrix, in scores and in their product with the values.
-        model, layout = self.model, self.layout
-        pairs = self.tokens * layout.sequence_length / 2
-        return 2 * pairs * model.heads * model.head_dim / layout.tensor
-
-    def _mlp_s(self) -> float:
-        model, shards = self.model, self.layout.tensor
-        up = 2 if model.gated_mlp else 1
-
-        def mlp(tokens: float, ffn: float, rate: float = 1.0) -> float:
-            return self.matmul_s(tokens, model.hidden, up * ffn, rate) + self.matmul_s(tokens, ffn, model.hidden, rate)
-
-        if model.moe is None:
-            return mlp(self.tokens, model.ffn / shards)
-        moe = model.moe
-        routed = mlp(self.tokens / shards * moe.active_experts, moe.ffn, moe.ffn / (moe.ffn + EXPERT_HALF_WIDTH))
-        shared = mlp(self.tokens, moe.shared_experts * moe.ffn / shards) if moe.shared_experts else 0.0
-        dense_share = moe.dense_layers / model.layers
-        dense = mlp(self.tokens, model.ffn / shards) * dense_share if moe.dense_layers else 0.0
-        return (routed + shared) * (1 - dense_share) + dense
+    def _tensor_s(self) -> float:
+        """What is waited for of the two reductions of hidden states."""
+        if self.layout.tensor == 1:
+            return 0.0
+        size = 2 * self.tokens * self.model.hidden
+        one = self.network.seconds("all_reduce", size, self.layout.tensor_group) + self.startup_s
+        return 2 * one * self.k[f"tensor_exposed.{self.method.exposes_tensor}"]
 
     def _context_s(self) -> float:
         layout, model = self.layout, self.model
         if layout.context == 1:
             return 0.0
-        keys_and_values = 4 * self.tokens * model.kv_heads * model.head_dim / layout.tensor
+        keys_and_values = 4 * self.tokens * model.kv_heads * model.head_dim / min(layout.tensor, model.kv_heads)
         size = keys_and_values * layout.context
-        return self.network.seconds("all_gather", size, layout.context_group) * CONTEXT_EXPOSED
+        return self.network.seconds("all_gather", size, layout.context_group) * self.k["context_exposed"]
 
     def _expert_s(self) -> float:
+        """Tokens to their experts, and back."""
         layout, model = self.layout, self.model
         if model.moe is None or layout.expert == 1:
             return 0.0
-        size = 2 * self.tokens / layout.tensor * model.moe.active_experts * model.hidden
-        return 2 * self.network.seconds("all_to_all", size, layout.expert_group) * EXPERT_EXPOSED
+        group, visits = layout.expert_group, model.moe.active_experts
+        # Where a dispatcher is made for it, tokens go out in fp8 and come back in bf16.
+        narrow = self.method.is_fp8 and self.method.stack.sends_tokens_once
+        each = (1.5 if narrow else 2.0) * self.tokens / layout.tensor * model.hidden
+        one = self.network.seconds("all_to_all", each * visits, group)
+        if self.method.stack.sends_tokens_once and group.num_domains > 1:
+            # Of the other domains, those that hold one of the token's experts; from there it goes on over NVLink.
+            domains = group.num_domains
+            others = (domains - 1) * (1 - (1 - 1 / domains) ** visits)
+            across = self.network.seconds("all_to_all", each * others * domains / (domains - 1), group)
+            inside = self.network.seconds("all_to_all", each * visits, Group(group.per_domain, group.per_domain))
+            one = min(one, max(across, inside))
+        return 2 * one * self.k["expert_exposed"] * self.kernels.software_age() * model.moe_layers / model.layers
 
-    def head_s(self) -> float:
-        """Output head and loss of one micro-batch, forward and backward."""
-        shard = self.model.vocab / self.layout.tensor
-        return (
-            3 * self.matmul_s(self.tokens, self.model.hidden, shard)
-            + 24 * self.tokens * shard / self.gpu.memory_bytes_per_s
-        )
+    # --- The step -------------------------------------------------------------------------------
 
     def step(self) -> StepParts:
         """The mean step."""
-        layer, layout = self.layer(), self.layout
+        layer, layout, k = self.layer(), self.layout, self.k
         layers, micro_batches = stage_layers(self.model, layout), layout.accumulation
+        mean_layers = self.model.layers / layout.pipeline
         back = 1 + BACKWARD_OVER_FORWARD
-        attention_back = 1 + ATTENTION_BACKWARD_OVER_FORWARD
-        again = {"none": 0.0, "selective": layer.attention, "full": 0.9 * layer.total}[self.recompute]
-        # The head runs on the last stage only; when the layers are spread, it delays everyone like a longer stage.
-        matmul = layers * layer.matmul * back + self.head_s()
-        per_micro = {
-            "matmul": matmul,
-            "attention": layers * layer.attention * attention_back,
-            "elementwise": layers * layer.elementwise * back,
-            "recompute": layers * again,
-            "tensor_comm": layers * layer.tensor_comm * 2,
-            "context_comm": layers * layer.context_comm * back,
-            "expert_comm": layers * layer.expert_comm * 2,
+        again = k["recompute_cost"] * self.method.recompute_share * layer.total
+        if self.method.recomputes_attention:
+            again += layer.attention
+        slot = {
+            "matmul": layer.matmul * back,
+            "attention": layer.attention * (1 + self._attention_backward()),
+            "elementwise": layer.elementwise * back,
+            "recompute": again,
+            "tensor_comm": layer.tensor_comm * 2,
+            "context_comm": layer.context_comm * back,
+            "expert_comm": layer.expert_comm * 2,
+            "launch": layer.stall * back,
         }
-        stage_s = sum(per_micro.values()) + layers * layer.stall * back
-        slots = {name: seconds * micro_batches for name, seconds in per_micro.items()}
-        bubble = (layout.pipeline - 1) / layout.virtual_stages * stage_s
-        data_comm = self._data_comm_s(stage_s)
+        layer_s = sum(slot.values())
+        head_s = self.kernels.head_s()
+        # The last stage has the head as well; where layers do not divide evenly, it has fewer of them.
+        last = self.model.layers - layers * (layout.pipeline - 1) if layers > mean_layers else layers
+        slowest_s = max(layers * layer_s, last * layer_s + head_s)
+        parts = {name: seconds * layers * micro_batches for name, seconds in slot.items()}
+        parts["matmul"] += (slowest_s - layers * layer_s) * micro_batches
+        hop_s = self._pipeline_hop_s()
+        passing = 2 * hop_s * (micro_batches * layout.virtual_stages if layout.pipeline > 1 else 0)
+        stage_s = mean_layers * layer_s + head_s / layout.pipeline
+        bubble = (layout.pipeline - 1) * (stage_s / layout.virtual_stages + 2 * hop_s)
+        parts |= {
+            "pipeline_comm": passing * k[f"pipeline_exposed.{self.method.stack.overlap}"],
+            "pipeline_bubble": bubble,
+            "data_comm": self._data_comm_s(slowest_s),
+            "optimizer": self._optimizer_s(),
+        }
+        other = k["step_overhead_s"]
+        doublings = max(0.0, (layout.world_size - 1).bit_length() - 3)
+        known = sum(parts.values()) + other
+        other += known * k[f"jitter.{self.method.stack.cluster}"] * doublings
+        slower = k.get(f"stack.{self.method.stack.name}", 1.0)
+        return StepParts(**{name: seconds * slower for name, seconds in parts.items()}, other=other * slower)
+
+    def _attention_backward(self) -> float:
+        return BACKWARD_OVER_FORWARD if self.method.stack.attention == "unfused" else ATTENTION_BACKWARD_OVER_FORWARD
+
+    def _pipeline_hop_s(self) -> float:
+        """Hidden states of a micro-batch from one stage to the next."""
+        layout = self.layout
+        if layout.pipeline == 1:
+            return 0.0
+        size = 2 * self.tokens * self.model.hidden / layout.tensor
+        return self.network.neighbour_s(size, far=layout.world_size // layout.pipeline >= layout.nvlink_domain)
+
+    def _optimizer_s(self) -> float:
+        layout = self.layout
         held = parameters_per_rank(self.model, layout)
         owned = held.total if layout.sharding == "ddp" else held.shard(layout)
-        optimizer = 30 * owned / self.gpu.memory_bytes_per_s
-        other = STEP_OVERHEAD_S + layers * layer.stall * back * micro_batches
-        known = sum(slots.values()) + bubble + data_comm + optimizer + other
-        other += known * JITTER_PER_DOUBLING * max(0, (layout.world_size - 1).bit_length() - 3)
-        return StepParts(**slots, pipeline_bubble=bubble, data_comm=data_comm, optimizer=optimizer, other=other)
+        return OPTIMIZER_TRAFFIC_BYTES * owned / self.gpu.memory_bytes_per_s
 
     def _data_comm_s(self, stage_s: float) -> float:
         """What is left to wait for of gathering weights and reducing gradients over the replicas."""
-        layout, group = self.layout, self.layout.data_group
-        held = parameters_per_rank(self.model, layout).total
-        gather = self.network.seconds("all_gather", 2 * held, group)
-        if layout.sharding in ("fsdp", "zero3") and layout.pipeline == 1:
-            # Per micro-batch: weights gathered for forward and for backward, gradients reduced to their owner.
-            comm = 2 * gather + self.network.seconds("reduce_scatter", 2 * held, group)
-            return layout.accumulation * _exposed(comm, stage_s)
-        reduce = self.network.seconds("reduce_scatter", 4 * held, group)
+        layout = self.layout
+        held = parameters_per_rank(self.model, layout)
+        gradient = min(4.0, gradient_bytes(layout, self.method))
+        forward, backward = stage_s / 3, 2 * stage_s / 3
+        if layout.sharding in ("fsdp", "zero3"):
+            gather = self._over_replicas("all_gather", 2 * held.dense, 2 * held.experts)
+            reduce = self._over_replicas("reduce_scatter", 2 * held.dense, 2 * held.experts)
+            if layout.pipeline > 1:  # gathered once for all micro-batches of a step
+                return self._exposed(gather, forward) + self._exposed(gather + reduce, backward)
+            latency = (
+                self.k["sharded_startup_s"] * self.layout.shard_ranks.num_domains * stage_layers(self.model, layout)
+            )
+            once = self._copies_s(2 * held.shard(layout))
+            if self.method.stack.overlap == "serial":
+                latency += self.k["sharded_old_slowness"] * (2 * gather + reduce)
+            each = self._exposed(gather, forward) + self._exposed(gather + reduce, backward) + latency
+            return layout.accumulation * each + self._exposed(once, backward)
+        gather = self._over_replicas("all_gather", 2 * held.dense, 2 * held.experts)
+        reduce = self._over_replicas("reduce_scatter", gradient * held.dense, gradient * held.experts)
         if layout.sharding == "ddp":
-            return _exposed(self.network.seconds("all_reduce", 4 * held, group), 2 * stage_s / 3)
+            both = reduce + self._over_replicas("all_gather", gradient * held.dense, gradient * held.experts)
+            return self._exposed(both, backward)
         if layout.sharding == "zero2":
-            return layout.accumulation * _exposed(reduce, 2 * stage_s / 3) + _exposed(gather, stage_s / 3)
-        return _exposed(reduce, 2 * stage_s / 3) + _exposed(gather, stage_s / 3)
+            return layout.accumulation * self._exposed(reduce, backward) + self._exposed(gather, forward)
+        copies = self._copies_s(gradient * held.shard(layout))
+        return self._exposed(reduce + copies, backward) + self._exposed(gather, forward)
+
+    def _over_replicas(self, collective: str, dense_bytes: float, expert_bytes: float) -> float:
+        layout = self.layout
+        seconds = self.network.seconds(collective, dense_bytes, layout.shard_ranks)
+        if collective == "all_gather" and self.method.stack.gathers_by_broadcast:
+            seconds += self.k["broadcast_startup_s"] * layout.shards
+        if expert_bytes:
+            seconds += self.network.seconds(collective, expert_bytes, layout.expert_copies)
+        return seconds
+
+    def _copies_s(self, shard_bytes: float) -> float:
+        """Gradients of a shard, reduced over the groups that hold copies of it."""
+        return self.network.seconds("all_reduce", shard_bytes, self.layout.copy_ranks)
+
+    def _exposed(self, comm_s: float, compute_s: float) -> float:
+        """What overlapped communication costs: what sticks out, and the contention of what does not."""
+        if self.method.stack.overlap == "serial":
+            return self.k["data_exposed.serial"] * comm_s
+        if self.method.stack.overlap == "none":
+            return comm_s
+        return max(0.0, comm_s - compute_s) + self.k["data_contention"] * min(comm_s, compute_s)
 
     def evaluation_batch_s(self) -> float:
         """One micro-batch of validation on every replica: forward only."""
         layer, layout = self.layer(), self.layout
-        forward = stage_layers(self.model, layout) * layer.total + self.head_s() / 3
+        forward = stage_layers(self.model, layout) * layer.total + self.kernels.head_s() / 3
         pipeline = forward * layout.pipeline
         gather = 0.0
         if layout.sharding in ("fsdp", "zero3"):
-            held = parameters_per_rank(self.model, layout).total
-            gather = self.network.seconds("all_gather", 2 * held, layout.data_group)
-        return pipeline + _exposed(gather, pipeline) + 2e-3
-
-
-def _exposed(comm_s: float, compute_s: float) -> float:
-    """What overlapped communication costs: what sticks out, and the contention of what does not."""
-    return max(0.0, comm_s - compute_s) + CONTENTION * min(comm_s, compute_s)
-
-
-def _generation(gpu: GpuSpec) -> str:
-    return "Blackwell" if gpu.year >= 2024 and gpu.vendor == "NVIDIA" and gpu.bf16_flops > 2e15 else "Hopper"
-
-
-def _attention_share(gpu: GpuSpec) -> float:
-    return next(
-        share for year, share in sorted(ATTENTION_SHARE.items(), reverse=True) if gpu.year >= year or year == 2017
-    )
+            held = parameters_per_rank(self.model, layout)
+            gather = self._over_replicas("all_gather", 2 * held.dense, 2 * held.experts)
+        return pipeline + self._exposed(gather, pipeline) + 2e-3

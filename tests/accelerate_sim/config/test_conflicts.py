@@ -39,7 +39,7 @@ ONE_GPU = ("cluster.nodes=1", "cluster.gpus_per_node=1", "parallel.tensor=1")
          "parallel.virtual_stages = 64 makes 128 chunks of 80 layers. Use at most 40."),
         (["parallel.expert=2"], "parallel.expert = 2 spreads experts, and llama-3-70b has none. Use 1."),
         (["model=mixtral-8x7b", "parallel.expert=3"], "parallel.expert = 3 does not divide both 8 experts and "
-         "8 data-parallel replicas. Use one of [1, 2, 4, 8]."),
+         "the 64 GPUs of a pipeline stage. Use one of [1, 2, 4, 8]."),
         (["train.global_batch=129"], "train.global_batch = 129 is not a multiple of micro_batch 1 x 8 data-parallel "
          "replicas = 8. Use 128 or 136."),
         (["train.global_batch=4"], "train.global_batch = 4 is not a multiple of micro_batch 1 x 8 data-parallel "

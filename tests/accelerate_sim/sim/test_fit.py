@@ -56,7 +56,8 @@ def test_every_way_out_fits_and_agrees(overrides: list[str]) -> None:
         run = Run(config)
         assert not conflicts(config)
         assert misfit(run) is None
-        assert f"({run.memory.total / 2**30:,.1f} GiB)" in way
+        rate = run.layout.tokens_per_step / run.mean_step_s
+        assert f"({run.memory.total / 2**30:,.1f} GiB, {rate:,.0f} tokens/s)" in way
 
 
 def test_hopeless_cases_say_so() -> None:

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from accelerate_sim import catalog
+from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.sim.layout import Layout
 from accelerate_sim.sim.memory import MemoryUse, memory_use, peak_memory_use
+from accelerate_sim.sim.method import Method
 
 LLAMA = catalog.model("llama-3-70b").architecture
 GIB = 2**30
@@ -22,8 +24,12 @@ def layout(**changes: Any) -> Layout:
     return Layout(**figures | changes)
 
 
+def method(recompute: str = "selective", **train: Any) -> Method:
+    return Method.of(RunConfig.model_validate({"train": {"recompute": recompute, **train}}))
+
+
 def use(recompute: str = "selective", **changes: Any) -> MemoryUse:
-    return peak_memory_use(LLAMA, layout(**changes), recompute)
+    return peak_memory_use(LLAMA, layout(**changes), method(recompute))
 
 
 def states(sharding: str) -> float:
@@ -78,10 +84,10 @@ def test_longer_and_larger_micro_batches_need_more() -> None:
 def test_first_stage_of_a_pipeline_holds_most_activations() -> None:
     """As many micro-batches are in flight as there are stages from here on; the last one has the logits."""
     deep = layout(pipeline=4, sharding="zero1", tensor=2)
-    first, last = (memory_use(LLAMA, deep, "selective", stage) for stage in (0, 3))
+    first, last = (memory_use(LLAMA, deep, method(), stage) for stage in (0, 3))
     assert first.activations == pytest.approx(4 * last.activations)
     assert (first.logits, last.logits > 0) == (0, True)
-    assert peak_memory_use(LLAMA, deep, "selective").total == max(first.total, last.total)
+    assert peak_memory_use(LLAMA, deep, method()).total == max(first.total, last.total)
 
 
 def test_known_layouts_need_what_was_reported() -> None:
@@ -90,9 +96,9 @@ def test_known_layouts_need_what_was_reported() -> None:
     And nobody trains 70 billion parameters with plain data parallelism.
     """
     tokens, hidden = 8192, LLAMA.hidden
-    per_layer = use(tensor=8).activations / LLAMA.layers
+    per_layer = use(tensor=8, sequence_parallel=True).activations / LLAMA.layers
     assert 20 < per_layer / (tokens * hidden / 8) < 40
-    assert 25 * GIB < use(tensor=8).total < 75 * GIB
+    assert 25 * GIB < use(tensor=8, sequence_parallel=True).total < 75 * GIB
     assert use(sharding="ddp").total > 1000 * GIB
 
 
@@ -100,7 +106,7 @@ def test_experts_are_shared_out() -> None:
     """Of Mixtral's parameters nearly all are experts: with 8 of them on 8 GPUs each has little more than one."""
     mixtral = catalog.model("mixtral-8x7b").architecture
     together, apart = (
-        memory_use(mixtral, layout(sharding="zero1", expert=expert), "selective").weights for expert in (1, 8)
+        memory_use(mixtral, layout(sharding="zero1", expert=expert), method()).weights for expert in (1, 8)
     )
     assert together == pytest.approx(2 * mixtral.parameters)
     assert 1 / 8 < apart / together < 1 / 6

@@ -33,9 +33,9 @@ LAYOUTS = [
 
 
 def parts(layout: dict[str, Any], gpu: GpuSpec, nic_gbps: float = 400, recompute: str = "selective") -> StepParts:
-    one = plan({"parallel": layout})
+    one = plan({"parallel": layout, "train": {"recompute": recompute}})
     network = Network.of(gpu, nic_gbps)
-    return Throughput(one.model.architecture, gpu, one.layout, network, "bf16", recompute).step()
+    return Throughput(one.model.architecture, gpu, one.layout, network, one.method).step()
 
 
 H100 = catalog.gpu("H100-SXM")
@@ -88,8 +88,8 @@ def test_bubble_is_that_of_interleaved_pipelines() -> None:
     )
     micro_batches = plan({"parallel": {"tensor": 8, "pipeline": 4}}).layout.accumulation
     busy = plain.matmul + plain.attention + plain.elementwise + plain.recompute + plain.tensor_comm
-    assert plain.pipeline_bubble == pytest.approx(3 / micro_batches * busy, rel=0.02)
-    assert interleaved.pipeline_bubble == pytest.approx(plain.pipeline_bubble / 5)
+    assert plain.pipeline_bubble == pytest.approx(3 / micro_batches * busy, rel=0.05)
+    assert interleaved.pipeline_bubble == pytest.approx(plain.pipeline_bubble / 5, rel=0.05)
 
 
 def test_larger_batches_take_longer_and_waste_less() -> None:
@@ -101,20 +101,22 @@ def test_larger_batches_take_longer_and_waste_less() -> None:
     "raw, published",
     [
         (  # Llama 3 405B on 16,384 H100: Dubey et al. 2024, table 4
-            {"model": "llama-3.1-405b", "cluster": {"nodes": 2048}, "train": {"global_batch": 2048},
+            {"model": "llama-3.1-405b", "cluster": {"nodes": 2048},
+             "train": {"global_batch": 2048, "recompute_share": 0.3, "stack": "megatron-2024"},
              "parallel": {"tensor": 8, "pipeline": 16, "virtual_stages": 8}},
             0.41,
         ),
         (  # MPT-7B on 8 A100: llm-foundry's table
             {"model": "mpt-7b", "cluster": {"nodes": 1, "gpu": "A100-80-SXM"}, "parallel": {"tensor": 1},
-             "train": {"global_batch": 48, "micro_batch": 6, "sequence_length": 2048, "recompute": "none"}},
+             "train": {"global_batch": 48, "micro_batch": 6, "sequence_length": 2048, "recompute": "none",
+                       "stack": "llm-foundry"}},
             0.64,
         ),
     ],
     ids=["llama 405b", "mpt 7b"],
 )  # fmt: skip
 def test_published_runs_are_matched(raw: dict[str, Any], published: float) -> None:
-    assert mfu(plan(raw)) == pytest.approx(published, rel=0.15)
+    assert mfu(plan(raw)) == pytest.approx(published, rel=0.06)
 
 
 def test_experts_use_their_gpus_less_than_dense_models() -> None:

@@ -1,0 +1,259 @@
+"""A row of measurements as what the model predicts from: architecture, machine, layout, method.
+
+The columns are listed in ``COLUMNS``; ``python -m accelerate_sim.calibration --help`` describes them. What a row cannot
+say in these terms is refused with the reason.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from accelerate_sim import catalog
+from accelerate_sim.catalog import Architecture, GpuSpec, LatentAttention, MixtureOfExperts, UnknownName
+from accelerate_sim.sim.layout import Layout
+from accelerate_sim.sim.method import RECOMPUTED_SHARE, Method
+from accelerate_sim.sim.network import Network
+
+REQUIRED = ("layers", "hidden", "heads", "vocab", "ffn_hidden", "seq_len", "global_batch", "micro_batch", "gpu",
+            "n_gpus", "tokens_per_s_per_gpu")  # fmt: skip
+OPTIONAL = {
+    "row_id": "", "family": "other", "stack": "megatron-core", "model": "", "kv_heads": "", "head_dim": "",
+    "gated_mlp": "1", "tied_emb": "0", "learned_pos": "0", "bias": "0", "mla": "0", "moe_experts": "",
+    "moe_topk": "", "moe_shared": "0", "moe_ffn": "", "moe_dense_layers": "0", "gpus_per_node": "",
+    "inter_gbps_per_gpu": "", "precision": "bf16", "tp": "1", "pp": "1", "vpp": "1", "cp": "1", "ep": "1", "dp": "",
+    "sharding": "ddp", "shard_group": "", "recompute": "none", "recompute_frac": "", "old_stack": "0", "seq_par": "0",
+    "compiled": "0", "grad_bytes": "", "sw": "", "blocking": "0", "mem_gib": "", "mem_kind": "", "fit_ok": "1",
+    "notes": "",
+}  # fmt: skip
+"""Columns that may be missing or empty, and what they then are."""
+COLUMNS = (*OPTIONAL, *REQUIRED)
+STACKS = {
+    "megatron_old": "megatron-2021", "megds": "megatron-deepspeed", "ds": "deepspeed", "foundry": "llm-foundry",
+    "nemo": "nemo", "mbridge": "megatron-core", "megatron": "megatron-2024", "titan": "torchtitan", "fms": "fsdp",
+    "intern": "internevo", "jax": "maxtext", "simu": "no-overlap", "other": "custom",
+}  # fmt: skip
+"""Short names of software."""
+GPUS = {"A100-80": "A100-80-SXM", "A100-40": "A100-40-SXM", "H100": "H100-SXM", "H200": "H200-SXM"}
+"""Short names of accelerators; others are the catalog's."""
+DEEPSEEK_LATENT = LatentAttention(q_rank=1536, kv_rank=512, rope_head_dim=64, nope_head_dim=128, v_head_dim=128)
+"""The only latent attention in use at this size: DeepSeek-V3's and Kimi's."""
+MOST = 1e15
+SHARDINGS = {"hsdp": "fsdp", "zero1_bcast": "zero1"}
+
+
+class Refused(ValueError):
+    """A row that the model has no words for; the text says why."""
+
+
+class BadCell(ValueError):
+    """A cell that is wrong whatever is meant: no number, or a name that nobody knows."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A measured run in the model's terms."""
+
+    row_id: str
+    family: str
+    name: str
+    model: Architecture
+    gpu: GpuSpec
+    network: Network
+    layout: Layout
+    method: Method
+    tokens_per_s_per_gpu: float
+    memory_bytes: float | None
+    memory_kind: str
+    """allocated, reserved, used or states, by who counted."""
+    usable: bool
+    """False for rows that say of themselves that they are not for calibrating."""
+    knobs: Mapping[str, str]
+    """Settings that can be compared between rows."""
+
+
+def measured(row: Mapping[str, str]) -> Measured:
+    """Translate one row; raise :class:`Refused` if it cannot be."""
+    cells = _Cells({name: (row.get(name) or "").strip() or OPTIONAL.get(name, "") for name in COLUMNS})
+    if missing := [name for name in REQUIRED if not cells[name]]:
+        raise Refused(f"nothing is said of {', '.join(missing)}")
+    model, gpu, method = _architecture(cells), _gpu(cells), _method(cells)
+    layout = _layout(cells, gpu, method)
+    nic = cells.number("inter_gbps_per_gpu") if cells["inter_gbps_per_gpu"] else None
+    # Some logs print a share of the memory in the same place.
+    has_memory = cells["mem_gib"] and "unclear" not in cells["mem_kind"]
+    memory = cells.number("mem_gib") * 2**30 if has_memory else None
+    return Measured(
+        cells["row_id"], cells["family"], cells["model"], model, gpu, Network.of(gpu, nic), layout, method,
+        cells.rate("tokens_per_s_per_gpu"), memory, _memory_kind(cells["mem_kind"]), cells["fit_ok"] != "0",
+        _knobs(cells),
+    )  # fmt: skip
+
+
+class _Cells(dict[str, str]):
+    """A row's cells as numbers."""
+
+    def number(self, name: str) -> float:
+        try:
+            value = float(self[name])
+        except ValueError:
+            raise BadCell(f"{name} = {self[name]!r} is not a number; write digits, e.g. 8 or 0.5") from None
+        if not 0 <= value < MOST:
+            raise BadCell(f"{name} = {self[name]!r} is not between 0 and {MOST:g}")
+        return value
+
+    def rate(self, name: str) -> float:
+        value = self.number(name)
+        if not value:
+            raise BadCell(f"{name} = {self[name]!r} is not above 0")
+        return value
+
+    def count(self, name: str) -> int:
+        value = self.number(name)
+        if not value.is_integer():
+            raise BadCell(f"{name} = {self[name]!r} is not a whole number")
+        return int(value)
+
+    def positive(self, name: str) -> int:
+        value = self.count(name)
+        if not value:
+            raise BadCell(f"{name} = {self[name]!r} is not 1 or more")
+        return value
+
+    def flag(self, name: str) -> bool:
+        return self[name] not in ("0", "")
+
+
+def _architecture(cells: _Cells) -> Architecture:
+    shape: dict[str, object] = {
+        "layers": cells.positive("layers"), "hidden": cells.positive("hidden"), "heads": cells.positive("heads"),
+        "ffn": cells.positive("ffn_hidden"), "vocab": cells.positive("vocab"),
+        "tied_embeddings": cells.flag("tied_emb"),
+        "context": int(cells.number("learned_pos")) if cells.flag("learned_pos") else cells.positive("seq_len"),
+    }  # fmt: skip
+    if cells["kv_heads"]:
+        shape["kv_heads"] = cells.positive("kv_heads")
+    if cells["moe_experts"]:
+        shape["moe"] = MixtureOfExperts(
+            experts=cells.positive("moe_experts"), active_experts=cells.positive("moe_topk"),
+            shared_experts=cells.count("moe_shared"), ffn=cells.positive("moe_ffn"),
+            dense_layers=cells.count("moe_dense_layers"),
+        )  # fmt: skip
+    if cells.flag("mla"):
+        shape["mla"] = DEEPSEEK_LATENT
+    elif cells["head_dim"]:
+        shape["head_dim"] = int(cells.number("head_dim"))
+    family = _family(cells)
+    try:
+        return Architecture.model_validate({"family": family, **shape})
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(str(part) for part in problem["loc"])
+        raise Refused(f"{where}: {problem['msg'].removeprefix('Value error, ')}".removeprefix(": ")) from None
+
+
+def _family(cells: _Cells) -> str:
+    """The catalog's family with these properties; small things that it has more or less do not set the speed."""
+    if cells.flag("mla"):
+        if not cells["moe_experts"]:
+            raise Refused("latent attention without experts")
+        return "deepseek_v3"
+    if cells["moe_experts"]:
+        if not cells.flag("gated_mlp"):
+            raise Refused("experts without a gate")
+        return "deepseek" if cells.flag("moe_shared") or cells.flag("moe_dense_layers") else "mixtral"
+    if cells.flag("gated_mlp"):
+        return "qwen2" if cells.flag("bias") else "llama"
+    if cells.flag("bias"):
+        return "gpt2" if cells.flag("learned_pos") else "bloom"
+    return "mpt" if cells.flag("tied_emb") else "nemotron"
+
+
+def _gpu(cells: _Cells) -> GpuSpec:
+    try:
+        return catalog.gpu(GPUS.get(cells["gpu"], cells["gpu"]))
+    except UnknownName as error:
+        known = ", ".join([*GPUS, *catalog.gpu_names()])
+        raise BadCell(f"gpu = {cells['gpu']!r} is an unknown GPU ({error.args[0]}); use one of {known}") from None
+
+
+def _method(cells: _Cells) -> Method:
+    name = STACKS.get(cells["stack"], cells["stack"])
+    if cells["sharding"] == "zero1_bcast":
+        name = "internevo-broadcast"
+    if cells.flag("old_stack") and cells["stack"] == OPTIONAL["stack"]:
+        name = "megatron-2021"
+    stack = _stack(name)
+    recompute = cells["recompute"]
+    if recompute not in RECOMPUTED_SHARE:
+        raise BadCell(f"recompute = {recompute!r} is none of {', '.join(RECOMPUTED_SHARE)}")
+    share = cells.number("recompute_frac") if cells["recompute_frac"] else RECOMPUTED_SHARE[recompute]
+    precision = cells["precision"]
+    if precision not in ("bf16", "fp16", "fp8", "mxfp8"):
+        raise BadCell(f"precision = {precision!r} is none of bf16, fp16, fp8, mxfp8")
+    return Method(
+        precision=precision, recompute=recompute, recompute_share=share,
+        gradient_bytes=cells.number("grad_bytes") if cells["grad_bytes"] else None, stack=stack,
+        compiled=cells.flag("compiled"), tensor_overlap=True if "async TP" in cells["notes"] else None,
+        blocking_launches=cells.flag("blocking"), release=_release(cells["sw"]) if cells["sw"] else stack.release,
+    )  # fmt: skip
+
+
+def _stack(name: str) -> catalog.SoftwareStack:
+    try:
+        return catalog.stack(name)
+    except UnknownName:
+        known = ", ".join([*STACKS, *catalog.stack_names()])
+        raise BadCell(f"stack = {name!r} is unknown software; use one of {known}") from None
+
+
+def _release(text: str) -> float:
+    """26.04 is April 2026."""
+    year, _, month = text.partition(".")
+    try:
+        return int(year) + (int(month or 1) - 1) / 12
+    except ValueError:
+        raise BadCell(f"sw = {text!r} is not a release like 26.04") from None
+
+
+def _layout(cells: _Cells, gpu: GpuSpec, method: Method) -> Layout:
+    gpus = cells.positive("n_gpus")
+    per_node = min(gpus, cells.positive("gpus_per_node") if cells["gpus_per_node"] else gpu.gpus_per_node)
+    domain = per_node
+    if gpu.nvlink_domain > gpu.gpus_per_node:  # the rack is the domain, whatever is called a node
+        per_node, domain = min(gpus, gpu.gpus_per_node), min(gpus, gpu.nvlink_domain)
+    if gpus % per_node:
+        raise Refused(f"{gpus} GPUs are no whole number of nodes of {per_node}")
+    sharding = SHARDINGS.get(cells["sharding"], cells["sharding"])
+    if sharding not in ("ddp", "zero1", "zero2", "zero3", "fsdp"):
+        raise BadCell(f"sharding = {sharding!r} is none of ddp, zero1, zero2, zero3, fsdp, hsdp")
+    sizes = {name: cells.positive(name) for name in ("tp", "pp", "cp", "ep", "vpp", "global_batch", "micro_batch")}
+    layout = Layout(
+        nodes=gpus // per_node, gpus_per_node=per_node, nvlink_domain=domain, tensor=sizes["tp"], pipeline=sizes["pp"],
+        context=sizes["cp"], expert=sizes["ep"], virtual_stages=sizes["vpp"], sharding=sharding,
+        sequence_parallel=sizes["tp"] > 1 and (cells.flag("seq_par") or method.stack.sequence_parallel),
+        shard_group=cells.positive("shard_group") if cells["shard_group"] else None,
+        sequence_length=cells.positive("seq_len"), global_batch=sizes["global_batch"], micro_batch=sizes["micro_batch"],
+    )  # fmt: skip
+    if gpus % layout.model_parallel:
+        raise Refused(f"TP {layout.tensor} x PP {layout.pipeline} x CP {layout.context} does not divide {gpus} GPUs")
+    if layout.accumulation < 1:
+        raise Refused(f"a global batch of {layout.global_batch} is less than one micro-batch on every replica")
+    return layout
+
+
+def _memory_kind(text: str) -> str:
+    if "analytic" in text:
+        return "states"
+    return next((kind for kind in ("allocated", "reserved") if kind in text), "used")
+
+
+KNOBS = ("precision", "gpu", "seq_len", "micro_batch", "tp", "pp", "vpp", "cp", "ep", "n_gpus", "sharding",
+         "shard_group", "recompute", "recompute_frac", "compiled", "seq_par", "sw", "layers", "hidden", "heads",
+         "global_batch", "grad_bytes")  # fmt: skip
+
+
+def _knobs(cells: _Cells) -> dict[str, str]:
+    knobs = {name: cells[name] for name in KNOBS}
+    knobs["overlap"] = "async TP" if "async TP" in cells["notes"] else ""
+    return knobs

@@ -1,0 +1,124 @@
+"""Fitting the constants to measured runs: robust least squares on logarithms, held near what is known beforehand.
+
+Levenberg-Marquardt with a numerical Jacobian. A constant far from its prior costs as much as runs that are far off;
+how far is far is its ``trust``. So constants that the runs say nothing about keep their published values.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accelerate_sim.calibration.columns import Measured
+from accelerate_sim.catalog import Constant
+from accelerate_sim.sim.throughput import Throughput
+
+SPREAD_DENSE, SPREAD_EXPERTS = 0.05, 0.15
+"""Standard deviation of the logarithm of a run's speed that nothing explains: clusters differ, and so do releases."""
+OUTLIER = 1.5
+"""Spreads beyond which a run counts linearly, not squared (Huber)."""
+MOST_ROUNDS = 12
+ENOUGH = 1e-3
+"""Relative gain of a round below which it is the last."""
+TRIES_WITHOUT = 12
+"""Steps tried when a family is left out."""
+NUDGE = 1e-3
+"""Step of the numerical derivatives, in logarithms."""
+
+Vector = NDArray[np.float64]
+Progress = Callable[[str], None]
+
+
+def predicted_tokens_per_s(run: Measured, constants: Mapping[str, float] | None = None) -> float:
+    """Tokens per second and GPU."""
+    step = Throughput(run.model, run.gpu, run.layout, run.network, run.method, constants).step()
+    return run.layout.tokens_per_step / step.total / run.layout.world_size
+
+
+class Fit:
+    """The constants that suit some runs best, and those that would without some of the runs."""
+
+    def __init__(self, runs: Sequence[Measured], table: Mapping[str, Constant]) -> None:
+        self.runs = runs
+        self.names = [name for name, constant in table.items() if constant.trust > 0]
+        self.fixed = {name: constant.value for name, constant in table.items()}
+        self.prior, self.low, self.high = (
+            np.log([getattr(table[name], field) for name in self.names]) for field in ("prior", "low", "high")
+        )
+        self.trust = np.array([table[name].trust for name in self.names])
+        self.measured = np.log([run.tokens_per_s_per_gpu for run in runs])
+        self.spread = np.array([SPREAD_EXPERTS if run.model.moe else SPREAD_DENSE for run in runs])
+        self.point = np.clip(self.prior, self.low, self.high)
+
+    def constants(self, point: Vector) -> dict[str, float]:
+        """All constants at a point of the search."""
+        return self.fixed | dict(zip(self.names, np.exp(point).tolist(), strict=True))
+
+    def improve(self, progress: Progress = lambda text: None) -> dict[str, float]:
+        """Search from the present point; return the constants found."""
+        every_run = np.ones(len(self.runs))
+        off, damping = self._off(self.point), 1e-2
+        for done in range(1, MOST_ROUNDS + 1):
+            before = _cost(off, every_run)
+            jacobian = self._jacobian(self.point, off)
+            for _ in range(8):
+                tried = self._moved(self.point, off, jacobian, every_run, damping)
+                off_then = self._off(tried)
+                if _cost(off_then, every_run) < before:
+                    self.point, off, damping = tried, off_then, damping / 4
+                    break
+                damping *= 5
+            gain = 1 - _cost(off, every_run) / before
+            progress(f"round {done}: misfit {_cost(off, every_run):,.0f}")
+            if gain < ENOUGH:
+                break
+        return self.constants(self.point)
+
+    def without(self, families: Sequence[str], progress: Progress = lambda text: None) -> dict[str, dict[str, float]]:
+        """For each family the constants that the other runs alone would give, searched from the present point.
+
+        The Jacobian is that of the present point: the search stays near it, and evaluating the model is what costs.
+        """
+        off_here = self._off(self.point)
+        jacobian, found = self._jacobian(self.point, off_here), {}
+        for family in families:
+            kept = np.array([float(run.family != family) for run in self.runs])
+            point, off, damping = self.point, off_here, 1e-2
+            for _ in range(TRIES_WITHOUT):
+                tried = self._moved(point, off, jacobian, kept, damping)
+                off_then = self._off(tried)
+                if _cost(off_then, kept) < _cost(off, kept):
+                    point, off, damping = tried, off_then, damping / 4
+                else:
+                    damping *= 5
+            found[family] = self.constants(point)
+            progress(f"without {family}")
+        return found
+
+    def _off(self, point: Vector) -> Vector:
+        """How far runs and constants are off, in spreads."""
+        constants = self.constants(point)
+        predicted = np.log([predicted_tokens_per_s(run, constants) for run in self.runs])
+        return np.concatenate([(predicted - self.measured) / self.spread, (point - self.prior) / self.trust])
+
+    def _jacobian(self, point: Vector, off: Vector) -> Vector:
+        columns = []
+        for index in range(len(point)):
+            nudged = point.copy()
+            nudged[index] += NUDGE
+            columns.append((self._off(nudged) - off) / NUDGE)
+        return np.array(columns).T
+
+    def _moved(self, point: Vector, off: Vector, jacobian: Vector, kept: Vector, damping: float) -> Vector:
+        """One damped, robust Newton step over the runs that are kept."""
+        weight = np.ones(len(off))
+        weight[: len(kept)] = kept * OUTLIER / np.maximum(np.abs(off[: len(kept)]), OUTLIER)
+        normal = jacobian.T @ (weight[:, None] * jacobian)
+        step = np.linalg.solve(normal + damping * np.diag(np.diag(normal)), jacobian.T @ (weight * off))
+        return np.clip(point - step, self.low, self.high)
+
+
+def _cost(off: Vector, kept: Vector) -> float:
+    runs, constants = off[: len(kept)], off[len(kept) :]
+    near = np.minimum(np.abs(runs), OUTLIER)
+    return float((kept * (near**2 + 2 * OUTLIER * (np.abs(runs) - near))).sum() + (constants**2).sum())

@@ -1,0 +1,106 @@
+"""The calibration's tables as text: for a terminal, and as markdown."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from accelerate_sim.calibration.accuracy import Comparison, Errors, ranked_pairs
+from accelerate_sim.catalog import Constant
+
+Families = Mapping[str, Errors]
+
+
+def row_lines(comparisons: Sequence[Comparison]) -> list[str]:
+    """Every run: published and predicted tokens/s/GPU, and GiB where measured."""
+    widest = max((len(one.run.row_id) for one in comparisons), default=0)
+    lines = [
+        f"{'row':{widest}}  {'tokens/s/GPU':>12} {'predicted':>10} {'error':>7}"
+        f"  {'GiB':>6} {'predicted':>9} {'error':>7}"
+    ]
+    for one in comparisons:
+        speed = f"{one.run.tokens_per_s_per_gpu:12,.1f} {one.tokens_per_s_per_gpu:10,.1f} {one.error:+7.1%}"
+        memory = ""
+        if one.run.memory_bytes is not None and one.memory_error is not None:
+            memory = f"  {one.run.memory_bytes / 2**30:6.1f} {one.memory_bytes / 2**30:9.1f} {one.memory_error:+7.1%}"
+        note = "" if one.run.usable else "  (not counted: the row says so)"
+        lines.append(f"{one.run.row_id:{widest}}  {speed}{memory}{note}".rstrip())
+    return lines
+
+
+def family_errors(comparisons: Sequence[Comparison]) -> dict[str, Errors]:
+    """Errors of speed by family, in the order of the file."""
+    families: dict[str, list[float]] = {}
+    for one in comparisons:
+        families.setdefault(one.run.family, []).append(one.error)
+    return {family: Errors.of(errors) for family, errors in families.items()}
+
+
+def totals(comparisons: Sequence[Comparison]) -> dict[str, Errors]:
+    """Errors of dense models' speed, of models with experts, and of memory; what was not measured is left out."""
+    groups = {
+        "speed, dense": [one.error for one in comparisons if not one.run.model.moe],
+        "speed, experts": [one.error for one in comparisons if one.run.model.moe],
+        "memory": [one.memory_error for one in comparisons if one.memory_error is not None],
+    }
+    return {name: Errors.of(errors) for name, errors in groups.items() if errors}
+
+
+def ranking(comparisons: Sequence[Comparison]) -> tuple[int, int]:
+    """(right, all) of the pairs that differ in one setting."""
+    verdicts = [right for _, _, right in ranked_pairs(comparisons)]
+    return sum(verdicts), len(verdicts)
+
+
+def summary_lines(comparisons: Sequence[Comparison], unseen: Families | None = None) -> list[str]:
+    """The table by family, then the totals, for a terminal."""
+    return _summary(comparisons, unseen, _plain)
+
+
+def summary_markdown(comparisons: Sequence[Comparison], unseen: Families | None = None) -> list[str]:
+    """The same as markdown."""
+    return _summary(comparisons, unseen, _markdown)
+
+
+def _summary(
+    comparisons: Sequence[Comparison], unseen: Families | None, table: Callable[[list[list[str]]], list[str]]
+) -> list[str]:
+    head = ["family", "runs", "median", "p90", "bias"] + (["unseen: median"] if unseen else [])
+    rows = [head]
+    for family, errors in family_errors(comparisons).items():
+        rows.append([family, *_cells(errors), *([f"{unseen[family].median:.1%}"] if unseen else [])])
+    rows.append([])
+    for name, errors in totals(comparisons).items():
+        apart = unseen.get(name) if unseen else None
+        rows.append([name, *_cells(errors), *([f"{apart.median:.1%}" if apart else ""] if unseen else [])])
+    lines = table(rows)
+    right, pairs = ranking(comparisons)
+    if pairs:
+        lines.append("")
+        lines.append(f"Pairs that differ in one setting, ranked right: {right} of {pairs} ({right / pairs:.1%}).")
+    return lines
+
+
+def _cells(errors: Errors) -> list[str]:
+    return [str(errors.count), f"{errors.median:.1%}", f"{errors.p90:.1%}", f"{errors.bias:+.1%}"]
+
+
+def _plain(rows: list[list[str]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows if row) for column in range(len(rows[0]))]
+    aligned = []
+    for row in rows:
+        cells = [f"{cell:{'<' if not column else '>'}{widths[column]}}" for column, cell in enumerate(row)]
+        aligned.append("  ".join(cells).rstrip())
+    return aligned
+
+
+def _markdown(rows: list[list[str]]) -> list[str]:
+    lines = [f"| {' | '.join(row)} |" for row in rows if row]
+    return [lines[0], f"| --- |{' ---: |' * (len(rows[0]) - 1)}", *lines[1:]]
+
+
+def constant_lines(table: Mapping[str, Constant], found: Mapping[str, float]) -> list[str]:
+    """Constants that were fitted, with what they were thought to be."""
+    rows = [["constant", "prior", "fitted", ""]]
+    for name, constant in table.items():
+        if constant.trust:
+            at_end = min(abs(found[name] - constant.low), abs(found[name] - constant.high)) < 1e-3 * found[name]
+            rows.append([name, f"{constant.prior:.4g}", f"{found[name]:.4g}", "at its bound" if at_end else ""])
+    return _plain(rows)

@@ -1,0 +1,48 @@
+"""Training software as far as speed depends on it: kernels, overlap, and how well its clusters were kept."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from accelerate_sim.catalog.entries import Entries, Entry
+
+
+class SoftwareStack(Entry):
+    """A framework at one stage of its life."""
+
+    name: str = Field(description="Key in stacks.yaml, e.g. megatron-core.")
+    title: str
+    kernels: Literal["unfused", "eager", "fused"] = Field(
+        description="Norms, activations and the like: one kernel each in half or full precision (unfused), one kernel "
+        "each (eager), or merged by hand or by a compiler (fused)."
+    )
+    attention: Literal["unfused", "triton", "flash2", "cudnn"] = Field(
+        description="Attention writes its scores to memory (unfused), or stays on chip."
+    )
+    sequence_parallel: bool = Field(description="Tensor-parallel ranks also share norms and residuals.")
+    overlap: Literal["serial", "none", "sharded", "full"] = Field(
+        description="Communication behind computing: none by design (serial: with the slow launches of 2021), "
+        "of weights and gradients (sharded), of tensor parallelism as well (full)."
+    )
+    sends_tokens_once: bool = Field(
+        False, description="A token crosses to another NVLink domain once, however many of its experts are there."
+    )
+    gathers_by_broadcast: bool = Field(
+        False, description="Updated weights are sent by one broadcast for each rank, not in one all-gather."
+    )
+    cluster: Literal["tuned", "usual"] = Field(description="How much ranks wait for the slowest as they become more.")
+    release: float = Field(description="Year and its share after 2000; kernels for experts improve by the month.")
+    source: str = Field(min_length=1)
+
+
+_STACKS = Entries("stack", SoftwareStack, "stacks.yaml")
+
+
+def stack(name: str) -> SoftwareStack:
+    """Return the software called ``name``, in any case; raise ``UnknownName`` if none."""
+    return _STACKS.get(name)
+
+
+def stack_names() -> list[str]:
+    """Return the names of all software stacks."""
+    return _STACKS.names()

@@ -1,0 +1,179 @@
+"""Seconds of the kernels of one layer on one GPU: matrix products, attention, what the memory bus sets, launches.
+
+An additive roofline: arithmetic at the rate that the shape reaches, plus the traffic of the operands. Constants are
+in ``catalog/constants.json``, each with its source and range.
+"""
+
+from collections.abc import Mapping
+
+from accelerate_sim.catalog import Architecture, GpuSpec
+from accelerate_sim.sim.layout import Layout
+from accelerate_sim.sim.method import Method
+
+TILE = 128 * 128
+"""Elements of a product that one processor makes at a time."""
+ALIGNMENT = 64
+"""Channels that the tiles of a matrix product are whole multiples of."""
+
+
+class Kernels:
+    """One layer of a model on one rank, for one micro-batch. Forward times; backward is the caller's affair."""
+
+    def __init__(
+        self, model: Architecture, gpu: GpuSpec, layout: Layout, method: Method, constants: Mapping[str, float]
+    ) -> None:
+        self.model, self.gpu, self.layout, self.method = model, gpu, layout, method
+        self.tokens = layout.micro_batch * layout.sequence_length / layout.context
+        self.k = k = constants
+        self.generation = gpu.generation
+        self.bus = gpu.memory_bytes_per_s
+        self.rate_bf16 = gpu.matmul_flops * k[f"gemm_share_bf16.{self.generation}"]
+        fp8_best = gpu.fp8_matmul_flops or (gpu.fp8_flops or gpu.bf16_flops) / gpu.bf16_flops * gpu.matmul_flops * 0.95
+        self.rate_fp8 = (
+            fp8_best * k[f"gemm_share_{'mxfp8' if method.precision == 'mxfp8' else 'fp8'}.{self.generation}"]
+        )
+        if gpu.power_limit_w >= 1400:
+            self.rate_fp8 *= k["gemm_power_headroom"]
+        if method.kernels == "unfused":
+            self.rate_bf16 *= k["gemm_share_old"]
+        self.quantisation = k["gemm_wave"] * gpu.processors * TILE
+        self.traffic = k["gemm_traffic"]
+
+    # --- Matrix products ------------------------------------------------------------------------
+
+    def matmul_s(
+        self, rows: float, inner: float, columns: float, *, fp8: bool | None = None, count: float = 1
+    ) -> float:
+        """``count`` products [rows, inner] x [inner, columns] in one launch."""
+        fp8 = self.method.is_fp8 if fp8 is None else fp8
+        aligned = not (inner % ALIGNMENT or columns % ALIGNMENT)
+        rate = (self.rate_fp8 if fp8 else self.rate_bf16) * (1.0 if aligned else self.k["gemm_share_unaligned"])
+        # The last wave of tiles leaves processors idle; in the mean over shapes, this share of one wave.
+        work = 2 * count * rows * inner * columns + 2 * inner * self.quantisation
+        operands = count * (rows * inner + inner * columns)
+        elements = operands + count * rows * columns
+        seconds = work / rate + self.traffic * 2 * elements / self.bus
+        if fp8:
+            seconds += self.k["gemm_cast"] * 2 * operands / self.bus
+        return seconds
+
+    def projections_s(self) -> float:
+        """Into and out of attention."""
+        model, shards, tokens = self.model, self.layout.tensor, self.tokens
+        out = self.matmul_s(tokens, model.heads * model.v_head_dim / shards, model.hidden)
+        if latent := model.mla:
+            widths = latent.widths(model.heads)
+            kv = self.matmul_s(tokens, model.hidden, widths["kv_rank_and_rope"])
+            kv += self.matmul_s(tokens, latent.kv_rank, widths["key_nope_and_value"] / shards)
+            query = model.heads * latent.qk_head_dim / shards
+            if not latent.q_rank:
+                return out + kv + self.matmul_s(tokens, model.hidden, query)
+            down = self.matmul_s(tokens, model.hidden, latent.q_rank)
+            return out + kv + down + self.matmul_s(tokens, latent.q_rank, query)
+        width = (model.heads + 2 * max(model.kv_heads, shards if model.kv_heads < shards else 0)) * model.head_dim
+        return out + self.matmul_s(tokens, model.hidden, width / shards)
+
+    def mlp_s(self) -> float:
+        """The plain MLP of a layer without experts."""
+        return self._mlp_s(self.tokens, self.model.ffn / self.layout.tensor)
+
+    def experts_s(self) -> float:
+        """Routed and shared experts of a layer that has them."""
+        layout, moe = self.layout, self.model.moe
+        assert moe is not None
+        local = moe.experts / layout.expert
+        # Every token visits active_experts of them; the rank that has most to do sets the pace.
+        routed = self.tokens / layout.tensor * layout.expert_tensor * moe.active_experts * self.k["expert_imbalance"]
+        width = moe.ffn / layout.expert_tensor
+        slow = 1 + self.k["expert_half_width"] * self.software_age() / moe.ffn
+        seconds = self._mlp_s(routed / local, width, count=local) * slow
+        if moe.shared_experts:
+            seconds += self._mlp_s(self.tokens, moe.shared_experts * moe.ffn / layout.tensor)
+        return seconds
+
+    def _mlp_s(self, rows: float, width: float, count: float = 1) -> float:
+        up = 2 if self.model.gated_mlp else 1
+        hidden = self.model.hidden
+        return self.matmul_s(rows, hidden, up * width, count=count) + self.matmul_s(rows, width, hidden, count=count)
+
+    def head_s(self) -> float:
+        """Output head and loss, forward and backward; always in bf16."""
+        shard = self.model.vocab / self.layout.tensor
+        product = 3 * self.matmul_s(self.tokens, self.model.hidden, shard, fp8=False)
+        return product + self.k["loss_traffic"] * self.tokens * shard / self.bus
+
+    # --- Attention ------------------------------------------------------------------------------
+
+    def attention_s(self) -> float:
+        """Scores, softmax and their product with the values."""
+        model, layout, k = self.model, self.layout, self.k
+        width = model.heads * (model.head_dim + model.v_head_dim) / 2 / layout.tensor
+        flops = 4 * self.tokens * layout.sequence_length * width
+        if self.method.stack.attention == "unfused":
+            scores = self.tokens * layout.sequence_length * model.heads / layout.tensor
+            depth = model.head_dim / (model.head_dim + k["attention_old_half_dim"])
+            return flops / (self.rate_bf16 * depth) + k["attention_old_passes"] / 3 * 2 * scores / self.bus
+        share = k[f"attention_share.{self.generation}.{self._attention_kernel()}"]
+        depth = model.head_dim / (model.head_dim + k["attention_half_dim"]) * (1 + k["attention_half_dim"] / 128)
+        length = layout.sequence_length / (layout.sequence_length + k["attention_half_length"])
+        # Causal: the half above the diagonal is left out.
+        return flops / 2 / (share * depth * length * self.gpu.bf16_flops)
+
+    def _attention_kernel(self) -> str:
+        kernel = self.method.stack.attention
+        return "flash2" if kernel == "cudnn" and self.generation == "ampere" else kernel
+
+    # --- What the memory bus sets -----------------------------------------------------------------
+
+    def elementwise_s(self) -> float:
+        """Norms, residuals, activations, rotations: forward's third of the passes."""
+        model, layout, k = self.model, self.layout, self.k
+        shards = layout.tensor
+        hidden = model.hidden / (shards if layout.sequence_parallel else 1)
+        passes = k[f"elementwise_passes.{self.method.kernels}"] * hidden
+        per_channel = 8 if model.gated_mlp else 5
+        passes += k[f"elementwise_width.{self.method.kernels}"] * per_channel * self.mean_width() / shards
+        seconds = 2 * self.tokens * passes / self.bus / 3
+        if model.moe:
+            seconds += self.routing_s() * model.moe_layers / model.layers
+        return seconds
+
+    def routing_s(self) -> float:
+        """Sorting tokens by expert and back."""
+        model, moe = self.model, self.model.moe
+        assert moe is not None
+        moved = self.tokens / self.layout.tensor * moe.active_experts * model.hidden
+        return self.k["routing_passes"] * self.software_age() * 2 * moved / self.bus / 3
+
+    def mean_width(self) -> float:
+        """Inner width of the MLPs that a token visits in a layer, in the mean over layers."""
+        model = self.model
+        if model.moe is None:
+            return float(model.ffn)
+        experts = model.moe.ffn * (model.moe.active_experts + model.moe.shared_experts)
+        return (experts * model.moe_layers + model.ffn * model.dense_layers) / model.layers
+
+    # --- The host -------------------------------------------------------------------------------
+
+    def launch_s(self) -> float:
+        """Time that the host needs to launch a layer's forward kernels; the GPU cannot be faster."""
+        plain = self.k[f"launch_s.{self.method.kernels}"]
+        if not self.model.moe:
+            return plain
+        share = self.model.moe_layers / self.model.layers
+        return plain + self.k["expert_launch_s"] * self.host_age() * share
+
+    def waiting_s(self) -> float:
+        """Time in a layer's forward pass in which the GPU waits for the host, whatever it has to do."""
+        blocking = self.k["blocking_launch_s"] if self.method.blocking_launches else 0.0
+        if not self.model.moe:
+            return blocking
+        return blocking + self.k["routing_stall_s"] * self.host_age() * self.model.moe_layers / self.model.layers
+
+    def host_age(self) -> float:
+        """How much longer the host takes for an expert layer than with software of January 2026."""
+        return float(2 ** ((26.0 - self.method.release) * self.k["expert_host_doublings_per_year"]))
+
+    def software_age(self) -> float:
+        """How much slower expert kernels are than those of January 2026."""
+        return float(2 ** ((26.0 - self.method.release) * self.k["expert_doublings_per_year"]))
