@@ -127,6 +127,10 @@ class ParallelConfig(Section):
 class TrainConfig(Section):
     """The optimisation."""
 
+    start: Literal["scratch", "checkpoint", "finetune"] = Field(
+        "scratch",
+        description="What training starts from: random weights, the state of an earlier run, or a finished model.",
+    )
     epochs: Count = Field(
         3, ge=1, le=10_000, description="Passes of steps_per_epoch steps, each ending in a validation."
     )

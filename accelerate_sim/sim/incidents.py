@@ -11,8 +11,7 @@ from typing import Literal
 import numpy as np
 
 from accelerate_sim.sim import noise
-from accelerate_sim.sim.loss import Steps
-from accelerate_sim.sim.noise import Floats
+from accelerate_sim.sim.noise import Floats, Steps
 
 Kind = Literal["hot", "slow", "memory"]
 

@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from accelerate_sim.config.schema import RunConfig
+from accelerate_sim.sim import noise
 from accelerate_sim.sim.communication import Communication
 from accelerate_sim.sim.grad_norm import GradNormCurve
 from accelerate_sim.sim.incidents import Incidents
@@ -17,6 +18,7 @@ from accelerate_sim.sim.loss import LossCurve
 from accelerate_sim.sim.memory import memory_use
 from accelerate_sim.sim.noise import Floats
 from accelerate_sim.sim.plan import Plan
+from accelerate_sim.sim.printed import Printed
 from accelerate_sim.sim.schedule import learning_rate
 from accelerate_sim.sim.startup import ExportTimes, StartUp
 from accelerate_sim.sim.step_time import StepTimes
@@ -76,13 +78,29 @@ class Run(Plan):
     # --- The curves -----------------------------------------------------------------------------
 
     @cached_property
+    def shape_seed(self) -> int:
+        """Of what reruns share: how this model learns from this data."""
+        return noise.seed_of(self.model.name, self.dataset.name, self.config.train.start)
+
+    @cached_property
+    def data_seed(self) -> int:
+        """Of the order of the texts: the same on another cluster."""
+        return noise.seed_of(self.seed, self.dataset.name, self.layout.tokens_per_step)
+
+    @cached_property
     def loss(self) -> LossCurve:
         spec = self.model.architecture
-        return LossCurve.of(self.config, self.noise_seed, spec.vocab, spec.active_parameters, self.total_steps)
+        return LossCurve.of(
+            self.config, self.data_seed, self.shape_seed, spec.vocab, spec.active_parameters, self.total_steps
+        )
 
     @cached_property
     def grad_norm(self) -> GradNormCurve:
-        return GradNormCurve.of(self.noise_seed, self.layout.tokens_per_step, self.total_steps)
+        return GradNormCurve.of(self.config.train, self.data_seed, self.shape_seed, self.total_steps)
+
+    @cached_property
+    def printed(self) -> Printed:
+        return Printed.of(self.noise_seed)
 
     @cached_property
     def incidents(self) -> Incidents:
@@ -96,7 +114,11 @@ class Run(Plan):
     def step_times(self) -> StepTimes:
         parts = self.step_parts
         slowed = (parts.total - parts.data_comm) / parts.total
-        return StepTimes.of(self.noise_seed, self.mean_step_s, slowed, self.incidents, self.config.impose.step_time_s)
+        moe, ragged = self.model.architecture.moe is not None, self.config.train.start == "finetune"
+        return StepTimes.of(
+            self.noise_seed, self.mean_step_s, slowed, self.incidents, self.config.impose.step_time_s,
+            total_steps=self.total_steps, work="ragged" if ragged else "routed" if moe else "even",
+        )  # fmt: skip
 
     @cached_property
     def timeline(self) -> Timeline:
@@ -132,11 +154,10 @@ class Run(Plan):
     def _compute_block(self, index: int) -> StepBlock:
         steps = np.arange(index * BLOCK, (index + 1) * BLOCK)
         times = self.timeline.block(index)
-        norm = self.grad_norm.values(steps, self.loss.residual(steps))
+        leaps = self.loss.instability.norm_log_excess(steps)
+        norm = self.printed.norm(self.grad_norm.values(steps, self.loss.residual(steps), leaps))
         rate = learning_rate(self.config.train, self.total_steps, steps)
-        return StepBlock(
-            index, np.round(self.loss.train(steps), 6), np.round(norm, 6), rate, times.step_s, times.step_end_s
-        )
+        return StepBlock(index, self.printed.loss(self.loss.train(steps)), norm, rate, times.step_s, times.step_end_s)
 
     def micro_losses(self, step: int) -> Floats:
         """Losses of a step's micro-batches, [micro_batches, replicas]; their mean is the step's loss."""

@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelerate_sim.config.schema import RunConfig
-from accelerate_sim.sim.loss import Steps
-from accelerate_sim.sim.noise import Floats
+from accelerate_sim.sim.noise import Floats, Steps
 
 BLOCK = 256
 """Steps that are computed together."""
