@@ -21,9 +21,11 @@ from accelerate_sim.sim.run import Run
 from accelerate_sim.sim.timeline import BLOCK
 
 COLUMNS = ("step", "loss", "grad_norm", "lr", "step_time_s", "tokens_per_s")
-Times = Literal["step", "mean", "clock"]
-"""A logged time is the step's own, the mean over the interval, or the mean by a clock that shows whole seconds. With
-the last, which is the manner of HF's trainer, losses are means over the interval too."""
+Times = Literal["step", "interval", "running", "clock"]
+"""A logged time is the step's own, the mean over the interval (Megatron), the mean since the first steps (research
+scripts), or the mean over the interval by a clock that shows whole seconds (HF's trainer; losses are means, too)."""
+WARM_STEPS = 10
+"""Steps that a running mean leaves out."""
 Raw = dict[str, Any]
 Row = tuple[str, ...]
 
@@ -85,11 +87,11 @@ KINDS = (
     kind("mistral7b", "mistral-7b", (64, "H100-SXM"), (64, 1, 2048), 1500, lr=3e-4, seeds=1, data="slimpajama"),
     # Clusters, Megatron's manner.
     kind("15b-h100", "nemotron-4-15b", (64, "H100-SXM"), (1152, 2, 4096), 10_000, parallel={"tensor": 4}, every=5,
-         lr=4.5e-4, warmup_steps=500),
+         times="interval", lr=4.5e-4, warmup_steps=500),
     kind("15b-a100", "nemotron-4-15b", (128, "A100-80-SXM"), (1152, 1, 4096), 5000, parallel={"tensor": 4}, every=5,
-         lr=3e-4, warmup_steps=250, seeds=1),
-    kind("encoder-sized", "gpt2-large", (8, "H100-SXM"), (512, 32, 512), 20_000, parallel=DDP, every=5, lr=1e-4,
-         schedule="linear", data="the-pile", warmup_steps=200),
+         times="interval", lr=3e-4, warmup_steps=250, seeds=1),
+    kind("encoder-sized", "gpt2-large", (8, "H100-SXM"), (512, 32, 512), 20_000, parallel=DDP, every=5,
+         times="interval", lr=1e-4, schedule="linear", data="the-pile", warmup_steps=200),
     kind("weekly-test", "pythia-1.4b", (8, "H100-SXM"), (64, 1, 2048), 2000, lr=1.5e-4, warmup_steps=200,
          parallel={"tensor": 2, "pipeline": 2, "sharding": "zero1"}, data="the-pile", precision="fp8"),
     kind("weekly-test-gb200", "opt-1.3b", (8, "GB200"), (64, 1, 2048), 2000, lr=1.5e-4, warmup_steps=200,
@@ -99,16 +101,16 @@ KINDS = (
     kind("mixtral", "mixtral-8x7b", (128, "H100-SXM"), (1024, 1, 4096), 2000, data="slimpajama", seeds=1,
          parallel={"expert": 8, "pipeline": 4, "virtual_stages": 8, "sharding": "zero1"}, lr=3e-4),
     # Small models, sampled.
-    kind("tiny-1024", tiny(1024), (8, "H100-SXM"), (512, 64, 1024), 14_000, parallel=DDP, every=50, times="mean",
+    kind("tiny-1024", tiny(1024), (8, "H100-SXM"), (512, 64, 1024), 14_000, parallel=DDP, every=50, times="running",
          lr=1e-3, warmup_steps=2, schedule="wsd"),
-    kind("tiny-bytes", tiny(256, 12), (8, "H100-SXM"), (256, 32, 2048), 60_000, parallel=DDP, every=200, times="mean",
-         lr=6e-4, warmup_steps=20, seeds=1),
-    kind("tiny-4096", tiny(4096, 10), (1, "H100-SXM"), (64, 32, 1024), 30_000, parallel=DDP, every=20, times="mean",
+    kind("tiny-bytes", tiny(256, 12), (8, "H100-SXM"), (256, 32, 2048), 60_000, parallel=DDP, every=200,
+         times="running", lr=6e-4, warmup_steps=20, seeds=1),
+    kind("tiny-4096", tiny(4096, 10), (1, "H100-SXM"), (64, 32, 1024), 30_000, parallel=DDP, every=20, times="running",
          lr=6e-4, warmup_steps=20, schedule="wsd", seeds=1),
-    kind("lightning", "smollm2-135m", (4, "A100-80-SXM"), (64, 16, 1024), 60_000, parallel=DDP, every=50, times="mean",
-         lr=3e-4, warmup_steps=500),
-    kind("lightning-pythia", "pythia-160m", (8, "RTX-4090"), (64, 8, 1024), 40_000, parallel=DDP, every=50, times="mean",
-         lr=2e-4, warmup_steps=500, data="the-pile"),
+    kind("lightning", "smollm2-135m", (4, "A100-80-SXM"), (64, 16, 1024), 60_000, parallel=DDP, every=50,
+         times="running", lr=3e-4, warmup_steps=500),
+    kind("lightning-pythia", "pythia-160m", (8, "RTX-4090"), (64, 8, 1024), 40_000, parallel=DDP, every=50,
+         times="running", lr=2e-4, warmup_steps=500, data="the-pile"),
     # Continued from a checkpoint: a benchmark's 405B on many GPUs.
     kind("405b-512", "llama-3.1-405b", (512, "H100-SXM"), (1152, 1, 8192), 240, parallel=BIG, start="checkpoint",
          data="c4", lr=8e-5, warmup_steps=20, seeds=1),
@@ -133,11 +135,11 @@ KINDS = (
          epochs=3, lr=2e-5, warmup_steps=36, min_lr=0.0),
     kind("continued-7b", "qwen2.5-7b", (8, "A100-80-SXM"), (128, 2, 2048), 8700, start="finetune", data="wikipedia-en",
          lr=5e-5, warmup_steps=1, min_lr=0.0, every=5, times="clock"),
-    kind("lora-mistral", "mistral-7b", (8, "A100-80-SXM"), (64, 2, 1024), 8600, start="finetune", data="dolly-15k",
+    kind("lora-mistral", "mistral-7b", (8, "A100-80-SXM"), (256, 2, 1024), 8600, start="finetune", data="dolly-15k",
          epochs=4, lr=5e-5, warmup_steps=860, min_lr=0.0, every=10, times="clock"),
-    kind("medical-mistral", "mistral-7b-v0.3", (8, "RTX-4090"), (8, 1, 1024), 16_000, start="finetune", data="pubmed",
+    kind("medical-mistral", "mistral-7b-v0.3", (8, "RTX-4090"), (32, 1, 1024), 16_000, start="finetune", data="pubmed",
          lr=2e-4, warmup_steps=1600, min_lr=0.0, schedule="linear", every=25, times="clock"),
-    kind("medical-qwen", "qwen2.5-7b", (8, "A100-80-SXM"), (64, 2, 1024), 6700, start="finetune", data="ultrachat",
+    kind("medical-qwen", "qwen2.5-7b", (8, "A100-80-SXM"), (256, 2, 1024), 6700, start="finetune", data="ultrachat",
          lr=1e-4, warmup_steps=670, min_lr=0.0, every=10, times="clock"),
     kind("code-34b", "codellama-34b", (16, "H100-SXM"), (64, 1, 4096), 1500, start="finetune", data="starcoderdata",
          lr=1e-5, warmup_steps=50, min_lr=0.0),
@@ -151,7 +153,7 @@ def played(one: Kind, seed: int) -> Iterator[Row]:
     config = RunConfig.model_validate({**one.config, "run": {"seed": seed}})
     run = Run(config)
     tokens = run.layout.tokens_per_step
-    clock_s = 0
+    clock_s, stepped_s = 0, 0.0
     for first in range(0, run.total_steps, BLOCK * one.every):
         last = min(first + BLOCK * one.every, run.total_steps)
         blocks = [run.block_of(step) for step in range(first, last, BLOCK)]
@@ -162,8 +164,11 @@ def played(one: Kind, seed: int) -> Iterator[Row]:
         for row in range(one.every - 1, last - first, one.every):
             own, seconds = float(loss[row]), float(step_s[row])
             interval = slice(row - one.every + 1, row + 1)
-            if one.times == "mean":
-                seconds = round(float(step_s[interval].mean()), 6)
+            if one.times == "interval":
+                seconds = round(float(step_s[interval].mean()), 5)
+            if one.times == "running":
+                stepped_s += float(step_s[max(row - one.every + 1, WARM_STEPS - first) : row + 1].sum())
+                seconds = round(stepped_s / max(first + row + 1 - WARM_STEPS, 1), 6)
             if one.times == "clock":
                 own = round(float(loss[interval].mean()), 4)
                 seconds = (int(end_s[row]) - clock_s) / one.every

@@ -6,6 +6,7 @@ arrays and broadcast against each other; element k of an array result has the bi
 """
 
 import hashlib
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -38,6 +39,14 @@ def normal(seed: int, stream: str, *counters: ArrayLike) -> Floats:
     bits = _hash(seed, stream, counters)
     radius = np.sqrt(-2.0 * np.log(_to_unit(bits)))
     return radius * np.cos(2.0 * np.pi * _to_unit(_mix(bits ^ _SECOND_DRAW)))
+
+
+def rough_normal(seed: int, stream: str, *counters: ArrayLike) -> Floats:
+    """About normal: unit variance, no tails beyond 3.5. Of four sixteenths of one hash, for figures of many GPUs."""
+    bits = _hash(seed, stream, counters)
+    parts = bits.view(np.uint16).reshape(*bits.shape, 4)
+    total = parts.sum(axis=-1, dtype=np.int32)
+    return np.asarray((total - 2 * 65535) * (np.sqrt(3.0) / 65536))
 
 
 def exponential(seed: int, stream: str, *counters: ArrayLike) -> Floats:
@@ -95,11 +104,13 @@ def persistent(seed: int, stream: str, phi: float, steps: NDArray[np.int64]) -> 
     return np.asarray(total * np.sqrt((1.0 - phi**2) / (1.0 - phi ** (2 * taps))))
 
 
-def smooth(seed: int, stream: str, period_s: float, second: float, *counters: ArrayLike) -> Floats:
+def smooth(
+    seed: int, stream: str, period_s: float, second: float, *counters: ArrayLike, draw: Callable[..., Floats] = normal
+) -> Floats:
     """A slow wander, of about unit variance, that takes ``period_s`` to change its mind. Continuous in ``second``."""
     knot = int(np.floor(second / period_s))
     part = second / period_s - knot
-    before, after = normal(seed, stream, *counters, knot), normal(seed, stream, *counters, knot + 1)
+    before, after = draw(seed, stream, *counters, knot), draw(seed, stream, *counters, knot + 1)
     # Weights whose squares add up to one keep the variance between the knots what it is on them.
     angle = 0.5 * np.pi * part
     return np.asarray(np.cos(angle) * before + np.sin(angle) * after)

@@ -11,6 +11,7 @@ import numpy as np
 
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.sim import noise
+from accelerate_sim.sim.chips import Chips
 from accelerate_sim.sim.communication import Communication
 from accelerate_sim.sim.grad_norm import GradNormCurve
 from accelerate_sim.sim.incidents import Incidents
@@ -23,7 +24,7 @@ from accelerate_sim.sim.schedule import learning_rate
 from accelerate_sim.sim.startup import ExportTimes, StartUp
 from accelerate_sim.sim.step_time import StepTimes
 from accelerate_sim.sim.storage import Storage
-from accelerate_sim.sim.telemetry import WELL_TUNED_POWER_SHARE, Telemetry, busy_power_share
+from accelerate_sim.sim.telemetry import WELL_TUNED_POWER_SHARE, Telemetry, busy_power_share, busy_w
 from accelerate_sim.sim.timeline import BLOCK, Calendar, Timeline
 
 MICRO_LOSSES_KEPT = 16384
@@ -111,13 +112,28 @@ class Run(Plan):
         return Communication(self.noise_seed, self.model.architecture, self.layout, self.network)
 
     @cached_property
+    def chips(self) -> Chips:
+        return Chips.of(self.noise_seed, self.gpu, self.layout, self.config.cluster.ambient_c)
+
+    @cached_property
+    def power_share(self) -> float:
+        """Of the way from idle to the limit, while stepping."""
+        # An imposed step time says nothing of what the GPUs do; they are then as busy as in a well-tuned run.
+        return WELL_TUNED_POWER_SHARE if self.config.impose.step_time_s else busy_power_share(self.step_parts)
+
+    @property
+    def compute_share(self) -> float:
+        """Share of a step that a slow rank stretches."""
+        return (self.step_parts.total - self.step_parts.data_comm) / self.step_parts.total
+
+    @cached_property
     def step_times(self) -> StepTimes:
-        parts = self.step_parts
-        slowed = (parts.total - parts.data_comm) / parts.total
+        throttling = self.chips.throttling(busy_w(self.chips, self.power_share))
         moe, ragged = self.model.architecture.moe is not None, self.config.train.start == "finetune"
         return StepTimes.of(
-            self.noise_seed, self.mean_step_s, slowed, self.incidents, self.config.impose.step_time_s,
+            self.noise_seed, self.mean_step_s, self.compute_share, self.incidents, self.config.impose.step_time_s,
             total_steps=self.total_steps, work="ragged" if ragged else "routed" if moe else "even",
+            throttling=throttling,
         )  # fmt: skip
 
     @cached_property
@@ -127,6 +143,7 @@ class Run(Plan):
             self.step_times.seconds,
             self.checkpoint_seconds,
             self.config.eval.batches * self.evaluation_batch_s,
+            self.export_times.total,
         )
 
     @cached_property
@@ -135,10 +152,8 @@ class Run(Plan):
         recompute = self.config.train.recompute
         stages = range(layout.pipeline)
         by_stage = np.array([memory_use(architecture, layout, recompute, stage).total for stage in stages])
-        # An imposed step time says nothing of what the GPUs do; they are then as busy as in a well-tuned run.
-        power_share = WELL_TUNED_POWER_SHARE if self.config.impose.step_time_s else busy_power_share(self.step_parts)
         return Telemetry(
-            self.noise_seed, self.gpu, layout, self.config.cluster.ambient_c, power_share, by_stage,
+            self.noise_seed, self.chips, layout, self.power_share, self.compute_share, by_stage,
             self.timeline, self.incidents, self.config.impose,
         )  # fmt: skip
 

@@ -14,7 +14,7 @@ from accelerate_sim.sim import noise
 from accelerate_sim.sim.incidents import Incidents
 from accelerate_sim.sim.noise import Draws, Floats, Steps
 
-PERIODS = (50, 100, 200, 250, 500, 500, 1000)
+PERIODS = (50, 100, 100, 200, 250, 500, 1000)
 """Steps after which a stack does something of its own: collects garbage, synchronises metrics, stages a checkpoint."""
 Work = Literal["even", "routed", "ragged"]
 """Packed sequences through dense layers; tokens routed to experts; sequences of any length."""
@@ -85,9 +85,9 @@ class Habits:
             core=core, heavy=draws.chance("heavy", 0.6),
             stretch=draws.between("stretch", 1.2, 2.4) if draws.chance("stretched", 0.7) else 1.0,
             memory=draws.between("memory", 0.3, 0.9) if draws.chance("remembers", 0.5) else 0.0,
-            phi=draws.between("phi", 0.75, 0.975),
+            phi=draws.between("phi", 0.75, 0.98),
             queueing=draws.between("queueing", 0.1, 0.35) if draws.chance("queues", 0.28) else 0.0,
-            level=core * draws.log("level", 0.2, 2.0), level_steps=int(draws.log("level steps", 80, 2000)),
+            level=core * draws.log("level", 0.25, 2.5), level_steps=int(draws.log("level steps", 80, 2000)),
             drift=draws.between("drift", -0.04, 0.10) if draws.chance("drifts", 0.35) else 0.0,
             straggler_share=draws.log("straggler", 0.008, 0.04) if often else draws.log("straggler", 0.0002, 0.004),
             straggler_size=draws.log("straggler size", 0.015, 0.25),
@@ -177,7 +177,7 @@ class StepTimes:
         window = steps // habits.level_steps
         shift = noise.uniform(self.seed, "step time/level at", window) * habits.level_steps
         number = np.where(steps % habits.level_steps >= shift, window, window - 1)
-        drift = habits.drift * np.sqrt(np.clip(steps / max(self.total_steps, 1), 0.0, 1.0))
+        drift = habits.drift * np.clip(steps / max(self.total_steps, 1), 0.0, 1.0)
         return np.asarray(habits.level * noise.normal(self.seed, "step time/level", number) + drift)
 
     def _tail(self, steps: Steps) -> Floats:
