@@ -21,11 +21,9 @@ from accelerate_sim.sim.run import Run
 from accelerate_sim.sim.timeline import BLOCK
 
 COLUMNS = ("step", "loss", "grad_norm", "lr", "step_time_s", "tokens_per_s")
-Times = Literal["step", "interval", "running", "clock"]
-"""A logged time is the step's own, the mean over the interval (Megatron), the mean since the first steps (research
-scripts), or the mean over the interval by a clock that shows whole seconds (HF's trainer; losses are means, too)."""
-WARM_STEPS = 10
-"""Steps that a running mean leaves out."""
+Times = Literal["step", "interval", "clock", "none"]
+"""A logged time is the step's own, the mean over the interval (Megatron), or that by a clock that shows whole seconds
+(HF's trainer; its losses are means, too); many loggers have none."""
 Raw = dict[str, Any]
 Row = tuple[str, ...]
 
@@ -101,16 +99,16 @@ KINDS = (
     kind("mixtral", "mixtral-8x7b", (128, "H100-SXM"), (1024, 1, 4096), 2000, data="slimpajama", seeds=1,
          parallel={"expert": 8, "pipeline": 4, "virtual_stages": 8, "sharding": "zero1"}, lr=3e-4),
     # Small models, sampled.
-    kind("tiny-1024", tiny(1024), (8, "H100-SXM"), (512, 64, 1024), 14_000, parallel=DDP, every=50, times="running",
+    kind("tiny-1024", tiny(1024), (8, "H100-SXM"), (512, 64, 1024), 14_000, parallel=DDP, every=50, times="interval",
          lr=1e-3, warmup_steps=2, schedule="wsd"),
     kind("tiny-bytes", tiny(256, 12), (8, "H100-SXM"), (256, 32, 2048), 60_000, parallel=DDP, every=200,
-         times="running", lr=6e-4, warmup_steps=20, seeds=1),
-    kind("tiny-4096", tiny(4096, 10), (1, "H100-SXM"), (64, 32, 1024), 30_000, parallel=DDP, every=20, times="running",
+         times="interval", lr=6e-4, warmup_steps=20, seeds=1),
+    kind("tiny-4096", tiny(4096, 10), (1, "H100-SXM"), (64, 32, 1024), 30_000, parallel=DDP, every=20, times="interval",
          lr=6e-4, warmup_steps=20, schedule="wsd", seeds=1),
     kind("lightning", "smollm2-135m", (4, "A100-80-SXM"), (64, 16, 1024), 60_000, parallel=DDP, every=50,
-         times="running", lr=3e-4, warmup_steps=500),
+         times="none", lr=3e-4, warmup_steps=500),
     kind("lightning-pythia", "pythia-160m", (8, "RTX-4090"), (64, 8, 1024), 40_000, parallel=DDP, every=50,
-         times="running", lr=2e-4, warmup_steps=500, data="the-pile"),
+         times="none", lr=2e-4, warmup_steps=500, data="the-pile"),
     # Continued from a checkpoint: a benchmark's 405B on many GPUs.
     kind("405b-512", "llama-3.1-405b", (512, "H100-SXM"), (1152, 1, 8192), 240, parallel=BIG, start="checkpoint",
          data="c4", lr=8e-5, warmup_steps=20, seeds=1),
@@ -123,22 +121,22 @@ KINDS = (
     kind("70b-continued", "llama-2-70b", (64, "A100-80-SXM"), (256, 1, 4096), 300, parallel={"tensor": 8},
          start="checkpoint", lr=3e-5, warmup_steps=10, data="proof-pile-2"),
     # Fine-tuned: conversations and instructions, small batches, one pass or several.
-    kind("sft-27b", "gemma-2-27b", (8, "H100-SXM"), (8, 1, 2048), 2400, start="finetune", data="ultrachat", lr=1e-5,
-         warmup_steps=200),
-    kind("sft-27b-64", "gemma-2-27b", (8, "H100-SXM"), (64, 1, 2048), 300, start="finetune", data="ultrachat",
-         lr=8e-6, warmup_steps=12, min_lr=0.0),
-    kind("sft-mixtral", "mixtral-8x7b", (16, "H100-SXM"), (16, 1, 2048), 1000, start="finetune", data="open-orca",
-         lr=1e-5, warmup_steps=40, min_lr=0.0),
-    kind("alpaca-7b", "llama-2-7b", (8, "A100-80-SXM"), (128, 4, 512), 1200, start="finetune", data="alpaca", epochs=3,
-         lr=2e-5, warmup_steps=36, min_lr=0.0),
-    kind("alpaca-13b", "llama-2-13b", (8, "A100-80-SXM"), (128, 4, 512), 1200, start="finetune", data="alpaca",
-         epochs=3, lr=2e-5, warmup_steps=36, min_lr=0.0),
+    kind("sft-27b", "gemma-2-27b", (8, "H100-SXM"), (8, 1, 2048), 2400, times="none", start="finetune",
+         data="ultrachat", lr=1e-5, warmup_steps=200),
+    kind("sft-27b-64", "gemma-2-27b", (8, "H100-SXM"), (64, 1, 2048), 300, times="none", start="finetune",
+         data="ultrachat", lr=8e-6, warmup_steps=12, min_lr=0.0),
+    kind("sft-mixtral", "mixtral-8x7b", (16, "H100-SXM"), (16, 1, 2048), 1000, times="none", start="finetune",
+         data="open-orca", lr=1e-5, warmup_steps=40, min_lr=0.0),
+    kind("alpaca-7b", "llama-2-7b", (8, "A100-80-SXM"), (128, 4, 512), 1200, times="none", start="finetune",
+         data="alpaca", epochs=3, lr=2e-5, warmup_steps=36, min_lr=0.0),
+    kind("alpaca-13b", "llama-2-13b", (8, "A100-80-SXM"), (128, 4, 512), 1200, times="none", start="finetune",
+         data="alpaca", epochs=3, lr=2e-5, warmup_steps=36, min_lr=0.0),
     kind("continued-7b", "qwen2.5-7b", (8, "A100-80-SXM"), (128, 2, 2048), 8700, start="finetune", data="wikipedia-en",
          lr=5e-5, warmup_steps=1, min_lr=0.0, every=5, times="clock"),
     kind("lora-mistral", "mistral-7b", (8, "A100-80-SXM"), (256, 2, 1024), 8600, start="finetune", data="dolly-15k",
          epochs=4, lr=5e-5, warmup_steps=860, min_lr=0.0, every=10, times="clock"),
     kind("medical-mistral", "mistral-7b-v0.3", (8, "RTX-4090"), (32, 1, 1024), 16_000, start="finetune", data="pubmed",
-         lr=2e-4, warmup_steps=1600, min_lr=0.0, schedule="linear", every=25, times="clock"),
+         lr=2e-4, warmup_steps=1600, min_lr=0.0, schedule="linear", every=25, times="none"),
     kind("medical-qwen", "qwen2.5-7b", (8, "A100-80-SXM"), (256, 2, 1024), 6700, start="finetune", data="ultrachat",
          lr=1e-4, warmup_steps=670, min_lr=0.0, every=10, times="clock"),
     kind("code-34b", "codellama-34b", (16, "H100-SXM"), (64, 1, 4096), 1500, start="finetune", data="starcoderdata",
@@ -153,7 +151,7 @@ def played(one: Kind, seed: int) -> Iterator[Row]:
     config = RunConfig.model_validate({**one.config, "run": {"seed": seed}})
     run = Run(config)
     tokens = run.layout.tokens_per_step
-    clock_s, stepped_s = 0, 0.0
+    clock_s = 0
     for first in range(0, run.total_steps, BLOCK * one.every):
         last = min(first + BLOCK * one.every, run.total_steps)
         blocks = [run.block_of(step) for step in range(first, last, BLOCK)]
@@ -166,15 +164,13 @@ def played(one: Kind, seed: int) -> Iterator[Row]:
             interval = slice(row - one.every + 1, row + 1)
             if one.times == "interval":
                 seconds = round(float(step_s[interval].mean()), 5)
-            if one.times == "running":
-                stepped_s += float(step_s[max(row - one.every + 1, WARM_STEPS - first) : row + 1].sum())
-                seconds = round(stepped_s / max(first + row + 1 - WARM_STEPS, 1), 6)
             if one.times == "clock":
                 own = round(float(loss[interval].mean()), 4)
                 seconds = (int(end_s[row]) - clock_s) / one.every
                 clock_s = int(end_s[row])
-            rate = f"{tokens / seconds:.8g}" if seconds else ""
-            yield (str(first + row + 1), f"{own:.8g}", f"{norm[row]:.8g}", f"{lr[row]:.6g}", f"{seconds:.8g}", rate)
+            timed = one.times != "none" and seconds > 0.0
+            times = (f"{seconds:.8g}", f"{tokens / seconds:.8g}") if timed else ("", "")
+            yield (str(first + row + 1), f"{own:.8g}", f"{norm[row]:.8g}", f"{lr[row]:.6g}", *times)
 
 
 def main() -> int:

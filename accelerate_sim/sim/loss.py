@@ -21,6 +21,8 @@ NOISE_AT_HALF_MILLION_TOKENS = (0.028, 0.044)
 """Standard deviation, in nats, of a loss that is the mean over 5e5 tokens."""
 FINETUNE_NOISE_AT_8_SEQUENCES = (0.1, 0.35)
 """Standard deviation as a share of the loss, of the mean over 8 sequences of one conversation or instruction each."""
+UNKNOWN_DATA_NOISE = 1.7
+"""Factor on it where a model that has learned from other data goes on."""
 VALIDATION_NOISE = 0.0012
 BLENDED_TOKENS = 1e6
 """From here on a batch is a blend of so many texts that its loss is Gaussian."""
@@ -58,7 +60,7 @@ class BatchNoise:
         turns = steps > 3000 and not finetune and draws.chance("turn", 0.12)
         return cls(
             seed=seed, settled_steps=settled_steps,
-            skew=draws.between("skew", 0.0, 0.7) if web else draws.between("skew", -0.6, 0.1),
+            skew=draws.between("skew", -0.2, 0.65) if web else draws.between("skew", -0.65, 0.0),
             odd_share=draws.log("odd", 0.001, 0.006) if web else draws.log("odd", 0.0001, 0.002),
             odd_upward=0.8 if web else 0.5, unevenness=draws.between("uneven", 0.0, 0.22),
             wander=draws.between("wander", 0.2, 0.4) if draws.chance("shards", 0.33) else 0.0,
@@ -117,6 +119,8 @@ class LossCurve:
         at_unit = draws.log("finetune sigma", *FINETUNE_NOISE_AT_8_SEQUENCES)
         if not finetune:
             at_unit = draws.between("sigma", *NOISE_AT_HALF_MILLION_TOKENS)
+        if train.start == "checkpoint":
+            at_unit *= UNKNOWN_DATA_NOISE
         settled_steps = 3.0 * shape.early_steps if train.start == "scratch" else 0.0
         batch = BatchNoise.of(seed, draws, step_tokens, finetune, settled_steps, total_steps)
         luck = SEED_LUCK * own.between("luck", -1.0, 1.0)

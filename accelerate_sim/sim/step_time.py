@@ -76,7 +76,7 @@ class Habits:
             core = draws.log("core", 0.0015, 0.006)
         else:
             core = draws.log("core", 0.01, 0.05)
-        often = draws.chance("often late", 0.12)
+        often = draws.chance("often late", 0.7)
         period = PERIODS[int(draws.between("period", 0, len(PERIODS)))] if draws.chance("periodic", 0.4) else 0
         staging = draws.chance("staging", 0.3)
         clock = draws.between("clock", 0.0, 1.0)
@@ -85,13 +85,13 @@ class Habits:
             core=core, heavy=draws.chance("heavy", 0.6),
             stretch=draws.between("stretch", 1.2, 2.4) if draws.chance("stretched", 0.7) else 1.0,
             memory=draws.between("memory", 0.3, 0.9) if draws.chance("remembers", 0.5) else 0.0,
-            phi=draws.between("phi", 0.75, 0.98),
+            phi=draws.between("phi", 0.75, 0.97),
             queueing=draws.between("queueing", 0.1, 0.35) if draws.chance("queues", 0.28) else 0.0,
-            level=core * draws.log("level", 0.25, 2.5), level_steps=int(draws.log("level steps", 80, 2000)),
+            level=core * draws.log("level", 0.2, 1.6), level_steps=int(draws.log("level steps", 80, 2000)),
             drift=draws.between("drift", -0.04, 0.10) if draws.chance("drifts", 0.35) else 0.0,
-            straggler_share=draws.log("straggler", 0.008, 0.04) if often else draws.log("straggler", 0.0002, 0.004),
+            straggler_share=draws.log("straggler", 0.004, 0.02) if often else draws.log("straggler", 0.0002, 0.002),
             straggler_size=draws.log("straggler size", 0.015, 0.25),
-            stall_share=draws.log("stall", 0.00005, 0.002), stall_size=draws.log("stall size", 0.15, 1.2),
+            stall_share=draws.log("stall", 0.00003, 0.0015), stall_size=draws.log("stall size", 0.15, 1.2),
             recovery=draws.between("recovery", 0.1, 0.5) if draws.chance("recovers", 0.4) else 0.0,
             short_share=draws.log("short", 0.002, 0.03) if draws.chance("shorts", 0.4) else 0.0,
             short_size=draws.log("short size", 0.01, 0.08),
