@@ -129,7 +129,10 @@ class Run(Plan):
     @cached_property
     def step_times(self) -> StepTimes:
         throttling = self.chips.throttling(busy_w(self.chips, self.power_share))
-        moe, ragged = self.model.architecture.moe is not None, self.config.train.start == "finetune"
+        moe = self.model.architecture.moe is not None
+        # Texts are packed to one length; instructions and conversations are as long as they are.
+        chats = any(word in self.dataset.domain for word in ("instructions", "conversations", "questions"))
+        ragged = chats and self.config.train.start == "finetune"
         return StepTimes.of(
             self.noise_seed, self.mean_step_s, self.compute_share, self.incidents, self.config.impose.step_time_s,
             total_steps=self.total_steps, work="ragged" if ragged else "routed" if moe else "even",

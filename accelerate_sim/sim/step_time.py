@@ -15,15 +15,19 @@ from accelerate_sim.sim.incidents import Incidents
 from accelerate_sim.sim.noise import Draws, Floats, Steps
 
 PERIODS = (50, 100, 100, 200, 250, 500, 1000)
-"""Steps after which a stack does something of its own: collects garbage, synchronises metrics, stages a checkpoint."""
+"""Steps after which a stack does something of its own: collects garbage, synchronises metrics."""
+STAGING_PERIODS = (250, 500, 1000)
+"""Steps after which it copies its state to the host, to be written while it goes on."""
 Work = Literal["even", "routed", "ragged"]
 """Packed sequences through dense layers; tokens routed to experts; sequences of any length."""
-CLASSES: dict[Work, tuple[float, float]] = {"even": (0.3, 0.15), "routed": (0.05, 0.5), "ragged": (0.1, 0.3)}
+CLASSES: dict[Work, tuple[float, float]] = {"even": (0.3, 0.25), "routed": (0.05, 0.5), "ragged": (0.1, 0.3)}
 """Shares of runs whose core is tight (one machine, captured graphs, locked clocks), and loose."""
 SETTLING_STEPS = 20
 """Steps in which allocators and caches find their size."""
-RESOLUTIONS = ((0.05, 6), (0.2, 6), (0.3, 5), (0.45, 4))
-"""(cumulative share of stacks, decimals of a second that their clock keeps); the rest keep milliseconds."""
+COARSE_CLOCKS = 0.35
+"""Share of stacks whose clock shows hardly more than what the core does (milliseconds of a tenth of a second); the rest
+write all that it has."""
+MOST_DECIMALS = 6
 
 
 @dataclass(frozen=True)
@@ -68,44 +72,44 @@ class Habits:
         draws = Draws(seed, "step time")
         kind = draws.between("class", 0.0, 1.0)
         tight, loose = CLASSES[work]
-        if work == "ragged" and kind > 0.3:  # else its conversations are packed to one length, after all
-            core = draws.log("ragged core", 0.012, 0.09)
+        if work == "ragged" and kind > 0.2:  # else its conversations are packed to one length, after all
+            core = draws.log("ragged core", 0.03, 0.15)
         elif kind < tight:
             core = draws.log("core", 0.0006, 0.0025)
         elif kind < 1.0 - loose:
             core = draws.log("core", 0.0015, 0.006)
         else:
-            core = draws.log("core", 0.01, 0.05)
+            core = draws.log("core", 0.012, 0.07)
         often = draws.chance("often late", 0.7)
-        period = PERIODS[int(draws.between("period", 0, len(PERIODS)))] if draws.chance("periodic", 0.4) else 0
         staging = draws.chance("staging", 0.3)
-        clock = draws.between("clock", 0.0, 1.0)
-        decimals = next((digits for share, digits in RESOLUTIONS if clock < share), 3)
+        periods = STAGING_PERIODS if staging else PERIODS
+        period = periods[int(draws.between("period", 0, len(periods)))] if draws.chance("periodic", 0.4) else 0
+        resolution = 1.5 if draws.chance("coarse clock", COARSE_CLOCKS) else 0.01  # of the core
+        decimals = min(max(math.ceil(-math.log10(resolution * core * mean_s)), 0), MOST_DECIMALS)
         return cls(
             core=core, heavy=draws.chance("heavy", 0.6),
             stretch=draws.between("stretch", 1.2, 2.4) if draws.chance("stretched", 0.7) else 1.0,
-            memory=draws.between("memory", 0.3, 0.9) if draws.chance("remembers", 0.5) else 0.0,
+            memory=draws.between("memory", 0.2, 0.7) if draws.chance("remembers", 0.25) else 0.0,
             phi=draws.between("phi", 0.75, 0.97),
-            queueing=draws.between("queueing", 0.1, 0.35) if draws.chance("queues", 0.28) else 0.0,
-            level=core * draws.log("level", 0.2, 1.6), level_steps=int(draws.log("level steps", 80, 2000)),
-            drift=draws.between("drift", -0.04, 0.10) if draws.chance("drifts", 0.35) else 0.0,
-            straggler_share=draws.log("straggler", 0.004, 0.02) if often else draws.log("straggler", 0.0002, 0.002),
+            queueing=draws.between("queueing", 0.1, 0.35) if draws.chance("queues", 0.4) else 0.0,
+            level=core * draws.log("level", 0.2, 1.5), level_steps=int(draws.log("level steps", 30, 600)),
+            drift=draws.between("drift", -0.04, 0.10) if draws.chance("drifts", 0.25) else 0.0,
+            straggler_share=draws.log("straggler", 0.002, 0.012) if often else draws.log("straggler", 0.0002, 0.002),
             straggler_size=draws.log("straggler size", 0.015, 0.25),
             stall_share=draws.log("stall", 0.00003, 0.0015), stall_size=draws.log("stall size", 0.15, 1.2),
-            recovery=draws.between("recovery", 0.1, 0.5) if draws.chance("recovers", 0.4) else 0.0,
+            recovery=draws.between("recovery", 0.1, 0.5) if draws.chance("recovers", 0.25) else 0.0,
             short_share=draws.log("short", 0.002, 0.03) if draws.chance("shorts", 0.4) else 0.0,
             short_size=draws.log("short size", 0.01, 0.08),
             period=period,
             period_size=draws.log("stage", 0.1, 0.7) if staging else draws.log("period size", 0.005, 0.05),
             after_period=draws.between("after", -0.3, 0.3),
-            tick=4 + int(16 * draws.between("tick", 0.0, 1.0)) if draws.chance("ticks", 0.15) else 0,
+            tick=4 + int(16 * draws.between("tick", 0.0, 1.0)) if draws.chance("ticks", 0.2) else 0,
             tick_size=core * draws.between("tick size", 1.5, 5.0),
             # Kernels are chosen, buffers are grown and connections are made in the first step.
             first_extra_s=min(draws.log("first", 0.3, 60), 60 * mean_s) if draws.chance("cold", 0.8) else 0.0,
             second_factor=draws.log("second", 1.02, 2.0) if draws.chance("cold second", 0.5) else 1.0,
             settling=draws.between("settling", -0.03, 0.03),
-            # No clock is so coarse that it hides what the core does.
-            decimals=max(decimals, math.ceil(-math.log10(0.006 * mean_s))),
+            decimals=decimals,
         )  # fmt: skip
 
 

