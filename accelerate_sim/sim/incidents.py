@@ -17,7 +17,7 @@ Kind = Literal["hot", "slow", "memory"]
 
 WINDOW = 200
 """Steps; at most one incident begins in each window."""
-PROBABILITY = 0.75
+PROBABILITY = 0.2
 TIGHT_MEMORY = 0.88
 """Share of a GPU's memory in use from which fragmentation can fill the rest."""
 

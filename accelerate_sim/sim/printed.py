@@ -32,7 +32,12 @@ class Printed:
         return cls(_decimals(loss, LOSS_DECIMALS), _decimals(norm, NORM_DECIMALS))
 
     def loss(self, values: Floats) -> Floats:
-        return np.round(values, self.loss_decimals)
+        """Never a tie in the fourth decimal, which sums in another order would round the other way."""
+        kept = np.round(values, self.loss_decimals)
+        if self.loss_decimals == 4:
+            return kept
+        tie = np.abs(kept * 1e4 % 1.0 - 0.5) < 1e-4
+        return np.asarray(np.round(kept + tie * 10.0**-self.loss_decimals, self.loss_decimals))
 
     def norm(self, values: Floats) -> Floats:
         """At least two digits, however small it is."""
