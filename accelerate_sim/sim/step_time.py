@@ -92,7 +92,7 @@ class Habits:
             memory=draws.between("memory", 0.2, 0.7) if draws.chance("remembers", 0.25) else 0.0,
             phi=draws.between("phi", 0.75, 0.97),
             queueing=draws.between("queueing", 0.1, 0.35) if draws.chance("queues", 0.4) else 0.0,
-            level=core * draws.log("level", 0.2, 1.5), level_steps=int(draws.log("level steps", 30, 600)),
+            level=min(core * draws.log("level", 0.2, 1.5), 0.012), level_steps=int(draws.log("level steps", 30, 600)),
             drift=draws.between("drift", -0.04, 0.10) if draws.chance("drifts", 0.25) else 0.0,
             straggler_share=draws.log("straggler", 0.002, 0.012) if often else draws.log("straggler", 0.0002, 0.002),
             straggler_size=draws.log("straggler size", 0.015, 0.25),
@@ -181,7 +181,7 @@ class StepTimes:
         window = steps // habits.level_steps
         shift = noise.uniform(self.seed, "step time/level at", window) * habits.level_steps
         number = np.where(steps % habits.level_steps >= shift, window, window - 1)
-        drift = habits.drift * np.clip(steps / max(self.total_steps, 1), 0.0, 1.0)
+        drift = habits.drift * (np.clip(steps / max(self.total_steps, 1), 0.0, 1.0) - 0.5)
         return np.asarray(habits.level * noise.normal(self.seed, "step time/level", number) + drift)
 
     def _tail(self, steps: Steps) -> Floats:
