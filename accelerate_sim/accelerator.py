@@ -204,7 +204,7 @@ class Accelerator:
             time=self.clock.time(),
             elapsed_s=timing.end_s,
             step_time_s=timing.seconds,
-            loss=round(values["loss"], 6),
+            loss=round(values["loss"], 7),
             perplexity=round(values["perplexity"], 4),
             grad_norm=values["grad_norm"],
             lr=values["lr"],

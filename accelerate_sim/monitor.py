@@ -69,7 +69,7 @@ class Monitor:
         place = f"{run.config.cluster.host}{node} GPU {local}"
         slowdown = 1.0 + (incident.slowdown - 1.0) * incident.strength(step - 1)
         if incident.kind == "hot":
-            temperature, clock = float(sample.temperature_c[rank]), round(run.gpu.max_clock_mhz / slowdown / 15) * 15
+            temperature, clock = float(sample.temperature_c[rank]), round(float(sample.sm_clock_mhz[rank]))
             # With temperatures set by hand the thermal limit may be far: then it is the server that slows the GPU.
             cause = "" if temperature > run.gpu.slowdown_temperature_c - 3 else " by the server's power brake"
             lowered = f"SM clock lowered to {clock} of {run.gpu.max_clock_mhz} MHz{cause}"

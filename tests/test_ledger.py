@@ -395,7 +395,9 @@ def test_trouble_shows_everywhere(run: Played) -> None:
             assert grid["temperature_c"][rank] == max(grid["temperature_c"])
             assert grid["temperature_c"][rank] > capacity.slowdown_temperature_c - 8
         elif warning["kind"] == "slow":
-            assert grid["utilization_pct"][rank] == min(grid["utilization_pct"])
+            # Those who wait for it are as busy to the eye; its power is the honest signal.
+            assert grid["power_w"][rank] < 0.98 * sorted(grid["power_w"])[len(grid["power_w"]) // 2]
+            assert min(grid["utilization_pct"]) > 85
 
 
 # --- 9: the summary -------------------------------------------------------------------------------

@@ -136,6 +136,10 @@ class ParallelConfig(Section):
 class TrainConfig(Section):
     """The optimisation."""
 
+    start: Literal["scratch", "checkpoint", "finetune"] = Field(
+        "scratch",
+        description="What training starts from: random weights, the state of an earlier run, or a finished model.",
+    )
     epochs: Count = Field(
         3, ge=1, le=10_000, description="Passes of steps_per_epoch steps, each ending in a validation."
     )
@@ -223,6 +227,17 @@ class PlayConfig(Section):
     )
 
 
+class FaultsConfig(Section):
+    """What breaks."""
+
+    rate: Annotated[Number, Field(ge=0, le=1)] = Field(
+        0.0, description="Interruptions per GPU-hour; 0: none. Published fleets have 2e-5 (1.5e-5 to 1.2e-4)."
+    )
+    restart_minutes: Annotated[Number, Field(ge=0, le=10_000)] = Field(
+        7.0, description="From an interruption until steps go on: noticing, rescheduling, loading."
+    )
+
+
 class ImposeConfig(Section):
     """Figures set by hand instead of following from the physics. null: physics."""
 
@@ -260,6 +275,7 @@ class RunConfig(Section):
     checkpoint: CheckpointConfig = Field(default_factory=CheckpointConfig)
     log: LogConfig = Field(default_factory=LogConfig)
     run: PlayConfig = Field(default_factory=PlayConfig)
+    faults: FaultsConfig = Field(default_factory=FaultsConfig)
     impose: ImposeConfig = Field(default_factory=ImposeConfig)
 
     @property

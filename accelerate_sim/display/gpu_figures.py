@@ -10,7 +10,7 @@ from accelerate_sim.display.style import Style
 from accelerate_sim.records import Floats, GpuRecord
 
 HEALTH_COLORS = ("green", "yellow", "red")
-WARM_C, HOT_C = 8.0, 2.0
+WARM_C, HOT_C = 6.0, 2.0
 """Kelvins below the slowdown temperature from which a GPU is yellow, red."""
 FULL_SHARE, CRITICAL_SHARE = 0.93, 0.98
 LAZY_PCT, IDLE_PCT = 85.0, 60.0
@@ -45,6 +45,11 @@ class Figures:
         """Of each GPU, the level of its worst figure."""
         warm_or_full = np.maximum(self.memory.levels, self.temp.levels)
         return np.maximum(np.maximum(self.util.levels, self.power.levels), warm_or_full)
+
+    def alert_levels(self) -> Levels:
+        """The same, but memory counts from critical on: a job that fills its GPUs well is not in trouble."""
+        full = np.where(self.memory.levels == 2, self.memory.levels, 0).astype(np.int8)
+        return np.maximum(np.maximum(self.util.levels, self.power.levels), np.maximum(self.temp.levels, full))
 
 
 def figures_of(record: GpuRecord) -> Figures:

@@ -63,7 +63,7 @@ def _header(record: GpuRecord, figures: Figures, num_nodes: int, room: int, styl
 
 def _alerts(figures: Figures) -> Iterator[tuple[str, str]]:
     """How many GPUs are not well."""
-    levels = figures.worst_levels()
+    levels = figures.alert_levels()
     count = int(np.count_nonzero(levels))
     if count:
         yield f"{count:,} alert{'s' * (count > 1)}", HEALTH_COLORS[int(levels.max())]

@@ -11,14 +11,13 @@ from typing import Literal
 import numpy as np
 
 from accelerate_sim.sim import noise
-from accelerate_sim.sim.loss import Steps
-from accelerate_sim.sim.noise import Floats
+from accelerate_sim.sim.noise import Floats, Steps
 
 Kind = Literal["hot", "slow", "memory"]
 
 WINDOW = 200
 """Steps; at most one incident begins in each window."""
-PROBABILITY = 0.75
+PROBABILITY = 0.2
 TIGHT_MEMORY = 0.88
 """Share of a GPU's memory in use from which fragmentation can fill the rest."""
 

@@ -10,6 +10,8 @@ from functools import cached_property
 import numpy as np
 
 from accelerate_sim.config.schema import RunConfig
+from accelerate_sim.sim import noise
+from accelerate_sim.sim.chips import Chips
 from accelerate_sim.sim.communication import Communication
 from accelerate_sim.sim.grad_norm import GradNormCurve
 from accelerate_sim.sim.incidents import Incidents
@@ -17,11 +19,12 @@ from accelerate_sim.sim.loss import LossCurve
 from accelerate_sim.sim.memory import memory_use
 from accelerate_sim.sim.noise import Floats
 from accelerate_sim.sim.plan import Plan
+from accelerate_sim.sim.printed import Printed
 from accelerate_sim.sim.schedule import learning_rate
 from accelerate_sim.sim.startup import ExportTimes, StartUp
 from accelerate_sim.sim.step_time import StepTimes
 from accelerate_sim.sim.storage import Storage
-from accelerate_sim.sim.telemetry import WELL_TUNED_POWER_SHARE, Telemetry, busy_power_share
+from accelerate_sim.sim.telemetry import WELL_TUNED_POWER_SHARE, Telemetry, busy_power_share, busy_w
 from accelerate_sim.sim.timeline import BLOCK, Calendar, Timeline
 
 MICRO_LOSSES_KEPT = 16384
@@ -76,13 +79,29 @@ class Run(Plan):
     # --- The curves -----------------------------------------------------------------------------
 
     @cached_property
+    def shape_seed(self) -> int:
+        """Of what reruns share: how this model learns from this data."""
+        return noise.seed_of(self.model.name, self.dataset.name, self.config.train.start)
+
+    @cached_property
+    def data_seed(self) -> int:
+        """Of the order of the texts: the same on another cluster."""
+        return noise.seed_of(self.seed, self.dataset.name, self.layout.tokens_per_step)
+
+    @cached_property
     def loss(self) -> LossCurve:
         spec = self.model.architecture
-        return LossCurve.of(self.config, self.noise_seed, spec.vocab, spec.active_parameters, self.total_steps)
+        return LossCurve.of(
+            self.config, self.data_seed, self.shape_seed, spec.vocab, spec.active_parameters, self.total_steps
+        )
 
     @cached_property
     def grad_norm(self) -> GradNormCurve:
-        return GradNormCurve.of(self.noise_seed, self.layout.tokens_per_step, self.total_steps)
+        return GradNormCurve.of(self.config.train, self.data_seed, self.shape_seed, self.total_steps)
+
+    @cached_property
+    def printed(self) -> Printed:
+        return Printed.of(self.noise_seed)
 
     @cached_property
     def incidents(self) -> Incidents:
@@ -93,10 +112,32 @@ class Run(Plan):
         return Communication(self.noise_seed, self.model.architecture, self.layout, self.network)
 
     @cached_property
+    def chips(self) -> Chips:
+        return Chips.of(self.noise_seed, self.gpu, self.layout, self.config.cluster.ambient_c)
+
+    @cached_property
+    def power_share(self) -> float:
+        """Of the way from idle to the limit, while stepping."""
+        # An imposed step time says nothing of what the GPUs do; they are then as busy as in a well-tuned run.
+        return WELL_TUNED_POWER_SHARE if self.config.impose.step_time_s else busy_power_share(self.step_parts)
+
+    @property
+    def compute_share(self) -> float:
+        """Share of a step that a slow rank stretches."""
+        return (self.step_parts.total - self.step_parts.data_comm) / self.step_parts.total
+
+    @cached_property
     def step_times(self) -> StepTimes:
-        parts = self.step_parts
-        slowed = (parts.total - parts.data_comm) / parts.total
-        return StepTimes.of(self.noise_seed, self.mean_step_s, slowed, self.incidents, self.config.impose.step_time_s)
+        throttling = self.chips.throttling(busy_w(self.chips, self.power_share))
+        moe = self.model.architecture.moe is not None
+        # Texts are packed to one length; instructions and conversations are as long as they are.
+        chats = any(word in self.dataset.domain for word in ("instructions", "conversations", "questions"))
+        ragged = chats and self.config.train.start == "finetune"
+        return StepTimes.of(
+            self.noise_seed, self.mean_step_s, self.compute_share, self.incidents, self.config.impose.step_time_s,
+            total_steps=self.total_steps, work="ragged" if ragged else "routed" if moe else "even",
+            throttling=throttling,
+        )  # fmt: skip
 
     @cached_property
     def timeline(self) -> Timeline:
@@ -105,6 +146,7 @@ class Run(Plan):
             self.step_times.seconds,
             self.checkpoint_seconds,
             self.config.eval.batches * self.evaluation_batch_s,
+            self.export_times.total,
         )
 
     @cached_property
@@ -112,10 +154,8 @@ class Run(Plan):
         layout, architecture = self.layout, self.model.architecture
         stages = range(layout.pipeline)
         by_stage = np.array([memory_use(architecture, layout, self.method, stage).total for stage in stages])
-        # An imposed step time says nothing of what the GPUs do; they are then as busy as in a well-tuned run.
-        power_share = WELL_TUNED_POWER_SHARE if self.config.impose.step_time_s else busy_power_share(self.step_parts)
         return Telemetry(
-            self.noise_seed, self.gpu, layout, self.config.cluster.ambient_c, power_share, by_stage,
+            self.noise_seed, self.chips, layout, self.power_share, self.compute_share, by_stage,
             self.timeline, self.incidents, self.config.impose,
         )  # fmt: skip
 
@@ -131,11 +171,10 @@ class Run(Plan):
     def _compute_block(self, index: int) -> StepBlock:
         steps = np.arange(index * BLOCK, (index + 1) * BLOCK)
         times = self.timeline.block(index)
-        norm = self.grad_norm.values(steps, self.loss.residual(steps))
+        leaps = self.loss.instability.norm_log_excess(steps)
+        norm = self.printed.norm(self.grad_norm.values(steps, self.loss.residual(steps), leaps))
         rate = learning_rate(self.config.train, self.total_steps, steps)
-        return StepBlock(
-            index, np.round(self.loss.train(steps), 6), np.round(norm, 6), rate, times.step_s, times.step_end_s
-        )
+        return StepBlock(index, self.printed.loss(self.loss.train(steps)), norm, rate, times.step_s, times.step_end_s)
 
     def micro_losses(self, step: int) -> Floats:
         """Losses of a step's micro-batches, [micro_batches, replicas]; their mean is the step's loss."""

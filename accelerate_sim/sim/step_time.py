@@ -1,91 +1,223 @@
 """Seconds of each step: a tight core with a heavy right tail, slow first steps, hiccups that come back, and incidents.
 
-Classes and ranges as measured on public logs: most GPU clusters keep their core within 0.2-0.7 %.
+Every stack has habits: how tight its core is, whether it collects garbage every so many steps, how often a shared
+file system or network stalls it. They are drawn once per run, from classes and ranges measured on public logs.
 """
 
+import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from accelerate_sim.sim import noise
 from accelerate_sim.sim.incidents import Incidents
-from accelerate_sim.sim.loss import Steps
-from accelerate_sim.sim.noise import Draws, Floats
+from accelerate_sim.sim.noise import Draws, Floats, Steps
 
-LEVEL_STEPS = 700
-"""Steps for which the cluster keeps a level: clocks, fragmentation and routes shift now and then."""
+PERIODS = (50, 100, 100, 200, 250, 500, 1000)
+"""Steps after which a stack does something of its own: collects garbage, synchronises metrics."""
+STAGING_PERIODS = (250, 500, 1000)
+"""Steps after which it copies its state to the host, to be written while it goes on."""
+Work = Literal["even", "routed", "ragged"]
+"""Packed sequences through dense layers; tokens routed to experts; sequences of any length."""
+CLASSES: dict[Work, tuple[float, float]] = {"even": (0.3, 0.25), "routed": (0.05, 0.5), "ragged": (0.1, 0.3)}
+"""Shares of runs whose core is tight (one machine, captured graphs, locked clocks), and loose."""
+SETTLING_STEPS = 20
+"""Steps in which allocators and caches find their size."""
+COARSE_CLOCKS = 0.35
+"""Share of stacks whose clock shows hardly more than what the core does (milliseconds of a tenth of a second); the rest
+write all that it has."""
+MOST_DECIMALS = 6
+
+
+@dataclass(frozen=True)
+class Habits:
+    """What a stack's step times are like, beside their mean. Sizes are logarithms of a ratio to it."""
+
+    core: float
+    heavy: bool
+    """Whether the core has Student's tails."""
+    stretch: float
+    """How much wider its slow half is."""
+    memory: float
+    phi: float
+    queueing: float
+    """Share of a step's delay that the next step makes up for."""
+    level: float
+    level_steps: int
+    drift: float
+    straggler_share: float
+    straggler_size: float
+    stall_share: float
+    stall_size: float
+    recovery: float
+    """Share of a delay that is left in the next step."""
+    short_share: float
+    short_size: float
+    period: int
+    """0: none."""
+    period_size: float
+    after_period: float
+    tick: int
+    """Steps from one batch of files to the next; 0: none."""
+    tick_size: float
+    first_extra_s: float
+    second_factor: float
+    settling: float
+    decimals: int
+
+    @classmethod
+    def of(cls, seed: int, mean_s: float, work: Work) -> "Habits":
+        """``work`` says how much the steps differ by themselves."""
+        draws = Draws(seed, "step time")
+        kind = draws.between("class", 0.0, 1.0)
+        tight, loose = CLASSES[work]
+        if work == "ragged" and kind > 0.2:  # else its conversations are packed to one length, after all
+            core = draws.log("ragged core", 0.03, 0.15)
+        elif kind < tight:
+            core = draws.log("core", 0.0006, 0.0025)
+        elif kind < 1.0 - loose:
+            core = draws.log("core", 0.0015, 0.006)
+        else:
+            core = draws.log("core", 0.012, 0.07)
+        often = draws.chance("often late", 0.7)
+        staging = draws.chance("staging", 0.3)
+        periods = STAGING_PERIODS if staging else PERIODS
+        period = periods[int(draws.between("period", 0, len(periods)))] if draws.chance("periodic", 0.4) else 0
+        resolution = 1.5 if draws.chance("coarse clock", COARSE_CLOCKS) else 0.01  # of the core
+        decimals = min(max(math.ceil(-math.log10(resolution * core * mean_s)), 0), MOST_DECIMALS)
+        return cls(
+            core=core, heavy=draws.chance("heavy", 0.6),
+            stretch=draws.between("stretch", 1.2, 2.4) if draws.chance("stretched", 0.7) else 1.0,
+            memory=draws.between("memory", 0.2, 0.7) if draws.chance("remembers", 0.25) else 0.0,
+            phi=draws.between("phi", 0.75, 0.97),
+            queueing=draws.between("queueing", 0.1, 0.35) if draws.chance("queues", 0.4) else 0.0,
+            level=min(core * draws.log("level", 0.2, 1.5), 0.012), level_steps=int(draws.log("level steps", 30, 600)),
+            drift=draws.between("drift", -0.04, 0.10) if draws.chance("drifts", 0.25) else 0.0,
+            straggler_share=draws.log("straggler", 0.002, 0.012) if often else draws.log("straggler", 0.0002, 0.002),
+            straggler_size=draws.log("straggler size", 0.015, 0.25),
+            stall_share=draws.log("stall", 0.00003, 0.0015), stall_size=draws.log("stall size", 0.15, 1.2),
+            recovery=draws.between("recovery", 0.1, 0.5) if draws.chance("recovers", 0.25) else 0.0,
+            short_share=draws.log("short", 0.002, 0.03) if draws.chance("shorts", 0.4) else 0.0,
+            short_size=draws.log("short size", 0.01, 0.08),
+            period=period,
+            period_size=draws.log("stage", 0.1, 0.7) if staging else draws.log("period size", 0.005, 0.05),
+            after_period=draws.between("after", -0.3, 0.3),
+            tick=4 + int(16 * draws.between("tick", 0.0, 1.0)) if draws.chance("ticks", 0.2) else 0,
+            tick_size=core * draws.between("tick size", 1.5, 5.0),
+            # Kernels are chosen, buffers are grown and connections are made in the first step.
+            first_extra_s=min(draws.log("first", 0.3, 60), 60 * mean_s) if draws.chance("cold", 0.8) else 0.0,
+            second_factor=draws.log("second", 1.02, 2.0) if draws.chance("cold second", 0.5) else 1.0,
+            settling=draws.between("settling", -0.03, 0.03),
+            decimals=decimals,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class StepTimes:
-    """The parameters of one run's step times."""
+    """The step times of one run."""
 
     seed: int
     mean_s: float
     compute_share: float
     """Share of the step that a slow rank stretches."""
-    core: float
-    memory: float
-    level: float
-    straggler_share: float
-    straggler_size: float
-    stall_share: float
-    period: int
-    period_size: float
-    first_extra_s: float
+    habits: Habits
+    total_steps: int
     incidents: Incidents
+    throttling: float
+    """Factor on the computing time of a rank that its power or temperature limit slows for good."""
     imposed: tuple[float, float] | None
 
     @classmethod
     def of(
-        cls, seed: int, mean_s: float, compute_share: float, incidents: Incidents, imposed: tuple[float, float] | None
+        cls,
+        seed: int,
+        mean_s: float,
+        compute_share: float,
+        incidents: Incidents,
+        imposed: tuple[float, float] | None,
+        *,
+        total_steps: int = 3000,
+        work: Work = "even",
+        throttling: float = 1.0,
     ) -> "StepTimes":
-        draws = Draws(seed, "step time")
-        periods = (50, 100, 200, 250, 500)
-        pick = int(draws.between("period", 0, len(periods)))
-        return cls(
-            seed=seed, mean_s=mean_s, compute_share=compute_share,
-            core=draws.log("core", 0.0018, 0.006), memory=draws.between("memory", 0.2, 0.6),
-            level=draws.log("level", 0.0008, 0.004),
-            straggler_share=draws.log("straggler", 0.004, 0.03), straggler_size=draws.log("straggler size", 0.02, 0.12),
-            stall_share=draws.log("stall", 0.0003, 0.002),
-            period=periods[pick], period_size=draws.log("period size", 0.01, 0.06),
-            # Kernels are chosen, buffers are grown and connections are made in the first step.
-            first_extra_s=min(draws.log("first", 4, 40), 60 * mean_s), incidents=incidents, imposed=imposed,
-        )  # fmt: skip
+        habits = Habits.of(seed, mean_s, work)
+        return cls(seed, mean_s, compute_share, habits, total_steps, incidents, throttling, imposed)
 
     def seconds(self, steps: Steps) -> Floats:
-        """Seconds of consecutive steps, to the microsecond."""
-        slowdown = 1.0 + self.compute_share * (self.incidents.slowdown(steps) - 1.0)
+        """Seconds of consecutive steps, in the resolution of the stack's clock."""
+        slowest = self.throttling * self.incidents.slowdown(steps)
+        slowdown = 1.0 + self.compute_share * (slowest - 1.0)
         if self.imposed:
             return np.asarray(np.round(np.minimum(self._imposed(steps) * slowdown, self.imposed[1]), 6))
-        excess = self._core(steps) + self._level(steps) + self._tail(steps)
-        excess = excess + self.period_size * ((steps + 1) % self.period == 0)
-        warmup = self.first_extra_s * np.where(steps < 4, 12.0 ** -steps.clip(0, 4).astype(float), 0.0)
-        return np.asarray(np.round(self.mean_s * np.exp(excess) * slowdown + warmup, 6))
+        excess = self._core(steps) + self._level(steps) + self._tail(steps) + self._periodic(steps)
+        seconds = self.mean_s * np.exp(excess) * slowdown * self._warm_up(steps)
+        seconds = seconds + self.habits.first_extra_s * (steps == 0)
+        return np.asarray(np.maximum(np.round(seconds, self.habits.decimals), 10.0**-self.habits.decimals))
+
+    def _white(self, steps: Steps) -> Floats:
+        bell = noise.normal(self.seed, "step time/core", steps)
+        if self.habits.heavy:
+            # A chi-square below the line makes Student's t with 4 degrees of freedom: mostly tight, at times far off.
+            spread = -0.5 * (
+                np.log(noise.uniform(self.seed, "step time/t", steps))
+                + np.log(noise.uniform(self.seed, "step time/t2", steps))
+            )
+            bell = 0.8 * bell / np.sqrt(np.maximum(spread, 0.05))
+        return np.where(bell > 0, self.habits.stretch * bell, bell)
 
     def _core(self, steps: Steps) -> Floats:
-        bell = noise.normal(self.seed, "step time/core", steps)
-        # A chi-square below the line makes Student's t with 4 degrees of freedom: mostly tight, at times far off.
-        spread = -0.5 * (
-            np.log(noise.uniform(self.seed, "step time/t", steps))
-            + np.log(noise.uniform(self.seed, "step time/t2", steps))
-        )
-        heavy = 0.8 * bell / np.sqrt(np.maximum(spread, 0.05))
-        heavy = np.where(heavy > 0, 1.5 * heavy, heavy)
-        slow = noise.persistent(self.seed, "step time/memory", 0.9, steps)
-        return np.asarray(self.core * (np.sqrt(1.0 - self.memory) * heavy + np.sqrt(self.memory) * slow))
+        habits = self.habits
+        x = self._white(np.concatenate((steps[:1] - 1, steps)))
+        x = x[1:] - habits.queueing * x[:-1]
+        if habits.memory:
+            slow = noise.persistent(self.seed, "step time/memory", habits.phi, steps)
+            x = np.sqrt(1.0 - habits.memory) * x + np.sqrt(habits.memory) * slow
+        return np.asarray(habits.core * x)
 
     def _level(self, steps: Steps) -> Floats:
-        return self.level * noise.normal(self.seed, "step time/level", steps // LEVEL_STEPS)
+        """Clocks, fragmentation and routes shift now and then, and some clusters drift for hours."""
+        habits = self.habits
+        window = steps // habits.level_steps
+        shift = noise.uniform(self.seed, "step time/level at", window) * habits.level_steps
+        number = np.where(steps % habits.level_steps >= shift, window, window - 1)
+        drift = habits.drift * (np.clip(steps / max(self.total_steps, 1), 0.0, 1.0) - 0.5)
+        return np.asarray(habits.level * noise.normal(self.seed, "step time/level", number) + drift)
 
     def _tail(self, steps: Steps) -> Floats:
+        """Late steps; where queues have to empty, the next ones are still a little late."""
+        left = self.habits.recovery
+        if not left:
+            return self._late(steps)
+        late = self._late(np.concatenate((steps[:1] - 2, steps[:1] - 1, steps)))
+        return np.asarray(late[2:] + left * late[1:-1] + left**2 * late[:-2])
+
+    def _late(self, steps: Steps) -> Floats:
+        habits = self.habits
         draw = noise.uniform(self.seed, "step time/tail", steps)
         bell = noise.normal(self.seed, "step time/tail size", steps)
-        straggler = 2.0 * self.core + self.straggler_size * np.exp(0.6 * bell)
-        stall = 0.3 + 0.5 * np.exp(0.5 * bell)
-        tail = np.where(draw < self.straggler_share, np.minimum(straggler, 0.5), 0.0)
-        return np.where(draw > 1.0 - self.stall_share, np.minimum(stall, 1.5), tail)
+        straggler = 2.0 * habits.core + habits.straggler_size * np.exp(0.8 * bell)
+        tail = np.where(draw < habits.straggler_share, np.minimum(straggler, 0.7), 0.0)
+        stall = 0.26 + habits.stall_size * np.exp(0.5 * bell)
+        tail = np.where(draw > 1.0 - habits.stall_share, np.minimum(stall, 1.8), tail)
+        short = (draw > 0.5) & (draw < 0.5 + habits.short_share)
+        return np.where(short, -np.minimum(habits.short_size * np.exp(0.5 * bell), 0.12), tail)
+
+    def _periodic(self, steps: Steps) -> Floats:
+        habits, total = self.habits, np.zeros(len(steps))
+        if habits.period:
+            size = habits.period_size * np.exp(0.15 * noise.normal(self.seed, "step time/period", steps))
+            total += np.where((steps + 1) % habits.period == 0, size, 0.0)
+            after = min(habits.period_size, 0.05) * habits.after_period
+            total += np.where((steps % habits.period == 0) & (steps > 0), after, 0.0)
+        if habits.tick:
+            total += habits.tick_size * (steps % habits.tick == habits.tick - 1)
+        return total
+
+    def _warm_up(self, steps: Steps) -> Floats:
+        habits = self.habits
+        second = np.where(steps == 1, habits.second_factor, 1.0)
+        return np.asarray(second * np.exp(habits.settling * np.maximum(1.0 - steps / SETTLING_STEPS, 0.0)))
 
     def _imposed(self, steps: Steps) -> Floats:
         assert self.imposed

@@ -1,8 +1,9 @@
 """What nvidia-smi would say of every GPU at any second: utilization, memory, temperature, power, clock.
 
-Causes come first: the phase of the run sets the mean power; each GPU has its own efficiency, place in the chassis and
-inlet air; temperature is the power of the last minutes through a thermal resistance. So a GPU that is hot now is hot at
-the next look, and all of it can be computed for any second without the ones before it.
+Causes come first: the phase of the run sets the power that the work wants; each chip has its limits and its place; the
+temperature is the power of the last minutes through a thermal resistance. So a GPU that is hot now is hot at the next
+look, and all of it can be computed for any second without the ones before it. Utilization is the share of time in which
+any kernel is resident, so it is near 100 % for everyone, also for those who wait for a slow one: power and clock tell.
 """
 
 from dataclasses import dataclass
@@ -10,28 +11,28 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from accelerate_sim.catalog import GpuSpec
 from accelerate_sim.config.schema import ImposeConfig
 from accelerate_sim.sim import noise
+from accelerate_sim.sim.chips import POWER_EXPONENT, Chips
 from accelerate_sim.sim.incidents import Incident, Incidents
 from accelerate_sim.sim.layout import Layout, Ranks
 from accelerate_sim.sim.noise import Floats
 from accelerate_sim.sim.throughput import StepParts
 from accelerate_sim.sim.timeline import Phase, Timeline
 
-RISE_AT_LIMIT_C = 44.0
-"""Core over inlet at the power limit, air cooled: 0.063 C/W at 700 W."""
 THERMAL_TAU_S = 40.0
 THERMAL_LAGS = -np.log(1.0 - (np.arange(12) + 0.5) / 12)
 """In units of tau: the middles of twelve parts of the exponential memory that weigh the same."""
-REAR_SLOT_RISE = 0.09
-"""The second row of GPUs breathes the first row's air."""
 WELL_TUNED_POWER_SHARE = 0.85
 CONTEXT_W = 50.0
 """Over idle: clocks are up and a context is resident."""
-STEADY_UTILIZATION_PCT = {
-    "startup": 8.0, "step": 98.7, "checkpoint": 22.0, "validation": 96.0, "finished": 0.0,
+WAITING_SHARE = 0.2
+"""Of the dynamic power, what a kernel draws that polls for its peers."""
+STEADY_UTILIZATION_PCT: dict[Phase, float] = {
+    "startup": 8.0, "step": 99.2, "checkpoint": 22.0, "validation": 97.0, "export": 4.0, "idle": 0.0,
 }  # fmt: skip
+CLOCK_STEP_MHZ = 15
+BUSY: tuple[Phase, ...] = ("step", "validation")
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class GpuSample:
     memory_used_bytes: NDArray[np.int64]
     temperature_c: Floats
     power_w: Floats
+    sm_clock_mhz: Floats
 
 
 def busy_power_share(parts: StepParts) -> float:
@@ -54,44 +56,46 @@ def busy_power_share(parts: StepParts) -> float:
     return float(np.clip(0.15 * resident + 0.85 * tensor + 0.20 * memory + 0.05 * links, 0.0, 1.0))
 
 
+def busy_w(chips: Chips, power_share: float) -> float:
+    """Power that the work of a step wants of a mean chip."""
+    return float(chips.gpu.idle_w + (chips.gpu.power_limit_w - chips.gpu.idle_w) * power_share)
+
+
 class Telemetry:
     """The GPUs of a run. Constant properties of each are drawn once; samples are pure in (rank, second)."""
 
     def __init__(
         self,
         seed: int,
-        gpu: GpuSpec,
+        chips: Chips,
         layout: Layout,
-        ambient_c: float,
         power_share: float,
+        compute_share: float,
         memory_by_stage: Floats,
         timeline: Timeline,
         incidents: Incidents,
         impose: ImposeConfig,
     ) -> None:
-        self.seed, self.gpu, self.timeline, self.incidents, self.impose = seed, gpu, timeline, incidents, impose
+        self.seed, self.chips, self.gpu = seed, chips, chips.gpu
+        self.timeline, self.incidents, self.impose = timeline, incidents, impose
+        self.compute_share = compute_share
         self.rank = np.arange(layout.world_size)
-        own = noise.normal(seed, "gpu/chip", self.rank[:, None], np.arange(4))
         self.node = layout.node(self.rank)
         self.num_nodes = layout.nodes
-        rear = layout.local_rank(self.rank) >= (layout.gpus_per_node + 1) // 2
-        self.power_gain = 1.0 + 0.022 * own[:, 0]
-        self.resistance_gain = (1.0 + 0.06 * own[:, 1]) * (1.0 + REAR_SLOT_RISE * (rear - 0.5))
-        inlet = 1.4 * noise.normal(seed, "gpu/inlet", np.arange(layout.nodes))
-        self.inlet_c = ambient_c + inlet[self.node]
-        self.memory_used = self._memory(memory_by_stage, layout, own[:, 2])
-        self.utilization_offset = 0.4 * own[:, 3]
-        swing = gpu.power_limit_w - gpu.idle_w
-        self.phase_w: dict[Phase, float] = {
-            "startup": gpu.idle_w + CONTEXT_W,
-            "step": gpu.idle_w + swing * power_share,
-            "checkpoint": gpu.idle_w + CONTEXT_W + 0.05 * swing,
-            "validation": gpu.idle_w + swing * 0.92 * power_share,
-            "finished": gpu.idle_w + CONTEXT_W,
+        self.memory_used = self._memory(memory_by_stage, layout)
+        wanted, idle = busy_w(chips, power_share), self.gpu.idle_w
+        self.clocks = chips.clocks(wanted)
+        self.phase_w: dict[Phase, Floats] = {
+            "startup": (idle + CONTEXT_W) * chips.power_gain,
+            "step": chips.allowed_w(wanted),
+            "checkpoint": (idle + CONTEXT_W + 0.05 * (wanted - idle)) * chips.power_gain,
+            "validation": chips.allowed_w(idle + 0.92 * (wanted - idle)),
+            "export": (idle + CONTEXT_W) * chips.power_gain,
+            "idle": idle * chips.power_gain,
         }
 
-    def _memory(self, by_stage: Floats, layout: Layout, own: Floats) -> Floats:
-        total = self.gpu.memory_bytes
+    def _memory(self, by_stage: Floats, layout: Layout) -> Floats:
+        total, own = self.gpu.memory_bytes, self.chips.memory_draw
         if self.impose.memory_share:
             low, high = self.impose.memory_share
             return np.asarray(total * (low + (high - low) / (1.0 + np.exp(-1.5 * own))))
@@ -109,36 +113,57 @@ class Telemetry:
 
     def sample(self, second: float, step: int) -> GpuSample:
         """All GPUs at this second of the run, while optimizer step ``step`` (from 0) is the latest."""
-        phase, impose = self.timeline.phase_at(second), self.impose
-        quick = noise.normal(self.seed, "gpu/quick", self.rank[:, None], int(second * 4), np.arange(2))
-        power = self.phase_w[phase] * self.power_gain * (1.0 + 0.02 * quick[:, 0])
+        phase, incidents = self.timeline.phase_at(second), self.incidents.during(step, step)
         memory = self.memory_used * _cache_filled(step)
-        if impose.temperature_c:
-            temperature = self._imposed("temperature", impose.temperature_c, second)
-        else:
-            temperature = self._temperature(second)
-        if impose.utilization_pct:
-            utilization = self._imposed("utilization", impose.utilization_pct, second)
-        else:
-            utilization = STEADY_UTILIZATION_PCT[phase] + self.utilization_offset + 0.6 * quick[:, 1]
-        for incident in self.incidents.during(step, step):
+        power, clocks = self._power_and_clocks(phase, second, step, incidents)
+        temperature = self._temperature(second)
+        for incident in incidents:
             rank, strength = incident.rank, incident.strength(step)
             if incident.kind == "hot":
                 temperature[rank] += max(0.0, self._limit_c(incident) - temperature[rank]) * strength
-                power[rank] *= 1.0 - 0.8 * (1.0 - 1.0 / incident.slowdown) * strength
-            elif incident.kind == "slow":
-                least = impose.utilization_pct[0] if impose.utilization_pct else 0.0
-                utilization[rank] -= min(60.0 * (incident.slowdown - 1.0) * strength, utilization[rank] - least)
-            else:
+            elif incident.kind == "memory":
                 memory[rank] += self._fragments(incident, float(memory[rank]), step)
         mebibytes = np.round(memory / 2**20).astype(np.int64)
         return GpuSample(
             self.rank,
-            np.asarray(np.round(np.clip(utilization, 0.0, 100.0)), float),
+            self._utilization(phase, second),
             mebibytes * 2**20,
             np.round(temperature, 1),
-            np.asarray(np.round(np.minimum(power, self.gpu.power_limit_w * 1.01), 1), float),
+            np.round(power, 1),
+            np.round(self.gpu.max_clock_mhz * clocks / CLOCK_STEP_MHZ) * CLOCK_STEP_MHZ,
         )
+
+    def _power_and_clocks(
+        self, phase: Phase, second: float, step: int, incidents: list[Incident]
+    ) -> tuple[Floats, Floats]:
+        """Whoever is slow has a lower clock and draws less; those who wait for it draw a little less, too."""
+        clocks = self.clocks.copy() if phase in BUSY else np.ones(len(self.rank))
+        if phase == "idle":
+            clocks *= 345 / self.gpu.max_clock_mhz
+        idle = self.gpu.idle_w
+        power = self.phase_w[phase] * (
+            1.0 + 0.02 * noise.rough_normal(self.seed, "gpu/power", self.rank, int(second * 4))
+        )
+        if phase in BUSY and incidents:
+            slowdown = float(self.incidents.slowdown(np.array([step]))[0])
+            waiting = 1.0 - 1.0 / (1.0 + self.compute_share * (slowdown - 1.0))
+            kept = np.full(len(self.rank), 1.0 - (1.0 - WAITING_SHARE) * waiting)
+            for incident in incidents:
+                own = 1.0 / (1.0 + (incident.slowdown - 1.0) * incident.strength(step))
+                clocks[incident.rank] *= own
+                kept[incident.rank] = own**POWER_EXPONENT
+            power = idle + (power - idle) * kept
+        # At its limit a board is held there, to within what the sensor shows.
+        return np.asarray(np.minimum(power, self.gpu.power_limit_w)), np.asarray(clocks)
+
+    def _utilization(self, phase: Phase, second: float) -> Floats:
+        if self.impose.utilization_pct:
+            return np.asarray(np.round(self._imposed("utilization", self.impose.utilization_pct, second)), float)
+        quick = noise.rough_normal(self.seed, "gpu/utilization", self.rank, int(second * 4))
+        own = 0.3 * self.chips.utilization_draw + 0.4 * quick
+        if phase in ("export", "idle"):
+            own = own * (self.rank == 0)
+        return np.asarray(np.round(np.clip(STEADY_UTILIZATION_PCT[phase] + own, 0.0, 100.0)), float)
 
     def _limit_c(self, incident: Incident) -> float:
         """Where a GPU with a blocked fan goes: to its limit, where the clock is cut until it stays there."""
@@ -151,13 +176,13 @@ class Telemetry:
         return max(0.0, fullest * self.gpu.memory_bytes - used) * incident.strength(step)
 
     def _temperature(self, second: float) -> Floats:
-        lagged = [self.phase_w[self.timeline.phase_at(float(second - lag * THERMAL_TAU_S))] for lag in THERMAL_LAGS]
-        recent_w = sum(lagged) / len(lagged)
-        rise = RISE_AT_LIMIT_C * recent_w / self.gpu.power_limit_w * self.power_gain * self.resistance_gain
+        if self.impose.temperature_c:
+            return self._imposed("temperature", self.impose.temperature_c, second)
+        phases = [self.timeline.phase_at(float(second - lag * THERMAL_TAU_S)) for lag in THERMAL_LAGS]
+        recent_w = sum(self.phase_w[phase] * (phases.count(phase) / len(phases)) for phase in sorted(set(phases)))
         room = 0.8 * noise.smooth(self.seed, "gpu/room", 5400.0, second, np.arange(self.num_nodes))
-        return np.asarray(
-            self.inlet_c + room[self.node] + rise + 0.5 * noise.smooth(self.seed, "gpu/air", 240.0, second, self.rank)
-        )
+        air = 0.5 * noise.smooth(self.seed, "gpu/air", 240.0, second, self.rank, draw=noise.rough_normal)
+        return np.asarray(self.chips.inlet_c + room[self.node] + self.chips.rise_c(recent_w) + air)
 
     def _imposed(self, what: str, bounds: tuple[float, float], second: float) -> Floats:
         low, high = bounds
@@ -167,7 +192,7 @@ class Telemetry:
 
     def mean_power_w(self, phase: Phase) -> float:
         """Mean over the GPUs: what the energy is the sum of."""
-        return float(self.phase_w[phase] * self.power_gain.mean())
+        return float(self.phase_w[phase].mean())
 
 
 def _cache_filled(step: int) -> float:

@@ -13,14 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from accelerate_sim.config.schema import RunConfig
-from accelerate_sim.sim.loss import Steps
-from accelerate_sim.sim.noise import Floats
+from accelerate_sim.sim.noise import Floats, Steps
 
 BLOCK = 256
 """Steps that are computed together."""
 
 Mask = NDArray[np.bool_]
-Phase = Literal["startup", "step", "checkpoint", "validation", "finished"]
+Phase = Literal["startup", "step", "checkpoint", "validation", "export", "idle"]
 
 
 @dataclass(frozen=True)
@@ -73,11 +72,13 @@ class Timeline:
         seconds_of: Callable[[Steps], Floats],
         checkpoint_s: Callable[[int], float],
         validation_s: float,
+        export_s: float = 0.0,
     ) -> None:
         self.calendar = calendar
         self._seconds_of = seconds_of
         self._checkpoint_s = checkpoint_s
         self._validation_s = validation_s
+        self._export_s = export_s
         self._begins = [0.0]
         self._latest: tuple[int, BlockTimes] | None = None
 
@@ -120,7 +121,7 @@ class Timeline:
         while (times := self.block(index)).next_begin_s <= second:
             index += 1
             if index * BLOCK >= self.calendar.total_steps:
-                return "finished"
+                return self._after_all(second)
         # The last step that has ended; before the block's first end, its first step is under way.
         offset = int(np.searchsorted(times.step_end_s, second, side="right")) - 1
         if offset < 0:
@@ -130,4 +131,7 @@ class Timeline:
             return "checkpoint"
         if since < times.checkpoint_s[offset] + times.validation_s[offset]:
             return "validation"
-        return "finished" if index * BLOCK + offset >= self.calendar.total_steps - 1 else "step"
+        return self._after_all(second) if index * BLOCK + offset >= self.calendar.total_steps - 1 else "step"
+
+    def _after_all(self, second: float) -> Phase:
+        return "export" if second < self.end_s() + self._export_s else "idle"

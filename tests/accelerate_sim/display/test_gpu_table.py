@@ -179,8 +179,8 @@ COLORS = {"32": "green", "33": "yellow", "31": "red"}
     ("figures", "colors"),
     [
         ({}, ["green"] * 4),
-        ({"temperature_c": 78.9}, ["green", "green", "green", "green"]),
-        ({"temperature_c": 79.0}, ["green", "green", "yellow", "green"]),
+        ({"temperature_c": 80.9}, ["green", "green", "green", "green"]),
+        ({"temperature_c": 81.0}, ["green", "green", "yellow", "green"]),
         ({"temperature_c": 85.0}, ["green", "green", "red", "green"]),
         ({"memory_used_bytes": 74.5 * GIB}, ["green", "yellow", "green", "green"]),
         ({"memory_used_bytes": 78.5 * GIB}, ["green", "red", "green", "green"]),
@@ -199,3 +199,13 @@ def test_figures_have_the_colour_of_their_health(figures: dict[str, float], colo
         if width == 100:  # utilization and temperature stand above memory and power
             shown = [shown[0], shown[2], shown[1], shown[3]]
         assert shown == colors
+
+
+def test_well_filled_memory_is_no_alert() -> None:
+    """It is yellow, and nothing is wrong; a GPU that is about to run out is an alert."""
+    headers = []
+    for used in (76 * GIB, 79 * GIB):
+        record = record_of(1, 1, utilization_pct=np.array([99.0]), memory_used_bytes=np.array([used]))
+        headers.append(gpu_table(record, 160, PLAIN)[0])
+    assert "alert" not in headers[0]
+    assert "1 alert" in headers[1]

@@ -20,13 +20,13 @@ def test_they_come_now_and_then() -> None:
     """Every few hundred steps, for some dozen steps each, to any rank; never in the first steps."""
     for seed in range(10):
         found = incidents(seed)
-        assert 40 < len(found) < 100
+        assert 8 < len(found) < 40
         assert all(10 <= each.stop - each.start <= 60 for each in found)
         assert all(each.start >= 25 for each in found)
         starts = [each.start for each in found]
         assert starts == sorted(starts)
         ranks = {each.rank for each in found}
-        assert len(ranks) > 25
+        assert len(ranks) > 0.6 * len(found)
         assert ranks <= set(range(64))
 
 

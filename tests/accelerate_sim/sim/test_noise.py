@@ -47,6 +47,20 @@ def test_exponential_and_skewed_numbers_have_their_moments() -> None:
         assert np.mean(values**3) == pytest.approx(2 * skew**3, abs=0.2)
 
 
+def test_rough_normals_have_the_middle_of_the_bell() -> None:
+    values = noise.rough_normal(3, "a", MANY)
+    assert abs(values.mean()) < 0.02
+    assert values.std() == pytest.approx(1, abs=0.02)
+    assert np.abs(values).max() < 3.5
+    assert abs(np.corrcoef(values[1:], values[:-1])[0, 1]) < 0.02
+
+
+def test_skew_goes_both_ways() -> None:
+    values = noise.skewed(3, "b", -0.6, MANY)
+    assert values.std() == pytest.approx(1, abs=0.04)
+    assert np.mean(values**3) == pytest.approx(-2 * 0.6**3, abs=0.2)
+
+
 def test_neighbours_streams_and_seeds_have_nothing_in_common() -> None:
     """Neither along one counter nor across two, nor with another name or seed."""
     values = noise.normal(1, "a", MANY)
@@ -66,7 +80,7 @@ def test_neighbours_streams_and_seeds_have_nothing_in_common() -> None:
 def test_arrays_have_the_bits_of_single_numbers(seed: int, step: int, rank: int, width: int) -> None:
     """One process that plays all ranks, and one for each, hear the same noise."""
     steps, ranks = np.arange(step, step + 3), np.arange(rank, rank + width)
-    for draw in (noise.uniform, noise.normal, noise.exponential):
+    for draw in (noise.uniform, noise.normal, noise.exponential, noise.rough_normal):
         together = draw(seed, "loss", steps[:, None], ranks)
         assert together.shape == (3, width)
         alone = [[draw(seed, "loss", int(s), int(r)).item() for r in ranks] for s in steps]

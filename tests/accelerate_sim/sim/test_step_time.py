@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from accelerate_sim.sim.incidents import Incident, Incidents
-from accelerate_sim.sim.step_time import StepTimes
+from accelerate_sim.sim.step_time import StepTimes, Work
 
 SEEDS = range(30)
 STEPS = np.arange(20, 4000)
@@ -21,54 +25,107 @@ class Quiet(Incidents):
         return [self.incident] if self.incident else []
 
 
-def times(seed: int, mean_s: float = 20.0, incident: Incident | None = None) -> StepTimes:
+def times(seed: int, mean_s: float = 20.0, incident: Incident | None = None, work: Work = "even") -> StepTimes:
     quiet = Quiet(seed, 64, 0.5)
     object.__setattr__(quiet, "incident", incident)
-    return StepTimes.of(seed, mean_s, 0.8, quiet, None)
+    return StepTimes.of(seed, mean_s, 0.8, quiet, None, work=work)
+
+
+def ratios(seed: int, **how: Any) -> np.ndarray:
+    seconds = times(seed, **how).seconds(STEPS)
+    return np.asarray(seconds / np.median(seconds))
+
+
+def core(ratio: np.ndarray) -> float:
+    return float(1.4826 * np.median(np.abs(ratio - 1)))
 
 
 def test_core_is_tight_and_the_tail_is_heavy() -> None:
-    """Half of the steps within some tenths of a per cent; one in a hundred several per cent slower; few twice."""
-    for seed in SEEDS:
-        seconds = times(seed).seconds(STEPS)
-        ratio = seconds / np.median(seconds)
-        core = 1.4826 * np.median(np.abs(ratio - 1))
-        assert 0.0008 < core < 0.012
-        assert 1.005 < np.quantile(ratio, 0.99) < 1.3
-        assert 1.02 < ratio.max() < 6
-        assert ratio.min() > 0.93
-        assert (ratio.max() - 1) > 3 * (1 - ratio.min())
+    """Most clusters keep half of their steps within some tenths of a per cent; some steps are much slower than that."""
+    runs = [ratios(seed) for seed in range(60)]
+    cores = np.array([core(ratio) for ratio in runs])
+    assert 0.0015 < np.median(cores) < 0.01
+    assert cores.min() < 0.003
+    assert 0.02 < cores.max() < 0.12
+    assert 1.005 < np.median([np.quantile(ratio, 0.99) for ratio in runs]) < 1.1
+    highest = np.array([ratio.max() for ratio in runs])
+    assert 1.2 < np.median(highest) < 4
+    assert highest.max() < 9
+    assert np.median([(ratio.max() - 1) / (1 - ratio.min()) for ratio in runs]) > 3
+
+
+def test_every_run_has_habits_of_its_own() -> None:
+    """Some remember, some alternate, some collect garbage; nobody has all of it."""
+    habits = [times(seed).habits for seed in range(60)]
+    assert 10 < sum(each.period > 0 for each in habits) < 40
+    assert 5 < sum(each.memory > 0 for each in habits) < 40
+    assert 5 < sum(each.queueing > 0 for each in habits) < 30
+    assert len({each.decimals for each in habits}) >= 3
+
+
+@pytest.mark.parametrize("work, least, most", [("even", 0.0015, 0.01), ("routed", 0.003, 0.05), ("ragged", 0.01, 0.12)])
+def test_unequal_work_makes_unequal_steps(work: Work, least: float, most: float) -> None:
+    assert least < np.median([core(ratios(seed, work=work)) for seed in range(40)]) < most
 
 
 def test_mean_is_what_was_planned() -> None:
-    for seed in SEEDS:
-        assert np.median(times(seed).seconds(STEPS)) == pytest.approx(20.0, rel=0.015)
+    """Whatever the habits are, a plan and its run agree; single clusters drift by some per cent."""
+    medians = np.array([np.median(times(seed).seconds(STEPS)) for seed in range(60)])
+    assert np.median(medians) == pytest.approx(20.0, rel=0.01)
+    assert np.all(np.abs(medians / 20.0 - 1) < 0.2)
 
 
-def test_first_steps_are_slow() -> None:
-    """Kernels are chosen and connections made in the first; the fifth is like all others."""
-    for seed in SEEDS:
-        first, second, *_, later = times(seed).seconds(np.arange(6))
-        assert first > 1.15 * later
-        assert first > second > 0.99 * later or second < 1.3 * later
-        assert later < 1.6 * 20
+def test_first_step_is_slow() -> None:
+    """Kernels are chosen and connections made in it, in four of five stacks; soon all steps are alike."""
+    firsts = np.array([times(seed, mean_s=2.0).seconds(np.arange(40)) for seed in range(60)])
+    slow = firsts[:, 0] > 1.1 * np.median(firsts, axis=1)
+    assert 0.6 < slow.mean() < 0.95
+    assert firsts[:, 0].max() > 10 * 2.0
+    assert np.median(firsts[:, 1] / np.median(firsts, axis=1)) < 1.5
+    assert np.median(firsts[:, 5] / np.median(firsts, axis=1)) == pytest.approx(1, abs=0.03)
 
 
 def test_hiccups_come_back() -> None:
     """The same step of every period is a little slow."""
+    found = [one for one in map(times, range(40)) if one.habits.period]
+    assert found
+    for one in found:
+        steps = np.arange(1000, 9000)
+        seconds, due = one.seconds(steps), (steps + 1) % one.habits.period == 0
+        assert np.median(seconds[due]) > 1.002 * np.median(seconds[~due])
+
+
+def test_delays_are_felt_for_a_while_where_queues_have_to_empty() -> None:
+    one = next(one for one in map(times, range(60)) if one.habits.recovery > 0.3)
+    tail = one._tail(np.arange(100, 60_000))
+    late = np.flatnonzero((tail[:-2] > 0.3) & (tail[1:-1] < 0.9 * tail[:-2]))
+    assert len(late)
+    assert np.median(tail[late + 1] / tail[late]) == pytest.approx(one.habits.recovery, rel=0.15)
+
+
+@settings(max_examples=30)
+@given(seed=st.integers(0, 10**6), first=st.integers(0, 10**6), length=st.integers(1, 300))
+def test_times_are_the_same_from_anywhere(seed: int, first: int, length: int) -> None:
+    one = times(seed)
+    steps = np.arange(first, first + length)
+    assert one.seconds(steps)[-1] == one.seconds(steps[-1:])[0]
+
+
+def test_a_clock_shows_what_it_can_and_never_nothing() -> None:
+    """Times have the decimals of their clock, which are enough to see that steps differ."""
     for seed in SEEDS:
-        one = times(seed)
-        seconds = one.seconds(np.arange(1000, 9000))
-        due = (np.arange(1000, 9000) + 1) % one.period == 0
-        assert np.median(seconds[due]) > 1.005 * np.median(seconds[~due])
+        for mean_s in (0.004, 0.1, 3.0, 60.0):
+            one = times(seed, mean_s)
+            seconds = one.seconds(np.arange(600))
+            assert np.array_equal(seconds, np.round(seconds, one.habits.decimals))
+            assert seconds.min() > 0.4 * mean_s
+            assert len(np.unique(seconds)) > 2
 
 
 @pytest.mark.parametrize("mean_s", [0.001, 0.05, 3.0, 600.0])
 def test_steps_always_take_time(mean_s: float) -> None:
     for seed in SEEDS:
-        seconds = times(seed, mean_s).seconds(np.arange(2000))
-        assert seconds.min() > 0.8 * mean_s
-        assert np.array_equal(seconds, np.round(seconds, 6))
+        assert times(seed, mean_s).seconds(np.arange(2000)).min() > 0.5 * mean_s
 
 
 def test_one_slow_gpu_slows_everyone() -> None:
@@ -78,8 +135,8 @@ def test_one_slow_gpu_slows_everyone() -> None:
     stretched = times(1, incident=incident).seconds(steps) / times(1).seconds(steps)
     outside = (steps < 100) | (steps >= 160)
     assert np.all(stretched[outside] == 1)
-    assert np.all(stretched[~outside] > 1)
-    assert stretched.max() == pytest.approx(1 + 0.8 * 0.25, abs=1e-4)
+    assert np.all(stretched[~outside] >= 1)
+    assert stretched.max() == pytest.approx(1 + 0.8 * 0.25, abs=1e-3)
 
 
 def test_imposed_times_stay_in_their_range() -> None:

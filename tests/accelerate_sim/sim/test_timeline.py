@@ -13,7 +13,7 @@ from accelerate_sim.sim import noise
 from accelerate_sim.sim.timeline import Calendar, Timeline
 
 LAST, PER_EPOCH, SAVE_EVERY, EVAL_EVERY = 700, 250, 90, 160
-VALIDATION_S = 7.0
+VALIDATION_S, EXPORT_S = 7.0, 30.0
 
 
 def step_s(steps: np.ndarray) -> np.ndarray:
@@ -25,7 +25,7 @@ def checkpoint_s(step: int) -> float:
 
 
 def timeline() -> Timeline:
-    return Timeline(Calendar(LAST, PER_EPOCH, SAVE_EVERY, EVAL_EVERY), step_s, checkpoint_s, VALIDATION_S)
+    return Timeline(Calendar(LAST, PER_EPOCH, SAVE_EVERY, EVAL_EVERY), step_s, checkpoint_s, VALIDATION_S, EXPORT_S)
 
 
 @cache
@@ -63,8 +63,8 @@ def test_before_and_after_the_run() -> None:
     assert line.phase_at(-0.1) == "startup"
     assert line.phase_at(0.0) == "step"
     assert line.phase_at(line.end_s() - 0.1) == "validation"
-    assert line.phase_at(line.end_s() + 0.1) == "finished"
-    assert line.phase_at(line.end_s() + 1e7) == "finished"
+    assert line.phase_at(line.end_s() + 0.1) == line.phase_at(line.end_s() + 29.9) == "export"
+    assert line.phase_at(line.end_s() + 1e7) == "idle"
 
 
 @given(step=st.integers(0, LAST - 1))
@@ -80,7 +80,7 @@ def timeline_asked_for(step: int) -> Timeline:
 
 def test_shorter_run_has_the_same_times() -> None:
     """Up to its end, where a validation follows."""
-    short = Timeline(Calendar(300, PER_EPOCH, SAVE_EVERY, EVAL_EVERY), step_s, checkpoint_s, VALIDATION_S)
+    short = Timeline(Calendar(300, PER_EPOCH, SAVE_EVERY, EVAL_EVERY), step_s, checkpoint_s, VALIDATION_S, EXPORT_S)
     assert [short.step_end_s(step) for step in range(300)] == [timeline().step_end_s(step) for step in range(300)]
     assert short.phase_at(short.end_s() - 0.1) == "validation"
 

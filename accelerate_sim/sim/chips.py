@@ -1,0 +1,82 @@
+"""What is different about each GPU of a cluster, and what its power and temperature limits make of its clock.
+
+Each chip has its own leakage, cooler, slot and inlet air. Busy power follows from the phase; a chip that would pass its
+power limit, or its slowdown temperature, lowers its clock until it does not. The slowest chip then sets the step time.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from accelerate_sim.catalog import GpuSpec
+from accelerate_sim.sim import noise
+from accelerate_sim.sim.layout import Layout
+from accelerate_sim.sim.noise import Floats
+
+RISE_AT_LIMIT_C = 44.0
+"""Core over inlet at the power limit, air cooled: 0.063 C/W at 700 W."""
+REAR_SLOT_RISE = 0.09
+"""The second row of GPUs breathes the first row's air."""
+POWER_EXPONENT = 2.3
+"""Dynamic power grows like the clock to this power: 0.84 of the GEMM rate at 500 instead of 700 W."""
+THROTTLE_MARGIN_C = 2.0
+"""Below the slowdown temperature, where a clock that is being cut comes to rest."""
+
+
+def clock_share(power_share: Floats | float) -> Floats:
+    """Clock over its highest when dynamic power is cut to this share."""
+    return np.asarray(np.minimum(power_share, 1.0) ** (1.0 / POWER_EXPONENT))
+
+
+@dataclass(frozen=True)
+class Chips:
+    """Constant properties of all GPUs; every array is [GPUs] in rank order."""
+
+    gpu: GpuSpec
+    power_gain: Floats
+    resistance_gain: Floats
+    inlet_c: Floats
+    memory_draw: Floats
+    """Standard normal: who holds a little more memory."""
+    utilization_draw: Floats
+
+    @classmethod
+    def of(cls, seed: int, gpu: GpuSpec, layout: Layout, ambient_c: float) -> "Chips":
+        rank = np.arange(layout.world_size)
+        own = noise.normal(seed, "gpu/chip", rank[:, None], np.arange(4))
+        rear = layout.local_rank(rank) >= (layout.gpus_per_node + 1) // 2
+        inlet = 1.4 * noise.normal(seed, "gpu/inlet", np.arange(layout.nodes))
+        return cls(
+            gpu, 1.0 + 0.022 * own[:, 0], (1.0 + 0.06 * own[:, 1]) * (1.0 + REAR_SLOT_RISE * (rear - 0.5)),
+            ambient_c + inlet[layout.node(rank)], own[:, 2], own[:, 3],
+        )  # fmt: skip
+
+    def rise_c(self, power_w: Floats | float) -> Floats:
+        """Core over inlet after minutes at this power."""
+        return np.asarray(RISE_AT_LIMIT_C * power_w / self.gpu.power_limit_w * self.resistance_gain)
+
+    def allowed_w(self, wanted_w: float) -> Floats:
+        """What each chip draws where the work wants ``wanted_w`` of a mean one: its limits cut the rest off."""
+        room_c = np.maximum(self.gpu.slowdown_temperature_c - THROTTLE_MARGIN_C - self.inlet_c, 1.0)
+        coolable_w = room_c * self.gpu.power_limit_w / (RISE_AT_LIMIT_C * self.resistance_gain)
+        return np.asarray(np.minimum(wanted_w * self.power_gain, np.minimum(self.gpu.power_limit_w, coolable_w)))
+
+    def clocks(self, wanted_w: float) -> Floats:
+        """Clock of each chip over its highest, while the work wants ``wanted_w`` of a mean one."""
+        dynamic_w = np.maximum(wanted_w * self.power_gain - self.gpu.idle_w, 1.0)
+        return clock_share(np.maximum(self.allowed_w(wanted_w) - self.gpu.idle_w, 1.0) / dynamic_w)
+
+    def throttling(self, wanted_w: float) -> float:
+        """Factor on the computing time of the slowest chip for good: 1 where the room is cool enough.
+
+        A power limit that all chips share is part of the measured matrix rates, so only what goes beyond the middle
+        chip counts.
+        """
+        clocks = self.clocks(wanted_w)
+        usual = float(np.median(clock_share(_share_at_power_limit(self, wanted_w))))
+        return max(1.0, usual / float(clocks.min()))
+
+
+def _share_at_power_limit(chips: Chips, wanted_w: float) -> Floats:
+    dynamic_w = np.maximum(wanted_w * chips.power_gain - chips.gpu.idle_w, 1.0)
+    return np.asarray(np.minimum(1.0, (chips.gpu.power_limit_w - chips.gpu.idle_w) / dynamic_w))

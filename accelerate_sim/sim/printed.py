@@ -1,0 +1,44 @@
+"""The decimals in which a stack keeps its figures: 2.4321 here, 2.463556 there, the same for a whole run.
+
+What is cut off here is nowhere: screen, metrics and sums know the figure as the stack logs it.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from accelerate_sim.sim.noise import Draws, Floats
+
+LOSS_DECIMALS = ((0.36, 4), (0.62, 5), (0.74, 6), (1.0, 7))
+NORM_DECIMALS = ((0.18, 2), (0.38, 3), (0.54, 4), (1.0, 7))
+"""(cumulative share of public logs, decimals); 7 are all that a float32 has."""
+
+
+def _decimals(draw: float, shares: tuple[tuple[float, int], ...]) -> int:
+    return next(decimals for share, decimals in shares if draw <= share)
+
+
+@dataclass(frozen=True)
+class Printed:
+    """How the loss and the gradient norm are written."""
+
+    loss_decimals: int
+    norm_decimals: int
+
+    @classmethod
+    def of(cls, seed: int) -> "Printed":
+        draws = Draws(seed, "printed")
+        loss, norm = draws.between("loss", 0.0, 1.0), draws.between("norm", 0.0, 1.0)
+        return cls(_decimals(loss, LOSS_DECIMALS), _decimals(norm, NORM_DECIMALS))
+
+    def loss(self, values: Floats) -> Floats:
+        """Never a tie in the fourth decimal, which sums in another order would round the other way."""
+        kept = np.round(values, self.loss_decimals)
+        if self.loss_decimals == 4:
+            return kept
+        tie = np.abs(kept * 1e4 % 1.0 - 0.5) < 1e-4
+        return np.asarray(np.round(kept + tie * 10.0**-self.loss_decimals, self.loss_decimals))
+
+    def norm(self, values: Floats) -> Floats:
+        """At least two digits, however small it is."""
+        return np.maximum(np.round(values, self.norm_decimals), 10.0**-self.norm_decimals)
