@@ -27,7 +27,8 @@ SETTLING_STEPS = 20
 COARSE_CLOCKS = 0.35
 """Share of stacks whose clock shows hardly more than what the core does (milliseconds of a tenth of a second); the rest
 write all that it has."""
-MOST_DECIMALS = 6
+LEAST_DECIMALS, MOST_DECIMALS = 3, 6
+"""Of the seconds that a stack writes down: from milliseconds to microseconds."""
 
 
 @dataclass(frozen=True)
@@ -79,13 +80,13 @@ class Habits:
         elif kind < 1.0 - loose:
             core = draws.log("core", 0.0015, 0.006)
         else:
-            core = draws.log("core", 0.012, 0.07)
+            core = draws.log("core", 0.01, 0.025 if work == "even" else 0.07)
         often = draws.chance("often late", 0.7)
         staging = draws.chance("staging", 0.3)
         periods = STAGING_PERIODS if staging else PERIODS
         period = periods[int(draws.between("period", 0, len(periods)))] if draws.chance("periodic", 0.4) else 0
         resolution = 1.5 if draws.chance("coarse clock", COARSE_CLOCKS) else 0.01  # of the core
-        decimals = min(max(math.ceil(-math.log10(resolution * core * mean_s)), 0), MOST_DECIMALS)
+        decimals = min(max(math.ceil(-math.log10(resolution * core * mean_s)), LEAST_DECIMALS), MOST_DECIMALS)
         return cls(
             core=core, heavy=draws.chance("heavy", 0.6),
             stretch=draws.between("stretch", 1.2, 2.4) if draws.chance("stretched", 0.7) else 1.0,
