@@ -97,7 +97,15 @@ def _command(train: Callable[[RunConfig], None]) -> Callable[..., None]:
             float | None,
             typer.Option(metavar="TIME", parser=_parse_duration, help="End after this real time, e.g. 10m."),
         ] = None,
-        output_dir: Annotated[Path | None, typer.Option(help="Write metrics.jsonl there.")] = None,
+        output_dir: Annotated[
+            Path | None, typer.Option(help="Write metrics.jsonl, checkpoints and the model there.")
+        ] = None,
+        resume: Annotated[
+            str | None,
+            typer.Option(
+                metavar="auto|PATH", help="Go on from a checkpoint; auto: the newest that is whole, or the beginning."
+            ),
+        ] = None,
         start_time: Annotated[
             datetime | None,
             typer.Option(
@@ -131,7 +139,12 @@ def _command(train: Callable[[RunConfig], None]) -> Callable[..., None]:
             changes += [f"train.max_steps={max_steps}"] if max_steps is not None else []
             from accelerate_sim import playing
 
-            score = playing.Score(config, changes, seed)
+            resumption = None
+            if resume is not None:
+                from accelerate_sim import resuming
+
+                resumption = resuming.find(resume, output_dir)
+            score = playing.Score(config, changes, seed, resumption)
             if print_config:
                 from accelerate_sim import listings
 
@@ -141,7 +154,8 @@ def _command(train: Callable[[RunConfig], None]) -> Callable[..., None]:
 
                 listings.show_plan(score.config(1), ascii_only=ascii_only)
             else:
-                options = playing.Options(start_time, duration, output_dir, ascii_only, not no_progress)
+                directory = resumption.output_dir if resumption else output_dir
+                options = playing.Options(start_time, duration, directory, resumption, ascii_only, not no_progress)
                 _leave(playing.play(train, score, options))
         except ConfigError as error:
             sys.exit(_refuse(str(error)))

@@ -2,7 +2,8 @@
 
 Handlers only take a note. ``wait`` (every pause of the clock) and ``poll`` act on it: Ctrl-C and SIGTERM raise
 ``Stopped``, Ctrl-Z clears the live lines before the process stops, a resize and ``fg`` draw them anew. Neither a second
-Ctrl-C nor one before the first pause, when modules are still being imported, waits for a safe point.
+Ctrl-C nor one before the first pause, when modules are still being imported, waits for a safe point. SIGUSR1, which
+Slurm can be told to send before it takes a node away, ends a run as SIGTERM does.
 """
 
 import os
@@ -12,7 +13,8 @@ import time
 from collections.abc import Callable
 from types import FrameType, TracebackType
 
-ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name))
+PREEMPTING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name))
 REDRAWING = tuple(getattr(signal, name) for name in ("SIGWINCH", "SIGCONT") if hasattr(signal, name))
 PAUSING = tuple(getattr(signal, name) for name in ("SIGTSTP",) if hasattr(signal, name))
 
@@ -20,10 +22,12 @@ PAUSING = tuple(getattr(signal, name) for name in ("SIGTSTP",) if hasattr(signal
 class Stopped(BaseException):
     """The run is to end now. Not an ``Exception``: a script that survives errors does not survive this."""
 
-    def __init__(self, reason: str, exit_code: int) -> None:
+    def __init__(self, reason: str, exit_code: int, *, preempted: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
         self.exit_code = exit_code
+        self.preempted = preempted
+        """Somebody needs the machines: what has been done is to be saved."""
 
 
 class Interrupts:
@@ -150,4 +154,6 @@ class Interrupts:
 
 
 def _stopped_by(number: int) -> Stopped:
+    if number in PREEMPTING:
+        return Stopped("terminated", 128 + signal.SIGTERM, preempted=True)
     return Stopped("interrupted" if number == signal.SIGINT else "terminated", 128 + number)

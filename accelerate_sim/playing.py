@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from accelerate_sim.artifacts.output_error import OutputError
 from accelerate_sim.clock import Clock
 from accelerate_sim.config.load import ConfigSource
 from accelerate_sim.config.problems import ConfigError, Problem
@@ -22,11 +23,13 @@ from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.display.screen import OutputClosed, Screen, without_blocking
 from accelerate_sim.interrupts import Interrupts, Stopped
 from accelerate_sim.logging import ScreenHandler, fold, get_logger
+from accelerate_sim.resuming import refuse_differences
 from accelerate_sim.session import Session, terminal_style
 from accelerate_sim.sim.fit import misfit
 from accelerate_sim.sim.plan import Plan
 
 if TYPE_CHECKING:
+    from accelerate_sim.resuming import Resumption
     from accelerate_sim.tracking.jsonl import JsonlTracker
 
 logger = get_logger(__name__)
@@ -40,8 +43,12 @@ READING_S = 5.0
 class Score:
     """Which runs are played: a config file, or anything from the catalog."""
 
-    def __init__(self, path: Path | None, changes: Sequence[str], seed: int | None) -> None:
+    def __init__(
+        self, path: Path | None, changes: Sequence[str], seed: int | None, resumption: Resumption | None = None
+    ) -> None:
         self._changes = changes
+        known = resumption is not None and resumption.begun and path is None and seed is None
+        self._resumed = resumption.state if resumption and known else None
         source = ConfigSource.read(path, changes)
         self._source = source if path else None
         self._given = source.data
@@ -50,8 +57,20 @@ class Score:
 
     def config(self, number: int) -> RunConfig:
         """The config of run ``number``. Raises ConfigError, also when its model does not fit its GPUs."""
-        source = self._source or self._drawn(number)
+        source = self._source or self._again(number) or self._drawn(number)
         return source.resolve(number, check=lambda config: misfit(Plan(config, number)))
+
+    @property
+    def drawn(self) -> bool:
+        """Whether each run has a config of its own."""
+        return self._source is None
+
+    def _again(self, number: int) -> ConfigSource | None:
+        """The config that a run had which goes on, if nobody says which."""
+        state = self._resumed
+        if state is None or state.run != number:
+            return None
+        return ConfigSource.read(None, self._changes, base=state.config)
 
     def _drawn(self, number: int) -> ConfigSource:
         from accelerate_sim.draw import draw_run
@@ -66,35 +85,52 @@ class Options:
     start_time: datetime | None = None
     duration_s: float | None = None
     output_dir: Path | None = None
+    resumption: Resumption | None = None
     ascii_only: bool = False
     progress: bool = True
 
 
 def play(train: Callable[[RunConfig], None], score: Score, options: Options) -> int:
-    """Play all runs. Returns the exit code: 0, or 128 + the signal that ended it."""
+    """Play all runs. Returns the exit code: 0, 1 if something can't be written, or 128 + the signal that ended it."""
     _open_output()
-    first = score.config(1)  # every mistake of the user's is found before anything is shown or written
-    tracker = _tracker(options.output_dir, first)
+    resumption = options.resumption
+    number = resumption.state.run if resumption else 1
+    first = score.config(number)  # every mistake of the user's is found before anything is shown or written
+    if resumption:
+        refuse_differences(resumption, first, options.start_time, drawn=score.drawn)
+    runs = _number_of_runs(first)
+    if runs and number > runs:
+        print(f"{options.output_dir}: the run is finished, nothing is left to play. --runs {number} plays another.")
+        return 0
+    tracker = _tracker(options, first)
     session = _session(options)
+    session.run_number = number
     handler = ScreenHandler(session)
     logging.getLogger().addHandler(handler)
     logging.getLogger().setLevel(logging.INFO)
     if tracker:
+        session.metrics = tracker
         session.observers.append(tracker)
     session.enter()
     try:
         with session.interrupts:
-            return _play_until_told(train, score, session, first)
+            code = _play_until_told(train, score, session, first)
+        if tracker:
+            tracker.close()
+        return code
     except KeyboardInterrupt:  # the second Ctrl-C: there is no last line
         session.hurry()
         with suppress(OutputClosed):
             session.screen.close()
         return 130
+    except OutputError as error:
+        with suppress(OutputClosed):
+            session.screen.close()
+        print(error, file=sys.stderr)
+        return 1
     finally:
         logging.getLogger().removeHandler(handler)
         session.leave()
-        if tracker:
-            tracker.close()
 
 
 def _open_output() -> None:
@@ -111,8 +147,10 @@ def _session(options: Options) -> Session:
     if options.duration_s is not None:
         interrupts.deadline = time.monotonic() + options.duration_s
     start = options.start_time or datetime.now().replace(microsecond=0)
+    if options.resumption:
+        start = datetime.fromisoformat(options.resumption.state.start_time)
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    return Session(
+    session = Session(
         screen=Screen(without_blocking(1), live=live, encoding=encoding),
         clock=Clock(start, wait=interrupts.wait, monotonic=interrupts.awake_s),
         style=style,
@@ -120,6 +158,8 @@ def _session(options: Options) -> Session:
         progress=options.progress,
         output_dir=options.output_dir,
     )
+    session.resumption = options.resumption
+    return session
 
 
 def _play_until_told(train: Callable[[RunConfig], None], score: Score, session: Session, first: RunConfig) -> int:
@@ -132,16 +172,18 @@ def _play_until_told(train: Callable[[RunConfig], None], score: Score, session: 
         return 0
     except Stopped as stopped:
         session.hurry()
+        saved = session.save() if stopped.preempted and session.save else None
         with suppress(OutputClosed):  # a terminal that has hung up, or a reader that takes nothing
-            _say_where(session, stopped)
+            _say_where(session, stopped, saved)
         return stopped.exit_code
 
 
 def _play_runs(train: Callable[[RunConfig], None], score: Score, session: Session, first: RunConfig) -> None:
-    asked = first.run.runs
-    runs = asked if asked is not None else (0 if os.isatty(1) else 1)
-    for number in itertools.count(1):
-        config = first if number == 1 else score.config(number)
+    runs, begin = _number_of_runs(first), session.run_number
+    for number in itertools.count(begin):
+        config = first if number == begin else score.config(number)
+        if session.resumption:
+            _go_on(session, config, session.resumption)
         _announce(session, Plan(config, number))
         train(config)
         session.flush()
@@ -151,6 +193,27 @@ def _play_runs(train: Callable[[RunConfig], None], score: Score, session: Sessio
         if session.screen.live and session.clock.speed < math.inf:
             session.interrupts.wait(READING_S - PAUSE_S / session.clock.speed)
     session.screen.close()
+
+
+def _number_of_runs(config: RunConfig) -> int:
+    """Runs to play; 0: for ever."""
+    asked = config.run.runs
+    return asked if asked is not None else (0 if os.isatty(1) else 1)
+
+
+def _go_on(session: Session, config: RunConfig, resumption: Resumption) -> None:
+    """Set the clock to when the process starts that goes on, and say what was wrong with other checkpoints."""
+    state = resumption.state
+    session.clock.jump_to(state.clock_s)
+    if resumption.checkpoint:
+        from accelerate_sim.checkpointing import restart_s
+        from accelerate_sim.sim.run import Run
+
+        session.clock.jump_to(restart_s(Run(config, state.run), state))
+    session.world_size = Plan(config, state.run).layout.world_size
+    for sentence in resumption.damaged:
+        logger.warning("Checkpoint %s", sentence)
+    logger.info("Going on from %s", resumption.checkpoint or f"the beginning of run {state.run}")
 
 
 def _announce(session: Session, plan: Plan) -> None:
@@ -163,24 +226,32 @@ def _announce(session: Session, plan: Plan) -> None:
     session.flush()
 
 
-def _say_where(session: Session, stopped: Stopped) -> None:
+def _say_where(session: Session, stopped: Stopped, saved: str | None) -> None:
     """The last line: where the run stood when it ended early."""
     screen = session.screen
     screen.close()
-    screen.write(fold(f"{stopped.reason.capitalize()}: {session.where()}", screen.width))
+    what = f"{stopped.reason.capitalize()}: {session.where()}" + (f" | {saved}" if saved else "")
+    screen.write(fold(what, screen.width))
     screen.flush()
 
 
-def _tracker(directory: Path | None, config: RunConfig) -> JsonlTracker | None:
+def _tracker(options: Options, config: RunConfig) -> JsonlTracker | None:
+    directory, resumption = options.output_dir, options.resumption
     if directory is None:
         return None
+    from accelerate_sim.run_directory import holds_run
     from accelerate_sim.tracking.jsonl import JsonlTracker
 
+    every_gpu = config.log.gpu_detail == "full"
     try:
+        if resumption:
+            return JsonlTracker(directory, every_gpu=every_gpu, keep_bytes=resumption.prepare(directory))
         directory.mkdir(parents=True, exist_ok=True)
-        return JsonlTracker(directory, every_gpu=config.log.gpu_detail == "full")
+        if holds_run(directory):
+            raise FileExistsError
+        return JsonlTracker(directory, every_gpu=every_gpu)
     except FileExistsError:
-        reason, way_out = "holds another run", "Name another directory; runs are never overwritten."
+        reason, way_out = "holds another run", "Go on with it with --resume auto, or name another directory."
     except OSError as error:
         reason, way_out = f"can't be written: {error.strerror}", "Name a directory that you may write to."
     raise ConfigError([Problem("--output-dir", None, "", str(directory), reason, way_out)])

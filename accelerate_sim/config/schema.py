@@ -173,6 +173,15 @@ class CheckpointConfig(Section):
 
     every: Count = Field(500, ge=0, le=100_000_000, description="Steps from one checkpoint to the next; 0: none.")
     keep_last: Count = Field(3, ge=1, le=1000, description="Older checkpoints are deleted.")
+    keep_best: Count = Field(
+        0, ge=0, le=1000, description="Of the older ones, so many are kept that had the lowest validation loss."
+    )
+    shards: Literal["sparse", "tiny"] = Field(
+        "sparse", description="Files of true size that occupy nothing, or tensors of small shapes."
+    )
+    on_preempt: Literal["save", "exit"] = Field(
+        "save", description="Upon SIGTERM or SIGUSR1: a checkpoint before the end, or the end at once."
+    )
 
 
 class LogConfig(Section):
@@ -180,6 +189,9 @@ class LogConfig(Section):
 
     every: Count = Field(10, ge=1, le=1_000_000, description="Steps from one detail line to the next.")
     gpu_grid_every: Count = Field(10, ge=0, le=1_000_000, description="Steps from one GPU grid to the next; 0: none.")
+    trackers: tuple[Literal["jsonl", "tensorboard", "wandb", "prometheus"], ...] = Field(
+        (), description="Who else is told, by the names that Accelerate's log_with has."
+    )
     gpu_detail: Literal["auto", "full"] = Field(
         "auto", description="Metrics of single GPUs: 'full', or only their distribution above 512 GPUs ('auto')."
     )
