@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from accelerate_sim.artifacts.file_image import FileImage
     from accelerate_sim.artifacts.model_files import Sizes
     from accelerate_sim.data_loader import DataLoader
+    from accelerate_sim.records import DeviceRecord
+    from accelerate_sim.sim.timeline import Phase
     from fake_torch_dist import LocalTensor as Tensor
 
 logger = get_logger(__name__)
@@ -111,8 +113,20 @@ class Accelerator:
         if resumption is None:
             self._checkpoints.begin()
             self.session.report(start_record(self.run, self.clock.time()))
+        self.session.look = self._look
+        self._begin_trackers(resumption.state.step if resumption else 0)
         if self._checkpoints.on_disk and config.checkpoint.on_preempt == "save":
             self.session.save = self._checkpoints.save_at_last_mark
+
+    def _begin_trackers(self, step: int) -> None:
+        if not self.session.trackers:
+            return
+        from accelerate_sim.tracking.run_start import RunStart
+
+        run = self.run
+        config = run.config.model_dump(mode="json")
+        for tracker in self.session.trackers:
+            tracker.begin(RunStart(run.number, run.model.name, run.seed, step, self.clock.time(), config))
 
     def _planned_dir(self) -> Path:
         """The output directory, or what it could be called where nothing is written."""
@@ -144,6 +158,16 @@ class Accelerator:
     def elapsed_s(self) -> float:
         """Simulated seconds since the first step began."""
         return self.clock.now_s - self.state.training_origin_s
+
+    def _look(self) -> DeviceRecord:
+        """The GPUs now."""
+        ledger = self.ledger
+        startup_s = min(self.clock.now_s, self.state.training_origin_s) - self.state.origin_s
+        spent: dict[Phase, float] = {
+            "startup": startup_s, "step": ledger.step_s, "checkpoint": ledger.checkpoint_s,
+            "validation": ledger.validation_s,
+        }  # fmt: skip
+        return self._monitor.devices(self.completed_steps, self.elapsed_s, spent)
 
     def _where(self) -> str:
         if not self.completed_steps:

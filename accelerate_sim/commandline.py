@@ -106,6 +106,10 @@ def _command(train: Callable[[RunConfig], None]) -> Callable[..., None]:
                 metavar="auto|PATH", help="Go on from a checkpoint; auto: the newest that is whole, or the beginning."
             ),
         ] = None,
+        log_with: Annotated[
+            list[str] | None,
+            typer.Option(metavar="NAME", help="Tell tensorboard, wandb (offline) or prometheus, too; repeatable."),
+        ] = None,
         start_time: Annotated[
             datetime | None,
             typer.Option(
@@ -137,6 +141,7 @@ def _command(train: Callable[[RunConfig], None]) -> Callable[..., None]:
             changes += [f"run.seed={seed}"] if seed is not None else []
             changes += [f"run.runs={runs}"] if runs is not None else []
             changes += [f"train.max_steps={max_steps}"] if max_steps is not None else []
+            changes += [f"log.trackers=[{', '.join(log_with)}]"] if log_with else []
             from accelerate_sim import playing
 
             resumption = None

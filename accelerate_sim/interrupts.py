@@ -50,6 +50,7 @@ class Interrupts:
         self._previous: dict[int, object] = {}
         self._poller = select.poll()
         self._hang_ups: dict[int, Callable[[], None]] = {}
+        self._serving: dict[int, Callable[[], None]] = {}
 
     def __enter__(self) -> "Interrupts":
         # Python writes a byte here when a signal arrives, so that one between a check and the sleep ends the sleep.
@@ -79,6 +80,16 @@ class Interrupts:
         """Call ``on_hang_up`` while waiting, when nobody reads ``fd`` any more."""
         self._hang_ups[fd] = on_hang_up
         self._poller.register(fd, 0)
+
+    def serve(self, fd: int, events: int, on_ready: Callable[[], None]) -> None:
+        """Call ``on_ready`` between steps and while waiting, when ``fd`` has one of poll's ``events``."""
+        self._serving[fd] = on_ready
+        self._poller.register(fd, events)
+
+    def dismiss(self, fd: int) -> None:
+        """Do not serve ``fd`` any more; it is still open."""
+        del self._serving[fd]
+        self._poller.unregister(fd)
 
     def awake_s(self) -> float:
         """Real seconds, without those for which Ctrl-Z stopped the process."""
@@ -127,6 +138,8 @@ class Interrupts:
         self._starting = False
         self.before_waiting(seconds)
         if seconds <= 0.0:
+            if self._serving:
+                self._sleep(0.0)
             if self._pending or self.deadline is not None:
                 self.poll()
             return
@@ -140,7 +153,9 @@ class Interrupts:
 
     def _sleep(self, seconds: float) -> None:
         for fd, _ in self._poller.poll(max(seconds, 0.0) * 1000.0):
-            if fd in self._hang_ups:
+            if fd in self._serving:
+                self._serving[fd]()
+            elif fd in self._hang_ups:
                 self._hang_ups[fd]()
             else:
                 self._drain()

@@ -27,6 +27,7 @@ from accelerate_sim.resuming import refuse_differences
 from accelerate_sim.session import Session, terminal_style
 from accelerate_sim.sim.fit import misfit
 from accelerate_sim.sim.plan import Plan
+from accelerate_sim.tracking.opening import open_trackers, require_packages
 
 if TYPE_CHECKING:
     from accelerate_sim.resuming import Resumption
@@ -102,8 +103,15 @@ def play(train: Callable[[RunConfig], None], score: Score, options: Options) -> 
     if runs and number > runs:
         print(f"{options.output_dir}: the run is finished, nothing is left to play. --runs {number} plays another.")
         return 0
+    if first.log.trackers:
+        require_packages(first.log.trackers, options.output_dir)
     tracker = _tracker(options, first)
     session = _session(options)
+    if first.log.trackers:
+        session.trackers = open_trackers(
+            first.log.trackers, options.output_dir, session.interrupts, lambda: session.look() if session.look else None
+        )
+        session.observers += session.trackers
     session.run_number = number
     handler = ScreenHandler(session)
     logging.getLogger().addHandler(handler)
@@ -117,6 +125,8 @@ def play(train: Callable[[RunConfig], None], score: Score, options: Options) -> 
             code = _play_until_told(train, score, session, first)
         if tracker:
             tracker.close()
+        for other in session.trackers:
+            other.close()
         return code
     except KeyboardInterrupt:  # the second Ctrl-C: there is no last line
         session.hurry()

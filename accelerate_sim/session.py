@@ -18,11 +18,12 @@ from accelerate_sim.display.keyboard import Keyboard
 from accelerate_sim.display.screen import Screen
 from accelerate_sim.display.style import Style
 from accelerate_sim.interrupts import Interrupts
-from accelerate_sim.records import Record
+from accelerate_sim.records import DeviceRecord, Record
 
 if TYPE_CHECKING:
     from accelerate_sim.resuming import Resumption
     from accelerate_sim.tracking.jsonl import JsonlTracker
+    from accelerate_sim.tracking.opening import Tracker
 
 PATIENCE_S = 0.2
 """Real seconds that a reader which takes nothing is waited for when the session is told to end."""
@@ -61,10 +62,14 @@ class Session:
         self.observers: list[Observer] = []
         self.observers_of_run: list[Observer] = []
         """Come first, and go when the run ends."""
+        self.trackers: list[Tracker] = []
+        """Those observers that are told when a run begins or goes on."""
         self.metrics: JsonlTracker | None = None
         """The observer whose file belongs to the checkpoints."""
         self.resumption: Resumption | None = None
         """What the first run goes on with."""
+        self.look: Callable[[], DeviceRecord] | None = None
+        """The GPUs of the run now; None between two runs."""
         self.save: Callable[[], str] | None = None
         """Saves the run at its latest moment, and says what it did; None where there is nothing to save."""
         self.world_size = 1
@@ -102,6 +107,7 @@ class Session:
         """The run is over; the next one has the next number."""
         self.observers_of_run = []
         self.save = None
+        self.look = None
         self.resumption = None
         self.run_number += 1
         self.where = lambda: "between two runs"
