@@ -32,6 +32,7 @@ from accelerate_sim.tracking.opening import open_trackers, require_packages
 if TYPE_CHECKING:
     from accelerate_sim.resuming import Resumption
     from accelerate_sim.tracking.jsonl import JsonlTracker
+    from accelerate_sim.tracking.opening import Keeper
 
 logger = get_logger(__name__)
 
@@ -105,28 +106,24 @@ def play(train: Callable[[RunConfig], None], score: Score, options: Options) -> 
         return 0
     if first.log.trackers:
         require_packages(first.log.trackers, options.output_dir)
-    tracker = _tracker(options, first)
     session = _session(options)
     if first.log.trackers:
         session.trackers = open_trackers(
             first.log.trackers, options.output_dir, session.interrupts, lambda: session.look() if session.look else None
         )
-        session.observers += session.trackers
+    tracker = _tracker(options, first)
     session.run_number = number
     handler = ScreenHandler(session)
     logging.getLogger().addHandler(handler)
     logging.getLogger().setLevel(logging.INFO)
-    if tracker:
-        session.metrics = tracker
-        session.observers.append(tracker)
+    session.metrics = tracker
+    kept: list[Keeper] = [*([tracker] if tracker else []), *session.trackers]
+    session.observers += kept
     session.enter()
     try:
         with session.interrupts:
             code = _play_until_told(train, score, session, first)
-        if tracker:
-            tracker.close()
-        for other in session.trackers:
-            other.close()
+        _close(kept)
         return code
     except KeyboardInterrupt:  # the second Ctrl-C: there is no last line
         session.hurry()
@@ -141,6 +138,13 @@ def play(train: Callable[[RunConfig], None], score: Score, options: Options) -> 
     finally:
         logging.getLogger().removeHandler(handler)
         session.leave()
+        with suppress(OutputError):  # said already, or the output is closed
+            _close(kept)
+
+
+def _close(kept: Sequence[Keeper]) -> None:
+    for each in kept:
+        each.close()
 
 
 def _open_output() -> None:

@@ -157,11 +157,14 @@ class JsonlTracker:
             os.fsync(self._fd)
 
     def close(self) -> None:
-        """Write the rest. Raises OutputError."""
+        """Write the rest; a second time, nothing. Raises OutputError."""
+        if self._fd < 0:
+            return
         try:
             self.flush()
         finally:
             os.close(self._fd)
+            self._fd = -1
 
 
 def _plain(value: object) -> Any:

@@ -16,16 +16,20 @@ JSONL = "jsonl"
 """Built in: there is one wherever there is an output directory."""
 
 
-class Tracker(Protocol):
-    """Keeps what runs report. Writing raises OutputError."""
-
-    def begin(self, start: RunStart) -> None: ...
+class Keeper(Protocol):
+    """Keeps what runs report. Writing raises OutputError; to close twice does nothing."""
 
     def observe(self, record: Record) -> None: ...
 
     def flush(self) -> None: ...
 
     def close(self) -> None: ...
+
+
+class Tracker(Keeper, Protocol):
+    """Is told, too, when a run begins or goes on."""
+
+    def begin(self, start: RunStart) -> None: ...
 
 
 def require_packages(names: Sequence[str], output_dir: Path | None) -> None:

@@ -65,6 +65,8 @@ class PrometheusTracker:
 
     def close(self) -> None:
         """Nobody is answered any more."""
+        if self._listener.fileno() < 0:
+            return
         for connection in list(self._connections.values()):
             self._drop(connection)
         self._interrupts.dismiss(self._listener.fileno())
