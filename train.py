@@ -43,7 +43,9 @@ def main(config: RunConfig) -> None:
     train = config.train
 
     # --- Build ------------------------------------------------------------------------------------
-    accelerator = Accelerator(mixed_precision=train.precision, kwargs_handlers=[RunKwargs(config)])
+    accelerator = Accelerator(
+        mixed_precision=train.precision, log_with=config.log.trackers, kwargs_handlers=[RunKwargs(config)]
+    )
     set_seed(config.run.seed)
     model = AutoModelForCausalLM.from_pretrained(config.model_name)
     tokenizer = AutoTokenizer.from_pretrained(config.model_name)
@@ -69,12 +71,24 @@ def main(config: RunConfig) -> None:
     # --- Train ------------------------------------------------------------------------------------
     logger.info("Training %s: %d epochs, %d steps", config.model_name, train.epochs, last_step)
     step = 0
-    epochs = tqdm(total=train.epochs, desc="Training", bar_format="{l_bar}{bar}| {elapsed}<{remaining}", leave=False)
-    for epoch in range(1, train.epochs + 1):
+    if accelerator.resume_from_checkpoint:
+        accelerator.load_state(accelerator.resume_from_checkpoint)
+        step = int(accelerator.resume_from_checkpoint.name.removeprefix("checkpoint-"))
+    epochs = tqdm(
+        total=train.epochs, initial=step / train.steps_per_epoch, desc="Training",
+        bar_format="{l_bar}{bar}| {elapsed}<{remaining}", leave=False,
+    )  # fmt: skip
+    for epoch in range(step // train.steps_per_epoch + 1, train.epochs + 1):
+        if step == last_step:
+            break
         model.train()
         epoch_loss, step_loss, first_step = 0.0, 0.0, step
-        steps = tqdm(total=train.steps_per_epoch, desc=f"Epoch {epoch}/{train.epochs}", unit="step", leave=False)
-        for batch in train_loader:
+        done = step % train.steps_per_epoch
+        batches = accelerator.skip_first_batches(train_loader, done * accumulation) if done else train_loader
+        steps = tqdm(
+            total=train.steps_per_epoch, initial=done, desc=f"Epoch {epoch}/{train.epochs}", unit="step", leave=False
+        )
+        for batch in batches:
             with accelerator.accumulate(model):
                 loss = model(**batch).loss
                 accelerator.backward(loss)
@@ -100,18 +114,19 @@ def main(config: RunConfig) -> None:
             steps.update()
             epochs.update(step / train.steps_per_epoch - epochs.n)
 
+            ends_epoch = step == last_step or step % train.steps_per_epoch == 0
+            if ends_epoch:
+                steps.close()
+                done = step - first_step
+                logger.info(
+                    "Epoch %d/%d | average loss %.4f over %d steps", epoch, train.epochs, epoch_loss / done, done
+                )
+            if ends_epoch or (config.eval.every and step % config.eval.every == 0):
+                validate(epoch)
             if config.checkpoint.every and step % config.checkpoint.every == 0:
                 accelerator.save_state(f"checkpoint-{step}")
-            if step == last_step or step % train.steps_per_epoch == 0:
+            if ends_epoch:
                 break
-            if config.eval.every and step % config.eval.every == 0:
-                validate(epoch)
-        steps.close()
-        done = step - first_step
-        logger.info("Epoch %d/%d | average loss %.4f over %d steps", epoch, train.epochs, epoch_loss / done, done)
-        validate(epoch)
-        if step == last_step:
-            break
     epochs.close()
 
     # --- Save -------------------------------------------------------------------------------------

@@ -19,6 +19,11 @@ from accelerate_sim.session import Session
 from accelerate_sim.state import PartialState
 
 if TYPE_CHECKING:
+    from accelerate_sim.artifacts.file_image import FileImage
+    from accelerate_sim.artifacts.model_files import Sizes
+    from accelerate_sim.data_loader import DataLoader
+    from accelerate_sim.records import DeviceRecord
+    from accelerate_sim.sim.timeline import Phase
     from fake_torch_dist import LocalTensor as Tensor
 
 logger = get_logger(__name__)
@@ -55,14 +60,17 @@ class Accelerator:
         self,
         mixed_precision: str | None = None,
         gradient_accumulation_steps: int | None = None,
+        log_with: str | Sequence[str] | None = None,
         project_dir: str | Path | None = None,
         kwargs_handlers: Sequence[RunKwargs] = (),
     ) -> None:
         from accelerate_sim import environment
+        from accelerate_sim.checkpointing import Checkpoints, restart_s
         from accelerate_sim.console import Console
-        from accelerate_sim.ledger import Ledger, start_record
+        from accelerate_sim.ledger import Ledger
         from accelerate_sim.monitor import Monitor
         from accelerate_sim.sim.run import Run
+        from accelerate_sim.trainer_history import TrainerHistory
 
         config = next((handler.config for handler in kwargs_handlers), None) or RunConfig()
         self.session = Session.current()
@@ -77,27 +85,67 @@ class Accelerator:
             raise ValueError(
                 f"mixed_precision = {mixed_precision!r}, but the run is planned in {config.train.precision!r}"
             )
+        trackers = (log_with,) if isinstance(log_with, str) else tuple(log_with or ())
+        if log_with is not None and set(trackers) != set(config.log.trackers):
+            raise ValueError(f"log_with = {list(trackers)}, but the run is planned with {list(config.log.trackers)}")
         self.gradient_accumulation_steps = planned
+        resumption = self.session.resumption if self.session.resumption and self.session.resumption.checkpoint else None
+        if resumption:
+            self.clock.jump_to(restart_s(self.run, resumption.state))
         self.state = PartialState()
         self.state.begin(self.run, self.session)
+        if resumption:
+            self.state.origin_s = resumption.state.origin_s
         self.session.begin_run(self.run.layout.world_size, self._where)
-        self.project_dir = (
-            Path(project_dir) if project_dir else self.session.output_dir or Path("outputs", self.run.model.name)
-        )
+        self.project_dir = Path(project_dir) if project_dir else self._planned_dir()
         self.sync_gradients = True
         self.completed_steps = 0
         self._accumulation = _Accumulation(self)
         self._monitor = Monitor(self.run, self.session)
-        self._saved: list[Path] = []
+        self._prepared: list[Any] = []
         self.ledger = Ledger(self.run, self.session.clock)
         console = Console(self.session, config.log.every, config.cluster.host, self.run.gpu.memory_bytes)
+        history = TrainerHistory(self.run)
+        self._checkpoints = Checkpoints(
+            self.run, self.session, self.project_dir, self.state.origin_s, self.ledger, history
+        )
         self.clock.set_speed(config.run.startup_speed or config.run.speed)
         if self.session.is_main_process:
-            self.session.observers_of_run = [self.ledger, console]
-            self.session.report(start_record(self.run, self.clock.time()))
+            self.session.observers_of_run = [self.ledger, history, console]
+            self._begin(resumption.state.step if resumption else 0)
         elif self.session.placement:
             self.session.observers_of_run = [console]
             environment.introduce(self.run, self.session.placement)
+
+    def _begin(self, step: int) -> None:
+        """The main process lets everyone know that the run begins, or goes on after ``step``."""
+        from accelerate_sim.ledger import start_record
+
+        if not step:
+            self._checkpoints.begin()
+            self.session.report(start_record(self.run, self.clock.time()))
+        self.session.look = self._look
+        self._begin_trackers(step)
+        if self._checkpoints.on_disk and self.run.config.checkpoint.on_preempt == "save":
+            self.session.save = self._checkpoints.save_at_last_mark
+
+    def _begin_trackers(self, step: int) -> None:
+        if not self.session.trackers:
+            return
+        from accelerate_sim.tracking.run_start import RunStart
+
+        run = self.run
+        config = run.config.model_dump(mode="json")
+        for tracker in self.session.trackers:
+            tracker.begin(RunStart(run.number, run.model.name, run.seed, step, self.clock.time(), config))
+
+    def _planned_dir(self) -> Path:
+        """The output directory, or what it could be called where nothing is written."""
+        if self.session.output_dir is None:
+            return Path("outputs", self.run.model.name)
+        from accelerate_sim.run_directory import path_of_run
+
+        return path_of_run(self.session.output_dir, self.run.number)
 
     # --- Who and when ---------------------------------------------------------------------------
 
@@ -122,11 +170,21 @@ class Accelerator:
         """Simulated seconds since the first step began."""
         return self.clock.now_s - self.state.training_origin_s
 
+    def _look(self) -> DeviceRecord:
+        """The GPUs now."""
+        ledger = self.ledger
+        startup_s = min(self.clock.now_s, self.state.training_origin_s) - self.state.origin_s
+        spent: dict[Phase, float] = {
+            "startup": startup_s, "step": ledger.step_s, "checkpoint": ledger.checkpoint_s,
+            "validation": ledger.validation_s,
+        }  # fmt: skip
+        return self._monitor.devices(self.completed_steps, self.elapsed_s, spent)
+
     def _where(self) -> str:
         if not self.completed_steps:
             return "before the first step"
-        saved = f" | last checkpoint {self._saved[-1]}" if self._saved else " | no checkpoint"
-        return f"{self.ledger.where()}{saved}"
+        last = self._checkpoints.last
+        return f"{self.ledger.where()} | {f'last checkpoint {last}' if last else 'no checkpoint'}"
 
     # --- The training loop ----------------------------------------------------------------------
 
@@ -136,6 +194,7 @@ class Accelerator:
 
         for thing in objects:
             thing.accelerator = self
+        self._prepared += objects
         environment.connect(self.run, self.session)
         self.clock.advance_to(self.state.training_origin_s)
         self.clock.set_speed(self.run.config.run.speed)
@@ -154,6 +213,7 @@ class Accelerator:
 
     def finish_step(self) -> None:
         """The optimizer has stepped: its time has passed."""
+        self._checkpoints.mark(self.completed_steps)
         end_s = self.state.training_origin_s + self.run.timeline.step_end_s(self.completed_steps)
         self.completed_steps += 1
         self.clock.advance_to(end_s)
@@ -233,18 +293,46 @@ class Accelerator:
 
     # --- What is kept ---------------------------------------------------------------------------
 
-    def save_state(self, name: str) -> Path:
-        """Write a checkpoint ``name`` below the project directory and delete the oldest beyond ``keep_last``."""
-        from accelerate_sim import checkpointing
+    def save_state(self, output_dir: str) -> Path:
+        """Write a checkpoint below the project directory and delete those that are not kept. Raises OutputError."""
+        return self._checkpoints.save(output_dir, self.completed_steps)
 
-        path = self.project_dir / name
-        checkpointing.save_state(self.run, self.session, path, self.completed_steps)
-        self._saved.append(path)
-        keep = self.run.config.checkpoint.keep_last
-        for old in self._saved[:-keep]:
-            logger.info("Deleted old checkpoint %s (keeping the last %d)", old, keep)
-        del self._saved[:-keep]
-        return path
+    @property
+    def resume_from_checkpoint(self) -> Path | None:
+        """The checkpoint that the command line says to go on from."""
+        return self.session.resumption.checkpoint if self.session.resumption else None
+
+    def load_state(self, input_dir: str | Path) -> None:
+        """Be as after the step at which this checkpoint was saved; it has to be the one that was asked for."""
+        from accelerate_sim.checkpointing import scheduler_state
+        from accelerate_sim.scheduler import LRScheduler
+
+        planned = self.resume_from_checkpoint
+        if self.session.resumption is None or planned != Path(input_dir):
+            raise ValueError(f"the run goes on from {planned}, not from {input_dir}: --resume says from which")
+        self.completed_steps = self.session.resumption.state.step
+        for thing in self._prepared:
+            if isinstance(thing, LRScheduler):
+                thing.load_state_dict(scheduler_state(self.run, self.completed_steps))
+        self._checkpoints.restore(self.session.resumption)
+
+    def skip_first_batches(self, dataloader: DataLoader, num_batches: int = 0) -> DataLoader:
+        """A loader like ``dataloader`` without its first batches: they have been trained on."""
+        from accelerate_sim.data_loader import DataLoader
+
+        rest = DataLoader(dataloader.dataset, dataloader.batch_size)
+        rest.skipped, rest.accelerator = num_batches, self
+        return rest
+
+    @property
+    def weight_sizes(self) -> Sizes:
+        """Whether weights are written in their true shapes."""
+        return self._checkpoints.sizes
+
+    def write_model(self, path: Path, images: Sequence[FileImage]) -> None:
+        """Put a finished model on the disk, where there is an output directory. Raises OutputError."""
+        self._checkpoints.mark(self.completed_steps)
+        self._checkpoints.export(path, images)
 
     def unwrap_model(self, model: T) -> T:
         """The model as it was before ``prepare``."""
@@ -254,6 +342,7 @@ class Accelerator:
         """Sum the run up and leave the cluster, when everybody is done."""
         if self.session.is_main_process:
             self.session.report(self.ledger.summary())
+            self._checkpoints.finish()
         self.wait_for_everyone()
         self.session.end_run()
         self.state.end()

@@ -1,29 +1,261 @@
-"""Training states: how big they are and how long they take to write.
+"""Training states: how big they are, how long they take, what of them lies on the disk, and how a run goes on.
 
-What it does not do yet: put them on a disk.
+What it does not do: keep weights. A checkpoint's files have true names, sizes and headers; what is in them is a hole.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from accelerate_sim.display.units import bytes_text
+from accelerate_sim.ledger import Ledger, LedgerMark
 from accelerate_sim.logging import get_logger
 from accelerate_sim.records import CheckpointRecord
+from accelerate_sim.retention import Saved, superseded
 from accelerate_sim.session import Session
 from accelerate_sim.sim.memory import OPTIMIZER_BYTES, WEIGHT_BYTES
 from accelerate_sim.sim.run import Run
+from accelerate_sim.trainer_history import TrainerHistory
+
+if TYPE_CHECKING:
+    from accelerate_sim.artifacts.file_image import FileImage
+    from accelerate_sim.artifacts.model_files import Sizes
+    from accelerate_sim.resuming import Resumption
+    from accelerate_sim.run_state import RunState
 
 logger = get_logger(__name__)
 
 
-def save_state(run: Run, session: Session, path: Path, step: int) -> None:
-    """Save the state after ``step`` steps to ``path``: weights in bf16, fp32 master weights and Adam's moments."""
-    parameters = run.model.architecture.parameters
-    logger.info(
-        "Saving checkpoint %s | weights %s + optimizer %s",
-        path, bytes_text(WEIGHT_BYTES * parameters), bytes_text(OPTIMIZER_BYTES * parameters),
-    )  # fmt: skip
-    seconds = run.checkpoint_seconds(step - 1)
-    session.clock.advance(seconds)
-    session.report(CheckpointRecord(run.number, step, str(path), run.checkpoint_bytes, seconds))
+class Mark(NamedTuple):
+    """A moment between two steps that the run can go on from."""
+
+    step: int
+    clock_s: float
+    metrics_bytes: int
+    ledger: LedgerMark
+    entries: int
+    """Of the Trainer's history."""
+
+
+@dataclass
+class Checkpoints:
+    """The checkpoints of one run. Without an output directory they are announced and not written."""
+
+    run: Run
+    session: Session
+    project_dir: Path
+    origin_s: float
+    ledger: Ledger
+    history: TrainerHistory
+
+    def __post_init__(self) -> None:
+        self.saved: list[Saved] = []
+        self._mark: Mark | None = None
+
+    @property
+    def on_disk(self) -> bool:
+        return self.session.output_dir is not None
+
+    @property
+    def last(self) -> Path | None:
+        """The newest."""
+        return self.project_dir / self.saved[-1].name if self.saved else None
+
+    # --- Saving ---------------------------------------------------------------------------------
+
+    def mark(self, step: int) -> None:
+        """Everything that belongs to the first ``step`` steps has been reported."""
+        if self.on_disk:
+            self._mark = Mark(
+                step, self.session.clock.now_s, self.session.metrics_bytes(), self.ledger.mark(),
+                len(self.history.entries),
+            )  # fmt: skip
+
+    def save(self, name: str, step: int) -> Path:
+        """Write the state after ``step`` steps, then delete what is not kept any longer. Raises OutputError."""
+        path, parameters = self.project_dir / name, self.run.model.architecture.parameters
+        logger.info(
+            "Saving checkpoint %s | weights %s + optimizer %s",
+            path, bytes_text(WEIGHT_BYTES * parameters), bytes_text(OPTIMIZER_BYTES * parameters),
+        )  # fmt: skip
+        record = self._record(path, step)
+        if self.on_disk:
+            if name != f"checkpoint-{step}":
+                raise ValueError(f"{name!r}: checkpoints are called checkpoint-<step>, and {step} steps are done")
+            self.mark(step)
+            assert self._mark
+            self._write(self._mark, planned=True)
+        self.session.clock.advance(record.seconds)
+        self.session.report(record)
+        self._keep(name, step)
+        self.mark(step)
+        return path
+
+    def save_at_last_mark(self) -> str:
+        """The process is told to end: save the last moment that the run can go on from. What was done, in a phrase."""
+        mark = self._mark
+        if mark is None or not mark.step:
+            return "nothing to save yet"
+        name = f"checkpoint-{mark.step}"
+        if self.saved and self.saved[-1].name == name:
+            return f"{self.last} is already there"
+        self._write(mark, planned=False)
+        self.saved.append(Saved(name, None))
+        self._delete_superseded()
+        return f"saved {self.last}"
+
+    def _record(self, path: Path, step: int) -> CheckpointRecord:
+        return CheckpointRecord(
+            self.run.number, step, str(path), self.run.checkpoint_bytes, self.run.checkpoint_seconds(step - 1)
+        )
+
+    def _keep(self, name: str, step: int) -> None:
+        self.saved = [saved for saved in self.saved if saved.name != name]
+        self.saved.append(Saved(name, self.history.validation_loss(step, len(self.history.entries))))
+        self._delete_superseded()
+
+    def _delete_superseded(self) -> None:
+        """Nothing is deleted before what replaces it is complete."""
+        for old in superseded(self.saved, self.run.config.checkpoint):
+            if self.on_disk:
+                self._directory.delete(old.name)
+            best = self.run.config.checkpoint.keep_best
+            kept = f"the last {self.run.config.checkpoint.keep_last}" + (f" and the best {best}" if best else "")
+            logger.info("Deleted old checkpoint %s (keeping %s)", self.project_dir / old.name, kept)
+            self.saved.remove(old)
+
+    # --- On the disk ----------------------------------------------------------------------------
+
+    @cached_property
+    def _directory(self) -> Any:
+        from accelerate_sim.run_directory import RunDirectory
+
+        return RunDirectory(self.project_dir)
+
+    def begin(self) -> None:
+        """The run begins: its directory says so."""
+        if self.on_disk:
+            self.mark(0)
+            assert self._mark
+            self._directory.begin(self.state(self._mark))
+
+    def finish(self) -> None:
+        """The run is over: the next one may begin."""
+        if self.on_disk:
+            self.session.sync_metrics()
+            mark = self._mark
+            assert mark
+            self._directory.finish(self.state(mark), self.session.clock.now_s, self.session.metrics_bytes())
+
+    def export(self, path: Path, images: Sequence[FileImage]) -> None:
+        """The finished model, if anything is written."""
+        if self.on_disk:
+            self._directory.write_final(path, images, self.run.number)
+
+    def state(self, mark: Mark, *, planned: bool = True) -> RunState:
+        """What a new process needs to go on at ``mark``."""
+        from accelerate_sim.run_state import RunState
+
+        return RunState(
+            run=self.run.number,
+            step=mark.step,
+            config=self.run.config.model_dump(mode="json"),
+            start_time=self.session.clock.start.isoformat(),
+            origin_s=self.origin_s,
+            clock_s=mark.clock_s,
+            metrics_bytes=mark.metrics_bytes,
+            planned=planned,
+            ledger=self.ledger.state_dict(mark.ledger),
+            saved=tuple(self.saved),
+        )
+
+    def _write(self, mark: Mark, *, planned: bool) -> None:
+        self.session.sync_metrics()
+        self._directory.write_checkpoint(self.state(mark, planned=planned), self._images(mark))
+
+    def _images(self, mark: Mark) -> list[FileImage]:
+        """The files of a checkpoint, but for the run's own state."""
+        from accelerate_sim.artifacts import training_files as files
+        from accelerate_sim.artifacts.model_config import config_images
+
+        run, step, layout = self.run, mark.step, self.run.layout
+        groups = files.rank_groups(layout.nodes, layout.gpus_per_node)
+        return [
+            *self._weights,
+            *config_images(run.model.architecture, run.model.tokenizer_vocab),
+            *files.optimizer_images(groups, run.model.architecture.parameters, step, self.sizes),
+            *files.random_state_images(groups, run.noise_seed, step),
+            files.scheduler_image(scheduler_state(run, step)),
+            files.trainer_state_image(self.history.trainer_state(step, mark.entries)),
+        ]
+
+    @cached_property
+    def _weights(self) -> list[FileImage]:
+        """Every checkpoint has the same."""
+        from accelerate_sim.artifacts.model_files import weight_images
+
+        shards, index = weight_images(self.run.model.architecture, self.sizes)
+        return [*shards, *index]
+
+    @cached_property
+    def sizes(self) -> Sizes:
+        """Shapes that are written: the true ones, where holes occupy nothing."""
+        from accelerate_sim.artifacts import atomic
+
+        if not self.on_disk or self.run.config.checkpoint.shards == "tiny":
+            return self.run.config.checkpoint.shards
+        with atomic.explained(self.project_dir / "checkpoint", "Nothing was lost."):
+            sparse = atomic.keeps_holes(self.project_dir)
+        if not sparse:
+            logger.warning(
+                "%s is on a file system without sparse files: tensors are written with small shapes", self.project_dir
+            )
+        return "sparse" if sparse else "tiny"
+
+    # --- Going on -------------------------------------------------------------------------------
+
+    def restore(self, resumption: Resumption) -> None:
+        """Be as the process was that wrote this checkpoint; its own report comes now."""
+        from accelerate_sim.artifacts.manifest import read_json
+
+        state, path = resumption.state, resumption.checkpoint
+        assert path
+        clock = self.session.clock
+        load_s = loading_s(self.run, state)
+        logger.info("Loading states from %s | %s", path, bytes_text(self.run.checkpoint_bytes))
+        clock.advance(load_s)
+        clock.jump_to(state.clock_s)
+        self.ledger.load_state_dict(state.ledger, self.origin_s)
+        if self.session.is_main_process:
+            self.history.entries = list(read_json(path / "trainer_state.json")["log_history"])
+        self.saved = [Saved(*saved) for saved in state.saved]
+        if state.planned:
+            record = self._record(self.project_dir / path.name, state.step)
+            clock.jump_to(state.clock_s + record.seconds)
+            self.session.report_again(record, self.ledger)
+        self._keep(path.name, state.step)
+        self.mark(state.step)
+        logger.info("Resumed after step %s in %.1f s", f"{state.step:,}", load_s)
+
+
+def loading_s(run: Run, state: RunState) -> float:
+    """Simulated seconds to read a checkpoint back."""
+    return run.storage.seconds(run.checkpoint_bytes, "load", state.step)
+
+
+def restart_s(run: Run, state: RunState) -> float:
+    """Simulated second at which the process starts that goes on with ``state``.
+
+    A restart costs no time of the run, so that the run is the same however often it was killed: start-up and loading
+    end at the moment at which the state was saved.
+    """
+    return state.clock_s - run.startup.total - loading_s(run, state)
+
+
+def scheduler_state(run: Run, step: int) -> Mapping[str, Any]:
+    """The learning-rate schedule after ``step`` steps, as ``state_dict()`` of torch's schedulers has it."""
+    return {"last_epoch": step, "_step_count": step + 1, "_last_lr": [run.lr(step)]}

@@ -63,6 +63,11 @@ class Clock:
             self._base_s, self._base_real_s = second, self._monotonic()
         return max(ahead_s, 0.0)
 
+    def jump_to(self, second: float) -> None:
+        """It is now ``second``, earlier or later; no time passes."""
+        self.now_s = second
+        self._rebase()
+
     def advance(self, seconds: float) -> None:
         """Let this many simulated seconds pass."""
         self.advance_to(self.now_s + seconds)

@@ -117,7 +117,19 @@ def _command(train: Callable[[RunConfig], None], job: Job | None) -> Callable[..
             float | None,
             typer.Option(metavar="TIME", parser=_parse_duration, help="End after this real time, e.g. 10m."),
         ] = None,
-        output_dir: Annotated[Path | None, typer.Option(help="Write metrics.jsonl there.")] = None,
+        output_dir: Annotated[
+            Path | None, typer.Option(help="Write metrics.jsonl, checkpoints and the model there.")
+        ] = None,
+        resume: Annotated[
+            str | None,
+            typer.Option(
+                metavar="auto|PATH", help="Go on from a checkpoint; auto: the newest that is whole, or the beginning."
+            ),
+        ] = None,
+        log_with: Annotated[
+            list[str] | None,
+            typer.Option(metavar="NAME", help="Tell tensorboard, wandb (offline) or prometheus, too; repeatable."),
+        ] = None,
         start_time: Annotated[
             datetime | None,
             typer.Option(
@@ -149,9 +161,17 @@ def _command(train: Callable[[RunConfig], None], job: Job | None) -> Callable[..
             changes += [f"run.seed={seed}"] if seed is not None else []
             changes += [f"run.runs={runs}"] if runs is not None else []
             changes += [f"train.max_steps={max_steps}"] if max_steps is not None else []
+            changes += [f"log.trackers=[{', '.join(log_with)}]"] if log_with else []
             from accelerate_sim import playing
 
-            score = playing.Score(config, changes, seed, job.placement if job else None)
+            if resume is None and output_dir and job and job.placement.attempt:
+                resume = "auto"  # a launcher has started the job again
+            resumption = None
+            if resume is not None:
+                from accelerate_sim import resuming
+
+                resumption = resuming.find(resume, output_dir)
+            score = playing.Score(config, changes, seed, job.placement if job else None, resumption)
             if print_config:
                 from accelerate_sim import listings
 
@@ -161,7 +181,8 @@ def _command(train: Callable[[RunConfig], None], job: Job | None) -> Callable[..
 
                 listings.show_plan(score.config(1), ascii_only=ascii_only)
             else:
-                options = playing.Options(start_time, duration, output_dir, ascii_only, not no_progress, job)
+                directory = resumption.output_dir if resumption else output_dir
+                options = playing.Options(start_time, duration, directory, resumption, ascii_only, not no_progress, job)
                 sys.exit(playing.play(train, score, options))
         except ConfigError as error:
             sys.exit(_refuse(str(error)))

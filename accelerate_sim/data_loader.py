@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from accelerate_sim.logging import get_logger
@@ -64,30 +65,35 @@ class DataLoader:
     def __init__(self, dataset: Dataset, batch_size: int) -> None:
         self.dataset = dataset
         self.batch_size = batch_size
+        self.skipped = 0
+        """Batches at the beginning that are not handed out."""
         self.accelerator: Accelerator | None = None
 
     def __len__(self) -> int:
         run = PartialState.required().run
         if self.dataset.split == "train":
-            return run.config.train.steps_per_epoch * run.layout.accumulation
-        return run.config.eval.batches
+            return run.config.train.steps_per_epoch * run.layout.accumulation - self.skipped
+        return run.config.eval.batches - self.skipped
 
     def __iter__(self) -> Iterator[Batch]:
         if self.accelerator is None:
             raise RuntimeError("This DataLoader must be passed to Accelerator.prepare() before it is read.")
-        return self._train(self.accelerator) if self.dataset.split == "train" else self._validation(self.accelerator)
+        if self.dataset.split == "train":
+            return islice(self._train(self.accelerator), self.skipped, None)
+        return islice(self._validation(self.accelerator), self.skipped, None)
 
     def _train(self, accelerator: Accelerator) -> Iterator[Batch]:
-        first = accelerator.completed_steps
+        steps = accelerator.run.config.train.steps_per_epoch
+        first = accelerator.completed_steps // steps * steps
         micro_batches = range(accelerator.gradient_accumulation_steps)
-        for step in range(first, first + accelerator.run.config.train.steps_per_epoch):
+        for step in range(first, first + steps):
             for number in micro_batches:
                 ids = TokenIds(step, number)
                 yield {"input_ids": ids, "labels": ids}
 
     def _validation(self, accelerator: Accelerator) -> Iterator[Batch]:
         begin_s = accelerator.clock.now_s
-        for number in range(len(self)):
+        for number in range(accelerator.run.config.eval.batches):
             # The time of a batch passes before it is handed over, so that a bar counts it when it is done.
             accelerator.clock.advance_to(begin_s + (number + 1) * accelerator.run.evaluation_batch_s)
             ids = TokenIds(accelerator.completed_steps, number)

@@ -1,6 +1,6 @@
 """The finished model in Hugging Face's layout: merged, converted, serialised, written in shards.
 
-What it does not do yet: put the files on a disk.
+What it does not do: give the weights values. On the disk they are holes of their size.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ SHARDS_LISTED = 40
 
 def export_model(model: CausalLM, tokenizer: Tokenizer, path: Path) -> None:
     """Write weights, configs and tokenizer below ``path``; the main process does."""
+    from accelerate_sim.artifacts.model_files import model_images
     from accelerate_sim.sim import storage
 
     run, session = model.run, Session.current()
@@ -41,7 +42,10 @@ def export_model(model: CausalLM, tokenizer: Tokenizer, path: Path) -> None:
     shards = storage.shards(shape)
     _write_shards(run, session, shards)
     session.clock.advance_to(begin_s + times.total)
-    companions = storage.companion_files(shape, len(shards))
+    weights, others = model_images(run.model, model.accelerator.weight_sizes if model.accelerator else "sparse")
+    if model.accelerator:
+        model.accelerator.write_model(path, [*weights, *others])
+    companions = [(image.name, image.size_bytes) for image in others]
     for name, size in companions:
         logger.info("  %s | %s", name, bytes_text(size))
     total = sum(size for _, size in shards)

@@ -56,6 +56,7 @@ def _play(train: Callable[[RunConfig], None], job: Job, interrupts: Interrupts) 
         while cue.config is not None:
             session.clock.advance_to(cue.now_s)
             session.world_size = job.placement.world_size
+            session.run_number, session.resumption = cue.number, cue.resumption
             train(RunConfig.model_validate(cue.config))
             session.flush()
             if cue.is_last:

@@ -3,7 +3,8 @@
 Handlers only take a note. ``wait`` (every pause of the clock) and ``poll`` act on it: Ctrl-C and SIGTERM raise
 ``Stopped``, Ctrl-Z clears the live lines before the process stops, a resize and ``fg`` draw them anew. Neither a second
 Ctrl-C nor one before the first pause, when modules are still being imported, waits for a safe point, nor does any
-while other ranks are waited for (``at_once``).
+while other ranks are waited for (``at_once``). SIGUSR1, which Slurm can be told to send before it takes a node away,
+ends a run as SIGTERM does.
 """
 
 import os
@@ -14,7 +15,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 
-ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name))
+PREEMPTING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name))
 REDRAWING = tuple(getattr(signal, name) for name in ("SIGWINCH", "SIGCONT") if hasattr(signal, name))
 PAUSING = tuple(getattr(signal, name) for name in ("SIGTSTP",) if hasattr(signal, name))
 
@@ -22,10 +24,12 @@ PAUSING = tuple(getattr(signal, name) for name in ("SIGTSTP",) if hasattr(signal
 class Stopped(BaseException):
     """The run is to end now. Not an ``Exception``: a script that survives errors does not survive this."""
 
-    def __init__(self, reason: str, exit_code: int) -> None:
+    def __init__(self, reason: str, exit_code: int, *, preempted: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
         self.exit_code = exit_code
+        self.preempted = preempted
+        """Somebody needs the machines: what has been done is to be saved."""
 
 
 class Interrupts:
@@ -49,6 +53,7 @@ class Interrupts:
         self._previous: dict[int, object] = {}
         self._poller = select.poll()
         self._hang_ups: dict[int, Callable[[], None]] = {}
+        self._serving: dict[int, Callable[[], None]] = {}
 
     def __enter__(self) -> "Interrupts":
         # Python writes a byte here when a signal arrives, so that one between a check and the sleep ends the sleep.
@@ -78,6 +83,16 @@ class Interrupts:
         """Call ``on_hang_up`` while waiting, when nobody reads ``fd`` any more."""
         self._hang_ups[fd] = on_hang_up
         self._poller.register(fd, 0)
+
+    def serve(self, fd: int, events: int, on_ready: Callable[[], None]) -> None:
+        """Call ``on_ready`` between steps and while waiting, when ``fd`` has one of poll's ``events``."""
+        self._serving[fd] = on_ready
+        self._poller.register(fd, events)
+
+    def dismiss(self, fd: int) -> None:
+        """Do not serve ``fd`` any more; it is still open."""
+        del self._serving[fd]
+        self._poller.unregister(fd)
 
     def awake_s(self) -> float:
         """Real seconds, without those for which Ctrl-Z stopped the process."""
@@ -136,6 +151,8 @@ class Interrupts:
         self._starting = False
         self.before_waiting(seconds)
         if seconds <= 0.0:
+            if self._serving:
+                self._sleep(0.0)
             if self._pending or self.deadline is not None:
                 self.poll()
             return
@@ -149,7 +166,9 @@ class Interrupts:
 
     def _sleep(self, seconds: float) -> None:
         for fd, _ in self._poller.poll(max(seconds, 0.0) * 1000.0):
-            if fd in self._hang_ups:
+            if fd in self._serving:
+                self._serving[fd]()
+            elif fd in self._hang_ups:
                 self._hang_ups[fd]()
             else:
                 self._drain()
@@ -163,4 +182,6 @@ class Interrupts:
 
 
 def _stopped_by(number: int) -> Stopped:
+    if number in PREEMPTING:
+        return Stopped("terminated", 128 + signal.SIGTERM, preempted=True)
     return Stopped("interrupted" if number == signal.SIGINT else "terminated", 128 + number)

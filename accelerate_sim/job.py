@@ -12,10 +12,13 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from accelerate_sim.interrupts import ENDING, Interrupts
 from accelerate_sim.placement import Placement
+
+if TYPE_CHECKING:
+    from accelerate_sim.resuming import Resumption
 
 PATIENCE = timedelta(days=20)
 """How long ranks wait for each other once all have come: as long as a stopped run takes. epoll knows 24 days."""
@@ -33,9 +36,12 @@ class Cue:
 
     config: dict[str, Any] | None = None
     """As JSON; None: there is no run, and ``exit_code`` is all there is to say."""
+    number: int = 1
     start: datetime = datetime.min
     """Of the session's clock."""
     now_s: float = 0.0
+    resumption: Resumption | None = None
+    """What the run goes on with."""
     is_last: bool = True
     exit_code: int = 0
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -56,6 +59,20 @@ def start_record(run: Run, start: datetime) -> StartRecord:
     return StartRecord(run.number, run.seed, start.isoformat(timespec="milliseconds"), config, plan)
 
 
+class LedgerMark(NamedTuple):
+    """The sums at one moment, under the ledger's names."""
+
+    last_step: StepRecord | None
+    best_loss: float | None
+    best_perplexity: float
+    step_s: float
+    validation_s: float
+    checkpoint_s: float
+    peak_memory_bytes: int
+    looks: int
+    """GPU grids that have been reported."""
+
+
 class Ledger:
     """Sums of everything that a run has reported so far."""
 
@@ -90,6 +107,29 @@ class Ledger:
                 self.export = record
 
     def flush(self) -> None: ...
+
+    def mark(self) -> LedgerMark:
+        """What the sums are now, to be written down later or never."""
+        return LedgerMark(
+            self.last_step, self.best_loss, self.best_perplexity, self.step_s, self.validation_s, self.checkpoint_s,
+            self.peak_memory_bytes, len(self._utilization),
+        )  # fmt: skip
+
+    def state_dict(self, mark: LedgerMark) -> dict[str, Any]:
+        """The sums at ``mark``, in values that JSON has."""
+        last = mark.last_step
+        state = {name: getattr(mark, name) for name in LedgerMark._fields}
+        state["last_step"] = last and asdict(last) | {"time": last.time.isoformat()}
+        return state | {"utilization": self._utilization[: mark.looks]}
+
+    def load_state_dict(self, state: Mapping[str, Any], begin_s: float) -> None:
+        """Go on with these sums, of a run that began at simulated second ``begin_s``."""
+        last = state["last_step"]
+        self.last_step = StepRecord(**last | {"time": datetime.fromisoformat(last["time"])}) if last else None
+        for name in LedgerMark._fields[1:-1]:
+            setattr(self, name, state[name])
+        self._utilization = list(state["utilization"])
+        self.begin_s = begin_s
 
     @property
     def train_s(self) -> float:

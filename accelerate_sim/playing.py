@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from accelerate_sim.artifacts.output_error import OutputError
 from accelerate_sim.clock import Clock
 from accelerate_sim.config.load import ConfigSource
 from accelerate_sim.config.problems import ConfigError, Problem
@@ -24,12 +25,16 @@ from accelerate_sim.interrupts import Interrupts, Stopped
 from accelerate_sim.job import Cue, Job, is_of_job
 from accelerate_sim.logging import ScreenHandler, fold, get_logger
 from accelerate_sim.placement import Placement, terminal_behind_launcher
+from accelerate_sim.resuming import refuse_differences
 from accelerate_sim.session import Session, on_terminal, terminal_style
 from accelerate_sim.sim.fit import misfit
 from accelerate_sim.sim.plan import Plan
+from accelerate_sim.tracking.opening import open_trackers, require_packages
 
 if TYPE_CHECKING:
+    from accelerate_sim.resuming import Resumption
     from accelerate_sim.tracking.jsonl import JsonlTracker
+    from accelerate_sim.tracking.opening import Keeper
 
 logger = get_logger(__name__)
 
@@ -43,10 +48,17 @@ class Score:
     """Which runs are played: a config file, or anything from the catalog; on as many GPUs as there are processes."""
 
     def __init__(
-        self, path: Path | None, changes: Sequence[str], seed: int | None, placement: Placement | None = None
+        self,
+        path: Path | None,
+        changes: Sequence[str],
+        seed: int | None,
+        placement: Placement | None = None,
+        resumption: Resumption | None = None,
     ) -> None:
         self._changes = changes
         self._placement = placement
+        known = resumption is not None and resumption.begun and path is None and seed is None
+        self._resumed = resumption.state if resumption and known else None
         source = self._read(path)
         self._source = source if path else None
         self._given = source.data
@@ -55,8 +67,20 @@ class Score:
 
     def config(self, number: int) -> RunConfig:
         """The config of run ``number``. Raises ConfigError, also when its model does not fit its GPUs."""
-        source = self._source or self._drawn(number)
+        source = self._source or self._again(number) or self._drawn(number)
         return source.resolve(number, check=lambda config: misfit(Plan(config, number)))
+
+    @property
+    def drawn(self) -> bool:
+        """Whether each run has a config of its own."""
+        return self._source is None
+
+    def _again(self, number: int) -> ConfigSource | None:
+        """The config that a run had which goes on, if nobody says which."""
+        state = self._resumed
+        if state is None or state.run != number:
+            return None
+        return ConfigSource.read(None, self._changes, base=state.config)
 
     def _drawn(self, number: int) -> ConfigSource:
         from accelerate_sim.draw import draw_run
@@ -78,6 +102,7 @@ class Options:
     start_time: datetime | None = None
     duration_s: float | None = None
     output_dir: Path | None = None
+    resumption: Resumption | None = None
     ascii_only: bool = False
     progress: bool = True
     job: Job | None = None
@@ -85,31 +110,58 @@ class Options:
 
 
 def play(train: Callable[[RunConfig], None], score: Score, options: Options) -> int:
-    """Play all runs. Returns the exit code: 0, or 128 + the signal that ended it."""
+    """Play all runs. Returns the exit code: 0, 1 if something can't be written, or 128 + the signal that ended it."""
     _open_output()
-    first = score.config(1)  # every mistake of the user's is found before anything is shown or written
-    attempt = options.job.placement.attempt if options.job else 0
-    tracker = _tracker(options.output_dir, first, goes_on=attempt > 0)
+    resumption = options.resumption
+    number = resumption.state.run if resumption else 1
+    first = score.config(number)  # every mistake of the user's is found before anything is shown or written
+    if resumption:
+        refuse_differences(resumption, first, options.start_time, drawn=score.drawn)
+    runs = _number_of_runs(first)
+    if runs and number > runs:
+        print(f"{options.output_dir}: the run is finished, nothing is left to play. --runs {number} plays another.")
+        return 0
+    if first.log.trackers:
+        require_packages(first.log.trackers, options.output_dir)
     session = _session(options)
+    if first.log.trackers:
+        session.trackers = open_trackers(
+            first.log.trackers, options.output_dir, session.interrupts, lambda: session.look() if session.look else None
+        )
+    tracker = _tracker(options, first)
+    session.run_number = number
     handler = ScreenHandler(session)
     logging.getLogger().addHandler(handler)
     logging.getLogger().setLevel(logging.INFO)
-    if tracker:
-        session.observers.append(tracker)
+    session.metrics = tracker
+    kept: list[Keeper] = [*([tracker] if tracker else []), *session.trackers]
+    session.observers += kept
     session.enter()
     try:
         with session.interrupts:
-            return _play_until_told(train, score, session, first)
+            code = _play_until_told(train, score, session, first)
+        _close(kept)
+        return code
     except KeyboardInterrupt:  # the second Ctrl-C: there is no last line
         session.hurry()
         with suppress(OutputClosed):
             session.screen.close()
         return 130
+    except OutputError as error:
+        with suppress(OutputClosed):
+            session.screen.close()
+        print(error, file=sys.stderr)
+        return 1
     finally:
         logging.getLogger().removeHandler(handler)
         session.leave()
-        if tracker:
-            tracker.close()
+        with suppress(OutputError):  # said already, or the output is closed
+            _close(kept)
+
+
+def _close(kept: Sequence[Keeper]) -> None:
+    for each in kept:
+        each.close()
 
 
 def _open_output() -> None:
@@ -126,8 +178,10 @@ def _session(options: Options) -> Session:
     if options.duration_s is not None:
         interrupts.deadline = time.monotonic() + options.duration_s
     start = options.start_time or datetime.now().replace(microsecond=0)
+    if options.resumption:
+        start = datetime.fromisoformat(options.resumption.state.start_time)
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    return Session(
+    session = Session(
         screen=Screen(without_blocking(1), live=live, terminal=terminal_behind_launcher(), encoding=encoding),
         clock=Clock(start, wait=interrupts.wait, monotonic=interrupts.awake_s),
         style=style,
@@ -136,6 +190,8 @@ def _session(options: Options) -> Session:
         output_dir=options.output_dir,
         job=options.job,
     )
+    session.resumption = options.resumption
+    return session
 
 
 def _play_until_told(train: Callable[[RunConfig], None], score: Score, session: Session, first: RunConfig) -> int:
@@ -162,16 +218,18 @@ def _end_broken(session: Session, job: Job, error: Exception) -> int:
 
 def _end_early(session: Session, stopped: Stopped) -> int:
     session.hurry()
+    saved = session.save() if stopped.preempted and session.save else None
     with suppress(OutputClosed):  # a terminal that has hung up, or a reader that takes nothing
-        _say_where(session, stopped.reason)
+        _say_where(session, stopped.reason, saved)
     return stopped.exit_code
 
 
 def _play_runs(train: Callable[[RunConfig], None], score: Score, session: Session, first: RunConfig) -> None:
-    asked = first.run.runs
-    runs = asked if asked is not None else (0 if on_terminal(1) else 1)
-    for number in itertools.count(1):
-        config = first if number == 1 else score.config(number)
+    runs, begin = _number_of_runs(first), session.run_number
+    for number in itertools.count(begin):
+        config = first if number == begin else score.config(number)
+        if session.resumption:
+            _go_on(session, config, session.resumption)
         _announce(session, Plan(config, number))
         if session.job:
             _give_cue(session, session.job, config, is_last=number == runs)
@@ -185,6 +243,27 @@ def _play_runs(train: Callable[[RunConfig], None], score: Score, session: Sessio
     session.screen.close()
 
 
+def _number_of_runs(config: RunConfig) -> int:
+    """Runs to play; 0: for ever."""
+    asked = config.run.runs
+    return asked if asked is not None else (0 if on_terminal(1) else 1)
+
+
+def _go_on(session: Session, config: RunConfig, resumption: Resumption) -> None:
+    """Set the clock to when the process starts that goes on, and say what was wrong with other checkpoints."""
+    state = resumption.state
+    session.clock.jump_to(state.clock_s)
+    if resumption.checkpoint:
+        from accelerate_sim.checkpointing import restart_s
+        from accelerate_sim.sim.run import Run
+
+        session.clock.jump_to(restart_s(Run(config, state.run), state))
+    session.world_size = Plan(config, state.run).layout.world_size
+    for sentence in resumption.damaged:
+        logger.warning("Checkpoint %s", sentence)
+    logger.info("Going on from %s", resumption.checkpoint or f"the beginning of run {state.run}")
+
+
 def _announce(session: Session, plan: Plan) -> None:
     """The first line, at once: whatever is still to be imported comes after it."""
     layout = plan.layout
@@ -193,34 +272,46 @@ def _announce(session: Session, plan: Plan) -> None:
     size = f"{layout.nodes:,} nodes x {layout.gpus_per_node} GPUs"
     logger.info("%s on %s = %s ranks | seed %d", name, size, f"{layout.world_size:,}", plan.seed)
     if session.placement and session.placement.attempt:
-        logger.info("Attempt %d: the launcher has restarted the job, which begins anew", session.placement.attempt + 1)
+        logger.info("Attempt %d: the launcher has restarted the job", session.placement.attempt + 1)
     session.flush()
 
 
 def _give_cue(session: Session, job: Job, config: RunConfig, *, is_last: bool) -> None:
     """Let the other processes begin the same run."""
+    clock = session.clock
+    cue = Cue(
+        config.model_dump(mode="json"), session.run_number, clock.start, clock.now_s, session.resumption, is_last
+    )
     with session.interrupts.at_once():
-        job.give(Cue(config.model_dump(mode="json"), session.clock.start, session.clock.now_s, is_last))
+        job.give(cue)
 
 
-def _say_where(session: Session, reason: str) -> None:
+def _say_where(session: Session, reason: str, saved: str | None = None) -> None:
     """The last line: where the run stood when it ended early."""
     screen = session.screen
     screen.close()
-    screen.write(fold(f"{reason.capitalize()}: {session.where()}", screen.width))
+    what = f"{reason.capitalize()}: {session.where()}" + (f" | {saved}" if saved else "")
+    screen.write(fold(what, screen.width))
     screen.flush()
 
 
-def _tracker(directory: Path | None, config: RunConfig, *, goes_on: bool) -> JsonlTracker | None:
+def _tracker(options: Options, config: RunConfig) -> JsonlTracker | None:
+    directory, resumption = options.output_dir, options.resumption
     if directory is None:
         return None
+    from accelerate_sim.run_directory import holds_run
     from accelerate_sim.tracking.jsonl import JsonlTracker
 
+    every_gpu = config.log.gpu_detail == "full"
     try:
+        if resumption:
+            return JsonlTracker(directory, every_gpu=every_gpu, keep_bytes=resumption.prepare(directory))
         directory.mkdir(parents=True, exist_ok=True)
-        return JsonlTracker(directory, every_gpu=config.log.gpu_detail == "full", goes_on=goes_on)
+        if holds_run(directory):
+            raise FileExistsError
+        return JsonlTracker(directory, every_gpu=every_gpu)
     except FileExistsError:
-        reason, way_out = "holds another run", "Name another directory; runs are never overwritten."
+        reason, way_out = "holds another run", "Go on with it with --resume auto, or name another directory."
     except OSError as error:
         reason, way_out = f"can't be written: {error.strerror}", "Name a directory that you may write to."
     raise ConfigError([Problem("--output-dir", None, "", str(directory), reason, way_out)])

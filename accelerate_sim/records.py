@@ -71,6 +71,26 @@ class GpuRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceRecord:
+    """All GPUs as a monitoring agent reads them now; every array is [GPUs] in rank order."""
+
+    host: str
+    """Host names are this and the node's number."""
+    product: str
+    gpus_per_node: int
+    memory_total_bytes: int
+    utilization_pct: Floats
+    memory_used_bytes: NDArray[np.int64]
+    temperature_c: Floats
+    power_w: Floats
+    sm_clock_mhz: NDArray[np.int64]
+    energy_j: Floats
+    """Since the run began."""
+    tensor_active: float
+    """Share of the cycles in which tensor cores work."""
+
+
+@dataclass(frozen=True, slots=True)
 class CollectiveRecord:
     """A timed collective."""
 

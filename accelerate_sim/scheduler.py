@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from accelerate_sim.optimizer import AdamW
 from accelerate_sim.state import PartialState
@@ -23,6 +24,11 @@ class LRScheduler:
     def get_last_lr(self) -> list[float]:
         """The rate that the next optimizer step uses."""
         return [self._last_lr]
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on after ``last_epoch`` optimizer steps, as torch's schedulers call them."""
+        self._last_lr = self._run.lr(state["last_epoch"])
+        self.optimizer.param_groups[0]["lr"] = self._last_lr
 
     def step(self) -> None:
         if self.accelerator is None or not self.accelerator.sync_gradients:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from accelerate_sim.clock import Clock
 from accelerate_sim.display.keyboard import Keyboard
@@ -20,7 +20,12 @@ from accelerate_sim.display.style import Style
 from accelerate_sim.interrupts import Interrupts
 from accelerate_sim.job import Job
 from accelerate_sim.placement import Placement, terminal_behind_launcher
-from accelerate_sim.records import Record
+from accelerate_sim.records import DeviceRecord, Record
+
+if TYPE_CHECKING:
+    from accelerate_sim.resuming import Resumption
+    from accelerate_sim.tracking.jsonl import JsonlTracker
+    from accelerate_sim.tracking.opening import Tracker
 
 PATIENCE_S = 0.2
 """Real seconds that a reader which takes nothing is waited for when the session is told to end."""
@@ -62,6 +67,16 @@ class Session:
         self.observers: list[Observer] = []
         self.observers_of_run: list[Observer] = []
         """Come first, and go when the run ends."""
+        self.trackers: list[Tracker] = []
+        """Those observers that are told when a run begins or goes on."""
+        self.metrics: JsonlTracker | None = None
+        """The observer whose file belongs to the checkpoints."""
+        self.resumption: Resumption | None = None
+        """What the first run goes on with."""
+        self.look: Callable[[], DeviceRecord] | None = None
+        """The GPUs of the run now; None between two runs."""
+        self.save: Callable[[], str] | None = None
+        """Saves the run at its latest moment, and says what it did; None where there is nothing to save."""
         self.world_size = 1
         self.where: Callable[[], str] = lambda: "before the first step"
         """Says how far the run is, for whoever stops it."""
@@ -105,6 +120,9 @@ class Session:
     def end_run(self) -> None:
         """The run is over; the next one has the next number."""
         self.observers_of_run = []
+        self.save = None
+        self.look = None
+        self.resumption = None
         self.run_number += 1
         self.where = lambda: "between two runs"
 
@@ -112,6 +130,20 @@ class Session:
         """Tell everyone."""
         for observer in (*self.observers_of_run, *self.observers):
             observer.observe(record)
+
+    def report_again(self, record: Record, *others: Observer) -> None:
+        """Tell ``others`` and those who keep records; who watches has seen it, in the process before."""
+        for observer in (*others, *self.observers):
+            observer.observe(record)
+
+    def metrics_bytes(self) -> int:
+        """Length of metrics.jsonl with all that has been reported; 0 without one."""
+        return self.metrics.size_bytes if self.metrics else 0
+
+    def sync_metrics(self) -> None:
+        """What has been reported is on the disk to stay. Raises OutputError."""
+        if self.metrics:
+            self.metrics.sync()
 
     def flush(self) -> None:
         """Nothing stays in a buffer."""

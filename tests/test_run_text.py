@@ -369,7 +369,8 @@ def test_export_writes_the_model_that_was_trained(llama: Played) -> None:
         assert printed(size).low < 5e9
     assert total.agrees(2 * PARAMETERS)
     assert files.keys() - shards.keys() == {
-        "config.json", "generation_config.json", "tokenizer.json", "model.safetensors.index.json",
+        "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
+        "model.safetensors.index.json",
     }  # fmt: skip
     said = llama.match(r"Exported (\d+) weight files \| ([\d.]+ GB)")
     assert int(said[1]) == number

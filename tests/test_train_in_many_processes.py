@@ -50,7 +50,10 @@ def own_lines(job: Job, rank: int) -> list[str]:
 # --- The same numbers ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("nodes, gpus, layout", [(1, 4, ()), (2, 4, ("--set", "parallel.tensor=2"))])
+@pytest.mark.parametrize(
+    "nodes, gpus, layout",
+    [(1, 4, ("--seed", "7")), (2, 4, ("--seed", "2", "--set", "parallel.tensor=2"))],
+)
 def test_all_figures_are_those_of_one_process(
     train: Train, tmp_path: Path, nodes: int, gpus: int, layout: tuple[str, ...]
 ) -> None:
@@ -113,7 +116,7 @@ def test_the_loss_is_really_averaged() -> None:
         (("--no-such-option",), 2, "No such option"),
         (("--config", "configs/nowhere.yaml"), 2, "no such file"),
         (("--config", "configs/llama70b.yaml"), 2, "parallel.tensor = 8 is more than the 4 GPUs of a node"),
-        (("--config", "configs/llama70b.yaml", "--set", "parallel.tensor=4"), 2, "needs 377.1 GiB on each H100-SXM"),
+        (("--config", "configs/llama70b.yaml", "--set", "parallel.tensor=4"), 2, "needs 378.0 GiB on each H100-SXM"),
     ],
 )
 def test_what_concerns_everybody_is_said_once(arguments: tuple[str, ...], code: int, said: str) -> None:
@@ -148,17 +151,24 @@ def test_nccl_speaks_for_every_rank() -> None:
         assert f"rank {number} nranks 4" in rank.stdout
 
 
-def test_a_restart_is_said_and_goes_on_in_the_same_file(tmp_path: Path) -> None:
-    arguments = [*SMALL, "--max-steps", "2", "--output-dir", str(tmp_path / "out")]
-    with Job(arguments, 2) as job:
+def test_a_restart_goes_on_from_the_last_checkpoint_and_nothing_is_lost(tmp_path: Path) -> None:
+    """The metrics of a job that was killed and started again are those of one that was not."""
+    arguments = [*SMALL, "--max-steps", "60", "--set", "checkpoint.every=20", "--set", "checkpoint.shards=tiny"]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    with Job([*arguments, "--output-dir", str(whole)], 2) as job:
         assert job.wait() == [0, 0]
-    with Job(arguments, 2) as job:
-        assert job.wait() == [2, 2]
-    with Job(arguments, 2, environ={"TORCHELASTIC_RESTART_COUNT": "1"}) as job:
+    with Job([*arguments, "--output-dir", str(killed)], 2) as job:
+        job.read_until("step 40 ")
+        job.kill(signal.SIGKILL)
+        job.wait()
+    with Job([*arguments, "--output-dir", str(killed)], 2) as job:
+        assert job.wait() == [2, 2], "a run is never overwritten"
+    with Job([*arguments, "--output-dir", str(killed)], 2, environ={"TORCHELASTIC_RESTART_COUNT": "1"}) as job:
         assert job.wait() == [0, 0]
     assert "[Rank 0/2] INFO Attempt 2: " in job.ranks[0].stdout
-    events = [json.loads(line)["event"] for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()]
-    assert events.count("start") == events.count("summary") == 2
+    assert "Going on from " in job.ranks[0].stdout
+    one, other = ((path / "metrics.jsonl").read_text() for path in (whole, killed))
+    assert other == one.replace(str(whole), str(killed))
 
 
 # --- The end ------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ def _plain_name(value: Any) -> Any:
     return value
 
 
+TRACKERS = ("jsonl", "tensorboard", "wandb", "prometheus")
 Count = Annotated[int, BeforeValidator(_not_bool)]
 """A whole number."""
 Number = Annotated[float, BeforeValidator(_not_bool), Field(allow_inf_nan=False)]
@@ -58,6 +59,16 @@ def _interval(value: Any) -> Any:
     return int(number)
 
 
+def _trackers(value: Any) -> Any:
+    names = [value] if isinstance(value, str) else list(value) if isinstance(value, list | tuple) else [value]
+    for name in names:
+        if name not in TRACKERS:
+            raise ValueError(f"holds {name!r:.40}, which is no tracker; use some of {', '.join(TRACKERS)}")
+    return tuple(dict.fromkeys(names))
+
+
+Trackers = Annotated[tuple[str, ...], BeforeValidator(_trackers)]
+"""Names of TRACKERS."""
 Speed = Annotated[float, BeforeValidator(_speed), PlainSerializer(lambda speed: "max" if speed == math.inf else speed)]
 """Simulated seconds per real second; infinite for 'max'."""
 Interval = Annotated[int, BeforeValidator(_interval), PlainSerializer(lambda steps: steps or "epoch")]
@@ -202,6 +213,15 @@ class CheckpointConfig(Section):
 
     every: Count = Field(500, ge=0, le=100_000_000, description="Steps from one checkpoint to the next; 0: none.")
     keep_last: Count = Field(3, ge=1, le=1000, description="Older checkpoints are deleted.")
+    keep_best: Count = Field(
+        0, ge=0, le=1000, description="Of the older ones, so many are kept that had the lowest validation loss."
+    )
+    shards: Literal["sparse", "tiny"] = Field(
+        "sparse", description="Files of true size that occupy nothing, or tensors of small shapes."
+    )
+    on_preempt: Literal["save", "exit"] = Field(
+        "save", description="Upon SIGTERM or SIGUSR1: a checkpoint before the end, or the end at once."
+    )
 
 
 class LogConfig(Section):
@@ -209,6 +229,9 @@ class LogConfig(Section):
 
     every: Count = Field(10, ge=1, le=1_000_000, description="Steps from one detail line to the next.")
     gpu_grid_every: Count = Field(10, ge=0, le=1_000_000, description="Steps from one GPU grid to the next; 0: none.")
+    trackers: Trackers = Field(
+        (), description="Who else is told: [tensorboard, wandb, prometheus], as Accelerate's log_with names them."
+    )
     gpu_detail: Literal["auto", "full"] = Field(
         "auto", description="Metrics of single GPUs: 'full', or only their distribution above 512 GPUs ('auto')."
     )

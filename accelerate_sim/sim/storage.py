@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from accelerate_sim.catalog import Architecture
+from accelerate_sim.catalog import Architecture, Tensor
 from accelerate_sim.sim.memory import OPTIMIZER_BYTES, WEIGHT_BYTES
 
 STATE_BYTES_PER_PARAMETER = WEIGHT_BYTES + OPTIMIZER_BYTES
@@ -12,10 +12,6 @@ SHARD_BYTES = 5 * 10**9
 NODE_WRITE_BYTES_PER_S = 12e9
 """What one machine can write: a 100 Gbit/s storage network."""
 BARRIER_S = 1.5
-METADATA_BYTES = {"config.json": 826, "generation_config.json": 187}
-TOKENIZER_BYTES_PER_TOKEN = 71
-"""tokenizer.json of byte-level vocabularies: 9.1 MB for 128,256 tokens."""
-INDEX_BYTES_PER_TENSOR = 82
 
 
 @dataclass(frozen=True)
@@ -47,24 +43,22 @@ def export_bytes(model: Architecture) -> int:
     return WEIGHT_BYTES * model.parameters
 
 
-def shards(model: Architecture) -> list[tuple[str, int]]:
-    """(name, bytes) of the safetensors shards: tensors in order, a new shard when the next would not fit."""
-    sizes = [0]
+def shard_tensors(model: Architecture) -> list[tuple[str, list[Tensor]]]:
+    """(name, tensors) of the safetensors shards: tensors in order, a new shard when the next would not fit."""
+    parts: list[list[Tensor]] = [[]]
+    filled = 0
     for tensor in model.tensors():
         size = WEIGHT_BYTES * tensor.elements
-        if sizes[-1] and sizes[-1] + size > SHARD_BYTES:
-            sizes.append(0)
-        sizes[-1] += size
-    if len(sizes) == 1:
-        return [("model.safetensors", sizes[0])]
-    return [(f"model-{number:05d}-of-{len(sizes):05d}.safetensors", size) for number, size in enumerate(sizes, 1)]
+        if filled and filled + size > SHARD_BYTES:
+            parts.append([])
+            filled = 0
+        parts[-1].append(tensor)
+        filled += size
+    if len(parts) == 1:
+        return [("model.safetensors", parts[0])]
+    return [(f"model-{number:05d}-of-{len(parts):05d}.safetensors", part) for number, part in enumerate(parts, 1)]
 
 
-def companion_files(model: Architecture, shard_count: int) -> list[tuple[str, int]]:
-    """(name, bytes) of what lies beside the shards."""
-    files = dict(METADATA_BYTES)
-    files["tokenizer.json"] = TOKENIZER_BYTES_PER_TOKEN * model.vocab
-    if shard_count > 1:
-        tensors = sum(1 for _ in model.tensors())
-        files["model.safetensors.index.json"] = 60 + INDEX_BYTES_PER_TENSOR * tensors
-    return list(files.items())
+def shards(model: Architecture) -> list[tuple[str, int]]:
+    """(name, bytes) of the weights in each safetensors shard."""
+    return [(name, WEIGHT_BYTES * sum(tensor.elements for tensor in part)) for name, part in shard_tensors(model)]

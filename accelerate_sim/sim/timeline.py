@@ -1,8 +1,8 @@
 """When everything happens: steps, checkpoints and validations on the simulated clock.
 
 Seconds count from the beginning of the first step; start-up is before, export after. After the last work of a step come
-its checkpoint, then its validation. Sums are made in blocks of steps, always the same ones, so that any step's time has
-the same bits whoever asks for it, and any second can be mapped back to what happens in it.
+its validation, then its checkpoint, which knows how good it is. Sums are made in blocks of steps, always the same ones,
+so that any step's time has the same bits whoever asks for it, and any second can be mapped back to what happens in it.
 """
 
 from collections.abc import Callable
@@ -106,7 +106,7 @@ class Timeline:
         return float(self.block(step // BLOCK).step_end_s[step % BLOCK])
 
     def end_s(self) -> float:
-        """When the last step's checkpoint and validation are done."""
+        """When the last step's validation and checkpoint are done."""
         last = self.calendar.total_steps - 1
         times, offset = self.block(last // BLOCK), last % BLOCK
         return float(times.step_end_s[offset] + times.checkpoint_s[offset] + times.validation_s[offset])
@@ -127,10 +127,10 @@ class Timeline:
         if offset < 0:
             return "step"
         since = second - times.step_end_s[offset]
-        if since < times.checkpoint_s[offset]:
-            return "checkpoint"
-        if since < times.checkpoint_s[offset] + times.validation_s[offset]:
+        if since < times.validation_s[offset]:
             return "validation"
+        if since < times.validation_s[offset] + times.checkpoint_s[offset]:
+            return "checkpoint"
         return self._after_all(second) if index * BLOCK + offset >= self.calendar.total_steps - 1 else "step"
 
     def _after_all(self, second: float) -> Phase:

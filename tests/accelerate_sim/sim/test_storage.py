@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
 from accelerate_sim import catalog
@@ -36,16 +34,6 @@ def test_known_checkpoints_have_their_size() -> None:
     assert storage.checkpoint_bytes(bloom) / 2**40 == pytest.approx(2.3, abs=0.06)
     assert storage.export_bytes(bloom) / 2**30 == pytest.approx(329, abs=1)
     assert len(storage.shards(catalog.model("llama-3-70b").architecture)) == 30
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_what_lies_beside_the_shards(name: str) -> None:
-    model = catalog.model(name).architecture
-    shards = storage.shards(model)
-    files = dict(storage.companion_files(model, len(shards)))
-    assert {"config.json", "generation_config.json", "tokenizer.json"} <= files.keys()
-    assert ("model.safetensors.index.json" in files) == (len(shards) > 1)
-    assert all(re.fullmatch(r"[\w.]+\.json", name) and 0 < size < 10**8 for name, size in files.items())
 
 
 def test_writing_is_bytes_over_bandwidth_and_never_faster() -> None:

@@ -34,10 +34,10 @@ def played() -> list[tuple[str, float, float]]:
     now, phases = 0.0, []
     for step, seconds in enumerate(step_s(np.arange(LAST)), 1):
         parts = [("step", float(seconds))]
-        if step % SAVE_EVERY == 0:
-            parts.append(("checkpoint", checkpoint_s(step - 1)))
         if step % PER_EPOCH == 0 or step % EVAL_EVERY == 0 or step == LAST:
             parts.append(("validation", VALIDATION_S))
+        if step % SAVE_EVERY == 0:
+            parts.append(("checkpoint", checkpoint_s(step - 1)))
         for phase, length in parts:
             phases.append((phase, now, now + length))
             now += length

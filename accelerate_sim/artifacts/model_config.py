@@ -1,0 +1,297 @@
+"""config.json and generation_config.json with the keys that the model's class in ``transformers`` reads.
+
+What is said comes from the architecture. Constants that no count depends on (rotary base, norm epsilon) are those of
+the family's first release.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from accelerate_sim.artifacts.file_image import FileImage, json_image
+from accelerate_sim.artifacts.tokenizer import end_of_text_id
+from accelerate_sim.catalog import Architecture
+
+Keys = dict[str, Any]
+
+TRANSFORMERS_VERSION = "4.57.0"
+"""The release whose key names are written; later ones read them."""
+
+
+def config_images(model: Architecture, tokenizer_vocab: int) -> list[FileImage]:
+    """config.json and generation_config.json."""
+    token = end_of_text_id(min(model.vocab, tokenizer_vocab))
+    config = {
+        "architectures": [model.model_class],
+        "model_type": model.model_type,
+        **_KEYS[model.family](model),
+        "vocab_size": model.vocab,
+        "tie_word_embeddings": model.tied_embeddings,
+        "bos_token_id": token,
+        "eos_token_id": token,
+        "pad_token_id": None,
+        "torch_dtype": "bfloat16",
+        "use_cache": True,
+        "transformers_version": TRANSFORMERS_VERSION,
+        "simulated": True,
+    }
+    generation = {
+        "_from_model_config": True,
+        "bos_token_id": token,
+        "eos_token_id": token,
+        "transformers_version": TRANSFORMERS_VERSION,
+        "simulated": True,
+    }
+    return [json_image("config.json", config), json_image("generation_config.json", generation)]
+
+
+def _decoder(model: Architecture) -> Keys:
+    """What most of Llama's descendants have."""
+    return {
+        "hidden_size": model.hidden,
+        "intermediate_size": model.ffn,
+        "num_hidden_layers": model.layers,
+        "num_attention_heads": model.heads,
+        "num_key_value_heads": model.kv_heads,
+        "head_dim": model.head_dim,
+        "max_position_embeddings": model.context,
+        "hidden_act": "silu",
+        "rms_norm_eps": 1e-05,
+        "rope_theta": 500000.0 if model.context > 4096 else 10000.0,
+        "initializer_range": 0.02,
+        "attention_bias": False,
+        "attention_dropout": 0.0,
+    }
+
+
+def _with(**others: Any) -> Callable[[Architecture], Keys]:
+    """A decoder with some keys more, or other values; None leaves a key out."""
+    return lambda model: {key: value for key, value in {**_decoder(model), **others}.items() if value is not None}
+
+
+def _llama(model: Architecture) -> Keys:
+    return {**_decoder(model), "mlp_bias": False, "pretraining_tp": 1}
+
+
+def _gemma(model: Architecture) -> Keys:
+    return {**_decoder(model), "hidden_activation": "gelu_pytorch_tanh", "rms_norm_eps": 1e-06}
+
+
+def _gemma2(model: Architecture) -> Keys:
+    return {
+        **_gemma(model),
+        "query_pre_attn_scalar": model.head_dim,
+        "sliding_window": 4096,
+        "attn_logit_softcapping": 50.0,
+        "final_logit_softcapping": 30.0,
+    }
+
+
+def _experts(model: Architecture) -> Mapping[str, int]:
+    assert model.moe
+    return {"experts": model.moe.experts, "active": model.moe.active_experts, "ffn": model.moe.ffn}
+
+
+def _mixtral(model: Architecture) -> Keys:
+    moe = _experts(model)
+    return {
+        **_decoder(model),
+        "intermediate_size": moe["ffn"],
+        "num_local_experts": moe["experts"],
+        "num_experts_per_tok": moe["active"],
+        "router_aux_loss_coef": 0.02,
+        "sliding_window": None,
+    }
+
+
+def _olmoe(model: Architecture) -> Keys:
+    moe = _experts(model)
+    return {
+        **_decoder(model),
+        "intermediate_size": moe["ffn"],
+        "num_experts": moe["experts"],
+        "num_experts_per_tok": moe["active"],
+        "norm_topk_prob": False,
+    }
+
+
+def _qwen3_moe(model: Architecture) -> Keys:
+    moe = _experts(model)
+    return {
+        **_decoder(model),
+        "moe_intermediate_size": moe["ffn"],
+        "num_experts": moe["experts"],
+        "num_experts_per_tok": moe["active"],
+        "decoder_sparse_step": 1,
+        "mlp_only_layers": [],
+        "norm_topk_prob": True,
+    }
+
+
+def _deepseek(model: Architecture) -> Keys:
+    moe = _experts(model)
+    assert model.moe
+    return {
+        **_decoder(model),
+        "moe_intermediate_size": moe["ffn"],
+        "n_routed_experts": moe["experts"],
+        "n_shared_experts": model.moe.shared_experts or None,
+        "num_experts_per_tok": moe["active"],
+        "first_k_dense_replace": model.dense_layers,
+        "moe_layer_freq": 1,
+        "norm_topk_prob": False,
+        "scoring_func": "softmax",
+    }
+
+
+def _deepseek_v2(model: Architecture) -> Keys:
+    assert model.mla
+    keys = {
+        **_deepseek(model),
+        "q_lora_rank": model.mla.q_rank,
+        "kv_lora_rank": model.mla.kv_rank,
+        "qk_rope_head_dim": model.mla.rope_head_dim,
+        "qk_nope_head_dim": model.mla.nope_head_dim,
+        "v_head_dim": model.mla.v_head_dim,
+        "n_group": 1,
+        "topk_group": 1,
+        "topk_method": "greedy",
+        "routed_scaling_factor": 1.0,
+    }
+    del keys["head_dim"]  # of the class itself: the width that rotates
+    return keys
+
+
+def _deepseek_v3(model: Architecture) -> Keys:
+    experts = _experts(model)["experts"]
+    groups = 8 if experts % 8 == 0 and experts >= 64 else 1
+    return {
+        **_deepseek_v2(model),
+        "n_group": groups,
+        "topk_group": max(1, groups // 2),
+        "topk_method": "noaux_tc",
+        "scoring_func": "sigmoid",
+        "norm_topk_prob": True,
+        "routed_scaling_factor": 2.5,
+    }
+
+
+def _gpt2(model: Architecture) -> Keys:
+    return {
+        "n_embd": model.hidden,
+        "n_layer": model.layers,
+        "n_head": model.heads,
+        "n_inner": model.ffn,
+        "n_positions": model.context,
+        "n_ctx": model.context,
+        "activation_function": "gelu_new",
+        "layer_norm_epsilon": 1e-05,
+        "initializer_range": 0.02,
+        "embd_pdrop": 0.0,
+        "attn_pdrop": 0.0,
+        "resid_pdrop": 0.0,
+    }
+
+
+def _gpt_neox(model: Architecture) -> Keys:
+    return {
+        "hidden_size": model.hidden,
+        "intermediate_size": model.ffn,
+        "num_hidden_layers": model.layers,
+        "num_attention_heads": model.heads,
+        "max_position_embeddings": model.context,
+        "hidden_act": "gelu",
+        "layer_norm_eps": 1e-05,
+        "rotary_pct": 0.25,
+        "rotary_emb_base": 10000,
+        "attention_bias": True,
+        "use_parallel_residual": True,
+        "initializer_range": 0.02,
+    }
+
+
+def _opt(model: Architecture) -> Keys:
+    return {
+        "hidden_size": model.hidden,
+        "word_embed_proj_dim": model.hidden,
+        "ffn_dim": model.ffn,
+        "num_hidden_layers": model.layers,
+        "num_attention_heads": model.heads,
+        "max_position_embeddings": model.context,
+        "activation_function": "relu",
+        "do_layer_norm_before": True,
+        "enable_bias": True,
+        "dropout": 0.1,
+    }
+
+
+def _bloom(model: Architecture) -> Keys:
+    return {
+        "hidden_size": model.hidden,
+        "n_layer": model.layers,
+        "n_head": model.heads,
+        "seq_length": model.context,
+        "layer_norm_epsilon": 1e-05,
+        "initializer_range": 0.02,
+        "apply_residual_connection_post_layernorm": False,
+    }
+
+
+def _falcon(*, two_norms: bool) -> Callable[[Architecture], Keys]:
+    return lambda model: {
+        "hidden_size": model.hidden,
+        "ffn_hidden_size": model.ffn,
+        "num_hidden_layers": model.layers,
+        "num_attention_heads": model.heads,
+        "num_kv_heads": model.kv_heads,
+        "max_position_embeddings": model.context,
+        "new_decoder_architecture": two_norms,
+        "multi_query": not two_norms and model.kv_heads == 1,
+        "parallel_attn": True,
+        "bias": False,
+        "alibi": False,
+        "layer_norm_epsilon": 1e-05,
+        "rope_theta": 10000.0,
+        "initializer_range": 0.02,
+    }
+
+
+def _mpt(model: Architecture) -> Keys:
+    return {
+        "d_model": model.hidden,
+        "n_layers": model.layers,
+        "n_heads": model.heads,
+        "expansion_ratio": model.ffn // model.hidden,
+        "max_seq_len": model.context,
+        "no_bias": True,
+        "layer_norm_epsilon": 1e-05,
+        "attn_config": {"alibi": True, "attn_type": "multihead_attention", "clip_qkv": None},
+    }
+
+
+_KEYS: dict[str, Callable[[Architecture], Keys]] = {
+    "llama": _llama,
+    "mistral": _decoder,
+    "qwen2": _with(use_sliding_window=False, attention_bias=None),
+    "qwen3": _with(use_sliding_window=False),
+    "gemma": _gemma,
+    "gemma2": _gemma2,
+    "phi3": lambda model: {**_decoder(model), "original_max_position_embeddings": model.context, "resid_pdrop": 0.0},
+    "olmo2": _with(rms_norm_eps=1e-06),
+    "cohere": _with(rms_norm_eps=None, layer_norm_eps=1e-05, logit_scale=0.0625, use_qk_norm=False),
+    "nemotron": _with(rms_norm_eps=None, norm_eps=1e-05, hidden_act="relu2", partial_rotary_factor=0.5, mlp_bias=False),
+    "mixtral": _mixtral,
+    "olmoe": _olmoe,
+    "qwen3_moe": _qwen3_moe,
+    "deepseek": _deepseek,
+    "deepseek_v2": _deepseek_v2,
+    "deepseek_v3": _deepseek_v3,
+    "gpt2": _gpt2,
+    "gpt_neox": _gpt_neox,
+    "opt": _opt,
+    "bloom": _bloom,
+    "falcon": _falcon(two_norms=False),
+    "falcon_two_norms": _falcon(two_norms=True),
+    "mpt": _mpt,
+}

@@ -1,0 +1,87 @@
+"""The trackers of a session, by the names that Accelerate's ``log_with`` has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from accelerate_sim.config.problems import ConfigError, Problem, shown
+from accelerate_sim.interrupts import Interrupts
+from accelerate_sim.records import DeviceRecord, Record
+from accelerate_sim.tracking.run_start import RunStart
+
+KEY = "log.trackers"
+JSONL = "jsonl"
+"""Built in: there is one wherever there is an output directory."""
+
+
+class Keeper(Protocol):
+    """Keeps what runs report. Writing raises OutputError; to close twice does nothing."""
+
+    def observe(self, record: Record) -> None: ...
+
+    def flush(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Tracker(Keeper, Protocol):
+    """Is told, too, when a run begins or goes on."""
+
+    def begin(self, start: RunStart) -> None: ...
+
+
+def require_packages(names: Sequence[str], output_dir: Path | None) -> None:
+    """Raise ConfigError for every tracker that has nowhere to write, or whose package is not installed."""
+    problems = []
+    for name in dict.fromkeys(names):
+        if name != "prometheus" and output_dir is None:
+            problems.append(_problem(names, f"has {name}, which writes files", "Say where to with --output-dir."))
+        elif not _installed(name):
+            way_out = f"Install it with: pip install 'fake-torchrun[{name}]', or: pip install {name}."
+            problems.append(_problem(names, f"has {name}, whose package is not installed", way_out))
+    if problems:
+        raise ConfigError(problems)
+
+
+def open_trackers(
+    names: Sequence[str], output_dir: Path | None, interrupts: Interrupts, look: Callable[[], DeviceRecord | None]
+) -> list[Tracker]:
+    """Trackers beside metrics.jsonl. Raises ConfigError when a port is in use."""
+    return [_open(name, names, output_dir, interrupts, look) for name in dict.fromkeys(names) if name != JSONL]
+
+
+def _open(
+    name: str,
+    names: Sequence[str],
+    output_dir: Path | None,
+    interrupts: Interrupts,
+    look: Callable[[], DeviceRecord | None],
+) -> Tracker:
+    if name == "prometheus":
+        from accelerate_sim.tracking.prometheus import ADDRESS, PrometheusTracker
+
+        try:
+            return PrometheusTracker(interrupts, look)
+        except OSError as error:
+            reason = f"has prometheus, which can't listen on {ADDRESS[0]}:{ADDRESS[1]}: {error.strerror}"
+            raise ConfigError([_problem(names, reason, "End what listens there, or leave it out.")]) from None
+    assert output_dir
+    if name == "tensorboard":
+        from accelerate_sim.tracking.tensorboard import TensorBoardTracker
+
+        return TensorBoardTracker(output_dir)
+    from accelerate_sim.tracking.wandb import WandbTracker
+
+    return WandbTracker(output_dir)
+
+
+def _installed(name: str) -> bool:
+    from importlib.util import find_spec
+
+    return name in (JSONL, "prometheus") or find_spec(name) is not None
+
+
+def _problem(names: Sequence[str], reason: str, way_out: str) -> Problem:
+    return Problem.about(KEY, shown(list(names)), reason, way_out)

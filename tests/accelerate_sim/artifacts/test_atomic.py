@@ -1,0 +1,172 @@
+"""Complete or absent, on real file systems."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from accelerate_sim.artifacts import atomic
+from accelerate_sim.artifacts.file_image import FileImage
+from accelerate_sim.artifacts.manifest import Damaged, manifest_image, verify
+from accelerate_sim.artifacts.output_error import OutputError
+
+IMAGES = [FileImage("a.bin", b"head", 10**11), FileImage("b.json", b"{}")]
+
+
+def written(parent: Path, name: str = "whole") -> Path:
+    atomic.write_directory(parent / name, [*IMAGES, manifest_image(IMAGES, {})])
+    return parent / name
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 200 kB."""
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", tmp_path], capture_output=True)
+    if done.returncode:
+        pytest.skip("may not mount a tmpfs")
+    yield tmp_path
+    subprocess.run(["umount", "-l", tmp_path], check=True)
+
+
+def test_files_have_their_size_and_occupy_nothing(tmp_path: Path) -> None:
+    whole = written(tmp_path)
+    assert (whole / "a.bin").stat().st_size == 10**11 + 4
+    assert (whole / "a.bin").stat().st_blocks * 512 < 10**5
+    with (whole / "a.bin").open("rb") as file:
+        assert file.read(8) == b"head\0\0\0\0"
+    verify(whole)
+    assert os.listdir(tmp_path) == ["whole"]
+
+
+def test_what_was_there_is_replaced(tmp_path: Path) -> None:
+    whole = written(tmp_path)
+    (whole / "b.json").write_text("cut off")
+    with pytest.raises(Damaged):
+        verify(whole)
+    verify(written(tmp_path))
+    assert os.listdir(tmp_path) == ["whole"]
+
+
+def test_full_disk_is_seen_before_the_first_byte(small_disk: Path) -> None:
+    whole = written(small_disk)
+    big = [FileImage(f"{number}.bin", bytes(10_000)) for number in range(30)]
+    with pytest.raises(OSError, match=r"No space left on device \([\d,]+ bytes needed, [\d,]+ free\)"):
+        atomic.write_directory(small_disk / "more", big)
+    assert os.listdir(small_disk) == ["whole"]
+    verify(whole)
+
+
+def test_failed_write_leaves_nothing(tmp_path: Path) -> None:
+    """A limit on the size of files strikes in the middle, where no check before can see it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    whole = written(tmp_path)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+    try:
+        with (
+            pytest.raises(OutputError, match=r"more could not be written: File too large\. It is intact\."),
+            atomic.explained(tmp_path / "more", "It is intact."),
+        ):
+            atomic.write_directory(tmp_path / "more", [FileImage("x", b"x" * 40_000), FileImage("y", b"", 60_000)])
+        with pytest.raises(OSError, match="File too large"):
+            atomic.write_file(tmp_path / "file", b"x" * 60_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert os.listdir(tmp_path) == ["whole"]
+    verify(whole)
+
+
+def test_directory_that_has_gone_is_not_made_again(tmp_path: Path) -> None:
+    gone = tmp_path / "gone" / "checkpoint-1"
+    with pytest.raises(OutputError, match="its directory has gone"), atomic.explained(gone, ""):
+        atomic.write_directory(gone, IMAGES)
+    assert os.listdir(tmp_path) == []
+
+
+def test_leftovers_of_a_process_that_died_are_removed_and_nothing_else(tmp_path: Path) -> None:
+    whole = written(tmp_path)
+    (tmp_path / ".tmp-checkpoint-7").mkdir()
+    (tmp_path / ".tmp-checkpoint-7" / "half").write_text("half")
+    (tmp_path / ".tmp-link").symlink_to(whole)
+    assert atomic.remove_unfinished(tmp_path) == ["checkpoint-7", "link"]
+    assert os.listdir(tmp_path) == ["whole"]
+    verify(whole)
+
+
+def test_holes_are_kept_here(tmp_path: Path) -> None:
+    assert atomic.keeps_holes(tmp_path)
+    assert os.listdir(tmp_path) == []
+
+
+def test_file_size_limit_counts_as_no_holes(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+    try:
+        assert not atomic.keeps_holes(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+# --- What a manifest does not let pass ------------------------------------------------------------
+
+
+def break_size(whole: Path) -> None:
+    os.truncate(whole / "a.bin", 10**9)
+
+
+def break_bytes(whole: Path) -> None:
+    with (whole / "a.bin").open("r+b") as file:
+        file.write(b"HEAD")
+
+
+def break_link(whole: Path) -> None:
+    outside = whole.parent / "outside.json"
+    (whole / "b.json").rename(outside)
+    (whole / "b.json").symlink_to(outside)
+
+
+def break_name(whole: Path) -> None:
+    manifest = whole / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"b.json"', '"../b.json"'))
+
+
+def break_json(whole: Path) -> None:
+    os.truncate(whole / "manifest.json", 100)
+
+
+def break_format(whole: Path) -> None:
+    (whole / "manifest.json").write_text('{"format": 1, "files": [{"name": "a.bin", "bytes": "many"}]}')
+
+
+def remove_file(whole: Path) -> None:
+    (whole / "a.bin").unlink()
+
+
+def make_pipe(whole: Path) -> None:
+    (whole / "b.json").unlink()
+    os.mkfifo(whole / "b.json")
+
+
+BREAKS = {
+    break_size: r"has a a\.bin of 1,000,000,000 bytes where manifest\.json says 100,000,000,004",
+    break_bytes: r"has a a\.bin with other bytes than manifest\.json says",
+    break_link: r"has a b\.json that is a symbolic link",
+    break_name: r"leads out of the directory",
+    break_json: r"has a manifest\.json that is no JSON \(line \d+\)",
+    break_format: r"has a manifest\.json with an entry that names no file",
+    remove_file: r"has no a\.bin",
+    make_pipe: r"has a b\.json that is no plain file",
+}
+
+
+@pytest.mark.parametrize("damage", BREAKS, ids=lambda damage: damage.__name__)
+def test_damage_is_named(damage: object, tmp_path: Path) -> None:
+    whole = written(tmp_path)
+    verify(whole)
+    damage(whole)  # type: ignore[operator]
+    with pytest.raises(Damaged, match=BREAKS[damage]):  # type: ignore[index]
+        verify(whole)
