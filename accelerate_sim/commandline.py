@@ -104,6 +104,7 @@ def _command(train: Callable[[RunConfig], None]) -> Callable[..., None]:
                 metavar="ISO8601", parser=_parse_start_time, help="Begin of the simulated clock. [default: now]"
             ),
         ] = None,
+        publish: Annotated[bool, typer.Option("--publish", help="Let fake-nvidia-smi see the job.")] = False,
         listing: Annotated[
             Listing | None, typer.Option("--list", help="Show what the catalog holds, and exit.")
         ] = None,
@@ -129,6 +130,7 @@ def _command(train: Callable[[RunConfig], None]) -> Callable[..., None]:
             changes += [f"run.seed={seed}"] if seed is not None else []
             changes += [f"run.runs={runs}"] if runs is not None else []
             changes += [f"train.max_steps={max_steps}"] if max_steps is not None else []
+            changes += ["run.publish=true"] if publish else []
             from accelerate_sim import playing
 
             score = playing.Score(config, changes, seed)

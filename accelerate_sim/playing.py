@@ -27,6 +27,7 @@ from accelerate_sim.sim.fit import misfit
 from accelerate_sim.sim.plan import Plan
 
 if TYPE_CHECKING:
+    from accelerate_sim.publishing import Publisher
     from accelerate_sim.tracking.jsonl import JsonlTracker
 
 logger = get_logger(__name__)
@@ -74,8 +75,9 @@ def play(train: Callable[[RunConfig], None], score: Score, options: Options) -> 
     """Play all runs. Returns the exit code: 0, or 128 + the signal that ended it."""
     _open_output()
     first = score.config(1)  # every mistake of the user's is found before anything is shown or written
-    tracker = _tracker(options.output_dir, first)
     session = _session(options)
+    publisher = _publisher(session) if first.run.publish else None
+    tracker = _tracker(options.output_dir, first)
     handler = ScreenHandler(session)
     logging.getLogger().addHandler(handler)
     logging.getLogger().setLevel(logging.INFO)
@@ -93,6 +95,8 @@ def play(train: Callable[[RunConfig], None], score: Score, options: Options) -> 
     finally:
         logging.getLogger().removeHandler(handler)
         session.leave()
+        if publisher:
+            publisher.close()
         if tracker:
             tracker.close()
 
@@ -169,6 +173,19 @@ def _say_where(session: Session, stopped: Stopped) -> None:
     screen.close()
     screen.write(fold(f"{stopped.reason.capitalize()}: {session.where()}", screen.width))
     screen.flush()
+
+
+def _publisher(session: Session) -> Publisher:
+    from accelerate_sim.publishing import Publisher
+    from accelerate_sim.runtime_directory import UnsafeDirectory
+
+    try:
+        publisher = Publisher(session.clock, session.interrupts)
+    except UnsafeDirectory as error:
+        way_out = "Make it your own with mode 700, or point XDG_RUNTIME_DIR at a directory that is."
+        raise ConfigError([Problem("--publish", None, "", str(error.path), error.reason, way_out)]) from None
+    session.observers.append(publisher)
+    return publisher
 
 
 def _tracker(directory: Path | None, config: RunConfig) -> JsonlTracker | None:
