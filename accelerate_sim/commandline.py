@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     from accelerate_sim.config.schema import RunConfig
 
 SIGPIPE_EXIT = 128 + 13
+RECORD_SIZE = (120, 40)
+"""Columns and rows."""
 HELP = """Play a training run of a language model on a GPU cluster that is not there.
 
 Everything that is shown is simulated: no GPU, no network and no data are used, and nothing is written to disk
-without --output-dir. Without --config each run draws a model, a GPU and a dataset from the catalog.
+without --output-dir or --record. Without --config each run draws a model, a GPU and a dataset from the catalog.
 """
 
 
@@ -58,6 +60,14 @@ def _parse_speed(text: str) -> str:
     if not 0 < speed < math.inf:
         raise typer.BadParameter(f"{text} is not above 0; for no waiting at all use 'max'")
     return text
+
+
+def _parse_size(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"(\d{1,4})x(\d{1,4})", text)
+    columns, rows = map(int, found.groups()) if found else (0, 0)
+    if not (columns and rows):
+        raise typer.BadParameter(f"{text!r} is not COLUMNSxROWS like 120x40")
+    return columns, rows
 
 
 def _parse_duration(text: str) -> float:
@@ -105,6 +115,17 @@ def _command(train: Callable[[RunConfig], None]) -> Callable[..., None]:
             ),
         ] = None,
         publish: Annotated[bool, typer.Option("--publish", help="Let fake-nvidia-smi see the job.")] = False,
+        record: Annotated[
+            Path | None, typer.Option(metavar="FILE.cast", help="Record the show (asciicast) instead of showing it.")
+        ] = None,
+        record_pace: Annotated[
+            str | None,
+            typer.Option(metavar="X", parser=_parse_speed, help="Simulated seconds per recorded one. [default: speed]"),
+        ] = None,
+        record_size: Annotated[
+            tuple[int, int] | None,
+            typer.Option(metavar="COLUMNSxROWS", parser=_parse_size, help="Its terminal. [default: 120x40]"),
+        ] = None,
         listing: Annotated[
             Listing | None, typer.Option("--list", help="Show what the catalog holds, and exit.")
         ] = None,
@@ -131,6 +152,7 @@ def _command(train: Callable[[RunConfig], None]) -> Callable[..., None]:
             changes += [f"run.runs={runs}"] if runs is not None else []
             changes += [f"train.max_steps={max_steps}"] if max_steps is not None else []
             changes += ["run.publish=true"] if publish else []
+            changes += [f"run.speed={record_pace}", "run.startup_speed=null"] if record and record_pace else []
             from accelerate_sim import playing
 
             score = playing.Score(config, changes, seed)
@@ -144,6 +166,8 @@ def _command(train: Callable[[RunConfig], None]) -> Callable[..., None]:
                 listings.show_plan(score.config(1), ascii_only=ascii_only)
             else:
                 options = playing.Options(start_time, duration, output_dir, ascii_only, not no_progress)
+                if record:
+                    _leave(playing.record(train, score, options, record, record_size or RECORD_SIZE))
                 _leave(playing.play(train, score, options))
         except ConfigError as error:
             sys.exit(_refuse(str(error)))

@@ -10,8 +10,9 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from accelerate_sim.config.load import ConfigSource
 from accelerate_sim.config.problems import ConfigError, Problem
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.display.screen import OutputClosed, Screen, without_blocking
+from accelerate_sim.display.style import Style
 from accelerate_sim.interrupts import Interrupts, Stopped
 from accelerate_sim.logging import ScreenHandler, fold, get_logger
 from accelerate_sim.session import Session, terminal_style
@@ -28,6 +30,7 @@ from accelerate_sim.sim.plan import Plan
 
 if TYPE_CHECKING:
     from accelerate_sim.publishing import Publisher
+    from accelerate_sim.recording import Recording
     from accelerate_sim.tracking.jsonl import JsonlTracker
 
 logger = get_logger(__name__)
@@ -69,6 +72,8 @@ class Options:
     output_dir: Path | None = None
     ascii_only: bool = False
     progress: bool = True
+    recording: Recording | None = None
+    """Takes the place of standard output."""
 
 
 def play(train: Callable[[RunConfig], None], score: Score, options: Options) -> int:
@@ -76,7 +81,7 @@ def play(train: Callable[[RunConfig], None], score: Score, options: Options) -> 
     _open_output()
     first = score.config(1)  # every mistake of the user's is found before anything is shown or written
     session = _session(options)
-    publisher = _publisher(session) if first.run.publish else None
+    publisher = _publisher(session) if first.run.publish and not options.recording else None
     tracker = _tracker(options.output_dir, first)
     handler = ScreenHandler(session)
     logging.getLogger().addHandler(handler)
@@ -101,6 +106,43 @@ def play(train: Callable[[RunConfig], None], score: Score, options: Options) -> 
             tracker.close()
 
 
+def record(
+    train: Callable[[RunConfig], None], score: Score, options: Options, path: Path, size: tuple[int, int]
+) -> int:
+    """Play all runs into a recording at ``path``. Returns the exit code; only with 0 there is one."""
+    from accelerate_sim.recording import Recording, RecordingFailed
+
+    _refuse_endless(score.config(1), options)
+    try:
+        recording = Recording(path, *size)
+    except FileExistsError:
+        reason, way_out = "exists already", "Name another file; recordings are never overwritten."
+        raise ConfigError([Problem("--record", None, "", str(path), reason, way_out)]) from None
+    except OSError as error:
+        reason, way_out = f"can't be written: {error.strerror}", "Name a file that you may write."
+        raise ConfigError([Problem("--record", None, "", str(path), reason, way_out)]) from None
+    with recording:
+        try:
+            code = play(train, score, replace(options, recording=recording))
+            if code == 0:
+                recording.keep()
+        except RecordingFailed as error:
+            print(error, file=sys.stderr)
+            return 1
+    print(recording.summary() if code == 0 else f"--record: ended early, {path} has not been written", flush=True)
+    return code
+
+
+def _refuse_endless(first: RunConfig, options: Options) -> None:
+    """A recording needs a pace, and an end."""
+    if math.inf in (first.run.speed, first.run.startup_speed):
+        way_out = "Say how many simulated seconds a recorded one holds, e.g. --record-pace 250."
+        raise ConfigError([Problem("--record", None, "run.speed", "max", "leaves no time to see anything", way_out)])
+    if first.run.runs == 0 and options.duration_s is None:
+        way_out = "Give --runs or --duration."
+        raise ConfigError([Problem("--record", None, "run.runs", "0", "never ends", way_out)])
+
+
 def _open_output() -> None:
     """Without a standard output (``>&-``) nothing is shown, and no file that is opened later is taken for it."""
     if sys.stdout is None:
@@ -110,6 +152,8 @@ def _open_output() -> None:
 
 
 def _session(options: Options) -> Session:
+    if options.recording:
+        return _recorded_session(options, options.recording)
     live, style = terminal_style(1, ascii_only=options.ascii_only)
     interrupts = Interrupts()
     if options.duration_s is not None:
@@ -124,6 +168,14 @@ def _session(options: Options) -> Session:
         progress=options.progress,
         output_dir=options.output_dir,
     )
+
+
+def _recorded_session(options: Options, recording: Recording) -> Session:
+    start = options.start_time or datetime.now().replace(microsecond=0)
+    recording.begin(start, f"{Path(sys.argv[0]).name} (simulated)")
+    style = Style(color=not os.environ.get("NO_COLOR"), ascii=options.ascii_only)
+    make = partial(Session, progress=options.progress, output_dir=options.output_dir)
+    return recording.session(start, style, duration_s=options.duration_s, make=make)
 
 
 def _play_until_told(train: Callable[[RunConfig], None], score: Score, session: Session, first: RunConfig) -> int:
@@ -143,7 +195,7 @@ def _play_until_told(train: Callable[[RunConfig], None], score: Score, session: 
 
 def _play_runs(train: Callable[[RunConfig], None], score: Score, session: Session, first: RunConfig) -> None:
     asked = first.run.runs
-    runs = asked if asked is not None else (0 if os.isatty(1) else 1)
+    runs = asked if asked is not None else (0 if os.isatty(session.screen.fd) else 1)
     for number in itertools.count(1):
         config = first if number == 1 else score.config(number)
         _announce(session, Plan(config, number))
