@@ -96,8 +96,12 @@ class Node:
     def read(self) -> Reading:
         """Look at it now. Raises NoJob, UnsafeDirectory."""
         job, position = self._job()
-        run = _run_of(job.config_text(), job.run)
-        return reading(run, job, position.at(time.monotonic()), self._node)
+        try:
+            run = _run_of(job.config_text(), job.run)
+            return reading(run, job, position.at(time.monotonic()), self._node)
+        except ValueError as error:  # pydantic's, the catalog's and datetime's errors are all of this kind
+            reason = str(error).partition("\n")[0]
+            raise NoJob(f"the job with process {job.pid} is of another version: {reason}") from None
 
     def _job(self) -> tuple[PublishedJob, Position]:
         jobs = running_jobs()
