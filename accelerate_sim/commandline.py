@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from accelerate_sim.config.schema import RunConfig
 
 SIGPIPE_EXIT = 128 + 13
-RECORD_SIZE = (120, 40)
-"""Columns and rows."""
 HELP = """Play a training run of a language model on a GPU cluster that is not there.
 
 Everything that is shown is simulated: no GPU, no network and no data are used, and nothing is written to disk
@@ -62,12 +60,10 @@ def _parse_speed(text: str) -> str:
     return text
 
 
-def _parse_size(text: str) -> tuple[int, int]:
-    found = re.fullmatch(r"(\d{1,4})x(\d{1,4})", text)
-    columns, rows = map(int, found.groups()) if found else (0, 0)
-    if not (columns and rows):
+def _parse_size(text: str) -> str:
+    if not re.fullmatch(r"[1-9]\d{0,3}x[1-9]\d{0,3}", text):
         raise typer.BadParameter(f"{text!r} is not COLUMNSxROWS like 120x40")
-    return columns, rows
+    return text
 
 
 def _parse_duration(text: str) -> float:
@@ -123,9 +119,8 @@ def _command(train: Callable[[RunConfig], None]) -> Callable[..., None]:
             typer.Option(metavar="X", parser=_parse_speed, help="Simulated seconds per recorded one. [default: speed]"),
         ] = None,
         record_size: Annotated[
-            tuple[int, int] | None,
-            typer.Option(metavar="COLUMNSxROWS", parser=_parse_size, help="Its terminal. [default: 120x40]"),
-        ] = None,
+            str, typer.Option(metavar="COLUMNSxROWS", parser=_parse_size, help="Its terminal.")
+        ] = "120x40",
         listing: Annotated[
             Listing | None, typer.Option("--list", help="Show what the catalog holds, and exit.")
         ] = None,
@@ -167,7 +162,8 @@ def _command(train: Callable[[RunConfig], None]) -> Callable[..., None]:
             else:
                 options = playing.Options(start_time, duration, output_dir, ascii_only, not no_progress)
                 if record:
-                    _leave(playing.record(train, score, options, record, record_size or RECORD_SIZE))
+                    columns, rows = map(int, record_size.split("x"))
+                    _leave(playing.record(train, score, options, record, (columns, rows)))
                 _leave(playing.play(train, score, options))
         except ConfigError as error:
             sys.exit(_refuse(str(error)))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from xml.sax.saxutils import escape
 
-from accelerate_sim.nvidia_smi.log_tree import Entry, gpu_tree, heading
+from accelerate_sim.nvidia_smi.log_entry import Entry
+from accelerate_sim.nvidia_smi.log_tree import gpu_tree, heading
 from accelerate_sim.nvidia_smi.reading import Gpu, Reading
 
 VALUE_COLUMN = 42
