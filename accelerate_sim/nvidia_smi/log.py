@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from xml.sax.saxutils import escape
 
 from accelerate_sim.nvidia_smi.log_entry import Entry
 from accelerate_sim.nvidia_smi.log_tree import gpu_tree, heading
 from accelerate_sim.nvidia_smi.reading import Gpu, Reading
 
 VALUE_COLUMN = 42
+_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+"""Of text in XML. The standard library has them too, but loads an HTTP client first."""
 DISPLAYS = {
     "MEMORY": ("fb_memory_usage", "bar1_memory_usage", "cc_protected_memory_usage"),
     "UTILIZATION": ("utilization",),
@@ -96,7 +97,7 @@ def _xml(entries: Iterable[Entry], depth: int) -> Iterable[str]:
         if entry.tag == "mig_devices":
             yield from (f"{indent}<mig_devices>", f"{indent}\tNone", f"{indent}</mig_devices>")
         elif isinstance(entry.value, str):
-            yield f"{indent}<{entry.tag}>{escape(entry.xml or entry.value)}</{entry.tag}>"
+            yield f"{indent}<{entry.tag}>{(entry.xml or entry.value).translate(_ESCAPES)}</{entry.tag}>"
         else:
             yield f"{indent}<{entry.tag}>"
             yield from _xml(entry.value, depth + 1)
