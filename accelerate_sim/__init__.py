@@ -1,13 +1,18 @@
-"""What a training script imports: Hugging Face Accelerate's names, over a cluster that is not there."""
+"""What a training script imports: Hugging Face Accelerate's names, over a cluster that is not there.
+
+The names are there on use: who needs only a part of the package, as ``fake-nvidia-smi`` does, does not load the rest.
+"""
 
 import os
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from accelerate_sim.deadly_ctrl_c import DeadlyCtrlC
 
 # One thread is all a simulated rank needs; BLAS would start one per core when numpy is imported.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-with DeadlyCtrlC():
+if TYPE_CHECKING:
     from accelerate_sim.accelerator import Accelerator, RunKwargs
     from accelerate_sim.commandline import launch
     from accelerate_sim.config.schema import RunConfig
@@ -42,3 +47,30 @@ __all__ = [
     "set_seed",
     "tqdm",
 ]
+
+_HOMES = {
+    "accelerator": ("Accelerator", "RunKwargs"),
+    "commandline": ("launch",),
+    "config.schema": ("RunConfig",),
+    "data_loader": ("DataLoader", "load_dataset"),
+    "export": ("export_model",),
+    "logging": ("get_logger",),
+    "modeling": ("AutoModelForCausalLM", "AutoTokenizer", "CausalLM", "Tokenizer"),
+    "optimizer": ("AdamW",),
+    "progress": ("tqdm",),
+    "scheduler": ("LRScheduler", "get_scheduler"),
+    "state": ("PartialState", "set_seed"),
+    "version": ("__version__",),
+}
+"""Which module has which of the names."""
+
+
+def __getattr__(name: str) -> object:
+    """The first name that is asked for loads them all, while Ctrl-C is the system's affair."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    with DeadlyCtrlC():
+        for home, names in _HOMES.items():
+            module = import_module(f"{__name__}.{home}")
+            globals().update({each: getattr(module, each) for each in names})
+    return globals()[name]

@@ -28,6 +28,8 @@ class Clock:
     ) -> None:
         self.start = start
         self.now_s = 0.0
+        self.on_advance: Callable[[float], None] = lambda second: None
+        """Called with the second that is waited for next."""
         self._wait = wait
         self._monotonic = monotonic
         self.speed = speed
@@ -51,6 +53,7 @@ class Clock:
         Meanwhile it is still what it was: nothing that is shown during the wait comes from the future.
         """
         second = max(second, self.now_s)
+        self.on_advance(second)
         self._wait(self._ahead_s(second))
         self.now_s = second
 

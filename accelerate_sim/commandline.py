@@ -28,7 +28,7 @@ SIGPIPE_EXIT = 128 + 13
 HELP = """Play a training run of a language model on a GPU cluster that is not there.
 
 Everything that is shown is simulated: no GPU, no network and no data are used, and nothing is written to disk
-without --output-dir. Without --config each run draws a model, a GPU and a dataset from the catalog.
+without --output-dir or --record. Without --config each run draws a model, a GPU and a dataset from the catalog.
 """
 
 
@@ -77,6 +77,12 @@ def _parse_speed(text: str) -> str:
         raise typer.BadParameter(f"{text!r} is neither a number nor 'max'") from None
     if not 0 < speed < math.inf:
         raise typer.BadParameter(f"{text} is not above 0; for no waiting at all use 'max'")
+    return text
+
+
+def _parse_size(text: str) -> str:
+    if not re.fullmatch(r"[1-9]\d{0,3}x[1-9]\d{0,3}", text):
+        raise typer.BadParameter(f"{text!r} is not COLUMNSxROWS like 120x40")
     return text
 
 
@@ -136,6 +142,17 @@ def _command(train: Callable[[RunConfig], None], job: Job | None) -> Callable[..
                 metavar="ISO8601", parser=_parse_start_time, help="Begin of the simulated clock. [default: now]"
             ),
         ] = None,
+        publish: Annotated[bool, typer.Option("--publish", help="Let fake-nvidia-smi see the job.")] = False,
+        record: Annotated[
+            Path | None, typer.Option(metavar="FILE.cast", help="Record the show (asciicast) instead of showing it.")
+        ] = None,
+        record_pace: Annotated[
+            str | None,
+            typer.Option(metavar="X", parser=_parse_speed, help="Simulated seconds per recorded one. [default: speed]"),
+        ] = None,
+        record_size: Annotated[
+            str, typer.Option(metavar="COLUMNSxROWS", parser=_parse_size, help="Its terminal.")
+        ] = "120x40",
         listing: Annotated[
             Listing | None, typer.Option("--list", help="Show what the catalog holds, and exit.")
         ] = None,
@@ -162,6 +179,8 @@ def _command(train: Callable[[RunConfig], None], job: Job | None) -> Callable[..
             changes += [f"run.runs={runs}"] if runs is not None else []
             changes += [f"train.max_steps={max_steps}"] if max_steps is not None else []
             changes += [f"log.trackers=[{', '.join(log_with)}]"] if log_with else []
+            changes += ["run.publish=true"] if publish else []
+            changes += [f"run.speed={record_pace}", "run.startup_speed=null"] if record and record_pace else []
             from accelerate_sim import playing
 
             if resume is None and output_dir and job and job.placement.attempt:
@@ -183,6 +202,9 @@ def _command(train: Callable[[RunConfig], None], job: Job | None) -> Callable[..
             else:
                 directory = resumption.output_dir if resumption else output_dir
                 options = playing.Options(start_time, duration, directory, resumption, ascii_only, not no_progress, job)
+                if record:
+                    columns, rows = map(int, record_size.split("x"))
+                    sys.exit(playing.record(train, score, options, record, (columns, rows)))
                 sys.exit(playing.play(train, score, options))
         except ConfigError as error:
             sys.exit(_refuse(str(error)))

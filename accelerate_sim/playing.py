@@ -10,8 +10,9 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from accelerate_sim.config.load import ConfigSource
 from accelerate_sim.config.problems import ConfigError, Problem
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.display.screen import OutputClosed, Screen, without_blocking
+from accelerate_sim.display.style import Style
 from accelerate_sim.interrupts import Interrupts, Stopped
 from accelerate_sim.job import Cue, Job, is_of_job
 from accelerate_sim.logging import ScreenHandler, fold, get_logger
@@ -32,6 +34,8 @@ from accelerate_sim.sim.plan import Plan
 from accelerate_sim.tracking.opening import open_trackers, require_packages
 
 if TYPE_CHECKING:
+    from accelerate_sim.publishing import Publisher
+    from accelerate_sim.recording import Recording
     from accelerate_sim.resuming import Resumption
     from accelerate_sim.tracking.jsonl import JsonlTracker
     from accelerate_sim.tracking.opening import Keeper
@@ -107,6 +111,8 @@ class Options:
     progress: bool = True
     job: Job | None = None
     """The processes that play one rank each; this one is rank 0."""
+    recording: Recording | None = None
+    """Takes the place of standard output."""
 
 
 def play(train: Callable[[RunConfig], None], score: Score, options: Options) -> int:
@@ -117,13 +123,14 @@ def play(train: Callable[[RunConfig], None], score: Score, options: Options) -> 
     first = score.config(number)  # every mistake of the user's is found before anything is shown or written
     if resumption:
         refuse_differences(resumption, first, options.start_time, drawn=score.drawn)
-    runs = _number_of_runs(first)
+    runs = _number_of_runs(first, options)
     if runs and number > runs:
         print(f"{options.output_dir}: the run is finished, nothing is left to play. --runs {number} plays another.")
         return 0
     if first.log.trackers:
         require_packages(first.log.trackers, options.output_dir)
     session = _session(options)
+    publisher = _publisher(session) if first.run.publish and not options.recording else None
     if first.log.trackers:
         session.trackers = open_trackers(
             first.log.trackers, options.output_dir, session.interrupts, lambda: session.look() if session.look else None
@@ -139,7 +146,7 @@ def play(train: Callable[[RunConfig], None], score: Score, options: Options) -> 
     session.enter()
     try:
         with session.interrupts:
-            code = _play_until_told(train, score, session, first)
+            code = _play_until_told(train, score, session, first, options)
         _close(kept)
         return code
     except KeyboardInterrupt:  # the second Ctrl-C: there is no last line
@@ -155,6 +162,8 @@ def play(train: Callable[[RunConfig], None], score: Score, options: Options) -> 
     finally:
         logging.getLogger().removeHandler(handler)
         session.leave()
+        if publisher:
+            publisher.close()
         with suppress(OutputError):  # said already, or the output is closed
             _close(kept)
 
@@ -162,6 +171,46 @@ def play(train: Callable[[RunConfig], None], score: Score, options: Options) -> 
 def _close(kept: Sequence[Keeper]) -> None:
     for each in kept:
         each.close()
+
+
+def record(
+    train: Callable[[RunConfig], None], score: Score, options: Options, path: Path, size: tuple[int, int]
+) -> int:
+    """Play all runs into a recording at ``path``. Returns the exit code; only with 0 there is one."""
+    from accelerate_sim.recording import Recording, RecordingFailed
+
+    if options.job:
+        way_out = "Record with python train.py, or record the launcher's terminal with asciinema."
+        raise ConfigError([Problem("--record", None, "", str(path), "can't hold what other processes print", way_out)])
+    _refuse_endless(score.config(1), options)
+    try:
+        recording = Recording(path, *size)
+    except FileExistsError:
+        reason, way_out = "exists already", "Name another file; recordings are never overwritten."
+        raise ConfigError([Problem("--record", None, "", str(path), reason, way_out)]) from None
+    except OSError as error:
+        reason, way_out = f"can't be written: {error.strerror}", "Name a file that you may write."
+        raise ConfigError([Problem("--record", None, "", str(path), reason, way_out)]) from None
+    with recording:
+        try:
+            code = play(train, score, replace(options, recording=recording))
+            if code == 0:
+                recording.keep()
+        except RecordingFailed as error:
+            print(error, file=sys.stderr)
+            return 1
+    print(recording.summary() if code == 0 else f"--record: ended early, {path} has not been written", flush=True)
+    return code
+
+
+def _refuse_endless(first: RunConfig, options: Options) -> None:
+    """A recording needs a pace, and an end."""
+    if math.inf in (first.run.speed, first.run.startup_speed):
+        way_out = "Say how many simulated seconds a recorded one holds, e.g. --record-pace 250."
+        raise ConfigError([Problem("--record", None, "run.speed", "max", "leaves no time to see anything", way_out)])
+    if first.run.runs == 0 and options.duration_s is None:
+        way_out = "Give --runs or --duration."
+        raise ConfigError([Problem("--record", None, "run.runs", "0", "never ends", way_out)])
 
 
 def _open_output() -> None:
@@ -173,6 +222,8 @@ def _open_output() -> None:
 
 
 def _session(options: Options) -> Session:
+    if options.recording:
+        return _recorded_session(options, options.recording)
     live, style = terminal_style(1, ascii_only=options.ascii_only)
     interrupts = Interrupts()
     if options.duration_s is not None:
@@ -194,10 +245,20 @@ def _session(options: Options) -> Session:
     return session
 
 
-def _play_until_told(train: Callable[[RunConfig], None], score: Score, session: Session, first: RunConfig) -> int:
+def _recorded_session(options: Options, recording: Recording) -> Session:
+    start = options.start_time or datetime.now().replace(microsecond=0)
+    recording.begin(start, f"{Path(sys.argv[0]).name} (simulated)")
+    style = Style(color=not os.environ.get("NO_COLOR"), ascii=options.ascii_only)
+    make = partial(Session, progress=options.progress, output_dir=options.output_dir)
+    return recording.session(start, style, duration_s=options.duration_s, make=make)
+
+
+def _play_until_told(
+    train: Callable[[RunConfig], None], score: Score, session: Session, first: RunConfig, options: Options
+) -> int:
     try:
         try:
-            _play_runs(train, score, session, first)
+            _play_runs(train, score, session, first, options)
         except Exception as error:
             session.interrupts.end_if_told()  # an import has made another error of it
             if session.job is None or not is_of_job(error):
@@ -224,8 +285,10 @@ def _end_early(session: Session, stopped: Stopped) -> int:
     return stopped.exit_code
 
 
-def _play_runs(train: Callable[[RunConfig], None], score: Score, session: Session, first: RunConfig) -> None:
-    runs, begin = _number_of_runs(first), session.run_number
+def _play_runs(
+    train: Callable[[RunConfig], None], score: Score, session: Session, first: RunConfig, options: Options
+) -> None:
+    runs, begin = _number_of_runs(first, options), session.run_number
     for number in itertools.count(begin):
         config = first if number == begin else score.config(number)
         if session.resumption:
@@ -243,10 +306,10 @@ def _play_runs(train: Callable[[RunConfig], None], score: Score, session: Sessio
     session.screen.close()
 
 
-def _number_of_runs(config: RunConfig) -> int:
+def _number_of_runs(config: RunConfig, options: Options) -> int:
     """Runs to play; 0: for ever."""
     asked = config.run.runs
-    return asked if asked is not None else (0 if on_terminal(1) else 1)
+    return asked if asked is not None else (0 if on_terminal(1) and not options.recording else 1)
 
 
 def _go_on(session: Session, config: RunConfig, resumption: Resumption) -> None:
@@ -279,9 +342,7 @@ def _announce(session: Session, plan: Plan) -> None:
 def _give_cue(session: Session, job: Job, config: RunConfig, *, is_last: bool) -> None:
     """Let the other processes begin the same run."""
     clock = session.clock
-    cue = Cue(
-        config.model_dump(mode="json"), session.run_number, clock.start, clock.now_s, session.resumption, is_last
-    )
+    cue = Cue(config.model_dump(mode="json"), session.run_number, clock.start, clock.now_s, session.resumption, is_last)
     with session.interrupts.at_once():
         job.give(cue)
 
@@ -293,6 +354,19 @@ def _say_where(session: Session, reason: str, saved: str | None = None) -> None:
     what = f"{reason.capitalize()}: {session.where()}" + (f" | {saved}" if saved else "")
     screen.write(fold(what, screen.width))
     screen.flush()
+
+
+def _publisher(session: Session) -> Publisher:
+    from accelerate_sim.publishing import Publisher
+    from accelerate_sim.runtime_directory import UnsafeDirectory
+
+    try:
+        publisher = Publisher(session.clock, session.interrupts)
+    except UnsafeDirectory as error:
+        way_out = "Make it your own with mode 700, or point XDG_RUNTIME_DIR at a directory that is."
+        raise ConfigError([Problem("--publish", None, "", str(error.path), error.reason, way_out)]) from None
+    session.observers.append(publisher)
+    return publisher
 
 
 def _tracker(options: Options, config: RunConfig) -> JsonlTracker | None:

@@ -7,7 +7,7 @@ prints. Only bounds that concern one key are checked here; what several keys hav
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, PlainSerializer, Tag
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, PlainSerializer, StrictBool, Tag
 
 from accelerate_sim.catalog import Architecture, ModelSpec
 
@@ -247,6 +247,9 @@ class PlayConfig(Section):
     startup_speed: Speed | None = Field(None, description="The same, for start-up and export; null: as speed.")
     runs: Annotated[Count, Field(ge=0, le=10**9)] | None = Field(
         None, description="Runs to play; 0: for ever; null: for ever on a terminal, else 1."
+    )
+    publish: StrictBool = Field(
+        False, description="Let fake-nvidia-smi see the job: a file in the user's runtime directory while it runs."
     )
 
 

@@ -1,0 +1,37 @@
+"""Which GPU is which: identifiers that are the same whatever runs on it. Pure functions of config and place."""
+
+import hashlib
+
+from accelerate_sim.config.schema import RunConfig
+
+BUSES_PER_DOMAIN = 15
+
+
+def _digest(config: RunConfig, node: int, local: int, what: str) -> str:
+    """Hexadecimal digits that belong to one GPU of one cluster."""
+    cluster = config.cluster
+    place = f"{what}/{config.run.seed}/{cluster.host}/{cluster.gpu}/{node}/{local}"
+    return hashlib.blake2b(place.encode(), digest_size=16).hexdigest()
+
+
+def uuid(config: RunConfig, node: int, local: int) -> str:
+    """As the driver writes it: ``GPU-`` and 32 hexadecimal digits."""
+    digits = _digest(config, node, local, "uuid")
+    return f"GPU-{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def serial(config: RunConfig, node: int, local: int) -> str:
+    """Thirteen digits, the first ones those of data-centre boards."""
+    return f"165{int(_digest(config, node, local, 'serial')[:12], 16) % 10**10:010d}"
+
+
+def pci_address(local: int) -> tuple[int, int]:
+    """(domain, bus) of a GPU of a node: the bus that NCCL's log has for it."""
+    domain, place = divmod(local, BUSES_PER_DOMAIN)
+    return domain, 0x3 + 0x11 * place
+
+
+def bus_id(local: int) -> str:
+    """PCI bus id as the driver writes it: ``00000000:14:00.0``."""
+    domain, bus = pci_address(local)
+    return f"{domain:08X}:{bus:02X}:00.0"

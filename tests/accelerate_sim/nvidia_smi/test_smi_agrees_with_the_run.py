@@ -1,0 +1,65 @@
+"""What the viewer works out is what the run itself showed at that moment."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from reading import Played
+
+from accelerate_sim.config.schema import RunConfig
+from accelerate_sim.nvidia_smi.reading import BRAKE, SLOWDOWN, THERMAL, reading, step_at
+from accelerate_sim.published_job import PublishedJob
+from accelerate_sim.sim.run import Run
+
+MOMENT_S = 1e-3
+"""Before the end of its step the run looks at its GPUs."""
+
+
+def published(played: Played) -> tuple[Run, PublishedJob]:
+    start = played.start
+    job = PublishedJob(start["run"], start["seed"], start["config"], 0.0, start["start_time"], (4711,), 1, "python")
+    return Run(RunConfig.model_validate_json(job.config_text()), job.run), job
+
+
+@pytest.mark.parametrize("name", ["small", "llama", "experts", "drawn"])
+def test_every_grid_of_the_run(name: str, request: pytest.FixtureRequest):
+    played: Played = request.getfixturevalue(name)
+    run, job = published(played)
+    ends = {event["step"]: event["elapsed_s"] for event in played.of("step")}
+    grids = played.of("gpu")
+    assert grids
+    for grid in grids[:: max(1, len(grids) // 8)]:
+        clock_s = run.startup.total + ends[grid["step"]] - MOMENT_S
+        gpus = [gpu for node in range(run.layout.nodes) for gpu in reading(run, job, clock_s, node).gpus]
+        assert [gpu.utilization_pct for gpu in gpus] == grid["utilization_pct"]
+        assert [gpu.used_mib << 20 for gpu in gpus] == grid["memory_used_bytes"]
+        assert [gpu.temperature_c for gpu in gpus] == np.rint(grid["temperature_c"]).tolist()
+        assert [gpu.power_w for gpu in gpus] == grid["power_w"]
+
+
+def test_the_step_under_way(small: Played):
+    run, _ = published(small)
+    ends = [run.timeline.step_end_s(step) for step in range(run.last_step)]
+    assert step_at(run, -5.0) == 0
+    assert [step_at(run, end - MOMENT_S) for end in ends] == list(range(run.last_step))
+    assert [step_at(run, end) for end in ends[:-1]] == list(range(1, run.last_step))
+    assert step_at(run, ends[-1] + 1e6) == run.last_step - 1
+
+
+def test_a_gpu_that_runs_hot_says_why_its_clock_is_low(llama: Played):
+    run, job = published(llama)
+    warnings = [event for event in llama.of("warning") if event["kind"] == "hot"]
+    assert warnings
+    for warning in warnings:
+        end_s = run.timeline.step_end_s(warning["step"] - 1)
+        node, local = divmod(warning["rank"], run.layout.gpus_per_node)
+        gpu = reading(run, job, run.startup.total + end_s - MOMENT_S, node).gpus[local]
+        assert gpu.clock_mhz == warning["figures"]["sm_clock_mhz"] < gpu.max_clock_mhz
+        assert gpu.reasons in (THERMAL, SLOWDOWN | BRAKE)
+
+
+def test_after_the_run_the_gpus_are_idle(small: Played):
+    run, job = published(small)
+    gpus = reading(run, job, run.startup.total + run.timeline.end_s() + 3600.0).gpus
+    assert max(gpu.utilization_pct for gpu in gpus) <= 3
+    assert max(gpu.power_w for gpu in gpus) < 0.3 * gpus[0].power_limit_w
