@@ -55,6 +55,8 @@ class Checkpoints:
     def __post_init__(self) -> None:
         self.saved: list[Saved] = []
         self._mark: Mark | None = None
+        self._written_step: int | None = None
+        """Of the newest checkpoint on the disk."""
 
     @property
     def on_disk(self) -> bool:
@@ -101,8 +103,8 @@ class Checkpoints:
         if mark is None or not mark.step:
             return "nothing to save yet"
         name = f"checkpoint-{mark.step}"
-        if self.saved and self.saved[-1].name == name:
-            return f"{self.last} is already there"
+        if mark.step == self._written_step:  # perhaps the clock was still waiting for it
+            return f"{self.project_dir / name} is already there"
         self._write(mark, planned=False)
         self.saved.append(Saved(name, None))
         self._delete_superseded()
@@ -176,6 +178,7 @@ class Checkpoints:
     def _write(self, mark: Mark, *, planned: bool) -> None:
         self.session.sync_metrics()
         self._directory.write_checkpoint(self.state(mark, planned=planned), self._images(mark))
+        self._written_step = mark.step
 
     def _images(self, mark: Mark) -> list[FileImage]:
         """The files of a checkpoint, but for the run's own state."""
@@ -239,6 +242,7 @@ class Checkpoints:
             self.session.report_again(record, self.ledger)
         self._keep(path.name, state.step)
         self.mark(state.step)
+        self._written_step = state.step
         logger.info("Resumed after step %s in %.1f s", f"{state.step:,}", load_s)
 
 

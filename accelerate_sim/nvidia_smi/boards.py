@@ -1,7 +1,8 @@
 """What nvidia-smi says of a board beside what the catalog knows, and the driver that goes with it.
 
-Seen in published logs of the tool. Reserved memory and clocks of boards that no log was at hand for (H100 with 96 GB, H20, GB200, B300,
-GB300) are those of their nearest relative; identifiers of the PCI device are those of the PCI ID repository.
+Seen in published logs of the tool. Reserved memory and clocks of boards that no log was at hand for (H100 with 96 GB,
+H20, GB200, B300, GB300) are those of their nearest relative; identifiers of the PCI device are those of the PCI ID
+repository.
 """
 
 from dataclasses import dataclass
