@@ -75,7 +75,6 @@ def open_publisher(session: Session) -> Publisher:
     except UnsafeDirectory as error:
         way_out = "Make it your own with mode 700, or point XDG_RUNTIME_DIR at a directory that is."
         raise ConfigError([Problem("--publish", None, "", str(error.path), error.reason, way_out)]) from None
-    session.observers.append(publisher)
     return publisher
 
 

@@ -51,9 +51,10 @@ def play(train: Callable[[RunConfig], None], score: Score, options: Options) -> 
     if first.log.trackers:
         require_packages(first.log.trackers, options.output_dir)
     session = open_session(options)
-    publisher = open_publisher(session) if first.run.publish and not options.recording else None
+    if first.run.publish and not options.recording:
+        session.trackers.append(open_publisher(session))
     if first.log.trackers:
-        session.trackers = open_trackers(
+        session.trackers += open_trackers(
             first.log.trackers, options.output_dir, session.interrupts, lambda: session.look() if session.look else None
         )
     tracker = open_metrics(options, first)
@@ -83,8 +84,6 @@ def play(train: Callable[[RunConfig], None], score: Score, options: Options) -> 
     finally:
         logging.getLogger().removeHandler(handler)
         session.leave()
-        if publisher:
-            publisher.close()
         with suppress(OutputError):  # said already, or the output is closed
             _close(kept)
 
