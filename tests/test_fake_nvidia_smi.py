@@ -19,8 +19,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 DEADLINE_S = 30.0
 START = "2026-01-01T00:00:00"
-SLOW = ("--config", "configs/debug.yaml", "--set", "run.speed=0.5", "--set", "train.epochs=500", "--set", "log.every=1")
-SLOW += ("--start-time", START)
+SLOW = ("--config", "configs/debug.yaml", "--set", "run.speed=2", "--set", "train.epochs=500", "--set", "log.every=1")
+SLOW += ("--start-time", START, "--set", "run.startup_speed=1000")
 """Far more steps than any test waits for, each of a part of a second."""
 
 
