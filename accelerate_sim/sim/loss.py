@@ -19,7 +19,7 @@ from accelerate_sim.sim.noise import Draws, Floats, Steps
 
 NOISE_AT_HALF_MILLION_TOKENS = (0.028, 0.044)
 """Standard deviation, in nats, of a loss that is the mean over 5e5 tokens in texts of 1000."""
-TEXT_TOKENS = (500, 3000)
+TEXT_TOKENS = (500, 2000)
 """Of a typical text of a dataset: pages of the web, or books and source files."""
 LEAST_NOISE = 0.005
 FINETUNE_NOISE_AT_8_SEQUENCES = (0.1, 0.35)

@@ -191,7 +191,9 @@ class Restarted:
 
     @classmethod
     def of(cls, train: TrainConfig, draws: Draws, parameters: float, total_steps: int) -> "Restarted":
-        last = law(parameters, train.global_batch * train.sequence_length * total_steps) + draws.between("last", 1.6, 2.6)
+        last = law(parameters, train.global_batch * train.sequence_length * total_steps) + draws.between(
+            "last", 1.6, 2.6
+        )
         return cls(
             draws.between("first", 7.6, 7.85), min(last, 6.5), draws.between("flat", 0.05, 0.12) * total_steps,
             draws.between("half", 0.26, 0.46) * total_steps, draws.between("power", 1.5, 2.1),

@@ -22,6 +22,10 @@ Work = Literal["even", "routed", "ragged"]
 """Packed sequences through dense layers; tokens routed to experts; sequences of any length."""
 CLASSES: dict[Work, tuple[float, float]] = {"even": (0.3, 0.25), "routed": (0.05, 0.5), "ragged": (0.1, 0.3)}
 """Shares of runs whose core is tight (one machine, captured graphs, locked clocks), and loose."""
+STRETCH = 128
+"""Steps that hold one spell of contention at most."""
+FREEZE = 2.0
+"""Logarithm of how much longer the longest frozen step takes: seven times."""
 SETTLING_STEPS = 20
 """Steps in which allocators and caches find their size."""
 COARSE_CLOCKS = 0.35
@@ -51,6 +55,12 @@ class Habits:
     straggler_size: float
     stall_share: float
     stall_size: float
+    freeze_share: float
+    """Of steps that hang until something times out and is tried again."""
+    contention: float
+    """Chance that a stretch of steps holds some that others on the network or file system slow; 0: never."""
+    contention_size: float
+    contention_steps: float
     recovery: float
     """Share of a delay that is left in the next step."""
     short_share: float
@@ -68,8 +78,8 @@ class Habits:
     decimals: int
 
     @classmethod
-    def of(cls, seed: int, mean_s: float, work: Work) -> "Habits":
-        """``work`` says how much the steps differ by themselves."""
+    def of(cls, seed: int, mean_s: float, work: Work, shared: bool) -> "Habits":
+        """``work`` says how much the steps differ by themselves; ``shared``: nodes that share a network with others."""
         draws = Draws(seed, "step time")
         kind = draws.between("class", 0.0, 1.0)
         tight, loose = CLASSES[work]
@@ -85,19 +95,24 @@ class Habits:
         staging = draws.chance("staging", 0.3)
         periods = STAGING_PERIODS if staging else PERIODS
         period = periods[int(draws.between("period", 0, len(periods)))] if draws.chance("periodic", 0.4) else 0
-        resolution = 1.5 if draws.chance("coarse clock", COARSE_CLOCKS) else 0.01  # of the core
-        decimals = min(max(math.ceil(-math.log10(resolution * core * mean_s)), LEAST_DECIMALS), MOST_DECIMALS)
+        decimals = MOST_DECIMALS
+        if draws.chance("coarse clock", COARSE_CLOCKS):
+            decimals = min(max(math.ceil(-math.log10(1.5 * core * mean_s)), LEAST_DECIMALS), MOST_DECIMALS)
         return cls(
             core=core, heavy=draws.chance("heavy", 0.6),
             stretch=draws.between("stretch", 1.2, 2.4) if draws.chance("stretched", 0.7) else 1.0,
-            memory=draws.between("memory", 0.2, 0.7) if draws.chance("remembers", 0.25) else 0.0,
+            memory=draws.between("memory", 0.2, 0.7) if draws.chance("remembers", 0.55 if shared else 0.15) else 0.0,
             phi=draws.between("phi", 0.75, 0.97),
-            queueing=draws.between("queueing", 0.1, 0.35) if draws.chance("queues", 0.4) else 0.0,
+            queueing=draws.between("queueing", 0.1, 0.35) if draws.chance("queues", 0.25 if shared else 0.4) else 0.0,
             level=min(core * draws.log("level", 0.2, 1.5), 0.012), level_steps=int(draws.log("level steps", 30, 600)),
             drift=draws.between("drift", -0.04, 0.10) if draws.chance("drifts", 0.25) else 0.0,
-            straggler_share=draws.log("straggler", 0.002, 0.012) if often else draws.log("straggler", 0.0002, 0.002),
+            straggler_share=draws.log("straggler", 0.003, 0.02) if often else draws.log("straggler", 0.0002, 0.002),
             straggler_size=draws.log("straggler size", 0.015, 0.25),
-            stall_share=draws.log("stall", 0.00003, 0.0015), stall_size=draws.log("stall size", 0.15, 1.2),
+            stall_share=draws.log("stall", 0.0001, 0.002), stall_size=draws.log("stall size", 0.15, 1.2),
+            freeze_share=draws.log("freeze", 0.00002, 0.0004) if draws.chance("freezes", 0.3) else 0.0,
+            contention=draws.log("contention", 0.03, 0.4) if draws.chance("contended", 0.5 if shared else 0.2) else 0.0,
+            contention_size=draws.log("contention size", 0.03, 0.35),
+            contention_steps=draws.log("contention steps", 3, 25),
             recovery=draws.between("recovery", 0.1, 0.5) if draws.chance("recovers", 0.25) else 0.0,
             short_share=draws.log("short", 0.002, 0.03) if draws.chance("shorts", 0.4) else 0.0,
             short_size=draws.log("short size", 0.01, 0.08),
@@ -140,9 +155,10 @@ class StepTimes:
         *,
         total_steps: int = 3000,
         work: Work = "even",
+        shared: bool = False,
         throttling: float = 1.0,
     ) -> "StepTimes":
-        habits = Habits.of(seed, mean_s, work)
+        habits = Habits.of(seed, mean_s, work, shared)
         return cls(seed, mean_s, compute_share, habits, total_steps, incidents, throttling, imposed)
 
     def seconds(self, steps: Steps) -> Floats:
@@ -151,7 +167,9 @@ class StepTimes:
         slowdown = 1.0 + self.compute_share * (slowest - 1.0)
         if self.imposed:
             return np.asarray(np.round(np.minimum(self._imposed(steps) * slowdown, self.imposed[1]), 6))
-        excess = self._core(steps) + self._level(steps) + self._tail(steps) + self._periodic(steps)
+        excess = (
+            self._core(steps) + self._level(steps) + self._tail(steps) + self._contention(steps) + self._periodic(steps)
+        )
         seconds = self.mean_s * np.exp(excess) * slowdown * self._warm_up(steps)
         seconds = seconds + self.habits.first_extra_s * (steps == 0)
         return np.asarray(np.maximum(np.round(seconds, self.habits.decimals), 10.0**-self.habits.decimals))
@@ -201,8 +219,26 @@ class StepTimes:
         tail = np.where(draw < habits.straggler_share, np.minimum(straggler, 0.7), 0.0)
         stall = 0.26 + habits.stall_size * np.exp(0.5 * bell)
         tail = np.where(draw > 1.0 - habits.stall_share, np.minimum(stall, 1.8), tail)
+        if habits.freeze_share:
+            waits = noise.uniform(self.seed, "step time/freeze", steps) < habits.freeze_share
+            tail = np.where(
+                waits, FREEZE * (0.6 + 0.4 * noise.uniform(self.seed, "step time/freeze size", steps)), tail
+            )
         short = (draw > 0.5) & (draw < 0.5 + habits.short_share)
         return np.where(short, -np.minimum(habits.short_size * np.exp(0.5 * bell), 0.12), tail)
+
+    def _contention(self, steps: Steps) -> Floats:
+        """Somebody else's job on the same network: it comes, slows a few steps by amounts that differ, and goes."""
+        habits = self.habits
+        if not habits.contention:
+            return np.zeros(len(steps))
+        stretch = steps // STRETCH
+        length = 1.0 - habits.contention_steps * np.log(noise.uniform(self.seed, "step time/contention steps", stretch))
+        begin = noise.uniform(self.seed, "step time/contention at", stretch) * STRETCH
+        within = (steps % STRETCH >= begin) & (steps % STRETCH < begin + length)
+        here = noise.uniform(self.seed, "step time/contention", stretch) < habits.contention
+        size = habits.contention_size * noise.exponential(self.seed, "step time/contention size", steps)
+        return np.where(within & here, np.minimum(size, 0.9), 0.0)
 
     def _periodic(self, steps: Steps) -> Floats:
         habits, total = self.habits, np.zeros(len(steps))
