@@ -1,7 +1,8 @@
 """Plays many different runs as numbers alone and writes each as a table, to be compared with real training logs.
 
-    python -m accelerate_sim.realism DIRECTORY
+    python -m accelerate_sim.realism DIRECTORY [DRAWING]
 
+DRAWING 2, 3, ... draws all habits and shapes anew, as of models and data with other names: how much a verdict scatters.
 Columns: step, loss, grad_norm, lr, step_time_s, tokens_per_s; empty where a logger of that kind says nothing. The runs
 are of the kinds that people publish logs of, in about their proportions: from scratch and logged step by step or now
 and then, continued from a checkpoint, and fine-tuned.
@@ -17,6 +18,7 @@ from typing import Any, Literal
 import numpy as np
 
 from accelerate_sim.config.schema import RunConfig
+from accelerate_sim.sim import noise
 from accelerate_sim.sim.run import Run
 from accelerate_sim.sim.timeline import BLOCK
 
@@ -145,11 +147,11 @@ KINDS = (
          data="alpaca", epochs=3, lr=2e-5, warmup_steps=36, min_lr=0.0),
     kind("continued-7b", "qwen2.5-7b", (8, "A100-80-SXM"), (128, 2, 2048), 8700, start="finetune", data="wikipedia-en",
          lr=5e-5, warmup_steps=1, min_lr=0.0, every=5, times="clock"),
-    kind("lora-mistral", "mistral-7b", (8, "A100-80-SXM"), (32, 2, 1024), 8600, start="finetune", data="dolly-15k",
+    kind("lora-mistral", "mistral-7b", (8, "A100-80-SXM"), (48, 2, 2048), 8600, start="finetune", data="dolly-15k",
          epochs=4, lr=5e-5, warmup_steps=860, min_lr=0.0, every=10, times="clock"),
     kind("medical-mistral", "mistral-7b-v0.3", (8, "RTX-4090"), (32, 1, 1024), 16_000, start="finetune", data="pubmed",
          lr=2e-4, warmup_steps=1600, min_lr=0.0, schedule="linear", every=25, times="none"),
-    kind("medical-qwen", "qwen2.5-7b", (8, "A100-80-SXM"), (16, 2, 1024), 6700, start="finetune", data="ultrachat",
+    kind("medical-qwen", "qwen2.5-7b", (8, "A100-80-SXM"), (48, 2, 2048), 6700, start="finetune", data="ultrachat",
          lr=1e-4, warmup_steps=670, min_lr=0.0, every=10, times="clock"),
     kind("code-34b", "codellama-34b", (16, "H100-SXM"), (64, 1, 4096), 1500, start="finetune", data="starcoderdata",
          lr=1e-5, warmup_steps=50, min_lr=0.0),
@@ -158,10 +160,12 @@ KINDS = (
 )  # fmt: skip
 
 
-def played(one: Kind, seed: int) -> Iterator[Row]:
+def played(one: Kind, seed: int, drawing: int = 1) -> Iterator[Row]:
     """The rows of a run as its logger writes them."""
     config = RunConfig.model_validate({**one.config, "run": {"seed": seed}})
     run = Run(config)
+    if drawing > 1:
+        run.shape_seed = noise.seed_of(run.shape_seed, drawing)
     tokens = run.layout.tokens_per_step
     clock_s, before_s = 0, 0.0
     for first in range(0, run.total_steps, BLOCK * one.every):
@@ -192,17 +196,19 @@ def played(one: Kind, seed: int) -> Iterator[Row]:
 
 def main() -> int:
     """Write all runs below the directory that the command line names."""
-    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
+    drawing = sys.argv[2] if len(sys.argv) > 2 else "1"
+    if len(sys.argv) not in (2, 3) or sys.argv[1].startswith("-") or not drawing.isdigit() or drawing == "0":
         print(__doc__, file=sys.stderr)
         return 2
     directory = Path(sys.argv[1])
     directory.mkdir(parents=True, exist_ok=True)
+    first = 100 * (int(drawing) - 1) + 1
     for one in KINDS:
-        for seed in range(1, one.seeds + 1):
+        for seed in range(first, first + one.seeds):
             with (directory / f"{one.name}-{seed}.csv").open("w", newline="", encoding="utf-8") as file:
                 table = csv.writer(file, lineterminator="\n")
                 table.writerow(COLUMNS)
-                table.writerows(played(one, seed))
+                table.writerows(played(one, seed, int(drawing)))
     print(f"{sum(one.seeds for one in KINDS)} runs of {len(KINDS)} configs in {directory}")
     return 0
 

@@ -51,6 +51,9 @@ class Habits:
     level: float
     level_steps: int
     drift: float
+    wander: float
+    """Of room temperature, neighbours and memory, over hundreds of steps."""
+    wander_steps: int
     straggler_share: float
     straggler_size: float
     stall_share: float
@@ -106,9 +109,11 @@ class Habits:
             queueing=draws.between("queueing", 0.1, 0.35) if draws.chance("queues", 0.25 if shared else 0.4) else 0.0,
             level=min(core * draws.log("level", 0.2, 1.5), 0.012), level_steps=int(draws.log("level steps", 30, 600)),
             drift=draws.between("drift", -0.04, 0.10) if draws.chance("drifts", 0.25) else 0.0,
-            straggler_share=draws.log("straggler", 0.003, 0.02) if often else draws.log("straggler", 0.0002, 0.002),
+            wander=core * draws.between("wander", 0.3, 1.2) if draws.chance("wanders", 0.45 if shared else 0.25) else 0.0,
+            wander_steps=int(draws.log("wander steps", 60, 1500)),
+            straggler_share=draws.log("straggler", 0.002, 0.012) if often else draws.log("straggler", 0.0002, 0.002),
             straggler_size=draws.log("straggler size", 0.015, 0.25),
-            stall_share=draws.log("stall", 0.0001, 0.002), stall_size=draws.log("stall size", 0.15, 1.2),
+            stall_share=draws.log("stall", 0.00005, 0.0015), stall_size=draws.log("stall size", 0.15, 1.2),
             freeze_share=draws.log("freeze", 0.00002, 0.0004) if draws.chance("freezes", 0.3) else 0.0,
             contention=draws.log("contention", 0.03, 0.4) if draws.chance("contended", 0.5 if shared else 0.2) else 0.0,
             contention_size=draws.log("contention size", 0.03, 0.35),
@@ -201,7 +206,12 @@ class StepTimes:
         shift = noise.uniform(self.seed, "step time/level at", window) * habits.level_steps
         number = np.where(steps % habits.level_steps >= shift, window, window - 1)
         drift = habits.drift * (np.clip(steps / max(self.total_steps, 1), 0.0, 1.0) - 0.5)
-        return np.asarray(habits.level * noise.normal(self.seed, "step time/level", number) + drift)
+        level = habits.level * noise.normal(self.seed, "step time/level", number) + drift
+        if habits.wander:
+            knot, part = steps // habits.wander_steps, steps % habits.wander_steps / habits.wander_steps
+            before, after = (noise.normal(self.seed, "step time/wander", each) for each in (knot, knot + 1))
+            level += min(habits.wander, 0.02) * (before + (after - before) * part)
+        return np.asarray(level)
 
     def _tail(self, steps: Steps) -> Floats:
         """Late steps; where queues have to empty, the next ones are still a little late."""
