@@ -101,6 +101,7 @@ class Habits:
         decimals = MOST_DECIMALS
         if draws.chance("coarse clock", COARSE_CLOCKS):
             decimals = min(max(math.ceil(-math.log10(1.5 * core * mean_s)), LEAST_DECIMALS), MOST_DECIMALS)
+        wanders = draws.chance("wanders", 0.45 if shared else 0.25)
         return cls(
             core=core, heavy=draws.chance("heavy", 0.6),
             stretch=draws.between("stretch", 1.2, 2.4) if draws.chance("stretched", 0.7) else 1.0,
@@ -109,7 +110,7 @@ class Habits:
             queueing=draws.between("queueing", 0.1, 0.35) if draws.chance("queues", 0.25 if shared else 0.4) else 0.0,
             level=min(core * draws.log("level", 0.2, 1.5), 0.012), level_steps=int(draws.log("level steps", 30, 600)),
             drift=draws.between("drift", -0.04, 0.10) if draws.chance("drifts", 0.25) else 0.0,
-            wander=core * draws.between("wander", 0.3, 1.2) if draws.chance("wanders", 0.45 if shared else 0.25) else 0.0,
+            wander=wanders * min(core * draws.between("wander", 0.3, 1.2), 0.02),
             wander_steps=int(draws.log("wander steps", 60, 1500)),
             straggler_share=draws.log("straggler", 0.002, 0.012) if often else draws.log("straggler", 0.0002, 0.002),
             straggler_size=draws.log("straggler size", 0.015, 0.25),
@@ -210,7 +211,7 @@ class StepTimes:
         if habits.wander:
             knot, part = steps // habits.wander_steps, steps % habits.wander_steps / habits.wander_steps
             before, after = (noise.normal(self.seed, "step time/wander", each) for each in (knot, knot + 1))
-            level += min(habits.wander, 0.02) * (before + (after - before) * part)
+            level += habits.wander * (before + (after - before) * part)
         return np.asarray(level)
 
     def _tail(self, steps: Steps) -> Floats:
