@@ -5,6 +5,7 @@ file system or network stalls it. They are drawn once per run, from classes and 
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -204,15 +205,20 @@ class StepTimes:
         """Clocks, fragmentation and routes shift now and then, and some clusters drift for hours."""
         habits = self.habits
         window = steps // habits.level_steps
-        shift = noise.uniform(self.seed, "step time/level at", window) * habits.level_steps
+        shift = self._each(noise.uniform, "level at", window) * habits.level_steps
         number = np.where(steps % habits.level_steps >= shift, window, window - 1)
         drift = habits.drift * (np.clip(steps / max(self.total_steps, 1), 0.0, 1.0) - 0.5)
-        level = habits.level * noise.normal(self.seed, "step time/level", number) + drift
+        level = habits.level * self._each(noise.normal, "level", number) + drift
         if habits.wander:
             knot, part = steps // habits.wander_steps, steps % habits.wander_steps / habits.wander_steps
-            before, after = (noise.normal(self.seed, "step time/wander", each) for each in (knot, knot + 1))
+            before, after = (self._each(noise.normal, "wander", each) for each in (knot, knot + 1))
             level += habits.wander * (before + (after - before) * part)
         return np.asarray(level)
+
+    def _each(self, draw: Callable[..., Floats], stream: str, numbers: Steps) -> Floats:
+        """What is drawn for each number; there are many of a few neighbouring ones, so each is drawn once."""
+        first = numbers.min()
+        return draw(self.seed, f"step time/{stream}", np.arange(first, numbers.max() + 1))[numbers - first]
 
     def _tail(self, steps: Steps) -> Floats:
         """Late steps; where queues have to empty, the next ones are still a little late."""
@@ -244,10 +250,12 @@ class StepTimes:
         if not habits.contention:
             return np.zeros(len(steps))
         stretch = steps // STRETCH
-        length = 1.0 - habits.contention_steps * np.log(noise.uniform(self.seed, "step time/contention steps", stretch))
-        begin = noise.uniform(self.seed, "step time/contention at", stretch) * STRETCH
+        here = self._each(noise.uniform, "contention", stretch) < habits.contention
+        if not here.any():
+            return np.zeros(len(steps))
+        length = 1.0 - habits.contention_steps * np.log(self._each(noise.uniform, "contention steps", stretch))
+        begin = self._each(noise.uniform, "contention at", stretch) * STRETCH
         within = (steps % STRETCH >= begin) & (steps % STRETCH < begin + length)
-        here = noise.uniform(self.seed, "step time/contention", stretch) < habits.contention
         size = habits.contention_size * noise.exponential(self.seed, "step time/contention size", steps)
         return np.where(within & here, np.minimum(size, 0.9), 0.0)
 
