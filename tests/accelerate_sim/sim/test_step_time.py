@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accelerate_sim.sim.incidents import Incident, Incidents
-from accelerate_sim.sim.step_time import StepTimes, Work
+from accelerate_sim.sim.step_habits import Work
+from accelerate_sim.sim.step_time import StepTimes
 
 SEEDS = range(30)
 STEPS = np.arange(20, 4000)
