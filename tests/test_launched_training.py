@@ -50,7 +50,8 @@ def test_a_killed_rank_costs_a_restart_and_nothing_else(tmp_path: Path) -> None:
     assert "Attempt 2: the launcher has restarted the job" in text
     assert "Going on from " in text and "checkpoint-10" in text
     one, other = ((tmp_path / name / "metrics.jsonl").read_text() for name in ("alone", "launched"))
-    assert other.replace('"speed":4.0,"startup_speed":1000.0', '"speed":"max","startup_speed":null').replace("/launched/", "/alone/") == one
+    at_its_pace, at_once = '"speed":4.0,"startup_speed":1000.0', '"speed":"max","startup_speed":null'
+    assert other.replace(at_its_pace, at_once).replace("/launched/", "/alone/") == one
 
 
 def _kill_a_rank(launcher: int) -> None:
