@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from .launcher.arguments import PROGRAM, UsageError, flags_without_meaning, parse
+from .launcher.descriptors import fill_standard, write_stderr
 
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
@@ -32,10 +33,11 @@ PATH_OF_ITS_OWN = "__path__"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says (None: this process's) and return the exit code."""
+    fill_standard()
     try:
         return _run(arguments)
     except UsageError as error:
-        print(f"{PROGRAM}: error: {error}", file=sys.stderr)
+        write_stderr(f"{PROGRAM}: error: {error}\n")
         return 1
 
 
@@ -47,12 +49,12 @@ def _run(arguments: Sequence[str] | None) -> int:
     try:
         check_entrypoint(config)
     except SyntaxError as error:
-        print(_as_python_reports(error), end="", file=sys.stderr)
+        write_stderr(_as_python_reports(error))
         return 1
     check_log_dir(config)
     check_room(config)
     for sentence in flags_without_meaning(parsed):
-        print(f"{PROGRAM}: note: {sentence}", file=sys.stderr)
+        write_stderr(f"{PROGRAM}: note: {sentence}\n")
     from .launcher.launch import launch  # last: it loads numpy
 
     return launch(config)

@@ -104,7 +104,7 @@ class Agent:
                     self._start_rank(local_rank, rank)
                 except OSError as error:
                     number = place.first_rank + local_rank
-                    self._say("refused", reason=f"rank {number} can't be started: {error.strerror}")
+                    self._say("refused", reason=f"rank {number} can't be started: {_reason_of(error)}")
                     break
         self._reap()  # nobody was told of ends meanwhile
 
@@ -154,6 +154,7 @@ class Agent:
                 self._say("signalled", pid=pid, signal=number)
         if self._timer:
             self._timer.cancel()
+        grace_s = grace_s if self._alive else min(grace_s, _LEFTOVERS_S)
         self._timer = self._loop.after(grace_s, lambda: self._force(number))
 
     def _force(self, number: int) -> None:
@@ -179,7 +180,11 @@ class Agent:
             self._told.update(leftovers)
             if self._timer:
                 self._timer.cancel()
-            self._timer = self._loop.after(_LEFTOVERS_S, self._kill_all)
+            self._timer = self._loop.after(_LEFTOVERS_S, self._kill_leftovers)
+
+    def _kill_leftovers(self) -> None:
+        self._kill_all()
+        self._timer = self._loop.after(_LEFTOVERS_S, self._kill_leftovers)  # they may just have started others
 
     def _kill_all(self) -> None:
         for pid in [*self._alive, *kinship.children()]:
@@ -187,6 +192,12 @@ class Agent:
                 with suppress(OSError):
                     kill(pid, signal.SIGKILL)
         self._timer = None
+
+
+def _reason_of(error: OSError) -> str:
+    if error.filename:
+        return f"{error.strerror}: {error.filename} can't be written"
+    return f"{error.strerror}: start fewer ranks, or raise the limit on processes (ulimit -u, pids.max of the cgroup)"
 
 
 def _is_childless() -> bool:

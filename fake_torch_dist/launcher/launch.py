@@ -46,13 +46,13 @@ LOOPBACK: Final = "127.0.0.1"
 def launch(config: LaunchConfig) -> int:
     """Run the job to its end. Returns the exit code: 0, or 1."""
     try:
-        log = LauncherLog(sys.stderr.write, level=level_named(os.environ.get("LOGLEVEL")))
+        log = LauncherLog(descriptors.write_stderr, level=level_named(os.environ.get("LOGLEVEL")))
         log.say(NPROC_PER_NODE, nproc_per_node=config.nproc_per_node)
         _limit_threads(config, log)
         descriptors.allow_many()
         return _Launch(config).run()
     except (ValueError, LogDirectoryError, DistNetworkError) as error:
-        print(f"fake-torchrun: error: {error}", file=sys.stderr)
+        descriptors.write_stderr(f"fake-torchrun: error: {error}\n")
         return 1
 
 

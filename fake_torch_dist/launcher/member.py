@@ -81,7 +81,7 @@ class Member:
         if self._host:
             self._host.send({"kind": "stop", **stop.fields()})
         if stop.final and self._group.is_over:
-            self._finish(1, "")
+            self._finish(1, stop.reason)
 
     def _over(self) -> None:
         if self._lost or self._group.is_signalled:

@@ -24,7 +24,10 @@ class Routes:
         self._config = config
         self._logs = {
             node.index: AttemptLogs.create(
-                tree.run_directory(node.name if config.emulated else None), attempt, config.nproc_per_node
+                tree.run_directory(node.name if config.emulated else None),
+                attempt,
+                config.nproc_per_node,
+                required=tree.kept,
             )
             for node in nodes
         }

@@ -69,7 +69,9 @@ class _Reader:
     def keep(self, data: bytes) -> None:
         """In the log files; nothing means the end. Raises OSError."""
         if self.file:
-            self.file.write(data)
+            rest = memoryview(data)
+            while rest:  # a disk that gets full takes a part, and says so only the next time
+                rest = rest[self.file.write(rest) :]
             if not data:
                 self.file.close()
         if self.lines and self.filtered:
@@ -133,8 +135,7 @@ class Streams:
         """Read ``fd`` from now on; it is closed at its end."""
         os.set_blocking(fd, False)
         prefix = prefix_of(source, self._config.role, self._environment)
-        file = open(destination.file, "ab", buffering=0) if destination.file else None  # noqa: SIM115
-        filtered = self._filtered_log(filtered_file, source.stream) if destination.filtered and filtered_file else None
+        file, filtered = self._log_files(source, destination, filtered_file)
         reader = _Reader(
             source,
             self._merger(source, prefix if destination.prefix else b"") if destination.console else None,
@@ -144,6 +145,21 @@ class Streams:
             prefix,
         )
         self._pipes.register(fd, selectors.EVENT_READ, reader)
+
+    def _log_files(
+        self, source: Source, destination: Destination, filtered_file: Path | None
+    ) -> tuple[BinaryIO | None, FilteredLog | None]:
+        """Those that are wanted; none of them if one can't be made."""
+        try:
+            wanted = destination.filtered and filtered_file
+            filtered = self._filtered_log(wanted, source.stream) if wanted else None
+            return open(destination.file, "ab", buffering=0) if destination.file else None, filtered
+        except OSError as error:
+            self._not_kept(source, error)
+            return None, None
+
+    def _not_kept(self, source: Source, error: OSError) -> None:
+        self._on_error(f"{source.stream} of rank {source.rank} can't be kept: {error}")
 
     def _filtered_log(self, file: Path, stream: str) -> FilteredLog:
         if file not in self._files:
@@ -213,7 +229,7 @@ class Streams:
         try:
             reader.keep(data)
         except OSError as error:
-            self._on_error(f"{reader.source.stream} of rank {reader.source.rank} can't be kept: {error}")
+            self._not_kept(reader.source, error)
             reader.file, reader.filtered = None, None
 
     # -- writing ------------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from .channel import Message
 from .config import LaunchConfig
 from .environment import Placement
 from .failures import ProcessFailure, root_cause
-from .logs import LogTree
+from .logs import LogDirectoryError, LogTree
 from .loop import Loop, Timer
 from .messages import LauncherLog, level_named
 from .node import Node, end_orphans
@@ -142,7 +142,12 @@ class WorkerGroup:
             self.log.say(
                 messages.RESTARTING, role=config.role, attempts_left=left, max_restarts=config.max_restarts
             )  # fmt: skip
-        routes = Routes(config, self._tree, self.nodes, number)
+        try:
+            routes = Routes(config, self._tree, self.nodes, number)
+        except LogDirectoryError as error:
+            self._end(self._termination(f"{self.host}: {error}", final=True))
+            self._on_over()
+            return
         placed = {node.index: place for node, place in zip(self.nodes, places, strict=True)}
         self._attempt = _Attempt(number, placed, routes)
         self._streams.expect(
