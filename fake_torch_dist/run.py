@@ -101,7 +101,7 @@ def _check_script(config: LaunchConfig) -> None:
         ) from None
     is_source = not (name.endswith(".pyc") or source.startswith(ZIP_BEGINNING))
     if config.kind == "script" and config.python is None and is_source:
-        _check_syntax(source, os.path.abspath(name))
+        _check_syntax(source, os.path.join(os.getcwd(), name))
 
 
 def _check_syntax(source: bytes, path: str) -> None:
@@ -169,7 +169,7 @@ def _source(spec: ModuleSpec) -> str:
 def check_log_dir(config: LaunchConfig) -> None:
     """Make the directory for log files, as torchrun does. Raises UsageError if no file can be written there."""
     directory = config.log_dir
-    if directory is None:
+    if directory is None or os.fspath(directory) == os.devnull:
         return
     if directory.exists() and not directory.is_dir():
         raise UsageError(f"log_dir: {directory} is a file: log files need a directory; give another --log-dir")

@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import accumulate
 from typing import Final, NoReturn
 
@@ -124,11 +125,11 @@ class _Launch:
         config = self._config
         script = Script(config.entrypoint, config.kind, config.arguments)
         if config.kind is EntryKind.MODULE:
-            sys.path[0] = script.directory
-            return script
+            warm.begin_path(script.directory)
+            return replace(script, shadowed=warm.shadowed_by(script.directory))
         with open(config.entrypoint, "rb") as file:
-            code = warm.prepare(file.read(), script.directory, os.path.abspath(config.entrypoint))
-        return Script(config.entrypoint, config.kind, config.arguments, code)
+            code = warm.prepare(file.read(), script.directory, script.path)
+        return replace(script, code=code, shadowed=warm.shadowed_by(script.directory))
 
     def _places(self, attempt: int, sizes: Sequence[int]) -> list[Placement]:
         """Of nodes with so many ranks each."""
