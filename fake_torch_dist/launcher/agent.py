@@ -3,10 +3,10 @@
 The agent is the parent of its ranks and the heir of whatever they leave behind. It touches none of their output: the
 reading ends of their pipes go to the launcher. When the launcher is gone, so are the agent and all that it started.
 
-To the agent: ``start`` (place, ranks, terminal, color), ``stop`` (signal, grace_s). From it, all with their attempt:
-``rank`` (local_rank, pid, streams, with their descriptors), ``exit`` (local_rank, pid, status, time_s, told),
-``signalled`` and ``forced`` (pid, signal), ``empty`` when no process of the attempt is left, ``refused`` (reason) when
-a rank can't be started.
+To the agent: ``start`` (place, ranks, terminal, prefix_columns, color), ``stop`` (signal, grace_s). From it, all with
+their attempt: ``rank`` (local_rank, pid, streams, with their descriptors), ``exit`` (local_rank, pid, status, time_s,
+told), ``signalled`` and ``forced`` (pid, signal), ``empty`` when no process of the attempt is left, ``refused``
+(reason) when a rank can't be started.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class Agent:
             for local_rank, rank in enumerate(order["ranks"]):
                 set_environment(rank_environment(
                     self._config, place, local_rank, rank["error_file"], terminal=order["terminal"],
-                    color=order["color"], base=self._environment,
+                    prefix_columns=order["prefix_columns"], color=order["color"], base=self._environment,
                 ))  # fmt: skip
                 try:
                     self._start_rank(local_rank, rank)

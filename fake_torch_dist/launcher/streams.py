@@ -125,6 +125,10 @@ class Streams:
         """Whether every pipe has ended."""
         return not self._pipes.get_map()
 
+    def prefix_columns(self, source: Source) -> int:
+        """What a line's prefix takes of a terminal's width."""
+        return len(os.fsdecode(prefix_of(source, self._config.role, self._environment)))
+
     def expect(self, sources: Iterable[Source]) -> None:
         """The ranks of the next attempt, for --dedupe: a line waits for all of them."""
         if self._config.dedupe:

@@ -160,7 +160,9 @@ class WorkerGroup:
         terminal = os.ttyname(1) if self._streams.is_live else None
         color = self._streams.is_live and not self._environment.get("NO_COLOR")
         for node, place in zip(self.nodes, places, strict=True):
-            node.start(place, routes.targets(node), terminal, color)
+            prefixed = routes.destination(node, 0, "stdout").prefix
+            columns = self._streams.prefix_columns(routes.source(place, 0, "stdout")) if prefixed else 0
+            node.start(place, routes.targets(node), terminal=terminal, prefix_columns=columns, color=color)
 
     # -- what the nodes say -------------------------------------------------------------------------------------------
 
