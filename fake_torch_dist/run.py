@@ -12,13 +12,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from .launcher.arguments import PROGRAM, UsageError, flags_without_meaning, parse
-from .launcher.descriptors import fill_standard, write_stderr
+from .launcher.commandline.arguments import PROGRAM, UsageError, flags_without_meaning, parse
+from .launcher.ranks.descriptors import fill_standard, write_stderr
 
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
 
-    from .launcher.config import LaunchConfig
+    from .launcher.commandline.config import LaunchConfig
 
 DESCRIPTORS_PER_RANK = 3
 """Two pipes and a connection to the store, all held by the launcher."""
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str] | None) -> int:
     parsed = parse(arguments, os.environ)
-    from .launcher.config import config_of  # after parse: --help needs none of it
+    from .launcher.commandline.config import config_of  # after parse: --help needs none of it
 
     config = config_of(parsed, os.environ)
     try:

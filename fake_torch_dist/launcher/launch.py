@@ -21,24 +21,24 @@ from fake_torch_dist.stores.authentication import TOKEN_VARIABLE, job_token
 from fake_torch_dist.stores.server import StoreServer
 from fake_torch_dist.stores.sockets import listen
 
-from . import descriptors, kinship, warm
-from .agent import Agent
 from .channel import Channel
-from .config import EntryKind, LaunchConfig
-from .endpoint import Endpoint
-from .environment import Placement
-from .greeting import Application
+from .commandline.config import EntryKind, LaunchConfig
+from .hosts.endpoint import Endpoint
+from .hosts.greeting import Application
+from .hosts.joining import Joining
+from .hosts.master import Master
+from .hosts.meeting_point import MeetingPoint
+from .hosts.member import Member
 from .job import Job
-from .joining import Joining
 from .logs import LogDirectoryError, LogTree
 from .loop import Loop
-from .master import Master
-from .meeting_point import MeetingPoint
-from .member import Member
-from .messages import NPROC_PER_NODE, OMP_NUM_THREADS, LauncherLog, level_named
 from .node import Node, end_orphans
-from .script import Script
-from .worker import command
+from .ranks import descriptors, kinship, warm
+from .ranks.agent import Agent
+from .ranks.environment import Placement
+from .ranks.script import Script
+from .ranks.worker import command
+from .reports.messages import NPROC_PER_NODE, OMP_NUM_THREADS, LauncherLog, level_named
 from .worker_group import WorkerGroup
 
 LOOPBACK: Final = "127.0.0.1"

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
-from .config import Std, Streams
+from .commandline.config import Std, Streams
 
 Stream = Literal["stdout", "stderr"]
 _BITS: Final[Mapping[Stream, Std]] = {"stdout": Std.OUT, "stderr": Std.ERR}

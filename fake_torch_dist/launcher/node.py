@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 
-from . import kinship
 from .channel import Channel, Message
-from .environment import Placement
+from .ranks import kinship
+from .ranks.environment import Placement
 
 OnMessage = Callable[["Node", Message, Sequence[int]], None]
 

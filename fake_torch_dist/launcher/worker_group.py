@@ -15,19 +15,19 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
-from . import messages
 from .channel import Message
-from .config import LaunchConfig
-from .environment import Placement
-from .failures import ProcessFailure, root_cause
+from .commandline.config import LaunchConfig
 from .logs import LogDirectoryError, LogTree
 from .loop import Loop, Timer
-from .messages import LauncherLog, level_named
 from .node import Node, end_orphans
-from .reports import Reports
+from .output.streams import Streams
+from .ranks.environment import Placement
+from .reports import messages
+from .reports.failures import ProcessFailure, root_cause
+from .reports.messages import LauncherLog, level_named
+from .reports.reports import Reports
 from .routes import Routes
 from .stop import Stop
-from .streams import Streams
 
 AGENT_PATIENCE_S: Final = 5.0
 """What an agent may take, after the grace, to see its ranks' end."""

@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fake_torch_dist import run
-from fake_torch_dist.launcher.arguments import UsageError, parse
-from fake_torch_dist.launcher.config import EntryKind, LaunchConfig, Std, Streams, config_of, host_and_port
+from fake_torch_dist.launcher.commandline.arguments import UsageError, parse
+from fake_torch_dist.launcher.commandline.config import EntryKind, LaunchConfig, Std, Streams, config_of, host_and_port
 
 
 def config(*words: str, **variables: str) -> LaunchConfig:

@@ -18,11 +18,11 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, NoReturn
 
+from ..channel import Channel, Message
+from ..commandline.config import LaunchConfig
+from ..loop import Loop, Timer
 from . import kinship
-from .channel import Channel, Message
-from .config import LaunchConfig
 from .environment import Placement, rank_environment
-from .loop import Loop, Timer
 from .script import Script
 from .worker import set_environment, start_rank
 

@@ -9,45 +9,22 @@ from __future__ import annotations
 import os
 import select
 import selectors
-import string
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from .config import LaunchConfig
+from ..commandline.config import LaunchConfig
+from ..logs import Destination, FilteredLog
+from ..loop import Loop, Timer
 from .dedupe import Deduper
-from .logs import Destination, FilteredLog
-from .loop import Loop, Timer
 from .merge import LineMerger
 from .output import Output, standard_outputs
+from .prefix import Source, prefix_of
 from .terminal import LiveTerminal, size_of
 
 READ_BYTES: Final = 65536
 """A pipe's size. Larger pieces leave the processor's cache on their way through the merge, and take twice as long."""
 BAR_EVERY_S: Final = 10.0
-TEMPLATE_VARIABLE: Final = "TORCHELASTIC_LOG_LINE_PREFIX_TEMPLATE"
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """One stream of one rank. ``node``: host name, empty where there is one node only."""
-
-    rank: int
-    local_rank: int
-    node: str
-    stream: str
-
-
-def prefix_of(source: Source, role: str, environment: Mapping[str, str]) -> bytes:
-    """``[default3]:``, with several nodes ``[node1:default3]:``, or what TORCHELASTIC_LOG_LINE_PREFIX_TEMPLATE says."""
-    template = (
-        environment.get(TEMPLATE_VARIABLE) or ("[${node}:" if source.node else "[") + "${role_name}${local_rank}]:"
-    )
-    filled = string.Template(template).safe_substitute(
-        role_name=role, rank=source.rank, local_rank=source.local_rank, node=source.node
-    )
-    return os.fsencode(filled)
 
 
 class _Reader:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
 from typing import Any, Final, NoReturn, TextIO
 
-from .config import EntryKind
+from ..commandline.config import EntryKind
 
 _FLUSH_FAILED: Final = 120
 """Python's exit code when standard output can't be flushed."""

@@ -11,13 +11,13 @@ from dataclasses import asdict, replace
 
 from fake_torch_dist.stores.authentication import job_token
 
-from .channel import Channel, Message
-from .config import LaunchConfig
+from ..channel import Channel, Message
+from ..commandline.config import LaunchConfig
+from ..ranks.environment import Placement
+from ..stop import Stop
+from ..worker_group import WorkerGroup
 from .endpoint import Endpoint
-from .environment import Placement
 from .joining import Joining
-from .stop import Stop
-from .worker_group import WorkerGroup
 
 
 class Member:

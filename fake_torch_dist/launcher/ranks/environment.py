@@ -9,7 +9,7 @@ from typing import Final
 
 from fake_torch_dist.stores.authentication import TOKEN_VARIABLE
 
-from .config import LaunchConfig
+from ..commandline.config import LaunchConfig
 
 STORE_VARIABLE: Final = "FAKE_TORCH_DIST_STORE"
 """Where the launcher's store is. Not at MASTER_PORT: there rank 0 of a torch script starts torch's own."""
