@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tqdm import tqdm
 
-from fake_torch_dist.launcher.merge import LineMerger
+from fake_torch_dist.launcher.output.merge import LineMerger
 
 P = b"[default3]:"
 
