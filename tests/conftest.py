@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,16 @@ settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
 
 
+def pytest_configure() -> None:
+    """Hundreds of programs are started: they compile the packages once, and not into the tree."""
+    os.environ["PYTHONPYCACHEPREFIX"] = tempfile.mkdtemp(prefix="bytecode-")
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(os.environ["PYTHONPYCACHEPREFIX"], ignore_errors=True)
+
+
 def setting(*changes: str) -> list[str]:
     """Arguments that set keys, each given as ``section.key=value``."""
     return [word for change in changes for word in ("--set", change)]
@@ -31,7 +43,7 @@ def environment(home: Path) -> dict[str, str]:
     """A plain environment whose home and temporary directory are ``home``; nothing of the caller's terminal."""
     unwanted = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "PYTHONSTARTUP")
     kept = {key: value for key, value in os.environ.items() if key not in unwanted}
-    return kept | {"HOME": str(home), "TMPDIR": str(home), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUTF8": "1"}
+    return kept | {"HOME": str(home), "TMPDIR": str(home), "PYTHONUTF8": "1"}
 
 
 @pytest.fixture(scope="session")
