@@ -133,7 +133,7 @@ def play(train: Callable[[RunConfig], None], score: Score, options: Options) -> 
     publisher = _publisher(session) if first.run.publish and not options.recording else None
     if first.log.trackers:
         session.trackers = open_trackers(
-            first.log.trackers, options.output_dir, session.interrupts, lambda: session.look() if session.look else None
+            first.log, options.output_dir, session.interrupts, lambda: session.look() if session.look else None
         )
     tracker = _tracker(options, first)
     session.run_number = number

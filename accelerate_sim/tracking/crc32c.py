@@ -42,4 +42,4 @@ def masked_crc32c_of_rows(rows: NDArray[np.uint8]) -> NDArray[np.uint32]:
     for column in np.ascontiguousarray(rows.T):
         crc = _TABLE_ARRAY[(crc ^ column) & 0xFF] ^ crc >> 8
     crc ^= np.uint32(0xFFFFFFFF)
-    return (crc >> 15 | crc << 17) + np.uint32(MASK_DELTA)
+    return np.asarray((crc >> 15 | crc << 17) + np.uint32(MASK_DELTA), np.uint32)

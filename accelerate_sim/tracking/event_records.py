@@ -1,8 +1,8 @@
 """TensorBoard's event files as bytes: records one after the other, and many events of scalars at once.
 
-A record is its length, a checksum of that, an ``Event`` and a checksum of that. An ``Event`` of scalars differs from the
-one of the next step only in its numbers, so a batch is one table of bytes whose columns of numbers are filled in. The
-wire format is protobuf's; that the bytes are those which the package's own writer makes is tested.
+A record is its length, a checksum of that, an ``Event`` and a checksum of that. An ``Event`` of scalars differs from
+the one of the next step only in its numbers, so a batch is one table of bytes whose columns of numbers are filled in.
+The wire format is protobuf's; that the bytes are those which the package's own writer makes is tested.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class ScalarEvents:
         self._layouts: dict[int, tuple[np.dtype[np.void], bytes]] = {}
 
     def records(self, wall_times_s: NDArray[np.float64], steps: Sequence[int], values: NDArray[np.float64]) -> bytes:
-        """The records of events in order; ``values`` is [events, tags], and is kept as 32-bit floats."""
+        """The records of events in order, of steps from 1; ``values`` is [events, tags], and kept as 32-bit floats."""
         sizes = np.array([len(varint(step)) for step in steps])
         with np.errstate(over="ignore"):
             single = values.astype("<f4")

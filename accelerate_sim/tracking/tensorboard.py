@@ -108,6 +108,9 @@ class TensorBoardTracker:
             with explained(self._file.path, "The run's other files are complete."):
                 self._file.flush()
 
+    def sync(self) -> None:
+        self.flush()
+
     def close(self) -> None:
         """End the file. Raises OutputError."""
         try:

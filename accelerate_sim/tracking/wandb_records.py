@@ -45,7 +45,8 @@ def _fragment(kind: int, data: bytes) -> bytes:
 
 def whole_records(data: bytes) -> Iterator[tuple[int, bytes]]:
     """(Length of the file with it, record) for every record up to the first that is not whole."""
-    offset, pieces = len(FILE_HEADER), []
+    offset = len(FILE_HEADER)
+    pieces: list[bytes] = []
     while True:
         left = BLOCK_BYTES - offset % BLOCK_BYTES
         if left < _FRAGMENT.size:
@@ -66,7 +67,7 @@ def whole_records(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 def history_record(number: int, step: int, figures: Mapping[str, float]) -> bytes:
     """Record ``number`` of the file: the figures of a step, in the order given."""
-    pieces = []
+    pieces: list[bytes] = []
     for name, value in figures.items():
         text = repr(value).encode()
         pieces += (_before_value(name, len(text)), text)
