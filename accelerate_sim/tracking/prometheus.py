@@ -147,12 +147,12 @@ class PrometheusTracker:
         if step:
             passed_s = step.elapsed_s - self._first_s
             figures += [
-                ("training_step", "counter", "Optimizer steps done.", step.step),
+                ("training_step", "gauge", "Optimizer steps done.", step.step),
                 ("training_epoch", "gauge", "Epoch, from 1.", step.epoch),
                 ("training_loss", "gauge", "Training loss, in nats per token.", step.loss),
                 ("training_grad_norm", "gauge", "Norm of the gradients before clipping.", step.grad_norm),
                 ("training_learning_rate", "gauge", "Learning rate.", step.lr),
-                ("training_tokens", "counter", "Tokens trained on.", step.tokens),
+                ("training_tokens_total", "counter", "Tokens trained on.", step.tokens),
                 ("training_tokens_per_second", "gauge", "Throughput of all GPUs.", step.tokens_per_s),
                 ("training_mfu", "gauge", "Model FLOP/s over the peak, 0..1.", step.mfu),
                 ("training_step_seconds", "gauge", "Time of the latest step.", step.step_time_s),
