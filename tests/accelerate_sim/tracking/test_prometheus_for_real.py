@@ -31,8 +31,8 @@ JOB = (
 )
 """Far more steps than any test waits for, each of a part of a second."""
 LINT_OF_DCGM = re.compile(
-    r"DCGM_\w+ (counter metrics should have \"_total\" suffix|label names should be written in 'snake_case' not "
-    r"'camelCase')"
+    r"DCGM_\w+ (counter metrics should have \"_total\" suffix|metric name should not include type 'counter'|"
+    r"label names should be written in 'snake_case' not 'camelCase')"
 )
 """What promtool would rather have otherwise in dcgm-exporter's own names."""
 
