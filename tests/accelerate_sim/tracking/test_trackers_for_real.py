@@ -8,7 +8,8 @@ import signal
 import struct
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -174,3 +175,40 @@ def test_what_a_checkpoint_knows_of_outlives_the_process(tmp_path: Path, name: s
     tags = {"tensorboard": b"train/loss", "wandb": b"grad_norm"}
     assert written.count(tags[name]) - (name == "wandb") == 100  # once more in the summary
     tracker.close()
+
+
+@contextmanager
+def wandb_server(notes: Path) -> Iterator[str]:
+    """The address of a server that notes the history it is sent."""
+    command = [sys.executable, str(Path(__file__).with_name("wandb_server.py")), str(notes)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        try:
+            assert process.stdout
+            yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+        finally:
+            process.kill()
+
+
+@WAYS
+def test_wandb_uploads_the_run(tmp_path: Path, way: Way) -> None:
+    """wandb's own program reads the file and sends every step of it."""
+    pytest.importorskip("wandb")
+    program = Path(sys.executable).with_name("wandb")
+    if not program.exists():
+        pytest.skip("wandb's program is not installed")
+    way(tmp_path, "--log-with", "wandb")
+    [folder] = (tmp_path / "out/wandb").glob("offline-run-*")
+    with wandb_server(tmp_path / "notes") as address:
+        # No key is looked at here, but it has to look like one.
+        environment = os.environ | {"HOME": str(tmp_path), "WANDB_BASE_URL": address, "WANDB_API_KEY": "0" * 40}
+        done = subprocess.run(
+            [program, "sync", "--yes", folder],
+            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=LIMIT_S,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Finished syncing" in done.stdout + done.stderr
+    name, *rows = map(json.loads, (tmp_path / "notes").read_text().splitlines())
+    assert name == {"name": "gpt2-seed42", "tags": ["simulated"]}
+    assert [(row["_step"], row["loss"]) for row in rows] == [
+        (event["step"], event["loss"]) for event in of(tmp_path / "out", "step")
+    ]
