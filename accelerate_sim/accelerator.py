@@ -139,7 +139,12 @@ class Accelerator:
         run = self.run
         config = run.config.model_dump(mode="json")
         for tracker in self.session.trackers:
-            tracker.begin(RunStart(run.number, run.model.name, run.seed, step, self.clock.time(), config))
+            tracker.begin(
+                RunStart(
+                    run.number, run.model.name, run.seed, step, self.clock.time(), config, self.state.origin_s,
+                    self.session.job.pids if self.session.job else (),
+                )
+            )  # fmt: skip
 
     def _planned_dir(self) -> Path:
         """The output directory, or what it could be called where nothing is written."""

@@ -182,6 +182,7 @@ def _command(train: Callable[[RunConfig], None], job: Job | None) -> Callable[..
             changes += ["run.publish=true"] if publish else []
             changes += [f"run.speed={record_pace}", "run.startup_speed=null"] if record and record_pace else []
             from accelerate_sim import playing
+            from accelerate_sim.score import Options, Score
 
             if resume is None and output_dir and job and job.placement.attempt:
                 resume = "auto"  # a launcher has started the job again
@@ -190,7 +191,7 @@ def _command(train: Callable[[RunConfig], None], job: Job | None) -> Callable[..
                 from accelerate_sim import resuming
 
                 resumption = resuming.find(resume, output_dir)
-            score = playing.Score(config, changes, seed, job.placement if job else None, resumption)
+            score = Score(config, changes, seed, job.placement if job else None, resumption)
             if print_config:
                 from accelerate_sim import listings
 
@@ -201,10 +202,12 @@ def _command(train: Callable[[RunConfig], None], job: Job | None) -> Callable[..
                 listings.show_plan(score.config(1), ascii_only=ascii_only)
             else:
                 directory = resumption.output_dir if resumption else output_dir
-                options = playing.Options(start_time, duration, directory, resumption, ascii_only, not no_progress, job)
+                options = Options(start_time, duration, directory, resumption, ascii_only, not no_progress, job)
                 if record:
                     columns, rows = map(int, record_size.split("x"))
-                    sys.exit(playing.record(train, score, options, record, (columns, rows)))
+                    from accelerate_sim.record_show import record as record_show
+
+                    sys.exit(record_show(train, score, options, record, (columns, rows)))
                 sys.exit(playing.play(train, score, options))
         except ConfigError as error:
             sys.exit(_refuse(str(error)))

@@ -7,6 +7,7 @@ so that the others end with the same code and without complaining that it is gon
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from contextlib import suppress
@@ -53,6 +54,8 @@ class Job:
         self.placement = placement
         self._met_before = False
         self._last_given = False
+        self.pids: tuple[int, ...] = ()
+        """Of all processes in rank order, for a run that is published."""
 
     def check_world(self, planned: int) -> None:
         """ValueError if a run is planned for another number of ranks."""
@@ -91,8 +94,13 @@ class Job:
         self.meet()
         held = [cue]
         dist.broadcast_object_list(held, src=0)
-        assert held[0] is not None
-        return held[0]
+        agreed = held[0]
+        assert agreed is not None
+        if agreed.config and agreed.config["run"]["publish"]:
+            pids: list[Any] = [0] * self.placement.world_size
+            dist.all_gather_object(pids, os.getpid())
+            self.pids = tuple(pids)
+        return agreed
 
     # --- The end --------------------------------------------------------------------------------
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 logger = get_logger(__name__)
 
+STARTS = {"scratch": "seed checkpoint", "checkpoint": "weights of an earlier run", "finetune": "pretrained weights"}
+"""What training starts from, by ``train.start``."""
 BAR_TICKS = 40
 """Moves of a bar that stands for one long piece of work."""
 
@@ -75,7 +77,7 @@ class AutoModelForCausalLM:
 
     @classmethod
     def from_pretrained(cls, name: str) -> CausalLM:
-        """Load the weights that training starts from: the seed checkpoint, which has learned nothing yet."""
+        """Load the weights that training starts from: trained ones, or those of a seed, which know nothing yet."""
         state = PartialState.required()
         run, spec, shape = state.run, state.run.model, state.run.model.architecture
         if name.lower() != spec.name.lower():
@@ -97,7 +99,7 @@ class AutoModelForCausalLM:
             f"{shape.parameters:,}", count_text(shape.parameters), active, bytes_text(run.export_bytes),
         )  # fmt: skip
         play_bar(state.session, "Loading weights", sum(1 for _ in shape.tensors()), run.startup.weights, "tensor")
-        logger.info("Model loaded in %.1f s (seed checkpoint, step 0)", run.startup.weights)
+        logger.info("Model loaded in %.1f s (%s, step 0)", run.startup.weights, STARTS[run.config.train.start])
         return CausalLM(run)
 
 

@@ -5,39 +5,27 @@ from __future__ import annotations
 import itertools
 import logging
 import math
-import os
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from datetime import datetime
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from accelerate_sim.artifacts.output_error import OutputError
-from accelerate_sim.clock import Clock
-from accelerate_sim.config.load import ConfigSource
-from accelerate_sim.config.problems import ConfigError, Problem
 from accelerate_sim.config.schema import RunConfig
-from accelerate_sim.display.screen import OutputClosed, Screen, without_blocking
-from accelerate_sim.display.style import Style
-from accelerate_sim.interrupts import Interrupts, Stopped
+from accelerate_sim.display.screen import OutputClosed
+from accelerate_sim.interrupts import Stopped
 from accelerate_sim.job import Cue, Job, is_of_job
 from accelerate_sim.logging import ScreenHandler, fold, get_logger
-from accelerate_sim.placement import Placement, terminal_behind_launcher
+from accelerate_sim.opening import open_metrics, open_output, open_publisher, open_session
 from accelerate_sim.resuming import refuse_differences
-from accelerate_sim.session import Session, on_terminal, terminal_style
-from accelerate_sim.sim.fit import misfit
+from accelerate_sim.score import Options, Score
+from accelerate_sim.session import Session, on_terminal
 from accelerate_sim.sim.plan import Plan
 from accelerate_sim.tracking.opening import open_trackers, require_packages
 
 if TYPE_CHECKING:
-    from accelerate_sim.publishing import Publisher
-    from accelerate_sim.recording import Recording
     from accelerate_sim.resuming import Resumption
-    from accelerate_sim.tracking.jsonl import JsonlTracker
     from accelerate_sim.tracking.opening import Keeper
 
 logger = get_logger(__name__)
@@ -48,76 +36,9 @@ READING_S = 5.0
 """Real seconds for which a summary stays on a terminal before the next run begins, whatever the speed."""
 
 
-class Score:
-    """Which runs are played: a config file, or anything from the catalog; on as many GPUs as there are processes."""
-
-    def __init__(
-        self,
-        path: Path | None,
-        changes: Sequence[str],
-        seed: int | None,
-        placement: Placement | None = None,
-        resumption: Resumption | None = None,
-    ) -> None:
-        self._changes = changes
-        self._placement = placement
-        known = resumption is not None and resumption.begun and path is None and seed is None
-        self._resumed = resumption.state if resumption and known else None
-        source = self._read(path)
-        self._source = source if path else None
-        self._given = source.data
-        # Nobody asked for a particular run, so each session shows others.
-        self._draw_seed = seed if seed is not None else int.from_bytes(os.urandom(4), "little")
-
-    def config(self, number: int) -> RunConfig:
-        """The config of run ``number``. Raises ConfigError, also when its model does not fit its GPUs."""
-        source = self._source or self._again(number) or self._drawn(number)
-        return source.resolve(number, check=lambda config: misfit(Plan(config, number)))
-
-    @property
-    def drawn(self) -> bool:
-        """Whether each run has a config of its own."""
-        return self._source is None
-
-    def _again(self, number: int) -> ConfigSource | None:
-        """The config that a run had which goes on, if nobody says which."""
-        state = self._resumed
-        if state is None or state.run != number:
-            return None
-        return ConfigSource.read(None, self._changes, base=state.config)
-
-    def _drawn(self, number: int) -> ConfigSource:
-        from accelerate_sim.draw import draw_run
-
-        return self._read(None, base=draw_run(self._draw_seed, number, self._given))
-
-    def _read(self, path: Path | None, base: Mapping[str, Any] | None = None) -> ConfigSource:
-        source = ConfigSource.read(path, self._changes, base)
-        if self._placement is None:
-            return source
-        cluster = {"nodes": self._placement.num_nodes, "gpus_per_node": self._placement.local_world_size}
-        return source.with_cluster(cluster, "launcher")
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a session is played, beside what its config says."""
-
-    start_time: datetime | None = None
-    duration_s: float | None = None
-    output_dir: Path | None = None
-    resumption: Resumption | None = None
-    ascii_only: bool = False
-    progress: bool = True
-    job: Job | None = None
-    """The processes that play one rank each; this one is rank 0."""
-    recording: Recording | None = None
-    """Takes the place of standard output."""
-
-
 def play(train: Callable[[RunConfig], None], score: Score, options: Options) -> int:
     """Play all runs. Returns the exit code: 0, 1 if something can't be written, or 128 + the signal that ended it."""
-    _open_output()
+    open_output()
     resumption = options.resumption
     number = resumption.state.run if resumption else 1
     first = score.config(number)  # every mistake of the user's is found before anything is shown or written
@@ -129,13 +50,14 @@ def play(train: Callable[[RunConfig], None], score: Score, options: Options) -> 
         return 0
     if first.log.trackers:
         require_packages(first.log.trackers, options.output_dir)
-    session = _session(options)
-    publisher = _publisher(session) if first.run.publish and not options.recording else None
+    session = open_session(options)
+    if first.run.publish and not options.recording:
+        session.trackers.append(open_publisher(session))
     if first.log.trackers:
-        session.trackers = open_trackers(
+        session.trackers += open_trackers(
             first.log, options.output_dir, session.interrupts, lambda: session.look() if session.look else None
         )
-    tracker = _tracker(options, first)
+    tracker = open_metrics(options, first)
     session.run_number = number
     handler = ScreenHandler(session)
     logging.getLogger().addHandler(handler)
@@ -162,8 +84,6 @@ def play(train: Callable[[RunConfig], None], score: Score, options: Options) -> 
     finally:
         logging.getLogger().removeHandler(handler)
         session.leave()
-        if publisher:
-            publisher.close()
         with suppress(OutputError):  # said already, or the output is closed
             _close(kept)
 
@@ -171,86 +91,6 @@ def play(train: Callable[[RunConfig], None], score: Score, options: Options) -> 
 def _close(kept: Sequence[Keeper]) -> None:
     for each in kept:
         each.close()
-
-
-def record(
-    train: Callable[[RunConfig], None], score: Score, options: Options, path: Path, size: tuple[int, int]
-) -> int:
-    """Play all runs into a recording at ``path``. Returns the exit code; only with 0 there is one."""
-    from accelerate_sim.recording import Recording, RecordingFailed
-
-    if options.job:
-        way_out = "Record with python train.py, or record the launcher's terminal with asciinema."
-        raise ConfigError([Problem("--record", None, "", str(path), "can't hold what other processes print", way_out)])
-    _refuse_endless(score.config(1), options)
-    try:
-        recording = Recording(path, *size)
-    except FileExistsError:
-        reason, way_out = "exists already", "Name another file; recordings are never overwritten."
-        raise ConfigError([Problem("--record", None, "", str(path), reason, way_out)]) from None
-    except OSError as error:
-        reason, way_out = f"can't be written: {error.strerror}", "Name a file that you may write."
-        raise ConfigError([Problem("--record", None, "", str(path), reason, way_out)]) from None
-    with recording:
-        try:
-            code = play(train, score, replace(options, recording=recording))
-            if code == 0:
-                recording.keep()
-        except RecordingFailed as error:
-            print(error, file=sys.stderr)
-            return 1
-    print(recording.summary() if code == 0 else f"--record: ended early, {path} has not been written", flush=True)
-    return code
-
-
-def _refuse_endless(first: RunConfig, options: Options) -> None:
-    """A recording needs a pace, and an end."""
-    if math.inf in (first.run.speed, first.run.startup_speed):
-        way_out = "Say how many simulated seconds a recorded one holds, e.g. --record-pace 250."
-        raise ConfigError([Problem("--record", None, "run.speed", "max", "leaves no time to see anything", way_out)])
-    if first.run.runs == 0 and options.duration_s is None:
-        way_out = "Give --runs or --duration."
-        raise ConfigError([Problem("--record", None, "run.runs", "0", "never ends", way_out)])
-
-
-def _open_output() -> None:
-    """Without a standard output (``>&-``) nothing is shown, and no file that is opened later is taken for it."""
-    if sys.stdout is None:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    else:
-        sys.stdout.flush()
-
-
-def _session(options: Options) -> Session:
-    if options.recording:
-        return _recorded_session(options, options.recording)
-    live, style = terminal_style(1, ascii_only=options.ascii_only)
-    interrupts = Interrupts()
-    if options.duration_s is not None:
-        interrupts.deadline = time.monotonic() + options.duration_s
-    start = options.start_time or datetime.now().replace(microsecond=0)
-    if options.resumption:
-        start = datetime.fromisoformat(options.resumption.state.start_time)
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    session = Session(
-        screen=Screen(without_blocking(1), live=live, terminal=terminal_behind_launcher(), encoding=encoding),
-        clock=Clock(start, wait=interrupts.wait, monotonic=interrupts.awake_s),
-        style=style,
-        interrupts=interrupts,
-        progress=options.progress,
-        output_dir=options.output_dir,
-        job=options.job,
-    )
-    session.resumption = options.resumption
-    return session
-
-
-def _recorded_session(options: Options, recording: Recording) -> Session:
-    start = options.start_time or datetime.now().replace(microsecond=0)
-    recording.begin(start, f"{Path(sys.argv[0]).name} (simulated)")
-    style = Style(color=not os.environ.get("NO_COLOR"), ascii=options.ascii_only)
-    make = partial(Session, progress=options.progress, output_dir=options.output_dir)
-    return recording.session(start, style, duration_s=options.duration_s, make=make)
 
 
 def _play_until_told(
@@ -354,38 +194,3 @@ def _say_where(session: Session, reason: str, saved: str | None = None) -> None:
     what = f"{reason.capitalize()}: {session.where()}" + (f" | {saved}" if saved else "")
     screen.write(fold(what, screen.width))
     screen.flush()
-
-
-def _publisher(session: Session) -> Publisher:
-    from accelerate_sim.publishing import Publisher
-    from accelerate_sim.runtime_directory import UnsafeDirectory
-
-    try:
-        publisher = Publisher(session.clock, session.interrupts)
-    except UnsafeDirectory as error:
-        way_out = "Make it your own with mode 700, or point XDG_RUNTIME_DIR at a directory that is."
-        raise ConfigError([Problem("--publish", None, "", str(error.path), error.reason, way_out)]) from None
-    session.observers.append(publisher)
-    return publisher
-
-
-def _tracker(options: Options, config: RunConfig) -> JsonlTracker | None:
-    directory, resumption = options.output_dir, options.resumption
-    if directory is None:
-        return None
-    from accelerate_sim.run_directory import holds_run
-    from accelerate_sim.tracking.jsonl import JsonlTracker
-
-    every_gpu = config.log.gpu_detail == "full"
-    try:
-        if resumption:
-            return JsonlTracker(directory, every_gpu=every_gpu, keep_bytes=resumption.prepare(directory))
-        directory.mkdir(parents=True, exist_ok=True)
-        if holds_run(directory):
-            raise FileExistsError
-        return JsonlTracker(directory, every_gpu=every_gpu)
-    except FileExistsError:
-        reason, way_out = "holds another run", "Go on with it with --resume auto, or name another directory."
-    except OSError as error:
-        reason, way_out = f"can't be written: {error.strerror}", "Name a directory that you may write to."
-    raise ConfigError([Problem("--output-dir", None, "", str(directory), reason, way_out)])

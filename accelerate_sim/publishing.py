@@ -9,33 +9,33 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from accelerate_sim.clock import Clock
 from accelerate_sim.interrupts import Interrupts
 from accelerate_sim.published_job import Position, PublishedJob, path_of, process_start
-from accelerate_sim.records import Record, StartRecord
+from accelerate_sim.records import Record
 from accelerate_sim.runtime_directory import make_runtime_directory
+from accelerate_sim.tracking.run_start import RunStart
 
 SHORTEST_S = 0.02
 """Real seconds between two positions of a clock that never waits."""
 
 
 class Publisher:
-    """Listens to a session's records, clock and pauses; ``pids`` are the processes of the ranks, this one first."""
+    """Listens to a session's clock and pauses; a tracker as far as runs begin."""
 
     def __init__(
         self,
         clock: Clock,
         interrupts: Interrupts,
-        pids: Sequence[int] = (),
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Raises UnsafeDirectory when there is no place to publish at."""
         self._directory: Path = make_runtime_directory()
-        self._pids = tuple(pids) or (os.getpid(),)
+        self._pid = os.getpid()
         self._clock = clock
         self._monotonic = monotonic
         self._fd: int | None = None
@@ -46,23 +46,24 @@ class Publisher:
 
     @property
     def path(self) -> Path:
-        return path_of(self._directory, self._pids[0])
+        return path_of(self._directory, self._pid)
 
-    def observe(self, record: Record) -> None:
-        if isinstance(record, StartRecord):
-            self._begin(record)
+    def observe(self, record: Record) -> None: ...
 
     def flush(self) -> None: ...
 
-    def _begin(self, record: StartRecord) -> None:
+    def sync(self) -> None: ...
+
+    def begin(self, start: RunStart) -> None:
+        """A run begins, or goes on: viewers see it from now on."""
         job = PublishedJob(
-            run=record.run,
-            seed=record.seed,
-            config=record.config,
-            origin_s=self._clock.now_s,
+            run=start.number,
+            seed=start.seed,
+            config=dict(start.config),
+            origin_s=start.origin_s,
             start=self._clock.start.isoformat(),
-            pids=self._pids,
-            process_start=process_start(self._pids[0]),
+            pids=start.pids or (self._pid,),
+            process_start=process_start(self._pid),
             command=sys.executable or "python",
         )
         self._close_file()

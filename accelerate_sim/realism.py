@@ -1,7 +1,8 @@
 """Plays many different runs as numbers alone and writes each as a table, to be compared with real training logs.
 
-    python -m accelerate_sim.realism DIRECTORY
+    python -m accelerate_sim.realism DIRECTORY [DRAWING]
 
+DRAWING 2, 3, ... draws all habits and shapes anew, as of models and data with other names: how much a verdict scatters.
 Columns: step, loss, grad_norm, lr, step_time_s, tokens_per_s; empty where a logger of that kind says nothing. The runs
 are of the kinds that people publish logs of, in about their proportions: from scratch and logged step by step or now
 and then, continued from a checkpoint, and fine-tuned.
@@ -17,13 +18,15 @@ from typing import Any, Literal
 import numpy as np
 
 from accelerate_sim.config.schema import RunConfig
+from accelerate_sim.sim import noise
 from accelerate_sim.sim.run import Run
 from accelerate_sim.sim.timeline import BLOCK
 
 COLUMNS = ("step", "loss", "grad_norm", "lr", "step_time_s", "tokens_per_s")
-Times = Literal["step", "interval", "clock", "none"]
-"""A logged time is the step's own, the mean over the interval (Megatron), or that by a clock that shows whole seconds
-(HF's trainer; its losses are means, too); many loggers have none."""
+Times = Literal["step", "interval", "between", "clock", "none"]
+"""A logged time is the step's own, the mean over the interval (Megatron), that from the last step's end on, with what
+was validated and saved in between (scripts of one file), or that by a clock that shows whole seconds (HF's trainer; its
+losses are means, too); many loggers have none."""
 Raw = dict[str, Any]
 Row = tuple[str, ...]
 
@@ -38,12 +41,17 @@ class Kind:
     every: int = 1
     """Steps from one logged value to the next."""
     times: Times = "step"
+    clock_decimals: int = 5
+    """Of the seconds of a clock that runs on."""
+    own_loss: bool = False
+    """The loss is that of the first rank's last micro-batch: scripts of one file often spare the reduction."""
 
 
 def kind(
     name: str, model: str | Raw, gpus: tuple[int, str], batch: tuple[int, int, int], steps: int, *, seeds: int = 2,
     every: int = 1, times: Times = "step", epochs: int = 1, parallel: Raw | None = None, data: str = "fineweb",
-    **train: Any,
+    validate: int | str = "epoch", save: int = 500, clock_decimals: int = 5,
+    own_loss: bool = False, **train: Any,
 ) -> Kind:  # fmt: skip
     """``gpus`` is how many of which; ``batch`` is global batch, micro-batch and sequence length."""
     number, gpu = gpus
@@ -57,8 +65,10 @@ def kind(
             "epochs": epochs, "steps_per_epoch": steps // epochs, "global_batch": batch[0], "micro_batch": batch[1],
             "sequence_length": batch[2], **train,
         },
+        "eval": {"every": validate, "batches": 20},
+        "checkpoint": {"every": save},
     }  # fmt: skip
-    return Kind(name, raw, seeds, every, times)
+    return Kind(name, raw, seeds, every, times, clock_decimals, own_loss)
 
 
 def tiny(vocab: int, layers: int = 9, hidden: int = 512) -> Raw:
@@ -71,22 +81,26 @@ DDP: Raw = {"sharding": "ddp"}
 BIG: Raw = {"tensor": 8, "pipeline": 8, "virtual_stages": 4, "sharding": "zero1"}
 KINDS = (
     # From scratch, every step logged: a machine, some hundred million parameters, half a million tokens a step.
-    kind("gpt2", "gpt2", (8, "H100-SXM"), (512, 64, 1024), 9500, parallel=DDP, lr=6e-4, warmup_steps=400),
-    kind("gpt2-wsd", "gpt2", (8, "H100-SXM"), (512, 64, 1024), 6000, parallel=DDP, lr=1.8e-3, schedule="wsd",
+    kind("gpt2", "gpt2", (8, "H100-SXM"), (512, 64, 1024), 9500, parallel=DDP,
+         times="between", validate=250, save=5000, clock_decimals=3, lr=6e-4, warmup_steps=400),
+    kind("gpt2-wsd", "gpt2", (8, "H100-SXM"), (512, 64, 1024), 6000, parallel=DDP,
+         times="between", validate=125, save=0, clock_decimals=3, own_loss=True, lr=1.8e-3, schedule="wsd",
          warmup_steps=250),
-    kind("gpt2-xl", "gpt2-xl", (8, "H100-SXM"), (512, 16, 1024), 15_000, lr=3e-4, warmup_steps=300, seeds=1),
+    kind("gpt2-xl", "gpt2-xl", (8, "H100-SXM"), (512, 16, 1024), 15_000, lr=3e-4, warmup_steps=300, seeds=1,
+         times="between", validate=1000, save=5000, clock_decimals=3, own_loss=True),
     kind("smollm", "smollm2-360m", (8, "A100-80-SXM"), (256, 32, 2048), 3200, parallel=DDP, lr=1e-3, schedule="wsd",
          data="fineweb-edu", seeds=1),
     # From scratch on machines of their day, small batches, few steps.
     kind("qwen7b-v100", "qwen2.5-7b", (16, "V100-32-SXM"), (16, 1, 2048), 500, parallel={"tensor": 4}, precision="fp16",
+         times="between", validate=100, save=0,
          lr=1e-5, schedule="linear", warmup_steps=50),
     kind("llama7b-short", "llama-2-7b", (32, "A100-80-SXM"), (32, 1, 2048), 600, lr=2e-5, schedule="linear", seeds=1,
          warmup_steps=50),
     kind("mistral7b", "mistral-7b", (64, "H100-SXM"), (64, 1, 2048), 1500, lr=3e-4, seeds=1, data="slimpajama"),
     # Clusters, Megatron's manner.
-    kind("15b-h100", "nemotron-4-15b", (64, "H100-SXM"), (1152, 2, 4096), 10_000, parallel={"tensor": 4}, every=5,
+    kind("15b-h100", "nemotron-4-15b", (64, "H100-SXM"), (384, 2, 4096), 10_000, parallel={"tensor": 4}, every=5,
          times="interval", lr=4.5e-4, warmup_steps=500),
-    kind("15b-a100", "nemotron-4-15b", (128, "A100-80-SXM"), (1152, 1, 4096), 5000, parallel={"tensor": 4}, every=5,
+    kind("15b-a100", "nemotron-4-15b", (128, "A100-80-SXM"), (384, 1, 4096), 5000, parallel={"tensor": 4}, every=5,
          times="interval", lr=3e-4, warmup_steps=250, seeds=1),
     kind("encoder-sized", "gpt2-large", (8, "H100-SXM"), (512, 32, 512), 20_000, parallel=DDP, every=5,
          times="interval", lr=1e-4, schedule="linear", data="the-pile", warmup_steps=200),
@@ -106,7 +120,7 @@ KINDS = (
     kind("tiny-4096", tiny(4096, 10), (1, "H100-SXM"), (64, 32, 1024), 30_000, parallel=DDP, every=20, times="interval",
          lr=6e-4, warmup_steps=20, schedule="wsd", seeds=1),
     kind("lightning", "smollm2-135m", (4, "A100-80-SXM"), (64, 16, 1024), 60_000, parallel=DDP, every=50,
-         times="none", lr=3e-4, warmup_steps=500),
+         times="none", lr=3e-4, warmup_steps=500, own_loss=True),
     kind("lightning-pythia", "pythia-160m", (8, "RTX-4090"), (64, 8, 1024), 40_000, parallel=DDP, every=50,
          times="none", lr=2e-4, warmup_steps=500, data="the-pile"),
     # Continued from a checkpoint: a benchmark's 405B on many GPUs.
@@ -131,27 +145,29 @@ KINDS = (
          data="alpaca", epochs=3, lr=2e-5, warmup_steps=36, min_lr=0.0),
     kind("alpaca-13b", "llama-2-13b", (8, "A100-80-SXM"), (128, 4, 512), 1200, times="none", start="finetune",
          data="alpaca", epochs=3, lr=2e-5, warmup_steps=36, min_lr=0.0),
-    kind("continued-7b", "qwen2.5-7b", (8, "A100-80-SXM"), (512, 2, 2048), 8700, start="finetune", data="wikipedia-en",
+    kind("continued-7b", "qwen2.5-7b", (8, "A100-80-SXM"), (128, 2, 2048), 8700, start="finetune", data="wikipedia-en",
          lr=5e-5, warmup_steps=1, min_lr=0.0, every=5, times="clock"),
-    kind("lora-mistral", "mistral-7b", (8, "A100-80-SXM"), (96, 2, 1024), 8600, start="finetune", data="dolly-15k",
+    kind("lora-mistral", "mistral-7b", (8, "A100-80-SXM"), (48, 2, 2048), 8600, start="finetune", data="dolly-15k",
          epochs=4, lr=5e-5, warmup_steps=860, min_lr=0.0, every=10, times="clock"),
     kind("medical-mistral", "mistral-7b-v0.3", (8, "RTX-4090"), (32, 1, 1024), 16_000, start="finetune", data="pubmed",
          lr=2e-4, warmup_steps=1600, min_lr=0.0, schedule="linear", every=25, times="none"),
-    kind("medical-qwen", "qwen2.5-7b", (8, "A100-80-SXM"), (96, 2, 1024), 6700, start="finetune", data="ultrachat",
+    kind("medical-qwen", "qwen2.5-7b", (8, "A100-80-SXM"), (48, 2, 2048), 6700, start="finetune", data="ultrachat",
          lr=1e-4, warmup_steps=670, min_lr=0.0, every=10, times="clock"),
     kind("code-34b", "codellama-34b", (16, "H100-SXM"), (64, 1, 4096), 1500, start="finetune", data="starcoderdata",
          lr=1e-5, warmup_steps=50, min_lr=0.0),
-    kind("chat-8b", "llama-3-8b", (8, "H100-SXM"), (128, 1, 4096), 2500, start="finetune", data="openhermes-2.5",
+    kind("chat-8b", "llama-3-8b", (8, "H100-SXM"), (64, 1, 4096), 2500, start="finetune", data="openhermes-2.5",
          epochs=2, lr=1e-5, warmup_steps=75, min_lr=0.0, every=5, times="clock"),
 )  # fmt: skip
 
 
-def played(one: Kind, seed: int) -> Iterator[Row]:
+def played(one: Kind, seed: int, drawing: int = 1) -> Iterator[Row]:
     """The rows of a run as its logger writes them."""
     config = RunConfig.model_validate({**one.config, "run": {"seed": seed}})
     run = Run(config)
+    if drawing > 1:
+        run.shape_seed = noise.seed_of(run.shape_seed, drawing)
     tokens = run.layout.tokens_per_step
-    clock_s = 0
+    clock_s, before_s = 0, 0.0
     for first in range(0, run.total_steps, BLOCK * one.every):
         last = min(first + BLOCK * one.every, run.total_steps)
         blocks = [run.block_of(step) for step in range(first, last, BLOCK)]
@@ -161,9 +177,14 @@ def played(one: Kind, seed: int) -> Iterator[Row]:
         )
         for row in range(one.every - 1, last - first, one.every):
             own, seconds = float(loss[row]), float(step_s[row])
+            if one.own_loss:
+                own = round(float(run.micro_losses(first + row)[-1, 0]), 4)
             interval = slice(row - one.every + 1, row + 1)
             if one.times == "interval":
                 seconds = round(float(step_s[interval].mean()), 5)
+            if one.times == "between":
+                seconds = (round(float(end_s[row]), one.clock_decimals) - before_s) / one.every
+                before_s = round(float(end_s[row]), one.clock_decimals)
             if one.times == "clock":
                 own = round(float(loss[interval].mean()), 4)
                 seconds = (int(end_s[row]) - clock_s) / one.every
@@ -175,17 +196,19 @@ def played(one: Kind, seed: int) -> Iterator[Row]:
 
 def main() -> int:
     """Write all runs below the directory that the command line names."""
-    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
+    drawing = sys.argv[2] if len(sys.argv) > 2 else "1"
+    if len(sys.argv) not in (2, 3) or sys.argv[1].startswith("-") or not drawing.isdigit() or drawing == "0":
         print(__doc__, file=sys.stderr)
         return 2
     directory = Path(sys.argv[1])
     directory.mkdir(parents=True, exist_ok=True)
+    first = 100 * (int(drawing) - 1) + 1
     for one in KINDS:
-        for seed in range(1, one.seeds + 1):
+        for seed in range(first, first + one.seeds):
             with (directory / f"{one.name}-{seed}.csv").open("w", newline="", encoding="utf-8") as file:
                 table = csv.writer(file, lineterminator="\n")
                 table.writerow(COLUMNS)
-                table.writerows(played(one, seed))
+                table.writerows(played(one, seed, int(drawing)))
     print(f"{sum(one.seeds for one in KINDS)} runs of {len(KINDS)} configs in {directory}")
     return 0
 

@@ -12,12 +12,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from .launcher.arguments import PROGRAM, UsageError, flags_without_meaning, parse
+from .launcher.commandline.arguments import PROGRAM, UsageError, flags_without_meaning, parse
+from .launcher.ranks.descriptors import fill_standard, write_stderr
 
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
 
-    from .launcher.config import LaunchConfig
+    from .launcher.commandline.config import LaunchConfig
 
 DESCRIPTORS_PER_RANK = 3
 """Two pipes and a connection to the store, all held by the launcher."""
@@ -32,27 +33,28 @@ PATH_OF_ITS_OWN = "__path__"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says (None: this process's) and return the exit code."""
+    fill_standard()
     try:
         return _run(arguments)
     except UsageError as error:
-        print(f"{PROGRAM}: error: {error}", file=sys.stderr)
+        write_stderr(f"{PROGRAM}: error: {error}\n")
         return 1
 
 
 def _run(arguments: Sequence[str] | None) -> int:
     parsed = parse(arguments, os.environ)
-    from .launcher.config import config_of  # after parse: --help needs none of it
+    from .launcher.commandline.config import config_of  # after parse: --help needs none of it
 
     config = config_of(parsed, os.environ)
     try:
         check_entrypoint(config)
     except SyntaxError as error:
-        print(_as_python_reports(error), end="", file=sys.stderr)
+        write_stderr(_as_python_reports(error))
         return 1
     check_log_dir(config)
     check_room(config)
     for sentence in flags_without_meaning(parsed):
-        print(f"{PROGRAM}: note: {sentence}", file=sys.stderr)
+        write_stderr(f"{PROGRAM}: note: {sentence}\n")
     from .launcher.launch import launch  # last: it loads numpy
 
     return launch(config)
@@ -99,7 +101,7 @@ def _check_script(config: LaunchConfig) -> None:
         ) from None
     is_source = not (name.endswith(".pyc") or source.startswith(ZIP_BEGINNING))
     if config.kind == "script" and config.python is None and is_source:
-        _check_syntax(source, os.path.abspath(name))
+        _check_syntax(source, os.path.join(os.getcwd(), name))
 
 
 def _check_syntax(source: bytes, path: str) -> None:
@@ -167,7 +169,7 @@ def _source(spec: ModuleSpec) -> str:
 def check_log_dir(config: LaunchConfig) -> None:
     """Make the directory for log files, as torchrun does. Raises UsageError if no file can be written there."""
     directory = config.log_dir
-    if directory is None:
+    if directory is None or os.fspath(directory) == os.devnull:
         return
     if directory.exists() and not directory.is_dir():
         raise UsageError(f"log_dir: {directory} is a file: log files need a directory; give another --log-dir")

@@ -19,8 +19,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 DEADLINE_S = 30.0
 START = "2026-01-01T00:00:00"
-SLOW = ("--config", "configs/debug.yaml", "--set", "run.speed=0.5", "--set", "train.epochs=500", "--set", "log.every=1")
-SLOW += ("--start-time", START)
+SLOW = ("--config", "configs/debug.yaml", "--set", "run.speed=2", "--set", "train.epochs=500", "--set", "log.every=1")
+SLOW += ("--start-time", START, "--set", "run.startup_speed=1000")
 """Far more steps than any test waits for, each of a part of a second."""
 
 
@@ -48,8 +48,9 @@ def asked(env: dict[str, str], fields: str) -> list[list[str]]:
 @contextmanager
 def job(env: dict[str, str], *words: str) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "train.py", *words, "--publish"]
+    # A group of its own, with us outside as a shell would be: an orphaned group can't be stopped.
     with subprocess.Popen(
-        command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+        command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, process_group=0
     ) as process:
         try:
             yield process
@@ -88,7 +89,10 @@ def test_a_job_that_is_stopped_stands_still_and_is_gone_when_it_is_killed(env: d
     with job(env, *SLOW) as process:
         read_until(process, "step 1 ")
         process.send_signal(signal.SIGTSTP)
-        os.waitpid(process.pid, os.WUNTRACED)
+        until_s = time.monotonic() + DEADLINE_S
+        while os.waitpid(process.pid, os.WUNTRACED | os.WNOHANG)[0] == 0:
+            assert time.monotonic() < until_s, "the job does not stop"
+            time.sleep(0.005)
         looks = [asked(env, "timestamp,utilization.gpu,power.draw,temperature.gpu") for _ in range(2)]
         assert looks[0] == looks[1]
         process.send_signal(signal.SIGCONT)

@@ -311,8 +311,9 @@ def test_full_disk_ends_the_run_and_leaves_the_checkpoint_before(tmp_path: Path)
 
 def test_directory_that_vanishes_ends_the_run(tmp_path: Path) -> None:
     with subprocess.Popen(
-        command(*SHORT, "--speed", "4"), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+        command(*SHORT, "--set", "run.speed=4", "--set", "run.startup_speed=1000"),
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
         assert process.stdout and process.stderr
         next(line for line in process.stdout if "step 1 |" in line)
         shutil.rmtree(tmp_path / "out")

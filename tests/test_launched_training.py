@@ -34,7 +34,7 @@ def test_a_killed_rank_costs_a_restart_and_nothing_else(tmp_path: Path) -> None:
     subprocess.run([*alone, *shape], check=True, stdout=subprocess.DEVNULL, timeout=DEADLINE_S, cwd=tmp_path)
     launched = command(
         "--nnodes", "2", "--nproc-per-node", "2", "--max-restarts", "1", str(ROOT / "train.py"), *RUN,
-        "--speed", "4", "--output-dir", str(tmp_path / "launched"),
+        "--set", "run.speed=4", "--set", "run.startup_speed=1000", "--output-dir", str(tmp_path / "launched"),
     )  # fmt: skip
     with subprocess.Popen(
         launched, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=tmp_path
@@ -50,7 +50,8 @@ def test_a_killed_rank_costs_a_restart_and_nothing_else(tmp_path: Path) -> None:
     assert "Attempt 2: the launcher has restarted the job" in text
     assert "Going on from " in text and "checkpoint-10" in text
     one, other = ((tmp_path / name / "metrics.jsonl").read_text() for name in ("alone", "launched"))
-    assert other.replace('"speed":4.0', '"speed":"max"').replace("/launched/", "/alone/") == one
+    at_its_pace, at_once = '"speed":4.0,"startup_speed":1000.0', '"speed":"max","startup_speed":null'
+    assert other.replace(at_its_pace, at_once).replace("/launched/", "/alone/") == one
 
 
 def _kill_a_rank(launcher: int) -> None:

@@ -18,6 +18,7 @@ COMMANDS = [
     for line in block.splitlines()
 ]
 PLAYED = [command for command in COMMANDS if command.startswith("python train.py")]
+LAUNCHED = [command for command in COMMANDS if command.startswith("fake-torchrun")]
 LIMIT_S = 60
 
 
@@ -45,6 +46,50 @@ def test_a_command_runs(command, tmp_path):
     assert errors == b""
     assert process.returncode in (0, 130)
     assert first.strip() and rest.strip()
+
+
+@pytest.mark.parametrize("command", LAUNCHED)
+def test_a_launched_command_runs(command, tmp_path):
+    """The long ones are ended as soon as they train; the launcher's exit code is then 1, as torchrun's."""
+    words = [
+        word if not word.startswith(("configs/", "train.py")) else str(ROOT / word) for word in shlex.split(command)
+    ]
+    with subprocess.Popen(
+        [sys.executable, "-m", "fake_torch_dist.run", *words[1:]], cwd=tmp_path, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, start_new_session=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+    ) as process:  # fmt: skip
+        assert process.stdout
+        said = []
+        for line in process.stdout:
+            said.append(line)
+            if "--speed max" not in command and "Training llama" in line:
+                process.send_signal(signal.SIGINT)
+        errors = process.communicate(timeout=LIMIT_S)[1]
+    told = "Training llama" in "".join(said) and "--speed max" not in command
+    assert process.returncode == (1 if told else 0), errors
+    assert said
+
+
+def test_the_launched_sample_is_what_the_job_prints(tmp_path):
+    sample = re.search(r"```text launched\n(.*?)```", README, re.S)
+    assert sample
+    lines = [line for line in sample[1].splitlines() if line.strip() != "..."]
+    arguments = [
+        "--config",
+        str(ROOT / "configs/llama70b.yaml"),
+        "--speed",
+        "max",
+        "--start-time",
+        "2026-01-31T09:30:00",
+    ]
+    job = subprocess.run(
+        [sys.executable, "-m", "fake_torch_dist.run", "--nnodes", "8", "--nproc-per-node", "8", str(ROOT / "train.py"),
+         *arguments, "--max-steps", "10"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT_S, env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    printed = job.stdout.splitlines()
+    assert [line for line in lines if line not in printed] == []
 
 
 def test_the_sample_is_what_the_run_prints():

@@ -407,3 +407,11 @@ def test_next_run_begins(play: Play) -> None:
     told = [line.message.split()[0] for line in twice.all_said("Loading model|Training finished")]
     assert told == ["Loading", "Training"] * 2
     assert [event["run"] for event in twice.of("start")] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "start, said", [("checkpoint", "weights of an earlier run"), ("finetune", "pretrained weights")]
+)
+def test_weights_are_called_what_they_are(play: Play, start: str, said: str) -> None:
+    run = play("--config", "configs/debug.yaml", "--set", f"train.start={start}", "--max-steps", "1")
+    assert run.match(r"Model loaded in [\d.]+ s \((.*), step 0\)")[1] == said

@@ -23,6 +23,10 @@ class Canvas(Protocol):
         """Columns and rows."""
         ...
 
+    def line_width(self) -> int:
+        """Columns that a line has."""
+        ...
+
     def frame(self, lines: Sequence[str], live: Sequence[str]) -> str:
         """``lines`` above, and ``live`` in the place of the live lines that there were."""
         ...
@@ -49,6 +53,9 @@ class TerminalCanvas:
 
     def size(self) -> tuple[int, int]:
         return _size_of(self._fd)
+
+    def line_width(self) -> int:
+        return self.size()[0]
 
     def frame(self, lines: Sequence[str], live: Sequence[str]) -> str:
         size = self.size()
@@ -89,6 +96,9 @@ class LauncherCanvas:
             if fd >= 0:
                 os.close(fd)
         return self._known_size
+
+    def line_width(self) -> int:
+        return max(1, self.size()[0] - _from_environment("FAKE_TORCHRUN_PREFIX_COLUMNS"))
 
     def frame(self, lines: Sequence[str], live: Sequence[str]) -> str:
         rows, text = tuple(live), "".join(f"{line}\n" for line in lines)

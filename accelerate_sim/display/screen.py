@@ -58,8 +58,8 @@ class Screen:
 
     @property
     def width(self) -> int:
-        """Columns; a pipe has plenty, a terminal that does not know gets 80."""
-        return self._canvas.size()[0] if self.live else 100_000
+        """Columns that a line has; a pipe has plenty, a terminal that does not know gets 80."""
+        return self._canvas.line_width() if self.live else 100_000
 
     # --- What is shown --------------------------------------------------------------------------
 

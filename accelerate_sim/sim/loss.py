@@ -18,10 +18,13 @@ from accelerate_sim.sim.loss_shape import Exponential, Shape, shape_of
 from accelerate_sim.sim.noise import Draws, Floats, Steps
 
 NOISE_AT_HALF_MILLION_TOKENS = (0.028, 0.044)
-"""Standard deviation, in nats, of a loss that is the mean over 5e5 tokens."""
+"""Standard deviation, in nats, of a loss that is the mean over 5e5 tokens in texts of 1000."""
+TEXT_TOKENS = (500, 2000)
+"""Of a typical text of a dataset: pages of the web, or books and source files."""
+LEAST_NOISE = 0.005
 FINETUNE_NOISE_AT_8_SEQUENCES = (0.1, 0.35)
 """Standard deviation as a share of the loss, of the mean over 8 sequences of one conversation or instruction each."""
-UNKNOWN_DATA_NOISE = 1.7
+UNKNOWN_DATA_NOISE = 1.5
 """Factor on it where a model that has learned from other data goes on."""
 VALIDATION_NOISE = 0.0012
 BLENDED_TOKENS = 1e6
@@ -35,8 +38,6 @@ class BatchNoise:
     """How single batches differ from the trend, in units of a standard deviation."""
 
     seed: int
-    settled_steps: float
-    """Steps in which the noise grows to its size."""
     skew: float
     odd_share: float
     """Of the batches that are unlike the rest."""
@@ -53,13 +54,11 @@ class BatchNoise:
     turn_offset: float
 
     @classmethod
-    def of(
-        cls, seed: int, draws: Draws, step_tokens: float, finetune: bool, settled_steps: float, steps: int
-    ) -> "BatchNoise":
+    def of(cls, seed: int, draws: Draws, step_tokens: float, finetune: bool, steps: int) -> "BatchNoise":
         web = step_tokens <= BLENDED_TOKENS and not finetune
         turns = steps > 3000 and not finetune and draws.chance("turn", 0.12)
         return cls(
-            seed=seed, settled_steps=settled_steps,
+            seed=seed,
             skew=draws.between("skew", -0.2, 0.65) if web else draws.between("skew", -0.65, 0.0),
             odd_share=draws.log("odd", 0.001, 0.006) if web else draws.log("odd", 0.0001, 0.002),
             odd_upward=0.8 if web else 0.5, unevenness=draws.between("uneven", 0.0, 0.22),
@@ -81,8 +80,7 @@ class BatchNoise:
         if self.wander:
             slow = noise.persistent(self.seed, "loss/wander", self.phi, steps)
             white = np.sqrt(1.0 - self.wander) * white + np.sqrt(self.wander) * slow
-        settled = 0.6 + 0.4 * np.clip(steps / max(self.settled_steps, 1e-9), 0.0, 1.0)
-        return np.asarray(white * settled * np.where(steps < self.turn_step, 1.0, self.turn_factor))
+        return np.asarray(white * np.where(steps < self.turn_step, 1.0, self.turn_factor))
 
     def offset(self, steps: Steps) -> Floats:
         """Nats by which the texts since the turn are harder."""
@@ -119,10 +117,11 @@ class LossCurve:
         at_unit = draws.log("finetune sigma", *FINETUNE_NOISE_AT_8_SEQUENCES)
         if not finetune:
             at_unit = draws.between("sigma", *NOISE_AT_HALF_MILLION_TOKENS)
+            # Tokens of one text are hard together: what averages out is texts, and a long sequence may be but one.
+            at_unit *= math.sqrt(min(draws.log("text tokens", *TEXT_TOKENS), train.sequence_length) / 1000)
         if train.start == "checkpoint":
             at_unit *= UNKNOWN_DATA_NOISE
-        settled_steps = 3.0 * shape.early_steps if train.start == "scratch" else 0.0
-        batch = BatchNoise.of(seed, draws, step_tokens, finetune, settled_steps, total_steps)
+        batch = BatchNoise.of(seed, draws, step_tokens, finetune, total_steps)
         luck = SEED_LUCK * own.between("luck", -1.0, 1.0)
         sigma, micro_sigma = (
             _finetune_sigma(at_unit, sequences) if finetune else _sigma(at_unit, sequences * train.sequence_length)
@@ -148,7 +147,7 @@ class LossCurve:
 
     def residual(self, steps: Steps) -> Floats:
         """Noise of consecutive global batches in units of sigma."""
-        return self.batch.at(steps)
+        return np.asarray(self.batch.at(steps) * self.shape.known(np.asarray(steps, float)))
 
     def train(self, steps: Steps) -> Floats:
         """Loss of consecutive global batches, the mean over all ranks and micro-batches."""
@@ -166,8 +165,8 @@ class LossCurve:
         return _ring_differences(own).reshape(len(steps), micro_batches, replicas)
 
     def _micro_nats(self, steps: Steps) -> Floats:
-        scale = 0.6 * self.trend(steps) if self.relative else 1.0
-        return np.broadcast_to(np.asarray(self.micro_sigma * scale), steps.shape)
+        scale = 0.6 * self.trend(steps) if self.relative else self.shape.known(np.asarray(steps, float))
+        return self.micro_sigma * scale
 
     def validation(self, step: int) -> float:
         """Validation loss after ``step`` updates: a fixed set, so nearly free of noise."""
@@ -190,7 +189,7 @@ def _ring_differences(own: Floats) -> Floats:
 
 
 def _sigma(at_half_million: float, tokens: float) -> float:
-    return min(math.hypot(at_half_million * math.sqrt(5e5 / tokens), 0.25 * at_half_million), 0.25)
+    return min(max(at_half_million * math.sqrt(5e5 / tokens), LEAST_NOISE), 0.25)
 
 
 def _finetune_sigma(at_8_sequences: float, sequences: float) -> float:

@@ -13,7 +13,7 @@ import numpy as np
 
 from accelerate_sim.config.schema import TrainConfig
 from accelerate_sim.sim.noise import Draws, Floats
-from accelerate_sim.sim.schedule import learning_rate
+from accelerate_sim.sim.schedule import full_rate_steps, learning_rate
 
 LOWEST = 1.7
 """Nats; the entropy of text in tokens of a usual vocabulary, below which no published pretraining run went."""
@@ -39,9 +39,9 @@ def token_information(vocab: int) -> float:
 class Shape(Protocol):
     """The expected training loss of optimizer step ``step``, before its update; nats per token."""
 
-    @property
-    def early_steps(self) -> float:
-        """Steps of the first fall."""
+    def known(self, step: Floats) -> Floats:
+        """What of a text's own difficulty the loss shows, 0 to 1. To an untrained model all tokens are equally hard,
+        so all batches are."""
 
     def at(self, step: Floats) -> Floats: ...
 
@@ -60,8 +60,7 @@ class FromScratch:
     """Where the early fall ends: the model knows how often each token occurs, and little else."""
     floor: float
     lowest: float
-    early_steps: float
-    early_power: float
+    early: "EarlyFall"
     slow_steps: float
     slow_power: float
     hidden: float
@@ -78,31 +77,74 @@ class FromScratch:
         last = min(reached * information + draws.between("luck", -0.04, 0.06), plateau - 0.3)
         straight = draws.chance("straight", 0.4)  # straight in log-log; otherwise it bends
         slow_share = draws.log("slow", 0.004, 0.01) if straight else draws.log("slow", 0.02, 0.2)
-        slow_steps = max(total_steps * slow_share, 1.0)
+        whole = full_rate_steps(train, total_steps, total_steps).item()
+        slow_steps = max(whole * slow_share, 1.0)
         slow_power = draws.between("power", 0.3, 0.6) if straight else draws.between("power", 0.7, 1.8)
         hidden = min(draws.log("hidden", 0.03, 0.18) * last / 3.2, 0.5 * (plateau - last))
         # What of it has shown at the end: all where the rate goes down to nothing, none where it is constant.
         shown = hidden * (1.0 - _rate_share(train, total_steps, total_steps - 1.0).item()) ** HIDDEN_POWER
-        left = (1.0 + total_steps / slow_steps) ** -slow_power
-        early = draws.log("early", 9, 65) * max(1.0, math.sqrt(total_steps / 8000))
-        early *= max(1.0, train.warmup_steps / 100) ** 0.25  # nothing is learned while the rate is tiny
+        left = (1.0 + whole / slow_steps) ** -slow_power
         hasty = train.warmup_steps < 6 and total_steps > 500 and draws.chance("hasty", 0.5)
         return cls(
             train=train, total_steps=total_steps, first=first, plateau=plateau,
             floor=(last + shown - plateau * left) / (1.0 - left), lowest=LOWEST * information,
-            early_steps=min(early, total_steps / 4 + 2), early_power=draws.between("early power", 1.3, 3.0),
+            early=EarlyFall.of(draws, train.lr, parameters, whole),
             slow_steps=slow_steps, slow_power=slow_power, hidden=hidden,
             overshoot=draws.between("overshoot", 3.0, 10.0) if hasty else 0.0,
         )  # fmt: skip
 
     def at(self, step: Floats) -> Floats:
-        slow = (self.plateau - self.floor) * (1.0 + step / self.slow_steps) ** -self.slow_power
-        early = (self.first - self.plateau) / (1.0 + (step / self.early_steps) ** self.early_power)
+        moved = full_rate_steps(self.train, self.total_steps, step)
+        slow = (self.plateau - self.floor) * (1.0 + moved / self.slow_steps) ** -self.slow_power
+        early = (self.first - self.plateau) * self.early.left(moved)
         shown = self.hidden * (1.0 - _rate_share(self.train, self.total_steps, step)) ** HIDDEN_POWER
         leap = self.overshoot * step * np.exp(1.0 - step) if self.overshoot else 0.0
         return np.asarray(np.maximum(self.floor + slow + early - shown, self.lowest) + leap)
 
+    def known(self, step: Floats) -> Floats:
+        left = self.early.left(full_rate_steps(self.train, self.total_steps, step))
+        return np.asarray(UNTRAINED_NOISE + (1.0 - UNTRAINED_NOISE) * (1.0 - left))
+
     unseen = at
+
+
+UNTRAINED_NOISE = 0.05
+"""The noise of an untrained model's loss as a share of what it grows to: 0.002 of 0.09 nats in one log, 0.005 of 0.04
+and 0.01 of 0.1 in others."""
+
+
+@dataclass(frozen=True)
+class EarlyFall:
+    """From knowing nothing to knowing how often each token occurs, in two falls with a knee between them: the frequent
+    tokens first. In steps at the peak rate; where the rate is tiny at first, so is the fall."""
+
+    frequent: float
+    """Share of the fall that frequent tokens make."""
+    frequent_steps: float
+    frequent_power: float
+    steps: float
+    power: float
+
+    @classmethod
+    def of(cls, draws: Draws, peak_rate: float, parameters: float, whole: float) -> "EarlyFall":
+        """``whole`` is the run in steps at the peak rate."""
+        # A wide model needs smaller moves of its weights for the same change of its output.
+        way = draws.log("early", 0.3e-3, 3.4e-3) * math.sqrt(1000 / _width(parameters))
+        steps = min(max(way / peak_rate, 0.4), whole / 6 + 1.0)
+        return cls(
+            draws.between("frequent", 0.15, 0.5), steps * draws.log("frequent steps", 0.02, 0.4),
+            draws.between("frequent power", 0.9, 1.6), steps, draws.between("early power", 1.0, 2.2),
+        )  # fmt: skip
+
+    def left(self, moved: Floats) -> Floats:
+        """Share of the fall that is still to come."""
+        first = self.frequent / (1.0 + (moved / self.frequent_steps) ** self.frequent_power)
+        return np.asarray(first + (1.0 - self.frequent) / (1.0 + (moved / self.steps) ** self.power))
+
+
+def _width(parameters: float) -> float:
+    """About the hidden size of a model of usual proportions, whose layers are a eightieth of it."""
+    return float((80.0 / 12.0 * parameters) ** (1.0 / 3.0))
 
 
 HIDDEN_POWER = 1.2
@@ -122,7 +164,6 @@ class Continued:
     total_steps: int
     first: float
     gain: float
-    early_steps: float = 1.0
 
     @classmethod
     def of(cls, train: TrainConfig, draws: Draws, parameters: float, total_steps: int) -> "Continued":
@@ -131,6 +172,9 @@ class Continued:
 
     def at(self, step: Floats) -> Floats:
         return np.asarray(self.first - self.gain * np.sqrt(step / max(self.total_steps, 1)))
+
+    def known(self, step: Floats) -> Floats:
+        return np.ones_like(step)
 
     unseen = at
 
@@ -141,19 +185,26 @@ class Restarted:
 
     first: float
     last: float
+    flat_steps: float
     half_steps: float
     power: float
-    early_steps: float
 
     @classmethod
     def of(cls, train: TrainConfig, draws: Draws, parameters: float, total_steps: int) -> "Restarted":
-        tokens = train.global_batch * train.sequence_length * total_steps
-        last = law(parameters, tokens) + too_few_steps(total_steps) + draws.between("last", 0.1, 0.7)
-        half = 2.0 * draws.between("knee", 0.12, 0.25) * total_steps
-        return cls(draws.between("first", 7.6, 7.85), min(last, 6.5), half, draws.between("power", 1.6, 2.6), half / 6)
+        last = law(parameters, train.global_batch * train.sequence_length * total_steps) + draws.between(
+            "last", 1.6, 2.6
+        )
+        return cls(
+            draws.between("first", 7.6, 7.85), min(last, 6.5), draws.between("flat", 0.05, 0.12) * total_steps,
+            draws.between("half", 0.26, 0.46) * total_steps, draws.between("power", 1.5, 2.1),
+        )  # fmt: skip
 
     def at(self, step: Floats) -> Floats:
-        return np.asarray(self.last + (self.first - self.last) / (1.0 + (step / self.half_steps) ** self.power))
+        fallen = np.maximum(step - self.flat_steps, 0.0) / self.half_steps
+        return np.asarray(self.last + (self.first - self.last) / (1.0 + fallen**self.power))
+
+    def known(self, step: Floats) -> Floats:
+        return np.ones_like(step)
 
     unseen = at
 
@@ -186,9 +237,8 @@ class FineTuned:
             remembered=draws.between("remembered", 0.1, 0.4), overfit=draws.between("overfit", 0.02, 0.12),
         )  # fmt: skip
 
-    @property
-    def early_steps(self) -> float:
-        return self.first_share * self.total_steps
+    def known(self, step: Floats) -> Floats:
+        return np.ones_like(step)
 
     def at(self, step: Floats) -> Floats:
         return np.asarray(self._learned(step) * (1.0 - self.remembered) ** np.floor(step / self.steps_per_epoch))
@@ -213,11 +263,13 @@ class Exponential:
     total_steps: int
     first: float
     last: float
-    early_steps: float = 1.0
 
     def at(self, step: Floats) -> Floats:
         done = step / max(self.total_steps - 1, 1)
         return np.asarray(self.last + (self.first - self.last) * np.exp(-4.0 * done))
+
+    def known(self, step: Floats) -> Floats:
+        return np.ones_like(step)
 
     unseen = at
 

@@ -136,7 +136,7 @@ class Run(Plan):
         return StepTimes.of(
             self.noise_seed, self.mean_step_s, self.compute_share, self.incidents, self.config.impose.step_time_s,
             total_steps=self.total_steps, work="ragged" if ragged else "routed" if moe else "even",
-            throttling=throttling,
+            shared=self.layout.nodes > 1, throttling=throttling,
         )  # fmt: skip
 
     @cached_property

@@ -30,3 +30,12 @@ def learning_rate(train: TrainConfig, total_steps: int, step: ArrayLike) -> Floa
         return np.asarray(train.lr * ramp)
     decayed = train.min_lr + (train.lr - train.min_lr) * shape
     return np.asarray(np.where(step + 1.0 <= warmup, train.lr * ramp, decayed))
+
+
+def full_rate_steps(train: TrainConfig, total_steps: int, step: ArrayLike) -> Floats:
+    """What the updates before ``step`` amount to, in steps at the peak rate: those of the warm-up count as little as
+    their rate. An Adam step moves each weight by about the rate, so this is how far the weights have gone."""
+    step = np.asarray(step, float)
+    warmup = min(train.warmup_steps, total_steps)
+    ramped = np.minimum(step, warmup)
+    return np.asarray(ramped * (ramped + 1.0) / (2.0 * max(warmup, 1)) + step - ramped)

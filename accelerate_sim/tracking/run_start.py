@@ -20,6 +20,10 @@ class RunStart:
     time: datetime
     """Simulated."""
     config: Mapping[str, Any]
+    origin_s: float = 0.0
+    """Second of the session's clock at which the run began."""
+    pids: tuple[int, ...] = ()
+    """Of the processes that play one rank each, in rank order; none if one process plays all."""
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
-from .loop import Loop
+from .loop import Loop, Timer
 
 Message = dict[str, Any]
 """``kind`` says what it is."""
@@ -17,6 +17,7 @@ Message = dict[str, Any]
 _READ_BYTES: Final = 65536
 _MOST_DESCRIPTORS: Final = 64
 """That a peer sends with one piece: more than two are never sent with one message."""
+_RETRY_S: Final = 0.001
 _LONGEST_BYTES: Final = 4 << 20
 """Of one message; a start of thousands of ranks has less."""
 
@@ -39,6 +40,7 @@ class Channel:
         self._received = b""
         self._descriptors: list[int] = []
         self._unsent = bytearray()
+        self._retry: Timer | None = None
         self.open = True
         sock.setblocking(False)
         loop.on_readable(sock.fileno(), self._read)
@@ -53,14 +55,10 @@ class Channel:
         data = json.dumps({**message, "descriptors": len(descriptors)}).encode() + b"\n"
         try:
             if descriptors:
-                self._flush_all()
-                self._sock.setblocking(True)
-                socket.send_fds(self._sock, [data[:1]], descriptors)
-                self._sock.sendall(data[1:])
-                self._sock.setblocking(False)
-                return
-            self._unsent += data
-            self._flush()
+                self._send_with(descriptors, data)
+            else:
+                self._unsent += data
+                self._flush()
         except OSError:
             self._unsent.clear()  # its end is read, too
 
@@ -69,25 +67,39 @@ class Channel:
         if self.open:
             self.open = False
             self._loop.forget(self._sock.fileno())
+            if self._sock.family != socket.AF_UNIX:
+                self._leave_nothing_unread()
             self._sock.close()
             for descriptor in self._descriptors:
                 os.close(descriptor)
 
-    def _flush_all(self) -> None:
-        if self._unsent:
-            self._sock.setblocking(True)
+    def _leave_nothing_unread(self) -> None:
+        """TCP answers a close with data unread by a reset, which overtakes what was sent last."""
+        with suppress(OSError):
+            for _ in range(_LONGEST_BYTES // _READ_BYTES):
+                if not self._sock.recv(_READ_BYTES):
+                    break
+
+    def _send_with(self, descriptors: Sequence[int], data: bytes) -> None:
+        self._sock.setblocking(True)
+        try:
             self._sock.sendall(self._unsent)
             self._unsent.clear()
+            socket.send_fds(self._sock, [data[:1]], descriptors)
+            self._sock.sendall(data[1:])
+        finally:
             self._sock.setblocking(False)
 
     def _flush(self) -> None:
         try:
             while self._unsent:
                 del self._unsent[: self._sock.send(self._unsent)]
-        except BlockingIOError:
-            self._loop.after(0.001, self._flush_later)  # a peer that is busy; messages are few and small
+        except BlockingIOError:  # a peer that is busy; messages are few and small
+            if self._retry is None:
+                self._retry = self._loop.after(_RETRY_S, self._flush_later)
 
     def _flush_later(self) -> None:
+        self._retry = None
         if self.open:
             with suppress(OSError):
                 self._flush()

@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from .config import LaunchConfig
-from .environment import Placement
-from .failures import ProcessFailure, root_cause
+from .commandline.config import LaunchConfig
+from .hosts.meeting_point import MeetingPoint
+from .hosts.remote_node import RemoteNode
 from .loop import Loop, Timer
-from .meeting_point import MeetingPoint
-from .messages import NODE_GONE
-from .remote_node import RemoteNode
+from .ranks.environment import Placement
+from .reports.failures import ProcessFailure, root_cause
+from .reports.messages import NODE_GONE
 from .stop import Stop
 from .worker_group import AGENT_PATIENCE_S, WorkerGroup
 

@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import accumulate
 from typing import Final, NoReturn
 
@@ -20,24 +21,24 @@ from fake_torch_dist.stores.authentication import TOKEN_VARIABLE, job_token
 from fake_torch_dist.stores.server import StoreServer
 from fake_torch_dist.stores.sockets import listen
 
-from . import descriptors, kinship, warm
-from .agent import Agent
 from .channel import Channel
-from .config import EntryKind, LaunchConfig
-from .endpoint import Endpoint
-from .environment import Placement
-from .greeting import Application
+from .commandline.config import EntryKind, LaunchConfig
+from .hosts.endpoint import Endpoint
+from .hosts.greeting import Application
+from .hosts.joining import Joining
+from .hosts.master import Master
+from .hosts.meeting_point import MeetingPoint
+from .hosts.member import Member
 from .job import Job
-from .joining import Joining
 from .logs import LogDirectoryError, LogTree
 from .loop import Loop
-from .master import Master
-from .meeting_point import MeetingPoint
-from .member import Member
-from .messages import NPROC_PER_NODE, OMP_NUM_THREADS, LauncherLog, level_named
 from .node import Node, end_orphans
-from .script import Script
-from .worker import command
+from .ranks import descriptors, kinship, warm
+from .ranks.agent import Agent
+from .ranks.environment import Placement
+from .ranks.script import Script
+from .ranks.worker import command
+from .reports.messages import NPROC_PER_NODE, OMP_NUM_THREADS, LauncherLog, level_named
 from .worker_group import WorkerGroup
 
 LOOPBACK: Final = "127.0.0.1"
@@ -46,13 +47,13 @@ LOOPBACK: Final = "127.0.0.1"
 def launch(config: LaunchConfig) -> int:
     """Run the job to its end. Returns the exit code: 0, or 1."""
     try:
-        log = LauncherLog(sys.stderr.write, level=level_named(os.environ.get("LOGLEVEL")))
+        log = LauncherLog(descriptors.write_stderr, level=level_named(os.environ.get("LOGLEVEL")))
         log.say(NPROC_PER_NODE, nproc_per_node=config.nproc_per_node)
         _limit_threads(config, log)
         descriptors.allow_many()
         return _Launch(config).run()
     except (ValueError, LogDirectoryError, DistNetworkError) as error:
-        print(f"fake-torchrun: error: {error}", file=sys.stderr)
+        descriptors.write_stderr(f"fake-torchrun: error: {error}\n")
         return 1
 
 
@@ -124,11 +125,11 @@ class _Launch:
         config = self._config
         script = Script(config.entrypoint, config.kind, config.arguments)
         if config.kind is EntryKind.MODULE:
-            sys.path[0] = script.directory
-            return script
+            warm.begin_path(script.directory)
+            return replace(script, shadowed=warm.shadowed_by(script.directory))
         with open(config.entrypoint, "rb") as file:
-            code = warm.prepare(file.read(), script.directory, os.path.abspath(config.entrypoint))
-        return Script(config.entrypoint, config.kind, config.arguments, code)
+            code = warm.prepare(file.read(), script.directory, script.path)
+        return replace(script, code=code, shadowed=warm.shadowed_by(script.directory))
 
     def _places(self, attempt: int, sizes: Sequence[int]) -> list[Placement]:
         """Of nodes with so many ranks each."""

@@ -8,7 +8,8 @@ all nodes of a run have the same eight characters, so ``DIR/*/<run id>_<8 random
 a log directory without that get unrelated characters each, and nothing says which tree is whose.)
 
 Without a log directory torchrun makes /tmp/torchelastic_* and leaves it there. Here it stays only if streams were sent
-to files; if it was for error files only, which the report shows, it goes at the end.
+to files; if it was for error files only, which the report shows, it goes at the end, and a job does without them where
+it can't be made (a full disk).
 
 What this module does not do: write streams. ``--log-dir /dev/null`` means no files at all, as with torchrun.
 """
@@ -23,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
-from .config import Std, Streams
+from .commandline.config import Std, Streams
 
 Stream = Literal["stdout", "stderr"]
 _BITS: Final[Mapping[Stream, Std]] = {"stdout": Std.OUT, "stderr": Std.ERR}
@@ -55,14 +56,15 @@ class LogTree:
             return cls(base=log_dir, kept=True)
         if log_dir is not None and log_dir.is_file():
             raise LogDirectoryError(f"NotADirectoryError: log_dir: {log_dir} is a file")
+        base = log_dir
         try:
-            base = log_dir or Path(tempfile.mkdtemp(prefix="torchelastic_"))
+            base = base or Path(tempfile.mkdtemp(prefix="torchelastic_"))
             directories = _run_directories(base, run_id, nodes)
         except OSError as error:
-            raise LogDirectoryError(
-                f"{type(error).__name__}: log_dir: {error.filename or log_dir} can't be made: {error.strerror}. "
-                "Name a directory that can be written to with --log-dir, or none with --log-dir /dev/null"
-            ) from error
+            if log_dir is None and not files_wanted:  # it would be for error files only
+                shutil.rmtree(base or "", ignore_errors=True)
+                return cls(base=Path(os.devnull), kept=True)
+            raise _unusable(log_dir, error) from error
         return cls(base=base, kept=log_dir is not None or files_wanted, run_directories=directories)
 
     def run_directory(self, node: str | None = None) -> Path | None:
@@ -73,6 +75,13 @@ class LogTree:
         """At the run's end, however it ended: remove what nobody asked for. May be called again."""
         if not self.kept:
             shutil.rmtree(self.base, ignore_errors=True)
+
+
+def _unusable(path: Path | None, error: OSError) -> LogDirectoryError:
+    return LogDirectoryError(
+        f"{type(error).__name__}: log_dir: {error.filename or path} can't be made: {error.strerror}. "
+        "Name a directory that can be written to with --log-dir, or none with --log-dir /dev/null"
+    )
 
 
 def _run_directories(base: Path, run_id: str, nodes: Sequence[str]) -> dict[str | None, Path]:
@@ -97,14 +106,21 @@ class AttemptLogs:
     """None: no files."""
 
     @classmethod
-    def create(cls, run_directory: Path | None, restart_count: int, nproc_per_node: int) -> AttemptLogs:
-        """Make an empty directory for each local rank. Raises OSError."""
+    def create(
+        cls, run_directory: Path | None, restart_count: int, nproc_per_node: int, *, required: bool = True
+    ) -> AttemptLogs:
+        """Make an empty directory for each local rank. LogDirectoryError if files are required and it can't."""
         if run_directory is None:
             return cls(None)
         directory = run_directory / f"attempt_{restart_count}"
         shutil.rmtree(directory, ignore_errors=True)
-        for local_rank in range(nproc_per_node):
-            (directory / str(local_rank)).mkdir(parents=True)
+        try:
+            for local_rank in range(nproc_per_node):
+                (directory / str(local_rank)).mkdir(parents=True)
+        except OSError as error:
+            if not required:
+                return cls(None)
+            raise _unusable(directory, error) from error
         return cls(directory)
 
     def error_file(self, local_rank: int) -> str:

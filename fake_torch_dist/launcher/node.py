@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 
-from . import kinship
 from .channel import Channel, Message
-from .environment import Placement
+from .ranks import kinship
+from .ranks.environment import Placement
 
 OnMessage = Callable[["Node", Message, Sequence[int]], None]
 
@@ -41,16 +41,27 @@ class Node:
         self._on_message = on_message
         self._on_lost = on_lost
 
-    def start(self, place: Placement, ranks: Sequence[Mapping[str, str]], terminal: str | None, color: bool) -> None:
-        """Start the ranks. ``ranks``: by local rank, where each stream goes, and its error file."""
+    def start(
+        self,
+        place: Placement,
+        ranks: Sequence[Mapping[str, str]],
+        *,
+        terminal: str | None,
+        prefix_columns: int,
+        color: bool,
+    ) -> None:
+        """Start the ranks. ``ranks``: by local rank, where each stream goes, and its error file. The others: see
+        ``rank_environment``.
+        """
         if self._channel is None:
             self.pid, self._channel = self._connect(self)
         self.is_empty = False
         self._attempt = place.attempt
         self._pids, self._unfinished = {}, set(range(len(ranks)))
-        self._channel.send(
-            {"kind": "start", "place": asdict(place), "ranks": list(ranks), "terminal": terminal, "color": color}
-        )
+        self._channel.send({
+            "kind": "start", "place": asdict(place), "ranks": list(ranks), "terminal": terminal,
+            "prefix_columns": prefix_columns, "color": color,
+        })  # fmt: skip
 
     def stop(self, number: int, grace_s: float) -> None:
         """Have a signal sent to all ranks, and SIGKILL to those that are left after ``grace_s``."""

@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
-from .agent import PIPE
-from .config import LaunchConfig
-from .environment import Placement
+from .commandline.config import LaunchConfig
 from .logs import AttemptLogs, Destination, LogTree, destination
 from .node import Node
-from .streams import Source
+from .output.prefix import Source
+from .ranks.agent import PIPE
+from .ranks.environment import Placement
 
 STREAMS: Final = ("stdout", "stderr")
 
@@ -24,7 +24,10 @@ class Routes:
         self._config = config
         self._logs = {
             node.index: AttemptLogs.create(
-                tree.run_directory(node.name if config.emulated else None), attempt, config.nproc_per_node
+                tree.run_directory(node.name if config.emulated else None),
+                attempt,
+                config.nproc_per_node,
+                required=tree.kept,
             )
             for node in nodes
         }

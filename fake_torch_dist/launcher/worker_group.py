@@ -15,19 +15,19 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
-from . import messages
 from .channel import Message
-from .config import LaunchConfig
-from .environment import Placement
-from .failures import ProcessFailure, root_cause
-from .logs import LogTree
+from .commandline.config import LaunchConfig
+from .logs import LogDirectoryError, LogTree
 from .loop import Loop, Timer
-from .messages import LauncherLog, level_named
 from .node import Node, end_orphans
-from .reports import Reports
+from .output.streams import Streams
+from .ranks.environment import Placement
+from .reports import messages
+from .reports.failures import ProcessFailure, root_cause
+from .reports.messages import LauncherLog, level_named
+from .reports.reports import Reports
 from .routes import Routes
 from .stop import Stop
-from .streams import Streams
 
 AGENT_PATIENCE_S: Final = 5.0
 """What an agent may take, after the grace, to see its ranks' end."""
@@ -142,7 +142,12 @@ class WorkerGroup:
             self.log.say(
                 messages.RESTARTING, role=config.role, attempts_left=left, max_restarts=config.max_restarts
             )  # fmt: skip
-        routes = Routes(config, self._tree, self.nodes, number)
+        try:
+            routes = Routes(config, self._tree, self.nodes, number)
+        except LogDirectoryError as error:
+            self._end(self._termination(f"{self.host}: {error}", final=True))
+            self._on_over()
+            return
         placed = {node.index: place for node, place in zip(self.nodes, places, strict=True)}
         self._attempt = _Attempt(number, placed, routes)
         self._streams.expect(
@@ -155,7 +160,9 @@ class WorkerGroup:
         terminal = os.ttyname(1) if self._streams.is_live else None
         color = self._streams.is_live and not self._environment.get("NO_COLOR")
         for node, place in zip(self.nodes, places, strict=True):
-            node.start(place, routes.targets(node), terminal, color)
+            prefixed = routes.destination(node, 0, "stdout").prefix
+            columns = self._streams.prefix_columns(routes.source(place, 0, "stdout")) if prefixed else 0
+            node.start(place, routes.targets(node), terminal=terminal, prefix_columns=columns, color=color)
 
     # -- what the nodes say -------------------------------------------------------------------------------------------
 

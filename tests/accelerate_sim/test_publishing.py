@@ -18,9 +18,9 @@ from accelerate_sim.clock import Clock
 from accelerate_sim.interrupts import Interrupts
 from accelerate_sim.published_job import POSITION_BYTES, Position, PublishedJob, path_of, process_start, running_jobs
 from accelerate_sim.publishing import SHORTEST_S, Publisher
-from accelerate_sim.records import StartRecord
+from accelerate_sim.tracking.run_start import RunStart
 
-RECORD = StartRecord(3, 44, "2026-01-01T00:00:00.000", {"model": "gpt2"}, {})
+START = RunStart(3, "gpt2", 44, 0, datetime(2026, 1, 1), {"model": "gpt2"})
 
 
 class Real:
@@ -68,7 +68,7 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def stage() -> Iterator[Stage]:
     stage = Stage(speed=10.0)
-    stage.publisher.observe(RECORD)
+    stage.publisher.begin(START)
     yield stage
     stage.publisher.close()
 
@@ -139,7 +139,7 @@ def test_a_resize_is_no_pause(stage: Stage):
 
 def test_at_full_speed_the_position_is_that_of_a_moment_ago():
     stage = Stage(speed=math.inf)
-    stage.publisher.observe(RECORD)
+    stage.publisher.begin(START)
     stage.clock.advance(100.0)
     assert stage.look() == 0.0, "one position now and then is enough"
     stage.real.now_s += 2 * SHORTEST_S
@@ -152,7 +152,7 @@ def test_at_full_speed_the_position_is_that_of_a_moment_ago():
 
 def test_the_next_run_takes_the_place_of_the_one_before(stage: Stage):
     stage.clock.advance(40.0)
-    stage.publisher.observe(replace(RECORD, run=4))
+    stage.publisher.begin(replace(START, number=4, origin_s=40.0))
     [(job, position)] = running_jobs()
     assert (job.run, job.origin_s, position.now_s) == (4, 40.0, 40.0)
 

@@ -76,3 +76,19 @@ def test_training_on_two_nodes_looks_like_training(tmp_path: Path) -> None:
         terminal.press(CTRL_C)
         assert terminal.exit_code() == 1
         assert "Traceback (most recent call last):\n  File" not in terminal.everything
+
+
+def test_tables_leave_room_for_the_prefix() -> None:
+    command = launcher_command(
+        "--prefix", str(ROOT / "train.py"), "--config", str(ROOT / "configs/debug.yaml"), "--speed", "20",
+        "--set", "log.every=1",
+    )  # fmt: skip
+    with Terminal(command, 100, 40, environment()) as terminal:
+        terminal.wait_for("step 3 |")
+        terminal.wait_until(lambda: "Epoch" in terminal.used_lines[-1], "rank 0's bar in the last line")
+        rows = terminal.everything.split("\n")
+        begins = [number for number, row in enumerate(rows) if row.startswith("[default0]:")]
+        assert begins == list(range(len(begins))), "no row is the rest of one that was too long"
+        assert max(len(rows[number]) for number in begins) > 80, "and the width is used"
+        terminal.press(CTRL_C)
+        assert terminal.exit_code() == 1

@@ -81,7 +81,7 @@ def test_the_table_of_all_runs_is_what_the_command_prints(published: list[Compar
 def test_the_readme_repeats_the_table() -> None:
     section = CLAIMS.split("## 395 published runs")[1].split("## The runs that come")[0]
     claimed = [row[1:] for row in rows(section, 6) if row[0].startswith(("speed", "memory"))]
-    repeated = [row[1:] for row in rows(README.split("## How real is it")[1].split("\n## ")[0], 6)][1:]
+    repeated = [row[1:] for row in rows(README.split("### Speed and memory")[1].split("\n### ")[0], 6)][1:]
     assert repeated == claimed
     pairs = re.search(r"ranked right: (.*)\.", section)
     assert pairs and pairs[1] in README

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from accelerate_sim.config.schema import ImposeConfig, RunConfig, TrainConfig
 from accelerate_sim.sim.instability import Instability
 from accelerate_sim.sim.loss import LossCurve
-from accelerate_sim.sim.loss_shape import law
+from accelerate_sim.sim.loss_shape import Restarted, law
 
 VOCAB = 128_256
 SEEDS = range(30)
@@ -116,6 +116,36 @@ def test_noise_is_smaller_while_the_loss_drops() -> None:
     early, late = np.arange(60), np.arange(1000, 3000)
     ratio = np.mean([np.std(curve(s).residual(early)) / np.std(curve(s).residual(late)) for s in SEEDS])
     assert 0.5 < ratio < 0.9
+
+
+def test_nothing_is_learned_and_no_batch_is_odd_while_the_rate_is_tiny() -> None:
+    """The longer the warm-up, the later the fall; to a model that knows nothing all texts are equally hard."""
+    raw = {"epochs": 1, "steps_per_epoch": 5000, "global_batch": 128}
+    for seed in SEEDS:
+        slow, fast = (
+            LossCurve.of(
+                RunConfig(train=TrainConfig.model_validate({**raw, "warmup_steps": warmup})),
+                seed,
+                seed,
+                VOCAB,
+                1e9,
+                5000,
+            )
+            for warmup in (2000, 20)
+        )
+        assert slow.trend(0.0) - slow.trend(3.0) < 0.15
+        assert slow.trend(20.0) > fast.trend(20.0) + 0.3
+        assert np.std(slow.residual(np.arange(3))) < 0.3
+        assert 0.7 < np.std(slow.residual(np.arange(3000, 5000))) < 2.0
+
+
+def test_loss_after_a_change_of_data_is_flat_at_first() -> None:
+    for seed in SEEDS:
+        train = TrainConfig.model_validate({"epochs": 1, "steps_per_epoch": 400, "start": "checkpoint"})
+        one = LossCurve.of(RunConfig(train=train), seed, seed, VOCAB, 405e9, 400)
+        if isinstance(one.shape, Restarted):
+            assert one.trend(0.0) - one.trend(20.0) < 0.05
+            assert 0.2 < (one.trend(0.0) - one.trend(200.0)) / (one.trend(0.0) - one.trend(399.0)) < 0.8
 
 
 def test_odd_batches_are_single_steps() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accelerate_sim.config.schema import TrainConfig
-from accelerate_sim.sim.schedule import learning_rate
+from accelerate_sim.sim.schedule import full_rate_steps, learning_rate
 
 Schedule = Literal["cosine", "linear", "wsd", "constant"]
 SCHEDULES: tuple[Schedule, ...] = ("cosine", "linear", "wsd", "constant")
@@ -65,3 +65,11 @@ def test_rates_stay_between_nothing_and_the_peak(schedule: Schedule, warmup: int
     rate = learning_rate(config(schedule, warmup), total, step).item()
     assert 0 < rate <= 3e-4 * (1 + 1e-12)
     assert rate == learning_rate(config(schedule, warmup), total, np.arange(step, step + 3))[0]
+
+
+@given(warmup=st.integers(0, 300), total=st.integers(1, 500), step=st.integers(0, 500))
+def test_steps_at_the_full_rate_are_the_sum_of_rates(warmup: int, total: int, step: int) -> None:
+    """Over the peak, up to the step; where nothing decays."""
+    one = config("constant", warmup)
+    rates = learning_rate(one, total, np.arange(step)) / 3e-4
+    assert full_rate_steps(one, total, step).item() == pytest.approx(rates.sum())

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accelerate_sim.sim.incidents import Incident, Incidents
-from accelerate_sim.sim.step_time import StepTimes, Work
+from accelerate_sim.sim.step_habits import Work
+from accelerate_sim.sim.step_time import StepTimes
 
 SEEDS = range(30)
 STEPS = np.arange(20, 4000)
@@ -155,3 +156,26 @@ def test_imposed_times_feel_a_slow_gpu_too() -> None:
     inside = (STEPS >= 115) & (STEPS < 145)
     assert stretched[inside] == pytest.approx(np.minimum(base[inside] * 1.16, 0.08), abs=2e-6)
     assert np.array_equal(stretched[STEPS < 100], base[STEPS < 100])
+
+
+def test_contention_comes_in_spells() -> None:
+    """A step after one that somebody else's job slowed is likelier to be slow, too; most clusters' steps are not."""
+    spells = [seed for seed in range(60) if times(seed).habits.contention > 0.1]
+    assert 3 < len(spells) < 30
+    for seed in spells:
+        slow = times(seed)._contention(STEPS) > 0
+        assert slow[1:][slow[:-1]].mean() > 0.5 > 2 * slow.mean()
+
+
+def test_few_clusters_freeze_and_rarely() -> None:
+    clusters = [times(seed).habits.freeze_share for seed in range(100)]
+    assert 15 < sum(share > 0 for share in clusters) < 45
+    assert max(clusters) < 0.0005
+
+
+def test_nodes_that_share_a_network_remember() -> None:
+    def remembering(shared: bool) -> int:
+        runs = (StepTimes.of(seed, 5.0, 0.8, Quiet(seed, 64, 0.5), None, shared=shared) for seed in range(60))
+        return sum(run.habits.memory > 0 for run in runs)
+
+    assert remembering(shared=True) > 2 * remembering(shared=False)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fake_torch_dist.launcher.arguments import UsageError, flags_without_meaning, parse
+from fake_torch_dist.launcher.commandline.arguments import UsageError, flags_without_meaning, parse
 
 ROOT = Path(__file__).resolve().parents[3]
 LIMIT_S = 60

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fake_torch_dist.launcher.dedupe import MAX_WAITING_LINES, Deduper, ranges
+from fake_torch_dist.launcher.output.dedupe import MAX_WAITING_LINES, Deduper, ranges
 
 
 class Clock:

@@ -19,9 +19,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fake_torch_dist.launcher import messages
-from fake_torch_dist.launcher.config import EntryKind
-from fake_torch_dist.launcher.failures import (
+from fake_torch_dist.launcher.commandline.config import EntryKind
+from fake_torch_dist.launcher.reports import messages
+from fake_torch_dist.launcher.reports.failures import (
     NOT_AVAILABLE,
     ProcessFailure,
     child_failed_text,
@@ -33,7 +33,7 @@ from fake_torch_dist.launcher.failures import (
     signalled_text,
     without_files,
 )
-from fake_torch_dist.launcher.messages import LauncherLog
+from fake_torch_dist.launcher.reports.messages import LauncherLog
 
 MOMENT_S = time.mktime((2026, 11, 21, 20, 48, 22, 0, 0, -1))
 HINT = "To enable traceback see: https://pytorch.org/docs/stable/elastic/errors.html"

@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fake_torch_dist import run
-from fake_torch_dist.launcher.arguments import UsageError, parse
-from fake_torch_dist.launcher.config import EntryKind, LaunchConfig, Std, Streams, config_of, host_and_port
+from fake_torch_dist.launcher.commandline.arguments import UsageError, parse
+from fake_torch_dist.launcher.commandline.config import EntryKind, LaunchConfig, Std, Streams, config_of, host_and_port
 
 
 def config(*words: str, **variables: str) -> LaunchConfig:
@@ -212,10 +212,10 @@ def test_bad_values_in_the_environment() -> None:
 # --- Before anything starts -----------------------------------------------------------------------
 
 
-def said(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+def said(words: list[str], capfd: pytest.CaptureFixture[str]) -> str:
     """What the command says when it is refused; nothing is started then."""
     assert run.main(words) == 1
-    captured = capsys.readouterr()
+    captured = capfd.readouterr()
     assert captured.out == ""
     return captured.err
 
@@ -245,33 +245,33 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["--log-dir", "script.py/logs", "script.py"], "[Errno 20] Not a directory: 'script.py/logs': "),
     ],
 )
-def test_what_no_rank_could_run(here: Path, capsys: pytest.CaptureFixture[str], words: list[str], text: str) -> None:
+def test_what_no_rank_could_run(here: Path, capfd: pytest.CaptureFixture[str], words: list[str], text: str) -> None:
     (here / "script.py").write_text("print()\n")
     (here / "folder").mkdir()
-    stderr = said(words, capsys)
+    stderr = said(words, capfd)
     assert stderr.startswith(f"fake-torchrun: error: {text}")
     assert stderr.count("\n") == 1
 
 
 def test_an_interpreter_that_is_not_there(
-    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    here: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (here / "script.py").touch()
     monkeypatch.setenv("PYTHON_EXEC", "./python9")
-    assert "No such file or directory: './python9'" in said(["script.py"], capsys)
+    assert "No such file or directory: './python9'" in said(["script.py"], capfd)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_log_files_that_cannot_be_written(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_log_files_that_cannot_be_written(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (here / "script.py").touch()
     (here / "logs").mkdir(mode=0o500)
-    assert "[Errno 13] Permission denied: 'logs'" in said(["--log-dir", "logs", "script.py"], capsys)
+    assert "[Errno 13] Permission denied: 'logs'" in said(["--log-dir", "logs", "script.py"], capfd)
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="there is no /proc, where even root makes no directory")
-def test_log_files_where_there_can_be_none(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_log_files_where_there_can_be_none(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (here / "script.py").touch()
-    stderr = said(["--log-dir", "/proc/self/logs", "script.py"], capsys)
+    stderr = said(["--log-dir", "/proc/self/logs", "script.py"], capfd)
     assert re.match(r"fake-torchrun: error: \[Errno \d+\] .*: '/proc/self/logs': log files can't be written", stderr)
 
 
@@ -279,19 +279,19 @@ def test_log_files_where_there_can_be_none(here: Path, capsys: pytest.CaptureFix
     "source", [b"x = 1\ndef (\n", b"  x = 1\n", b"print 'hello'\n", b"x = '''\n", b"return\n", b"x = 1\ny\0 = 2\n"]
 )
 def test_a_syntax_error_is_reported_once_and_as_python_does(
-    here: Path, capsys: pytest.CaptureFixture[str], source: bytes
+    here: Path, capfd: pytest.CaptureFixture[str], source: bytes
 ) -> None:
     (here / "script.py").write_bytes(source)
     python = subprocess.run([sys.executable, "script.py"], capture_output=True, text=True, timeout=60, check=False)
-    assert said(["--nproc-per-node", "8", "script.py"], capsys) == python.stderr
+    assert said(["--nproc-per-node", "8", "script.py"], capfd) == python.stderr
     assert "SyntaxError" in python.stderr or "IndentationError" in python.stderr
 
 
 def test_a_script_is_source_whatever_its_name_but_archives_are_none(
-    here: Path, capsys: pytest.CaptureFixture[str]
+    here: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (here / "script").write_text("def (\n")
-    assert said(["script"], capsys).endswith("SyntaxError: invalid syntax\n")
+    assert said(["script"], capfd).endswith("SyntaxError: invalid syntax\n")
     with ZipFile(here / "archive", "w") as archive:
         archive.writestr("__main__.py", "print()")
     run.check_entrypoint(config_of(parse(["archive"], {}), {}))
@@ -303,9 +303,9 @@ def test_warnings_are_left_to_the_ranks(here: Path, recwarn: pytest.WarningsReco
     assert not recwarn.list
 
 
-def test_a_null_byte_is_a_syntax_error_with_its_line(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_null_byte_is_a_syntax_error_with_its_line(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (here / "script.py").write_bytes(b"x = 1\ny\0 = 2\n")
-    stderr = said(["script.py"], capsys)
+    stderr = said(["script.py"], capfd)
     assert stderr == f'  File "{here}/script.py", line 2\n    y\nSyntaxError: source code cannot contain null bytes\n'
 
 

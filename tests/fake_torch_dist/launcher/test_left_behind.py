@@ -54,6 +54,7 @@ def test_a_stopped_agent_does_not_keep_the_job_alive(jobs: Jobs) -> None:
     job.assert_nothing_left()
 
 
+@pytest.mark.slow
 def test_a_stopped_agent_does_not_keep_the_launcher_waiting(jobs: Jobs) -> None:
     job = jobs.start(BUSY, "--nnodes", "2", "--nproc-per-node", "1", "--shutdown-timeout", "0")
     job.wait_for("met", 2)

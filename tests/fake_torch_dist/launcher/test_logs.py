@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fake_torch_dist.launcher.config import Std, Streams
+from fake_torch_dist.launcher.commandline.config import Std, Streams
 from fake_torch_dist.launcher.logs import (
     AttemptLogs,
     Destination,

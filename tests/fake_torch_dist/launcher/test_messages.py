@@ -10,8 +10,8 @@ import time
 
 import pytest
 
-from fake_torch_dist.launcher import messages
-from fake_torch_dist.launcher.messages import LauncherLog, Message, level_named
+from fake_torch_dist.launcher.reports import messages
+from fake_torch_dist.launcher.reports.messages import LauncherLog, Message, level_named
 
 NOON_S = time.mktime((2026, 11, 21, 12, 5, 9, 0, 0, -1)) + 0.1239
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from fake_torch_dist.launcher import output as output_module
-from fake_torch_dist.launcher.output import Output, standard_outputs
+from fake_torch_dist.launcher.output import output as output_module
+from fake_torch_dist.launcher.output.output import Output, standard_outputs
 
 DEADLINE_S = 30
 

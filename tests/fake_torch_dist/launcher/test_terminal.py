@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fake_torch_dist.launcher.merge import LineMerger
-from fake_torch_dist.launcher.terminal import LiveTerminal
+from fake_torch_dist.launcher.output.merge import LineMerger
+from fake_torch_dist.launcher.output.terminal import LiveTerminal
 
 
 class Window:

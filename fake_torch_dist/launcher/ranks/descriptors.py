@@ -5,8 +5,28 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
+from typing import Final
+
+_STANDARD: Final = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 
 _allowed_before: tuple[int, int] | None = None
+
+
+def fill_standard() -> None:
+    """Open the null device for standard descriptors that are closed (``>&-``), else the next pipe gets their number."""
+    for fd, (name, mode) in enumerate(_STANDARD):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest number that is free: this one
+            setattr(sys, name, open(fd, mode, closefd=False))  # noqa: SIM115 - as long as the process
+
+
+def write_stderr(text: str) -> None:
+    """At once, and if that can't be done (a full disk), not at all."""
+    with suppress(OSError):
+        sys.stderr.flush()
+        os.write(2, text.encode(errors="backslashreplace"))
 
 
 def allow_many() -> None:

@@ -11,7 +11,7 @@ they are unfinished (``live``), the row waits for what comes next, because nobod
 import re
 from collections.abc import Sequence
 
-from fake_torch_dist.launcher.escapes import CURSOR_CODE
+from fake_torch_dist.launcher.output.escapes import CURSOR_CODE
 
 LIVE_BLOCK_BEGIN, LIVE_BLOCK_END = b"\x1b]fake-torchrun;live;", b"\x07"
 """A line like this updates the live block, the rows that a script wants at the bottom of the terminal."""

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from .channel import Channel, Message
+from ..channel import Channel, Message
+from ..loop import Loop, Timer
 from .endpoint import Endpoint, prepare
 from .greeting import Application, Visit
-from .loop import Loop, Timer
 
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 1.0

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from ..commandline.config import EntryKind, LaunchConfig
+from ..ranks.environment import Placement
 from . import messages
-from .config import EntryKind, LaunchConfig
-from .environment import Placement
 from .failures import (
     ProcessFailure,
     child_failed_text,

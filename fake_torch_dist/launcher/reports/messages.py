@@ -178,9 +178,7 @@ STOPPED_ELSEWHERE: Final = Message("W", "", "{reason}: shutting down workers")
 NODE_JOINED: Final = Message("I", "", "{node} has joined, {count} of {nnodes} nodes are there")
 NODE_REFUSED: Final = Message("W", "", "A node was refused: {reason}")
 NODE_GONE: Final = Message("W", "", "{reason}")
-RANK_NOT_STARTED: Final = Message(
-    "E", "", "{reason}: start fewer ranks, or raise the limit on processes (ulimit -u, pids.max of the cgroup)"
-)
+RANK_NOT_STARTED: Final = Message("E", "", "{reason}")
 PARENT_FILE_UNWRITABLE: Final = Message(
     "W",
     "",

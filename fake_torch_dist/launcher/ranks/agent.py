@@ -3,10 +3,10 @@
 The agent is the parent of its ranks and the heir of whatever they leave behind. It touches none of their output: the
 reading ends of their pipes go to the launcher. When the launcher is gone, so are the agent and all that it started.
 
-To the agent: ``start`` (place, ranks, terminal, color), ``stop`` (signal, grace_s). From it, all with their attempt:
-``rank`` (local_rank, pid, streams, with their descriptors), ``exit`` (local_rank, pid, status, time_s, told),
-``signalled`` and ``forced`` (pid, signal), ``empty`` when no process of the attempt is left, ``refused`` (reason) when
-a rank can't be started.
+To the agent: ``start`` (place, ranks, terminal, prefix_columns, color), ``stop`` (signal, grace_s). From it, all with
+their attempt: ``rank`` (local_rank, pid, streams, with their descriptors), ``exit`` (local_rank, pid, status, time_s,
+told), ``signalled`` and ``forced`` (pid, signal), ``empty`` when no process of the attempt is left, ``refused``
+(reason) when a rank can't be started.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, NoReturn
 
+from ..channel import Channel, Message
+from ..commandline.config import LaunchConfig
+from ..loop import Loop, Timer
 from . import kinship
-from .channel import Channel, Message
-from .config import LaunchConfig
 from .environment import Placement, rank_environment
-from .loop import Loop, Timer
 from .script import Script
 from .worker import set_environment, start_rank
 
@@ -98,13 +98,13 @@ class Agent:
             for local_rank, rank in enumerate(order["ranks"]):
                 set_environment(rank_environment(
                     self._config, place, local_rank, rank["error_file"], terminal=order["terminal"],
-                    color=order["color"], base=self._environment,
+                    prefix_columns=order["prefix_columns"], color=order["color"], base=self._environment,
                 ))  # fmt: skip
                 try:
                     self._start_rank(local_rank, rank)
                 except OSError as error:
                     number = place.first_rank + local_rank
-                    self._say("refused", reason=f"rank {number} can't be started: {error.strerror}")
+                    self._say("refused", reason=f"rank {number} can't be started: {_reason_of(error)}")
                     break
         self._reap()  # nobody was told of ends meanwhile
 
@@ -154,6 +154,7 @@ class Agent:
                 self._say("signalled", pid=pid, signal=number)
         if self._timer:
             self._timer.cancel()
+        grace_s = grace_s if self._alive else min(grace_s, _LEFTOVERS_S)
         self._timer = self._loop.after(grace_s, lambda: self._force(number))
 
     def _force(self, number: int) -> None:
@@ -179,7 +180,11 @@ class Agent:
             self._told.update(leftovers)
             if self._timer:
                 self._timer.cancel()
-            self._timer = self._loop.after(_LEFTOVERS_S, self._kill_all)
+            self._timer = self._loop.after(_LEFTOVERS_S, self._kill_leftovers)
+
+    def _kill_leftovers(self) -> None:
+        self._kill_all()
+        self._timer = self._loop.after(_LEFTOVERS_S, self._kill_leftovers)  # they may just have started others
 
     def _kill_all(self) -> None:
         for pid in [*self._alive, *kinship.children()]:
@@ -187,6 +192,12 @@ class Agent:
                 with suppress(OSError):
                     kill(pid, signal.SIGKILL)
         self._timer = None
+
+
+def _reason_of(error: OSError) -> str:
+    if error.filename:
+        return f"{error.strerror}: {error.filename} can't be written"
+    return f"{error.strerror}: start fewer ranks, or raise the limit on processes (ulimit -u, pids.max of the cgroup)"
 
 
 def _is_childless() -> bool:

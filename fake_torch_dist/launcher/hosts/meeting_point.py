@@ -11,12 +11,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from .channel import Channel, Message
-from .config import LaunchConfig
+from ..channel import Channel, Message
+from ..commandline.config import LaunchConfig
+from ..loop import Loop, Timer
+from ..reports.messages import NODE_GONE, NODE_JOINED, NODE_REFUSED, LauncherLog
 from .endpoint import Endpoint, prepare
 from .greeting import Application, Guest, Refused
-from .loop import Loop, Timer
-from .messages import NODE_GONE, NODE_JOINED, NODE_REFUSED, LauncherLog
 from .remote_node import RemoteNode
 
 _MOST_STRANGERS: Final = 64

@@ -17,8 +17,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from ..elastic_errors import error_json, write_atomically
-from .config import EntryKind
+from ...elastic_errors import error_json, write_atomically
+from ..commandline.config import EntryKind
 from .messages import (
     NO_CODE_IN_TEXT,
     NO_PARENT_ERROR_FILE,

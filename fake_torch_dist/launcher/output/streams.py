@@ -9,45 +9,22 @@ from __future__ import annotations
 import os
 import select
 import selectors
-import string
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from .config import LaunchConfig
+from ..commandline.config import LaunchConfig
+from ..logs import Destination, FilteredLog
+from ..loop import Loop, Timer
 from .dedupe import Deduper
-from .logs import Destination, FilteredLog
-from .loop import Loop, Timer
 from .merge import LineMerger
 from .output import Output, standard_outputs
+from .prefix import Source, prefix_of
 from .terminal import LiveTerminal, size_of
 
 READ_BYTES: Final = 65536
 """A pipe's size. Larger pieces leave the processor's cache on their way through the merge, and take twice as long."""
 BAR_EVERY_S: Final = 10.0
-TEMPLATE_VARIABLE: Final = "TORCHELASTIC_LOG_LINE_PREFIX_TEMPLATE"
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """One stream of one rank. ``node``: host name, empty where there is one node only."""
-
-    rank: int
-    local_rank: int
-    node: str
-    stream: str
-
-
-def prefix_of(source: Source, role: str, environment: Mapping[str, str]) -> bytes:
-    """``[default3]:``, with several nodes ``[node1:default3]:``, or what TORCHELASTIC_LOG_LINE_PREFIX_TEMPLATE says."""
-    template = (
-        environment.get(TEMPLATE_VARIABLE) or ("[${node}:" if source.node else "[") + "${role_name}${local_rank}]:"
-    )
-    filled = string.Template(template).safe_substitute(
-        role_name=role, rank=source.rank, local_rank=source.local_rank, node=source.node
-    )
-    return os.fsencode(filled)
 
 
 class _Reader:
@@ -69,7 +46,9 @@ class _Reader:
     def keep(self, data: bytes) -> None:
         """In the log files; nothing means the end. Raises OSError."""
         if self.file:
-            self.file.write(data)
+            rest = memoryview(data)
+            while rest:  # a disk that gets full takes a part, and says so only the next time
+                rest = rest[self.file.write(rest) :]
             if not data:
                 self.file.close()
         if self.lines and self.filtered:
@@ -123,6 +102,10 @@ class Streams:
         """Whether every pipe has ended."""
         return not self._pipes.get_map()
 
+    def prefix_columns(self, source: Source) -> int:
+        """What a line's prefix takes of a terminal's width."""
+        return len(os.fsdecode(prefix_of(source, self._config.role, self._environment)))
+
     def expect(self, sources: Iterable[Source]) -> None:
         """The ranks of the next attempt, for --dedupe: a line waits for all of them."""
         if self._config.dedupe:
@@ -133,8 +116,7 @@ class Streams:
         """Read ``fd`` from now on; it is closed at its end."""
         os.set_blocking(fd, False)
         prefix = prefix_of(source, self._config.role, self._environment)
-        file = open(destination.file, "ab", buffering=0) if destination.file else None  # noqa: SIM115
-        filtered = self._filtered_log(filtered_file, source.stream) if destination.filtered and filtered_file else None
+        file, filtered = self._log_files(source, destination, filtered_file)
         reader = _Reader(
             source,
             self._merger(source, prefix if destination.prefix else b"") if destination.console else None,
@@ -144,6 +126,21 @@ class Streams:
             prefix,
         )
         self._pipes.register(fd, selectors.EVENT_READ, reader)
+
+    def _log_files(
+        self, source: Source, destination: Destination, filtered_file: Path | None
+    ) -> tuple[BinaryIO | None, FilteredLog | None]:
+        """Those that are wanted; none of them if one can't be made."""
+        try:
+            wanted = destination.filtered and filtered_file
+            filtered = self._filtered_log(wanted, source.stream) if wanted else None
+            return open(destination.file, "ab", buffering=0) if destination.file else None, filtered
+        except OSError as error:
+            self._not_kept(source, error)
+            return None, None
+
+    def _not_kept(self, source: Source, error: OSError) -> None:
+        self._on_error(f"{source.stream} of rank {source.rank} can't be kept: {error}")
 
     def _filtered_log(self, file: Path, stream: str) -> FilteredLog:
         if file not in self._files:
@@ -213,7 +210,7 @@ class Streams:
         try:
             reader.keep(data)
         except OSError as error:
-            self._on_error(f"{reader.source.stream} of rank {reader.source.rank} can't be kept: {error}")
+            self._not_kept(reader.source, error)
             reader.file, reader.filtered = None, None
 
     # -- writing ------------------------------------------------------------------------------------------------------

@@ -34,10 +34,19 @@ def adopt_orphans() -> bool:
 
 
 def children() -> list[int]:
-    """Pids of this process's children, the adopted ones included."""
-    with suppress(OSError), open(f"/proc/self/task/{os.getpid()}/children") as pids:
+    """Pids of this process's children, the adopted ones and zombies included."""
+    own = os.getpid()
+    with suppress(OSError), open(f"/proc/self/task/{own}/children") as pids:
         return [int(pid) for pid in pids.read().split()]
+    with suppress(OSError):  # a kernel without that file
+        return [int(entry) for entry in os.listdir("/proc") if entry.isdigit() and _parent_of(entry) == own]
     return []
+
+
+def _parent_of(pid: str) -> int:
+    with suppress(OSError), open(f"/proc/{pid}/stat", "rb") as stat:
+        return int(stat.read().rpartition(b")")[2].split()[1])
+    return 0
 
 
 def be_called(name: str) -> None:

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Final, NoReturn
 
+from ..commandline.config import EntryKind, LaunchConfig
 from . import descriptors, kinship
-from .config import EntryKind, LaunchConfig
 from .script import Script
 
 _CANNOT_EXECUTE: Final = 126

@@ -1,8 +1,8 @@
 """A forked rank runs the user's script, as a fresh ``python -u SCRIPT`` would.
 
 The script is read and compiled once, by the launcher. What differs from a fresh interpreter: modules that the launcher
-has imported are there already, ``hash`` of strings is the same on all ranks, and at the end the modules that all ranks
-share are not taken apart; the script's own are, so files that nobody closed are written.
+has imported are there already, ``hash`` of strings is the same on all ranks, the launcher's frames are below the
+script's first one, and at the end only the script's own modules are taken apart: files that nobody closed are written.
 """
 
 from __future__ import annotations
@@ -21,10 +21,15 @@ from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
 from typing import Any, Final, NoReturn, TextIO
 
-from .config import EntryKind
+from ..commandline.config import EntryKind
 
 _FLUSH_FAILED: Final = 120
 """Python's exit code when standard output can't be flushed."""
+_PYTHONS_OWN: Final = os.path.join(os.path.dirname(os.__file__), "")
+_USED_BY_FINALIZERS: Final = (
+    types.ModuleType, types.FunctionType, types.BuiltinFunctionType, type, str, bytes, int, float,
+)  # fmt: skip
+_INSTALLED: Final = frozenset({"site-packages", "dist-packages"})
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,8 @@ class Script:
     kind: EntryKind
     arguments: Sequence[str]
     code: types.CodeType | None = None
+    shadowed: frozenset[str] = frozenset()
+    """Modules that are imported here, and that the script has of its own."""
 
     @property
     def directory(self) -> str:
@@ -43,12 +50,18 @@ class Script:
             return os.getcwd()
         return os.path.dirname(os.path.realpath(self.name))
 
+    @property
+    def path(self) -> str:
+        """What Python calls the file, in ``__file__`` and in tracebacks."""
+        return os.path.join(os.getcwd(), self.name)
+
     def run(self, inherited: set[str]) -> NoReturn:
         """Run it in this process and end the process. ``inherited``: modules that were there before."""
         code = 1
         try:
             _renew_streams()
             self._set_arguments()
+            self._forget_shadowed()
             code = self._exit_code()
             code = _finish(code, inherited)
         finally:
@@ -58,6 +71,10 @@ class Script:
         target = ["-m", self.name] if self.kind == EntryKind.MODULE else [self.name]
         sys.argv = [self.name, *self.arguments]
         sys.orig_argv = [sys.executable, "-u", *target, *self.arguments]
+
+    def _forget_shadowed(self) -> None:
+        for name in [name for name in sys.modules if name.partition(".")[0] in self.shadowed]:
+            del sys.modules[name]
 
     def _exit_code(self) -> int:
         try:
@@ -78,7 +95,7 @@ class Script:
         elif self.code is None or self.kind == EntryKind.RUN_PATH:
             runpy.run_path(self.name, run_name="__main__")
         else:
-            exec(self.code, _fresh_main(os.path.abspath(self.name)).__dict__)
+            exec(self.code, _fresh_main(self.path).__dict__)
 
 
 def _fresh_main(path: str) -> types.ModuleType:
@@ -142,7 +159,8 @@ def _finish(code: int, inherited: set[str]) -> int:
         _let_go(inherited)
     for stream in (sys.stdout, sys.stderr):
         try:
-            stream.flush()
+            if stream is not None and not stream.closed:
+                stream.flush()
         except (OSError, ValueError, AttributeError):
             code = code or _FLUSH_FAILED
     if code < 0:
@@ -152,11 +170,19 @@ def _finish(code: int, inherited: set[str]) -> int:
 
 
 def _let_go(inherited: set[str]) -> None:
-    """Drop what the script's modules hold, so that it is finalized: a file that is open is flushed."""
-    names = [name for name in sys.modules if name not in inherited and name != "__main__"]
-    modules = [sys.modules.pop("__main__"), *(sys.modules.pop(name) for name in names)]
-    for module in modules:
-        for name in [name for name in vars(module) if name != "__builtins__"]:
-            vars(module)[name] = None
-    del modules
+    """Drop what the script's own modules hold, so that it is finalized: a file that is open is flushed.
+
+    One after the other, as the collector would close a file before it flushes it; finalizers still find what they use.
+    """
+    names = [name for name in sys.modules if name == "__main__" or (name not in inherited and _is_own(name))]
+    atexit._clear()
+    for held in [vars(sys.modules.pop(name)) for name in names]:
+        for name in [name for name, value in held.items() if not isinstance(value, _USED_BY_FINALIZERS)]:
+            held[name] = None
     gc.collect()
+
+
+def _is_own(name: str) -> bool:
+    """Whether a module is the user's: neither Python's nor installed."""
+    file = getattr(sys.modules[name], "__file__", None)
+    return isinstance(file, str) and not file.startswith(_PYTHONS_OWN) and not _INSTALLED & set(file.split(os.sep))

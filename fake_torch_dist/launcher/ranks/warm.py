@@ -20,6 +20,11 @@ from pathlib import Path
 from typing import Final
 
 FORK_SAFE: Final = ("numpy", "tqdm", "colorlog", "yaml")
+_BEFORE_ANY_SCRIPT: Final = frozenset({
+    "abc", "builtins", "codecs", "encodings", "genericpath", "io", "marshal", "os", "posix", "posixpath", "site",
+    "stat", "sys", "time", "zipimport",
+})  # fmt: skip
+"""What every interpreter has imported before it looks at its path; names with an underscore aside."""
 _NEVER: Final = frozenset({"__main__", "antigravity", "idlelib", "this", "tkinter", "turtle", "turtledemo"})
 """Modules of Python's that do something when they are imported."""
 
@@ -29,11 +34,34 @@ def prepare(source: bytes, directory: str, name: str) -> types.CodeType:
     the path from now on, as in the script.
     """
     code = compile(source, name, "exec", dont_inherit=True)
-    sys.path[0] = directory
+    begin_path(directory)
     with _single_threaded_blas():
         for module in imported_by(source):
             _import(module, directory)
     return code
+
+
+def begin_path(directory: str) -> None:
+    """Have the script's directory first on the path, unless Python was told not to (``-P``, PYTHONSAFEPATH)."""
+    if not sys.flags.safe_path:
+        sys.path[0] = directory
+
+
+def shadowed_by(directory: str) -> frozenset[str]:
+    """Modules that are imported here, but that a script in ``directory`` has under the same name there."""
+    if sys.flags.safe_path or not os.path.isdir(directory):
+        return frozenset()
+    entries = os.listdir(directory)
+    there = {entry.removesuffix(".py"): os.path.join(directory, entry) for entry in entries if entry.endswith(".py")}
+    there |= {entry: file for entry in entries if os.path.isfile(file := os.path.join(directory, entry, "__init__.py"))}
+    candidates = [name for name in there if name in sys.modules and name not in _BEFORE_ANY_SCRIPT and name[0] != "_"]
+    return frozenset(name for name in candidates if not _is_from(sys.modules[name], there[name]))
+
+
+def _is_from(module: types.ModuleType, file: str) -> bool:
+    with suppress(OSError):
+        return os.path.samefile(getattr(module, "__file__", None) or "", file)
+    return False
 
 
 def freeze() -> None:
@@ -72,7 +100,8 @@ def _says_that_it_is_safe(spec: ModuleSpec) -> bool:
 
 def _is_in(spec: ModuleSpec, directory: str) -> bool:
     """Whether a module is the user's own, under a name that Python has, too."""
-    return spec.origin is not None and os.path.dirname(spec.origin) == directory
+    folders = (directory, os.path.join(directory, spec.name))
+    return spec.origin is not None and os.path.dirname(spec.origin) in folders
 
 
 class _single_threaded_blas:

@@ -11,13 +11,13 @@ from dataclasses import asdict, replace
 
 from fake_torch_dist.stores.authentication import job_token
 
-from .channel import Channel, Message
-from .config import LaunchConfig
+from ..channel import Channel, Message
+from ..commandline.config import LaunchConfig
+from ..ranks.environment import Placement
+from ..stop import Stop
+from ..worker_group import WorkerGroup
 from .endpoint import Endpoint
-from .environment import Placement
 from .joining import Joining
-from .stop import Stop
-from .worker_group import WorkerGroup
 
 
 class Member:
@@ -81,7 +81,7 @@ class Member:
         if self._host:
             self._host.send({"kind": "stop", **stop.fields()})
         if stop.final and self._group.is_over:
-            self._finish(1, "")
+            self._finish(1, stop.reason)
 
     def _over(self) -> None:
         if self._lost or self._group.is_signalled:

@@ -12,11 +12,11 @@ from dataclasses import asdict, replace
 
 from fake_torch_dist.stores.authentication import job_token
 
-from .channel import Channel, Message
-from .environment import Placement
-from .failures import ProcessFailure
+from ..channel import Channel, Message
+from ..ranks.environment import Placement
+from ..reports.failures import ProcessFailure
+from ..stop import Stop
 from .greeting import Application
-from .stop import Stop
 
 
 class RemoteNode:

@@ -15,9 +15,9 @@ from typing import Any, Final
 
 from fake_torch_dist.stores.authentication import NONCE_BYTES, TOKEN_VARIABLE, proof
 
-from .channel import Channel, Message
+from ..channel import Channel, Message
+from ..loop import Loop
 from .endpoint import printable
-from .loop import Loop
 
 GREETING_S: Final = 30.0
 PROTOCOL: Final = "fake-torchrun 1"

@@ -1,4 +1,4 @@
-"""A rank's environment: torchrun's variables, and four of our own for the packages that know them."""
+"""A rank's environment: torchrun's variables, and five of our own for the packages that know them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from typing import Final
 
 from fake_torch_dist.stores.authentication import TOKEN_VARIABLE
 
-from .config import LaunchConfig
+from ..commandline.config import LaunchConfig
 
 STORE_VARIABLE: Final = "FAKE_TORCH_DIST_STORE"
 """Where the launcher's store is. Not at MASTER_PORT: there rank 0 of a torch script starts torch's own."""
 NODE_VARIABLE: Final = "FAKE_TORCHRUN_NODE"
 TERMINAL_VARIABLE: Final = "FAKE_TORCHRUN_TERMINAL"
+PREFIX_VARIABLE: Final = "FAKE_TORCHRUN_PREFIX_COLUMNS"
+"""What of the terminal's width the lines of rank 0 don't have: the prefix stands there."""
 COLOR_VARIABLE: Final = "FAKE_TORCHRUN_COLOR"
-OURS: Final = (STORE_VARIABLE, NODE_VARIABLE, TERMINAL_VARIABLE, COLOR_VARIABLE)
+OURS: Final = (STORE_VARIABLE, NODE_VARIABLE, TERMINAL_VARIABLE, PREFIX_VARIABLE, COLOR_VARIABLE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,6 +47,7 @@ def rank_environment(
     error_file: str,
     *,
     terminal: str | None = None,
+    prefix_columns: int = 0,
     color: bool = False,
     base: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
@@ -84,6 +87,8 @@ def rank_environment(
         variables.setdefault("GLOO_SOCKET_IFNAME", "lo")
     if terminal and rank == 0:
         variables[TERMINAL_VARIABLE] = terminal
+        if prefix_columns:
+            variables[PREFIX_VARIABLE] = str(prefix_columns)
     if color:
         variables[COLOR_VARIABLE] = "1"
     return variables

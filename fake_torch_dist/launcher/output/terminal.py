@@ -7,7 +7,7 @@ live row, so whatever a resize or a shell does below, the next frame starts in t
 import os
 from collections.abc import Callable, Sequence
 
-from fake_torch_dist.launcher.escapes import clipped, only_colors
+from fake_torch_dist.launcher.output.escapes import clipped, only_colors
 
 BEGIN_FRAME, END_FRAME = b"\x1b[?2026h", b"\x1b[?2026l"
 """Show what is between at once, even if it arrives in pieces. Terminals that can't do that ignore it."""

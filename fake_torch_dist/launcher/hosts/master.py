@@ -8,7 +8,7 @@ import socket
 from fake_torch_dist.errors import DistNetworkError
 from fake_torch_dist.stores.sockets import listen
 
-from .config import LaunchConfig, host_and_port
+from ..commandline.config import LaunchConfig, host_and_port
 from .endpoint import Endpoint
 
 

@@ -1,0 +1,100 @@
+"""Opens what a session is shown on and kept in: screen or recording, metrics file, the entry for viewers."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from accelerate_sim.clock import Clock
+from accelerate_sim.config.problems import ConfigError, Problem
+from accelerate_sim.config.schema import RunConfig
+from accelerate_sim.display.screen import Screen, without_blocking
+from accelerate_sim.display.style import Style
+from accelerate_sim.interrupts import Interrupts
+from accelerate_sim.placement import terminal_behind_launcher
+from accelerate_sim.score import Options
+from accelerate_sim.session import Session, terminal_style
+
+if TYPE_CHECKING:
+    from accelerate_sim.publishing import Publisher
+    from accelerate_sim.recording import Recording
+    from accelerate_sim.tracking.jsonl import JsonlTracker
+
+
+def open_output() -> None:
+    """Without a standard output (``>&-``) nothing is shown, and no file that is opened later is taken for it."""
+    if sys.stdout is None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    else:
+        sys.stdout.flush()
+
+
+def open_session(options: Options) -> Session:
+    if options.recording:
+        return _recorded_session(options, options.recording)
+    live, style = terminal_style(1, ascii_only=options.ascii_only)
+    interrupts = Interrupts()
+    if options.duration_s is not None:
+        interrupts.deadline = time.monotonic() + options.duration_s
+    start = options.start_time or datetime.now().replace(microsecond=0)
+    if options.resumption:
+        start = datetime.fromisoformat(options.resumption.state.start_time)
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    session = Session(
+        screen=Screen(without_blocking(1), live=live, terminal=terminal_behind_launcher(), encoding=encoding),
+        clock=Clock(start, wait=interrupts.wait, monotonic=interrupts.awake_s),
+        style=style,
+        interrupts=interrupts,
+        progress=options.progress,
+        output_dir=options.output_dir,
+        job=options.job,
+    )
+    session.resumption = options.resumption
+    return session
+
+
+def _recorded_session(options: Options, recording: Recording) -> Session:
+    start = options.start_time or datetime.now().replace(microsecond=0)
+    recording.begin(start, f"{Path(sys.argv[0]).name} (simulated)")
+    style = Style(color=not os.environ.get("NO_COLOR"), ascii=options.ascii_only)
+    make = partial(Session, progress=options.progress, output_dir=options.output_dir)
+    return recording.session(start, style, duration_s=options.duration_s, make=make)
+
+
+def open_publisher(session: Session) -> Publisher:
+    from accelerate_sim.publishing import Publisher
+    from accelerate_sim.runtime_directory import UnsafeDirectory
+
+    try:
+        publisher = Publisher(session.clock, session.interrupts)
+    except UnsafeDirectory as error:
+        way_out = "Make it your own with mode 700, or point XDG_RUNTIME_DIR at a directory that is."
+        raise ConfigError([Problem("--publish", None, "", str(error.path), error.reason, way_out)]) from None
+    return publisher
+
+
+def open_metrics(options: Options, config: RunConfig) -> JsonlTracker | None:
+    directory, resumption = options.output_dir, options.resumption
+    if directory is None:
+        return None
+    from accelerate_sim.run_directory import holds_run
+    from accelerate_sim.tracking.jsonl import JsonlTracker
+
+    every_gpu = config.log.gpu_detail == "full"
+    try:
+        if resumption:
+            return JsonlTracker(directory, every_gpu=every_gpu, keep_bytes=resumption.prepare(directory))
+        directory.mkdir(parents=True, exist_ok=True)
+        if holds_run(directory):
+            raise FileExistsError
+        return JsonlTracker(directory, every_gpu=every_gpu)
+    except FileExistsError:
+        reason, way_out = "holds another run", "Go on with it with --resume auto, or name another directory."
+    except OSError as error:
+        reason, way_out = f"can't be written: {error.strerror}", "Name a directory that you may write to."
+    raise ConfigError([Problem("--output-dir", None, "", str(directory), reason, way_out)])

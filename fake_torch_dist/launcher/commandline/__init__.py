@@ -1,0 +1,1 @@
+"""What the command line says, and what it means for a job."""

@@ -1,0 +1,1 @@
+"""The output of all ranks on its way to the launcher's own."""

@@ -1,0 +1,1 @@
+"""What the launcher says of itself and of ranks that failed."""
