@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from accelerate_sim.artifacts.file_image import FileImage
     from accelerate_sim.artifacts.model_files import Sizes
     from accelerate_sim.data_loader import DataLoader
+    from accelerate_sim.device_agent import DeviceAgent
     from accelerate_sim.records import DeviceRecord
     from accelerate_sim.sim.timeline import Phase
     from fake_torch_dist import LocalTensor as Tensor
@@ -102,6 +103,7 @@ class Accelerator:
         self.completed_steps = 0
         self._accumulation = _Accumulation(self)
         self._monitor = Monitor(self.run, self.session)
+        self._agent: DeviceAgent | None = None
         self._prepared: list[Any] = []
         self.ledger = Ledger(self.run, self.session.clock)
         console = Console(self.session, config.log.every, config.cluster.host, self.run.gpu.memory_bytes)
@@ -175,15 +177,18 @@ class Accelerator:
         """Simulated seconds since the first step began."""
         return self.clock.now_s - self.state.training_origin_s
 
-    def _look(self) -> DeviceRecord:
-        """The GPUs now."""
+    def _look(self) -> DeviceRecord | None:
+        """The GPUs now, if they are NVIDIA's."""
+        from accelerate_sim.device_agent import DeviceAgent
+
+        self._agent = self._agent or DeviceAgent(self.run)
         ledger = self.ledger
         startup_s = min(self.clock.now_s, self.state.training_origin_s) - self.state.origin_s
         spent: dict[Phase, float] = {
             "startup": startup_s, "step": ledger.step_s, "checkpoint": ledger.checkpoint_s,
             "validation": ledger.validation_s,
         }  # fmt: skip
-        return self._monitor.devices(self.completed_steps, self.elapsed_s, spent)
+        return self._agent.read(self.elapsed_s, spent)
 
     def _where(self) -> str:
         if not self.completed_steps:

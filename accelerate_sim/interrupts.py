@@ -7,6 +7,7 @@ while other ranks are waited for (``at_once``). SIGUSR1, which Slurm can be told
 ends a run as SIGTERM does.
 """
 
+import math
 import os
 import select
 import signal
@@ -19,6 +20,9 @@ ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP",
 PREEMPTING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name))
 REDRAWING = tuple(getattr(signal, name) for name in ("SIGWINCH", "SIGCONT") if hasattr(signal, name))
 PAUSING = tuple(getattr(signal, name) for name in ("SIGTSTP",) if hasattr(signal, name))
+
+LOOK_EVERY_S = 0.002
+"""Real seconds between two looks for somebody to serve, while nothing is waited for."""
 
 
 class Stopped(BaseException):
@@ -54,6 +58,7 @@ class Interrupts:
         self._poller = select.poll()
         self._hang_ups: dict[int, Callable[[], None]] = {}
         self._serving: dict[int, Callable[[], None]] = {}
+        self._next_look_s = -math.inf
 
     def __enter__(self) -> "Interrupts":
         # Python writes a byte here when a signal arrives, so that one between a check and the sleep ends the sleep.
@@ -151,8 +156,8 @@ class Interrupts:
         self._starting = False
         self.before_waiting(seconds)
         if seconds <= 0.0:
-            if self._serving:
-                self._sleep(0.0)
+            if self._serving and self._monotonic() >= self._next_look_s:
+                self._look()
             if self._pending or self.deadline is not None:
                 self.poll()
             return
@@ -164,14 +169,21 @@ class Interrupts:
             self._sleep(left)
             self.poll()
 
-    def _sleep(self, seconds: float) -> None:
-        for fd, _ in self._poller.poll(max(seconds, 0.0) * 1000.0):
+    def _look(self) -> None:
+        """Serve whoever is there; where nobody is, there is another look only after a while."""
+        self._next_look_s = self._monotonic() + (0.0 if self._sleep(0.0) else LOOK_EVERY_S)
+
+    def _sleep(self, seconds: float) -> bool:
+        """Whether something has happened."""
+        events = self._poller.poll(max(seconds, 0.0) * 1000.0)
+        for fd, _ in events:
             if fd in self._serving:
                 self._serving[fd]()
             elif fd in self._hang_ups:
                 self._hang_ups[fd]()
             else:
                 self._drain()
+        return bool(events)
 
     def _drain(self) -> None:
         try:

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-import numpy as np
-
-from accelerate_sim.records import CollectiveRecord, DeviceRecord, GpuRecord, WarningRecord
+from accelerate_sim.records import CollectiveRecord, GpuRecord, WarningRecord
 from accelerate_sim.session import Session
 from accelerate_sim.sim.incidents import Incident
 from accelerate_sim.sim.run import Run
 from accelerate_sim.sim.telemetry import GpuSample
-from accelerate_sim.sim.timeline import Phase
 
 
 class Monitor:
@@ -27,21 +22,6 @@ class Monitor:
             # A moment before the end of the step: the GPUs are still at it.
             self._latest = step, self.run.telemetry.sample(elapsed_s - 1e-3, step - 1)
         return self._latest[1]
-
-    def devices(self, step: int, elapsed_s: float, phase_s: Mapping[Phase, float]) -> DeviceRecord:
-        """What an agent on the nodes reads after ``step`` steps, when so much time has been spent in each phase."""
-        run, telemetry = self.run, self.run.telemetry
-        sample = telemetry.sample(elapsed_s, max(step - 1, 0))
-        phase = telemetry.timeline.phase_at(elapsed_s)
-        parts = run.step_parts
-        energy_j = np.sum([telemetry.phase_w[phase] * seconds for phase, seconds in phase_s.items()], axis=0)
-        busy = {"step": parts.matmul / parts.total, "validation": 0.9 * parts.matmul / parts.total}
-        return DeviceRecord(
-            run.config.cluster.host, run.gpu.product, run.layout.gpus_per_node, run.gpu.memory_bytes,
-            sample.utilization_pct, sample.memory_used_bytes, sample.temperature_c, sample.power_w,
-            sample.sm_clock_mhz.astype(np.int64), energy_j,
-            busy.get(phase, 0.0),
-        )  # fmt: skip
 
     def memory_used_bytes(self, step: int) -> int:
         """On rank 0's GPU."""

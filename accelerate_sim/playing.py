@@ -55,7 +55,7 @@ def play(train: Callable[[RunConfig], None], score: Score, options: Options) -> 
         session.trackers.append(open_publisher(session))
     if first.log.trackers:
         session.trackers += open_trackers(
-            first.log.trackers, options.output_dir, session.interrupts, lambda: session.look() if session.look else None
+            first.log, options.output_dir, session.interrupts, lambda: session.look() if session.look else None
         )
     tracker = open_metrics(options, first)
     session.run_number = number

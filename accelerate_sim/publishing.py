@@ -52,6 +52,8 @@ class Publisher:
 
     def flush(self) -> None: ...
 
+    def sync(self) -> None: ...
+
     def begin(self, start: RunStart) -> None:
         """A run begins, or goes on: viewers see it from now on."""
         job = PublishedJob(

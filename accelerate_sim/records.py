@@ -71,23 +71,43 @@ class GpuRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class DeviceRecord:
-    """All GPUs as a monitoring agent reads them now; every array is [GPUs] in rank order."""
+class DeviceIdentity:
+    """Which GPU it is, whatever runs on it."""
 
     host: str
-    """Host names are this and the node's number."""
+    index: int
+    """On its host, from 0."""
+    uuid: str
+    bus_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceRecord:
+    """All GPUs as a monitoring agent reads them now; every array is [GPUs] in rank order, memory in MiB."""
+
+    identities: tuple[DeviceIdentity, ...]
+    """The same object in every record of a run."""
     product: str
-    gpus_per_node: int
-    memory_total_bytes: int
-    utilization_pct: Floats
-    memory_used_bytes: NDArray[np.int64]
-    temperature_c: Floats
+    driver_version: str
+    utilization_pct: NDArray[np.int64]
+    memory_utilization_pct: NDArray[np.int64]
+    memory_busy_share: Floats
+    memory_used_mib: NDArray[np.int64]
+    memory_reserved_mib: NDArray[np.int64]
+    memory_total_mib: int
+    temperature_c: NDArray[np.int64]
+    memory_temperature_c: NDArray[np.int64]
     power_w: Floats
-    sm_clock_mhz: NDArray[np.int64]
     energy_j: Floats
     """Since the run began."""
+    sm_clock_mhz: NDArray[np.int64]
+    memory_clock_mhz: int
     tensor_active: float
     """Share of the cycles in which tensor cores work."""
+    nvlink_bytes: int
+    """Sent and received by each GPU since the run began."""
+    pcie_bytes_per_s: int
+    """Of each GPU and direction."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,8 +73,8 @@ class Session:
         """The observer whose file belongs to the checkpoints."""
         self.resumption: Resumption | None = None
         """What the first run goes on with."""
-        self.look: Callable[[], DeviceRecord] | None = None
-        """The GPUs of the run now; None between two runs."""
+        self.look: Callable[[], DeviceRecord | None] | None = None
+        """The GPUs of the run now, where a tool knows them; None between two runs."""
         self.save: Callable[[], str] | None = None
         """Saves the run at its latest moment, and says what it did; None where there is nothing to save."""
         self.world_size = 1
@@ -141,9 +141,11 @@ class Session:
         return self.metrics.size_bytes if self.metrics else 0
 
     def sync_metrics(self) -> None:
-        """What has been reported is on the disk to stay. Raises OutputError."""
+        """What has been reported is on the disk to stay, and in the files of trackers. Raises OutputError."""
         if self.metrics:
             self.metrics.sync()
+        for tracker in self.trackers:
+            tracker.sync()
 
     def flush(self) -> None:
         """Nothing stays in a buffer."""

@@ -18,7 +18,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("accelerate_sim", "fake_torch_dist")
 
 PURE = {
-    "__future__", "collections", "dataclasses", "functools", "hashlib", "itertools", "math", "typing", "numpy",
+    "__future__", "bisect", "collections", "dataclasses", "functools", "hashlib", "itertools", "math", "typing",
+    "numpy",
 }  # fmt: skip
 """What physics may use: nothing with a state, a clock or a way out."""
 

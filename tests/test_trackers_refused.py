@@ -16,6 +16,10 @@ DEBUG = ("--config", "configs/debug.yaml", "--speed", "max")
     [
         (("--log-with", "nosuch"), "holds 'nosuch', which is no tracker. Use some of jsonl, tensorboard, wandb, prom"),
         (("--set", "log.trackers=7"), "holds 7, which is no tracker"),
+        (
+            ("--log-with", "prometheus", "--set", "log.prometheus_address=9400"),
+            "log.prometheus_address = 9400 is not HOST:PORT",
+        ),
         (("--log-with", "tensorboard"), "has tensorboard, which writes files. Say where to with --output-dir."),
     ],
 )
@@ -27,12 +31,10 @@ def test_what_is_no_tracker_is_refused(train: Train, arguments: tuple[str, ...],
 
 
 def test_port_in_use_is_refused(train: Train, tmp_path: Path) -> None:
-    try:
-        listener = socket.create_server(("127.0.0.1", 9400))
-    except OSError:
-        listener = socket.socket()  # somebody else has it, which is as good
-    with listener:
-        done = train(*DEBUG, "--log-with", "prometheus", "--output-dir", str(tmp_path / "out"))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        words = ("--set", f"log.prometheus_address={address}", "--output-dir", str(tmp_path / "out"))
+        done = train(*DEBUG, "--log-with", "prometheus", *words)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "can't listen on 127.0.0.1:9400: " in done.stderr
+    assert f"can't listen on {address}: Address already in use" in done.stderr
     assert not (tmp_path / "out").exists()

@@ -67,6 +67,15 @@ def _trackers(value: Any) -> Any:
     return tuple(dict.fromkeys(names))
 
 
+def _address(value: Any) -> Any:
+    host, _, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
+    if not (host and port.isascii() and port.isdigit() and int(port) < 65536):
+        raise ValueError("is not HOST:PORT; use e.g. 127.0.0.1:9400, or 0.0.0.0:9400 for all who can reach this host")
+    return value
+
+
+Address = Annotated[str, BeforeValidator(_address)]
+"""Host and port to listen on."""
 Trackers = Annotated[tuple[str, ...], BeforeValidator(_trackers)]
 """Names of TRACKERS."""
 Speed = Annotated[float, BeforeValidator(_speed), PlainSerializer(lambda speed: "max" if speed == math.inf else speed)]
@@ -231,6 +240,9 @@ class LogConfig(Section):
     gpu_grid_every: Count = Field(10, ge=0, le=1_000_000, description="Steps from one GPU grid to the next; 0: none.")
     trackers: Trackers = Field(
         (), description="Who else is told: [tensorboard, wandb, prometheus], as Accelerate's log_with names them."
+    )
+    prometheus_address: Address = Field(
+        "127.0.0.1:9400", description="Where prometheus scrapes; port 0: any that is free. [::1]:9400 for IPv6."
     )
     gpu_detail: Literal["auto", "full"] = Field(
         "auto", description="Metrics of single GPUs: 'full', or only their distribution above 512 GPUs ('auto')."

@@ -7,22 +7,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 
-import numpy as np
-
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.nvidia_smi.boards import Board, board_of
 from accelerate_sim.published_job import Position, PublishedJob, running_jobs
-from accelerate_sim.sim import devices
+from accelerate_sim.sim import devices, sensors
 from accelerate_sim.sim.run import Run
 from accelerate_sim.sim.telemetry import GpuSample
-from accelerate_sim.sim.timeline import BLOCK
 
 CONTEXT_MIB = 10
 """In use that belongs to no process."""
 IDLE, POWER_CAP, SLOWDOWN, THERMAL, BRAKE = 0x1, 0x4, 0x8, 0x20, 0x80
 """Bits of NVML's clocks event reasons."""
-TRAFFIC_SHARE = 0.62
-"""Of the time in which kernels run: how much of it the memory is busy at full power, as dense training has it."""
 
 
 class NoJob(Exception):
@@ -129,7 +124,7 @@ def reading(run: Run, job: PublishedJob, clock_s: float, node: int = 0) -> Readi
     if node >= layout.nodes:
         raise NoJob(f"the job has {layout.nodes} nodes: --node takes 0 to {layout.nodes - 1}")
     second = clock_s - (job.origin_s + run.startup.total)
-    step = step_at(run, second)
+    step = run.timeline.step_at(second)
     sample = run.telemetry.sample(second, step)
     slowed = {incident.rank for incident in run.incidents.during(step, step) if incident.kind == "hot"}
     first = node * layout.gpus_per_node
@@ -139,21 +134,11 @@ def reading(run: Run, job: PublishedJob, clock_s: float, node: int = 0) -> Readi
     return Reading(moment, board, len(gpus), gpus)
 
 
-def step_at(run: Run, second: float) -> int:
-    """The step, from 0, that is under way at this second; after the last one, and before the first, that one."""
-    index, timeline = 0, run.timeline
-    while (block := timeline.block(index)).next_begin_s <= second and (index + 1) * BLOCK < run.last_step:
-        index += 1
-    ended = int(np.searchsorted(block.step_end_s, second, side="right"))
-    return min(index * BLOCK + ended, run.last_step - 1)
-
-
 def _gpu(run: Run, job: PublishedJob, board: Board, sample: GpuSample, rank: int, slowed: bool) -> Gpu:
     node, local = divmod(rank, run.layout.gpus_per_node)
     spec, config = run.gpu, run.config
     power, temperature = float(sample.power_w[rank]), float(sample.temperature_c[rank])
     utilization = int(sample.utilization_pct[rank])
-    load = (power - spec.idle_w) / (spec.power_limit_w - spec.idle_w)
     return Gpu(
         index=local,
         name=spec.product,
@@ -163,12 +148,11 @@ def _gpu(run: Run, job: PublishedJob, board: Board, sample: GpuSample, rank: int
         bus_id=devices.bus_id(local),
         board=board,
         utilization_pct=utilization,
-        memory_utilization_pct=round(utilization * TRAFFIC_SHARE * min(max(load, 0.0), 1.0)),
+        memory_utilization_pct=int(sensors.memory_utilization_pct(spec, utilization, power)),
         total_mib=spec.memory_bytes >> 20,
         used_mib=int(sample.memory_used_bytes[rank]) >> 20,
         temperature_c=round(temperature),
-        # Stacks of memory are cooler than the die when idle, and warmer under load.
-        memory_temperature_c=round(temperature - 3.0 + 13.0 * power / spec.power_limit_w),
+        memory_temperature_c=int(sensors.memory_temperature_c(spec, temperature, power)),
         slowdown_c=round(spec.slowdown_temperature_c),
         power_w=power,
         power_limit_w=spec.power_limit_w,

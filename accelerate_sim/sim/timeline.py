@@ -5,6 +5,7 @@ its validation, then its checkpoint, which knows how good it is. Sums are made i
 so that any step's time has the same bits whoever asks for it, and any second can be mapped back to what happens in it.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -111,17 +112,27 @@ class Timeline:
         times, offset = self.block(last // BLOCK), last % BLOCK
         return float(times.step_end_s[offset] + times.checkpoint_s[offset] + times.validation_s[offset])
 
+    def _block_at(self, second: float) -> int:
+        """The block that holds this second; before the first, and after the last one, that one."""
+        index = max(bisect_right(self._begins, second) - 1, 0)
+        while (index + 1) * BLOCK < self.calendar.total_steps and self.block(index).next_begin_s <= second:
+            index += 1
+        return index
+
+    def step_at(self, second: float) -> int:
+        """The step that is under way at this second; before the first, and after the last one, that one."""
+        index = self._block_at(second)
+        ended = int(np.searchsorted(self.block(index).step_end_s, second, side="right"))
+        return min(index * BLOCK + ended, self.calendar.total_steps - 1)
+
     def phase_at(self, second: float) -> Phase:
         """What the cluster does at this second."""
         if second < 0:
             return "startup"
-        index = len(self._begins) - 1
-        while self._begins[index] > second:
-            index -= 1
-        while (times := self.block(index)).next_begin_s <= second:
-            index += 1
-            if index * BLOCK >= self.calendar.total_steps:
-                return self._after_all(second)
+        index = self._block_at(second)
+        times = self.block(index)
+        if times.next_begin_s <= second:
+            return self._after_all(second)
         # The last step that has ended; before the block's first end, its first step is under way.
         offset = int(np.searchsorted(times.step_end_s, second, side="right")) - 1
         if offset < 0:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from accelerate_sim.config.problems import ConfigError, Problem, shown
+from accelerate_sim.config.schema import LogConfig
 from accelerate_sim.interrupts import Interrupts
 from accelerate_sim.records import DeviceRecord, Record
 from accelerate_sim.tracking.run_start import RunStart
@@ -14,6 +15,10 @@ from accelerate_sim.tracking.run_start import RunStart
 KEY = "log.trackers"
 JSONL = "jsonl"
 """Built in: there is one wherever there is an output directory."""
+PACKAGES = {
+    JSONL: (None,), "prometheus": (None,), "wandb": ("wandb",), "tensorboard": ("tensorboard", "tensorboardX"),
+}  # fmt: skip
+"""What each tracker needs one of; None: nothing."""
 
 
 class Keeper(Protocol):
@@ -31,6 +36,9 @@ class Tracker(Keeper, Protocol):
 
     def begin(self, start: RunStart) -> None: ...
 
+    def sync(self) -> None:
+        """A checkpoint is about to know of what has been observed."""
+
 
 def require_packages(names: Sequence[str], output_dir: Path | None) -> None:
     """Raise ConfigError for every tracker that has nowhere to write, or whose package is not installed."""
@@ -46,27 +54,28 @@ def require_packages(names: Sequence[str], output_dir: Path | None) -> None:
 
 
 def open_trackers(
-    names: Sequence[str], output_dir: Path | None, interrupts: Interrupts, look: Callable[[], DeviceRecord | None]
+    log: LogConfig, output_dir: Path | None, interrupts: Interrupts, look: Callable[[], DeviceRecord | None]
 ) -> list[Tracker]:
     """Trackers beside metrics.jsonl. Raises ConfigError when a port is in use."""
-    return [_open(name, names, output_dir, interrupts, look) for name in dict.fromkeys(names) if name != JSONL]
+    return [_open(name, log, output_dir, interrupts, look) for name in dict.fromkeys(log.trackers) if name != JSONL]
 
 
 def _open(
     name: str,
-    names: Sequence[str],
+    log: LogConfig,
     output_dir: Path | None,
     interrupts: Interrupts,
     look: Callable[[], DeviceRecord | None],
 ) -> Tracker:
     if name == "prometheus":
-        from accelerate_sim.tracking.prometheus import ADDRESS, PrometheusTracker
+        from accelerate_sim.tracking.prometheus import PrometheusTracker
 
         try:
-            return PrometheusTracker(interrupts, look)
+            return PrometheusTracker(interrupts, look, log.prometheus_address)
         except OSError as error:
-            reason = f"has prometheus, which can't listen on {ADDRESS[0]}:{ADDRESS[1]}: {error.strerror}"
-            raise ConfigError([_problem(names, reason, "End what listens there, or leave it out.")]) from None
+            reason = f"has prometheus, which can't listen on {log.prometheus_address}: {error.strerror}"
+            way_out = "End what listens there, or name another address with --set log.prometheus_address=HOST:PORT."
+            raise ConfigError([_problem(log.trackers, reason, way_out)]) from None
     assert output_dir
     if name == "tensorboard":
         from accelerate_sim.tracking.tensorboard import TensorBoardTracker
@@ -80,7 +89,7 @@ def _open(
 def _installed(name: str) -> bool:
     from importlib.util import find_spec
 
-    return name in (JSONL, "prometheus") or find_spec(name) is not None
+    return any(package is None or find_spec(package) is not None for package in PACKAGES[name])
 
 
 def _problem(names: Sequence[str], reason: str, way_out: str) -> Problem:

@@ -1,6 +1,7 @@
-"""TensorBoard event files, by the record writer of the ``tensorboard`` package: scalars, hyperparameters, a text.
+"""TensorBoard event files: scalars, hyperparameters, a text. Wall times are simulated.
 
-Wall times are simulated. What this does not use: ``SummaryWriter``, which starts a thread and needs torch.
+Messages are those of the ``tensorboard`` package, or of ``tensorboardX``; events of scalars, of which there is one a
+step, are made many at once (``event_records.py``). What this does not use: ``SummaryWriter``, which starts a thread.
 """
 
 from __future__ import annotations
@@ -8,104 +9,165 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Mapping
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from accelerate_sim.artifacts.atomic import explained
 from accelerate_sim.records import EvalRecord, Record, StepRecord, SummaryRecord
+from accelerate_sim.tracking.event_records import ScalarEvents, record, whole_events
+from accelerate_sim.tracking.growing_file import GrowingFile
 from accelerate_sim.tracking.run_start import RunStart, flat
 
 DIRECTORY = "runs"
+FILE_NAME_END = ".simulated"
 STEP_SCALARS = {
     "loss": "train/loss", "perplexity": "train/perplexity", "grad_norm": "train/grad_norm", "lr": "train/learning_rate",
     "tokens_per_s": "perf/tokens_per_s", "mfu": "perf/mfu", "step_time_s": "perf/step_time_s",
 }  # fmt: skip
 EVAL_SCALARS = {"loss": "eval/loss", "perplexity": "eval/perplexity"}
+BATCH = 512
+"""Steps that are kept until they are written together, while nothing waits."""
 
 
 class TensorBoardTracker:
-    """One event file per run and process below ``directory/runs``. ImportError without the package."""
+    """One event file per run below ``directory/runs``. ImportError without one of the packages."""
 
     def __init__(self, directory: Path) -> None:
-        from tensorboard.compat.proto import event_pb2, summary_pb2
-        from tensorboard.summary.writer.record_writer import RecordWriter
-
-        self._event, self._summary, self._open = event_pb2.Event, summary_pb2.Summary, RecordWriter
+        self._messages = _Messages()
         self.directory = directory / DIRECTORY
-        self._writer: Any = None
+        self._file: GrowingFile | None = None
+        self._steps: list[StepRecord] = []
+        self._step_events = ScalarEvents(list(STEP_SCALARS.values()))
+        self._eval_events = ScalarEvents(list(EVAL_SCALARS.values()))
+        self._step_figures = attrgetter(*STEP_SCALARS)
+        self._eval_figures = attrgetter(*EVAL_SCALARS)
         self._time_s = 0.0
 
     def begin(self, start: RunStart) -> None:
-        """A run begins, or goes on: everything that TensorBoard has of later steps is purged."""
+        """A run begins, or goes on: its file is cut to the steps that have been made, and continued.
+
+        Raises OutputError.
+        """
         self.close()
+        self._time_s = start.time.timestamp()
         folder = self.directory / f"run-{start.number}"
         with explained(folder / "events", "The run's other files are complete."):
             folder.mkdir(parents=True, exist_ok=True)
-            name = f"events.out.tfevents.{int(start.time.timestamp())}.{socket.gethostname()}.{start.step}.simulated"
-            self._writer = self._open(open(folder / name, "wb"))  # noqa: SIM115 - it is closed with the writer
-        self._time_s = start.time.timestamp()
-        self._write(file_version="brain.Event:2")
-        if start.step:
-            self._write(step=start.step + 1, session_log=self._session_start())
-        self._write(summary=self._hyperparameters(start.config))
-        self._write(summary=self._text("simulated", "Simulated: these figures are of a run that did not take place."))
+            found = sorted(folder.glob(f"events.out.tfevents.*{FILE_NAME_END}")) if start.step else []
+            if found:
+                self._file = GrowingFile(found[-1], self._bytes_until(start.step, found[-1].read_bytes()))
+                return
+            name = f"events.out.tfevents.{int(self._time_s)}.{socket.gethostname()}{FILE_NAME_END}"
+            self._file = GrowingFile(folder / name)
+        for event in self._messages.first_events(self._time_s, start.config):
+            self._file.append(record(event))
+
+    def _bytes_until(self, step: int, data: bytes) -> int:
+        """How long the part is that knows of no later step."""
+        end = 0
+        for offset, event in whole_events(data):
+            if self._messages.step_of(event) > step:
+                return offset
+            end = offset + len(record(event))
+        return end
 
     def observe(self, record: Record) -> None:
         match record:
             case StepRecord():
-                self._time_s = record.time.timestamp()
-                self._scalars(record, STEP_SCALARS, record.step)
+                self._steps.append(record)
+                if len(self._steps) >= BATCH:
+                    self._append_steps()
             case EvalRecord():
-                self._scalars(record, EVAL_SCALARS, record.step)
+                self._append_steps()
+                figures = np.array([self._eval_figures(record)])
+                self._append(self._eval_events.records(np.array([self._time_s]), [record.step], figures))
             case SummaryRecord():
                 self.flush()
 
-    def _scalars(self, record: Record, names: Mapping[str, str], step: int) -> None:
-        values = [self._summary.Value(tag=tag, simple_value=getattr(record, name)) for name, tag in names.items()]
-        self._write(step=step, summary=self._summary(value=values))
+    def _append_steps(self) -> None:
+        steps, self._steps = self._steps, []
+        if not steps:
+            return
+        times_s = np.array([step.time.timestamp() for step in steps])
+        self._time_s = float(times_s[-1])
+        figures = np.array([self._step_figures(step) for step in steps])
+        self._append(self._step_events.records(times_s, [step.step for step in steps], figures))
 
-    def _write(self, **fields: Any) -> None:
-        self._writer.write(self._event(wall_time=self._time_s, **fields).SerializeToString())
+    def _append(self, data: bytes) -> None:
+        if self._file:
+            with explained(self._file.path, "The run's other files are complete."):
+                self._file.append(data)
 
-    def _session_start(self) -> Any:
-        from tensorboard.compat.proto.event_pb2 import SessionLog
+    def flush(self) -> None:
+        """What has been observed can be read. Raises OutputError."""
+        self._append_steps()
+        if self._file:
+            with explained(self._file.path, "The run's other files are complete."):
+                self._file.flush()
 
-        return SessionLog(status=SessionLog.START)
+    def sync(self) -> None:
+        self.flush()
 
-    def _hyperparameters(self, config: Mapping[str, Any]) -> Any:
+    def close(self) -> None:
+        """End the file. Raises OutputError."""
+        try:
+            self.flush()
+        finally:
+            if self._file:
+                self._file.close()
+                self._file = None
+
+
+class _Messages:
+    """What the package's protobuf messages are needed for."""
+
+    def __init__(self) -> None:
+        try:
+            from tensorboard.compat.proto import event_pb2, summary_pb2, tensor_pb2, types_pb2
+            from tensorboard.plugins.hparams import plugin_data_pb2
+        except ImportError:
+            from tensorboardX.proto import event_pb2, summary_pb2, tensor_pb2, types_pb2
+            from tensorboardX.proto import plugin_hparams_pb2 as plugin_data_pb2
+
+        self._event: Any = event_pb2.Event
+        self._summary: Any = summary_pb2.Summary
+        self._tensor: Any = tensor_pb2.TensorProto
+        self._string_type = types_pb2.DT_STRING
+        self._hparams: Any = plugin_data_pb2
+
+    def step_of(self, event: bytes) -> int:
+        return int(self._event.FromString(event).step)
+
+    def first_events(self, time_s: float, config: Mapping[str, Any]) -> list[bytes]:
+        """The version of the format, the hyperparameters, and what these figures are."""
+        text = "Simulated: these figures are of a run that did not take place."
+        events = (
+            self._event(wall_time=time_s, file_version="brain.Event:2"),
+            self._event(wall_time=time_s, summary=self._hyperparameters(time_s, config)),
+            self._event(wall_time=time_s, summary=self._text("simulated", text)),
+        )
+        return [event.SerializeToString() for event in events]
+
+    def _hyperparameters(self, time_s: float, config: Mapping[str, Any]) -> Any:
         from google.protobuf.struct_pb2 import Value
-        from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionStartInfo
 
-        info = SessionStartInfo(start_time_secs=self._time_s)
+        info = self._hparams.SessionStartInfo(start_time_secs=time_s)
         for key, value in flat(config):
             number = isinstance(value, int | float) and not isinstance(value, bool)
             info.hparams[key].CopyFrom(
                 Value(number_value=value) if number else Value(string_value=json.dumps(value).strip('"'))
             )
-        content = HParamsPluginData(version=0, session_start_info=info).SerializeToString()
+        content = self._hparams.HParamsPluginData(version=0, session_start_info=info).SerializeToString()
         value = self._summary.Value(tag="_hparams_/session_start_info")
         value.metadata.plugin_data.plugin_name = "hparams"
         value.metadata.plugin_data.content = content
         return self._summary(value=[value])
 
     def _text(self, tag: str, text: str) -> Any:
-        from tensorboard.compat.proto.tensor_pb2 import TensorProto
-        from tensorboard.compat.proto.types_pb2 import DT_STRING
-
         value = self._summary.Value(tag=f"{tag}/text_summary")
         value.metadata.plugin_data.plugin_name = "text"
-        value.tensor.CopyFrom(TensorProto(dtype=DT_STRING, string_val=[text.encode()]))
+        value.tensor.CopyFrom(self._tensor(dtype=self._string_type, string_val=[text.encode()]))
         return self._summary(value=[value])
-
-    def flush(self) -> None:
-        """What has been observed can be read. Raises OutputError."""
-        if self._writer:
-            with explained(self.directory / "events", "The run's other files are complete."):
-                self._writer.flush()
-
-    def close(self) -> None:
-        """End the file. Raises OutputError."""
-        if self._writer:
-            with explained(self.directory / "events", "The run's other files are complete."):
-                self._writer.close()
-            self._writer = None

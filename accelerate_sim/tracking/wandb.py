@@ -1,57 +1,162 @@
-"""Weights & Biases, always offline: a run directory below the output directory that ``wandb sync`` could upload.
+"""Weights & Biases, always offline: a run directory below the output directory that ``wandb sync`` uploads.
 
-What this does not do: talk to a server. wandb starts a process of its own, which ends with the run.
+Messages are those of the ``wandb`` package, and so is the file's format; it is written here (``wandb_records.py``) and
+not by wandb's own process, which takes 0.7 ms a step and knows only real time. Times are simulated. What this does not
+do: talk to a server, look at the machine.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from accelerate_sim.artifacts.atomic import explained
-from accelerate_sim.records import EvalRecord, Record, StepRecord
+from accelerate_sim.records import EvalRecord, Record, StepRecord, SummaryRecord
+from accelerate_sim.tracking.growing_file import GrowingFile
 from accelerate_sim.tracking.run_start import RunStart
+from accelerate_sim.tracking.wandb_records import FILE_HEADER, fragments, history_record, whole_records
 
+DIRECTORY = "wandb"
 PROJECT = "simulated-training"
 STEP_FIGURES = ("loss", "perplexity", "grad_norm", "lr", "tokens", "tokens_per_s", "mfu", "step_time_s")
+OLDEST_READER = "0.70.0"
+"""Version of the file format."""
+BATCH = 512
+"""Steps that are kept until they are written together, while nothing waits."""
 
 
 class WandbTracker:
-    """An offline run per run and process. ImportError without the package."""
+    """An offline run per run. ImportError without the package."""
 
     def __init__(self, directory: Path) -> None:
         import wandb
+        from wandb.proto import wandb_internal_pb2
 
-        self._wandb = wandb
-        self.directory = directory
-        self._run: Any = None
+        self._messages: Any = wandb_internal_pb2
+        self._version = str(wandb.__version__)
+        self.directory = directory / DIRECTORY
+        self._file: GrowingFile | None = None
+        self._records = 0
+        self._steps: list[StepRecord] = []
+        self._evals: dict[int, EvalRecord] = {}
+        self._step_figures = attrgetter(*STEP_FIGURES)
+        self._latest: dict[str, float] = {}
+        self._begin_s = 0.0
+        self._finished = False
 
     def begin(self, start: RunStart) -> None:
-        """A run begins, or goes on."""
+        """A run begins, or goes on: its file is cut to the steps that have been made, and continued.
+
+        Raises OutputError.
+        """
         self.close()
-        with explained(self.directory / "wandb", "The run's other files are complete."):
-            self._run = self._wandb.init(
-                mode="offline",
-                project=PROJECT,
-                name=f"{start.model}-seed{start.seed}",
-                dir=str(self.directory),
-                config={**start.config, "simulated": True},
-                tags=["simulated"],
-                settings=self._wandb.Settings(silent=True, console="off", x_disable_stats=True, x_disable_meta=True),
-            )
+        self._latest, self._finished = {}, False
+        with explained(self.directory, "The run's other files are complete."):
+            found = sorted(self.directory.glob(f"offline-run-*r{start.number}/run-*.wandb")) if start.step else []
+            if found:
+                self._go_on(found[-1], start.step)
+                return
+            # Two runs that are the same to the byte are still two to who uploads them, if they begin at other times.
+            text = f"{start.model}/{start.seed}/{start.time.isoformat()}"
+            identifier = f"{hashlib.blake2b(text.encode(), digest_size=4).hexdigest()}r{start.number}"
+            folder = self.directory / f"offline-run-{start.time:%Y%m%d_%H%M%S}-{identifier}"
+            (folder / "files").mkdir(parents=True, exist_ok=True)
+            self._file = GrowingFile(folder / f"run-{identifier}.wandb")
+        self._file.append(FILE_HEADER)
+        self._records = 0
+        self._begin_s = start.time.timestamp()
+        version = self._messages.VersionInfo(producer=self._version, min_consumer=OLDEST_READER)
+        self._append_message(header=self._messages.HeaderRecord(version_info=version))
+        self._append_message(run=self._run(identifier, start))
+
+    def _run(self, identifier: str, start: RunStart) -> Any:
+        run = self._messages.RunRecord(
+            run_id=identifier, project=PROJECT, display_name=f"{start.model}-seed{start.seed}", tags=["simulated"]
+        )
+        run.start_time.FromNanoseconds(round(self._begin_s * 1e6) * 1000)
+        for key, value in {**start.config, "simulated": True}.items():
+            run.config.update.add(key=key, value_json=json.dumps(value))
+        return run
+
+    def _go_on(self, path: Path, step: int) -> None:
+        """Continue a file after the record of ``step``."""
+        keep_bytes, self._records = len(FILE_HEADER), 0
+        for end, data in whole_records(path.read_bytes()):
+            record = self._messages.Record.FromString(data)
+            kind = record.WhichOneof("record_type")
+            if kind == "exit" or (kind == "history" and record.history.step.num > step):
+                break
+            if kind == "run":
+                self._begin_s = record.run.start_time.ToNanoseconds() / 1e9
+            if kind == "summary":
+                self._latest = {item.nested_key[0]: json.loads(item.value_json) for item in record.summary.update}
+            keep_bytes, self._records = end, self._records + 1
+        self._file = GrowingFile(path, keep_bytes)
 
     def observe(self, record: Record) -> None:
         match record:
             case StepRecord():
-                figures = {name: getattr(record, name) for name in STEP_FIGURES}
-                self._run.log({**figures, "_timestamp": record.time.timestamp()}, step=record.step)
+                self._steps.append(record)
+                if len(self._steps) > BATCH:
+                    self._append_steps(len(self._steps) - 1)
             case EvalRecord():
-                self._run.log({"eval_loss": record.loss, "eval_perplexity": record.perplexity}, step=record.step)
+                self._evals[record.step] = record
+            case SummaryRecord():
+                self._finished = True
 
-    def flush(self) -> None: ...
+    def _append_steps(self, number: int) -> None:
+        """Write the first ``number`` steps that are kept, and what the latest figures are."""
+        steps, self._steps = self._steps[:number], self._steps[number:]
+        for step in steps:
+            figures = dict(zip(STEP_FIGURES, self._step_figures(step), strict=True))
+            if validation := self._evals.pop(step.step, None):
+                figures |= {"eval_loss": validation.loss, "eval_perplexity": validation.perplexity}
+            time_s = step.time.timestamp()
+            figures |= {"_timestamp": time_s, "_runtime": round(time_s - self._begin_s, 6), "_step": step.step}
+            self._latest |= figures
+            self._append(history_record(self._records + 1, step.step, figures))
+        if steps:
+            summary = self._messages.SummaryRecord()
+            for name, value in self._latest.items():
+                summary.update.add(nested_key=[name], value_json=json.dumps(value))
+            self._append_message(summary=summary)
+
+    def _append_message(self, **content: Any) -> None:
+        self._append(self._messages.Record(num=self._records + 1, **content).SerializeToString())
+
+    def _append(self, record: bytes) -> None:
+        assert self._file
+        with explained(self._file.path, "The run's other files are complete."):
+            self._file.append(fragments(record, self._file.size_bytes))
+        self._records += 1
+
+    def flush(self) -> None:
+        """What can be read are all steps but the latest one, which may still be validated. Raises OutputError."""
+        self._write(len(self._steps) - 1)
+
+    def sync(self) -> None:
+        """What has been observed can be read. Raises OutputError."""
+        self._write(len(self._steps))
+
+    def _write(self, steps: int) -> None:
+        if self._file:
+            self._append_steps(max(steps, 0))
+            with explained(self._file.path, "The run's other files are complete."):
+                self._file.flush()
 
     def close(self) -> None:
-        """End the run and wandb's process."""
-        if self._run:
-            self._run.finish()
-            self._run = None
+        """End the file; it says how the run ended if it did. Raises OutputError."""
+        if self._file is None:
+            return
+        try:
+            self._append_steps(len(self._steps))
+            if self._finished:
+                runtime_s = int(self._latest.get("_runtime", 0.0))
+                self._append_message(exit=self._messages.RunExitRecord(exit_code=0, runtime=runtime_s))
+            self._write(0)
+        finally:
+            self._file.close()
+            self._file = None

@@ -7,7 +7,7 @@ import pytest
 from reading import Played
 
 from accelerate_sim.config.schema import RunConfig
-from accelerate_sim.nvidia_smi.reading import BRAKE, SLOWDOWN, THERMAL, reading, step_at
+from accelerate_sim.nvidia_smi.reading import BRAKE, SLOWDOWN, THERMAL, reading
 from accelerate_sim.published_job import PublishedJob
 from accelerate_sim.sim.run import Run
 
@@ -40,10 +40,10 @@ def test_every_grid_of_the_run(name: str, request: pytest.FixtureRequest):
 def test_the_step_under_way(small: Played):
     run, _ = published(small)
     ends = [run.timeline.step_end_s(step) for step in range(run.last_step)]
-    assert step_at(run, -5.0) == 0
-    assert [step_at(run, end - MOMENT_S) for end in ends] == list(range(run.last_step))
-    assert [step_at(run, end) for end in ends[:-1]] == list(range(1, run.last_step))
-    assert step_at(run, ends[-1] + 1e6) == run.last_step - 1
+    assert run.timeline.step_at(-5.0) == 0
+    assert [run.timeline.step_at(end - MOMENT_S) for end in ends] == list(range(run.last_step))
+    assert [run.timeline.step_at(end) for end in ends[:-1]] == list(range(1, run.last_step))
+    assert run.timeline.step_at(ends[-1] + 1e6) == run.last_step - 1
 
 
 def test_a_gpu_that_runs_hot_says_why_its_clock_is_low(llama: Played):

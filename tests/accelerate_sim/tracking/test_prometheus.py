@@ -8,17 +8,28 @@ import socket
 import time
 from collections.abc import Iterator
 from datetime import datetime
+from functools import cache
 
 import numpy as np
 import pytest
 
 from accelerate_sim.interrupts import Interrupts
-from accelerate_sim.records import DeviceRecord, StepRecord
+from accelerate_sim.records import DeviceIdentity, DeviceRecord, StepRecord
 from accelerate_sim.tracking.prometheus import PrometheusTracker
 from accelerate_sim.tracking.run_start import RunStart
 
 DASHBOARD = ("GPU_TEMP", "POWER_USAGE", "SM_CLOCK", "GPU_UTIL", "FB_USED")
 """What dashboard 12239 shows, with DCGM_FI_PROF_PIPE_TENSOR_ACTIVE."""
+DEFAULT_COUNTERS = (
+    ("DEV_SM_CLOCK", "gauge"), ("DEV_MEM_CLOCK", "gauge"), ("DEV_MEMORY_TEMP", "gauge"), ("DEV_GPU_TEMP", "gauge"),
+    ("DEV_POWER_USAGE", "gauge"), ("DEV_TOTAL_ENERGY_CONSUMPTION", "counter"), ("DEV_PCIE_REPLAY_COUNTER", "counter"),
+    ("DEV_GPU_UTIL", "gauge"), ("DEV_MEM_COPY_UTIL", "gauge"), ("DEV_ENC_UTIL", "gauge"), ("DEV_DEC_UTIL", "gauge"),
+    ("DEV_XID_ERRORS", "gauge"), ("DEV_FB_FREE", "gauge"), ("DEV_FB_USED", "gauge"), ("DEV_FB_RESERVED", "gauge"),
+    ("DEV_NVLINK_BANDWIDTH_TOTAL", "counter"), ("DEV_VGPU_LICENSE_STATUS", "gauge"),
+    ("DEV_UNCORRECTABLE_REMAPPED_ROWS", "counter"), ("DEV_CORRECTABLE_REMAPPED_ROWS", "counter"),
+    ("DEV_ROW_REMAP_FAILURE", "gauge"), ("PROF_GR_ENGINE_ACTIVE", "gauge"), ("PROF_PIPE_TENSOR_ACTIVE", "gauge"),
+    ("PROF_DRAM_ACTIVE", "gauge"), ("PROF_PCIE_TX_BYTES", "gauge"), ("PROF_PCIE_RX_BYTES", "gauge"),
+)  # fmt: skip
 START = RunStart(1, 'a "model"', 42, 0, datetime(2026, 1, 1), {})
 LIMIT_S = 30.0
 
@@ -26,9 +37,22 @@ LIMIT_S = 30.0
 def devices(number: int) -> DeviceRecord:
     rank = np.arange(number)
     return DeviceRecord(
-        "node", "NVIDIA H100 80GB HBM3", 8, 80 * 2**30, 90.0 + rank % 10, (60 + rank % 8) * 2**30, 50.0 + rank % 20,
-        600.0 + rank % 7, np.full(number, 1980), 1e6 + rank, 0.5,
+        identities=identities(number), product="NVIDIA H100 80GB HBM3", driver_version="550.90.12",
+        utilization_pct=90 + rank % 10, memory_utilization_pct=40 + rank % 5, memory_busy_share=0.4 + rank % 5 / 100,
+        memory_used_mib=(60 + rank % 8) * 1024, memory_reserved_mib=np.full(number, 551), memory_total_mib=81559,
+        temperature_c=50 + rank % 20, memory_temperature_c=60 + rank % 20, power_w=600.0 + rank % 7,
+        energy_j=1e6 + rank, sm_clock_mhz=np.full(number, 1980), memory_clock_mhz=2619, tensor_active=0.5,
+        nvlink_bytes=10**12, pcie_bytes_per_s=2 * 10**10,
     )  # fmt: skip
+
+
+@cache
+def identities(number: int) -> tuple[DeviceIdentity, ...]:
+    places = (divmod(rank, 8) for rank in range(number))
+    return tuple(
+        DeviceIdentity(f"node{node}", gpu, f"GPU-{node:08x}-{gpu:04x}", f"00000000:{gpu:02X}:00.0")
+        for node, gpu in places
+    )
 
 
 def step(number: int) -> StepRecord:
@@ -45,7 +69,7 @@ def interrupts() -> Iterator[Interrupts]:
 
 @pytest.fixture
 def exporter(interrupts: Interrupts) -> Iterator[PrometheusTracker]:
-    tracker = PrometheusTracker(interrupts, lambda: devices(64), ("127.0.0.1", 0))
+    tracker = PrometheusTracker(interrupts, lambda: devices(64), "127.0.0.1:0")
     tracker.begin(START)
     tracker.observe(step(1))
     yield tracker
@@ -116,7 +140,7 @@ def test_scraper_that_leaves_hurts_nobody(interrupts: Interrupts, exporter: Prom
 
 def test_port_in_use_is_an_error(interrupts: Interrupts, exporter: PrometheusTracker) -> None:
     with pytest.raises(OSError, match="in use"):
-        PrometheusTracker(interrupts, lambda: None, ("127.0.0.1", exporter.port))
+        PrometheusTracker(interrupts, lambda: None, f"127.0.0.1:{exporter.port}")
 
 
 def test_gpus_have_the_names_and_the_label_order_of_dcgm_exporter(exporter: PrometheusTracker) -> None:
@@ -126,12 +150,43 @@ def test_gpus_have_the_names_and_the_label_order_of_dcgm_exporter(exporter: Prom
         lines = [line for line in text.splitlines() if line.startswith(name + "{")]
         assert len(lines) == 64
         assert [re.findall(r"(\w+)=", line) for line in lines] == [
-            ["gpu", "UUID", "pci_bus_id", "device", "modelName", "Hostname", "hostname"]
+            ["gpu", "UUID", "pci_bus_id", "device", "modelName", "Hostname", "hostname", "DCGM_FI_DRIVER_VERSION"]
         ] * 64
         assert f"# TYPE {name} gauge" in text
     assert "# TYPE DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION counter" in text
-    assert re.search(r'DCGM_FI_DEV_FB_USED\{gpu="3",.*hostname="node1"\} 64512\n', text)
+    assert re.search(
+        r'DCGM_FI_DEV_FB_USED\{gpu="3",.*hostname="node1",DCGM_FI_DRIVER_VERSION="550.90.12"\} 64512\n', text
+    )
     assert len(set(re.findall('UUID="([^"]+)"', text))) == 64
+
+
+def test_default_counters_are_there_in_order(exporter: PrometheusTracker) -> None:
+    """As dcgm-exporter's list of default counters has them."""
+    assert re.findall(r"# TYPE (DCGM_\w+) (\w+)", exporter.text()) == [
+        (f"DCGM_FI_{name}", kind) for name, kind in DEFAULT_COUNTERS
+    ]
+
+
+def test_last_error_has_its_text(exporter: PrometheusTracker) -> None:
+    lines = [line for line in exporter.text().splitlines() if line.startswith("DCGM_FI_DEV_XID_ERRORS{")]
+    assert len(lines) == 64
+    assert all(line.endswith(',err_code="0",err_msg="No Error"} 0') for line in lines)
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="needs IPv6")
+def test_address_may_be_of_ipv6(interrupts: Interrupts) -> None:
+    tracker = PrometheusTracker(interrupts, lambda: None, "[::1]:0")
+    with socket.create_connection(("::1", tracker.port), timeout=LIMIT_S):
+        interrupts.wait(0.0)
+    tracker.close()
+
+
+def test_gpus_that_the_tools_do_not_know_are_left_out(interrupts: Interrupts) -> None:
+    tracker = PrometheusTracker(interrupts, lambda: None, "127.0.0.1:0")
+    tracker.begin(START)
+    assert "DCGM" not in tracker.text()
+    assert "training_simulated_info{" in tracker.text()
+    tracker.close()
 
 
 def test_training_is_there_with_labels_of_the_run(exporter: PrometheusTracker) -> None:
@@ -147,7 +202,7 @@ def test_training_is_there_with_labels_of_the_run(exporter: PrometheusTracker) -
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "limit_s"), [(64, 0.02), (16_384, 2.0)])
 def test_scrape_is_quick(interrupts: Interrupts, number: int, limit_s: float) -> None:
-    tracker = PrometheusTracker(interrupts, lambda: devices(number), ("127.0.0.1", 0))
+    tracker = PrometheusTracker(interrupts, lambda: devices(number), "127.0.0.1:0")
     times = []
     for _ in range(3):
         begin = time.perf_counter()

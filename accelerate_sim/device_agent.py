@@ -1,0 +1,80 @@
+"""What a monitoring agent on the nodes reads from all GPUs of a job, as dcgm-exporter does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from accelerate_sim.nvidia_smi.boards import board_of
+from accelerate_sim.records import DeviceIdentity, DeviceRecord
+from accelerate_sim.sim import devices, sensors
+from accelerate_sim.sim.run import Run
+from accelerate_sim.sim.timeline import Phase
+from accelerate_sim.sim.traffic import Traffic
+
+VALIDATION_SHARE = 0.9
+"""Of a training step's rate of operations."""
+
+
+class DeviceAgent:
+    """Reads the GPUs of one run."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self._board = board_of(run.gpu)
+        self._traffic = Traffic.of(run.model.architecture, run.gpu, run.layout, run.method)
+        self._identities: tuple[DeviceIdentity, ...] = ()
+        parts = run.step_parts
+        # What is computed again occupies the tensor cores, too, though it is no work of the model's.
+        again = parts.computing / (parts.matmul + parts.attention)
+        mfu = run.mfu(run.layout.tokens_per_step / run.mean_step_s)
+        self._tensor_active = min(1.0, mfu * again)
+
+    def read(self, elapsed_s: float, spent_s: Mapping[Phase, float]) -> DeviceRecord | None:
+        """The GPUs so long after the first step began, when ``spent_s`` has been spent in each phase.
+
+        None if they are not NVIDIA's, whose tools know nothing of them.
+        """
+        run, gpu, board, telemetry = self.run, self.run.gpu, self._board, self.run.telemetry
+        if board is None:
+            return None
+        sample = telemetry.sample(elapsed_s, run.timeline.step_at(elapsed_s))
+        phase = telemetry.timeline.phase_at(elapsed_s)
+        stepping = {"step": 1.0, "validation": VALIDATION_SHARE}.get(phase, 0.0)
+        total_mib = gpu.memory_bytes >> 20
+        used_mib = sample.memory_used_bytes >> 20
+        sending_s = spent_s["step"] / run.mean_step_s
+        return DeviceRecord(
+            identities=self._identities_of_all(),
+            product=gpu.product,
+            driver_version=board.driver.version,
+            utilization_pct=sample.utilization_pct.astype(np.int64),
+            memory_utilization_pct=sensors.memory_utilization_pct(gpu, sample.utilization_pct, sample.power_w),
+            memory_busy_share=sensors.memory_busy_share(gpu, sample.utilization_pct, sample.power_w),
+            memory_used_mib=used_mib,
+            memory_reserved_mib=np.minimum(board.reserved_mib, total_mib - used_mib),
+            memory_total_mib=total_mib,
+            temperature_c=np.round(sample.temperature_c).astype(np.int64),
+            memory_temperature_c=sensors.memory_temperature_c(gpu, sample.temperature_c, sample.power_w),
+            power_w=sample.power_w,
+            energy_j=np.sum([telemetry.phase_w[each] * seconds for each, seconds in spent_s.items()], axis=0),
+            sm_clock_mhz=sample.sm_clock_mhz.astype(np.int64),
+            memory_clock_mhz=board.memory_clock_mhz,
+            tensor_active=self._tensor_active * stepping,
+            # Both directions, as the counter has it.
+            nvlink_bytes=round(2 * self._traffic.nvlink_bytes * sending_s),
+            pcie_bytes_per_s=round(self._traffic.pcie_bytes / run.mean_step_s) if phase == "step" else 0,
+        )
+
+    def _identities_of_all(self) -> tuple[DeviceIdentity, ...]:
+        if not self._identities:
+            config, layout = self.run.config, self.run.layout
+            places = (divmod(rank, layout.gpus_per_node) for rank in range(layout.world_size))
+            self._identities = tuple(
+                DeviceIdentity(
+                    f"{config.cluster.host}{node}", local, devices.uuid(config, node, local), devices.bus_id(local)
+                )
+                for node, local in places
+            )
+        return self._identities

@@ -1,0 +1,53 @@
+"""A file that only grows, written in few calls."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+BUFFER_BYTES = 65536
+
+
+class GrowingFile:
+    """Appends to ``path``; what it holds beyond its first ``keep_bytes`` is dropped. OSError if it can't be written.
+
+    After an error nothing more is written: what comes later in such a file can't be read without what is missing.
+    """
+
+    def __init__(self, path: Path, keep_bytes: int = 0) -> None:
+        self.path = path
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        os.ftruncate(self._fd, keep_bytes)
+        self.size_bytes = keep_bytes
+        """With what is not written yet."""
+        self._pieces: list[bytes] = []
+        self._written_bytes = keep_bytes
+        self._has_failed = False
+
+    def append(self, data: bytes) -> None:
+        """Raises OSError."""
+        self._pieces.append(data)
+        self.size_bytes += len(data)
+        if self.size_bytes - self._written_bytes >= BUFFER_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what has been appended, all or nothing. Raises OSError."""
+        data = memoryview(b"".join(self._pieces))
+        self._pieces = []
+        if self._has_failed:
+            return
+        try:
+            while data:
+                data = data[os.write(self._fd, data) :]
+        except OSError:
+            self._has_failed = True
+            with suppress(OSError):
+                os.ftruncate(self._fd, self._written_bytes)
+            raise
+        self._written_bytes = self.size_bytes
+
+    def close(self) -> None:
+        """End without writing what is left."""
+        os.close(self._fd)
