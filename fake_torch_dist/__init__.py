@@ -39,6 +39,8 @@ else:  # a type checker that saw this would let every name pass
         return name != "rendezvous" and os.path.exists(os.path.join(os.path.dirname(__file__), f"{name}.py"))
 
     def __getattr__(name: str) -> Any:
+        if name in TORCH_NAMES and _is_submodule(name):
+            return importlib.import_module(f".{name}", __name__)
         if (name.startswith("__") and name != "__all__") or _is_submodule(name):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         public = importlib.import_module(".public", __name__)
