@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -25,7 +26,11 @@ settings.load_profile("repeatable")
 
 
 def pytest_configure() -> None:
-    """Hundreds of programs are started: they compile the packages once, and not into the tree."""
+    """Hundreds of programs are started: they compile the packages once, and not into the tree.
+
+    A shell that runs us in the background has SIGINT ignored, and all that we start would ignore it, too.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ["PYTHONPYCACHEPREFIX"] = tempfile.mkdtemp(prefix="bytecode-")
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
