@@ -28,9 +28,12 @@ settings.load_profile("repeatable")
 def pytest_configure() -> None:
     """Hundreds of programs are started: they compile the packages once, and not into the tree.
 
-    A shell that runs us in the background has SIGINT ignored, and all that we start would ignore it, too.
+    A shell that runs us in the background, or nohup, has signals ignored that all that we start would ignore, too.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    for name in ("SIGHUP", "SIGQUIT"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_DFL)
     os.environ["PYTHONPYCACHEPREFIX"] = tempfile.mkdtemp(prefix="bytecode-")
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
