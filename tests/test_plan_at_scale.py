@@ -12,7 +12,8 @@ MOST_CPU_S = 1.0
 MOST_BYTES = 300e6
 CLUSTERS = {
     16_384: ["--config", "configs/llama405b.yaml"],
-    100_000: ["--set", "model=llama-3.1-405b", "--set", "cluster.nodes=12500", "--set", "parallel.pipeline=10",
+    100_000: ["--set", "model=llama-3.1-405b", "--seed", "1", "--set", "cluster.gpu=H100-SXM",
+              "--set", "cluster.gpus_per_node=8", "--set", "cluster.nodes=12500", "--set", "parallel.pipeline=10",
               "--set", "train.global_batch=12500"],
 }  # fmt: skip
 MEASURING = """
