@@ -94,7 +94,7 @@ def test_after_a_resize_there_is_no_trace_of_the_old_bars():
             said_until = len(terminal.raw)
             terminal.next_frames(3)
             terminal.wait_until(lambda: is_training(terminal), f"bars at {columns} columns")
-            new = terminal.raw[said_until:].partition(b"\x1b[J")[2]  # from the first frame of the new size on
+            new = terminal.raw[said_until:].partition(b"\r\x1b[J")[2]  # from the first frame of the new size on
             assert widest_line(new) < columns
 
 
