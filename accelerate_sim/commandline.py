@@ -18,11 +18,11 @@ from accelerate_sim.config.problems import ConfigError
 from accelerate_sim.deadly_ctrl_c import DeadlyCtrlC
 from accelerate_sim.display.screen import OutputClosed
 from accelerate_sim.interrupts import Stopped
-from accelerate_sim.job import Job
 from accelerate_sim.placement import Placement, is_other_rank
 
 if TYPE_CHECKING:
     from accelerate_sim.config.schema import RunConfig
+    from accelerate_sim.job import Job
 
 SIGPIPE_EXIT = 128 + 13
 HELP = """Play a training run of a language model on a GPU cluster that is not there.
@@ -54,7 +54,11 @@ def launch(train: Callable[[RunConfig], None]) -> NoReturn:
         from accelerate_sim.following import follow
 
         _leave(follow(train, placement))
-    job = Job(placement) if placement else None
+    job: Job | None = None
+    if placement:
+        from accelerate_sim import job as jobs
+
+        job = jobs.Job(placement)
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     app.command(help=HELP)(_command(train, job))
     code: str | int | None = 0

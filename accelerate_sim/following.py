@@ -14,7 +14,7 @@ from accelerate_sim.clock import Clock
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.display.screen import OutputClosed, Screen
 from accelerate_sim.interrupts import Interrupts, Stopped
-from accelerate_sim.job import Cue, Job, is_of_job, leave_world
+from accelerate_sim.job import Cue, Job, leave_world
 from accelerate_sim.logging import ScreenHandler
 from accelerate_sim.session import Session, terminal_style
 
@@ -32,7 +32,7 @@ def follow(train: Callable[[RunConfig], None], placement: Placement) -> int:
             try:
                 return _play(train, job, interrupts)
             except Exception as error:
-                if not is_of_job(error):
+                if not job.broke(error):
                     raise
                 return job.end_broken(error, interrupts)
             finally:

@@ -135,6 +135,12 @@ class Job:
         sys.stderr.write(f"[rank{self.placement.rank}]: {' '.join(str(error).split())}\n")
         return 1
 
+    def broke(self, error: Exception) -> bool:
+        """Whether the error says that a rank is gone, late, or somewhere else."""
+        from fake_torch_dist.errors import DistError
+
+        return isinstance(error, DistError)
+
     def _last_word(self) -> int | None:
         """The exit code that rank 0 left, None if it left none."""
         import numpy as np
@@ -150,13 +156,6 @@ class Job:
         except RuntimeError:
             return None
         return int(code[0]) if done else None
-
-
-def is_of_job(error: Exception) -> bool:
-    """Whether it says that a rank is gone, late, or somewhere else."""
-    from fake_torch_dist.errors import DistError
-
-    return isinstance(error, DistError)
 
 
 def leave_world() -> None:

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 from accelerate_sim.clock import Clock
 from accelerate_sim.config.problems import ConfigError, Problem
 from accelerate_sim.config.schema import RunConfig
-from accelerate_sim.display.screen import Screen, without_blocking
+from accelerate_sim.display.screen import Screen
 from accelerate_sim.display.style import Style
 from accelerate_sim.interrupts import Interrupts
 from accelerate_sim.placement import terminal_behind_launcher
 from accelerate_sim.score import Options
 from accelerate_sim.session import Session, terminal_style
+from fake_torch_dist.terminals import without_blocking
 
 if TYPE_CHECKING:
     from accelerate_sim.publishing import Publisher

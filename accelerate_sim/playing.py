@@ -15,16 +15,14 @@ from accelerate_sim.artifacts.output_error import OutputError
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.display.screen import OutputClosed
 from accelerate_sim.interrupts import Stopped
-from accelerate_sim.job import Cue, Job, is_of_job
 from accelerate_sim.logging import ScreenHandler, fold, get_logger
 from accelerate_sim.opening import open_metrics, open_output, open_publisher, open_session
-from accelerate_sim.resuming import refuse_differences
 from accelerate_sim.score import Options, Score
 from accelerate_sim.session import Session, on_terminal
 from accelerate_sim.sim.plan import Plan
-from accelerate_sim.tracking.opening import open_trackers, require_packages
 
 if TYPE_CHECKING:
+    from accelerate_sim.job import Job
     from accelerate_sim.resuming import Resumption
     from accelerate_sim.tracking.opening import Keeper
 
@@ -43,17 +41,23 @@ def play(train: Callable[[RunConfig], None], score: Score, options: Options) -> 
     number = resumption.state.run if resumption else 1
     first = score.config(number)  # every mistake of the user's is found before anything is shown or written
     if resumption:
+        from accelerate_sim.resuming import refuse_differences
+
         refuse_differences(resumption, first, options.start_time, drawn=score.drawn)
     runs = _number_of_runs(first, options)
     if runs and number > runs:
         print(f"{options.output_dir}: the run is finished, nothing is left to play. --runs {number} plays another.")
         return 0
     if first.log.trackers:
+        from accelerate_sim.tracking.opening import require_packages
+
         require_packages(first.log.trackers, options.output_dir)
     session = open_session(options)
     if first.run.publish and not options.recording:
         session.trackers.append(open_publisher(session))
     if first.log.trackers:
+        from accelerate_sim.tracking.opening import open_trackers
+
         session.trackers += open_trackers(
             first.log, options.output_dir, session.interrupts, lambda: session.look() if session.look else None
         )
@@ -101,7 +105,7 @@ def _play_until_told(
             _play_runs(train, score, session, first, options)
         except Exception as error:
             session.interrupts.end_if_told()  # an import has made another error of it
-            if session.job is None or not is_of_job(error):
+            if session.job is None or not session.job.broke(error):
                 raise
             return _end_broken(session, session.job, error)
         return 0
@@ -181,6 +185,8 @@ def _announce(session: Session, plan: Plan) -> None:
 
 def _give_cue(session: Session, job: Job, config: RunConfig, *, is_last: bool) -> None:
     """Let the other processes begin the same run."""
+    from accelerate_sim.job import Cue
+
     clock = session.clock
     cue = Cue(config.model_dump(mode="json"), session.run_number, clock.start, clock.now_s, session.resumption, is_last)
     with session.interrupts.at_once():

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from accelerate_sim.config.load import ConfigSource
 from accelerate_sim.config.schema import RunConfig
-from accelerate_sim.job import Job
-from accelerate_sim.placement import Placement
 from accelerate_sim.sim.fit import misfit
 from accelerate_sim.sim.plan import Plan
 
 if TYPE_CHECKING:
+    from accelerate_sim.job import Job
+    from accelerate_sim.placement import Placement
     from accelerate_sim.recording import Recording
     from accelerate_sim.resuming import Resumption
 

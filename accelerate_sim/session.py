@@ -18,11 +18,11 @@ from accelerate_sim.display.keyboard import Keyboard
 from accelerate_sim.display.screen import Screen
 from accelerate_sim.display.style import Style
 from accelerate_sim.interrupts import Interrupts
-from accelerate_sim.job import Job
 from accelerate_sim.placement import Placement, terminal_behind_launcher
 from accelerate_sim.records import DeviceRecord, Record
 
 if TYPE_CHECKING:
+    from accelerate_sim.job import Job
     from accelerate_sim.resuming import Resumption
     from accelerate_sim.tracking.jsonl import JsonlTracker
     from accelerate_sim.tracking.opening import Tracker
@@ -181,14 +181,18 @@ def quiet_session() -> Session:
     """For scripts without the command line: plain lines on standard output, no waiting, no signals."""
     if sys.stdout is not None:
         sys.stdout.flush()
-    interrupts, placement = Interrupts(), Placement.of()
+    interrupts, placement, job = Interrupts(), Placement.of(), None
+    if placement:
+        from accelerate_sim.job import Job
+
+        job = Job(placement)
     clock = Clock(datetime.now().replace(microsecond=0), wait=interrupts.wait)
     return Session(
         screen=Screen(1, live=False),
         clock=clock,
         style=Style(color=False, ascii=False),
         interrupts=interrupts,
-        job=Job(placement) if placement else None,
+        job=job,
     )
 
 

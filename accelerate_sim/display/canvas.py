@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Protocol
 
+from fake_torch_dist.terminals import count_in_environment, size_of
+
 BEGIN_FRAME, END_FRAME = "\x1b[?2026h", "\x1b[?2026l"
 """Show what is between at once, even if it arrives in pieces. Terminals that can't do that ignore it."""
 LIVE_BLOCK, ROW_SEPARATOR, END_OF_BLOCK = "\x1b]fake-torchrun;live;", "\x1f", "\x07\n"
@@ -52,7 +54,7 @@ class TerminalCanvas:
         self._drawn_size = (0, 0)
 
     def size(self) -> tuple[int, int]:
-        return _size_of(self._fd)
+        return size_of(self._fd)
 
     def line_width(self) -> int:
         return self.size()[0]
@@ -92,13 +94,13 @@ class LauncherCanvas:
             fd = -1
             with suppress(OSError):
                 fd = os.open(self._path, os.O_RDWR | os.O_NOCTTY)
-            self._known_size = _size_of(fd)
+            self._known_size = size_of(fd)
             if fd >= 0:
                 os.close(fd)
         return self._known_size
 
     def line_width(self) -> int:
-        return max(1, self.size()[0] - _from_environment("FAKE_TORCHRUN_PREFIX_COLUMNS"))
+        return max(1, self.size()[0] - count_in_environment("FAKE_TORCHRUN_PREFIX_COLUMNS"))
 
     def frame(self, lines: Sequence[str], live: Sequence[str]) -> str:
         rows, text = tuple(live), "".join(f"{line}\n" for line in lines)
@@ -112,16 +114,3 @@ class LauncherCanvas:
 
     def forget(self) -> None:
         self._known_size = self._drawn = None
-
-
-def _size_of(fd: int) -> tuple[int, int]:
-    try:
-        columns, rows = os.get_terminal_size(fd)
-    except (OSError, ValueError):
-        columns, rows = 0, 0
-    return columns or _from_environment("COLUMNS") or 80, rows or _from_environment("LINES") or 24
-
-
-def _from_environment(name: str) -> int:
-    text = os.environ.get(name, "")
-    return int(text) if text.isdecimal() else 0

@@ -8,7 +8,6 @@ line behind now and then.
 import errno
 import math
 import os
-import stat
 import time
 from collections.abc import Callable, Sequence
 
@@ -151,18 +150,3 @@ class Screen:
                 if error.errno in (errno.EPIPE, errno.EIO, errno.ECONNRESET):
                     raise OutputClosed from error
                 raise
-
-
-def without_blocking(fd: int) -> int:
-    """A descriptor of the same terminal or pipe to which a write never waits, or ``fd`` if there can't be one.
-
-    A signal does not end a write that waits for its reader. Making ``fd`` itself non-blocking would do so for everyone
-    who has it, the shell for one.
-    """
-    try:
-        kind = os.fstat(fd).st_mode
-        if stat.S_ISFIFO(kind) or os.isatty(fd):
-            return os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
-    except OSError:
-        pass
-    return fd

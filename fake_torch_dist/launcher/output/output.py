@@ -14,6 +14,8 @@ import stat
 from collections import deque
 from collections.abc import Callable, Iterable
 
+from fake_torch_dist.terminals import without_blocking
+
 IOV_MAX = min(os.sysconf("SC_IOV_MAX"), 1024)
 GONE = (errno.EPIPE, errno.EIO, errno.ECONNRESET, errno.ENOTCONN, errno.EBADF, errno.ENXIO)
 
@@ -142,17 +144,6 @@ def standard_outputs(on_error: Callable[[str], None], out_fd: int = 1, err_fd: i
     if _same_file(out_fd, err_fd):
         return out, out
     return out, Output(err_fd, name="standard error", on_error=on_error)
-
-
-def without_blocking(fd: int) -> int:
-    """A new descriptor of the same pipe or terminal to which a write never waits, or ``fd`` if there can't be one.
-
-    Making ``fd`` itself non-blocking would do so for everyone who has it, the shell for one.
-    """
-    try:
-        return os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
-    except OSError:
-        return fd
 
 
 def _same_file(first_fd: int, second_fd: int) -> bool:

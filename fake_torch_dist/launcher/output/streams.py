@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from fake_torch_dist.terminals import size_of
+
 from ..commandline.config import LaunchConfig
 from ..logs import Destination, FilteredLog
 from ..loop import Loop, Timer
@@ -20,7 +22,7 @@ from .dedupe import Deduper
 from .merge import LineMerger
 from .output import Output, standard_outputs
 from .prefix import Source, prefix_of
-from .terminal import LiveTerminal, size_of
+from .terminal import LiveTerminal
 
 READ_BYTES: Final = 65536
 """A pipe's size. Larger pieces leave the processor's cache on their way through the merge, and take twice as long."""

@@ -4,7 +4,6 @@ As on the screen of a single process (accelerate_sim/display/screen.py): the cur
 live row, so whatever a resize or a shell does below, the next frame starts in the right place and overwrites it.
 """
 
-import os
 from collections.abc import Callable, Sequence
 
 from fake_torch_dist.launcher.output.escapes import clipped, only_colors
@@ -80,17 +79,3 @@ class LiveTerminal:
             ERASE_BELOW + line if len(line) >= columns or b"\t" in line else line + ERASE_TO_RIGHT for line in first
         ]
         return b"".join([*(line + b"\r\n" for line in over), others])
-
-
-def size_of(fd: int) -> tuple[int, int]:
-    """Columns and rows of a terminal; COLUMNS and LINES, or 80 and 24, for one that doesn't know."""
-    try:
-        columns, rows = os.get_terminal_size(fd)
-    except OSError:
-        columns, rows = 0, 0
-    return columns or _from_environment("COLUMNS") or 80, rows or _from_environment("LINES") or 24
-
-
-def _from_environment(name: str) -> int:
-    text = os.environ.get(name, "")
-    return int(text) if text.isdecimal() else 0
