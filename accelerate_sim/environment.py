@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from accelerate_sim.display.log_lines import message_text
-from accelerate_sim.display.units import gib_text
+from accelerate_sim.display.units import gib_text, machines_text
 from accelerate_sim.logging import get_logger
 from accelerate_sim.placement import Placement
 from accelerate_sim.session import Session
@@ -28,8 +28,8 @@ def connect(run: Run, session: Session) -> None:
     cluster, layout = run.config.cluster, run.layout
     session.clock.advance(run.startup.connect)
     logger.info(
-        "Distributed environment: backend nccl | NCCL version %s | world size %s | %s nodes x %s GPUs",
-        cluster.nccl_version, f"{layout.world_size:,}", f"{layout.nodes:,}", layout.gpus_per_node,
+        "Distributed environment: backend nccl | NCCL version %s | world size %s | %s",
+        cluster.nccl_version, f"{layout.world_size:,}", machines_text(layout.nodes, layout.gpus_per_node),
     )  # fmt: skip
     logger.info("Parallel layout: %s", layout.describe())
     session.clock.advance(run.startup.all_reduce_test)

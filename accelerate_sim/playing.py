@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from accelerate_sim.artifacts.output_error import OutputError
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.display.screen import OutputClosed
+from accelerate_sim.display.units import machines_text
 from accelerate_sim.interrupts import Stopped
 from accelerate_sim.logging import ScreenHandler, fold, get_logger
 from accelerate_sim.opening import open_metrics, open_output, open_publisher, open_session
@@ -176,7 +177,7 @@ def _announce(session: Session, plan: Plan) -> None:
     layout = plan.layout
     session.world_size = layout.world_size
     name = f"Run {plan.number}: {Path(sys.argv[0]).name}"
-    size = f"{layout.nodes:,} nodes x {layout.gpus_per_node} GPUs"
+    size = machines_text(layout.nodes, layout.gpus_per_node)
     logger.info("%s on %s = %s ranks | seed %d", name, size, f"{layout.world_size:,}", plan.seed)
     if session.placement and session.placement.attempt:
         logger.info("Attempt %d: the launcher has restarted the job", session.placement.attempt + 1)

@@ -25,6 +25,11 @@ def gib_text(size_bytes: float) -> str:
     return f"{size_bytes / 2**30:,.1f} GiB"
 
 
+def machines_text(nodes: int, gpus_per_node: int) -> str:
+    """Size of a cluster: ``8 nodes x 8 GPUs``, ``1 node x 1 GPU``."""
+    return f"{nodes:,} node{'s' * (nodes != 1)} x {gpus_per_node} GPU{'s' * (gpus_per_node != 1)}"
+
+
 def count_text(count: float) -> str:
     """A count to four or five digits: ``512``, ``1.05M``, ``70.55B``, ``1.30T``."""
     value, step = _scaled(count, len(_COUNT))

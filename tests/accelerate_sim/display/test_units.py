@@ -8,6 +8,7 @@ from accelerate_sim.display.units import (
     duration_text,
     energy_text,
     gib_text,
+    machines_text,
     rate_text,
     si_text,
 )
@@ -59,3 +60,8 @@ def test_si_prefixes_keep_figures_between_1_and_1000(value: float, text: str) ->
 
 def test_energy_is_told_in_watt_hours() -> None:
     assert energy_text(1.84428e9) == "512.3 kWh"
+
+
+def test_one_machine_is_not_several():
+    assert machines_text(1, 4) == "1 node x 4 GPUs"
+    assert machines_text(16_384, 1) == "16,384 nodes x 1 GPU"
