@@ -78,6 +78,8 @@ class Node:
     def heard(self, message: Message, descriptors: Sequence[int]) -> None:
         """The agent says something; of an attempt that is over, nothing counts."""
         if message["attempt"] != self._attempt:
+            for descriptor in descriptors:
+                os.close(descriptor)
             return
         match message["kind"]:
             case "rank":
