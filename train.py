@@ -60,7 +60,6 @@ def main(config: RunConfig) -> None:
     model, optimizer, train_loader, eval_loader, scheduler = accelerator.prepare(
         model, optimizer, train_loader, eval_loader, scheduler
     )
-    accumulation = accelerator.gradient_accumulation_steps
     last_step = min(total_steps, train.max_steps or total_steps)
 
     def validate(epoch: int) -> None:
@@ -84,7 +83,7 @@ def main(config: RunConfig) -> None:
         model.train()
         epoch_loss, step_loss, first_step = 0.0, 0.0, step
         done = step % train.steps_per_epoch
-        batches = accelerator.skip_first_batches(train_loader, done * accumulation) if done else train_loader
+        batches = accelerator.skip_first_batches(train_loader, train_loader.batches_of(done)) if done else train_loader
         steps = tqdm(
             total=train.steps_per_epoch, initial=done, desc=f"Epoch {epoch}/{train.epochs}", unit="step", leave=False
         )
@@ -93,6 +92,7 @@ def main(config: RunConfig) -> None:
                 loss = model(**batch).loss
                 accelerator.backward(loss)
                 if accelerator.sync_gradients:
+                    micro_batches = accelerator.gradient_accumulation_steps
                     grad_norm = accelerator.clip_grad_norm_(model.parameters(), train.max_grad_norm)
                     lr = scheduler.get_last_lr()[0]
                 optimizer.step()
@@ -103,7 +103,7 @@ def main(config: RunConfig) -> None:
                 continue
 
             step += 1
-            mean_loss = accelerator.reduce(step_loss, reduction="mean").item() / accumulation
+            mean_loss = accelerator.reduce(step_loss, reduction="mean").item() / micro_batches
             epoch_loss, step_loss = epoch_loss + mean_loss, 0.0
             perplexity = math.exp(mean_loss)
             accelerator.log({"loss": mean_loss, "perplexity": perplexity, "grad_norm": grad_norm, "lr": lr}, step=step)

@@ -44,10 +44,14 @@ class _Accumulation:
     def __init__(self, accelerator: Accelerator) -> None:
         self.accelerator = accelerator
         self.done = 0
+        """Micro-batches of the present step."""
 
     def __enter__(self) -> None:
         self.done += 1
-        self.accelerator.sync_gradients = self.done % self.accelerator.gradient_accumulation_steps == 0
+        last = self.done == self.accelerator.gradient_accumulation_steps
+        self.accelerator.sync_gradients = last
+        if last:
+            self.done = 0
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -89,7 +93,6 @@ class Accelerator:
         trackers = (log_with,) if isinstance(log_with, str) else tuple(log_with or ())
         if log_with is not None and set(trackers) != set(config.log.trackers):
             raise ValueError(f"log_with = {list(trackers)}, but the run is planned with {list(config.log.trackers)}")
-        self.gradient_accumulation_steps = planned
         resumption = self.session.resumption if self.session.resumption and self.session.resumption.checkpoint else None
         if resumption:
             self.clock.jump_to(restart_s(self.run, resumption.state))
@@ -185,10 +188,10 @@ class Accelerator:
         ledger = self.ledger
         startup_s = min(self.clock.now_s, self.state.training_origin_s) - self.state.origin_s
         spent: dict[Phase, float] = {
-            "startup": startup_s, "step": ledger.step_s, "checkpoint": ledger.checkpoint_s,
-            "validation": ledger.validation_s,
+            "startup": startup_s, "checkpoint": ledger.checkpoint_s, "validation": ledger.validation_s,
         }  # fmt: skip
-        return self._agent.read(self.elapsed_s, spent)
+        tokens = ledger.last_step.tokens if ledger.last_step else 0
+        return self._agent.read(self.elapsed_s, spent, ledger.step_j, tokens)
 
     def _where(self) -> str:
         if not self.completed_steps:
@@ -197,6 +200,11 @@ class Accelerator:
         return f"{self.ledger.where()} | {f'last checkpoint {last}' if last else 'no checkpoint'}"
 
     # --- The training loop ----------------------------------------------------------------------
+
+    @property
+    def gradient_accumulation_steps(self) -> int:
+        """Micro-batches that a rank takes for the present step; fewer while the batch is still growing."""
+        return self.run.accumulation(self.completed_steps)
 
     def prepare(self, *objects: Any) -> Any:
         """Hand model, optimizer, loaders and scheduler to the cluster; connects it and says what it is."""
@@ -278,7 +286,8 @@ class Accelerator:
             perplexity=round(values["perplexity"], 4),
             grad_norm=values["grad_norm"],
             lr=values["lr"],
-            tokens=step * self.run.layout.tokens_per_step,
+            global_batch=self.run.batches.batch(step - 1),
+            tokens=self.run.tokens_before(step),
             tokens_per_s=timing.tokens_per_s,
             mfu=timing.mfu,
             memory_used_bytes=self._monitor.memory_used_bytes(step),

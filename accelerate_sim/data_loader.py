@@ -42,18 +42,26 @@ def load_dataset(name: str) -> dict[str, Dataset]:
     if name.lower() != spec.name.lower():
         raise ValueError(f"the run reads {spec.name!r}, not {name!r}: data.dataset in the config says which")
     train = run.config.train
-    epoch_tokens = layout.tokens_per_step * train.steps_per_epoch
-    share = epoch_tokens * train.epochs / spec.tokens
+    tokens = run.tokens_before(run.total_steps)
+    share = tokens / spec.tokens
     state.session.clock.advance(run.startup.dataset)
     logger.info("Dataset: %s | %s samples | %s tokens", spec.title, f"{spec.samples:,}", f"{spec.tokens:,}")
+    ramp = train.batch_ramp
+    if ramp and len(run.batches.stages) > 1:
+        logger.info(
+            "Batch ramp: from %s sequences by %s at a time over the first %s samples, %s from step %s on",
+            *(f"{n:,}" for n in (ramp.start, ramp.increment, ramp.samples)),
+            *(f"{n:,}" for n in (layout.global_batch, run.batches.whole.first_step + 1)),
+        )
     logger.info(
         "Batch: global %s sequences = micro batch %s x DP %s x accumulation %s | sequence length %s | %s tokens a step",
         *(f"{n:,}" for n in (layout.global_batch, layout.micro_batch, layout.data, layout.accumulation)),
         *(f"{n:,}" for n in (layout.sequence_length, layout.tokens_per_step)),
     )
     logger.info(
-        "Steps: %s an epoch x %s epochs | %s tokens an epoch | the run reads %s of the dataset",
-        *(f"{n:,}" for n in (train.steps_per_epoch, train.epochs, epoch_tokens)),
+        "Steps: %s an epoch x %s epochs | %s tokens%s | the run reads %s of the dataset",
+        *(f"{n:,}" for n in (train.steps_per_epoch, train.epochs)),
+        *((f"{tokens:,}", "") if ramp else (f"{tokens // train.epochs:,}", " an epoch")),
         f"{share * 100:.3g} %" if share < 1 else f"{share:.2f} times the whole",
     )
     return {"train": Dataset(spec, "train"), "validation": Dataset(spec, "validation")}
@@ -72,8 +80,16 @@ class DataLoader:
     def __len__(self) -> int:
         run = PartialState.required().run
         if self.dataset.split == "train":
-            return run.config.train.steps_per_epoch * run.layout.accumulation - self.skipped
+            return self.batches_of(run.config.train.steps_per_epoch) - self.skipped
         return run.config.eval.batches - self.skipped
+
+    def batches_of(self, steps: int) -> int:
+        """Micro-batches that the first ``steps`` steps of the present epoch take."""
+        run = PartialState.required().run
+        done = self.accelerator.completed_steps if self.accelerator else 0
+        # After the last step of all there is no further epoch to speak of.
+        first = min(done, run.total_steps - 1) // run.config.train.steps_per_epoch * run.config.train.steps_per_epoch
+        return run.micro_batches(first, first + steps)
 
     def __iter__(self) -> Iterator[Batch]:
         if self.accelerator is None:
@@ -83,11 +99,17 @@ class DataLoader:
         return islice(self._validation(self.accelerator), self.skipped, None)
 
     def _train(self, accelerator: Accelerator) -> Iterator[Batch]:
-        steps = accelerator.run.config.train.steps_per_epoch
+        run, steps = accelerator.run, accelerator.run.config.train.steps_per_epoch
         first = accelerator.completed_steps // steps * steps
-        micro_batches = range(accelerator.gradient_accumulation_steps)
         for step in range(first, first + steps):
-            for number in micro_batches:
+            accumulation = run.accumulation(step)
+            if run.batches.begins(step):
+                logger.info(
+                    "Batch: global %s sequences = micro batch %s x DP %s x accumulation %s from step %s on",
+                    f"{run.batches.batch(step):,}", run.layout.micro_batch, f"{run.layout.data:,}",
+                    f"{accumulation:,}", f"{step + 1:,}",
+                )  # fmt: skip
+            for number in range(accumulation):
                 ids = TokenIds(step, number)
                 yield {"input_ids": ids, "labels": ids}
 

@@ -25,26 +25,28 @@ class DeviceAgent:
         self._board = board_of(run.gpu)
         self._traffic = Traffic.of(run.model.architecture, run.gpu, run.layout, run.method)
         self._identities: tuple[DeviceIdentity, ...] = ()
-        parts = run.step_parts
-        # What is computed again occupies the tensor cores, too, though it is no work of the model's.
-        again = parts.computing / (parts.matmul + parts.attention)
-        mfu = run.mfu(run.layout.tokens_per_step / run.mean_step_s)
-        self._tensor_active = min(1.0, mfu * again)
 
-    def read(self, elapsed_s: float, spent_s: Mapping[Phase, float]) -> DeviceRecord | None:
-        """The GPUs so long after the first step began, when ``spent_s`` has been spent in each phase.
+    def read(
+        self, elapsed_s: float, spent_s: Mapping[Phase, float], steps_j: float, tokens: int
+    ) -> DeviceRecord | None:
+        """The GPUs so long after the first step began.
 
-        None if they are not NVIDIA's, whose tools know nothing of them.
+        So much time has been spent in each phase but the steps, in which a mean GPU has spent ``steps_j`` joules and
+        the job has trained on ``tokens``. None if the GPUs are not NVIDIA's, whose tools know nothing of them.
         """
         run, gpu, board, telemetry = self.run, self.run.gpu, self._board, self.run.telemetry
         if board is None:
             return None
-        sample = telemetry.sample(elapsed_s, run.timeline.step_at(elapsed_s))
+        step = run.timeline.step_at(elapsed_s)
+        sample = telemetry.sample(elapsed_s, step)
         phase = telemetry.timeline.phase_at(elapsed_s)
         stepping = {"step": 1.0, "validation": VALIDATION_SHARE}.get(phase, 0.0)
         total_mib = gpu.memory_bytes >> 20
         used_mib = sample.memory_used_bytes >> 20
-        sending_s = spent_s["step"] / run.mean_step_s
+        whole_steps = tokens / run.layout.tokens_per_step
+        step_s = run.stage_step_s(run.batches.number_at(step))
+        share = run.tokens_of(step) / run.layout.tokens_per_step
+        stepping_j = telemetry.phase_w["step"] * (steps_j / telemetry.mean_power_w("step"))
         return DeviceRecord(
             identities=self._identities_of_all(),
             product=gpu.product,
@@ -58,14 +60,23 @@ class DeviceAgent:
             temperature_c=np.round(sample.temperature_c).astype(np.int64),
             memory_temperature_c=sensors.memory_temperature_c(gpu, sample.temperature_c, sample.power_w),
             power_w=sample.power_w,
-            energy_j=np.sum([telemetry.phase_w[each] * seconds for each, seconds in spent_s.items()], axis=0),
+            energy_j=np.sum(
+                [stepping_j, *(telemetry.phase_w[each] * seconds for each, seconds in spent_s.items())], axis=0
+            ),
             sm_clock_mhz=sample.sm_clock_mhz.astype(np.int64),
             memory_clock_mhz=board.memory_clock_mhz,
-            tensor_active=self._tensor_active * stepping,
+            tensor_active=self._tensor_active(step, step_s) * stepping,
             # Both directions, as the counter has it.
-            nvlink_bytes=round(2 * self._traffic.nvlink_bytes * sending_s),
-            pcie_bytes_per_s=round(self._traffic.pcie_bytes / run.mean_step_s) if phase == "step" else 0,
+            nvlink_bytes=round(2 * self._traffic.nvlink_bytes * whole_steps),
+            pcie_bytes_per_s=round(self._traffic.pcie_bytes * share / step_s) if phase == "step" else 0,
         )
+
+    def _tensor_active(self, step: int, step_s: float) -> float:
+        """Share of the cycles of a mean step like this one in which tensor cores work."""
+        parts = self.run.stage_parts(self.run.batches.number_at(step))
+        # What is computed again occupies the tensor cores, too, though it is no work of the model's.
+        again = parts.computing / (parts.matmul + parts.attention)
+        return min(1.0, self.run.mfu(self.run.tokens_of(step) / step_s) * again)
 
     def _identities_of_all(self) -> tuple[DeviceIdentity, ...]:
         if not self._identities:

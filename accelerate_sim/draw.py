@@ -14,8 +14,8 @@ from pydantic import ValidationError
 
 from accelerate_sim import catalog
 from accelerate_sim.catalog import Architecture, GpuSpec, UnknownName
+from accelerate_sim.config.conflicts import conflicts
 from accelerate_sim.config.keys import overlaid
-from accelerate_sim.config.layout import conflicts
 from accelerate_sim.config.schema import CustomModel, RunConfig
 from accelerate_sim.sim import noise
 from accelerate_sim.sim.run import Run

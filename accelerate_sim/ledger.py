@@ -66,6 +66,7 @@ class LedgerMark(NamedTuple):
     best_loss: float | None
     best_perplexity: float
     step_s: float
+    step_j: float
     validation_s: float
     checkpoint_s: float
     peak_memory_bytes: int
@@ -84,6 +85,8 @@ class Ledger:
         self.best_loss: float | None = None
         self.best_perplexity = 0.0
         self.step_s = self.validation_s = self.checkpoint_s = 0.0
+        self.step_j = 0.0
+        """Energy of a mean GPU in its steps."""
         self.peak_memory_bytes = 0
         self._utilization: list[float] = []
         self.export: ExportRecord | None = None
@@ -93,6 +96,7 @@ class Ledger:
             case StepRecord():
                 self.last_step = record
                 self.step_s += record.step_time_s
+                self.step_j += record.step_time_s * self.run.telemetry.mean_step_power_w(record.step - 1)
                 self.peak_memory_bytes = max(self.peak_memory_bytes, record.memory_used_bytes)
             case GpuRecord():
                 self._utilization.append(float(record.utilization_pct.mean()))
@@ -111,8 +115,8 @@ class Ledger:
     def mark(self) -> LedgerMark:
         """What the sums are now, to be written down later or never."""
         return LedgerMark(
-            self.last_step, self.best_loss, self.best_perplexity, self.step_s, self.validation_s, self.checkpoint_s,
-            self.peak_memory_bytes, len(self._utilization),
+            self.last_step, self.best_loss, self.best_perplexity, self.step_s, self.step_j, self.validation_s,
+            self.checkpoint_s, self.peak_memory_bytes, len(self._utilization),
         )  # fmt: skip
 
     def state_dict(self, mark: LedgerMark) -> dict[str, Any]:
@@ -174,7 +178,7 @@ class Ledger:
             mean_mfu=round(run.mfu(tokens_per_s), 6),
             mean_gpu_utilization_pct=round(float(np.mean(self._utilization)), 2) if self._utilization else self._look(),
             peak_memory_bytes=self.peak_memory_bytes,
-            energy_j=round(run.energy_j(self.step_s, self.checkpoint_s, self.validation_s, total_s - self.train_s), 1),
+            energy_j=round(run.energy_j(self.step_j, self.checkpoint_s, self.validation_s, total_s - self.train_s), 1),
             export_path=self.export.path if self.export else "",
             export_bytes=self.export.bytes if self.export else 0,
         )

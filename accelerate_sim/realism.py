@@ -166,7 +166,6 @@ def played(one: Kind, seed: int, drawing: int = 1) -> Iterator[Row]:
     run = Run(config)
     if drawing > 1:
         run.shape_seed = noise.seed_of(run.shape_seed, drawing)
-    tokens = run.layout.tokens_per_step
     clock_s, before_s = 0, 0.0
     for first in range(0, run.total_steps, BLOCK * one.every):
         last = min(first + BLOCK * one.every, run.total_steps)
@@ -190,7 +189,7 @@ def played(one: Kind, seed: int, drawing: int = 1) -> Iterator[Row]:
                 seconds = (int(end_s[row]) - clock_s) / one.every
                 clock_s = int(end_s[row])
             timed = one.times != "none" and seconds > 0.0
-            times = (f"{seconds:.8g}", f"{tokens / seconds:.8g}") if timed else ("", "")
+            times = (f"{seconds:.8g}", f"{run.tokens_of(first + row) / seconds:.8g}") if timed else ("", "")
             yield (str(first + row + 1), f"{own:.8g}", f"{norm[row]:.8g}", f"{lr[row]:.6g}", *times)
 
 

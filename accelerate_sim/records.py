@@ -46,6 +46,8 @@ class StepRecord:
     grad_norm: float
     """Before clipping."""
     lr: float
+    global_batch: int
+    """Sequences in this step."""
     tokens: int
     """Trained on so far."""
     tokens_per_s: float

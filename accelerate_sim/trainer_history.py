@@ -55,7 +55,7 @@ class TrainerHistory:
         history = self.entries[:length]
         best = min((Best(entry["eval_loss"], entry["step"]) for entry in history if "eval_loss" in entry), default=None)
         saved = best is not None and config.checkpoint.every and best.step % config.checkpoint.every == 0
-        tokens = step * run.layout.tokens_per_step
+        tokens = run.tokens_before(step)
         return {
             "best_global_step": best and best.step,
             "best_metric": best and best.loss,

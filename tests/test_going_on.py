@@ -30,8 +30,10 @@ SEVEN = (
 SHORT = (
     *("--config", str(ROOT / "configs/debug.yaml"), "--start-time", "2026-01-01", "--output-dir", "out"),
     *("--set", "train.steps_per_epoch=25", "--set", "eval.every=5", "--set", "log.every=1", *SEVEN),
+    *("--set", "train.micro_batch=2", "--set", "train.batch_ramp={start: 8, increment: 8, samples: 900}"),
 )
-"""50 steps of GPT-2; a checkpoint every 7, of which one falls together with a validation; every step has its line.
+"""50 steps of GPT-2, in which the batch grows; a checkpoint every 7, of which one falls together with a validation;
+every step has its line.
 
 Tensors are tiny, because copies of sparse files are not sparse."""
 FAST = ("--speed", "max")

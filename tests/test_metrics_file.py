@@ -31,7 +31,8 @@ KEYS: dict[str, Kinds] = {
     },
     "step": {
         "run": int, "epoch": int, "step": int, "time": str, "elapsed_s": float, "step_time_s": float, "loss": float,
-        "perplexity": float, "grad_norm": float, "lr": float, "tokens": int, "tokens_per_s": float, "mfu": float,
+        "perplexity": float, "grad_norm": float, "lr": float, "global_batch": int, "tokens": int,
+        "tokens_per_s": float, "mfu": float,
     },
     "gpu": {
         "run": int, "step": int, "utilization_pct": list, "memory_used_bytes": list, "temperature_c": list,

@@ -22,6 +22,7 @@ START = "2026-01-01T00:00:00"
 SMALL = (
     "--config", "configs/debug.yaml", "--speed", "max", "--start-time", START, "--set", "train.steps_per_epoch=150",
     "--set", "train.warmup_steps=10", "--set", "log.gpu_grid_every=100", "--set", "log.every=20",
+    "--set", "train.batch_ramp={start: 32, increment: 32, samples: 1000}",
 )  # fmt: skip
 """GPT-2 for 300 steps, long enough for ranks to warn of something."""
 SLOW = ("--config", "configs/debug.yaml", "--set", "train.steps_per_epoch=100000", "--start-time", START)

@@ -12,7 +12,7 @@ from typing import Any
 
 from accelerate_sim import catalog
 from accelerate_sim.config.keys import KeyPath, dotted, field_at, with_value
-from accelerate_sim.config.layout import NAMES, unknown_name
+from accelerate_sim.config.names import NAMES, unknown_name
 from accelerate_sim.config.problems import Problem, shown
 from accelerate_sim.config.wording import unknown_key
 

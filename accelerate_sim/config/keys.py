@@ -19,8 +19,8 @@ OTHER_NAMES = {
     "max_steps": "steps_per_epoch", "steps": "steps_per_epoch", "warmup": "warmup_steps", "grad_clip": "max_grad_norm",
     "clip_grad": "max_grad_norm", "lr_scheduler": "schedule", "lr_scheduler_type": "schedule", "dtype": "precision",
     "activation_checkpointing": "recompute", "nnodes": "nodes", "num_nodes": "nodes", "nproc_per_node": "gpus_per_node",
-    "tp": "tensor", "pp": "pipeline", "cp": "context", "ep": "expert", "vpp": "virtual_stages",
-    "zero_stage": "sharding", "strategy": "sharding", "name": "dataset", "random_seed": "seed",
+    "rampup_batch_size": "batch_ramp", "tp": "tensor", "pp": "pipeline", "cp": "context", "ep": "expert",
+    "vpp": "virtual_stages", "zero_stage": "sharding", "strategy": "sharding", "name": "dataset", "random_seed": "seed",
     "save_steps": "every", "logging_steps": "every", "eval_steps": "every", "save_total_limit": "keep_last",
 }  # fmt: skip
 """What other training programs call it."""

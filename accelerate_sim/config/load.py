@@ -11,10 +11,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from accelerate_sim.config.conflicts import conflicts
 from accelerate_sim.config.draw import bad_draws, draws_in, values_to_check, with_draws
 from accelerate_sim.config.files import read_text, refuse_control_characters
 from accelerate_sim.config.keys import KeyPath, dotted, field_at, overlaid, value_at, with_value, without
-from accelerate_sim.config.layout import conflicts, unknown_names
+from accelerate_sim.config.names import unknown_names
 from accelerate_sim.config.problems import ConfigError, Problem, printable, shorten, shown
 from accelerate_sim.config.schema import PlayConfig, RunConfig
 from accelerate_sim.config.wording import field_problems, kind_of
@@ -155,7 +156,8 @@ class ConfigSource:
         data = _leave_out(self.data, (path for path, _ in found))
         for path, value in values_to_check(data):
             _, problems = _validated(with_value({}, path, value))
-            found += [(path, problem) for _, problem in problems[:1]]
+            # Alone, a key lacks what goes with it: that is no problem of its own.
+            found += [(path, problem) for about, problem in problems if value_at(data, about) is not None][:1]
         return found
 
     def _resolve_once(
@@ -192,10 +194,14 @@ def _validated(data: dict[str, Any]) -> tuple[RunConfig, Found]:
 
 
 def _leave_out(data: Mapping[str, Any], paths: Iterable[KeyPath]) -> dict[str, Any]:
-    """``data`` without these keys. An architecture with a hole is no architecture, so a model goes as a whole."""
+    """``data`` without these keys, or without the mapping that lacks one.
+
+    An architecture with a hole is no architecture, so a model goes as a whole.
+    """
     left = dict(data)
     for path in paths:
-        left = without(left, path[:1] if path[0] == "model" else path)
+        lacking = len(path) > 2 and value_at(left, path) is None
+        left = without(left, path[:1] if path[0] == "model" else path[:-1] if lacking else path)
     return left
 
 

@@ -153,6 +153,14 @@ class ParallelConfig(Section):
     )
 
 
+class BatchRamp(Section):
+    """A global batch that grows, as with Megatron-LM's --rampup-batch-size."""
+
+    start: Count = Field(ge=1, le=1_000_000, description="Sequences in the first step.")
+    increment: Count = Field(ge=1, le=1_000_000, description="Sequences by which the batch grows at a time.")
+    samples: Count = Field(ge=1, le=10**12, description="Sequences after which it has grown to global_batch.")
+
+
 class TrainConfig(Section):
     """The optimisation."""
 
@@ -169,6 +177,9 @@ class TrainConfig(Section):
     )
     sequence_length: Count = Field(8192, ge=1, le=16_777_216, description="Tokens in one sequence.")
     global_batch: Count = Field(128, ge=1, le=1_000_000, description="Sequences in one optimizer step.")
+    batch_ramp: BatchRamp | None = Field(
+        None, description="A smaller batch at first: {start, increment, samples}; null: global_batch from the start."
+    )
     micro_batch: Count = Field(
         1, ge=1, le=100_000, description="Sequences in one forward pass of one data-parallel rank."
     )

@@ -18,7 +18,7 @@ def faults_section(run: Run) -> Section:
     faults = Faults(run.noise_seed, run.layout.world_size, rate)
     stall_s = sum(run.checkpoint_seconds(step) for step in range(PROBED_CHECKPOINTS)) / PROBED_CHECKPOINTS
     interval_s = checkpoint.every * run.mean_step_s if checkpoint.every else math.inf
-    run_s = run.last_step * run.mean_step_s
+    run_s = run.expected_s(run.last_step)
     found = Reliability.of(faults, run_s, interval_s, stall_s, 60.0 * config.restart_minutes)
     source = "faults.rate" if config.rate else "published fleets; this run has none: faults.rate is 0"
     best_steps = max(1, round(found.best_interval_s / run.mean_step_s))

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+from accelerate_sim.display.log_lines import mfu_text
 from accelerate_sim.display.units import (
     bytes_text,
     count_text,
@@ -86,15 +87,30 @@ def _layout(run: Run) -> Section:
     more = f", EP {layout.expert}" * (layout.expert > 1)
     more += f", {layout.virtual_stages} virtual stages" * (layout.virtual_stages > 1)
     batch = f"micro batch {layout.micro_batch:,} × DP {layout.data:,} × accumulation {layout.accumulation:,}"
-    tokens = run.total_steps * layout.tokens_per_step
+    tokens = run.tokens_before(run.total_steps)
     read = f"{_part_of(tokens / dataset.tokens)} {dataset.title} ({count_text(dataset.tokens)})"
     return "Layout and batch", [
         Fact("world", f"{_plural(layout.world_size, 'GPU')} = {degrees}; {layout.sharding.upper()}{more}"),
         Fact("global batch", f"{_plural(layout.global_batch, 'sequence')} = {batch}"),
+        *_ramp(run),
         Fact("tokens per step", f"{layout.tokens_per_step:,} = {layout.global_batch:,} × {layout.sequence_length:,}"),
         Fact("steps", f"{run.total_steps:,} = {_plural(train.epochs, 'epoch')} × {train.steps_per_epoch:,}"),
         Fact("tokens", f"{tokens:,} ({count_text(tokens)}) = {read}"),
     ]
+
+
+def _ramp(run: Run) -> list[Fact]:
+    """How the batch grows."""
+    ramp, batches = run.config.train.batch_ramp, run.batches
+    if ramp is None or len(batches.stages) == 1:
+        return []
+    grown, first = batches.whole.first_step, batches.stages[0]
+    text = f"{_plural(first.batch, 'sequence')} at first, {ramp.increment:,} more at a time, {batches.whole.batch:,}"
+    when = f"after {_plural(grown, 'step')}" if grown < run.total_steps else f"only after this run, at step {grown:,}"
+    seconds = run.stage_step_s(0)
+    rate = run.tokens_of(0) / seconds
+    speed = f"{_seconds(seconds)} a step, {rate_text(rate)}, MFU {mfu_text(run.mfu(rate))}"
+    return [Fact("batch ramp", f"{text} {when}"), Fact("at first", speed)]
 
 
 def _memory(run: Run) -> Section:
@@ -180,17 +196,17 @@ def _whole(run: Run) -> Section:
     num_checkpoints, num_validations = _num_checkpoints(run), _num_validations(run)
     checkpoint_s = _checkpoint_s(run) if num_checkpoints else 0.0
     validation_s = run.config.eval.batches * run.evaluation_batch_s
-    stepping = run.total_steps * run.mean_step_s
+    stepping = run.expected_s(run.total_steps)
     saving, validating = num_checkpoints * checkpoint_s, num_validations * validation_s
     other = run.startup.total + run.export_times.total
     total = stepping + saving + validating + other
-    energy = run.energy_j(stepping, saving, validating, other)
+    energy = run.energy_j(run.expected_steps_j(run.total_steps), saving, validating, other)
 
     def part(label: str, seconds: float) -> Part:
         return Part(label, duration_text(seconds), seconds / total)
 
     terms = [
-        f"{_plural(run.total_steps, 'step')} × {_seconds(run.mean_step_s)}",
+        f"{_plural(run.total_steps, 'step')} × {_seconds(stepping / run.total_steps)}",
         f"{_plural(num_validations, 'validation')} × {_seconds(validation_s)}",
         f"{_plural(num_checkpoints, 'checkpoint')} × {_seconds(checkpoint_s)}" if num_checkpoints else "no checkpoints",
     ]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from accelerate_sim.config.layout import conflicts
+from accelerate_sim.config.conflicts import conflicts
 from accelerate_sim.sim.fit import ROOM, Changes, changed
 from accelerate_sim.sim.plan import Plan
 

@@ -5,7 +5,7 @@ from itertools import product
 from typing import Any
 
 from accelerate_sim.catalog import Architecture, GpuSpec
-from accelerate_sim.config.layout import conflicts
+from accelerate_sim.config.conflicts import conflicts
 from accelerate_sim.config.problems import Problem, shorten
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.sim.layout import Layout

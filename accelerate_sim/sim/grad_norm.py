@@ -11,10 +11,13 @@ import numpy as np
 
 from accelerate_sim.config.schema import TrainConfig
 from accelerate_sim.sim import noise
+from accelerate_sim.sim.batch_ramp import BatchSchedule
 from accelerate_sim.sim.noise import Draws, Floats, Steps
 
 SMALL_BATCH_TOKENS = 2e5
 """Below it the norm is mostly the batch's noise, which grows like the root of fewer tokens."""
+
+HIGHEST_PLATEAU = 5.0
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,8 @@ class FromScratchLevel:
     """A start of 6-25, a fall over the first thousand steps, a plateau that drifts."""
 
     total_steps: int
+    sequence_length: int
+    batches: BatchSchedule
     start: float
     start_steps: float
     second: float
@@ -34,23 +39,24 @@ class FromScratchLevel:
     @classmethod
     def of(cls, train: TrainConfig, draws: Draws, total_steps: int) -> "FromScratchLevel":
         patience = max(1.0, train.warmup_steps / 100) ** 0.5  # nothing changes while the rate is tiny
-        noisy = max(1.0, SMALL_BATCH_TOKENS / (train.global_batch * train.sequence_length)) ** 0.5
         return cls(
-            total_steps=total_steps, start=draws.log("start", 6, 25),
-            start_steps=draws.log("start steps", 2, 8) * patience, second=draws.between("second", 1.4, 2.6) * noisy,
+            total_steps=total_steps, sequence_length=train.sequence_length, batches=BatchSchedule.of(train),
+            start=draws.log("start", 6, 25),
+            start_steps=draws.log("start steps", 2, 8) * patience, second=draws.between("second", 1.4, 2.6),
             second_steps=draws.log("second steps", 8, 25) * patience,
             second_power=draws.between("second power", 0.38, 0.55),
-            plateau=min(draws.log("plateau", 0.15, 0.6) * noisy, 5.0),
+            plateau=draws.log("plateau", 0.15, 0.6),
             drift=draws.between("drift", -0.25, 0.35), drift_power=draws.between("drift power", 0.7, 2.0),
         )  # fmt: skip
 
     def at(self, steps: Steps) -> Floats:
+        tokens = np.asarray(self.batches.batches(steps)) * self.sequence_length
+        noisy = np.maximum(1.0, SMALL_BATCH_TOKENS / tokens) ** 0.5
+        plateau = np.minimum(self.plateau * noisy, HIGHEST_PLATEAU)
         start = self.start / (1.0 + (steps / self.start_steps) ** 1.6)
-        second = self.second * (1.0 + steps / self.second_steps) ** -self.second_power
+        second = self.second * noisy * (1.0 + steps / self.second_steps) ** -self.second_power
         done = np.clip(steps / max(self.total_steps, 1), 0.0, 1.0)
-        return np.asarray(
-            (self.plateau**4 + (start + second) ** 4) ** 0.25 * np.exp(self.drift * done**self.drift_power)
-        )
+        return np.asarray((plateau**4 + (start + second) ** 4) ** 0.25 * np.exp(self.drift * done**self.drift_power))
 
 
 @dataclass(frozen=True)

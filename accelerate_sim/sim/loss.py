@@ -13,6 +13,7 @@ import numpy as np
 
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.sim import noise
+from accelerate_sim.sim.batch_ramp import BatchSchedule
 from accelerate_sim.sim.instability import Instability
 from accelerate_sim.sim.loss_shape import Exponential, Shape, shape_of
 from accelerate_sim.sim.noise import Draws, Floats, Steps
@@ -98,8 +99,9 @@ class LossCurve:
     gap: float
     """Validation minus training."""
     batch: BatchNoise
-    sigma: float
-    """Noise of the global batch's loss: nats, or a share of the loss if it is ``relative``."""
+    batches: BatchSchedule
+    sigmas: tuple[float, ...]
+    """Noise of a step's loss in each stage of the batch's ramp: nats, or a share of the loss if it is ``relative``."""
     micro_sigma: float
     """The same of one micro-batch's loss."""
     relative: bool
@@ -113,7 +115,9 @@ class LossCurve:
         train, own, draws = config.train, Draws(seed, "loss"), Draws(shape_seed, "loss")
         finetune = train.start == "finetune"
         step_tokens = train.global_batch * train.sequence_length
-        shape = shape_of(train, shape_seed, vocab, active_parameters, total_steps)
+        batches = BatchSchedule.of(train)
+        tokens = batches.sequences_before(total_steps) * train.sequence_length
+        shape = shape_of(train, shape_seed, vocab, active_parameters, total_steps, tokens)
         at_unit = draws.log("finetune sigma", *FINETUNE_NOISE_AT_8_SEQUENCES)
         if not finetune:
             at_unit = draws.between("sigma", *NOISE_AT_HALF_MILLION_TOKENS)
@@ -123,19 +127,19 @@ class LossCurve:
             at_unit *= UNKNOWN_DATA_NOISE
         batch = BatchNoise.of(seed, draws, step_tokens, finetune, total_steps)
         luck = SEED_LUCK * own.between("luck", -1.0, 1.0)
-        sigma, micro_sigma = (
+        micro_sigma, *sigmas = (
             _finetune_sigma(at_unit, sequences) if finetune else _sigma(at_unit, sequences * train.sequence_length)
-            for sequences in (train.global_batch, train.micro_batch)
+            for sequences in (train.micro_batch, *(stage.batch for stage in batches.stages))
         )
         instability = Instability.of(seed, train.lr, active_parameters, train.warmup_steps)
         if config.impose.first_loss is not None:
             first = own.between("imposed first", *config.impose.first_loss)
             shape = Exponential(total_steps, first, own.between("imposed last", *config.impose.last_loss))
-            sigma, micro_sigma, finetune, luck = 0.006 * first, 0.05 * first, False, 0.0
+            sigmas, micro_sigma, finetune, luck = [0.006 * first] * len(sigmas), 0.05 * first, False, 0.0
             instability = Instability(seed, 0.0, 0)
         return cls(
-            seed=seed, shape=shape, luck=luck, gap=draws.between("gap", -0.015, 0.02), batch=batch, sigma=sigma,
-            micro_sigma=micro_sigma, relative=finetune, instability=instability,
+            seed=seed, shape=shape, luck=luck, gap=draws.between("gap", -0.015, 0.02), batch=batch, batches=batches,
+            sigmas=tuple(sigmas), micro_sigma=micro_sigma, relative=finetune, instability=instability,
         )  # fmt: skip
 
     def trend(self, step: Floats | Steps | float) -> Floats:
@@ -151,9 +155,14 @@ class LossCurve:
 
     def train(self, steps: Steps) -> Floats:
         """Loss of consecutive global batches, the mean over all ranks and micro-batches."""
-        trend, own = self.trend(steps), self.sigma * self.residual(steps)
+        trend, own = self.trend(steps), self._sigma(steps) * self.residual(steps)
         noisy = trend * np.exp(own) if self.relative else trend + own + self.batch.offset(steps)
         return np.asarray(np.maximum(noisy + self.instability.loss_excess(steps), 0.05))
+
+    def _sigma(self, steps: Steps) -> Floats | float:
+        if len(self.sigmas) == 1:
+            return self.sigmas[0]
+        return np.asarray(np.array(self.sigmas)[self.batches.numbers(steps)])
 
     def micro_deviation(self, steps: Steps, replicas: int, micro_batches: int) -> Floats:
         """How the micro-batches of steps differ from their mean. Shape [steps, micro_batches, replicas], sum 0 a step.

@@ -69,11 +69,13 @@ class FromScratch:
     """Nats by which a warm-up that is too short drives the loss up at first."""
 
     @classmethod
-    def of(cls, train: TrainConfig, draws: Draws, vocab: int, parameters: float, total_steps: int) -> "FromScratch":
+    def of(
+        cls, train: TrainConfig, draws: Draws, vocab: int, parameters: float, total_steps: int, total_tokens: int
+    ) -> "FromScratch":
         information = token_information(vocab)
         first = math.log(vocab) + draws.between("first", 0.03, 0.55)
         plateau = min(draws.between("plateau", 6.6, 7.8) * information, 0.85 * first)
-        reached = law(parameters, train.global_batch * train.sequence_length * total_steps) + too_few_steps(total_steps)
+        reached = law(parameters, total_tokens) + too_few_steps(total_steps)
         last = min(reached * information + draws.between("luck", -0.04, 0.06), plateau - 0.3)
         straight = draws.chance("straight", 0.4)  # straight in log-log; otherwise it bends
         slow_share = draws.log("slow", 0.004, 0.01) if straight else draws.log("slow", 0.02, 0.2)
@@ -166,7 +168,7 @@ class Continued:
     gain: float
 
     @classmethod
-    def of(cls, train: TrainConfig, draws: Draws, parameters: float, total_steps: int) -> "Continued":
+    def of(cls, draws: Draws, parameters: float, total_steps: int) -> "Continued":
         first = law(parameters, 5e11) + draws.between("first", 0.2, 0.75)
         return cls(total_steps, first, draws.between("gain", 0.06, 0.12))
 
@@ -190,10 +192,8 @@ class Restarted:
     power: float
 
     @classmethod
-    def of(cls, train: TrainConfig, draws: Draws, parameters: float, total_steps: int) -> "Restarted":
-        last = law(parameters, train.global_batch * train.sequence_length * total_steps) + draws.between(
-            "last", 1.6, 2.6
-        )
+    def of(cls, draws: Draws, parameters: float, total_steps: int, total_tokens: int) -> "Restarted":
+        last = law(parameters, total_tokens) + draws.between("last", 1.6, 2.6)
         return cls(
             draws.between("first", 7.6, 7.85), min(last, 6.5), draws.between("flat", 0.05, 0.12) * total_steps,
             draws.between("half", 0.26, 0.46) * total_steps, draws.between("power", 1.5, 2.1),
@@ -274,12 +274,15 @@ class Exponential:
     unseen = at
 
 
-def shape_of(train: TrainConfig, shape_seed: int, vocab: int, parameters: float, total_steps: int) -> Shape:
+def shape_of(
+    train: TrainConfig, shape_seed: int, vocab: int, parameters: float, total_steps: int, total_tokens: int
+) -> Shape:
     """The shape of a run's loss; ``shape_seed`` stands for the names of model and data."""
     draws = Draws(shape_seed, "loss shape")
     if train.start == "finetune":
         return FineTuned.of(train, draws, total_steps)
     if train.start == "checkpoint":
-        strange = draws.chance("strange data", 0.6)
-        return (Restarted if strange else Continued).of(train, draws, parameters, total_steps)
-    return FromScratch.of(train, draws, vocab, parameters, total_steps)
+        if draws.chance("strange data", 0.6):
+            return Restarted.of(draws, parameters, total_steps, total_tokens)
+        return Continued.of(draws, parameters, total_steps)
+    return FromScratch.of(train, draws, vocab, parameters, total_steps, total_tokens)

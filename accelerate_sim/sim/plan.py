@@ -3,6 +3,7 @@
 Plain arithmetic, so that a config can be judged before anything heavier is imported.
 """
 
+import dataclasses
 import hashlib
 from functools import cached_property
 
@@ -10,6 +11,7 @@ from accelerate_sim import catalog
 from accelerate_sim.catalog import DatasetSpec, GpuSpec, ModelSpec
 from accelerate_sim.config.schema import CustomModel, RunConfig
 from accelerate_sim.sim import storage
+from accelerate_sim.sim.batch_ramp import BatchSchedule
 from accelerate_sim.sim.layout import Layout
 from accelerate_sim.sim.memory import MemoryUse, peak_memory_use
 from accelerate_sim.sim.method import Method
@@ -24,6 +26,7 @@ class Plan:
         self.config = config
         self.number = number
         self.seed = config.run.seed + number - 1
+        self._parts_of_stage: dict[int, StepParts] = {}
 
     # --- What is trained, on what ---------------------------------------------------------------
 
@@ -45,6 +48,11 @@ class Plan:
         return Layout.of(self.config, self.gpu)
 
     @cached_property
+    def batches(self) -> BatchSchedule:
+        """Sequences of each step; the layout has those of the whole global batch."""
+        return BatchSchedule.of(self.config.train)
+
+    @cached_property
     def method(self) -> Method:
         return Method.of(self.config)
 
@@ -61,6 +69,8 @@ class Plan:
         """Seed of everything that is drawn: other models, clusters and batches are other runs, with other noise."""
         layout = self.layout
         identity = f"{self.seed}/{self.model.name}/{self.dataset.name}/{layout.world_size}/{layout.tokens_per_step}"
+        if len(self.batches.stages) > 1:
+            identity += f"/{self.batches.stages[0].batch}/{self.batches.whole.first_sequence}"
         return int.from_bytes(hashlib.blake2b(identity.encode(), digest_size=7).digest(), "little")
 
     # --- What that takes ------------------------------------------------------------------------
@@ -74,6 +84,23 @@ class Plan:
         """Steps that are really made: fewer with max_steps, which does not change any of them."""
         return min(self.total_steps, self.config.train.max_steps or self.total_steps)
 
+    def accumulation(self, step: int) -> int:
+        """Micro-batches that one replica takes for this step."""
+        return self.micro_batches(step, step + 1)
+
+    def micro_batches(self, first_step: int, end_step: int) -> int:
+        """Micro-batches that one replica takes from ``first_step`` up to ``end_step``, which is not counted."""
+        sequences = self.batches.sequences_before(end_step) - self.batches.sequences_before(first_step)
+        return sequences // (self.layout.micro_batch * self.layout.data)
+
+    def tokens_of(self, step: int) -> int:
+        """Tokens in this step."""
+        return self.batches.batch(step) * self.layout.sequence_length
+
+    def tokens_before(self, step: int) -> int:
+        """Tokens in all steps before this one."""
+        return self.batches.sequences_before(step) * self.layout.sequence_length
+
     @cached_property
     def flops_per_token(self) -> int:
         """Model FLOPs to train on one token: full attention square, nothing recomputed (PaLM's convention)."""
@@ -85,7 +112,19 @@ class Plan:
 
     @cached_property
     def step_parts(self) -> StepParts:
+        """Of a step with the whole global batch."""
         return self.throughput.step()
+
+    def stage_parts(self, stage: int) -> StepParts:
+        """Of a step in this stage of the batch's ramp."""
+        batch = self.batches.stages[stage].batch
+        if batch == self.layout.global_batch:
+            return self.step_parts
+        if stage not in self._parts_of_stage:
+            layout = dataclasses.replace(self.layout, global_batch=batch)
+            smaller = Throughput(self.model.architecture, self.gpu, layout, self.network, self.method)
+            self._parts_of_stage[stage] = smaller.step()
+        return self._parts_of_stage[stage]
 
     @cached_property
     def memory(self) -> MemoryUse:
@@ -99,8 +138,18 @@ class Plan:
 
     @cached_property
     def mean_step_s(self) -> float:
+        """Of a step with the whole global batch."""
+        return self.stage_step_s(len(self.batches.stages) - 1)
+
+    def stage_step_s(self, stage: int) -> float:
+        """Mean time of a step in this stage of the batch's ramp."""
         imposed = self.config.impose.step_time_s
-        return sum(imposed) / 2 if imposed else self.step_parts.total
+        return sum(imposed) / 2 if imposed else self.stage_parts(stage).total
+
+    def expected_s(self, steps: int) -> float:
+        """What the first so many steps are expected to take together."""
+        each = enumerate(self.batches.steps_in(steps))
+        return sum(count * self.stage_step_s(stage) for stage, count in each if count)
 
     @cached_property
     def checkpoint_bytes(self) -> int:

@@ -17,7 +17,7 @@ from accelerate_sim.sim.grad_norm import GradNormCurve
 from accelerate_sim.sim.incidents import Incidents
 from accelerate_sim.sim.loss import LossCurve
 from accelerate_sim.sim.memory import memory_use
-from accelerate_sim.sim.noise import Floats
+from accelerate_sim.sim.noise import Floats, Steps
 from accelerate_sim.sim.plan import Plan
 from accelerate_sim.sim.printed import Printed
 from accelerate_sim.sim.schedule import learning_rate
@@ -60,7 +60,7 @@ class Run(Plan):
     def __init__(self, config: RunConfig, number: int = 1) -> None:
         super().__init__(config, number)
         self._block: StepBlock | None = None
-        self._micro: tuple[int, Floats] | None = None
+        self._micro: tuple[tuple[int, int], Floats] | None = None
 
     # --- What happens once ----------------------------------------------------------------------
 
@@ -86,7 +86,8 @@ class Run(Plan):
     @cached_property
     def data_seed(self) -> int:
         """Of the order of the texts: the same on another cluster."""
-        return noise.seed_of(self.seed, self.dataset.name, self.layout.tokens_per_step)
+        ramp = [stage.first_sequence for stage in self.batches.stages[1:]]
+        return noise.seed_of(self.seed, self.dataset.name, self.layout.tokens_per_step, *ramp)
 
     @cached_property
     def loss(self) -> LossCurve:
@@ -115,11 +116,10 @@ class Run(Plan):
     def chips(self) -> Chips:
         return Chips.of(self.noise_seed, self.gpu, self.layout, self.config.cluster.ambient_c)
 
-    @cached_property
-    def power_share(self) -> float:
-        """Of the way from idle to the limit, while stepping."""
+    def power_share(self, stage: int) -> float:
+        """Of the way from idle to the limit, while stepping in this stage of the batch's ramp."""
         # An imposed step time says nothing of what the GPUs do; they are then as busy as in a well-tuned run.
-        return WELL_TUNED_POWER_SHARE if self.config.impose.step_time_s else busy_power_share(self.step_parts)
+        return WELL_TUNED_POWER_SHARE if self.config.impose.step_time_s else busy_power_share(self.stage_parts(stage))
 
     @property
     def compute_share(self) -> float:
@@ -128,7 +128,8 @@ class Run(Plan):
 
     @cached_property
     def step_times(self) -> StepTimes:
-        throttling = self.chips.throttling(busy_w(self.chips, self.power_share))
+        whole = len(self.batches.stages) - 1
+        throttling = self.chips.throttling(busy_w(self.chips, self.power_share(whole)))
         moe = self.model.architecture.moe is not None
         # Texts are packed to one length; instructions and conversations are as long as they are.
         chats = any(word in self.dataset.domain for word in ("instructions", "conversations", "questions"))
@@ -143,11 +144,19 @@ class Run(Plan):
     def timeline(self) -> Timeline:
         return Timeline(
             Calendar.of(self.config, self.last_step),
-            self.step_times.seconds,
+            self._step_seconds,
             self.checkpoint_seconds,
             self.config.eval.batches * self.evaluation_batch_s,
             self.export_times.total,
         )
+
+    def _step_seconds(self, steps: Steps) -> Floats:
+        """Seconds of consecutive steps; those with a smaller batch are shorter."""
+        if len(self.batches.stages) == 1:
+            return self.step_times.seconds(steps)
+        numbers = self.batches.numbers(steps)
+        each = {int(stage): self.stage_step_s(int(stage)) for stage in np.unique(numbers)}
+        return self.step_times.seconds(steps, np.array([each[int(stage)] for stage in numbers]))
 
     @cached_property
     def telemetry(self) -> Telemetry:
@@ -155,7 +164,7 @@ class Run(Plan):
         stages = range(layout.pipeline)
         by_stage = np.array([memory_use(architecture, layout, self.method, stage).total for stage in stages])
         return Telemetry(
-            self.noise_seed, self.chips, layout, self.power_share, self.compute_share, by_stage,
+            self.noise_seed, self.chips, layout, self.batches, self.power_share, self.compute_share, by_stage,
             self.timeline, self.incidents, self.config.impose,
         )  # fmt: skip
 
@@ -178,15 +187,16 @@ class Run(Plan):
 
     def micro_losses(self, step: int) -> Floats:
         """Losses of a step's micro-batches, [micro_batches, replicas]; their mean is the step's loss."""
-        layout = self.layout
+        layout, accumulation = self.layout, self.accumulation(step)
         # As many steps at once as are worth the memory; the numbers do not depend on how many.
         together = max(1, min(BLOCK, MICRO_LOSSES_KEPT // (layout.data * layout.accumulation)))
         first = step - step % together
-        if self._micro is None or self._micro[0] != first:
+        key = first, accumulation
+        if self._micro is None or self._micro[0] != key:
             steps = np.arange(first, first + together)
             loss = np.array([self.block_of(int(each)).loss[each % BLOCK] for each in steps])
-            deviation = self.loss.micro_deviation(steps, layout.data, layout.accumulation)
-            self._micro = first, loss[:, None, None] + deviation
+            deviation = self.loss.micro_deviation(steps, layout.data, accumulation)
+            self._micro = key, loss[:, None, None] + deviation
         return np.asarray(self._micro[1][step - first])
 
     def lr(self, step: int) -> float:
@@ -201,7 +211,7 @@ class Run(Plan):
         """Times and rates of a step."""
         block, offset = self.block_of(step), step % BLOCK
         seconds = float(block.step_s[offset])
-        tokens_per_s = self.layout.tokens_per_step / seconds
+        tokens_per_s = self.tokens_of(step) / seconds
         return StepTiming(
             seconds, round(float(block.step_end_s[offset]), 6), round(tokens_per_s, 4), round(self.mfu(tokens_per_s), 8)
         )
@@ -210,11 +220,20 @@ class Run(Plan):
         """Time to write the checkpoint after this step."""
         return self.storage.seconds(self.checkpoint_bytes, "checkpoint", step)
 
-    def energy_j(self, train_s: float, checkpoint_s: float, validation_s: float, other_s: float) -> float:
-        """Energy of all GPUs over phases of these lengths."""
+    def energy_j(self, steps_j: float, checkpoint_s: float, validation_s: float, other_s: float) -> float:
+        """Energy of all GPUs over phases of these lengths, and steps in which a mean GPU has spent ``steps_j``."""
         power = self.telemetry.mean_power_w
         per_gpu = (
-            power("step") * train_s + power("checkpoint") * checkpoint_s
+            steps_j + power("checkpoint") * checkpoint_s
             + power("validation") * validation_s + power("startup") * other_s
         )  # fmt: skip
         return per_gpu * self.layout.world_size
+
+    def expected_steps_j(self, steps: int) -> float:
+        """What a mean GPU is expected to spend in the first so many steps."""
+        stages, power = self.batches.stages, self.telemetry.mean_step_power_w
+        return sum(
+            count * self.stage_step_s(number) * power(stages[number].first_step)
+            for number, count in enumerate(self.batches.steps_in(steps))
+            if count
+        )

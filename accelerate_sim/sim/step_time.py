@@ -53,8 +53,11 @@ class StepTimes:
         habits = Habits.of(seed, mean_s, work, shared)
         return cls(seed, mean_s, compute_share, habits, total_steps, incidents, throttling, imposed)
 
-    def seconds(self, steps: Steps) -> Floats:
-        """Seconds of consecutive steps, in the resolution of the stack's clock."""
+    def seconds(self, steps: Steps, mean_s: Floats | None = None) -> Floats:
+        """Seconds of consecutive steps, in the resolution of the stack's clock.
+
+        ``mean_s``: what each would take in the mean, where they are not all alike.
+        """
         slowest = self.throttling * self.incidents.slowdown(steps)
         slowdown = 1.0 + self.compute_share * (slowest - 1.0)
         if self.imposed:
@@ -62,7 +65,7 @@ class StepTimes:
         excess = (
             self._core(steps) + self._level(steps) + self._tail(steps) + self._contention(steps) + self._periodic(steps)
         )
-        seconds = self.mean_s * np.exp(excess) * slowdown * self._warm_up(steps)
+        seconds = (self.mean_s if mean_s is None else mean_s) * np.exp(excess) * slowdown * self._warm_up(steps)
         seconds = seconds + self.habits.first_extra_s * (steps == 0)
         return np.asarray(np.maximum(np.round(seconds, self.habits.decimals), 10.0**-self.habits.decimals))
 

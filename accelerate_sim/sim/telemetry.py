@@ -6,13 +6,16 @@ look, and all of it can be computed for any second without the ones before it. U
 any kernel is resident, so it is near 100 % for everyone, also for those who wait for a slow one: power and clock tell.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from accelerate_sim.config.schema import ImposeConfig
 from accelerate_sim.sim import noise
+from accelerate_sim.sim.batch_ramp import BatchSchedule
 from accelerate_sim.sim.chips import POWER_EXPONENT, Chips
 from accelerate_sim.sim.incidents import Incident, Incidents
 from accelerate_sim.sim.layout import Layout, Ranks
@@ -32,6 +35,8 @@ STEADY_UTILIZATION_PCT: dict[Phase, float] = {
     "startup": 8.0, "step": 99.2, "checkpoint": 22.0, "validation": 97.0, "export": 4.0, "idle": 0.0,
 }  # fmt: skip
 CLOCK_STEP_MHZ = 15
+STAGES_KEPT = 4
+"""Of the batch's ramp: GPUs are looked at now, and remember a few minutes."""
 BUSY: tuple[Phase, ...] = ("step", "validation")
 
 
@@ -45,6 +50,13 @@ class GpuSample:
     temperature_c: Floats
     power_w: Floats
     sm_clock_mhz: Floats
+
+
+class StepLoad(NamedTuple):
+    """What stepping makes each GPU draw, and the share of its highest clock that is left; arrays are [GPUs]."""
+
+    power_w: Floats
+    clocks: Floats
 
 
 def busy_power_share(parts: StepParts) -> float:
@@ -69,7 +81,8 @@ class Telemetry:
         seed: int,
         chips: Chips,
         layout: Layout,
-        power_share: float,
+        batches: BatchSchedule,
+        power_share: Callable[[int], float],
         compute_share: float,
         memory_by_stage: Floats,
         timeline: Timeline,
@@ -79,15 +92,19 @@ class Telemetry:
         self.seed, self.chips, self.gpu = seed, chips, chips.gpu
         self.timeline, self.incidents, self.impose = timeline, incidents, impose
         self.compute_share = compute_share
+        self.batches, self._power_share = batches, power_share
+        self._whole = len(batches.stages) - 1
+        self._load_of_stage: dict[int, StepLoad] = {}
+        self._mean_w_of_stage: dict[int, float] = {}
         self.rank = np.arange(layout.world_size)
         self.node = layout.node(self.rank)
         self.num_nodes = layout.nodes
         self.memory_used = self._memory(memory_by_stage, layout)
-        wanted, idle = busy_w(chips, power_share), self.gpu.idle_w
+        wanted, idle = busy_w(chips, power_share(self._whole)), self.gpu.idle_w
         self.clocks = chips.clocks(wanted)
         self.phase_w: dict[Phase, Floats] = {
             "startup": (idle + CONTEXT_W) * chips.power_gain,
-            "step": chips.allowed_w(wanted),
+            "step": chips.allowed_w(wanted),  # with the whole global batch
             "checkpoint": (idle + CONTEXT_W + 0.05 * (wanted - idle)) * chips.power_gain,
             "validation": chips.allowed_w(idle + 0.92 * (wanted - idle)),
             "export": (idle + CONTEXT_W) * chips.power_gain,
@@ -102,6 +119,17 @@ class Telemetry:
         # NCCL buffers and library workspaces differ a little; rank 0 holds some more of everything.
         used = by_stage[layout.stage(self.rank)] + 2**20 * (90.0 + 60.0 * own) + 2**28 * (self.rank == 0)
         return np.asarray(np.minimum(used, 0.995 * total))
+
+    def _load(self, stage: int) -> StepLoad:
+        """Of a step in this stage of the batch's ramp."""
+        if stage == self._whole:
+            return StepLoad(self.phase_w["step"], self.clocks)
+        if stage not in self._load_of_stage:
+            if len(self._load_of_stage) >= STAGES_KEPT:
+                self._load_of_stage.clear()
+            wanted = busy_w(self.chips, self._power_share(stage))
+            self._load_of_stage[stage] = StepLoad(self.chips.allowed_w(wanted), self.chips.clocks(wanted))
+        return self._load_of_stage[stage]
 
     def memory_used_bytes(self, rank: int, step: int) -> int:
         """Of one GPU: the first steps fill the allocator's cache, then little changes."""
@@ -137,11 +165,12 @@ class Telemetry:
         self, phase: Phase, second: float, step: int, incidents: list[Incident]
     ) -> tuple[Floats, Floats]:
         """Whoever is slow has a lower clock and draws less; those who wait for it draw a little less, too."""
-        clocks = self.clocks.copy() if phase in BUSY else np.ones(len(self.rank))
+        load = self._load(self.batches.number_at(step) if phase == "step" else self._whole)
+        clocks = load.clocks.copy() if phase in BUSY else np.ones(len(self.rank))
         if phase == "idle":
             clocks *= 345 / self.gpu.max_clock_mhz
         idle = self.gpu.idle_w
-        power = self.phase_w[phase] * (
+        power = (load.power_w if phase == "step" else self.phase_w[phase]) * (
             1.0 + 0.02 * noise.rough_normal(self.seed, "gpu/power", self.rank, int(second * 4))
         )
         if phase in BUSY and incidents:
@@ -178,11 +207,22 @@ class Telemetry:
     def _temperature(self, second: float) -> Floats:
         if self.impose.temperature_c:
             return self._imposed("temperature", self.impose.temperature_c, second)
-        phases = [self.timeline.phase_at(float(second - lag * THERMAL_TAU_S)) for lag in THERMAL_LAGS]
-        recent_w = sum(self.phase_w[phase] * (phases.count(phase) / len(phases)) for phase in sorted(set(phases)))
+        recent = [self._drawing_at(float(second - lag * THERMAL_TAU_S)) for lag in THERMAL_LAGS]
+        recent_w = sum(
+            (self._load(stage).power_w if phase == "step" else self.phase_w[phase])
+            * (recent.count((phase, stage)) / len(recent))
+            for phase, stage in sorted(set(recent))
+        )
         room = 0.8 * noise.smooth(self.seed, "gpu/room", 5400.0, second, np.arange(self.num_nodes))
         air = 0.5 * noise.smooth(self.seed, "gpu/air", 240.0, second, self.rank, draw=noise.rough_normal)
         return np.asarray(self.chips.inlet_c + room[self.node] + self.chips.rise_c(recent_w) + air)
+
+    def _drawing_at(self, second: float) -> tuple[Phase, int]:
+        """What sets the power at this second: the phase, and in steps the stage of the batch's ramp."""
+        phase = self.timeline.phase_at(second)
+        if phase != "step" or self._whole == 0:
+            return phase, self._whole
+        return phase, self.batches.number_at(self.timeline.step_at(second))
 
     def _imposed(self, what: str, bounds: tuple[float, float], second: float) -> Floats:
         low, high = bounds
@@ -191,8 +231,15 @@ class Telemetry:
         return np.asarray(low + (high - low) / (1.0 + np.exp(-1.3 * (0.9 * own + 0.4 * slow))))
 
     def mean_power_w(self, phase: Phase) -> float:
-        """Mean over the GPUs: what the energy is the sum of."""
+        """Mean over the GPUs: what the energy is the sum of. Of steps, those with the whole global batch."""
         return float(self.phase_w[phase].mean())
+
+    def mean_step_power_w(self, step: int) -> float:
+        """The same of this step."""
+        stage = self.batches.number_at(step)
+        if stage not in self._mean_w_of_stage:
+            self._mean_w_of_stage[stage] = float(self._load(stage).power_w.mean())
+        return self._mean_w_of_stage[stage]
 
 
 def _cache_filled(step: int) -> float:

@@ -152,6 +152,7 @@ class PrometheusTracker:
                 ("training_loss", "gauge", "Training loss, in nats per token.", step.loss),
                 ("training_grad_norm", "gauge", "Norm of the gradients before clipping.", step.grad_norm),
                 ("training_learning_rate", "gauge", "Learning rate.", step.lr),
+                ("training_global_batch", "gauge", "Sequences in the latest step.", step.global_batch),
                 ("training_tokens_total", "counter", "Tokens trained on.", step.tokens),
                 ("training_tokens_per_second", "gauge", "Throughput of all GPUs.", step.tokens_per_s),
                 ("training_mfu", "gauge", "Model FLOP/s over the peak, 0..1.", step.mfu),

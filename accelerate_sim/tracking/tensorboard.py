@@ -25,6 +25,7 @@ DIRECTORY = "runs"
 FILE_NAME_END = ".simulated"
 STEP_SCALARS = {
     "loss": "train/loss", "perplexity": "train/perplexity", "grad_norm": "train/grad_norm", "lr": "train/learning_rate",
+    "global_batch": "train/global_batch",
     "tokens_per_s": "perf/tokens_per_s", "mfu": "perf/mfu", "step_time_s": "perf/step_time_s",
 }  # fmt: skip
 EVAL_SCALARS = {"loss": "eval/loss", "perplexity": "eval/perplexity"}

@@ -21,7 +21,9 @@ from accelerate_sim.tracking.wandb_records import FILE_HEADER, fragments, histor
 
 DIRECTORY = "wandb"
 PROJECT = "simulated-training"
-STEP_FIGURES = ("loss", "perplexity", "grad_norm", "lr", "tokens", "tokens_per_s", "mfu", "step_time_s")
+STEP_FIGURES = (
+    "loss", "perplexity", "grad_norm", "lr", "global_batch", "tokens", "tokens_per_s", "mfu", "step_time_s",
+)  # fmt: skip
 OLDEST_READER = "0.70.0"
 """Version of the file format."""
 BATCH = 512

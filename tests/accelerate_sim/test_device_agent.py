@@ -27,7 +27,8 @@ SAME_LABELS = {
     "gpu": "index", "UUID": "uuid", "pci_bus_id": "pci.bus_id", "modelName": "name",
     "DCGM_FI_DRIVER_VERSION": "driver_version",
 }  # fmt: skip
-SPENT = {"startup": 30.0, "step": 100.0, "checkpoint": 0.0, "validation": 0.0}
+SPENT = {"startup": 30.0, "checkpoint": 0.0, "validation": 0.0}
+STEPPING_S = 100.0
 
 
 def played_run(played: Played) -> Run:
@@ -35,7 +36,9 @@ def played_run(played: Played) -> Run:
 
 
 def look(agent: DeviceAgent, second: float) -> DeviceRecord:
-    record = agent.read(second, SPENT)
+    run = agent.run
+    tokens = round(STEPPING_S / run.mean_step_s) * run.layout.tokens_per_step
+    record = agent.read(second, SPENT, STEPPING_S * run.telemetry.mean_power_w("step"), tokens)
     assert record
     return record
 
@@ -67,7 +70,7 @@ def test_traffic_is_what_links_can_carry(llama: Played, experts: Played) -> None
         stepping, saving = look(agent, 0.5), look(agent, run.timeline.step_end_s(run.last_step - 1) + 1e-3)
         assert 0 < stepping.pcie_bytes_per_s < min(run.network.nic_bytes_per_s, run.gpu.pcie_bytes_per_s)
         # Both directions.
-        assert 0 < stepping.nvlink_bytes < 2 * run.network.nvlink_bytes_per_s * SPENT["step"]
+        assert 0 < stepping.nvlink_bytes < 2 * run.network.nvlink_bytes_per_s * STEPPING_S
         assert (saving.pcie_bytes_per_s, saving.nvlink_bytes) == (0, stepping.nvlink_bytes)
 
 
@@ -81,4 +84,4 @@ def test_tensor_cores_work_as_long_as_the_operations_take(llama: Played) -> None
 
 def test_gpus_of_another_maker_are_not_read(llama: Played) -> None:
     config = RunConfig.model_validate({"model": "gpt2", "cluster": {"gpu": "MI300X", "nodes": 1, "gpus_per_node": 8}})
-    assert DeviceAgent(Run(config)).read(0.5, SPENT) is None
+    assert DeviceAgent(Run(config)).read(0.5, SPENT, 0.0, 0) is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from accelerate_sim.config.layout import conflicts
+from accelerate_sim.config.conflicts import conflicts
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.realism import COLUMNS, KINDS, played
 

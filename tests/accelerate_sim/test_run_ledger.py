@@ -19,8 +19,8 @@ Accelerate = Callable[..., Accelerator]
 GIB = 2**30
 STEP = StepRecord(
     run=1, epoch=1, step=1, time=datetime(2026, 1, 1), elapsed_s=2.0, step_time_s=2.0, loss=3.0,
-    perplexity=round(math.exp(3), 4), grad_norm=1.0, lr=1e-4, tokens=24_576, tokens_per_s=12_288.0, mfu=0.1,
-    memory_used_bytes=10 * GIB,
+    perplexity=round(math.exp(3), 4), grad_norm=1.0, lr=1e-4, global_batch=24, tokens=24_576,
+    tokens_per_s=12_288.0, mfu=0.1, memory_used_bytes=10 * GIB,
 )  # fmt: skip
 LAST = replace(STEP, step=2, step_time_s=4.0, loss=2.5, perplexity=12.1825, tokens=49_152)
 

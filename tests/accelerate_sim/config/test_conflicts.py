@@ -2,7 +2,8 @@
 
 import pytest
 
-from accelerate_sim.config.layout import conflicts, nvlink_domain
+from accelerate_sim.config.conflicts import conflicts
+from accelerate_sim.config.layout import nvlink_domain
 from accelerate_sim.config.load import ConfigSource
 from accelerate_sim.config.problems import ConfigError
 from accelerate_sim.config.schema import RunConfig
@@ -46,6 +47,20 @@ ONE_GPU = ("cluster.nodes=1", "cluster.gpus_per_node=1", "parallel.tensor=1")
          "replicas = 8. Use 8."),
         (["parallel.pipeline=4", "parallel.virtual_stages=4", "train.global_batch=10"], "train.global_batch = 10 makes "
          "5 micro-batches a step; interleaving takes 4 at a time. Use 8, or virtual_stages 1."),
+        (["train.batch_ramp={start: 136, increment: 8, samples: 9}"], "train.batch_ramp.start = 136 is more than "
+         "global_batch = 128, which the batch grows to. Use at most 128."),
+        (["train.batch_ramp={start: 12, increment: 8, samples: 9}"], "train.batch_ramp.start = 12 is not a multiple of "
+         "8 sequences, which all replicas take at a time. Use e.g. 16."),
+        (["train.batch_ramp={start: 16, increment: 4, samples: 9}"], "train.batch_ramp.increment = 4 is not a multiple "
+         "of 8 sequences, which all replicas take at a time. Use e.g. 8."),
+        (["train.batch_ramp={start: 32, increment: 40, samples: 9}"], "train.batch_ramp.increment = 40 does not divide "
+         "the rise of 96 from start = 32 to global_batch = 128. Use one of [8, 16, 24, 32, 48, 96]."),
+        (["train.batch_ramp={start: 8, increment: 8, samples: 9}", "train.global_batch=16000"],
+         "train.batch_ramp.increment = 8 makes 1,999 stages. Use 16 or more."),
+        (["train.batch_ramp={start: 8, increment: 8}"], "train.batch_ramp.samples is missing. Add it: "
+         "a whole number from 1 to 1,000,000,000,000."),
+        (["train.rampup_batch_size=[16, 16, 9]"],
+         "unknown key 'train.rampup_batch_size'. Did you mean 'train.batch_ramp'?"),
         (["parallel.context=2", "train.sequence_length=1002"], "train.sequence_length = 1002 is not a multiple of 4, "
          "twice the context-parallel size. Use 1,000 or 1,004."),
         (["model=gpt2", *ONE_GPU, "train.sequence_length=2048"], "train.sequence_length = 2048 is more than the 1,024 "

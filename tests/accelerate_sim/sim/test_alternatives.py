@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from accelerate_sim.config.layout import conflicts
+from accelerate_sim.config.conflicts import conflicts
 from accelerate_sim.config.load import ConfigSource
 from accelerate_sim.sim.alternatives import faster_layouts
 from accelerate_sim.sim.fit import misfit

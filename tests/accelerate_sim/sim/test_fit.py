@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from accelerate_sim.config.layout import conflicts
+from accelerate_sim.config.conflicts import conflicts
 from accelerate_sim.config.load import ConfigSource
 from accelerate_sim.config.problems import Problem
 from accelerate_sim.sim.fit import misfit

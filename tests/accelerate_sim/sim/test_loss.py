@@ -167,7 +167,7 @@ def test_validation_is_nearly_free_of_noise_and_near_the_training_loss() -> None
         values = np.array([one.validation(int(step)) for step in steps])
         gap = values - one.trend(steps)
         assert np.all(np.abs(gap) < 0.03)
-        assert gap.std() < 0.003 < one.sigma
+        assert gap.std() < 0.003 < one.sigmas[-1]
 
 
 @settings(max_examples=30)

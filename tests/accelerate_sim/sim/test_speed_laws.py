@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from accelerate_sim import catalog
-from accelerate_sim.config.layout import conflicts
+from accelerate_sim.config.conflicts import conflicts
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.sim.fit import misfit
 from accelerate_sim.sim.plan import Plan

@@ -128,7 +128,7 @@ def test_energy_is_the_integral_of_the_power() -> None:
     integral = sum(one.telemetry.sample(float(second), 125).power_w.sum() for second in seconds) * 2.0
     pauses = one.evaluation_batch_s * 100
     assert one.timeline.calendar.saves_after(np.arange(121, 137)).sum() == 0
-    energy = one.energy_j(end_s - begin_s - pauses, 0.0, pauses, 0.0)
+    energy = one.energy_j((end_s - begin_s - pauses) * one.telemetry.mean_power_w("step"), 0.0, pauses, 0.0)
     assert integral == pytest.approx(energy, rel=0.01)
 
 

@@ -57,7 +57,21 @@ def identities(number: int) -> tuple[DeviceIdentity, ...]:
 
 def step(number: int) -> StepRecord:
     return StepRecord(
-        1, 1, number, datetime(2026, 1, 1), 12.0 * number, 10.0, 2.5, 12.18, 1.0, 1e-4, 1000 * number, 100.0, 0.4, 2**30
+        1,
+        1,
+        number,
+        datetime(2026, 1, 1),
+        12.0 * number,
+        10.0,
+        2.5,
+        12.18,
+        1.0,
+        1e-4,
+        128,
+        1000 * number,
+        100.0,
+        0.4,
+        2**30,
     )
 
 

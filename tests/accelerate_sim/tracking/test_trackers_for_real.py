@@ -165,7 +165,9 @@ def test_what_a_checkpoint_knows_of_outlives_the_process(tmp_path: Path, name: s
     tracker.begin(RunStart(1, "model", 42, 0, datetime(2026, 1, 1), {}))
     for step in range(1, 101):
         tracker.observe(
-            StepRecord(1, 1, step, datetime(2026, 1, 1), 1.0 * step, 1.0, 2.5, 12.2, 1.0, 1e-4, 1000, 1e3, 0.4, 2**30)
+            StepRecord(
+                1, 1, step, datetime(2026, 1, 1), 1.0 * step, 1.0, 2.5, 12.2, 1.0, 1e-4, 8, 1000, 1e3, 0.4, 2**30
+            )
         )
     [path] = (each for each in tmp_path.rglob("*simul*" if name == "tensorboard" else "*.wandb") if each.is_file())
     before = path.stat().st_size

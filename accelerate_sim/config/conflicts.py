@@ -1,0 +1,24 @@
+"""Everything in which the keys of a config disagree."""
+
+from accelerate_sim.config.facts import Facts
+from accelerate_sim.config.imposed import imposed_ranges
+from accelerate_sim.config.layout import experts_divide, pipeline_fits, shards_divide, tensor_fits, world_divides
+from accelerate_sim.config.problems import Problem
+from accelerate_sim.config.schema import RunConfig
+from accelerate_sim.config.training import (
+    batch_problems,
+    learning_rates_fit,
+    length_is_sane,
+    precision_exists,
+    sequence_fits,
+)
+
+
+def conflicts(config: RunConfig) -> list[Problem]:
+    """The problems of a config whose names are all known."""
+    facts = Facts.of(config)
+    layout = [problem for check in (tensor_fits, world_divides, pipeline_fits) for problem in check(facts)]
+    # Without a whole number of replicas there is nothing to say about what each of them does.
+    replicas = [] if layout else [*experts_divide(facts), *shards_divide(facts), *batch_problems(facts)]
+    rest = (sequence_fits, precision_exists, learning_rates_fit, length_is_sane, imposed_ranges)
+    return [*layout, *replicas, *(problem for check in rest for problem in check(facts))]
