@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +13,6 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 from reading import Completed, Play, Played, Train
-from warm_train import run_warm
 
 ROOT = Path(__file__).resolve().parents[1]
 # This directory has an accelerate_sim, too, and comes first on the path: a package further on wins over a plain folder.
@@ -47,29 +45,25 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
 
 def pytest_configure() -> None:
-    """Hundreds of programs are started: they compile the packages once, and not into the tree.
-
-    A shell that runs us in the background, or nohup, has signals ignored that all that we start would ignore, too.
-    """
+    """Have no signals ignored, as a shell that runs us in the background and nohup do: all that we start would, too."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in ("SIGHUP", "SIGQUIT"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_DFL)
-    if WORKER not in os.environ:
-        os.environ["PYTHONPYCACHEPREFIX"] = tempfile.mkdtemp(prefix="bytecode-")
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-
-
-def pytest_unconfigure() -> None:
-    if WORKER not in os.environ:
-        shutil.rmtree(os.environ["PYTHONPYCACHEPREFIX"], ignore_errors=True)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def temporary_files(home: Path) -> None:
-    """All that is started here, and this process, leave theirs where pytest tidies up."""
+def temporary_files(home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """All that is started here, and this process, leave theirs where pytest tidies up, even if we are killed.
+
+    Hundreds of programs compile the packages once, and not into the tree.
+    """
     os.environ["TMPDIR"] = str(home)
     tempfile.tempdir = None
+    directory = tmp_path_factory.getbasetemp()
+    everybodys = directory.parent if WORKER in os.environ else directory
+    os.environ["PYTHONPYCACHEPREFIX"] = str(everybodys / "bytecode")
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def setting(*changes: str) -> list[str]:
@@ -99,6 +93,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def train(home: Path) -> Train:
     """``train(*arguments, cwd=...)`` runs train.py with its output on pipes. Configs are found from the repository."""
+    from warm_train import run_warm  # loads it all, which most tests can do without
 
     def run(*arguments: str, cwd: Path = ROOT) -> Completed:
         return run_warm(arguments, environment(home), cwd)
