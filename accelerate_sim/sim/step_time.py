@@ -97,12 +97,14 @@ class StepTimes:
         """Clocks, fragmentation and routes shift now and then, as much as they do, however even the steps are; machines
         need some minutes to get as warm as they stay, and some clusters drift for hours."""
         habits = self.habits
-        window = steps // habits.level_steps
-        shift = self._each(noise.uniform, "level at", window) * habits.level_steps
-        number = np.where(steps % habits.level_steps >= shift, window, window - 1)
-        drift = habits.drift * (np.clip(steps / max(self.total_steps, 1), 0.0, 1.0) - 0.5)
-        level = habits.level * self._each(noise.normal, "level", number) + drift
-        level += habits.settling * np.exp(-steps * self.mean_s / habits.settling_s)
+        level = habits.drift * (np.clip(steps / max(self.total_steps, 1), 0.0, 1.0) - 0.5)
+        if habits.level:
+            window = steps // habits.level_steps
+            shift = self._each(noise.uniform, "level at", window) * habits.level_steps
+            number = np.where(steps % habits.level_steps >= shift, window, window - 1)
+            level += habits.level * self._each(noise.normal, "level", number)
+        if habits.settling:
+            level += habits.settling * np.exp(-steps * self.mean_s / habits.settling_s)
         if habits.wander:
             knot, part = steps // habits.wander_steps, steps % habits.wander_steps / habits.wander_steps
             before, after = (self._each(noise.normal, "wander", each) for each in (knot, knot + 1))
