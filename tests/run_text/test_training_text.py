@@ -51,7 +51,7 @@ def test_bar_foretells_when_the_epoch_ends(llama: Played) -> None:
             continue
         really = steps[shown.epoch * 134 - 1]["elapsed_s"] - steps[number - 1]["elapsed_s"]
         pauses = sum(seconds for step, seconds in saving.items() if number <= step < shown.epoch * 134)
-        assert clock(shown.eta) == pytest.approx(really - pauses, rel=0.1, abs=2)
+        assert clock(shown.eta) == pytest.approx(really - pauses, rel=0.15, abs=2)
 
 
 def test_loss_falls_as_training_does(llama: Played) -> None:

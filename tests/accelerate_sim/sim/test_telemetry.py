@@ -107,7 +107,7 @@ def test_figures_are_possible_in_every_phase(gpu: str) -> None:
     seconds += [one.timeline.step_end_s(step) + offset for step in (0, 59, 133, 300, 401) for offset in (-0.5, 5, 60)]
     for second in seconds:
         sample = one.telemetry.sample(second, 20)
-        assert (0.9 * one.gpu.idle_w < sample.power_w).all()
+        assert (0.88 * one.gpu.idle_w < sample.power_w).all()
         assert (sample.power_w <= 1.02 * one.gpu.power_limit_w).all()
         assert ((sample.temperature_c > 15) & (sample.temperature_c < one.gpu.slowdown_temperature_c + 1)).all()
         assert ((sample.utilization_pct >= 0) & (sample.utilization_pct <= 100)).all()
