@@ -58,6 +58,8 @@ class Kind:
     """Of the seconds of a clock that runs on."""
     own_loss: bool = False
     """The loss is that of the first rank's last micro-batch: scripts of one file often spare the reduction."""
+    warmed_up: bool = False
+    """The log begins behind the slow first step: benchmarks and speed records make some steps before they measure."""
     work: Work | None = None
     """What no key of a config says of the training script."""
 
@@ -66,7 +68,7 @@ def kind(
     name: str, model: str | Raw, gpus: tuple[int, str], batch: tuple[int, int, int], steps: int, *, seeds: int = 2,
     every: int = 1, times: Times = "step", epochs: int = 1, parallel: Raw | None = None, data: str = "fineweb",
     validate: int | str = "epoch", save: int = 500, clock_decimals: int = 5,
-    own_loss: bool = False, work: Work | None = None, **train: Any,
+    own_loss: bool = False, warmed_up: bool = False, work: Work | None = None, **train: Any,
 ) -> Kind:  # fmt: skip
     """``gpus`` is how many of which; ``batch`` is global batch, micro-batch and sequence length."""
     number, gpu = gpus
@@ -83,7 +85,7 @@ def kind(
         "eval": {"every": validate, "batches": 20},
         "checkpoint": {"every": save},
     }  # fmt: skip
-    return Kind(name, raw, seeds, every, times, clock_decimals, own_loss, work)
+    return Kind(name, raw, seeds, every, times, clock_decimals, own_loss, warmed_up, work)
 
 
 def tiny(vocab: int, layers: int = 9, hidden: int = 512) -> Raw:
@@ -107,23 +109,24 @@ KINDS = (
          times="between", validate=128, save=0, clock_decimals=3, lr=3e-3, schedule="wsd", warmup_steps=250,
          work=preconditioned),
     kind("gpt2-windows", "gpt2", (8, "H100-SXM"), (512, 64, 1024), 5500, parallel=DDP, clock_decimals=3,
-         times="between", validate=125, save=0, lr=3e-3, schedule="wsd", warmup_steps=0, work=growing_windows, seeds=1),
+         times="between", validate=125, save=0, lr=3e-3, schedule="wsd", warmup_steps=0, work=growing_windows,
+         warmed_up=True),
     kind("smollm", "smollm2-360m", (8, "A100-80-SXM"), (256, 32, 2048), 3200, parallel=DDP, lr=1e-3, schedule="wsd",
          data="fineweb-edu", seeds=1),
     # From scratch on machines of their day, small batches, few steps.
     kind("qwen7b-v100", "qwen2.5-7b", (16, "V100-32-SXM"), (16, 1, 2048), 500, parallel={"tensor": 4}, precision="fp16",
-         times="between", validate=100, save=0,
+         times="between", validate=100, save=0, warmed_up=True,
          lr=1e-5, schedule="linear", warmup_steps=50),
     kind("llama7b-short", "llama-2-7b", (32, "A100-80-SXM"), (32, 1, 2048), 600, lr=2e-5, schedule="linear", seeds=1,
          warmup_steps=50),
     kind("mistral7b", "mistral-7b", (64, "H100-SXM"), (64, 1, 2048), 1500, lr=3e-4, seeds=1, data="slimpajama"),
     # Clusters, Megatron's manner.
     kind("15b-h100", "nemotron-4-15b", (64, "H100-SXM"), (384, 2, 4096), 10_000, parallel={"tensor": 4}, every=5,
-         times="interval", lr=4.5e-4, warmup_steps=500),
+         lr=4.5e-4, warmup_steps=500),
     kind("15b-a100", "nemotron-4-15b", (128, "A100-80-SXM"), (384, 1, 4096), 5000, parallel={"tensor": 4}, every=5,
-         times="interval", lr=3e-4, warmup_steps=250, seeds=1),
-    kind("encoder-sized", "gpt2-large", (8, "H100-SXM"), (512, 32, 512), 20_000, parallel=DDP, every=5,
-         times="interval", lr=1e-4, schedule="linear", data="the-pile", warmup_steps=200),
+         lr=3e-4, warmup_steps=250, seeds=1),
+    kind("encoder-sized", "gpt2", (8, "H100-SXM"), (128, 16, 512), 5000, parallel={"tensor": 4, "sharding": "zero1"}, every=5,
+         lr=1e-4, schedule="linear", data="the-pile", warmup_steps=200),
     kind("weekly-test", "pythia-1.4b", (8, "H100-SXM"), (64, 1, 2048), 2000, lr=1.5e-4, warmup_steps=200,
          parallel={"tensor": 2, "pipeline": 2, "sharding": "zero1"}, data="the-pile", precision="fp8"),
     kind("weekly-test-gb200", "opt-1.3b", (8, "GB200"), (64, 1, 2048), 2000, lr=1.5e-4, warmup_steps=200,
@@ -145,7 +148,7 @@ KINDS = (
          times="none", lr=2e-4, warmup_steps=500, data="the-pile"),
     # Continued from a checkpoint: a benchmark's 405B on many GPUs.
     kind("405b-512", "llama-3.1-405b", (512, "H100-SXM"), (1152, 1, 8192), 240, parallel=BIG, start="checkpoint",
-         data="c4", lr=8e-5, warmup_steps=20, seeds=1),
+         data="c4", lr=8e-5, warmup_steps=20, seeds=1, warmed_up=True),
     kind("405b-1024", "llama-3.1-405b", (1024, "H200-SXM"), (768, 1, 8192), 360, parallel=BIG, start="checkpoint",
          data="c4", lr=6e-5, warmup_steps=25),
     kind("405b-8192", "llama-3.1-405b", (8192, "H100-SXM"), (2048, 1, 8192), 210, parallel=BIG, start="checkpoint",
@@ -165,10 +168,10 @@ KINDS = (
          data="alpaca", epochs=3, lr=2e-5, warmup_steps=36, min_lr=0.0),
     kind("alpaca-13b", "llama-2-13b", (8, "A100-80-SXM"), (128, 4, 512), 1200, times="none", start="finetune",
          data="alpaca", epochs=3, lr=2e-5, warmup_steps=36, min_lr=0.0),
-    kind("continued-7b", "qwen2.5-7b", (8, "A100-80-SXM"), (128, 2, 2048), 8700, start="finetune", data="wikipedia-en",
-         lr=5e-5, warmup_steps=1, min_lr=0.0, every=5, times="clock"),
+    kind("continued-7b", "qwen2.5-7b", (8, "A100-80-SXM"), (512, 2, 2048), 8700, start="finetune", data="wikipedia-en",
+         lr=5e-5, warmup_steps=1, min_lr=0.0, every=5, times="clock", warmed_up=True),
     kind("lora-mistral", "mistral-7b", (8, "A100-80-SXM"), (48, 2, 2048), 8600, start="finetune", data="dolly-15k",
-         epochs=4, lr=5e-5, warmup_steps=860, min_lr=0.0, every=10, times="clock"),
+         epochs=4, lr=5e-5, warmup_steps=860, min_lr=0.0, every=10, times="clock", warmed_up=True),
     kind("medical-mistral", "mistral-7b-v0.3", (8, "RTX-4090"), (32, 1, 1024), 16_000, start="finetune", data="pubmed",
          lr=2e-4, warmup_steps=1600, min_lr=0.0, schedule="linear", every=25, times="none"),
     kind("medical-qwen", "qwen2.5-7b", (8, "A100-80-SXM"), (48, 2, 2048), 6700, start="finetune", data="ultrachat",
@@ -211,6 +214,8 @@ def played(one: Kind, seed: int, drawing: int = 1) -> Iterator[Row]:
                 own = round(float(loss[interval].mean()), 4)
                 seconds = (int(end_s[row]) - clock_s) / one.every
                 clock_s = int(end_s[row])
+            if one.warmed_up and first + row < one.every:
+                continue
             timed = one.times != "none" and seconds > 0.0
             times = (f"{seconds:.8g}", f"{run.tokens_of(first + row) / seconds:.8g}") if timed else ("", "")
             yield (str(first + row + 1), f"{own:.8g}", f"{norm[row]:.8g}", f"{lr[row]:.6g}", *times)

@@ -22,11 +22,16 @@ from accelerate_sim.sim.plan import Plan
 from accelerate_sim.sim.printed import Printed
 from accelerate_sim.sim.schedule import learning_rate
 from accelerate_sim.sim.startup import ExportTimes, StartUp
+from accelerate_sim.sim.step_habits import Machines, Work
 from accelerate_sim.sim.step_time import StepTimes
 from accelerate_sim.sim.storage import Storage
 from accelerate_sim.sim.telemetry import WELL_TUNED_POWER_SHARE, Telemetry, busy_power_share, busy_w
 from accelerate_sim.sim.timeline import BLOCK, Calendar, Timeline
 
+FABRIC_BYTES_PER_S = 200e9 / 8
+"""Per GPU. Clusters that are built for training have as much; what many jobs share has less."""
+LAUNCH_SHARE = 0.15
+"""Of a step that is spent waiting for the host; from here on its moods are the step's."""
 MICRO_LOSSES_KEPT = 16384
 """Losses of single micro-batches that are computed together."""
 
@@ -126,18 +131,31 @@ class Run(Plan):
         """Share of a step that a slow rank stretches."""
         return (self.step_parts.total - self.step_parts.data_comm) / self.step_parts.total
 
+    @property
+    def _work(self) -> Work:
+        """Texts are packed to one length; instructions and conversations are as long as they are."""
+        chats = any(word in self.dataset.domain for word in ("instructions", "conversations", "questions"))
+        if chats and self.config.train.start == "finetune":
+            return "ragged"
+        if self.step_parts.launch > LAUNCH_SHARE * self.step_parts.total:
+            return "launched"
+        return "even" if self.model.architecture.moe is None else "routed"
+
+    @property
+    def _machines(self) -> Machines:
+        """Fast links between machines, InfiniBand and the like, are those of clusters that one job has to itself."""
+        if self.layout.nodes == 1:
+            return "one"
+        return "fabric" if self.network.nic_bytes_per_s >= FABRIC_BYTES_PER_S else "shared"
+
     @cached_property
     def step_times(self) -> StepTimes:
         whole = len(self.batches.stages) - 1
         throttling = self.chips.throttling(busy_w(self.chips, self.power_share(whole)))
-        moe = self.model.architecture.moe is not None
-        # Texts are packed to one length; instructions and conversations are as long as they are.
-        chats = any(word in self.dataset.domain for word in ("instructions", "conversations", "questions"))
-        ragged = chats and self.config.train.start == "finetune"
         return StepTimes.of(
             self.noise_seed, self.mean_step_s, self.compute_share, self.incidents, self.config.impose.step_time_s,
-            total_steps=self.total_steps, work="ragged" if ragged else "routed" if moe else "even",
-            shared=self.layout.nodes > 1, throttling=throttling,
+            total_steps=self.total_steps, work=self._work,
+            machines=self._machines, throttling=throttling,
             work_of=self._ramped_work if len(self.batches.stages) > 1 else None,
         )  # fmt: skip
 

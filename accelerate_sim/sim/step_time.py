@@ -11,7 +11,7 @@ import numpy as np
 from accelerate_sim.sim import noise
 from accelerate_sim.sim.incidents import Incidents
 from accelerate_sim.sim.noise import Floats, Steps
-from accelerate_sim.sim.step_habits import Habits, Work
+from accelerate_sim.sim.step_habits import Habits, Machines, Work
 
 STRETCH = 128
 """Steps that hold one spell of contention at most."""
@@ -51,11 +51,11 @@ class StepTimes:
         *,
         total_steps: int = 3000,
         work: Work = "even",
-        shared: bool = False,
+        machines: Machines = "one",
         throttling: float = 1.0,
         work_of: Callable[[Steps], Floats] | None = None,
     ) -> "StepTimes":
-        habits = Habits.of(seed, mean_s, work, shared)
+        habits = Habits.of(seed, mean_s, work, machines)
         return cls(seed, mean_s, compute_share, habits, total_steps, incidents, throttling, imposed, work_of)
 
     def seconds(self, steps: Steps) -> Floats:
@@ -66,6 +66,8 @@ class StepTimes:
             return np.asarray(np.round(np.minimum(self._imposed(steps) * slowdown, self.imposed[1]), 6))
         excess = self._core(steps) + self._level(steps) + self._tail(steps) + self._periodic(steps)
         excess += self._contention(steps) + self._aftermath(steps)
+        if steps[0] == 0:
+            excess[0] = max(excess[0], 0.0)  # a process that has just started is never early
         seconds = self.mean_s * np.exp(excess) * slowdown * self._warm_up(steps)
         if self.work_of:
             seconds *= self.work_of(steps)
