@@ -50,3 +50,8 @@ def connect(run: Run, session: Session) -> None:
         )  # fmt: skip
     if layout.world_size > GPUS_LISTED:
         logger.info("  ... and %s more GPUs", f"{layout.world_size - GPUS_LISTED:,}")
+    if run.config.faults.rate:
+        logger.info(
+            "Faults: faults.rate = %g per GPU-hour is planned (see --plan), not played: this run goes on without them",
+            run.config.faults.rate,
+        )

@@ -62,7 +62,9 @@ class StepTimes:
         excess = (
             self._core(steps) + self._level(steps) + self._tail(steps) + self._contention(steps) + self._periodic(steps)
         )
-        seconds = self.mean_s * np.exp(excess) * slowdown * self._warm_up(steps)
+        # The mean is that of clusters in which somebody was slow, too.
+        usual_s = self.mean_s / (1.0 + self.compute_share * (self.incidents.mean_slowdown - 1.0))
+        seconds = usual_s * np.exp(excess) * slowdown * self._warm_up(steps)
         seconds = seconds + self.habits.first_extra_s * (steps == 0)
         return np.asarray(np.maximum(np.round(seconds, self.habits.decimals), 10.0**-self.habits.decimals))
 
