@@ -52,6 +52,6 @@ def connect(run: Run, session: Session) -> None:
         logger.info("  ... and %s more GPUs", f"{layout.world_size - GPUS_LISTED:,}")
     if run.config.faults.rate:
         logger.info(
-            "Faults: faults.rate = %g per GPU-hour is planned (see --plan), not played: this run goes on without them",
+            "Faults: %g per GPU-hour (faults.rate) are drawn for --plan alone; this run goes on without them",
             run.config.faults.rate,
         )

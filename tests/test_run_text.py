@@ -124,6 +124,16 @@ def test_sixteen_gpus_are_listed(llama: Played) -> None:
     assert llama.log[llama.log.index(last) + 1].message.strip() == "... and 48 more GPUs"
 
 
+@pytest.mark.parametrize("rate", ["0", "5e-4"])
+def test_faults_that_are_only_planned_are_told_of(play: Play, rate: str) -> None:
+    """Once, at the start; the steps come as they would."""
+    run = play("--config", "configs/debug.yaml", "--max-steps", "2", "--set", f"faults.rate={rate}")
+    told = [line.message for line in run.log if line.message.startswith("Faults: ")]
+    plan = "Faults: 0.0005 per GPU-hour (faults.rate) are drawn for --plan alone; this run goes on without them"
+    assert told == ([plan] if float(rate) else [])
+    assert len(run.of("step")) == 2
+
+
 # --- Training -------------------------------------------------------------------------------------
 
 
