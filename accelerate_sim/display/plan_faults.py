@@ -6,7 +6,7 @@ from itertools import islice
 from accelerate_sim.display.plan_sections import Fact, Section, mean_checkpoint_s
 from accelerate_sim.display.units import duration_text
 from accelerate_sim.sim.faults import PUBLISHED_RATE, Fault, Faults
-from accelerate_sim.sim.goodput import Reliability
+from accelerate_sim.sim.goodput import Reliability, young_daly_s
 from accelerate_sim.sim.run import Run
 
 FAULTS_SHOWN = 5
@@ -60,7 +60,9 @@ def _best_text(run: Run, found: Reliability, stall_s: float) -> str:
     interval = f"{duration_text(found.best_steps * run.mean_step_s)} = {steps}"
     if found.best_steps > run.last_step:
         return f"none, as {interval} is longer than the run: {_share_text(found.best_goodput)}"
-    return f"{interval} (Young/Daly, {stall_s:.1f} s each): {_share_text(found.best_goodput)}"
+    young = max(1, round(young_daly_s(stall_s, found.mtbf_s) / run.mean_step_s))
+    how = f"{stall_s:.1f} s each; Young/Daly's first approximation: {young:,}"
+    return f"{interval} ({how}): {_share_text(found.best_goodput)}"
 
 
 def _stragglers_text(run: Run) -> str:

@@ -24,8 +24,9 @@ WINDOW = 200
 """Steps whose incidents are drawn together; longer than any of them lasts."""
 RATE = 3.2e-3
 """Incidents per GPU-hour, one per GPU in 13 days. An assumption: fleets publish how much jobs are slowed, not by how
-many GPUs. It makes three in half a day on 64 GPUs. Of a job on 16,384 it takes 6 % of the time, on 100,000 over a
-tenth; large jobs have been seen to lose a tenth (Lin et al. 2025) to a quarter (Wu et al. 2025), all causes told."""
+many GPUs. It makes three in half a day on 64 GPUs. With the sizes below it takes 5 % of the computing on 16,384 GPUs
+and a tenth on 100,000; large jobs lose a tenth (Lin et al. 2025) to a quarter of their time (Wu et al. 2025) to all
+kinds of stragglers together."""
 QUIET_STEPS = 25
 """At first, when everything is slow."""
 LEAST_STEPS, MOST_STEPS = 12, 60
@@ -89,7 +90,10 @@ class Incidents:
         if window < 0:
             return ()
         share = float(noise.uniform(self.seed, "incidents", window)[0])
-        numbers = np.arange(poisson_count(share, WINDOW * self.per_step))
+        count = poisson_count(share, WINDOW * self.per_step)
+        if not count:
+            return ()
+        numbers = np.arange(count)
         kinds, places, ranks, lengths, sizes = (
             noise.uniform(self.seed, "incident", window, numbers, each) for each in range(5)
         )

@@ -67,8 +67,8 @@ def test_a_run_that_never_saves_loses_most() -> None:
 
 
 LARGE = {
-    "model": "llama-3.1-405b", "cluster": {"nodes": 2048, "storage_gbytes_per_s": 2000}, "parallel": {"tensor": 8, "pipeline": 16},
-    "train": {"global_batch": 2048, "micro_batch": 1},
+    "model": "llama-3.1-405b", "cluster": {"nodes": 2048, "storage_gbytes_per_s": 2000},
+    "parallel": {"tensor": 8, "pipeline": 16}, "train": {"global_batch": 2048, "micro_batch": 1},
 }  # fmt: skip
 
 
@@ -86,11 +86,17 @@ def test_one_time_to_save() -> None:
     files = dict(facts_of(next(section for section in sections_of(one) if section[0] == "Files")))
     facts = dict(facts_of(faults_section(one)))
     stall = re.search(r"about ([\d.]+) s each", files["write time"])
-    best = re.search(r"= ([\d,]+) steps \(Young/Daly, ([\d.]+) s each\): ([\d.]+)%", facts["best interval"])
+    best = re.search(
+        r"= ([\d,]+) steps \(([\d.]+) s each; Young/Daly's first approximation: ([\d,]+)\): ([\d.]+)%",
+        facts["best interval"],
+    )
     assert stall and best
     assert stall[1] == best[2]
-    interval_s, mtbf_s = int(best[1].replace(",", "")) * one.mean_step_s, 3600 / (1e-4 * 64)
-    assert float(best[3]) == pytest.approx(100 * goodput(interval_s, float(stall[1]), 420, mtbf_s), abs=0.06)
+    steps, young = (int(best[number].replace(",", "")) for number in (1, 3))
+    interval_s, mtbf_s = steps * one.mean_step_s, 3600 / (1e-4 * 64)
+    assert young == pytest.approx((2 * float(stall[1]) * mtbf_s) ** 0.5 / one.mean_step_s, abs=1)
+    assert steps <= young
+    assert float(best[4]) == pytest.approx(100 * goodput(interval_s, float(stall[1]), 420, mtbf_s), abs=0.06)
     assert said(checkpoint={"every": 0})["best interval"]  # also of a run that does not save
 
 

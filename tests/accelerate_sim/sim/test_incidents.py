@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import cache
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ def cluster(seed: int, gpus: int = 64, memory_share: float = 0.6, step_s: float 
     return Incidents(seed, gpus, memory_share, step_s)
 
 
+@cache
 def incidents(seed: int, memory_share: float = 0.6) -> list[Incident]:
     return cluster(seed, memory_share=memory_share).during(0, STEPS)
 
