@@ -20,9 +20,9 @@ wait for their host to launch them."""
 Machines = Literal["one", "fabric", "shared"]
 """A machine alone; several on a fast network of their own; several on one that carries other people's traffic, too."""
 Range = tuple[float, float]
-TIGHT: Range = (0.0002, 0.0018)
-NORMAL: Range = (0.002, 0.0075)
-LAUNCHED: Range = (0.005, 0.05)
+TIGHT: Range = (0.0002, 0.0015)
+NORMAL: Range = (0.0012, 0.0075)
+LAUNCHED: Range = (0.004, 0.06)
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Site:
 
 SITES: dict[Machines, Site] = {
     "one": Site(
-        tight=0.3, loose=0.2, core=(0.008, 0.04), routed_core=(0.01, 0.06), large_level=0.08, level=(0.008, 0.03),
+        tight=0.35, loose=0.2, core=(0.008, 0.05), routed_core=(0.01, 0.06), large_level=0.08, level=(0.008, 0.03),
         restless=0.08, wander=(0.01, 0.035), drifts=0.3, drift=(0.002, 0.04), settles=0.6, settling=(0.002, 0.05),
         remembers=0.4, memory=(0.2, 0.8),
         often_late=0.6, often=(0.003, 0.015), straggler=(0.015, 0.2), stall=(0.00005, 0.0015),
@@ -71,7 +71,7 @@ SITES: dict[Machines, Site] = {
     ),
     # Benchmarks and long runs on 100 to 8192 dedicated GPUs keep 90 % of their steps within 1.5 % below and 3 % above.
     "fabric": Site(
-        tight=0.15, loose=0.1, core=(0.006, 0.014), routed_core=(0.008, 0.03), large_level=0.04, level=(0.006, 0.015),
+        tight=0.35, loose=0.12, core=(0.006, 0.014), routed_core=(0.008, 0.03), large_level=0.04, level=(0.006, 0.015),
         restless=0.04, wander=(0.006, 0.015), drifts=0.4, drift=(0.001, 0.012), settles=0.8, settling=(0.003, 0.03),
         remembers=0.8, memory=(0.3, 0.9),
         often_late=0.5, often=(0.002, 0.01), straggler=(0.01, 0.1), stall=(0.00003, 0.0006),
@@ -166,7 +166,7 @@ class Habits:
         restless = draws.chance("restless", site.restless)
         wander = draws.log("large wander", *site.wander) if restless else draws.log("wander", 0.0003, 0.004)
         # Where steps differ by their data, so do shards of it.
-        wander = min(math.hypot(wander, core * draws.between("uneven shards", 0.2, 1.2)), 0.06)
+        wander = min(math.hypot(wander, core * draws.between("uneven shards", 0.2, 1.5)), 0.06)
         second = draws.log("second", 1.02, 2.0) if draws.chance("cold second", 0.5) else 1.0
         if hasty_clock:  # the host is ahead by a step when it has launched the second one
             second = draws.log("early second", 0.7, 1.0)
@@ -185,7 +185,7 @@ class Habits:
             level=level if draws.chance("shifts", 0.5 if alone else 0.8) else 0.0,
             level_steps=int(draws.log("level steps", 30, 600)),
             drift=drift if draws.chance("drifts", site.drifts) else 0.0,
-            wander=wander if draws.chance("wanders", 0.5 if alone else 0.75) else 0.0,
+            wander=wander if draws.chance("wanders", 0.6 if alone else 0.85) else 0.0,
             wander_steps=int(draws.log("wander steps", 25, 600)),
             straggler_share=draws.log("straggler", *site.often) if often else draws.log("straggler", 0.0002, 0.002),
             straggler_size=draws.log("straggler size", *site.straggler),
