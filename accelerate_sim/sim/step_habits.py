@@ -85,7 +85,7 @@ SITES: dict[Machines, Site] = {
         contended=0.25, contention=(0.03, 0.35), pausing=0.5, hasty_clock=0.05,
     ),
 }  # fmt: skip
-COARSE_CLOCKS = 0.35
+COARSE_CLOCKS = 0.25
 """Share of stacks whose clock shows hardly more than what the core does (milliseconds of a tenth of a second); the rest
 write all that it has."""
 LEAST_DECIMALS, MOST_DECIMALS = 3, 6
