@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from accelerate_sim.display.log_lines import mfu_text
 from accelerate_sim.display.units import (
     bytes_text,
@@ -157,7 +159,9 @@ def _speed(run: Run) -> Section:
         use = Fact("MFU", f"{mfu:.1%} = {achieved} of {peak} per GPU (PaLM's convention, recomputation not counted)")
     work = f"{si_text(run.flops_per_token, 'FLOP')}: 6 per matrix parameter, and attention over the full square"
     return "Speed", [
-        Fact("throughput", f"{rate_text(rate)} = {tokens:,} / {run.mean_step_s:.6g} s"),
+        Fact(
+            "throughput", f"{rate_text(rate)} = {tokens:,} / {run.mean_step_s:.6g} s, in a step that nothing disturbs"
+        ),
         Fact("per GPU", rate_text(rate / num_gpus)),
         Fact("work per token", work),
         use,
@@ -196,17 +200,19 @@ def _whole(run: Run) -> Section:
     num_checkpoints, num_validations = _num_checkpoints(run), _num_validations(run)
     checkpoint_s = mean_checkpoint_s(run) if num_checkpoints else 0.0
     validation_s = run.config.eval.batches * run.evaluation_batch_s
-    stepping = run.expected_s(run.total_steps)
+    undisturbed, stepping = run.expected_s(run.total_steps), run.likely_s(run.total_steps)
     saving, validating = num_checkpoints * checkpoint_s, num_validations * validation_s
     other = run.startup.total + run.export_times.total
     total = stepping + saving + validating + other
-    energy = run.energy_j(run.expected_steps_j(run.total_steps), saving, validating, other)
+    steps_j = run.expected_steps_j(run.total_steps) * stepping / undisturbed
+    energy = run.energy_j(steps_j, saving, validating, other)
 
     def part(label: str, seconds: float) -> Part:
         return Part(label, duration_text(seconds), seconds / total)
 
     terms = [
-        f"{_plural(run.total_steps, 'step')} × {_seconds(stepping / run.total_steps)}",
+        f"{_plural(run.total_steps, 'step')} × {_seconds(undisturbed / run.total_steps)} "
+        f"{stepping / undisturbed - 1.0:+.1%}",
         f"{_plural(num_validations, 'validation')} × {_seconds(validation_s)}",
         f"{_plural(num_checkpoints, 'checkpoint')} × {_seconds(checkpoint_s)}" if num_checkpoints else "no checkpoints",
     ]
@@ -217,9 +223,16 @@ def _whole(run: Run) -> Section:
         part("start-up, export", other),
         part("total", total),
         Fact("made of", ", ".join(terms)),
+        Fact("disturbed by", _disturbances(run)),
         Fact("energy", f"{energy_text(energy)} for the GPUs, {si_text(energy / total, 'W', 2)} on average"),
         *_imposed_curves(run),
     ]
+
+
+def _disturbances(run: Run) -> str:
+    """What makes the steps of this seed's cluster take longer than the time of a step times their number."""
+    first = _seconds(float(run.step_times.seconds(np.arange(1))[0]))
+    return f"a first step of {first}, late steps, drifting clocks, slow GPUs, as drawn for seed {run.seed}"
 
 
 # --- Counts and texts ---------------------------------------------------------------------------

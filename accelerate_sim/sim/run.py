@@ -30,6 +30,8 @@ from accelerate_sim.sim.timeline import BLOCK, Calendar, Timeline
 
 FABRIC_BYTES_PER_S = 200e9 / 8
 """Per GPU. Clusters that are built for training have as much; what many jobs share has less."""
+BLOCKS_SAMPLED = 16
+"""Blocks that stand for a whole run when it is planned."""
 LAUNCH_SHARE = 0.15
 """Of a step that is spent waiting for the host; from here on its moods are the step's."""
 MICRO_LOSSES_KEPT = 16384
@@ -247,8 +249,28 @@ class Run(Plan):
         )  # fmt: skip
         return per_gpu * self.layout.world_size
 
+    def likely_s(self, steps: int) -> float:
+        """What the first so many steps take on this cluster, with a slow first one, late ones, drifts and slow GPUs.
+
+        Of a long run, blocks all along it stand for those between them; the first one counts for itself.
+        """
+        last = -(-steps // BLOCK) - 1
+        sampled = sorted({round(last * part / (BLOCKS_SAMPLED - 1)) for part in range(BLOCKS_SAMPLED)})
+        took = planned = first_s = 0.0
+        for index in sampled:
+            begin, end = index * BLOCK, min((index + 1) * BLOCK, steps)
+            seconds = float(self.step_times.seconds(np.arange(begin, end)).sum())
+            if index == 0:
+                first_s = seconds
+            else:
+                took += seconds
+                planned += self.expected_s(end) - self.expected_s(begin)
+        if last == 0:
+            return first_s
+        return first_s + took / planned * (self.expected_s(steps) - self.expected_s(BLOCK))
+
     def expected_steps_j(self, steps: int) -> float:
-        """What a mean GPU is expected to spend in the first so many steps."""
+        """What a mean GPU is expected to spend in the first so many steps, if nothing disturbs them."""
         stages, power = self.batches.stages, self.telemetry.mean_step_power_w
         return sum(
             count * self.stage_step_s(number) * power(stages[number].first_step)

@@ -208,7 +208,8 @@ class Habits:
             tick_size=core * draws.between("tick size", 1.5, 5.0),
             first_extra_s=first,
             second_factor=second,
-            settling=settling if draws.chance("settles", site.settles) else 0.0, settling_s=draws.log("settling s", 40, 1500),
+            settling=settling if draws.chance("settles", site.settles) else 0.0,
+            settling_s=draws.log("settling s", 40, 1500),
             decimals=decimals,
         )  # fmt: skip
 
