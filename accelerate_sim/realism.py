@@ -68,6 +68,7 @@ def kind(
     name: str, model: str | Raw, gpus: tuple[int, str], batch: tuple[int, int, int], steps: int, *, seeds: int = 2,
     every: int = 1, times: Times = "step", epochs: int = 1, parallel: Raw | None = None, data: str = "fineweb",
     validate: int | str = "epoch", save: int = 500, clock_decimals: int = 5,
+    tokenizer: str | None = None,
     own_loss: bool = False, warmed_up: bool = False, work: Work | None = None, **train: Any,
 ) -> Kind:  # fmt: skip
     """``gpus`` is how many of which; ``batch`` is global batch, micro-batch and sequence length."""
@@ -75,7 +76,7 @@ def kind(
     per_node = min(number, 8)
     raw: Raw = {
         "model": model,
-        "data": {"dataset": data},
+        "data": {"dataset": data, "tokenizer": tokenizer},
         "cluster": {"nodes": number // per_node, "gpus_per_node": per_node, "gpu": gpu},
         "parallel": {"tensor": 1, "sharding": "fsdp", **(parallel or {})},
         "train": {
@@ -95,6 +96,8 @@ def tiny(vocab: int, layers: int = 9, hidden: int = 512) -> Raw:
 
 
 DDP: Raw = {"sharding": "ddp"}
+FOREIGN = "Mixtral SentencePiece"
+"""Tokenizer of that benchmark, whose checkpoint knows another."""
 BIG: Raw = {"tensor": 8, "pipeline": 8, "virtual_stages": 4, "sharding": "zero1"}
 KINDS = (
     # From scratch, every step logged: a machine, some hundred million parameters, half a million tokens a step.
@@ -127,9 +130,9 @@ KINDS = (
          lr=3e-4, warmup_steps=250, seeds=1),
     kind("encoder-sized", "gpt2", (8, "H100-SXM"), (128, 16, 512), 5000, every=5, lr=1e-4, schedule="linear",
          parallel={"tensor": 4, "sharding": "zero1"}, data="the-pile", warmup_steps=200, seeds=3),
-    kind("weekly-test", "pythia-1.4b", (8, "H100-SXM"), (64, 1, 2048), 2000, lr=1.5e-4, warmup_steps=200,
+    kind("weekly-test", "pythia-1.4b", (8, "H100-SXM"), (64, 1, 2048), 2000, lr=1.5e-4, warmup_steps=600,
          parallel={"tensor": 2, "pipeline": 2, "sharding": "zero1"}, data="the-pile", precision="fp8"),
-    kind("weekly-test-gb200", "opt-1.3b", (8, "GB200"), (64, 1, 2048), 2000, lr=1.5e-4, warmup_steps=200,
+    kind("weekly-test-gb200", "opt-1.3b", (8, "GB200"), (64, 1, 2048), 2000, lr=1.5e-4, warmup_steps=600,
          parallel={"tensor": 2, "pipeline": 2, "sharding": "zero1"}, data="c4", precision="fp8", seeds=1),
     kind("llama8b", "llama-3-8b", (128, "H100-SXM"), (512, 1, 8192), 3000, lr=3e-4, data="dclm-baseline", seeds=1),
     kind("llama70b", "llama-3-70b", (64, "H100-SXM"), (128, 2, 8192), 3000, parallel={"tensor": 8}, seeds=1),
@@ -148,13 +151,13 @@ KINDS = (
          times="none", lr=2e-4, warmup_steps=500, data="the-pile"),
     # Continued from a checkpoint: a benchmark's 405B on many GPUs.
     kind("405b-512", "llama-3.1-405b", (512, "H100-SXM"), (1152, 1, 8192), 240, parallel=BIG, start="checkpoint",
-         data="c4", lr=8e-5, warmup_steps=20, seeds=1, warmed_up=True),
+         data="c4", tokenizer=FOREIGN, lr=8e-5, warmup_steps=20, seeds=1, warmed_up=True),
     kind("405b-1024", "llama-3.1-405b", (1024, "H200-SXM"), (768, 1, 8192), 360, parallel=BIG, start="checkpoint",
-         data="c4", lr=6e-5, warmup_steps=25),
+         data="c4", tokenizer=FOREIGN, lr=6e-5, warmup_steps=25),
     kind("405b-8192", "llama-3.1-405b", (8192, "H100-SXM"), (2048, 1, 8192), 210, parallel=BIG, start="checkpoint",
-         data="c4", lr=8e-5, warmup_steps=20, seeds=1),
+         data="c4", tokenizer=FOREIGN, lr=8e-5, warmup_steps=20, seeds=1),
     kind("405b-256", "llama-3.1-405b", (256, "GB200"), (448, 1, 8192), 620, parallel={"tensor": 4, "pipeline": 16,
-         "sharding": "zero1"}, start="checkpoint", data="c4", lr=4e-5, warmup_steps=40),
+         "sharding": "zero1"}, start="checkpoint", data="c4", tokenizer=FOREIGN, lr=4e-5, warmup_steps=40),
     kind("70b-continued", "llama-2-70b", (64, "A100-80-SXM"), (256, 1, 4096), 300, parallel={"tensor": 8},
          start="checkpoint", lr=3e-5, warmup_steps=10, data="proof-pile-2"),
     # Fine-tuned: conversations and instructions, small batches, one pass or several.

@@ -27,6 +27,8 @@ FINETUNE_NOISE_AT_8_SEQUENCES = (0.1, 0.35)
 """Standard deviation as a share of the loss, of the mean over 8 sequences of one conversation or instruction each."""
 UNKNOWN_DATA_NOISE = 1.5
 """Factor on it where a model that has learned from other data goes on."""
+MOST_FALL = 3.0
+"""Factor by which the loss falls while its noise grows."""
 VALIDATION_NOISE = 0.0012
 BLENDED_TOKENS = 1e6
 """From here on a batch is a blend of so many texts that its loss is Gaussian."""
@@ -105,19 +107,24 @@ class LossCurve:
     micro_sigma: float
     """The same of one micro-batch's loss."""
     relative: bool
+    hardening: float
+    """Power of its fall by which the noise of a ``relative`` one grows: what is easy in all texts is learned first, and
+    what is left differs more."""
     instability: Instability
 
     @classmethod
     def of(
-        cls, config: RunConfig, seed: int, shape_seed: int, vocab: int, active_parameters: float, total_steps: int
-    ) -> "LossCurve":
-        """``shape_seed`` stands for model and data, ``seed`` for the order of the data."""
+        cls, config: RunConfig, seed: int, shape_seed: int, vocab: int, active_parameters: float, total_steps: int,
+        *, retokenized: bool = False,
+    ) -> "LossCurve":  # fmt: skip
+        """``shape_seed`` stands for model and data, ``seed`` for the order of the data. ``retokenized``: texts are cut
+        into other tokens than the model's own."""
         train, own, draws = config.train, Draws(seed, "loss"), Draws(shape_seed, "loss")
         finetune = train.start == "finetune"
         step_tokens = train.global_batch * train.sequence_length
         batches = BatchSchedule.of(train)
         tokens = batches.sequences_before(total_steps) * train.sequence_length
-        shape = shape_of(train, shape_seed, vocab, active_parameters, total_steps, tokens)
+        shape = shape_of(train, shape_seed, vocab, active_parameters, total_steps, tokens, retokenized=retokenized)
         at_unit = draws.log("finetune sigma", *FINETUNE_NOISE_AT_8_SEQUENCES)
         if not finetune:
             at_unit = draws.between("sigma", *NOISE_AT_HALF_MILLION_TOKENS)
@@ -139,7 +146,8 @@ class LossCurve:
             instability = Instability(seed, 0.0, 0)
         return cls(
             seed=seed, shape=shape, luck=luck, gap=draws.between("gap", -0.015, 0.02), batch=batch, batches=batches,
-            sigmas=tuple(sigmas), micro_sigma=micro_sigma, relative=finetune, instability=instability,
+            sigmas=tuple(sigmas), micro_sigma=micro_sigma, relative=finetune,
+            hardening=draws.between("hardening", 0.1, 0.8), instability=instability,
         )  # fmt: skip
 
     def trend(self, step: Floats | Steps | float) -> Floats:
@@ -156,6 +164,8 @@ class LossCurve:
     def train(self, steps: Steps) -> Floats:
         """Loss of consecutive global batches, the mean over all ranks and micro-batches."""
         trend, own = self.trend(steps), self._sigma(steps) * self.residual(steps)
+        if self.relative:
+            own *= np.minimum(self.trend(np.zeros(1)) / trend, MOST_FALL) ** self.hardening
         noisy = trend * np.exp(own) if self.relative else trend + own + self.batch.offset(steps)
         return np.asarray(np.maximum(noisy + self.instability.loss_excess(steps), 0.05))
 

@@ -100,8 +100,9 @@ class Run(Plan):
     def loss(self) -> LossCurve:
         spec = self.model.architecture
         return LossCurve.of(
-            self.config, self.data_seed, self.shape_seed, spec.vocab, spec.active_parameters, self.total_steps
-        )
+            self.config, self.data_seed, self.shape_seed, spec.vocab, spec.active_parameters, self.total_steps,
+            retokenized=self.tokenizer_name != self.model.tokenizer,
+        )  # fmt: skip
 
     @cached_property
     def grad_norm(self) -> GradNormCurve:
