@@ -45,3 +45,18 @@ def test_an_optimizer_may_work_harder_every_tenth_step() -> None:
     seconds = [float(row[4]) for row in itertools.islice(played(one, 1), 2, 122)]
     usual = sorted(seconds)[len(seconds) // 2]
     assert {number % 10 for number, each in enumerate(seconds, 3) if each > 4 * usual} == {0}
+
+
+def test_a_log_begins_at_a_processs_first_step_or_behind_it() -> None:
+    """Where it begins at the first step, that is a slow one."""
+    for name in ("weekly-test", "405b-512"):
+        one = next(one for one in KINDS if one.name == name)
+        rows = list(itertools.islice(played(one, 1), 40))
+        seconds = [float(row[4]) for row in rows]
+        assert int(rows[0][0]) == 1 + one.warmed_up
+        assert (seconds[0] > 1.05 * sorted(seconds)[20]) != one.warmed_up
+
+
+def test_a_benchmark_goes_on_with_a_tokenizer_of_others() -> None:
+    one = next(one for one in KINDS if one.name == "405b-512")
+    assert 7.4 < float(next(played(one, 1))[1]) < 8.0

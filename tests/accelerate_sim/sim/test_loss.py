@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from accelerate_sim.config.schema import ImposeConfig, RunConfig, TrainConfig
 from accelerate_sim.sim.instability import Instability
 from accelerate_sim.sim.loss import LossCurve
-from accelerate_sim.sim.loss_shape import Restarted, law
+from accelerate_sim.sim.loss_shape import law
 
 VOCAB = 128_256
 SEEDS = range(30)
@@ -139,13 +139,32 @@ def test_nothing_is_learned_and_no_batch_is_odd_while_the_rate_is_tiny() -> None
         assert 0.7 < np.std(slow.residual(np.arange(3000, 5000))) < 2.0
 
 
-def test_loss_after_a_change_of_data_is_flat_at_first() -> None:
+def test_loss_with_a_tokenizer_of_others_is_high_and_flat_at_first() -> None:
+    """Nothing else about the data does that: with its own tokens a checkpoint goes on where it was."""
+    train = TrainConfig.model_validate({"epochs": 1, "steps_per_epoch": 400, "start": "checkpoint"})
     for seed in SEEDS:
-        train = TrainConfig.model_validate({"epochs": 1, "steps_per_epoch": 400, "start": "checkpoint"})
-        one = LossCurve.of(RunConfig(train=train), seed, seed, VOCAB, 405e9, 400)
-        if isinstance(one.shape, Restarted):
-            assert one.trend(0.0) - one.trend(20.0) < 0.05
-            assert 0.2 < (one.trend(0.0) - one.trend(200.0)) / (one.trend(0.0) - one.trend(399.0)) < 0.8
+        own, one = (
+            LossCurve.of(RunConfig(train=train), seed, seed, VOCAB, 405e9, 400, retokenized=retokenized)
+            for retokenized in (False, True)
+        )
+        assert one.trend(0.0) > own.trend(0.0) + 4.0
+        assert one.trend(0.0) - one.trend(20.0) < 0.05
+        assert 0.2 < (one.trend(0.0) - one.trend(200.0)) / (one.trend(0.0) - one.trend(399.0)) < 0.8
+        assert own.trend(0.0) - own.trend(399.0) < 0.13
+
+
+def test_noise_of_a_fine_tuning_grows_as_its_loss_falls() -> None:
+    """As a share of the loss: what is left differs more from text to text than what was learned first."""
+    steps = 6000
+    train = TrainConfig.model_validate({"epochs": 3, "steps_per_epoch": steps // 3, "start": "finetune"})
+    for seed in SEEDS[:10]:
+        one = LossCurve.of(RunConfig(train=train), seed, seed, VOCAB, 7e9, steps)
+        early, late = np.arange(20, 1500), np.arange(4500, steps)
+        spread = [np.std(np.log(one.train(each) / one.trend(each))) for each in (early, late)]
+        grown = [np.mean(np.minimum(one.trend(0.0) / one.trend(each), 3.0) ** one.hardening) for each in (early, late)]
+        noise = np.std(one.residual(late)) / np.std(one.residual(early))
+        assert spread[1] / spread[0] == pytest.approx(noise * grown[1] / grown[0], rel=0.12)
+        assert spread[1] > spread[0] * noise
 
 
 def test_odd_batches_are_single_steps() -> None:

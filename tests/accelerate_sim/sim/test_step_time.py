@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accelerate_sim.sim.incidents import Incident, Incidents
-from accelerate_sim.sim.step_habits import Work
+from accelerate_sim.sim.step_habits import Machines, Work
 from accelerate_sim.sim.step_time import StepTimes
 
 SEEDS = range(30)
@@ -31,10 +31,16 @@ class Quiet(Incidents):
         return [self.incident] if self.incident else []
 
 
-def times(seed: int, mean_s: float = 20.0, incident: Incident | None = None, work: Work = "even") -> StepTimes:
+def times(
+    seed: int,
+    mean_s: float = 20.0,
+    incident: Incident | None = None,
+    work: Work = "even",
+    machines: Machines = "one",
+) -> StepTimes:
     quiet = Quiet(seed, 64, 0.5, mean_s)
     object.__setattr__(quiet, "incident", incident)
-    return StepTimes.of(seed, mean_s, 0.8, quiet, None, work=work)
+    return StepTimes.of(seed, mean_s, 0.8, quiet, None, work=work, machines=machines)
 
 
 def ratios(seed: int, **how: Any) -> np.ndarray:
@@ -69,7 +75,10 @@ def test_every_run_has_habits_of_its_own() -> None:
     assert len({each.decimals for each in habits}) >= 2
 
 
-@pytest.mark.parametrize("work, least, most", [("even", 0.0015, 0.01), ("routed", 0.003, 0.05), ("ragged", 0.01, 0.12)])
+@pytest.mark.parametrize(
+    "work, least, most",
+    [("even", 0.0015, 0.01), ("routed", 0.003, 0.05), ("ragged", 0.01, 0.12), ("launched", 0.008, 0.04)],
+)
 def test_unequal_work_makes_unequal_steps(work: Work, least: float, most: float) -> None:
     assert least < np.median([core(ratios(seed, work=work)) for seed in range(40)]) < most
 
@@ -81,11 +90,19 @@ def test_mean_is_what_was_planned() -> None:
     assert np.all(np.abs(medians / 20.0 - 1) < 0.2)
 
 
-def test_first_step_is_slow() -> None:
-    """Kernels are chosen and connections made in it, in four of five stacks; soon all steps are alike."""
+@pytest.mark.parametrize("mean_s", [0.05, 2.0, 60.0])
+@pytest.mark.parametrize("work", ["even", "ragged"])
+def test_first_step_of_a_process_is_slow(mean_s: float, work: Work) -> None:
+    """Kernels are chosen, buffers grow and connections are made in it, whatever else goes well."""
+    firsts = np.array([times(seed, mean_s, work=work).seconds(np.arange(1))[0] for seed in range(300)])
+    assert firsts.min() > 1.05 * mean_s
+    assert np.median(firsts) > 1.3 * mean_s
+    assert np.median(firsts) > mean_s + 3.0 or mean_s < 0.1
+    assert firsts.max() < 70 * mean_s
+
+
+def test_soon_all_steps_are_alike() -> None:
     firsts = np.array([times(seed, mean_s=2.0).seconds(np.arange(40)) for seed in range(60)])
-    slow = firsts[:, 0] > 1.1 * np.median(firsts, axis=1)
-    assert 0.6 < slow.mean() < 0.95
     assert firsts[:, 0].max() > 10 * 2.0
     assert np.median(firsts[:, 1] / np.median(firsts, axis=1)) < 1.5
     assert np.median(firsts[:, 5] / np.median(firsts, axis=1)) == pytest.approx(1, abs=0.03)
@@ -194,12 +211,31 @@ def test_few_clusters_freeze_and_rarely() -> None:
     assert max(clusters) < 0.0005
 
 
-def test_nodes_that_share_a_network_remember() -> None:
-    def remembering(shared: bool) -> int:
-        runs = (StepTimes.of(seed, 5.0, 0.8, Quiet(seed, 64, 0.5, 5.0), None, shared=shared) for seed in range(60))
-        return sum(run.habits.memory > 0 for run in runs)
+@pytest.mark.parametrize("machines", ["fabric", "shared"])
+def test_nodes_in_a_network_remember(machines: Machines) -> None:
+    def remembering(machines: Machines) -> int:
+        return sum(times(seed, machines=machines).habits.memory > 0 for seed in range(60))
 
-    assert remembering(shared=True) > 1.5 * remembering(shared=False)
+    assert remembering(machines) > 1.5 * remembering("one")
+
+
+def test_dedicated_clusters_are_even() -> None:
+    """As MLPerf's and Megatron-LM's logs of 128 to 8192 GPUs: the middle one keeps half of its steps within tenths of a
+    per cent, nine tenths within 1.5 % below and 3 % above, and yet some step is late by a tenth in most runs."""
+    runs = [ratios(seed, machines="fabric") for seed in range(80)]
+    assert 0.002 < np.median([core(ratio) for ratio in runs]) < 0.009
+    assert np.mean([np.quantile(ratio, 0.05) > 0.985 for ratio in runs]) > 0.7
+    assert np.mean([np.quantile(ratio, 0.95) < 1.03 for ratio in runs]) > 0.8
+    assert np.median([ratio.max() for ratio in runs]) > 1.1
+
+
+def test_others_traffic_makes_uneven_steps() -> None:
+    fabric, shared = (
+        np.array([core(ratios(seed, machines=machines)) for seed in range(60)])
+        for machines in get_args(Machines)
+        if machines != "one"
+    )
+    assert np.median(shared) > 2 * np.median(fabric)
 
 
 def test_a_step_is_late_by_much_and_early_by_little() -> None:
