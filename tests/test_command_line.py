@@ -88,9 +88,9 @@ def test_plan_is_what_the_run_does(train: Train, play: Play) -> None:
     written = [event["seconds"] for event in run.of("checkpoint")]
     assert float(figure(text, r"about ([\d.]+) s each")) == pytest.approx(sum(written) / len(written), abs=0.06)
     whole = text[text.index("The whole run") :]
-    assert clock(figure(whole, r"total +([\d:]+)")) == pytest.approx(run.summary_event["total_time_s"], rel=0.03)
+    assert clock(figure(whole, r"total +([\d:]+)")) == pytest.approx(run.summary_event["total_time_s"], rel=0.005)
     energy = printed(figure(whole, r"energy +([\d.]+ kWh)")).low * 3.6e3
-    assert energy == pytest.approx(run.summary_event["energy_j"], rel=0.03)
+    assert energy == pytest.approx(run.summary_event["energy_j"], rel=0.01)
 
 
 def test_printed_config_gives_the_same_run(train: Train, tmp_path: Path) -> None:

@@ -91,6 +91,17 @@ def test_the_parts_of_the_run_add_up() -> None:
     assert number(r"([\d.]+) kWh", section) * 3.6e6 == pytest.approx(mean_w * clocks[-1], rel=2e-3)
 
 
+def test_the_whole_run_is_disturbed_and_a_single_step_is_not() -> None:
+    """The steps' time is that of all of them, one by one: more than their number times an undisturbed one's."""
+    text = text_of(DEFAULT)
+    assert re.search(r"throughput .* s, in a step that nothing disturbs", text)
+    steps = DEFAULT.step_times.seconds(np.arange(DEFAULT.total_steps))
+    mean, share = number(r"3,000 steps × ([\d.]+) s", text), number(r"3,000 steps × [\d.]+ s ([+-][\d.]+)%", text)
+    assert mean == pytest.approx(DEFAULT.mean_step_s, abs=1e-3)
+    assert 3000 * mean * (1 + share / 100) == pytest.approx(steps.sum(), rel=1e-3)
+    assert number(r"disturbed by +a first step of ([\d.]+) s", text) == pytest.approx(steps[0], abs=1e-3)
+
+
 def test_imposed_figures_are_called_so() -> None:
     text = text_of(IMPOSED)
     assert "70.1 GiB to 77.3 GiB (impose.memory_share)" in text
