@@ -215,6 +215,8 @@ class Accelerator:
         self._prepared += objects
         environment.connect(self.run, self.session)
         self.clock.advance_to(self.state.training_origin_s)
+        if not self.resume_from_checkpoint:
+            self.begin_phase("startup")
         self.clock.set_speed(self.run.config.run.speed)
         return objects if len(objects) != 1 else objects[0]
 
@@ -235,6 +237,11 @@ class Accelerator:
         end_s = self.state.training_origin_s + self.run.timeline.step_end_s(self.completed_steps)
         self.completed_steps += 1
         self.clock.advance_to(end_s)
+
+    def begin_phase(self, phase: Phase) -> None:
+        """Something else than a step begins: those who keep records get a look at the GPUs."""
+        if self.session.is_main_process:
+            self._monitor.begin_phase(phase, self.completed_steps)
 
     @property
     def tokens_per_s(self) -> float:
@@ -314,6 +321,7 @@ class Accelerator:
 
     def save_state(self, output_dir: str) -> Path:
         """Write a checkpoint below the project directory and delete those that are not kept. Raises OutputError."""
+        self.begin_phase("checkpoint")  # before the mark that a checkpoint is: whoever goes on has it in the file
         return self._checkpoints.save(output_dir, self.completed_steps)
 
     @property
@@ -348,9 +356,13 @@ class Accelerator:
         """Whether weights are written in their true shapes."""
         return self._checkpoints.sizes
 
+    def begin_export(self) -> None:
+        """Training is over. Whoever is told to end from here on goes on with the export."""
+        self._checkpoints.mark(self.completed_steps)
+        self.begin_phase("export")
+
     def write_model(self, path: Path, images: Sequence[FileImage]) -> None:
         """Put a finished model on the disk, where there is an output directory. Raises OutputError."""
-        self._checkpoints.mark(self.completed_steps)
         self._checkpoints.export(path, images)
 
     def unwrap_model(self, model: T) -> T:

@@ -115,6 +115,7 @@ class DataLoader:
 
     def _validation(self, accelerator: Accelerator) -> Iterator[Batch]:
         begin_s = accelerator.clock.now_s
+        accelerator.begin_phase("validation")
         for number in range(accelerator.run.config.eval.batches):
             # The time of a batch passes before it is handed over, so that a bar counts it when it is done.
             accelerator.clock.advance_to(begin_s + (number + 1) * accelerator.run.evaluation_batch_s)

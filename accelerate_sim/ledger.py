@@ -99,7 +99,8 @@ class Ledger:
                 self.step_j += record.step_time_s * self.run.telemetry.mean_step_power_w(record.step - 1)
                 self.peak_memory_bytes = max(self.peak_memory_bytes, record.memory_used_bytes)
             case GpuRecord():
-                self._utilization.append(float(record.utilization_pct.mean()))
+                if record.phase == "step":
+                    self._utilization.append(float(record.utilization_pct.mean()))
                 self.peak_memory_bytes = max(self.peak_memory_bytes, int(record.memory_used_bytes.max()))
             case EvalRecord():
                 self.validation_s += record.seconds

@@ -102,7 +102,8 @@ def test_distributed_environment_adds_up(llama: Played) -> None:
 def test_all_reduce_test_is_what_the_links_allow(llama: Played) -> None:
     """[INIT-04] Time and bandwidths agree; the NICs carry no more than they can, and are not idle either."""
     said = llama.match(
-        r"All-reduce test: ([\d.,]+ MB) over (\d+) ranks in ([\d.]+) ms \| algbw ([\d.]+) GB/s \| busbw ([\d.]+) GB/s"
+        r"All-reduce test: ([\d.,]+ MB) over (\d+) ranks in ([\d.]+) ms \| "
+        r"\w+/\w+ \| algbw ([\d.]+) GB/s \| busbw ([\d.]+) GB/s"
     )
     size, ranks, ms, algbw, busbw = printed(said[1]), int(said[2]), *map(printed, said.groups()[2:])
     assert ranks == RANKS
@@ -211,7 +212,8 @@ def test_collectives_are_timed_now_and_then(llama: Played) -> None:
     assert all(50 <= after - before <= 100 for before, after in itertools.pairwise(steps))
     timed = list(
         llama.matches(
-            r"NCCL (\w+) \((\w+) parallel\) \| ([\d.]+ [kMG]B) over (\d+) ranks, (\d+) nodes? \| ([\d.]+) ms \| "
+            r"NCCL (\w+) \((\w+) parallel\) \| ([\d.]+ [kMG]B) over (\d+) ranks, (\d+) nodes? \| "
+            r"(?:Ring|NVLS)/(?:LL128|Simple) \| ([\d.]+) ms \| "
             r"algbw ([\d.]+) GB/s \| busbw ([\d.]+) GB/s"
         )
     )
@@ -265,7 +267,7 @@ def test_warned_of_trouble_slows_everyone(llama: Played) -> None:
 def test_grid_shows_every_gpu_by_node(llama: Played) -> None:
     """[GPU-01, GPU-02]"""
     assert [grid.step for grid in llama.grids] == list(range(10, 403, 10))
-    for grid, event in zip(llama.grids, llama.of("gpu"), strict=True):
+    for grid, event in zip(llama.grids, llama.stepping_gpus, strict=True):
         assert len(grid.cells) == RANKS
         assert [label.split()[0] for label in grid.labels if label.startswith("node")] == [f"node{n}" for n in range(8)]
         for cell, util, used, celsius, watts in zip(

@@ -45,6 +45,7 @@ BUSY: tuple[Phase, ...] = ("step", "validation")
 class GpuSample:
     """All GPUs at one moment; every array is [GPUs]."""
 
+    phase: Phase
     rank: Ranks
     utilization_pct: Floats
     memory_used_bytes: NDArray[np.int64]
@@ -150,6 +151,7 @@ class Telemetry:
                 memory[rank] += self._fragments(incident, float(memory[rank]), step)
         mebibytes = np.round(memory / 2**20).astype(np.int64)
         return GpuSample(
+            phase,
             self.rank,
             self._utilization(phase, second),
             mebibytes * 2**20,

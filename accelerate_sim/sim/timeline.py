@@ -19,6 +19,8 @@ from accelerate_sim.sim.noise import Floats, Steps
 
 BLOCK = 256
 """Steps that are computed together."""
+LOOK_AFTER_S = 1.0
+"""Into a pause, for a look at what it is like."""
 
 Mask = NDArray[np.bool_]
 Phase = Literal["startup", "step", "checkpoint", "validation", "export", "idle"]
@@ -170,6 +172,22 @@ class Timeline:
         if since < times.validation_s[offset] + times.checkpoint_s[offset]:
             return "checkpoint"
         return self._after_all(second) if index * BLOCK + offset >= self.calendar.total_steps - 1 else "step"
+
+    def look_into(self, phase: Phase, step: int) -> float | None:
+        """A second shortly after the beginning of the phase that follows ``step``; None if no such phase does.
+
+        The start-up, which follows step -1, is looked at shortly before its end.
+        """
+        if step < 0:
+            return -min(LOOK_AFTER_S, self._startup_s / 2) if phase == "startup" else None
+        if phase == "export":
+            begin_s, length_s = self.end_s(), self._export_s
+        else:
+            times, offset = self.block(step // BLOCK), step % BLOCK
+            begin_s, length_s = float(times.step_end_s[offset]), float(times.validation_s[offset])
+            if phase == "checkpoint":
+                begin_s, length_s = begin_s + length_s, float(times.checkpoint_s[offset])
+        return begin_s + min(LOOK_AFTER_S, length_s / 2) if length_s else None
 
     def spans(self, begin_s: float, end_s: float) -> list[Span]:
         """What happens from ``begin_s`` to ``end_s``, in order and without gaps; consecutive steps are one span."""

@@ -8,14 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from accelerate_sim.catalog import Architecture, GpuSpec
+from accelerate_sim.sim.communication import HIDDEN_BYTES
 from accelerate_sim.sim.layout import Group, Layout
-from accelerate_sim.sim.memory import gradient_bytes, parameters_per_rank, stage_layers
+from accelerate_sim.sim.memory import WEIGHT_BYTES, gradient_bytes, parameters_per_rank, stage_layers
 from accelerate_sim.sim.method import Method
 from accelerate_sim.sim.network import Network
-
-HIDDEN_BYTES = 2
-"""Of an activation that is sent."""
-WEIGHT_BYTES = 2
 
 
 @dataclass(frozen=True)
@@ -76,5 +73,5 @@ def _to_next_stage(model: Architecture, layout: Layout) -> tuple[float, float]:
         return 0.0, 0.0
     tokens = layout.micro_batch * layout.sequence_length / layout.context
     size = HIDDEN_BYTES * tokens * model.hidden / layout.tensor * layout.accumulation * layout.virtual_stages
-    far = layout.world_size // layout.pipeline >= layout.nvlink_domain
+    far = layout.stage_stride >= layout.nvlink_domain
     return (0.0, 2 * size) if far else (2 * size, 0.0)

@@ -27,7 +27,7 @@ LAST = replace(STEP, step=2, step_time_s=4.0, loss=2.5, perplexity=12.1825, toke
 
 def gpus(utilization: float, memory_gib: int) -> GpuRecord:
     each = np.full(8, utilization)
-    return GpuRecord(1, 2, 4, 80 * GIB, 700.0, 87.0, each, np.full(8, memory_gib * GIB), each, each)
+    return GpuRecord(1, 2, 4, 80 * GIB, 700.0, 87.0, each, np.full(8, memory_gib * GIB), each, each, each, "step", 9.0)
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ def test_every_grid_of_the_run(name: str, request: pytest.FixtureRequest):
     played: Played = request.getfixturevalue(name)
     run, job = published(played)
     ends = {event["step"]: event["elapsed_s"] for event in played.of("step")}
-    grids = played.of("gpu")
+    grids = played.stepping_gpus
     assert grids
     for grid in grids[:: max(1, len(grids) // 8)]:
         clock_s = run.startup.total + ends[grid["step"]] - MOMENT_S
