@@ -151,5 +151,5 @@ def test_anyone_can_look_at_the_gpus_at_any_second(second: float) -> None:
         assert array == same
 
 
-def vars_of(sample: object) -> list[list[float]]:
-    return [array.tolist() for array in vars(sample).values()]
+def vars_of(sample: object) -> list[object]:
+    return [np.asarray(figures).tolist() for figures in vars(sample).values()]

@@ -178,10 +178,10 @@ class Timeline:
 
         The start-up, which follows step -1, is looked at shortly before its end.
         """
-        if step < 0:
-            return -min(LOOK_AFTER_S, self._startup_s / 2) if phase == "startup" else None
+        if step < 0 or phase == "startup":
+            return -min(LOOK_AFTER_S, self._startup_s / 2) if (step, phase) == (-1, "startup") else None
         if phase == "export":
-            begin_s, length_s = self.end_s(), self._export_s
+            begin_s, length_s = self.end_s(), self._export_s if step == self.calendar.total_steps - 1 else 0.0
         else:
             times, offset = self.block(step // BLOCK), step % BLOCK
             begin_s, length_s = float(times.step_end_s[offset]), float(times.validation_s[offset])

@@ -45,11 +45,16 @@ def test_gathers_and_scatters_are_rings() -> None:
 def test_many_nodes_take_trees_for_small_messages_and_rings_for_large_ones() -> None:
     """A ring's latency grows with the nodes, so the larger the job, the larger the messages that trees carry."""
     turns = []
-    for nodes in (2, 8, 64):
+    for nodes in (8, 64, 512):
         found = [name.partition("/")[0] for name in names(H100, "all_reduce", Group(8 * nodes, 8), range(3, 40))]
         assert list(dict.fromkeys(found)) == ["Tree", "Ring"]
         turns.append(found.index("Ring"))
     assert turns == sorted(set(turns))
+
+
+def test_two_nodes_with_fast_adapters_add_up_in_their_switches() -> None:
+    """Their network is faster than a ring inside a node."""
+    assert names(H100, "all_reduce", Group(16, 8), range(28, 36)) == ["NVLSTree/Simple"] * 8
 
 
 def test_pcie_has_no_ll128() -> None:
