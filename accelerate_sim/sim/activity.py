@@ -23,8 +23,8 @@ LINK_SHARE = 0.05
 """Weights of the four below in the way from a resident context to the power limit.
 
 By them an H100 draws 180 W where it polls for its peers, about 400 W where it only moves memory, and 560 to 670 of its
-700 W in well-tuned training (8 kW of a node's 10.2 kW: Latif et al. 2024). A large matrix product by itself wants more
-than the limit, which is why its best measured rate is below the peak."""
+700 W in well-tuned training (three quarters of a node's rated 10.2 kW: Latif et al. 2024). A large matrix product by
+itself wants more than the limit, which is why its best measured rate is below the peak."""
 HIGHEST_SHARE = 1.05
 """More than the limit allows: the clock gives way."""
 WELL_TUNED_SHARE = 0.85
@@ -134,4 +134,7 @@ def _layer_bytes(throughput: Throughput) -> float:
     moved = ELEMENT_BYTES * kernels.k["gemm_traffic"] * (weights + kernels.tokens * widths)
     if throughput.method.is_fp8:  # both operands are read once more to be converted
         moved += ELEMENT_BYTES * kernels.k["gemm_cast"] * (weights + kernels.tokens * widths / 2)
+    if throughput.method.stack.attention == "unfused":  # scores, softmax and mask go to memory and back
+        scores = kernels.tokens * layout.sequence_length * model.heads / layout.tensor
+        moved += ELEMENT_BYTES * kernels.k["attention_old_passes"] / 3 * scores
     return kernels.elementwise_s() * kernels.bus + moved

@@ -142,7 +142,7 @@ def mfu(one: Run) -> float:
 
 
 def test_well_tuned_training_draws_most_of_the_limit() -> None:
-    """About 8 kW of a node's 10.2 kW are drawn in training (Latif et al. 2024): 0.85 to 0.95 of each GPU's limit."""
+    """Training draws three quarters of a node's rated 10.2 kW (Latif et al. 2024): about 0.9 of each GPU's limit."""
     for one in (eight_b(), eight_b(micro_batch=2), eight_b({"gpu": "H200-SXM"})):
         assert 0.85 < one.telemetry.mean_power_w("step") / one.gpu.power_limit_w < 0.96
 
@@ -391,7 +391,7 @@ def test_phases_show_in_power_and_utilization() -> None:
 
 @pytest.mark.slow
 def test_a_look_at_a_hundred_thousand_gpus_is_quick() -> None:
-    """30 ms on the machine that this was written on; here ten times that, for whatever else it has to do."""
+    """Six milliseconds on the machine that this was written on; here five times that, for whatever else it has to do."""
     one = played({"cluster": {"nodes": 12_500}, "train": {"global_batch": 12_500, "micro_batch": 1}})
     taken = []
     for step in range(50, 60):
@@ -399,4 +399,4 @@ def test_a_look_at_a_hundred_thousand_gpus_is_quick() -> None:
         begin = time.perf_counter()
         one.telemetry.sample(second, step)
         taken.append(time.perf_counter() - begin)
-    assert min(taken) < 0.3
+    assert min(taken) < 0.03
