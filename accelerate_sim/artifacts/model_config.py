@@ -26,6 +26,7 @@ def config_images(model: Architecture, tokenizer_vocab: int) -> list[FileImage]:
         "architectures": [model.model_class],
         "model_type": model.model_type,
         **_KEYS[model.family](model),
+        **(_departures(model) if model.departs else {}),
         "vocab_size": model.vocab,
         "tie_word_embeddings": model.tied_embeddings,
         "bos_token_id": token,
@@ -44,6 +45,14 @@ def config_images(model: Architecture, tokenizer_vocab: int) -> list[FileImage]:
         "simulated": True,
     }
     return [json_image("config.json", config), json_image("generation_config.json", generation)]
+
+
+def _departures(model: Architecture) -> Keys:
+    """What no class of ``transformers`` reads: in what the model differs from its family."""
+    return {
+        "base_model_type": model.family, "gated_mlp": model.gated_mlp, "bias": model.bias,
+        "learned_positions": model.learned_positions,
+    }  # fmt: skip
 
 
 def _decoder(model: Architecture) -> Keys:
@@ -130,8 +139,9 @@ def _qwen3_moe(model: Architecture) -> Keys:
 
 
 def _deepseek(model: Architecture) -> Keys:
+    if not model.moe:
+        return {**_decoder(model), "first_k_dense_replace": model.layers, "moe_layer_freq": 1}
     moe = _experts(model)
-    assert model.moe
     return {
         **_decoder(model),
         "moe_intermediate_size": moe["ffn"],
@@ -164,7 +174,7 @@ def _deepseek_v2(model: Architecture) -> Keys:
 
 
 def _deepseek_v3(model: Architecture) -> Keys:
-    experts = _experts(model)["experts"]
+    experts = model.moe.experts if model.moe else 1
     groups = 8 if experts % 8 == 0 and experts >= 64 else 1
     return {
         **_deepseek_v2(model),

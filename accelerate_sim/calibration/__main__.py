@@ -11,6 +11,7 @@ from accelerate_sim.calibration import report
 from accelerate_sim.calibration.accuracy import Errors, compared
 from accelerate_sim.calibration.columns import OPTIONAL, REQUIRED, BadCell, Measured, Refused, measured
 from accelerate_sim.calibration.fitting import Fit
+from accelerate_sim.calibration.held_out import held_out
 from accelerate_sim.catalog import Constant, constant_table, constants
 from accelerate_sim.catalog.constants import read_constants, with_values
 
@@ -49,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("file", type=Path, help="CSV file with a header, one measured run a line")
     parser.add_argument("--rows", action="store_true", help="print every run, not only families")
     parser.add_argument("--markdown", action="store_true", help="print the tables as markdown")
-    parser.add_argument("--fit", action="store_true", help="fit the constants to these runs first; takes a minute")
+    parser.add_argument("--fit", action="store_true", help="fit the constants to these runs first; takes two minutes")
     parser.add_argument("--constants", type=Path, metavar="JSON", help="constants to use in place of the package's")
     parser.add_argument("--write", type=Path, metavar="JSON", help="where to write fitted constants")
     return parser
@@ -62,11 +63,12 @@ def _run(options: argparse.Namespace) -> int:
     table = _table(options.constants)
     values = {name: constant.value for name, constant in table.items()}
     used = [run for run in runs if run.usable]
-    unseen = None
+    unseen, aside = None, None
     if options.fit:
         fit = Fit(used, table)
         values = {name: float(f"{value:.4g}") for name, value in fit.improve(_say).items()}
         unseen = _unseen(fit, used)
+        aside = held_out(fit, used, _say)
         print(*report.constant_lines(table, values), "", sep="\n")
         if options.write:
             _write(options.write, with_values(table, values))
@@ -74,6 +76,8 @@ def _run(options: argparse.Namespace) -> int:
         print(*report.row_lines(compared(runs, values)), "", sep="\n")
     summary = report.summary_markdown if options.markdown else report.summary_lines
     print(*summary(compared(used, values), unseen), sep="\n")
+    if aside:
+        print("", *aside.lines(), sep="\n")
     if left_out:
         print(f"\nLeft out ({len(left_out)}):", *(f"  {row}: {reason}" for row, reason in left_out), sep="\n")
     return 0

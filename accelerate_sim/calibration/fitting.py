@@ -21,7 +21,7 @@ MOST_ROUNDS = 12
 ENOUGH = 1e-3
 """Relative gain of a round below which it is the last."""
 TRIES_WITHOUT = 12
-"""Steps tried when a family is left out."""
+"""Steps tried when a family or some rows are left out."""
 NUDGE = 1e-3
 """Step of the numerical derivatives, in logarithms."""
 
@@ -49,6 +49,7 @@ class Fit:
         self.measured = np.log([run.tokens_per_s_per_gpu for run in runs])
         self.spread = np.array([SPREAD_EXPERTS if run.model.moe else SPREAD_DENSE for run in runs])
         self.point = np.clip(self.prior, self.low, self.high)
+        self._known: tuple[Vector, Vector, Vector] | None = None
 
     def constants(self, point: Vector) -> dict[str, float]:
         """All constants at a point of the search."""
@@ -68,32 +69,43 @@ class Fit:
                     self.point, off, damping = tried, off_then, damping / 4
                     break
                 damping *= 5
-            gain = 1 - _cost(off, every_run) / before
+            gain = 1 - _cost(off, every_run) / before if before else 0.0
             progress(f"round {done}: misfit {_cost(off, every_run):,.0f}")
             if gain < ENOUGH:
                 break
         return self.constants(self.point)
 
     def without(self, families: Sequence[str], progress: Progress = lambda text: None) -> dict[str, dict[str, float]]:
-        """For each family the constants that the other runs alone would give, searched from the present point.
+        """For each family the constants that the other runs alone would give.
 
         The Jacobian is that of the present point: the search stays near it, and evaluating the model is what costs.
         """
-        off_here = self._off(self.point)
-        jacobian, found = self._jacobian(self.point, off_here), {}
+        found = {}
         for family in families:
-            kept = np.array([float(run.family != family) for run in self.runs])
-            point, off, damping = self.point, off_here, 1e-2
-            for _ in range(TRIES_WITHOUT):
-                tried = self._moved(point, off, jacobian, kept, damping)
-                off_then = self._off(tried)
-                if _cost(off_then, kept) < _cost(off, kept):
-                    point, off, damping = tried, off_then, damping / 4
-                else:
-                    damping *= 5
-            found[family] = self.constants(point)
+            found[family] = self.without_rows([run.family == family for run in self.runs])
             progress(f"without {family}")
         return found
+
+    def without_rows(self, left_out: Sequence[bool]) -> dict[str, float]:
+        """The constants that the runs that are not left out would give, searched from the present point."""
+        kept = 1.0 - np.array(left_out, dtype=np.float64)
+        off, jacobian = self._here()
+        point, damping = self.point, 1e-2
+        for _ in range(TRIES_WITHOUT):
+            tried = self._moved(point, off, jacobian, kept, damping)
+            off_then = self._off(tried)
+            if _cost(off_then, kept) < _cost(off, kept):
+                point, off, damping = tried, off_then, damping / 4
+            else:
+                damping *= 5
+        return self.constants(point)
+
+    def _here(self) -> tuple[Vector, Vector]:
+        """Misfit and Jacobian at the present point, kept while it is the present one."""
+        if self._known is None or self._known[0] is not self.point:
+            off = self._off(self.point)
+            self._known = self.point, off, self._jacobian(self.point, off)
+        return self._known[1], self._known[2]
 
     def _off(self, point: Vector) -> Vector:
         """How far runs and constants are off, in spreads."""

@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from accelerate_sim.catalog.departures import POSITIONS, departed, has_gate
 from accelerate_sim.catalog.families import FAMILIES, Family
 from accelerate_sim.catalog.modules import (
     ATTENTION_WEIGHTS,
@@ -53,6 +54,15 @@ class Architecture(BaseModel):
         default_factory=lambda known: FAMILIES[known.get("family", "llama")].tied_embeddings,
         description="The output head is the embedding table; default: what the family does.",
     )
+    gated_mlp: bool = Field(
+        default_factory=lambda known: has_gate(FAMILIES[known.get("family", "llama")].roles),
+        description="MLPs multiply with a gate: three matrices, not two; default: what the family does.",
+    )
+    bias: bool | None = Field(None, description="Biases in all linear layers, or in none; null: what the family does.")
+    learned_positions: bool = Field(
+        default_factory=lambda known: not POSITIONS.isdisjoint(FAMILIES[known.get("family", "llama")].roles),
+        description="A table of positions that is added to the embedding; default: what the family does.",
+    )
 
     @field_validator("family")
     @classmethod
@@ -75,7 +85,8 @@ class Architecture(BaseModel):
     def _family_has_the_variants(self) -> Self:
         for key, given, role in (("moe", self.moe, "router"), ("mla", self.mla, "kv_down")):
             fitting = [name for name, family in FAMILIES.items() if role in family.roles]
-            if given is None and self.family in fitting:
+            plain = role == "router" and not self._family.roles.isdisjoint(MLP_WEIGHTS)  # with no layer of experts
+            if given is None and self.family in fitting and not plain:
                 raise ValueError(f"family {self.family!r} needs {key}")
             if given is not None and self.family not in fitting:
                 raise ValueError(f"family {self.family!r} has no {key}; use one of {', '.join(fitting)}")
@@ -95,23 +106,23 @@ class Architecture(BaseModel):
 
     @property
     def model_class(self) -> str:
-        """Name of the class in the ``transformers`` library, e.g. ``LlamaForCausalLM``."""
-        return self._family.model_class
+        """Name of the class in the ``transformers`` library, e.g. ``LlamaForCausalLM``, or of one that it lacks."""
+        return "CustomForCausalLM" if self.departs else self._family.model_class
 
     @property
     def model_type(self) -> str:
         """``model_type`` in the model's ``config.json``."""
-        return self._family.model_type
+        return "custom" if self.departs else self._family.model_type
+
+    @cached_property
+    def departs(self) -> bool:
+        """Whether the model has other gates, biases or positions than its family."""
+        return self._family_modules != self._family.modules
 
     @property
     def norm(self) -> Literal["rms", "layer"]:
         """Kind of normalisation."""
         return self._family.norm
-
-    @property
-    def gated_mlp(self) -> bool:
-        """Whether MLPs multiply with a gate (SwiGLU, GeGLU): three matrices, not two."""
-        return not self._family.roles.isdisjoint({"gate", "gate_up", "expert_gate"})
 
     @property
     def v_head_dim(self) -> int:
@@ -216,7 +227,15 @@ class Architecture(BaseModel):
             absent |= {"q"} if self.mla.q_rank else {"q_down", "q_down_norm", "q_up"}
         if not self.dense_layers:
             absent |= MLP_WEIGHTS.keys()
-        return tuple(module for module in self._family.modules if module.role not in absent)
+        if not self.moe:
+            absent |= MOE_WEIGHTS.keys()
+        return tuple(module for module in self._family_modules if module.role not in absent)
+
+    @cached_property
+    def _family_modules(self) -> tuple[Module, ...]:
+        return departed(
+            self._family.modules, gated=self.gated_mlp, bias=self.bias, learned_positions=self.learned_positions
+        )
 
     @cached_property
     def _widths(self) -> dict[str, int]:

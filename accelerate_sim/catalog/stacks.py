@@ -27,6 +27,12 @@ class SoftwareStack(Entry):
     sends_tokens_once: bool = Field(
         False, description="A token crosses to another NVLink domain once, however many of its experts are there."
     )
+    reduced_gradient_bytes: int = Field(
+        4, description="Of a gradient on its way to the other replicas, at most; it is never widened for it."
+    )
+    gathers_fp8_weights: bool = Field(
+        False, description="Replicas gather weights in fp8 where matrix products use it with one scale for a tensor."
+    )
     gathers_by_broadcast: bool = Field(
         False, description="Updated weights are sent by one broadcast for each rank, not in one all-gather."
     )

@@ -44,15 +44,16 @@ def world_divides(facts: Facts) -> Iterator[Problem]:
 
 
 def tensor_fits(facts: Facts) -> Iterator[Problem]:
-    """Tensor-parallel groups stay where NVLink is; each rank gets whole heads, and as many channels as the others."""
+    """Tensor-parallel groups are part of what NVLink joins, or all of it several times; each rank gets whole heads, and
+    as many channels as the others."""
     cluster, tensor = facts.config.cluster, facts.config.parallel.tensor
     domain = nvlink_domain(facts.gpu, cluster.gpus_per_node)
     fitting = [size for size in divisors(domain) if not _indivisible(facts.model, size)]
-    if domain % tensor:
+    if domain % tensor and tensor % domain:
         where = "node" if domain == cluster.gpus_per_node else "NVLink domain"
-        verb = "is more than" if tensor > domain else "does not divide"
+        verb = "is no multiple of" if tensor > domain else "does not divide"
         reason = f"{verb} the {domain} GPUs of {'an' if where[0] == 'N' else 'a'} {where}"
-        way_out = f"Tensor-parallel groups cannot cross {where}s; use one of {fitting}."
+        way_out = f"Use one of {fitting}; groups over several whole {where}s work, slowly."
         yield problem_with(facts, ("parallel.tensor", "cluster.gpus_per_node", "cluster.gpu"), reason, way_out)
     elif width := _indivisible(facts.model, tensor):
         reason = f"does not divide the {width} of {model_name(facts)}"

@@ -134,7 +134,7 @@ class ClusterConfig(Section):
 class ParallelConfig(Section):
     """How the model is spread. Data parallel is what is left of the world."""
 
-    tensor: Count = Field(8, ge=1, le=1024, description="GPUs that share each matrix (TP); must stay inside a node.")
+    tensor: Count = Field(8, ge=1, le=1024, description="GPUs that share each matrix (TP); beyond a node it is slow.")
     pipeline: Count = Field(1, ge=1, le=1024, description="Stages of layers (PP).")
     context: Count = Field(1, ge=1, le=1024, description="GPUs that share each sequence (CP).")
     expert: Count = Field(1, ge=1, le=1024, description="GPUs that share the experts of a layer (EP).")

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-from accelerate_sim.catalog.families import FAMILIES
 from accelerate_sim.config.facts import MODEL_PARALLEL, WORLD, Facts, model_name, problem_with
 from accelerate_sim.config.problems import Problem, shown
 
@@ -75,8 +74,7 @@ def sequence_fits(facts: Facts) -> Iterator[Problem]:
         keys = ("train.sequence_length", "parallel.context")
         reason = f"is not a multiple of {pieces}, twice the context-parallel size"
         yield problem_with(facts, keys, reason, f"Use {below or pieces:,} or {below + pieces:,}.")
-    roles = FAMILIES[model.family].roles
-    if length > model.context and roles & {"positions", "positions_from_2"}:
+    if length > model.context and model.learned_positions:
         reason = f"is more than the {model.context:,} positions that {model_name(facts)} has learned"
         keys = ("train.sequence_length", "model")
         yield problem_with(facts, keys, reason, f"Use at most {model.context:,}.")

@@ -12,6 +12,10 @@ from accelerate_sim.sim.method import Method
 
 TILE = 128 * 128
 """Elements of a product that one processor makes at a time."""
+USUAL_HELD_EXPERTS = 16
+"""Experts of a rank for which ``routing_stall_s`` is given."""
+FIXED_STALL_EXPERTS = 4
+"""What counting tokens takes with no experts, in experts; an estimate."""
 ALIGNMENT = 64
 """Channels that the tiles of a matrix product are whole multiples of."""
 
@@ -117,7 +121,7 @@ class Kernels:
         depth = model.head_dim / (model.head_dim + k["attention_half_dim"]) * (1 + k["attention_half_dim"] / 128)
         length = layout.sequence_length / (layout.sequence_length + k["attention_half_length"])
         # Causal: the half above the diagonal is left out.
-        return flops / 2 / (share * depth * length * self.gpu.bf16_flops)
+        return flops / 2 / (share * depth * length * self.gpu.matmul_flops)
 
     def _attention_kernel(self) -> str:
         kernel = self.method.stack.attention
@@ -168,7 +172,15 @@ class Kernels:
         blocking = self.k["blocking_launch_s"] if self.method.blocking_launches else 0.0
         if not self.model.moe:
             return blocking
-        return blocking + self.k["routing_stall_s"] * self.host_age() * self.model.moe_layers / self.model.layers
+        share = self.model.moe_layers / self.model.layers
+        return blocking + self.k["routing_stall_s"] * self.host_age() * share * self._stalls_of_experts()
+
+    def _stalls_of_experts(self) -> float:
+        """How long the host splits tokens over the experts that a rank holds, over that for the usual number."""
+        moe = self.model.moe
+        assert moe is not None
+        held = moe.experts / self.layout.expert
+        return (FIXED_STALL_EXPERTS + held) / (FIXED_STALL_EXPERTS + USUAL_HELD_EXPERTS)
 
     def host_age(self) -> float:
         """How much longer the host takes for an expert layer than with software of January 2026."""

@@ -14,6 +14,7 @@ from accelerate_sim.sim.layout import Layout
 from accelerate_sim.sim.method import Method
 
 WEIGHT_BYTES = 2
+FP32_BYTES = 4
 GRADIENT_BYTES = {"ddp": 4, "zero1": 4, "zero2": 4, "zero3": 2, "fsdp": 2}
 OPTIMIZER_BYTES = 12
 """fp32 master weights and Adam's two moments."""
@@ -66,6 +67,19 @@ def stage_layers(model: Architecture, layout: Layout) -> int:
 def gradient_bytes(layout: Layout, method: Method) -> float:
     """Bytes of a parameter's gradient."""
     return GRADIENT_BYTES[layout.sharding] if method.gradient_bytes is None else method.gradient_bytes
+
+
+def reduced_gradient_bytes(layout: Layout, method: Method) -> float:
+    """Bytes of a parameter's gradient while it is reduced over the replicas."""
+    held = gradient_bytes(layout, method)
+    sent = method.stack.reduced_gradient_bytes if method.gradient_bytes is None else FP32_BYTES
+    return min(float(sent), held)
+
+
+def gathered_weight_bytes(method: Method) -> float:
+    """Bytes of a weight while it is gathered from the replicas that share its state."""
+    # MXFP8 scales rows and columns apart, so both need the weight in bf16.
+    return 1.0 if method.precision == "fp8" and method.stack.gathers_fp8_weights else float(WEIGHT_BYTES)
 
 
 class Held(NamedTuple):

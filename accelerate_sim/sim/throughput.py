@@ -11,7 +11,7 @@ from accelerate_sim import catalog
 from accelerate_sim.catalog import Architecture, GpuSpec
 from accelerate_sim.sim.kernels import Kernels
 from accelerate_sim.sim.layout import Group, Layout
-from accelerate_sim.sim.memory import gradient_bytes, parameters_per_rank, stage_layers
+from accelerate_sim.sim.memory import gathered_weight_bytes, parameters_per_rank, reduced_gradient_bytes, stage_layers
 from accelerate_sim.sim.method import Method
 from accelerate_sim.sim.network import Network
 
@@ -133,7 +133,7 @@ class Throughput:
             across = self.network.seconds("all_to_all", each * others * domains / (domains - 1), group)
             inside = self.network.seconds("all_to_all", each * visits, Group(group.per_domain, group.per_domain))
             one = min(one, max(across, inside))
-        return 2 * one * self.k["expert_exposed"] * self.kernels.software_age() * model.moe_layers / model.layers
+        return 2 * one * self.k["expert_exposed"] * model.moe_layers / model.layers
 
     # --- The step -------------------------------------------------------------------------------
 
@@ -168,9 +168,10 @@ class Throughput:
         stage_s = mean_layers * layer_s + head_s / layout.pipeline
         bubble = (layout.pipeline - 1) * (stage_s / layout.virtual_stages + 2 * hop_s)
         parts |= {
-            "pipeline_comm": passing * k[f"pipeline_exposed.{self.method.stack.overlap}"],
+            "pipeline_comm": self._pipeline_sync_s() * (micro_batches + layout.pipeline - 1)
+            + passing * k[f"pipeline_exposed.{self.method.stack.overlap}"],
             "pipeline_bubble": bubble,
-            "data_comm": self._data_comm_s(slowest_s),
+            "data_comm": self._data_comm_s(slowest_s) + self._tied_head_s(),
             "optimizer": self._optimizer_s(),
         }
         other = k["step_overhead_s"]
@@ -189,7 +190,13 @@ class Throughput:
         if layout.pipeline == 1:
             return 0.0
         size = 2 * self.tokens * self.model.hidden / layout.tensor
-        return self.network.neighbour_s(size, far=layout.world_size // layout.pipeline >= layout.nvlink_domain)
+        return self.network.neighbour_s(size, far=self._stages_are_apart())
+
+    def _pipeline_sync_s(self) -> float:
+        """Host and GPU waiting for each other around the two exchanges of a micro-batch, where these block."""
+        if self.layout.pipeline == 1 or self.method.stack.overlap != "serial":
+            return 0.0
+        return 2 * self.k["pipeline_sync_s"]
 
     def _optimizer_s(self) -> float:
         layout = self.layout
@@ -201,32 +208,71 @@ class Throughput:
         """What is left to wait for of gathering weights and reducing gradients over the replicas."""
         layout = self.layout
         held = parameters_per_rank(self.model, layout)
-        gradient = min(4.0, gradient_bytes(layout, self.method))
+        weight, gradient = gathered_weight_bytes(self.method), reduced_gradient_bytes(layout, self.method)
         forward, backward = stage_s / 3, 2 * stage_s / 3
+        # Of interleaved stages all but one are done with the last micro-batch before their rank is.
+        behind = self._stages_behind()
+        forward, backward = forward * behind, backward * behind
         if layout.sharding in ("fsdp", "zero3"):
-            gather = self._over_replicas("all_gather", 2 * held.dense, 2 * held.experts)
-            reduce = self._over_replicas("reduce_scatter", 2 * held.dense, 2 * held.experts)
+            gather = self._over_replicas("all_gather", weight * held.dense, weight * held.experts)
+            reduce = self._over_replicas("reduce_scatter", gradient * held.dense, gradient * held.experts)
             if layout.pipeline > 1:  # gathered once for all micro-batches of a step
                 return self._exposed(gather, forward) + self._exposed(gather + reduce, backward)
             latency = (
                 self.k["sharded_startup_s"] * self.layout.shard_ranks.num_domains * stage_layers(self.model, layout)
             )
-            once = self._copies_s(2 * held.shard(layout))
+            once = self._copies_s(gradient * held.shard(layout))
             if self.method.stack.overlap == "serial":
                 latency += self.k["sharded_old_slowness"] * (2 * gather + reduce)
             each = self._exposed(gather, forward) + self._exposed(gather + reduce, backward) + latency
             return layout.accumulation * each + self._exposed(once, backward)
-        gather = self._over_replicas("all_gather", 2 * held.dense, 2 * held.experts)
-        reduce = self._over_replicas("reduce_scatter", gradient * held.dense, gradient * held.experts)
+        reductions = layout.accumulation if layout.sharding == "zero2" else 1
+        gathered = gradient if layout.sharding == "ddp" else weight
+        experts = self._copied_experts_s(gathered * held.experts, gradient * held.experts, reductions)
+        gather = self._over_replicas("all_gather", gathered * held.dense)
+        reduce = self._over_replicas("reduce_scatter", gradient * held.dense)
         if layout.sharding == "ddp":
-            both = reduce + self._over_replicas("all_gather", gradient * held.dense, gradient * held.experts)
-            return self._exposed(both, backward)
+            return experts + self._exposed(reduce + gather, backward)
         if layout.sharding == "zero2":
-            return layout.accumulation * self._exposed(reduce, backward) + self._exposed(gather, forward)
+            return experts + reductions * self._exposed(reduce, backward) + self._exposed(gather, forward)
         copies = self._copies_s(gradient * held.shard(layout))
-        return self._exposed(reduce + copies, backward) + self._exposed(gather, forward)
+        return experts + self._exposed(reduce + copies, backward) + self._exposed(gather, forward)
 
-    def _over_replicas(self, collective: str, dense_bytes: float, expert_bytes: float) -> float:
+    def _copied_experts_s(self, gathered_bytes: float, reduced_bytes: float, reductions: int) -> float:
+        """What is waited for of the weights and gradients of experts, over the ranks that hold the same ones."""
+        copies = self.layout.expert_copies
+        gather = self.network.seconds("all_gather", gathered_bytes, copies)
+        every = gather + reductions * self.network.seconds("reduce_scatter", reduced_bytes, copies)
+        if self.method.stack.overlap in ("serial", "none"):
+            return self._exposed(every, 0.0)
+        return self.k["expert_data_exposed"] * every
+
+    def _tied_head_s(self) -> float:
+        """Adding up the gradients of an embedding that the last pipeline stage uses as its head: after all others."""
+        layout, model = self.layout, self.model
+        if layout.pipeline == 1 or not model.tied_embeddings:
+            return 0.0
+        size = reduced_gradient_bytes(layout, self.method) * model.embedding_parameters / layout.tensor
+        ends = Group(2, per_domain=1 if self._stages_are_apart() else 2)
+        return self.network.seconds("all_reduce", size, ends)
+
+    def _stages_are_apart(self) -> bool:
+        """Neighbouring stages are in different NVLink domains."""
+        return self.layout.world_size // self.layout.pipeline >= self.layout.nvlink_domain
+
+    def _stages_behind(self) -> float:
+        """Passes through a rank's layers that are still to come, or are over, when the first of its weights are done.
+
+        One, unless stages are interleaved: then a stage has its last micro-batches, as many as there are ranks in the
+        pipeline, while the rank's other stages still wait for theirs (Narayanan et al. 2021, figure 4).
+        """
+        layout = self.layout
+        if layout.virtual_stages == 1:
+            return 1.0
+        own = 1 / layout.virtual_stages
+        return own + min(layout.pipeline, layout.accumulation) * (1 - own)
+
+    def _over_replicas(self, collective: str, dense_bytes: float, expert_bytes: float = 0.0) -> float:
         layout = self.layout
         seconds = self.network.seconds(collective, dense_bytes, layout.shard_ranks)
         if collective == "all_gather" and self.method.stack.gathers_by_broadcast:
@@ -255,5 +301,6 @@ class Throughput:
         gather = 0.0
         if layout.sharding in ("fsdp", "zero3"):
             held = parameters_per_rank(self.model, layout)
-            gather = self._over_replicas("all_gather", 2 * held.dense, 2 * held.experts)
+            weight = gathered_weight_bytes(self.method)
+            gather = self._over_replicas("all_gather", weight * held.dense, weight * held.experts)
         return pipeline + self._exposed(gather, pipeline) + 2e-3

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from accelerate_sim.catalog import Architecture, GpuSpec
 from accelerate_sim.sim.communication import HIDDEN_BYTES
 from accelerate_sim.sim.layout import Group, Layout
-from accelerate_sim.sim.memory import WEIGHT_BYTES, gradient_bytes, parameters_per_rank, stage_layers
+from accelerate_sim.sim.memory import gathered_weight_bytes, parameters_per_rank, reduced_gradient_bytes, stage_layers
 from accelerate_sim.sim.method import Method
 from accelerate_sim.sim.network import Network
 
@@ -52,7 +52,7 @@ def _collectives(model: Architecture, layout: Layout, method: Method) -> Iterato
         sent = HIDDEN_BYTES * tokens / layout.tensor * model.hidden * model.moe.active_experts
         yield "all_to_all", sent, layout.expert_group, 4 * layers * model.moe_layers / model.layers
     held = parameters_per_rank(model, layout)
-    gradient = min(4.0, gradient_bytes(layout, method))
+    gradient = reduced_gradient_bytes(layout, method)
     sharded = layout.sharding in ("fsdp", "zero3")
     # Whoever keeps only a shard of the weights gathers them for both passes, and anew for every micro-batch.
     passes = layout.accumulation if sharded and layout.pipeline == 1 else 1
@@ -60,10 +60,9 @@ def _collectives(model: Architecture, layout: Layout, method: Method) -> Iterato
     reductions = layout.accumulation if layout.sharding == "zero2" else passes
     for parameters, group in ((held.dense, layout.shard_ranks), (held.experts, layout.expert_copies)):
         if parameters:
-            weight = gradient if layout.sharding == "ddp" else WEIGHT_BYTES
-            reduced = WEIGHT_BYTES if sharded else gradient
+            weight = gradient if layout.sharding == "ddp" else gathered_weight_bytes(method)
             yield "all_gather", weight * parameters, group, gathers
-            yield "reduce_scatter", reduced * parameters, group, reductions
+            yield "reduce_scatter", gradient * parameters, group, reductions
     yield "all_reduce", gradient * held.shard(layout), layout.copy_ranks, 1
 
 

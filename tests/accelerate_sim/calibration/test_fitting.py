@@ -11,6 +11,7 @@ from accelerate_sim import catalog
 from accelerate_sim.calibration.__main__ import read_runs
 from accelerate_sim.calibration.columns import Measured
 from accelerate_sim.calibration.fitting import Fit, predicted_tokens_per_s
+from accelerate_sim.calibration.held_out import DEALS, dealt, held_out
 from accelerate_sim.sim.kernels import Kernels
 from accelerate_sim.sim.throughput import Throughput
 
@@ -95,3 +96,36 @@ def test_every_constant_is_used() -> None:
         if len(Noting.read) == len(constants):
             return
     assert constants.keys() - Noting.read == set()
+
+
+def test_rows_that_are_set_aside_are_not_learned_from() -> None:
+    truth = dict(catalog.constants())
+    slow = truth | {"gemm_share_bf16.ampere": 0.7}
+    chosen = [run.gpu.generation == "ampere" for run in runs()]
+    made = [
+        replace(run, tokens_per_s_per_gpu=predicted_tokens_per_s(run, slow if odd else truth))
+        for run, odd in zip(runs(), chosen, strict=True)
+    ]
+    fit = Fit(made, table("gemm_share_bf16.ampere"))
+    assert fit.improve()["gemm_share_bf16.ampere"] == pytest.approx(0.7, rel=0.02)
+    without = fit.without_rows(chosen)["gemm_share_bf16.ampere"]
+    assert without == pytest.approx(truth["gemm_share_bf16.ampere"], rel=0.03)
+
+
+def test_every_row_is_set_aside_once_a_deal() -> None:
+    deals = [dealt(10, deal) for deal in range(2)]
+    for folds in deals:
+        assert [sum(column) for column in zip(*folds, strict=True)] == [1] * 10
+        assert {sum(fold) for fold in folds} == {2, 3}
+    assert deals[0] != deals[1] and deals[0] == dealt(10, 0)
+
+
+def test_errors_of_rows_set_aside_are_small_where_the_model_made_them() -> None:
+    truth = dict(catalog.constants())
+    made = [replace(run, tokens_per_s_per_gpu=predicted_tokens_per_s(run, truth)) for run in runs()]
+    fit = Fit(made, table("gemm_share_bf16.ampere"))
+    fit.improve()
+    found = held_out(fit, made, lambda text: None)
+    assert found.totals["speed, dense"].count == DEALS * len(made)
+    assert found.totals["speed, dense"].p90 < 0.01
+    assert "speed, dense: median 0.0%" in "\n".join(found.lines())

@@ -23,10 +23,10 @@ ONE_GPU = ("cluster.nodes=1", "cluster.gpus_per_node=1", "parallel.tensor=1")
     [
         (["parallel.pipeline=3"], "parallel.pipeline = 3 does not fit the cluster: pipeline 3 x tensor 8 does not "
          "divide 64 GPUs. Use one of [1, 2, 4, 8], or 24 nodes."),
-        (["parallel.tensor=16"], "parallel.tensor = 16 is more than the 8 GPUs of a node. "
-         "Tensor-parallel groups cannot cross nodes; use one of [1, 2, 4, 8]."),
+        (["parallel.tensor=12"], "parallel.tensor = 12 is no multiple of the 8 GPUs of a node. "
+         "Use one of [1, 2, 4, 8]; groups over several whole nodes work, slowly."),
         (["parallel.tensor=3"], "parallel.tensor = 3 does not divide the 8 GPUs of a node. "
-         "Tensor-parallel groups cannot cross nodes; use one of [1, 2, 4, 8]."),
+         "Use one of [1, 2, 4, 8]; groups over several whole nodes work, slowly."),
         (["model=gpt2", "train.sequence_length=1024"],
          "parallel.tensor = 8 (the default) does not divide the 12 heads of gpt2. Use one of [1, 2, 4]."),
         (["model=phi-3-medium"],

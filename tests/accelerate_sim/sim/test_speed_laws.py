@@ -118,13 +118,13 @@ def test_nothing_jumps(raw: dict[str, Any], nudge: float) -> None:
 
 @pytest.mark.parametrize("model", ["llama-3-8b", "mixtral-8x7b"])
 def test_a_little_longer_sequences_take_a_little_longer(model: str) -> None:
-    """By their tokens, or slightly more for attention."""
+    """By their tokens, or slightly more for attention; by less while they fill time that weights are waited for."""
     times = [
         plan({"model": model, "parallel": {"tensor": 1}}, train={"sequence_length": length}).step_parts.total
         for length in range(4096, 4096 + 65 * 16, 64)
     ]
     growth = [later / sooner for sooner, later in itertools.pairwise(times)]
-    assert all(1.005 < rate < 1.03 for rate in growth)
+    assert all(1.002 < rate < 1.03 for rate in growth)
 
 
 @settings(max_examples=60, deadline=None)

@@ -112,7 +112,7 @@ def test_figures_are_possible_in_every_phase(gpu: str) -> None:
     seconds += [one.timeline.step_end_s(step) + offset for step in (0, 59, 133, 300, 401) for offset in (-0.5, 5, 60)]
     for second in seconds:
         sample = one.telemetry.sample(second, 20)
-        assert (0.9 * one.gpu.idle_w < sample.power_w).all()
+        assert (0.88 * one.gpu.idle_w < sample.power_w).all()
         assert (sample.power_w <= 1.02 * one.gpu.power_limit_w).all()
         assert ((sample.temperature_c > 15) & (sample.temperature_c < one.gpu.slowdown_temperature_c + 1)).all()
         assert ((sample.utilization_pct >= 0) & (sample.utilization_pct <= 100)).all()
@@ -391,7 +391,7 @@ def test_phases_show_in_power_and_utilization() -> None:
 
 @pytest.mark.slow
 def test_a_look_at_a_hundred_thousand_gpus_is_quick() -> None:
-    """Six milliseconds on the machine that this was written on; here five times that, for whatever else it has to do."""
+    """Six milliseconds on the machine that this was written on; five times that is what it may take."""
     one = played({"cluster": {"nodes": 12_500}, "train": {"global_batch": 12_500, "micro_batch": 1}})
     taken = []
     for step in range(50, 60):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from accelerate_sim import catalog
 from accelerate_sim.catalog import GpuSpec
 from accelerate_sim.config.schema import RunConfig
+from accelerate_sim.sim.memory import gathered_weight_bytes
 from accelerate_sim.sim.network import Network
 from accelerate_sim.sim.plan import Plan
 from accelerate_sim.sim.throughput import StepParts, Throughput
@@ -129,3 +131,56 @@ def test_validation_is_a_forward_pass() -> None:
     """A third of a training micro-batch, or a little more; everything that is shown of it is positive."""
     training = LLAMA.mean_step_s / LLAMA.layout.accumulation
     assert 0.2 < LLAMA.evaluation_batch_s / training < 0.55
+
+
+# --- Weights and gradients over the replicas --------------------------------------------------
+
+
+def with_method(one: Plan, **changes: Any) -> StepParts:
+    """The step of a plan with parts of its method changed."""
+    return Throughput(one.model.architecture, one.gpu, one.layout, one.network, replace(one.method, **changes)).step()
+
+
+REPLICAS = {"tensor": 4, "pipeline": 4, "sharding": "zero1"}
+
+
+def test_a_tied_head_on_another_stage_has_gradients_to_add_up() -> None:
+    one = plan({"parallel": REPLICAS, "cluster": {"nic_gbps": 50}})
+    tied = one.model.architecture.model_copy(update={"tied_embeddings": True})
+    apart, alone = (
+        Throughput(model, one.gpu, one.layout, one.network, one.method).step().data_comm
+        for model in (tied, one.model.architecture)
+    )
+    sent = 4 * tied.embedding_parameters / 4
+    # Two ranks, over one NIC each. The last stage is not the fullest, so nothing else changes.
+    assert apart - alone == pytest.approx(sent / (0.74 * 50e9 / 8), rel=0.1)
+
+
+def test_gradients_in_bf16_take_half_the_time_of_fp32() -> None:
+    one = plan({"parallel": REPLICAS, "cluster": {"nic_gbps": 50}})
+    half, whole = (with_method(one, gradient_bytes=size).data_comm for size in (2, 4))
+    assert half < whole
+    assert with_method(one, gradient_bytes=6).data_comm == whole
+
+
+def test_weights_are_gathered_in_fp8_where_one_scale_does() -> None:
+    one = plan({"parallel": {"tensor": 1, "sharding": "fsdp"}, "cluster": {"nic_gbps": 50}})
+    bf16, fp8, mxfp8 = (gathered_weight_bytes(replace(one.method, precision=p)) for p in ("bf16", "fp8", "mxfp8"))
+    assert (bf16, fp8, mxfp8) == (2, 1, 2)
+    assert gathered_weight_bytes(replace(one.method, precision="fp8", stack=catalog.stack("maxtext"))) == 2
+
+
+def test_interleaved_stages_hide_more_of_the_gradients() -> None:
+    """Bubbles apart: there is more to do when the first gradients are ready."""
+    plain, interleaved = (
+        plan({"parallel": {**REPLICAS, "virtual_stages": v}, "cluster": {"nic_gbps": 50}}).step_parts for v in (1, 4)
+    )
+    assert interleaved.data_comm < 0.9 * plain.data_comm
+
+
+def test_the_host_takes_longer_to_split_tokens_over_more_experts() -> None:
+    few, many = (
+        plan({"model": "mixtral-8x7b", "parallel": {"tensor": 1, "expert": expert}}).step_parts.launch
+        for expert in (8, 2)
+    )
+    assert few < many
