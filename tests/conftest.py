@@ -135,8 +135,9 @@ def play(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Play:
 
 @pytest.fixture(scope="session")
 def llama(play: Play) -> Played:
-    """Llama 3 70B on 64 GPUs, shortened to 402 steps."""
-    return play("--config", "configs/llama70b.yaml", *setting("train.steps_per_epoch=134", "checkpoint.every=60"))
+    """Llama 3 70B on 64 GPUs, shortened to 402 steps; of a seed with a hot and a slow GPU so early."""
+    changes = setting("train.steps_per_epoch=134", "checkpoint.every=60")
+    return play("--config", "configs/llama70b.yaml", "--seed", "178", *changes)
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,11 @@ from accelerate_sim.config.schema import LogConfig, ParallelConfig, RunConfig, T
 from accelerate_sim.sim.run import Run
 
 START = ("--start-time", "2026-01-01T00:00:00", "--speed", "max")
-LLAMA = ("--config", "configs/llama70b.yaml", "--set", "train.steps_per_epoch=134", "--set", "checkpoint.every=60")
+LLAMA = (
+    "--config", "configs/llama70b.yaml", "--seed", "178",
+    "--set", "train.steps_per_epoch=134", "--set", "checkpoint.every=60",
+)  # fmt: skip
+"""As the fixture ``llama``."""
 ANY_STEP = st.integers(0, 1200)
 
 

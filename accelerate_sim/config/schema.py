@@ -277,10 +277,12 @@ class PlayConfig(Section):
 
 
 class FaultsConfig(Section):
-    """What breaks."""
+    """What breaks, in the plan."""
 
     rate: Annotated[Number, Field(ge=0, le=1)] = Field(
-        0.0, description="Interruptions per GPU-hour; 0: none. Published fleets have 2e-5 (1.5e-5 to 1.2e-4)."
+        0.0,
+        description="Interruptions per GPU-hour that --plan draws and reckons with; they are not played. 0: none. "
+        "Published fleets have 2e-5 (1.5e-5 to 1.2e-4).",
     )
     restart_minutes: Annotated[Number, Field(ge=0, le=10_000)] = Field(
         7.0, description="From an interruption until steps go on: noticing, rescheduling, loading."

@@ -185,7 +185,7 @@ def _files(run: Run) -> Section:
     rows: list[Fact | Part] = [Fact("checkpoint", state)]
     if saving.every:
         rate = f"storage takes {run.storage.bytes_per_s / 1e9:g} GB/s at best"
-        rows.append(Fact("write time", f"about {_checkpoint_s(run):.1f} s each; {rate}"))
+        rows.append(Fact("write time", f"about {mean_checkpoint_s(run):.1f} s each; {rate}"))
         rows.append(Fact("kept", f"the last {saving.keep_last}; one every {_plural(saving.every, 'step')}"))
     else:
         rows.append(Fact("write time", "none is written (checkpoint.every = 0)"))
@@ -194,7 +194,7 @@ def _files(run: Run) -> Section:
 
 def _whole(run: Run) -> Section:
     num_checkpoints, num_validations = _num_checkpoints(run), _num_validations(run)
-    checkpoint_s = _checkpoint_s(run) if num_checkpoints else 0.0
+    checkpoint_s = mean_checkpoint_s(run) if num_checkpoints else 0.0
     validation_s = run.config.eval.batches * run.evaluation_batch_s
     stepping = run.expected_s(run.total_steps)
     saving, validating = num_checkpoints * checkpoint_s, num_validations * validation_s
@@ -230,9 +230,9 @@ def _num_checkpoints(run: Run) -> int:
     return run.total_steps // every if every else 0
 
 
-def _checkpoint_s(run: Run) -> float:
-    """Mean seconds to write one, of the first few."""
-    every, total = run.config.checkpoint.every, run.total_steps
+def mean_checkpoint_s(run: Run) -> float:
+    """Mean seconds to write one, of the first few; of a run that writes none, what they would take after each step."""
+    every, total = run.config.checkpoint.every or 1, run.total_steps
     saved = range(every - 1, max(total, every), every)[:CHECKPOINTS_AVERAGED]
     return sum(run.storage.seconds(run.checkpoint_bytes, "checkpoint", step) for step in saved) / len(saved)
 

@@ -108,7 +108,8 @@ class Run(Plan):
 
     @cached_property
     def incidents(self) -> Incidents:
-        return Incidents(self.noise_seed, self.layout.world_size, self.memory_per_gpu_bytes / self.gpu.memory_bytes)
+        share = self.memory_per_gpu_bytes / self.gpu.memory_bytes
+        return Incidents(self.noise_seed, self.layout.world_size, share, self.mean_step_s)
 
     @cached_property
     def communication(self) -> Communication:

@@ -66,7 +66,9 @@ class StepTimes:
             return np.asarray(np.round(np.minimum(self._imposed(steps) * slowdown, self.imposed[1]), 6))
         excess = self._core(steps) + self._level(steps) + self._tail(steps) + self._periodic(steps)
         excess += self._contention(steps) + self._aftermath(steps)
-        seconds = self.mean_s * np.exp(excess) * slowdown * self._warm_up(steps)
+        # The mean is that of clusters in which somebody was slow, too.
+        usual_s = self.mean_s / (1.0 + self.compute_share * (self.incidents.mean_slowdown - 1.0))
+        seconds = usual_s * np.exp(excess) * slowdown * self._warm_up(steps)
         if self.work_of:
             seconds *= self.work_of(steps)
         seconds = seconds + self.habits.first_extra_s * (steps == 0)

@@ -109,3 +109,13 @@ def test_sixteen_gpus_are_listed(llama: Played) -> None:
 def test_weights_are_called_what_they_are(play: Play, start: str, said: str) -> None:
     run = play("--config", "configs/debug.yaml", "--set", f"train.start={start}", "--max-steps", "1")
     assert run.match(r"Model loaded in [\d.]+ s \((.*), step 0\)")[1] == said
+
+
+@pytest.mark.parametrize("rate", ["0", "5e-4"])
+def test_faults_that_are_only_planned_are_told_of(play: Play, rate: str) -> None:
+    """Once, at the start; the steps come as they would."""
+    run = play("--config", "configs/debug.yaml", "--max-steps", "2", "--set", f"faults.rate={rate}")
+    told = [line.message for line in run.log if line.message.startswith("Faults: ")]
+    plan = "Faults: 0.0005 per GPU-hour (faults.rate) are drawn for --plan alone; this run goes on without them"
+    assert told == ([plan] if float(rate) else [])
+    assert len(run.of("step")) == 2

@@ -138,8 +138,9 @@ def test_warnings_come_from_the_rank_concerned_and_agree_with_the_grid(llama: Pl
             assert celsius[line.rank] == max(celsius) > sorted(celsius)[-2] + 3
             assert 1980 * 0.85 < int(hot[2]) < 1980
         elif "is slow" in line.message:
-            utilization = [cell[0] for cell in grid.cells]
-            assert utilization[line.rank] == min(utilization)
+            # Those who wait for it are as busy to the eye; its power is the honest signal.
+            watts = [cell[4] for cell in grid.cells]
+            assert watts[line.rank] < sorted(watts)[len(watts) // 4]
 
 
 def test_warned_of_trouble_slows_everyone(llama: Played) -> None:

@@ -23,12 +23,16 @@ class Quiet(Incidents):
 
     incident: Incident | None = None
 
+    @property
+    def per_step(self) -> float:
+        return 0.0
+
     def during(self, first: int, last: int) -> list[Incident]:
         return [self.incident] if self.incident else []
 
 
 def times(seed: int, mean_s: float = 20.0, incident: Incident | None = None, work: Work = "even") -> StepTimes:
-    quiet = Quiet(seed, 64, 0.5)
+    quiet = Quiet(seed, 64, 0.5, mean_s)
     object.__setattr__(quiet, "incident", incident)
     return StepTimes.of(seed, mean_s, 0.8, quiet, None, work=work)
 
@@ -144,9 +148,22 @@ def test_one_slow_gpu_slows_everyone() -> None:
     assert stretched.max() == pytest.approx(1 + 0.8 * 0.25, abs=1e-3)
 
 
+def test_slow_gpus_are_in_the_mean() -> None:
+    """A large cluster nearly always waits for somebody; its mean step is what was planned nevertheless."""
+    longer = []
+    for seed in range(6):
+        troubled = Incidents(seed, 16_384, 0.5, 6.5)
+        with_them, without = (
+            StepTimes.of(seed, 6.5, 0.9, each, None) for each in (troubled, Quiet(seed, 64, 0.5, 6.5))
+        )
+        longer.append((with_them.seconds(STEPS) / without.seconds(STEPS)).mean())
+        assert troubled.mean_slowdown > 1.03
+    assert np.mean(longer) == pytest.approx(1, abs=0.006)
+
+
 def test_imposed_times_stay_in_their_range() -> None:
     for seed in SEEDS:
-        seconds = StepTimes.of(seed, 0.055, 0.8, Quiet(seed, 64, 0.5), (0.03, 0.08)).seconds(np.arange(3000))
+        seconds = StepTimes.of(seed, 0.055, 0.8, Quiet(seed, 64, 0.5, 0.055), (0.03, 0.08)).seconds(np.arange(3000))
         assert 0.03 <= seconds.min() < 0.04
         assert 0.07 < seconds.max() <= 0.08
         assert np.corrcoef(seconds[:-1], seconds[1:])[0, 1] > 0.3
@@ -179,7 +196,7 @@ def test_few_clusters_freeze_and_rarely() -> None:
 
 def test_nodes_that_share_a_network_remember() -> None:
     def remembering(shared: bool) -> int:
-        runs = (StepTimes.of(seed, 5.0, 0.8, Quiet(seed, 64, 0.5), None, shared=shared) for seed in range(60))
+        runs = (StepTimes.of(seed, 5.0, 0.8, Quiet(seed, 64, 0.5, 5.0), None, shared=shared) for seed in range(60))
         return sum(run.habits.memory > 0 for run in runs)
 
     assert remembering(shared=True) > 1.5 * remembering(shared=False)
