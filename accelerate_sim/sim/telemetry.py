@@ -36,7 +36,7 @@ STEADY_UTILIZATION_PCT: dict[Phase, float] = {
 SAVING_SHARE = 0.04
 """Of the way from a resident context to the limit: states are copied to the host."""
 CLOCK_STEP_MHZ = 15
-STAGES_KEPT = 4
+STAGES_KEPT = 12
 """Of the batch's ramp: GPUs are looked at now, and remember a few minutes."""
 BUSY: tuple[Phase, ...] = ("step", "validation")
 
@@ -138,7 +138,8 @@ class Telemetry:
 
     def sample(self, second: float, step: int) -> GpuSample:
         """All GPUs at this second of the run, while optimizer step ``step`` (from 0) is the latest."""
-        phase, incidents = self.timeline.phase_at(second), self.incidents.during(step, step)
+        phase = self.timeline.phase_at(second)
+        incidents = [] if phase == "idle" else self.incidents.during(step, step)
         share = self.filling.share(second, step)
         memory = self.memory_used * (share if isinstance(share, float) else share[self.stage])
         power, clocks = self._power_and_clocks(phase, second, step, incidents)

@@ -258,6 +258,19 @@ def test_memory_is_given_back_when_the_process_ends() -> None:
     assert gone.max() <= 2**24
 
 
+def test_trouble_ends_with_the_run() -> None:
+    """Whatever was wrong in the last step, an idle GPU holds no memory and is no hotter than the others."""
+    found = 0
+    for last in range(300, 3000, 20):
+        one = played({"train": {"max_steps": last, "micro_batch": 2}, "impose": {"memory_share": [0.9, 0.99]}})
+        if one.incidents.during(last - 1, last - 1):
+            found += 1
+            idle = one.telemetry.sample(one.timeline.end_s() + 1e5, last - 1)
+            assert idle.memory_used_bytes.max() <= 2**24
+            assert idle.temperature_c.max() < 50
+    assert found
+
+
 def test_temperature_changes_smoothly() -> None:
     """A body that cools with 40 s loses at first a fortieth of the whole fall every second, and never more."""
     one = played({"train": {"steps_per_epoch": 134}, "checkpoint": {"every": 60},
