@@ -104,7 +104,7 @@ def _tokens_per_s(raw: Raw) -> float:
     if conflicts(config):
         return 0.0
     run = Run(config)
-    if run.memory.total > FILLED * run.gpu.memory_bytes:
+    if run.memory.least > FILLED * run.gpu.memory_bytes:
         return 0.0
     return run.layout.tokens_per_step / run.mean_step_s
 

@@ -49,10 +49,9 @@ def _tried(run: Plan, changes: Changes) -> Alternative | None:
     if conflicts(config):
         return None
     other = Plan(config)
-    memory = other.memory.total
-    if memory > ROOM * run.gpu.memory_bytes:
+    if other.memory.least > ROOM * run.gpu.memory_bytes:
         return None
-    return Alternative(changes, other.layout.tokens_per_step / other.step_parts.total, memory)
+    return Alternative(changes, other.layout.tokens_per_step / other.step_parts.total, other.memory.total)
 
 
 def _candidates(run: Plan) -> Iterator[Changes]:

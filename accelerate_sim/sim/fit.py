@@ -9,7 +9,7 @@ from accelerate_sim.config.layout import conflicts
 from accelerate_sim.config.problems import Problem, shorten
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.sim.layout import Layout
-from accelerate_sim.sim.memory import peak_memory_use
+from accelerate_sim.sim.memory import MemoryUse, peak_memory_use
 from accelerate_sim.sim.method import Method
 from accelerate_sim.sim.plan import Plan
 
@@ -54,10 +54,10 @@ def _ways_out(run: Plan) -> list[tuple[Changes, float]]:
         if any(earlier.items() <= changes.items() for earlier, _ in found) or _grows_only(changes, found):
             continue
         config = changed(run.config, changes)
-        size = memory_bytes(run.model.architecture, config, run.gpu)
-        if size > ROOM * run.gpu.memory_bytes or conflicts(config):
+        use = _memory(run.model.architecture, config, run.gpu)
+        if use is None or use.least > ROOM * run.gpu.memory_bytes or conflicts(config):
             continue
-        found.append((changes, size))
+        found.append((changes, use.total))
         if len(found) == ALTERNATIVES:
             break
     return found
@@ -121,12 +121,12 @@ def changed(config: RunConfig, changes: Changes) -> RunConfig:
     return config.model_copy(update=update)
 
 
-def memory_bytes(model: Architecture, config: RunConfig, gpu: GpuSpec) -> float:
-    """Memory that the fullest GPU needs; infinite where there are more GPUs to a replica than in all."""
+def _memory(model: Architecture, config: RunConfig, gpu: GpuSpec) -> MemoryUse | None:
+    """Memory of the fullest GPU; None where there are more GPUs to a replica than in all."""
     layout = Layout.of(config, gpu)
     if layout.data < 1 or layout.accumulation < 1:
-        return float("inf")
-    return peak_memory_use(model, layout, Method.of(config)).total
+        return None
+    return peak_memory_use(model, layout, Method.of(config)).within(gpu.memory_bytes)
 
 
 def _text(changes: Changes) -> str:

@@ -143,9 +143,10 @@ class Throughput:
         layers, micro_batches = stage_layers(self.model, layout), layout.accumulation
         mean_layers = self.model.layers / layout.pipeline
         back = 1 + BACKWARD_OVER_FORWARD
-        again = k["recompute_cost"] * self.method.recompute_share * layer.total
+        again = self.method.recompute_share * layer.total
         if self.method.recomputes_attention:
-            again += layer.attention
+            again = min(layer.total, again + layer.attention)
+        again *= k["recompute_cost"]
         slot = {
             "matmul": layer.matmul * back,
             "attention": layer.attention * (1 + self._attention_backward()),
