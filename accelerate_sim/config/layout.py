@@ -109,8 +109,13 @@ def conflicts(config: RunConfig) -> list[Problem]:
     facts = Facts.of(config)
     layout = [problem for check in (tensor_fits, world_divides, pipeline_fits) for problem in check(facts)]
     # Without a whole number of replicas there is nothing to say about what each of them does.
-    replicas = [] if layout else [*experts_divide(facts), *shards_divide(facts), *batch_divides(facts)]
-    rest = (sequence_fits, precision_exists, learning_rates_fit, length_is_sane, imposed_ranges)
+    replicas = [] if layout else [
+        *experts_divide(facts), *shards_divide(facts), *shards_exist(facts), *batch_divides(facts),
+    ]  # fmt: skip
+    rest = (
+        sequence_fits, norms_are_split, precision_exists, recomputing_agrees, learning_rates_fit, length_is_sane,
+        imposed_ranges,
+    )  # fmt: skip
     return [*layout, *replicas, *(problem for check in rest for problem in check(facts))]
 
 
@@ -146,11 +151,19 @@ def tensor_fits(facts: Facts) -> Iterator[Problem]:
         where = "node" if domain == cluster.gpus_per_node else "NVLink domain"
         verb = "is more than" if tensor > domain else "does not divide"
         reason = f"{verb} the {domain} GPUs of {'an' if where[0] == 'N' else 'a'} {where}"
-        way_out = f"Tensor-parallel groups cannot cross {where}s; use one of {fitting}."
+        way_out = f"Tensor-parallel groups cannot cross {where}s; use one of {fitting}{_odd_sizes(facts, domain)}."
         yield _problem(facts, ("parallel.tensor", "cluster.gpus_per_node", "cluster.gpu"), reason, way_out)
     elif width := _indivisible(facts.model, tensor):
         reason = f"does not divide the {width} of {_model_name(facts)}"
         yield _problem(facts, ("parallel.tensor", "model"), reason, f"Use one of {fitting}.")
+
+
+def _odd_sizes(facts: Facts, domain: int) -> str:
+    """Why sizes that divide the domain are not among those to use, by the first of them; empty if all are."""
+    for size in divisors(domain):
+        if width := _indivisible(facts.model, size):
+            return f", for {size} does not divide the {width} of {_model_name(facts)}"
+    return ""
 
 
 def _indivisible(model: Architecture, tensor: int) -> str:
@@ -204,6 +217,14 @@ def shards_divide(facts: Facts) -> Iterator[Problem]:
         yield _problem(facts, keys, reason, f"Use one of {divisors(ranks)}, or null for all.")
 
 
+def shards_exist(facts: Facts) -> Iterator[Problem]:
+    """Groups of shards are of a state that is split."""
+    if facts.config.parallel.shard_group is not None and facts.config.parallel.sharding == "ddp":
+        reason = "is for a state that is split, and sharding = 'ddp' splits nothing"
+        keys = ("parallel.shard_group", "parallel.sharding")
+        yield _problem(facts, keys, reason, "Use sharding fsdp or zero1, or shard_group null.")
+
+
 def batch_divides(facts: Facts) -> Iterator[Problem]:
     """A step is a whole number of micro-batches on every replica."""
     train, parallel = facts.config.train, facts.config.parallel
@@ -239,6 +260,14 @@ def sequence_fits(facts: Facts) -> Iterator[Problem]:
         yield _problem(facts, keys, reason, f"Use at most {model.context:,}.")
 
 
+def norms_are_split(facts: Facts) -> Iterator[Problem]:
+    """Sequence parallelism is among tensor-parallel ranks."""
+    if facts.config.parallel.sequence and facts.config.parallel.tensor == 1:
+        reason = "shares norms among tensor-parallel ranks, and there is one rank"
+        keys = ("parallel.sequence", "parallel.tensor")
+        yield _problem(facts, keys, reason, "Use null, or tensor 2 or more; whole sequences are shared by context.")
+
+
 def precision_exists(facts: Facts) -> Iterator[Problem]:
     """bf16 and fp8 take a GPU that has them."""
     precision, gpu = facts.config.train.precision, facts.gpu
@@ -250,6 +279,15 @@ def precision_exists(facts: Facts) -> Iterator[Problem]:
         usable = "fp8" if precision == "mxfp8" and gpu.fp8_flops else "bf16" if has_bf16 else "fp16"
         way_out = f"Use {usable}, or another GPU."
         yield _problem(facts, ("train.precision", "cluster.gpu"), reason, way_out)
+
+
+def recomputing_agrees(facts: Facts) -> Iterator[Problem]:
+    """Who computes nothing again computes no share again."""
+    train = facts.config.train
+    if train.recompute == "none" and train.recompute_share:
+        reason = "is computed again, and recompute = 'none' computes nothing again"
+        keys = ("train.recompute_share", "train.recompute")
+        yield _problem(facts, keys, reason, "Use recompute selective, or recompute_share null.")
 
 
 def learning_rates_fit(facts: Facts) -> Iterator[Problem]:

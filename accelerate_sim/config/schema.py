@@ -193,7 +193,7 @@ class TrainConfig(Section):
         "selective", description="Activations computed again in the backward pass, to save memory."
     )
     recompute_share: Share | None = Field(
-        None, description="Of a layer's forward pass, what is computed again; null: by recompute (full: all of it)."
+        None, description="Of a layer's forward pass, what is computed again; null: all with full, none otherwise."
     )
     gradient_bytes: Annotated[Number, Field(ge=1, le=16)] | None = Field(
         None, description="Bytes of a parameter's gradient; null: 4, or 2 where everything is sharded."
