@@ -55,12 +55,13 @@ class MemoryUse:
     @property
     def allocated(self) -> float:
         """What torch.cuda.max_memory_allocated says."""
-        return self.reserved - self.buffers
+        states = self.weights + self.gradients + self.optimizer
+        return states + self.activations + self.logits + self.working + self.in_flight
 
     @property
     def reserved(self) -> float:
         """What torch.cuda.max_memory_reserved says."""
-        return sum(self.parts().values()) - self.context
+        return self.allocated + self.buffers
 
     @property
     def least(self) -> float:

@@ -51,7 +51,7 @@ def test_every_way_out_fits_and_agrees(overrides: list[str]) -> None:
     ways = problem.way_out.removeprefix("Would fit: ").split("; ")
     assert 1 <= len(ways) <= 3
     for way in ways:
-        changes = re.findall(r"([a-z_]+\.[a-z_]+=\w+)", way)
+        changes = re.findall(r"([a-z_]+\.[a-z_]+=[\w.]+)", way)
         config = ConfigSource.read(None, [*overrides, *changes]).resolve()
         run = Run(config)
         assert not conflicts(config)
