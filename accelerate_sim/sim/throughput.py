@@ -160,7 +160,7 @@ class Throughput:
         layer_s = sum(slot.values())
         head_s = self.kernels.head_s()
         # The last stage has the head as well; where layers do not divide evenly, it has fewer of them.
-        last = self.model.layers - layers * (layout.pipeline - 1) if layers > mean_layers else layers
+        last = max(0, self.model.layers - layers * (layout.pipeline - 1)) if layers > mean_layers else layers
         slowest_s = max(layers * layer_s, last * layer_s + head_s)
         parts = {name: seconds * layers * micro_batches for name, seconds in slot.items()}
         parts["matmul"] += (slowest_s - layers * layer_s) * micro_batches
@@ -215,8 +215,9 @@ class Throughput:
             once = self._copies_s(2 * held.shard(layout))
             if self.method.stack.overlap == "serial":
                 latency += self.k["sharded_old_slowness"] * (2 * gather + reduce)
-            each = self._exposed(gather, forward) + self._exposed(gather + reduce, backward) + latency
-            return layout.accumulation * each + self._exposed(once, backward)
+            each = self._exposed(gather, forward) + latency
+            hidden = (layout.accumulation - 1) * self._exposed(gather + reduce, backward)
+            return layout.accumulation * each + hidden + self._exposed(gather + reduce + once, backward)
         gather = self._over_replicas("all_gather", 2 * held.dense, 2 * held.experts)
         reduce = self._over_replicas("reduce_scatter", gradient * held.dense, gradient * held.experts)
         if layout.sharding == "ddp":
