@@ -29,6 +29,11 @@ class Alternative:
     memory_bytes: float
 
     @property
+    def about(self) -> frozenset[str]:
+        """Keys that it changes; the kind of recomputation and its share are one."""
+        return frozenset(key.removesuffix("_share") for key in self.changes)
+
+    @property
     def text(self) -> str:
         """The settings that make it."""
         return " and ".join(settings(self.changes))
@@ -45,14 +50,14 @@ def near_layouts(run: Plan) -> list[Alternative]:
     singles = {axis: [one for changes in values if (one := _tried(run, changes))] for axis, values in axes}
     worth = [one for found in singles.values() for one in found if one.speed >= LEAST_GAIN]
     worth += _pairs_worth_it(run, singles, axes)
-    worth.sort(key=lambda one: one.speed / WORTH_A_KEY ** (len(one.changes) - 1), reverse=True)
+    worth.sort(key=lambda one: one.speed / WORTH_A_KEY ** (len(one.about) - 1), reverse=True)
     best: dict[frozenset[str], Alternative] = {}
     for one in worth:
-        best.setdefault(frozenset(one.changes), one)
+        best.setdefault(one.about, one)
     shown = list(best.values())[:SHOWN]
     # Of settings that do nothing worth a word, each one's best value.
     others = [max(found, key=lambda one: one.speed) for found in singles.values() if found]
-    rest = [one for one in others if frozenset(one.changes) not in {frozenset(other.changes) for other in shown}]
+    rest = [one for one in others if one.about not in {other.about for other in shown}]
     shown += sorted(rest, key=lambda one: one.speed, reverse=True)[: SHOWN - len(shown)]
     return sorted(shown, key=lambda one: one.speed, reverse=True)
 
@@ -103,13 +108,14 @@ def _axes(run: Plan) -> Iterator[tuple[str, list[Changes]]]:
 
 
 def _recomputing(run: Plan) -> Iterator[Changes]:
-    """Other kinds of recomputation; and where the config says how much, a little more or less."""
+    """Other kinds of recomputation; and where the config says how much, what its kind does, a little more or less."""
     train = run.config.train
     share = train.recompute_share
     for how in ("none", "selective", "full"):
         if how != train.recompute:
             yield {"train.recompute": how, **without_share(run.config)}
     if share:
+        yield {"train.recompute_share": None}
         for near in (share - SHARE_STEP, share + SHARE_STEP):
             if 0 < near <= 1:
                 yield {"train.recompute_share": round(near, 6)}

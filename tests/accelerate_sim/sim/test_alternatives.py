@@ -8,7 +8,7 @@ import pytest
 
 from accelerate_sim.config.layout import conflicts
 from accelerate_sim.config.load import ConfigSource
-from accelerate_sim.sim.alternatives import WORTH_A_KEY, Alternative, near_layouts
+from accelerate_sim.sim.alternatives import WORTH_A_KEY, near_layouts
 from accelerate_sim.sim.fit import misfit, settings
 from accelerate_sim.sim.plan import Plan
 
@@ -24,10 +24,6 @@ def plan(*overrides: str, path: Path | None = None) -> Plan:
 
 def speed(run: Plan) -> float:
     return run.layout.tokens_per_step / run.step_parts.total
-
-
-def keys(other: Alternative) -> frozenset[str]:
-    return frozenset(other.changes)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -47,7 +43,7 @@ def test_they_are_what_the_plan_says_with_these_keys(path: Path) -> None:
 def test_no_two_of_them_are_the_same_and_none_is_what_is_there(path: Path) -> None:
     run = plan(path=path)
     found = near_layouts(run)
-    assert len({keys(other) for other in found}) == len(found)
+    assert len({other.about for other in found}) == len(found)
     for other in found:
         changed = plan(*settings(other.changes), path=path)
         assert (changed.step_parts, changed.memory) != (run.step_parts, run.memory)

@@ -118,9 +118,7 @@ def test_none_selective_and_full_take_ever_longer_and_hold_ever_less(
 ) -> None:
     """Whatever the software, the length of sequences and the number of layers; conflicts do not matter here."""
     raw["parallel"]["virtual_stages"] = virtual if raw["parallel"]["pipeline"] > 1 else 1
-    kinds = [
-        plan(raw, train={"recompute": kind, "sequence_length": length}) for kind in ("none", "selective", "full")
-    ]
+    kinds = [plan(raw, train={"recompute": kind, "sequence_length": length}) for kind in ("none", "selective", "full")]
     for less, more in itertools.pairwise(kinds):
         assert less.step_parts.total <= more.step_parts.total * (1 + 1e-9)
         assert held(more) <= held(less) * (1 + 1e-9)
