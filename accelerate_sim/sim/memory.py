@@ -1,8 +1,9 @@
 """Bytes of GPU memory that a layout needs: weights, gradients, optimizer, activations, logits, and the rest.
 
-Formulas of the states: Rajbhandari et al. 2020 (ZeRO). The peak is the largest of two moments: the end of the forward
-pass, with the logits, and the backward pass of a layer, with what that computes again. Activations are in
-``activations.py``.
+Formulas of the states: Rajbhandari et al. 2020 (ZeRO); activations are in ``activations.py``. Most is allocated at one
+of two moments: the end of the forward pass, with the logits, or the backward pass of a layer, with what that
+computes again. The allocator keeps the blocks of both: so says what torchtitan reserved, and so do the largest
+micro-batches that llm-foundry's users found to fit.
 """
 
 from collections.abc import Mapping
@@ -39,11 +40,11 @@ class MemoryUse:
     logits: float
     """With their gradients, at the end of the forward pass."""
     working: float
-    """What a layer's backward pass needs beside that; the logits are gone by then, so only what is more than those."""
+    """What a layer's backward pass needs beside the activations: what it computes again, and gradients of them."""
     in_flight: float
     """Gradients of one matrix before they are added to the others, buckets of them on their way."""
     buffers: float
-    """Blocks of the caching allocator: of the smaller of those moments, which the larger cannot use, and fragments."""
+    """Fragments of the caching allocator, and blocks that it keeps for later."""
     context: float
     """CUDA context, NCCL channels and cuBLAS workspaces: seen by nvidia-smi, not by the allocator."""
 
@@ -55,18 +56,22 @@ class MemoryUse:
     @property
     def allocated(self) -> float:
         """What torch.cuda.max_memory_allocated says."""
-        states = self.weights + self.gradients + self.optimizer
-        return states + self.activations + self.logits + self.working + self.in_flight
+        return self._needed - min(self.logits, self.working)
 
     @property
     def reserved(self) -> float:
         """What torch.cuda.max_memory_reserved says."""
-        return self.allocated + self.buffers
+        return self._needed + self.buffers
 
     @property
     def least(self) -> float:
         """What has to be there: without blocks that the allocator gives back before it runs out of memory."""
-        return self.allocated * (1 + LEAST_FRAGMENTS) + self.context
+        return self._needed * (1 + LEAST_FRAGMENTS) + self.context
+
+    @property
+    def _needed(self) -> float:
+        states = self.weights + self.gradients + self.optimizer
+        return states + self.activations + self.logits + self.working + self.in_flight
 
     def within(self, capacity: float) -> "MemoryUse":
         """The same on a GPU of so many bytes: what is reserved beyond need gives way, what is needed does not."""
@@ -146,12 +151,10 @@ def memory_use(
     in_flight = 0.0 if sharded else WEIGHT_BYTES * _largest_matrix(model, layout, stage)
     if method.stack.overlap == "serial":
         in_flight += k["bucket_bytes"]
-    working = max(0.0, layer.working - logits)
-    allocated = weights + gradients + optimizer + activations + logits + working + in_flight
-    unused = min(logits, layer.working)
-    buffers = k["allocator_share"] * (allocated + unused) + unused + k["allocator_bytes"]
+    needed = weights + gradients + optimizer + activations + logits + layer.working + in_flight
+    buffers = k["allocator_share"] * needed + k["allocator_bytes"]
     context = k["context_bytes"]
-    return MemoryUse(weights, gradients, optimizer, activations, logits, working, in_flight, buffers, context)
+    return MemoryUse(weights, gradients, optimizer, activations, logits, layer.working, in_flight, buffers, context)
 
 
 def _logit_bytes(model: Architecture, layout: Layout, method: Method, k: Mapping[str, float]) -> float:

@@ -9,7 +9,7 @@ import pytest
 
 from accelerate_sim.calibration.__main__ import read_runs
 from accelerate_sim.calibration.accuracy import Comparison, Errors, compared, ranked_pairs
-from accelerate_sim.calibration.report import summary_markdown, totals
+from accelerate_sim.calibration.report import row_lines, summary_markdown, totals
 
 ROOT = Path(__file__).parents[3]
 OWN = ROOT / "tests" / "reference" / "measured_runs.csv"
@@ -57,6 +57,14 @@ def test_the_selection_is_within_the_goals(own: list[Comparison]) -> None:
 def test_the_table_of_the_selection_is_what_the_command_prints(own: list[Comparison]) -> None:
     section = CLAIMS.split("## The runs that come with the project")[1].split("## What is off")[0]
     assert rows(section, 5) == rows("\n".join(summary_markdown(own)), 5)
+
+
+def test_runs_that_took_place_and_are_predicted_not_to_fit_are_counted(own: list[Comparison]) -> None:
+    """All of them fitted; the few that are left do not say what their recipes recompute or offload."""
+    misfits = [one for one in own if not one.fits]
+    assert summary_markdown(own)[-1] == f"Predicted not to fit, though they ran: {len(misfits)} of {len(own)}."
+    assert sum("(predicted not to fit)" in line for line in row_lines(own)) == len(misfits) > 0
+    assert len(misfits) <= 0.05 * len(own)
 
 
 @needs_open_runs

@@ -117,19 +117,20 @@ def test_interleaved_stages_hold_chunks_of_many_micro_batches(accumulation: int,
     assert (first / 5, last / 5) == pytest.approx(chunks)  # 5 layers in a chunk
 
 
-def test_only_the_larger_moment_has_to_fit() -> None:
-    """The logits are gone when a layer computes again what it has not kept; the allocator's blocks may still be there.
+def test_two_moments_are_reserved_and_the_larger_is_allocated() -> None:
+    """The logits are gone when a layer computes again what it has not kept; the allocator's blocks are still there.
 
-    torchtitan's table of June 2025 (8B on 8 H100, sequences of 32,768, 83.9 GiB reserved).
+    torchtitan's benchmarks of December 2024: 8B on 8 H100, sequences of 32,768, 83.9 GiB reserved.
     """
     model = catalog.model("llama-3-8b").architecture
     long = layout(nodes=1, sequence_length=32768, global_batch=8)
     one = peak_memory_use(model, long, method("full", stack="torchtitan", precision="fp8"))
     assert one.reserved / GIB == pytest.approx(83.9, rel=0.05)
-    assert one.logits > 0.5 * one.reserved and one.working == 0
-    assert one.least < one.total - 4 * GIB
-    tight = one.within(82 * GIB)
-    assert (tight.total, tight.allocated) == (pytest.approx(82 * GIB), one.allocated)
+    assert one.logits > 0.5 * one.reserved and one.working > 2 * GIB
+    assert one.allocated + one.working + one.buffers == pytest.approx(one.reserved)
+    assert one.allocated < one.least - one.context < one.reserved
+    tight = one.within(86 * GIB)
+    assert (tight.total, tight.allocated) == (pytest.approx(86 * GIB), one.allocated)
     assert one.within(200 * GIB) == one
     assert one.within(40 * GIB).total == pytest.approx(one.least)  # does not fit
 
