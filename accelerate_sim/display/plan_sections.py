@@ -158,7 +158,7 @@ def _near(run: Run) -> list[Section]:
         )
         for other in found
     ]
-    heading = "Near layouts" if any(other.speed > 1 for other in found) else "Near layouts: none is faster"
+    heading = "Near layouts" if any(other.speed >= 1.001 for other in found) else "Near layouts: none is faster"
     return [(heading, rows)] if rows else []
 
 
