@@ -161,8 +161,8 @@ class Run(Plan):
     @cached_property
     def telemetry(self) -> Telemetry:
         layout, architecture = self.layout, self.model.architecture
-        stages = range(layout.pipeline)
-        by_stage = np.array([memory_use(architecture, layout, self.method, stage).total for stage in stages])
+        uses = (memory_use(architecture, layout, self.method, stage) for stage in range(layout.pipeline))
+        by_stage = np.array([use.within(self.gpu.memory_bytes).total for use in uses])
         return Telemetry(
             self.noise_seed, self.chips, layout, self.batches, self.power_share, self.compute_share, by_stage,
             self.timeline, self.incidents, self.config.impose,
