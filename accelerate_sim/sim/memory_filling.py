@@ -30,11 +30,12 @@ class MemoryFilling:
 
     def __init__(self, uses: Sequence[MemoryUse], startup: StartUp, timeline: Timeline, micro_batches: int) -> None:
         self.peak_bytes = np.array([use.total for use in uses])
-        self._context = np.array([use.context for use in uses]) / self.peak_bytes
-        self._weights = np.array([use.weights for use in uses]) / self.peak_bytes
-        self._gradients, self._optimizer = (
-            np.array([getattr(use, part) for use in uses]) / self.peak_bytes for part in ("gradients", "optimizer")
-        )
+        shares = {
+            part: np.array([getattr(use, part) for use in uses]) / self.peak_bytes
+            for part in ("context", "weights", "gradients", "working", "in_flight", "optimizer")
+        }
+        self._context, self._weights, self._optimizer = shares["context"], shares["weights"], shares["optimizer"]
+        self._backward = shares["gradients"] + shares["working"] + shares["in_flight"]
         self._startup, self._timeline, self._micro_batches = startup, timeline, micro_batches
 
     def share(self, second: float, step: int) -> Floats | float:
@@ -63,10 +64,10 @@ class MemoryFilling:
         """When this share of it is over."""
         first = 1.0 / self._micro_batches
         loaded = self._context + self._weights
-        kept = np.maximum(1.0 - loaded - self._gradients - self._optimizer, 0.0)
+        forward = np.maximum(1.0 - loaded - self._backward - self._optimizer, 0.0)
         new = (
-            kept * _part(done, 0.0, first / 3)
-            + self._gradients * _part(done, first / 3, first)
+            forward * _part(done, 0.0, first / 3)
+            + self._backward * _part(done, first / 3, first)
             + self._optimizer * _part(done, OPTIMIZER_AT, 1.0 - (1.0 - OPTIMIZER_AT) / 2)
         )
         # Of what comes in this step, all but the last bit of the cache.

@@ -180,7 +180,8 @@ class Run(Plan):
     @cached_property
     def telemetry(self) -> Telemetry:
         layout, architecture = self.layout, self.model.architecture
-        uses = [memory_use(architecture, layout, self.method, stage) for stage in range(layout.pipeline)]
+        capacity, stages = self.gpu.memory_bytes, range(layout.pipeline)
+        uses = [memory_use(architecture, layout, self.method, stage).within(capacity) for stage in stages]
         filling = MemoryFilling(uses, self.startup, self.timeline, self.accumulation(0))
         return Telemetry(
             self.noise_seed, self.chips, layout, self.batches, self.power_share, self.validation_power_share,

@@ -238,9 +238,10 @@ def test_memory_is_what_has_been_loaded_so_far() -> None:
     assert 0.3 * use.weights < loading < 0.35 * use.weights + use.context
     before = used(-0.01)
     assert before == pytest.approx(use.weights + use.context, rel=0.02)
-    kept, grown = use.activations + use.logits + use.in_flight, used(step_s / first / 3)
-    assert grown - before == pytest.approx(kept, rel=0.15)
-    assert used(0.9 * step_s) - grown == pytest.approx(use.gradients, rel=0.1)
+    kept, grown = use.activations + use.logits + use.buffers, used(step_s / first / 3)
+    assert grown - before == pytest.approx(kept, rel=0.1)
+    backward = use.gradients + use.working + use.in_flight
+    assert used(0.9 * step_s) - grown == pytest.approx(backward, rel=0.1)
     assert used(step_s - 1e-3) - used(0.9 * step_s) == pytest.approx(use.optimizer, rel=0.1)
     seconds = np.linspace(-times.total - 5, step_s - 1e-3, 400)
     filling = [used(float(second)) for second in seconds]
