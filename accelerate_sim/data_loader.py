@@ -91,6 +91,12 @@ class DataLoader:
         first = min(done, run.total_steps - 1) // run.config.train.steps_per_epoch * run.config.train.steps_per_epoch
         return run.micro_batches(first, first + steps)
 
+    def without_first(self, num_batches: int) -> DataLoader:
+        """The same without its first batches."""
+        rest = DataLoader(self.dataset, self.batch_size)
+        rest.skipped, rest.accelerator = num_batches, self.accelerator
+        return rest
+
     def __iter__(self) -> Iterator[Batch]:
         if self.accelerator is None:
             raise RuntimeError("This DataLoader must be passed to Accelerator.prepare() before it is read.")

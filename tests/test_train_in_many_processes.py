@@ -119,7 +119,11 @@ def test_the_loss_is_really_averaged() -> None:
         (("--no-such-option",), 2, "No such option"),
         (("--config", "configs/nowhere.yaml"), 2, "no such file"),
         (("--config", "configs/llama70b.yaml"), 2, "tensor 8 does not divide 4 GPUs"),
-        (("--config", "configs/llama70b.yaml", "--set", "parallel.tensor=4"), 2, " GiB on each H100-SXM, which has 79.6 GiB"),
+        (
+            ("--config", "configs/llama70b.yaml", "--set", "parallel.tensor=4"),
+            2,
+            " GiB on each H100-SXM, which has 79.6 GiB",
+        ),
     ],
 )
 def test_what_concerns_everybody_is_said_once(arguments: tuple[str, ...], code: int, said: str) -> None:

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from accelerate_sim.accelerator import Accelerator
-from accelerate_sim.ledger import Ledger, start_record
+from accelerate_sim.ledger import Ledger
 from accelerate_sim.records import CheckpointRecord, EvalRecord, ExportRecord, GpuRecord, StepRecord
+from accelerate_sim.run_records import start_record
 from accelerate_sim.session import Session
 
 Accelerate = Callable[..., Accelerator]
