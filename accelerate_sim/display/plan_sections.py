@@ -16,7 +16,7 @@ from accelerate_sim.display.units import (
     si_text,
 )
 from accelerate_sim.sim import storage
-from accelerate_sim.sim.alternatives import faster_layouts
+from accelerate_sim.sim.alternatives import near_layouts
 from accelerate_sim.sim.memory import WEIGHT_BYTES
 from accelerate_sim.sim.run import Run
 
@@ -60,7 +60,7 @@ Section = tuple[str, list[Fact | Part]]
 
 def sections_of(run: Run) -> list[Section]:
     """All sections, each a heading and its rows."""
-    return [_model(run), _layout(run), _memory(run), _step(run), _speed(run), *_faster(run), _files(run), _whole(run)]
+    return [_model(run), _layout(run), _memory(run), _step(run), _speed(run), *_near(run), _files(run), _whole(run)]
 
 
 def _model(run: Run) -> Section:
@@ -168,17 +168,18 @@ def _speed(run: Run) -> Section:
     ]
 
 
-def _faster(run: Run) -> list[Section]:
-    """Near layouts that would train faster."""
-    now = run.layout.tokens_per_step / run.step_parts.total
+def _near(run: Run) -> list[Section]:
+    """Near layouts, with what they would gain or lose."""
+    found = near_layouts(run)
     rows: list[Fact | Part] = [
         Fact(
-            f"{other.tokens_per_s / now - 1:+.0%}",
+            f"{other.speed - 1:+.1%}",
             f"{other.text}: {rate_text(other.tokens_per_s)}, {gib_text(other.memory_bytes)} of memory",
         )
-        for other in faster_layouts(run)
+        for other in found
     ]
-    return [("Near layouts that would be faster", rows)] if rows else []
+    heading = "Near layouts" if any(other.speed >= 1.001 for other in found) else "Near layouts: none is faster"
+    return [(heading, rows)] if rows else []
 
 
 def _files(run: Run) -> Section:

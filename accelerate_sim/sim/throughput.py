@@ -106,7 +106,9 @@ class Throughput:
             return 0.0
         size = 2 * self.tokens * self.model.hidden
         one = self.network.seconds("all_reduce", size, self.layout.tensor_group) + self.startup_s
-        return 2 * one * self.k[f"tensor_exposed.{self.method.exposes_tensor}"]
+        # What hides it behind matrix products writes into the peers' memory, which takes NVLink.
+        apart = self.layout.tensor_group.num_domains > 1 and self.method.exposes_tensor == "full"
+        return 2 * one * self.k[f"tensor_exposed.{'none' if apart else self.method.exposes_tensor}"]
 
     def _context_s(self) -> float:
         layout, model = self.layout, self.model
@@ -143,9 +145,10 @@ class Throughput:
         layers, micro_batches = stage_layers(self.model, layout), layout.accumulation
         mean_layers = self.model.layers / layout.pipeline
         back = 1 + BACKWARD_OVER_FORWARD
-        again = k["recompute_cost"] * self.method.recompute_share * layer.total
+        again = self.method.recompute_share * layer.total
         if self.method.recomputes_attention:
-            again += layer.attention
+            again = min(layer.total, again + layer.attention)
+        again *= k["recompute_cost"]
         slot = {
             "matmul": layer.matmul * back,
             "attention": layer.attention * (1 + self._attention_backward()),
@@ -159,7 +162,7 @@ class Throughput:
         layer_s = sum(slot.values())
         head_s = self.kernels.head_s()
         # The last stage has the head as well; where layers do not divide evenly, it has fewer of them.
-        last = self.model.layers - layers * (layout.pipeline - 1) if layers > mean_layers else layers
+        last = max(0, self.model.layers - layers * (layout.pipeline - 1)) if layers > mean_layers else layers
         slowest_s = max(layers * layer_s, last * layer_s + head_s)
         parts = {name: seconds * layers * micro_batches for name, seconds in slot.items()}
         parts["matmul"] += (slowest_s - layers * layer_s) * micro_batches
@@ -224,8 +227,9 @@ class Throughput:
             once = self._copies_s(gradient * held.shard(layout))
             if self.method.stack.overlap == "serial":
                 latency += self.k["sharded_old_slowness"] * (2 * gather + reduce)
-            each = self._exposed(gather, forward) + self._exposed(gather + reduce, backward) + latency
-            return layout.accumulation * each + self._exposed(once, backward)
+            each = self._exposed(gather, forward) + latency
+            hidden = (layout.accumulation - 1) * self._exposed(gather + reduce, backward)
+            return layout.accumulation * each + hidden + self._exposed(gather + reduce + once, backward)
         reductions = layout.accumulation if layout.sharding == "zero2" else 1
         gathered = gradient if layout.sharding == "ddp" else weight
         experts = self._copied_experts_s(gathered * held.experts, gradient * held.experts, reductions)
