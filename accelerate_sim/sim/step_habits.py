@@ -27,7 +27,10 @@ LAUNCHED: Range = (0.004, 0.06)
 
 @dataclass(frozen=True)
 class Site:
-    """What the place of a run makes likely, whatever its steps do: chances, and ranges of logarithms of a ratio."""
+    """What the place of a run makes likely, whatever its steps do: chances, and ranges of logarithms of a ratio.
+
+    ``Habits`` says what each is of; a range is drawn from where the chance beside it comes true.
+    """
 
     tight: float
     """Share of runs whose steps are all alike (captured graphs, locked clocks), where the work is even."""
@@ -52,8 +55,11 @@ class Site:
     """Share of the core's variance that persists."""
     often_late: float
     often: Range
+    """Share of steps that are late in runs that are often so."""
     straggler: Range
+    """How much longer those take."""
     stall: Range
+    """Share of steps that take a third longer, or several times as long."""
     contended: float
     contention: Range
     """How much longer a step takes that others' jobs slow."""
