@@ -128,45 +128,45 @@ def _architecture(cells: _Cells) -> Architecture:
     shape: dict[str, object] = {
         "layers": cells.positive("layers"), "hidden": cells.positive("hidden"), "heads": cells.positive("heads"),
         "ffn": cells.positive("ffn_hidden"), "vocab": cells.positive("vocab"),
-        "tied_embeddings": cells.flag("tied_emb"),
-        "context": int(cells.number("learned_pos")) if cells.flag("learned_pos") else cells.positive("seq_len"),
+        "context": cells.positive("seq_len"), "tied_embeddings": cells.flag("tied_emb"),
+        "gated_mlp": cells.flag("gated_mlp"), "bias": cells.flag("bias"),
+        "learned_positions": cells.flag("learned_pos"),
     }  # fmt: skip
+    if cells.flag("learned_pos") and cells.positive("learned_pos") > 1:  # how many there are; 1 only says yes
+        shape["context"] = cells.positive("learned_pos")
     if cells["kv_heads"]:
         shape["kv_heads"] = cells.positive("kv_heads")
-    if cells["moe_experts"]:
-        shape["moe"] = MixtureOfExperts(
-            experts=cells.positive("moe_experts"), active_experts=cells.positive("moe_topk"),
-            shared_experts=cells.count("moe_shared"), ffn=cells.positive("moe_ffn"),
-            dense_layers=cells.count("moe_dense_layers"),
-        )  # fmt: skip
     if cells.flag("mla"):
         shape["mla"] = DEEPSEEK_LATENT
     elif cells["head_dim"]:
-        shape["head_dim"] = int(cells.number("head_dim"))
-    family = _family(cells)
+        shape["head_dim"] = cells.positive("head_dim")
     try:
-        return Architecture.model_validate({"family": family, **shape})
+        return Architecture.model_validate({"family": _family(cells), "moe": _experts(cells), **shape})
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(str(part) for part in problem["loc"])
         raise Refused(f"{where}: {problem['msg'].removeprefix('Value error, ')}".removeprefix(": ")) from None
 
 
+def _experts(cells: _Cells) -> MixtureOfExperts | None:
+    if not cells.flag("moe_experts"):
+        return None
+    return MixtureOfExperts(
+        experts=cells.positive("moe_experts"), active_experts=cells.positive("moe_topk"),
+        shared_experts=cells.count("moe_shared"), ffn=cells.positive("moe_ffn"),
+        dense_layers=cells.count("moe_dense_layers"),
+    )  # fmt: skip
+
+
 def _family(cells: _Cells) -> str:
-    """The catalog's family with these properties; small things that it has more or less do not set the speed."""
+    """The catalog's family with such norms, attention and experts; the rest is told apart by keys of its own."""
     if cells.flag("mla"):
-        if not cells["moe_experts"]:
-            raise Refused("latent attention without experts")
         return "deepseek_v3"
-    if cells["moe_experts"]:
-        if not cells.flag("gated_mlp"):
-            raise Refused("experts without a gate")
+    if cells.flag("moe_experts"):
         return "deepseek" if cells.flag("moe_shared") or cells.flag("moe_dense_layers") else "mixtral"
     if cells.flag("gated_mlp"):
-        return "qwen2" if cells.flag("bias") else "llama"
-    if cells.flag("bias"):
-        return "gpt2" if cells.flag("learned_pos") else "bloom"
-    return "mpt" if cells.flag("tied_emb") else "nemotron"
+        return "llama"
+    return "gpt_neox" if cells.flag("bias") else "nemotron"
 
 
 def _gpu(cells: _Cells) -> GpuSpec:

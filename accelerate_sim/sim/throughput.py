@@ -119,9 +119,13 @@ class Throughput:
         """Waiting for the host in one direction, with ``over_forward`` times the launches of the forward pass.
 
         The floor is of a direction with its own communication: what a faster link saves, the floor gives back at most.
+        Where both are about as long, some kernels wait for their launch and others have theirs waiting, so the edge
+        between the two is round.
         """
         floor_s, waiting_s = self.kernels.launch_s() * over_forward, self.kernels.waiting_s() * over_forward
-        return max(0.0, floor_s - busy_s) + waiting_s
+        sharpness = self.k["launch_sharpness"]
+        longer, shorter = max(floor_s, busy_s), min(floor_s, busy_s)
+        return longer * (1 + (shorter / longer) ** sharpness) ** (1 / sharpness) - busy_s + waiting_s
 
     def _tensor_s(self) -> float:
         """What is waited for of the two reductions of hidden states."""
