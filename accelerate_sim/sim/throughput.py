@@ -1,7 +1,7 @@
 """Seconds of a step, taken apart: what each GPU computes, what it waits for, and what nobody can hide.
 
-Kernel times come from ``kernels.py``, collectives from ``network.py``, what replicas exchange from ``replicas.py``; they
-are put together into pipeline slots here, and the step is summed up. Constants are in ``catalog/constants.json``.
+Kernel times come from ``kernels.py``, collectives from ``network.py``, what replicas exchange from ``replicas.py``;
+they are put together into pipeline slots here, and the step is summed up. Constants are in ``catalog/constants.json``.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from accelerate_sim.sim.replicas import Replicas
 
 BACKWARD_OVER_FORWARD = 2.0
 ATTENTION_BACKWARD_OVER_FORWARD = 2.5
-"""Flash kernels compute the scores again."""
+"""Flash kernels compute the scores again: five products, forward two (Dao 2023)."""
 OPTIMIZER_TRAFFIC_BYTES = 30
 """Of a parameter: read gradient, master weight and both moments, write the last three and the weight."""
 
@@ -125,7 +125,8 @@ class Throughput:
         floor_s, waiting_s = self.kernels.launch_s() * over_forward, self.kernels.waiting_s() * over_forward
         sharpness = self.k["launch_sharpness"]
         longer, shorter = max(floor_s, busy_s), min(floor_s, busy_s)
-        return longer * (1 + (shorter / longer) ** sharpness) ** (1 / sharpness) - busy_s + waiting_s
+        either_s = longer * float((1 + (shorter / longer) ** sharpness) ** (1 / sharpness))
+        return either_s - busy_s + waiting_s
 
     def _tensor_s(self) -> float:
         """What is waited for of the two reductions of hidden states."""

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from accelerate_sim.calibration.__main__ import read_runs
 from accelerate_sim.calibration.accuracy import Comparison, Errors, compared, ranked_pairs
 from accelerate_sim.calibration.report import summary_markdown, totals
+from accelerate_sim.calibration.run_table import read_runs
 
 ROOT = Path(__file__).parents[3]
 OWN = ROOT / "tests" / "reference" / "measured_runs.csv"
@@ -22,7 +22,7 @@ needs_open_runs = pytest.mark.skipif(not OPEN.exists(), reason="the table of all
 
 
 def used(path: Path) -> list[Comparison]:
-    runs, _ = read_runs(path)
+    runs = read_runs(path).runs
     return compared([run for run in runs if run.usable])
 
 
