@@ -104,7 +104,7 @@ def _tokens_per_s(raw: Raw) -> float:
     if conflicts(config):
         return 0.0
     run = Run(config)
-    if run.memory.total > FILLED * run.gpu.memory_bytes:
+    if run.memory.least > FILLED * run.gpu.memory_bytes:
         return 0.0
     return run.layout.tokens_per_step / run.mean_step_s
 
@@ -140,7 +140,7 @@ def _choices(spec: Architecture, gpu: GpuSpec, cluster: Raw, train: Raw) -> Iter
         for micro_batch in (1, 2, 4, 8):
             unit = replicas * micro_batch * (pipeline if virtual_stages > 1 else 1)
             if batch := _batch(spec, unit, train["sequence_length"]):
-                for recompute in ("selective", "full"):
+                for recompute in ("none", "full"):
                     sizes = {"global_batch": batch, "micro_batch": micro_batch, "recompute": recompute}
                     yield {"parallel": parallel, "train": {**train, **sizes}}
 

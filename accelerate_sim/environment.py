@@ -50,3 +50,8 @@ def connect(run: Run, session: Session) -> None:
         )  # fmt: skip
     if layout.world_size > GPUS_LISTED:
         logger.info("  ... and %s more GPUs", f"{layout.world_size - GPUS_LISTED:,}")
+    if run.config.faults.rate:
+        logger.info(
+            "Faults: %g per GPU-hour (faults.rate) are drawn for --plan alone; this run goes on without them",
+            run.config.faults.rate,
+        )

@@ -59,15 +59,15 @@ class Monitor:
         """Report what is plain to see for the first time: rank 0 all of it, another process what concerns its rank."""
         placement = self.session.placement
         own = None if placement is None or placement.is_main else placement.rank
-        for incident in self.run.incidents.during(step - 1, step - 1):
-            if incident.noticed == step - 1 and own in (None, incident.rank):
+        for incident in self.run.incidents.noticed_at(step - 1):
+            if own in (None, incident.rank):
                 self.session.report(self._warning(incident, step, elapsed_s))
 
     def _warning(self, incident: Incident, step: int, elapsed_s: float) -> WarningRecord:
         run, rank, sample = self.run, incident.rank, self.sample(step, elapsed_s)
         node, local = divmod(rank, run.layout.gpus_per_node)
         place = f"{run.config.cluster.host}{node} GPU {local}"
-        slowdown = 1.0 + (incident.slowdown - 1.0) * incident.strength(step - 1)
+        slowdown = 1.0 + incident.excess(step - 1)
         if incident.kind == "hot":
             temperature, clock = float(sample.temperature_c[rank]), round(float(sample.sm_clock_mhz[rank]))
             # With temperatures set by hand the thermal limit may be far: then it is the server that slows the GPU.

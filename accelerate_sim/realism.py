@@ -10,8 +10,8 @@ and then, continued from a checkpoint, and fine-tuned.
 
 import csv
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ import numpy as np
 
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.sim import noise
+from accelerate_sim.sim.noise import Floats, Steps
 from accelerate_sim.sim.run import Run
 from accelerate_sim.sim.timeline import BLOCK
 
@@ -29,6 +30,18 @@ was validated and saved in between (scripts of one file), or that by a clock tha
 losses are means, too); many loggers have none."""
 Raw = dict[str, Any]
 Row = tuple[str, ...]
+Work = Callable[[Steps, int], Floats]
+"""What each of the steps costs, as a multiple of a usual one; the number is that of all steps."""
+
+
+def preconditioned(steps: Steps, _total: int) -> Floats:
+    """An optimizer that decomposes its preconditioners at every tenth step, which then takes five times as long."""
+    return np.where(steps % 10 == 9, 5.2, 1.0)
+
+
+def growing_windows(steps: Steps, total: int) -> Floats:
+    """Attention windows that grow from 128 tokens to 1792, a block at a time; attention is a sixth of the work."""
+    return np.asarray(0.85 + 0.16 * np.ceil(14 * (steps + 1) / total) / 14)
 
 
 @dataclass(frozen=True)
@@ -45,13 +58,15 @@ class Kind:
     """Of the seconds of a clock that runs on."""
     own_loss: bool = False
     """The loss is that of the first rank's last micro-batch: scripts of one file often spare the reduction."""
+    work: Work | None = None
+    """What no key of a config says of the training script."""
 
 
 def kind(
     name: str, model: str | Raw, gpus: tuple[int, str], batch: tuple[int, int, int], steps: int, *, seeds: int = 2,
     every: int = 1, times: Times = "step", epochs: int = 1, parallel: Raw | None = None, data: str = "fineweb",
     validate: int | str = "epoch", save: int = 500, clock_decimals: int = 5,
-    own_loss: bool = False, **train: Any,
+    own_loss: bool = False, work: Work | None = None, **train: Any,
 ) -> Kind:  # fmt: skip
     """``gpus`` is how many of which; ``batch`` is global batch, micro-batch and sequence length."""
     number, gpu = gpus
@@ -68,7 +83,7 @@ def kind(
         "eval": {"every": validate, "batches": 20},
         "checkpoint": {"every": save},
     }  # fmt: skip
-    return Kind(name, raw, seeds, every, times, clock_decimals, own_loss)
+    return Kind(name, raw, seeds, every, times, clock_decimals, own_loss, work)
 
 
 def tiny(vocab: int, layers: int = 9, hidden: int = 512) -> Raw:
@@ -88,6 +103,11 @@ KINDS = (
          warmup_steps=250),
     kind("gpt2-xl", "gpt2-xl", (8, "H100-SXM"), (512, 16, 1024), 15_000, lr=3e-4, warmup_steps=300, seeds=1,
          times="between", validate=1000, save=5000, clock_decimals=3, own_loss=True),
+    kind("gpt2-preconditioned", "gpt2", (8, "H100-SXM"), (512, 64, 1024), 6000, parallel=DDP, seeds=1,
+         times="between", validate=128, save=0, clock_decimals=3, lr=3e-3, schedule="wsd", warmup_steps=250,
+         work=preconditioned),
+    kind("gpt2-windows", "gpt2", (8, "H100-SXM"), (512, 64, 1024), 5500, parallel=DDP, clock_decimals=3,
+         times="between", validate=125, save=0, lr=3e-3, schedule="wsd", warmup_steps=0, work=growing_windows, seeds=1),
     kind("smollm", "smollm2-360m", (8, "A100-80-SXM"), (256, 32, 2048), 3200, parallel=DDP, lr=1e-3, schedule="wsd",
          data="fineweb-edu", seeds=1),
     # From scratch on machines of their day, small batches, few steps.
@@ -166,6 +186,9 @@ def played(one: Kind, seed: int, drawing: int = 1) -> Iterator[Row]:
     run = Run(config)
     if drawing > 1:
         run.shape_seed = noise.seed_of(run.shape_seed, drawing)
+    if one.work:
+        of_step, total = one.work, run.total_steps
+        run.step_times = replace(run.step_times, work_of=lambda steps: of_step(steps, total))
     clock_s, before_s = 0, 0.0
     for first in range(0, run.total_steps, BLOCK * one.every):
         last = min(first + BLOCK * one.every, run.total_steps)

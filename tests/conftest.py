@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,26 +19,51 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(1, str(ROOT))
 START = "2026-01-01T00:00:00"
 LIMIT_S = 60
+MOST_WORKERS = 4
+"""Processes of pytest's; those that take long start some of their own."""
+WORKER = "PYTEST_XDIST_WORKER"
+"""Set in each of them."""
 
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
 
 
-def pytest_configure() -> None:
-    """Hundreds of programs are started: they compile the packages once, and not into the tree.
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Where pytest-xdist is installed, the cores of the machine share the whole suite, unless ``-n`` says otherwise.
 
-    A shell that runs us in the background, or nohup, has signals ignored that all that we start would ignore, too.
+    What is named on the command line, what measures (``-m slow``) and what is debugged stays in one process.
     """
+    option = config.option
+    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS and "not slow" in option.markexpr
+    looked_at = option.usepdb or option.collectonly or option.capture == "no"
+    if config.pluginmanager.has_plugin("xdist") and WORKER not in os.environ and whole and not looked_at:
+        if option.numprocesses is None:
+            option.numprocesses = min(os.cpu_count() or 1, MOST_WORKERS)
+        if option.dist == "no":
+            option.dist = "worksteal"  # neighbours share their fixtures
+
+
+def pytest_configure() -> None:
+    """Have no signals ignored, as a shell that runs us in the background and nohup do: all that we start would, too."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in ("SIGHUP", "SIGQUIT"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_DFL)
-    os.environ["PYTHONPYCACHEPREFIX"] = tempfile.mkdtemp(prefix="bytecode-")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def temporary_files(home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """All that is started here, and this process, leave theirs where pytest tidies up, even if we are killed.
+
+    Hundreds of programs compile the packages once, and not into the tree.
+    """
+    os.environ["TMPDIR"] = str(home)
+    tempfile.tempdir = None
+    directory = tmp_path_factory.getbasetemp()
+    everybodys = directory.parent if WORKER in os.environ else directory
+    os.environ["PYTHONPYCACHEPREFIX"] = str(everybodys / "bytecode")
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-
-
-def pytest_unconfigure() -> None:
-    shutil.rmtree(os.environ["PYTHONPYCACHEPREFIX"], ignore_errors=True)
 
 
 def setting(*changes: str) -> list[str]:
@@ -69,6 +93,17 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def train(home: Path) -> Train:
     """``train(*arguments, cwd=...)`` runs train.py with its output on pipes. Configs are found from the repository."""
+    from warm_train import run_warm  # loads it all, which most tests can do without
+
+    def run(*arguments: str, cwd: Path = ROOT) -> Completed:
+        return run_warm(arguments, environment(home), cwd)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def new_python(home: Path) -> Train:
+    """``train`` in an interpreter of its own."""
 
     def run(*arguments: str, cwd: Path = ROOT) -> Completed:
         return subprocess.run(
@@ -100,8 +135,9 @@ def play(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Play:
 
 @pytest.fixture(scope="session")
 def llama(play: Play) -> Played:
-    """Llama 3 70B on 64 GPUs, shortened to 402 steps."""
-    return play("--config", "configs/llama70b.yaml", *setting("train.steps_per_epoch=134", "checkpoint.every=60"))
+    """Llama 3 70B on 64 GPUs, shortened to 402 steps; of a seed with a hot and a slow GPU so early."""
+    changes = setting("train.steps_per_epoch=134", "checkpoint.every=60")
+    return play("--config", "configs/llama70b.yaml", "--seed", "178", *changes)
 
 
 @pytest.fixture(scope="session")

@@ -6,20 +6,15 @@ killed at a deadline and always reaped.
 
 from __future__ import annotations
 
-import gc
-import logging
 import os
-import runpy
 import selectors
 import signal
 import socket
-import sys
 import time
-import traceback
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import accelerate_sim.before_fork  # noqa: F401
+from warm_train import fork_train
 
 ROOT = Path(__file__).resolve().parents[1]
 DEADLINE_S = 60.0
@@ -66,14 +61,11 @@ class Job:
         self._selector = selectors.DefaultSelector()
         port = _free_port()
         for rank in range(size):
-            gc.freeze()  # or the collector would touch, and so copy, all memory that they share
             self._fork(list(arguments), _environment(rank, size, per_node or size, port) | dict(environ or {}), cwd)
 
     def _fork(self, arguments: list[str], environ: dict[str, str], cwd: Path) -> None:
         (out, out_writer), (err, err_writer) = os.pipe(), os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            _become_rank(arguments, environ, out_writer, err_writer, cwd)
+        pid = fork_train(arguments, environ, out_writer, err_writer, cwd)
         os.close(out_writer)
         os.close(err_writer)
         rank = Rank(pid, out, err)
@@ -142,35 +134,6 @@ def _environment(rank: int, size: int, per_node: int, port: int) -> dict[str, st
         "RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_RANK": str(rank % per_node),
         "LOCAL_WORLD_SIZE": str(per_node), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "PYTHONUTF8": "1",
     }  # fmt: skip
-
-
-def _become_rank(arguments: list[str], environ: dict[str, str], out: int, err: int, cwd: Path) -> None:
-    """The child: never comes back."""
-    code: object = 1
-    try:
-        os.setsid()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        os.dup2(out, 1)
-        os.dup2(err, 2)
-        logging.getLogger().handlers.clear()  # pytest's
-        sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
-        sys.stderr = sys.__stderr__ = open(2, "w", encoding="utf-8", closefd=False, buffering=1)  # noqa: SIM115
-        os.environ.clear()
-        os.environ.update(environ)
-        os.chdir(cwd)
-        sys.argv = [str(ROOT / "train.py"), *arguments]
-        runpy.run_path(sys.argv[0], run_name="__main__")
-        code = 0
-    except SystemExit as end:
-        code = end.code or 0
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code if isinstance(code, int) else 1)
 
 
 def _free_port() -> int:

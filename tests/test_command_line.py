@@ -220,11 +220,11 @@ def test_mistake_is_explained(case: str, capfd: pytest.CaptureFixture[str], monk
     assert "\x1b" not in err
 
 
-def test_all_mistakes_are_told_at_once(train: Train, tmp_path: Path) -> None:
+def test_all_mistakes_are_told_at_once(new_python: Train, tmp_path: Path) -> None:
     """Of the file, with the line, and of the command line; and from a real process."""
     path = tmp_path / "wrong.yaml"
     path.write_text("model: llama-3-70b\ntrain:\n  lr: fast\n  epochs: 0\n", encoding="utf-8")
-    done = train("--config", str(path), "--set", "cluster.nodes=-2", "--speed", "max")
+    done = new_python("--config", str(path), "--set", "cluster.nodes=-2", "--speed", "max")
     assert (done.returncode, done.stdout) == (2, "")
     assert all(key in done.stderr for key in ("train.lr", "train.epochs", "cluster.nodes"))
     assert re.search(r"wrong\.yaml:3", done.stderr)

@@ -8,13 +8,13 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from reading import Completed
+from warm_train import WarmTrain, run_warm
 
 ROOT = Path(__file__).resolve().parents[1]
 SEVEN = (
@@ -40,19 +40,12 @@ FAST = ("--speed", "max")
 AGAIN = ("--resume", "auto")
 STANDING = ("--set", "run.speed=2", "--set", "run.startup_speed=100000")
 """Each step takes a moment of real time; a signal comes in the middle of one."""
-LIMIT_S = 60
 
 Go = Callable[..., Completed]
 
 
-def command(*arguments: str) -> list[str]:
-    return [sys.executable, str(ROOT / "train.py"), *arguments]
-
-
 def go(cwd: Path, *arguments: str) -> Completed:
-    return subprocess.run(
-        command(*arguments), cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LIMIT_S
-    )
+    return run_warm(arguments, os.environ, cwd)
 
 
 @pytest.fixture(scope="module")
@@ -85,18 +78,15 @@ def tell_after_step(cwd: Path, step: int, number: int, *arguments: str) -> tuple
 
 def _signalled(cwd: Path, due: Callable[[list[str]], bool], number: int, arguments: tuple[str, ...]) -> tuple[int, str]:
     said: list[str] = []
-    with subprocess.Popen(
-        command(*arguments), cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True, bufsize=1,
-    ) as process:  # fmt: skip
-        assert process.stdout
+    with WarmTrain(arguments, os.environ, cwd, merged=True) as process:
         for line in process.stdout:
             said.append(line)
             if due(said):
                 process.send_signal(number)
                 break
         said += process.stdout.readlines()
-    return process.returncode, "".join(said)
+        code = process.wait()
+    return code, "".join(said)
 
 
 def files(directory: Path) -> dict[str, bytes | int]:
@@ -312,14 +302,11 @@ def test_full_disk_ends_the_run_and_leaves_the_checkpoint_before(tmp_path: Path)
 
 
 def test_directory_that_vanishes_ends_the_run(tmp_path: Path) -> None:
-    with subprocess.Popen(
-        command(*SHORT, "--set", "run.speed=4", "--set", "run.startup_speed=1000"),
-        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    ) as process:  # fmt: skip
-        assert process.stdout and process.stderr
+    arguments = (*SHORT, "--set", "run.speed=4", "--set", "run.startup_speed=1000")
+    with WarmTrain(arguments, os.environ, tmp_path) as process:
         next(line for line in process.stdout if "step 1 |" in line)
         shutil.rmtree(tmp_path / "out")
-        _, errors = process.communicate(timeout=LIMIT_S)
+        _, errors = process.communicate()
     assert process.returncode == 1
     assert "its directory has gone" in errors
     assert not (tmp_path / "out").exists()

@@ -71,6 +71,14 @@ def test_a_launched_command_runs(command, tmp_path):
     assert said
 
 
+@pytest.mark.parametrize("text", re.findall(r"```yaml\n(.*?)```", README, re.S))
+def test_a_config_can_be_played(text, tmp_path):
+    (tmp_path / "own.yaml").write_text(text)
+    command = [sys.executable, str(ROOT / "train.py"), "--config", "own.yaml", "--plan"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT_S)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_the_launched_sample_is_what_the_job_prints(tmp_path):
     sample = re.search(r"```text launched\n(.*?)```", README, re.S)
     assert sample

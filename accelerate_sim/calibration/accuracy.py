@@ -20,11 +20,18 @@ class Comparison:
     tokens_per_s_per_gpu: float
     memory_bytes: float
     """As the run counted it."""
+    least_bytes: float
+    """What a GPU has to have for it."""
 
     @property
     def error(self) -> float:
         """Predicted over measured speed, less one."""
         return self.tokens_per_s_per_gpu / self.run.tokens_per_s_per_gpu - 1
+
+    @property
+    def fits(self) -> bool:
+        """Whether the model predicts that the run, which took place, can."""
+        return self.least_bytes <= self.run.gpu.memory_bytes
 
     @property
     def memory_error(self) -> float | None:
@@ -55,13 +62,12 @@ class Errors:
 
 def compared(runs: Sequence[Measured], constants: Mapping[str, float] | None = None) -> list[Comparison]:
     """Every run with its prediction."""
-    return [Comparison(run, predicted_tokens_per_s(run, constants), counted_bytes(run, constants)) for run in runs]
+    return [_compared(run, constants) for run in runs]
 
 
-def counted_bytes(run: Measured, constants: Mapping[str, float] | None = None) -> float:
-    """Predicted memory of the fullest GPU, as the run counted it."""
-    use = peak_memory_use(run.model, run.layout, run.method, constants)
-    return _COUNTED[run.memory_kind](use)
+def _compared(run: Measured, constants: Mapping[str, float] | None) -> Comparison:
+    use = peak_memory_use(run.model, run.layout, run.method, constants).within(run.gpu.memory_bytes)
+    return Comparison(run, predicted_tokens_per_s(run, constants), _COUNTED[run.memory_kind](use), use.least)
 
 
 _COUNTED: dict[str, Callable[[MemoryUse], float]] = {

@@ -21,6 +21,7 @@ def row_lines(comparisons: Sequence[Comparison]) -> list[str]:
         if one.run.memory_bytes is not None and one.memory_error is not None:
             memory = f"  {one.run.memory_bytes / 2**30:6.1f} {one.memory_bytes / 2**30:9.1f} {one.memory_error:+7.1%}"
         note = "" if one.run.usable else "  (not counted: the row says so)"
+        note += "" if one.fits else "  (predicted not to fit)"
         lines.append(f"{one.run.row_id:{widest}}  {speed}{memory}{note}".rstrip())
     return lines
 
@@ -71,10 +72,12 @@ def _summary(
         apart = unseen.get(name) if unseen else None
         rows.append([name, *_cells(errors), *([f"{apart.median:.1%}" if apart else ""] if unseen else [])])
     lines = table(rows)
+    lines.append("")
     right, pairs = ranking(comparisons)
     if pairs:
-        lines.append("")
         lines.append(f"Pairs that differ in one setting, ranked right: {right} of {pairs} ({right / pairs:.1%}).")
+    misfits = sum(not one.fits for one in comparisons)
+    lines.append(f"Predicted not to fit, though they ran: {misfits} of {len(comparisons)}.")
     return lines
 
 

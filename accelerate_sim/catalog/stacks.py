@@ -36,6 +36,11 @@ class SoftwareStack(Entry):
     gathers_by_broadcast: bool = Field(
         False, description="Updated weights are sent by one broadcast for each rank, not in one all-gather."
     )
+    narrow: tuple[Literal["gradients", "inputs", "logits", "norms", "routed"], ...] = Field(
+        (), description="What takes less memory than elsewhere: gradients in half precision, inputs of fp8 products "
+        "kept in fp8, logits and their gradient in half precision (fused loss), norms that keep half precision, "
+        "experts' outputs that are weighted at once and not kept."
+    )  # fmt: skip
     cluster: Literal["tuned", "usual"] = Field(description="How much ranks wait for the slowest as they become more.")
     release: float = Field(description="Year and its share after 2000; kernels for experts improve by the month.")
     source: str = Field(min_length=1)

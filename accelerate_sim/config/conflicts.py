@@ -2,7 +2,15 @@
 
 from accelerate_sim.config.facts import Facts
 from accelerate_sim.config.imposed import imposed_ranges
-from accelerate_sim.config.layout import experts_divide, pipeline_fits, shards_divide, tensor_fits, world_divides
+from accelerate_sim.config.layout import (
+    experts_divide,
+    norms_are_split,
+    pipeline_fits,
+    shards_divide,
+    shards_exist,
+    tensor_fits,
+    world_divides,
+)
 from accelerate_sim.config.problems import Problem
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.config.training import (
@@ -10,6 +18,7 @@ from accelerate_sim.config.training import (
     learning_rates_fit,
     length_is_sane,
     precision_exists,
+    recomputing_agrees,
     sequence_fits,
 )
 
@@ -19,6 +28,9 @@ def conflicts(config: RunConfig) -> list[Problem]:
     facts = Facts.of(config)
     layout = [problem for check in (tensor_fits, world_divides, pipeline_fits) for problem in check(facts)]
     # Without a whole number of replicas there is nothing to say about what each of them does.
-    replicas = [] if layout else [*experts_divide(facts), *shards_divide(facts), *batch_problems(facts)]
-    rest = (sequence_fits, precision_exists, learning_rates_fit, length_is_sane, imposed_ranges)
-    return [*layout, *replicas, *(problem for check in rest for problem in check(facts))]
+    of_replicas = () if layout else (experts_divide, shards_divide, shards_exist, batch_problems)
+    rest = (
+        *of_replicas, sequence_fits, norms_are_split, precision_exists, recomputing_agrees, learning_rates_fit,
+        length_is_sane, imposed_ranges,
+    )  # fmt: skip
+    return [*layout, *(problem for check in rest for problem in check(facts))]

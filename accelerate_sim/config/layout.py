@@ -53,11 +53,19 @@ def tensor_fits(facts: Facts) -> Iterator[Problem]:
         where = "node" if domain == cluster.gpus_per_node else "NVLink domain"
         verb = "is no multiple of" if tensor > domain else "does not divide"
         reason = f"{verb} the {domain} GPUs of {'an' if where[0] == 'N' else 'a'} {where}"
-        way_out = f"Use one of {fitting}; groups over several whole {where}s work, slowly."
+        way_out = f"Use one of {fitting}{_odd_sizes(facts, domain)}; groups over several whole {where}s work, slowly."
         yield problem_with(facts, ("parallel.tensor", "cluster.gpus_per_node", "cluster.gpu"), reason, way_out)
     elif width := _indivisible(facts.model, tensor):
         reason = f"does not divide the {width} of {model_name(facts)}"
         yield problem_with(facts, ("parallel.tensor", "model"), reason, f"Use one of {fitting}.")
+
+
+def _odd_sizes(facts: Facts, domain: int) -> str:
+    """Why sizes that divide the domain are not among those to use, by the first of them; empty if all are."""
+    for size in divisors(domain):
+        if width := _indivisible(facts.model, size):
+            return f", for {size} does not divide the {width} of {model_name(facts)}"
+    return ""
 
 
 def _indivisible(model: Architecture, tensor: int) -> str:
@@ -109,3 +117,19 @@ def shards_divide(facts: Facts) -> Iterator[Problem]:
         keys = ("parallel.shard_group", *WORLD, *MODEL_PARALLEL)
         reason = f"does not divide the {ranks:,} ranks that hold the same weights"
         yield problem_with(facts, keys, reason, f"Use one of {divisors(ranks)}, or null for all.")
+
+
+def shards_exist(facts: Facts) -> Iterator[Problem]:
+    """Groups of shards are of a state that is split."""
+    if facts.config.parallel.shard_group is not None and facts.config.parallel.sharding == "ddp":
+        reason = "is for a state that is split, and sharding = 'ddp' splits nothing"
+        keys = ("parallel.shard_group", "parallel.sharding")
+        yield problem_with(facts, keys, reason, "Use sharding fsdp or zero1, or shard_group null.")
+
+
+def norms_are_split(facts: Facts) -> Iterator[Problem]:
+    """Sequence parallelism is among tensor-parallel ranks."""
+    if facts.config.parallel.sequence and facts.config.parallel.tensor == 1:
+        reason = "shares norms among tensor-parallel ranks, and there is one rank"
+        keys = ("parallel.sequence", "parallel.tensor")
+        yield problem_with(facts, keys, reason, "Use null, or tensor 2 or more; whole sequences are shared by context.")

@@ -47,6 +47,6 @@ def unknown_name(key: str, name: str) -> Problem | None:
         close = f"Did you mean '{guesses[0]}'? " if guesses else ""
         kind = {"gpu": "GPU", "stack": "software"}.get(error.kind, error.kind)
         if error.kind == "stack":  # --list has no table of these
-            return Problem.about(key, shown(name), f"is {kind} unknown", f"{close}Use one of {NAMES[key]()}.")
+            return Problem.about(key, shown(name), f"is unknown {kind}", f"{close}Use one of {NAMES[key]()}.")
         return Problem.about(key, shown(name), f"is an unknown {kind}", f"{close}--list {error.kind}s shows all.")
     return None

@@ -204,10 +204,10 @@ class TrainConfig(Section):
         "selective", description="Activations computed again in the backward pass, to save memory."
     )
     recompute_share: Share | None = Field(
-        None, description="Of a layer's forward pass, what is computed again; null: by recompute (full: all of it)."
+        None, description="Of a layer's forward pass, what is computed again; null: all with full, none otherwise."
     )
     gradient_bytes: Annotated[Number, Field(ge=1, le=16)] | None = Field(
-        None, description="Bytes of a parameter's gradient; null: 4, or 2 where everything is sharded."
+        None, description="Bytes of a parameter's gradient; null: 2 where sharded or where the stack does so, else 4."
     )
     stack: Name = Field(
         "megatron-core", description="Training software, a name in catalog/stacks.yaml; sets kernels and overlap."
@@ -277,10 +277,12 @@ class PlayConfig(Section):
 
 
 class FaultsConfig(Section):
-    """What breaks."""
+    """What breaks, in the plan."""
 
     rate: Annotated[Number, Field(ge=0, le=1)] = Field(
-        0.0, description="Interruptions per GPU-hour; 0: none. Published fleets have 2e-5 (1.5e-5 to 1.2e-4)."
+        0.0,
+        description="Interruptions per GPU-hour that --plan draws and reckons with; they are not played. 0: none. "
+        "Published fleets have 2e-5 (1.5e-5 to 1.2e-4).",
     )
     restart_minutes: Annotated[Number, Field(ge=0, le=10_000)] = Field(
         7.0, description="From an interruption until steps go on: noticing, rescheduling, loading."

@@ -93,6 +93,15 @@ def precision_exists(facts: Facts) -> Iterator[Problem]:
         yield problem_with(facts, ("train.precision", "cluster.gpu"), reason, way_out)
 
 
+def recomputing_agrees(facts: Facts) -> Iterator[Problem]:
+    """Who computes nothing again computes no share again."""
+    train = facts.config.train
+    if train.recompute == "none" and train.recompute_share:
+        reason = "is computed again, and recompute = 'none' computes nothing again"
+        keys = ("train.recompute_share", "train.recompute")
+        yield problem_with(facts, keys, reason, "Use recompute selective, or recompute_share null.")
+
+
 def learning_rates_fit(facts: Facts) -> Iterator[Problem]:
     """The schedule goes up, then down."""
     train = facts.config.train

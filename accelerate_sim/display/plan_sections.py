@@ -14,7 +14,7 @@ from accelerate_sim.display.units import (
     si_text,
 )
 from accelerate_sim.sim import storage
-from accelerate_sim.sim.alternatives import faster_layouts
+from accelerate_sim.sim.alternatives import near_layouts
 from accelerate_sim.sim.memory import WEIGHT_BYTES
 from accelerate_sim.sim.run import Run
 
@@ -58,7 +58,7 @@ Section = tuple[str, list[Fact | Part]]
 
 def sections_of(run: Run) -> list[Section]:
     """All sections, each a heading and its rows."""
-    return [_model(run), _layout(run), _memory(run), _step(run), _speed(run), *_faster(run), _files(run), _whole(run)]
+    return [_model(run), _layout(run), _memory(run), _step(run), _speed(run), *_near(run), _files(run), _whole(run)]
 
 
 def _model(run: Run) -> Section:
@@ -164,17 +164,18 @@ def _speed(run: Run) -> Section:
     ]
 
 
-def _faster(run: Run) -> list[Section]:
-    """Near layouts that would train faster."""
-    now = run.layout.tokens_per_step / run.step_parts.total
+def _near(run: Run) -> list[Section]:
+    """Near layouts, with what they would gain or lose."""
+    found = near_layouts(run)
     rows: list[Fact | Part] = [
         Fact(
-            f"{other.tokens_per_s / now - 1:+.0%}",
+            f"{other.speed - 1:+.1%}",
             f"{other.text}: {rate_text(other.tokens_per_s)}, {gib_text(other.memory_bytes)} of memory",
         )
-        for other in faster_layouts(run)
+        for other in found
     ]
-    return [("Near layouts that would be faster", rows)] if rows else []
+    heading = "Near layouts" if any(other.speed >= 1.001 for other in found) else "Near layouts: none is faster"
+    return [(heading, rows)] if rows else []
 
 
 def _files(run: Run) -> Section:
@@ -185,7 +186,7 @@ def _files(run: Run) -> Section:
     rows: list[Fact | Part] = [Fact("checkpoint", state)]
     if saving.every:
         rate = f"storage takes {run.storage.bytes_per_s / 1e9:g} GB/s at best"
-        rows.append(Fact("write time", f"about {_checkpoint_s(run):.1f} s each; {rate}"))
+        rows.append(Fact("write time", f"about {mean_checkpoint_s(run):.1f} s each; {rate}"))
         rows.append(Fact("kept", f"the last {saving.keep_last}; one every {_plural(saving.every, 'step')}"))
     else:
         rows.append(Fact("write time", "none is written (checkpoint.every = 0)"))
@@ -194,7 +195,7 @@ def _files(run: Run) -> Section:
 
 def _whole(run: Run) -> Section:
     num_checkpoints, num_validations = _num_checkpoints(run), _num_validations(run)
-    checkpoint_s = _checkpoint_s(run) if num_checkpoints else 0.0
+    checkpoint_s = mean_checkpoint_s(run) if num_checkpoints else 0.0
     validation_s = run.config.eval.batches * run.evaluation_batch_s
     stepping = run.expected_s(run.total_steps)
     saving, validating = num_checkpoints * checkpoint_s, num_validations * validation_s
@@ -230,9 +231,9 @@ def _num_checkpoints(run: Run) -> int:
     return run.total_steps // every if every else 0
 
 
-def _checkpoint_s(run: Run) -> float:
-    """Mean seconds to write one, of the first few."""
-    every, total = run.config.checkpoint.every, run.total_steps
+def mean_checkpoint_s(run: Run) -> float:
+    """Mean seconds to write one, of the first few; of a run that writes none, what they would take after each step."""
+    every, total = run.config.checkpoint.every or 1, run.total_steps
     saved = range(every - 1, max(total, every), every)[:CHECKPOINTS_AVERAGED]
     return sum(run.storage.seconds(run.checkpoint_bytes, "checkpoint", step) for step in saved) / len(saved)
 

@@ -1,19 +1,22 @@
-"""Layouts near a run's own that would train faster on the same machines: one or two keys changed."""
+"""Layouts near a run's own on the same machines, one or two settings away: the faster ones, else the nearest."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 from accelerate_sim.config.conflicts import conflicts
-from accelerate_sim.sim.fit import ROOM, Changes, changed
+from accelerate_sim.config.facts import divisors
+from accelerate_sim.sim.fit import ROOM, Changes, changed, settings, without_share
+from accelerate_sim.sim.memory import stage_layers
 from accelerate_sim.sim.plan import Plan
 
 SHOWN = 3
 LEAST_GAIN = 1.02
 """Speed over the present one from which a change is worth a word."""
 WORTH_A_KEY = 1.03
-"""What a second change has to bring over the best single one."""
+"""What a second change has to bring over either alone."""
+SHARE_STEP = 0.1
+"""Of a layer's forward pass, more or less of it computed again."""
 
 
 @dataclass(frozen=True)
@@ -21,62 +24,113 @@ class Alternative:
     """A layout that is near."""
 
     changes: Changes
+    speed: float
+    """Tokens per second over those of the run as it is."""
     tokens_per_s: float
     memory_bytes: float
 
     @property
+    def about(self) -> frozenset[str]:
+        """Keys that it changes; the kind of recomputation and its share are one."""
+        return frozenset(key.removesuffix("_share") for key in self.changes)
+
+    @property
     def text(self) -> str:
         """The settings that make it."""
-        return " and ".join(f"{key}={value}" for key, value in self.changes.items())
+        return " and ".join(settings(self.changes))
 
 
-def faster_layouts(run: Plan) -> list[Alternative]:
-    """The fastest of the near layouts that fit, at most one for each set of keys; none if the step time is imposed."""
+def near_layouts(run: Plan) -> list[Alternative]:
+    """Three that fit, the fastest first: those worth a change, then single changes that cost least; never one twice.
+
+    None if the step time is imposed.
+    """
     if run.config.impose.step_time_s:
         return []
-    least = LEAST_GAIN * run.layout.tokens_per_step / run.step_parts.total
-    found = [one for changes in _candidates(run) if (one := _tried(run, changes)) and one.tokens_per_s >= least]
-    found.sort(key=lambda one: one.tokens_per_s / WORTH_A_KEY ** (len(one.changes) - 1), reverse=True)
+    axes = list(_axes(run))
+    singles = {axis: [one for changes in values if (one := _tried(run, changes))] for axis, values in axes}
+    worth = [one for found in singles.values() for one in found if one.speed >= LEAST_GAIN]
+    worth += _pairs_worth_it(run, singles, axes)
+    worth.sort(key=lambda one: one.speed / WORTH_A_KEY ** (len(one.about) - 1), reverse=True)
     best: dict[frozenset[str], Alternative] = {}
-    for one in found:
-        best.setdefault(frozenset(one.changes), one)
-    return sorted(list(best.values())[:SHOWN], key=lambda one: one.tokens_per_s, reverse=True)
+    for one in worth:
+        best.setdefault(one.about, one)
+    shown = list(best.values())[:SHOWN]
+    # Of settings that do nothing worth a word, each one's best value.
+    others = [max(found, key=lambda one: one.speed) for found in singles.values() if found]
+    rest = [one for one in others if one.about not in {other.about for other in shown}]
+    shown += sorted(rest, key=lambda one: one.speed, reverse=True)[: SHOWN - len(shown)]
+    return sorted(shown, key=lambda one: one.speed, reverse=True)
+
+
+def _pairs_worth_it(
+    run: Plan, singles: dict[str, list[Alternative]], axes: list[tuple[str, list[Changes]]]
+) -> Iterator[Alternative]:
+    """Two changes that bring more than either of them alone, where that is possible alone."""
+    alone = {one.text: one.speed for found in singles.values() for one in found}
+    moves = [(axis, changes) for axis, values in axes for changes in values]
+    for (axis, first), (other_axis, second) in combinations(moves, 2):
+        if axis == other_axis or not (both := _tried(run, {**first, **second})):
+            continue
+        bar = max(1.0, *(alone.get(" and ".join(settings(changes)), 0.0) for changes in (first, second)))
+        if both.speed >= WORTH_A_KEY * bar:
+            yield both
 
 
 def _tried(run: Plan, changes: Changes) -> Alternative | None:
-    """The layout with these changes; None if keys would disagree or memory would not do."""
+    """The layout with these changes; None if keys would disagree, memory would not do, or nothing would differ."""
     config = changed(run.config, changes)
     if conflicts(config):
         return None
     other = Plan(config)
-    memory = other.memory.total
-    if memory > ROOM * run.gpu.memory_bytes:
+    if other.memory.least > ROOM * run.gpu.memory_bytes:
         return None
-    return Alternative(changes, other.layout.tokens_per_step / other.step_parts.total, memory)
+    if other.step_parts == run.step_parts and other.memory == run.memory:
+        return None
+    tokens, seconds = other.layout.tokens_per_step, other.step_parts.total
+    return Alternative(changes, run.step_parts.total / seconds, tokens / seconds, other.memory.total)
 
 
-def _candidates(run: Plan) -> Iterator[Changes]:
-    """One change, then two."""
-    single = [(key, value) for key, values in _axes(run) for value in values]
-    yield from ({key: value} for key, value in single)
-    yield from ({one[0]: one[1], two[0]: two[1]} for one, two in combinations(single, 2) if one[0] != two[0])
-
-
-def _axes(run: Plan) -> Iterator[tuple[str, list[Any]]]:
+def _axes(run: Plan) -> Iterator[tuple[str, list[Changes]]]:
     """What can be changed on the same machines, for the same batch, and to what."""
-    layout, config = run.layout, run.config
-    yield "train.micro_batch", _near(layout.micro_batch)
-    yield "parallel.tensor", _near(layout.tensor)
-    yield "parallel.pipeline", _near(layout.pipeline)
-    if layout.pipeline > 1 or layout.virtual_stages > 1:
-        yield "parallel.virtual_stages", [size for size in (1, 2, 4) if size != layout.virtual_stages]
+    layout, model = run.layout, run.model.architecture
+    # Nobody goes over the network who does not have to.
+    inside = [size for size in _near(layout.tensor) if size <= max(layout.tensor, layout.nvlink_domain)]
+    sizes = {"train.micro_batch": _near(layout.micro_batch), "parallel.tensor": inside}
+    sizes["parallel.pipeline"] = _near(layout.pipeline)
+    if layout.pipeline > 1:
+        sizes["parallel.virtual_stages"] = _near_chunks(layout.virtual_stages, stage_layers(model, layout))
     if layout.context > 1:
-        yield "parallel.context", [layout.context // 2]
-    if run.model.architecture.moe:
-        yield "parallel.expert", _near(layout.expert)
-    yield "parallel.sharding", [how for how in ("zero1", "fsdp") if how != layout.sharding]
-    yield "train.recompute", [how for how in ("none", "selective", "full") if how != config.train.recompute]
+        sizes["parallel.context"] = [layout.context // 2]
+    if model.moe:
+        sizes["parallel.expert"] = _near(layout.expert)
+    for key, values in sizes.items():
+        yield key, [{key: size} for size in values]
+    yield "parallel.sharding", [{"parallel.sharding": how} for how in ("zero1", "fsdp") if how != layout.sharding]
+    yield "train.recompute", list(_recomputing(run))
+
+
+def _recomputing(run: Plan) -> Iterator[Changes]:
+    """Other kinds of recomputation; and where the config says how much, what its kind does, a little more or less."""
+    train = run.config.train
+    share = train.recompute_share
+    for how in ("none", "selective", "full"):
+        if how != train.recompute:
+            yield {"train.recompute": how, **without_share(run.config)}
+    if share:
+        yield {"train.recompute_share": None}
+        for near in (share - SHARE_STEP, share + SHARE_STEP):
+            if 0 < near <= 1:
+                yield {"train.recompute_share": round(near, 6)}
 
 
 def _near(size: int) -> list[int]:
     return [2 * size] if size == 1 else [size // 2, 2 * size]
+
+
+def _near_chunks(chunks: int, layers: int) -> list[int]:
+    """Chunks of a stage: the next numbers that divide its layers, halves and doubles, and the usual few."""
+    whole = divisors(layers)
+    below = [size for size in whole if size < chunks][-1:]
+    above = [size for size in whole if size > chunks][:1]
+    return sorted({1, 2, 4, *_near(chunks), *below, *above} - {chunks})

@@ -9,7 +9,7 @@ from accelerate_sim.config.conflicts import conflicts
 from accelerate_sim.config.problems import Problem, shorten
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.sim.layout import Layout
-from accelerate_sim.sim.memory import peak_memory_use
+from accelerate_sim.sim.memory import MemoryUse, peak_memory_use
 from accelerate_sim.sim.method import Method
 from accelerate_sim.sim.plan import Plan
 
@@ -22,10 +22,12 @@ COSTS = {
     "cluster.nodes": 2,
 }  # fmt: skip
 """What a change is worth avoiding, for each doubling: machines are dear, and a deeper pipeline idles."""
+RECOMPUTED_PARTS = (0.3, 0.6)
+"""Of a layer's forward pass, what is tried before all of it is computed again."""
 RELATED = (
     "parallel.sharding", "parallel.tensor", "parallel.pipeline", "parallel.context", "parallel.expert",
     "parallel.virtual_stages", "cluster.gpu", "cluster.nodes", "cluster.gpus_per_node", "train.micro_batch",
-    "train.global_batch", "train.sequence_length", "train.recompute", "impose.memory_share",
+    "train.global_batch", "train.sequence_length", "train.recompute", "train.recompute_share", "impose.memory_share",
 )  # fmt: skip
 """Everything that memory depends on beside the model."""
 
@@ -54,10 +56,10 @@ def _ways_out(run: Plan) -> list[tuple[Changes, float]]:
         if any(earlier.items() <= changes.items() for earlier, _ in found) or _grows_only(changes, found):
             continue
         config = changed(run.config, changes)
-        size = memory_bytes(run.model.architecture, config, run.gpu)
-        if size > ROOM * run.gpu.memory_bytes or conflicts(config):
+        use = _memory(run.model.architecture, config, run.gpu)
+        if use is None or use.least > ROOM * run.gpu.memory_bytes or conflicts(config):
             continue
-        found.append((changes, size))
+        found.append((changes, use.total))
         if len(found) == ALTERNATIVES:
             break
     return found
@@ -73,25 +75,45 @@ def _candidates(run: Plan) -> list[Changes]:
     axes = _axes(run)
     ranked: list[tuple[int, Changes]] = []
     for steps in product(*(range(len(values) + 1) for _, values in axes)):
-        changes = {key: values[step - 1] for (key, values), step in zip(axes, steps, strict=True) if step}
+        changes: Changes = {}
+        for (_, values), step in zip(axes, steps, strict=True):
+            changes |= values[step - 1] if step else {}
         if changes:
             cost = sum(COSTS[key] * step for (key, _), step in zip(axes, steps, strict=True))
             ranked.append((cost, _with_batch(run.config, changes)))
     return [changes for _, changes in sorted(ranked, key=lambda candidate: candidate[0])]
 
 
-def _axes(run: Plan) -> list[tuple[str, list[Any]]]:
+def _axes(run: Plan) -> list[tuple[str, list[Changes]]]:
     """What can be changed, and to what, the nearest value first."""
     parallel, train, cluster = run.config.parallel, run.config.train, run.config.cluster
-    axes: list[tuple[str, list[Any]]] = [
-        ("parallel.sharding", [] if parallel.sharding in ("fsdp", "zero3") else ["fsdp"]),
-        ("train.recompute", [] if train.recompute == "full" else ["full"]),
-        ("train.micro_batch", [] if train.micro_batch == 1 else [1]),
-        ("parallel.tensor", list(_doubled(parallel.tensor, min(8, cluster.gpus_per_node)))),
-        ("parallel.pipeline", list(_doubled(parallel.pipeline, min(16, run.model.architecture.layers)))),
-        ("cluster.nodes", list(_doubled(cluster.nodes, MOST_NODES))[:8]),
-    ]
+    values: dict[str, list[Any]] = {
+        "parallel.sharding": [] if parallel.sharding in ("fsdp", "zero3") else ["fsdp"],
+        "train.micro_batch": [] if train.micro_batch == 1 else [1],
+        "parallel.tensor": list(_doubled(parallel.tensor, min(8, cluster.gpus_per_node))),
+        "parallel.pipeline": list(_doubled(parallel.pipeline, min(16, run.model.architecture.layers))),
+        "cluster.nodes": list(_doubled(cluster.nodes, MOST_NODES))[:8],
+    }
+    axes = [("train.recompute", list(_more_recomputed(run.config)))]
+    axes += [(key, [{key: value} for value in found]) for key, found in values.items()]
     return [axis for axis in axes if axis[1]]
+
+
+def _more_recomputed(config: RunConfig) -> Iterator[Changes]:
+    """Kinds of recomputation that hold less: attention's core, a part of every layer, all of it."""
+    how, share = config.train.recompute, config.train.recompute_share
+    if how == "none":
+        yield {"train.recompute": "selective", **without_share(config)}
+    if how != "full" or share is not None:
+        for part in RECOMPUTED_PARTS:
+            if part > (share or 0.0):
+                yield {"train.recompute": "selective", "train.recompute_share": part}
+        yield {"train.recompute": "full", **without_share(config)}
+
+
+def without_share(config: RunConfig) -> Changes:
+    """What takes back a share of recomputation that the config gives: a kind of its own goes with another share."""
+    return {} if config.train.recompute_share is None else {"train.recompute_share": None}
 
 
 def _doubled(value: int, most: int) -> Iterator[int]:
@@ -121,16 +143,21 @@ def changed(config: RunConfig, changes: Changes) -> RunConfig:
     return config.model_copy(update=update)
 
 
-def memory_bytes(model: Architecture, config: RunConfig, gpu: GpuSpec) -> float:
-    """Memory that the fullest GPU needs; infinite where there are more GPUs to a replica than in all."""
+def _memory(model: Architecture, config: RunConfig, gpu: GpuSpec) -> MemoryUse | None:
+    """Memory of the fullest GPU; None where there are more GPUs to a replica than in all."""
     layout = Layout.of(config, gpu)
     if layout.data < 1 or layout.accumulation < 1:
-        return float("inf")
-    return peak_memory_use(model, layout, Method.of(config)).total
+        return None
+    return peak_memory_use(model, layout, Method.of(config)).within(gpu.memory_bytes)
+
+
+def settings(changes: Changes) -> list[str]:
+    """The changes as ``--set`` takes them."""
+    return [f"{key}={'null' if value is None else value}" for key, value in changes.items()]
 
 
 def _text(changes: Changes) -> str:
-    first, *others = (f"{key}={value}" for key, value in changes.items())
+    first, *others = settings(changes)
     return f"{first} with {' and '.join(others)}" if others else first
 
 

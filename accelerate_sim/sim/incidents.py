@@ -1,23 +1,41 @@
 """What goes slightly wrong now and then: a GPU that runs hot, a rank that is slow, memory that gets tight.
 
-An incident is drawn per window of steps; everything else follows from it: the GPU's temperature and clock, the rank's
-time, the step time of everyone, and the warning that the rank concerned logs.
+Incidents come with GPUs and with time: their number per window of steps is Poisson's. Everything else follows from
+them: the GPU's temperature and clock, the rank's time, the step time of everyone, and the warning that the rank
+concerned logs. All wait for the slowest, so of incidents at the same time only the worst is felt, and warned of: a
+large cluster has one most of the time, and yet no warning at every step.
+
+What ends a job is not here but in ``faults``.
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Literal
 
 import numpy as np
 
 from accelerate_sim.sim import noise
+from accelerate_sim.sim.arrivals import poisson_count
 from accelerate_sim.sim.noise import Floats, Steps
 
 Kind = Literal["hot", "slow", "memory"]
 
 WINDOW = 200
-"""Steps; at most one incident begins in each window."""
-PROBABILITY = 0.2
+"""Steps whose incidents are drawn together; longer than any of them lasts."""
+RATE = 3.2e-3
+"""Incidents per GPU-hour, one per GPU in 13 days. An assumption: fleets publish how much jobs are slowed, not by how
+many GPUs. It makes three in half a day on 64 GPUs. With the sizes below it takes 5 % of the computing on 16,384 GPUs
+and a tenth on 100,000; large jobs lose a tenth (Lin et al. 2025) to a quarter of their time (Wu et al. 2025) to all
+kinds of stragglers together."""
+QUIET_STEPS = 25
+"""At first, when everything is slow."""
+LEAST_STEPS, MOST_STEPS = 12, 60
+"""How long one lasts."""
+HOT_SHARE, MEMORY_SHARE = 0.45, 0.3
+"""Of all incidents; those of memory only where it is tight, else these ranks are slow, too, as are the rest."""
+EXCESS: dict[Kind, tuple[float, float]] = {"hot": (0.02, 0.01), "slow": (0.03, 0.03), "memory": (0.01, 0.01)}
+"""How much longer the rank computes: at least, and the mean of the exponential above that. BLOOM's one slow node cost
+5 % (149 to 140 TFLOP/s)."""
 TIGHT_MEMORY = 0.88
 """Share of a GPU's memory in use from which fragmentation can fill the rest."""
 
@@ -35,7 +53,7 @@ class Incident:
 
     @property
     def noticed(self) -> int:
-        """The step at which it is plain to see, and is warned of."""
+        """The step at which it is plain to see."""
         return self.start + max(1, (self.stop - self.start) // 4)
 
     def strength(self, step: int) -> float:
@@ -43,10 +61,9 @@ class Incident:
         part = (step - self.start + 1) / (self.stop - self.start + 1)
         return max(0.0, min(1.0, 4.0 * part, 4.0 * (1.0 - part)))
 
-    def strengths(self, steps: Steps) -> Floats:
-        """The same for many steps."""
-        part = (steps - self.start + 1) / (self.stop - self.start + 1)
-        return np.asarray(np.clip(4.0 * np.minimum(part, 1.0 - part), 0.0, 1.0))
+    def excess(self, step: int) -> float:
+        """How much longer than usual the rank computes at this step, as a share."""
+        return (self.slowdown - 1.0) * self.strength(step)
 
 
 @dataclass(frozen=True)
@@ -56,35 +73,84 @@ class Incidents:
     seed: int
     world_size: int
     memory_share: float
+    step_s: float
+    """Mean step: with it, steps are time."""
 
     def __hash__(self) -> int:
-        return hash((self.seed, self.world_size))
+        return hash((self.seed, self.world_size, self.step_s))
+
+    @property
+    def per_step(self) -> float:
+        """Mean number that begin in a step, on all GPUs."""
+        return RATE * self.world_size * self.step_s / 3600.0
 
     @lru_cache(maxsize=64)  # noqa: B019 - small, and as long-lived as the run
-    def of_window(self, window: int) -> Incident | None:
+    def of_window(self, window: int) -> tuple[Incident, ...]:
+        """Those that begin in steps window * WINDOW and the WINDOW - 1 after it, in order."""
         if window < 0:
-            return None
-        chance, kind_draw, place, rank, length, size = noise.uniform(self.seed, "incident", window, np.arange(6))
-        if chance > PROBABILITY:
-            return None
-        kind: Kind = "hot" if kind_draw < 0.45 else "slow"
-        if self.memory_share > TIGHT_MEMORY and kind_draw > 0.7:
-            kind = "memory"
-        slowdown = {"hot": 1.02 + 0.08 * size, "slow": 1.06 + 0.25 * size**2, "memory": 1.01 + 0.02 * size}[kind]
-        steps = int(12 + 48 * length)
-        # Not in the first steps, when everything is slow, and over before the next window's ends.
-        start = window * WINDOW + 25 + int(place * (WINDOW - 25))
-        return Incident(kind, int(rank * self.world_size), start, start + steps, float(slowdown))
+            return ()
+        share = float(noise.uniform(self.seed, "incidents", window)[0])
+        count = poisson_count(share, WINDOW * self.per_step)
+        if not count:
+            return ()
+        numbers = np.arange(count)
+        kinds, places, ranks, lengths, sizes = (
+            noise.uniform(self.seed, "incident", window, numbers, each) for each in range(5)
+        )
+        starts = window * WINDOW + (places * WINDOW).astype(np.int64)
+        steps = (LEAST_STEPS + (MOST_STEPS - LEAST_STEPS) * lengths).astype(np.int64)
+        found = [
+            Incident(kind, int(rank * self.world_size), int(start), int(start + length), self._slowdown(kind, size))
+            for kind, rank, start, length, size in zip(
+                map(self._kind, kinds), ranks, starts, steps, -np.log(sizes), strict=True
+            )
+            if start >= QUIET_STEPS
+        ]
+        return tuple(sorted(found, key=lambda incident: incident.start))
+
+    def _kind(self, draw: float) -> Kind:
+        if draw < HOT_SHARE:
+            return "hot"
+        return "memory" if self.memory_share > TIGHT_MEMORY and draw > 1.0 - MEMORY_SHARE else "slow"
+
+    def _slowdown(self, kind: Kind, size: float) -> float:
+        """``size``: of an exponential of mean 1."""
+        least, mean_above = EXCESS[kind]
+        return float(1.0 + least + mean_above * size)
 
     def during(self, first: int, last: int) -> list[Incident]:
-        """Incidents that touch steps first..last."""
+        """Incidents that touch steps first..last, in the order in which they begin."""
         windows = range(first // WINDOW - 1, last // WINDOW + 1)
-        found = (self.of_window(window) for window in windows)
-        return [incident for incident in found if incident and incident.start <= last and incident.stop > first]
+        found = (incident for window in windows for incident in self.of_window(window))
+        return [incident for incident in found if incident.start <= last and incident.stop > first]
+
+    def noticed_at(self, step: int) -> list[Incident]:
+        """Those that become plain to see at this step: not what a worse one hides, which everyone waits for."""
+        present = self.during(step, step)
+        worst = max((incident.excess(step) for incident in present), default=0.0)
+        return [incident for incident in present if incident.noticed == step and incident.excess(step) == worst]
 
     def slowdown(self, steps: Steps) -> Floats:
         """Factor on the computing time of consecutive steps: everyone waits for the slowest rank."""
-        factor = np.ones(len(steps))
-        for incident in self.during(int(steps[0]), int(steps[-1])):
-            factor = np.maximum(factor, 1.0 + (incident.slowdown - 1.0) * incident.strengths(steps))
-        return factor
+        found = self.during(int(steps[0]), int(steps[-1]))
+        if not found:
+            return np.ones(len(steps))
+        start, stop, excess = np.array([(each.start, each.stop, each.slowdown - 1.0) for each in found]).T[:, :, None]
+        part = (steps - start + 1.0) / (stop - start + 1.0)
+        return np.asarray(1.0 + (excess * np.clip(4.0 * np.minimum(part, 1.0 - part), 0.0, 1.0)).max(axis=0))
+
+    @cached_property
+    def mean_slowdown(self) -> float:
+        """What ``slowdown`` is expected to be, far from the first step.
+
+        Incidents at one moment are Poisson's, too, each of a kind, a size and a strength of its own; the worst one is
+        below x as often as there is none above it: the mean excess is the integral of 1 - exp(-number above x).
+        """
+        middles = (np.arange(60) + 0.5) / 60
+        strengths = np.clip(4.0 * np.minimum(middles, 1.0 - middles), 0.0, 1.0)
+        kinds = [self._kind(draw) for draw in (np.arange(20) + 0.5) / 20]
+        excess = [self._slowdown(kind, size) - 1.0 for kind in kinds for size in -np.log(middles)]
+        highest_first = np.sort(np.outer(excess, strengths), axis=None)[::-1]
+        present = self.per_step * ((LEAST_STEPS + MOST_STEPS - 1) / 2.0)
+        above = present * (np.arange(highest_first.size) + 1.0) / highest_first.size
+        return float(1.0 + np.sum((highest_first - np.append(highest_first[1:], 0.0)) * -np.expm1(-above)))

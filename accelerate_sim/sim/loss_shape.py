@@ -19,6 +19,8 @@ LOWEST = 1.7
 """Nats; the entropy of text in tokens of a usual vocabulary, below which no published pretraining run went."""
 USUAL_VOCAB = 32_000
 """Below it tokens are shorter, and each is easier to guess."""
+USUAL_STEPS = 3000
+"""Of the runs from which the shares of a run's length come; longer ones fall by the root of their length earlier."""
 
 
 def law(parameters: float, tokens: float) -> float:
@@ -80,6 +82,8 @@ class FromScratch:
         straight = draws.chance("straight", 0.4)  # straight in log-log; otherwise it bends
         slow_share = draws.log("slow", 0.004, 0.01) if straight else draws.log("slow", 0.02, 0.2)
         whole = full_rate_steps(train, total_steps, total_steps).item()
+        # What is learned in the first thousand steps depends little on how many more there will be.
+        slow_share *= min(USUAL_STEPS / whole, 1.0) ** 0.5
         slow_steps = max(whole * slow_share, 1.0)
         slow_power = draws.between("power", 0.3, 0.6) if straight else draws.between("power", 0.7, 1.8)
         hidden = min(draws.log("hidden", 0.03, 0.18) * last / 3.2, 0.5 * (plateau - last))

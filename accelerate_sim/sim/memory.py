@@ -1,15 +1,18 @@
 """Bytes of GPU memory that a layout needs: weights, gradients, optimizer, activations, logits, and the rest.
 
-Formulas: Rajbhandari et al. 2020 (ZeRO) for the states, Korthikanti et al. 2022 for activations, adapted to flash
-attention, gated MLPs and experts.
+Formulas of the states: Rajbhandari et al. 2020 (ZeRO); activations are in ``activations.py``. Most is allocated at one
+of two moments: the end of the forward pass, with the logits, or the backward pass of a layer, with what that
+computes again. The allocator keeps the blocks of both: so says what torchtitan reserved, and so do the largest
+micro-batches that llm-foundry's users found to fit.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from accelerate_sim import catalog
 from accelerate_sim.catalog import Architecture
+from accelerate_sim.sim.activations import layer_activations, micro_batches_in_flight
 from accelerate_sim.sim.layout import Layout
 from accelerate_sim.sim.method import Method
 
@@ -18,8 +21,10 @@ FP32_BYTES = 4
 GRADIENT_BYTES = {"ddp": 4, "zero1": 4, "zero2": 4, "zero3": 2, "fsdp": 2}
 OPTIMIZER_BYTES = 12
 """fp32 master weights and Adam's two moments."""
-CHEAP_FIRST = 1.5
-"""Memory that recomputing frees over the work it costs: what is cheapest to compute again is dropped first."""
+NARROW_GRADIENT_BYTES = 2
+"""Where the software's recipes add and reduce gradients in half precision, whatever is sharded."""
+LEAST_FRAGMENTS = 0.02
+"""Of what is allocated: gaps that stay when the allocator has given back all blocks that are free."""
 SHARDED = ("fsdp", "zero3")
 """What splits weights as well; master weights are then the weights, gathered in half precision."""
 
@@ -32,11 +37,15 @@ class MemoryUse:
     gradients: float
     optimizer: float
     activations: float
+    """What all layers keep from forward to backward, of all micro-batches in flight."""
     logits: float
+    """With their gradients, at the end of the forward pass."""
+    working: float
+    """What a layer's backward pass needs beside the activations: what it computes again, and gradients of them."""
     in_flight: float
     """Gradients of one matrix before they are added to the others, buckets of them on their way."""
     buffers: float
-    """Fragments of the caching allocator."""
+    """Fragments of the caching allocator, and blocks that it keeps for later."""
     context: float
     """CUDA context, NCCL channels and cuBLAS workspaces: seen by nvidia-smi, not by the allocator."""
 
@@ -48,25 +57,42 @@ class MemoryUse:
     @property
     def allocated(self) -> float:
         """What torch.cuda.max_memory_allocated says."""
-        return self.weights + self.gradients + self.optimizer + self.activations + self.logits + self.in_flight
+        return self._needed - min(self.logits, self.working)
 
     @property
     def reserved(self) -> float:
         """What torch.cuda.max_memory_reserved says."""
-        return self.allocated + self.buffers
+        return self._needed + self.buffers
+
+    @property
+    def least(self) -> float:
+        """What has to be there: without blocks that the allocator gives back before it runs out of memory."""
+        return self._needed * (1 + LEAST_FRAGMENTS) + self.context
+
+    @property
+    def _needed(self) -> float:
+        states = self.weights + self.gradients + self.optimizer
+        return states + self.activations + self.logits + self.working + self.in_flight
+
+    def within(self, capacity: float) -> "MemoryUse":
+        """The same on a GPU of so many bytes: what is reserved beyond need gives way, what is needed does not."""
+        spare = self.total - max(self.least, capacity)
+        return replace(self, buffers=self.buffers - spare) if spare > 0 else self
 
     def parts(self) -> dict[str, float]:
         return {name: float(value) for name, value in vars(self).items()}
 
 
+def gradient_bytes(layout: Layout, method: Method) -> float:
+    """Bytes of a parameter's gradient."""
+    if method.gradient_bytes is not None:
+        return method.gradient_bytes
+    return NARROW_GRADIENT_BYTES if "gradients" in method.stack.narrow else GRADIENT_BYTES[layout.sharding]
+
+
 def stage_layers(model: Architecture, layout: Layout) -> int:
     """Layers of the fullest pipeline stage."""
     return -(-model.layers // layout.pipeline)
-
-
-def gradient_bytes(layout: Layout, method: Method) -> float:
-    """Bytes of a parameter's gradient."""
-    return GRADIENT_BYTES[layout.sharding] if method.gradient_bytes is None else method.gradient_bytes
 
 
 def reduced_gradient_bytes(layout: Layout, method: Method) -> float:
@@ -116,52 +142,6 @@ def parameters_per_rank(model: Architecture, layout: Layout, stage: int = 0) -> 
     return Held(layer.dense * layers + ends / layout.tensor, layer.experts * layers)
 
 
-def activation_bytes(model: Architecture, layout: Layout, method: Method, stage: int = 0) -> float:
-    """Activations that a rank keeps from forward to backward, for all micro-batches in flight."""
-    tokens = layout.micro_batch * layout.sequence_length / layout.context
-    full = _layer_bytes(model, layout, method, tokens)
-    share = method.recompute_share
-    kept, working = full, 0.0
-    if method.recomputes_attention and method.stack.attention == "unfused":
-        kept = full - _score_bytes(model, layout, tokens)
-    if share:
-        # Each layer's input is kept, and what is not computed again.
-        entry = 2.0 * tokens * model.hidden / (layout.tensor if layout.sequence_parallel else 1)
-        kept = entry + max(0.0, full - entry) * max(0.0, 1 - CHEAP_FIRST * share)
-        # One layer is there in full, with the gradients of its activations, and gathered where it is split.
-        working = 2.0 * (full - kept) + (6.0 * tokens * model.hidden if layout.tensor > 1 else 0.0) * share
-    in_flight = min(layout.pipeline - stage, layout.accumulation) if layout.pipeline > 1 else 1
-    more = 1 + (layout.pipeline - 1) / (layout.pipeline * layout.virtual_stages) if layout.virtual_stages > 1 else 1
-    return kept * stage_layers(model, layout) * in_flight * more + working
-
-
-def _layer_bytes(model: Architecture, layout: Layout, method: Method, tokens: float) -> float:
-    """One layer's activations with nothing computed again."""
-    shards = layout.tensor
-    hidden = model.hidden / (shards if layout.sequence_parallel else 1)
-    if method.stack.attention == "unfused":
-        # Korthikanti et al. 2022: 10 bytes a channel outside the tensor-parallel regions, 24 inside, and the scores.
-        return tokens * (10 * hidden + 24 * model.hidden / shards) + _score_bytes(model, layout, tokens)
-    heads, kv_heads, head_dim = model.heads, max(model.kv_heads, 1), model.head_dim
-    projections = 2 * (heads + 2 * kv_heads) * head_dim + 2 * heads * model.v_head_dim
-    width = active_ffn(model) * (6 if model.gated_mlp else 4)
-    routed = 4 * model.hidden * model.moe.active_experts if model.moe else 0  # copies of tokens for their experts
-    per_channel = 12 if method.kernels == "eager" else 8  # norms in fp32 unless they are fused
-    return tokens * (per_channel * hidden + (projections + width + routed + 4 * heads) / shards)
-
-
-def _score_bytes(model: Architecture, layout: Layout, tokens: float) -> float:
-    """Scores, their softmax and its dropout, for attention that keeps them."""
-    return 5.0 * tokens * layout.sequence_length * model.heads / layout.tensor
-
-
-def active_ffn(model: Architecture) -> float:
-    """Inner width of the MLPs that a token visits in one layer, in channels."""
-    if model.moe is None:
-        return float(model.ffn)
-    return float(model.moe.ffn * (model.moe.active_experts + model.moe.shared_experts))
-
-
 def memory_use(
     model: Architecture, layout: Layout, method: Method, stage: int = 0, constants: Mapping[str, float] | None = None
 ) -> MemoryUse:
@@ -179,16 +159,23 @@ def memory_use(
         two_layers = min(whole, 2 * parameters_per_layer(model, layout).total)
         weights = WEIGHT_BYTES * (shard + (whole if layout.pipeline > 1 else two_layers))
         gradients += per_gradient * two_layers
-    activations = activation_bytes(model, layout, method, stage)
-    tokens = layout.micro_batch * layout.sequence_length / layout.context
-    per_logit = k[f"logit_bytes.{method.stack.kernels}"]
-    logits = per_logit * tokens * model.vocab / layout.tensor if stage == layout.pipeline - 1 else 0.0
+    layer = layer_activations(model, layout, method)
+    activations = layer.kept * stage_layers(model, layout) * micro_batches_in_flight(layout, stage)
+    logits = _logit_bytes(model, layout, method, k) if stage == layout.pipeline - 1 else 0.0
     in_flight = 0.0 if sharded else WEIGHT_BYTES * _largest_matrix(model, layout, stage)
     if method.stack.overlap == "serial":
         in_flight += k["bucket_bytes"]
-    allocated = weights + gradients + optimizer + activations + logits + in_flight
-    buffers = k["allocator_share"] * allocated + k["allocator_bytes"]
-    return MemoryUse(weights, gradients, optimizer, activations, logits, in_flight, buffers, k["context_bytes"])
+    needed = weights + gradients + optimizer + activations + logits + layer.working + in_flight
+    buffers = k["allocator_share"] * needed + k["allocator_bytes"]
+    context = k["context_bytes"]
+    return MemoryUse(weights, gradients, optimizer, activations, logits, layer.working, in_flight, buffers, context)
+
+
+def _logit_bytes(model: Architecture, layout: Layout, method: Method, k: Mapping[str, float]) -> float:
+    """Logits and their gradients of one micro-batch."""
+    tokens = layout.micro_batch * layout.sequence_length / layout.context
+    how = "merged" if "logits" in method.stack.narrow else method.stack.kernels
+    return k[f"logit_bytes.{how}"] * tokens * model.vocab / layout.tensor
 
 
 def _largest_matrix(model: Architecture, layout: Layout, stage: int) -> float:

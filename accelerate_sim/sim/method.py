@@ -58,6 +58,21 @@ class Method:
         return self.precision in ("fp8", "mxfp8")
 
     @property
+    def keeps_fp8(self) -> bool:
+        """Whether inputs of matrix products are kept for the backward pass in fp8."""
+        return self.is_fp8 and "inputs" in self.stack.narrow
+
+    @property
+    def norms_in_fp32(self) -> bool:
+        """Whether norms keep their input in single precision; merged kernels do not."""
+        return self.kernels == "eager" and "norms" not in self.stack.narrow
+
+    @property
+    def drops_expert_outputs(self) -> bool:
+        """Whether what experts return is weighted before anyone keeps it."""
+        return "routed" in self.stack.narrow
+
+    @property
     def recomputes_attention(self) -> bool:
         """Whether attention's core runs twice although the rest of the layer does not."""
         return self.recompute == "selective" and self.recompute_share < 1

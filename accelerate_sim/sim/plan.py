@@ -129,7 +129,7 @@ class Plan:
     @cached_property
     def memory(self) -> MemoryUse:
         """The fullest GPU."""
-        return peak_memory_use(self.model.architecture, self.layout, self.method)
+        return peak_memory_use(self.model.architecture, self.layout, self.method).within(self.gpu.memory_bytes)
 
     @property
     def memory_per_gpu_bytes(self) -> int:

@@ -106,7 +106,8 @@ class Run(Plan):
 
     @cached_property
     def incidents(self) -> Incidents:
-        return Incidents(self.noise_seed, self.layout.world_size, self.memory_per_gpu_bytes / self.gpu.memory_bytes)
+        share = self.memory_per_gpu_bytes / self.gpu.memory_bytes
+        return Incidents(self.noise_seed, self.layout.world_size, share, self.mean_step_s)
 
     @cached_property
     def communication(self) -> Communication:
@@ -138,31 +139,30 @@ class Run(Plan):
             self.noise_seed, self.mean_step_s, self.compute_share, self.incidents, self.config.impose.step_time_s,
             total_steps=self.total_steps, work="ragged" if ragged else "routed" if moe else "even",
             shared=self.layout.nodes > 1, throttling=throttling,
+            work_of=self._ramped_work if len(self.batches.stages) > 1 else None,
         )  # fmt: skip
 
     @cached_property
     def timeline(self) -> Timeline:
         return Timeline(
             Calendar.of(self.config, self.last_step),
-            self._step_seconds,
+            self.step_times.seconds,
             self.checkpoint_seconds,
             self.config.eval.batches * self.evaluation_batch_s,
             self.export_times.total,
         )
 
-    def _step_seconds(self, steps: Steps) -> Floats:
-        """Seconds of consecutive steps; those with a smaller batch are shorter."""
-        if len(self.batches.stages) == 1:
-            return self.step_times.seconds(steps)
+    def _ramped_work(self, steps: Steps) -> Floats:
+        """Of consecutive steps, over that of a step with the whole global batch."""
         numbers = self.batches.numbers(steps)
         each = {int(stage): self.stage_step_s(int(stage)) for stage in np.unique(numbers)}
-        return self.step_times.seconds(steps, np.array([each[int(stage)] for stage in numbers]))
+        return np.array([each[int(stage)] for stage in numbers]) / self.mean_step_s
 
     @cached_property
     def telemetry(self) -> Telemetry:
         layout, architecture = self.layout, self.model.architecture
-        stages = range(layout.pipeline)
-        by_stage = np.array([memory_use(architecture, layout, self.method, stage).total for stage in stages])
+        uses = (memory_use(architecture, layout, self.method, stage) for stage in range(layout.pipeline))
+        by_stage = np.array([use.within(self.gpu.memory_bytes).total for use in uses])
         return Telemetry(
             self.noise_seed, self.chips, layout, self.batches, self.power_share, self.compute_share, by_stage,
             self.timeline, self.incidents, self.config.impose,

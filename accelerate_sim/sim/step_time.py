@@ -17,8 +17,10 @@ STRETCH = 128
 """Steps that hold one spell of contention at most."""
 FREEZE = 2.0
 """Logarithm of how much longer the longest frozen step takes: seven times."""
-SETTLING_STEPS = 20
-"""Steps in which allocators and caches find their size."""
+MOST_CAUGHT_UP = 0.4
+"""Logarithm of how much shorter a step looks at most after one that was seen late."""
+AFTERMATH_STRETCHES = 3
+"""Stretches after which a pause is forgotten."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class StepTimes:
     throttling: float
     """Factor on the computing time of a rank that its power or temperature limit slows for good."""
     imposed: tuple[float, float] | None
+    work_of: Callable[[Steps], Floats] | None = None
+    """Work of each step as a multiple of the planned one; None: all the same."""
 
     @classmethod
     def of(
@@ -49,36 +53,39 @@ class StepTimes:
         work: Work = "even",
         shared: bool = False,
         throttling: float = 1.0,
+        work_of: Callable[[Steps], Floats] | None = None,
     ) -> "StepTimes":
         habits = Habits.of(seed, mean_s, work, shared)
-        return cls(seed, mean_s, compute_share, habits, total_steps, incidents, throttling, imposed)
+        return cls(seed, mean_s, compute_share, habits, total_steps, incidents, throttling, imposed, work_of)
 
-    def seconds(self, steps: Steps, mean_s: Floats | None = None) -> Floats:
-        """Seconds of consecutive steps, in the resolution of the stack's clock.
-
-        ``mean_s``: what each would take in the mean, where they are not all alike.
-        """
+    def seconds(self, steps: Steps) -> Floats:
+        """Seconds of consecutive steps, in the resolution of the stack's clock."""
         slowest = self.throttling * self.incidents.slowdown(steps)
         slowdown = 1.0 + self.compute_share * (slowest - 1.0)
         if self.imposed:
             return np.asarray(np.round(np.minimum(self._imposed(steps) * slowdown, self.imposed[1]), 6))
-        excess = (
-            self._core(steps) + self._level(steps) + self._tail(steps) + self._contention(steps) + self._periodic(steps)
-        )
-        seconds = (self.mean_s if mean_s is None else mean_s) * np.exp(excess) * slowdown * self._warm_up(steps)
+        excess = self._core(steps) + self._level(steps) + self._tail(steps) + self._periodic(steps)
+        excess += self._contention(steps) + self._aftermath(steps)
+        # The mean is that of clusters in which somebody was slow, too.
+        usual_s = self.mean_s / (1.0 + self.compute_share * (self.incidents.mean_slowdown - 1.0))
+        seconds = usual_s * np.exp(excess) * slowdown * self._warm_up(steps)
+        if self.work_of:
+            seconds *= self.work_of(steps)
         seconds = seconds + self.habits.first_extra_s * (steps == 0)
         return np.asarray(np.maximum(np.round(seconds, self.habits.decimals), 10.0**-self.habits.decimals))
 
     def _white(self, steps: Steps) -> Floats:
+        """Late by any amount, early by little: a step has its kernels to run, whatever happens."""
         bell = noise.normal(self.seed, "step time/core", steps)
+        late = self.habits.stretch * bell
         if self.habits.heavy:
             # A chi-square below the line makes Student's t with 4 degrees of freedom: mostly tight, at times far off.
             spread = -0.5 * (
                 np.log(noise.uniform(self.seed, "step time/t", steps))
                 + np.log(noise.uniform(self.seed, "step time/t2", steps))
             )
-            bell = 0.8 * bell / np.sqrt(np.maximum(spread, 0.05))
-        return np.where(bell > 0, self.habits.stretch * bell, bell)
+            late *= 0.8 / np.sqrt(np.maximum(spread, 0.05))
+        return np.where(bell > 0, late, bell)
 
     def _core(self, steps: Steps) -> Floats:
         habits = self.habits
@@ -90,13 +97,17 @@ class StepTimes:
         return np.asarray(habits.core * x)
 
     def _level(self, steps: Steps) -> Floats:
-        """Clocks, fragmentation and routes shift now and then, and some clusters drift for hours."""
+        """Clocks, fragmentation and routes shift now and then, as much as they do, however even the steps are; machines
+        need some minutes to get as warm as they stay, and some clusters drift for hours."""
         habits = self.habits
-        window = steps // habits.level_steps
-        shift = self._each(noise.uniform, "level at", window) * habits.level_steps
-        number = np.where(steps % habits.level_steps >= shift, window, window - 1)
-        drift = habits.drift * (np.clip(steps / max(self.total_steps, 1), 0.0, 1.0) - 0.5)
-        level = habits.level * self._each(noise.normal, "level", number) + drift
+        level = habits.drift * (np.clip(steps / max(self.total_steps, 1), 0.0, 1.0) - 0.5)
+        if habits.level:
+            window = steps // habits.level_steps
+            shift = self._each(noise.uniform, "level at", window) * habits.level_steps
+            number = np.where(steps % habits.level_steps >= shift, window, window - 1)
+            level += habits.level * self._each(noise.normal, "level", number)
+        if habits.settling:
+            level += habits.settling * np.exp(-steps * self.mean_s / habits.settling_s)
         if habits.wander:
             knot, part = steps // habits.wander_steps, steps % habits.wander_steps / habits.wander_steps
             before, after = (self._each(noise.normal, "wander", each) for each in (knot, knot + 1))
@@ -109,11 +120,14 @@ class StepTimes:
         return np.asarray(draw(self.seed, f"step time/{stream}", np.arange(first, numbers.max() + 1))[numbers - first])
 
     def _tail(self, steps: Steps) -> Floats:
-        """Late steps; where queues have to empty, the next ones are still a little late."""
-        left = self.habits.recovery
-        if not left:
+        """Late steps. Where queues have to empty, the next ones are still a little late; where the clock is read when
+        the host comes by, and not when the GPUs are done, the next one looks as much too short."""
+        left, caught_up = self.habits.recovery, self.habits.caught_up
+        if not left and not caught_up:
             return self._late(steps)
         late = self._late(np.concatenate((steps[:1] - 2, steps[:1] - 1, steps)))
+        if caught_up:
+            return np.asarray(late[2:] - np.clip(caught_up * late[1:-1], 0.0, MOST_CAUGHT_UP))
         return np.asarray(late[2:] + left * late[1:-1] + left**2 * late[:-2])
 
     def _late(self, steps: Steps) -> Floats:
@@ -147,6 +161,23 @@ class StepTimes:
         size = habits.contention_size * noise.exponential(self.seed, "step time/contention size", steps)
         return np.where(within & here, np.minimum(size, 0.9), 0.0)
 
+    def _aftermath(self, steps: Steps) -> Floats:
+        """A pause now and then, and steps that are a little slow until caches, clocks and prefetched data are back."""
+        habits = self.habits
+        total = np.zeros(len(steps))
+        if not habits.pauses:
+            return total
+        stretches = np.arange(steps[0] // STRETCH - AFTERMATH_STRETCHES, steps[-1] // STRETCH + 1)
+        draws = noise.uniform(self.seed, "step time/pause", stretches[:, None], np.arange(3))
+        for stretch, (chance, begin, size) in zip(stretches, draws, strict=True):
+            if chance >= habits.pauses or stretch < 0:
+                continue
+            age = steps - stretch * STRETCH - int(begin * STRETCH)
+            left = habits.aftermath * np.exp(-np.maximum(age, 0) / habits.aftermath_steps)
+            felt = (age >= 0) & (age < AFTERMATH_STRETCHES * STRETCH)
+            total += np.where(felt, (0.5 + size) * np.where(age == 0, habits.pause_size, left), 0.0)
+        return total
+
     def _periodic(self, steps: Steps) -> Floats:
         habits, total = self.habits, np.zeros(len(steps))
         if habits.period:
@@ -159,9 +190,8 @@ class StepTimes:
         return total
 
     def _warm_up(self, steps: Steps) -> Floats:
-        habits = self.habits
-        second = np.where(steps == 1, habits.second_factor, 1.0)
-        return np.asarray(second * np.exp(habits.settling * np.maximum(1.0 - steps / SETTLING_STEPS, 0.0)))
+        """What the first step left for the second."""
+        return np.where(steps == 1, self.habits.second_factor, 1.0)
 
     def _imposed(self, steps: Steps) -> Floats:
         assert self.imposed

@@ -178,7 +178,7 @@ class Telemetry:
             waiting = 1.0 - 1.0 / (1.0 + self.compute_share * (slowdown - 1.0))
             kept = np.full(len(self.rank), 1.0 - (1.0 - WAITING_SHARE) * waiting)
             for incident in incidents:
-                own = 1.0 / (1.0 + (incident.slowdown - 1.0) * incident.strength(step))
+                own = 1.0 / (1.0 + incident.excess(step))
                 clocks[incident.rank] *= own
                 kept[incident.rank] = own**POWER_EXPONENT
             power = idle + (power - idle) * kept

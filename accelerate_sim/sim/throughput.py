@@ -134,7 +134,9 @@ class Throughput:
             return 0.0
         size = 2 * self.tokens * self.model.hidden
         one = self.network.seconds("all_reduce", size, self.layout.tensor_group) + self.startup_s
-        return 2 * one * self.k[f"tensor_exposed.{self.method.exposes_tensor}"]
+        # What hides it behind matrix products writes into the peers' memory, which takes NVLink.
+        apart = self.layout.tensor_group.num_domains > 1 and self.method.exposes_tensor == "full"
+        return 2 * one * self.k[f"tensor_exposed.{'none' if apart else self.method.exposes_tensor}"]
 
     def _context_s(self) -> float:
         layout, model = self.layout, self.model
@@ -170,15 +172,16 @@ class Throughput:
         layer, backward, layout, k = self.layer(), self.backward_layer(), self.layout, self.k
         layers, micro_batches = stage_layers(self.model, layout), layout.accumulation
         mean_layers = self.model.layers / layout.pipeline
-        again = k["recompute_cost"] * self.method.recompute_share * layer.total
+        again = self.method.recompute_share * layer.total
         if self.method.recomputes_attention:
-            again += layer.attention
+            again = min(layer.total, again + layer.attention)
+        again *= k["recompute_cost"]
         slot = {name: seconds + backward.parts()[name] for name, seconds in layer.parts().items()}
         slot |= {"launch": slot.pop("stall"), "recompute": again}
         layer_s = sum(slot.values())
         head_s = self.kernels.head_s()
         # The last stage has the head as well; where layers do not divide evenly, it has fewer of them.
-        last = self.model.layers - layers * (layout.pipeline - 1) if layers > mean_layers else layers
+        last = max(0, self.model.layers - layers * (layout.pipeline - 1)) if layers > mean_layers else layers
         slowest_s = max(layers * layer_s, last * layer_s + head_s)
         parts = {name: seconds * layers * micro_batches for name, seconds in slot.items()}
         parts["matmul"] += (slowest_s - layers * layer_s) * micro_batches

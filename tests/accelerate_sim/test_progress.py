@@ -44,6 +44,13 @@ def session() -> Iterator[Session]:
     entered.leave()
 
 
+@pytest.fixture(autouse=True)
+def no_bar_is_left_open() -> Iterator[None]:
+    """tqdm has one list of them for the whole process, and draws a new bar below those."""
+    yield
+    tqdm._instances.clear()
+
+
 def postfix(loss: float, perplexity: float, lr: float, rate: float) -> str:
     """As the training script writes it."""
     return f"loss={loss:.4f}, ppl={perplexity:.2f}, lr={lr:.2e}, tok/s={rate:,.0f}"

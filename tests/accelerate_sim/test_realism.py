@@ -6,7 +6,7 @@ import itertools
 
 from accelerate_sim.config.conflicts import conflicts
 from accelerate_sim.config.schema import RunConfig
-from accelerate_sim.realism import COLUMNS, KINDS, played
+from accelerate_sim.realism import COLUMNS, KINDS, played, preconditioned
 
 
 def test_kinds_are_many_and_can_be_configured() -> None:
@@ -38,3 +38,10 @@ def test_a_running_clock_counts_validations() -> None:
     seconds = [float(row[4]) for row in itertools.islice(played(one, 1), 2, 400)]
     usual = sorted(seconds)[len(seconds) // 2]
     assert [number for number in (126, 251, 376) if seconds[number - 3] > 3 * usual] == [126, 251, 376]
+
+
+def test_an_optimizer_may_work_harder_every_tenth_step() -> None:
+    one = next(one for one in KINDS if one.work is preconditioned)
+    seconds = [float(row[4]) for row in itertools.islice(played(one, 1), 2, 122)]
+    usual = sorted(seconds)[len(seconds) // 2]
+    assert {number % 10 for number, each in enumerate(seconds, 3) if each > 4 * usual} == {0}

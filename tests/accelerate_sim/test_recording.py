@@ -50,8 +50,15 @@ def recorded(train: Train, tmp_path: Path):
     return run
 
 
-def test_the_file_is_an_asciicast_and_says_that_it_is_simulated(recorded):
-    done, path = recorded(*SMALL)
+@pytest.fixture(scope="module")
+def show(train: Train, tmp_path_factory: pytest.TempPathFactory) -> tuple[Completed, Path]:
+    """The small run, recorded once: what the command said, and the file."""
+    path = tmp_path_factory.mktemp("show") / "run.cast"
+    return train(*SMALL, "--record", str(path)), path
+
+
+def test_the_file_is_an_asciicast_and_says_that_it_is_simulated(show):
+    done, path = show
     assert (done.returncode, done.stderr) == (0, "")
     header, events = cast_of(path)
     assert (header["version"], header["width"], header["height"]) == (2, 120, 40)
@@ -74,12 +81,9 @@ def test_it_lasts_as_long_as_the_show_at_its_pace(recorded):
     assert events[-1][0] == pytest.approx((times[-1] - times[0]).total_seconds() / 5.0, abs=0.5)
 
 
-def test_the_same_run_is_the_same_recording(recorded):
+def test_the_same_run_is_the_same_recording(recorded, show):
     _, path = recorded(*SMALL)
-    first = path.read_bytes()
-    path.unlink()
-    recorded(*SMALL)
-    assert path.read_bytes() == first
+    assert path.read_bytes() == show[1].read_bytes()
 
 
 def test_bars_and_colours_are_those_of_a_terminal(recorded):
@@ -125,10 +129,10 @@ def test_an_endless_show_is_recorded_for_a_while(recorded):
     assert "Run 2:" in "".join(text for _, _, text in events)
 
 
-def test_nothing_is_ever_overwritten(recorded):
-    _, path = recorded(*SMALL)
+def test_nothing_is_ever_overwritten(train: Train, show):
+    _, path = show
     before = path.read_bytes()
-    done, _ = recorded(*SMALL)
+    done = train(*SMALL, "--record", str(path))
     assert (done.returncode, done.stdout) == (2, "")
     assert f"--record: {path} exists already" in done.stderr
     assert path.read_bytes() == before

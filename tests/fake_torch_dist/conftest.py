@@ -1,8 +1,10 @@
-"""A virtual world per test, ended whatever happens."""
+"""A virtual world, or a place without a launcher, per test; ended whatever happens."""
 
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
+from meeting import VARIABLES
 
 import fake_torch_dist as dist
 
@@ -18,3 +20,17 @@ def virtual() -> Iterator[Callable[..., None]]:
     yield start
     if dist.is_initialized():
         dist.destroy_process_group()
+
+
+@pytest.fixture
+def no_launcher(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No launcher, and no server left of an earlier test."""
+    ours = ("FAKE_TORCH_DIST_TOKEN", "FAKE_TORCH_DIST_STORE")
+    for name in (*VARIABLES, "TORCHELASTIC_USE_AGENT_STORE", "TORCHELASTIC_RESTART_COUNT", *ours):
+        monkeypatch.delenv(name, raising=False)
+    yield
+    # The package's attribute of that name is torch's function.
+    hosted = sys.modules["fake_torch_dist.rendezvous"]._hosted
+    for store in hosted.values():
+        store.close()
+    hosted.clear()

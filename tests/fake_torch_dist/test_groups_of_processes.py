@@ -14,15 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from meeting import free_port
 from worlds import initializer, outcomes, ranks, values
 
 import fake_torch_dist as dist
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 @pytest.mark.parametrize("backend", ["nccl", "gloo", "cpu:gloo,cuda:nccl", None])

@@ -12,20 +12,13 @@ import time
 from datetime import timedelta
 
 import pytest
+from meeting import free_port
 
 from fake_torch_dist.errors import DistNetworkError, DistStoreError
 from fake_torch_dist.stores import Store, TCPStore
 from fake_torch_dist.stores.messages import Kind, Message
 
 SECOND = timedelta(seconds=1)
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 def test_the_master_picks_a_port_and_counts_itself():

@@ -22,6 +22,7 @@ from types import TracebackType
 
 import pyte
 from pyte.screens import Char
+from warm_train import become_train
 
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE_S = 30.0
@@ -30,12 +31,18 @@ CTRL_C, CTRL_Z = "\x03", "\x1a"
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 FRAME_END = re.compile(rb"\x1b\[J\r(\x1b\[\d+A)?(\x1b\[\?2026l)?")
 SHELL_SAYS = "[1]+  Stopped"
+WARM = "train.py in a child of this process"
 _CLEARED = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "LC_ALL", "LC_CTYPE", "PYTHONIOENCODING", "PYTHONUTF8")
 
 
 def train_command(*arguments: str) -> list[str]:
     """``python train.py`` with arguments, as this interpreter runs it."""
     return [sys.executable, str(ROOT / "train.py"), *arguments]
+
+
+def warm_train(*arguments: str) -> list[str]:
+    """The same for a ``Terminal``, without the start of an interpreter."""
+    return [WARM, *arguments]
 
 
 def environment(changes: Mapping[str, str | None] | None = None) -> dict[str, str]:
@@ -283,6 +290,8 @@ def _shell(command: list[str], env: dict[str, str], tty: int, events: int, order
             os.dup2(tty, fd)
         for fd in (tty, events, orders):
             os.close(fd)
+        if command[0] == WARM:
+            become_train(command[1:], env, ROOT)
         os.chdir(ROOT)
         os.execve(command[0], command, env)
     _take_foreground(tty, job)

@@ -9,7 +9,7 @@ from emulator import (
     is_training,
     stale_bars,
     step_figures,
-    train_command,
+    warm_train,
     widest_line,
 )
 
@@ -22,7 +22,7 @@ SIZES = [(80, 24), (120, 40), (200, 50)]
 
 @pytest.mark.parametrize("columns, lines", SIZES)
 def test_the_bars_stay_at_the_bottom_while_lines_scroll_above(columns: int, lines: int):
-    with Terminal(train_command(*LLAMA, "--set", "log.every=1"), columns, lines) as terminal:
+    with Terminal(warm_train(*LLAMA, "--set", "log.every=1"), columns, lines) as terminal:
         for step in (10, 20, 30):
             terminal.wait_for(f"step {step} |")
             terminal.wait_until(lambda: is_training(terminal), "both bars at the bottom")
@@ -38,10 +38,10 @@ def test_the_bars_stay_at_the_bottom_while_lines_scroll_above(columns: int, line
 def test_a_terminal_of_120_columns_shows_what_a_pipe_shows():
     """Not a line is lost, doubled or torn. 120 columns are what tables on a pipe have."""
     arguments = (*SMALL, "--set", "log.every=1")
-    with Terminal(train_command(*arguments), 120, 40) as terminal:
+    with Terminal(warm_train(*arguments), 120, 40) as terminal:
         assert terminal.exit_code() == 0
         shown = unfolded([line for line in terminal.everything.split("\n") if line and not BAR_PIECE.search(line)])
-    with Terminal(train_command(*arguments), 120, 40, env={"TERM": "dumb"}) as plain:
+    with Terminal(warm_train(*arguments), 120, 40, env={"TERM": "dumb"}) as plain:
         assert plain.exit_code() == 0
     lines = plain.raw.decode().split("\r\n")
     assert shown == [words(line) for line in lines if line and not BAR_PIECE.search(line)]
@@ -63,7 +63,7 @@ def words(line: str) -> list[str]:
 
 
 def test_bars_that_are_done_stay_in_the_scrollback_once():
-    with Terminal(train_command(*SMALL), 80, 24) as terminal:
+    with Terminal(warm_train(*SMALL), 80, 24) as terminal:
         assert terminal.exit_code() == 0
         left = [line.split(":")[0] for line in terminal.everything.split("\n") if LEFT_BEHIND.match(line)]
     assert left == [
@@ -73,7 +73,7 @@ def test_bars_that_are_done_stay_in_the_scrollback_once():
 
 
 def test_a_terminal_that_does_not_know_its_size_is_one_of_80_columns():
-    with Terminal(train_command(*LLAMA), 80, 24, told_size=(0, 0)) as terminal:
+    with Terminal(warm_train(*LLAMA), 80, 24, told_size=(0, 0)) as terminal:
         terminal.wait_for("step 10 |")
         terminal.wait_until(lambda: is_training(terminal), "both bars at the bottom")
         assert 60 < widest_line(terminal.raw) < 80
@@ -81,14 +81,14 @@ def test_a_terminal_that_does_not_know_its_size_is_one_of_80_columns():
 
 @pytest.mark.parametrize("columns, lines", [(40, 10), (20, 5)])
 def test_a_tiny_terminal_is_drawn_on_too(columns: int, lines: int):
-    with Terminal(train_command(*SMALL), columns, lines) as terminal:
+    with Terminal(warm_train(*SMALL), columns, lines) as terminal:
         assert terminal.exit_code() == 0
         assert "Traceback" not in terminal.everything
         assert widest_line(terminal.raw) < columns
 
 
 def test_after_a_resize_there_is_no_trace_of_the_old_bars():
-    with Terminal(train_command(*LLAMA), 120, 40) as terminal:
+    with Terminal(warm_train(*LLAMA), 120, 40) as terminal:
         for columns in (120, 80, 200):
             terminal.resize(columns, 40)
             said_until = len(terminal.raw)
@@ -100,7 +100,7 @@ def test_after_a_resize_there_is_no_trace_of_the_old_bars():
 
 def test_a_resize_redraws_at_once_and_from_the_first_bar_on():
     """Lines may have been wrapped anew by the terminal; what is below the cursor is erased before it is drawn."""
-    with Terminal(train_command(*STANDING), 120, 40) as terminal:
+    with Terminal(warm_train(*STANDING), 120, 40) as terminal:
         terminal.wait_until(lambda: terminal.used_lines[-1].startswith("Epoch 1/3:   0%|"), "a bar that stands still")
         terminal.wait_until(lambda: terminal.cursor == (0, len(terminal.used_lines) - 2), "the end of the frame")
         drawn = len(terminal.raw)

@@ -16,6 +16,7 @@ from emulator import (
     stale_bars,
     step_figures,
     train_command,
+    warm_train,
 )
 
 LLAMA = ("--config", "configs/llama70b.yaml", "--start-time", "2026-01-01")
@@ -77,7 +78,7 @@ MOMENTS = {
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_ctrl_c_says_where_the_run_stood(moment: str):
     arguments, sign, where = MOMENTS[moment]
-    with Terminal(train_command(*arguments), 100, 30) as terminal:
+    with Terminal(warm_train(*arguments), 100, 30) as terminal:
         terminal.wait_for(sign)
         terminal.press(CTRL_C)
         assert terminal.exit_code(PROMPT_S) == 130
@@ -86,7 +87,7 @@ def test_ctrl_c_says_where_the_run_stood(moment: str):
 
 def test_ctrl_c_names_the_last_checkpoint():
     arguments = (*SMALL, "--speed", "80", "--set", "checkpoint.every=2", "--set", "train.steps_per_epoch=2000")
-    with Terminal(train_command(*arguments), 120, 40) as terminal:
+    with Terminal(warm_train(*arguments), 120, 40) as terminal:
         terminal.wait_for("Checkpoint saved: outputs/gpt2/checkpoint-4 ")
         terminal.press(CTRL_C)
         assert terminal.exit_code(PROMPT_S) == 130
@@ -114,7 +115,7 @@ def test_ctrl_c_at_any_moment_ends_quickly_and_quietly():
 
 @pytest.mark.parametrize("number, code, word", [("SIGTERM", 143, "Terminated"), ("SIGINT", 130, "Interrupted")])
 def test_a_signal_ends_the_run_as_ctrl_c_does(number: str, code: int, word: str):
-    with Terminal(train_command(*LLAMA, *FAST), 80, 24) as terminal:
+    with Terminal(warm_train(*LLAMA, *FAST), 80, 24) as terminal:
         wait_for_first_step(terminal)
         terminal.send(getattr(signal, number))
         assert terminal.exit_code(PROMPT_S) == code
@@ -122,7 +123,7 @@ def test_a_signal_ends_the_run_as_ctrl_c_does(number: str, code: int, word: str)
 
 
 def test_a_second_ctrl_c_is_not_waited_for():
-    with Terminal(train_command(*LLAMA, "--speed", "max"), 80, 24) as terminal:
+    with Terminal(warm_train(*LLAMA, "--speed", "max"), 80, 24) as terminal:
         terminal.wait_for("step 10 |")
         for _ in range(3):
             terminal.press(CTRL_C)
@@ -131,7 +132,7 @@ def test_a_second_ctrl_c_is_not_waited_for():
 
 
 def test_a_terminal_that_is_closed_ends_the_run():
-    with Terminal(train_command(*LLAMA, *FAST), 80, 24) as terminal:
+    with Terminal(warm_train(*LLAMA, *FAST), 80, 24) as terminal:
         wait_for_first_step(terminal)
         terminal.hang_up()
         terminal.send(signal.SIGHUP)  # the shell's part
@@ -149,7 +150,7 @@ def test_nohup_keeps_its_promise():
 
 def test_a_duration_ends_the_run_by_itself():
     begin = time.monotonic()
-    with Terminal(train_command(*LLAMA, *FAST, "--duration", "1s"), 80, 24) as terminal:
+    with Terminal(warm_train(*LLAMA, *FAST, "--duration", "1s"), 80, 24) as terminal:
         assert terminal.exit_code() == 0
         assert time.monotonic() - begin >= 1.0
         assert_left_tidily(terminal, "Time is up: ")
@@ -159,7 +160,7 @@ def test_a_duration_ends_the_run_by_itself():
 
 
 def test_ctrl_z_and_fg_go_on_where_the_run_was():
-    with Terminal(train_command(*LLAMA, "--set", "run.startup_speed=3000"), 120, 40) as terminal:
+    with Terminal(warm_train(*LLAMA, "--set", "run.startup_speed=3000"), 120, 40) as terminal:
         terminal.wait_until(lambda: is_training(terminal) and int(step_figures(terminal)["n"]) > 3, "some steps")
         terminal.press(CTRL_Z)
         terminal.wait_stopped()
@@ -188,7 +189,7 @@ def last_elapsed(terminal: Terminal) -> str:
 
 
 def test_the_second_stop_is_like_the_first():
-    with Terminal(train_command(*LLAMA, *STANDING), 80, 24) as terminal:
+    with Terminal(warm_train(*LLAMA, *STANDING), 80, 24) as terminal:
         before = terminal.keyboard
         for _ in range(2):
             terminal.wait_until(lambda: terminal.used_lines[-1].startswith("Epoch 1/3:   0%|"), "bars")
@@ -205,7 +206,7 @@ def test_the_second_stop_is_like_the_first():
 
 
 def test_what_is_typed_does_no_harm_and_is_left_to_the_shell():
-    with Terminal(train_command(*LLAMA, *FAST), 80, 24) as terminal:
+    with Terminal(warm_train(*LLAMA, *FAST), 80, 24) as terminal:
         before = terminal.keyboard
         wait_for_first_step(terminal)
         for keys in ("\n", "hello\n", "q", "\x1b[A", "\n\n\n", "\t"):
@@ -221,7 +222,7 @@ def test_what_is_typed_does_no_harm_and_is_left_to_the_shell():
 
 def test_a_reader_that_takes_its_time_gets_every_line():
     arguments = (*SMALL, "--speed", "max", "--runs", "1", "--set", "log.every=1", "--set", "train.steps_per_epoch=60")
-    with Terminal(train_command(*arguments), 120, 40) as terminal:
+    with Terminal(warm_train(*arguments), 120, 40) as terminal:
         terminal.wait_for("step 1 ")
         time.sleep(0.5)  # meanwhile the output fills the pty and the run has to wait
         assert terminal.exit_code() == 0
@@ -231,7 +232,7 @@ def test_a_reader_that_takes_its_time_gets_every_line():
 
 
 def test_ctrl_c_does_not_wait_for_a_reader_that_takes_nothing():
-    with Terminal(train_command(*LLAMA, "--speed", "max"), 120, 40) as terminal:
+    with Terminal(warm_train(*LLAMA, "--speed", "max"), 120, 40) as terminal:
         terminal.wait_for("step 10 |")
         time.sleep(0.3)  # nobody reads: the output is stuck
         terminal.send(signal.SIGTERM)

@@ -2,6 +2,7 @@
 
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -9,7 +10,8 @@ import time
 from collections.abc import Mapping
 
 import pytest
-from emulator import DEADLINE_S, ROOT, Terminal, environment, is_training, train_command
+from emulator import DEADLINE_S, ROOT, Terminal, environment, is_training, train_command, warm_train
+from warm_train import run_warm
 
 LLAMA = ("--config", "configs/llama70b.yaml", "--start-time", "2026-01-01")
 SMALL = ("--config", "configs/debug.yaml", "--start-time", "2026-01-01", "--speed", "max")
@@ -23,6 +25,13 @@ def run(*arguments: str, env: Mapping[str, str | None] | None = None) -> bytes:
     )
     assert (result.returncode, result.stderr) == (0, b"")
     return result.stdout
+
+
+def warm_run(*arguments: str, env: Mapping[str, str | None] | None = None) -> bytes:
+    """The same where it does not matter how the interpreter was started."""
+    result = run_warm(arguments, environment(env), ROOT)
+    assert (result.returncode, result.stderr) == (0, "")
+    return result.stdout.encode()
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +57,7 @@ def test_on_a_pipe_a_bar_is_a_line_now_and_then(plain: bytes):
 
 
 def test_without_progress_there_are_no_bars():
-    text = run(*SMALL, "--no-progress").decode()
+    text = warm_run(*SMALL, "--no-progress").decode()
     assert "%|" not in text and "█" not in text
 
 
@@ -58,37 +67,37 @@ def test_the_same_run_is_the_same_bytes_wherever_it_runs(plain: bytes):
 
 
 def test_speed_does_not_change_what_is_said(plain: bytes):
-    assert run(*SMALL[:-2], "--set", "run.speed=20", "--set", "run.startup_speed=3000") == plain
+    assert warm_run(*SMALL[:-2], "--set", "run.speed=20", "--set", "run.startup_speed=3000") == plain
 
 
 # --- What the environment asks for ----------------------------------------------------------------
 
 
 def test_force_color_colours_a_pipe_and_nothing_else(plain: bytes):
-    colored = run(*SMALL, env={"FORCE_COLOR": "1"})
+    colored = warm_run(*SMALL, env={"FORCE_COLOR": "1"})
     assert set(re.findall(rb"\x1b\[?[^a-zA-Z]*.", colored)) >= {b"\x1b[0m", b"\x1b[32m"}
     assert re.sub(rb"\x1b\[[0-9;]*m", b"", colored) == plain
 
 
 def test_no_color_wins_over_force_color(plain: bytes):
-    assert run(*SMALL, env={"FORCE_COLOR": "1", "NO_COLOR": "1"}) == plain
+    assert warm_run(*SMALL, env={"FORCE_COLOR": "1", "NO_COLOR": "1"}) == plain
 
 
 def test_no_color_leaves_a_terminal_its_bars():
-    with Terminal(train_command(*LLAMA, "--speed", "1500"), 80, 24, env={"NO_COLOR": "1"}) as terminal:
+    with Terminal(warm_train(*LLAMA, "--speed", "1500"), 80, 24, env={"NO_COLOR": "1"}) as terminal:
         terminal.wait_for("step 10 |")
         terminal.wait_until(lambda: is_training(terminal), "bars")
         assert not re.search(rb"\x1b\[[0-9;]*m", terminal.raw)
 
 
 def test_a_terminal_is_coloured():
-    with Terminal(train_command(*LLAMA), 80, 24) as terminal:
+    with Terminal(warm_train(*LLAMA), 80, 24) as terminal:
         terminal.wait_for("Loading model")
         assert b"\x1b[32mINFO\x1b[0m" in terminal.raw
 
 
 def test_a_dumb_terminal_is_a_pipe(plain: bytes):
-    with Terminal(train_command(*SMALL, "--runs", "1"), 80, 24, env={"TERM": "dumb"}) as terminal:
+    with Terminal(warm_train(*SMALL, "--runs", "1"), 80, 24, env={"TERM": "dumb"}) as terminal:
         assert terminal.exit_code() == 0
         assert terminal.raw.replace(b"\r\n", b"\n") == plain
 
@@ -109,7 +118,7 @@ def test_ascii_where_there_is_no_more(plain: bytes, arguments: tuple[str, ...], 
 
 
 def test_ascii_on_a_terminal_is_ascii_too():
-    with Terminal(train_command(*LLAMA, "--speed", "1500", "--ascii"), 120, 40) as terminal:
+    with Terminal(warm_train(*LLAMA, "--speed", "1500", "--ascii"), 120, 40) as terminal:
         terminal.wait_for("step 10 |")
         terminal.wait_until(lambda: is_training(terminal), "bars")
         assert terminal.raw.isascii()
@@ -173,19 +182,29 @@ def test_a_run_that_waits_notices_at_once_that_nobody_reads():
             process.kill()
 
 
+def wait_until_full(pipe: int) -> None:
+    """Until nothing more can be written to this end."""
+    end = time.monotonic() + DEADLINE_S
+    while select.select([], [pipe], [], 0)[1]:
+        assert time.monotonic() < end, "the pipe does not fill up"
+        time.sleep(0.005)
+
+
 def test_a_signal_is_heard_while_the_reader_takes_nothing():
-    command = train_command(*LLAMA, "--speed", "max")
-    with subprocess.Popen(
-        command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
-        assert process.stdout and process.stderr
-        while b" step 10 |" not in process.stdout.readline():
-            pass
-        time.sleep(0.3)  # the pipe fills up
+    reader, writer = os.pipe()
+    with (
+        open(reader, "rb"),
+        open(writer, "wb"),
+        subprocess.Popen(
+            train_command(*LLAMA, "--speed", "max"),
+            cwd=ROOT, env=environment(), stdout=writer, stderr=subprocess.PIPE,
+        ) as process,
+    ):  # fmt: skip
+        wait_until_full(writer)
         process.terminate()
         try:
             assert process.wait(PROMPT_S) == 143
-            assert process.stderr.read() == b""
+            assert process.stderr and process.stderr.read() == b""
         finally:
             process.kill()
 
@@ -227,12 +246,12 @@ def test_on_a_pipe_a_run_is_played_once(plain: bytes):
 
 
 def test_on_a_terminal_runs_follow_each_other():
-    with Terminal(train_command(*SMALL), 120, 40) as terminal:
+    with Terminal(warm_train(*SMALL), 120, 40) as terminal:
         terminal.wait_until(lambda: terminal.everything.count("Loading model") >= 3, "a third run")
 
 
 def test_runs_end_after_the_number_asked_for():
-    with Terminal(train_command(*SMALL, "--runs", "2", "--max-steps", "2"), 120, 40) as terminal:
+    with Terminal(warm_train(*SMALL, "--runs", "2", "--max-steps", "2"), 120, 40) as terminal:
         assert terminal.exit_code() == 0
         assert terminal.everything.count("Training finished successfully") == 2
         assert terminal.cursor == (0, len(terminal.used_lines))

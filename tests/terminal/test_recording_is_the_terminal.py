@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pyte
 import pytest
-from emulator import Terminal, train_command
+from emulator import Terminal, warm_train
 
 LIVE = ("--config", "configs/debug.yaml", "--runs", "1", "--start-time", "2026-01-01")
 
@@ -13,10 +13,10 @@ LIVE = ("--config", "configs/debug.yaml", "--runs", "1", "--start-time", "2026-0
 @pytest.mark.parametrize("columns, lines", [(120, 40), (80, 24)])
 def test_the_end_of_a_recording_is_the_end_of_a_live_run(tmp_path: Path, columns: int, lines: int):
     path = tmp_path / "run.cast"
-    command = train_command(*LIVE, "--record", str(path), "--record-size", f"{columns}x{lines}")
+    command = warm_train(*LIVE, "--record", str(path), "--record-size", f"{columns}x{lines}")
     with Terminal(command, columns, lines) as recorder:
         assert recorder.exit_code() == 0
-    with Terminal(train_command(*LIVE, "--speed", "40"), columns, lines) as live:
+    with Terminal(warm_train(*LIVE, "--speed", "40"), columns, lines) as live:
         assert live.exit_code() == 0
     screen = pyte.HistoryScreen(columns, lines, history=100_000, ratio=0.5)
     stream = pyte.Stream(screen)

@@ -67,6 +67,20 @@ ONE_GPU = ("cluster.nodes=1", "cluster.gpus_per_node=1", "parallel.tensor=1")
          "positions that gpt2 has learned. Use at most 1,024."),
         (["train.precision=fp8", "cluster.gpu=A100-80-SXM"],
          "train.precision = 'fp8' is a format that A100-80-SXM does not have. Use bf16, or another GPU."),
+        (["train.recompute=none", "train.recompute_share=0.3"], "train.recompute_share = 0.3 is computed again, and "
+         "recompute = 'none' computes nothing again. Use recompute selective, or recompute_share null."),
+        (["parallel.sharding=ddp", "parallel.shard_group=4", *ONE_GPU, "model=gpt2", "train.sequence_length=1024",
+          "cluster.nodes=8"],
+         "parallel.shard_group = 4 is for a state that is split, and sharding = 'ddp' splits nothing. "
+         "Use sharding fsdp or zero1, or shard_group null."),
+        (["parallel.sequence=true", *ONE_GPU, "model=gpt2", "train.sequence_length=1024"],
+         "parallel.sequence = true shares norms among tensor-parallel ranks, and there is one rank. "
+         "Use null, or tensor 2 or more; whole sequences are shared by context."),
+        (["cluster.gpus_per_node=5", "parallel.tensor=5"], "parallel.tensor = 5 does not divide the 64 heads of "
+         "llama-3-70b. Use one of [1]."),
+        (["cluster.gpus_per_node=5", "parallel.tensor=2"], "parallel.tensor = 2 does not divide the 5 GPUs of a node. "
+         "Use one of [1], for 5 does not divide the 64 heads of "
+         "llama-3-70b; groups over several whole nodes work, slowly."),
         (["train.lr=1e-4", "train.min_lr=1e-3"], "train.min_lr = 0.001 is more than lr = 1e-4. Use e.g. 1e-5."),
         (["train.warmup_steps=4000"], "train.warmup_steps = 4000 is more than the run's 3,000 steps. Use e.g. 150."),
         (["train.epochs=10000", "train.steps_per_epoch=100000000"], "train.steps_per_epoch = 100000000 makes "

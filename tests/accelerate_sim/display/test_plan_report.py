@@ -100,6 +100,20 @@ def test_imposed_figures_are_called_so() -> None:
     assert "imposed" not in text_of(DEFAULT)
 
 
+def test_near_layouts_are_signed_and_it_is_said_if_none_is_faster() -> None:
+    tuned = RunConfig(
+        model="llama-3.1-405b", cluster=ClusterConfig(nodes=2048),
+        parallel=ParallelConfig(pipeline=16, virtual_stages=8),
+        train=TrainConfig(global_batch=2048, recompute="none", stack="megatron-2024"),
+    )  # fmt: skip
+    for run in (DEFAULT, Run(tuned)):
+        _, heading, rows = re.split(r"(Near layouts.*)\n", text_of(run))
+        signs = [float(found) for found in re.findall(r"^  ([+-][\d.]+)%", rows.split("\n\n")[0], re.M)]
+        assert signs == sorted(signs, reverse=True) and signs
+        assert ("none is faster" in heading) == (signs[0] < 0.1), heading
+    assert signs[0] < 0
+
+
 def test_experts_are_described() -> None:
     assert "2 of 8 per token in 32 layers" in text_of(EXPERTS)
     assert "12.88B active per token" in text_of(EXPERTS)

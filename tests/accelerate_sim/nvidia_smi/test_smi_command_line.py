@@ -144,7 +144,9 @@ def test_no_such_gpu(tool: Tool, which: str):
     assert tool(f"--id={which}") == (6, "No devices were found\n")
 
 
-@pytest.mark.parametrize("words, hint", [(("--node", "2"), "0 to 1"), (("--job", "1"), str(os.getpid()))])
+@pytest.mark.parametrize(
+    "words, hint", [(("--node", "2"), "0 to 1"), (("--job", "1"), str(os.getpid()))], ids=["node", "job"]
+)
 def test_what_the_job_has_not_is_as_no_driver(
     tool: Tool, words: tuple[str, ...], hint: str, capsys: pytest.CaptureFixture[str]
 ):

@@ -39,6 +39,8 @@ TOO_BIG = [
     ["train.sequence_length=131072"],
     ["model=llama-3.1-405b"],
     ["model=llama-3.1-405b", "parallel.sharding=ddp"],
+    ["train.micro_batch=4", "train.recompute_share=0.1"],
+    ["train.micro_batch=4", "train.recompute=full", "train.recompute_share=0.1"],
     ["model=deepseek-v3", "cluster.nodes=2"],
     ["model=mixtral-8x7b", "parallel.tensor=1", "parallel.sharding=zero1"],
 ]
@@ -51,13 +53,21 @@ def test_every_way_out_fits_and_agrees(overrides: list[str]) -> None:
     ways = problem.way_out.removeprefix("Would fit: ").split("; ")
     assert 1 <= len(ways) <= 3
     for way in ways:
-        changes = re.findall(r"([a-z_]+\.[a-z_]+=\w+)", way)
+        changes = re.findall(r"([a-z_]+\.[a-z_]+=[\w.]+)", way)
         config = ConfigSource.read(None, [*overrides, *changes]).resolve()
         run = Run(config)
         assert not conflicts(config)
         assert misfit(run) is None
         rate = run.layout.tokens_per_step / run.mean_step_s
         assert f"({run.memory.total / 2**30:,.1f} GiB, {rate:,.0f} tokens/s)" in way
+
+
+def test_another_kind_of_recomputation_comes_without_the_share_of_this_one() -> None:
+    """A share goes before the kind: full with a share of 0.1 frees no more than that."""
+    problem = problem_of("train.micro_batch=4", "train.recompute_share=0.1")
+    assert problem is not None and "train.recompute=selective with train.recompute_share=0.3 (" in problem.way_out
+    problem = problem_of("train.micro_batch=16", "train.recompute_share=0.1")
+    assert problem is not None and "train.recompute=full with train.recompute_share=null" in problem.way_out
 
 
 def test_hopeless_cases_say_so() -> None:

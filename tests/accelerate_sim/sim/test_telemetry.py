@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import cache
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -107,7 +108,7 @@ def test_figures_are_possible_in_every_phase(gpu: str) -> None:
     seconds += [one.timeline.step_end_s(step) + offset for step in (0, 59, 133, 300, 401) for offset in (-0.5, 5, 60)]
     for second in seconds:
         sample = one.telemetry.sample(second, 20)
-        assert (0.9 * one.gpu.idle_w < sample.power_w).all()
+        assert (0.88 * one.gpu.idle_w < sample.power_w).all()
         assert (sample.power_w <= 1.02 * one.gpu.power_limit_w).all()
         assert ((sample.temperature_c > 15) & (sample.temperature_c < one.gpu.slowdown_temperature_c + 1)).all()
         assert ((sample.utilization_pct >= 0) & (sample.utilization_pct <= 100)).all()
@@ -153,14 +154,15 @@ def test_pipeline_stages_differ() -> None:
 
 @pytest.mark.parametrize("kind", ["hot", "slow"])
 def test_trouble_shows_in_the_gpu_concerned_and_in_no_other(kind: str) -> None:
-    found = [(seed, incident) for seed in range(80) if (incident := of_kind(run(seed), kind))]
-    assert len(found) > 3
-    for seed, incident in found[:4]:
+    runs = (played({"train": {"micro_batch": 2}, "run": {"seed": seed}}) for seed in range(80))
+    found = list(islice(((one, incident) for one in runs if (incident := of_kind(one, kind))), 4))
+    assert len(found) == 4
+    for one, incident in found:
         step = (incident.start + incident.stop) // 2
-        sample = look(step, run(seed))
+        sample = look(step, one)
         others = np.delete(np.arange(64), incident.rank)
         if kind == "hot":
-            limit = run(seed).gpu.slowdown_temperature_c
+            limit = one.gpu.slowdown_temperature_c
             assert limit - 3 < sample.temperature_c[incident.rank] <= limit + 1
             assert sample.temperature_c[others].max() < limit - 8
         else:
@@ -172,12 +174,12 @@ def test_trouble_shows_in_the_gpu_concerned_and_in_no_other(kind: str) -> None:
 
 def of_kind(one: Run, kind: str) -> Incident | None:
     """The run's first incident of a kind that bites."""
-    found = one.incidents.during(0, LAST_STEP - 1)
+    found = one.incidents.during(0, one.last_step - 1)
     return next(
         (
             each
             for each in found
-            if each.kind == kind and (kind == "hot" or each.slowdown > 1.12) and each.stop < LAST_STEP
+            if each.kind == kind and (kind == "hot" or each.slowdown > 1.1) and each.stop < one.last_step
         ),
         None,
     )

@@ -151,7 +151,7 @@ def test_a_tied_head_on_another_stage_has_gradients_to_add_up() -> None:
         Throughput(model, one.gpu, one.layout, one.network, one.method).step().data_comm
         for model in (tied, one.model.architecture)
     )
-    sent = 4 * tied.embedding_parameters / 4
+    sent = 2 * tied.embedding_parameters / 4
     # Two ranks, over one NIC each. The last stage is not the fullest, so nothing else changes.
     assert apart - alone == pytest.approx(sent / (0.74 * 50e9 / 8), rel=0.1)
 

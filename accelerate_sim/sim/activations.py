@@ -1,0 +1,104 @@
+"""Bytes of a layer's activations: what it keeps from forward to backward, and what its backward pass needs at once.
+
+Formulas: Korthikanti et al. 2022, adapted to flash attention, gated MLPs, experts and fp8. Weights and their gradients
+are in ``memory.py``.
+"""
+
+from typing import NamedTuple
+
+from accelerate_sim.catalog import Architecture
+from accelerate_sim.sim.layout import Layout
+from accelerate_sim.sim.method import Method
+
+CHEAP_FIRST = 1.5
+"""Memory that recomputing frees over the work it costs: what is cheapest to compute again is dropped first."""
+SCORE_BYTES = 5.0
+"""Of an attention score: in half precision before and after the softmax, and its dropout mask."""
+SCORE_GRADIENT_BYTES = 4.0
+"""Of the first two, their gradients."""
+
+
+class Activations(NamedTuple):
+    """Bytes of one layer and one micro-batch on a rank."""
+
+    kept: float
+    """From forward to backward."""
+    working: float
+    """While its backward pass runs, beside that: what is computed again, and gradients of activations."""
+
+
+def layer_activations(model: Architecture, layout: Layout, method: Method) -> Activations:
+    """Of a layer that is like most."""
+    tokens = layout.micro_batch * layout.sequence_length / layout.context
+    full = _layer_bytes(model, layout, method, tokens)
+    kept = full
+    if method.recomputes_attention:
+        kept -= _attention_core_bytes(model, layout, method, tokens)
+    if method.recompute_share:
+        # Each layer's input is kept, and what is not computed again.
+        entry = 2.0 * tokens * model.hidden / (layout.tensor if layout.sequence_parallel else 1)
+        kept = entry + max(0.0, kept - entry) * max(0.0, 1 - CHEAP_FIRST * method.recompute_share)
+    working = full - kept + _gradient_bytes(model, layout, method, tokens)
+    return Activations(kept, working)
+
+
+def micro_batches_in_flight(layout: Layout, stage: int) -> float:
+    """Micro-batches whose backward pass has not begun (Narayanan et al. 2021), in whole stages of layers.
+
+    Interleaved, the last stage too has begun nearly all chunks of ``pipeline`` micro-batches before the first returns.
+    """
+    left, chunks = layout.pipeline - stage, layout.virtual_stages
+    begun = left if chunks == 1 else (2 * (left - 1) + (chunks - 1) * layout.pipeline + 1) / chunks
+    return min(begun, layout.accumulation)
+
+
+def _layer_bytes(model: Architecture, layout: Layout, method: Method, tokens: float) -> float:
+    """One layer's activations with nothing computed again."""
+    shards = layout.tensor
+    hidden = model.hidden / (shards if layout.sequence_parallel else 1)
+    if method.stack.attention == "unfused":
+        # Korthikanti et al. 2022: 10 bytes a channel outside the tensor-parallel regions, 24 inside, and the scores.
+        return tokens * (10 * hidden + 24 * model.hidden / shards) + _scores(model, layout, tokens) * SCORE_BYTES
+    # Inputs of matrix products are kept in the product's precision where the software can.
+    each = 1 if method.keeps_fp8 else 2
+    heads = model.heads * (model.head_dim + model.v_head_dim) + model.kv_heads * (model.head_dim + model.v_head_dim)
+    attention = 2 * heads + (1 if method.keeps_fp8 else 0) * model.heads * model.v_head_dim + 4 * model.heads
+    width = active_ffn(model) * ((4 if model.gated_mlp else 2) + each)
+    norms = (8 if method.norms_in_fp32 else 4) + 2 * each
+    routed = 0.0
+    if model.moe:  # copies of tokens for their experts, and what these return
+        routed = (each + (0 if method.drops_expert_outputs else 2)) * model.hidden * model.moe.active_experts
+    return tokens * (norms * hidden + (attention + width + routed) / shards)
+
+
+def _attention_core_bytes(model: Architecture, layout: Layout, method: Method, tokens: float) -> float:
+    """What is freed when scores, softmax and values are computed again: scores, or what a flash kernel keeps of them.
+
+    Its result is the next product's input and stays, unless that is kept in fp8.
+    """
+    if method.stack.attention == "unfused":
+        return _scores(model, layout, tokens) * SCORE_BYTES
+    result = 2 * model.v_head_dim if method.keeps_fp8 else 0
+    return tokens * model.heads * (4 + result) / layout.tensor
+
+
+def _gradient_bytes(model: Architecture, layout: Layout, method: Method, tokens: float) -> float:
+    """Gradients of one layer's activations, of which the MLP's or the scores' are there at a time."""
+    hidden = model.hidden / (layout.tensor if layout.sequence_parallel else 1)
+    width = active_ffn(model) * (6 if model.gated_mlp else 4) * tokens / layout.tensor
+    scores = SCORE_GRADIENT_BYTES * _scores(model, layout, tokens) if method.stack.attention == "unfused" else 0.0
+    # Tensor-parallel ranks gather what they have split: the input, its gradient, the gradient of the output.
+    gathered = 6.0 * tokens * model.hidden if layout.tensor > 1 else 0.0
+    return 4 * tokens * hidden + max(width, scores) + gathered
+
+
+def _scores(model: Architecture, layout: Layout, tokens: float) -> float:
+    """Attention scores on a rank."""
+    return tokens * layout.sequence_length * model.heads / layout.tensor
+
+
+def active_ffn(model: Architecture) -> float:
+    """Inner width of the MLPs that a token visits in one layer, in channels."""
+    if model.moe is None:
+        return float(model.ffn)
+    return float(model.moe.ffn * (model.moe.active_experts + model.moe.shared_experts))
