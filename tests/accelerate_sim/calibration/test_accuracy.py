@@ -91,6 +91,8 @@ def test_the_readme_repeats_the_table() -> None:
     claimed = [row[1:] for row in rows(section, 6) if row[0].startswith(("speed", "memory"))]
     repeated = [row[1:] for row in rows(README.split("### Speed and memory")[1].split("\n### ")[0], 6)][1:]
     assert repeated == claimed
+    printed = re.search(r"Printed at (commit [0-9a-f]{7,} of \d{4}-\d\d-\d\d)\.", section)
+    assert printed and f"At {printed[1]}" in README
     pairs = re.search(r"ranked right: (.*)\.", section)
     assert pairs and pairs[1] in README
 

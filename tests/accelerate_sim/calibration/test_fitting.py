@@ -66,7 +66,7 @@ def test_constants_are_within_their_bounds_and_say_where_they_come_from() -> Non
     for name, constant in catalog.constant_table().items():
         assert constant.low <= constant.value <= constant.high, name
         assert constant.low <= constant.prior <= constant.high, name
-        assert len(constant.source) > 15, name
+        assert len(constant.source) > 15 and len(constant.holds_for) > 15, name
 
 
 def test_every_constant_is_used() -> None:
