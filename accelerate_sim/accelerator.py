@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from accelerate_sim.data_loader import DataLoader
     from accelerate_sim.device_agent import DeviceAgent
     from accelerate_sim.records import DeviceRecord
+    from accelerate_sim.sim.run import Run
     from accelerate_sim.sim.timeline import Phase
     from fake_torch_dist import LocalTensor as Tensor
 
@@ -80,19 +81,7 @@ class Accelerator:
         config = next((handler.config for handler in kwargs_handlers), None) or RunConfig()
         self.session = Session.current()
         self.run = Run(config, self.session.run_number)
-        planned = self.run.layout.accumulation
-        if gradient_accumulation_steps not in (None, planned):
-            raise ValueError(
-                f"gradient_accumulation_steps = {gradient_accumulation_steps}, but a global batch of "
-                f"{self.run.layout.global_batch} takes {planned}"
-            )
-        if mixed_precision not in (None, config.train.precision):
-            raise ValueError(
-                f"mixed_precision = {mixed_precision!r}, but the run is planned in {config.train.precision!r}"
-            )
-        trackers = (log_with,) if isinstance(log_with, str) else tuple(log_with or ())
-        if log_with is not None and set(trackers) != set(config.log.trackers):
-            raise ValueError(f"log_with = {list(trackers)}, but the run is planned with {list(config.log.trackers)}")
+        _refuse_other_plans(self.run, mixed_precision, gradient_accumulation_steps, log_with)
         resumption = self.session.resumption if self.session.resumption and self.session.resumption.checkpoint else None
         if resumption:
             self.clock.jump_to(restart_s(self.run, resumption.state))
@@ -124,7 +113,7 @@ class Accelerator:
 
     def _begin(self, step: int) -> None:
         """The main process lets everyone know that the run begins, or goes on after ``step``."""
-        from accelerate_sim.ledger import start_record
+        from accelerate_sim.run_records import start_record
 
         if not step:
             self._checkpoints.begin()
@@ -215,6 +204,8 @@ class Accelerator:
         self._prepared += objects
         environment.connect(self.run, self.session)
         self.clock.advance_to(self.state.training_origin_s)
+        if not self.resume_from_checkpoint:
+            self.begin_phase("startup")
         self.clock.set_speed(self.run.config.run.speed)
         return objects if len(objects) != 1 else objects[0]
 
@@ -235,6 +226,11 @@ class Accelerator:
         end_s = self.state.training_origin_s + self.run.timeline.step_end_s(self.completed_steps)
         self.completed_steps += 1
         self.clock.advance_to(end_s)
+
+    def begin_phase(self, phase: Phase) -> None:
+        """Something else than a step begins: those who keep records get a look at the GPUs."""
+        if self.session.is_main_process:
+            self._monitor.begin_phase(phase, self.completed_steps)
 
     @property
     def tokens_per_s(self) -> float:
@@ -267,53 +263,25 @@ class Accelerator:
         """Report figures of a step, or of a validation (``eval_loss``), to everyone who listens."""
         if "eval_loss" in values:
             if self.session.is_main_process:
-                self._log_evaluation(values, step)
+                from accelerate_sim.run_records import eval_record
+
+                self.session.report(eval_record(self.run, values, step, self.ledger.best_loss))
             return
-        timing = self.run.timing(step - 1)
+        end_s = self.run.timing(step - 1).end_s
         if not self.session.is_main_process:
-            self._monitor.warn(step, timing.end_s)
+            self._monitor.warn(step, end_s)
             return
-        from accelerate_sim.records import StepRecord
+        from accelerate_sim.run_records import step_record
 
-        record = StepRecord(
-            run=self.run.number,
-            epoch=self.epoch_of(step),
-            step=step,
-            time=self.clock.time(),
-            elapsed_s=timing.end_s,
-            step_time_s=timing.seconds,
-            loss=round(values["loss"], 7),
-            perplexity=round(values["perplexity"], 4),
-            grad_norm=values["grad_norm"],
-            lr=values["lr"],
-            global_batch=self.run.batches.batch(step - 1),
-            tokens=self.run.tokens_before(step),
-            tokens_per_s=timing.tokens_per_s,
-            mfu=timing.mfu,
-            memory_used_bytes=self._monitor.memory_used_bytes(step),
-        )
-        self.session.report(record)
-        self._monitor.after_step(step, timing.end_s)
-
-    def _log_evaluation(self, values: Mapping[str, float], step: int) -> None:
-        from accelerate_sim.records import EvalRecord
-
-        loss = round(values["eval_loss"], 6)
-        best = self.ledger.best_loss is None or loss < self.ledger.best_loss
-        seconds = self.run.evaluation_batch_s * self.run.config.eval.batches
-        perplexity = round(values["eval_perplexity"], 4)
-        self.session.report(
-            EvalRecord(self.run.number, self.epoch_of(step), step, loss, perplexity, round(seconds, 6), best)
-        )
-
-    def epoch_of(self, step: int) -> int:
-        """The epoch, from 1, that step ``step``, from 1, belongs to."""
-        return (step - 1) // self.run.config.train.steps_per_epoch + 1
+        memory = self._monitor.memory_used_bytes(step)
+        self.session.report(step_record(self.run, values, step, self.clock.time(), memory))
+        self._monitor.after_step(step, end_s)
 
     # --- What is kept ---------------------------------------------------------------------------
 
     def save_state(self, output_dir: str) -> Path:
         """Write a checkpoint below the project directory and delete those that are not kept. Raises OutputError."""
+        self.begin_phase("checkpoint")  # before the mark that a checkpoint is: whoever goes on has it in the file
         return self._checkpoints.save(output_dir, self.completed_steps)
 
     @property
@@ -324,33 +292,32 @@ class Accelerator:
     def load_state(self, input_dir: str | Path) -> None:
         """Be as after the step at which this checkpoint was saved; it has to be the one that was asked for."""
         from accelerate_sim.checkpointing import scheduler_state
-        from accelerate_sim.scheduler import LRScheduler
 
         planned = self.resume_from_checkpoint
         if self.session.resumption is None or planned != Path(input_dir):
             raise ValueError(f"the run goes on from {planned}, not from {input_dir}: --resume says from which")
         self.completed_steps = self.session.resumption.state.step
         for thing in self._prepared:
-            if isinstance(thing, LRScheduler):
+            if hasattr(thing, "load_state_dict"):
                 thing.load_state_dict(scheduler_state(self.run, self.completed_steps))
         self._checkpoints.restore(self.session.resumption)
 
     def skip_first_batches(self, dataloader: DataLoader, num_batches: int = 0) -> DataLoader:
         """A loader like ``dataloader`` without its first batches: they have been trained on."""
-        from accelerate_sim.data_loader import DataLoader
-
-        rest = DataLoader(dataloader.dataset, dataloader.batch_size)
-        rest.skipped, rest.accelerator = num_batches, self
-        return rest
+        return dataloader.without_first(num_batches)
 
     @property
     def weight_sizes(self) -> Sizes:
         """Whether weights are written in their true shapes."""
         return self._checkpoints.sizes
 
+    def begin_export(self) -> None:
+        """Training is over. Whoever is told to end from here on goes on with the export."""
+        self._checkpoints.mark(self.completed_steps)
+        self.begin_phase("export")
+
     def write_model(self, path: Path, images: Sequence[FileImage]) -> None:
         """Put a finished model on the disk, where there is an output directory. Raises OutputError."""
-        self._checkpoints.mark(self.completed_steps)
         self._checkpoints.export(path, images)
 
     def unwrap_model(self, model: T) -> T:
@@ -365,3 +332,22 @@ class Accelerator:
         self.wait_for_everyone()
         self.session.end_run()
         self.state.end()
+
+
+def _refuse_other_plans(
+    run: Run, mixed_precision: str | None, gradient_accumulation_steps: int | None, log_with: str | Sequence[str] | None
+) -> None:
+    """Raise ValueError if a script asks for something else than its config says."""
+    planned = run.layout.accumulation
+    if gradient_accumulation_steps not in (None, planned):
+        raise ValueError(
+            f"gradient_accumulation_steps = {gradient_accumulation_steps}, but a global batch of "
+            f"{run.layout.global_batch} takes {planned}"
+        )
+    if mixed_precision not in (None, run.config.train.precision):
+        raise ValueError(
+            f"mixed_precision = {mixed_precision!r}, but the run is planned in {run.config.train.precision!r}"
+        )
+    trackers = (log_with,) if isinstance(log_with, str) else tuple(log_with or ())
+    if log_with is not None and set(trackers) != set(run.config.log.trackers):
+        raise ValueError(f"log_with = {list(trackers)}, but the run is planned with {list(run.config.log.trackers)}")

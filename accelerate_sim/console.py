@@ -44,7 +44,7 @@ class Console:
             case StepRecord():
                 if record.step % self.log_every == 0:
                     logger.info(step_line(record, self.memory_total_bytes))
-            case GpuRecord():
+            case GpuRecord(phase="step"):
                 self.session.screen.write(gpu_table(record, self.table_width, self.session.style, self.host))
             case CollectiveRecord():
                 logger.info(collective_line(record))

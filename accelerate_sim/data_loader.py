@@ -91,6 +91,12 @@ class DataLoader:
         first = min(done, run.total_steps - 1) // run.config.train.steps_per_epoch * run.config.train.steps_per_epoch
         return run.micro_batches(first, first + steps)
 
+    def without_first(self, num_batches: int) -> DataLoader:
+        """The same without its first batches."""
+        rest = DataLoader(self.dataset, self.batch_size)
+        rest.skipped, rest.accelerator = num_batches, self.accelerator
+        return rest
+
     def __iter__(self) -> Iterator[Batch]:
         if self.accelerator is None:
             raise RuntimeError("This DataLoader must be passed to Accelerator.prepare() before it is read.")
@@ -115,6 +121,7 @@ class DataLoader:
 
     def _validation(self, accelerator: Accelerator) -> Iterator[Batch]:
         begin_s = accelerator.clock.now_s
+        accelerator.begin_phase("validation")
         for number in range(accelerator.run.config.eval.batches):
             # The time of a batch passes before it is handed over, so that a bar counts it when it is done.
             accelerator.clock.advance_to(begin_s + (number + 1) * accelerator.run.evaluation_batch_s)

@@ -13,9 +13,6 @@ from accelerate_sim.sim.run import Run
 from accelerate_sim.sim.timeline import Phase
 from accelerate_sim.sim.traffic import Traffic
 
-VALIDATION_SHARE = 0.9
-"""Of a training step's rate of operations."""
-
 
 class DeviceAgent:
     """Reads the GPUs of one run."""
@@ -40,7 +37,6 @@ class DeviceAgent:
         step = run.timeline.step_at(elapsed_s)
         sample = telemetry.sample(elapsed_s, step)
         phase = telemetry.timeline.phase_at(elapsed_s)
-        stepping = {"step": 1.0, "validation": VALIDATION_SHARE}.get(phase, 0.0)
         total_mib = gpu.memory_bytes >> 20
         used_mib = sample.memory_used_bytes >> 20
         whole_steps = tokens / run.layout.tokens_per_step
@@ -65,18 +61,22 @@ class DeviceAgent:
             ),
             sm_clock_mhz=sample.sm_clock_mhz.astype(np.int64),
             memory_clock_mhz=board.memory_clock_mhz,
-            tensor_active=self._tensor_active(step, step_s) * stepping,
+            tensor_active=self._tensor_active(phase, step),
             # Both directions, as the counter has it.
             nvlink_bytes=round(2 * self._traffic.nvlink_bytes * whole_steps),
             pcie_bytes_per_s=round(self._traffic.pcie_bytes * share / step_s) if phase == "step" else 0,
         )
 
-    def _tensor_active(self, step: int, step_s: float) -> float:
-        """Share of the cycles of a mean step like this one in which tensor cores work."""
-        parts = self.run.stage_parts(self.run.batches.number_at(step))
-        # What is computed again occupies the tensor cores, too, though it is no work of the model's.
-        again = parts.computing / (parts.matmul + parts.attention)
-        return min(1.0, self.run.mfu(self.run.tokens_of(step) / step_s) * again)
+    def _tensor_active(self, phase: Phase, step: int) -> float:
+        """Share of the cycles in which tensor cores work, in the mean over a step like this one or a validation."""
+        run = self.run
+        if phase == "validation":
+            return run.validation_activity.tensor_pipes
+        if phase != "step":
+            return 0.0
+        stage = run.batches.number_at(step)
+        # Imposed times may be shorter than what the work takes.
+        return min(1.0, run.activity(stage).tensor_pipes * run.stage_parts(stage).total / run.stage_step_s(stage))
 
     def _identities_of_all(self) -> tuple[DeviceIdentity, ...]:
         if not self._identities:

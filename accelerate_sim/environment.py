@@ -36,8 +36,8 @@ def connect(run: Run, session: Session) -> None:
     if layout.world_size > 1:
         test = run.communication.test()
         logger.info(
-            "All-reduce test: %s over %s ranks in %.2f ms | algbw %.1f GB/s | busbw %.1f GB/s",
-            message_text(test.size_bytes), f"{test.num_ranks:,}", test.seconds * 1e3,
+            "All-reduce test: %s over %s ranks in %.2f ms | %s | algbw %.1f GB/s | busbw %.1f GB/s",
+            message_text(test.size_bytes), f"{test.num_ranks:,}", test.seconds * 1e3, test.choice,
             test.algorithm_bytes_per_s / 1e9, test.bus_bytes_per_s / 1e9,
         )  # fmt: skip
     session.clock.advance(run.startup.detect)

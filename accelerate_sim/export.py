@@ -34,6 +34,8 @@ def export_model(model: CausalLM, tokenizer: Tokenizer, path: Path) -> None:
     shape, times = run.model.architecture, run.export_times
     session.clock.set_speed(run.config.run.startup_speed or run.config.run.speed)
     logger.info("Exporting %s to %s", run.model.title, path)
+    if model.accelerator:
+        model.accelerator.begin_export()
     begin_s = session.clock.now_s
     num_tensors = sum(1 for _ in shape.tensors())
     play_bar(session, "Merging weights of all ranks", run.layout.world_size, times.merge, "rank")

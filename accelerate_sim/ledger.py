@@ -16,47 +16,10 @@ from accelerate_sim.records import (
     ExportRecord,
     GpuRecord,
     Record,
-    StartRecord,
     StepRecord,
     SummaryRecord,
 )
 from accelerate_sim.sim.run import Run
-
-
-def start_record(run: Run, start: datetime) -> StartRecord:
-    """What is known before anything has happened."""
-    shape, layout = run.model.architecture, run.layout
-    plan = {
-        "model": run.model.name,
-        "params": shape.parameters,
-        "active_params": shape.active_parameters,
-        "layers": shape.layers,
-        "hidden": shape.hidden,
-        "heads": shape.heads,
-        "kv_heads": shape.kv_heads,
-        "ffn": shape.ffn,
-        "vocab": shape.vocab,
-        "context": shape.context,
-        "gpu": run.gpu.name,
-        "dataset": run.dataset.name,
-        "world_size": layout.world_size,
-        "nodes": layout.nodes,
-        "data_parallel": layout.data,
-        "accumulation": layout.accumulation,
-        "global_batch": layout.global_batch,
-        "micro_batch": layout.micro_batch,
-        "sequence_length": layout.sequence_length,
-        "tokens_per_step": layout.tokens_per_step,
-        "total_steps": run.last_step,
-        "flops_per_token": run.flops_per_token,
-        "peak_flops_per_gpu": run.gpu.bf16_flops,
-        "memory_per_gpu_bytes": run.memory_per_gpu_bytes,
-        "checkpoint_bytes": run.checkpoint_bytes,
-        "export_bytes": run.export_bytes,
-        "startup_s": round(run.startup.total, 3),
-    }
-    config = run.config.model_dump(mode="json")
-    return StartRecord(run.number, run.seed, start.isoformat(timespec="milliseconds"), config, plan)
 
 
 class LedgerMark(NamedTuple):
@@ -99,7 +62,8 @@ class Ledger:
                 self.step_j += record.step_time_s * self.run.telemetry.mean_step_power_w(record.step - 1)
                 self.peak_memory_bytes = max(self.peak_memory_bytes, record.memory_used_bytes)
             case GpuRecord():
-                self._utilization.append(float(record.utilization_pct.mean()))
+                if record.phase == "step":
+                    self._utilization.append(float(record.utilization_pct.mean()))
                 self.peak_memory_bytes = max(self.peak_memory_bytes, int(record.memory_used_bytes.max()))
             case EvalRecord():
                 self.validation_s += record.seconds

@@ -7,6 +7,7 @@ from accelerate_sim.session import Session
 from accelerate_sim.sim.incidents import Incident
 from accelerate_sim.sim.run import Run
 from accelerate_sim.sim.telemetry import GpuSample
+from accelerate_sim.sim.timeline import Phase
 
 
 class Monitor:
@@ -33,15 +34,21 @@ class Monitor:
         self._time_collective(step)
         every = self.run.config.log.gpu_grid_every
         if every and step % every == 0:
-            self._show_gpus(step, elapsed_s)
+            self._report_gpus(self.sample(step, elapsed_s), step, elapsed_s)
 
-    def _show_gpus(self, step: int, elapsed_s: float) -> None:
-        run, sample = self.run, self.sample(step, elapsed_s)
+    def begin_phase(self, phase: Phase, step: int) -> None:
+        """Report the GPUs in what comes after ``step`` steps and is no step itself."""
+        second = self.run.timeline.look_into(phase, step - 1)
+        if second is not None and self.run.config.log.gpu_grid_every:
+            self._report_gpus(self.run.telemetry.sample(second, max(step - 1, 0)), step, second)
+
+    def _report_gpus(self, sample: GpuSample, step: int, elapsed_s: float) -> None:
+        run = self.run
         self.session.report(
             GpuRecord(
                 run.number, step, run.layout.gpus_per_node, run.gpu.memory_bytes, run.gpu.power_limit_w,
                 run.gpu.slowdown_temperature_c, sample.utilization_pct, sample.memory_used_bytes,
-                sample.temperature_c, sample.power_w,
+                sample.temperature_c, sample.power_w, sample.sm_clock_mhz, sample.phase, round(elapsed_s, 6),
             )
         )  # fmt: skip
 
@@ -50,8 +57,9 @@ class Monitor:
         if timed is not None:
             self.session.report(
                 CollectiveRecord(
-                    self.run.number, step, timed.name, timed.axis, timed.size_bytes, timed.num_ranks, timed.num_nodes,
-                    timed.seconds, timed.algorithm_bytes_per_s, timed.bus_bytes_per_s,
+                    self.run.number, step, timed.name, timed.axis, timed.choice.algorithm, timed.choice.protocol,
+                    timed.size_bytes, timed.num_ranks, timed.num_nodes, timed.seconds, timed.algorithm_bytes_per_s,
+                    timed.bus_bytes_per_s,
                 )
             )  # fmt: skip
 

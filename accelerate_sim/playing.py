@@ -25,7 +25,7 @@ from accelerate_sim.sim.plan import Plan
 if TYPE_CHECKING:
     from accelerate_sim.job import Job
     from accelerate_sim.resuming import Resumption
-    from accelerate_sim.tracking.opening import Keeper
+    from accelerate_sim.tracking.tracker import Keeper
 
 logger = get_logger(__name__)
 

@@ -58,7 +58,7 @@ class StepRecord:
 
 @dataclass(frozen=True, slots=True)
 class GpuRecord:
-    """All GPUs at the end of a step; every array is [GPUs] in rank order."""
+    """All GPUs at the end of a step, or early in what comes after it; every array is [GPUs] in rank order."""
 
     run: int
     step: int
@@ -70,6 +70,11 @@ class GpuRecord:
     memory_used_bytes: NDArray[np.int64]
     temperature_c: Floats
     power_w: Floats
+    sm_clock_mhz: Floats
+    phase: str
+    """What the cluster does: startup, step, validation, checkpoint or export."""
+    elapsed_s: float
+    """Since the first step began; below 0 in the start-up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +125,10 @@ class CollectiveRecord:
     step: int
     collective: str
     axis: str
+    algorithm: str
+    """As NCCL calls it: Ring, Tree, NVLS, NVLSTree; P2P where ranks send to each other."""
+    protocol: str
+    """LL, LL128 or Simple."""
     bytes: int
     ranks: int
     nodes: int

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from accelerate_sim.job import Job
     from accelerate_sim.resuming import Resumption
     from accelerate_sim.tracking.jsonl import JsonlTracker
-    from accelerate_sim.tracking.opening import Tracker
+    from accelerate_sim.tracking.tracker import Tracker
 
 PATIENCE_S = 0.2
 """Real seconds that a reader which takes nothing is waited for when the session is told to end."""

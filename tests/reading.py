@@ -242,6 +242,11 @@ class Played:
         return self.events[0]
 
     @property
+    def stepping_gpus(self) -> list[Event]:
+        """Looks at the GPUs at the end of a step, as the screen has them; others are at what comes between."""
+        return [event for event in self.of("gpu") if event["phase"] == "step"]
+
+    @property
     def summary_event(self) -> Event:
         return self.of("summary")[0]
 

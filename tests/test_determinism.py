@@ -69,8 +69,9 @@ def test_another_seed_is_another_run(llama: Played, play: Play) -> None:
 def test_short_run_is_the_beginning_of_the_long_one(llama: Played, play: Play, steps: int) -> None:
     short = play(*LLAMA, "--max-steps", str(steps))
     assert short.of("step") == llama.of("step")[:steps]
-    for kind in ("gpu", "nccl", "warning"):
+    for kind in ("nccl", "warning"):
         assert short.of(kind) == [event for event in llama.of(kind) if event["step"] <= steps]
+    assert short.stepping_gpus == [event for event in llama.stepping_gpus if event["step"] <= steps]
 
 
 def test_second_run_of_a_session_is_the_first_with_the_next_seed(play: Play) -> None:
@@ -157,5 +158,5 @@ def test_anyone_can_look_at_the_gpus_at_any_second(second: float) -> None:
         assert array == same
 
 
-def vars_of(sample: object) -> list[list[float]]:
-    return [array.tolist() for array in vars(sample).values()]
+def vars_of(sample: object) -> list[object]:
+    return [np.asarray(figures).tolist() for figures in vars(sample).values()]

@@ -35,15 +35,16 @@ KEYS: dict[str, Kinds] = {
         "tokens_per_s": float, "mfu": float,
     },
     "gpu": {
-        "run": int, "step": int, "utilization_pct": list, "memory_used_bytes": list, "temperature_c": list,
-        "power_w": list,
+        "run": int, "step": int, "phase": str, "elapsed_s": float, "utilization_pct": list,
+        "memory_used_bytes": list, "temperature_c": list, "power_w": list, "sm_clock_mhz": list,
     },
     "eval": {
         "run": int, "epoch": int, "step": int, "loss": float, "perplexity": float, "seconds": float, "best": bool,
     },
     "checkpoint": {"run": int, "step": int, "path": str, "bytes": int, "seconds": float},
     "nccl": {
-        "run": int, "step": int, "collective": str, "bytes": int, "ranks": int, "seconds": float,
+        "run": int, "step": int, "collective": str, "algorithm": str, "protocol": str, "bytes": int, "ranks": int,
+        "seconds": float,
         "algbw_bytes_per_s": float, "busbw_bytes_per_s": float,
     },
     "warning": {"run": int, "step": int, "rank": int, "kind": str, "message": str, "figures": dict},
@@ -57,7 +58,7 @@ KEYS: dict[str, Kinds] = {
 """What each event has at least."""
 
 SPREAD = ("min", "p25", "p50", "p75", "max")
-FIGURES = ("utilization_pct", "memory_used_bytes", "temperature_c", "power_w")
+FIGURES = ("utilization_pct", "memory_used_bytes", "temperature_c", "power_w", "sm_clock_mhz")
 HUGE = ("--config", "configs/llama405b.yaml", "--max-steps", "12", "--set", "log.gpu_grid_every=4")
 SHORT = ("--config", "configs/debug.yaml", "--speed", "max")
 
@@ -106,13 +107,37 @@ def test_events_come_in_the_order_in_which_things_happen(llama: Played) -> None:
 def test_units_are_those_of_the_names(llama: Played) -> None:
     """Bytes, seconds, watts and degrees as they are; utilisation in per cent; MFU a share."""
     total = catalog.gpu(llama.start["gpu"]).memory_bytes
-    for event in llama.of("gpu"):
+    assert llama.stepping_gpus
+    for event in llama.stepping_gpus:
         assert {len(event[figure]) for figure in FIGURES} == {64}
         assert all(0.3 * total < size < total and isinstance(size, int) for size in event["memory_used_bytes"])
         assert all(50 < percent <= 100 for percent in event["utilization_pct"])
         assert all(200 < watts < 710 for watts in event["power_w"])
         assert all(30 < celsius < 90 for celsius in event["temperature_c"])
+        assert all(1500 < megahertz <= 1980 for megahertz in event["sm_clock_mhz"])
     assert all(0.2 < event["mfu"] < 0.6 for event in llama.of("step")[4:])
+
+
+def test_every_phase_of_the_run_is_visible(llama: Played) -> None:
+    """At the end of the start-up, in every validation and checkpoint, and in the export; grids are of steps alone."""
+    looks = llama.of("gpu")
+    by_phase = {phase: [look for look in looks if look["phase"] == phase] for phase in ("startup", "export")}
+    assert [(look["step"], look["elapsed_s"] < 0) for look in by_phase["startup"]] == [(0, True)]
+    assert [look["step"] for look in by_phase["export"]] == [402]
+    for phase, kind in (("validation", "eval"), ("checkpoint", "checkpoint")):
+        pauses = [look for look in looks if look["phase"] == phase]
+        assert [look["step"] for look in pauses] == [event["step"] for event in llama.of(kind)]
+        ends = {event["step"]: event["elapsed_s"] for event in llama.of("step")}
+        assert all(look["elapsed_s"] > ends[look["step"]] for look in pauses)
+    assert [look["step"] for look in llama.stepping_gpus] == [grid.step for grid in llama.grids]
+    watts = {look["phase"]: sum(look["power_w"]) / len(look["power_w"]) for look in looks}
+    assert watts["startup"] < watts["step"]
+    assert max(watts["checkpoint"], watts["export"]) < 0.5 * watts["step"]
+    assert max(by_phase["startup"][0]["memory_used_bytes"]) < 0.5 * max(llama.stepping_gpus[0]["memory_used_bytes"])
+
+
+def test_no_look_at_the_gpus_is_taken_where_none_is_asked_for(play: Play) -> None:
+    assert play(*SHORT[:2], "--set", "log.gpu_grid_every=0").of("gpu") == []
 
 
 def test_config_in_it_is_the_whole_run_again(llama: Played, play: Play, tmp_path: Path) -> None:
@@ -144,7 +169,7 @@ def test_above_512_gpus_there_is_the_distribution_and_the_worst(huge: Played) ->
             assert tuple(event[figure]) == SPREAD
             values = [event[figure][name] for name in SPREAD]
             assert values == sorted(values)
-            assert values[0] < values[-1]
+            assert values[0] < values[-1] or figure == "sm_clock_mhz" or event["phase"] != "step"
         assert 2 <= len(event["worst"]) <= 16
         for gpu in event["worst"]:
             assert {"rank", *FIGURES} == gpu.keys()

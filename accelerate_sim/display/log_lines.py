@@ -27,8 +27,8 @@ def collective_line(record: CollectiveRecord) -> str:
     where = f"{record.nodes} nodes" if record.nodes > 1 else "1 node"
     return (
         f"NCCL {record.collective} ({record.axis} parallel) | {message_text(record.bytes)} over {record.ranks} ranks, "
-        f"{where} | {record.seconds * 1e3:.3f} ms | algbw {record.algbw_bytes_per_s / 1e9:.1f} GB/s | "
-        f"busbw {record.busbw_bytes_per_s / 1e9:.1f} GB/s"
+        f"{where} | {record.algorithm}/{record.protocol} | {record.seconds * 1e3:.3f} ms | "
+        f"algbw {record.algbw_bytes_per_s / 1e9:.1f} GB/s | busbw {record.busbw_bytes_per_s / 1e9:.1f} GB/s"
     )
 
 

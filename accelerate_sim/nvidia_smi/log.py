@@ -65,6 +65,9 @@ def _text(entries: Iterable[Entry], depth: int) -> Iterable[str]:
 
 
 def _processes(gpu: Gpu) -> Iterable[str]:
+    if not gpu.has_process:
+        yield _line("Processes", "None", 1)
+        return
     yield "    Processes"
     yield _line("GPU instance ID", "N/A", 2)
     yield _line("Compute instance ID", "N/A", 2)
@@ -120,7 +123,7 @@ def _xml_processes(gpu: Gpu) -> Iterable[str]:
     yield from _xml(
         (
             Entry("", "supported_clocks", (supported,)),
-            Entry("", "processes", (Entry("", "process_info", process),)),
+            Entry("", "processes", (Entry("", "process_info", process),) if gpu.has_process else ()),
             Entry("", "accounted_processes", ()),
         ),
         2,

@@ -53,9 +53,10 @@ class Query:
         return ", ".join(map("".join, zip(self.names, units, strict=True))) + "\n"
 
     def rows(self, reading: Reading, csv_format: CsvFormat) -> str:
-        """A line for every GPU."""
+        """A line for every GPU, or for every process."""
         chosen = [self.properties[name] for name in self.names]
-        cells = ([_cell(each, reading, gpu, csv_format.units) for each in chosen] for gpu in reading.gpus)
+        gpus = (gpu for gpu in reading.gpus if gpu.has_process or self.properties is GPU_PROPERTIES)
+        cells = ([_cell(each, reading, gpu, csv_format.units) for each in chosen] for gpu in gpus)
         return "".join(", ".join(row) + "\n" for row in cells)
 
 

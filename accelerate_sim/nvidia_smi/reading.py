@@ -68,6 +68,11 @@ class Gpu:
     def process_mib(self) -> int:
         return max(self.used_mib - CONTEXT_MIB, 0)
 
+    @property
+    def has_process(self) -> bool:
+        """Whether the job has a context on it."""
+        return self.process_mib > 0
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:

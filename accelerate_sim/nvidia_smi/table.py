@@ -62,7 +62,10 @@ def _processes(gpus: Iterable[Gpu], pid_width: int) -> Iterable[str]:
     yield f"|  GPU   GI   CI {'PID':>{pid_width}}   Type   {'Process name':<{name_width}}{'GPU Memory':>14} |"
     yield f"|        ID   ID {'':>{pid_width}}          {'':<{name_width}}{'Usage     ':>14} |"
     yield "|" + "=" * 89 + "|"
-    for gpu in gpus:
+    running = [gpu for gpu in gpus if gpu.has_process]
+    if not running:
+        yield f"|{'  No running processes found':<89}|"
+    for gpu in running:
         name = gpu.command
         if len(name) > name_width:
             name = "..." + name[3 - name_width :]

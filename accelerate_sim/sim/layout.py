@@ -97,6 +97,11 @@ class Layout:
         return self.global_batch * self.sequence_length
 
     @property
+    def stage_stride(self) -> int:
+        """Ranks from one pipeline stage to the next."""
+        return self.world_size // self.pipeline
+
+    @property
     def tensor_group(self) -> Group:
         return self._group(self.tensor, stride=1)
 

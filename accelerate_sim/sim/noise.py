@@ -7,7 +7,7 @@ arrays and broadcast against each other; element k of an array result has the bi
 
 import hashlib
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,6 +21,9 @@ _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
 _SHIFT_30, _SHIFT_27, _SHIFT_31, _SHIFT_11 = (np.uint64(n) for n in (30, 27, 31, 11))
 _SECOND_DRAW = np.uint64(0xD1B54A32D192ED03)
+_SHIFT_16, _SHIFT_32 = np.uint64(16), np.uint64(32)
+_LOW_SIXTEENTHS = np.uint64(0x0000FFFF0000FFFF)
+_LOW_HALF = np.uint64(0xFFFFFFFF)
 
 
 def seed_of(*names: object) -> int:
@@ -114,6 +117,40 @@ def smooth(
     # Weights whose squares add up to one keep the variance between the knots what it is on them.
     angle = 0.5 * np.pi * part
     return np.asarray(np.cos(angle) * before + np.sin(angle) * after)
+
+
+class RoughNormals:
+    """``rough_normal`` for the same counters and one more, of which many are asked for, one after the other."""
+
+    def __init__(self, seed: int, stream: str, *counters: ArrayLike) -> None:
+        self._bits = _hash(seed, stream, counters)
+
+    def at(self, counter: int) -> Floats:
+        """The bits that ``rough_normal(..., counter)`` gives."""
+        bits = _mix(self._bits ^ (np.array([counter], np.int64).view(np.uint64) * _GOLDEN + _GOLDEN))
+        pairs = (bits & _LOW_SIXTEENTHS) + ((bits >> _SHIFT_16) & _LOW_SIXTEENTHS)
+        total = ((pairs + (pairs >> _SHIFT_32)) & _LOW_HALF).view(np.int64)
+        return np.asarray((total - 2 * 65535) * (np.sqrt(3.0) / 65536))
+
+
+class Wander:
+    """``smooth`` of the same counters at many seconds: keeps the knots on both sides of the latest one."""
+
+    def __init__(
+        self, seed: int, stream: str, period_s: float, *counters: ArrayLike, draw: Callable[..., Floats] = normal
+    ) -> None:
+        self._period_s = period_s
+        self._draw = partial(draw, seed, stream, *counters)
+        self._knots: dict[int, Floats] = {}
+
+    def at(self, second: float) -> Floats:
+        """The bits that ``smooth`` gives."""
+        knot = int(np.floor(second / self._period_s))
+        self._knots = {
+            each: self._knots[each] if each in self._knots else self._draw(each) for each in (knot, knot + 1)
+        }
+        angle = 0.5 * np.pi * (second / self._period_s - knot)
+        return np.asarray(np.cos(angle) * self._knots[knot] + np.sin(angle) * self._knots[knot + 1])
 
 
 @lru_cache(maxsize=512)

@@ -11,12 +11,14 @@ import numpy as np
 
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.sim import noise
+from accelerate_sim.sim.activity import VALIDATION_OVER_STEP, WELL_TUNED_SHARE, Activity, drawn_w
 from accelerate_sim.sim.chips import Chips
 from accelerate_sim.sim.communication import Communication
 from accelerate_sim.sim.grad_norm import GradNormCurve
 from accelerate_sim.sim.incidents import Incidents
 from accelerate_sim.sim.loss import LossCurve
 from accelerate_sim.sim.memory import memory_use
+from accelerate_sim.sim.memory_filling import MemoryFilling
 from accelerate_sim.sim.noise import Floats, Steps
 from accelerate_sim.sim.plan import Plan
 from accelerate_sim.sim.printed import Printed
@@ -24,7 +26,7 @@ from accelerate_sim.sim.schedule import learning_rate
 from accelerate_sim.sim.startup import ExportTimes, StartUp
 from accelerate_sim.sim.step_time import StepTimes
 from accelerate_sim.sim.storage import Storage
-from accelerate_sim.sim.telemetry import WELL_TUNED_POWER_SHARE, Telemetry, busy_power_share, busy_w
+from accelerate_sim.sim.telemetry import Telemetry
 from accelerate_sim.sim.timeline import BLOCK, Calendar, Timeline
 
 MICRO_LOSSES_KEPT = 16384
@@ -117,10 +119,26 @@ class Run(Plan):
     def chips(self) -> Chips:
         return Chips.of(self.noise_seed, self.gpu, self.layout, self.config.cluster.ambient_c)
 
+    def activity(self, stage: int) -> Activity:
+        """What the GPUs do in a mean step of this stage of the batch's ramp."""
+        micro_batches = self.accumulation(self.batches.stages[stage].first_step)
+        return Activity.of_step(self.throughput, micro_batches, self.stage_parts(stage))
+
+    @cached_property
+    def validation_activity(self) -> Activity:
+        return Activity.of_validation(self.throughput, self.evaluation_batch_s)
+
     def power_share(self, stage: int) -> float:
-        """Of the way from idle to the limit, while stepping in this stage of the batch's ramp."""
+        """Of the way from a resident context to the limit, while stepping in this stage of the batch's ramp."""
         # An imposed step time says nothing of what the GPUs do; they are then as busy as in a well-tuned run.
-        return WELL_TUNED_POWER_SHARE if self.config.impose.step_time_s else busy_power_share(self.stage_parts(stage))
+        return WELL_TUNED_SHARE if self.config.impose.step_time_s else self.activity(stage).power_share
+
+    @property
+    def validation_power_share(self) -> float:
+        """The same during a validation."""
+        if self.config.impose.step_time_s:
+            return WELL_TUNED_SHARE * VALIDATION_OVER_STEP
+        return self.validation_activity.power_share
 
     @property
     def compute_share(self) -> float:
@@ -130,7 +148,7 @@ class Run(Plan):
     @cached_property
     def step_times(self) -> StepTimes:
         whole = len(self.batches.stages) - 1
-        throttling = self.chips.throttling(busy_w(self.chips, self.power_share(whole)))
+        throttling = self.chips.throttling(drawn_w(self.gpu, self.power_share(whole)))
         moe = self.model.architecture.moe is not None
         # Texts are packed to one length; instructions and conversations are as long as they are.
         chats = any(word in self.dataset.domain for word in ("instructions", "conversations", "questions"))
@@ -150,6 +168,7 @@ class Run(Plan):
             self.checkpoint_seconds,
             self.config.eval.batches * self.evaluation_batch_s,
             self.export_times.total,
+            self.startup.total,
         )
 
     def _ramped_work(self, steps: Steps) -> Floats:
@@ -161,11 +180,12 @@ class Run(Plan):
     @cached_property
     def telemetry(self) -> Telemetry:
         layout, architecture = self.layout, self.model.architecture
-        uses = (memory_use(architecture, layout, self.method, stage) for stage in range(layout.pipeline))
-        by_stage = np.array([use.within(self.gpu.memory_bytes).total for use in uses])
+        capacity, stages = self.gpu.memory_bytes, range(layout.pipeline)
+        uses = [memory_use(architecture, layout, self.method, stage).within(capacity) for stage in stages]
+        filling = MemoryFilling(uses, self.startup, self.timeline, self.accumulation(0))
         return Telemetry(
-            self.noise_seed, self.chips, layout, self.batches, self.power_share, self.compute_share, by_stage,
-            self.timeline, self.incidents, self.config.impose,
+            self.noise_seed, self.chips, layout, self.batches, self.power_share, self.validation_power_share,
+            self.compute_share, filling, self.timeline, self.incidents, self.config.impose,
         )  # fmt: skip
 
     # --- Figures of a step ----------------------------------------------------------------------

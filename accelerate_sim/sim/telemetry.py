@@ -6,7 +6,7 @@ look, and all of it can be computed for any second without the ones before it. U
 any kernel is resident, so it is near 100 % for everyone, also for those who wait for a slow one: power and clock tell.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,27 +15,28 @@ from numpy.typing import NDArray
 
 from accelerate_sim.config.schema import ImposeConfig
 from accelerate_sim.sim import noise
+from accelerate_sim.sim.activity import drawn_w
 from accelerate_sim.sim.batch_ramp import BatchSchedule
 from accelerate_sim.sim.chips import POWER_EXPONENT, Chips
 from accelerate_sim.sim.incidents import Incident, Incidents
 from accelerate_sim.sim.layout import Layout, Ranks
+from accelerate_sim.sim.memory_filling import MemoryFilling, cache_filled
 from accelerate_sim.sim.noise import Floats
-from accelerate_sim.sim.throughput import StepParts
-from accelerate_sim.sim.timeline import Phase, Timeline
+from accelerate_sim.sim.timeline import Phase, Span, Timeline
 
 THERMAL_TAU_S = 40.0
-THERMAL_LAGS = -np.log(1.0 - (np.arange(12) + 0.5) / 12)
-"""In units of tau: the middles of twelve parts of the exponential memory that weigh the same."""
-WELL_TUNED_POWER_SHARE = 0.85
-CONTEXT_W = 50.0
-"""Over idle: clocks are up and a context is resident."""
+THERMAL_MEMORY_S = 10 * THERMAL_TAU_S
+"""What was before is counted like its end: it makes 0.002 C."""
+IDLE_CLOCK_MHZ = 345
 WAITING_SHARE = 0.2
 """Of the dynamic power, what a kernel draws that polls for its peers."""
 STEADY_UTILIZATION_PCT: dict[Phase, float] = {
     "startup": 8.0, "step": 99.2, "checkpoint": 22.0, "validation": 97.0, "export": 4.0, "idle": 0.0,
 }  # fmt: skip
+SAVING_SHARE = 0.04
+"""Of the way from a resident context to the limit: states are copied to the host."""
 CLOCK_STEP_MHZ = 15
-STAGES_KEPT = 4
+STAGES_KEPT = 12
 """Of the batch's ramp: GPUs are looked at now, and remember a few minutes."""
 BUSY: tuple[Phase, ...] = ("step", "validation")
 
@@ -44,6 +45,7 @@ BUSY: tuple[Phase, ...] = ("step", "validation")
 class GpuSample:
     """All GPUs at one moment; every array is [GPUs]."""
 
+    phase: Phase
     rank: Ranks
     utilization_pct: Floats
     memory_used_bytes: NDArray[np.int64]
@@ -59,20 +61,6 @@ class StepLoad(NamedTuple):
     clocks: Floats
 
 
-def busy_power_share(parts: StepParts) -> float:
-    """Share of the way from idle to the power limit while stepping: tensor cores, memory, links, residency."""
-    tensor = parts.computing / parts.total
-    memory = 0.85 * (parts.elementwise + parts.optimizer) / parts.total + 0.35 * parts.matmul / parts.total
-    links = (parts.tensor_comm + parts.data_comm + parts.expert_comm + parts.context_comm) / parts.total
-    resident = 1.0 - parts.other / parts.total
-    return float(np.clip(0.15 * resident + 0.85 * tensor + 0.20 * memory + 0.05 * links, 0.0, 1.0))
-
-
-def busy_w(chips: Chips, power_share: float) -> float:
-    """Power that the work of a step wants of a mean chip."""
-    return float(chips.gpu.idle_w + (chips.gpu.power_limit_w - chips.gpu.idle_w) * power_share)
-
-
 class Telemetry:
     """The GPUs of a run. Constant properties of each are drawn once; samples are pure in (rank, second)."""
 
@@ -83,57 +71,66 @@ class Telemetry:
         layout: Layout,
         batches: BatchSchedule,
         power_share: Callable[[int], float],
+        validation_power_share: float,
         compute_share: float,
-        memory_by_stage: Floats,
+        filling: MemoryFilling,
         timeline: Timeline,
         incidents: Incidents,
         impose: ImposeConfig,
     ) -> None:
-        self.seed, self.chips, self.gpu = seed, chips, chips.gpu
-        self.timeline, self.incidents, self.impose = timeline, incidents, impose
+        self.chips, self.gpu, self.impose = chips, chips.gpu, impose
+        self.timeline, self.incidents, self.filling = timeline, incidents, filling
         self.compute_share = compute_share
         self.batches, self._power_share = batches, power_share
         self._whole = len(batches.stages) - 1
         self._load_of_stage: dict[int, StepLoad] = {}
         self._mean_w_of_stage: dict[int, float] = {}
         self.rank = np.arange(layout.world_size)
-        self.node = layout.node(self.rank)
-        self.num_nodes = layout.nodes
-        self.memory_used = self._memory(memory_by_stage, layout)
-        wanted, idle = busy_w(chips, power_share(self._whole)), self.gpu.idle_w
-        self.clocks = chips.clocks(wanted)
+        self.node, self.stage = layout.node(self.rank), layout.stage(self.rank)
+        self.memory_used = self._memory(filling.peak_bytes)
+        self._whole_load = self._load_at(power_share(self._whole))
+        self._validation_load = self._load_at(validation_power_share)
+        resident_w = drawn_w(self.gpu, 0.0) * chips.power_gain
         self.phase_w: dict[Phase, Floats] = {
-            "startup": (idle + CONTEXT_W) * chips.power_gain,
-            "step": chips.allowed_w(wanted),  # with the whole global batch
-            "checkpoint": (idle + CONTEXT_W + 0.05 * (wanted - idle)) * chips.power_gain,
-            "validation": chips.allowed_w(idle + 0.92 * (wanted - idle)),
-            "export": (idle + CONTEXT_W) * chips.power_gain,
-            "idle": idle * chips.power_gain,
+            "startup": resident_w,
+            "step": self._whole_load.power_w,  # with the whole global batch
+            "checkpoint": drawn_w(self.gpu, SAVING_SHARE) * chips.power_gain,
+            "validation": self._validation_load.power_w,
+            "export": resident_w,
+            "idle": self.gpu.idle_w * chips.power_gain,
         }
+        self._power_noise = noise.RoughNormals(seed, "gpu/power", self.rank)
+        self._utilization_noise = noise.RoughNormals(seed, "gpu/utilization", self.rank)
+        self._room = noise.Wander(seed, "gpu/room", 5400.0, np.arange(layout.nodes))
+        self._air = noise.Wander(seed, "gpu/air", 240.0, self.rank, draw=noise.rough_normal)
+        self._seed = seed
 
-    def _memory(self, by_stage: Floats, layout: Layout) -> Floats:
+    def _memory(self, by_stage: Floats) -> Floats:
         total, own = self.gpu.memory_bytes, self.chips.memory_draw
         if self.impose.memory_share:
             low, high = self.impose.memory_share
             return np.asarray(total * (low + (high - low) / (1.0 + np.exp(-1.5 * own))))
         # NCCL buffers and library workspaces differ a little; rank 0 holds some more of everything.
-        used = by_stage[layout.stage(self.rank)] + 2**20 * (90.0 + 60.0 * own) + 2**28 * (self.rank == 0)
+        used = by_stage[self.stage] + 2**20 * (90.0 + 60.0 * own) + 2**28 * (self.rank == 0)
         return np.asarray(np.minimum(used, 0.995 * total))
+
+    def _load_at(self, power_share: float) -> StepLoad:
+        wanted_w = drawn_w(self.gpu, power_share)
+        return StepLoad(self.chips.allowed_w(wanted_w), self.chips.clocks(wanted_w))
 
     def _load(self, stage: int) -> StepLoad:
         """Of a step in this stage of the batch's ramp."""
         if stage == self._whole:
-            return StepLoad(self.phase_w["step"], self.clocks)
+            return self._whole_load
         if stage not in self._load_of_stage:
             if len(self._load_of_stage) >= STAGES_KEPT:
                 self._load_of_stage.clear()
-            wanted = busy_w(self.chips, self._power_share(stage))
-            self._load_of_stage[stage] = StepLoad(self.chips.allowed_w(wanted), self.chips.clocks(wanted))
+            self._load_of_stage[stage] = self._load_at(self._power_share(stage))
         return self._load_of_stage[stage]
 
     def memory_used_bytes(self, rank: int, step: int) -> int:
-        """Of one GPU: the first steps fill the allocator's cache, then little changes."""
-        used = float(self.memory_used[rank]) * _cache_filled(step)
+        """Of one GPU at the end of a step: the first ones fill the allocator's cache, then little changes."""
+        used = float(self.memory_used[rank]) * cache_filled(step)
         for incident in self.incidents.during(step, step):
             if incident.rank == rank and incident.kind == "memory":
                 used += self._fragments(incident, used, step)
@@ -141,8 +138,10 @@ class Telemetry:
 
     def sample(self, second: float, step: int) -> GpuSample:
         """All GPUs at this second of the run, while optimizer step ``step`` (from 0) is the latest."""
-        phase, incidents = self.timeline.phase_at(second), self.incidents.during(step, step)
-        memory = self.memory_used * _cache_filled(step)
+        phase = self.timeline.phase_at(second)
+        incidents = [] if phase == "idle" else self.incidents.during(step, step)
+        share = self.filling.share(second, step)
+        memory = self.memory_used * (share if isinstance(share, float) else share[self.stage])
         power, clocks = self._power_and_clocks(phase, second, step, incidents)
         temperature = self._temperature(second)
         for incident in incidents:
@@ -153,6 +152,7 @@ class Telemetry:
                 memory[rank] += self._fragments(incident, float(memory[rank]), step)
         mebibytes = np.round(memory / 2**20).astype(np.int64)
         return GpuSample(
+            phase,
             self.rank,
             self._utilization(phase, second),
             mebibytes * 2**20,
@@ -165,18 +165,18 @@ class Telemetry:
         self, phase: Phase, second: float, step: int, incidents: list[Incident]
     ) -> tuple[Floats, Floats]:
         """Whoever is slow has a lower clock and draws less; those who wait for it draw a little less, too."""
-        load = self._load(self.batches.number_at(step) if phase == "step" else self._whole)
-        clocks = load.clocks.copy() if phase in BUSY else np.ones(len(self.rank))
-        if phase == "idle":
-            clocks *= 345 / self.gpu.max_clock_mhz
+        if phase in BUSY:
+            steady_w, clocks = self._load(self.batches.number_at(step)) if phase == "step" else self._validation_load
+        else:
+            lowered = IDLE_CLOCK_MHZ / self.gpu.max_clock_mhz if phase == "idle" else 1.0
+            steady_w, clocks = self.phase_w[phase], np.full(len(self.rank), lowered)
         idle = self.gpu.idle_w
-        power = (load.power_w if phase == "step" else self.phase_w[phase]) * (
-            1.0 + 0.02 * noise.rough_normal(self.seed, "gpu/power", self.rank, int(second * 4))
-        )
+        power = 1.0 + 0.02 * self._power_noise.at(int(second * 4))
+        power *= steady_w
         if phase in BUSY and incidents:
             slowdown = float(self.incidents.slowdown(np.array([step]))[0])
             waiting = 1.0 - 1.0 / (1.0 + self.compute_share * (slowdown - 1.0))
-            kept = np.full(len(self.rank), 1.0 - (1.0 - WAITING_SHARE) * waiting)
+            kept, clocks = np.full(len(self.rank), 1.0 - (1.0 - WAITING_SHARE) * waiting), clocks.copy()
             for incident in incidents:
                 own = 1.0 / (1.0 + incident.excess(step))
                 clocks[incident.rank] *= own
@@ -188,8 +188,7 @@ class Telemetry:
     def _utilization(self, phase: Phase, second: float) -> Floats:
         if self.impose.utilization_pct:
             return np.asarray(np.round(self._imposed("utilization", self.impose.utilization_pct, second)), float)
-        quick = noise.rough_normal(self.seed, "gpu/utilization", self.rank, int(second * 4))
-        own = 0.3 * self.chips.utilization_draw + 0.4 * quick
+        own = 0.3 * self.chips.utilization_draw + 0.4 * self._utilization_noise.at(int(second * 4))
         if phase in ("export", "idle"):
             own = own * (self.rank == 0)
         return np.asarray(np.round(np.clip(STEADY_UTILIZATION_PCT[phase] + own, 0.0, 100.0)), float)
@@ -207,27 +206,42 @@ class Telemetry:
     def _temperature(self, second: float) -> Floats:
         if self.impose.temperature_c:
             return self._imposed("temperature", self.impose.temperature_c, second)
-        recent = [self._drawing_at(float(second - lag * THERMAL_TAU_S)) for lag in THERMAL_LAGS]
-        recent_w = sum(
-            (self._load(stage).power_w if phase == "step" else self.phase_w[phase])
-            * (recent.count((phase, stage)) / len(recent))
-            for phase, stage in sorted(set(recent))
-        )
-        room = 0.8 * noise.smooth(self.seed, "gpu/room", 5400.0, second, np.arange(self.num_nodes))
-        air = 0.5 * noise.smooth(self.seed, "gpu/air", 240.0, second, self.rank, draw=noise.rough_normal)
-        return np.asarray(self.chips.inlet_c + room[self.node] + self.chips.rise_c(recent_w) + air)
+        room = 0.8 * self._room.at(second)
+        air = 0.5 * self._air.at(second)
+        return np.asarray(self.chips.inlet_c + room[self.node] + self.chips.rise_c(self._recent_w(second)) + air)
 
-    def _drawing_at(self, second: float) -> tuple[Phase, int]:
-        """What sets the power at this second: the phase, and in steps the stage of the batch's ramp."""
-        phase = self.timeline.phase_at(second)
-        if phase != "step" or self._whole == 0:
-            return phase, self._whole
-        return phase, self.batches.number_at(self.timeline.step_at(second))
+    def _recent_w(self, second: float) -> Floats:
+        """Power of the last minutes, each moment weighted as a body remembers it that cools with THERMAL_TAU_S."""
+        begin_s = second - THERMAL_MEMORY_S
+        weights: dict[tuple[Phase, int], float] = {}
+        for span in self.timeline.spans(begin_s, second):
+            for stage, from_s, to_s in self._stages_in(span):
+                before = 0.0 if from_s == begin_s else np.exp((from_s - second) / THERMAL_TAU_S)
+                weight = float(np.exp((to_s - second) / THERMAL_TAU_S) - before)
+                weights[span.phase, stage] = weights.get((span.phase, stage), 0.0) + weight
+        each = (
+            (self._load(stage).power_w if phase == "step" else self.phase_w[phase]) * weight
+            for (phase, stage), weight in sorted(weights.items())
+        )
+        return np.asarray(sum(each))
+
+    def _stages_in(self, span: Span) -> Iterator[tuple[int, float, float]]:
+        """(Stage of the batch's ramp, begin, end) of what sets the power in this time."""
+        begin_s = span.begin_s
+        if span.phase == "step" and self._whole:
+            first, last = (self.batches.number_at(self.timeline.step_at(at_s)) for at_s in (begin_s, span.end_s))
+            for stage in range(first, last):
+                end_s = self.timeline.step_end_s(self.batches.stages[stage + 1].first_step - 1)
+                yield stage, begin_s, end_s
+                begin_s = end_s
+            yield last, begin_s, span.end_s
+        else:
+            yield self._whole, begin_s, span.end_s
 
     def _imposed(self, what: str, bounds: tuple[float, float], second: float) -> Floats:
         low, high = bounds
-        own = noise.normal(self.seed, "gpu/imposed " + what, self.rank)
-        slow = noise.smooth(self.seed, "gpu/imposed wander " + what, 120.0, second, self.rank)
+        own = noise.normal(self._seed, "gpu/imposed " + what, self.rank)
+        slow = noise.smooth(self._seed, "gpu/imposed wander " + what, 120.0, second, self.rank)
         return np.asarray(low + (high - low) / (1.0 + np.exp(-1.3 * (0.9 * own + 0.4 * slow))))
 
     def mean_power_w(self, phase: Phase) -> float:
@@ -240,8 +254,3 @@ class Telemetry:
         if stage not in self._mean_w_of_stage:
             self._mean_w_of_stage[stage] = float(self._load(stage).power_w.mean())
         return self._mean_w_of_stage[stage]
-
-
-def _cache_filled(step: int) -> float:
-    """Share of its final memory that a GPU uses: buffers appear in the first steps, then nothing changes."""
-    return 1.0 - 0.05 * 0.3 ** min(max(step, 0), 20)

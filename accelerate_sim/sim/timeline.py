@@ -6,9 +6,10 @@ so that any step's time has the same bits whoever asks for it, and any second ca
 """
 
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from math import inf
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +19,19 @@ from accelerate_sim.sim.noise import Floats, Steps
 
 BLOCK = 256
 """Steps that are computed together."""
+LOOK_AFTER_S = 1.0
+"""Into a pause, for a look at what it is like."""
 
 Mask = NDArray[np.bool_]
 Phase = Literal["startup", "step", "checkpoint", "validation", "export", "idle"]
+
+
+class Span(NamedTuple):
+    """A stretch of time in which one thing happens."""
+
+    phase: Phase
+    begin_s: float
+    end_s: float
 
 
 @dataclass(frozen=True)
@@ -63,6 +74,15 @@ class BlockTimes:
     def next_begin_s(self) -> float:
         return float(self.step_end_s[-1] + (self.checkpoint_s[-1] + self.validation_s[-1]))
 
+    def pauses(self) -> Iterator[Span]:
+        """Whatever is not stepping, in order."""
+        for offset in np.flatnonzero(self.validation_s + self.checkpoint_s):
+            begin_s = float(self.step_end_s[offset])
+            for phase, length in (("validation", self.validation_s[offset]), ("checkpoint", self.checkpoint_s[offset])):
+                if length:
+                    yield Span(phase, begin_s, begin_s + float(length))  # type: ignore[arg-type]
+                    begin_s += float(length)
+
 
 class Timeline:
     """Maps steps to seconds and back. ``seconds_of`` gives the step times of consecutive steps."""
@@ -74,13 +94,16 @@ class Timeline:
         checkpoint_s: Callable[[int], float],
         validation_s: float,
         export_s: float = 0.0,
+        startup_s: float = inf,
     ) -> None:
         self.calendar = calendar
         self._seconds_of = seconds_of
         self._checkpoint_s = checkpoint_s
         self._validation_s = validation_s
         self._export_s = export_s
+        self._startup_s = startup_s
         self._begins = [0.0]
+        self._pauses: dict[int, list[Span]] = {}
         self._latest: tuple[int, BlockTimes] | None = None
 
     def block(self, index: int) -> BlockTimes:
@@ -101,7 +124,9 @@ class Timeline:
         validation_s = np.where(self.calendar.validates_after(steps), self._validation_s, 0.0)
         pauses = np.concatenate(([0.0], (checkpoint_s + validation_s)[:-1]))
         step_end_s = np.cumsum(np.concatenate(([self._begins[index]], step_s + pauses)))[1:]
-        return BlockTimes(self._begins[index], step_s, step_end_s, checkpoint_s, validation_s)
+        times = BlockTimes(self._begins[index], step_s, step_end_s, checkpoint_s, validation_s)
+        self._pauses[index] = list(times.pauses())
+        return times
 
     def step_end_s(self, step: int) -> float:
         return float(self.block(step // BLOCK).step_end_s[step % BLOCK])
@@ -115,9 +140,13 @@ class Timeline:
     def _block_at(self, second: float) -> int:
         """The block that holds this second; before the first, and after the last one, that one."""
         index = max(bisect_right(self._begins, second) - 1, 0)
-        while (index + 1) * BLOCK < self.calendar.total_steps and self.block(index).next_begin_s <= second:
+        while index + 1 >= len(self._begins) and index < self._last_block and self.block(index).next_begin_s <= second:
             index += 1
         return index
+
+    @property
+    def _last_block(self) -> int:
+        return (self.calendar.total_steps - 1) // BLOCK
 
     def step_at(self, second: float) -> int:
         """The step that is under way at this second; before the first, and after the last one, that one."""
@@ -128,7 +157,7 @@ class Timeline:
     def phase_at(self, second: float) -> Phase:
         """What the cluster does at this second."""
         if second < 0:
-            return "startup"
+            return "startup" if second >= -self._startup_s else "idle"
         index = self._block_at(second)
         times = self.block(index)
         if times.next_begin_s <= second:
@@ -143,6 +172,50 @@ class Timeline:
         if since < times.validation_s[offset] + times.checkpoint_s[offset]:
             return "checkpoint"
         return self._after_all(second) if index * BLOCK + offset >= self.calendar.total_steps - 1 else "step"
+
+    def look_into(self, phase: Phase, step: int) -> float | None:
+        """A second shortly after the beginning of the phase that follows ``step``; None if no such phase does.
+
+        The start-up, which follows step -1, is looked at shortly before its end.
+        """
+        if step < 0 or phase == "startup":
+            return -min(LOOK_AFTER_S, self._startup_s / 2) if (step, phase) == (-1, "startup") else None
+        if phase == "export":
+            begin_s, length_s = self.end_s(), self._export_s if step == self.calendar.total_steps - 1 else 0.0
+        else:
+            times, offset = self.block(step // BLOCK), step % BLOCK
+            begin_s, length_s = float(times.step_end_s[offset]), float(times.validation_s[offset])
+            if phase == "checkpoint":
+                begin_s, length_s = begin_s + length_s, float(times.checkpoint_s[offset])
+        return begin_s + min(LOOK_AFTER_S, length_s / 2) if length_s else None
+
+    def spans(self, begin_s: float, end_s: float) -> list[Span]:
+        """What happens from ``begin_s`` to ``end_s``, in order and without gaps; consecutive steps are one span."""
+        after_s = self.end_s() if self._block_at(end_s) == self._last_block else inf
+        export_end_s = after_s + self._export_s
+        fixed = [
+            Span("idle", -inf, -self._startup_s), Span("startup", -self._startup_s, 0.0),
+            *self._pauses_between(begin_s, end_s),
+            Span("export", after_s, export_end_s), Span("idle", export_end_s, inf),
+        ]  # fmt: skip
+        found, reached_s = [], begin_s
+        for span in fixed:
+            span_begin_s, span_end_s = max(span.begin_s, reached_s), min(span.end_s, end_s)
+            if span_end_s <= span_begin_s:
+                continue
+            if span_begin_s > reached_s:
+                found.append(Span("step", reached_s, span_begin_s))
+            found.append(Span(span.phase, span_begin_s, span_end_s))
+            reached_s = span_end_s
+        if reached_s < end_s:
+            found.append(Span("step", reached_s, end_s))
+        return found
+
+    def _pauses_between(self, begin_s: float, end_s: float) -> Iterator[Span]:
+        for index in range(self._block_at(begin_s), self._block_at(end_s) + 1):
+            if index not in self._pauses:
+                self.block(index)
+            yield from self._pauses[index]
 
     def _after_all(self, second: float) -> Phase:
         return "export" if second < self.end_s() + self._export_s else "idle"

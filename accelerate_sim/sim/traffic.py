@@ -8,13 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from accelerate_sim.catalog import Architecture, GpuSpec
+from accelerate_sim.sim.communication import HIDDEN_BYTES
 from accelerate_sim.sim.layout import Group, Layout
 from accelerate_sim.sim.memory import gathered_weight_bytes, parameters_per_rank, reduced_gradient_bytes, stage_layers
 from accelerate_sim.sim.method import Method
 from accelerate_sim.sim.network import Network
-
-HIDDEN_BYTES = 2
-"""Of an activation that is sent."""
 
 
 @dataclass(frozen=True)
@@ -74,5 +72,5 @@ def _to_next_stage(model: Architecture, layout: Layout) -> tuple[float, float]:
         return 0.0, 0.0
     tokens = layout.micro_batch * layout.sequence_length / layout.context
     size = HIDDEN_BYTES * tokens * model.hidden / layout.tensor * layout.accumulation * layout.virtual_stages
-    far = layout.world_size // layout.pipeline >= layout.nvlink_domain
+    far = layout.stage_stride >= layout.nvlink_domain
     return (0.0, 2 * size) if far else (2 * size, 0.0)

@@ -44,7 +44,7 @@ _EVENTS: dict[type, str] = {
     ExportRecord: "export",
     SummaryRecord: "summary",
 }
-_GPU_FIGURES = ("utilization_pct", "memory_used_bytes", "temperature_c", "power_w")
+_GPU_FIGURES = ("utilization_pct", "memory_used_bytes", "temperature_c", "power_w", "sm_clock_mhz")
 
 
 class JsonlTracker:
@@ -105,7 +105,10 @@ class JsonlTracker:
         return {name: getattr(record, name) for name in record.__slots__}
 
     def _gpu_figures(self, record: GpuRecord) -> dict[str, Any]:
-        head: dict[str, Any] = {"run": record.run, "step": record.step, "gpus": len(record.power_w)}
+        head: dict[str, Any] = {
+            "run": record.run, "step": record.step, "phase": record.phase, "elapsed_s": record.elapsed_s,
+            "gpus": len(record.power_w),
+        }  # fmt: skip
         figures = {name: getattr(record, name) for name in _GPU_FIGURES}
         if self.every_gpu or len(record.power_w) <= WHOLE_DETAIL_GPUS:
             return head | {name: values.tolist() for name, values in figures.items()}

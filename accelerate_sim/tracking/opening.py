@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
 
 from accelerate_sim.config.problems import ConfigError, Problem, shown
 from accelerate_sim.config.schema import LogConfig
 from accelerate_sim.interrupts import Interrupts
-from accelerate_sim.records import DeviceRecord, Record
-from accelerate_sim.tracking.run_start import RunStart
+from accelerate_sim.records import DeviceRecord
+from accelerate_sim.tracking.tracker import Tracker
 
 KEY = "log.trackers"
 JSONL = "jsonl"
@@ -19,25 +18,6 @@ PACKAGES = {
     JSONL: (None,), "prometheus": (None,), "wandb": ("wandb",), "tensorboard": ("tensorboard", "tensorboardX"),
 }  # fmt: skip
 """What each tracker needs one of; None: nothing."""
-
-
-class Keeper(Protocol):
-    """Keeps what runs report. Writing raises OutputError; to close twice does nothing."""
-
-    def observe(self, record: Record) -> None: ...
-
-    def flush(self) -> None: ...
-
-    def close(self) -> None: ...
-
-
-class Tracker(Keeper, Protocol):
-    """Is told, too, when a run begins or goes on."""
-
-    def begin(self, start: RunStart) -> None: ...
-
-    def sync(self) -> None:
-        """A checkpoint is about to know of what has been observed."""
 
 
 def require_packages(names: Sequence[str], output_dir: Path | None) -> None:

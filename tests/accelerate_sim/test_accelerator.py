@@ -14,7 +14,7 @@ from accelerate_sim.accelerator import Accelerator
 from accelerate_sim.data_loader import DataLoader, load_dataset
 from accelerate_sim.modeling import AutoModelForCausalLM, AutoTokenizer, CausalLM
 from accelerate_sim.optimizer import AdamW
-from accelerate_sim.records import CheckpointRecord, EvalRecord, Record, StepRecord, SummaryRecord
+from accelerate_sim.records import CheckpointRecord, EvalRecord, GpuRecord, Record, StepRecord, SummaryRecord
 from accelerate_sim.session import Session
 from accelerate_sim.state import PartialState, set_seed
 
@@ -117,7 +117,8 @@ def test_log_tells_a_steps_figures(accelerate: Accelerate, told: list[Record]) -
     assert [record.tokens for record in records] == [24 * 1024 * step for step in (1, 2, 3)]
     assert all(record.perplexity == pytest.approx(math.exp(record.loss), rel=1e-5) for record in records)
     kinds = [type(record).__name__ for record in told]
-    assert kinds == ["StartRecord", "StepRecord", "StepRecord", "GpuRecord", "StepRecord"]
+    assert kinds == ["StartRecord", "GpuRecord", "StepRecord", "StepRecord", "GpuRecord", "StepRecord"]
+    assert [record.phase for record in told if isinstance(record, GpuRecord)] == ["startup", "step"]
 
 
 def test_best_validation_is_the_lowest_so_far(accelerate: Accelerate, told: list[Record]) -> None:

@@ -77,8 +77,10 @@ def test_traffic_is_what_links_can_carry(llama: Played, experts: Played) -> None
 def test_tensor_cores_work_as_long_as_the_operations_take(llama: Played) -> None:
     run = played_run(llama)
     agent = DeviceAgent(run)
-    mfu = run.mfu(run.layout.tokens_per_step / run.mean_step_s)
-    assert mfu <= look(agent, 0.5).tensor_active < 1.4 * mfu
+    flops = run.model.architecture.flops_per_token(run.layout.sequence_length, causal=True)
+    share = run.layout.tokens_per_step / run.mean_step_s * flops / (run.layout.world_size * run.gpu.bf16_flops)
+    # Flash attention computes its scores once more, selective recomputation its whole core.
+    assert share < look(agent, 0.5).tensor_active < 1.15 * share
     assert look(agent, -5.0).tensor_active == 0.0
 
 

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from accelerate_sim.accelerator import Accelerator
-from accelerate_sim.ledger import Ledger, start_record
+from accelerate_sim.ledger import Ledger
 from accelerate_sim.records import CheckpointRecord, EvalRecord, ExportRecord, GpuRecord, StepRecord
+from accelerate_sim.run_records import start_record
 from accelerate_sim.session import Session
 
 Accelerate = Callable[..., Accelerator]
@@ -27,7 +28,7 @@ LAST = replace(STEP, step=2, step_time_s=4.0, loss=2.5, perplexity=12.1825, toke
 
 def gpus(utilization: float, memory_gib: int) -> GpuRecord:
     each = np.full(8, utilization)
-    return GpuRecord(1, 2, 4, 80 * GIB, 700.0, 87.0, each, np.full(8, memory_gib * GIB), each, each)
+    return GpuRecord(1, 2, 4, 80 * GIB, 700.0, 87.0, each, np.full(8, memory_gib * GIB), each, each, each, "step", 9.0)
 
 
 @pytest.fixture

@@ -61,8 +61,8 @@ def test_memory_is_what_was_planned(run: Played) -> None:
     troubled = {event["rank"] for event in run.of("warning") if event["kind"] == "memory"}
     # What cannot be smaller: weights and optimizer state, shared by everyone.
     floor = 14 * start["params"] / start["world_size"]
-    assert run.of("gpu")
-    for event in run.of("gpu"):
+    assert run.stepping_gpus
+    for event in run.stepping_gpus:
         used = [size for rank, size in enumerate(event["memory_used_bytes"]) if rank not in troubled]
         assert max(used) == pytest.approx(start["memory_per_gpu_bytes"], rel=0.02, abs=0.5 * 2**30)
         assert floor < min(used)
@@ -121,7 +121,7 @@ def test_collectives_take_what_the_links_allow(run: Played) -> None:
     link = gpu.nvlink_bytes_per_s or gpu.pcie_bytes_per_s
     for event in run.of("nccl"):
         ranks, nodes = event["ranks"], event["nodes"]
-        factor = (2 if event["collective"] == "all_reduce" else 1) * (ranks - 1) / ranks
+        factor = {"all_reduce": 2, "send_recv": 2}.get(event["collective"], 1) * (ranks - 1) / ranks
         assert event["algbw_bytes_per_s"] == pytest.approx(event["bytes"] / event["seconds"], rel=1e-9)
         assert event["busbw_bytes_per_s"] == pytest.approx(event["algbw_bytes_per_s"] * factor, rel=1e-9)
         if nodes == 1:
@@ -138,7 +138,7 @@ def test_collectives_take_what_the_links_allow(run: Played) -> None:
 def test_power_integrates_to_the_energy(run: Played) -> None:
     """8. The power of the grids over the time of the steps is most of it; the rest runs between idle and that."""
     summary, gpu = run.summary_event, catalog.gpu(run.start["gpu"])
-    watts = [sum(event["power_w"]) for event in run.of("gpu")]
+    watts = [sum(event["power_w"]) for event in run.stepping_gpus]
     mean = sum(watts) / len(watts)
     stepping = sum(event["step_time_s"] for event in run.of("step"))
     rest = summary["total_time_s"] - stepping
@@ -157,7 +157,7 @@ def test_trouble_shows_everywhere(run: Played) -> None:
     quiet = sorted(times)[len(times) // 2]
     for warning in run.of("warning"):
         step, rank = warning["step"], warning["rank"]
-        grid = min(run.of("gpu"), key=lambda event: abs(event["step"] - step))
+        grid = min(run.stepping_gpus, key=lambda event: abs(event["step"] - step))
         near = sorted(times[max(0, step - 3) : step + 3])
         assert near[len(near) // 2] > 1.003 * quiet
         if abs(grid["step"] - step) > 3:

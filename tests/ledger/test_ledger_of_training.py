@@ -106,7 +106,7 @@ def test_summary_repeats_the_runs_own_numbers(run: Played) -> None:
     assert summary["mean_tokens_per_s"] == pytest.approx(last["tokens"] / seconds, abs=1e-2)
     per_token = run.start["flops_per_token"] / (run.start["world_size"] * run.start["peak_flops_per_gpu"])
     assert summary["mean_mfu"] == pytest.approx(summary["mean_tokens_per_s"] * per_token, abs=1e-6)
-    utilization = [sum(event["utilization_pct"]) / len(event["utilization_pct"]) for event in run.of("gpu")]
+    utilization = [sum(event["utilization_pct"]) / len(event["utilization_pct"]) for event in run.stepping_gpus]
     assert summary["mean_gpu_utilization_pct"] == pytest.approx(sum(utilization) / len(utilization), abs=0.006)
     peak = max(max(event["memory_used_bytes"]) for event in run.of("gpu"))
     assert summary["peak_memory_bytes"] == max(peak, *(event["memory_used_bytes"] for event in steps))

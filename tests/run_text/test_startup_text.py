@@ -80,7 +80,8 @@ def test_distributed_environment_adds_up(llama: Played) -> None:
 def test_all_reduce_test_is_what_the_links_allow(llama: Played) -> None:
     """[INIT-04] Time and bandwidths agree; the NICs carry no more than they can, and are not idle either."""
     said = llama.match(
-        r"All-reduce test: ([\d.,]+ MB) over (\d+) ranks in ([\d.]+) ms \| algbw ([\d.]+) GB/s \| busbw ([\d.]+) GB/s"
+        r"All-reduce test: ([\d.,]+ MB) over (\d+) ranks in ([\d.]+) ms \| "
+        r"\w+/\w+ \| algbw ([\d.]+) GB/s \| busbw ([\d.]+) GB/s"
     )
     size, ranks, ms, algbw, busbw = printed(said[1]), int(said[2]), *map(printed, said.groups()[2:])
     assert ranks == RANKS

@@ -104,7 +104,8 @@ def test_collectives_are_timed_now_and_then(llama: Played) -> None:
     assert all(50 <= after - before <= 100 for before, after in itertools.pairwise(steps))
     timed = list(
         llama.matches(
-            r"NCCL (\w+) \((\w+) parallel\) \| ([\d.]+ [kMG]B) over (\d+) ranks, (\d+) nodes? \| ([\d.]+) ms \| "
+            r"NCCL (\w+) \((\w+) parallel\) \| ([\d.]+ [kMG]B) over (\d+) ranks, (\d+) nodes? \| "
+            r"(?:Ring|NVLS)/(?:LL128|Simple) \| ([\d.]+) ms \| "
             r"algbw ([\d.]+) GB/s \| busbw ([\d.]+) GB/s"
         )
     )
@@ -159,7 +160,7 @@ def test_warned_of_trouble_slows_everyone(llama: Played) -> None:
 def test_grid_shows_every_gpu_by_node(llama: Played) -> None:
     """[GPU-01, GPU-02]"""
     assert [grid.step for grid in llama.grids] == list(range(10, 403, 10))
-    for grid, event in zip(llama.grids, llama.of("gpu"), strict=True):
+    for grid, event in zip(llama.grids, llama.stepping_gpus, strict=True):
         assert len(grid.cells) == RANKS
         assert [label.split()[0] for label in grid.labels if label.startswith("node")] == [f"node{n}" for n in range(8)]
         for cell, util, used, celsius, watts in zip(

@@ -28,6 +28,9 @@ def record_of(nodes: int, per_node: int, seed: int = 0, **figures: object) -> Gp
         memory_used_bytes=rng.integers(30 * GIB, 70 * GIB, gpus),
         temperature_c=np.round(rng.normal(50.0, 4.0, gpus), 1),
         power_w=1000.0 + np.arange(gpus),
+        sm_clock_mhz=np.full(gpus, 1980.0),
+        phase="step",
+        elapsed_s=600.0,
     )  # fmt: skip
     return replace(record, **figures)  # type: ignore[arg-type]
 

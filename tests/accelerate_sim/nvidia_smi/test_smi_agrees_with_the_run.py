@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from reading import Played
 
 from accelerate_sim.config.schema import RunConfig
+from accelerate_sim.nvidia_smi.log import text_log, xml_log
+from accelerate_sim.nvidia_smi.query import CsvFormat, Query
 from accelerate_sim.nvidia_smi.reading import BRAKE, SLOWDOWN, THERMAL, reading
+from accelerate_sim.nvidia_smi.table import table
 from accelerate_sim.published_job import PublishedJob
 from accelerate_sim.sim.run import Run
 
@@ -26,7 +31,7 @@ def test_every_grid_of_the_run(name: str, request: pytest.FixtureRequest):
     played: Played = request.getfixturevalue(name)
     run, job = published(played)
     ends = {event["step"]: event["elapsed_s"] for event in played.of("step")}
-    grids = played.of("gpu")
+    grids = played.stepping_gpus
     assert grids
     for grid in grids[:: max(1, len(grids) // 8)]:
         clock_s = run.startup.total + ends[grid["step"]] - MOMENT_S
@@ -63,3 +68,20 @@ def test_after_the_run_the_gpus_are_idle(small: Played):
     gpus = reading(run, job, run.startup.total + run.timeline.end_s() + 3600.0).gpus
     assert max(gpu.utilization_pct for gpu in gpus) <= 3
     assert max(gpu.power_w for gpu in gpus) < 0.3 * gpus[0].power_limit_w
+
+
+def test_a_gpu_without_a_context_has_no_process(small: Played):
+    """Before the job holds memory, and after it has given it back; all texts say so as the tool does."""
+    run, job = published(small)
+    while_loading = reading(run, job, 0.3 * run.startup.weights)
+    gone = reading(run, job, run.startup.total + run.timeline.end_s() + 3600.0)
+    apps = Query.of_apps("pid,used_gpu_memory")
+    assert len(apps.rows(while_loading, CsvFormat()).splitlines()) == len(while_loading.gpus)
+    assert apps.rows(gone, CsvFormat()) == ""
+    assert "No running processes found" not in table(while_loading)
+    line = next(line for line in table(gone).splitlines() if "No running processes found" in line)
+    assert len(line) == len(table(gone).splitlines()[-1])
+    assert str(job.pid) not in table(gone)
+    assert re.search(r"(?m)^ {4}Processes +: None$", text_log(gone, ()))
+    assert "<process_info>" in xml_log(while_loading)
+    assert "<process_info>" not in xml_log(gone)

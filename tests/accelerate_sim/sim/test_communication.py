@@ -23,6 +23,10 @@ def timed(raw: dict[str, Any], steps: int = 6000) -> list[tuple[int, Collective]
 
 LLAMA: dict[str, Any] = {}
 EXPERTS = {"model": "mixtral-8x7b", "parallel": {"tensor": 2, "expert": 8}}
+LONG = {
+    "parallel": {"tensor": 4, "context": 2, "pipeline": 2, "sharding": "zero1"},
+    "train": {"sequence_length": 32768, "micro_batch": 1},
+}
 SMALL = {
     "model": "gpt2", "cluster": {"nodes": 1, "gpus_per_node": 1}, "parallel": {"tensor": 1},
     "train": {"sequence_length": 1024},
@@ -38,10 +42,27 @@ def test_one_every_50_to_100_steps(raw: dict[str, Any]) -> None:
 
 
 def test_each_axis_has_the_collectives_of_its_kind() -> None:
-    """FSDP gathers weights and scatters gradients; tensors are reduced; tokens go to their experts and back."""
-    kinds = {(found.name, found.axis) for _, found in timed(LLAMA)}
-    assert kinds == {("all_gather", "data"), ("reduce_scatter", "data"), ("all_reduce", "tensor")}
-    assert ("all_to_all", "expert") in {(found.name, found.axis) for _, found in timed(EXPERTS)}
+    """FSDP gathers weights and scatters gradients; hidden states are reduced, or gathered and scattered in turn where
+    norms are shared, too; tokens go to their experts and back; keys are gathered, and stages send to each other."""
+    weights = {("all_gather", "data"), ("reduce_scatter", "data")}
+    assert kinds(LLAMA) == weights | {("all_gather", "tensor"), ("reduce_scatter", "tensor")}
+    assert kinds({"parallel": {"sequence": False}}) == weights | {("all_reduce", "tensor")}
+    assert ("all_to_all", "expert") in kinds(EXPERTS)
+    assert {("all_gather", "context"), ("send_recv", "pipeline")} < kinds(LONG)
+
+
+def kinds(raw: dict[str, Any]) -> set[tuple[str, str]]:
+    return {(found.name, found.axis) for _, found in timed(raw)}
+
+
+def test_stages_send_a_micro_batch_of_hidden_states() -> None:
+    """From one rank to one other, on another machine; all bytes pass the wire once."""
+    sent = [found for _, found in timed(LONG) if found.axis == "pipeline"]
+    one = Run(RunConfig.model_validate(LONG))
+    for found in sent:
+        assert (found.num_ranks, found.num_nodes, found.choice.algorithm) == (2, 2, "P2P")
+        assert found.size_bytes == 2 * 32768 // 2 * 8192 // 4
+        assert found.bus_bytes_per_s == found.algorithm_bytes_per_s < one.network.nic_bytes_per_s
 
 
 def test_sizes_are_those_of_what_is_sent() -> None:
@@ -55,12 +76,13 @@ def test_sizes_are_those_of_what_is_sent() -> None:
 def test_times_vary_a_little_and_are_never_better_than_the_links() -> None:
     source, seconds = communication(LLAMA), {}
     for _, found in timed(LLAMA):
-        seconds.setdefault(found.name, []).append(found.seconds)
-    for name, _, group, size in source.candidates:
-        best = source.network.seconds(name, size, group)
-        assert best <= min(seconds[name])
-        assert max(seconds[name]) < 1.35 * best
-        assert len(set(seconds[name])) == len(seconds[name])
+        seconds.setdefault((found.name, found.axis), []).append(found.seconds)
+    assert len(source.candidates) == len(seconds)
+    for candidate in source.candidates:
+        best, taken = source.seconds(candidate), seconds[candidate.name, candidate.axis]
+        assert best <= min(taken)
+        assert max(taken) < 1.35 * best
+        assert len(set(taken)) == len(taken)
 
 
 def test_one_gpu_has_nobody_to_talk_to() -> None:

@@ -103,6 +103,19 @@ def test_persistent_noise_remembers_as_long_as_it_says(phi: float) -> None:
         assert acf(values, lag) == pytest.approx(phi**lag, abs=0.06)
 
 
+@given(seed=SEEDS, first=COUNTERS, counter=COUNTERS)
+def test_numbers_that_are_asked_for_again_and_again_have_the_same_bits(seed: int, first: int, counter: int) -> None:
+    """Kept hashes and kept knots change nothing."""
+    ranks = np.arange(first, first + 5)
+    assert (
+        noise.RoughNormals(seed, "a", ranks).at(counter).tolist()
+        == noise.rough_normal(seed, "a", ranks, counter).tolist()
+    )
+    wander = noise.Wander(seed, "a", 60.0, ranks)
+    for second in (counter / 7, counter / 7 + 30.0, counter / 7 + 61.0, counter / 7 - 200.0):
+        assert wander.at(second).tolist() == noise.smooth(seed, "a", 60.0, second, ranks).tolist()
+
+
 def test_smooth_noise_is_continuous_and_forgets() -> None:
     seconds = np.arange(0.0, 60_000.0, 5.0)
     values = np.array([noise.smooth(1, "air", 240.0, float(second), np.arange(3)) for second in seconds])
