@@ -16,6 +16,7 @@ from datetime import datetime
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
+from statistics import fmean, median
 from typing import Any
 
 UNITS = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "B": 1e9, "T": 1e12, "P": 1e15, "Q": 1e15}
@@ -79,6 +80,19 @@ def printed(text: str) -> Interval:
 def count(text: str) -> int:
     """A whole number with or without thousands separators."""
     return int(text.replace(",", ""))
+
+
+def power_falls(looks: dict[int, list[float]], rank: int, step: int) -> bool:
+    """Whether a rank draws less, next to the median, in the looks after a step than well before it.
+
+    One look is a sample, and its chance is as large as what a slow GPU saves.
+    """
+
+    def share(first: int, last: int) -> float:
+        seen = [watts for at, watts in looks.items() if first <= at <= last]
+        return fmean(watts[rank] / median(watts) for watts in seen)
+
+    return share(step, step + 20) < share(step - 40, step - 10) - 0.02
 
 
 def clock(text: str) -> int:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from accelerate_sim import catalog
+from accelerate_sim.calibration.cells import BadCell, Cells, Refused
 from accelerate_sim.catalog import Architecture, GpuSpec, LatentAttention, MixtureOfExperts, UnknownName
 from accelerate_sim.sim.layout import Layout
 from accelerate_sim.sim.method import RECOMPUTED_SHARE, Method
@@ -28,6 +29,18 @@ OPTIONAL = {
 }  # fmt: skip
 """Columns that may be missing or empty, and what they then are."""
 COLUMNS = (*OPTIONAL, *REQUIRED)
+INFORMATIVE = ("params_b", "params_active_b", "tflops_per_gpu", "mfu", "step_time_s", "tflops_common", "mfu_common",
+               "tflops_convention", "year", "basis", "source")  # fmt: skip
+"""Columns that tables of published runs have besides; nothing is predicted from them."""
+KEYS = {
+    "tensor": "tp", "pipeline": "pp", "virtual_stages": "vpp", "context": "cp", "expert": "ep", "data": "dp",
+    "sequence": "seq_par", "sequence_length": "seq_len", "ffn": "ffn_hidden", "nic_gbps": "inter_gbps_per_gpu",
+    "gpus": "n_gpus", "tied_embeddings": "tied_emb", "learned_positions": "learned_pos", "release": "sw",
+    "gradient_bytes": "grad_bytes", "recompute_share": "recompute_frac", "blocking_launches": "blocking",
+    "experts": "moe_experts", "active_experts": "moe_topk", "shared_experts": "moe_shared",
+    "dense_layers": "moe_dense_layers", "tokens_per_s": "tokens_per_s_per_gpu",
+}  # fmt: skip
+"""What configs call the same, for hints."""
 STACKS = {
     "megatron_old": "megatron-2021", "megds": "megatron-deepspeed", "ds": "deepspeed", "foundry": "llm-foundry",
     "nemo": "nemo", "mbridge": "megatron-core", "megatron": "megatron-2024", "titan": "torchtitan", "fms": "fsdp",
@@ -38,16 +51,7 @@ GPUS = {"A100-80": "A100-80-SXM", "A100-40": "A100-40-SXM", "H100": "H100-SXM", 
 """Short names of accelerators; others are the catalog's."""
 DEEPSEEK_LATENT = LatentAttention(q_rank=1536, kv_rank=512, rope_head_dim=64, nope_head_dim=128, v_head_dim=128)
 """The only latent attention in use at this size: DeepSeek-V3's and Kimi's."""
-MOST = 1e15
 SHARDINGS = {"hsdp": "fsdp", "zero1_bcast": "zero1"}
-
-
-class Refused(ValueError):
-    """A row that the model has no words for; the text says why."""
-
-
-class BadCell(ValueError):
-    """A cell that is wrong whatever is meant: no number, or a name that nobody knows."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ class Measured:
 
 def measured(row: Mapping[str, str]) -> Measured:
     """Translate one row; raise :class:`Refused` if it cannot be."""
-    cells = _Cells({name: (row.get(name) or "").strip() or OPTIONAL.get(name, "") for name in COLUMNS})
+    cells = Cells({name: (row.get(name) or "").strip() or OPTIONAL.get(name, "") for name in COLUMNS})
     if missing := [name for name in REQUIRED if not cells[name]]:
         raise Refused(f"nothing is said of {', '.join(missing)}")
     model, gpu, method = _architecture(cells), _gpu(cells), _method(cells)
@@ -90,86 +94,52 @@ def measured(row: Mapping[str, str]) -> Measured:
     )  # fmt: skip
 
 
-class _Cells(dict[str, str]):
-    """A row's cells as numbers."""
-
-    def number(self, name: str) -> float:
-        try:
-            value = float(self[name])
-        except ValueError:
-            raise BadCell(f"{name} = {self[name]!r} is not a number; write digits, e.g. 8 or 0.5") from None
-        if not 0 <= value < MOST:
-            raise BadCell(f"{name} = {self[name]!r} is not between 0 and {MOST:g}")
-        return value
-
-    def rate(self, name: str) -> float:
-        value = self.number(name)
-        if not value:
-            raise BadCell(f"{name} = {self[name]!r} is not above 0")
-        return value
-
-    def count(self, name: str) -> int:
-        value = self.number(name)
-        if not value.is_integer():
-            raise BadCell(f"{name} = {self[name]!r} is not a whole number")
-        return int(value)
-
-    def positive(self, name: str) -> int:
-        value = self.count(name)
-        if not value:
-            raise BadCell(f"{name} = {self[name]!r} is not 1 or more")
-        return value
-
-    def flag(self, name: str) -> bool:
-        return self[name] not in ("0", "")
-
-
-def _architecture(cells: _Cells) -> Architecture:
+def _architecture(cells: Cells) -> Architecture:
     shape: dict[str, object] = {
         "layers": cells.positive("layers"), "hidden": cells.positive("hidden"), "heads": cells.positive("heads"),
         "ffn": cells.positive("ffn_hidden"), "vocab": cells.positive("vocab"),
-        "tied_embeddings": cells.flag("tied_emb"),
-        "context": int(cells.number("learned_pos")) if cells.flag("learned_pos") else cells.positive("seq_len"),
+        "context": cells.positive("seq_len"), "tied_embeddings": cells.flag("tied_emb"),
+        "gated_mlp": cells.flag("gated_mlp"), "bias": cells.flag("bias"),
+        "learned_positions": cells.flag("learned_pos"),
     }  # fmt: skip
+    if cells.flag("learned_pos") and cells.positive("learned_pos") > 1:  # how many there are; 1 only says yes
+        shape["context"] = cells.positive("learned_pos")
     if cells["kv_heads"]:
         shape["kv_heads"] = cells.positive("kv_heads")
-    if cells["moe_experts"]:
-        shape["moe"] = MixtureOfExperts(
-            experts=cells.positive("moe_experts"), active_experts=cells.positive("moe_topk"),
-            shared_experts=cells.count("moe_shared"), ffn=cells.positive("moe_ffn"),
-            dense_layers=cells.count("moe_dense_layers"),
-        )  # fmt: skip
     if cells.flag("mla"):
         shape["mla"] = DEEPSEEK_LATENT
     elif cells["head_dim"]:
-        shape["head_dim"] = int(cells.number("head_dim"))
-    family = _family(cells)
+        shape["head_dim"] = cells.positive("head_dim")
     try:
-        return Architecture.model_validate({"family": family, **shape})
+        return Architecture.model_validate({"family": _family(cells), "moe": _experts(cells), **shape})
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(str(part) for part in problem["loc"])
         raise Refused(f"{where}: {problem['msg'].removeprefix('Value error, ')}".removeprefix(": ")) from None
 
 
-def _family(cells: _Cells) -> str:
-    """The catalog's family with these properties; small things that it has more or less do not set the speed."""
+def _experts(cells: Cells) -> MixtureOfExperts | None:
+    if not cells.flag("moe_experts"):
+        return None
+    return MixtureOfExperts(
+        experts=cells.positive("moe_experts"), active_experts=cells.positive("moe_topk"),
+        shared_experts=cells.count("moe_shared"), ffn=cells.positive("moe_ffn"),
+        dense_layers=cells.count("moe_dense_layers"),
+    )  # fmt: skip
+
+
+def _family(cells: Cells) -> str:
+    """The catalog's family with such norms, attention and experts; the rest is told apart by keys of its own."""
     if cells.flag("mla"):
-        if not cells["moe_experts"]:
-            raise Refused("latent attention without experts")
         return "deepseek_v3"
-    if cells["moe_experts"]:
-        if not cells.flag("gated_mlp"):
-            raise Refused("experts without a gate")
+    if cells.flag("moe_experts"):
         return "deepseek" if cells.flag("moe_shared") or cells.flag("moe_dense_layers") else "mixtral"
     if cells.flag("gated_mlp"):
-        return "qwen2" if cells.flag("bias") else "llama"
-    if cells.flag("bias"):
-        return "gpt2" if cells.flag("learned_pos") else "bloom"
-    return "mpt" if cells.flag("tied_emb") else "nemotron"
+        return "llama"
+    return "gpt_neox" if cells.flag("bias") else "nemotron"
 
 
-def _gpu(cells: _Cells) -> GpuSpec:
+def _gpu(cells: Cells) -> GpuSpec:
     try:
         return catalog.gpu(GPUS.get(cells["gpu"], cells["gpu"]))
     except UnknownName as error:
@@ -177,7 +147,7 @@ def _gpu(cells: _Cells) -> GpuSpec:
         raise BadCell(f"gpu = {cells['gpu']!r} is an unknown GPU ({error.args[0]}); use one of {known}") from None
 
 
-def _method(cells: _Cells) -> Method:
+def _method(cells: Cells) -> Method:
     name = STACKS.get(cells["stack"], cells["stack"])
     if cells["sharding"] == "zero1_bcast":
         name = "internevo-broadcast"
@@ -216,7 +186,7 @@ def _release(text: str) -> float:
         raise BadCell(f"sw = {text!r} is not a release like 26.04") from None
 
 
-def _layout(cells: _Cells, gpu: GpuSpec, method: Method) -> Layout:
+def _layout(cells: Cells, gpu: GpuSpec, method: Method) -> Layout:
     gpus = cells.positive("n_gpus")
     per_node = min(gpus, cells.positive("gpus_per_node") if cells["gpus_per_node"] else gpu.gpus_per_node)
     domain = per_node
@@ -253,7 +223,7 @@ KNOBS = ("precision", "gpu", "seq_len", "micro_batch", "tp", "pp", "vpp", "cp", 
          "global_batch", "grad_bytes")  # fmt: skip
 
 
-def _knobs(cells: _Cells) -> dict[str, str]:
+def _knobs(cells: Cells) -> dict[str, str]:
     knobs = {name: cells[name] for name in KNOBS}
     knobs["overlap"] = "async TP" if "async TP" in cells["notes"] else ""
     return knobs

@@ -20,6 +20,8 @@ OUTLIER = 1.5
 MOST_ROUNDS = 12
 ENOUGH = 1e-3
 """Relative gain of a round below which it is the last."""
+FEWEST_RUNS = 20
+"""Below that a quarter of the runs, set aside, says nothing, and the rest fits by chance."""
 TRIES_WITHOUT = 12
 """Steps tried when a family or some rows are left out."""
 NUDGE = 1e-3

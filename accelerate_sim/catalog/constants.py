@@ -1,4 +1,4 @@
-"""Constants of the speed and memory model, fitted or published, each with its source and the range where it holds."""
+"""Constants of the speed and memory model, fitted or published, each with its source and what it holds for."""
 
 import json
 from collections.abc import Mapping
@@ -14,14 +14,16 @@ class Constant(NamedTuple):
 
     value: float
     low: float
-    """Least value that physics allows; a fit stays above it."""
+    """Least value that physics allows; a fit stays above it, and below ``high``."""
     high: float
     prior: float
     """What it would be without the fit: published, measured elsewhere, or an estimate."""
     trust: float
     """How far a fit may take it from there, as a standard deviation of its logarithm; 0: it is not fitted."""
     source: str
-    """Where it comes from, and for what it holds."""
+    """Where it comes from, and what it is a figure of."""
+    holds_for: str = ""
+    """Machines, software, shapes and sizes that it was measured on or fitted to; beyond them it is extrapolated."""
 
 
 @cache

@@ -1,7 +1,7 @@
 """Seconds of a step, taken apart: what each GPU computes, what it waits for, and what nobody can hide.
 
-Kernel times come from ``kernels.py``, collectives from ``network.py``; here they are put together into pipeline slots,
-overlap is taken off, and the step is summed up. Constants are in ``catalog/constants.json``.
+Kernel times come from ``kernels.py``, collectives from ``network.py``, what replicas exchange from ``replicas.py``;
+they are put together into pipeline slots here, and the step is summed up. Constants are in ``catalog/constants.json``.
 """
 
 from collections.abc import Mapping
@@ -11,13 +11,14 @@ from accelerate_sim import catalog
 from accelerate_sim.catalog import Architecture, GpuSpec
 from accelerate_sim.sim.kernels import Kernels
 from accelerate_sim.sim.layout import Group, Layout
-from accelerate_sim.sim.memory import gathered_weight_bytes, parameters_per_rank, reduced_gradient_bytes, stage_layers
+from accelerate_sim.sim.memory import parameters_per_rank, reduced_gradient_bytes, stage_layers
 from accelerate_sim.sim.method import Method
 from accelerate_sim.sim.network import Network
+from accelerate_sim.sim.replicas import Replicas
 
 BACKWARD_OVER_FORWARD = 2.0
 ATTENTION_BACKWARD_OVER_FORWARD = 2.5
-"""Flash kernels compute the scores again."""
+"""Flash kernels compute the scores again: five products, forward two (Dao 2023)."""
 OPTIMIZER_TRAFFIC_BYTES = 30
 """Of a parameter: read gradient, master weight and both moments, write the last three and the weight."""
 
@@ -55,7 +56,7 @@ class StepParts:
 
 @dataclass(frozen=True)
 class LayerTimes:
-    """Seconds of one layer for one micro-batch, forward only."""
+    """Seconds of one layer for one micro-batch, in one direction."""
 
     matmul: float
     attention: float
@@ -70,6 +71,9 @@ class LayerTimes:
     def total(self) -> float:
         return float(sum(vars(self).values()))
 
+    def parts(self) -> dict[str, float]:
+        return dict(vars(self))
+
 
 class Throughput:
     """Predicts step, validation and collective times for one model on one cluster. Pure; built once per run."""
@@ -82,6 +86,7 @@ class Throughput:
         self.k = catalog.constants() if constants is None else constants
         self.kernels = Kernels(model, gpu, layout, method, self.k)
         self.tokens = self.kernels.tokens
+        self.replicas = Replicas(model, layout, network, method, self.k)
         self.startup_s = self.k[f"collective_startup_s.{'old' if method.stack.overlap == 'serial' else 'new'}"]
 
     # --- One layer ------------------------------------------------------------------------------
@@ -94,11 +99,34 @@ class Throughput:
             matmul += kernels.mlp_s() * model.dense_layers / model.layers
         if model.moe:
             matmul += kernels.experts_s() * model.moe_layers / model.layers
-        attention, elementwise = kernels.attention_s(), kernels.elementwise_s()
-        communication = self._tensor_s(), self._context_s(), self._expert_s()
-        busy = matmul + attention + elementwise + sum(communication)
-        stall = max(0.0, kernels.launch_s() - busy) + kernels.waiting_s()
-        return LayerTimes(matmul, attention, elementwise, *communication, stall)
+        busy = (
+            matmul, kernels.attention_s(), kernels.elementwise_s(),
+            self._tensor_s(), self._context_s(), self._expert_s(),
+        )  # fmt: skip
+        return LayerTimes(*busy, self._stall_s(sum(busy), 1.0))
+
+    def backward_layer(self) -> LayerTimes:
+        """The same backward. Hidden states and tokens are exchanged once again, keys and values twice."""
+        forward = self.layer()
+        busy = (
+            forward.matmul * BACKWARD_OVER_FORWARD, forward.attention * self._attention_backward(),
+            forward.elementwise * BACKWARD_OVER_FORWARD,
+            forward.tensor_comm, forward.context_comm * BACKWARD_OVER_FORWARD, forward.expert_comm,
+        )  # fmt: skip
+        return LayerTimes(*busy, self._stall_s(sum(busy), BACKWARD_OVER_FORWARD))
+
+    def _stall_s(self, busy_s: float, over_forward: float) -> float:
+        """Waiting for the host in one direction, with ``over_forward`` times the launches of the forward pass.
+
+        The floor is of a direction with its own communication: what a faster link saves, the floor gives back at most.
+        Where both are about as long, some kernels wait for their launch and others have theirs waiting, so the edge
+        between the two is round.
+        """
+        floor_s, waiting_s = self.kernels.launch_s() * over_forward, self.kernels.waiting_s() * over_forward
+        sharpness = self.k["launch_sharpness"]
+        longer, shorter = max(floor_s, busy_s), min(floor_s, busy_s)
+        either_s = longer * float((1 + (shorter / longer) ** sharpness) ** (1 / sharpness))
+        return either_s - busy_s + waiting_s
 
     def _tensor_s(self) -> float:
         """What is waited for of the two reductions of hidden states."""
@@ -141,24 +169,15 @@ class Throughput:
 
     def step(self) -> StepParts:
         """The mean step."""
-        layer, layout, k = self.layer(), self.layout, self.k
+        layer, backward, layout, k = self.layer(), self.backward_layer(), self.layout, self.k
         layers, micro_batches = stage_layers(self.model, layout), layout.accumulation
         mean_layers = self.model.layers / layout.pipeline
-        back = 1 + BACKWARD_OVER_FORWARD
         again = self.method.recompute_share * layer.total
         if self.method.recomputes_attention:
             again = min(layer.total, again + layer.attention)
         again *= k["recompute_cost"]
-        slot = {
-            "matmul": layer.matmul * back,
-            "attention": layer.attention * (1 + self._attention_backward()),
-            "elementwise": layer.elementwise * back,
-            "recompute": again,
-            "tensor_comm": layer.tensor_comm * 2,
-            "context_comm": layer.context_comm * back,
-            "expert_comm": layer.expert_comm * 2,
-            "launch": layer.stall * back,
-        }
+        slot = {name: seconds + backward.parts()[name] for name, seconds in layer.parts().items()}
+        slot |= {"launch": slot.pop("stall"), "recompute": again}
         layer_s = sum(slot.values())
         head_s = self.kernels.head_s()
         # The last stage has the head as well; where layers do not divide evenly, it has fewer of them.
@@ -174,7 +193,7 @@ class Throughput:
             "pipeline_comm": self._pipeline_sync_s() * (micro_batches + layout.pipeline - 1)
             + passing * k[f"pipeline_exposed.{self.method.stack.overlap}"],
             "pipeline_bubble": bubble,
-            "data_comm": self._data_comm_s(slowest_s) + self._tied_head_s(),
+            "data_comm": self.replicas.waiting_s(slowest_s) + self._tied_head_s(),
             "optimizer": self._optimizer_s(),
         }
         other = k["step_overhead_s"]
@@ -207,50 +226,6 @@ class Throughput:
         owned = held.total if layout.sharding == "ddp" else held.shard(layout)
         return OPTIMIZER_TRAFFIC_BYTES * owned / self.gpu.memory_bytes_per_s
 
-    def _data_comm_s(self, stage_s: float) -> float:
-        """What is left to wait for of gathering weights and reducing gradients over the replicas."""
-        layout = self.layout
-        held = parameters_per_rank(self.model, layout)
-        weight, gradient = gathered_weight_bytes(self.method), reduced_gradient_bytes(layout, self.method)
-        forward, backward = stage_s / 3, 2 * stage_s / 3
-        # Of interleaved stages all but one are done with the last micro-batch before their rank is.
-        behind = self._stages_behind()
-        forward, backward = forward * behind, backward * behind
-        if layout.sharding in ("fsdp", "zero3"):
-            gather = self._over_replicas("all_gather", weight * held.dense, weight * held.experts)
-            reduce = self._over_replicas("reduce_scatter", gradient * held.dense, gradient * held.experts)
-            if layout.pipeline > 1:  # gathered once for all micro-batches of a step
-                return self._exposed(gather, forward) + self._exposed(gather + reduce, backward)
-            latency = (
-                self.k["sharded_startup_s"] * self.layout.shard_ranks.num_domains * stage_layers(self.model, layout)
-            )
-            once = self._copies_s(gradient * held.shard(layout))
-            if self.method.stack.overlap == "serial":
-                latency += self.k["sharded_old_slowness"] * (2 * gather + reduce)
-            each = self._exposed(gather, forward) + latency
-            hidden = (layout.accumulation - 1) * self._exposed(gather + reduce, backward)
-            return layout.accumulation * each + hidden + self._exposed(gather + reduce + once, backward)
-        reductions = layout.accumulation if layout.sharding == "zero2" else 1
-        gathered = gradient if layout.sharding == "ddp" else weight
-        experts = self._copied_experts_s(gathered * held.experts, gradient * held.experts, reductions)
-        gather = self._over_replicas("all_gather", gathered * held.dense)
-        reduce = self._over_replicas("reduce_scatter", gradient * held.dense)
-        if layout.sharding == "ddp":
-            return experts + self._exposed(reduce + gather, backward)
-        if layout.sharding == "zero2":
-            return experts + reductions * self._exposed(reduce, backward) + self._exposed(gather, forward)
-        copies = self._copies_s(gradient * held.shard(layout))
-        return experts + self._exposed(reduce + copies, backward) + self._exposed(gather, forward)
-
-    def _copied_experts_s(self, gathered_bytes: float, reduced_bytes: float, reductions: int) -> float:
-        """What is waited for of the weights and gradients of experts, over the ranks that hold the same ones."""
-        copies = self.layout.expert_copies
-        gather = self.network.seconds("all_gather", gathered_bytes, copies)
-        every = gather + reductions * self.network.seconds("reduce_scatter", reduced_bytes, copies)
-        if self.method.stack.overlap in ("serial", "none"):
-            return self._exposed(every, 0.0)
-        return self.k["expert_data_exposed"] * every
-
     def _tied_head_s(self) -> float:
         """Adding up the gradients of an embedding that the last pipeline stage uses as its head: after all others."""
         layout, model = self.layout, self.model
@@ -264,47 +239,9 @@ class Throughput:
         """Neighbouring stages are in different NVLink domains."""
         return self.layout.world_size // self.layout.pipeline >= self.layout.nvlink_domain
 
-    def _stages_behind(self) -> float:
-        """Passes through a rank's layers that are still to come, or are over, when the first of its weights are done.
-
-        One, unless stages are interleaved: then a stage has its last micro-batches, as many as there are ranks in the
-        pipeline, while the rank's other stages still wait for theirs (Narayanan et al. 2021, figure 4).
-        """
-        layout = self.layout
-        if layout.virtual_stages == 1:
-            return 1.0
-        own = 1 / layout.virtual_stages
-        return own + min(layout.pipeline, layout.accumulation) * (1 - own)
-
-    def _over_replicas(self, collective: str, dense_bytes: float, expert_bytes: float = 0.0) -> float:
-        layout = self.layout
-        seconds = self.network.seconds(collective, dense_bytes, layout.shard_ranks)
-        if collective == "all_gather" and self.method.stack.gathers_by_broadcast:
-            seconds += self.k["broadcast_startup_s"] * layout.shards
-        if expert_bytes:
-            seconds += self.network.seconds(collective, expert_bytes, layout.expert_copies)
-        return seconds
-
-    def _copies_s(self, shard_bytes: float) -> float:
-        """Gradients of a shard, reduced over the groups that hold copies of it."""
-        return self.network.seconds("all_reduce", shard_bytes, self.layout.copy_ranks)
-
-    def _exposed(self, comm_s: float, compute_s: float) -> float:
-        """What overlapped communication costs: what sticks out, and the contention of what does not."""
-        if self.method.stack.overlap == "serial":
-            return self.k["data_exposed.serial"] * comm_s
-        if self.method.stack.overlap == "none":
-            return comm_s
-        return max(0.0, comm_s - compute_s) + self.k["data_contention"] * min(comm_s, compute_s)
-
     def evaluation_batch_s(self) -> float:
         """One micro-batch of validation on every replica: forward only."""
         layer, layout = self.layer(), self.layout
         forward = stage_layers(self.model, layout) * layer.total + self.kernels.head_s() / 3
         pipeline = forward * layout.pipeline
-        gather = 0.0
-        if layout.sharding in ("fsdp", "zero3"):
-            held = parameters_per_rank(self.model, layout)
-            weight = gathered_weight_bytes(self.method)
-            gather = self._over_replicas("all_gather", weight * held.dense, weight * held.experts)
-        return pipeline + self._exposed(gather, pipeline) + 2e-3
+        return pipeline + self.replicas.waiting_for_weights_s(pipeline) + 2e-3

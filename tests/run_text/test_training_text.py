@@ -15,7 +15,7 @@ from llama_on_64 import (
     PER_NODE,
     RANKS,
 )
-from reading import Played, clock, count, printed
+from reading import Played, clock, count, power_falls, printed
 
 # --- Training -------------------------------------------------------------------------------------
 
@@ -139,8 +139,8 @@ def test_warnings_come_from_the_rank_concerned_and_agree_with_the_grid(llama: Pl
             assert 1980 * 0.85 < int(hot[2]) < 1980
         elif "is slow" in line.message:
             # Those who wait for it are as busy to the eye; its power is the honest signal.
-            watts = [cell[4] for cell in grid.cells]
-            assert watts[line.rank] < sorted(watts)[len(watts) // 4]
+            watts = {grid.step: [cell[4] for cell in grid.cells] for grid in llama.grids}
+            assert power_falls(watts, line.rank, event["step"])
 
 
 def test_warned_of_trouble_slows_everyone(llama: Played) -> None:

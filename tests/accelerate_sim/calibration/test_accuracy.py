@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from accelerate_sim.calibration.__main__ import read_runs
 from accelerate_sim.calibration.accuracy import Comparison, Errors, compared, ranked_pairs
 from accelerate_sim.calibration.report import row_lines, summary_markdown, totals
+from accelerate_sim.calibration.run_table import read_runs
 
 ROOT = Path(__file__).parents[3]
 OWN = ROOT / "tests" / "reference" / "measured_runs.csv"
@@ -22,7 +22,7 @@ needs_open_runs = pytest.mark.skipif(not OPEN.exists(), reason="the table of all
 
 
 def used(path: Path) -> list[Comparison]:
-    runs, _ = read_runs(path)
+    runs = read_runs(path).runs
     return compared([run for run in runs if run.usable])
 
 
@@ -91,6 +91,8 @@ def test_the_readme_repeats_the_table() -> None:
     claimed = [row[1:] for row in rows(section, 6) if row[0].startswith(("speed", "memory"))]
     repeated = [row[1:] for row in rows(README.split("### Speed and memory")[1].split("\n### ")[0], 6)][1:]
     assert repeated == claimed
+    printed = re.search(r"Printed at (commit [0-9a-f]{7,} of \d{4}-\d\d-\d\d)\.", section)
+    assert printed and f"At {printed[1]}" in README
     pairs = re.search(r"ranked right: (.*)\.", section)
     assert pairs and pairs[1] in README
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from accelerate_sim import catalog
-from accelerate_sim.calibration.__main__ import read_runs
 from accelerate_sim.calibration.columns import Measured
 from accelerate_sim.calibration.fitting import Fit, predicted_tokens_per_s
 from accelerate_sim.calibration.held_out import DEALS, dealt, held_out
+from accelerate_sim.calibration.run_table import read_runs
 from accelerate_sim.sim.kernels import Kernels
 from accelerate_sim.sim.throughput import Throughput
 
@@ -20,7 +20,7 @@ LOOSE = ("gemm_share_bf16.ampere", "recompute_cost", "launch_s.fused")
 
 
 def runs() -> list[Measured]:
-    return [run for run in read_runs(OWN)[0] if not run.model.moe][::3]
+    return [run for run in read_runs(OWN).runs if not run.model.moe][::3]
 
 
 def table(*loose: str) -> dict[str, catalog.Constant]:
@@ -66,7 +66,7 @@ def test_constants_are_within_their_bounds_and_say_where_they_come_from() -> Non
     for name, constant in catalog.constant_table().items():
         assert constant.low <= constant.value <= constant.high, name
         assert constant.low <= constant.prior <= constant.high, name
-        assert len(constant.source) > 15, name
+        assert len(constant.source) > 15 and len(constant.holds_for) > 15, name
 
 
 def test_every_constant_is_used() -> None:
@@ -84,7 +84,7 @@ def test_every_constant_is_used() -> None:
             return self[name]
 
     constants = Noting(catalog.constants())
-    for run in read_runs(OWN)[0]:
+    for run in read_runs(OWN).runs:
         for name in catalog.stack_names():
             for gpu in ("A100-80-SXM", "H100-SXM", "GB300"):
                 for precision in ("fp8", "mxfp8"):

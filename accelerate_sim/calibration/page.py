@@ -1,0 +1,46 @@
+"""A markdown page with tables of the calibration: each is put where the page has a place for it, with its commit.
+
+A place begins with ``<!-- printed of FILE.csv -->`` and ends with ``<!-- end -->``; what is between them is replaced.
+"""
+
+import subprocess
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+from accelerate_sim.version import __version__
+
+PACKAGE = Path(__file__).parents[1]
+END = "<!-- end -->"
+
+
+class NoPlace(ValueError):
+    """The page has no place for the table; the text says how to make one."""
+
+
+def updated(page: str, file_name: str, lines: Sequence[str]) -> str:
+    """The page with new lines in the place for this file's; raise :class:`NoPlace`."""
+    begin = f"<!-- printed of {file_name} -->"
+    before, found, rest = page.partition(begin)
+    _, closed, after = rest.partition(END)
+    if not (found and closed):
+        raise NoPlace(f"there is no place for the tables; write '{begin}' and '{END}' where they belong")
+    return "\n".join([before + begin, f"Printed at {code_state()}.", "", *lines, END]) + after
+
+
+def code_state() -> str:
+    """Which code and constants are at work: the commit and its date, or the version and the day where there is none."""
+    commit = _git("log", "-1", "--format=%h of %cs") if _git("ls-files", "--", __file__) else ""
+    if not commit:
+        return f"version {__version__} on {date.today()}"
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", "*.py", "*.json", "*.yaml")
+    return f"commit {commit}{', with changes' if changed else ''}"
+
+
+def _git(*arguments: str) -> str:
+    """What git prints about the package's directory; nothing where it is not there or knows nothing of it."""
+    try:
+        done = subprocess.run(["git", "-C", str(PACKAGE), *arguments], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return done.stdout.strip()
