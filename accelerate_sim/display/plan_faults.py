@@ -18,7 +18,7 @@ def faults_section(run: Run) -> Section:
     config, every = run.config.faults, run.config.checkpoint.every
     rate = config.rate or PUBLISHED_RATE
     faults = Faults(run.noise_seed, run.layout.world_size, rate)
-    stall_s, run_s = mean_checkpoint_s(run), run.expected_s(run.last_step)
+    stall_s, run_s = mean_checkpoint_s(run), run.likely_s(run.last_step)
     found = Reliability.of(faults, run_s, run.mean_step_s, every, stall_s, 60.0 * config.restart_minutes)
     source = "faults.rate" if config.rate else "published fleets; this run has none: faults.rate is 0"
     saved = f"checkpoints every {every:,} steps" if every else "no checkpoints"

@@ -12,8 +12,9 @@ from typing import Protocol
 import numpy as np
 
 from accelerate_sim.config.schema import TrainConfig
+from accelerate_sim.sim.batch_ramp import BatchSchedule
 from accelerate_sim.sim.noise import Draws, Floats
-from accelerate_sim.sim.schedule import full_rate_steps, learning_rate
+from accelerate_sim.sim.schedule import learning_rate, useful_steps
 
 LOWEST = 1.7
 """Nats; the entropy of text in tokens of a usual vocabulary, below which no published pretraining run went."""
@@ -56,6 +57,7 @@ class FromScratch:
     """A power law with a floor, an early drop, and what a high learning rate hides."""
 
     train: TrainConfig
+    batches: BatchSchedule
     total_steps: int
     first: float
     plateau: float
@@ -81,7 +83,8 @@ class FromScratch:
         last = min(reached * information + draws.between("luck", -0.04, 0.06), plateau - 0.3)
         straight = draws.chance("straight", 0.4)  # straight in log-log; otherwise it bends
         slow_share = draws.log("slow", 0.004, 0.01) if straight else draws.log("slow", 0.02, 0.2)
-        whole = full_rate_steps(train, total_steps, total_steps).item()
+        batches = BatchSchedule.of(train)
+        whole = useful_steps(train, batches, total_steps, total_steps).item()
         # What is learned in the first thousand steps depends little on how many more there will be.
         slow_share *= min(USUAL_STEPS / whole, 1.0) ** 0.5
         slow_steps = max(whole * slow_share, 1.0)
@@ -92,7 +95,7 @@ class FromScratch:
         left = (1.0 + whole / slow_steps) ** -slow_power
         hasty = train.warmup_steps < 6 and total_steps > 500 and draws.chance("hasty", 0.5)
         return cls(
-            train=train, total_steps=total_steps, first=first, plateau=plateau,
+            train=train, batches=batches, total_steps=total_steps, first=first, plateau=plateau,
             floor=(last + shown - plateau * left) / (1.0 - left), lowest=LOWEST * information,
             early=EarlyFall.of(draws, train.lr, parameters, whole),
             slow_steps=slow_steps, slow_power=slow_power, hidden=hidden,
@@ -100,7 +103,7 @@ class FromScratch:
         )  # fmt: skip
 
     def at(self, step: Floats) -> Floats:
-        moved = full_rate_steps(self.train, self.total_steps, step)
+        moved = useful_steps(self.train, self.batches, self.total_steps, step)
         slow = (self.plateau - self.floor) * (1.0 + moved / self.slow_steps) ** -self.slow_power
         early = (self.first - self.plateau) * self.early.left(moved)
         shown = self.hidden * (1.0 - _rate_share(self.train, self.total_steps, step)) ** HIDDEN_POWER
@@ -108,7 +111,7 @@ class FromScratch:
         return np.asarray(np.maximum(self.floor + slow + early - shown, self.lowest) + leap)
 
     def known(self, step: Floats) -> Floats:
-        left = self.early.left(full_rate_steps(self.train, self.total_steps, step))
+        left = self.early.left(useful_steps(self.train, self.batches, self.total_steps, step))
         return np.asarray(UNTRAINED_NOISE + (1.0 - UNTRAINED_NOISE) * (1.0 - left))
 
     unseen = at

@@ -4,8 +4,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from accelerate_sim.config.schema import TrainConfig
+from accelerate_sim.sim.batch_ramp import BatchSchedule
 from accelerate_sim.sim.noise import Floats
 
+CRITICAL_BATCH_TOKENS = 5e5
+"""Twice that batch is worth 4/3 as much a step, half of it 2/3. It grows as the loss falls: 0.3M at a loss of 4, 0.8M
+at 3.2 (Kaplan et al. 2020, B* = 2e8 tokens / L^4.76); ramps are for the time between the two."""
 COOLDOWN_SHARE = 0.2
 """Share of the steps in which a WSD schedule decays (Hägele et al. 2024)."""
 
@@ -39,3 +43,20 @@ def full_rate_steps(train: TrainConfig, total_steps: int, step: ArrayLike) -> Fl
     warmup = min(train.warmup_steps, total_steps)
     ramped = np.minimum(step, warmup)
     return np.asarray(ramped * (ramped + 1.0) / (2.0 * max(warmup, 1)) + step - ramped)
+
+
+def useful_steps(train: TrainConfig, batches: BatchSchedule, total_steps: int, step: ArrayLike) -> Floats:
+    """``full_rate_steps`` as steps with the whole global batch: those with a smaller one teach less.
+
+    A step with batch B is worth 1 / (1 + B_critical / B) of one without noise (McCandlish et al. 2018).
+    """
+    if len(batches.stages) == 1:
+        return full_rate_steps(train, total_steps, step)
+    step = np.asarray(step, float)
+    critical = CRITICAL_BATCH_TOKENS / train.sequence_length
+    sizes = np.array([stage.batch for stage in batches.stages])
+    worth = (1.0 + critical / train.global_batch) / (1.0 + critical / sizes)
+    begins = full_rate_steps(train, total_steps, np.array([stage.first_step for stage in batches.stages]))
+    before = np.concatenate(([0.0], np.cumsum(worth[:-1] * np.diff(begins))))
+    number = batches.numbers(np.floor(step).astype(np.int64))
+    return np.asarray(before[number] + worth[number] * (full_rate_steps(train, total_steps, step) - begins[number]))

@@ -9,6 +9,7 @@ from accelerate_sim.config.schema import RunConfig, TrainConfig
 from accelerate_sim.sim.batch_ramp import BatchSchedule
 from accelerate_sim.sim.plan import Plan
 from accelerate_sim.sim.run import Run
+from accelerate_sim.sim.schedule import useful_steps
 
 RAMP = {"start": 16, "increment": 16, "samples": 4000}
 STEPS = np.arange(600)
@@ -137,3 +138,22 @@ def test_pipelines_that_idle_draw_less_power() -> None:
 def test_other_ramps_are_other_runs() -> None:
     seeds = {run(batch_ramp=ramp).noise_seed for ramp in (None, RAMP, {**RAMP, "start": 32}, {**RAMP, "samples": 8000})}
     assert len(seeds) == 4
+
+
+def test_small_batches_teach_less_a_step_and_more_a_token() -> None:
+    """Below the critical batch a step's worth is its tokens', above it all steps are alike."""
+    one, plain = run(batch_ramp={**RAMP, "samples": 20_000}).config.train, run(batch_ramp=None).config.train
+    steps = np.arange(0, 3001, 50.0)
+    ramped, whole = (useful_steps(each, BatchSchedule.of(each), 3000, steps) for each in (one, plain))
+    assert (np.diff(ramped) > 0).all()
+    assert (ramped[1:] < whole[1:]).all()
+    schedule = BatchSchedule.of(one)
+    share = np.array([schedule.sequences_before(int(step)) for step in steps[1:]]) / (128 * steps[1:])
+    assert (ramped[1:] / whole[1:] > share).all()
+    last = schedule.whole.first_step
+    assert np.ptp((whole - ramped)[steps > last]) < 1e-6  # what the ramp has cost, and no more
+
+
+def test_the_loss_of_a_ramp_falls_later() -> None:
+    ramped, plain = run(batch_ramp={**RAMP, "samples": 20_000}).loss, run(batch_ramp=None).loss
+    assert (ramped.trend(np.arange(100, 400)) > plain.trend(np.arange(100, 400))).all()
