@@ -73,8 +73,9 @@ class Script:
         sys.orig_argv = [sys.executable, "-u", *target, *self.arguments]
 
     def _forget_shadowed(self) -> None:
-        for name in [name for name in sys.modules if name.partition(".")[0] in self.shadowed]:
-            del sys.modules[name]
+        if self.shadowed:  # a look at every module is a page of almost every one, copied
+            for name in [name for name in sys.modules if name.partition(".")[0] in self.shadowed]:
+                del sys.modules[name]
 
     def _exit_code(self) -> int:
         try:
