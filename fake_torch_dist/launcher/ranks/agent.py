@@ -21,15 +21,51 @@ from typing import Any, Final, NoReturn
 from ..channel import Channel, Message
 from ..commandline.config import LaunchConfig
 from ..loop import Loop, Timer
-from . import kinship
-from .environment import Placement, rank_environment
+from . import descriptors, kinship
+from .environment import Placement, change_environment, changes, rank_environment
 from .script import Script
-from .worker import set_environment, start_rank
+from .worker import start_rank
 
+_STREAMS: Final = ("stdout", "stderr")
 PIPE: Final = "pipe"
 """A stream that the launcher reads; anything else is a file's name."""
+_AT_ONCE: Final = 16
+"""Ranks whose pipes are open here at the same time: an agent may be allowed no more descriptors than the launcher."""
 _LEFTOVERS_S: Final = 1.0
 """For what ranks have left behind, such as a resource tracker, to end by itself."""
+
+
+class _Rank:
+    """One that is about to be forked. ``streams``: where each goes; ``changes``: of this process's environment."""
+
+    def __init__(self, local_rank: int, streams: Mapping[str, str], changes: Sequence[tuple[str, str | None]]) -> None:
+        self.local_rank = local_rank
+        self.changes = changes
+        self.pid = 0
+        self.ours: dict[str, int] = {}
+        """Ends of its pipes, by stream."""
+        self.theirs: list[int] = []
+        """Its standard output and error."""
+        self._streams = streams
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can be started."""
+        return len(self.theirs) == len(_STREAMS)
+
+    def open(self) -> None:
+        """Open its streams. OSError, with some of them open."""
+        for stream in _STREAMS:
+            if self._streams[stream] == PIPE:
+                self.ours[stream], write_end = os.pipe()
+                self.theirs.append(write_end)
+            else:
+                self.theirs.append(os.open(self._streams[stream], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644))
+
+    def close(self) -> None:
+        """What was opened: the launcher and the rank have it now."""
+        for fd in (*self.theirs, *self.ours.values()):
+            os.close(fd)
 
 
 class Agent:
@@ -94,38 +130,52 @@ class Agent:
         place = Placement(**order["place"])
         self._attempt = place.attempt
         self._alive, self._told = {}, set()
+        environments = [
+            rank_environment(
+                self._config, place, local_rank, rank["error_file"], terminal=order["terminal"],
+                prefix_columns=order["prefix_columns"], color=order["color"], base=self._environment,
+            )
+            for local_rank, rank in enumerate(order["ranks"])
+        ]  # fmt: skip
+        common = environments[-1]
+        change_environment(changes(os.environ, common))
+        ranks = [
+            _Rank(local_rank, rank, changes(common, environment))
+            for local_rank, (rank, environment) in enumerate(zip(order["ranks"], environments, strict=True))
+        ]
         with self._loop.without_signals():
-            for local_rank, rank in enumerate(order["ranks"]):
-                set_environment(rank_environment(
-                    self._config, place, local_rank, rank["error_file"], terminal=order["terminal"],
-                    prefix_columns=order["prefix_columns"], color=order["color"], base=self._environment,
-                ))  # fmt: skip
-                try:
-                    self._start_rank(local_rank, rank)
-                except OSError as error:
-                    number = place.first_rank + local_rank
-                    self._say("refused", reason=f"rank {number} can't be started: {_reason_of(error)}")
+            for first in range(0, len(ranks), _AT_ONCE):
+                failure = self._start_ranks(ranks[first : first + _AT_ONCE])
+                if failure:
+                    number = place.first_rank + len(self._alive)
+                    self._say("refused", reason=f"rank {number} can't be started: {_reason_of(failure)}")
                     break
         self._reap()  # nobody was told of ends meanwhile
 
-    def _start_rank(self, local_rank: int, rank: Mapping[str, str]) -> None:
-        ours: dict[str, int] = {}
-        theirs: list[int] = []
+    def _start_ranks(self, ranks: Sequence[_Rank]) -> OSError | None:
+        """Prepare all of them, then only fork: a page that is written between two forks is one more for every rank.
+
+        Returns what went wrong with the first that could not be started; those before it are.
+        """
+        failure = None
         try:
-            for stream in ("stdout", "stderr"):
-                if rank[stream] == PIPE:
-                    ours[stream], write_end = os.pipe()
-                    theirs.append(write_end)
-                else:
-                    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-                    theirs.append(os.open(rank[stream], flags, 0o644))
-            stdout, stderr = theirs
-            pid = start_rank(self._work, stdout, stderr, self._inherited)
-            self._alive[pid] = local_rank
-            self._say("rank", list(ours.values()), local_rank=local_rank, pid=pid, streams=list(ours))
-        finally:
-            for fd in (*theirs, *ours.values()):
-                os.close(fd)
+            for rank in ranks:
+                rank.open()
+        except OSError as error:
+            failure = error
+        ready = [rank for rank in ranks if rank.is_open]
+        highest = descriptors.highest()
+        try:
+            for rank in ready:
+                rank.pid = start_rank(self._work, rank.theirs, highest, rank.changes, self._inherited)
+        except OSError as error:
+            failure = error
+        for rank in ranks:
+            if rank.pid:
+                self._alive[rank.pid] = rank.local_rank
+                self._say("rank", [*rank.ours.values()], local_rank=rank.local_rank, pid=rank.pid, streams=[*rank.ours])
+            rank.close()
+        return failure
 
     # -- ending -------------------------------------------------------------------------------------------------------
 
