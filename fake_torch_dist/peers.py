@@ -12,7 +12,6 @@ What this module does not do: other systems than Linux (epoll, pidfd, sockets wi
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import os
 import resource
@@ -24,10 +23,11 @@ from collections.abc import Collection, Iterable
 from contextlib import suppress
 from typing import Final
 
+from .stores.authentication import mac
 from .wire import Connection, Contact, Contacts, Frame, Payload, host_identity
 
 _HELLO: Final = struct.Struct("<8sI32s")  # magic, rank, proof
-_MAGIC: Final = b"ftdist01"
+_MAGIC: Final = b"ftdist02"
 CONNECT_S: Final = 30.0
 STRANGERS: Final = 64
 """Connections that have not said who they are; of more than that, and of more than all ranks, the oldest are closed."""
@@ -192,7 +192,7 @@ class Peers:
 
     def _proof(self, listener: Contact, rank: int) -> bytes:
         """Only who holds the secret can say that it is ``rank`` to this listener; the secret itself is never sent."""
-        return hmac.digest(self._secret, f"{listener.nonce}/{rank}".encode(), hashlib.sha256)
+        return mac(self._secret, f"{listener.nonce}/{rank}".encode())
 
     # -- receiving ----------------------------------------------------------------------------------------------------
 

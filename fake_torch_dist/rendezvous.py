@@ -77,9 +77,9 @@ def rendezvous(url: str, rank: int = -1, world_size: int = -1, **kwargs: Any) ->
 def _with_arguments(url: str, rank: int, world_size: int) -> str:
     if not isinstance(url, str | bytes):
         raise RuntimeError(f"`url` must be a string. {type(url)}: {url}")
-    if not isinstance(rank, numbers.Integral):
+    if not isinstance(rank, (int, numbers.Integral)):
         raise RuntimeError(f"`rank` must be an integer. {rank}")
-    if not isinstance(world_size, numbers.Integral):
+    if not isinstance(world_size, (int, numbers.Integral)):
         raise RuntimeError(f"`world_size` must be an integer. {world_size}")
     text = os.fsdecode(url)
     if rank == -1 and world_size == -1:

@@ -67,6 +67,7 @@ def _is_from(module: types.ModuleType, file: str) -> bool:
 def freeze() -> None:
     """Nothing that is here now is looked at by a child's garbage collector: its pages stay shared."""
     gc.collect()
+    sys._clear_type_cache()
     gc.freeze()
 
 
