@@ -62,6 +62,11 @@ class _Rank:
             else:
                 self.theirs.append(os.open(self._streams[stream], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644))
 
+    def take_output(self) -> None:
+        """Have its standard output and error in this process, for it to inherit."""
+        for fd, theirs in enumerate(self.theirs, start=1):
+            os.dup2(theirs, fd)
+
     def close(self) -> None:
         """What was opened: the launcher and the rank have it now."""
         for fd in (*self.theirs, *self.ours.values()):
@@ -143,7 +148,7 @@ class Agent:
             _Rank(local_rank, rank, changes(common, environment))
             for local_rank, (rank, environment) in enumerate(zip(order["ranks"], environments, strict=True))
         ]
-        with self._loop.without_signals():
+        with self._loop.without_signals(), descriptors.own_output():
             for first in range(0, len(ranks), _AT_ONCE):
                 failure = self._start_ranks(ranks[first : first + _AT_ONCE])
                 if failure:
@@ -164,10 +169,14 @@ class Agent:
         except OSError as error:
             failure = error
         ready = [rank for rank in ranks if rank.is_open]
-        highest = descriptors.highest()
+        highest, prepared_for = descriptors.highest(), None
         try:
             for rank in ready:
-                rank.pid = start_rank(self._work, rank.theirs, highest, rank.changes, self._inherited)
+                rank.take_output()
+                if isinstance(self._work, Script) and prepared_for != rank.ours.keys():
+                    prepared_for = rank.ours.keys()
+                    self._work.prepare()
+                rank.pid = start_rank(self._work, highest, rank.changes, self._inherited)
         except OSError as error:
             failure = error
         for rank in ranks:

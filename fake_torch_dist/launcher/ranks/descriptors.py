@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Final
 
 _STANDARD: Final = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
@@ -47,6 +48,18 @@ def as_before() -> None:
 
         with suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, _allowed_before)
+
+
+@contextmanager
+def own_output() -> Iterator[None]:
+    """Standard output and error may be others in the meantime."""
+    own = os.dup(1), os.dup(2)
+    try:
+        yield
+    finally:
+        for fd, saved in enumerate(own, start=1):
+            os.dup2(saved, fd)
+            os.close(saved)
 
 
 def highest() -> int:

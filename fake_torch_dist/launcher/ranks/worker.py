@@ -41,15 +41,14 @@ def _is_source(path: str) -> bool:
 
 def start_rank(
     work: Script | Sequence[str],
-    output: Sequence[int],
     highest: int,
     changes: Iterable[tuple[str, str | None]],
     inherited: set[str],
 ) -> int:
-    """Start a rank that writes to ``output``, its standard output and error; returns its pid and process group.
+    """Start a rank; returns its pid, which is also its process group.
 
     It has its own session, as with torchrun, and is killed when this process ends. Of this process it has the handling
-    of signals, the environment with these changes, and no descriptor; ``highest`` is the last that is open here.
+    of signals, the environment with these changes, and the standard descriptors; ``highest`` is the last one open here.
     Few lines run here and there, for each copies pages of memory that the ranks would share otherwise.
     OSError if no process can be made.
     """
@@ -60,8 +59,6 @@ def start_rank(
     try:
         os.setsid()
         kinship.on_end_of(parent, signal.SIGKILL)
-        os.dup2(output[0], 1)
-        os.dup2(output[1], 2)
         os.closerange(3, highest + 1)
         descriptors.as_before()
         change_environment(changes)
