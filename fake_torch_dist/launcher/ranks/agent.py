@@ -14,63 +14,20 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final, NoReturn
 
 from ..channel import Channel, Message
 from ..commandline.config import LaunchConfig
 from ..loop import Loop, Timer
-from . import descriptors, kinship
+from . import kinship
 from .environment import Placement, change_environment, changes, rank_environment
 from .script import Script
-from .worker import start_rank
+from .starting import AT_ONCE, Rank, start_ranks
 
-_STREAMS: Final = ("stdout", "stderr")
-PIPE: Final = "pipe"
-"""A stream that the launcher reads; anything else is a file's name."""
-_AT_ONCE: Final = 16
-"""Ranks whose pipes are open here at the same time: an agent may be allowed no more descriptors than the launcher."""
 _LEFTOVERS_S: Final = 1.0
 """For what ranks have left behind, such as a resource tracker, to end by itself."""
-
-
-class _Rank:
-    """One that is about to be forked. ``streams``: where each goes; ``changes``: of this process's environment."""
-
-    def __init__(self, local_rank: int, streams: Mapping[str, str], changes: Sequence[tuple[str, str | None]]) -> None:
-        self.local_rank = local_rank
-        self.changes = changes
-        self.pid = 0
-        self.ours: dict[str, int] = {}
-        """Ends of its pipes, by stream."""
-        self.theirs: list[int] = []
-        """Its standard output and error."""
-        self._streams = streams
-
-    @property
-    def is_open(self) -> bool:
-        """Whether it can be started."""
-        return len(self.theirs) == len(_STREAMS)
-
-    def open(self) -> None:
-        """Open its streams. OSError, with some of them open."""
-        for stream in _STREAMS:
-            if self._streams[stream] == PIPE:
-                self.ours[stream], write_end = os.pipe()
-                self.theirs.append(write_end)
-            else:
-                self.theirs.append(os.open(self._streams[stream], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644))
-
-    def take_output(self) -> None:
-        """Have its standard output and error in this process, for it to inherit."""
-        for fd, theirs in enumerate(self.theirs, start=1):
-            os.dup2(theirs, fd)
-
-    def close(self) -> None:
-        """What was opened: the launcher and the rank have it now."""
-        for fd in (*self.theirs, *self.ours.values()):
-            os.close(fd)
 
 
 class Agent:
@@ -145,46 +102,26 @@ class Agent:
         common = environments[-1]
         change_environment(changes(os.environ, common))
         ranks = [
-            _Rank(local_rank, rank, changes(common, environment))
-            for local_rank, (rank, environment) in enumerate(zip(order["ranks"], environments, strict=True))
+            Rank(local_rank, streams, changes(common, environment))
+            for local_rank, (streams, environment) in enumerate(zip(order["ranks"], environments, strict=True))
         ]
-        with self._loop.without_signals(), descriptors.own_output():
-            for first in range(0, len(ranks), _AT_ONCE):
-                failure = self._start_ranks(ranks[first : first + _AT_ONCE])
+        with self._loop.without_signals():
+            for first in range(0, len(ranks), AT_ONCE):
+                together = ranks[first : first + AT_ONCE]
+                failure = start_ranks(together, self._work, self._inherited)
+                for rank in together:
+                    self._started(rank)
                 if failure:
                     number = place.first_rank + len(self._alive)
                     self._say("refused", reason=f"rank {number} can't be started: {_reason_of(failure)}")
                     break
         self._reap()  # nobody was told of ends meanwhile
 
-    def _start_ranks(self, ranks: Sequence[_Rank]) -> OSError | None:
-        """Prepare all of them, then only fork: a page that is written between two forks is one more for every rank.
-
-        Returns what went wrong with the first that could not be started; those before it are.
-        """
-        failure = None
-        try:
-            for rank in ranks:
-                rank.open()
-        except OSError as error:
-            failure = error
-        ready = [rank for rank in ranks if rank.is_open]
-        highest, prepared_for = descriptors.highest(), None
-        try:
-            for rank in ready:
-                rank.take_output()
-                if isinstance(self._work, Script) and prepared_for != rank.ours.keys():
-                    prepared_for = rank.ours.keys()
-                    self._work.prepare()
-                rank.pid = start_rank(self._work, highest, rank.changes, self._inherited)
-        except OSError as error:
-            failure = error
-        for rank in ranks:
-            if rank.pid:
-                self._alive[rank.pid] = rank.local_rank
-                self._say("rank", [*rank.ours.values()], local_rank=rank.local_rank, pid=rank.pid, streams=[*rank.ours])
-            rank.close()
-        return failure
+    def _started(self, rank: Rank) -> None:
+        if rank.pid:
+            self._alive[rank.pid] = rank.local_rank
+            self._say("rank", [*rank.ours.values()], local_rank=rank.local_rank, pid=rank.pid, streams=[*rank.ours])
+        rank.close()
 
     # -- ending -------------------------------------------------------------------------------------------------------
 
