@@ -22,6 +22,7 @@ from .transports import direct_read
 IMPORTED = (public, meet, find_store)
 """What is otherwise imported when it is first needed."""
 
+# The package's own names, which are otherwise looked for and bound when each is first asked for.
 _package = importlib.import_module(__name__.rpartition(".")[0])
 vars(_package).update((name, getattr(public, name)) for name in public.__all__)
 _bytes = np.frombuffer(os.urandom(16), np.uint8)
