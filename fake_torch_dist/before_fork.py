@@ -6,6 +6,7 @@ no other effect: no signal handlers, no descriptors, no threads.
 
 from __future__ import annotations
 
+import importlib
 import os
 from urllib.parse import urlsplit
 
@@ -21,6 +22,9 @@ from .transports import direct_read
 IMPORTED = (public, meet, find_store)
 """What is otherwise imported when it is first needed."""
 
+# The package's own names, which are otherwise looked for and bound when each is first asked for.
+_package = importlib.import_module(__name__.rpartition(".")[0])
+vars(_package).update((name, getattr(public, name)) for name in public.__all__)
 _bytes = np.frombuffer(os.urandom(16), np.uint8)
 direct_read.works(os.getpid(), direct_read.address_of(_bytes), _bytes.tobytes())
 decode(encode(Message(Kind.DONE, 0, [proof(b"", b"", b"", b"")])))

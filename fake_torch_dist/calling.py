@@ -14,11 +14,11 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from . import errors
-from .engine import run_alone
 from .group_registry import find_group, get_group_rank, get_rank, is_non_member
 from .local_tensor import LocalTensor, shards_of
 from .process_group import ProcessGroup
 from .reduction import Array
+from .tasks import run_alone
 from .work import Work
 
 Tensor: TypeAlias = "LocalTensor | Array"

@@ -7,8 +7,6 @@ After that the store is not needed.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import os
 import socket
 import time
@@ -21,6 +19,7 @@ from .engine import Engine
 from .fingerprint import Call
 from .generations import forget, join
 from .peers import Peers
+from .stores.authentication import job_token, mac
 from .stores.prefix_store import PrefixStore
 from .transports import direct_read
 from .transports.processes import ProcessTransport
@@ -81,8 +80,7 @@ def meet(store: Store, rank: int, world_size: int, timeout: timedelta) -> Meetin
         near = contacts.on_host(peers.contact.host)
         if len(near) < world_size:
             contacts = _with_addresses(peers, contacts, generation.store, timeout)
-        token = os.environ.get("FAKE_TORCH_DIST_TOKEN", "").encode()
-        peers.meet(contacts, hmac.digest(first.secret, token, hashlib.sha256))
+        peers.meet(contacts, mac(first.secret, job_token()))
         engine = Engine(peers)
         neighbour = near[(near.index(rank) + 1) % len(near)]
         card = _Card.parse(generation.values[neighbour])

@@ -12,7 +12,6 @@ What this module does not do: other systems than Linux (epoll, pidfd, sockets wi
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import os
 import resource
@@ -24,10 +23,12 @@ from collections.abc import Collection, Iterable
 from contextlib import suppress
 from typing import Final
 
+from .peer_processes import WatchedProcesses, process_of
+from .stores.authentication import mac
 from .wire import Connection, Contact, Contacts, Frame, Payload, host_identity
 
 _HELLO: Final = struct.Struct("<8sI32s")  # magic, rank, proof
-_MAGIC: Final = b"ftdist01"
+_MAGIC: Final = b"ftdist02"
 CONNECT_S: Final = 30.0
 STRANGERS: Final = 64
 """Connections that have not said who they are; of more than that, and of more than all ranks, the oldest are closed."""
@@ -56,10 +57,7 @@ class Peers:
         """All of them, by descriptor."""
         self._to: dict[int, Connection] = {}
         """The one on which we talk to a rank; it stays the same, so messages arrive in their order."""
-        self._pidfds: dict[int, int] = {}
-        """Ranks by descriptor."""
-        self._watched: dict[int, int] = {}
-        """Descriptors by rank."""
+        self._watched = WatchedProcesses(self._poll)
         self._near: frozenset[int] = frozenset()
         """Ranks on this host, this one included."""
         self._allow_strangers = STRANGERS
@@ -102,21 +100,9 @@ class Peers:
             if known or rank == self.rank or rank not in self._near or self.contacts[rank].pid == self.contact.pid:
                 continue
             try:
-                fd = os.pidfd_open(self.contacts[rank].pid)
+                self._watched.watch(rank, self.contacts[rank].pid)
             except ProcessLookupError:
                 self._ending.append(rank)
-            except OSError:
-                continue  # an old kernel, or no descriptor left: a closed connection will tell
-            else:
-                self._pidfds[fd], self._watched[rank] = rank, fd
-                self._poll.register(fd, select.EPOLLIN)
-
-    def _unwatch(self, rank: int) -> None:
-        fd = self._watched.pop(rank, -1)
-        if fd >= 0:
-            del self._pidfds[fd]
-            self._poll.unregister(fd)
-            os.close(fd)
 
     # -- sending ------------------------------------------------------------------------------------------------------
 
@@ -172,7 +158,7 @@ class Peers:
         if to in self._near:
             made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             made.connect(contact.unix.encode("latin-1"))
-            if _process_of(made) != (contact.pid, os.geteuid()):  # it ended, and somebody took its place
+            if process_of(made) != (contact.pid, os.geteuid()):  # it ended, and somebody took its place
                 made.close()
                 raise ConnectionRefusedError(f"rank {to} is gone")
         else:
@@ -181,7 +167,7 @@ class Peers:
             made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         greeting = _HELLO.pack(_MAGIC, self.rank, self._proof(contact, self.rank))
         connection = self._to[to] = self._keep(Connection(made, to, greeting))
-        self._unwatch(to)
+        self._watched.unwatch(to)
         return connection
 
     def _keep(self, connection: Connection) -> Connection:
@@ -192,7 +178,7 @@ class Peers:
 
     def _proof(self, listener: Contact, rank: int) -> bytes:
         """Only who holds the secret can say that it is ``rank`` to this listener; the secret itself is never sent."""
-        return hmac.digest(self._secret, f"{listener.nonce}/{rank}".encode(), hashlib.sha256)
+        return mac(self._secret, f"{listener.nonce}/{rank}".encode())
 
     # -- receiving ----------------------------------------------------------------------------------------------------
 
@@ -208,9 +194,9 @@ class Peers:
                     self._write(connection)
             elif fd in self._listeners:
                 self._accept(self._listeners[fd], frames)
-            elif fd in self._pidfds:
-                self._ending.append(self._pidfds[fd])
-                self._unwatch(self._pidfds[fd])
+            elif (rank := self._watched.rank_of(fd)) is not None:
+                self._ending.append(rank)
+                self._watched.unwatch(rank)
         if self._ending:
             self._hear_last_words(frames)
         return frames
@@ -219,7 +205,7 @@ class Peers:
         with suppress(OSError):
             while True:
                 accepted, _ = listener.accept()
-                if accepted.family == socket.AF_UNIX and _process_of(accepted)[1] != os.geteuid():
+                if accepted.family == socket.AF_UNIX and process_of(accepted)[1] != os.geteuid():
                     accepted.close()
                     continue
                 self._read(self._keep(Connection(accepted)), frames)
@@ -258,7 +244,7 @@ class Peers:
         inbound.rank = rank
         if rank in self._near:
             self._to.setdefault(rank, inbound)
-        self._unwatch(rank)
+        self._watched.unwatch(rank)
         return True
 
     def _may_talk(self, connection: Connection) -> bool:
@@ -294,7 +280,7 @@ class Peers:
                 self._read(connection, frames)
         for rank in dict.fromkeys(self._ending):
             self.gone[rank] = None
-            self._unwatch(rank)
+            self._watched.unwatch(rank)
             way = self._to.pop(rank, None)
             if way is not None:
                 way.queue.clear()
@@ -307,18 +293,10 @@ class Peers:
 
         In a forked child this is all that may be done: the kernel's list of what to watch is shared with the parent.
         """
-        for fd in self._pidfds:
-            os.close(fd)
+        self._watched.close()
         for each in [*self._listeners.values(), *(held.socket for held in self._connections.values())]:
             each.close()
         self._poll.close()
-
-
-def _process_of(connection: socket.socket) -> tuple[int, int]:
-    """Process id and user id of the other end of a Unix socket; of who made the socket listen, if we connected."""
-    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    pid, user, _ = struct.unpack("3i", credentials)
-    return pid, user
 
 
 def _allow_descriptors(count: int) -> None:

@@ -18,10 +18,11 @@ import numpy as np
 
 from . import errors
 from .calling import Tensor, begin, finish, member_group, rows_of
-from .engine import ANY_SOURCE, POINT_TO_POINT, Address, Engine, Messages, Written
+from .engine import Engine
 from .group_registry import get_group_rank
 from .process_group import ProcessGroup
 from .reduction import Array
+from .tasks import ANY_SOURCE, POINT_TO_POINT, Address, Messages, Written
 from .work import Work
 
 

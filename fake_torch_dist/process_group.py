@@ -21,6 +21,7 @@ from . import errors, reduction
 from .fingerprint import Call
 from .group_checks import check_blocks, check_list, check_pairs, split_bounds
 from .reduction import Array, ReduceOp
+from .result_memory import writable_block, writable_row, writable_rows
 from .transports.protocol import Transport
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class ProcessGroup:
 
     async def allreduce(self, shards: Array, op: ReduceOp) -> None:
         """Every member's row becomes the reduction of all."""
-        out = None if self.engine is None else _direct(self._mine(shards))
+        out = None if self.engine is None else writable_row(self._mine(shards))
         result = await self._fold("ALLREDUCE", shards, op, "", out)
         if result is not out:
             shards[self._rows] = result
@@ -114,7 +115,7 @@ class ProcessGroup:
     async def broadcast(self, shards: Array, root: int) -> None:
         """Every member's row becomes the root's."""
         mine = self._mine(shards)
-        out = _direct(mine) if self.engine is not None else None
+        out = writable_row(mine) if self.engine is not None else None
         result = await self.transport.broadcast(mine, root, self._call("BROADCAST", shards, f"root={root}"), out)
         if result is not out:
             shards[self._rows] = result
@@ -143,7 +144,7 @@ class ProcessGroup:
         check_blocks("reduce_scatter", whole=shards, part=output, size=self.size())
         reduction.check_op(op, shards.dtype)
         mine = reduction.before(self._mine(shards), op)
-        out = self._block_out(output, mine) if self.engine is not None else None
+        out = writable_block(output, mine, self.played[0]) if self.engine is not None else None
         call = self._call("_REDUCE_SCATTER_BASE", shards, str(op))
         self._mine(output)
         blocks = await self.transport.reduce_scatter(mine, reduction.UFUNCS[op.name], call, out)
@@ -165,7 +166,7 @@ class ProcessGroup:
         if root in self.played:
             check_list("gather", "output", outputs, shards, self.size())
             row = self._row_of(root)
-            out = self._outs([output[row, ...] for output in outputs], mine)
+            out = self._rows_of([output[row, ...] for output in outputs], mine)
         gathered = await self.transport.gather(mine, root, self._call("GATHER", shards, f"root={root}"), out)
         if root in self.played and (gathered is not out or out is None):
             assert gathered is not None
@@ -182,7 +183,7 @@ class ProcessGroup:
             parts = [part[row, ...] for part in inputs]
         out = None
         if self.engine is not None and not any(np.may_share_memory(mine, part) for part in parts or ()):
-            out = _direct(mine)
+            out = writable_row(mine)
         call = self._call("SCATTER", shards, f"root={root}")
         result = await self.transport.scatter(parts, root, call, mine[0, ...], out)
         if result is not out:
@@ -234,7 +235,7 @@ class ProcessGroup:
     async def _gather_into(self, targets: Sequence[Array], outputs: Sequence[Array], shards: Array, name: str) -> None:
         """``outputs`` are whole tensors, ``targets`` the members' rows of them."""
         mine = self._mine(shards)
-        out = self._outs([target[0, ...] for target in targets], mine) if self.engine is not None else None
+        out = self._rows_of([target[0, ...] for target in targets], mine)
         gathered = await self.transport.all_gather(mine, self._call(name, shards), out)
         if out is None or gathered is not out:
             # Copied: an output may be the input's own memory, or overlap it.
@@ -250,27 +251,8 @@ class ProcessGroup:
             if result is not out:
                 output[self._rows] = result.reshape(-1, *output.shape[1:])
 
-    def _outs(self, rows: list[Array], mine: Array) -> list[Array] | None:
-        """``rows`` if another process's data may be written into them while this one's is still being read."""
-        if self.engine is None or not all(row.flags.c_contiguous for row in rows):
-            return None
-        for index, row in enumerate(rows):
-            if np.may_share_memory(row, mine):
-                same = row.__array_interface__["data"] == mine.__array_interface__["data"]
-                if index != self.played[0] or not same or not mine[0, ...].flags.c_contiguous:
-                    return None
-        return rows
-
-    def _block_out(self, output: Array, mine: Array) -> Array | None:
-        """This rank's row of ``output`` if the fold may go there at once."""
-        row = output[0, ...]
-        if not row.flags.c_contiguous:
-            return None
-        if np.may_share_memory(row, mine):
-            address, own = row.__array_interface__["data"][0], mine.__array_interface__["data"][0]
-            if not mine.flags.c_contiguous or address != own + self.played[0] * row.nbytes:
-                return None
-        return row
+    def _rows_of(self, rows: list[Array], mine: Array) -> list[Array] | None:
+        return None if self.engine is None else writable_rows(rows, mine, self.played[0])
 
     def _mine(self, shards: Array) -> Array:
         """The rows of the members played here, in group order; a view where indexing allows one."""
@@ -295,12 +277,6 @@ class ProcessGroup:
 def _name_of(dtype: np.dtype[Any]) -> str:
     """numpy puts a dtype's name together anew each time it is asked for."""
     return dtype.name
-
-
-def _direct(mine: Array) -> Array | None:
-    """The one row of ``mine`` if a result can be written there as it comes."""
-    row = mine[0, ...]
-    return row if row.flags.c_contiguous else None
 
 
 def _as_slice(rows: Sequence[int]) -> slice | Array:

@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str] | None) -> int:
     parsed = parse(arguments, os.environ)
-    from .launcher.commandline.config import config_of  # after parse: --help needs none of it
+    from .launcher.commandline.choices import config_of  # after parse: --help needs none of it
 
     config = config_of(parsed, os.environ)
     try:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 from . import errors
 
 if TYPE_CHECKING:
-    from .engine import Engine, Task
+    from .engine import Engine
+    from .tasks import Task
 
 _NO_LIMIT: Final = timedelta(0)
 

@@ -7,7 +7,6 @@ that hosts it, or one that joins it.
 from __future__ import annotations
 
 import os
-import secrets
 import signal
 import socket
 import sys
@@ -70,7 +69,7 @@ class _Launch:
     def __init__(self, config: LaunchConfig) -> None:
         self._config = config
         self._loop = Loop()
-        self._token = os.environ.get(TOKEN_VARIABLE) or secrets.token_hex(32)
+        self._token = os.environ.get(TOKEN_VARIABLE) or os.urandom(32).hex()
         self._names = [f"node{index}" for index in range(config.max_nodes)] if config.emulated else [""]
         meets = config.max_nodes > 1 and not config.emulated
         self._endpoint = Endpoint.of(config) if meets else None

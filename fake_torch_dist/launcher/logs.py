@@ -16,10 +16,11 @@ What this module does not do: write streams. ``--log-dir /dev/null`` means no fi
 
 from __future__ import annotations
 
+import base64
 import os
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
@@ -27,6 +28,8 @@ from typing import Final, Literal
 from .commandline.config import Std, Streams
 
 Stream = Literal["stdout", "stderr"]
+_RANDOM_BYTES: Final = 5
+"""Of a new directory's name: eight characters."""
 _BITS: Final[Mapping[Stream, Std]] = {"stdout": Std.OUT, "stderr": Std.ERR}
 
 
@@ -58,7 +61,7 @@ class LogTree:
             raise LogDirectoryError(f"NotADirectoryError: log_dir: {log_dir} is a file")
         base = log_dir
         try:
-            base = base or Path(tempfile.mkdtemp(prefix="torchelastic_"))
+            base = base or _temporary_directory()
             directories = _run_directories(base, run_id, nodes)
         except OSError as error:
             if log_dir is None and not files_wanted:  # it would be for error files only
@@ -84,12 +87,31 @@ def _unusable(path: Path | None, error: OSError) -> LogDirectoryError:
     )
 
 
+def _temporary_directory() -> Path:
+    """A new one, where ``tempfile`` would make it. That module has work to do in every rank that is forked."""
+    wanted = [os.environ[name] for name in ("TMPDIR", "TEMP", "TMP") if os.environ.get(name)]
+    *others, last = [*wanted, "/tmp", "/var/tmp", "/usr/tmp", os.getcwd()]
+    for directory in others:
+        with suppress(OSError):
+            return _new_directory(Path(directory).absolute(), "torchelastic_")
+    return _new_directory(Path(last), "torchelastic_")
+
+
+def _new_directory(above: Path, prefix: str) -> Path:
+    """Only for this user, with a name that nobody has. OSError if it can't be made."""
+    while True:
+        name = base64.b32encode(os.urandom(_RANDOM_BYTES)).decode().lower()
+        with suppress(FileExistsError):
+            (above / f"{prefix}{name}").mkdir(mode=0o700)
+            return above / f"{prefix}{name}"
+
+
 def _run_directories(base: Path, run_id: str, nodes: Sequence[str]) -> dict[str | None, Path]:
     """The first one's name is chosen so that it is new; the others take it over."""
     first, *rest = nodes or (None,)
     above = base / first if first else base
     above.mkdir(parents=True, exist_ok=True)
-    directories: dict[str | None, Path] = {first: Path(tempfile.mkdtemp(prefix=f"{run_id}_", dir=above))}
+    directories: dict[str | None, Path] = {first: _new_directory(above, f"{run_id}_")}
     for node in rest:
         assert node is not None
         directories[node] = base / node / directories[first].name

@@ -11,8 +11,8 @@ from .commandline.config import LaunchConfig
 from .logs import AttemptLogs, Destination, LogTree, destination
 from .node import Node
 from .output.prefix import Source
-from .ranks.agent import PIPE
 from .ranks.environment import Placement
+from .ranks.starting import PIPE
 
 STREAMS: Final = ("stdout", "stderr")
 

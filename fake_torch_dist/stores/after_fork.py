@@ -14,17 +14,19 @@ class Closable(Protocol):
         """Let go of it."""
 
 
-_not_for_children: weakref.WeakSet[Closable] = weakref.WeakSet()
+_not_for_children: set[weakref.ref[Closable]] = set()
 
 
 def keep_from_children(owner: Closable) -> None:
     """Close ``owner`` in every child that this process forks, so that the child does not keep the server alive."""
-    _not_for_children.add(owner)
+    _not_for_children.add(weakref.ref(owner, _not_for_children.discard))
 
 
 def _close_in_child() -> None:
-    for owner in list(_not_for_children):
-        owner.close()
+    for reference in list(_not_for_children):
+        owner = reference()
+        if owner is not None:
+            owner.close()
 
 
 if hasattr(os, "register_at_fork"):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
+from _queue import Empty, SimpleQueue  # not queue, as in ``turn``
 from datetime import timedelta
-from queue import Empty, SimpleQueue
 
 from .message_store import MessageStore
 from .messages import Message

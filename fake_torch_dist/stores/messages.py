@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import struct
+from array import array
 from collections.abc import Sequence
 from enum import IntEnum
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, overload
 
 
 class Kind(IntEnum):
@@ -49,6 +50,8 @@ class Message(NamedTuple):
 
 HEAD: Final = struct.Struct("!Bq")
 _LENGTH: Final = struct.Struct("!I")
+_FEW: Final = 8
+"""Fields that are cut out at once."""
 
 
 def encode(message: Message) -> bytes:
@@ -61,17 +64,47 @@ def encode(message: Message) -> bytes:
 
 def decode(data: bytes | bytearray | memoryview) -> Message:
     """What ``encode`` made. ValueError for anything else."""
-    view = memoryview(data)
-    if len(view) < HEAD.size:
+    if len(data) < HEAD.size:
         raise ValueError("a message without a head")
-    kind, number = HEAD.unpack_from(view)
-    fields, at = [], HEAD.size
-    while at < len(view):
-        if at + _LENGTH.size > len(view):
+    kind, number = HEAD.unpack_from(data)
+    bounds, at = array("Q"), HEAD.size
+    while at < len(data):
+        if at + _LENGTH.size > len(data):
             raise ValueError("a field without a length")
-        (length,) = _LENGTH.unpack_from(view, at)
+        (length,) = _LENGTH.unpack_from(data, at)
+        bounds.append(at + _LENGTH.size)
         at += _LENGTH.size + length
-        if at > len(view):
+        bounds.append(at)
+        if at > len(data):
             raise ValueError("a field that is longer than its message")
-        fields.append(bytes(view[at - length : at]))
-    return Message(kind, number, fields)
+    fields = _Fields(bytes(data), bounds)
+    return Message(kind, number, fields if len(fields) > _FEW else [*fields])
+
+
+class _Fields(Sequence[bytes]):
+    """Cut out of their message when they are asked for: of what all ranks brought, each reads little."""
+
+    def __init__(self, data: bytes, bounds: array[int]) -> None:
+        """``bounds``: where each of them begins and ends, one after the other."""
+        self._data = data
+        self._bounds = bounds
+
+    def __len__(self) -> int:
+        return len(self._bounds) // 2
+
+    @overload
+    def __getitem__(self, index: int) -> bytes: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[bytes]: ...
+
+    def __getitem__(self, index: int | slice) -> bytes | list[bytes]:
+        if isinstance(index, slice):
+            return [self[each] for each in range(*index.indices(len(self)))]
+        index = range(len(self))[index]
+        return self._data[self._bounds[2 * index] : self._bounds[2 * index + 1]]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and [*self] == [*other]
+
+    __hash__ = None  # type: ignore[assignment]  # as a list

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import errno
 import hmac
-import secrets
+import os
 import selectors
 import socket
 from typing import Final
@@ -200,7 +200,7 @@ class StoreServer:
         if message.kind == Greeting.HELLO and not peer.client_nonce:
             if len(fields) != 2 or fields[0] != PROTOCOL or len(fields[1]) != NONCE_BYTES:
                 return False
-            peer.client_nonce, peer.server_nonce = fields[1], secrets.token_bytes(NONCE_BYTES)
+            peer.client_nonce, peer.server_nonce = fields[1], os.urandom(NONCE_BYTES)
             self._send(peer, number, Message(Greeting.CHALLENGE, 0, [peer.server_nonce]))
             return True
         if message.kind != Greeting.PROOF or not peer.client_nonce or len(fields) != 1:

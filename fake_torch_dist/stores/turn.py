@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from queue import SimpleQueue
+from _queue import SimpleQueue  # queue itself imports threading, which then has work to do in every fork
 
 
 class Turn:

@@ -6,6 +6,7 @@ Folds are in rank order inside each node and then across nodes, as everywhere, s
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -23,14 +24,26 @@ class NodeFold:
     """The order in which a group folds. ``ranks`` are the members' global ranks in group order, ``me`` is our index."""
 
     def __init__(self, ranks: Sequence[int], ranks_per_node: int, me: int) -> None:
+        self._ranks = ranks
+        self._ranks_per_node = ranks_per_node
         self._me = me
+
+    @cached_property
+    def _nodes(self) -> list[list[int]]:
+        """Indices of the members on each node. Many groups never fold."""
         nodes: dict[int, list[int]] = {}
-        for index, rank in enumerate(ranks):
-            nodes.setdefault(rank // ranks_per_node, []).append(index)
-        self._nodes = [nodes[node] for node in sorted(nodes)]
+        for index, rank in enumerate(self._ranks):
+            nodes.setdefault(rank // self._ranks_per_node, []).append(index)
+        return [nodes[node] for node in sorted(nodes)]
+
+    @cached_property
+    def _per_node(self) -> int | list[int]:
         sizes = [len(node) for node in self._nodes]
-        self._per_node: int | list[int] = sizes[0] if len(set(sizes)) == 1 else sizes
-        self._order = [index for node in self._nodes for index in node]
+        return sizes[0] if len(set(sizes)) == 1 else sizes
+
+    @cached_property
+    def _order(self) -> list[int]:
+        return [index for node in self._nodes for index in node]
 
     def of_bytes(self, parts: Sequence[memoryview], like: Array, ufunc: np.ufunc) -> bytes:
         """Fold all members' bytes, each an array like ``like``."""

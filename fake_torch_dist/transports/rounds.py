@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from typing import Final, NoReturn
 
 from .. import errors
-from ..engine import COLLECTIVE, OVERDUE, Address, Engine, Messages
+from ..engine import Engine
 from ..fingerprint import ROUNDS
+from ..tasks import COLLECTIVE, OVERDUE, Address, Messages
 
 Bytes = bytes | bytearray | memoryview
 Answer = Callable[[list[memoryview]], Sequence[Bytes]]

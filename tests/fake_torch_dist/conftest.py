@@ -30,7 +30,7 @@ def no_launcher(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.delenv(name, raising=False)
     yield
     # The package's attribute of that name is torch's function.
-    hosted = sys.modules["fake_torch_dist.rendezvous"]._hosted
+    hosted = sys.modules["fake_torch_dist.rendezvous_address"].hosted
     for store in hosted.values():
         store.close()
     hosted.clear()

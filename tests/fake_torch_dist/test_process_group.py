@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from fake_torch_dist import ProcessGroup, ReduceOp
-from fake_torch_dist.engine import run_alone
 from fake_torch_dist.reduction import fold_nodes
+from fake_torch_dist.tasks import run_alone
 
 
 class RecordedTransport:

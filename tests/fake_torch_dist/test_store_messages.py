@@ -10,6 +10,16 @@ from fake_torch_dist.stores.messages import Kind, Message, decode, encode
 from fake_torch_dist.stores.table import Table
 
 
+@given(fields=st.lists(st.binary(max_size=5), min_size=9, max_size=20), begin=st.integers(-25, 25))
+def test_many_fields_are_a_sequence_as_any_other(fields: list[bytes], begin: int):
+    """They are cut out of their message only when asked for."""
+    decoded = decode(encode(Message(Kind.DONE, 0, fields))).fields
+    assert not isinstance(decoded, list) and decoded == fields and decoded != fields[1:]
+    assert list(decoded) == fields and decoded[-1] == fields[-1] and decoded[begin:] == fields[begin:]
+    with pytest.raises(IndexError):
+        decoded[len(fields)]
+
+
 @given(st.integers(0, 255), st.integers(-(2**63), 2**63 - 1), st.lists(st.binary(max_size=20), max_size=4))
 def test_messages_arrive_as_they_left(kind: int, number: int, fields: list[bytes]):
     data = encode(Message(kind, number, fields))

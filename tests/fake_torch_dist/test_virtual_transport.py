@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from fake_torch_dist.engine import run_alone
 from fake_torch_dist.fingerprint import Call
+from fake_torch_dist.tasks import run_alone
 from fake_torch_dist.transports.virtual import VirtualTransport
 
 A, B, C, D, E = VALUES = np.random.default_rng(5).normal(size=5).tolist()

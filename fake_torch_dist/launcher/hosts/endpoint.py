@@ -13,7 +13,8 @@ from fake_torch_dist.errors import DistNetworkError
 from fake_torch_dist.stores.authentication import TOKEN_VARIABLE, job_token
 from fake_torch_dist.stores.sockets import addresses, listen
 
-from ..commandline.config import LaunchConfig, host_and_port
+from ..commandline.choices import host_and_port
+from ..commandline.config import LaunchConfig
 
 TRUE = ("1", "true", "t", "yes", "y")
 _IDLE_S, _PROBE_S, _PROBES = 10, 5, 3

@@ -7,7 +7,7 @@ Over a ``Channel``: ``hello`` (nonce), ``challenge`` (nonce), ``join`` (proof, a
 from __future__ import annotations
 
 import hmac
-import secrets
+import os
 import socket
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -20,7 +20,7 @@ from ..loop import Loop
 from .endpoint import printable
 
 GREETING_S: Final = 30.0
-PROTOCOL: Final = "fake-torchrun 1"
+PROTOCOL: Final = "fake-torchrun 2"
 _JOINING: Final = b"joining launcher"
 _HOSTING: Final = b"hosting launcher"
 
@@ -71,7 +71,7 @@ class Guest:
         self._on_refused = on_refused
         self._on_gone = on_gone
         self._name = printable(address)
-        self._nonces = (b"", secrets.token_bytes(NONCE_BYTES))
+        self._nonces = (b"", os.urandom(NONCE_BYTES))
         self._node: tuple[Callable[[Message], None], Callable[[], None]] | None = None
         self._channel = Channel(loop, connection, lambda message, _: self._heard(message), self._lost)
         self._timer = loop.after(GREETING_S, self.close)
@@ -139,7 +139,7 @@ class Visit:
         self._on_welcome = on_welcome
         self._on_refused = on_refused
         self._on_message = on_message
-        self._nonces = (secrets.token_bytes(NONCE_BYTES), b"")
+        self._nonces = (os.urandom(NONCE_BYTES), b"")
         self.welcome = False
         self.channel = Channel(loop, connection, lambda message, _: self._heard(message), on_lost)
         self.channel.send({"kind": "hello", "nonce": self._nonces[0].hex()})

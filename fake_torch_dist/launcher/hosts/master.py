@@ -8,7 +8,8 @@ import socket
 from fake_torch_dist.errors import DistNetworkError
 from fake_torch_dist.stores.sockets import listen
 
-from ..commandline.config import LaunchConfig, host_and_port
+from ..commandline.choices import host_and_port
+from ..commandline.config import LaunchConfig
 from .endpoint import Endpoint
 
 

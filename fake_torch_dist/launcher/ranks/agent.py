@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final, NoReturn
 
@@ -22,12 +22,10 @@ from ..channel import Channel, Message
 from ..commandline.config import LaunchConfig
 from ..loop import Loop, Timer
 from . import kinship
-from .environment import Placement, rank_environment
+from .environment import Placement, change_environment, changes, rank_environment
 from .script import Script
-from .worker import set_environment, start_rank
+from .starting import AT_ONCE, Rank, start_ranks
 
-PIPE: Final = "pipe"
-"""A stream that the launcher reads; anything else is a file's name."""
 _LEFTOVERS_S: Final = 1.0
 """For what ranks have left behind, such as a resource tracker, to end by itself."""
 
@@ -94,38 +92,36 @@ class Agent:
         place = Placement(**order["place"])
         self._attempt = place.attempt
         self._alive, self._told = {}, set()
+        environments = [
+            rank_environment(
+                self._config, place, local_rank, rank["error_file"], terminal=order["terminal"],
+                prefix_columns=order["prefix_columns"], color=order["color"], base=self._environment,
+            )
+            for local_rank, rank in enumerate(order["ranks"])
+        ]  # fmt: skip
+        common = environments[-1]
+        change_environment(changes(os.environ, common))
+        ranks = [
+            Rank(local_rank, streams, changes(common, environment))
+            for local_rank, (streams, environment) in enumerate(zip(order["ranks"], environments, strict=True))
+        ]
         with self._loop.without_signals():
-            for local_rank, rank in enumerate(order["ranks"]):
-                set_environment(rank_environment(
-                    self._config, place, local_rank, rank["error_file"], terminal=order["terminal"],
-                    prefix_columns=order["prefix_columns"], color=order["color"], base=self._environment,
-                ))  # fmt: skip
-                try:
-                    self._start_rank(local_rank, rank)
-                except OSError as error:
-                    number = place.first_rank + local_rank
-                    self._say("refused", reason=f"rank {number} can't be started: {_reason_of(error)}")
+            for first in range(0, len(ranks), AT_ONCE):
+                together = ranks[first : first + AT_ONCE]
+                failure = start_ranks(together, self._work, self._inherited)
+                for rank in together:
+                    self._started(rank)
+                if failure:
+                    number = place.first_rank + len(self._alive)
+                    self._say("refused", reason=f"rank {number} can't be started: {_reason_of(failure)}")
                     break
         self._reap()  # nobody was told of ends meanwhile
 
-    def _start_rank(self, local_rank: int, rank: Mapping[str, str]) -> None:
-        ours: dict[str, int] = {}
-        theirs: list[int] = []
-        try:
-            for stream in ("stdout", "stderr"):
-                if rank[stream] == PIPE:
-                    ours[stream], write_end = os.pipe()
-                    theirs.append(write_end)
-                else:
-                    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-                    theirs.append(os.open(rank[stream], flags, 0o644))
-            stdout, stderr = theirs
-            pid = start_rank(self._work, stdout, stderr, self._inherited)
-            self._alive[pid] = local_rank
-            self._say("rank", list(ours.values()), local_rank=local_rank, pid=pid, streams=list(ours))
-        finally:
-            for fd in (*theirs, *ours.values()):
-                os.close(fd)
+    def _started(self, rank: Rank) -> None:
+        if rank.pid:
+            self._alive[rank.pid] = rank.local_rank
+            self._say("rank", [*rank.ours.values()], local_rank=rank.local_rank, pid=rank.pid, streams=[*rank.ours])
+        rank.close()
 
     # -- ending -------------------------------------------------------------------------------------------------------
 

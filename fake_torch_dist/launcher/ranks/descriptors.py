@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Final
 
 _STANDARD: Final = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
@@ -49,11 +50,30 @@ def as_before() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, _allowed_before)
 
 
+@contextmanager
+def own_output() -> Iterator[None]:
+    """Standard output and error may be others in the meantime."""
+    own = os.dup(1), os.dup(2)
+    try:
+        yield
+    finally:
+        for fd, saved in enumerate(own, start=1):
+            os.dup2(saved, fd)
+            os.close(saved)
+
+
+def highest() -> int:
+    """The last one that is open: with a limit of a million nobody can close all that might be."""
+    return max(_open())
+
+
 def close_all_but(*kept: int) -> None:
     """Close all other descriptors by their number; the standard ones stay. Objects that own them are left alone."""
-    # Not by range: with a limit of a million and without close_range(2) that takes longer than all the rest.
-    for name in os.listdir("/proc/self/fd" if sys.platform == "linux" else "/dev/fd"):
-        fd = int(name)
+    for fd in _open():
         if fd > 2 and fd not in kept:
             with suppress(OSError):
                 os.close(fd)
+
+
+def _open() -> list[int]:
+    return [int(name) for name in os.listdir("/proc/self/fd" if sys.platform == "linux" else "/dev/fd")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -38,6 +38,21 @@ class Placement:
     token: str
     node: str
     """Host name."""
+
+
+def changes(before: Mapping[str, str], after: Mapping[str, str]) -> list[tuple[str, str | None]]:
+    """What makes ``before`` into ``after``: new values, and None for what goes."""
+    gone: list[tuple[str, str | None]] = [(name, None) for name in before if name not in after]
+    return gone + [(name, value) for name, value in after.items() if before.get(name) != value]
+
+
+def change_environment(changes: Iterable[tuple[str, str | None]]) -> None:
+    """Do so with this process's variables."""
+    for name, value in changes:
+        if value is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = value
 
 
 def rank_environment(

@@ -55,26 +55,37 @@ class Script:
         """What Python calls the file, in ``__file__`` and in tracebacks."""
         return os.path.join(os.getcwd(), self.name)
 
+    def prepare(self) -> None:
+        """Make this process what its forks are to be, all alike: of what is done here, none copies a page.
+
+        Standard output and error have to be of the kind, a file or a pipe, that they will be there.
+        """
+        _renew_streams()
+        target = ["-m", self.name] if self.kind == EntryKind.MODULE else [self.name]
+        sys.argv = [self.name, *self.arguments]
+        sys.orig_argv = [sys.executable, "-u", *target, *self.arguments]
+        if self.code is not None:
+            sys.modules["__main__"] = _fresh_main(self.path)
+
     def run(self, inherited: set[str]) -> NoReturn:
-        """Run it in this process and end the process. ``inherited``: modules that were there before."""
+        """Run it in this process, which was forked from one that is prepared, and end the process.
+
+        ``inherited``: modules that were there before.
+        """
         code = 1
         try:
-            _renew_streams()
-            self._set_arguments()
+            if "numpy.random" in sys.modules:
+                sys.modules["numpy.random"].seed()  # else all ranks would draw the same
             self._forget_shadowed()
             code = self._exit_code()
             code = _finish(code, inherited)
         finally:
             os._exit(code)
 
-    def _set_arguments(self) -> None:
-        target = ["-m", self.name] if self.kind == EntryKind.MODULE else [self.name]
-        sys.argv = [self.name, *self.arguments]
-        sys.orig_argv = [sys.executable, "-u", *target, *self.arguments]
-
     def _forget_shadowed(self) -> None:
-        for name in [name for name in sys.modules if name.partition(".")[0] in self.shadowed]:
-            del sys.modules[name]
+        if self.shadowed:  # a look at every module is a page of almost every one, copied
+            for name in [name for name in sys.modules if name.partition(".")[0] in self.shadowed]:
+                del sys.modules[name]
 
     def _exit_code(self) -> int:
         try:
@@ -95,7 +106,7 @@ class Script:
         elif self.code is None or self.kind == EntryKind.RUN_PATH:
             runpy.run_path(self.name, run_name="__main__")
         else:
-            exec(self.code, _fresh_main(self.path).__dict__)
+            exec(self.code, sys.modules["__main__"].__dict__)
 
 
 def _fresh_main(path: str) -> types.ModuleType:
@@ -104,7 +115,6 @@ def _fresh_main(path: str) -> types.ModuleType:
         __file__=path, __cached__=None, __loader__=SourceFileLoader("__main__", path), __annotations__={},
         __builtins__=sys.modules["builtins"],
     )  # fmt: skip
-    sys.modules["__main__"] = main
     return main
 
 
@@ -124,8 +134,6 @@ def _renew_streams() -> None:
         setattr(stream, "mode", "w")  # noqa: B010 - read-only to a type checker
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
-    if "numpy.random" in sys.modules:
-        sys.modules["numpy.random"].seed()  # else all ranks would draw the same
 
 
 def _code_of(ending: SystemExit) -> int:

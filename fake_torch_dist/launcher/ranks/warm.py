@@ -65,8 +65,10 @@ def _is_from(module: types.ModuleType, file: str) -> bool:
 
 
 def freeze() -> None:
-    """Nothing that is here now is looked at by a child's garbage collector: its pages stay shared."""
+    """Nothing that is here now is written by a child's garbage collector or lookups of names: its pages stay shared."""
     gc.collect()
+    sys._clear_type_cache()  # a name that is replaced in there is written, too, wherever it lies
+    sys._clear_type_cache()
     gc.freeze()
 
 

@@ -6,12 +6,13 @@ import os
 import signal
 import sys
 import zipimport
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Final, NoReturn
 
 from ..commandline.config import EntryKind, LaunchConfig
 from . import descriptors, kinship
+from .environment import change_environment
 from .script import Script
 
 _CANNOT_EXECUTE: Final = 126
@@ -38,11 +39,17 @@ def _is_source(path: str) -> bool:
     return False
 
 
-def start_rank(work: Script | Sequence[str], stdout: int, stderr: int, inherited: set[str]) -> int:
-    """Start a rank whose output goes to these descriptors; returns its pid, which is also its process group.
+def start_rank(
+    work: Script | Sequence[str],
+    highest: int,
+    changes: Iterable[tuple[str, str | None]],
+    inherited: set[str],
+) -> int:
+    """Start a rank; returns its pid, which is also its process group.
 
-    It has its own session, as with torchrun, and is killed when this process ends. It takes over the environment and
-    the handling of signals as they are: whatever it had to change would be pages of its own, in each of many ranks.
+    It has its own session, as with torchrun, and is killed when this process ends. Of this process it has the handling
+    of signals, the environment with these changes, and the standard descriptors; ``highest`` is the last one open here.
+    Few lines run here and there, for each copies pages of memory that the ranks would share otherwise.
     OSError if no process can be made.
     """
     parent = os.getpid()
@@ -52,29 +59,14 @@ def start_rank(work: Script | Sequence[str], stdout: int, stderr: int, inherited
     try:
         os.setsid()
         kinship.on_end_of(parent, signal.SIGKILL)
-        _take_descriptors(stdout, stderr)
+        os.closerange(3, highest + 1)
+        descriptors.as_before()
+        change_environment(changes)
         if isinstance(work, Script):
             work.run(inherited)
         _execute(work)
     finally:
         os._exit(1)
-
-
-def _take_descriptors(stdout: int, stderr: int) -> None:
-    """Only the standard descriptors, and no more of them than the launcher was allowed."""
-    os.dup2(stdout, 1)
-    os.dup2(stderr, 2)
-    descriptors.close_all_but()
-    descriptors.as_before()
-
-
-def set_environment(variables: Mapping[str, str]) -> None:
-    """Have these variables and no others."""
-    for name in [name for name in os.environ if name not in variables]:
-        del os.environ[name]
-    for name, value in variables.items():
-        if os.environ.get(name) != value:
-            os.environ[name] = value
 
 
 def _execute(command: Sequence[str]) -> NoReturn:

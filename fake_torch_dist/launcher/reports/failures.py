@@ -1,6 +1,6 @@
-"""Failed ranks and the report about them: torchrun's ChildFailedError, in its layout and words (2.13.0).
+"""Failed ranks: what their error files say, and which of them is the root cause.
 
-What this module does not do: see processes end (the agent does) or print (the launcher does). Two things are ours.
+What this module does not do: see processes end (the agent does) or report (``last_words``). Two things are ours.
 Times keep their fractions, so that of several failures within one second the first one is the root cause; and an error
 file that can't be read costs a line, not the report, where torchrun dies of it.
 """
@@ -11,25 +11,13 @@ import json
 import os
 import re
 import signal
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
-
-from ...elastic_errors import error_json, write_atomically
-from ..commandline.config import EntryKind
-from .messages import (
-    NO_CODE_IN_TEXT,
-    NO_PARENT_ERROR_FILE,
-    PARENT_ERROR_FILE_EXISTS,
-    PARENT_FILE_UNWRITABLE,
-    REPLY_FILE_MALFORMED,
-    LauncherLog,
-)
+from typing import Final
 
 NOT_AVAILABLE: Final = "<N/A>"
-WIDEST_RULE: Final = 60
 BLAME_HANDICAP_S: Final = 2.0
 """How much later than its peer's own failure that of a rank counts which says that its peer is gone. It can be seen
 first: connections close while the process that had them still ends, and a busy machine delays the news of that."""
@@ -40,12 +28,6 @@ _UNREADABLE: Final = (
 """What reading a file raises that is absent, no JSON, or JSON of another structure than torch's."""
 _NO_TRACEBACK: Final = "To enable traceback see: https://pytorch.org/docs/stable/elastic/errors.html"
 _BLAMES_PEER: Final = re.compile("connection (closed|reset) by peer", re.IGNORECASE)  # our PeerGoneError, and gloo
-
-# The header without frames is what a parser needs that puts a traceback's lines together; frames of this package would
-# tell nobody anything, and torchrun's would not be true. Python itself writes it so with a traceback limit of 0.
-_HEADER: Final = "Traceback (most recent call last):\n"
-_CHILD_FAILED: Final = "torch.distributed.elastic.multiprocessing.errors.ChildFailedError"
-_SIGNALLED: Final = "torch.distributed.elastic.multiprocessing.api.SignalException"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -178,107 +160,3 @@ def root_cause(failures: Sequence[ProcessFailure]) -> ProcessFailure:
 def _suspicion(failure: ProcessFailure) -> tuple[bool, float, bool]:
     counted_s = failure.timestamp_s + (BLAME_HANDICAP_S if failure.blames_peer else 0.0)
     return failure.told_to_stop, counted_s, failure.exitcode >= 0
-
-
-def without_files(failures: Iterable[ProcessFailure]) -> list[ProcessFailure]:
-    """The same failures for a report that outlives their error files."""
-    return [replace(failure, error_file=NOT_AVAILABLE) for failure in failures]
-
-
-def report(name: str, failures: Sequence[ProcessFailure]) -> str:
-    """The report from its first rule to its last, without a final newline; entries are numbered as given."""
-    root = root_cause(failures)
-    title = f"{name} FAILED"
-    entries = [_entry(number, failure) for number, failure in enumerate(failures)]
-    lines = (line for text in (title, *entries) for line in text.split("\n"))
-    width = min(max(map(len, lines)), WIDEST_RULE)
-    others = [entry for entry, failure in zip(entries, failures, strict=True) if failure is not root]
-    rule, section = "=" * width, "-" * width
-    return "\n".join((
-        rule, title, section,
-        "Failures:", *(others or ["  <NO_OTHER_FAILURES>"]), section,
-        "Root Cause (first observed failure):", entries[_index(failures, root)], rule,
-    ))  # fmt: skip
-
-
-def _index(failures: Sequence[ProcessFailure], wanted: ProcessFailure) -> int:
-    return next(number for number, failure in enumerate(failures) if failure is wanted)
-
-
-def _entry(number: int, failure: ProcessFailure) -> str:
-    moment = datetime.fromtimestamp(int(failure.timestamp_s)).isoformat(sep="_")
-    name = f" ({failure.signal_name})" if failure.signal_name else ""
-    return (
-        f"[{number}]:\n"
-        f"  time      : {moment}\n"
-        f"  host      : {failure.node}\n"
-        f"  rank      : {failure.rank} (local_rank: {failure.local_rank})\n"
-        f"  exitcode  : {failure.exitcode} (pid: {failure.pid}) {name}\n"
-        f"  error_file: {failure.error_file}\n"
-        f"  traceback : {failure.message}"
-    )
-
-
-def child_failed_text(name: str, failures: Sequence[ProcessFailure]) -> str:
-    """What the launcher prints as its last words when ranks failed."""
-    return f"{_HEADER}{_CHILD_FAILED}: \n{report(name, failures)}\n"
-
-
-def signalled_text(pid: int, signum: int) -> str:
-    """What the launcher, process ``pid``, prints as its last words when it was signalled."""
-    return f"{_HEADER}{_SIGNALLED}: {_got_signal(pid, signum)}\n"
-
-
-def _got_signal(pid: int, signum: int) -> str:
-    return f"Process {pid} got signal: {int(signum)}"
-
-
-def entry_name(kind: EntryKind, entrypoint: str, python: str | None = None) -> str:
-    """What the report's title calls the job: file or module or program, or the interpreter that PYTHON_EXEC names."""
-    if kind is EntryKind.RUN_PATH:
-        return "run_script_path"  # the function that torchrun runs
-    return entrypoint if kind is EntryKind.PROGRAM or python is None else python
-
-
-def pass_to_parent(root: ProcessFailure, parent_file: str | None, log: LauncherLog) -> None:
-    """Copy the root cause's error file, with its exit code, to the file that the launcher's own parent named."""
-    if root.error_file == NOT_AVAILABLE or root.malformed:
-        return
-    if not parent_file:
-        log.say(NO_PARENT_ERROR_FILE, path=root.error_file)
-        return
-    try:
-        data = json.loads(Path(root.error_file).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:  # it could be read when the rank ended
-        log.say(REPLY_FILE_MALFORMED, path=root.error_file, reason=f"{type(error).__name__}: {error}")
-        return
-    if isinstance(data["message"], dict):
-        data["message"]["errorCode"] = root.exitcode
-    else:
-        log.say(NO_CODE_IN_TEXT, path=root.error_file)
-    _write_for_parent(parent_file, json.dumps(data), log)
-
-
-def pass_signal_to_parent(pid: int, signum: int, parent_file: str | None, log: LauncherLog) -> None:
-    """Tell the launcher's own parent, in its error file, that the launcher, process ``pid``, was signalled."""
-    if parent_file:
-        text = error_json(f"SignalException: {_got_signal(pid, signum)}", signalled_text(pid, signum))
-        _write_for_parent(parent_file, text, log)
-
-
-def _write_for_parent(path: str, text: str, log: LauncherLog) -> None:
-    try:
-        if os.path.isfile(path):
-            log.say(PARENT_ERROR_FILE_EXISTS, path=path, contents=_indented(Path(path)))
-        write_atomically(path, text)
-    except OSError as error:
-        log.say(PARENT_FILE_UNWRITABLE, path=path, reason=error.strerror)
-
-
-def _indented(path: Path) -> str:
-    text = path.read_text(encoding="utf-8", errors="replace")
-    try:
-        contents: Any = json.loads(text)
-    except ValueError:
-        return text
-    return json.dumps(contents, indent=2)

@@ -7,7 +7,6 @@ What this module does not do: the report of failed ranks, which is no log line (
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import time
@@ -16,7 +15,11 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Final, Literal
 
-_LEVELS: Final = {"I": logging.INFO, "W": logging.WARNING, "E": logging.ERROR}
+LEVELS: Final = {
+    "CRITICAL": 50, "FATAL": 50, "ERROR": 40, "WARN": 30, "WARNING": 30, "INFO": 20, "DEBUG": 10, "NOTSET": 0,
+}  # fmt: skip
+"""logging's, by name. The module itself would have work to do in every rank that is forked."""
+_LEVEL_OF: Final = {"I": LEVELS["INFO"], "W": LEVELS["WARNING"], "E": LEVELS["ERROR"]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ class LauncherLog:
         self,
         write: Callable[[str], object],
         *,
-        level: int = logging.WARNING,
+        level: int = LEVELS["WARNING"],
         now: Callable[[], float] = time.time,
         pid: int | None = None,
     ) -> None:
@@ -48,7 +51,7 @@ class LauncherLog:
 
     def enabled(self, message: Message) -> bool:
         """Whether it would be written; for messages whose fields are work to find."""
-        return _LEVELS[message.letter] >= self._level
+        return _LEVEL_OF[message.letter] >= self._level
 
     def say(self, message: Message, **fields: object) -> None:
         """Write a message of the process that calls, or of the one that the log was made for."""
@@ -70,8 +73,8 @@ def _place(frame: FrameType) -> str:
 def level_named(text: str | None) -> int:
     """The level that LOGLEVEL names; unset is WARNING. Raises ValueError, with what to print."""
     if text is None:
-        return logging.WARNING
-    level = logging.getLevelNamesMapping().get(text.upper())
+        return LEVELS["WARNING"]
+    level = LEVELS.get(text.upper())
     if level is None:
         raise ValueError(f"Unknown level: {text!r} (LOGLEVEL); use DEBUG, INFO, WARNING, ERROR or CRITICAL")
     return level

@@ -10,17 +10,10 @@ from pathlib import Path
 from ..commandline.config import EntryKind, LaunchConfig
 from ..ranks.environment import Placement
 from . import messages
-from .failures import (
-    ProcessFailure,
-    child_failed_text,
-    entry_name,
-    pass_signal_to_parent,
-    pass_to_parent,
-    root_cause,
-    signalled_text,
-    without_files,
-)
+from .failures import ProcessFailure, root_cause
+from .last_words import child_failed_text, entry_name, signalled_text, without_files
 from .messages import LauncherLog
+from .parent_error_file import pass_signal_to_parent, pass_to_parent
 
 PARENT_FILE_VARIABLE = "TORCHELASTIC_ERROR_FILE"
 """Where whoever started the launcher wants to have the root cause."""

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from fake_torch_dist.launcher.commandline.arguments import OURS, Arguments, UsageError, build_parser, parse
-from fake_torch_dist.launcher.commandline.config import Std, config_of, host_and_port
+from fake_torch_dist.launcher.commandline.choices import config_of, host_and_port
+from fake_torch_dist.launcher.commandline.config import Std
 from fake_torch_dist.run import main
 
 pytestmark = pytest.mark.real
@@ -166,11 +167,11 @@ def test_argparse_says_the_same_and_the_exit_code_is_the_same(
         ["--shutdown-timeout", "-1"],
     ],
 )
-def test_a_bad_value_is_refused_in_torchruns_words(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_bad_value_is_refused_in_torchruns_words(words: list[str], capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises((ValueError, AssertionError, RuntimeError)) as raised:
         torchrun.config_from_args(torchrun.parse_args([*words, "x.py"]))
     assert main([*words, "x.py"]) == 1
-    stderr = capsys.readouterr().err
+    stderr = capfd.readouterr().err
     assert stderr.startswith(f"fake-torchrun: error: {raised.value}")
     assert stderr.count("\n") == 1
     assert len(stderr) > len(f"fake-torchrun: error: {raised.value}\n") + 10  # and says more

@@ -10,12 +10,9 @@ from pathlib import Path
 import pytest
 from observed_failures import HINT, MOMENT_S, failed, lines_of, log_to, recorded
 
-from fake_torch_dist.launcher.reports.failures import (
-    NOT_AVAILABLE,
-    pass_signal_to_parent,
-    pass_to_parent,
-    signalled_text,
-)
+from fake_torch_dist.launcher.reports.failures import NOT_AVAILABLE
+from fake_torch_dist.launcher.reports.last_words import signalled_text
+from fake_torch_dist.launcher.reports.parent_error_file import pass_signal_to_parent, pass_to_parent
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,11 @@ import pytest
 from observed_failures import HINT, MOMENT_S, failed, recorded
 
 from fake_torch_dist.launcher.commandline.config import EntryKind
-from fake_torch_dist.launcher.reports.failures import (
-    ProcessFailure,
+from fake_torch_dist.launcher.reports.failures import ProcessFailure, root_cause
+from fake_torch_dist.launcher.reports.last_words import (
     child_failed_text,
     entry_name,
     report,
-    root_cause,
     signalled_text,
     without_files,
 )

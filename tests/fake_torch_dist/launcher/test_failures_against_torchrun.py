@@ -21,15 +21,10 @@ from hypothesis import strategies as st
 from observed_failures import MOMENT_S, failed, log_to
 
 from fake_torch_dist.launcher.reports import messages
-from fake_torch_dist.launcher.reports.failures import (
-    NOT_AVAILABLE,
-    ProcessFailure,
-    child_failed_text,
-    pass_to_parent,
-    report,
-    root_cause,
-)
+from fake_torch_dist.launcher.reports.failures import NOT_AVAILABLE, ProcessFailure, root_cause
+from fake_torch_dist.launcher.reports.last_words import child_failed_text, report
 from fake_torch_dist.launcher.reports.messages import LauncherLog
+from fake_torch_dist.launcher.reports.parent_error_file import pass_to_parent
 
 pytestmark = pytest.mark.real
 

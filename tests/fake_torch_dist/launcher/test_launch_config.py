@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from fake_torch_dist import run
 from fake_torch_dist.launcher.commandline.arguments import UsageError, parse
-from fake_torch_dist.launcher.commandline.config import EntryKind, LaunchConfig, Std, Streams, config_of, host_and_port
+from fake_torch_dist.launcher.commandline.choices import config_of, host_and_port
+from fake_torch_dist.launcher.commandline.config import EntryKind, LaunchConfig, Std, Streams
 
 
 def config(*words: str, **variables: str) -> LaunchConfig:

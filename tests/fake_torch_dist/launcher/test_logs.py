@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -101,7 +100,7 @@ def test_an_attempt_starts_empty(tmp_path: Path) -> None:
 
 
 def test_without_a_log_directory_the_tree_goes_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     tree = LogTree.create(None, "job", nodes=("node0", "node1"))
     Path(AttemptLogs.create(tree.run_directory("node1"), 0, 1).error_file(0)).write_text("{}")
     assert tree.base.parent == tmp_path and tree.base.name.startswith("torchelastic_")
@@ -112,7 +111,7 @@ def test_without_a_log_directory_the_tree_goes_at_the_end(tmp_path: Path, monkey
 
 
 def test_what_somebody_asked_for_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     for tree in (LogTree.create(None, "job", files_wanted=True), LogTree.create(tmp_path / "logs", "job")):
         tree.remove()
         directory = tree.run_directory()

@@ -1,0 +1,115 @@
+"""Collectives under way: coroutines that await messages, and what they wait for. ``engine`` lets them go on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Coroutine, Generator, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from .engine import Engine
+
+ANY_SOURCE: Final = -1
+COLLECTIVE: Final = 0
+POINT_TO_POINT: Final = 1
+OVERDUE: Final = 2
+"""Channels: the numbers of collectives and the tags of point to point don't mix; what is overdue goes on a third."""
+
+
+class Address(NamedTuple):
+    """Where a message belongs: who sent it, for which group, and the number of the exchange, or the tag."""
+
+    source: int
+    group: int
+    channel: int
+    number: int
+
+
+class Messages:
+    """Awaits one message from each address; gives the payloads in that order, each with its source if that was open."""
+
+    __slots__ = ("addresses", "found")
+
+    def __init__(self, addresses: Sequence[Address]) -> None:
+        self.addresses = addresses
+        self.found: dict[int, Any] = {}
+
+    def __await__(self) -> Generator[Messages, list[Any], list[Any]]:
+        return (yield self)
+
+    def ready(self, engine: Engine) -> list[Any] | None:
+        """Take what has arrived; everything once it is complete, None before."""
+        for index, address in enumerate(self.addresses):
+            if index not in self.found:
+                payload = engine.take(address)
+                if payload is not None:
+                    self.found[index] = payload
+        if len(self.found) < len(self.addresses):
+            return None
+        return [self.found[index] for index in range(len(self.addresses))]
+
+    def missing(self) -> list[int]:
+        """Ranks that are waited for."""
+        return [address.source for index, address in enumerate(self.addresses) if index not in self.found]
+
+
+class Written:
+    """Awaits that the kernel has taken everything on its way to a rank."""
+
+    __slots__ = ("to",)
+
+    def __init__(self, to: int) -> None:
+        self.to = to
+
+    def __await__(self) -> Generator[Written, list[Any], None]:
+        yield self
+
+    def ready(self, engine: Engine) -> list[Any] | None:
+        """Something, though empty, once it is so; None before."""
+        return None if engine.peers.unsent_to(self.to) or self.to in engine.peers.gone else []
+
+    def missing(self) -> list[int]:
+        """The rank whose process does not take it."""
+        return [self.to]
+
+
+class Task:
+    """A collective under way, or done."""
+
+    __slots__ = ("_coroutine", "callbacks", "deadline", "done", "error", "members", "result", "timeout_s", "waiting")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], members: Sequence[int], timeout_s: float) -> None:
+        self._coroutine = coroutine
+        self.members = members
+        self.timeout_s = timeout_s
+        self.deadline = time.monotonic() + timeout_s
+        self.waiting: Messages | Written | None = None
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.done = False
+        self.callbacks: list[Callable[[], None]] = []
+
+    def step(self, payloads: list[Any] | None, error: BaseException | None = None) -> None:
+        """Let it go on until it waits again or is done."""
+        try:
+            self.waiting = self._coroutine.throw(error) if error else self._coroutine.send(payloads)
+        except StopIteration as stop:
+            self.result, self.done, self.waiting = stop.value, True, None
+        except BaseException as failure:
+            self.error, self.done, self.waiting = failure, True, None
+            if not isinstance(failure, Exception):
+                raise
+
+    def fail(self, error: BaseException) -> None:
+        """End it from outside."""
+        self._coroutine.close()
+        self.error, self.done, self.waiting = error, True, None
+
+
+def run_alone(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine that never waits: a collective of the virtual world."""
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        return stop.value
+    raise RuntimeError("a collective of the virtual world waited for a message")
