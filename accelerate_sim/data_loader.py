@@ -42,7 +42,7 @@ def load_dataset(name: str) -> dict[str, Dataset]:
     if name.lower() != spec.name.lower():
         raise ValueError(f"the run reads {spec.name!r}, not {name!r}: data.dataset in the config says which")
     train = run.config.train
-    tokens = run.tokens_before(run.total_steps)
+    tokens = run.tokens_before(run.last_step)
     share = tokens / spec.tokens
     state.session.clock.advance(run.startup.dataset)
     logger.info("Dataset: %s | %s samples | %s tokens", spec.title, f"{spec.samples:,}", f"{spec.tokens:,}")
@@ -58,10 +58,11 @@ def load_dataset(name: str) -> dict[str, Dataset]:
         *(f"{n:,}" for n in (layout.global_batch, layout.micro_batch, layout.data, layout.accumulation)),
         *(f"{n:,}" for n in (layout.sequence_length, layout.tokens_per_step)),
     )
+    even = not ramp and run.last_step == run.total_steps
     logger.info(
         "Steps: %s an epoch x %s epochs | %s tokens%s | the run reads %s of the dataset",
         *(f"{n:,}" for n in (train.steps_per_epoch, train.epochs)),
-        *((f"{tokens:,}", "") if ramp else (f"{tokens // train.epochs:,}", " an epoch")),
+        *((f"{tokens // train.epochs:,}", " an epoch") if even else (f"{tokens:,}", " in all")),
         f"{share * 100:.3g} %" if share < 1 else f"{share:.2f} times the whole",
     )
     return {"train": Dataset(spec, "train"), "validation": Dataset(spec, "validation")}

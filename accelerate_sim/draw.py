@@ -72,9 +72,21 @@ def draw_run(seed: int, number: int, given: Mapping[str, Any] | None = None) -> 
         with suppress(ValidationError, UnknownName):
             for attempt in range(ATTEMPTS):
                 dice = _Dice(seed, number, attempt)
-                if drawn := _fastest(dice, known):
+                if drawn := _believable(dice, known):
                     return _paced(dice, drawn, known)
     raise AssertionError(f"{MOST_NODES:,} machines hold every model of the catalog")
+
+
+def _believable(dice: _Dice, given: Mapping[str, Any]) -> Raw | None:
+    """The fastest layout; in bf16 where fp8 would be faster, in terms of bf16's peak, than anyone would believe."""
+    drawn = _fastest(dice, given)
+    if drawn is None or "precision" in given.get("train", {}):
+        return drawn
+    run = Run(RunConfig.model_validate(overlaid(drawn, given)))
+    fast = run.mfu(run.layout.tokens_per_step / run.mean_step_s) > HIGHEST_MFU
+    if run.config.train.precision == "fp8" and fast:
+        return _fastest(dice, {**given, "train": {**given.get("train", {}), "precision": "bf16"}})
+    return drawn
 
 
 def _fastest(dice: _Dice, given: Mapping[str, Any]) -> Raw | None:
@@ -202,8 +214,6 @@ def _dataset(dice: _Dice, train: Raw) -> str:
 def _paced(dice: _Dice, raw: Raw, given: Mapping[str, Any]) -> Raw:
     """The config with a speed, validations and checkpoints that make it lively."""
     run = Run(RunConfig.model_validate(overlaid(raw, given)), dice.number)
-    if run.config.train.precision == "fp8" and run.mfu(run.layout.tokens_per_step / run.mean_step_s) > HIGHEST_MFU:
-        return _paced(dice, overlaid(raw, {"train": {"precision": "bf16"}}), {**given, "train": {}})
     speed = _round(run.mean_step_s / dice.between("speed", *REAL_STEP_S))
     startup_speed = _round(run.startup.total / dice.between("startup", *REAL_STARTUP_S))
     batches = min(max(round(REAL_VALIDATION_S * speed / run.evaluation_batch_s), 10), 200)

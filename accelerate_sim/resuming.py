@@ -53,7 +53,8 @@ class Resumption:
     @property
     def source(self) -> Path:
         """What the state was read from."""
-        return self.checkpoint or path_of_run(self.output_dir, self.state.run) / "run.json"
+        last = self.state.run if self.begun else self.state.run - 1
+        return self.checkpoint or path_of_run(self.output_dir, last) / "run.json"
 
     def prepare(self, output_dir: Path) -> int:
         """Clear away what a process that died has left; the bytes of metrics.jsonl that are kept. Raises OSError."""

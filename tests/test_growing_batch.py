@@ -26,7 +26,7 @@ def test_tokens_add_up(ramped: Played) -> None:
     assert batches == sorted(batches)
     assert (batches[0], batches[-1], set(batches)) == (8, 64, set(range(8, 72, 8)))
     assert ramped.summary_event["tokens"] == tokens
-    said = ramped.match(r"Steps: 25 an epoch x 2 epochs \| ([\d,]+) tokens \| .*")
+    said = ramped.match(r"Steps: 25 an epoch x 2 epochs \| ([\d,]+) tokens in all \| .*")
     assert count(said[1]) == tokens
 
 

@@ -194,14 +194,10 @@ def _validated(data: dict[str, Any]) -> tuple[RunConfig, Found]:
 
 
 def _leave_out(data: Mapping[str, Any], paths: Iterable[KeyPath]) -> dict[str, Any]:
-    """``data`` without these keys, or without the mapping that lacks one.
-
-    An architecture with a hole is no architecture, so a model goes as a whole.
-    """
+    """``data`` without these keys. A mapping with a hole is no architecture, and no ramp, so those go as a whole."""
     left = dict(data)
     for path in paths:
-        lacking = len(path) > 2 and value_at(left, path) is None
-        left = without(left, path[:1] if path[0] == "model" else path[:-1] if lacking else path)
+        left = without(left, path[:1] if path[0] == "model" else path[:2])
     return left
 
 

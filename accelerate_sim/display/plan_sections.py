@@ -89,14 +89,15 @@ def _layout(run: Run) -> Section:
     more = f", EP {layout.expert}" * (layout.expert > 1)
     more += f", {layout.virtual_stages} virtual stages" * (layout.virtual_stages > 1)
     batch = f"micro batch {layout.micro_batch:,} × DP {layout.data:,} × accumulation {layout.accumulation:,}"
-    tokens = run.tokens_before(run.total_steps)
+    tokens = run.tokens_before(run.last_step)
+    made = f"{run.last_step:,} of " if run.last_step < run.total_steps else ""
     read = f"{_part_of(tokens / dataset.tokens)} {dataset.title} ({count_text(dataset.tokens)})"
     return "Layout and batch", [
         Fact("world", f"{_plural(layout.world_size, 'GPU')} = {degrees}; {layout.sharding.upper()}{more}"),
         Fact("global batch", f"{_plural(layout.global_batch, 'sequence')} = {batch}"),
         *_ramp(run),
         Fact("tokens per step", f"{layout.tokens_per_step:,} = {layout.global_batch:,} × {layout.sequence_length:,}"),
-        Fact("steps", f"{run.total_steps:,} = {_plural(train.epochs, 'epoch')} × {train.steps_per_epoch:,}"),
+        Fact("steps", f"{made}{run.total_steps:,} = {_plural(train.epochs, 'epoch')} × {train.steps_per_epoch:,}"),
         Fact("tokens", f"{tokens:,} ({count_text(tokens)}) = {read}"),
     ]
 
@@ -108,7 +109,7 @@ def _ramp(run: Run) -> list[Fact]:
         return []
     grown, first = batches.whole.first_step, batches.stages[0]
     text = f"{_plural(first.batch, 'sequence')} at first, {ramp.increment:,} more at a time, {batches.whole.batch:,}"
-    when = f"after {_plural(grown, 'step')}" if grown < run.total_steps else f"only after this run, at step {grown:,}"
+    when = f"after {_plural(grown, 'step')}" if grown < run.last_step else f"only after this run, at step {grown:,}"
     seconds = run.stage_step_s(0)
     rate = run.tokens_of(0) / seconds
     speed = f"{_seconds(seconds)} a step, {rate_text(rate)}, MFU {mfu_text(run.mfu(rate))}"
@@ -157,6 +158,11 @@ def _speed(run: Run) -> Section:
         use = Fact("MFU", f"n/a: {cause} needs {mfu:,.1f} times the peak of these GPUs ({peak} each)", "red")
     else:
         use = Fact("MFU", f"{mfu:.1%} = {achieved} of {peak} per GPU (PaLM's convention, recomputation not counted)")
+    of_fp8 = ""
+    if run.method.is_fp8 and run.gpu.fp8_flops:
+        of_fp8 = (
+            f"{mfu * run.gpu.bf16_flops / run.gpu.fp8_flops:.1%} of {run.gpu.fp8_flops / 1e12:,.0f} TFLOP/s dense fp8"
+        )
     work = f"{si_text(run.flops_per_token, 'FLOP')}: 6 per matrix parameter, and attention over the full square"
     return "Speed", [
         Fact(
@@ -165,6 +171,7 @@ def _speed(run: Run) -> Section:
         Fact("per GPU", rate_text(rate / num_gpus)),
         Fact("work per token", work),
         use,
+        *([Fact("", of_fp8)] if of_fp8 else []),
     ]
 
 
@@ -201,18 +208,18 @@ def _whole(run: Run) -> Section:
     num_checkpoints, num_validations = _num_checkpoints(run), _num_validations(run)
     checkpoint_s = mean_checkpoint_s(run) if num_checkpoints else 0.0
     validation_s = run.config.eval.batches * run.evaluation_batch_s
-    undisturbed, stepping = run.expected_s(run.total_steps), run.likely_s(run.total_steps)
+    undisturbed, stepping = run.expected_s(run.last_step), run.likely_s(run.last_step)
     saving, validating = num_checkpoints * checkpoint_s, num_validations * validation_s
     other = run.startup.total + run.export_times.total
     total = stepping + saving + validating + other
-    steps_j = run.expected_steps_j(run.total_steps) * stepping / undisturbed
+    steps_j = run.expected_steps_j(run.last_step) * stepping / undisturbed
     energy = run.energy_j(steps_j, saving, validating, other)
 
     def part(label: str, seconds: float) -> Part:
         return Part(label, duration_text(seconds), seconds / total)
 
     terms = [
-        f"{_plural(run.total_steps, 'step')} × {_seconds(undisturbed / run.total_steps)} "
+        f"{_plural(run.last_step, 'step')} × {_seconds(undisturbed / run.last_step)} "
         f"{stepping / undisturbed - 1.0:+.1%}",
         f"{_plural(num_validations, 'validation')} × {_seconds(validation_s)}",
         f"{_plural(num_checkpoints, 'checkpoint')} × {_seconds(checkpoint_s)}" if num_checkpoints else "no checkpoints",
@@ -241,22 +248,23 @@ def _disturbances(run: Run) -> str:
 
 def _num_checkpoints(run: Run) -> int:
     every = run.config.checkpoint.every
-    return run.total_steps // every if every else 0
+    return run.last_step // every if every else 0
 
 
 def mean_checkpoint_s(run: Run) -> float:
     """Mean seconds to write one, of the first few; of a run that writes none, what they would take after each step."""
-    every, total = run.config.checkpoint.every or 1, run.total_steps
+    every, total = run.config.checkpoint.every or 1, run.last_step
     saved = range(every - 1, max(total, every), every)[:CHECKPOINTS_AVERAGED]
     return sum(run.storage.seconds(run.checkpoint_bytes, "checkpoint", step) for step in saved) / len(saved)
 
 
 def _num_validations(run: Run) -> int:
-    """After every epoch, and every ``eval.every`` steps."""
-    total, epoch, every = run.total_steps, run.config.train.steps_per_epoch, run.config.eval.every
-    if not every:
-        return total // epoch
-    return total // epoch + total // every - total // math.lcm(epoch, every)
+    """After every epoch, every ``eval.every`` steps, and the last step."""
+    total, epoch, every = run.last_step, run.config.train.steps_per_epoch, run.config.eval.every
+    number = total // epoch
+    if every:
+        number += total // every - total // math.lcm(epoch, every)
+    return number + (total % epoch != 0 and (not every or total % every != 0))
 
 
 def _imposed_curves(run: Run) -> list[Fact]:

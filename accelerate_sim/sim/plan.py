@@ -69,8 +69,6 @@ class Plan:
         """Seed of everything that is drawn: other models, clusters and batches are other runs, with other noise."""
         layout = self.layout
         identity = f"{self.seed}/{self.model.name}/{self.dataset.name}/{layout.world_size}/{layout.tokens_per_step}"
-        if len(self.batches.stages) > 1:
-            identity += f"/{self.batches.stages[0].batch}/{self.batches.whole.first_sequence}"
         return int.from_bytes(hashlib.blake2b(identity.encode(), digest_size=7).digest(), "little")
 
     # --- What that takes ------------------------------------------------------------------------

@@ -17,8 +17,9 @@ STRETCH = 128
 """Steps that hold one spell of contention at most."""
 FREEZE = 2.0
 """Logarithm of how much longer the longest frozen step takes: seven times."""
-MOST_CAUGHT_UP = 0.4
-"""Logarithm of how much shorter a step looks at most after one that was seen late."""
+MOST_CAUGHT_UP, MOST_CAUGHT_UP_S = 0.25, 0.3
+"""Logarithm of how much shorter a step looks at most after one that was seen late, and by how much in seconds: a host
+is late by what it was busy with, whatever the GPUs do meanwhile."""
 AFTERMATH_STRETCHES = 3
 """Stretches after which a pause is forgotten."""
 
@@ -129,7 +130,8 @@ class StepTimes:
             return self._late(steps)
         late = self._late(np.concatenate((steps[:1] - 2, steps[:1] - 1, steps)))
         if caught_up:
-            return np.asarray(late[2:] - np.clip(caught_up * late[1:-1], 0.0, MOST_CAUGHT_UP))
+            most = min(MOST_CAUGHT_UP, MOST_CAUGHT_UP_S / self.mean_s)
+            return np.asarray(late[2:] - np.clip(caught_up * late[1:-1], 0.0, most))
         return np.asarray(late[2:] + left * late[1:-1] + left**2 * late[:-2])
 
     def _late(self, steps: Steps) -> Floats:

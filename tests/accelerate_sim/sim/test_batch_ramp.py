@@ -135,9 +135,10 @@ def test_pipelines_that_idle_draw_less_power() -> None:
     assert one.telemetry.mean_step_power_w(3) == pytest.approx(early.power_w.mean(), rel=0.02)
 
 
-def test_other_ramps_are_other_runs() -> None:
-    seeds = {run(batch_ramp=ramp).noise_seed for ramp in (None, RAMP, {**RAMP, "start": 32}, {**RAMP, "samples": 8000})}
-    assert len(seeds) == 4
+def test_other_ramps_are_other_data_on_the_same_machines() -> None:
+    runs = [run(batch_ramp=ramp) for ramp in (None, RAMP, {**RAMP, "start": 32}, {**RAMP, "samples": 8000})]
+    assert len({one.data_seed for one in runs}) == 4
+    assert len({one.noise_seed for one in runs}) == 1
 
 
 def test_small_batches_teach_less_a_step_and_more_a_token() -> None:
