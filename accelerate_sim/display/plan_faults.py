@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from itertools import islice
 
-from accelerate_sim.display.plan_sections import Fact, Section, mean_checkpoint_s
+from accelerate_sim.display.plan_rows import Fact, Section
+from accelerate_sim.display.plan_whole_run import mean_checkpoint_s
 from accelerate_sim.display.units import duration_text
 from accelerate_sim.sim.faults import PUBLISHED_RATE, Fault, Faults
 from accelerate_sim.sim.goodput import Reliability, young_daly_s

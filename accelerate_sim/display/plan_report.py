@@ -5,7 +5,9 @@ import textwrap
 from collections.abc import Iterator
 
 from accelerate_sim.display.plan_faults import faults_section
-from accelerate_sim.display.plan_sections import Fact, Part, sections_of
+from accelerate_sim.display.plan_rows import Fact, Part
+from accelerate_sim.display.plan_sections import sections_of
+from accelerate_sim.display.plan_whole_run import whole_run_section
 from accelerate_sim.display.style import Style, columns, cut, padded
 from accelerate_sim.sim.run import Run
 
@@ -22,7 +24,7 @@ def plan_report(run: Run, width: int, style: Style) -> list[str]:
     nodes = f"{layout.nodes:,} node{'s' * (layout.nodes > 1)} of {layout.gpus_per_node}"
     title = style.text(f"{run.model.title} on {layout.world_size:,} × {run.gpu.product}, {nodes}")
     lines = [style.line([(title, "bold")], room)]
-    for heading, rows in [*sections_of(run), faults_section(run)]:
+    for heading, rows in [*sections_of(run), whole_run_section(run), faults_section(run)]:
         lines += ["", style.line([(style.text(heading), "cyan")], room)]
         figure_width = max((columns(row.figure) for row in rows if isinstance(row, Part)), default=0)
         for row in rows:

@@ -1,16 +1,11 @@
 """What a plan says, section by section: facts in words, and sums taken apart."""
 
-import math
-from dataclasses import dataclass
-
-import numpy as np
-
 from accelerate_sim.display.log_lines import mfu_text
+from accelerate_sim.display.plan_rows import Fact, Part, Section, plural, seconds_text
+from accelerate_sim.display.plan_whole_run import mean_checkpoint_s
 from accelerate_sim.display.units import (
     bytes_text,
     count_text,
-    duration_text,
-    energy_text,
     gib_text,
     rate_text,
     si_text,
@@ -20,8 +15,6 @@ from accelerate_sim.sim.alternatives import near_layouts
 from accelerate_sim.sim.memory import WEIGHT_BYTES
 from accelerate_sim.sim.run import Run
 
-CHECKPOINTS_AVERAGED = 16
-"""Checkpoints whose write times stand for all."""
 _STEP_PARTS = {
     "matmul": "matrix products",
     "elementwise": "norms, activations",
@@ -37,49 +30,28 @@ _STEP_PARTS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """A label and a sentence."""
-
-    label: str
-    text: str
-    color: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A figure and its share of a whole."""
-
-    label: str
-    figure: str
-    share: float
-
-
-Section = tuple[str, list[Fact | Part]]
-
-
 def sections_of(run: Run) -> list[Section]:
-    """All sections, each a heading and its rows."""
-    return [_model(run), _layout(run), _memory(run), _step(run), _speed(run), *_near(run), _files(run), _whole(run)]
+    """What is what, and what a step takes: sections, each a heading and its rows."""
+    return [_model(run), _layout(run), _memory(run), _step(run), _speed(run), *_near(run), _files(run)]
 
 
 def _model(run: Run) -> Section:
     shape = run.model.architecture
-    kv_heads = "latent attention" if shape.mla else _plural(shape.kv_heads, "KV head")
-    heads = f"{_plural(shape.heads, 'head')} of {shape.head_dim}, {kv_heads}"
+    kv_heads = "latent attention" if shape.mla else plural(shape.kv_heads, "KV head")
+    heads = f"{plural(shape.heads, 'head')} of {shape.head_dim}, {kv_heads}"
     size = f"{shape.parameters:,} ({count_text(shape.parameters)})"
     if shape.active_parameters != shape.parameters:
         size += f", of them {count_text(shape.active_parameters)} active per token"
     rows: list[Fact | Part] = [
         Fact("class", shape.model_class),
-        Fact("architecture", f"{_plural(shape.layers, 'layer')}, hidden {shape.hidden:,}, {heads}, FFN {shape.ffn:,}"),
+        Fact("architecture", f"{plural(shape.layers, 'layer')}, hidden {shape.hidden:,}, {heads}, FFN {shape.ffn:,}"),
         Fact("vocabulary", f"{shape.vocab:,}; context {shape.context:,}"),
         Fact("parameters", size),
     ]
     if moe := shape.moe:
         shared = f" and {moe.shared_experts} shared" if moe.shared_experts else ""
         chosen = f"{moe.active_experts} of {moe.experts}{shared} per token"
-        rows.insert(2, Fact("experts", f"{chosen} in {_plural(shape.moe_layers, 'layer')}, FFN {moe.ffn:,}"))
+        rows.insert(2, Fact("experts", f"{chosen} in {plural(shape.moe_layers, 'layer')}, FFN {moe.ffn:,}"))
     return "Model", rows
 
 
@@ -93,11 +65,11 @@ def _layout(run: Run) -> Section:
     made = f"{run.last_step:,} of " if run.last_step < run.total_steps else ""
     read = f"{_part_of(tokens / dataset.tokens)} {dataset.title} ({count_text(dataset.tokens)})"
     return "Layout and batch", [
-        Fact("world", f"{_plural(layout.world_size, 'GPU')} = {degrees}; {layout.sharding.upper()}{more}"),
-        Fact("global batch", f"{_plural(layout.global_batch, 'sequence')} = {batch}"),
+        Fact("world", f"{plural(layout.world_size, 'GPU')} = {degrees}; {layout.sharding.upper()}{more}"),
+        Fact("global batch", f"{plural(layout.global_batch, 'sequence')} = {batch}"),
         *_ramp(run),
         Fact("tokens per step", f"{layout.tokens_per_step:,} = {layout.global_batch:,} × {layout.sequence_length:,}"),
-        Fact("steps", f"{made}{run.total_steps:,} = {_plural(train.epochs, 'epoch')} × {train.steps_per_epoch:,}"),
+        Fact("steps", f"{made}{run.total_steps:,} = {plural(train.epochs, 'epoch')} × {train.steps_per_epoch:,}"),
         Fact("tokens", f"{tokens:,} ({count_text(tokens)}) = {read}"),
     ]
 
@@ -108,11 +80,11 @@ def _ramp(run: Run) -> list[Fact]:
     if ramp is None or len(batches.stages) == 1:
         return []
     grown, first = batches.whole.first_step, batches.stages[0]
-    text = f"{_plural(first.batch, 'sequence')} at first, {ramp.increment:,} more at a time, {batches.whole.batch:,}"
-    when = f"after {_plural(grown, 'step')}" if grown < run.last_step else f"only after this run, at step {grown:,}"
+    text = f"{plural(first.batch, 'sequence')} at first, {ramp.increment:,} more at a time, {batches.whole.batch:,}"
+    when = f"after {plural(grown, 'step')}" if grown < run.last_step else f"only after this run, at step {grown:,}"
     seconds = run.stage_step_s(0)
     rate = run.tokens_of(0) / seconds
-    speed = f"{_seconds(seconds)} a step, {rate_text(rate)}, MFU {mfu_text(run.mfu(rate))}"
+    speed = f"{seconds_text(seconds)} a step, {rate_text(rate)}, MFU {mfu_text(run.mfu(rate))}"
     return [Fact("batch ramp", f"{text} {when}"), Fact("at first", speed)]
 
 
@@ -142,7 +114,7 @@ def _step(run: Run) -> Section:
         for name, seconds in [*shown, ("total", parts.total)]
     ]
     if imposed:
-        bounds = f"{_seconds(imposed[0])} to {_seconds(imposed[1])}, mean {_seconds(run.mean_step_s)}"
+        bounds = f"{seconds_text(imposed[0])} to {seconds_text(imposed[1])}, mean {seconds_text(run.mean_step_s)}"
         rows.append(Fact("imposed", f"{bounds} (impose.step_time_s), in place of the sum above", "yellow"))
     return "Time of a step (exposed communication)", rows
 
@@ -193,101 +165,18 @@ def _files(run: Run) -> Section:
     saving = run.config.checkpoint
     state = f"{bytes_text(run.checkpoint_bytes)} = {storage.STATE_BYTES_PER_PARAMETER} bytes × parameters"
     weights = f"{bytes_text(run.export_bytes)} = {WEIGHT_BYTES} bytes × parameters"
-    shards = _plural(len(storage.shards(run.model.architecture)), "shard")
+    shards = plural(len(storage.shards(run.model.architecture)), "shard")
     rows: list[Fact | Part] = [Fact("checkpoint", state)]
     if saving.every:
         rate = f"storage takes {run.storage.bytes_per_s / 1e9:g} GB/s at best"
         rows.append(Fact("write time", f"about {mean_checkpoint_s(run):.1f} s each; {rate}"))
-        rows.append(Fact("kept", f"the last {saving.keep_last}; one every {_plural(saving.every, 'step')}"))
+        rows.append(Fact("kept", f"the last {saving.keep_last}; one every {plural(saving.every, 'step')}"))
     else:
         rows.append(Fact("write time", "none is written (checkpoint.every = 0)"))
     return "Files", [*rows, Fact("export", f"{weights}, in {shards}")]
-
-
-def _whole(run: Run) -> Section:
-    num_checkpoints, num_validations = _num_checkpoints(run), _num_validations(run)
-    checkpoint_s = mean_checkpoint_s(run) if num_checkpoints else 0.0
-    validation_s = run.config.eval.batches * run.evaluation_batch_s
-    undisturbed, stepping = run.expected_s(run.last_step), run.likely_s(run.last_step)
-    saving, validating = num_checkpoints * checkpoint_s, num_validations * validation_s
-    other = run.startup.total + run.export_times.total
-    total = stepping + saving + validating + other
-    steps_j = run.expected_steps_j(run.last_step) * stepping / undisturbed
-    energy = run.energy_j(steps_j, saving, validating, other)
-
-    def part(label: str, seconds: float) -> Part:
-        return Part(label, duration_text(seconds), seconds / total)
-
-    terms = [
-        f"{_plural(run.last_step, 'step')} × {_seconds(undisturbed / run.last_step)} "
-        f"{stepping / undisturbed - 1.0:+.1%}",
-        f"{_plural(num_validations, 'validation')} × {_seconds(validation_s)}",
-        f"{_plural(num_checkpoints, 'checkpoint')} × {_seconds(checkpoint_s)}" if num_checkpoints else "no checkpoints",
-    ]
-    return "The whole run (an estimate)", [
-        part("steps", stepping),
-        part("validations", validating),
-        part("checkpoints", saving),
-        part("start-up, export", other),
-        part("total", total),
-        Fact("made of", ", ".join(terms)),
-        Fact("disturbed by", _disturbances(run)),
-        Fact("energy", f"{energy_text(energy)} for the GPUs, {si_text(energy / total, 'W', 2)} on average"),
-        *_imposed_curves(run),
-    ]
-
-
-def _disturbances(run: Run) -> str:
-    """What makes the steps of this seed's cluster take longer than the time of a step times their number."""
-    first = _seconds(float(run.step_times.seconds(np.arange(1))[0]))
-    return f"a first step of {first}, late steps, drifting clocks, slow GPUs, as drawn for seed {run.seed}"
-
-
-# --- Counts and texts ---------------------------------------------------------------------------
-
-
-def _num_checkpoints(run: Run) -> int:
-    every = run.config.checkpoint.every
-    return run.last_step // every if every else 0
-
-
-def mean_checkpoint_s(run: Run) -> float:
-    """Mean seconds to write one, of the first few; of a run that writes none, what they would take after each step."""
-    every, total = run.config.checkpoint.every or 1, run.last_step
-    saved = range(every - 1, max(total, every), every)[:CHECKPOINTS_AVERAGED]
-    return sum(run.storage.seconds(run.checkpoint_bytes, "checkpoint", step) for step in saved) / len(saved)
-
-
-def _num_validations(run: Run) -> int:
-    """After every epoch, every ``eval.every`` steps, and the last step."""
-    total, epoch, every = run.last_step, run.config.train.steps_per_epoch, run.config.eval.every
-    number = total // epoch
-    if every:
-        number += total // every - total // math.lcm(epoch, every)
-    return number + (total % epoch != 0 and (not every or total % every != 0))
-
-
-def _imposed_curves(run: Run) -> list[Fact]:
-    """What else does not follow from the physics."""
-    impose, texts = run.config.impose, []
-    if impose.utilization_pct:
-        texts.append("utilization {:g}–{:g}%".format(*impose.utilization_pct))
-    if impose.temperature_c:
-        texts.append("temperature {:g}–{:g}°C".format(*impose.temperature_c))
-    if impose.first_loss:
-        texts.append("loss {:g}–{:g} at first, {:g}–{:g} at last".format(*impose.first_loss, *impose.last_loss))
-    return [Fact("imposed", ", ".join(texts), "yellow")] if texts else []
 
 
 def _part_of(share: float) -> str:
     if share >= 1:
         return f"{share:,.2f} times"
     return f"{share:.2%} of" if share >= 0.0001 else f"{share * 100:.1g}% of"
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'s' * (count != 1)}"
-
-
-def _seconds(seconds: float) -> str:
-    return f"{seconds:,.3f} s" if seconds >= 1 else si_text(seconds, "s")

@@ -10,7 +10,8 @@ import pytest
 
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.display.plan_faults import faults_section
-from accelerate_sim.display.plan_sections import Fact, Section, sections_of
+from accelerate_sim.display.plan_rows import Fact, Section
+from accelerate_sim.display.plan_sections import sections_of
 from accelerate_sim.sim.faults import CAUSES
 from accelerate_sim.sim.goodput import goodput
 from accelerate_sim.sim.run import Run

@@ -1,0 +1,34 @@
+"""What sections of a plan are made of."""
+
+from dataclasses import dataclass
+
+from accelerate_sim.display.units import si_text
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A label and a sentence."""
+
+    label: str
+    text: str
+    color: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A figure and its share of a whole."""
+
+    label: str
+    figure: str
+    share: float
+
+
+Section = tuple[str, list[Fact | Part]]
+
+
+def plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
+def seconds_text(seconds: float) -> str:
+    return f"{seconds:,.3f} s" if seconds >= 1 else si_text(seconds, "s")
