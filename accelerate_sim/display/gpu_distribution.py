@@ -5,12 +5,14 @@ from dataclasses import replace
 import numpy as np
 
 from accelerate_sim.display.gpu_figures import (
+    CRAWLING_SHARE,
     CRITICAL_SHARE,
     FULL_SHARE,
     HEALTH_COLORS,
     HOT_C,
     IDLE_PCT,
     LAZY_PCT,
+    SLOW_SHARE,
     WARM_C,
     Figure,
     Figures,
@@ -121,8 +123,8 @@ def _worst_lines(record: GpuRecord, figures: Figures, room: int, style: Style, h
 def _worst(record: GpuRecord, figures: Figures) -> list[tuple[int, Figure]]:
     """The worst GPUs, each with the figure that it is worst in. One thing gone wrong everywhere hides no other."""
     found: dict[int, tuple[float, Figure]] = {}
-    for figure in figures.all():
-        for gpu in _two_highest(-figure.values if figure.name == "util" else figure.values):
+    for figure in (*figures.all(), figures.clock):
+        for gpu in _two_highest(-figure.values if figure.name in ("util", "clock") else figure.values):
             score = _badness(record, figures, figure, gpu)
             if score > found.get(gpu, (NO_TOPIC, figure))[0]:
                 found[gpu] = score, figure
@@ -147,6 +149,9 @@ def _badness(record: GpuRecord, figures: Figures, figure: Figure, gpu: int) -> f
         return (value - record.slowdown_temperature_c + WARM_C) / (WARM_C - HOT_C)
     if figure.name == "util":
         return (LAZY_PCT - value) / (LAZY_PCT - IDLE_PCT)
+    if figure.name == "clock":
+        share = value / float(np.median(figure.values))
+        return (SLOW_SHARE - share) / (SLOW_SHARE - CRAWLING_SHARE) if share < SLOW_SHARE else NO_TOPIC
     if figure.name == "memory":
         return (value / figures.total_gib - FULL_SHARE) / (CRITICAL_SHARE - FULL_SHARE)
     # Boards overshoot their limit for moments: the least of what is red, and no topic below it.
@@ -161,6 +166,8 @@ def _why(record: GpuRecord, figures: Figures, figure: Figure, gpu: int, style: S
         return text + (f"{below:.1f} below slowdown" if below > 0 else "slowing down")
     if figure.name == "memory":
         return f"{value:.1f} GiB, {figures.total_gib - value:.1f} free"
+    if figure.name == "clock":
+        return f"{value:,.0f} MHz, median {np.median(figure.values):,.0f}"
     if figure.name == "power":
         return f"{value:.0f} W, limit {record.power_limit_w:.0f}"
     return f"{value:.0f}% util, mean {figures.util.values.mean():.0f}%"

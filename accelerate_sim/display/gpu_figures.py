@@ -1,4 +1,4 @@
-"""The four figures of every GPU, ready to be shown: rounded, rated by health, and turned into text through a cache."""
+"""The figures of every GPU, ready to be shown: rounded, rated by health, and turned into text through a cache."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,6 +14,8 @@ WARM_C, HOT_C = 6.0, 2.0
 """Kelvins below the slowdown temperature from which a GPU is yellow, red."""
 FULL_SHARE, CRITICAL_SHARE = 0.93, 0.98
 LAZY_PCT, IDLE_PCT = 85.0, 60.0
+SLOW_SHARE, CRAWLING_SHARE = 0.96, 0.85
+"""Of the median clock."""
 
 Levels = NDArray[np.int8]
 """Per GPU 0 (green), 1 (yellow) or 2 (red)."""
@@ -36,9 +38,12 @@ class Figures:
     memory: Figure
     temp: Figure
     power: Figure
+    clock: Figure
+    """In MHz; has no row of its own, but who is slow is seen by it."""
     total_gib: float
 
     def all(self) -> tuple[Figure, Figure, Figure, Figure]:
+        """Those that are shown of every GPU."""
         return self.util, self.memory, self.temp, self.power
 
     def worst_levels(self) -> Levels:
@@ -57,6 +62,8 @@ def figures_of(record: GpuRecord) -> Figures:
     util, used = record.utilization_pct, record.memory_used_bytes
     temp, power = record.temperature_c, record.power_w
     slowdown, total = record.slowdown_temperature_c, record.memory_total_bytes
+    clock = record.sm_clock_mhz
+    usual_mhz = np.median(clock)
     above_limit = power > record.power_limit_w
     return Figures(
         Figure("util", util, _levels(util < LAZY_PCT, util < IDLE_PCT)),
@@ -67,6 +74,7 @@ def figures_of(record: GpuRecord) -> Figures:
         ),
         Figure("temp", temp, _levels(temp >= slowdown - WARM_C, temp >= slowdown - HOT_C)),
         Figure("power", power, _levels(above_limit, above_limit)),
+        Figure("clock", clock, _levels(clock < SLOW_SHARE * usual_mhz, clock < CRAWLING_SHARE * usual_mhz)),
         total / 2**30,
     )
 

@@ -124,6 +124,15 @@ def test_many_nodes_get_a_distribution_and_the_worst_gpus() -> None:
     assert gpu_table(record, 40, PLAIN)[5:7] == ["power     1000    1500    1999", "rank 77 node9:5 12% util, mean 98%"]
 
 
+def test_the_worst_of_many_is_the_slow_one() -> None:
+    """Those who wait for it look as busy; its clock tells."""
+    record = record_of(125, 8)
+    record.sm_clock_mhz[:] = 1980.0
+    record.sm_clock_mhz[345] = 1815.0
+    [line] = [line for line in gpu_table(record, 110, PLAIN) if "MHz" in line]
+    assert line.split(None, 1)[1].endswith("345  node43   GPU 1  1,815 MHz, median 1,980")
+
+
 # --- Properties ---------------------------------------------------------------------------------
 
 SHAPES = st.tuples(st.integers(1, 20), st.integers(1, 72)).filter(lambda shape: shape[0] * shape[1] <= 600)
