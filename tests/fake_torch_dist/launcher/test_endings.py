@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import signal
+import sys
+import termios
 
 import pytest
 from launched import Jobs, until
@@ -190,6 +193,11 @@ def test_a_reader_that_goes_away_ends_even_a_silent_job(jobs: Jobs) -> None:
     assert job.end().code == 1
 
 
+def waiting_bytes(read_end: int) -> int:
+    """What a reader of the pipe has not yet taken."""
+    return int.from_bytes(fcntl.ioctl(read_end, termios.FIONREAD, b"\0" * 4), sys.byteorder)
+
+
 def test_nobody_is_slowed_down_by_a_reader_that_rests(jobs: Jobs) -> None:
     """Signals are answered while the output is blocked, and what was written before is not lost."""
     read_end, write_end = os.pipe()
@@ -197,6 +205,7 @@ def test_nobody_is_slowed_down_by_a_reader_that_rests(jobs: Jobs) -> None:
     job = jobs.start(script, "--nproc-per-node", "2", stdout=write_end)
     os.close(write_end)
     assert os.read(read_end, 1) == b"x"
+    until(lambda: waiting_bytes(read_end) >= 16_384, "a pipe that fills up")
     os.kill(job.pid, signal.SIGTERM)
     until(lambda: "closing signal SIGTERM" in job.err, "the signal passed on")
     with os.fdopen(read_end, "rb") as reader:
