@@ -46,13 +46,11 @@ class Figures:
         """Those that are shown of every GPU."""
         return self.util, self.memory, self.temp, self.power
 
-    def worst_levels(self) -> Levels:
-        """Of each GPU, the level of its worst figure."""
-        warm_or_full = np.maximum(self.memory.levels, self.temp.levels)
-        return np.maximum(np.maximum(self.util.levels, self.power.levels), warm_or_full)
-
     def alert_levels(self) -> Levels:
-        """The same, but memory counts from critical on: a job that fills its GPUs well is not in trouble."""
+        """Of each GPU, the level of its worst figure.
+
+        Memory counts from critical on: a job that fills its GPUs well is not in trouble.
+        """
         full = np.where(self.memory.levels == 2, self.memory.levels, 0).astype(np.int8)
         return np.maximum(np.maximum(self.util.levels, self.power.levels), np.maximum(self.temp.levels, full))
 

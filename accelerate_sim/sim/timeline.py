@@ -78,10 +78,12 @@ class BlockTimes:
         """Whatever is not stepping, in order."""
         for offset in np.flatnonzero(self.validation_s + self.checkpoint_s):
             begin_s = float(self.step_end_s[offset])
-            for phase, length in (("validation", self.validation_s[offset]), ("checkpoint", self.checkpoint_s[offset])):
-                if length:
-                    yield Span(phase, begin_s, begin_s + float(length))  # type: ignore[arg-type]
-                    begin_s += float(length)
+            lengths_s: dict[Phase, Floats] = {"validation": self.validation_s, "checkpoint": self.checkpoint_s}
+            for phase, length_s in lengths_s.items():
+                if length_s[offset]:
+                    end_s = begin_s + float(length_s[offset])
+                    yield Span(phase, begin_s, end_s)
+                    begin_s = end_s
 
 
 class Timeline:
