@@ -32,8 +32,9 @@ from .job import Job
 from .logs import LogDirectoryError, LogTree
 from .loop import Loop
 from .node import Node, end_orphans
-from .ranks import descriptors, kinship, warm
+from .ranks import descriptors, kinship, signal_mask, warm
 from .ranks.agent import Agent
+from .ranks.emulated_host import be_host
 from .ranks.environment import Placement
 from .ranks.script import Script
 from .ranks.worker import command
@@ -157,9 +158,13 @@ class _Launch:
         """Fork the agent of a node."""
         ours, theirs = socket.socketpair()
         launcher = os.getpid()
-        pid = os.fork()
-        if pid == 0:
-            self._be_agent(node, theirs, launcher)
+        signal_mask.block(self._config.signals)
+        try:
+            pid = os.fork()
+            if pid == 0:
+                self._be_agent(node, theirs, launcher)
+        finally:
+            signal_mask.as_before()
         theirs.close()
         return pid, Channel(self._loop, ours, node.heard, node.lost)
 
@@ -175,7 +180,7 @@ class _Launch:
             descriptors.close_all_but(sock.fileno())
             kinship.be_called(node.name or "agent")
             if self._config.emulated:
-                kinship.be_host(node.name)
+                be_host(node.name, self._names)
             loop = Loop()
             agent = Agent(self._config, loop, self._work, self._inherited, self._tree.remove)
             agent.serve(Channel(loop, sock, agent.heard, agent.orphaned))

@@ -11,7 +11,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final
 
@@ -33,6 +33,10 @@ AGENT_PATIENCE_S: Final = 5.0
 """What an agent may take, after the grace, to see its ranks' end."""
 READER_PATIENCE_S: Final = 1.0
 """What a reader of our output may take, after a signal, to take what is left of it."""
+_SIGNAL_FOLLOWS_S: Final = 0.1
+"""Ctrl-C and the end of a terminal also end the reader of our output, maybe before the signal gets here."""
+_PASSED_ON: Final = (signal.SIGUSR1, signal.SIGUSR2)
+"""By what schedulers announce the end of a job. The ranks decide what it means, and nobody dies of it here."""
 
 
 @dataclass
@@ -44,6 +48,10 @@ class _Attempt:
     """By the index of the node."""
     routes: Routes
     stopping: bool = False
+    stop_signal: int = 0
+    """What the ranks have been sent last."""
+    signalled: bool = False
+    """A rank has been told."""
     over: bool = False
     failures: list[ProcessFailure] = field(default_factory=list)
     refusal: str = ""
@@ -112,15 +120,22 @@ class WorkerGroup:
         ``on_over``: nothing is left of the attempt.
         """
         self._on_stop, self._on_over = on_stop, on_over
-        self._loop.on_signals(self._config.signals, self._told)
-        self._loop.on_signals([signal.SIGWINCH], lambda _: self._resized())
-        self._loop.on_signals([signal.SIGCONT], lambda _: self._streams.redraw())
-        signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        self._listen_to_signals()
         self._loop.after(0, lambda: self._begin(begin))
         self._loop.run()
         code = self._last_words()
         self._streams.close(READER_PATIENCE_S if self._signals else None)
         return code
+
+    def _listen_to_signals(self) -> None:
+        hangup_ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN  # nohup: the job outlives its terminal
+        handled = set(self._config.signals) - ({signal.SIGHUP} if hangup_ignored else set())
+        self._loop.on_signals(handled, self._told)
+        passed_on = [number for number in _PASSED_ON if signal.getsignal(number) is signal.SIG_DFL]
+        self._loop.on_signals(passed_on, self._pass_on)
+        self._loop.on_signals([signal.SIGWINCH], lambda _: self._resized())
+        self._loop.on_signals([signal.SIGCONT], lambda _: self._streams.redraw())
+        signal.signal(signal.SIGTSTP, signal.SIG_DFL)
 
     def _begin(self, begin: Callable[[], None]) -> None:
         self._reports.starting()
@@ -174,6 +189,7 @@ class WorkerGroup:
                 if message["status"]:
                     self._rank_failed(node, message)
             case "signalled":
+                self._running.signalled = True
                 name = signal.Signals(message["signal"]).name
                 self.log.say(messages.SENDING_SIGNAL, pid=message["pid"], signal=name)
             case "forced":
@@ -237,8 +253,10 @@ class WorkerGroup:
 
     def stop(self, stop: Stop) -> None:
         """End the ranks because of what happened on another node."""
-        if self._attempt and not self._attempt.over and not (self._attempt.stopping and not stop.final):
-            self.log.say(messages.STOPPED_ELSEWHERE, reason=stop.reason)
+        attempt = self._attempt
+        if attempt and not attempt.over and not (attempt.stopping and not stop.final):
+            if attempt.stop_signal != stop.signal:
+                self.log.say(messages.STOPPED_ELSEWHERE, reason=stop.reason)
             self._stop(stop)
         self._ended_elsewhere |= stop.final
 
@@ -251,9 +269,10 @@ class WorkerGroup:
         return Stop(signal.SIGTERM, self._config.shutdown_timeout_s, reason, final)
 
     def _stop(self, stop: Stop) -> None:
-        if not self._attempt:
+        """Where every launcher of a job gets the signal, and tells the others, the ranks get it once."""
+        if not self._attempt or self._attempt.stop_signal == stop.signal:
             return
-        self._attempt.stopping = True
+        self._attempt.stopping, self._attempt.stop_signal = True, stop.signal
         for node in self.nodes:
             node.stop(stop.signal, stop.grace_s)
         if self._last_resort:
@@ -266,7 +285,11 @@ class WorkerGroup:
             node.kill_agent()
 
     def _told(self, number: int) -> None:
-        """A signal: the ranks get the same one. The second one does not wait for them."""
+        """A signal: the ranks get the same one. A later SIGINT, of a user who has no time, does not wait for them.
+
+        Others may come more than once: Slurm sends SIGTERM twice, and ``timeout`` sends each signal to its child and to
+        its group. So a SIGINT that comes before a rank got the first one is no later one.
+        """
         self._signals.append(number)
         if self._streams.closing:
             self._loop.stop()
@@ -275,16 +298,30 @@ class WorkerGroup:
         if len(self._signals) == 1:
             self.log.say(messages.DEATH_SIGNAL, signal=number)
             self._end(Stop(number, self._config.shutdown_timeout_s, reason, final=True))
-        else:
+        elif number == signal.SIGINT and not (self._attempt and not self._attempt.signalled):
             self.log.say(messages.SECOND_SIGNAL, signal=number)
             self._end(Stop(signal.SIGKILL, 0.0, reason + " again", final=True))
         self._look_for_the_end()
 
+    def _pass_on(self, number: int) -> None:
+        self.log.say(messages.SIGNAL_PASSED_ON, signal=signal.Signals(number).name)
+        for node in self.nodes:
+            node.pass_on(number)
+
     def _reader_gone(self) -> None:
+        """Whatever else is written is discarded. Ranks that are being ended have the time that they were given."""
         if not self._output_closed:
             self._output_closed = True
-            self.log.say(messages.OUTPUT_CLOSED)
-            self._end(self._termination(f"nobody reads the output on {self.host}", final=True))
+            self._loop.after(_SIGNAL_FOLLOWS_S, self._end_without_reader)
+
+    def _end_without_reader(self) -> None:
+        if self._signals or self._streams.closing:
+            return
+        self.log.say(messages.OUTPUT_CLOSED)
+        stop = self._termination(f"nobody reads the output on {self.host}", final=True)
+        if self._attempt and self._attempt.stopping:
+            stop = replace(stop, signal=self._attempt.stop_signal)
+        self._end(stop)
 
     def _resized(self) -> None:
         self._streams.redraw()
