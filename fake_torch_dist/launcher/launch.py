@@ -109,7 +109,7 @@ class _Launch:
         host = self._endpoint.host if self._endpoint else LOOPBACK
         with StoreServer(listen(host, 0), self._token.encode()) as store:
             self._loop.on_readable(store.fileno(), store.on_readable)
-            self._store = f"{host}:{store.port}"
+            self._store, self._empty_store = f"{host}:{store.port}", store.forget_all
             return Job(self._config, self._loop, group, self._places, meeting_point).run()
 
     def _join(self, endpoint: Endpoint, group: WorkerGroup) -> int:
@@ -131,13 +131,16 @@ class _Launch:
             code = warm.prepare(file.read(), script.directory, script.path)
         return replace(script, code=code, shadowed=warm.shadowed_by(script.directory))
 
-    def _places(self, attempt: int, sizes: Sequence[int]) -> list[Placement]:
+    def _places(self, attempt: int, restarts: int, sizes: Sequence[int]) -> list[Placement]:
         """Of nodes with so many ranks each."""
         self._master.reserve()
+        if attempt:
+            self._empty_store()
         firsts = list(accumulate(sizes, initial=0))
         return [
             Placement(
                 attempt=attempt,
+                restarts=restarts,
                 group_rank=index,
                 num_nodes=len(sizes),
                 first_rank=first_rank,

@@ -33,6 +33,8 @@ AGENT_PATIENCE_S: Final = 5.0
 """What an agent may take, after the grace, to see its ranks' end."""
 READER_PATIENCE_S: Final = 1.0
 """What a reader of our output may take, after a signal, to take what is left of it."""
+_HOLDERS_S: Final = 1.0
+"""After the end of all ranks, for a process that can't be found, and holds a pipe of theirs, to write or end."""
 _SIGNAL_FOLLOWS_S: Final = 0.1
 """Ctrl-C and the end of a terminal also end the reader of our output, maybe before the signal gets here."""
 _PASSED_ON: Final = (signal.SIGUSR1, signal.SIGUSR2)
@@ -50,6 +52,8 @@ class _Attempt:
     stopping: bool = False
     stop_signal: int = 0
     """What the ranks have been sent last."""
+    regrouping: bool = False
+    """The ranks are ended because the world grows."""
     signalled: bool = False
     """A rank has been told."""
     over: bool = False
@@ -72,8 +76,10 @@ class WorkerGroup:
         self._signals: list[int] = []
         self._output_closed = False
         self._ended_elsewhere = False
-        self._reader_too_slow = False
+        self._output_given_up = False
+        self._holders_timer: Timer | None = None
         self._exit_code = 1
+        self._restarts = 0
         self._reason = ""
         self._last_resort: Timer | None = None
         self._streams = Streams(
@@ -152,11 +158,13 @@ class WorkerGroup:
     def start(self, places: Sequence[Placement]) -> None:
         """The next attempt, on each node at its place."""
         config, number = self._config, places[0].attempt
-        if number:
-            left = config.max_restarts - number + 1
+        self._output_given_up = False
+        if places[0].restarts > self._restarts:
+            left = config.max_restarts - self._restarts
             self.log.say(
                 messages.RESTARTING, role=config.role, attempts_left=left, max_restarts=config.max_restarts
             )  # fmt: skip
+        self._restarts = places[0].restarts
         try:
             routes = Routes(config, self._tree, self.nodes, number)
         except LogDirectoryError as error:
@@ -230,6 +238,8 @@ class WorkerGroup:
         self._failed(failure)
 
     def _failed(self, failure: ProcessFailure) -> None:
+        if self._running.regrouping and failure.told_to_stop:
+            return
         if failure.malformed:
             self.log.say(messages.REPLY_FILE_MALFORMED, path=failure.error_file, reason=failure.malformed)
         self._running.failures.append(failure)
@@ -258,6 +268,7 @@ class WorkerGroup:
             if attempt.stop_signal != stop.signal:
                 self.log.say(messages.STOPPED_ELSEWHERE, reason=stop.reason)
             self._stop(stop)
+            attempt.regrouping = stop.regroup
         self._ended_elsewhere |= stop.final
 
     def _end(self, stop: Stop) -> None:
@@ -331,9 +342,11 @@ class WorkerGroup:
         attempt = self._attempt
         if not attempt or attempt.over or not all(node.is_empty for node in self.nodes):
             return
-        if not self._streams.drained and not self._reader_too_slow:
+        if not self._streams.drained and not self._output_given_up:
             if self._signals:
-                self._loop.after(READER_PATIENCE_S, self._wait_no_longer_for_reader)
+                self._loop.after(READER_PATIENCE_S, self._give_up_output)
+            elif not self._holders_timer:
+                self._holders_timer = self._loop.after(_HOLDERS_S, self._give_up_held_pipes)
             return
         attempt.over = attempt.stopping = True
         if self._last_resort:
@@ -344,8 +357,15 @@ class WorkerGroup:
             self._reports.failed(root_cause(attempt.failures))
         self._on_over()
 
-    def _wait_no_longer_for_reader(self) -> None:
-        self._reader_too_slow = True
+    def _give_up_held_pipes(self) -> None:
+        """Nothing is left of the attempt, and all that it wrote has been read: who holds a pipe, writes nothing."""
+        self._holders_timer = None
+        if self._streams.idle:
+            self._output_given_up = True
+        self._look_for_the_end()
+
+    def _give_up_output(self) -> None:
+        self._output_given_up = True
         self._look_for_the_end()
 
     def _last_words(self) -> int:

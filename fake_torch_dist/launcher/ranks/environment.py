@@ -26,6 +26,9 @@ class Placement:
     """One node's place in one attempt of a job."""
 
     attempt: int
+    """How many times the ranks were started before, for whatever reason."""
+    restarts: int
+    """How many of these times followed a failure."""
     group_rank: int
     num_nodes: int
     first_rank: int
@@ -81,7 +84,7 @@ def rank_environment(
         "ROLE_WORLD_SIZE": str(place.world_size),
         "MASTER_ADDR": place.master_addr,
         "MASTER_PORT": str(place.master_port),
-        "TORCHELASTIC_RESTART_COUNT": str(place.attempt),
+        "TORCHELASTIC_RESTART_COUNT": str(place.restarts),
         "TORCHELASTIC_MAX_RESTARTS": str(config.max_restarts),
         "TORCHELASTIC_RUN_ID": place.run_id,
         # torchrun says True. Then a torch script would look for torch's store in this launcher.
