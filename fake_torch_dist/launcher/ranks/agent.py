@@ -60,8 +60,10 @@ class Agent:
         self._attempt = -1
         self._alive: dict[int, int] = {}
         """Local rank by pid."""
+        self._ranks_told: set[int] = set()
+        """Pids, and process groups, of the ranks to which the signal of a stop was sent."""
         self._told: set[int] = set()
-        """Pids of ranks and leftovers to which the signal of a stop, or SIGTERM, was sent."""
+        """Leftovers to which it, or SIGTERM, was sent."""
         self._stop_signal = 0
         """Of the stop that is under way; 0 if the ranks end by themselves."""
         self._kills = 0
@@ -104,7 +106,8 @@ class Agent:
     def _start(self, order: Message) -> None:
         place = Placement(**order["place"])
         self._attempt = place.attempt
-        self._alive, self._told, self._stop_signal, self._kills = {}, set(), 0, 0
+        self._alive, self._ranks_told, self._told = {}, set(), set()
+        self._stop_signal = self._kills = 0
         self._belongings.forget()
         environments = [
             rank_environment(
@@ -151,7 +154,7 @@ class Agent:
                     break
                 if pid in self._alive:
                     self._say(
-                        "exit", local_rank=self._alive.pop(pid), pid=pid, time_s=now_s, told=pid in self._told,
+                        "exit", local_rank=self._alive.pop(pid), pid=pid, time_s=now_s, told=pid in self._ranks_told,
                         status=os.waitstatus_to_exitcode(status),
                     )  # fmt: skip
         self._look_for_the_end()
@@ -163,7 +166,7 @@ class Agent:
         self._stop_signal = number
         for pid in self._alive:
             kinship.kill(pid, number)  # it is not reaped, so it is ours
-            self._told.add(pid)
+            self._ranks_told.add(pid)
             if number != signal.SIGKILL:
                 self._say("signalled", pid=pid, signal=number)
         self._tell(self._leftovers())
@@ -204,8 +207,9 @@ class Agent:
         """Send them the signal of the stop, or SIGTERM, once. Whether there were any that had not got it."""
         untold = [pid for pid in leftovers if pid not in self._told]
         for pid in untold:
-            if _group_of(pid) not in self._told:  # else it got the signal with its rank
-                kinship.kill(pid, self._stop_signal or signal.SIGTERM)
+            if _group_of(pid) not in self._ranks_told:  # else it got the signal with its rank
+                with suppress(OSError):
+                    os.kill(pid, self._stop_signal or signal.SIGTERM)
         self._told.update(untold)
         return bool(untold)
 
