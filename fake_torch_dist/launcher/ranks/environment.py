@@ -101,7 +101,7 @@ def rank_environment(
         variables |= {"LOCAL_RANK": "0", "CUDA_VISIBLE_DEVICES": device}
     if config.emulated:
         variables |= {NODE_VARIABLE: place.node, "HOSTNAME": place.node}
-        # gloo looks up the address of a host name that nobody knows, and says so on every rank.
+        # All nodes are this host, so gloo need not look up the address of a name, which may be nobody's.
         variables.setdefault("GLOO_SOCKET_IFNAME", "lo")
     if terminal and rank == 0:
         variables[TERMINAL_VARIABLE] = terminal

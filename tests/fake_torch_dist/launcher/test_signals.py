@@ -85,12 +85,16 @@ def test_sigterm_twice_is_no_hurry(jobs: Jobs) -> None:
 
 def test_two_interrupts_at_once_are_one(jobs: Jobs) -> None:
     """``timeout -s INT`` signals its child, and then its group, which has the child in it."""
-    job = jobs.start(SAVES, "--nproc-per-node", "2")
+    job = jobs.start(SAVES, "--nproc-per-node", "2", LOGLEVEL="INFO")
     job.wait_for("up", 2)
-    os.kill(job.pid, signal.SIGSTOP)
-    os.kill(job.pid, signal.SIGINT)
-    os.kill(job.pid, signal.SIGINT)
-    os.kill(job.pid, signal.SIGCONT)
+    (agent,) = job.agents
+    os.kill(agent, signal.SIGSTOP)  # so no rank has got the first one when the second one comes
+    for _ in range(2):
+        os.kill(job.pid, signal.SIGINT)
+        until(lambda: not signal_line(job.pid, "ShdPnd"), "taken")
+    os.kill(job.pid, signal.SIGUSR1)
+    until(lambda: "passed on" in job.err, "the launcher has come to what was sent after them")
+    os.kill(agent, signal.SIGCONT)
     job.wait_for("asked by 2", 2)
     release(jobs)
     assert job.end().lines.count("saved") == 2
