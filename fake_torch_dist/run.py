@@ -46,6 +46,12 @@ def _run(arguments: Sequence[str] | None) -> int:
     from .launcher.commandline.choices import config_of  # after parse: --help needs none of it
 
     config = config_of(parsed, os.environ)
+    if not _has_directory(config):
+        write_stderr(
+            f"{PROGRAM}: error: the working directory has been removed, so {config.entrypoint} can't be found: "
+            "change to one that exists, or give a script's absolute path\n"
+        )
+        return 2
     try:
         check_entrypoint(config)
     except SyntaxError as error:
@@ -58,6 +64,15 @@ def _run(arguments: Sequence[str] | None) -> int:
     from .launcher.launch import launch  # last: it loads numpy
 
     return launch(config)
+
+
+def _has_directory(config: LaunchConfig) -> bool:
+    """Whether there is a working directory, or none is needed to find the script or program."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return config.kind != "module" and os.path.isabs(config.entrypoint)
+    return True
 
 
 def check_entrypoint(config: LaunchConfig) -> None:
@@ -101,7 +116,7 @@ def _check_script(config: LaunchConfig) -> None:
         ) from None
     is_source = not (name.endswith(".pyc") or source.startswith(ZIP_BEGINNING))
     if config.kind == "script" and config.python is None and is_source:
-        _check_syntax(source, os.path.join(os.getcwd(), name))
+        _check_syntax(source, name if os.path.isabs(name) else os.path.join(os.getcwd(), name))
 
 
 def _check_syntax(source: bytes, path: str) -> None:

@@ -2,7 +2,8 @@
 
 A group of ranks lives and dies together: the first one that fails ends the others, and the whole world begins anew as
 long as restarts are left. Nodes that have commands of their own are told what to do; one that is gone counts as failed,
-and the next attempt does without it if --nnodes allows.
+and the next attempt does without it if --nnodes allows. A node that comes to a job that runs, at a c10d endpoint with
+--nnodes MIN:MAX, is taken in: the ranks are ended, and start again with it. That counts as no restart.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from .worker_group import AGENT_PATIENCE_S, WorkerGroup
 
 NODE_PATIENCE_S: Final = 2 * AGENT_PATIENCE_S
 """What another node may take, after the grace, to say that nothing is left there."""
+_MORE_NODES_S: Final = 0.1
+"""Between the first node that comes to a job that runs, and the end of its ranks: torchrun's monitor interval."""
 
 
 @dataclass
@@ -31,6 +34,10 @@ class _Attempt:
     """What has happened since all nodes were started."""
 
     number: int = -1
+    restarts: int = 0
+    """How many failures there were before."""
+    regrouping: bool = False
+    """The ranks are ended because other nodes have come."""
     final: str = ""
     """Why there will be no restart."""
     lost: str = ""
@@ -45,10 +52,10 @@ class Job:
         config: LaunchConfig,
         loop: Loop,
         group: WorkerGroup,
-        place: Callable[[int, Sequence[int]], list[Placement]],
+        place: Callable[[int, int, Sequence[int]], list[Placement]],
         meeting_point: MeetingPoint | None = None,
     ) -> None:
-        """``place(attempt, ranks of each node)`` is where the ranks of each node are told that they are."""
+        """``place(attempt, restarts, ranks of each node)`` is where the ranks of each node are told that they are."""
         self._config = config
         self._loop = loop
         self._group = group
@@ -64,23 +71,44 @@ class Job:
 
     def _begin(self) -> None:
         if self._meeting_point:
-            self._meeting_point.open(self._group.log, self._met, lambda text: self._group.finish(1, text))
+            self._meeting_point.open(
+                self._group.log, lambda: self._start(0), lambda text: self._group.finish(1, text), self._regroup_soon
+            )  # fmt: skip
         else:
             self._start(0)
 
-    def _met(self, nodes: list[RemoteNode]) -> None:
-        self._others = nodes
+    def _take_in(self, nodes: Sequence[RemoteNode]) -> None:
         for node in nodes:
             node.on_stop, node.on_empty, node.on_lost = self._stopped_by, self._look_for_the_end, self._lost
-        self._start(0)
+        self._others += nodes
 
-    def _start(self, number: int) -> None:
-        self._attempt = _Attempt(number)
+    def _start(self, restarts: int) -> None:
+        number = self._attempt.number + 1
+        self._attempt = _Attempt(number, restarts)
+        if self._meeting_point:
+            self._take_in(self._meeting_point.admitted())
         local = [self._config.nproc_per_node] * len(self._group.nodes)
-        places = self._place(number, [*local, *(node.application.nproc_per_node for node in self._others)])
+        places = self._place(number, restarts, [*local, *(node.application.nproc_per_node for node in self._others)])
         for node, place in zip(self._others, places[len(local) :], strict=True):
             node.start(place)
         self._group.start(places[: len(local)])
+
+    def _regroup_soon(self) -> None:
+        """A node has come to the job that runs; others that come at the same time are taken in together."""
+        self._loop.after(_MORE_NODES_S, self._regroup)
+
+    def _regroup(self) -> None:
+        """End the ranks, unless the attempt is ending anyway: the next one has all nodes that wait."""
+        running = not self._group.is_over and all(not node.is_empty for node in self._others)
+        waiting = self._meeting_point.waiting if self._meeting_point else ()
+        if not running or not waiting or self._last_resort:
+            return
+        self._attempt.regrouping = True
+        names = ", ".join(str(node.application) for node in waiting)
+        reason = f"the job starts again in a larger world, with {names}"
+        stop = Stop(signal.SIGTERM, self._config.shutdown_timeout_s, reason, regroup=True)
+        self._group.stop(stop)
+        self._pass_on(stop, self._others)
 
     # -- ending -------------------------------------------------------------------------------------------------------
 
@@ -134,15 +162,17 @@ class Job:
         failed = self._group.failed or attempt.lost or any(node.failed for node in self._others)
         if attempt.final:
             self._finish(1, attempt.final)
+        elif attempt.regrouping and not attempt.lost:
+            self._start(attempt.restarts)
         elif not failed:
             self._finish(0, "")
-        elif attempt.number == self._config.max_restarts:
+        elif attempt.restarts == self._config.max_restarts:
             self._finish(1, self._first_cause())
         elif len(self._group.nodes) + len(self._others) < self._config.min_nodes:
             left = len(self._group.nodes) + len(self._others)
             self._finish(1, f"{attempt.lost}; no restart with {left} of {self._config.min_nodes} nodes (--nnodes)")
         else:
-            self._start(attempt.number + 1)
+            self._start(attempt.restarts + 1)
 
     def _first_cause(self) -> str:
         if self._attempt.lost:
@@ -155,5 +185,5 @@ class Job:
         for node in self._others:
             node.finish(exit_code, reason)
         if self._meeting_point:
-            self._meeting_point.close()
+            self._meeting_point.close(reason, exit_code)
         self._group.finish(exit_code, reason)

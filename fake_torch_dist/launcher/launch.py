@@ -32,8 +32,9 @@ from .job import Job
 from .logs import LogDirectoryError, LogTree
 from .loop import Loop
 from .node import Node, end_orphans
-from .ranks import descriptors, kinship, warm
+from .ranks import descriptors, kinship, signal_mask, warm
 from .ranks.agent import Agent
+from .ranks.emulated_host import be_host
 from .ranks.environment import Placement
 from .ranks.script import Script
 from .ranks.worker import command
@@ -108,7 +109,7 @@ class _Launch:
         host = self._endpoint.host if self._endpoint else LOOPBACK
         with StoreServer(listen(host, 0), self._token.encode()) as store:
             self._loop.on_readable(store.fileno(), store.on_readable)
-            self._store = f"{host}:{store.port}"
+            self._store, self._empty_store = f"{host}:{store.port}", store.forget_all
             return Job(self._config, self._loop, group, self._places, meeting_point).run()
 
     def _join(self, endpoint: Endpoint, group: WorkerGroup) -> int:
@@ -130,13 +131,16 @@ class _Launch:
             code = warm.prepare(file.read(), script.directory, script.path)
         return replace(script, code=code, shadowed=warm.shadowed_by(script.directory))
 
-    def _places(self, attempt: int, sizes: Sequence[int]) -> list[Placement]:
+    def _places(self, attempt: int, restarts: int, sizes: Sequence[int]) -> list[Placement]:
         """Of nodes with so many ranks each."""
         self._master.reserve()
+        if attempt:
+            self._empty_store()
         firsts = list(accumulate(sizes, initial=0))
         return [
             Placement(
                 attempt=attempt,
+                restarts=restarts,
                 group_rank=index,
                 num_nodes=len(sizes),
                 first_rank=first_rank,
@@ -157,9 +161,13 @@ class _Launch:
         """Fork the agent of a node."""
         ours, theirs = socket.socketpair()
         launcher = os.getpid()
-        pid = os.fork()
-        if pid == 0:
-            self._be_agent(node, theirs, launcher)
+        signal_mask.block(self._config.signals)
+        try:
+            pid = os.fork()
+            if pid == 0:
+                self._be_agent(node, theirs, launcher)
+        finally:
+            signal_mask.as_before()
         theirs.close()
         return pid, Channel(self._loop, ours, node.heard, node.lost)
 
@@ -175,7 +183,7 @@ class _Launch:
             descriptors.close_all_but(sock.fileno())
             kinship.be_called(node.name or "agent")
             if self._config.emulated:
-                kinship.be_host(node.name)
+                be_host(node.name, self._names)
             loop = Loop()
             agent = Agent(self._config, loop, self._work, self._inherited, self._tree.remove)
             agent.serve(Channel(loop, sock, agent.heard, agent.orphaned))

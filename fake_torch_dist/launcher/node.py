@@ -7,9 +7,12 @@ import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
+from functools import reduce
+from operator import or_
 
 from .channel import Channel, Message
 from .ranks import kinship
+from .ranks.belongings import Belongings
 from .ranks.environment import Placement
 
 OnMessage = Callable[["Node", Message, Sequence[int]], None]
@@ -35,6 +38,7 @@ class Node:
         self._last_pid = 0
         """Of the agent that was lost."""
         self._attempt = -1
+        self.belongings = Belongings()
 
     def listen(self, on_message: OnMessage, on_lost: Callable[[Node], None]) -> None:
         """Whom to tell."""
@@ -56,6 +60,8 @@ class Node:
         if self._channel is None:
             self.pid, self._channel = self._connect(self)
         self.is_empty = False
+        self.belongings.forget()
+        self.belongings.add_agent(self.pid)
         self._attempt = place.attempt
         self._pids, self._unfinished = {}, set(range(len(ranks)))
         self._channel.send({
@@ -67,6 +73,11 @@ class Node:
         """Have a signal sent to all ranks, and SIGKILL to those that are left after ``grace_s``."""
         if self._channel and not self.is_empty:
             self._channel.send({"kind": "stop", "signal": int(number), "grace_s": grace_s})
+
+    def pass_on(self, number: int) -> None:
+        """Have a signal sent to all ranks, which go on as they see fit."""
+        if self._channel and not self.is_empty:
+            self._channel.send({"kind": "pass_on", "signal": int(number)})
 
     def signal_first_rank(self, number: int) -> None:
         """Only the first local rank, and without a word."""
@@ -84,6 +95,7 @@ class Node:
         match message["kind"]:
             case "rank":
                 self._pids[message["pid"]] = message["local_rank"]
+                self.belongings.add_rank(message["pid"], descriptors)
             case "exit":
                 self._pids.pop(message["pid"], None)
                 self._unfinished.discard(message["local_rank"])
@@ -110,8 +122,7 @@ class Node:
         lost = dict.fromkeys(sorted(self._unfinished), self._last_pid)
         for pid, local_rank in self._pids.items():
             lost[local_rank] = pid
-            with suppress(OSError):
-                os.killpg(pid, signal.SIGKILL)
+            kinship.kill(pid, signal.SIGKILL)
         self._pids, self._unfinished = {}, set()
         self.is_empty = True
         return lost
@@ -132,11 +143,8 @@ class Node:
 
 
 def end_orphans(nodes: Iterable[Node]) -> None:
-    """Kill whatever a killed agent's ranks have left behind: this process has inherited it. Agents stay."""
+    """Kill what a killed agent's ranks have left behind: this process has inherited it. Agents stay."""
+    nodes = list(nodes)
+    belongings = reduce(or_, (node.belongings for node in nodes), Belongings())
     agents = {node.pid for node in nodes}
-    while pids := [pid for pid in kinship.children() if pid not in agents]:
-        for pid in pids:
-            with suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
-            with suppress(OSError):
-                os.waitpid(pid, 0)
+    kinship.end_all(lambda: [pid for pid in kinship.children() or () if pid not in agents and pid in belongings])

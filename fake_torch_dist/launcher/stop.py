@@ -19,6 +19,8 @@ class Stop:
     """What happened, and on which host."""
     final: bool = False
     """No restart after it."""
+    regroup: bool = False
+    """The ranks start again in a larger world: that they end is no failure."""
 
     @property
     def at_once(self) -> bool:

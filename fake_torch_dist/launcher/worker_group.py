@@ -11,7 +11,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final
 
@@ -33,6 +33,12 @@ AGENT_PATIENCE_S: Final = 5.0
 """What an agent may take, after the grace, to see its ranks' end."""
 READER_PATIENCE_S: Final = 1.0
 """What a reader of our output may take, after a signal, to take what is left of it."""
+_HOLDERS_S: Final = 1.0
+"""After the end of all ranks, for a process that can't be found, and holds a pipe of theirs, to write or end."""
+_SIGNAL_FOLLOWS_S: Final = 0.1
+"""Ctrl-C and the end of a terminal also end the reader of our output, maybe before the signal gets here."""
+_PASSED_ON: Final = (signal.SIGUSR1, signal.SIGUSR2)
+"""By what schedulers announce the end of a job. The ranks decide what it means, and nobody dies of it here."""
 
 
 @dataclass
@@ -44,6 +50,12 @@ class _Attempt:
     """By the index of the node."""
     routes: Routes
     stopping: bool = False
+    stop_signal: int = 0
+    """What the ranks have been sent last."""
+    regrouping: bool = False
+    """The ranks are ended because the world grows."""
+    signalled: bool = False
+    """A rank has been told."""
     over: bool = False
     failures: list[ProcessFailure] = field(default_factory=list)
     refusal: str = ""
@@ -64,8 +76,10 @@ class WorkerGroup:
         self._signals: list[int] = []
         self._output_closed = False
         self._ended_elsewhere = False
-        self._reader_too_slow = False
+        self._output_given_up = False
+        self._holders_timer: Timer | None = None
         self._exit_code = 1
+        self._restarts = 0
         self._reason = ""
         self._last_resort: Timer | None = None
         self._streams = Streams(
@@ -112,15 +126,22 @@ class WorkerGroup:
         ``on_over``: nothing is left of the attempt.
         """
         self._on_stop, self._on_over = on_stop, on_over
-        self._loop.on_signals(self._config.signals, self._told)
-        self._loop.on_signals([signal.SIGWINCH], lambda _: self._resized())
-        self._loop.on_signals([signal.SIGCONT], lambda _: self._streams.redraw())
-        signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        self._listen_to_signals()
         self._loop.after(0, lambda: self._begin(begin))
         self._loop.run()
         code = self._last_words()
         self._streams.close(READER_PATIENCE_S if self._signals else None)
         return code
+
+    def _listen_to_signals(self) -> None:
+        hangup_ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN  # nohup: the job outlives its terminal
+        handled = set(self._config.signals) - ({signal.SIGHUP} if hangup_ignored else set())
+        self._loop.on_signals(handled, self._told)
+        passed_on = [number for number in _PASSED_ON if signal.getsignal(number) is signal.SIG_DFL]
+        self._loop.on_signals(passed_on, self._pass_on)
+        self._loop.on_signals([signal.SIGWINCH], lambda _: self._resized())
+        self._loop.on_signals([signal.SIGCONT], lambda _: self._streams.redraw())
+        signal.signal(signal.SIGTSTP, signal.SIG_DFL)
 
     def _begin(self, begin: Callable[[], None]) -> None:
         self._reports.starting()
@@ -137,11 +158,13 @@ class WorkerGroup:
     def start(self, places: Sequence[Placement]) -> None:
         """The next attempt, on each node at its place."""
         config, number = self._config, places[0].attempt
-        if number:
-            left = config.max_restarts - number + 1
+        self._output_given_up = False
+        if places[0].restarts > self._restarts:
+            left = config.max_restarts - self._restarts
             self.log.say(
                 messages.RESTARTING, role=config.role, attempts_left=left, max_restarts=config.max_restarts
             )  # fmt: skip
+        self._restarts = places[0].restarts
         try:
             routes = Routes(config, self._tree, self.nodes, number)
         except LogDirectoryError as error:
@@ -174,6 +197,7 @@ class WorkerGroup:
                 if message["status"]:
                     self._rank_failed(node, message)
             case "signalled":
+                self._running.signalled = True
                 name = signal.Signals(message["signal"]).name
                 self.log.say(messages.SENDING_SIGNAL, pid=message["pid"], signal=name)
             case "forced":
@@ -214,6 +238,8 @@ class WorkerGroup:
         self._failed(failure)
 
     def _failed(self, failure: ProcessFailure) -> None:
+        if self._running.regrouping and failure.told_to_stop:
+            return
         if failure.malformed:
             self.log.say(messages.REPLY_FILE_MALFORMED, path=failure.error_file, reason=failure.malformed)
         self._running.failures.append(failure)
@@ -237,9 +263,12 @@ class WorkerGroup:
 
     def stop(self, stop: Stop) -> None:
         """End the ranks because of what happened on another node."""
-        if self._attempt and not self._attempt.over and not (self._attempt.stopping and not stop.final):
-            self.log.say(messages.STOPPED_ELSEWHERE, reason=stop.reason)
+        attempt = self._attempt
+        if attempt and not attempt.over and not (attempt.stopping and not stop.final):
+            if attempt.stop_signal != stop.signal:
+                self.log.say(messages.STOPPED_ELSEWHERE, reason=stop.reason)
             self._stop(stop)
+            attempt.regrouping = stop.regroup
         self._ended_elsewhere |= stop.final
 
     def _end(self, stop: Stop) -> None:
@@ -251,9 +280,10 @@ class WorkerGroup:
         return Stop(signal.SIGTERM, self._config.shutdown_timeout_s, reason, final)
 
     def _stop(self, stop: Stop) -> None:
-        if not self._attempt:
+        """Where every launcher of a job gets the signal, and tells the others, the ranks get it once."""
+        if not self._attempt or self._attempt.stop_signal == stop.signal:
             return
-        self._attempt.stopping = True
+        self._attempt.stopping, self._attempt.stop_signal = True, stop.signal
         for node in self.nodes:
             node.stop(stop.signal, stop.grace_s)
         if self._last_resort:
@@ -266,7 +296,11 @@ class WorkerGroup:
             node.kill_agent()
 
     def _told(self, number: int) -> None:
-        """A signal: the ranks get the same one. The second one does not wait for them."""
+        """A signal: the ranks get the same one. A later SIGINT, of a user who has no time, does not wait for them.
+
+        Others may come more than once: Slurm sends SIGTERM twice, and ``timeout`` sends each signal to its child and to
+        its group. So a SIGINT that comes before a rank got the first one is no later one.
+        """
         self._signals.append(number)
         if self._streams.closing:
             self._loop.stop()
@@ -275,16 +309,30 @@ class WorkerGroup:
         if len(self._signals) == 1:
             self.log.say(messages.DEATH_SIGNAL, signal=number)
             self._end(Stop(number, self._config.shutdown_timeout_s, reason, final=True))
-        else:
+        elif number == signal.SIGINT and not (self._attempt and not self._attempt.signalled):
             self.log.say(messages.SECOND_SIGNAL, signal=number)
             self._end(Stop(signal.SIGKILL, 0.0, reason + " again", final=True))
         self._look_for_the_end()
 
+    def _pass_on(self, number: int) -> None:
+        self.log.say(messages.SIGNAL_PASSED_ON, signal=signal.Signals(number).name)
+        for node in self.nodes:
+            node.pass_on(number)
+
     def _reader_gone(self) -> None:
+        """Whatever else is written is discarded. Ranks that are being ended have the time that they were given."""
         if not self._output_closed:
             self._output_closed = True
-            self.log.say(messages.OUTPUT_CLOSED)
-            self._end(self._termination(f"nobody reads the output on {self.host}", final=True))
+            self._loop.after(_SIGNAL_FOLLOWS_S, self._end_without_reader)
+
+    def _end_without_reader(self) -> None:
+        if self._signals or self._streams.closing:
+            return
+        self.log.say(messages.OUTPUT_CLOSED)
+        stop = self._termination(f"nobody reads the output on {self.host}", final=True)
+        if self._attempt and self._attempt.stopping:
+            stop = replace(stop, signal=self._attempt.stop_signal)
+        self._end(stop)
 
     def _resized(self) -> None:
         self._streams.redraw()
@@ -294,9 +342,11 @@ class WorkerGroup:
         attempt = self._attempt
         if not attempt or attempt.over or not all(node.is_empty for node in self.nodes):
             return
-        if not self._streams.drained and not self._reader_too_slow:
+        if not self._streams.drained and not self._output_given_up:
             if self._signals:
-                self._loop.after(READER_PATIENCE_S, self._wait_no_longer_for_reader)
+                self._loop.after(READER_PATIENCE_S, self._give_up_output)
+            elif not self._holders_timer:
+                self._holders_timer = self._loop.after(_HOLDERS_S, self._give_up_held_pipes)
             return
         attempt.over = attempt.stopping = True
         if self._last_resort:
@@ -307,8 +357,15 @@ class WorkerGroup:
             self._reports.failed(root_cause(attempt.failures))
         self._on_over()
 
-    def _wait_no_longer_for_reader(self) -> None:
-        self._reader_too_slow = True
+    def _give_up_held_pipes(self) -> None:
+        """Nothing is left of the attempt, and all that it wrote has been read: who holds a pipe, writes nothing."""
+        self._holders_timer = None
+        if self._streams.idle:
+            self._output_given_up = True
+        self._look_for_the_end()
+
+    def _give_up_output(self) -> None:
+        self._output_given_up = True
         self._look_for_the_end()
 
     def _last_words(self) -> int:

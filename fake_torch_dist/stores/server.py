@@ -96,6 +96,12 @@ class StoreServer:
         for peer in list(self._strangers):
             self._drop(peer)
 
+    def forget_all(self) -> None:
+        """Empty the table and end all connections: the ranks of another attempt find nothing of the earlier ones."""
+        for peer in list(self._members):
+            self._drop(peer)
+        self._table, self._gatherings, self._parked = Table(), Gatherings(), ParkedRequests()
+
     def close(self) -> None:
         """End all connections."""
         self.stop_listening()

@@ -17,8 +17,8 @@ from .authentication import job_token
 from .server import StoreServer
 from .sockets import listen
 
-_GROUP_SIGNALS: Final = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGPIPE")
-"""What terminals and launchers send to everybody: the server goes when its users do, not before."""
+_GROUP_SIGNALS: Final = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGPIPE", "SIGUSR1", "SIGUSR2")
+"""What terminals, launchers and schedulers send to everybody: the server goes when its users do, not before."""
 
 
 class ForkedServer:
@@ -109,10 +109,7 @@ def _leave_everything_behind(kept: set[int]) -> None:
     for standard in (0, 1, 2):
         if standard not in kept:
             os.dup2(null, standard)
-    for entry in os.listdir("/proc/self/fd" if sys.platform == "linux" else "/dev/fd"):
-        if int(entry) > 2 and int(entry) not in kept:
-            with suppress(OSError):
-                os.close(int(entry))
+    _close_all_but(kept)
     os.chdir("/")
     with suppress(ImportError, OSError, ValueError):
         import resource  # not on every platform
@@ -121,3 +118,18 @@ def _leave_everything_behind(kept: set[int]) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     with suppress(OSError), open("/proc/self/comm", "w") as name_of_process:
         name_of_process.write("dist-store")
+
+
+def _close_all_but(kept: set[int]) -> None:
+    """The standard descriptors stay, too."""
+    try:
+        entries = os.listdir("/proc/self/fd" if sys.platform == "linux" else "/dev/fd")
+    except OSError:  # no /proc
+        ends = (*sorted(fd for fd in kept if fd > 2), os.sysconf("SC_OPEN_MAX"))
+        for below, end in zip((2, *ends), ends, strict=False):
+            os.closerange(below + 1, end)
+        return
+    for fd in map(int, entries):
+        if fd > 2 and fd not in kept:
+            with suppress(OSError):
+                os.close(fd)

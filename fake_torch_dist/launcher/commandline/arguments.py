@@ -194,7 +194,7 @@ def build_parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
 
 
 def _add_size(parser: _Parser) -> None:
-    parser.value("--nnodes", default="1:1", help="Nodes of the job: N, or MIN:MAX for a job that can go on with fewer.")
+    parser.value("--nnodes", default="1:1", help="Nodes of the job: N, or MIN:MAX if it can lose and gain nodes.")
     parser.value(
         "--nproc-per-node", default="1",
         help="Ranks on each node: a number, or auto or cpu for as many as this process may use CPUs.",

@@ -20,7 +20,7 @@ from ..loop import Loop
 from .endpoint import printable
 
 GREETING_S: Final = 30.0
-PROTOCOL: Final = "fake-torchrun 2"
+PROTOCOL: Final = "fake-torchrun 3"
 _JOINING: Final = b"joining launcher"
 _HOSTING: Final = b"hosting launcher"
 

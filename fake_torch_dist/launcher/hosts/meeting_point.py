@@ -1,7 +1,7 @@
 """Where a node that hosts a job waits for the others: listens at the endpoint until enough have come.
 
-Who comes and does not belong to the job is told why, and waited for no longer. Nobody else can join a job that has
-begun: a static endpoint's port is free then, for rank 0 of a torch script; at a c10d endpoint late nodes are told so.
+Who comes and does not belong to the job is told why, and waited for no longer. A job that has begun takes in others at
+a c10d endpoint, up to the maximum of --nnodes. A static endpoint's port is free then, for rank 0 of a torch script.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ _AT_ONCE: Final = 16
 
 
 class MeetingPoint:
-    """Call ``open`` once: it tells one of two things, later; ``close`` before the loop is left."""
+    """Call ``open`` once. Later it calls ``on_complete`` or ``on_failed``, and after ``on_complete`` it calls
+    ``on_waiting`` for each node that comes. Call ``close`` before the loop is left.
+    """
 
     def __init__(
         self, config: LaunchConfig, loop: Loop, endpoint: Endpoint, listener: socket.socket, token: bytes
@@ -36,7 +38,9 @@ class MeetingPoint:
         self._listener = listener
         self._token = token
         self._strangers: dict[Guest, None] = {}
-        self._nodes: list[RemoteNode] = []
+        self.waiting: list[RemoteNode] = []
+        """Nodes that have come, and are not yet part of the job."""
+        self._members: list[RemoteNode] = []
         self._listening = False
         self._begun = False
         self._timers: list[Timer] = []
@@ -44,17 +48,32 @@ class MeetingPoint:
         listener.setblocking(False)
 
     def open(
-        self, log: LauncherLog, on_complete: Callable[[list[RemoteNode]], None], on_failed: Callable[[str], None]
+        self,
+        log: LauncherLog,
+        on_complete: Callable[[], None],
+        on_failed: Callable[[str], None],
+        on_waiting: Callable[[], None],
     ) -> None:
-        """Wait. ``on_complete``: the other nodes in the order of their ranks. ``on_failed``: what to print."""
-        self._log, self._on_complete, self._on_failed = log, on_complete, on_failed
+        """Wait. ``on_complete``: all nodes are there, see ``admitted``. ``on_failed``: what to print."""
+        self._log, self._on_complete, self._on_failed, self._on_waiting = log, on_complete, on_failed, on_waiting
         self._listening = True
         self._loop.on_readable(self._listener.fileno(), self._accept)
         self._timers.append(self._loop.after(self._endpoint.wait_s, self._give_up))
         self._look_whether_complete()
 
-    def close(self, reason: str = "") -> None:
+    def admitted(self) -> list[RemoteNode]:
+        """Nodes that are part of the job from now on, in the order of their ranks; not those before."""
+        nodes, self.waiting = self.waiting, []
+        self._members = [node for node in self._members if node.is_open] + nodes
+        return nodes
+
+    def close(self, reason: str = "", exit_code: int = 1) -> None:
         """Nobody is waited for any more; those who have come without a job are told why."""
+        self._stop_listening()
+        for node in self.waiting:
+            node.finish(exit_code, reason)
+
+    def _stop_listening(self) -> None:
         if self._listening:
             self._listening = False
             self._loop.forget(self._listener.fileno())
@@ -62,8 +81,6 @@ class MeetingPoint:
         self._stop_waiting()
         for guest in list(self._strangers):
             guest.close()
-        for node in () if self._begun else self._nodes:
-            node.finish(1, reason)
 
     def _stop_waiting(self) -> None:
         for timer in self._timers:
@@ -102,9 +119,9 @@ class MeetingPoint:
     ) -> tuple[Callable[[Message], None], Callable[[], None]]:
         self._check(application)
         node = RemoteNode(application, channel, self._left)
-        self._nodes.append(node)
-        self._log.say(NODE_JOINED, node=application, count=1 + len(self._nodes), nnodes=_nnodes(self._config))
-        self._loop.after(0, self._look_whether_complete)  # when it has been welcomed
+        self.waiting.append(node)
+        self._log.say(NODE_JOINED, node=application, count=self._count(), nnodes=_nnodes(self._config))
+        self._loop.after(0, self._on_waiting if self._begun else self._look_whether_complete)  # when it was welcomed
         return node.heard, node.lost
 
     def _check(self, application: Application) -> None:
@@ -116,21 +133,25 @@ class MeetingPoint:
         ):
             if ours != theirs:
                 raise Refused(f"{flag} is {theirs} on {application}, and {ours} on the node that hosts the job")
-        if self._begun or 1 + len(self._nodes) == config.max_nodes:
+        if self._count() == config.max_nodes:
             raise Refused(f"the job {config.run_id!r} at {self._endpoint} has begun: nobody else can join it")
-        for node in self._nodes:
+        for node in self.waiting:
             if self._endpoint.is_static and node.application.node_rank == application.node_rank:
                 raise Refused(f"{application} is there already: {node.application}; each needs its own --node-rank")
 
+    def _count(self) -> int:
+        """Nodes that are there, this one included."""
+        return 1 + len([node for node in self._members if node.is_open]) + len(self.waiting)
+
     def _left(self, node: RemoteNode) -> None:
-        self._nodes.remove(node)
+        self.waiting.remove(node)
         self._log.say(NODE_GONE, reason=f"{node.application} has left before all nodes were there")
-        if self._last_call and 1 + len(self._nodes) < self._config.min_nodes:
+        if self._last_call and self._count() < self._config.min_nodes:
             self._last_call.cancel()
             self._last_call = None
 
     def _look_whether_complete(self) -> None:
-        count = 1 + len(self._nodes)
+        count = self._count()
         needed = self._config.max_nodes if self._endpoint.is_static else self._config.min_nodes
         if self._begun or count < needed:
             return
@@ -144,14 +165,14 @@ class MeetingPoint:
         self._begun = True
         self._stop_waiting()
         if self._endpoint.is_static:
-            self.close()
-            self._nodes.sort(key=lambda node: node.application.node_rank)
-        self._on_complete(self._nodes)
+            self._stop_listening()
+            self.waiting.sort(key=lambda node: node.application.node_rank)
+        self._on_complete()
 
     def _give_up(self) -> None:
         if self._last_call:
             return  # enough have come
-        count, endpoint = 1 + len(self._nodes), self._endpoint
+        count, endpoint = self._count(), self._endpoint
         needed = self._config.max_nodes if endpoint.is_static else self._config.min_nodes
         said = f"Timed out after {endpoint.wait_s:g} seconds waiting for clients. {count}/{needed} clients joined."
         if not endpoint.is_static:

@@ -61,7 +61,9 @@ class Member:
                 self._group.start([place])
             case "stop":
                 self._group.stop(
-                    Stop(message["signal"], message["grace_s"], message["reason"], message["final"])
+                    Stop(
+                        message["signal"], message["grace_s"], message["reason"], message["final"], message["regroup"]
+                    )
                 )  # fmt: skip
             case "finish":
                 self._finish(message["exit_code"], message["reason"])

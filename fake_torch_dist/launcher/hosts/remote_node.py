@@ -35,6 +35,11 @@ class RemoteNode:
         self._channel = channel
         self._attempt = -1
 
+    @property
+    def is_open(self) -> bool:
+        """Whether its command is there."""
+        return self._channel.open
+
     def start(self, place: Placement) -> None:
         """Its ranks."""
         self.is_empty, self.failed, self.failure = False, False, None

@@ -104,6 +104,11 @@ class Streams:
         """Whether every pipe has ended."""
         return not self._pipes.get_map()
 
+    @property
+    def idle(self) -> bool:
+        """Whether all that was written to the pipes has been read, and taken."""
+        return not (self.out.blocked or self.err.blocked or self._pipes.select(0))
+
     def prefix_columns(self, source: Source) -> int:
         """What a line's prefix takes of a terminal's width."""
         return len(os.fsdecode(prefix_of(source, self._config.role, self._environment)))

@@ -64,16 +64,27 @@ def own_output() -> Iterator[None]:
 
 def highest() -> int:
     """The last one that is open: with a limit of a million nobody can close all that might be."""
-    return max(_open())
+    open_ones = _open()
+    return os.sysconf("SC_OPEN_MAX") if open_ones is None else max(open_ones)
 
 
 def close_all_but(*kept: int) -> None:
     """Close all other descriptors by their number; the standard ones stay. Objects that own them are left alone."""
-    for fd in _open():
+    open_ones = _open()
+    if open_ones is None:
+        ends = (*sorted(kept), os.sysconf("SC_OPEN_MAX"))
+        for below, end in zip((2, *ends), ends, strict=False):
+            os.closerange(below + 1, end)
+        return
+    for fd in open_ones:
         if fd > 2 and fd not in kept:
             with suppress(OSError):
                 os.close(fd)
 
 
-def _open() -> list[int]:
-    return [int(name) for name in os.listdir("/proc/self/fd" if sys.platform == "linux" else "/dev/fd")]
+def _open() -> list[int] | None:
+    """None where no /proc tells them; ``closerange`` then needs one system call, or on an old kernel one for each."""
+    try:
+        return [int(name) for name in os.listdir("/proc/self/fd" if sys.platform == "linux" else "/dev/fd")]
+    except OSError:
+        return None

@@ -26,6 +26,9 @@ class Placement:
     """One node's place in one attempt of a job."""
 
     attempt: int
+    """How many times the ranks were started before, for whatever reason."""
+    restarts: int
+    """How many of these times followed a failure."""
     group_rank: int
     num_nodes: int
     first_rank: int
@@ -81,7 +84,7 @@ def rank_environment(
         "ROLE_WORLD_SIZE": str(place.world_size),
         "MASTER_ADDR": place.master_addr,
         "MASTER_PORT": str(place.master_port),
-        "TORCHELASTIC_RESTART_COUNT": str(place.attempt),
+        "TORCHELASTIC_RESTART_COUNT": str(place.restarts),
         "TORCHELASTIC_MAX_RESTARTS": str(config.max_restarts),
         "TORCHELASTIC_RUN_ID": place.run_id,
         # torchrun says True. Then a torch script would look for torch's store in this launcher.
@@ -98,7 +101,7 @@ def rank_environment(
         variables |= {"LOCAL_RANK": "0", "CUDA_VISIBLE_DEVICES": device}
     if config.emulated:
         variables |= {NODE_VARIABLE: place.node, "HOSTNAME": place.node}
-        # gloo looks up the address of a host name that nobody knows, and says so on every rank.
+        # All nodes are this host, so gloo need not look up the address of a name, which may be nobody's.
         variables.setdefault("GLOO_SOCKET_IFNAME", "lo")
     if terminal and rank == 0:
         variables[TERMINAL_VARIABLE] = terminal

@@ -1,4 +1,4 @@
-"""Parents and children on Linux: learn of the parent's end, adopt orphans, be called something.
+"""Linux process control: parent-death signal, child subreaper, children and their end, process name.
 
 Elsewhere these do nothing, and what is left behind when a launcher is killed has to be found by hand.
 """
@@ -7,14 +7,21 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import sys
+import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
-# linux/prctl.h, linux/sched.h
+# linux/prctl.h
 _PR_SET_PDEATHSIG: Final = 1
+_PR_SET_NAME: Final = 15
 _PR_SET_CHILD_SUBREAPER: Final = 36
-_CLONE_NEWUTS: Final = 0x04000000
+
+_PAUSE_S: Final = 0.002
+_KILLED_WITHIN_S: Final = 5.0
+"""A process that SIGKILL has not ended by then is another user's, or waits in the kernel."""
 
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
@@ -33,14 +40,18 @@ def adopt_orphans() -> bool:
     return _libc is not None and _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
 
 
-def children() -> list[int]:
-    """Pids of this process's children, the adopted ones and zombies included."""
+def children() -> list[int] | None:
+    """Pids of this process's children, the adopted ones and zombies included. None where no /proc tells them."""
     own = os.getpid()
-    with suppress(OSError), open(f"/proc/self/task/{own}/children") as pids:
-        return [int(pid) for pid in pids.read().split()]
-    with suppress(OSError):  # a kernel without that file
+    try:
+        if os.readlink("/proc/self") != str(own):
+            return None  # a /proc of another PID namespace, where the same numbers are other processes
+        with suppress(OSError), open(f"/proc/self/task/{own}/children") as pids:
+            return [int(pid) for pid in pids.read().split()]
+        # a kernel without that file
         return [int(entry) for entry in os.listdir("/proc") if entry.isdigit() and _parent_of(entry) == own]
-    return []
+    except OSError:
+        return None
 
 
 def _parent_of(pid: str) -> int:
@@ -49,15 +60,31 @@ def _parent_of(pid: str) -> int:
     return 0
 
 
+def end_all(find: Callable[[], Sequence[int]]) -> None:
+    """Kill and reap the processes that ``find`` names, until it names none or some can't be killed.
+
+    A negative number is a process group, as for ``os.kill``.
+    """
+    end_s = time.monotonic() + _KILLED_WITHIN_S
+    while (pids := find()) and time.monotonic() < end_s:
+        for pid in pids:
+            kill(pid, signal.SIGKILL)
+            with suppress(OSError):
+                os.waitpid(pid, os.WNOHANG)
+        time.sleep(_PAUSE_S)
+
+
+def kill(pid: int, number: int) -> None:
+    """Send a signal to a process, and to the group that it leads. Nothing happens if it is gone."""
+    assert abs(pid) > 1, "-1 is every process"
+    try:
+        os.kill(-abs(pid), number)
+    except OSError:  # it leads none; a rank that has just been forked does not yet
+        with suppress(OSError):
+            os.kill(pid, number)
+
+
 def be_called(name: str) -> None:
-    """In ``ps`` and ``top``; the kernel keeps 15 characters."""
-    with suppress(OSError), open("/proc/self/comm", "w") as comm:
-        comm.write(name)
-
-
-def be_host(name: str) -> bool:
-    """Give this process, and those it forks, a host name of their own. False where that takes rights that it lacks."""
-    if _libc is None or _libc.unshare(_CLONE_NEWUTS) != 0:
-        return False
-    encoded = name.encode()
-    return bool(_libc.sethostname(encoded, len(encoded)) == 0)
+    """In ``ps`` and ``top``; the kernel keeps 15 bytes."""
+    if _libc is not None:
+        _libc.prctl(_PR_SET_NAME, name.encode(errors="surrogateescape")[:15], 0, 0, 0)

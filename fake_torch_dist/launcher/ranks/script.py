@@ -53,7 +53,7 @@ class Script:
     @property
     def path(self) -> str:
         """What Python calls the file, in ``__file__`` and in tracebacks."""
-        return os.path.join(os.getcwd(), self.name)
+        return self.name if os.path.isabs(self.name) else os.path.join(os.getcwd(), self.name)
 
     def prepare(self) -> None:
         """Make this process what its forks are to be, all alike: of what is done here, none copies a page.

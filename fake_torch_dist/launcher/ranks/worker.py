@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Final, NoReturn
 
 from ..commandline.config import EntryKind, LaunchConfig
-from . import descriptors, kinship
+from . import descriptors, kinship, signal_mask
 from .environment import change_environment
 from .script import Script
 
@@ -61,6 +61,7 @@ def start_rank(
         kinship.on_end_of(parent, signal.SIGKILL)
         os.closerange(3, highest + 1)
         descriptors.as_before()
+        signal_mask.as_before()
         change_environment(changes)
         if isinstance(work, Script):
             work.run(inherited)

@@ -176,6 +176,7 @@ GROUP_FINISHED: Final = Message(
 
 # Ours
 SECOND_SIGNAL: Final = Message("W", "", "Received {signal} again, killing the workers at once")
+SIGNAL_PASSED_ON: Final = Message("I", "", "Received {signal}, passed on to the workers")
 OUTPUT_CLOSED: Final = Message("W", "", "Nobody reads the output any more, shutting down workers")
 STOPPED_ELSEWHERE: Final = Message("W", "", "{reason}: shutting down workers")
 NODE_JOINED: Final = Message("I", "", "{node} has joined, {count} of {nnodes} nodes are there")

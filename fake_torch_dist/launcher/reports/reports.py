@@ -45,7 +45,7 @@ class Reports:
         for place, directory in zip(places, directories, strict=True):
             ranks, worlds = [place.first_rank + i for i in range(count)], [place.world_size] * count
             self._log.say(
-                messages.RENDEZVOUS_COMPLETE, role=role, restart_count=place.attempt, master_addr=place.master_addr,
+                messages.RENDEZVOUS_COMPLETE, role=role, restart_count=place.restarts, master_addr=place.master_addr,
                 master_port=place.master_port, group_rank=place.group_rank, group_world_size=place.num_nodes,
                 local_ranks=list(range(count)), role_ranks=ranks, global_ranks=ranks, role_world_sizes=worlds,
                 global_world_sizes=worlds,
