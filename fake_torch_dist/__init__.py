@@ -36,7 +36,7 @@ else:  # a type checker that saw this would let every name pass
 
     def _is_submodule(name: str) -> bool:
         """``from . import errors`` looks here first, and takes the submodule when there is no such name."""
-        return name != "rendezvous" and os.path.exists(os.path.join(os.path.dirname(__file__), f"{name}.py"))
+        return os.path.exists(os.path.join(os.path.dirname(__file__), f"{name}.py"))
 
     def __getattr__(name: str) -> Any:
         if name in TORCH_NAMES and _is_submodule(name):

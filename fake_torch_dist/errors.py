@@ -43,7 +43,8 @@ class TimedOutError(DistBackendError):
     def __init__(self, ranks: Sequence[int], timeout_s: float, what: str = "") -> None:
         self.ranks = tuple(ranks)
         self.timeout_s = timeout_s
-        super().__init__(f"Timed out waiting {timeout_s * 1e3:.0f}ms for {ranks_text(ranks)}{what and ' in ' + what}")
+        late = f"{ranks_text(ranks)}{what and ' in ' + what}"
+        super().__init__(f"Distributed operation: Timed out waiting {timeout_s * 1e3:.0f}ms for {late}")
 
 
 class MismatchError(DistBackendError):
@@ -108,6 +109,13 @@ GROUP_ENDED = "the process group was destroyed while this was under way"  # Dist
 CAME_LATE = "time: {ranks} had given up before this rank came"
 WAIT_TIMED_OUT = "Operation timed out!"  # RuntimeError, torch's words
 FUTURE_NOT_DONE = "the value of a future that is not done; wait() for it"  # RuntimeError
+FUTURE_SET_TWICE = (  # RuntimeError, torch's words
+    "Attempting to mark a completed Future as complete again. Note that a Future can only be marked completed once."
+)
+CALLBACK_FAILED = "Got the following error when running the callback: {kind}: {failure}"  # RuntimeError, torch's words
+FLOAT_TIMEOUT = (  # UserWarning, torch's words
+    "Please specify timeout arg as a timedelta. Converting current value of {timeout} assuming it represents seconds"
+)
 NO_SOURCE_RANK = "source_rank() may only be called on a receive that is done"  # RuntimeError
 NOT_A_MEMBER = "Running {what} on global rank {rank} which does not belong to the given group."  # UserWarning
 NO_LOCAL_TENSORS = (  # TypeError
@@ -122,6 +130,7 @@ SCATTER_LIST_UNWANTED = (  # ValueError, torch's
 )
 ONLY_GLOO_MONITORS = "monitored_barrier is only implemented for GLOO backend."  # ValueError, torch's
 BARRIER_FAILED = "[Rank 0]: {absent} failed to pass monitoredBarrier in {timeout_ms} ms"  # RuntimeError, torch's
+BARRIER_OUT_OF_TIME = "[Rank 0]: Rank 0 timed out in monitoredBarrier after {timeout_ms} ms."  # RuntimeError, torch's
 BARRIER_PASSED = (  # RuntimeError, torch's
     "Rank {rank} successfully reached monitoredBarrier, but received errors while waiting for send/recv from rank "
     "{leader}. Please check rank {leader} logs for faulty rank."
@@ -161,4 +170,18 @@ MESH_DIM_NEEDED = (  # RuntimeError, torch's
     "Found the DeviceMesh have {ndim} dimensions. Optional kwarg `mesh_dim` needs to be specified when "
     "device_mesh.ndim > 1. If you want to get the list of all the ProcessGroups in the DeviceMesh, please use "
     "`get_all_groups()` instead."
+)
+MESH_NO_SUCH_DIM = (  # KeyError, torch's
+    "Mesh dimension '{name}' does not exist. Available mesh dimensions are: mesh_dim_names={names}"
+)
+MESH_ORDER = "Invalid mesh_dim_names {names} specified. Mesh dim indices should be in ascending order."  # KeyError
+MESH_FLAT_TWICE = (  # ValueError, torch's
+    "Flatten mesh with mesh_dim_name {name} has been created before, Please specify another valid mesh_dim_name."
+)
+MESH_OVERRIDES = (  # ValueError, torch's
+    "backend_override should have the same length as the number of mesh dimensions, but got {found} and {ndim}."
+)
+MESH_WITHOUT_ME = (  # RuntimeError, torch's
+    "In order to get the mesh Tensor of a DeviceMesh it needs to either have all its original dimensions (e.g., no "
+    "slicing) or it needs to contain the local rank"
 )

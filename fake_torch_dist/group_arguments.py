@@ -52,10 +52,18 @@ def default_timeout(backend: str) -> timedelta:
     return timedelta(minutes=10 if backend == "nccl" else 30)
 
 
-def check_timeout(timeout: timedelta | None) -> None:
+def check_timeout(timeout: object) -> None:
     """TypeError unless ``timeout`` is None or a timedelta."""
     if timeout is not None and not isinstance(timeout, timedelta):
         raise TypeError(errors.TIMEOUT_TYPE.format(timeout=timeout))
+
+
+def as_duration(timeout: timedelta | float) -> timedelta:
+    """``timeout``; a float is seconds, as torch's C++ functions take it. TypeError for anything else."""
+    if isinstance(timeout, float):
+        return timedelta(seconds=timeout)
+    check_timeout(timeout)
+    return timeout
 
 
 def check_device(device_id: object) -> None:

@@ -164,13 +164,13 @@ _LATER: Final = {
     "QueueEmptyError": "stores",
     "Store": "stores",
     "TCPStore": "stores",
-    "register_rendezvous_handler": "rendezvous",
-    "rendezvous": "rendezvous",
+    "register_rendezvous_handler": "rendezvous_handlers",
+    "rendezvous": "rendezvous_handlers",
 }
 """Names whose modules need sockets: the virtual world runs where there are none, so they are imported on first use."""
 
 if TYPE_CHECKING:
-    from .rendezvous import register_rendezvous_handler, rendezvous
+    from .rendezvous_handlers import register_rendezvous_handler, rendezvous
     from .stores import FileStore, HashStore, PrefixStore, QueueEmptyError, Store, TCPStore
 else:  # a type checker that saw this would let every name pass
 

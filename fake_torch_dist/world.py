@@ -3,7 +3,7 @@
 With torch's backends, "gloo" and "nccl" meaning the same here, this process plays one rank and meets the others; in the
 virtual world it plays all of them.
 
-What this module does not do: groups of part of the world (new_groups.py), meeting (rendezvous.py, meeting.py).
+What this module does not do: groups of part of the world (new_groups.py), meeting (rendezvous_handlers.py, meeting.py).
 """
 
 from __future__ import annotations
@@ -97,9 +97,8 @@ def _meet(
     group_name: str,
 ) -> None:
     """Become one rank of a world of processes."""
-    from . import rendezvous  # noqa: F401  the package's name for torch's function, before the module would take it
     from .meeting import meet
-    from .rendezvous import find_store
+    from .rendezvous_handlers import find_store
 
     found, rank, world_size = find_store(init_method, rank, world_size, store, timeout)
     meeting = meet(found, rank, world_size, timeout)

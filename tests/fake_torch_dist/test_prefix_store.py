@@ -34,7 +34,9 @@ def test_a_store_of_the_users():
     mine.multi_set(["a", "b"], [b"1", b"2"])
     assert mine.multi_get(["b", "a"]) == [b"2", b"1"]
     for store in (mine, prefixed):
-        with pytest.raises(RuntimeError, match=r'^Tried to call .* "c10d::Store::add"; Mine does not'):
+        with pytest.raises(
+            RuntimeError, match=r'^Tried to call .* "::c10d::Store::add"\. Not implemented\. Mine does not'
+        ):
             store.add("n", 1)
         with pytest.raises(NotImplementedError, match="queue support is not implemented"):
             store.queue_push("q", "1")
