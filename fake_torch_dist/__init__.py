@@ -44,7 +44,7 @@ else:  # a type checker that saw this would let every name pass
         if (name.startswith("__") and name != "__all__") or _is_submodule(name):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         public = importlib.import_module(".public", __name__)
-        if name == "__all__" or name in public.__all__ or name == "_make_nccl_premul_sum":
+        if name == "__all__" or name in public.__all__ or name in public.PRIVATE:
             found = getattr(public, name)
             globals()[name] = found
             return found

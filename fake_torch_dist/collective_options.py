@@ -1,11 +1,12 @@
 """torch's option structs of a process group's methods: plain values, set after construction or in it.
 
-``asyncOp`` and ``device`` are kept and change nothing here: methods always return a ``Work``, and there are no devices.
+``asyncOp``, ``rootTensor`` and ``device`` are kept and change nothing here: methods always return a ``Work``, a list
+holds one tensor, and there are no devices. Roots are group ranks.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Final
 
@@ -15,93 +16,75 @@ UNSET_TIMEOUT: Final = timedelta(milliseconds=-1)
 """torch's mark of a timeout that is the group's; any other below zero is the group's, too."""
 
 
-def _sum() -> ReduceOp:
-    return ReduceOp(ReduceOp.SUM)
+class Options:
+    """Values by name. AttributeError or TypeError for a name that the struct does not have. Ours, not torch's."""
+
+    timeout: timedelta = UNSET_TIMEOUT
+    asyncOp: bool = True
+
+    def __init__(self, **values: Any) -> None:
+        for name, value in values.items():
+            if not hasattr(type(self), name):
+                raise TypeError(f"{type(self).__name__} has no {name!r}")
+            setattr(self, name, value)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not hasattr(type(self), name):
+            raise AttributeError(f"{type(self).__name__} has no {name!r}")
+        super().__setattr__(name, value)
 
 
-@dataclass(slots=True)
-class AllToAllOptions:
+class RootedOptions(Options):
+    """Values of collectives with a root. Ours, not torch's."""
+
+    rootRank: int = 0
+    rootTensor: int = 0
+
+
+class AllToAllOptions(Options):
     """Options of ``alltoall`` and ``alltoall_base``."""
 
-    timeout: timedelta = UNSET_TIMEOUT
-    asyncOp: bool = True
 
-
-@dataclass(slots=True)
-class AllgatherOptions:
+class AllgatherOptions(Options):
     """Options of ``allgather``, ``allgather_coalesced`` and ``_allgather_base``."""
 
-    timeout: timedelta = UNSET_TIMEOUT
-    asyncOp: bool = True
 
-
-@dataclass(slots=True)
-class AllreduceOptions:
+class AllreduceOptions(Options):
     """Options of ``allreduce``."""
 
-    reduceOp: ReduceOp = field(default_factory=_sum)
-    timeout: timedelta = UNSET_TIMEOUT
-    asyncOp: bool = True
+    reduceOp: ReduceOp = ReduceOp(ReduceOp.SUM)
 
 
-@dataclass(slots=True)
 class AllreduceCoalescedOptions(AllreduceOptions):
     """Options of ``allreduce_coalesced``."""
 
 
-@dataclass(slots=True)
-class BarrierOptions:
+class BarrierOptions(Options):
     """Options of ``barrier``."""
 
-    device_ids: list[int] = field(default_factory=list)
-    timeout: timedelta = UNSET_TIMEOUT
+    device_ids: Sequence[int] = ()
     device: Any = None
-    asyncOp: bool = True
 
 
-@dataclass(slots=True)
-class BroadcastOptions:
-    """Options of ``broadcast``. ``rootRank`` is a group rank; ``rootTensor`` an index of the list of tensors."""
-
-    rootRank: int = 0
-    rootTensor: int = 0
-    timeout: timedelta = UNSET_TIMEOUT
-    asyncOp: bool = True
+class BroadcastOptions(RootedOptions):
+    """Options of ``broadcast``."""
 
 
-@dataclass(slots=True)
-class GatherOptions:
-    """Options of ``gather``. ``rootRank`` is a group rank."""
-
-    rootRank: int = 0
-    timeout: timedelta = UNSET_TIMEOUT
-    asyncOp: bool = True
+class GatherOptions(RootedOptions):
+    """Options of ``gather``."""
 
 
-@dataclass(slots=True)
-class ScatterOptions:
-    """Options of ``scatter``. ``rootRank`` is a group rank."""
-
-    rootRank: int = 0
-    timeout: timedelta = UNSET_TIMEOUT
-    asyncOp: bool = True
+class ScatterOptions(RootedOptions):
+    """Options of ``scatter``."""
 
 
-@dataclass(slots=True)
-class ReduceOptions:
-    """Options of ``reduce``. ``rootRank`` is a group rank."""
+class ReduceOptions(RootedOptions):
+    """Options of ``reduce``."""
 
-    reduceOp: ReduceOp = field(default_factory=_sum)
-    rootRank: int = 0
-    rootTensor: int = 0
-    timeout: timedelta = UNSET_TIMEOUT
-    asyncOp: bool = True
+    reduceOp: ReduceOp = ReduceOp(ReduceOp.SUM)
 
 
-@dataclass(slots=True)
-class ReduceScatterOptions:
+class ReduceScatterOptions(Options):
     """Options of ``reduce_scatter`` and ``_reduce_scatter_base``."""
 
-    reduceOp: ReduceOp = field(default_factory=_sum)
-    timeout: timedelta = UNSET_TIMEOUT
-    asyncOp: bool = True
+    reduceOp: ReduceOp = ReduceOp(ReduceOp.SUM)

@@ -70,6 +70,11 @@ GROUP_NOT_REGISTERED = (  # ValueError
     "Group {group} is not registered, please create group with torch.distributed.new_group API"
 )
 UNKNOWN_BACKEND = "Unknown backend type {name}"  # AssertionError
+BACKEND_STRING = (  # ValueError
+    "The custom backend string argument is invalid: {backend}. Custom backend string is an experimental feature where "
+    'the backend string must be in the format: "<device_type1>:<backend1>,<device_type2>:<backend2>...". e.g. '
+    "'cpu:gloo,cuda:nccl'"
+)
 BACKEND_NOT_A_STRING = "Backend constructor parameter must be string-ish"  # ValueError
 TIMEOUT_TYPE = "Expected timeout argument to be of type datetime.timedelta, got {timeout}"  # TypeError
 GROUP_TOO_BIG = (  # ValueError
@@ -104,6 +109,17 @@ NO_RENDEZVOUS = (  # ValueError
 NO_DEVICES = "{name}={device!r}: there are no devices in the virtual world; leave it out"  # ValueError
 PROCESS_HAS_NO_RANK = (  # ValueError
     "rank={rank} has no meaning in the virtual world: this process plays all ranks; leave rank out"
+)
+NO_OBJECTS_COME = (  # DistBackendError
+    "backend 'fake' sends nothing, so no object comes from group rank {rank}; only collectives of tensors, and of "
+    "objects that this rank gives, can be tried with it"
+)
+NO_SUCH_RANK = "Cannot init process group where rank ({rank}) >= world_size ({size})"  # RuntimeError, torch's words
+DRY_RUN_OF_ALL = (  # ValueError
+    "backend 'fake' plays one rank, but this process plays all ranks of the virtual world; leave backend out"
+)
+ONLY_DRY_RUNS = (  # ValueError
+    "backend {backend!r} needs the other ranks' processes, but the world is of backend 'fake', which has none"
 )
 GROUP_ENDED = "the process group was destroyed while this was under way"  # DistBackendError
 CAME_LATE = "time: {ranks} had given up before this rank came"
@@ -160,6 +176,13 @@ PEER_IS_SELF = (  # ValueError, torch's for destinations
 NO_MESSAGES_TO_ONESELF = (  # NotImplementedError
     "point to point has no meaning in the virtual world: this process plays the sender and the receiver; collectives "
     "do, and so do processes that play one rank each (fake-torchrun)"
+)
+REDUCE_OP_IS_OLD = (  # FutureWarning, torch's
+    "`torch.distributed.reduce_op` is deprecated, please use `torch.distributed.ReduceOp` instead"
+)
+NO_OTHER_BACKENDS = (  # NotImplementedError
+    "register_backend({name!r}): this package moves arrays with transports of its own, which a backend written for "
+    "torch cannot be; its backends are gloo, nccl, fake and virtual"
 )
 COALESCED_GOES = (  # FutureWarning, torch's
     "`torch.distributed.{name}` will be deprecated. If you must use it, please revisit our documentation later at "

@@ -15,7 +15,7 @@ from typing import Any
 from . import errors
 from .calling import finish
 from .fingerprint import Call
-from .group_arguments import check_backend, check_device, check_ranks, check_timeout
+from .group_arguments import DRY_RUN, check_backend, check_device, check_ranks, check_timeout
 from .group_registry import GroupMember, default_group, find_group, is_non_member, make_group, skip_group
 from .process_group import ProcessGroup
 
@@ -43,6 +43,8 @@ def new_group(
     check_timeout(timeout)
     if backend is not None:
         backend = check_backend(backend)
+        if world.backend == DRY_RUN != backend:
+            raise ValueError(errors.ONLY_DRY_RUNS.format(backend=backend))
     if world.engine is None:
         check_device(device_id)
         if pg_options is not None:

@@ -170,7 +170,10 @@ def recv_object_list(
     or that has another number of objects.
     """
     found = _own_group(group)
-    received = wait_for_message(found, peer_of("source", found, src, group_src))
+    source = peer_of("source", found, src, group_src)
+    received = wait_for_message(found, source)
+    if received is None:
+        raise errors.DistBackendError(errors.NO_OBJECTS_COME.format(rank=source))
     if received.label != f"{_OBJECTS} ({len(object_list)},)":
         dtype, _, shape = received.label.partition(" ")
         raise errors.MismatchError(
