@@ -331,7 +331,12 @@ def _begin(
 ) -> Work:
     from .calling import begin
 
-    return _there(begin(group, coroutine, tensors, timeout=_limit(timeout)))
+    try:
+        limit = _limit(timeout)
+    except TypeError:
+        coroutine.close()
+        raise
+    return _there(begin(group, coroutine, tensors, timeout=limit))
 
 
 def _there(work: Work | None) -> Work:
