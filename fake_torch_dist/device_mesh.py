@@ -18,9 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from . import errors, mesh_checks
+from .derived_meshes import concatenated, flattened, slice_of, unflattened
 from .group_registry import default_group, get_rank, is_initialized, is_non_member
 from .mesh_groups import NO_OVERRIDE, Override, groups_of_lines, overrides_of
-from .mesh_layout import Axis, all_lines, axes_of_shape, is_rising, joined, overlap, split, strides
+from .mesh_layout import Axis, all_lines, axes_of_shape, strides
 from .mesh_of_groups import mesh_of_groups
 from .process_group import ProcessGroup
 from .world import init_process_group
@@ -174,7 +175,7 @@ class DeviceMesh:
         """The groups of all lines along a dimension; NON_GROUP_MEMBER where this process is in none. Not torch's."""
         return list(self._groups[self._axis(mesh_dim)])
 
-    # -- other meshes of the same root --------------------------------------------------------------------------------
+    # -- other meshes of the same root (derived_meshes.py) -------------------------------------------------------------
 
     def __getitem__(self, mesh_dim_names: str | tuple[str, ...]) -> DeviceMesh:
         """The part of the mesh along the named dimensions that goes through this process; its groups are this one's.
@@ -182,22 +183,7 @@ class DeviceMesh:
         A root mesh also finds its flattened meshes by name. RuntimeError without names or for dimensions that overlap,
         KeyError for a name that is not there and for an order that is not the root mesh's.
         """
-        if self.mesh_dim_names is None:
-            raise RuntimeError("Cannot slice a DeviceMesh without mesh_dim_names!")
-        names = (mesh_dim_names,) if isinstance(mesh_dim_names, str) else tuple(mesh_dim_names)
-        if names == self.mesh_dim_names:
-            return self
-        flat = self._flat if self == self._root else {}
-        found = {name: (self, axis) for axis, name in enumerate(self.mesh_dim_names)}
-        found |= {name: (mesh, 0) for name, mesh in flat.items() if name not in found}
-        mesh_checks.check_slice(names, list(found))
-        axes = [mesh._axes[axis] for mesh, axis in map(found.__getitem__, names)]
-        if not is_rising(axes):
-            raise KeyError(errors.MESH_ORDER.format(names=names))
-        if overlap(axes):
-            raise RuntimeError(f"Slicing overlapping dim_names {names} is not allowed.")
-        groups = [mesh._groups[axis] for mesh, axis in map(found.__getitem__, names) if mesh._groups]
-        return self._part(axes, names, groups)
+        return slice_of(self, (mesh_dim_names,) if isinstance(mesh_dim_names, str) else tuple(mesh_dim_names))
 
     def _flatten(self, mesh_dim_name: str | None = None, backend_override: Any | None = None) -> DeviceMesh:
         """The mesh of one dimension with the ranks of this one, by default named ``a_b`` of the names here.
@@ -205,21 +191,7 @@ class DeviceMesh:
         Every process of the world calls it. The same ranks under the same name are the mesh that is there.
         Errors: RuntimeError without names; ValueError for a name that means something else in the root mesh.
         """
-        if not self.mesh_dim_names:
-            raise RuntimeError("Cannot flatten a DeviceMesh without mesh_dim_names!")
-        name = mesh_dim_name or "_".join(self.mesh_dim_names)
-        if self.ndim == 1 and name in self.mesh_dim_names:
-            return self
-        axis = joined(self._axes)
-        mesh_checks.check_flat_name(name, self._root.mesh_dim_names or (), repr(self._root))
-        if name in self._flat:
-            if self._flat[name]._axes != (axis,):
-                raise ValueError(errors.MESH_FLAT_TWICE.format(name=name))
-            return self._flat[name]
-        overrides = overrides_of(None if backend_override is None else {0: backend_override}, 1)
-        groups = self._make_groups([axis], [name], overrides)
-        self._flat[name] = self._part([axis], [name], groups, self._root.device_type)
-        return self._flat[name]
+        return flattened(self, mesh_dim_name, backend_override)
 
     def _unflatten(
         self,
@@ -232,19 +204,7 @@ class DeviceMesh:
 
         Errors: ValueError for a dimension that is not there or of another size, RuntimeError for names that don't fit.
         """
-        index = mesh_checks.check_unflatten(dim, mesh_sizes, mesh_dim_names, self.shape, self.mesh_dim_names)
-        parts = split(self._axes[index], mesh_sizes)
-        if parts is None:
-            raise ValueError(f"dim {dim} of {self} has no regular parts of {tuple(mesh_sizes)}")
-        names = [*(self.mesh_dim_names or ())]
-        names[index : index + 1] = mesh_dim_names
-        axes = [*self._axes]
-        axes[index : index + 1] = parts
-        groups = [*self._groups]
-        if groups:
-            overrides = overrides_of(backend_override, len(mesh_sizes), mesh_dim_names)
-            groups[index : index + 1] = self._make_groups(parts, mesh_dim_names, overrides)
-        return self._part(axes, names, groups)
+        return unflattened(self, dim, mesh_sizes, mesh_dim_names, backend_override)
 
     @staticmethod
     def from_group(
@@ -260,14 +220,7 @@ class DeviceMesh:
     @staticmethod
     def _concatenate(device_mesh_list: list[DeviceMesh]) -> DeviceMesh:
         """One mesh with the dimensions of all, in this order. RuntimeError if the roots differ or the ranks overlap."""
-        first = device_mesh_list[0]
-        if any(mesh._rank_map != first._rank_map for mesh in device_mesh_list):
-            raise RuntimeError("Cannot concatenate DeviceMeshes derived from different device meshs")
-        axes = [axis for mesh in device_mesh_list for axis in mesh._axes]
-        if overlap(axes):
-            raise RuntimeError(f"Cannot concatenate overlapping meshes: {device_mesh_list}")
-        names = [name for mesh in device_mesh_list for name in mesh.mesh_dim_names or ()]
-        return first._part(axes, names, [groups for mesh in device_mesh_list for groups in mesh._groups])
+        return concatenated(device_mesh_list)
 
     def _get_root_mesh(self) -> DeviceMesh:
         """The mesh that this one was cut, flattened or unflattened from; itself if from none."""

@@ -1,8 +1,8 @@
 """Puts fake_torch_dist behind torch.distributed's names, so that torch's own tests call it.
 
 Tensors stay torch's: a CPU tensor is handed over as the numpy view of its memory, so that its test sees what was
-written in place. Everything else is passed on as it is. ``install`` is called before the tests are imported, since they take
-names out of torch's modules. Sparse tensors and bfloat16 have no numpy view; their tests cannot be run this way.
+written in place. Everything else is passed on as it is. ``install`` is called before the tests are imported, since they
+take names out of torch's modules. Sparse tensors and bfloat16 have no numpy view; their tests cannot be run this way.
 """
 
 from __future__ import annotations
