@@ -19,7 +19,7 @@ import numpy as np
 from . import errors
 from .calling import Tensor, begin, finish, member_group, rows_of
 from .engine import Engine
-from .group_registry import find_group, get_global_rank, get_group_rank, is_non_member
+from .group_registry import find_group, get_global_rank, get_group_rank, get_rank, is_non_member
 from .process_group import ProcessGroup
 from .reduction import Array
 from .tasks import ANY_SOURCE, POINT_TO_POINT, Address, Messages, Written
@@ -120,7 +120,8 @@ async def _receive_into(group: ProcessGroup, source: int, tag: int, row: Array) 
 class P2POp:
     """One message of ``batch_isend_irecv``: ``op`` is ``isend`` or ``irecv``, ``peer`` a global rank.
 
-    Errors: ValueError for another ``op``, for no peer or two, and for a peer or process outside of the group.
+    Outside of the group it begins nothing, as ``op`` itself. Errors: ValueError for another ``op``, for no peer or two,
+    and for a peer that is no member.
     """
 
     def __init__(
@@ -136,20 +137,27 @@ class P2POp:
             raise ValueError(errors.NOT_AN_OPERATION)
         self.op = op
         self.tensor = tensor
-        self.group = find_group(group)
+        self.tag = tag
         if peer is not None and group_peer is not None:
             raise ValueError(errors.TWO_ROOTS)
         if peer is None and group_peer is None:
             raise ValueError(errors.NO_ROOT)
-        self.peer = get_global_rank(self.group, cast(int, group_peer)) if peer is None else peer
-        self.tag = tag
-        self.group_peer = get_group_rank(self.group, peer) if peer is not None else cast(int, group_peer)
+        self.peer, self.group_peer = peer, group_peer
+        self.group: Any = group
+        if group is not None and is_non_member(group):
+            return  # the members' ranks are not known here
+        self.group = find_group(group)
+        if peer is None:
+            self.peer = get_global_rank(self.group, cast(int, group_peer))
+        else:
+            self.group_peer = get_group_rank(self.group, peer)
 
     def __repr__(self) -> str:
-        ends = self.group.rank(), self.group_peer
+        ends = get_rank(self.group), self.group_peer
         source, destination = ends if self.op is isend else ends[::-1]
+        name = getattr(self.group, "group_name", self.group)
         return (
-            f"P2POp({self.op.__name__} pg={self.group.group_name}, group_src={source}, group_dst={destination},  "
+            f"P2POp({self.op.__name__} pg={name}, group_src={source}, group_dst={destination},  "
             f"{self.tensor.shape}, {self.tensor.dtype})"
         )
 
@@ -163,7 +171,10 @@ def batch_isend_irecv(p2p_op_list: list[P2POp]) -> list[Work]:
         raise ValueError(errors.NOT_OPERATIONS)
     if any(each.group is not p2p_op_list[0].group for each in [p2p_op_list[0], *p2p_op_list]):
         raise ValueError("All ops need to use the same group.")
-    works = [each.op(each.tensor, None, each.group, each.tag, each.group_peer) for each in p2p_op_list]
+    works = [
+        each.op(each.tensor, each.peer if each.group_peer is None else None, each.group, each.tag, each.group_peer)
+        for each in p2p_op_list
+    ]
     return [work for work in works if work is not None]
 
 

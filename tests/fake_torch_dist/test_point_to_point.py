@@ -172,9 +172,10 @@ def test_operations_name_their_peer_in_one_of_two_ways():
         group = dist.new_group([2, 0], sort_ranks=False)
         x = np.zeros(3, np.float32)
         if rank == 1:
-            with pytest.raises(ValueError, match="Invalid process group specified"):
-                dist.P2POp(dist.isend, x, 0, group)
-            return None
+            outside = dist.P2POp(dist.isend, x, 0, group)
+            with pytest.warns(UserWarning, match="Running isend on global rank 1"):
+                assert dist.batch_isend_irecv([outside]) == []
+            return repr(outside)
         with pytest.raises(ValueError, match="Must specify global_rank or group_rank"):
             dist.P2POp(dist.isend, x)
         with pytest.raises(ValueError, match="Can't specify both"):
@@ -184,7 +185,8 @@ def test_operations_name_their_peer_in_one_of_two_ways():
         op = dist.P2POp(dist.irecv, x, group_peer=0, group=group)
         return op.peer, op.group_peer, dist.P2POp(dist.isend, x, 2, group).group_peer, repr(op)
 
-    zero, _, _ = values(ranks(body, 3))
+    zero, one, _ = values(ranks(body, 3))
+    assert one == "P2POp(isend pg=-100, group_src=-1, group_dst=None,  (3,), float32)"
     assert zero == (2, 0, 0, "P2POp(irecv pg=1, group_src=0, group_dst=1,  (3,), float32)")
 
 
