@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,7 @@ from .mesh_groups import NO_OVERRIDE, Override, groups_of_lines, overrides_of
 from .mesh_layout import Axis, all_lines, axes_of_shape, strides
 from .mesh_of_groups import mesh_of_groups
 from .process_group import ProcessGroup
+from .torch_names import no_such_attribute
 from .world import init_process_group
 
 
@@ -238,6 +239,9 @@ class DeviceMesh:
         if not -self.ndim <= mesh_dim < self.ndim:
             raise IndexError(f"mesh_dim {mesh_dim} of a mesh of {self.ndim} dimensions")
         return mesh_dim % self.ndim
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise no_such_attribute("DeviceMesh", name)
 
     # -- manners ------------------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from functools import cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from .fingerprint import Call
 from .group_checks import check_blocks, check_list, check_pairs, split_bounds
 from .reduction import Array, ReduceOp
 from .result_memory import writable_block, writable_row, writable_rows
+from .torch_names import no_such_attribute
 from .transports.protocol import Transport
 
 if TYPE_CHECKING:
@@ -81,6 +82,9 @@ class ProcessGroup:
 
     def __repr__(self) -> str:
         return f"<ProcessGroup {self.group_name!r} of {self.size()} ranks, backend {self.backend!r}>"
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise no_such_attribute("ProcessGroup", name)
 
     def size(self) -> int:
         """Number of members."""

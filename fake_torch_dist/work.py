@@ -9,10 +9,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from . import errors
 from .group_arguments import as_duration
+from .torch_names import no_such_attribute
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -191,6 +192,11 @@ class Work:
         if self._task is None or not isinstance(self._task.result, int):
             raise RuntimeError(errors.NO_SOURCE_RANK)
         return self._task.result
+
+    _source_rank = source_rank
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise no_such_attribute("Work", name)
 
     def get_future(self) -> Future:
         """A future whose value is ``result()``."""

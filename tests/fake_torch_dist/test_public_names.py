@@ -212,3 +212,15 @@ def test_a_breakpoint_stops_one_rank(tmp_path):
     assert "!!! ATTENTION !!!" in found.stdout
     assert "42" in found.stdout
     assert sorted(re.findall("rank [01] goes on", found.stdout)) == ["rank 0 goes on", "rank 1 goes on"]
+
+
+def test_methods_that_torch_has_and_we_do_not(virtual):
+    virtual(2)
+    work = dist.barrier(async_op=True)
+    mesh = dist.init_device_mesh("cpu", (2,))
+    for owner, name in ((dist.group.WORLD, "abort"), (work, "boxed"), (mesh, "_get_all_submeshes")):
+        text = f"fake_torch_dist's {type(owner).__name__} has no '{name}' yet; torch 2.13's does"
+        with pytest.raises(AttributeError, match=re.escape(text)):
+            getattr(owner, name)
+        with pytest.raises(AttributeError, match="object has no attribute 'alreduce'"):
+            _ = owner.alreduce
