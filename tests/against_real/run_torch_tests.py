@@ -14,6 +14,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import signal
 import sys
 import tempfile
@@ -167,6 +168,7 @@ def main() -> int:
             print(f"{name}: {found.status} {found.text if options.verbose else ''}".rstrip(), flush=True)
     passed = sum(found.status == "ok" for found in results.values())
     counted = sum(found.status != "skip" for found in results.values())
+    shutil.rmtree(os.environ["TEMP_DIR"], ignore_errors=True)
     print(f"{passed} of {counted} of torch's tests pass")
     return 0 if passed == counted else 1
 
