@@ -36,7 +36,7 @@ else:  # a type checker that saw this would let every name pass
 
     def _is_submodule(name: str) -> bool:
         """``from . import errors`` looks here first, and takes the submodule when there is no such name."""
-        return name != "rendezvous" and os.path.exists(os.path.join(os.path.dirname(__file__), f"{name}.py"))
+        return os.path.exists(os.path.join(os.path.dirname(__file__), f"{name}.py"))
 
     def __getattr__(name: str) -> Any:
         if name in TORCH_NAMES and _is_submodule(name):
@@ -44,7 +44,7 @@ else:  # a type checker that saw this would let every name pass
         if (name.startswith("__") and name != "__all__") or _is_submodule(name):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         public = importlib.import_module(".public", __name__)
-        if name == "__all__" or name in public.__all__ or name == "_make_nccl_premul_sum":
+        if name == "__all__" or name in public.__all__ or name in public.PRIVATE:
             found = getattr(public, name)
             globals()[name] = found
             return found

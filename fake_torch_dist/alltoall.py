@@ -24,7 +24,7 @@ def all_to_all(
         return None
     outputs = rows_of_list(found, output_tensor_list, "output_tensor_list", written=True)
     inputs = rows_of_list(found, input_tensor_list, "input_tensor_list")
-    return begin(found, found.alltoall(outputs, inputs), output_tensor_list, async_op)
+    return begin(found, found.alltoall_rows(outputs, inputs), output_tensor_list, async_op)
 
 
 def all_to_all_single(
@@ -43,4 +43,6 @@ def all_to_all_single(
     if found is None:
         return None
     out, rows = rows_of(found, output, "output", written=True), rows_of(found, input, "input")
-    return begin(found, found.alltoall_single(out, rows, output_split_sizes, input_split_sizes), [output], async_op)
+    return begin(
+        found, found.alltoall_single_rows(out, rows, output_split_sizes, input_split_sizes), [output], async_op
+    )

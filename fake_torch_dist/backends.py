@@ -6,14 +6,20 @@
 from __future__ import annotations
 
 import os
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, NewType, NoReturn, TypeAlias
 
 from . import errors
 from .group_registry import find_group
 from .process_group import ProcessGroup
 from .reduction import ReduceOp
 
-_DEVICES_OF: Final = {"gloo": ("cpu", "cuda"), "nccl": ("cuda",), "virtual": ("cpu",), "fake": ("cpu",)}
+_DEVICES_OF: Final = {"gloo": ("cpu", "cuda"), "nccl": ("cuda",), "virtual": ("cpu",), "fake": ("cpu", "cuda")}
+
+RankType: TypeAlias = int
+"""torch's name for what a rank may be; there it may be symbolic, too."""
+
+GroupName = NewType("GroupName", str)
+"""torch's type of ``ProcessGroup.group_name``."""
 
 
 class Backend(str):
@@ -31,6 +37,46 @@ class Backend(str):
         if not isinstance(name, str):
             raise ValueError(errors.BACKEND_NOT_A_STRING)
         return super().__new__(cls, name.lower())
+
+    @classmethod
+    def register_backend(cls, name: str, *_: object, **__: object) -> NoReturn:
+        """NotImplementedError: there is no way for another backend to move arrays here."""
+        raise NotImplementedError(errors.NO_OTHER_BACKENDS.format(name=name))
+
+
+class BackendConfig:
+    """Which backend serves which device: of ``"gloo"``, ``"cpu:gloo,cuda:nccl"`` or ``Backend.UNDEFINED``.
+
+    Errors: ValueError, torch's, for a pair that is none and for a device that is named twice.
+    """
+
+    def __init__(self, backend: str) -> None:
+        self.device_backend_map: dict[str, Backend] = {}
+        name = str(backend).lower()
+        if name == Backend.UNDEFINED:
+            self.device_backend_map["cpu"] = Backend(Backend.GLOO)
+        elif ":" in name:
+            for pair in name.split(","):
+                self._add(pair, backend)
+        else:
+            self.device_backend_map = dict.fromkeys(_DEVICES_OF.get(name, ("cpu", "cuda")), Backend(name))
+
+    def _add(self, pair: str, whole: str) -> None:
+        parts = pair.split(":")
+        if len(parts) != 2:
+            raise ValueError(f"Invalid device:backend pairing: {pair}. {errors.BACKEND_STRING.format(backend=whole)}")
+        device, name = parts
+        if device in self.device_backend_map:
+            text = errors.BACKEND_STRING.format(backend=whole)
+            raise ValueError(f"Duplicate device type {device} in backend string: {whole}. {text}")
+        self.device_backend_map[device] = Backend(name)
+
+    def __repr__(self) -> str:
+        return ",".join(f"{device}:{backend}" for device, backend in self.device_backend_map.items())
+
+    def get_device_backend_map(self) -> dict[str, Backend]:
+        """Backends by device."""
+        return self.device_backend_map
 
 
 def get_backend(group: ProcessGroup | None = None) -> Backend:

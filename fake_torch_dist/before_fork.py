@@ -14,7 +14,7 @@ import numpy as np
 
 from . import public
 from .meeting import meet
-from .rendezvous import find_store
+from .rendezvous_handlers import find_store
 from .stores.authentication import proof
 from .stores.messages import Kind, Message, decode, encode
 from .transports import direct_read

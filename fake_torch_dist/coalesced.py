@@ -1,27 +1,29 @@
-"""torch's coalesced collectives: several tensors in one call. Rules and errors as in collectives.py."""
+"""torch's coalesced collectives: several tensors in one call. Rules and errors as in collectives.py.
+
+All inputs are read before an output is written, so the same array may be several of them. With ``async_op`` they return
+a ``Future`` whose value is the list of tensors, as torch's do.
+"""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from datetime import timedelta
 
 from . import errors
 from .calling import Tensor, begin, member_group, rows_of_list
 from .process_group import ProcessGroup
 from .reduction import Array, ReduceOp
-from .work import Work
+from .work import Future, Work
 
 
 def all_reduce_coalesced(
     tensors: list[Tensor], op: ReduceOp = ReduceOp.SUM, group: ProcessGroup | None = None, async_op: bool = False
-) -> Work | None:
+) -> Future | None:
     """``all_reduce`` each of ``tensors``; their number, shapes and dtypes are the same on all ranks."""
     warnings.warn(errors.COALESCED_GOES.format(name="all_reduce_coalesced"), FutureWarning, stacklevel=2)
     found = member_group("all_reduce_coalesced", group)
-    if found is None:
-        return None
-    rows = rows_of_list(found, tensors, "tensors", written=True)
-    return begin(found, _reduce_each(found, rows, op), tensors, async_op)
+    return None if found is None else _future(begin_reducing_each(found, tensors, op), async_op)
 
 
 def all_gather_coalesced(
@@ -29,30 +31,67 @@ def all_gather_coalesced(
     input_tensor_list: list[Tensor],
     group: ProcessGroup | None = None,
     async_op: bool = False,
-) -> Work | None:
+) -> Future | None:
     """Fill ``output_tensor_lists[k][i]`` with group rank k's ``input_tensor_list[i]``."""
     warnings.warn(errors.COALESCED_GOES.format(name="all_gather_coalesced"), FutureWarning, stacklevel=2)
     found = member_group("all_gather_coalesced", group)
     if found is None:
         return None
-    inputs = rows_of_list(found, input_tensor_list, "input_tensor_list")
     if not isinstance(output_tensor_lists, list):
         raise TypeError("Invalid function argument: output_tensor_lists should be a list")
-    outputs = [rows_of_list(found, each, "output_tensor_lists", written=True) for each in output_tensor_lists]
-    if len(outputs) != found.size() or any(len(each) != len(inputs) for each in outputs):
+    return _future(begin_gathering_each(found, output_tensor_lists, input_tensor_list), async_op)
+
+
+def begin_reducing_each(
+    group: ProcessGroup, tensors: list[Tensor], op: ReduceOp, timeout: timedelta | None = None
+) -> Work:
+    """Begin ``all_reduce_coalesced``."""
+    rows = rows_of_list(group, tensors, "tensors", written=True)
+    _check_inputs("tensors", rows)
+    work = begin(group, _reduce_each(group, rows, op), tensors, timeout=timeout)
+    assert work is not None
+    return work
+
+
+def begin_gathering_each(
+    group: ProcessGroup, outputs: list[list[Tensor]], inputs: list[Tensor], timeout: timedelta | None = None
+) -> Work:
+    """Begin ``all_gather_coalesced``."""
+    rows = rows_of_list(group, inputs, "input_tensor_list")
+    _check_inputs("input_tensor_list", rows)
+    into = [rows_of_list(group, each, "output_tensor_lists", written=True) for each in outputs]
+    if len(into) != group.size() or any(len(each) != len(rows) for each in into):
         raise RuntimeError(
-            f"allgather_coalesced: output_tensor_lists has {[len(each) for each in outputs]} tensors for "
-            f"{found.size()} ranks with {len(inputs)} each"
+            f"allgather_coalesced: output_tensor_lists has {[len(each) for each in into]} tensors for "
+            f"{group.size()} ranks with {len(rows)} each"
         )
-    flat = [tensor for each in output_tensor_lists for tensor in each]
-    return begin(found, _gather_each(found, outputs, inputs), flat, async_op)
+    flat = [tensor for each in outputs for tensor in each]
+    work = begin(group, _gather_each(group, into, rows), flat, timeout=timeout)
+    assert work is not None
+    return work
+
+
+def _future(work: Work, async_op: bool) -> Future | None:
+    if async_op:
+        return work.get_future()
+    work.wait()
+    return None
+
+
+def _check_inputs(name: str, inputs: Sequence[Array]) -> None:
+    """RuntimeError without a tensor. Dtypes may differ, which torch refuses."""
+    if not inputs:
+        raise RuntimeError(f"{name} is empty; a coalesced collective needs at least one tensor")
 
 
 async def _reduce_each(group: ProcessGroup, rows: Sequence[Array], op: ReduceOp) -> None:
-    for each in rows:
-        await group.allreduce(each, op)
+    reduced = [each.copy() for each in rows]
+    for each in reduced:
+        await group.allreduce_rows(each, op)
+    for row, each in zip(rows, reduced, strict=True):
+        row[...] = each
 
 
 async def _gather_each(group: ProcessGroup, outputs: Sequence[Sequence[Array]], inputs: Sequence[Array]) -> None:
-    for index, each in enumerate(inputs):
-        await group.allgather([of_rank[index] for of_rank in outputs], each)
+    for index, each in enumerate([each.copy() for each in inputs]):
+        await group.allgather_rows([of_rank[index] for of_rank in outputs], each)

@@ -21,7 +21,7 @@ from datetime import timedelta
 
 from . import errors
 from .calling import Tensor, begin, finish, member_group, root_of, rows_of, rows_of_list
-from .group_arguments import check_timeout
+from .group_arguments import as_duration, check_timeout
 from .group_registry import find_group
 from .process_group import ProcessGroup
 from .reduction import ReduceOp
@@ -39,7 +39,7 @@ def all_reduce(
     if found is None:
         return None
     rows = rows_of(found, tensor, written=True)
-    return begin(found, found.allreduce(rows, op), [tensor], async_op)
+    return begin(found, found.allreduce_rows(rows, op), [tensor], async_op)
 
 
 def broadcast(
@@ -55,7 +55,7 @@ def broadcast(
         return None
     root = root_of("broadcast", found, src, group_src)
     rows = rows_of(found, tensor, written=root not in found.played)
-    return begin(found, found.broadcast(rows, root), [tensor], async_op)
+    return begin(found, found.broadcast_rows(rows, root), [tensor], async_op)
 
 
 def reduce(
@@ -72,7 +72,7 @@ def reduce(
         return None
     root = root_of("reduce", found, dst, group_dst)
     rows = rows_of(found, tensor, written=root in found.played)
-    return begin(found, found.reduce(rows, root, op), [tensor], async_op)
+    return begin(found, found.reduce_rows(rows, root, op), [tensor], async_op)
 
 
 def all_gather(
@@ -86,7 +86,7 @@ def all_gather(
     if found is None:
         return None
     outputs = rows_of_list(found, tensor_list, "tensor_list", written=True)
-    return begin(found, found.allgather(outputs, rows_of(found, tensor)), tensor_list, async_op)
+    return begin(found, found.allgather_rows(outputs, rows_of(found, tensor)), tensor_list, async_op)
 
 
 def all_gather_single(
@@ -101,7 +101,7 @@ def all_gather_single(
         return None
     output = rows_of(found, output_tensor, "output_tensor", written=True)
     rows = rows_of(found, input_tensor, "input_tensor")
-    return begin(found, found.allgather_single(output, rows), [output_tensor], async_op)
+    return begin(found, found.allgather_single_rows(output, rows), [output_tensor], async_op)
 
 
 def all_gather_into_tensor(
@@ -127,7 +127,7 @@ def reduce_scatter(
     if found is None:
         return None
     out, inputs = rows_of(found, output, "output", written=True), rows_of_list(found, input_list, "input_list")
-    return begin(found, found.reduce_scatter(out, inputs, op), [output], async_op)
+    return begin(found, found.reduce_scatter_rows(out, inputs, op), [output], async_op)
 
 
 def reduce_scatter_single(
@@ -142,7 +142,7 @@ def reduce_scatter_single(
     if found is None:
         return None
     out, rows = rows_of(found, output, "output", written=True), rows_of(found, input, "input")
-    return begin(found, found.reduce_scatter_single(out, rows, op), [output], async_op)
+    return begin(found, found.reduce_scatter_single_rows(out, rows, op), [output], async_op)
 
 
 def reduce_scatter_tensor(
@@ -178,7 +178,7 @@ def gather(
     if root not in found.played and gather_list:
         raise ValueError(errors.GATHER_LIST_UNWANTED)
     outputs = rows_of_list(found, gather_list or [], "gather_list", written=True)
-    return begin(found, found.gather(outputs, rows_of(found, tensor), root), list(gather_list or []), async_op)
+    return begin(found, found.gather_rows(outputs, rows_of(found, tensor), root), list(gather_list or []), async_op)
 
 
 def scatter(
@@ -202,41 +202,48 @@ def scatter(
     if root not in found.played and scatter_list:
         raise ValueError(errors.SCATTER_LIST_UNWANTED)
     inputs = rows_of_list(found, scatter_list or [], "scatter_list")
-    return begin(found, found.scatter(rows_of(found, tensor, written=True), inputs, root), [tensor], async_op)
+    return begin(found, found.scatter_rows(rows_of(found, tensor, written=True), inputs, root), [tensor], async_op)
 
 
 def barrier(
     group: ProcessGroup | None = None,
     async_op: bool = False,
     device_ids: list[int] | None = None,
-    timeout: timedelta | None = None,
+    timeout: timedelta | float | None = None,
 ) -> Work | None:
-    """Wait for every member. ``device_ids`` tells NCCL where to run the barrier and changes nothing about waiting."""
+    """Wait for every member. ``device_ids`` tells NCCL where to run the barrier and changes nothing about waiting.
+
+    A ``timeout`` that is a float is seconds.
+    """
     found = member_group("barrier", group)
     if device_ids is not None and not isinstance(device_ids, list):
         raise TypeError("Invalid function argument: device_ids type should be List[int]")
-    check_timeout(timeout)
-    return None if found is None else begin(found, found.barrier(), [], async_op, timeout)
+    limit = None if timeout is None else as_duration(timeout)
+    return None if found is None else begin(found, found.barrier_round(), [], async_op, limit)
 
 
 def monitored_barrier(
-    group: ProcessGroup | None = None, timeout: timedelta | None = None, wait_all_ranks: bool = False
+    group: ProcessGroup | None = None, timeout: timedelta | float | None = None, wait_all_ranks: bool = False
 ) -> None:
     """A barrier that says who did not come: group rank 0 names the first absent rank, or with ``wait_all_ranks`` all.
 
-    Errors: RuntimeError, torch's text, on rank 0 and on the others that came; ValueError for backend nccl.
+    A ``timeout`` that is a float is seconds, with torch's warning.
+    Errors: RuntimeError, torch's text, on rank 0 and on the others that came; ValueError for backends nccl and fake.
     """
     found = member_group("monitored_barrier", group)
+    if isinstance(timeout, float):
+        warnings.warn(errors.FLOAT_TIMEOUT.format(timeout=timeout), stacklevel=2)
+        timeout = as_duration(timeout)
     check_timeout(timeout)
     if found is None:
         return
-    if found.backend == "nccl":
+    if found.backend in ("nccl", "fake"):
         raise ValueError(errors.ONLY_GLOO_MONITORS)
     if found.engine is None:
         return
     limit = found.timeout if timeout is None else timeout
     try:
-        finish(found, found.barrier("MONITORED_BARRIER"), limit)
+        finish(found, found.barrier_round("MONITORED_BARRIER"), limit)
     except (errors.TimedOutError, errors.PeerGoneError) as failure:
         if found.rank():
             text = errors.BARRIER_PASSED.format(rank=find_group(None).rank(), leader=found.ranks[0])
@@ -245,6 +252,8 @@ def monitored_barrier(
             map(str, failure.ranks if wait_all_ranks else failure.ranks[:1])
         )
         limit_ms = round(limit.total_seconds() * 1e3)
+        if limit_ms <= 0:
+            raise errors.DistBackendError(errors.BARRIER_OUT_OF_TIME.format(timeout_ms=limit_ms)) from None
         raise errors.DistBackendError(errors.BARRIER_FAILED.format(absent=absent, timeout_ms=limit_ms)) from None
 
 

@@ -4,22 +4,27 @@ Every process of the world makes the mesh, in the mesh or not, since making grou
 mesh speaks as global rank 0: ``get_group`` is the group of the line through it, ``get_coordinate`` is its place;
 ``groups_along`` has the groups of all lines.
 
-What it does not do: devices (``device_type`` is a label), ``backend_override``, ``from_group``, flattening.
+What it does not do: devices (``device_type`` is a label), pickling, being the current mesh of a ``with`` block.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
-from . import errors
+from . import errors, mesh_checks
+from .derived_meshes import concatenated, flattened, slice_of, unflattened
 from .group_registry import default_group, get_rank, is_initialized, is_non_member
-from .new_groups import new_group
+from .mesh_groups import NO_OVERRIDE, Override, groups_of_lines, overrides_of
+from .mesh_layout import Axis, all_lines, axes_of_shape, strides
+from .mesh_of_groups import mesh_of_groups
 from .process_group import ProcessGroup
+from .torch_names import no_such_attribute
 from .world import init_process_group
 
 
@@ -32,67 +37,101 @@ class DeviceMesh:
         mesh: npt.ArrayLike | None = None,
         *,
         mesh_dim_names: tuple[str, ...] | None = None,
-        backend_override: Any | None = None,
+        backend_override: Sequence[Override] | None = None,
         _init_backend: bool = True,
         _rank: int | None = None,
+        _root_mesh: DeviceMesh | None = None,
+        _axes: Sequence[Axis] | None = None,
     ) -> None:
-        """``mesh`` is an array of distinct global ranks.
+        """``mesh`` is an array of distinct global ranks; ``backend_override`` a (backend, options) per dimension.
 
-        Errors: RuntimeError for a mesh that is bigger than the world or whose names don't fit; ValueError without a
-        mesh or for ranks that are not there.
+        Errors: RuntimeError for a mesh that is bigger than the world or whose names don't fit; TypeError without a
+        mesh; ValueError for ranks that are not there and for overrides of another number of dimensions.
         """
-        if mesh is None:
-            raise ValueError("Must provide either mesh or _layout")  # torch's words
-        if backend_override is not None:
-            raise NotImplementedError("backend_override: gloo and nccl are the same transport here; leave it out")
         self.device_type = device_type
-        self.mesh = np.array(mesh, int)
-        """Global ranks, shape ``shape``."""
         self.mesh_dim_names = None if mesh_dim_names is None else tuple(mesh_dim_names)
-        _check_names(self.mesh.shape, self.mesh_dim_names)
-        self._strides = tuple(int(np.prod(self.mesh.shape[axis + 1 :])) for axis in range(self.mesh.ndim))
+        self._root = self if _root_mesh is None else _root_mesh
+        if _root_mesh is None:
+            if mesh is None:
+                raise TypeError("The mesh argument is required: an array of global ranks")
+            array = np.array(mesh, int)
+            mesh_checks.check_names(array.shape, self.mesh_dim_names)
+            self._axes: tuple[Axis, ...] = axes_of_shape(array.shape)
+            self._rank_map: list[int] = array.ravel().tolist()
+            self._flat: dict[str, DeviceMesh] = {}
+        else:
+            assert _axes is not None
+            self._axes, self._rank_map, self._flat = tuple(_axes), _root_mesh._rank_map, _root_mesh._flat
+        overrides = [NO_OVERRIDE] * self.ndim if backend_override is None else list(backend_override)
+        if len(overrides) != self.ndim:
+            raise ValueError(errors.MESH_OVERRIDES.format(found=len(overrides), ndim=self.ndim))
         self._groups: list[list[Any]] = []
         self._rank = _rank
         if _init_backend:
-            self._make_groups()
+            if not is_initialized():
+                init_process_group()
+            mesh_checks.check_ranks(self._rank_map, default_group().size())
+            self._groups = self._make_groups(self._axes, self.mesh_dim_names, overrides)
+        if self._rank is None and is_initialized():
+            self._rank = get_rank()
 
-    def _make_groups(self) -> None:
-        if not is_initialized():
-            init_process_group()
-        world = default_group()
-        if self.mesh.size > world.size():
-            raise RuntimeError(errors.MESH_TOO_BIG.format(size=world.size(), found=self.mesh.size))
-        distinct = np.unique(self.mesh).size == self.mesh.size
-        if not distinct or self.mesh.min(initial=0) < 0 or self.mesh.max() >= world.size():
-            raise ValueError(f"a mesh holds distinct ranks from 0 to {world.size() - 1}, got {self.mesh.tolist()}")
-        self._rank = get_rank()
-        for axis in range(self.mesh.ndim):
-            lines = np.moveaxis(self.mesh, axis, -1).reshape(-1, self.mesh.shape[axis]).tolist()
-            if lines == [list(world.ranks)]:
-                self._groups.append([world])
-            else:
-                name = f"mesh_{self.mesh_dim_names[axis] if self.mesh_dim_names else f'dim_{axis}'}"
-                self._groups.append([new_group(line, group_desc=name, sort_ranks=False) for line in lines])
+    def _make_groups(
+        self, axes: Sequence[Axis], names: Sequence[str] | None, overrides: Sequence[Override]
+    ) -> list[list[Any]]:
+        named = names or [f"dim_{index}" for index in range(len(axes))]
+        return [
+            groups_of_lines(self._lines([axis]), name, override)
+            for axis, name, override in zip(axes, named, overrides, strict=True)
+        ]
+
+    def _lines(self, axes: Sequence[Axis]) -> list[list[int]]:
+        """The global ranks of every part of the root mesh along ``axes``."""
+        return [[self._rank_map[index] for index in line] for line in all_lines(axes, len(self._rank_map))]
+
+    def _part(
+        self, axes: Sequence[Axis], names: Sequence[str] | None, groups: list[list[Any]], device_type: str | None = None
+    ) -> DeviceMesh:
+        """A mesh of the same root along ``axes``, whose groups are there."""
+        part = DeviceMesh(
+            device_type or self.device_type,
+            mesh_dim_names=None if names is None else tuple(names),
+            _init_backend=False,
+            _rank=self._rank,
+            _root_mesh=self._root,
+            _axes=axes,
+        )
+        part._groups = groups
+        return part
 
     # -- what it tells ------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def mesh(self) -> npt.NDArray[np.int_]:
+        """Global ranks, shape ``shape``, of the part of the root mesh that this process is in. RuntimeError if none."""
+        lines = self._lines(self._axes)
+        mine = lines if len(lines) == 1 else [line for line in lines if self._rank in line]
+        if not mine:
+            raise RuntimeError(errors.MESH_WITHOUT_ME)
+        return np.array(mine[0], int).reshape(self.shape)
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Ranks along each dimension."""
-        return self.mesh.shape
+        return tuple(len(axis) for axis in self._axes)
 
     @property
     def ndim(self) -> int:
         """Number of dimensions."""
-        return self.mesh.ndim
+        return len(self._axes)
 
     def size(self, mesh_dim: int | None = None) -> int:
         """Number of ranks, in all or along a dimension."""
-        return int(self.mesh.size if mesh_dim is None else self.mesh.shape[mesh_dim])
+        return int(np.prod(self.shape)) if mesh_dim is None else self.shape[mesh_dim]
 
-    def stride(self) -> tuple[int, ...]:
-        """How far apart neighbours along each dimension are in the mesh that this one was cut from."""
-        return self._strides
+    def stride(self) -> tuple[Any, ...]:
+        """How far apart neighbours along each dimension are in the root mesh; () for a dimension of size 1."""
+        steps = [strides(axis) for axis in self._axes]
+        return tuple(each[0] if len(each) == 1 else each for each in steps)
 
     def get_rank(self) -> int:
         """The global rank of this process."""
@@ -100,6 +139,8 @@ class DeviceMesh:
 
     def get_coordinate(self) -> tuple[int, ...] | None:
         """This process's place in the mesh; None outside of it."""
+        if self._rank not in self._rank_map:
+            return None
         places = np.argwhere(self.mesh == self._rank)
         return tuple(int(index) for index in places[0]) if len(places) else None
 
@@ -114,8 +155,11 @@ class DeviceMesh:
     def get_group(self, mesh_dim: int | str | None = None) -> ProcessGroup:
         """The group of the line through this process along a dimension, which may stay unnamed if there is one.
 
+        A name of a flattened mesh of the same root is taken, too.
         RuntimeError for several dimensions and no name, or for a mesh without groups; KeyError for an unknown name.
         """
+        if isinstance(mesh_dim, str) and mesh_dim in self._flat:
+            return self._flat[mesh_dim].get_group()
         axis = self._axis(mesh_dim)
         if not self._groups:
             raise RuntimeError("DeviceMesh process groups not initialized!")
@@ -132,30 +176,56 @@ class DeviceMesh:
         """The groups of all lines along a dimension; NON_GROUP_MEMBER where this process is in none. Not torch's."""
         return list(self._groups[self._axis(mesh_dim)])
 
-    # -- parts --------------------------------------------------------------------------------------------------------
+    # -- other meshes of the same root (derived_meshes.py) -------------------------------------------------------------
 
     def __getitem__(self, mesh_dim_names: str | tuple[str, ...]) -> DeviceMesh:
         """The part of the mesh along the named dimensions that goes through this process; its groups are this one's.
 
-        RuntimeError without names, KeyError for a name that is not there.
+        A root mesh also finds its flattened meshes by name. RuntimeError without names or for dimensions that overlap,
+        KeyError for a name that is not there and for an order that is not the root mesh's.
         """
-        if self.mesh_dim_names is None:
-            raise RuntimeError("Cannot slice a DeviceMesh without mesh_dim_names!")
-        names = (mesh_dim_names,) if isinstance(mesh_dim_names, str) else tuple(mesh_dim_names)
-        axes = [self._axis(name) for name in names]
-        place = self.get_coordinate() or (0,) * self.ndim
-        cut = self.mesh[tuple(slice(None) if axis in axes else place[axis] for axis in range(self.ndim))]
-        kept = sorted(axes)
-        part = DeviceMesh(
-            self.device_type,
-            cut.transpose([kept.index(axis) for axis in axes]),
-            mesh_dim_names=names,
-            _init_backend=False,
-            _rank=self._rank,
-        )
-        part._strides = tuple(self._strides[axis] for axis in axes)
-        part._groups = [self._groups[axis] for axis in axes] if self._groups else []
-        return part
+        return slice_of(self, (mesh_dim_names,) if isinstance(mesh_dim_names, str) else tuple(mesh_dim_names))
+
+    def _flatten(self, mesh_dim_name: str | None = None, backend_override: Any | None = None) -> DeviceMesh:
+        """The mesh of one dimension with the ranks of this one, by default named ``a_b`` of the names here.
+
+        Every process of the world calls it. The same ranks under the same name are the mesh that is there.
+        Errors: RuntimeError without names; ValueError for a name that means something else in the root mesh.
+        """
+        return flattened(self, mesh_dim_name, backend_override)
+
+    def _unflatten(
+        self,
+        dim: int | str,
+        mesh_sizes: tuple[int, ...],
+        mesh_dim_names: tuple[str, ...],
+        backend_override: Mapping[str, Any] | None = None,
+    ) -> DeviceMesh:
+        """This mesh with dimension ``dim`` cut into ``mesh_sizes``, in rows; every process of the world calls it.
+
+        Errors: ValueError for a dimension that is not there or of another size, RuntimeError for names that don't fit.
+        """
+        return unflattened(self, dim, mesh_sizes, mesh_dim_names, backend_override)
+
+    @staticmethod
+    def from_group(
+        group: ProcessGroup | list[ProcessGroup],
+        device_type: str,
+        mesh: npt.ArrayLike | None = None,
+        *,
+        mesh_dim_names: tuple[str, ...] | None = None,
+    ) -> DeviceMesh:
+        """A mesh of groups that are there, one per dimension. Errors: ValueError of ``mesh_of_groups``."""
+        return mesh_of_groups(DeviceMesh, group, device_type, mesh, mesh_dim_names)
+
+    @staticmethod
+    def _concatenate(device_mesh_list: list[DeviceMesh]) -> DeviceMesh:
+        """One mesh with the dimensions of all, in this order. RuntimeError if the roots differ or the ranks overlap."""
+        return concatenated(device_mesh_list)
+
+    def _get_root_mesh(self) -> DeviceMesh:
+        """The mesh that this one was cut, flattened or unflattened from; itself if from none."""
+        return self._root
 
     def _axis(self, mesh_dim: int | str | None) -> int:
         if mesh_dim is None:
@@ -164,12 +234,14 @@ class DeviceMesh:
             return 0
         if isinstance(mesh_dim, str):
             if self.mesh_dim_names is None or mesh_dim not in self.mesh_dim_names:
-                names = list(self.mesh_dim_names or ())
-                raise KeyError(f"Invalid mesh_dim_name {mesh_dim!r} specified. Valid mesh_dim_names are {names}.")
+                raise KeyError(errors.MESH_NO_SUCH_DIM.format(name=mesh_dim, names=self.mesh_dim_names))
             return self.mesh_dim_names.index(mesh_dim)
         if not -self.ndim <= mesh_dim < self.ndim:
             raise IndexError(f"mesh_dim {mesh_dim} of a mesh of {self.ndim} dimensions")
         return mesh_dim % self.ndim
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise no_such_attribute("DeviceMesh", name)
 
     # -- manners ------------------------------------------------------------------------------------------------------
 
@@ -179,16 +251,16 @@ class DeviceMesh:
             named = zip(self.mesh_dim_names, self.shape, strict=True)
             sizes = f"({', '.join(f'{name}={size}' for name, size in named)})"
         detail = f", Mesh: {self.mesh.tolist()}" if os.environ.get("TORCH_DISTRIBUTED_DEBUG") == "DETAIL" else ""
-        return f"DeviceMesh({sizes}, '{self.device_type}', stride={self._strides}{detail})"
+        return f"DeviceMesh({sizes}, '{self.device_type}', stride={self.stride()}{detail})"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, DeviceMesh) and self._key() == other._key()
+        return self is other or (isinstance(other, DeviceMesh) and self._key() == other._key())
 
     def __hash__(self) -> int:
         return hash(self._key())
 
     def _key(self) -> tuple[object, ...]:
-        return (self.device_type, self.shape, tuple(self.mesh.ravel().tolist()), self.mesh_dim_names)
+        return (self.device_type, self._axes, tuple(self._rank_map), self.mesh_dim_names)
 
 
 def init_device_mesh(
@@ -196,27 +268,18 @@ def init_device_mesh(
     mesh_shape: tuple[int, ...],
     *,
     mesh_dim_names: tuple[str, ...] | None = None,
-    backend_override: Any | None = None,
+    backend_override: dict[int | str, Any] | None = None,
 ) -> DeviceMesh:
     """A mesh of the ranks 0, 1, 2, ... in rows of ``mesh_shape``; makes the default group if there is none.
 
-    Errors: RuntimeError if names and shape don't fit, for a device type with an index, or for more ranks than there
-    are.
+    ``backend_override`` names a backend, options (``_timeout``) or both for some dimensions, by index or name.
+    Errors: RuntimeError if names, shape and overrides don't fit, for a device type with an index, or for more ranks
+    than there are.
     """
-    _check_names(mesh_shape, mesh_dim_names)
-    if device_type and not device_type.isalpha():
-        raise RuntimeError(f"Device type with index is not supported but got {device_type}. ")
+    mesh_checks.check_names(mesh_shape, mesh_dim_names)
+    overrides = None
+    if backend_override is not None:
+        overrides = overrides_of(backend_override, len(mesh_shape), mesh_dim_names)
+    mesh_checks.check_device_type(device_type)
     ranks = np.arange(int(np.prod(mesh_shape))).reshape(mesh_shape)
-    return DeviceMesh(device_type, ranks, mesh_dim_names=mesh_dim_names, backend_override=backend_override)
-
-
-def _check_names(shape: Sequence[int], names: Sequence[str] | None) -> None:
-    if names is None:
-        return
-    if len(set(names)) != len(names):
-        raise RuntimeError(f"Each mesh_dim_name must be unique. Found repeated mesh_dim_name in mesh_dim_names {names}")
-    if len(shape) != len(names):
-        raise RuntimeError(
-            "mesh_shape and mesh_dim_names should have same length! "
-            f"Found len(mesh_dim_names): {len(names)} and len(mesh_shape):{len(shape)}."
-        )
+    return DeviceMesh(device_type, ranks, mesh_dim_names=mesh_dim_names, backend_override=overrides)

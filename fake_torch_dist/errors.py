@@ -43,7 +43,8 @@ class TimedOutError(DistBackendError):
     def __init__(self, ranks: Sequence[int], timeout_s: float, what: str = "") -> None:
         self.ranks = tuple(ranks)
         self.timeout_s = timeout_s
-        super().__init__(f"Timed out waiting {timeout_s * 1e3:.0f}ms for {ranks_text(ranks)}{what and ' in ' + what}")
+        late = f"{ranks_text(ranks)}{what and ' in ' + what}"
+        super().__init__(f"Distributed operation: Timed out waiting {timeout_s * 1e3:.0f}ms for {late}")
 
 
 class MismatchError(DistBackendError):
@@ -69,6 +70,11 @@ GROUP_NOT_REGISTERED = (  # ValueError
     "Group {group} is not registered, please create group with torch.distributed.new_group API"
 )
 UNKNOWN_BACKEND = "Unknown backend type {name}"  # AssertionError
+BACKEND_STRING = (  # ValueError
+    "The custom backend string argument is invalid: {backend}. Custom backend string is an experimental feature where "
+    'the backend string must be in the format: "<device_type1>:<backend1>,<device_type2>:<backend2>...". e.g. '
+    "'cpu:gloo,cuda:nccl'"
+)
 BACKEND_NOT_A_STRING = "Backend constructor parameter must be string-ish"  # ValueError
 TIMEOUT_TYPE = "Expected timeout argument to be of type datetime.timedelta, got {timeout}"  # TypeError
 GROUP_TOO_BIG = (  # ValueError
@@ -104,10 +110,28 @@ NO_DEVICES = "{name}={device!r}: there are no devices in the virtual world; leav
 PROCESS_HAS_NO_RANK = (  # ValueError
     "rank={rank} has no meaning in the virtual world: this process plays all ranks; leave rank out"
 )
+NO_OBJECTS_COME = (  # DistBackendError
+    "backend 'fake' sends nothing, so no object comes from group rank {rank}; only collectives of tensors, and of "
+    "objects that this rank gives, can be tried with it"
+)
+NO_SUCH_RANK = "Cannot init process group where rank ({rank}) >= world_size ({size})"  # RuntimeError, torch's words
+DRY_RUN_OF_ALL = (  # ValueError
+    "backend 'fake' plays one rank, but this process plays all ranks of the virtual world; leave backend out"
+)
+ONLY_DRY_RUNS = (  # ValueError
+    "backend {backend!r} needs the other ranks' processes, but the world is of backend 'fake', which has none"
+)
 GROUP_ENDED = "the process group was destroyed while this was under way"  # DistBackendError
 CAME_LATE = "time: {ranks} had given up before this rank came"
 WAIT_TIMED_OUT = "Operation timed out!"  # RuntimeError, torch's words
 FUTURE_NOT_DONE = "the value of a future that is not done; wait() for it"  # RuntimeError
+FUTURE_SET_TWICE = (  # RuntimeError, torch's words
+    "Attempting to mark a completed Future as complete again. Note that a Future can only be marked completed once."
+)
+CALLBACK_FAILED = "Got the following error when running the callback: {kind}: {failure}"  # RuntimeError, torch's words
+FLOAT_TIMEOUT = (  # UserWarning, torch's words
+    "Please specify timeout arg as a timedelta. Converting current value of {timeout} assuming it represents seconds"
+)
 NO_SOURCE_RANK = "source_rank() may only be called on a receive that is done"  # RuntimeError
 NOT_A_MEMBER = "Running {what} on global rank {rank} which does not belong to the given group."  # UserWarning
 NO_LOCAL_TENSORS = (  # TypeError
@@ -122,6 +146,7 @@ SCATTER_LIST_UNWANTED = (  # ValueError, torch's
 )
 ONLY_GLOO_MONITORS = "monitored_barrier is only implemented for GLOO backend."  # ValueError, torch's
 BARRIER_FAILED = "[Rank 0]: {absent} failed to pass monitoredBarrier in {timeout_ms} ms"  # RuntimeError, torch's
+BARRIER_OUT_OF_TIME = "[Rank 0]: Rank 0 timed out in monitoredBarrier after {timeout_ms} ms."  # RuntimeError, torch's
 BARRIER_PASSED = (  # RuntimeError, torch's
     "Rank {rank} successfully reached monitoredBarrier, but received errors while waiting for send/recv from rank "
     "{leader}. Please check rank {leader} logs for faulty rank."
@@ -152,6 +177,13 @@ NO_MESSAGES_TO_ONESELF = (  # NotImplementedError
     "point to point has no meaning in the virtual world: this process plays the sender and the receiver; collectives "
     "do, and so do processes that play one rank each (fake-torchrun)"
 )
+REDUCE_OP_IS_OLD = (  # FutureWarning, torch's
+    "`torch.distributed.reduce_op` is deprecated, please use `torch.distributed.ReduceOp` instead"
+)
+NO_OTHER_BACKENDS = (  # NotImplementedError
+    "register_backend({name!r}): this package moves arrays with transports of its own, which a backend written for "
+    "torch cannot be; its backends are gloo, nccl, fake and virtual"
+)
 COALESCED_GOES = (  # FutureWarning, torch's
     "`torch.distributed.{name}` will be deprecated. If you must use it, please revisit our documentation later at "
     "https://pytorch.org/docs/main/distributed.html#collective-functions"
@@ -161,4 +193,18 @@ MESH_DIM_NEEDED = (  # RuntimeError, torch's
     "Found the DeviceMesh have {ndim} dimensions. Optional kwarg `mesh_dim` needs to be specified when "
     "device_mesh.ndim > 1. If you want to get the list of all the ProcessGroups in the DeviceMesh, please use "
     "`get_all_groups()` instead."
+)
+MESH_NO_SUCH_DIM = (  # KeyError, torch's
+    "Mesh dimension '{name}' does not exist. Available mesh dimensions are: mesh_dim_names={names}"
+)
+MESH_ORDER = "Invalid mesh_dim_names {names} specified. Mesh dim indices should be in ascending order."  # KeyError
+MESH_FLAT_TWICE = (  # ValueError, torch's
+    "Flatten mesh with mesh_dim_name {name} has been created before, Please specify another valid mesh_dim_name."
+)
+MESH_OVERRIDES = (  # ValueError, torch's
+    "backend_override should have the same length as the number of mesh dimensions, but got {found} and {ndim}."
+)
+MESH_WITHOUT_ME = (  # RuntimeError, torch's
+    "In order to get the mesh Tensor of a DeviceMesh it needs to either have all its original dimensions (e.g., no "
+    "slicing) or it needs to contain the local rank"
 )

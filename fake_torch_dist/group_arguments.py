@@ -8,8 +8,10 @@ from typing import Final
 
 from . import errors
 
-_VIRTUAL: Final = ("virtual", "fake")
-_BACKENDS: Final = ("gloo", "nccl", "undefined")
+_VIRTUAL: Final = "virtual"
+DRY_RUN: Final = "fake"
+"""torch's backend that sends nothing, see dry_run.py."""
+_BACKENDS: Final = ("gloo", "nccl", "undefined", DRY_RUN)
 _MISSING: Final = ("mpi", "ucc", "xccl")
 
 
@@ -37,14 +39,14 @@ def check_backend(backend: str | None) -> str:
     for part in parts:
         if part in _MISSING:
             raise RuntimeError(errors.BACKEND_NOT_BUILT.format(name=part.upper()))
-        if part not in _BACKENDS and name not in _VIRTUAL:
+        if part not in _BACKENDS and name != _VIRTUAL:
             raise AssertionError(errors.UNKNOWN_BACKEND.format(name=name))
     return name
 
 
 def is_virtual(backend: str) -> bool:
     """Whether one process plays all ranks."""
-    return backend in _VIRTUAL
+    return backend == _VIRTUAL
 
 
 def default_timeout(backend: str) -> timedelta:
@@ -52,10 +54,18 @@ def default_timeout(backend: str) -> timedelta:
     return timedelta(minutes=10 if backend == "nccl" else 30)
 
 
-def check_timeout(timeout: timedelta | None) -> None:
+def check_timeout(timeout: object) -> None:
     """TypeError unless ``timeout`` is None or a timedelta."""
     if timeout is not None and not isinstance(timeout, timedelta):
         raise TypeError(errors.TIMEOUT_TYPE.format(timeout=timeout))
+
+
+def as_duration(timeout: timedelta | float) -> timedelta:
+    """``timeout``; a float is seconds, as torch's C++ functions take it. TypeError for anything else."""
+    if isinstance(timeout, float):
+        return timedelta(seconds=timeout)
+    check_timeout(timeout)
+    return timeout
 
 
 def check_device(device_id: object) -> None:

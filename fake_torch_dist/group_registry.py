@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from . import errors
-from .group_arguments import default_timeout
+from .group_arguments import DRY_RUN, default_timeout
 from .process_group import ProcessGroup
 from .transports.virtual import VirtualTransport
 
@@ -80,12 +80,12 @@ def make_group(
         while (group_name := str(world.num_made)) in world.groups:
             world.num_made += 1  # the user's group_name was a number
     number = world.num_made if number is None else number
-    engine = world.engine
-    made = ProcessGroup(
+    engine = world.engine if backend != DRY_RUN else _dry_run_engine()
+    made = _class_of(backend)(
         ranks,
         VirtualTransport(ranks, ranks_per_node)
         if engine is None
-        else _transport(engine, ranks, number, ranks_per_node),
+        else _transport(engine, ranks, number, ranks_per_node, dry_run=backend == DRY_RUN),
         played=range(len(ranks)) if engine is None else [list(ranks).index(engine.peers.rank)],
         rows=ranks if engine is None else [0],
         num_local=world_size if engine is None else 1,
@@ -102,7 +102,28 @@ def make_group(
     return made
 
 
-def _transport(engine: Engine, ranks: Sequence[int], number: int, ranks_per_node: int) -> Any:
+def _class_of(backend: str) -> type[ProcessGroup]:
+    if backend != DRY_RUN:
+        return ProcessGroup
+    from .dry_run import DryRunGroup
+
+    return DryRunGroup
+
+
+def _dry_run_engine() -> Engine:
+    """The engine of a group of backend "fake": the world's if that is such a one. ValueError in the virtual world."""
+    from .dry_run import DryRunEngine
+
+    if world.engine is None:
+        raise ValueError(errors.DRY_RUN_OF_ALL)
+    return world.engine if isinstance(world.engine, DryRunEngine) else DryRunEngine(world.engine.peers.rank)
+
+
+def _transport(engine: Engine, ranks: Sequence[int], number: int, ranks_per_node: int, *, dry_run: bool = False) -> Any:
+    if dry_run:
+        from .dry_run import DryRunTransport
+
+        return DryRunTransport(len(ranks), list(ranks).index(engine.peers.rank))
     from .transports.processes import ProcessTransport
 
     reads_memory = world.reads_memory and engine.peers.same_host(ranks)

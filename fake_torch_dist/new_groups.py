@@ -15,7 +15,7 @@ from typing import Any
 from . import errors
 from .calling import finish
 from .fingerprint import Call
-from .group_arguments import check_backend, check_device, check_ranks, check_timeout
+from .group_arguments import DRY_RUN, check_backend, check_device, check_ranks, check_timeout
 from .group_registry import GroupMember, default_group, find_group, is_non_member, make_group, skip_group
 from .process_group import ProcessGroup
 
@@ -43,6 +43,8 @@ def new_group(
     check_timeout(timeout)
     if backend is not None:
         backend = check_backend(backend)
+        if world.backend == DRY_RUN != backend:
+            raise ValueError(errors.ONLY_DRY_RUNS.format(backend=backend))
     if world.engine is None:
         check_device(device_id)
         if pg_options is not None:
@@ -104,7 +106,8 @@ def new_subgroups(
 ) -> tuple[Any, list[Any]]:
     """Cut the world into groups of ``group_size`` neighbours; returns this process's and the list of all.
 
-    In the virtual world "this process's" is the first. Errors: ValueError if the sizes don't fit, or without a size.
+    Cuts ``group`` instead if that is given, and only its members call. In the virtual world "this process's" is the
+    first. Errors: ValueError if the sizes don't fit, or without a size.
     """
     world = default_group() if group is None else find_group(group)
     size = world.size()
@@ -117,7 +120,12 @@ def new_subgroups(
     if size % group_size:
         raise ValueError(f"The world size ({size}) must be divisible by '{group_size=}'")
     lists = [list(world.ranks[first : first + group_size]) for first in range(0, size, group_size)]
-    return _enumerated(lists, timeout, backend, pg_options, group_desc)
+    if world is default_group() or world.engine is None:
+        return _enumerated(lists, timeout, backend, pg_options, group_desc)
+    check_timeout(timeout)
+    name = None if backend is None else check_backend(backend)
+    groups = [_form(world, each, name, timeout, group_desc, number=_split_number(world, each)) for each in lists]
+    return _mine_of(groups), groups
 
 
 def new_subgroups_by_enumeration(
@@ -150,8 +158,11 @@ def _enumerated(
         new_group(ranks, timeout=timeout, backend=backend, pg_options=pg_options, group_desc=group_desc)
         for ranks in lists
     ]
-    mine = next((made for made in groups if not is_non_member(made)), None)
-    return mine, groups
+    return _mine_of(groups), groups
+
+
+def _mine_of(groups: Sequence[Any]) -> Any:
+    return next((made for made in groups if not is_non_member(made)), None)
 
 
 def split_group(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from . import errors
 from .calling import finish, member_group, root_of
 from .fingerprint import Call
-from .group_registry import get_rank
+from .group_registry import find_group, get_rank, is_non_member
 from .object_copy import PickledObject
 from .point_to_point import peer_of, send_and_wait, wait_for_message
 from .process_group import ProcessGroup
@@ -151,9 +151,7 @@ def send_object_list(
     use_batch: bool = False,
 ) -> None:
     """Send the objects to ``dst`` in one message; ``use_batch`` changes nothing. Errors as ``send``, and pickle's."""
-    found = member_group("send_object_list", group)
-    if found is None:
-        return
+    found = _own_group(group)
     to = peer_of("destination", found, dst, group_dst)
     send_and_wait(found, to, f"{_OBJECTS} ({len(object_list)},)", pickle.dumps(list(object_list)))
 
@@ -166,14 +164,16 @@ def recv_object_list(
     group_src: int | None = None,
     use_batch: bool = False,
 ) -> int:
-    """Fill ``object_list`` with a message's objects and return its sender's global rank; -1 outside of the group.
+    """Fill ``object_list`` with a message's objects and return its sender's global rank.
 
-    Errors: as ``recv``; MismatchError for a message that is a tensor, or that has another number of objects.
+    Errors: as ``recv``, and ValueError, torch's, outside of the group; MismatchError for a message that is a tensor,
+    or that has another number of objects.
     """
-    found = member_group("recv_object_list", group)
-    if found is None:
-        return -1
-    received = wait_for_message(found, peer_of("source", found, src, group_src))
+    found = _own_group(group)
+    source = peer_of("source", found, src, group_src)
+    received = wait_for_message(found, source)
+    if received is None:
+        raise errors.DistBackendError(errors.NO_OBJECTS_COME.format(rank=source))
     if received.label != f"{_OBJECTS} ({len(object_list)},)":
         dtype, _, shape = received.label.partition(" ")
         raise errors.MismatchError(
@@ -182,6 +182,13 @@ def recv_object_list(
         )
     object_list[:] = pickle.loads(received.data)
     return received.source
+
+
+def _own_group(group: ProcessGroup | None) -> ProcessGroup:
+    """The group, of which this process must be a member: where torch raises instead of warning."""
+    if group is not None and is_non_member(group):
+        raise ValueError(errors.INVALID_GROUP)
+    return find_group(group)
 
 
 def _transport(group: ProcessGroup) -> ProcessTransport:

@@ -12,14 +12,14 @@ torch refuses, too.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from . import errors
 from .calling import Tensor, begin, finish, member_group, rows_of
 from .engine import Engine
-from .group_registry import get_group_rank
+from .group_registry import find_group, get_global_rank, get_group_rank, get_rank, is_non_member
 from .process_group import ProcessGroup
 from .reduction import Array
 from .tasks import ANY_SOURCE, POINT_TO_POINT, Address, Messages, Written
@@ -33,8 +33,12 @@ def send(
     tag: int = 0,
     group_dst: int | None = None,
 ) -> None:
-    """Send ``tensor`` to global rank ``dst`` (or group rank ``group_dst``). Errors: as ``isend``, PeerGoneError,
-    TimedOutError."""
+    """Send ``tensor`` to global rank ``dst`` (or group rank ``group_dst``).
+
+    Errors: as ``isend``, PeerGoneError, TimedOutError; ValueError, torch's, outside of the group.
+    """
+    if group is not None and is_non_member(group):
+        raise ValueError(errors.INVALID_GROUP)
     work = isend(tensor, dst, group, tag, group_dst)
     if work:
         work.wait()
@@ -76,7 +80,9 @@ def recv(
     if work is None:
         return -1
     work.wait()
-    return work.source_rank()
+    if src is None and group_src is None:
+        return work.source_rank()
+    return src if src is not None else get_global_rank(find_group(group), cast(int, group_src))
 
 
 def irecv(
@@ -114,7 +120,8 @@ async def _receive_into(group: ProcessGroup, source: int, tag: int, row: Array) 
 class P2POp:
     """One message of ``batch_isend_irecv``: ``op`` is ``isend`` or ``irecv``, ``peer`` a global rank.
 
-    Errors: ValueError for another ``op``, and as the operation itself for the peer.
+    Outside of the group it begins nothing, as ``op`` itself. Errors: ValueError for another ``op``, for no peer or two,
+    and for a peer that is no member.
     """
 
     def __init__(
@@ -130,14 +137,29 @@ class P2POp:
             raise ValueError(errors.NOT_AN_OPERATION)
         self.op = op
         self.tensor = tensor
-        self.peer = peer
-        self.group = group
         self.tag = tag
-        self.group_peer = group_peer
+        if peer is not None and group_peer is not None:
+            raise ValueError(errors.TWO_ROOTS)
+        if peer is None and group_peer is None:
+            raise ValueError(errors.NO_ROOT)
+        self.peer, self.group_peer = peer, group_peer
+        self.group: Any = group
+        if group is not None and is_non_member(group):
+            return  # the members' ranks are not known here
+        self.group = find_group(group)
+        if peer is None:
+            self.peer = get_global_rank(self.group, cast(int, group_peer))
+        else:
+            self.group_peer = get_group_rank(self.group, peer)
 
     def __repr__(self) -> str:
-        peer = f"group_peer={self.group_peer}" if self.peer is None else f"peer={self.peer}"
-        return f"P2POp({self.op.__name__}, {peer}, tag={self.tag})"
+        ends = get_rank(self.group), self.group_peer
+        source, destination = ends if self.op is isend else ends[::-1]
+        name = getattr(self.group, "group_name", self.group)
+        return (
+            f"P2POp({self.op.__name__} pg={name}, group_src={source}, group_dst={destination},  "
+            f"{self.tensor.shape}, {self.tensor.dtype})"
+        )
 
 
 def batch_isend_irecv(p2p_op_list: list[P2POp]) -> list[Work]:
@@ -149,7 +171,10 @@ def batch_isend_irecv(p2p_op_list: list[P2POp]) -> list[Work]:
         raise ValueError(errors.NOT_OPERATIONS)
     if any(each.group is not p2p_op_list[0].group for each in [p2p_op_list[0], *p2p_op_list]):
         raise ValueError("All ops need to use the same group.")
-    works = [each.op(each.tensor, each.peer, each.group, each.tag, each.group_peer) for each in p2p_op_list]
+    works = [
+        each.op(each.tensor, each.peer if each.group_peer is None else None, each.group, each.tag, each.group_peer)
+        for each in p2p_op_list
+    ]
     return [work for work in works if work is not None]
 
 
@@ -191,9 +216,9 @@ def send_and_wait(group: ProcessGroup, to: int, label: str, data: bytes) -> None
     finish(group, send_bytes(group, to, 0, label, memoryview(data)), members=_pair(group, to))
 
 
-def wait_for_message(group: ProcessGroup, source: int) -> Received:
-    """As ``send_and_wait``, at the other end."""
-    received: Received = finish(group, receive_bytes(group, source, 0), members=_pair(group, source))
+def wait_for_message(group: ProcessGroup, source: int) -> Received | None:
+    """As ``send_and_wait``, at the other end. None with backend "fake", where nothing comes."""
+    received: Received | None = finish(group, receive_bytes(group, source, 0), members=_pair(group, source))
     return received
 
 

@@ -2,9 +2,11 @@
 
 A collective is written once, on top of a *transport* that only moves bytes. In the virtual world a process plays every
 member and moving is indexing; a process that plays one rank hands the same methods arrays whose leading axis is 1 long.
-They are coroutines: ``engine.run_alone`` runs one in the virtual world, an ``Engine`` lets many go on at once.
+``allreduce_rows`` and the like are coroutines: ``tasks.run_alone`` runs one in the virtual world, an ``Engine`` lets
+many go on at once.
 
-What this module does not do: torch's argument rules (collectives.py) and the list of groups (world.py).
+What this module does not do: torch's argument rules (collectives.py), torch's methods of a group (group_methods.py) and
+the list of groups (world.py).
 """
 
 from __future__ import annotations
@@ -13,15 +15,16 @@ from collections.abc import Sequence
 from datetime import timedelta
 from functools import cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import numpy as np
 
-from . import errors, reduction
+from . import errors, group_methods, reduction
 from .fingerprint import Call
 from .group_checks import check_blocks, check_list, check_pairs, split_bounds
 from .reduction import Array, ReduceOp
 from .result_memory import writable_block, writable_row, writable_rows
+from .torch_names import no_such_attribute
 from .transports.protocol import Transport
 
 if TYPE_CHECKING:
@@ -80,6 +83,9 @@ class ProcessGroup:
     def __repr__(self) -> str:
         return f"<ProcessGroup {self.group_name!r} of {self.size()} ranks, backend {self.backend!r}>"
 
+    def __getattr__(self, name: str) -> NoReturn:
+        raise no_such_attribute("ProcessGroup", name)
+
     def size(self) -> int:
         """Number of members."""
         return len(self.ranks)
@@ -97,22 +103,52 @@ class ProcessGroup:
         self.is_open = False
         self.transport.close()
 
-    # -- collectives --------------------------------------------------------------------------------------------------
+    bound_device_id: Final = None
+    """torch's: the device of an NCCL group. There are no devices."""
 
-    async def allreduce(self, shards: Array, op: ReduceOp) -> None:
+    def _get_backend_name(self) -> str:
+        """As ``name``."""
+        return self.backend
+
+    # -- torch's methods ----------------------------------------------------------------------------------------------
+
+    allreduce = group_methods.allreduce
+    allreduce_coalesced = group_methods.allreduce_coalesced
+    broadcast = group_methods.broadcast
+    reduce = group_methods.reduce
+    allgather = group_methods.allgather
+    allgather_coalesced = group_methods.allgather_coalesced
+    all_gather_single = _allgather_base = group_methods.allgather_base
+    reduce_scatter = group_methods.reduce_scatter
+    reduce_scatter_single = _reduce_scatter_base = group_methods.reduce_scatter_base
+    gather = group_methods.gather
+    scatter = group_methods.scatter
+    alltoall = group_methods.alltoall
+    all_to_all_single = alltoall_base = group_methods.alltoall_base
+    barrier = group_methods.barrier
+    monitored_barrier = group_methods.monitored_barrier
+    send = group_methods.send
+    recv = group_methods.recv
+    recv_anysource = group_methods.recv_anysource
+    set_timeout = group_methods.set_timeout
+    get_group_store = group_methods.get_group_store
+
+    # -- collectives of rows ------------------------------------------------------------------------------------------
+
+    async def allreduce_rows(self, shards: Array, op: ReduceOp) -> None:
         """Every member's row becomes the reduction of all."""
         out = None if self.engine is None else writable_row(self._mine(shards))
         result = await self._fold("ALLREDUCE", shards, op, "", out)
         if result is not out:
             shards[self._rows] = result
 
-    async def reduce(self, shards: Array, root: int, op: ReduceOp) -> None:
+    async def reduce_rows(self, shards: Array, root: int, op: ReduceOp) -> None:
         """The root's row becomes the reduction. The others keep theirs, which torch does not promise."""
         result = await self._fold("REDUCE", shards, op, f"root={root}")
         if root in self.played:
             shards[self._row_of(root)] = result
 
-    async def broadcast(self, shards: Array, root: int) -> None:
+    async def broadcast_rows(self, shards: Array, root: int) -> None:
         """Every member's row becomes the root's."""
         mine = self._mine(shards)
         out = writable_row(mine) if self.engine is not None else None
@@ -120,14 +156,14 @@ class ProcessGroup:
         if result is not out:
             shards[self._rows] = result
 
-    async def allgather(self, outputs: Sequence[Array], shards: Array) -> None:
+    async def allgather_rows(self, outputs: Sequence[Array], shards: Array) -> None:
         """``outputs[k]`` becomes, on every member, group rank k's row of ``shards``."""
         check_list("allgather", "output", outputs, shards, self.size())
         for output in outputs:
             self._mine(output)
         await self._gather_into([output[self._rows] for output in outputs], outputs, shards, "ALLGATHER")
 
-    async def allgather_single(self, output: Array, shards: Array) -> None:
+    async def allgather_single_rows(self, output: Array, shards: Array) -> None:
         """``output``, per rank (size * n, ...) or (size, n, ...) for shards of (n, ...), becomes the concatenation."""
         check_blocks("allgather", whole=output, part=shards, size=self.size())
         self._mine(output)
@@ -139,8 +175,8 @@ class ProcessGroup:
         gathered = await self.transport.all_gather(self._mine(shards), self._call("_ALLGATHER_BASE", shards))
         output[self._rows] = np.array(gathered).reshape(output.shape[1:])
 
-    async def reduce_scatter_single(self, output: Array, shards: Array, op: ReduceOp) -> None:
-        """Group rank k's row of ``output`` becomes block k of the reduction; shapes as in ``allgather_single``."""
+    async def reduce_scatter_single_rows(self, output: Array, shards: Array, op: ReduceOp) -> None:
+        """Group rank k's row of ``output`` becomes block k of the reduction; shapes as in ``allgather_single_rows``."""
         check_blocks("reduce_scatter", whole=shards, part=output, size=self.size())
         reduction.check_op(op, shards.dtype)
         mine = reduction.before(self._mine(shards), op)
@@ -152,14 +188,14 @@ class ProcessGroup:
         if blocks is not out:
             output[self._rows] = blocks.reshape(len(self.played), *output.shape[1:])
 
-    async def reduce_scatter(self, output: Array, inputs: Sequence[Array], op: ReduceOp) -> None:
+    async def reduce_scatter_rows(self, output: Array, inputs: Sequence[Array], op: ReduceOp) -> None:
         """Group rank k's row of ``output`` becomes the reduction of everybody's ``inputs[k]``."""
         if len(inputs) != self.size():
             raise RuntimeError(f"invalid input tensor list size, must be world size ({self.size()}, got {len(inputs)})")
         check_list("reduce_scatter", "input", inputs, output, self.size())
-        await self.reduce_scatter_single(output, np.stack(inputs, axis=1), op)
+        await self.reduce_scatter_single_rows(output, np.stack(inputs, axis=1), op)
 
-    async def gather(self, outputs: Sequence[Array], shards: Array, root: int) -> None:
+    async def gather_rows(self, outputs: Sequence[Array], shards: Array, root: int) -> None:
         """On the root, ``outputs[k]`` becomes group rank k's row of ``shards``; elsewhere ``outputs`` is empty."""
         out, row = None, 0
         mine = self._mine(shards)
@@ -173,7 +209,7 @@ class ProcessGroup:
             for output, shard in zip(outputs, np.array(gathered), strict=True):
                 output[row] = shard
 
-    async def scatter(self, shards: Array, inputs: Sequence[Array], root: int) -> None:
+    async def scatter_rows(self, shards: Array, inputs: Sequence[Array], root: int) -> None:
         """Group rank k's row becomes the root's row of ``inputs[k]``; on other ranks ``inputs`` is empty."""
         mine = self._mine(shards)
         parts = None
@@ -189,16 +225,16 @@ class ProcessGroup:
         if result is not out:
             shards[self._rows] = result
 
-    async def alltoall(self, outputs: Sequence[Array], inputs: Sequence[Array]) -> None:
+    async def alltoall_rows(self, outputs: Sequence[Array], inputs: Sequence[Array]) -> None:
         """``outputs[k]`` becomes group rank k's entry for this rank of its ``inputs``."""
         check_pairs(outputs, inputs, self.size())
         call = self._call("ALLTOALL", inputs[0], shapeless=True)
         await self._all_to_all(outputs, inputs, call)
 
-    async def alltoall_single(
+    async def alltoall_single_rows(
         self, output: Array, shards: Array, output_splits: Sequence[int] | None, input_splits: Sequence[int] | None
     ) -> None:
-        """As ``alltoall``, the entries being blocks of rows, of which the splits say the lengths (None: even)."""
+        """As ``alltoall_rows``, the entries being blocks of rows, of which the splits say the lengths (None: even)."""
         check_pairs([output] * self.size(), [shards] * self.size(), self.size())
         if any(array.ndim < 2 for array in (output, shards)):
             raise RuntimeError("alltoall_base: tensors need an axis 0 to be split along")
@@ -213,7 +249,7 @@ class ProcessGroup:
             call,
         )
 
-    async def barrier(self, name: str = "BARRIER") -> None:
+    async def barrier_round(self, name: str = "BARRIER") -> None:
         """Return when every member has come."""
         self._check_open()
         await self.transport.barrier(_UNSAID if self.engine is None else Call(name, "", ()))

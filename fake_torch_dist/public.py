@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 from .alltoall import all_to_all, all_to_all_single
 from .backends import (
     Backend,
+    BackendConfig,
+    GroupName,
+    RankType,
     get_backend,
     get_backend_config,
     get_default_backend_for_device,
@@ -24,6 +27,17 @@ from .backends import (
     supports_complex,
 )
 from .coalesced import all_gather_coalesced, all_reduce_coalesced
+from .collective_options import (
+    AllreduceCoalescedOptions,
+    AllreduceOptions,
+    AllToAllOptions,
+    BarrierOptions,
+    BroadcastOptions,
+    GatherOptions,
+    ReduceOptions,
+    ReduceScatterOptions,
+    ScatterOptions,
+)
 from .collectives import (
     all_gather,
     all_gather_into_tensor,
@@ -39,6 +53,7 @@ from .collectives import (
     reduce_scatter_tensor,
     scatter,
 )
+from .debug_levels import DebugLevel, get_debug_level, set_debug_level, set_debug_level_from_env
 from .device_mesh import DeviceMesh, init_device_mesh
 from .errors import DistBackendError, DistError, DistNetworkError, DistStoreError
 from .group_arguments import VirtualOptions
@@ -64,6 +79,9 @@ from .object_collectives import (
     scatter_object_list,
     send_object_list,
 )
+from .old_names import _all_gather_base as _all_gather_base  # private in torch, too, but widely used
+from .old_names import _reduce_scatter_base as _reduce_scatter_base
+from .old_names import reduce_op
 from .point_to_point import P2POp, batch_isend_irecv, irecv, isend, recv, send
 from .process_group import ProcessGroup
 from .reduction import ReduceOp, fold, fold_world
@@ -72,7 +90,14 @@ from .work import Future, Work
 from .world import default_pg_timeout, destroy_process_group, init_process_group
 
 __all__ = [
+    "AllToAllOptions",
+    "AllreduceCoalescedOptions",
+    "AllreduceOptions",
     "Backend",
+    "BackendConfig",
+    "BarrierOptions",
+    "BroadcastOptions",
+    "DebugLevel",
     "DeviceMesh",
     "DistBackendError",
     "DistError",
@@ -80,14 +105,20 @@ __all__ = [
     "DistStoreError",
     "FileStore",
     "Future",
+    "GatherOptions",
     "GroupMember",
+    "GroupName",
     "HashStore",
     "LocalTensor",
     "P2POp",
     "PrefixStore",
     "ProcessGroup",
     "QueueEmptyError",
+    "RankType",
     "ReduceOp",
+    "ReduceOptions",
+    "ReduceScatterOptions",
+    "ScatterOptions",
     "Store",
     "TCPStore",
     "VirtualOptions",
@@ -103,6 +134,7 @@ __all__ = [
     "all_to_all_single",
     "barrier",
     "batch_isend_irecv",
+    "breakpoint",
     "broadcast",
     "broadcast_object_list",
     "default_pg_timeout",
@@ -113,6 +145,7 @@ __all__ = [
     "gather_object",
     "get_backend",
     "get_backend_config",
+    "get_debug_level",
     "get_default_backend_for_device",
     "get_global_rank",
     "get_group_rank",
@@ -142,6 +175,7 @@ __all__ = [
     "recv",
     "recv_object_list",
     "reduce",
+    "reduce_op",
     "reduce_scatter",
     "reduce_scatter_single",
     "reduce_scatter_tensor",
@@ -151,6 +185,8 @@ __all__ = [
     "scatter_object_list",
     "send",
     "send_object_list",
+    "set_debug_level",
+    "set_debug_level_from_env",
     "shards_of",
     "shrink_group",
     "split_group",
@@ -164,13 +200,19 @@ _LATER: Final = {
     "QueueEmptyError": "stores",
     "Store": "stores",
     "TCPStore": "stores",
-    "register_rendezvous_handler": "rendezvous",
-    "rendezvous": "rendezvous",
+    "breakpoint": "breakpoints",
+    "register_rendezvous_handler": "rendezvous_handlers",
+    "rendezvous": "rendezvous_handlers",
 }
-"""Names whose modules need sockets: the virtual world runs where there are none, so they are imported on first use."""
+"""Names whose modules need sockets or a debugger, which are imported on first use: the virtual world runs where there
+are none."""
+
+PRIVATE: Final = ("_all_gather_base", "_make_nccl_premul_sum", "_reduce_scatter_base")
+"""Private names that the package has as torch's package has them."""
 
 if TYPE_CHECKING:
-    from .rendezvous import register_rendezvous_handler, rendezvous
+    from .breakpoints import breakpoint
+    from .rendezvous_handlers import register_rendezvous_handler, rendezvous
     from .stores import FileStore, HashStore, PrefixStore, QueueEmptyError, Store, TCPStore
 else:  # a type checker that saw this would let every name pass
 

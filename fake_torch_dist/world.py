@@ -1,9 +1,9 @@
 """The world: ``init_process_group`` and ``destroy_process_group``.
 
 With torch's backends, "gloo" and "nccl" meaning the same here, this process plays one rank and meets the others; in the
-virtual world it plays all of them.
+virtual world it plays all of them, and with "fake" one, alone.
 
-What this module does not do: groups of part of the world (new_groups.py), meeting (rendezvous.py, meeting.py).
+What this module does not do: groups of part of the world (new_groups.py), meeting (rendezvous_handlers.py, meeting.py).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from . import errors, leaving
 from .group_arguments import (
+    DRY_RUN,
     check_backend,
     check_device,
     check_options,
@@ -46,8 +47,9 @@ def init_process_group(
 
     ``backend`` "gloo", "nccl", "cpu:gloo,cuda:nccl" or None: this process plays one rank and tensors are ndarrays. The
     ranks meet by ``init_method`` (env://, tcp://host:port, file:///path) or a ``store``. Default timeout: 10 minutes
-    for nccl, 30 otherwise. "virtual" (alias "fake"): this process plays all ``world_size`` ranks, tensors are
-    ``LocalTensor``, and ``pg_options`` may be a ``VirtualOptions``; it means nothing to the other backends.
+    for nccl, 30 otherwise. "virtual": this process plays all ``world_size`` ranks, tensors are ``LocalTensor``, and
+    ``pg_options`` may be a ``VirtualOptions``; it means nothing to the other backends. "fake", as torch's: this process
+    plays rank ``rank`` of ``world_size``, nothing is sent, and there is nobody to meet (dry_run.py).
 
     Errors: ValueError the second time, for missing or wrong environment variables, or when an argument has no meaning
     in the virtual world; AssertionError for a backend that nobody knows, RuntimeError for one that is not there;
@@ -69,6 +71,8 @@ def init_process_group(
             group_name=group_name,
             group_desc="default_pg",
         )
+    elif backend == DRY_RUN:
+        _be_alone(timeout, world_size, rank, store, group_name)
     else:
         limit = default_timeout(backend) if timeout is None else timeout
         _meet(backend, init_method, limit, world_size, rank, store, group_name)
@@ -87,6 +91,24 @@ def _check_virtual(
         raise ValueError(errors.NO_WORLD_SIZE)
 
 
+def _be_alone(timeout: timedelta | None, world_size: int, rank: int, store: Store | None, group_name: str) -> None:
+    """Become one rank of a world in which nothing is sent."""
+    from .dry_run import DryRunEngine
+
+    if not 0 <= rank < world_size:
+        raise RuntimeError(errors.NO_SUCH_RANK.format(rank=rank, size=world_size))
+    world.store, world.engine = store, DryRunEngine(rank)
+    world.default = make_group(
+        range(world_size),
+        DRY_RUN,
+        timeout,
+        world_size=world_size,
+        ranks_per_node=world_size,
+        group_name=group_name,
+        group_desc="default_pg",
+    )
+
+
 def _meet(
     backend: str,
     init_method: str | None,
@@ -97,9 +119,8 @@ def _meet(
     group_name: str,
 ) -> None:
     """Become one rank of a world of processes."""
-    from . import rendezvous  # noqa: F401  the package's name for torch's function, before the module would take it
     from .meeting import meet
-    from .rendezvous import find_store
+    from .rendezvous_handlers import find_store
 
     found, rank, world_size = find_store(init_method, rank, world_size, store, timeout)
     meeting = meet(found, rank, world_size, timeout)

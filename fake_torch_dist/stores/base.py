@@ -16,8 +16,13 @@ from .timeouts import as_timeout, default_store_timeout
 
 # torch 2.13.0
 NO_QUEUES = "queue support is not implemented."  # NotImplementedError
-PURE_VIRTUAL = 'Tried to call pure virtual function "c10d::Store::{name}"'  # RuntimeError
+PURE_VIRTUAL = 'Tried to call pure virtual function "::c10d::Store::{name}". Not implemented.'  # RuntimeError
+NO_LIST = "listKeys support is not implemented."  # NotImplementedError
 LENGTHS_DIFFER = "multiSet keys and values vectors must be of same size"  # DistStoreError
+
+
+_NAMES_IN_TORCH = {"compare_set": "compareSet", "delete_key": "deleteKey", "num_keys": "getNumKeys"}
+"""What torch's C++ calls a method, where the name differs; its error says that."""
 
 
 class QueueEmptyError(DistStoreError):
@@ -34,7 +39,8 @@ class Store:
     _timeout = default_store_timeout
 
     def _missing(self, name: str) -> NoReturn:
-        raise NotImplementedError(f"{PURE_VIRTUAL.format(name=name)}; {type(self).__name__} does not define it")
+        in_torch = _NAMES_IN_TORCH.get(name, name)
+        raise NotImplementedError(f"{PURE_VIRTUAL.format(name=in_torch)} {type(self).__name__} does not define {name}")
 
     def set(self, key: Text, value: Text) -> None:
         """Give ``key`` a value; the old one is gone."""
@@ -76,7 +82,9 @@ class Store:
 
     def append(self, key: Text, value: Text) -> None:
         """Put ``value`` after the value of ``key``, which may be absent."""
-        self._missing("append")
+        before, added = b"", as_bytes("append", "value", value)
+        while (found := self.compare_set(key, before, before + added)) != before + added:
+            before = found
 
     def multi_get(self, keys: Sequence[Text]) -> list[bytes]:
         """The values of ``keys``; waits for them as ``get`` does."""
@@ -87,11 +95,11 @@ class Store:
         if len(keys) != len(values):
             raise DistStoreError(LENGTHS_DIFFER)
         for key, value in zip(keys, values, strict=True):
-            self.set(key, value)
+            self.set(key, as_bytes("multi_set", "value", value))
 
     def list_keys(self) -> list[str]:
         """The keys that have values."""
-        self._missing("list_keys")
+        raise NotImplementedError(NO_LIST)
 
     def queue_push(self, key: Text, value: Text) -> None:
         """Put ``value`` at the end of the queue ``key``. A queue and a value may have the same key."""

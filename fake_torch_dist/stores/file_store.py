@@ -38,7 +38,8 @@ class FileStore(MessageStore):
     ``world_size`` users: the last one to let go removes the file. -1: the file stays. One user's death in the middle
     of a record harms nobody: what it wrote is no record, and the next change takes its place. A file that outlived its
     job is read as it is, so use a new one for a new job. A process that waits looks at the file's size, at first after
-    1 ms, later every 20 ms: files wake nobody. Over NFS it is as good as its ``flock``.
+    1 ms, later every 20 ms: files wake nobody; other threads may use the store meanwhile. Over NFS it is as good as its
+    ``flock``.
     Errors: OSError if the file cannot be opened, ValueError if it is something else.
     """
 
@@ -49,6 +50,9 @@ class FileStore(MessageStore):
         if not hasattr(world_size, "__index__"):
             wrong_argument("__init__", "world_size", world_size, "int")
         self._world_size = world_size
+        import fcntl  # not on every platform
+
+        self._fcntl = fcntl  # an interpreter that ends may close the store when nothing can be imported any more
         self._fd = -1
         self._refers = False
         self._turn = Turn()
@@ -129,39 +133,44 @@ class FileStore(MessageStore):
 
     @contextmanager
     def _locked(self, *, exclusive: bool) -> Iterator[None]:
-        import fcntl  # not on every platform
-
-        fcntl.flock(self._fd, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
+        self._fcntl.flock(self._fd, self._fcntl.LOCK_EX if exclusive else self._fcntl.LOCK_SH)
         try:
             yield
         finally:
-            fcntl.flock(self._fd, fcntl.LOCK_UN)
+            self._fcntl.flock(self._fd, self._fcntl.LOCK_UN)
 
     def _call(self, message: Message, timeout: timedelta) -> Message | None:
+        """As MessageStore's. Other threads have their turn while this one waits for the file to grow."""
         deadline = deadline_after(timeout)
         pause_s = 0.001
-        with self._turn:
-            if self._pid != os.getpid():  # a forked child: parent and child must not share one lock
-                os.close(self._fd)
-                self._refers = False
-                self._open(refer=False)
-            while True:
-                seen = self._at
-                with self._locked(exclusive=message.kind in CHANGES):
-                    self._catch_up()
-                    answer = self._table.answer(message)
-                    if message.kind in CHANGES and answer is not None and answer.kind == Kind.DONE:
-                        self._write_record(message)
-                if answer is not None:
-                    return answer
-                pause_s = 0.001 if self._at > seen else min(1.5 * pause_s, 0.02)
-                while os.fstat(self._fd).st_size == self._at:
-                    if deadline is not None and time.monotonic() >= deadline:
-                        return None
-                    time.sleep(pause_s)
-                    pause_s = min(1.5 * pause_s, 0.02)
+        seen = -1
+        while True:
+            with self._turn:
+                answer, at = self._try(message), self._at
+            if answer is not None:
+                return answer
+            pause_s = 0.001 if at > seen else min(1.5 * pause_s, 0.02)
+            seen = at
+            while self._at == at and os.fstat(self._fd).st_size == at:
                 if deadline is not None and time.monotonic() >= deadline:
                     return None
+                time.sleep(pause_s)
+                pause_s = min(1.5 * pause_s, 0.02)
+            if deadline is not None and time.monotonic() >= deadline:
+                return None
+
+    def _try(self, message: Message) -> Message | None:
+        """Read the file on and answer ``message`` if that is possible now; a change is written to the file."""
+        if self._pid != os.getpid():  # a forked child: parent and child must not share one lock
+            os.close(self._fd)
+            self._refers = False
+            self._open(refer=False)
+        with self._locked(exclusive=message.kind in CHANGES):
+            self._catch_up()
+            answer = self._table.answer(message)
+            if message.kind in CHANGES and answer is not None and answer.kind == Kind.DONE:
+                self._write_record(message)
+        return answer
 
     def _catch_up(self) -> None:
         """Read what others have written. Half a record at the end is a dead writer's, for we hold the lock."""

@@ -58,7 +58,9 @@ class PrefixStore(Store):
         return self._store.check(self._keys("check", keys))
 
     def compare_set(self, key: Text, expected_value: Text, desired_value: Text) -> bytes:
-        return self._store.compare_set(self._key("compare_set", key), expected_value, desired_value)
+        expected = as_bytes("compare_set", "expected_value", expected_value)
+        desired = as_bytes("compare_set", "desired_value", desired_value)
+        return self._store.compare_set(self._key("compare_set", key), expected, desired)
 
     def delete_key(self, key: Text) -> bool:
         return self._store.delete_key(self._key("delete_key", key))
@@ -75,13 +77,13 @@ class PrefixStore(Store):
             self._store.wait(names, as_timeout("wait", timeout))
 
     def append(self, key: Text, value: Text) -> None:
-        self._store.append(self._key("append", key), value)
+        self._store.append(self._key("append", key), as_bytes("append", "value", value))
 
     def multi_get(self, keys: Sequence[Text]) -> list[bytes]:
         return self._store.multi_get(self._keys("multi_get", keys))
 
     def multi_set(self, keys: Sequence[Text], values: Sequence[Text]) -> None:
-        self._store.multi_set(self._keys("multi_set", keys), values)
+        self._store.multi_set(self._keys("multi_set", keys), as_list_of_bytes("multi_set", "values", values))
 
     def list_keys(self) -> list[str]:
         """The keys that have values and this prefix, without it."""

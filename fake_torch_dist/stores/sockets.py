@@ -27,15 +27,19 @@ def addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[st
 
 
 def listen(host: str, port: int, listen_fd: int | None = None) -> socket.socket:
-    """A socket that listens on ``host`` alone, at ``port`` or with 0 at a free one; or on ``listen_fd``, if given.
+    """A socket that listens on ``host`` alone, at ``port`` or with 0 at a free one.
 
+    ``listen_fd`` is the descriptor of a socket that takes its place, bound, listening already or not.
     DistNetworkError, with torch's sentence, if that cannot be.
     """
     failure: OSError | None = None
     family = socket.AF_INET
     try:
         if listen_fd is not None:
-            return socket.socket(fileno=listen_fd)
+            given = socket.socket(fileno=listen_fd)
+            if not given.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                given.listen(4096)
+            return given
         for family, address in addresses(host, port):
             listener = socket.socket(family, socket.SOCK_STREAM)
             try:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from fake_torch_dist.generations import join
-from fake_torch_dist.rendezvous import find_store
+from fake_torch_dist.rendezvous_handlers import find_store
 from fake_torch_dist.stores import Store
 
 SOON = timedelta(seconds=5)

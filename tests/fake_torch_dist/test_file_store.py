@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import struct
+import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 
@@ -120,3 +123,25 @@ def test_a_file_has_no_queues(tmp_path: Path):
         with pytest.raises(NotImplementedError, match="queue support is not implemented"):
             call()
     assert not store.has_extended_api()
+
+
+def test_other_threads_use_the_store_while_one_waits(tmp_path):
+    store = FileStore(str(tmp_path / "f"), 1)
+    came = SimpleQueue()
+
+    def wait() -> None:
+        store.wait(["key"], timedelta(seconds=20))
+        came.put(store.get("key"))
+
+    waiting = [threading.Thread(target=wait) for _ in range(3)]
+    for thread in waiting:
+        thread.start()
+    started = time.monotonic()
+    for number in range(20):
+        assert store.add("n", 1) == number + 1
+    store.set("key", "here")
+    took = time.monotonic() - started
+    assert [came.get(timeout=10) for _ in waiting] == [b"here"] * 3
+    assert took < 10
+    for thread in waiting:
+        thread.join(10)

@@ -296,3 +296,20 @@ def test_waiting_uses_no_cpu():
         return time.process_time() - used
 
     assert values(ranks(body, 2))[1] < 0.1
+
+
+def test_subgroups_of_a_group_are_made_by_its_members_alone():
+    def body(rank):
+        half, halves = dist.new_subgroups_by_enumeration([[0, 2], [1, 3]])
+        mine, quarters = dist.new_subgroups(group_size=1, group=half)
+        pair, pairs = dist.new_subgroups(group_size=2, group=half)
+        x = np.array([rank])
+        dist.all_reduce(x, group=pair)
+        later = dist.new_group([0, 1, 2, 3])
+        y = np.array([rank])
+        dist.all_reduce(y, group=later)
+        return mine.ranks, len(quarters), pair.ranks, len(pairs), x.item(), y.item(), len(halves)
+
+    found = values(ranks(body, 4))
+    assert found[0] == ((0,), 2, (0, 2), 1, 2, 6, 2)
+    assert found[3] == ((3,), 2, (1, 3), 1, 4, 6, 2)

@@ -135,3 +135,19 @@ def test_monitored_barrier():
         "[Rank 0]: Ranks 1, 3 failed to pass monitoredBarrier in 200 ms",
     ]
     assert found[2][0].startswith("Rank 2 successfully reached monitoredBarrier, but received errors while waiting")
+
+
+def test_a_monitored_barrier_takes_seconds_and_can_be_out_of_time_at_once():
+    def body(rank):
+        with pytest.warns(UserWarning, match="Please specify timeout arg as a timedelta"):
+            dist.monitored_barrier(timeout=10.0)
+        with pytest.raises(TypeError, match="Expected timeout argument"):
+            dist.monitored_barrier(timeout=10)
+        if rank == 0:
+            with pytest.raises(RuntimeError, match="Rank 0 timed out in monitoredBarrier after 0 ms"):
+                dist.new_group().monitored_barrier(timedelta(0))
+        else:
+            dist.new_group()
+        return True
+
+    assert values(ranks(body, 2)) == [True, True]

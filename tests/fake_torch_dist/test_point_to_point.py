@@ -165,3 +165,46 @@ def test_the_virtual_world_has_no_messages(virtual):
     virtual(2)
     with pytest.raises(NotImplementedError, match="point to point has no meaning in the virtual world"):
         dist.send(dist.LocalTensor.from_ranks(np.zeros(2)), 1)
+
+
+def test_operations_name_their_peer_in_one_of_two_ways():
+    def body(rank):
+        group = dist.new_group([2, 0], sort_ranks=False)
+        x = np.zeros(3, np.float32)
+        if rank == 1:
+            outside = dist.P2POp(dist.isend, x, 0, group)
+            with pytest.warns(UserWarning, match="Running isend on global rank 1"):
+                assert dist.batch_isend_irecv([outside]) == []
+            return repr(outside)
+        with pytest.raises(ValueError, match="Must specify global_rank or group_rank"):
+            dist.P2POp(dist.isend, x)
+        with pytest.raises(ValueError, match="Can't specify both"):
+            dist.P2POp(dist.isend, x, 0, group_peer=0)
+        with pytest.raises(ValueError, match="Global rank 1 is not part of group"):
+            dist.P2POp(dist.isend, x, 1, group)
+        op = dist.P2POp(dist.irecv, x, group_peer=0, group=group)
+        return op.peer, op.group_peer, dist.P2POp(dist.isend, x, 2, group).group_peer, repr(op)
+
+    zero, one, _ = values(ranks(body, 3))
+    assert one == "P2POp(isend pg=-100, group_src=-1, group_dst=None,  (3,), float32)"
+    assert zero == (2, 0, 0, "P2POp(irecv pg=1, group_src=0, group_dst=1,  (3,), float32)")
+
+
+def test_messages_from_outside_of_the_group():
+    def body(rank):
+        group, x = dist.new_group([0]), np.zeros(1)
+        if rank == 0:
+            return None
+        for call in (
+            lambda: dist.send(x, 0, group),
+            lambda: dist.send_object_list([1], 0, group),
+            lambda: dist.recv_object_list([1], 0, group),
+        ):
+            with pytest.raises(ValueError, match=r"^Invalid process group specified$"):
+                call()
+        with pytest.warns(UserWarning, match="Running irecv on global rank 1"):
+            received = dist.recv(x, 0, group)
+        with pytest.warns(UserWarning, match="Running isend on global rank 1"):
+            return received, dist.isend(x, 0, group)
+
+    assert values(ranks(body, 2))[1] == (-1, None)

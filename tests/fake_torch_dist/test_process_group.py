@@ -60,41 +60,41 @@ def rank_2():
 def test_reductions_end_in_the_one_row(rank_2):
     group, mine = rank_2
     assert group.rank() == 2
-    run_alone(group.allreduce(mine, ReduceOp.AVG))
+    run_alone(group.allreduce_rows(mine, ReduceOp.AVG))
     assert mine.tolist() == [[3, 4]]
 
 
 def test_only_the_root_keeps_a_reduction_or_a_gathering(rank_2):
     group, mine = rank_2
-    run_alone(group.reduce(mine, 0, ReduceOp.SUM))
-    run_alone(group.gather([], mine, 1))
+    run_alone(group.reduce_rows(mine, 0, ReduceOp.SUM))
+    run_alone(group.gather_rows([], mine, 1))
     assert mine.tolist() == [[4, 5]]
     outputs = [np.zeros((1, 2)) for _ in range(4)]
-    run_alone(group.gather(outputs, mine, 2))
+    run_alone(group.gather_rows(outputs, mine, 2))
     assert np.concatenate(outputs).tolist() == EVERYONE.tolist()
-    run_alone(group.reduce(mine, 2, ReduceOp.SUM))
+    run_alone(group.reduce_rows(mine, 2, ReduceOp.SUM))
     assert mine.tolist() == [[12, 16]]
 
 
 def test_broadcast_scatter_and_reduce_scatter(rank_2):
     group, mine = rank_2
-    run_alone(group.broadcast(mine, 3))
+    run_alone(group.broadcast_rows(mine, 3))
     assert mine.tolist() == [[6, 7]]
-    run_alone(group.scatter(mine, [], 0))
-    run_alone(group.scatter(mine, [mine.copy() for _ in range(4)], 2))
+    run_alone(group.scatter_rows(mine, [], 0))
+    run_alone(group.scatter_rows(mine, [mine.copy() for _ in range(4)], 2))
     assert mine.tolist() == [[7, 8]]
     group.transport.everyone = np.arange(16.0).reshape(4, 4)
     block = np.zeros((1, 1))
-    run_alone(group.reduce_scatter_single(block, np.arange(8.0, 12.0).reshape(1, 4), ReduceOp.SUM))
+    run_alone(group.reduce_scatter_single_rows(block, np.arange(8.0, 12.0).reshape(1, 4), ReduceOp.SUM))
     assert block.tolist() == [[2 + 6 + 10 + 14]]
 
 
 def test_close_reaches_the_transport_and_ends_the_group(rank_2):
     group, mine = rank_2
-    run_alone(group.barrier())
+    run_alone(group.barrier_round())
     assert group.transport.closed == "barrier"
     group.close()
     assert group.transport.closed is True
-    for call in (group.barrier, lambda: group.allreduce(mine, ReduceOp.SUM)):
+    for call in (group.barrier_round, lambda: group.allreduce_rows(mine, ReduceOp.SUM)):
         with pytest.raises(ValueError, match="is not registered"):
             run_alone(call())

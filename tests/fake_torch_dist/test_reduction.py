@@ -115,3 +115,31 @@ def test_reduce_ops_look_like_torchs_and_survive_copying():
     assert repr(ReduceOp.AVG) == "<RedOpType.AVG: 1>"
     assert pickle.loads(pickle.dumps(ReduceOp.MAX)) == copy.deepcopy(ReduceOp.MAX) == ReduceOp.MAX
     assert isinstance(ReduceOp.SUM, ReduceOp)
+
+
+def test_reductions_are_numbers_and_members_of_two_classes():
+    assert [int(op) for op in ReduceOp.RedOpType.__members__.values()] == list(range(9))
+    assert ReduceOp.SUM == 0 != ReduceOp.MAX
+    assert ["a", "b"][ReduceOp.AVG] == "b"
+    assert ReduceOp.RedOpType.MIN is ReduceOp.MIN is ReduceOp.RedOpType(3)
+    assert isinstance(ReduceOp.MIN, ReduceOp) and isinstance(ReduceOp.MIN, ReduceOp.RedOpType)
+    with pytest.raises(ValueError, match="42 is not the number of a reduction"):
+        ReduceOp.RedOpType(42)
+
+
+def test_a_reduction_made_of_a_constant():
+    made = ReduceOp(ReduceOp.MAX)
+    assert made == ReduceOp.MAX == made != ReduceOp.SUM
+    assert (made.op, hash(made), str(made)) == (ReduceOp.MAX, hash(ReduceOp.MAX), "RedOpType.MAX")
+    assert made != 4 and not isinstance(made, ReduceOp.RedOpType)
+    assert fold(np.array([1.0, 5.0, 2.0]), made) == 5
+    for wrong in (4, "MAX", made, None):
+        with pytest.raises(TypeError, match="ReduceOp takes one of its constants"):
+            ReduceOp(wrong)
+
+
+def test_copies_and_pickles_of_reductions():
+    for op in (*ReduceOp.RedOpType.__members__.values(), ReduceOp(ReduceOp.MIN), _make_nccl_premul_sum(0.5)):
+        for again in (copy.copy(op), copy.deepcopy(op), pickle.loads(pickle.dumps(op))):
+            assert (again, type(again), again.factor) == (op, type(op), op.factor)
+    assert pickle.loads(pickle.dumps(ReduceOp.SUM)) is ReduceOp.SUM

@@ -16,12 +16,12 @@ import pytest
 from meeting import SHORT, SOON, VARIABLES, forked, free_port, resolve
 
 from fake_torch_dist.errors import DistNetworkError, DistStoreError
-from fake_torch_dist.rendezvous import register_rendezvous_handler, rendezvous
+from fake_torch_dist.rendezvous_handlers import register_rendezvous_handler, rendezvous
 from fake_torch_dist.stores import HashStore, PrefixStore, Store, TCPStore
 from fake_torch_dist.stores.server import StoreServer
 from fake_torch_dist.stores.sockets import listen
 
-module = sys.modules["fake_torch_dist.rendezvous"]  # the package's attribute of that name is torch's function
+module = sys.modules["fake_torch_dist.rendezvous_handlers"]
 pytestmark = pytest.mark.usefixtures("no_launcher")
 
 

@@ -290,3 +290,21 @@ def test_torchs_texts():
         assert said(getattr(ours, name), DistStoreError, *arguments) == said(
             getattr(theirs, name), torch.DistStoreError, *arguments
         )
+
+
+@pytest.mark.parametrize("listens", [False, True])
+def test_a_socket_of_the_callers_serves_whether_it_listens_yet_or_not(listens):
+    with socket.socket() as mine:
+        mine.bind(("127.0.0.1", 0))
+        if listens:
+            mine.listen()
+        port = mine.getsockname()[1]
+        store = TCPStore("127.0.0.1", port, 1, True, timeout=timedelta(seconds=10), master_listen_fd=mine.detach())
+    store.set("k", "v")
+    assert store.get("k") == b"v"
+    store.close()
+
+
+def test_a_descriptor_that_is_no_socket(tmp_path):
+    with open(tmp_path / "file", "w") as file, pytest.raises(DistNetworkError, match="failed to listen"):
+        TCPStore("127.0.0.1", 0, 1, True, master_listen_fd=file.fileno())
