@@ -1,24 +1,43 @@
 """The progress engine: one selector loop that moves messages, and the collectives that wait for them.
 
-A collective is a coroutine that awaits messages. Whoever waits for one collective lets all others of this process go on
-too, so several may be in flight, in any order, on any number of groups, without a thread. Nothing moves while the
-process is outside of this package: what has been sent lies in the kernel until then.
+A collective is a coroutine that awaits messages. A thread that waits for one collective lets all others of this process
+go on too, so several may be in flight, in any order, on any number of groups. Any number of threads may begin and wait:
+one of them polls for all (driving.py), and what it finds is handled under a lock.
+
+Asynchronous work goes on while its process computes: after ``PAUSE_S`` without anybody waiting a thread of the engine
+drives, until the work is done or another thread waits. There is no such thread without pending work.
+
+A signal handler may begin work and wait for it, wherever it interrupts its thread except inside of the lock, where
+messages are half moved; a call there raises RuntimeError.
+
+Order, as in MPI: the collectives of a group match in the order in which each member begins them, asynchronous or not.
+They may end in any order; their arrays belong to them until then. A barrier of a group ends after all collectives of
+the group that any member began before it. Messages of one sender, receiver, group and tag are received in the order in
+which they were sent, and by the receives in the order in which those were begun. Nothing else is ordered: neither
+collectives of different groups nor messages and collectives.
 """
 
 from __future__ import annotations
 
+import math
 import time
+from _thread import RLock, start_new_thread
 from collections import defaultdict, deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from . import errors
-from .tasks import ANY_SOURCE, COLLECTIVE, OVERDUE, Address, Messages, Task
+from .driving import Driving
+from .tasks import ANY_SOURCE, COLLECTIVE, OVERDUE, Address, Callbacks, Messages, Task
 
 if TYPE_CHECKING:
     from .peers import Peers
     from .wire import Payload
 
+PAUSE_S: Final = 0.01
+"""How long work rests that nobody waits for before the engine's thread drives."""
+_IDLE_PAUSES: Final = 5
+"""After so many pauses without work the engine's thread ends."""
 LAST_WORD_S: Final = 0.8
 """After a member has died, or time is up, how long a group may still hear how its collective ended."""
 
@@ -30,6 +49,15 @@ class Engine:
         self.peers = peers
         self._tasks: list[Task] = []
         self._mail: defaultdict[Address, deque[Payload]] = defaultdict(deque)
+        self._lock = RLock()
+        """Held while tasks and messages are moved; not while the driver polls."""
+        self._driving = Driving(peers.wake)
+        self._visits = 0
+        """Grows whenever the lock is taken to move something."""
+        self._polls_until = 0.0
+        self._has_thread = False
+        self._thread_drives = False
+        self._is_closed = False
 
     # -- for collectives ----------------------------------------------------------------------------------------------
 
@@ -53,67 +81,206 @@ class Engine:
             del self._mail[address]
         return payload
 
+    def begun(self, group: int) -> list[Task]:
+        """The collectives of a group that have begun and are not done, in the order in which they began."""
+        return [task for task in self._tasks if task.group == group and not task.done]
+
     # -- for those who call them --------------------------------------------------------------------------------------
 
-    def start(self, coroutine: Coroutine[Any, Any, Any], members: Sequence[int], timeout_s: float) -> Task:
+    def start(
+        self, coroutine: Coroutine[Any, Any, Any], members: Sequence[int], timeout_s: float, group: int | None = None
+    ) -> Task:
         """Begin a collective of the ranks ``members``; it goes as far as it can at once.
 
-        What is wrong with its arguments, found before anything was awaited, is raised here.
+        ``group`` is the number of the group whose barriers wait for it; None for point to point. What is wrong with its
+        arguments, found before anything was awaited, is raised here.
         """
-        task = Task(coroutine, members, timeout_s)
-        task.step(None)
-        if task.error:
-            raise task.error
-        self._tasks.append(task)
-        self._advance(task)
-        self._drop_done()
+        task = Task(coroutine, members, timeout_s, group)
+        self._refuse_reentry()
+        with self._lock:
+            self._visits += 1
+            task.step(None)
+            if task.error:
+                raise task.error
+            self._tasks.append(task)
+            self._advance(task)
+            finished = self._drop_done()
+        _call_back(finished)
         return task
 
     def wait(self, task: Task, timeout_s: float | None = None) -> bool:
         """Run the loop until ``task`` is done; False if ``timeout_s`` is over before. Its error is the caller's."""
+        if task.done:
+            if task.callbacks:
+                task.callbacks.call()
+            return True
+        self._refuse_reentry()
         until = None if timeout_s is None else time.monotonic() + timeout_s
-        while not task.done:
-            now = time.monotonic()
-            if until is not None and now >= until:
-                return False
-            self.turn(self._next_deadline(until) - now)
+        driving = self._driving
+        try:
+            while not task.done:
+                if not driving.take():
+                    driving.follow(task, until, lambda: self._driver_has_to_look(task))
+                    if until is not None and time.monotonic() >= until:
+                        return task.done
+                    continue
+                try:
+                    while not task.done:
+                        now = time.monotonic()
+                        if until is not None and now >= until:
+                            return False
+                        self._turn(now, until)
+                finally:
+                    driving.leave()
+        finally:
+            driving.pass_on()
+        if task.callbacks:
+            task.callbacks.call()
         return True
+
+    def look(self) -> None:
+        """Take what has arrived, without waiting; nothing to do if another thread drives."""
+        self._refuse_reentry()
+        if self._driving.take():
+            try:
+                self._turn(0.0, 0.0)
+            finally:
+                self._driving.leave()
+                self._driving.pass_on()
 
     def flush(self, timeout_s: float) -> None:
         """Run the loop until everything sent is with the kernel."""
         until = time.monotonic() + timeout_s
-        while self.peers.unsent and time.monotonic() < until:
-            self.turn(until - time.monotonic())
+        while self.peers.unsent and (now := time.monotonic()) < until:
+            if self._driving.take():
+                try:
+                    self._turn(now, until)
+                finally:
+                    self._driving.leave()
+                    self._driving.pass_on()
+            else:
+                time.sleep(0.001)
 
-    def turn(self, timeout_s: float) -> None:
-        """Take what has arrived, waiting at most ``timeout_s`` for it, and let every task go on that can."""
-        for source, group, channel, number, payload in self.peers.receive(max(0.0, timeout_s)):
-            self._mail[Address(source, group, channel, number)].append(payload)
-            if channel == OVERDUE:
-                self._hurry(group, number)
-        for task in list(self._tasks):
-            self._advance(task)
-        self._drop_done()
+    def when_done(self, task: Task, callback: Callable[[], None]) -> None:
+        """Have ``callback`` called when ``task`` is done, by the thread that finds it done, and before any ``wait`` for
+        it returns. It may be called again, so it has to have no effect the second time.
+        """
+        with self._lock:
+            if task.callbacks is None:
+                task.callbacks = Callbacks()
+            task.callbacks.append(callback)
+        if task.done:
+            task.callbacks.call()
+
+    def keep_moving(self, task: Task) -> None:
+        """Let ``task`` go on while nobody waits for it."""
+        task.moves = True
+        if not self._has_thread:
+            with self._lock:
+                if self._has_thread or self._is_closed:
+                    return
+                self._has_thread = True
+            start_new_thread(self._move_while_nobody_waits, ())
+
+    def settle(self) -> None:
+        """Wait until the collectives that have begun are done; those that fail now were ended by who calls this."""
+        for task in [task for task in self._tasks if task.group is not None]:
+            self.wait(task)
+            if task.error is not None:
+                ended = errors.DistBackendError(errors.GROUP_ENDED)
+                ended.__cause__ = task.error
+                task.error = ended
 
     def close(self) -> None:
         """End what is under way and let go of the connections."""
-        for task in self._tasks:
-            task.fail(errors.DistBackendError(errors.GROUP_ENDED))
-        self._drop_done()
-        self._mail.clear()
-        self.peers.close()
+        self._refuse_reentry()
+        with self._lock:
+            self._is_closed = True
+            for task in self._tasks:
+                task.fail(errors.DistBackendError(errors.GROUP_ENDED))
+            finished = self._drop_done()
+            self._mail.clear()
+        _call_back(finished)
+        self._driving.take_over()
+        try:
+            self.peers.close()
+        finally:
+            self._driving.leave()
+
+    # -- the loop -----------------------------------------------------------------------------------------------------
+
+    def _turn(self, now: float, until: float | None) -> None:
+        """Take what has arrived, waiting for it until the next deadline, and let every task go on that can.
+
+        For the driver. Polling is outside of the lock: meanwhile other threads, and signal handlers, begin work.
+        """
+        visits = self._visits
+        self._polls_until = math.inf  # who waits from now on, for a task that is not counted, wakes this poll
+        self._polls_until = deadline = self._next_deadline(until)
+        try:
+            events = self.peers.poll(max(0.0, deadline - now))
+        except (OSError, ValueError):
+            if self._is_closed:
+                return  # by a signal handler
+            raise
+        with self._lock:
+            if self._is_closed:
+                return
+            if self._visits != visits:
+                events = self.peers.poll(0)  # a descriptor that was ready may be another one by now
+            self._visits += 1
+            for source, group, channel, number, payload in self.peers.receive(events):
+                self._mail[Address(source, group, channel, number)].append(payload)
+                if channel == OVERDUE:
+                    self._hurry(group, number)
+            for task in list(self._tasks):
+                self._advance(task)
+            finished = self._drop_done()
+        _call_back(finished)
+
+    def _driver_has_to_look(self, task: Task) -> bool:
+        """Whether the thread that polls has to be woken because another one waits for ``task`` from now on."""
+        return self._thread_drives or task.deadline < self._polls_until or self.peers.news
+
+    def _has_to_move(self) -> bool:
+        return any(task.moves for task in self._tasks)
+
+    def _move_while_nobody_waits(self) -> None:
+        """The engine's thread: drive whenever work is pending that ``moves`` and no thread has driven for a while."""
+        idle = 0
+        while True:
+            visits = self._visits
+            time.sleep(PAUSE_S)
+            with self._lock:
+                idle = 0 if self._has_to_move() else idle + 1
+                if self._is_closed or idle > _IDLE_PAUSES:
+                    self._has_thread = False
+                    return
+            if idle == 0 and self._visits == visits and self._driving.take():
+                self._thread_drives = True
+                try:
+                    while self._has_to_move() and not self._driving.followers and not self._is_closed:
+                        self._turn(time.monotonic(), None)
+                finally:
+                    self._thread_drives = False
+                    self._driving.leave()
+                    self._driving.pass_on()
+
+    def _refuse_reentry(self) -> None:
+        if self._lock._is_owned():  # type: ignore[attr-defined]
+            raise RuntimeError(errors.CALLED_INSIDE)
 
     def _next_deadline(self, until: float | None) -> float:
         deadlines = [task.deadline for task in self._tasks]
-        return min(deadlines if until is None else [*deadlines, until])
+        return min(deadlines if until is None else [*deadlines, until], default=0.0)
 
-    def _drop_done(self) -> None:
+    def _drop_done(self) -> list[Task]:
         finished = [task for task in self._tasks if task.done]
         if finished:
             self._tasks = [task for task in self._tasks if not task.done]
-            for task in finished:
-                for callback in task.callbacks:
-                    callback()
+            if self._driving.followers:
+                self._driving.wake_finished()
+        return finished
 
     def _advance(self, task: Task) -> None:
         while task.waiting is not None:
@@ -159,3 +326,10 @@ class Engine:
                 and waiting.addresses[0][1:] == (group, COLLECTIVE, number)
             ):
                 task.deadline = min(task.deadline, time.monotonic())
+
+
+def _call_back(finished: list[Task]) -> None:
+    """Call what waits for these tasks; outside of the engine's lock, for it may begin work."""
+    for task in finished:
+        if task.callbacks:
+            task.callbacks.call()

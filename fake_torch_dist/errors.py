@@ -105,6 +105,10 @@ PROCESS_HAS_NO_RANK = (  # ValueError
     "rank={rank} has no meaning in the virtual world: this process plays all ranks; leave rank out"
 )
 GROUP_ENDED = "the process group was destroyed while this was under way"  # DistBackendError
+CALLED_INSIDE = (  # RuntimeError
+    "a signal handler or a finalizer called fake_torch_dist while it interrupted the same thread inside of it, with "
+    "messages half moved. Set a flag in the handler, and make the call where the program reads the flag"
+)
 CAME_LATE = "time: {ranks} had given up before this rank came"
 WAIT_TIMED_OUT = "Operation timed out!"  # RuntimeError, torch's words
 FUTURE_NOT_DONE = "the value of a future that is not done; wait() for it"  # RuntimeError
