@@ -30,26 +30,26 @@ class Driving:
     """The role of the thread that polls. ``wake`` ends the poll of another thread."""
 
     def __init__(self, wake: Callable[[], None]) -> None:
-        self._role = RLock()
+        role = RLock()
+        self.take = role.acquire
+        """``take(False)``: become the driver unless another thread is; whether this thread is now."""
+        self._give_back = role.release
+        self._is_mine = role._is_owned  # type: ignore[attr-defined]
         self._wake = wake
         self.followers: list[tuple[Task, LockType]] = []
         """Tasks that threads wait for while another thread drives, each with the lock that its thread sleeps on."""
 
-    def take(self) -> bool:
-        """Become the driver, unless another thread is."""
-        return self._role.acquire(blocking=False)
-
     def leave(self) -> None:
         """Give the role back; the frame that a signal handler interrupted polls again."""
-        self._role.release()
-        if self._role._is_owned():  # type: ignore[attr-defined]
+        self._give_back()
+        if self._is_mine():
             self._wake()
 
     def take_over(self) -> None:
         """Become the driver once the thread that is has left. It is woken, and has to have a reason to leave."""
-        while not self.take():
+        while not self.take(False):
             self._wake()
-            if self._role.acquire(timeout=0.05):
+            if self.take(timeout=0.05):
                 return
 
     def pass_on(self) -> None:
@@ -74,7 +74,7 @@ class Driving:
         follower = (task, sleeps)
         self.followers.append(follower)
         try:
-            if self.take():  # the driver left before it could see this follower
+            if self.take(False):  # the driver left before it could see this follower
                 self.leave()
             elif not task.done:
                 if look():

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 PAUSE_S: Final = 0.01
 """How long work rests that nobody waits for before the engine's thread drives."""
+_NEVER: Final = math.inf
 _IDLE_PAUSES: Final = 5
 """After so many pauses without work the engine's thread ends."""
 LAST_WORD_S: Final = 0.8
@@ -51,9 +52,12 @@ class Engine:
         self._mail: defaultdict[Address, deque[Payload]] = defaultdict(deque)
         self._lock = RLock()
         """Held while tasks and messages are moved; not while the driver polls."""
-        self._driving = Driving(peers.wake)
+        self._is_inside = self._lock._is_owned  # type: ignore[attr-defined]
+        self._driving = Driving(self._poll_again)
         self._visits = 0
-        """Grows whenever the lock is taken to move something."""
+        """Grows when something begins, and when a frame that a signal handler interrupted has to poll again."""
+        self._calls_back = False
+        """Whether a task has, or has had, callbacks."""
         self._polls_until = 0.0
         self._has_thread = False
         self._thread_drives = False
@@ -96,8 +100,12 @@ class Engine:
         arguments, found before anything was awaited, is raised here.
         """
         task = Task(coroutine, members, timeout_s, group)
-        self._refuse_reentry()
+        if self._is_inside():
+            raise RuntimeError(errors.CALLED_INSIDE)
         with self._lock:
+            if self._is_closed:
+                coroutine.close()
+                raise errors.DistBackendError(errors.GROUP_ENDED)
             self._visits += 1
             task.step(None)
             if task.error:
@@ -105,7 +113,8 @@ class Engine:
             self._tasks.append(task)
             self._advance(task)
             finished = self._drop_done()
-        _call_back(finished)
+        if self._calls_back:
+            _call_back(finished)
         return task
 
     def wait(self, task: Task, timeout_s: float | None = None) -> bool:
@@ -114,34 +123,37 @@ class Engine:
             if task.callbacks:
                 task.callbacks.call()
             return True
-        self._refuse_reentry()
+        if self._is_inside():
+            raise RuntimeError(errors.CALLED_INSIDE)
         until = None if timeout_s is None else time.monotonic() + timeout_s
         driving = self._driving
         try:
             while not task.done:
-                if not driving.take():
+                if driving.take(False):
+                    try:
+                        while not task.done:
+                            now = time.monotonic()
+                            if until is not None and now >= until:
+                                return False
+                            self._turn(now, until)
+                    finally:
+                        driving.leave()
+                else:
                     driving.follow(task, until, lambda: self._driver_has_to_look(task))
                     if until is not None and time.monotonic() >= until:
                         return task.done
-                    continue
-                try:
-                    while not task.done:
-                        now = time.monotonic()
-                        if until is not None and now >= until:
-                            return False
-                        self._turn(now, until)
-                finally:
-                    driving.leave()
         finally:
-            driving.pass_on()
+            if driving.followers:
+                driving.pass_on()
         if task.callbacks:
             task.callbacks.call()
         return True
 
     def look(self) -> None:
         """Take what has arrived, without waiting; nothing to do if another thread drives."""
-        self._refuse_reentry()
-        if self._driving.take():
+        if self._is_inside():
+            raise RuntimeError(errors.CALLED_INSIDE)
+        if self._driving.take(False):
             try:
                 self._turn(0.0, 0.0)
             finally:
@@ -152,7 +164,7 @@ class Engine:
         """Run the loop until everything sent is with the kernel."""
         until = time.monotonic() + timeout_s
         while self.peers.unsent and (now := time.monotonic()) < until:
-            if self._driving.take():
+            if self._driving.take(False):
                 try:
                     self._turn(now, until)
                 finally:
@@ -166,6 +178,7 @@ class Engine:
         it returns. It may be called again, so it has to have no effect the second time.
         """
         with self._lock:
+            self._calls_back = True
             if task.callbacks is None:
                 task.callbacks = Callbacks()
             task.callbacks.append(callback)
@@ -193,14 +206,16 @@ class Engine:
 
     def close(self) -> None:
         """End what is under way and let go of the connections."""
-        self._refuse_reentry()
+        if self._is_inside():
+            raise RuntimeError(errors.CALLED_INSIDE)
         with self._lock:
             self._is_closed = True
             for task in self._tasks:
                 task.fail(errors.DistBackendError(errors.GROUP_ENDED))
             finished = self._drop_done()
             self._mail.clear()
-        _call_back(finished)
+        if self._calls_back:
+            _call_back(finished)
         self._driving.take_over()
         try:
             self.peers.close()
@@ -215,7 +230,7 @@ class Engine:
         For the driver. Polling is outside of the lock: meanwhile other threads, and signal handlers, begin work.
         """
         visits = self._visits
-        self._polls_until = math.inf  # who waits from now on, for a task that is not counted, wakes this poll
+        self._polls_until = _NEVER  # who waits from now on, for a task that is not counted, wakes this poll
         self._polls_until = deadline = self._next_deadline(until)
         try:
             events = self.peers.poll(max(0.0, deadline - now))
@@ -228,7 +243,6 @@ class Engine:
                 return
             if self._visits != visits:
                 events = self.peers.poll(0)  # a descriptor that was ready may be another one by now
-            self._visits += 1
             for source, group, channel, number, payload in self.peers.receive(events):
                 self._mail[Address(source, group, channel, number)].append(payload)
                 if channel == OVERDUE:
@@ -236,11 +250,16 @@ class Engine:
             for task in list(self._tasks):
                 self._advance(task)
             finished = self._drop_done()
-        _call_back(finished)
+        if self._calls_back:
+            _call_back(finished)
 
     def _driver_has_to_look(self, task: Task) -> bool:
         """Whether the thread that polls has to be woken because another one waits for ``task`` from now on."""
         return self._thread_drives or task.deadline < self._polls_until or self.peers.news
+
+    def _poll_again(self) -> None:
+        self._visits += 1
+        self.peers.wake()
 
     def _has_to_move(self) -> bool:
         return any(task.moves for task in self._tasks)
@@ -256,7 +275,7 @@ class Engine:
                 if self._is_closed or idle > _IDLE_PAUSES:
                     self._has_thread = False
                     return
-            if idle == 0 and self._visits == visits and self._driving.take():
+            if idle == 0 and self._visits == visits and self._driving.take(False):
                 self._thread_drives = True
                 try:
                     while self._has_to_move() and not self._driving.followers and not self._is_closed:
@@ -266,12 +285,11 @@ class Engine:
                     self._driving.leave()
                     self._driving.pass_on()
 
-    def _refuse_reentry(self) -> None:
-        if self._lock._is_owned():  # type: ignore[attr-defined]
-            raise RuntimeError(errors.CALLED_INSIDE)
-
     def _next_deadline(self, until: float | None) -> float:
-        deadlines = [task.deadline for task in self._tasks]
+        tasks = self._tasks
+        if len(tasks) == 1 and until is None:
+            return tasks[0].deadline
+        deadlines = [task.deadline for task in tasks]
         return min(deadlines if until is None else [*deadlines, until], default=0.0)
 
     def _drop_done(self) -> list[Task]:

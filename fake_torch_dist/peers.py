@@ -188,7 +188,11 @@ class Peers:
 
     def poll(self, timeout_s: float) -> list[tuple[int, int]]:
         """Wait at most ``timeout_s`` for anything to happen; events for ``receive``. Any thread may send meanwhile."""
-        return self._poll.poll(0 if self._ending else min(timeout_s, LONGEST_POLL_S))
+        if self._ending:
+            timeout_s = 0.0
+        elif timeout_s > LONGEST_POLL_S:
+            timeout_s = LONGEST_POLL_S
+        return self._poll.poll(timeout_s)
 
     def receive(self, events: list[tuple[int, int]]) -> list[Frame]:
         """Frames that have arrived, as ``events`` of ``poll`` say. An event whose descriptor is gone is ignored."""

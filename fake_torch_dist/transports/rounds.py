@@ -55,7 +55,7 @@ class Rounds:
                 if self.is_leader:
                     self._tell_failure(number, failure)
                 else:
-                    self.engine.send(self.leader, self.group, OVERDUE, number, b"")
+                    _opened(await self._ask_who_is_late(number))
                 raise
 
     async def round(self, number: int, label: bytes, data: Bytes, answer: Answer) -> memoryview:
@@ -70,10 +70,15 @@ class Rounds:
         try:
             (reply,) = await Messages([address])
         except errors.TimedOutError:
-            # Who did not come, the leader knows, if it did itself.
-            self.engine.send(self.leader, self.group, OVERDUE, number, b"")
-            (reply,) = await Messages([address])
+            reply = await self._ask_who_is_late(number)
         return _opened(reply)
+
+    async def _ask_who_is_late(self, number: int) -> bytes | bytearray:
+        """Who did not come, the leader knows, if it did itself."""
+        self.engine.send(self.leader, self.group, OVERDUE, number, b"")
+        (reply,) = await Messages([Address(self.leader, self.group, COLLECTIVE, number)])
+        answered: bytes | bytearray = reply
+        return answered
 
     async def _lead(self, number: int, label: bytes, data: Bytes, answer: Answer) -> memoryview:
         if not self._watches:
