@@ -4,8 +4,7 @@ A collective is a coroutine that awaits messages. A thread that waits for one co
 go on too, so several may be in flight, in any order, on any number of groups. Any number of threads may begin and wait:
 one of them polls for all (driving.py), and what it finds is handled under a lock.
 
-Asynchronous work goes on while its process computes: after ``PAUSE_S`` without anybody waiting a thread of the engine
-drives, until the work is done or another thread waits. There is no such thread without pending work.
+Asynchronous work goes on while its process computes: if nobody waits, a thread of the engine drives (background.py).
 
 A signal handler may begin work and wait for it, wherever it interrupts its thread except inside of the lock, where
 messages are half moved; a call there raises RuntimeError.
@@ -21,26 +20,22 @@ from __future__ import annotations
 
 import math
 import time
-from _thread import RLock, start_new_thread
+from _thread import RLock
 from collections import defaultdict, deque
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from . import errors
+from .background import Background
 from .driving import Driving
+from .lateness import failure_of
 from .tasks import ANY_SOURCE, COLLECTIVE, OVERDUE, Address, Callbacks, Messages, Task
 
 if TYPE_CHECKING:
     from .peers import Peers
     from .wire import Payload
 
-PAUSE_S: Final = 0.01
-"""How long work rests that nobody waits for before the engine's thread drives."""
 _NEVER: Final = math.inf
-_IDLE_PAUSES: Final = 5
-"""After so many pauses without work the engine's thread ends."""
-LAST_WORD_S: Final = 0.8
-"""After a member has died, or time is up, how long a group may still hear how its collective ended."""
 
 
 class Engine:
@@ -54,13 +49,14 @@ class Engine:
         """Held while tasks and messages are moved; not while the driver polls."""
         self._is_inside = self._lock._is_owned  # type: ignore[attr-defined]
         self._driving = Driving(self._poll_again)
+        self._background = Background(
+            self._driving, lambda: self._turn(time.monotonic(), None), self._has_to_move, lambda: self._visits
+        )
         self._visits = 0
         """Grows when something begins, and when a frame that a signal handler interrupted has to poll again."""
         self._calls_back = False
         """Whether a task has, or has had, callbacks."""
         self._polls_until = 0.0
-        self._has_thread = False
-        self._thread_drives = False
         self._is_closed = False
 
     # -- for collectives ----------------------------------------------------------------------------------------------
@@ -188,12 +184,7 @@ class Engine:
     def keep_moving(self, task: Task) -> None:
         """Let ``task`` go on while nobody waits for it."""
         task.moves = True
-        if not self._has_thread:
-            with self._lock:
-                if self._has_thread or self._is_closed:
-                    return
-                self._has_thread = True
-            start_new_thread(self._move_while_nobody_waits, ())
+        self._background.begin()
 
     def settle(self) -> None:
         """Wait until the collectives that have begun are done; those that fail now were ended by who calls this."""
@@ -221,6 +212,13 @@ class Engine:
             self.peers.close()
         finally:
             self._driving.leave()
+
+    def forsake(self) -> None:
+        """In a forked child: close its copies of the connections, and end the works, which are the parent's."""
+        self._is_closed = True
+        for task in self._tasks:
+            task.error, task.done = errors.DistBackendError(errors.GROUP_ENDED), True
+        self.peers.close()
 
     # -- the loop -----------------------------------------------------------------------------------------------------
 
@@ -255,35 +253,14 @@ class Engine:
 
     def _driver_has_to_look(self, task: Task) -> bool:
         """Whether the thread that polls has to be woken because another one waits for ``task`` from now on."""
-        return self._thread_drives or task.deadline < self._polls_until or self.peers.news
+        return self._background.drives or task.deadline < self._polls_until or self.peers.news
 
     def _poll_again(self) -> None:
         self._visits += 1
         self.peers.wake()
 
     def _has_to_move(self) -> bool:
-        return any(task.moves for task in self._tasks)
-
-    def _move_while_nobody_waits(self) -> None:
-        """The engine's thread: drive whenever work is pending that ``moves`` and no thread has driven for a while."""
-        idle = 0
-        while True:
-            visits = self._visits
-            time.sleep(PAUSE_S)
-            with self._lock:
-                idle = 0 if self._has_to_move() else idle + 1
-                if self._is_closed or idle > _IDLE_PAUSES:
-                    self._has_thread = False
-                    return
-            if idle == 0 and self._visits == visits and self._driving.take(False):
-                self._thread_drives = True
-                try:
-                    while self._has_to_move() and not self._driving.followers and not self._is_closed:
-                        self._turn(time.monotonic(), None)
-                finally:
-                    self._thread_drives = False
-                    self._driving.leave()
-                    self._driving.pass_on()
+        return not self._is_closed and any(task.moves for task in self._tasks)
 
     def _next_deadline(self, until: float | None) -> float:
         tasks = self._tasks
@@ -307,32 +284,10 @@ class Engine:
                 task.deadline = max(task.deadline, time.monotonic() + task.timeout_s)
                 task.step(payloads)
                 continue
-            error = self._failure(task, task.waiting.missing())
+            error = failure_of(task, task.waiting.missing(), self.peers)
             if error is None:
                 return
             task.step(None, error)
-
-    def _failure(self, task: Task, missing: list[int]) -> errors.DistError | None:
-        """What a waiting task has to be told: that a peer is gone, or that time is up."""
-        now = time.monotonic()
-        gone = self.peers.gone
-        if gone:
-            others = [rank for rank in gone if rank in task.members]
-            if missing == [ANY_SOURCE]:
-                needed = others if len(others) == len(task.members) - 1 else []
-            else:
-                needed = [rank for rank in missing if rank in gone]
-                if others:
-                    # It may have died after its part was done, with the result still on its way to us.
-                    task.deadline = min(task.deadline, now + LAST_WORD_S)
-            if needed or (others and now >= task.deadline):
-                task.deadline = now + LAST_WORD_S
-                return errors.PeerGoneError(needed or others)
-        if now < task.deadline:
-            return None
-        task.deadline = now + LAST_WORD_S  # to ask, and to tell
-        late = [rank for rank in task.members if rank != self.peers.rank] if missing == [ANY_SOURCE] else missing
-        return errors.TimedOutError(late, task.timeout_s)
 
     def _hurry(self, group: int, number: int) -> None:
         """A member's time for this exchange is up; so is ours, if we wait in it."""

@@ -156,7 +156,7 @@ def _forget(close: bool = True) -> None:
     for member in world.groups.values():
         member.close()
     if close and world.engine is not None:
-        world.engine.peers.close()
+        world.engine.forsake()
     if world.excepthook is not None:
         world.excepthook.remove()
     world.default, world.groups, world.next_number = None, {}, 0
