@@ -33,16 +33,16 @@ class Driving:
         role = RLock()
         self.take = role.acquire
         """``take(False)``: become the driver unless another thread is; whether this thread is now."""
-        self._give_back = role.release
-        self._is_mine = role._is_owned  # type: ignore[attr-defined]
+        self.give_back = role.release
+        self.is_mine = role._is_owned  # type: ignore[attr-defined]
         self._wake = wake
         self.followers: list[tuple[Task, LockType]] = []
         """Tasks that threads wait for while another thread drives, each with the lock that its thread sleeps on."""
 
     def leave(self) -> None:
         """Give the role back; the frame that a signal handler interrupted polls again."""
-        self._give_back()
-        if self._is_mine():
+        self.give_back()
+        if self.is_mine():
             self._wake()
 
     def take_over(self) -> None:

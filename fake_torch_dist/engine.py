@@ -47,6 +47,8 @@ class Engine:
         self._mail: defaultdict[Address, deque[Payload]] = defaultdict(deque)
         self._lock = RLock()
         """Held while tasks and messages are moved; not while the driver polls."""
+        # Half the price of ``with``, and no interrupt can come between entering and the way out: first in ``try``.
+        self._enter, self._exit = self._lock.acquire, self._lock.release
         self._is_inside = self._lock._is_owned  # type: ignore[attr-defined]
         self._driving = Driving(self._poll_again)
         self._background = Background(
@@ -97,8 +99,10 @@ class Engine:
         """
         task = Task(coroutine, members, timeout_s, group)
         if self._is_inside():
+            coroutine.close()
             raise RuntimeError(errors.CALLED_INSIDE)
-        with self._lock:
+        try:
+            self._enter()
             if self._is_closed:
                 coroutine.close()
                 raise errors.DistBackendError(errors.GROUP_ENDED)
@@ -108,9 +112,11 @@ class Engine:
                 raise task.error
             self._tasks.append(task)
             self._advance(task)
-            finished = self._drop_done()
-        if self._calls_back:
-            _call_back(finished)
+            if task.done:
+                self._tasks.pop()
+        finally:
+            if self._is_inside():
+                self._exit()
         return task
 
     def wait(self, task: Task, timeout_s: float | None = None) -> bool:
@@ -133,7 +139,9 @@ class Engine:
                                 return False
                             self._turn(now, until)
                     finally:
-                        driving.leave()
+                        driving.give_back()
+                        if driving.is_mine():  # still, so a signal handler has interrupted a frame that polls
+                            self._poll_again()
                 else:
                     driving.follow(task, until, lambda: self._driver_has_to_look(task))
                     if until is not None and time.monotonic() >= until:
@@ -236,7 +244,8 @@ class Engine:
             if self._is_closed:
                 return  # by a signal handler
             raise
-        with self._lock:
+        try:
+            self._enter()
             if self._is_closed:
                 return
             if self._visits != visits:
@@ -245,9 +254,12 @@ class Engine:
                 self._mail[Address(source, group, channel, number)].append(payload)
                 if channel == OVERDUE:
                     self._hurry(group, number)
-            for task in list(self._tasks):
+            for task in self._tasks.copy():
                 self._advance(task)
             finished = self._drop_done()
+        finally:
+            if self._is_inside():
+                self._exit()
         if self._calls_back:
             _call_back(finished)
 
@@ -272,7 +284,8 @@ class Engine:
     def _drop_done(self) -> list[Task]:
         finished = [task for task in self._tasks if task.done]
         if finished:
-            self._tasks = [task for task in self._tasks if not task.done]
+            all_done = len(finished) == len(self._tasks)
+            self._tasks = [] if all_done else [task for task in self._tasks if not task.done]
             if self._driving.followers:
                 self._driving.wake_finished()
         return finished
