@@ -86,16 +86,27 @@ def begin(
     async_op: bool = True,
     timeout: timedelta | None = None,
     members: Sequence[int] | None = None,
+    moves: bool = True,
 ) -> Work | None:
-    """Start a collective and wait for it; with ``async_op`` return its ``Work``, which will list ``tensors``."""
+    """Start a collective and wait for it; with ``async_op`` return its ``Work``, which will list ``tensors``.
+
+    ``members`` are given for point to point, which barriers do not wait for. ``moves``: the work goes on while nobody
+    waits for it; pass False if the caller waits at once.
+    """
     if group.engine is None:
         run_alone(coroutine)
         return Work(tensors) if async_op else None
     timeout_s = (group.timeout if timeout is None else timeout).total_seconds()
-    task = group.engine.start(coroutine, group.ranks if members is None else members, timeout_s)
+    engine = group.engine
+    if members is None:
+        task = engine.start(coroutine, group.ranks, timeout_s, group.number)
+    else:
+        task = engine.start(coroutine, members, timeout_s)
     if async_op:
-        return Work(tensors, task, group.engine)
-    group.engine.wait(task)
+        if moves and not task.done:
+            engine.keep_moving(task)
+        return Work(tensors, task, engine)
+    engine.wait(task)
     if task.error:
         raise task.error
     return None
@@ -110,7 +121,8 @@ def finish(
     """Run a collective of a process that plays one rank to its end and return its result."""
     assert group.engine is not None
     timeout_s = (group.timeout if timeout is None else timeout).total_seconds()
-    task = group.engine.start(coroutine, group.ranks if members is None else members, timeout_s)
+    number = group.number if members is None else None
+    task = group.engine.start(coroutine, group.ranks if members is None else members, timeout_s, number)
     group.engine.wait(task)
     if task.error:
         raise task.error

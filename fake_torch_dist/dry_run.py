@@ -90,6 +90,10 @@ class DryRunTransport:
     async def barrier(self, call: Call) -> None:
         """Nobody is waited for."""
 
+    async def highest(self, number: int, call: Call) -> int:
+        """This rank's number."""
+        return number
+
     async def all_gather_bytes(self, data: bytes, call: Call) -> list[bytes]:
         """This rank's object once for every member."""
         return [data] * self._size
@@ -146,9 +150,15 @@ class DryRunEngine(Engine):
     def send(self, *message: Any, **_: Any) -> None:
         """What is sent is dropped."""
 
-    def start(self, coroutine: Coroutine[Any, Any, Any], members: Sequence[int], timeout_s: float) -> Task:
+    def start(
+        self,
+        coroutine: Coroutine[Any, Any, Any],
+        members: Sequence[int],
+        timeout_s: float,
+        group: int | None = None,
+    ) -> Task:
         """The finished task; what is wrong with the arguments is raised."""
-        task = Task(coroutine, members, timeout_s)
+        task = Task(coroutine, members, timeout_s, group)
         task.step(None)
         while isinstance(task.waiting, Written):
             task.step([])

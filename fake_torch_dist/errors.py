@@ -122,6 +122,10 @@ ONLY_DRY_RUNS = (  # ValueError
     "backend {backend!r} needs the other ranks' processes, but the world is of backend 'fake', which has none"
 )
 GROUP_ENDED = "the process group was destroyed while this was under way"  # DistBackendError
+CALLED_INSIDE = (  # RuntimeError
+    "a signal handler or a finalizer called fake_torch_dist while it interrupted the same thread inside of it, with "
+    "messages half moved. Set a flag in the handler, and make the call where the program reads the flag"
+)
 CAME_LATE = "time: {ranks} had given up before this rank came"
 WAIT_TIMED_OUT = "Operation timed out!"  # RuntimeError, torch's words
 FUTURE_NOT_DONE = "the value of a future that is not done; wait() for it"  # RuntimeError

@@ -29,6 +29,17 @@ def check_list(what: str, side: str, arrays: Sequence[Array], like: Array, size:
             )
 
 
+def check_parts(what: str, parts: Sequence[Array], own: Array, me: int) -> None:
+    """One dtype, else ValueError; RuntimeError unless ``own`` has the shape of the part of group rank ``me``."""
+    for part in parts:
+        check_dtypes(part, own)
+    if parts[me].shape != own.shape:
+        raise RuntimeError(
+            f"{what}: invalid tensor size at index {me} "
+            f"(expected {own.shape[1:]}, as the output of group rank {me}, got {parts[me].shape[1:]})"
+        )
+
+
 def check_blocks(what: str, whole: Array, part: Array, size: int) -> None:
     """RuntimeError unless ``whole`` is ``size`` parts, stacked or joined."""
     check_dtypes(whole, part)

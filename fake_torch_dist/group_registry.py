@@ -24,14 +24,22 @@ if TYPE_CHECKING:
     from .stores import Store
 
 
+LOCAL_NUMBERS: Final = 1 << 30
+"""Numbers of groups that only their members know of begin here, so that they shift nobody else's."""
+
+
 @dataclass(slots=True)
 class World:
     """What one process knows."""
 
     default: ProcessGroup | None = None
     groups: dict[str, ProcessGroup] = field(default_factory=dict)
-    num_made: int = 0
-    """Groups made so far: the next one's name, as in torch."""
+    next_number: int = 0
+    """The lowest number that no group of this process has had; it is the group's name, too, as in torch."""
+    next_local_number: int = LOCAL_NUMBERS
+    """The same for groups that only their members know of."""
+    local_meetings: dict[tuple[int, ...], int] = field(default_factory=dict)
+    """How often the members of such groups have met, by their ranks."""
     engine: Engine | None = None
     """None in the virtual world."""
     reads_memory: bool = False
@@ -74,12 +82,14 @@ def make_group(
 ) -> ProcessGroup:
     """Make a group of global ``ranks`` that this process plays a member of, and enter it in the list.
 
-    ``number`` is the group's in messages, the same for all members; None: how many groups were made before.
+    ``number`` is the group's in messages, which its members have agreed on; None: the next one.
     """
+    number = next_number() if number is None else number
+    use_number(number)
     if not group_name:
-        while (group_name := str(world.num_made)) in world.groups:
-            world.num_made += 1  # the user's group_name was a number
-    number = world.num_made if number is None else number
+        group_name = str(number) if number < LOCAL_NUMBERS else f"local_{number - LOCAL_NUMBERS}"
+        while group_name in world.groups:  # the user's group_name was a number
+            group_name += "_"
     engine = world.engine if backend != DRY_RUN else _dry_run_engine()
     made = _class_of(backend)(
         ranks,
@@ -98,7 +108,6 @@ def make_group(
         number=number,
     )
     world.groups[made.group_name] = made
-    world.num_made += 1
     return made
 
 
@@ -130,9 +139,19 @@ def _transport(engine: Engine, ranks: Sequence[int], number: int, ranks_per_node
     return ProcessTransport(engine, ranks, number, ranks_per_node, reads_memory=reads_memory)
 
 
-def skip_group() -> None:
-    """Count a group that this process is no member of, so that the next one has the same number everywhere."""
-    world.num_made += 1
+def next_number() -> int:
+    """The lowest number that no group of this process has had, as number or as name."""
+    while str(world.next_number) in world.groups:
+        world.next_number += 1  # the user's group_name was a number
+    return world.next_number
+
+
+def use_number(number: int) -> None:
+    """Note that a group has this number; lower ones are not used any more."""
+    if number >= LOCAL_NUMBERS:
+        world.next_local_number = number + 1
+    else:
+        world.next_number = number + 1
 
 
 # -- asking -----------------------------------------------------------------------------------------------------------

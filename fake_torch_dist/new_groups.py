@@ -1,8 +1,10 @@
 """Groups of part of the world: ``new_group``, ``new_subgroups`` and their relatives.
 
 Every process of the world calls them, members or not, and in the same order; between processes that is checked: each
-call is a round of the world in which all say what group they are about to make. A process that will not be a member
-gets ``GroupMember.NON_GROUP_MEMBER``.
+call is a round of the world in which all say what group they are about to make and agree on its number in messages. A
+process that will not be a member gets ``GroupMember.NON_GROUP_MEMBER``. Groups that only their members make, or only
+the members of a group that is split, need not be known to the others: the highest number that is free for one of those
+who take part is free for all of them.
 """
 
 from __future__ import annotations
@@ -10,17 +12,26 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from . import errors
 from .calling import finish
 from .fingerprint import Call
 from .group_arguments import DRY_RUN, check_backend, check_device, check_ranks, check_timeout
-from .group_registry import GroupMember, default_group, find_group, is_non_member, make_group, skip_group
+from .group_registry import (
+    GroupMember,
+    default_group,
+    find_group,
+    is_non_member,
+    make_group,
+    next_number,
+    use_number,
+    world,
+)
 from .process_group import ProcessGroup
 
-_local_counts: dict[tuple[int, ...], int] = {}
-"""Groups made with local synchronization, by their ranks: only their members know of them."""
+if TYPE_CHECKING:
+    from .transports.processes import ProcessTransport
 
 
 def new_group(
@@ -35,23 +46,24 @@ def new_group(
 ) -> Any:
     """A group of the global ``ranks`` (None: all), in rising order unless ``sort_ranks`` is False.
 
-    Its collectives change the members' shards only. With ``use_local_synchronization`` only members call. Returns
-    ``GroupMember.NON_GROUP_MEMBER`` where this process is none. Errors: ValueError for ranks outside the world or
-    named twice, MismatchError if the processes name different ranks; otherwise as ``init_process_group``.
+    Its collectives change the members' shards only. Returns ``GroupMember.NON_GROUP_MEMBER`` where this process is
+    none. With ``use_local_synchronization`` only members need to call, and another process gets None. Errors:
+    ValueError for ranks outside the world or named twice, MismatchError if the processes name different ranks;
+    otherwise as ``init_process_group``.
     """
-    world = default_group()
+    default = default_group()
     check_timeout(timeout)
     if backend is not None:
         backend = check_backend(backend)
-        if world.backend == DRY_RUN != backend:
+        if default.backend == DRY_RUN != backend:
             raise ValueError(errors.ONLY_DRY_RUNS.format(backend=backend))
-    if world.engine is None:
+    if default.engine is None:
         check_device(device_id)
         if pg_options is not None:
             raise ValueError("nodes belong to the world: pass VirtualOptions to init_process_group, not to new_group")
-    members = list(world.ranks) if ranks is None else check_ranks(list(ranks), world.size())
+    members = list(default.ranks) if ranks is None else check_ranks(list(ranks), default.size())
     members = sorted(members) if sort_ranks else members
-    return _form(world, members, backend, timeout, group_desc, local=use_local_synchronization)
+    return _form(default, members, backend, timeout, group_desc, local=use_local_synchronization)
 
 
 def _form(
@@ -62,38 +74,52 @@ def _form(
     group_desc: str | None,
     *,
     local: bool = False,
-    number: int | None = None,
 ) -> Any:
     """Make the group ``ranks`` when every process of ``called_by`` (with ``local`` of ``ranks``) is about to."""
-    world = default_group()
-    is_member = world.engine is None or world.rank() in ranks
-    if local and world.engine is not None:
-        number = _local_number(ranks)
-    if world.engine is not None and not local:
-        call = Call("NEW_GROUP", "", tuple(ranks))
-        finish(called_by, called_by.transport.barrier(call))
-    if not is_member:
-        if number is None:
-            skip_group()
-        return GroupMember.NON_GROUP_MEMBER
-    made = make_group(
+    default = default_group()
+    number = None
+    if default.engine is not None:
+        is_member = default.rank() in ranks
+        if local and not is_member:
+            return None
+        number = _local_number(default, ranks, timeout) if local else _number(called_by, ranks)
+        if not is_member:
+            use_number(number)
+            return GroupMember.NON_GROUP_MEMBER
+    return make_group(
         ranks,
-        backend or world.backend,
-        timeout or (world.timeout if backend is None else None),
-        world_size=world.size(),
-        ranks_per_node=world.ranks_per_node,
+        backend or default.backend,
+        timeout or (default.timeout if backend is None else None),
+        world_size=default.size(),
+        ranks_per_node=default.ranks_per_node,
         group_desc=group_desc or "undefined",
         number=number,
     )
-    if local and world.engine is not None:
-        finish(made, made.transport.barrier(Call("NEW_GROUP", "", tuple(ranks))))
-    return made
 
 
-def _local_number(ranks: Sequence[int]) -> int:
-    """A number that the members agree on without asking: from their ranks and how often they did this."""
-    count = _local_counts[tuple(ranks)] = _local_counts.get(tuple(ranks), 0) + 1
-    return 1 << 31 | zlib.crc32(f"{list(ranks)}/{count}".encode()) & 0x7FFFFFFF
+def _number(called_by: ProcessGroup, ranks: Sequence[int]) -> int:
+    """The new group's number, which the members of ``called_by`` agree on."""
+    transport = cast("ProcessTransport", called_by.transport)
+    number: int = finish(called_by, transport.highest(next_number(), Call("NEW_GROUP", "", tuple(ranks))))
+    return number
+
+
+def _local_number(default: ProcessGroup, ranks: Sequence[int], timeout: timedelta | None) -> int:
+    """As ``_number``, agreed on by ``ranks`` alone.
+
+    Where they meet follows from who they are and how often they have done so.
+    """
+    from .transports.processes import ProcessTransport
+
+    assert default.engine is not None
+    count = world.local_meetings[tuple(ranks)] = world.local_meetings.get(tuple(ranks), 0) + 1
+    place = 1 << 31 | zlib.crc32(f"{list(ranks)}/{count}".encode()) & 0x7FFFFFFF
+    if default.backend == DRY_RUN:
+        return world.next_local_number
+    transport = ProcessTransport(default.engine, ranks, place, default.ranks_per_node, reads_memory=False)
+    call = Call("NEW_GROUP", "", tuple(ranks))
+    number: int = finish(default, transport.highest(world.next_local_number, call), timeout, members=ranks)
+    return number
 
 
 def new_subgroups(
@@ -109,8 +135,8 @@ def new_subgroups(
     Cuts ``group`` instead if that is given, and only its members call. In the virtual world "this process's" is the
     first. Errors: ValueError if the sizes don't fit, or without a size.
     """
-    world = default_group() if group is None else find_group(group)
-    size = world.size()
+    whole = default_group() if group is None else find_group(group)
+    size = whole.size()
     if group_size is None:
         raise ValueError(errors.NO_GROUP_SIZE)
     if group_size <= 0:
@@ -119,12 +145,12 @@ def new_subgroups(
         raise ValueError(f"The arg 'group_size' ({group_size}) must not exceed the world size ({size})")
     if size % group_size:
         raise ValueError(f"The world size ({size}) must be divisible by '{group_size=}'")
-    lists = [list(world.ranks[first : first + group_size]) for first in range(0, size, group_size)]
-    if world is default_group() or world.engine is None:
+    lists = [list(whole.ranks[first : first + group_size]) for first in range(0, size, group_size)]
+    if whole is default_group() or whole.engine is None:
         return _enumerated(lists, timeout, backend, pg_options, group_desc)
     check_timeout(timeout)
     name = None if backend is None else check_backend(backend)
-    groups = [_form(world, each, name, timeout, group_desc, number=_split_number(world, each)) for each in lists]
+    groups = [_form(whole, each, name, timeout, group_desc) for each in lists]
     return _mine_of(groups), groups
 
 
@@ -191,18 +217,10 @@ def split_group(
     for ranks in split_ranks:
         members = [parent.ranks[rank] for rank in sorted(ranks)]
         name = None if backend is None else check_backend(backend)
-        number = None if parent.engine is None else _split_number(parent, members)
-        made = _form(parent, members, name, timeout, group_desc, number=number)
+        made = _form(parent, members, name, timeout, group_desc)
         if mine is None and not is_non_member(made):
             mine = made
     return mine
-
-
-def _split_number(parent: ProcessGroup, ranks: Sequence[int]) -> int:
-    """As ``_local_number``, for the members of ``parent``."""
-    key = (-1, parent.number, *ranks)
-    count = _local_counts[key] = _local_counts.get(key, 0) + 1
-    return 1 << 31 | zlib.crc32(f"{key}/{count}".encode()) & 0x7FFFFFFF
 
 
 def shrink_group(

@@ -30,6 +30,8 @@ from .wire import Connection, Contact, Contacts, Frame, Payload, host_identity
 _HELLO: Final = struct.Struct("<8sI32s")  # magic, rank, proof
 _MAGIC: Final = b"ftdist02"
 CONNECT_S: Final = 30.0
+LONGEST_POLL_S: Final = 3600.0
+"""epoll takes at most 2**31 milliseconds, time-outs may be longer: whoever waits longer polls again."""
 STRANGERS: Final = 64
 """Connections that have not said who they are; of more than that, and of more than all ranks, the oldest are closed."""
 _PER_RANK: Final = 2
@@ -64,6 +66,8 @@ class Peers:
         self._listeners: dict[int, socket.socket] = {}
         self._ending: list[int] = []
         """Ranks that have ended, as far as we can see, but whose last words may not have been heard."""
+        self._waker = -1
+        """An eventfd that ends a ``poll``; made when it is first needed."""
         unix = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         unix.bind("\0fake-torch-dist-" + os.urandom(12).hex())
         self._listen(unix)
@@ -182,10 +186,18 @@ class Peers:
 
     # -- receiving ----------------------------------------------------------------------------------------------------
 
-    def receive(self, timeout_s: float) -> list[Frame]:
-        """Frames that have arrived, after waiting at most ``timeout_s`` for anything to happen."""
+    def poll(self, timeout_s: float) -> list[tuple[int, int]]:
+        """Wait at most ``timeout_s`` for anything to happen; events for ``receive``. Any thread may send meanwhile."""
+        if self._ending:
+            timeout_s = 0.0
+        elif timeout_s > LONGEST_POLL_S:
+            timeout_s = LONGEST_POLL_S
+        return self._poll.poll(timeout_s)
+
+    def receive(self, events: list[tuple[int, int]]) -> list[Frame]:
+        """Frames that have arrived, as ``events`` of ``poll`` say. An event whose descriptor is gone is ignored."""
         frames: list[Frame] = []
-        for fd, event in self._poll.poll(0 if self._ending else timeout_s):
+        for fd, event in events:
             if fd in self._connections:
                 connection = self._connections[fd]
                 if event & ~select.EPOLLOUT:
@@ -197,9 +209,23 @@ class Peers:
             elif (rank := self._watched.rank_of(fd)) is not None:
                 self._ending.append(rank)
                 self._watched.unwatch(rank)
+            elif fd == self._waker:
+                os.eventfd_read(fd)
         if self._ending:
             self._hear_last_words(frames)
         return frames
+
+    @property
+    def news(self) -> bool:
+        """Whether a rank has ended and ``receive`` has not been told; a ``poll`` under way does not know it."""
+        return bool(self._ending)
+
+    def wake(self) -> None:
+        """Let a ``poll`` of another thread, or of a frame that a signal handler has interrupted, return at once."""
+        if self._waker < 0:
+            self._waker = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            self._poll.register(self._waker, select.EPOLLIN)
+        os.eventfd_write(self._waker, 1)
 
     def _accept(self, listener: socket.socket, frames: list[Frame]) -> None:
         with suppress(OSError):
@@ -296,6 +322,9 @@ class Peers:
         self._watched.close()
         for each in [*self._listeners.values(), *(held.socket for held in self._connections.values())]:
             each.close()
+        if self._waker >= 0:
+            os.close(self._waker)
+            self._waker = -1
         self._poll.close()
 
 

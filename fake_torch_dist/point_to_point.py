@@ -12,7 +12,7 @@ torch refuses, too.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from .process_group import ProcessGroup
 from .reduction import Array
 from .tasks import ANY_SOURCE, POINT_TO_POINT, Address, Messages, Written
 from .work import Work
+
+HELD_BYTES: Final = 1 << 16
+"""The kernel holds messages up to this size for a receiver that computes."""
 
 
 def send(
@@ -39,7 +42,7 @@ def send(
     """
     if group is not None and is_non_member(group):
         raise ValueError(errors.INVALID_GROUP)
-    work = isend(tensor, dst, group, tag, group_dst)
+    work = _begin_send(tensor, dst, group, tag, group_dst)
     if work:
         work.wait()
 
@@ -56,13 +59,21 @@ def isend(
     Errors: ValueError for no destination, two, this rank itself or one that is not there; RuntimeError for an array
     that is not contiguous.
     """
+    return _begin_send(tensor, dst, group, tag, group_dst, moves=True)
+
+
+def _begin_send(
+    tensor: Tensor, dst: int | None, group: ProcessGroup | None, tag: int, group_dst: int | None, moves: bool = False
+) -> Work | None:
+    """As ``isend``. ``moves``: it goes on while nobody waits for it."""
     found = member_group("isend", group)
     if found is None:
         return None
     to = _peer("destination", found, dst, group_dst)
     row = _contiguous(found, tensor, written=False)
     data = row.reshape(-1).view(np.uint8).data
-    return begin(found, send_bytes(found, to, tag, _label(row), data), [tensor], members=_pair(found, to))
+    coroutine = send_bytes(found, to, tag, _label(row), data)
+    return begin(found, coroutine, [tensor], members=_pair(found, to), moves=moves)
 
 
 def recv(
@@ -76,7 +87,7 @@ def recv(
 
     Errors: as ``irecv``; MismatchError for a message of another dtype or number of elements, which is lost.
     """
-    work = irecv(tensor, src, group, tag, group_src)
+    work = _begin_receive(tensor, src, group, tag, group_src)
     if work is None:
         return -1
     work.wait()
@@ -93,12 +104,21 @@ def irecv(
     group_src: int | None = None,
 ) -> Work | None:
     """Begin to receive. Errors and None as ``isend``, ValueError for an array that cannot be written."""
+    return _begin_receive(tensor, src, group, tag, group_src, moves=True)
+
+
+def _begin_receive(
+    tensor: Tensor, src: int | None, group: ProcessGroup | None, tag: int, group_src: int | None, moves: bool = False
+) -> Work | None:
+    """As ``irecv``. ``moves``: if the sender's kernel cannot hold it, it goes on while nobody waits for it."""
     found = member_group("irecv", group)
     if found is None:
         return None
     source = ANY_SOURCE if src is None and group_src is None else _peer("source", found, src, group_src)
     row = _contiguous(found, tensor, written=True)
-    return begin(found, _receive_into(found, source, tag, row), [tensor], members=_pair(found, source))
+    coroutine = _receive_into(found, source, tag, row)
+    moves = moves and row.nbytes > HELD_BYTES
+    return begin(found, coroutine, [tensor], members=_pair(found, source), moves=moves)
 
 
 async def _receive_into(group: ProcessGroup, source: int, tag: int, row: Array) -> int:

@@ -21,7 +21,7 @@ import numpy as np
 
 from . import errors, group_methods, reduction
 from .fingerprint import Call
-from .group_checks import check_blocks, check_list, check_pairs, split_bounds
+from .group_checks import check_blocks, check_list, check_pairs, check_parts, split_bounds
 from .reduction import Array, ReduceOp
 from .result_memory import writable_block, writable_row, writable_rows
 from .torch_names import no_such_attribute
@@ -189,11 +189,26 @@ class ProcessGroup:
             output[self._rows] = blocks.reshape(len(self.played), *output.shape[1:])
 
     async def reduce_scatter_rows(self, output: Array, inputs: Sequence[Array], op: ReduceOp) -> None:
-        """Group rank k's row of ``output`` becomes the reduction of everybody's ``inputs[k]``."""
+        """Group rank k's row of ``output`` becomes the reduction of everybody's ``inputs[k]``.
+
+        The shapes of ``inputs`` may differ, but not between processes; ``output`` has the shape of its own.
+        """
         if len(inputs) != self.size():
             raise RuntimeError(f"invalid input tensor list size, must be world size ({self.size()}, got {len(inputs)})")
-        check_list("reduce_scatter", "input", inputs, output, self.size())
-        await self.reduce_scatter_single_rows(output, np.stack(inputs, axis=1), op)
+        if self.engine is None or len({part.shape for part in inputs}) == 1:
+            check_list("reduce_scatter", "input", inputs, output, self.size())
+            await self.reduce_scatter_single_rows(output, np.stack(inputs, axis=1), op)
+            return
+        check_parts("reduce_scatter", inputs, output, self.rank())
+        reduction.check_op(op, output.dtype)
+        mine = np.concatenate([self._mine(part).reshape(1, part.size) for part in inputs], axis=1)
+        sizes = [part.size for part in inputs]
+        call = Call("REDUCE_SCATTER", _name_of(output.dtype), tuple(sizes), str(op))
+        self._mine(output)
+        block = await self.transport.reduce_scatter(
+            reduction.before(mine, op), reduction.UFUNCS[op.name], call, None, sizes
+        )
+        output[self._rows] = reduction.after(block, op, self.size(), None).reshape(output.shape)
 
     async def gather_rows(self, outputs: Sequence[Array], shards: Array, root: int) -> None:
         """On the root, ``outputs[k]`` becomes group rank k's row of ``shards``; elsewhere ``outputs`` is empty."""
@@ -285,7 +300,7 @@ class ProcessGroup:
         results = await self.transport.all_to_all(parts, call, outs)
         for output, out, result in zip(outputs, outs, results, strict=True):
             if result is not out:
-                output[self._rows] = result.reshape(-1, *output.shape[1:])
+                output[self._rows] = result.reshape(len(self.played), *output.shape[1:])
 
     def _rows_of(self, rows: list[Array], mine: Array) -> list[Array] | None:
         return None if self.engine is None else writable_rows(rows, mine, self.played[0])

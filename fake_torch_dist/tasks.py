@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from _thread import RLock
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -73,21 +74,70 @@ class Written:
         return [self.to]
 
 
+class Finished:
+    """Awaits that other tasks are done, well or not."""
+
+    __slots__ = ("tasks",)
+
+    def __init__(self, tasks: Sequence[Task]) -> None:
+        self.tasks = tasks
+
+    def __await__(self) -> Generator[Finished, list[Any], None]:
+        yield self
+
+    def ready(self, engine: Engine) -> list[Any] | None:
+        """An empty list once they are done; None before."""
+        return [] if all(task.done for task in self.tasks) else None
+
+    def missing(self) -> list[int]:
+        """Ranks that those tasks wait for."""
+        waiting = [task.waiting.missing() for task in self.tasks if task.waiting is not None]
+        return sorted({rank for ranks in waiting for rank in ranks})
+
+
+class Callbacks:
+    """What to call when a task is done. Nobody goes on while another thread is still calling."""
+
+    __slots__ = ("_calls", "_lock")
+
+    def __init__(self) -> None:
+        self._calls: list[Callable[[], None]] = []
+        self._lock = RLock()
+
+    def append(self, call: Callable[[], None]) -> None:
+        """Add one."""
+        self._calls.append(call)
+
+    def call(self) -> None:
+        """Call all of them, in the order in which they were added."""
+        with self._lock:
+            for call in self._calls:
+                call()
+
+
 class Task:
-    """A collective under way, or done."""
+    """A collective under way, or done. ``group`` is None for one that barriers do not wait for."""
 
-    __slots__ = ("_coroutine", "callbacks", "deadline", "done", "error", "members", "result", "timeout_s", "waiting")
+    __slots__ = (
+        "_coroutine", "callbacks", "deadline", "done", "error", "group", "members", "moves", "result", "timeout_s",
+        "waiting",
+    )  # fmt: skip
 
-    def __init__(self, coroutine: Coroutine[Any, Any, Any], members: Sequence[int], timeout_s: float) -> None:
+    def __init__(
+        self, coroutine: Coroutine[Any, Any, Any], members: Sequence[int], timeout_s: float, group: int | None = None
+    ) -> None:
         self._coroutine = coroutine
+        self.group = group
         self.members = members
         self.timeout_s = timeout_s
         self.deadline = time.monotonic() + timeout_s
-        self.waiting: Messages | Written | None = None
+        self.waiting: Messages | Written | Finished | None = None
         self.result: Any = None
         self.error: BaseException | None = None
         self.done = False
-        self.callbacks: list[Callable[[], None]] = []
+        self.moves = False
+        """Whether it goes on while nobody waits for it."""
+        self.callbacks: Callbacks | None = None
 
     def step(self, payloads: list[Any] | None, error: BaseException | None = None) -> None:
         """Let it go on until it waits again or is done."""

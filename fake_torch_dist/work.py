@@ -1,7 +1,7 @@
 """``Work`` and ``Future``: handles to a collective that may still be under way.
 
 In the virtual world a collective is done when the call returns, which torch permits and code that waits cannot tell.
-What they do not do: streams (``block_current_stream``), boxing, progress while nobody waits (engine.py).
+What they do not do: streams (``block_current_stream``), boxing.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ class Work:
         if self._task is None or self._task.done:
             return True
         assert self._engine is not None
-        self._engine.turn(0)
+        self._engine.look()
         return self._task.done
 
     def is_success(self) -> bool:
@@ -202,6 +202,7 @@ class Work:
         """A future whose value is ``result()``."""
         if self._task is None or self._task.done:
             return Future(self._tensors, None if self.exception() is None else self)
+        assert self._engine is not None
         future = Future(self._tensors, self)
-        self._task.callbacks.append(future._done)
+        self._engine.when_done(self._task, future._done)
         return future

@@ -21,7 +21,7 @@ from .group_arguments import (
     default_timeout,
     is_virtual,
 )
-from .group_registry import find_group, is_non_member, make_group, world
+from .group_registry import LOCAL_NUMBERS, find_group, is_non_member, make_group, world
 from .process_group import ProcessGroup
 
 if TYPE_CHECKING:
@@ -146,23 +146,30 @@ def _meet(
 def destroy_process_group(group: ProcessGroup | None = None) -> None:
     """End ``group``, or with None (or the default group) all groups. AssertionError if there is none.
 
-    Ends the process's part only: what it owes the others is sent before, and whoever then waits for it gets
-    PeerGoneError.
+    Ends the process's part only: collectives that it has begun are waited for, what it owes the others is sent before,
+    and whoever then waits for it gets PeerGoneError. Work that fails meanwhile, and receives that have not received,
+    raise DistBackendError when they are waited for.
     """
     if group is not None and is_non_member(group):
         return
     if group is None or group is world.default:
         if world.default is None:
             raise AssertionError(errors.NO_GROUP_TO_DESTROY)
-        engine = world.engine
-        if engine is not None:
-            engine.flush(leaving.FLUSH_S)
-            engine.close()
-        _forget(close=False)
+        if world.engine is not None:
+            world.engine.settle()
+        _leave()
         return
     found = find_group(group)
     found.close()
     del world.groups[found.group_name]
+
+
+def _leave() -> None:
+    """Send what this process owes the others and be in no world."""
+    if world.engine is not None:
+        world.engine.flush(leaving.FLUSH_S)
+        world.engine.close()
+    _forget(close=False)
 
 
 def _forget(close: bool = True) -> None:
@@ -170,14 +177,15 @@ def _forget(close: bool = True) -> None:
     for member in world.groups.values():
         member.close()
     if close and world.engine is not None:
-        world.engine.peers.close()
+        world.engine.forsake()
     if world.excepthook is not None:
         world.excepthook.remove()
-    world.default, world.groups, world.num_made = None, {}, 0
+    world.default, world.groups, world.next_number = None, {}, 0
+    world.next_local_number, world.local_meetings = LOCAL_NUMBERS, {}
     world.engine, world.store, world.excepthook = None, None, None
 
 
 def _end_at_exit() -> None:
     if world.default is not None and world.engine is not None:
         leaving.warn_of_forgotten_destroy(world.default.rank(), world.default.backend)
-        destroy_process_group()
+        _leave()

@@ -15,6 +15,8 @@ from typing import Final
 Callback = Callable[[], None]
 
 _WAKEUP_BYTES: Final = 4096
+_LONGEST_SELECT_S: Final = 3600.0
+"""epoll takes at most 2**31 milliseconds; timers may be later."""
 
 
 class Timer:
@@ -69,7 +71,9 @@ class Loop:
     def _patience_s(self) -> float | None:
         while self._timers and self._timers[0][2].callback is None:
             heapq.heappop(self._timers)
-        return max(0.0, self._timers[0][0] - self._monotonic()) if self._timers else None
+        if not self._timers:
+            return None
+        return min(max(0.0, self._timers[0][0] - self._monotonic()), _LONGEST_SELECT_S)
 
     def _ring(self) -> None:
         while self._timers and self._timers[0][0] <= self._monotonic():

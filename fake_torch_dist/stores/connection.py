@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import socket
@@ -15,7 +16,8 @@ from .authentication import NONCE_BYTES, PROTOCOL, Greeting, proof
 from .frames import MAX_GREETING, MAX_MESSAGE, frame, next_frame
 from .messages import Message
 from .sockets import connect
-from .timeouts import deadline_after, milliseconds
+from .timeouts import deadline_after, milliseconds, next_wait_s
+from .torch_store import is_torch_store
 
 # torch 2.13.0
 CONNECT_TIMEOUT = (  # DistNetworkError
@@ -34,10 +36,22 @@ WRONG_TOKEN = (  # DistNetworkError
 STRANGE_SERVER = (  # DistNetworkError
     "the store at {host}:{port} does not know the job's token: it belongs to another job, or pretends to be a store"
 )
+TORCH_STORE = (  # DistNetworkError
+    "the store at {host}:{port} is torch.distributed's, which fake_torch_dist cannot use. Start the script with "
+    "fake-torchrun instead of torchrun, or let the ranks meet elsewhere: init_method='file:///path' or 'tcp://host:port'"
+)
+NO_STORE = (  # DistNetworkError
+    "what listens at {host}:{port} does not greet as a store of fake_torch_dist: {why}. If another program uses that "
+    "port, choose another MASTER_PORT"
+)
 
 _READ_BYTES: Final = 1 << 16
 _GRACE_S: Final = 10.0
 """Seconds beyond a time-out in which a server has to react, else it is as good as dead."""
+_PROMPT_S: Final = 0.5
+"""A store greets sooner, as a rule; after this it is asked whether it is torch's."""
+_SILENCE_S: Final = 30.0
+"""Whoever listens and has not greeted after this is no store, or one that is as good as dead."""
 NO_ANSWER = f"the store at {{host}}:{{port}} is connected but has not reacted for {_GRACE_S:g} seconds"
 
 
@@ -46,9 +60,11 @@ class Connection:
 
     def __init__(self, host: str, port: int, token: bytes, timeout: timedelta) -> None:
         """Try until it works or ``timeout`` has run out, then DistNetworkError; at once if the token is wrong."""
+        self._address = (host, port)
         self._name = {"host": host, "port": port}
         self._number = 0
         self._incoming = bytearray()
+        self._is_torch: bool | None = None
         self._poll = select.poll()
         self._sock: socket.socket | None = None
         keep_from_children(self)
@@ -109,13 +125,35 @@ class Connection:
             raise DistNetworkError(STRANGE_SERVER.format(**self._name))
 
     def _greet(self, message: Message, deadline: float | None) -> Message:
+        """The answer. DistNetworkError if it is that of another program, or if there is none for long."""
+        now = time.monotonic()
+        left_s = _SILENCE_S if deadline is None else min(_SILENCE_S, max(0.0, deadline - now))
         try:
-            found = self._receive((self._send(message),), deadline, MAX_GREETING)
+            number = self._send(message)
+            for patience_s in (min(_PROMPT_S, left_s / 2), left_s):
+                found = self._receive((number,), now + patience_s, MAX_GREETING)
+                if found is not None:
+                    return found[1]
+                self._refuse_torch(now + left_s - time.monotonic())
         except DistNetworkError as error:
-            raise ConnectionResetError(f"the connection was closed in the greeting ({error})") from error
-        if found is None:
+            if isinstance(error.__cause__, ValueError):
+                why = f"it answered {bytes(self._incoming[:32])!r}"
+                raise DistNetworkError(NO_STORE.format(why=why, **self._name)) from error
+            if isinstance(error.__cause__, OSError):
+                self._refuse_torch(now + left_s - time.monotonic())
+                raise ConnectionResetError(f"the connection was closed in the greeting ({error})") from error
+            raise
+        if deadline is not None and time.monotonic() >= deadline:
             raise TimeoutError("somebody listens there but does not greet as a store of fake_torch_dist")
-        return found[1]
+        why = f"it has said nothing for {_SILENCE_S:g} seconds"
+        raise DistNetworkError(NO_STORE.format(why=why, **self._name))
+
+    def _refuse_torch(self, left_s: float) -> None:
+        """DistNetworkError if the server is torch's; it is asked once, if time is left."""
+        if self._is_torch is None and left_s > 0:
+            self._is_torch = is_torch_store(*self._address, min(left_s, _PROMPT_S))
+        if self._is_torch:
+            raise DistNetworkError(TORCH_STORE.format(**self._name))
 
     def _send(self, message: Message) -> int:
         """Send it all, however long that takes, as long as the server goes on reading; the request's number."""
@@ -161,9 +199,10 @@ class Connection:
                 while (found := next_frame(self._incoming, limit)) is not None:
                     if found[0] in wanted:
                         return found
-                if not self._poll.poll(_poll_ms(deadline)):
+                if self._poll.poll(math.ceil(next_wait_s(deadline) * 1000)):
+                    self._read(sock)
+                elif deadline is not None and time.monotonic() >= deadline:
                     return None
-                self._read(sock)
         except (OSError, ValueError) as error:
             self.close()
             raise DistNetworkError(CONNECTION_CLOSED) from error
@@ -178,7 +217,3 @@ class Connection:
         if self._sock is None:
             raise DistNetworkError(BROKEN_PIPE)
         return self._sock
-
-
-def _poll_ms(deadline: float | None) -> int | None:
-    return None if deadline is None else max(0, int((deadline - time.monotonic()) * 1000) + 1)

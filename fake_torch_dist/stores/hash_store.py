@@ -9,7 +9,7 @@ from datetime import timedelta
 from .message_store import MessageStore
 from .messages import Message
 from .table import CHANGES, Table
-from .timeouts import deadline_after
+from .timeouts import deadline_after, next_wait_s
 from .turn import Turn
 
 
@@ -34,12 +34,15 @@ class HashStore(MessageStore):
         deadline = deadline_after(timeout)
         try:
             while answer is None:
-                changed.get(timeout=None if deadline is None else max(0.0, deadline - time.monotonic()))
+                try:
+                    changed.get(timeout=next_wait_s(deadline))
+                except Empty:
+                    if deadline is not None and time.monotonic() >= deadline:
+                        return None
+                    continue
                 with self._turn:
                     answer = self._table.answer(message)
             return answer
-        except Empty:
-            return None
         finally:
             with self._turn:
                 self._waiting.remove(changed)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import time
 from contextlib import suppress
 
 from ..errors import DistNetworkError
+from .timeouts import next_wait_s
 
 LISTEN_FAILED = (  # DistNetworkError, torch 2.13.0
     "The server socket has failed to listen on any local network address. port: {port}, useIpv6: {ipv6}, "
@@ -73,7 +73,7 @@ def connect(host: str, port: int, deadline: float | None) -> socket.socket:
     for family, address in addresses(host, port):
         sock = socket.socket(family, socket.SOCK_STREAM)
         try:
-            sock.settimeout(None if deadline is None else max(0.001, deadline - time.monotonic()))
+            sock.settimeout(None if deadline is None else max(0.001, next_wait_s(deadline)))
             sock.connect(address)
             if sock.getsockname() == sock.getpeername():  # TCP lets a socket find itself on a port that nobody has
                 raise ConnectionRefusedError("nobody listens there")

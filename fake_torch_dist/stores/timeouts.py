@@ -8,6 +8,8 @@ from typing import Final
 
 from .arguments import wrong_argument
 
+LONGEST_WAIT_S: Final = 3600.0
+"""poll, locks and sockets take limited time-outs, users' may be longer: whoever waits longer than this waits again."""
 default_store_timeout: Final = timedelta(seconds=300)
 """torch's."""
 
@@ -29,3 +31,10 @@ def deadline_after(timeout: timedelta) -> float | None:
 def milliseconds(timeout: timedelta) -> int:
     """Whole milliseconds, as torch prints them."""
     return timeout // timedelta(milliseconds=1)
+
+
+def next_wait_s(deadline: float | None) -> float:
+    """Seconds to wait before looking at the clock again: until ``deadline``, but no longer than LONGEST_WAIT_S."""
+    if deadline is None:
+        return LONGEST_WAIT_S
+    return min(max(0.0, deadline - time.monotonic()), LONGEST_WAIT_S)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -28,6 +29,7 @@ from .rounds import Answer, Rounds, joined, parted
 SMALL_BYTES: Final = 32768
 """Data up to this size travels with the first round."""
 
+_NUMBER: Final = struct.Struct("<Q")
 _PLACE: Final = struct.Struct("<IQQ")  # process, address of the input, address of the output
 
 
@@ -121,24 +123,31 @@ class ProcessTransport:
         await self._read_then_meet(number + 2, collect)
         return result
 
-    async def reduce_scatter(self, shards: Array, ufunc: np.ufunc, call: Call, out: Array | None = None) -> Array:
-        """Fold all members' rows; block k of the result, of ``size`` equal ones along axis 0, goes to group rank k.
+    async def reduce_scatter(
+        self, shards: Array, ufunc: np.ufunc, call: Call, out: Array | None = None, sizes: Sequence[int] | None = None
+    ) -> Array:
+        """Fold all members' rows; block k of the result, of ``sizes[k]`` elements, goes to group rank k.
 
-        ``out`` may be this member's own block of the input. Returns a flat array.
+        Without sizes all blocks are equal. ``out`` may be this member's own block of the input. Returns a flat array.
         """
         mine = np.asarray(shards[0], order="C")
-        block = mine.size // self.size
+        ends = np.cumsum(sizes).tolist() if sizes else [mine.size // self.size * (k + 1) for k in range(self.size)]
+        bounds = [0, *ends]
         if not self._is_large(mine.nbytes):
             whole = self._fold.of_bytes
-            reply = await self._small(call, mine.tobytes(), lambda parts: _blocks(whole(parts, mine, ufunc), self.size))
-            return np.frombuffer(reply, mine.dtype)
+
+            def answer(parts: list[memoryview]) -> list[memoryview]:
+                folded, width = memoryview(whole(parts, mine, ufunc)), mine.itemsize
+                return [folded[begin * width : end * width] for begin, end in pairwise(bounds)]
+
+            return np.frombuffer(await self._small(call, mine.tobytes(), answer), mine.dtype)
         number, places = await self._places(call, mine)
-        result = np.empty(block, mine.dtype) if out is None else out
-        first = self.me * block
+        first, last = bounds[self.me], bounds[self.me + 1]
+        result = np.empty(last - first, mine.dtype) if out is None else out
         source, target = mine.reshape(-1), result.reshape(-1)
 
         def fold() -> None:
-            self._fold.of_memory(self._reader(places), source, target, first, first + block, ufunc, shift=first)
+            self._fold.of_memory(self._reader(places), source, target, first, last, ufunc, shift=first)
 
         await self._read_then_meet(number + 1, fold)
         return result
@@ -292,8 +301,19 @@ class ProcessTransport:
         return await self._small(call, joined(parts), lambda sent: parted(sent[root]))
 
     async def barrier(self, call: Call) -> None:
-        """Return when every member has called."""
-        await self._small(call, b"", lambda parts: [b""] * self.size)
+        """Return when every member has called and what it began in this group before is done."""
+        number = self.rounds.next()
+        await self.rounds.after_earlier(number)
+        await self.rounds.round(number, call.fingerprint(number), b"", lambda parts: [b""] * self.size)
+
+    async def highest(self, number: int, call: Call) -> int:
+        """The highest of the numbers that the members bring."""
+
+        def answer(brought: list[memoryview]) -> list[bytes]:
+            return [max(brought, key=_NUMBER.unpack).tobytes()] * self.size
+
+        reply = await self._small(call, _NUMBER.pack(number), answer)
+        return int(_NUMBER.unpack(reply)[0])
 
     async def all_agree(self, flag: bool, call: Call) -> bool:
         """Whether all members say yes."""

@@ -23,8 +23,13 @@ class Transport(Protocol):
     async def all_fold(self, shards: Array, ufunc: np.ufunc, call: Call, out: Array | None = None) -> Array:
         """Left fold over all members in the order of ``reduction.fold_world``; one shard, new or ``out``."""
 
-    async def reduce_scatter(self, shards: Array, ufunc: np.ufunc, call: Call, out: Array | None = None) -> Array:
-        """The blocks of that fold, of ``size`` equal ones, that belong to the members played here; in any shape."""
+    async def reduce_scatter(
+        self, shards: Array, ufunc: np.ufunc, call: Call, out: Array | None = None, sizes: Sequence[int] | None = None
+    ) -> Array:
+        """The blocks of that fold that belong to the members played here; in any shape.
+
+        Block k has ``sizes[k]`` elements; None: all have the same. Sizes are given only where one member is played.
+        """
 
     async def all_gather(self, shards: Array, call: Call, out: Sequence[Array] | None = None) -> Rows:
         """Every member's shard in group order; may be a view of ``shards``."""

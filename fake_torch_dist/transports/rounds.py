@@ -13,7 +13,7 @@ from typing import Final, NoReturn
 from .. import errors
 from ..engine import Engine
 from ..fingerprint import ROUNDS
-from ..tasks import COLLECTIVE, OVERDUE, Address, Messages
+from ..tasks import COLLECTIVE, OVERDUE, Address, Finished, Messages
 
 Bytes = bytes | bytearray | memoryview
 Answer = Callable[[list[memoryview]], Sequence[Bytes]]
@@ -43,6 +43,21 @@ class Rounds:
         self._number += ROUNDS
         return self._number
 
+    async def after_earlier(self, number: int) -> None:
+        """Wait until what this member began in the group before is done, well or not, before it enters a round."""
+        earlier = self.engine.begun(self.group)
+        if earlier:
+            try:
+                await Finished(earlier)
+            except errors.PeerGoneError as failure:
+                await self.give_up(number, failure)
+            except errors.TimedOutError as failure:
+                if self.is_leader:
+                    self._tell_failure(number, failure)
+                else:
+                    _opened(await self._ask_who_is_late(number))
+                raise
+
     async def round(self, number: int, label: bytes, data: Bytes, answer: Answer) -> memoryview:
         """Send ``data`` to the leader and return its answer to us.
 
@@ -55,10 +70,15 @@ class Rounds:
         try:
             (reply,) = await Messages([address])
         except errors.TimedOutError:
-            # Who did not come, the leader knows, if it did itself.
-            self.engine.send(self.leader, self.group, OVERDUE, number, b"")
-            (reply,) = await Messages([address])
+            reply = await self._ask_who_is_late(number)
         return _opened(reply)
+
+    async def _ask_who_is_late(self, number: int) -> bytes | bytearray:
+        """Who did not come, the leader knows, if it did itself."""
+        self.engine.send(self.leader, self.group, OVERDUE, number, b"")
+        (reply,) = await Messages([Address(self.leader, self.group, COLLECTIVE, number)])
+        answered: bytes | bytearray = reply
+        return answered
 
     async def _lead(self, number: int, label: bytes, data: Bytes, answer: Answer) -> memoryview:
         if not self._watches:
@@ -79,8 +99,7 @@ class Rounds:
                 raise errors.MismatchError(self._mismatch(labels))
             answers = answer(contents)
         except Exception as failure:
-            status, content = _closed(failure)
-            self._tell(number, status, [content] * self.size)
+            self._tell_failure(number, failure)
             raise
         self._tell(number, _OK, answers)
         return memoryview(answers[0])
@@ -91,8 +110,7 @@ class Rounds:
         What the leader says goes first: who is gone for us may have left because of another.
         """
         if self.is_leader:
-            status, content = _closed(failure)
-            self._tell(number, status, [content] * self.size)
+            self._tell_failure(number, failure)
             raise failure
         label = _GONE_LABEL + struct.pack(f"<{len(failure.ranks)}I", *failure.ranks)
         try:
@@ -105,6 +123,10 @@ class Rounds:
     def _tell(self, number: int, status: bytes, contents: Sequence[Bytes]) -> None:
         for rank, content in zip(self.ranks[1:], contents[1:], strict=True):
             self.engine.send(rank, self.group, COLLECTIVE, number, b"".join((status, content)))
+
+    def _tell_failure(self, number: int, failure: Exception) -> None:
+        status, content = _closed(failure)
+        self._tell(number, status, [content] * self.size)
 
     def _refuse_overdue(self, number: int) -> None:
         """Those whose time was up before we came have given up: so must we."""

@@ -34,7 +34,9 @@ class VirtualTransport:
         with np.errstate(over="ignore", invalid="ignore"):  # a loss that overflows is inf, without a word, as in torch
             return fold_nodes(shards if self._node_order is None else shards[self._node_order], ufunc, self._per_node)
 
-    async def reduce_scatter(self, shards: Array, ufunc: np.ufunc, call: Call, out: Array | None = None) -> Array:
+    async def reduce_scatter(
+        self, shards: Array, ufunc: np.ufunc, call: Call, out: Array | None = None, sizes: Sequence[int] | None = None
+    ) -> Array:
         """All blocks, one after the other, since everyone is played here."""
         return await self.all_fold(shards, ufunc, call)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from datetime import timedelta
 
@@ -110,3 +111,88 @@ def test_time_outside_does_not_count_against_a_work_whose_messages_are_there():
         return x[0]
 
     assert values(ranks(body, 2, timeout=timedelta(seconds=2))) == [2, 2]
+
+
+def computing(until):
+    """Compute, without a call of the package, until ``until()``; whether that came within ten seconds."""
+    deadline = time.monotonic() + 10
+    while not until() and time.monotonic() < deadline:
+        sum(range(1000))
+    return until()
+
+
+@pytest.mark.parametrize("elements", [3, 40_000], ids=["small", "large"])
+def test_work_goes_on_while_its_process_computes(elements, tmp_path):
+    """Rank 0 leads the group and computes until the others have their result."""
+    done = tmp_path / "done"
+
+    def body(rank):
+        x = np.full(elements, rank + 1.0)
+        work = dist.all_reduce(x, async_op=True)
+        if rank == 0:
+            assert computing(done.exists)
+        work.wait()
+        if rank == 1:
+            done.touch()
+        return x[-1]
+
+    assert values(ranks(body, 3)) == [6, 6, 6]
+
+
+@pytest.mark.parametrize("computes", ["sender", "receiver"])
+def test_a_large_message_goes_on_while_one_side_computes(computes, tmp_path):
+    done = tmp_path / "done"
+    size = 1 << 20
+
+    def body(rank):
+        is_sender = rank == 0
+        x = np.full(size, 5.0 if is_sender else 0.0)
+        work = dist.isend(x, 1) if is_sender else dist.irecv(x, 0)
+        if computes == ("sender" if is_sender else "receiver"):
+            assert computing(done.exists)
+        work.wait()
+        if computes != ("sender" if is_sender else "receiver"):
+            done.touch()
+        return x[-1]
+
+    assert values(ranks(body, 2)) == [5, 5]
+
+
+def test_nobody_waits_longer_than_its_time_for_one_who_computes(tmp_path):
+    done = tmp_path / "done"
+
+    def body(rank):
+        x = np.ones(2)
+        work = dist.all_reduce(x, async_op=True)
+        if rank == 0:
+            assert computing(done.exists)
+            time.sleep(0.6)  # longer than the group's time-out
+        work.wait()
+        done.touch()
+        return x[0]
+
+    assert values(ranks(body, 2, timeout=timedelta(seconds=0.5))) == [2, 2]
+
+
+def test_there_is_no_thread_without_pending_work():
+    def body(rank):
+        def threads():
+            return len(os.listdir("/proc/self/task"))
+
+        before = threads()
+        x = np.ones(1)
+        for _ in range(20):
+            dist.all_reduce(x)
+            dist.barrier()
+        assert threads() == before
+        if rank == 0:
+            work = dist.all_reduce(x, async_op=True)
+            assert threads() == before + 1
+            dist.send(x, 1)
+            work.wait()
+        else:
+            dist.recv(np.zeros(1), 0)
+            dist.all_reduce(x)
+        return computing(lambda: threads() == before)
+
+    assert values(ranks(body, 2)) == [True, True]

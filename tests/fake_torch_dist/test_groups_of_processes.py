@@ -192,6 +192,87 @@ def test_groups_whose_members_alone_call():
     assert values(ranks(body, 3)) == [(0, 2, (0, 2)), (3, 1, (1,)), (3, 2, (0, 2))]
 
 
+def test_groups_that_only_some_make_shift_nobody_elses_numbers():
+    """Local groups, some made several times, and split groups, before and between groups that all make."""
+
+    def body(rank):
+        made = []
+        if rank < 2:
+            made += [dist.new_group([0, 1], use_local_synchronization=True) for _ in range(3)]
+        everyone = dist.new_group([0, 1, 2, 3])
+        if rank != 1:
+            made.append(dist.new_group([3, 0, 2], use_local_synchronization=True))
+        odd = dist.new_group([1, 3])
+        half = dist.split_group(everyone, [[0, 1], [2, 3]])
+        if rank > 1:
+            made.append(dist.split_group(half, [[0, 1]]))
+            made.append(dist.new_group([2, 3], use_local_synchronization=True))
+        last = dist.new_group()
+        sums = []
+        for group in (everyone, half, last, *made, *([odd] if rank % 2 else [])):
+            x = np.full(1, 1.0 + rank)
+            dist.all_reduce(x, group=group)
+            sums.append(x[0])
+        return sums, (everyone.group_name, last.group_name), [group.group_name for group in made]
+
+    found = values(ranks(body, 4))
+    assert [each[0] for each in found] == [
+        [10, 3, 10, 3, 3, 3, 8],
+        [10, 3, 10, 3, 3, 3, 6],
+        [10, 7, 10, 8, 7, 7],
+        [10, 7, 10, 8, 7, 7, 6],
+    ]
+    assert len({each[1] for each in found}) == 1
+    assert found[0][2][:3] == found[1][2] and len(set(found[0][2])) == 4
+
+
+def test_a_local_group_in_a_process_outside_of_it():
+    def body(rank):
+        outside = dist.new_group([1 - rank], use_local_synchronization=True)
+        inside = dist.new_group([rank], use_local_synchronization=True)
+        again = dist.new_group([0, 1], use_local_synchronization=True)
+        return outside, inside.size(), again.size(), dist.get_pg_count()
+
+    assert values(ranks(body, 2)) == [(None, 1, 2, 3)] * 2
+
+
+def test_a_world_made_again_by_only_some_of_its_processes_counts_from_the_beginning():
+    """A process that has made groups before meets one that has not."""
+    first, second = initializer(1), initializer(2)
+
+    def body(rank):
+        if rank == 0:
+            first(0)
+            dist.new_group([0], use_local_synchronization=True)
+            dist.new_group()
+            dist.destroy_process_group()
+        second(rank)
+        local = dist.new_group([0, 1], use_local_synchronization=True)
+        x = np.ones(1)
+        dist.all_reduce(x, group=local)
+        dist.all_reduce(x, group=dist.new_group())
+        return x[0]
+
+    assert values(outcomes(body, 2)) == [4, 4]
+
+
+def test_time_outs_longer_than_epoll_takes():
+    def body(rank):
+        group = dist.new_group(timeout=timedelta(days=10_000))
+        x = np.ones(1)
+        if rank:
+            dist.recv(np.zeros(1), 0)
+        else:
+            work = dist.barrier(async_op=True, timeout=timedelta(days=36_500))
+            dist.send(x, 1)  # both wait once without anything to read
+        dist.all_reduce(x, group=group)
+        dist.barrier() if rank else work.wait(timedelta(days=30))
+        dist.monitored_barrier(timeout=timedelta(days=100))
+        return x[0]
+
+    assert values(ranks(body, 2, timeout=timedelta(seconds=7_200_000))) == [2, 2]
+
+
 def test_a_destroyed_group_leaves_the_world_alone():
     def body(rank):
         group = dist.new_group()

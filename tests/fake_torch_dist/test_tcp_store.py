@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -15,7 +16,7 @@ import pytest
 from meeting import free_port
 
 from fake_torch_dist.errors import DistNetworkError, DistStoreError
-from fake_torch_dist.stores import Store, TCPStore
+from fake_torch_dist.stores import HashStore, Store, TCPStore
 from fake_torch_dist.stores.messages import Kind, Message
 
 SECOND = timedelta(seconds=1)
@@ -113,14 +114,72 @@ def test_a_host_that_is_not_there():
         TCPStore("no.such.host.invalid", 0, 1, True)
 
 
-@pytest.mark.parametrize(("says", "reason"), [(None, "does not greet"), (b"HTTP/1.1 400 Bad Request\r\n\r\n", "greet")])
-def test_somebody_else_listens(says: bytes | None, reason: str):
+def test_somebody_listens_and_says_nothing():
+    with (
+        socket.create_server(("127.0.0.1", 0)) as other,
+        pytest.raises(DistNetworkError, match=r"has timed out after 200ms.*Last attempt: .*does not greet"),
+    ):
+        TCPStore("127.0.0.1", other.getsockname()[1], timeout=timedelta(milliseconds=200))
+
+
+@pytest.mark.parametrize(
+    "says", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-OpenSSH_9.2\r\n", b"\0\0\0\x05\0\0\0\0!"]
+)
+def test_another_program_that_answers_is_named_at_once(says: bytes):
     with socket.create_server(("127.0.0.1", 0)) as other:
-        answer = threading.Thread(target=lambda: says and other.accept()[0].sendall(says))
+        port = other.getsockname()[1]
+        answer = threading.Thread(target=lambda: other.accept()[0].sendall(says))
         answer.start()
-        with pytest.raises(DistNetworkError, match=rf"has timed out after 200ms.*Last attempt: .*{reason}"):
-            TCPStore("127.0.0.1", other.getsockname()[1], timeout=timedelta(milliseconds=200))
+        start = time.monotonic()
+        with pytest.raises(DistNetworkError, match=rf":{port} does not greet as a store .*: it answered"):
+            TCPStore("127.0.0.1", port, timeout=timedelta(minutes=30))
+        assert time.monotonic() - start < 20
         answer.join()
+
+
+@pytest.mark.parametrize("closes", [False, True])
+def test_torchs_store_is_named_at_once(closes: bool):
+    """Its server waits for more, or closes the connection, when it is greeted by ours."""
+
+    def serve() -> None:
+        ours = other.accept()[0]
+        if closes:
+            ours.close()
+        asked = other.accept()[0]
+        kind, magic, ping, nonce = struct.unpack("<BIB4s", asked.recv(64))
+        assert (kind, magic, ping) == (0, 0x3C85F7CE, 13)
+        asked.sendall(nonce)
+        asked.close()
+        ours.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        serving = threading.Thread(target=serve)
+        serving.start()
+        with pytest.raises(DistNetworkError, match=r"is torch\.distributed's, .*fake-torchrun instead of torchrun"):
+            TCPStore("127.0.0.1", other.getsockname()[1], timeout=timedelta(minutes=30))
+        serving.join()
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("libuv", [True, False])
+def test_the_real_store_of_torch_is_recognised(libuv: bool):
+    real = pytest.importorskip("torch.distributed", reason="compares with torch: pip install torch==2.13.0")
+    server = real.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False, use_libuv=libuv)
+    with pytest.raises(DistNetworkError, match=r"is torch\.distributed's"):
+        TCPStore("127.0.0.1", server.port, timeout=timedelta(minutes=30))
+
+
+@pytest.mark.parametrize("days", [24, 30, 10_000, 400_000])
+def test_time_outs_longer_than_poll_takes(days: int):
+    limit = timedelta(days=days)
+    server = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False, timeout=limit)
+    stores = [server, HashStore()]
+    for store in stores:
+        store.set_timeout(limit)
+        threading.Timer(0.05, store.clone().set, ("late", "x")).start()
+        store.wait(["late"], limit)
+        assert store.get("late") == b"x"
+    server.close()
 
 
 @pytest.mark.parametrize(
