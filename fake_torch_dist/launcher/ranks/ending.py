@@ -58,10 +58,11 @@ def end(code: int, inherited: set[str]) -> NoReturn:
             threading._shutdown()  # what waits for the end of threads, although there are none
         if len(sys._current_frames()) == 1:
             atexit._run_exitfuncs()
+        if not _flush():
+            code = _FLUSH_FAILED
         if _has_work_left(inherited):
             _finalize(code)
-        _flush()
-    except BaseException:  # a stream that can't be flushed, or a signal's handler
+    except BaseException:  # such as that of a signal's handler
         _finalize(code)
     if code < 0:
         _die_of(-code)
@@ -133,10 +134,20 @@ def _is_foreign_extension(name: str) -> bool:
     return name.partition(".")[0] not in _END_WITHOUT_WORK
 
 
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None and not stream.closed:
-            stream.flush()
+def _flush() -> bool:
+    """Flush standard output and error. False if that fails; then the stream is not flushed again at the very end."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name, None)
+        try:
+            if stream is not None and not getattr(stream, "closed", False):
+                stream.flush()
+        except BaseException as error:
+            setattr(sys, name, None)
+            if name == "stdout":
+                _write_stderr(f"Exception ignored in: {stream!r}\n")
+                _show(error.with_traceback(None))
+            return False
+    return True
 
 
 def _finalize(code: int) -> NoReturn:

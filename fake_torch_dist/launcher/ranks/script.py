@@ -13,7 +13,7 @@ import os
 import sys
 import types
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.machinery import BuiltinImporter, SourceFileLoader
 from typing import Any, Final, NoReturn, TextIO
 
@@ -24,6 +24,8 @@ from .top_level import UNKNOWN, read_top_level
 
 _MAIN: Final = ("__main__", "__mp_main__")
 """The second is multiprocessing's name for the first."""
+_CALLS_OF_SCRIPT: Final = 3 if sys.version_info < (3, 12) else 1
+"""Between ``_exit_code`` and the script; up to Python 3.11 calls of C functions count."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,6 @@ class Script:
     code: types.CodeType | None = None
     shadowed: frozenset[str] = frozenset()
     """Modules that are imported here, and that a rank has to import by itself."""
-    main: types.ModuleType = field(default_factory=lambda: types.ModuleType("__main__"))
-    """The ranks' ``__main__``, each of which has a copy of it."""
 
     def freeze(self) -> None:
         """Keep what is in this process now shared with its forks, as far as it goes."""
@@ -74,7 +74,7 @@ class Script:
                 del sys.modules[name]
 
     def _exit_code(self) -> int:
-        sys.setrecursionlimit(sys.getrecursionlimit() + _depth())
+        sys.setrecursionlimit(sys.getrecursionlimit() + _depth() + _CALLS_OF_SCRIPT)
         ended_by: BaseException | None = None
         try:
             self._execute()
@@ -87,7 +87,7 @@ class Script:
 
     def _execute(self) -> None:
         if self.code is not None:
-            exec(self.code, self.main.__dict__)
+            exec(self.code, sys.modules["__main__"].__dict__)
             return
         import runpy
 
@@ -100,8 +100,8 @@ class Script:
 def prepared_script(config: LaunchConfig, sources: Sequence[bytes]) -> Script:
     """Compile the script, and import what it imports first. ``sources``: see ``forked_sources``.
 
-    The script's directory comes first on the path from now on, and its ``__main__`` is this process's, so that modules
-    that keep it keep the right one.
+    The script's directory comes first on the path from now on, and the ranks' ``__main__`` is this process's, so that
+    modules that keep it keep the right one. Nothing else may: at the end it goes when ``sys.modules`` does.
     """
     name, kind = config.entrypoint, config.kind
     code = compile(sources[0], full_path(name), "exec", dont_inherit=True) if kind is EntryKind.SCRIPT else None
@@ -116,7 +116,7 @@ def prepared_script(config: LaunchConfig, sources: Sequence[bytes]) -> Script:
             sys.modules[each] = main
     if kind is EntryKind.MODULE:
         import runpy  # noqa: F401 - for all ranks
-    return Script(name, kind, config.arguments, code, shadowed, main)
+    return Script(name, kind, config.arguments, code, shadowed)
 
 
 def _leading_imports(sources: Sequence[bytes]) -> Sequence[str]:
@@ -142,7 +142,7 @@ def _fresh_main(path: str | None) -> types.ModuleType:
 
 
 def _depth() -> int:
-    """Frames below the caller's caller."""
+    """Frames from the first one to the caller's."""
     frame: types.FrameType | None = sys._getframe(1)
     depth = 0
     while frame is not None:

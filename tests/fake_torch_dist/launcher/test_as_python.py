@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from launched import ROOT, Jobs
+from as_python import same
+from launched import Jobs
 
 MULTIPROCESSING = """
 import multiprocessing as mp
@@ -102,28 +99,6 @@ SCRIPTS = {
     "site's names": "print(help, copyright); exit(4)",
     "subprocess": "import subprocess as s; print(s.run(['sh', '-c', 'kill -INT $$; sleep 9']).returncode)",
 }
-
-
-def same(directory: Path, *target: str, **environment: str) -> None:
-    """What comes out of a rank is what comes out of Python; the launcher's report aside, its exit code in it."""
-    variables = os.environ | {"PYTHONPATH": str(ROOT)} | environment
-    commands = ("-u",), ("-m", "fake_torch_dist.run", "--log-dir", os.devnull)
-    fresh, rank = (
-        subprocess.run(
-            [sys.executable, *command, *target, "argument"], cwd=directory, env=variables, text=True,
-            stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False,
-        )
-        for command in commands
-    )  # fmt: skip
-    exitcode = re.search(r"exitcode  : (-?\d+)", rank.stderr)
-    assert int(exitcode[1] if exitcode else rank.returncode) == fresh.returncode, rank.stderr
-    assert _without_addresses(rank.stdout) == _without_addresses(fresh.stdout)
-    written, _, _ = re.sub(r"(?m)^E\d{4} [\d:.]+ ", "REPORT", rank.stderr).partition("REPORT")
-    assert _without_addresses(written) == _without_addresses(fresh.stderr)
-
-
-def _without_addresses(text: str) -> str:
-    return re.sub(r"0x[0-9a-f]+", "0x", text)
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
