@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, PathFinder
 from typing import Final
 
 from .commandline.arguments import UsageError
@@ -86,17 +86,10 @@ def _locations(spec: ModuleSpec) -> list[str]:
 
 def _find(name: str, locations: Sequence[str] | None) -> ModuleSpec | None:
     """Look in the folders of the package, or, for a first name, where a rank looks; then ask other import hooks."""
-    if locations is None:
-        spec = _in_folders(name, [] if sys.flags.safe_path else [_directory()])
-        return spec if spec and spec.loader else _by_hooks(name, None) or spec
-    return _in_folders(name, locations) or (_by_hooks(name, locations) if locations else None)
-
-
-def _directory() -> str:
-    try:
-        return os.getcwd()
-    except OSError:
-        return os.devnull
+    spec = _in_folders(name, [os.curdir, *sys.path] if locations is None else locations)
+    if (spec and spec.loader) or locations == []:
+        return spec
+    return _by_hooks(name, locations) or spec
 
 
 def _in_folders(name: str, folders: Sequence[str]) -> ModuleSpec | None:
@@ -127,12 +120,6 @@ def _finder(folder: str):  # type: ignore[no-untyped-def]  # typeshed's protocol
 
 
 def _by_hooks(name: str, locations: Sequence[str] | None) -> ModuleSpec | None:
-    """Of a namespace, importlib's own path finder asks for the parent, which is not imported here."""
-    for finder in sys.meta_path:
-        try:
-            spec: ModuleSpec | None = finder.find_spec(name, locations)
-        except KeyError:
-            continue
-        if spec is not None:
-            return spec
-    return None
+    """Finders besides importlib's own, such as those of editable installs."""
+    found = (finder.find_spec(name, locations) for finder in sys.meta_path if finder is not PathFinder)
+    return next(filter(None, found), None)

@@ -128,7 +128,7 @@ def _leading_imports(sources: Sequence[bytes]) -> Sequence[str]:
 
 def _first_on_path(name: str, kind: EntryKind) -> str:
     if kind == EntryKind.MODULE:
-        return os.getcwd()
+        return os.path.dirname(full_path(name))
     return os.path.dirname(os.path.realpath(name))
 
 

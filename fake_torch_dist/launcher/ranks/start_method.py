@@ -33,7 +33,7 @@ def forked_sources(config: LaunchConfig) -> list[bytes] | None:
     is_auto = config.start_method is None
     if is_auto and (config.kind is EntryKind.RUN_PATH or is_observed()):
         return None
-    if config.kind is not EntryKind.MODULE and not _is_source(config):
+    if not _has_working_directory() or (config.kind is not EntryKind.MODULE and not _is_source(config)):
         return None
     sources = _sources(config)
     if is_auto and not any(package.encode() in source for source in sources for package in OUR_PACKAGES):
@@ -85,11 +85,18 @@ def _has_options() -> bool:
     return False
 
 
+def _has_working_directory() -> bool:
+    """Whether it has not been deleted: no path from there could be made absolute."""
+    try:
+        os.getcwd()
+    except OSError:
+        return False
+    return True
+
+
 def _is_source(config: LaunchConfig) -> bool:
-    """Whether the script can be compiled here: no directory or archive with a ``__main__``, no stream of one rank."""
-    if config.streamed:
-        return config.source is not None
-    if config.entrypoint.endswith(".pyc"):
+    """Whether the script is a file that can be compiled here: no directory or archive with a ``__main__``."""
+    if config.streamed or config.entrypoint.endswith(".pyc"):
         return False
     try:
         zipimport.zipimporter(config.entrypoint)
@@ -99,8 +106,6 @@ def _is_source(config: LaunchConfig) -> bool:
 
 
 def _sources(config: LaunchConfig) -> list[bytes]:
-    if config.source is not None:
-        return [config.source]
     if config.kind is not EntryKind.MODULE:
         with open(config.entrypoint, "rb") as file:
             return [file.read()]
