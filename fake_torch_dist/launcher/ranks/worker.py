@@ -112,7 +112,13 @@ def _execute(command: Command) -> NoReturn:
 
 def _hand_on(source: bytes, number: int) -> None:
     """Have these bytes, from the first one on, on this descriptor in the program that is exec'ed."""
-    fd = os.memfd_create("script")
+    if hasattr(os, "memfd_create"):
+        fd = os.memfd_create("script")
+    else:
+        import tempfile
+
+        with tempfile.TemporaryFile() as empty:
+            fd = os.dup(empty.fileno())
     with open(fd, "wb", closefd=False) as file:
         file.write(source)
     os.lseek(fd, 0, os.SEEK_SET)

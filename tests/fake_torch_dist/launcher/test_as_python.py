@@ -1,4 +1,4 @@
-"""A forked rank is what ``python -u SCRIPT`` would be: the same output, exit code and traceback."""
+"""A rank, forked or not, is what ``python -u SCRIPT`` would be: the same output, exit code and traceback."""
 
 from __future__ import annotations
 
@@ -108,6 +108,12 @@ def test_a_rank_does_what_python_does(tmp_path: Path, name: str) -> None:
     same(tmp_path, "job.py")
 
 
+@pytest.mark.parametrize("name", ["interpreter", "main", "ends", "multiprocessing"])
+def test_so_does_one_in_an_interpreter_of_its_own(tmp_path: Path, name: str) -> None:
+    (tmp_path / "job.py").write_text(str(SCRIPTS[name]))
+    same(tmp_path, "job.py", start_method="auto")
+
+
 def test_modules_beside_the_script_go_before_pythons(tmp_path: Path) -> None:
     directory = tmp_path / "mine"
     (directory / "fractions").mkdir(parents=True)
@@ -141,5 +147,5 @@ def test_a_script_is_found_as_python_finds_it(tmp_path: Path) -> None:
 
 def test_a_file_that_a_script_leaves_open_is_written(jobs: Jobs) -> None:
     script = "import signal\nkept = open('kept', 'w')\nkept.write('all')\nsignal.signal(10, lambda *_: kept)"
-    assert jobs.run(script).code == 0
+    assert jobs.run(script, "--start-method", "fork").code == 0
     assert (jobs.directory / "kept").read_text() == "all"
