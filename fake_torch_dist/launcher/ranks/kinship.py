@@ -13,6 +13,7 @@ from typing import Final
 
 # linux/prctl.h, linux/sched.h
 _PR_SET_PDEATHSIG: Final = 1
+_PR_SET_NAME: Final = 15
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _CLONE_NEWUTS: Final = 0x04000000
 
@@ -51,8 +52,8 @@ def _parent_of(pid: str) -> int:
 
 def be_called(name: str) -> None:
     """In ``ps`` and ``top``; the kernel keeps 15 characters."""
-    with suppress(OSError), open("/proc/self/comm", "w") as comm:
-        comm.write(name)
+    if _libc is not None:
+        _libc.prctl(_PR_SET_NAME, os.fsencode(name), 0, 0, 0)
 
 
 def be_host(name: str) -> bool:

@@ -24,8 +24,9 @@ from .top_level import UNKNOWN, read_top_level
 
 _MAIN: Final = ("__main__", "__mp_main__")
 """The second is multiprocessing's name for the first."""
-_CALLS_OF_SCRIPT: Final = 3 if sys.version_info < (3, 12) else 1
-"""Between ``_exit_code`` and the script; up to Python 3.11 calls of C functions count."""
+_RECURSION_LIMIT: Final = sys.getrecursionlimit()
+_CALLS_OF_SCRIPT: Final = 5 if sys.version_info < (3, 12) else 3
+"""By which a script lies deeper than ``prepare``; up to Python 3.11 calls of C functions count."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Script:
         target = ["-m", self.name] if self.kind == EntryKind.MODULE else [self.name]
         sys.argv = [self.name, *self.arguments]
         sys.orig_argv = [sys.executable, "-u", *target, *self.arguments]
+        sys.setrecursionlimit(_RECURSION_LIMIT + _depth() + _CALLS_OF_SCRIPT)
         gc.freeze()
 
     def run(self, inherited: set[str]) -> NoReturn:
@@ -74,7 +76,6 @@ class Script:
                 del sys.modules[name]
 
     def _exit_code(self) -> int:
-        sys.setrecursionlimit(sys.getrecursionlimit() + _depth() + _CALLS_OF_SCRIPT)
         ended_by: BaseException | None = None
         try:
             self._execute()

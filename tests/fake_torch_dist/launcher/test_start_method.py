@@ -212,3 +212,15 @@ def test_modules_on_a_path_of_the_users_are_imported_by_each_rank(jobs: Jobs, me
         method, PYTHONPATH=path,
     )  # fmt: skip
     assert sorted(ended.lines) == ["0 0", "1 1"]
+
+
+def test_a_launcher_of_fresh_interpreters_loads_little(jobs: Jobs) -> None:
+    (jobs.directory / "job.py").write_text("import numpy, tqdm")
+    launcher = "import sys\nfrom fake_torch_dist.run import main\nmain(['job.py'])\nprint(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", launcher], cwd=jobs.directory, env=os.environ | {"PYTHONPATH": str(ROOT)}, text=True,
+        stdout=subprocess.PIPE, check=True,
+    )  # fmt: skip
+    loaded = set(done.stdout.split())
+    assert "fake_torch_dist.launcher.launch" in loaded
+    assert not loaded & {"numpy", "tqdm", "colorlog", "yaml", "threading", "logging", "subprocess"}
