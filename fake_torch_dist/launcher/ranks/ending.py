@@ -1,8 +1,8 @@
 """The end of a forked rank: an exception is reported, and the process ends, as Python does both.
 
 Finalizing an interpreter copies most of the memory that a rank shares with the others. It is left out where nobody can
-tell: when no object of the script's is left that has something to do at its end, such as an open file. The C library's
-``exit`` is called in any case, for what C and C++ libraries have to do.
+tell: when no object of the script's is left that has something to do at its end, such as an open file. So is the C
+library's ``exit``, which runs the handlers of OpenSSL and others, when the script has used no library of C's.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import signal
 import sys
 import types
 from contextlib import suppress
+from enum import Enum
 from typing import Any, Final, NoReturn
 
 from .start_method import is_pythons_own
@@ -25,6 +26,15 @@ _display: Final = sys.__excepthook__
 _SUSPENDABLE: Final = (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType)
 _END_WITHOUT_WORK: Final = frozenset({"numpy", "pydantic_core", "_yaml", "yaml"})
 """Packages with extension modules that leave nothing to ``Py_AtExit``."""
+_LIBRARIES: Final = frozenset({ctypes.CDLL, ctypes.PyDLL})
+
+
+class _Left(Enum):
+    """Who has something to do at the end of a process."""
+
+    NOTHING = 0
+    C_LIBRARIES = 1
+    PYTHONS = 2
 
 
 def report(error: BaseException) -> int:
@@ -60,14 +70,17 @@ def end(code: int, inherited: set[str]) -> NoReturn:
             atexit._run_exitfuncs()
         if not _flush():
             code = _FLUSH_FAILED
-        if _has_work_left(inherited):
+        left = _work_left(inherited)
+        if left is _Left.PYTHONS:
             _finalize(code)
     except BaseException:  # such as that of a signal's handler
         _finalize(code)
     if code < 0:
         _die_of(-code)
-    ctypes.pythonapi.exit(code)
-    raise AssertionError("exit has returned")
+    if left is _Left.C_LIBRARIES:
+        ctypes.pythonapi.exit(code)
+    ctypes.pythonapi.fflush(None)
+    os._exit(code)
 
 
 def _code_of(ending: SystemExit) -> int:
@@ -108,15 +121,19 @@ def _write_stderr(text: str) -> None:
             os.write(2, text.encode(errors="backslashreplace"))
 
 
-def _has_work_left(inherited: set[str]) -> bool:
-    """Whether only the end of the interpreter does something: for threads, objects, or extension modules."""
+def _work_left(inherited: set[str]) -> _Left:
+    """Who still does something: for threads and objects of Python's, or in handlers of C's ``exit``."""
     if len(sys._current_frames()) > 1 or "Py_AtExit" in vars(ctypes.pythonapi):
-        return True
-    if any(_is_foreign_extension(name) for name in sys.modules.keys() - inherited):
-        return True
+        return _Left.PYTHONS
+    extensions = [name for name in sys.modules.keys() - inherited if _is_extension(name)]
+    if any(_is_foreign(name) for name in extensions):
+        return _Left.PYTHONS
     created = gc.get_objects()  # since the fork: what was there before is frozen
-    kinds = {kind for kind in set(map(type, created)) if hasattr(kind, "__del__")}
-    return bool(kinds) and any(type(thing) in kinds and _does_something(thing) for thing in created)
+    kinds = set(map(type, created))
+    finalized = {kind for kind in kinds if hasattr(kind, "__del__")}
+    if finalized and any(type(thing) in finalized and _does_something(thing) for thing in created):
+        return _Left.PYTHONS
+    return _Left.C_LIBRARIES if extensions or kinds & _LIBRARIES else _Left.NOTHING
 
 
 def _does_something(thing: Any) -> bool:
@@ -127,11 +144,16 @@ def _does_something(thing: Any) -> bool:
     return not getattr(thing, "closed", False)
 
 
-def _is_foreign_extension(name: str) -> bool:
+def _is_extension(name: str) -> bool:
     file = getattr(sys.modules.get(name), "__file__", None)
-    if not isinstance(file, str) or file.endswith((".py", ".pyc")) or is_pythons_own(file):
+    return isinstance(file, str) and not file.endswith((".py", ".pyc"))
+
+
+def _is_foreign(extension: str) -> bool:
+    """Whether an extension module may have left something to ``Py_AtExit``."""
+    if is_pythons_own(sys.modules[extension].__file__):
         return False
-    return name.partition(".")[0] not in _END_WITHOUT_WORK
+    return extension.partition(".")[0] not in _END_WITHOUT_WORK
 
 
 def _flush() -> bool:
