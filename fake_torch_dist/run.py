@@ -16,8 +16,6 @@ from .launcher.commandline.arguments import PROGRAM, UsageError, flags_without_m
 from .launcher.ranks.descriptors import fill_standard, write_stderr
 
 if TYPE_CHECKING:
-    from importlib.machinery import ModuleSpec
-
     from .launcher.commandline.config import LaunchConfig
 
 DESCRIPTORS_PER_RANK = 3
@@ -25,10 +23,6 @@ DESCRIPTORS_PER_RANK = 3
 DESCRIPTORS_PER_NODE = 2
 DESCRIPTORS_BESIDES = 32
 """Terminal, selector, sockets that listen, modules being imported."""
-ZIP_BEGINNING = b"PK"
-"""Python runs archives, too."""
-PATH_OF_ITS_OWN = "__path__"
-"""A package that names this may find its modules where only its own code knows."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str] | None) -> int:
     parsed = parse(arguments, os.environ)
     from .launcher.commandline.choices import config_of  # after parse: --help needs none of it
+    from .launcher.entrypoint import check_entrypoint
+    from .launcher.streamed_script import with_streamed_script
 
     config = config_of(parsed, os.environ)
     if not _has_directory(config):
@@ -52,6 +48,7 @@ def _run(arguments: Sequence[str] | None) -> int:
             "change to one that exists, or give a script's absolute path\n"
         )
         return 2
+    config = with_streamed_script(config)
     try:
         check_entrypoint(config)
     except SyntaxError as error:
@@ -61,7 +58,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     check_room(config)
     for sentence in flags_without_meaning(parsed):
         write_stderr(f"{PROGRAM}: note: {sentence}\n")
-    from .launcher.launch import launch  # last: it loads numpy
+    from .launcher.launch import launch  # last: what is refused above needs none of it
 
     return launch(config)
 
@@ -75,110 +72,10 @@ def _has_directory(config: LaunchConfig) -> bool:
     return True
 
 
-def check_entrypoint(config: LaunchConfig) -> None:
-    """Raise UsageError if there is no such script, module or program, SyntaxError if the script has one."""
-    if config.kind == "program":
-        _check_program(config.entrypoint)
-        return
-    if config.python is not None:
-        _check_program(config.python)
-    if config.kind != "module":
-        _check_script(config)
-    elif config.python is None:  # what another interpreter can import is not known here
-        _check_module(config.entrypoint)
-
-
-def _check_program(name: str) -> None:
-    """As ``execvp`` would find it."""
-    import shutil  # here, because most runs need none
-
-    if shutil.which(name):
-        return
-    directories = [""] if os.path.dirname(name) else os.get_exec_path()
-    if any(os.path.exists(os.path.join(directory, name)) for directory in directories):
-        raise UsageError(f"[Errno 13] Permission denied: '{name}': it is no executable file; chmod +x makes it one")
-    raise UsageError(f"[Errno 2] No such file or directory: '{name}': give the path of a program, or one in PATH")
-
-
-def _check_script(config: LaunchConfig) -> None:
-    name = config.entrypoint
-    if os.path.isdir(name):  # Python runs what is in there
-        if os.path.exists(os.path.join(name, "__main__.py")):
-            return
-        raise UsageError(f"can't find '__main__' module in '{name}': it is a directory; give a Python file")
-    try:
-        with open(name, "rb") as file:
-            source = file.read()
-    except OSError as error:
-        raise UsageError(
-            f"can't open file '{name}': [Errno {error.errno}] {error.strerror}: "
-            f"ranks start in {os.getcwd()}; give a Python file's path from there"
-        ) from None
-    is_source = not (name.endswith(".pyc") or source.startswith(ZIP_BEGINNING))
-    if config.kind == "script" and config.python is None and is_source:
-        _check_syntax(source, name if os.path.isabs(name) else os.path.join(os.getcwd(), name))
-
-
-def _check_syntax(source: bytes, path: str) -> None:
-    """Raise SyntaxError if this is no Python."""
-    before, null, _ = source.partition(b"\0")
-    if null:  # compile says it in another way with each version of Python, and never where
-        *lines, last = before.split(b"\n")
-        where = (path, len(lines) + 1, None, last.decode(errors="replace"))
-        raise SyntaxError("source code cannot contain null bytes", where)
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the ranks give them
-        compile(source, path, "exec", dont_inherit=True)
-
-
 def _as_python_reports(error: SyntaxError) -> str:
     import traceback
 
     return "".join(traceback.format_exception_only(error))
-
-
-def _check_module(name: str) -> None:
-    """Look for it as ``python -m`` does, but import nothing."""
-    parent: ModuleSpec | None = None
-    parts = name.split(".")
-    for depth in range(1, len(parts) + 1):
-        spec = _module_spec(".".join(parts[:depth]), parent)
-        if spec is None:
-            if parent is not None and PATH_OF_ITS_OWN in _source(parent):
-                return
-            hint = f"try {name[:-3]}" if name.endswith(".py") else f"looked in {os.getcwd()} and sys.path"
-            raise UsageError(f"No module named {name}: {hint}")
-        parent = spec
-    if (
-        parent is not None
-        and parent.submodule_search_locations is not None
-        and _module_spec(f"{name}.__main__", parent) is None
-        and PATH_OF_ITS_OWN not in _source(parent)
-    ):
-        raise UsageError(
-            f"No module named {name}.__main__; '{name}' is a package and cannot be directly executed: "
-            "give a module in it"
-        )
-
-
-def _module_spec(name: str, parent: ModuleSpec | None) -> ModuleSpec | None:
-    from importlib.machinery import PathFinder
-
-    if parent is None:
-        here = PathFinder.find_spec(name, [os.getcwd()])
-        found = (finder.find_spec(name, None) for finder in sys.meta_path)
-        return here or next(filter(None, found), None)
-    if parent.submodule_search_locations is None:
-        return None
-    return PathFinder.find_spec(name, parent.submodule_search_locations)
-
-
-def _source(spec: ModuleSpec) -> str:
-    """Of a package's ``__init__``; nothing if it has none."""
-    get_source = getattr(spec.loader, "get_source", None)
-    return (get_source(spec.name) or "") if get_source else ""
 
 
 def check_log_dir(config: LaunchConfig) -> None:

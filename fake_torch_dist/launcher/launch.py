@@ -11,7 +11,6 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import accumulate
 from typing import Final, NoReturn
 
@@ -21,7 +20,7 @@ from fake_torch_dist.stores.server import StoreServer
 from fake_torch_dist.stores.sockets import listen
 
 from .channel import Channel
-from .commandline.config import EntryKind, LaunchConfig
+from .commandline.config import LaunchConfig
 from .hosts.endpoint import Endpoint
 from .hosts.greeting import Application
 from .hosts.joining import Joining
@@ -32,12 +31,12 @@ from .job import Job
 from .logs import LogDirectoryError, LogTree
 from .loop import Loop
 from .node import Node, end_orphans
-from .ranks import descriptors, kinship, signal_mask, warm
+from .ranks import descriptors, kinship, signal_mask
 from .ranks.agent import Agent
+from .ranks.debugger import fork
 from .ranks.emulated_host import be_host
 from .ranks.environment import Placement
-from .ranks.script import Script
-from .ranks.worker import command
+from .ranks.worker import Command, work_of
 from .reports.messages import NPROC_PER_NODE, OMP_NUM_THREADS, LauncherLog, level_named
 from .worker_group import WorkerGroup
 
@@ -78,7 +77,7 @@ class _Launch:
         self._master = Master(config, self._endpoint)
         if self._endpoint is None:
             self._master.reserve()
-        self._work = command(config) or self._script()
+        self._work = work_of(config)
         self._inherited = set(sys.modules)
 
     def run(self) -> int:
@@ -90,7 +89,8 @@ class _Launch:
         )  # fmt: skip
         try:
             group = WorkerGroup(self._config, self._loop, nodes, tree, os.environ)
-            warm.freeze()
+            if not isinstance(self._work, Command):
+                self._work.freeze()
             if self._endpoint and not self._listener:
                 return self._join(self._endpoint, group)
             return self._host(group)
@@ -99,6 +99,7 @@ class _Launch:
                 node.end()
             end_orphans(nodes)
             tree.remove()
+            self._master.release()
 
     def _host(self, group: WorkerGroup) -> int:
         """Be the node that decides, or all nodes."""
@@ -120,16 +121,6 @@ class _Launch:
         )  # fmt: skip
         joining = Joining(self._loop, endpoint, job_token(), application)
         return Member(self._config, endpoint, group, joining).run()
-
-    def _script(self) -> Script:
-        config = self._config
-        script = Script(config.entrypoint, config.kind, config.arguments)
-        if config.kind is EntryKind.MODULE:
-            warm.begin_path(script.directory)
-            return replace(script, shadowed=warm.shadowed_by(script.directory))
-        with open(config.entrypoint, "rb") as file:
-            code = warm.prepare(file.read(), script.directory, script.path)
-        return replace(script, code=code, shadowed=warm.shadowed_by(script.directory))
 
     def _places(self, attempt: int, restarts: int, sizes: Sequence[int]) -> list[Placement]:
         """Of nodes with so many ranks each."""
@@ -163,7 +154,7 @@ class _Launch:
         launcher = os.getpid()
         signal_mask.block(self._config.signals)
         try:
-            pid = os.fork()
+            pid = fork()
             if pid == 0:
                 self._be_agent(node, theirs, launcher)
         finally:

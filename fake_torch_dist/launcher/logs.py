@@ -90,7 +90,7 @@ def _unusable(path: Path | None, error: OSError) -> LogDirectoryError:
 def _temporary_directory() -> Path:
     """A new one, where ``tempfile`` would make it. That module has work to do in every rank that is forked."""
     wanted = [os.environ[name] for name in ("TMPDIR", "TEMP", "TMP") if os.environ.get(name)]
-    for directory in [*wanted, "/tmp", "/var/tmp", "/usr/tmp"]:
+    for directory in (*wanted, "/tmp", "/var/tmp", "/usr/tmp"):
         with suppress(OSError):
             return _new_directory(Path(directory).absolute(), "torchelastic_")
     return _new_directory(Path.cwd(), "torchelastic_")

@@ -22,7 +22,7 @@ EPILOG = """\
 What differs from torchrun:
   --nnodes N starts all N nodes here, unless --node-rank, --rdzv-endpoint,
       --master-addr or --master-port is given: then this is one of the nodes.
-  --prefix, --no-prefix, --dedupe and --version are ours.
+  --prefix, --no-prefix, --dedupe, --version and --start-method auto are ours.
   --monitor-interval, --event-log-handler, --logs-specs and --numa-binding have
       no meaning here; one line on stderr says so when they are given.
   Output is merged in whole lines; no rank outlives the launcher; a second
@@ -31,6 +31,8 @@ Every flag of torchrun but --logs-specs and --numa-binding takes its default
 from PET_<FLAG>, such as PET_NPROC_PER_NODE=8 or PET_STANDALONE=1."""
 
 START_METHODS = ("spawn", "fork", "forkserver")
+AUTO = "auto"
+"""The start method that torchrun does not have, and the default."""
 NUMA_BINDINGS = ("node", "socket", "exclusive", "core-complex")
 OURS = frozenset({"prefix", "dedupe", "version"})
 
@@ -164,6 +166,11 @@ class _Parser(argparse.ArgumentParser):
     def switch(self, *names: str, **rest: Any) -> None:
         self.add_argument(*_spellings(names), action=_Switch, environment=self.environment, **rest)
 
+    def _check_value(self, action: Any, value: Any) -> None:
+        """As argparse, whose complaint is to name torchrun's choices; ``auto`` is ours."""
+        if not (action.dest == "start_method" and value == AUTO):
+            super()._check_value(action, value)
+
     def _get_option_tuples(self, option_string: str) -> Any:
         """Options that an abbreviation may mean. Never ours, or ``--no-p`` would not be torchrun's ``--no-python``."""
         return [candidate for candidate in super()._get_option_tuples(option_string) if candidate[0].dest not in OURS]
@@ -217,8 +224,10 @@ def _add_ranks(parser: _Parser) -> None:
     parser.value("--max-restarts", type=int, default=0, help="How often all ranks are started again after a failure.")
     parser.value("--monitor-interval", type=float, default=0.1, help="Of no effect here: ranks are not polled.")
     parser.value(
-        "--start-method", choices=START_METHODS, default="spawn",
-        help="spawn: a fresh interpreter for each rank. Otherwise, and if not given, ranks are forked from a warm one.",
+        "--start-method", choices=START_METHODS, default=AUTO, metavar=f"{{{AUTO},{','.join(START_METHODS)}}}",
+        help="spawn: a fresh interpreter for each rank, as torchrun starts a script. fork, forkserver: forks of a warm "
+        "one, quicker and smaller. auto, the default: fork for scripts that begin by importing fake_torch_dist or "
+        "accelerate_sim, spawn for all others.",
     )  # fmt: skip
     parser.value("--event-log-handler", default="null", help="Of no effect here: no events are sent.")
     parser.value("--role", default="default", help="What the ranks are called in ROLE_NAME and in prefixes of lines.")

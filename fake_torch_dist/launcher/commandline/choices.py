@@ -8,7 +8,7 @@ import signal
 from collections.abc import Mapping
 from pathlib import Path
 
-from .arguments import START_METHODS, Arguments, UsageError, unknown_signals
+from .arguments import AUTO, START_METHODS, Arguments, UsageError, unknown_signals
 from .config import EntryKind, LaunchConfig, Std, Streams
 
 STREAMS_FORMS = r"<^[0123]$> or <^(\d:[0123],)*(\d:[0123])$>"
@@ -193,11 +193,12 @@ def _kind(arguments: Arguments) -> EntryKind:
 
 
 def _start_method(arguments: Arguments) -> str | None:
-    if "start_method" not in arguments.given:
+    if "start_method" not in arguments.given or arguments.start_method == AUTO:
         return None
     if arguments.start_method not in START_METHODS:  # argparse does not check what PET_START_METHOD says
         raise UsageError(
-            f"cannot find context for {arguments.start_method!r}: give --start-method {', '.join(START_METHODS)}"
+            f"cannot find context for {arguments.start_method!r}: "
+            f"give --start-method {', '.join(START_METHODS)} or {AUTO}"
         )
     return arguments.start_method
 

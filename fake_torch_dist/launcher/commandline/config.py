@@ -53,9 +53,13 @@ class LaunchConfig:
     arguments: tuple[str, ...] = ()
     kind: EntryKind = EntryKind.SCRIPT
     python: str | None = None
-    """Interpreter for the ranks (``PYTHON_EXEC``). None: this one, which is what allows to fork it."""
+    """Interpreter for the ranks (``PYTHON_EXEC``). None: this one, which can be forked."""
     start_method: str | None = None
-    """``--start-method`` if it was given. None: fork from the warm interpreter."""
+    """``spawn``: a fresh interpreter for each rank; ``fork`` or ``forkserver``: forks of a warm one. None: auto."""
+    streamed: bool = False
+    """The entrypoint is a stream, such as standard input, and can be read only once."""
+    source: bytes | None = None
+    """Contents of such a script, if several ranks or attempts need them."""
 
     min_nodes: int = 1
     max_nodes: int = 1

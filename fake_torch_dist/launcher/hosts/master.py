@@ -44,3 +44,9 @@ class Master:
                 f"port {self.port} can't be kept for rank 0: {os.strerror(error.errno or 0)}"
             ) from error
         self._reserved, self.port = reserved, reserved.getsockname()[1]
+
+    def release(self) -> None:
+        """Keep the port no longer."""
+        if self._reserved:
+            self._reserved.close()
+            self._reserved = None

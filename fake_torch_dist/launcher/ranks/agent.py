@@ -21,7 +21,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from ..channel import Channel, Message
 from ..commandline.config import LaunchConfig
@@ -29,8 +29,11 @@ from ..loop import Loop, Timer
 from . import kinship
 from .belongings import Belongings
 from .environment import Placement, change_environment, changes, rank_environment
-from .script import Script
 from .starting import AT_ONCE, Rank, start_ranks
+from .worker import Command
+
+if TYPE_CHECKING:
+    from .script import Script
 
 _LEFTOVERS_S: Final = 1.0
 """For what ranks that ended by themselves have left behind, such as a resource tracker, to end after SIGTERM."""
@@ -45,7 +48,7 @@ class Agent:
         self,
         config: LaunchConfig,
         loop: Loop,
-        work: Script | Sequence[str],
+        work: Script | Command,
         inherited: set[str],
         clean_up: Callable[[], None],
     ) -> None:

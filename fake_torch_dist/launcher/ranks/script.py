@@ -1,35 +1,32 @@
 """A forked rank runs the user's script, as a fresh ``python -u SCRIPT`` would.
 
 The script is read and compiled once, by the launcher. What differs from a fresh interpreter: modules that the launcher
-has imported are there already, ``hash`` of strings is the same on all ranks, the launcher's frames are below the
-script's first one, and at the end only the script's own modules are taken apart: files that nobody closed are written.
+has imported are there already, ``hash`` of strings is the same on all ranks, and the launcher's frames are below the
+script's first one, so the recursion limit is higher by their number.
 """
 
 from __future__ import annotations
 
-import atexit
 import gc
 import io
 import os
-import runpy
-import signal
 import sys
 import types
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from importlib.machinery import SourceFileLoader
+from importlib.machinery import BuiltinImporter, SourceFileLoader
 from typing import Any, Final, NoReturn, TextIO
 
-from ..commandline.config import EntryKind
+from ..commandline.config import EntryKind, LaunchConfig
+from ..entrypoint import full_path
+from . import ending, kinship, warm
+from .top_level import UNKNOWN, read_top_level
 
-_FLUSH_FAILED: Final = 120
-"""Python's exit code when standard output can't be flushed."""
-_PYTHONS_OWN: Final = os.path.join(os.path.dirname(os.__file__), "")
-_USED_BY_FINALIZERS: Final = (
-    types.ModuleType, types.FunctionType, types.BuiltinFunctionType, type, str, bytes, int, float,
-)  # fmt: skip
-_INSTALLED: Final = frozenset({"site-packages", "dist-packages"})
+_MAIN: Final = ("__main__", "__mp_main__")
+"""The second is multiprocessing's name for the first."""
+_RECURSION_LIMIT: Final = sys.getrecursionlimit()
+_CALLS_OF_SCRIPT: Final = 5 if sys.version_info < (3, 12) else 3
+"""By which a script lies deeper than ``prepare``; up to Python 3.11 calls of C functions count."""
 
 
 @dataclass(frozen=True)
@@ -41,19 +38,11 @@ class Script:
     arguments: Sequence[str]
     code: types.CodeType | None = None
     shadowed: frozenset[str] = frozenset()
-    """Modules that are imported here, and that the script has of its own."""
+    """Modules that are imported here, and that a rank has to import by itself."""
 
-    @property
-    def directory(self) -> str:
-        """What a fresh interpreter puts first on its path."""
-        if self.kind == EntryKind.MODULE:
-            return os.getcwd()
-        return os.path.dirname(os.path.realpath(self.name))
-
-    @property
-    def path(self) -> str:
-        """What Python calls the file, in ``__file__`` and in tracebacks."""
-        return self.name if os.path.isabs(self.name) else os.path.join(os.getcwd(), self.name)
+    def freeze(self) -> None:
+        """Keep what is in this process now shared with its forks, as far as it goes."""
+        warm.freeze()
 
     def prepare(self) -> None:
         """Make this process what its forks are to be, all alike: of what is done here, none copies a page.
@@ -64,23 +53,22 @@ class Script:
         target = ["-m", self.name] if self.kind == EntryKind.MODULE else [self.name]
         sys.argv = [self.name, *self.arguments]
         sys.orig_argv = [sys.executable, "-u", *target, *self.arguments]
-        if self.code is not None:
-            sys.modules["__main__"] = _fresh_main(self.path)
+        sys.setrecursionlimit(_RECURSION_LIMIT + _depth() + _CALLS_OF_SCRIPT)
+        gc.freeze()
 
     def run(self, inherited: set[str]) -> NoReturn:
         """Run it in this process, which was forked from one that is prepared, and end the process.
 
         ``inherited``: modules that were there before.
         """
-        code = 1
         try:
+            kinship.be_called(os.path.basename(sys.executable))
             if "numpy.random" in sys.modules:
                 sys.modules["numpy.random"].seed()  # else all ranks would draw the same
             self._forget_shadowed()
-            code = self._exit_code()
-            code = _finish(code, inherited)
+            ending.end(self._exit_code(), inherited)
         finally:
-            os._exit(code)
+            os._exit(1)
 
     def _forget_shadowed(self) -> None:
         if self.shadowed:  # a look at every module is a page of almost every one, copied
@@ -88,34 +76,86 @@ class Script:
                 del sys.modules[name]
 
     def _exit_code(self) -> int:
+        ended_by: BaseException | None = None
         try:
             self._execute()
-        except SystemExit as ending:
-            return _code_of(ending)
         except BaseException as error:
-            with suppress(BaseException):
-                _show(error)
-            if isinstance(error, KeyboardInterrupt):
-                return -signal.SIGINT
-            return 1
-        return 0
+            ended_by = error
+        if ended_by is None:
+            return 0
+        # Not while the exception is being handled: then it would be the context of what its hook raises.
+        return ending.report(ended_by.with_traceback(_below(ended_by.__traceback__)))
 
     def _execute(self) -> None:
+        if self.code is not None:
+            exec(self.code, sys.modules["__main__"].__dict__)
+            return
+        import runpy
+
         if self.kind == EntryKind.MODULE:
             runpy._run_module_as_main(self.name)  # type: ignore[attr-defined]  # what ``python -m`` calls
-        elif self.code is None or self.kind == EntryKind.RUN_PATH:
-            runpy.run_path(self.name, run_name="__main__")
         else:
-            exec(self.code, sys.modules["__main__"].__dict__)
+            runpy.run_path(self.name, run_name="__main__")
 
 
-def _fresh_main(path: str) -> types.ModuleType:
+def prepared_script(config: LaunchConfig, sources: Sequence[bytes]) -> Script:
+    """Compile the script, and import what it imports first. ``sources``: see ``forked_sources``.
+
+    The script's directory comes first on the path from now on, and the ranks' ``__main__`` is this process's, so that
+    modules that keep it keep the right one. Nothing else may: at the end it goes when ``sys.modules`` does.
+    """
+    name, kind = config.entrypoint, config.kind
+    code = compile(sources[0], full_path(name), "exec", dont_inherit=True) if kind is EntryKind.SCRIPT else None
+    main = _fresh_main(full_path(name) if code else None)
+    sys.modules["__main__"] = main
+    directory = _first_on_path(name, kind)
+    warm.begin_path(directory)
+    shadowed = warm.shadowed_by(directory)
+    warm.import_ahead(_leading_imports(sources), directory)
+    for each in _MAIN:
+        if each in sys.modules:
+            sys.modules[each] = main
+    if kind is EntryKind.MODULE:
+        import runpy  # noqa: F401 - for all ranks
+    return Script(name, kind, config.arguments, code, shadowed)
+
+
+def _leading_imports(sources: Sequence[bytes]) -> Sequence[str]:
+    try:
+        return read_top_level(sources).imports
+    except (SyntaxError, ValueError):  # of a module, which nobody has compiled
+        return [UNKNOWN]
+
+
+def _first_on_path(name: str, kind: EntryKind) -> str:
+    if kind == EntryKind.MODULE:
+        return os.path.dirname(full_path(name))
+    return os.path.dirname(os.path.realpath(name))
+
+
+def _fresh_main(path: str | None) -> types.ModuleType:
+    """``__main__`` as an interpreter has it before it runs a script, or ``-m``."""
     main = types.ModuleType("__main__")
-    main.__dict__.update(
-        __file__=path, __cached__=None, __loader__=SourceFileLoader("__main__", path), __annotations__={},
-        __builtins__=sys.modules["builtins"],
-    )  # fmt: skip
+    main.__dict__.update(__annotations__={}, __builtins__=sys.modules["builtins"], __loader__=BuiltinImporter)
+    if path is not None:
+        main.__dict__.update(__file__=path, __cached__=None, __loader__=SourceFileLoader("__main__", path))
     return main
+
+
+def _depth() -> int:
+    """Frames from the first one to the caller's."""
+    frame: types.FrameType | None = sys._getframe(1)
+    depth = 0
+    while frame is not None:
+        frame, depth = frame.f_back, depth + 1
+    return depth
+
+
+def _below(trace: types.TracebackType | None) -> types.TracebackType | None:
+    """A traceback from the script's first frame on, or runpy's."""
+    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+        trace = trace.tb_next
+    return trace
 
 
 def _renew_streams() -> None:
@@ -134,63 +174,3 @@ def _renew_streams() -> None:
         setattr(stream, "mode", "w")  # noqa: B010 - read-only to a type checker
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
-
-
-def _code_of(ending: SystemExit) -> int:
-    code: object = ending.code
-    if code is None:
-        return 0
-    if isinstance(code, int):
-        return code & 0xFF
-    with suppress(BaseException):
-        print(code, file=sys.stderr)
-    return 1
-
-
-def _show(error: BaseException) -> None:
-    """The traceback, from the script's first frame on."""
-    trace = error.__traceback__
-    here = {__file__, runpy.__file__, "<frozen runpy>"}
-    while trace is not None and trace.tb_frame.f_code.co_filename in here:
-        trace = trace.tb_next
-    sys.excepthook(type(error), error.with_traceback(trace), trace)
-
-
-def _finish(code: int, inherited: set[str]) -> int:
-    """What an interpreter does when it ends: threads, exit functions, the script's objects, standard streams."""
-    if threading := sys.modules.get("threading"):  # the script's threads: we have none
-        with suppress(BaseException):
-            threading._shutdown()
-    with suppress(BaseException):
-        atexit._run_exitfuncs()
-    with suppress(BaseException):
-        _let_go(inherited)
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            if stream is not None and not stream.closed:
-                stream.flush()
-        except (OSError, ValueError, AttributeError):
-            code = code or _FLUSH_FAILED
-    if code < 0:
-        signal.signal(-code, signal.SIG_DFL)
-        os.kill(os.getpid(), -code)
-    return code
-
-
-def _let_go(inherited: set[str]) -> None:
-    """Drop what the script's own modules hold, so that it is finalized: a file that is open is flushed.
-
-    One after the other, as the collector would close a file before it flushes it; finalizers still find what they use.
-    """
-    names = [name for name in sys.modules if name == "__main__" or (name not in inherited and _is_own(name))]
-    atexit._clear()
-    for held in [vars(sys.modules.pop(name)) for name in names]:
-        for name in [name for name, value in held.items() if not isinstance(value, _USED_BY_FINALIZERS)]:
-            held[name] = None
-    gc.collect()
-
-
-def _is_own(name: str) -> bool:
-    """Whether a module is the user's: neither Python's nor installed."""
-    file = getattr(sys.modules[name], "__file__", None)
-    return isinstance(file, str) and not file.startswith(_PYTHONS_OWN) and not _INSTALLED & set(file.split(os.sep))

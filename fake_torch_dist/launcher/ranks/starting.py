@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from . import descriptors
-from .script import Script
-from .worker import start_rank
+from .worker import Command, start_rank
+
+if TYPE_CHECKING:
+    from .script import Script
 
 AT_ONCE: Final = 16
 """Ranks whose pipes are open here at the same time: an agent may be allowed no more descriptors than the launcher."""
@@ -59,7 +61,7 @@ class Rank:
             os.close(fd)
 
 
-def start_ranks(ranks: Sequence[Rank], work: Script | Sequence[str], inherited: set[str]) -> OSError | None:
+def start_ranks(ranks: Sequence[Rank], work: Script | Command, inherited: set[str]) -> OSError | None:
     """Start them in order. Returns what went wrong with the first that could not be started; those before it are."""
     failure = None
     try:
@@ -73,7 +75,9 @@ def start_ranks(ranks: Sequence[Rank], work: Script | Sequence[str], inherited: 
             highest = descriptors.highest()
             for rank in [rank for rank in ranks if rank.is_open]:
                 rank.take_output()
-                if isinstance(work, Script) and prepared_for != rank.ours.keys():  # which are pipes, which are files
+                if (
+                    not isinstance(work, Command) and prepared_for != rank.ours.keys()
+                ):  # which are pipes, which are files
                     prepared_for = rank.ours.keys()
                     work.prepare()
                 rank.pid = start_rank(work, highest, rank.changes, inherited)

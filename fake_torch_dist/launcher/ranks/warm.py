@@ -1,25 +1,25 @@
 """What the ranks would all import, imported once before they are forked.
 
-Only what the script itself imports at its top level, found where the script would find it, and only modules that do
-nothing when they are imported but to be there: Python's own, a few packages that are known for it, and any package that
-has a module ``before_fork``, which says so and is imported in its place.
+Only what the script imports before it does anything else, in its order, found where the script would find it, up to the
+first module that is not known to do nothing but to be there: then it makes no difference that it comes early. Known are
+Python's own modules, a few packages, and any package that has a module ``before_fork``, which is imported in its place.
 """
 
 from __future__ import annotations
 
-import ast
 import gc
 import importlib
 import os
 import sys
-import types
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterable, Mapping
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Final
 
+from .start_method import OUR_PACKAGES, is_pythons_own
+
 FORK_SAFE: Final = ("numpy", "tqdm", "colorlog", "yaml")
+_STARTS_THREADS: Final = "numpy"
 _BEFORE_ANY_SCRIPT: Final = frozenset({
     "abc", "builtins", "codecs", "encodings", "genericpath", "io", "marshal", "os", "posix", "posixpath", "site",
     "stat", "sys", "time", "zipimport",
@@ -27,18 +27,8 @@ _BEFORE_ANY_SCRIPT: Final = frozenset({
 """What every interpreter has imported before it looks at its path; names with an underscore aside."""
 _NEVER: Final = frozenset({"__main__", "antigravity", "idlelib", "this", "tkinter", "turtle", "turtledemo"})
 """Modules of Python's that do something when they are imported."""
-
-
-def prepare(source: bytes, directory: str, name: str) -> types.CodeType:
-    """Compile a script, and import what it imports. SyntaxError as Python would raise it; ``directory`` comes first on
-    the path from now on, as in the script.
-    """
-    code = compile(source, name, "exec", dont_inherit=True)
-    begin_path(directory)
-    with _single_threaded_blas():
-        for module in imported_by(source):
-            _import(module, directory)
-    return code
+_BLAS_VARIABLES: Final = ("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS")
+"""Where OpenBLAS looks for its number of threads; the first that is set counts."""
 
 
 def begin_path(directory: str) -> None:
@@ -48,20 +38,36 @@ def begin_path(directory: str) -> None:
 
 
 def shadowed_by(directory: str) -> frozenset[str]:
-    """Modules that are imported here, but that a script in ``directory`` has under the same name there."""
-    if sys.flags.safe_path or not os.path.isdir(directory):
+    """Modules imported here that a rank has to import by itself.
+
+    In the script's directory, or in one of PYTHONPATH, there is one of that name: the script would find that one, or it
+    is that one, and was imported without a rank's environment.
+    """
+    if sys.flags.safe_path:
         return frozenset()
-    entries = os.listdir(directory)
-    there = {entry.removesuffix(".py"): os.path.join(directory, entry) for entry in entries if entry.endswith(".py")}
-    there |= {entry: file for entry in entries if os.path.isfile(file := os.path.join(directory, entry, "__init__.py"))}
-    candidates = [name for name in there if name in sys.modules and name not in _BEFORE_ANY_SCRIPT and name[0] != "_"]
-    return frozenset(name for name in candidates if not _is_from(sys.modules[name], there[name]))
+    loaded = {name for name in sys.modules if "." not in name and name[0] != "_"}
+    candidates = loaded - _BEFORE_ANY_SCRIPT - {"__main__", *OUR_PACKAGES}
+    return frozenset(name for folder in _users_folders(directory) for name in candidates & _modules_in(folder))
 
 
-def _is_from(module: types.ModuleType, file: str) -> bool:
-    with suppress(OSError):
-        return os.path.samefile(getattr(module, "__file__", None) or "", file)
-    return False
+def _users_folders(directory: str) -> list[str]:
+    """Where the user's own modules lie, which go before Python's and the installed ones."""
+    if sys.flags.ignore_environment:
+        return [directory]
+    return [directory, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+
+
+def _modules_in(folder: str) -> set[str]:
+    try:
+        entries = os.listdir(folder)
+    except OSError:
+        return set()
+    files = {entry.removesuffix(".py") for entry in entries if entry.endswith(".py")}
+    return files | {entry for entry in entries if entry.isidentifier() and _is_package(os.path.join(folder, entry))}
+
+
+def _is_package(folder: str) -> bool:
+    return os.path.isfile(os.path.join(folder, "__init__.py"))
 
 
 def freeze() -> None:
@@ -72,52 +78,61 @@ def freeze() -> None:
     gc.freeze()
 
 
-def imported_by(source: bytes) -> Iterator[str]:
-    """Names of the modules that a script's top level imports, in their order."""
-    for node in ast.parse(source).body:
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.module
+def import_ahead(modules: Iterable[str], directory: str) -> None:
+    """Import those that a script in ``directory`` imports first, until one is not known to be harmless."""
+    own = {os.path.realpath(folder) for folder in _users_folders(directory)}
+    for module in modules:
+        try:
+            if not _import(module, own):
+                return
+        except Exception:  # the script will raise it, too
+            return
 
 
-def _import(module: str, directory: str) -> None:
+def _import(module: str, own_folders: set[str]) -> bool:
+    """Import it if it is harmless. Returns whether it is."""
     package = module.partition(".")[0]
-    if package in _NEVER or package in sys.builtin_module_names:
-        return
-    spec = PathFinder.find_spec(package, sys.path)
+    if not package or package in _NEVER:
+        return False
+    if package in sys.builtin_module_names:
+        return True
+    spec = _spec(package)
     if spec is None:
-        return
+        return False
     if _says_that_it_is_safe(spec):
+        importlib.import_module(package)  # it may say there how many threads it wants
+        if not _is_single_threaded(os.environ):
+            return False
         module = f"{package}.before_fork"
-    elif package not in FORK_SAFE and not (package in sys.stdlib_module_names and not _is_in(spec, directory)):
-        return
-    with suppress(Exception):  # whatever is wrong with it, the script will say so itself
-        importlib.import_module(module)
+    elif not is_pythons_own(spec.origin) and not _is_known(package, spec, own_folders):
+        return False
+    importlib.import_module(module)
+    return True
+
+
+def _spec(package: str) -> ModuleSpec | None:
+    """What the script would import under this name, whatever is imported here already."""
+    found = (finder.find_spec(package, None) for finder in sys.meta_path)  # such as those of editable installs
+    return PathFinder.find_spec(package, sys.path) or next(filter(None, found), None)
 
 
 def _says_that_it_is_safe(spec: ModuleSpec) -> bool:
     return any(Path(folder, "before_fork.py").is_file() for folder in spec.submodule_search_locations or ())
 
 
-def _is_in(spec: ModuleSpec, directory: str) -> bool:
-    """Whether a module is the user's own, under a name that Python has, too."""
-    folders = (directory, os.path.join(directory, spec.name))
-    return spec.origin is not None and os.path.dirname(spec.origin) in folders
+def _is_known(package: str, spec: ModuleSpec, own_folders: set[str]) -> bool:
+    """Whether it is one of the packages that are known, as installed, and not the user's own copy."""
+    if package not in FORK_SAFE or spec.origin is None:
+        return False
+    place = os.path.dirname(os.path.realpath(spec.origin))
+    if (os.path.dirname(place) if spec.submodule_search_locations else place) in own_folders:
+        return False
+    return package != _STARTS_THREADS or _is_single_threaded(os.environ)
 
 
-class _single_threaded_blas:
-    """numpy's BLAS starts its threads when it is imported; none may be there when we fork."""
-
-    _VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-
-    def __enter__(self) -> None:
-        self._before = {name: os.environ.get(name) for name in self._VARIABLES}
-        os.environ.update(dict.fromkeys(self._VARIABLES, "1"))
-
-    def __exit__(self, *_: object) -> None:
-        for name, value in self._before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+def _is_single_threaded(environment: Mapping[str, str]) -> bool:
+    """Whether numpy's BLAS starts no threads when it is imported: none may be there when ranks are forked."""
+    asked = next((value for name in _BLAS_VARIABLES if (value := environment.get(name))), None)
+    if asked is None:
+        return len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)) == 1
+    return asked.strip() == "1"

@@ -5,42 +5,69 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import zipimport
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
-from typing import Final, NoReturn
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from ..commandline.config import EntryKind, LaunchConfig
+from ..streamed_script import STANDARD_INPUT, handed_on
 from . import descriptors, kinship, signal_mask
+from .debugger import fork
 from .environment import change_environment
-from .script import Script
+from .start_method import forked_sources
+
+if TYPE_CHECKING:
+    from .script import Script
 
 _CANNOT_EXECUTE: Final = 126
+_RUN_PATH: Final = (
+    "import os, runpy, sys; del sys.argv[0]; "
+    "sys.flags.safe_path or sys.path.__setitem__(0, os.path.dirname(os.path.realpath(sys.argv[0]))); "
+    "runpy.run_path(sys.argv[0], run_name='__main__')"
+)
+"""Program of a fresh interpreter for ``--run-path``; ``python -c`` has an argument of its own before the script."""
 
 
-def command(config: LaunchConfig) -> list[str] | None:
-    """Program and arguments of a rank that is exec'ed; None if it is forked and runs the script itself."""
-    target = [config.entrypoint, *config.arguments]
+@dataclass(frozen=True)
+class Command:
+    """A rank that is exec'ed."""
+
+    words: tuple[str, ...]
+    """Program and arguments."""
+    source: bytes | None = None
+    """Contents of descriptor ``source_fd`` of each rank; None: it has none."""
+    source_fd: int = 0
+
+
+def work_of(config: LaunchConfig) -> Script | Command:
+    """What each rank does; for ranks that are forked, this process is warm afterwards."""
+    sources = forked_sources(config)
+    if sources is None:
+        return command(config)
+    from .script import prepared_script  # here: fresh interpreters need none of it
+
+    return prepared_script(config, sources)
+
+
+def command(config: LaunchConfig) -> Command:
+    """Program and arguments of a rank that is exec'ed."""
+    target, number = (config.entrypoint, 0) if config.source is None else handed_on(config)
+    if config.kind != EntryKind.PROGRAM and target.startswith("-") and target != STANDARD_INPUT:
+        target = os.path.join(os.curdir, target)  # no option of Python
+    words = [target, *config.arguments]
     if config.kind == EntryKind.PROGRAM:
-        return target
-    forked = config.python is None and config.start_method != "spawn"
-    if forked and (config.kind == EntryKind.MODULE or _is_source(config.entrypoint)):
-        return None
-    flags = ["-u", "-m"] if config.kind == EntryKind.MODULE else ["-u"]
-    return [config.python or sys.executable, *flags, *target]
-
-
-def _is_source(path: str) -> bool:
-    """Not a directory or an archive with a ``__main__``."""
-    try:
-        zipimport.zipimporter(path)
-    except zipimport.ZipImportError:
-        return os.path.isfile(path)
-    return False
+        return Command(tuple(words))
+    flags = ["-u"]
+    if config.kind == EntryKind.MODULE:
+        flags += ["-m"]
+    if config.kind == EntryKind.RUN_PATH:
+        flags += ["-c", _RUN_PATH]
+    return Command((config.python or sys.executable, *flags, *words), config.source, number)
 
 
 def start_rank(
-    work: Script | Sequence[str],
+    work: Script | Command,
     highest: int,
     changes: Iterable[tuple[str, str | None]],
     inherited: set[str],
@@ -53,7 +80,7 @@ def start_rank(
     OSError if no process can be made.
     """
     parent = os.getpid()
-    pid = os.fork()
+    pid = fork()
     if pid:
         return pid
     try:
@@ -63,19 +90,40 @@ def start_rank(
         descriptors.as_before()
         signal_mask.as_before()
         change_environment(changes)
-        if isinstance(work, Script):
-            work.run(inherited)
-        _execute(work)
+        if isinstance(work, Command):
+            _execute(work)
+        work.run(inherited)
     finally:
         os._exit(1)
 
 
-def _execute(command: Sequence[str]) -> NoReturn:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+def _execute(command: Command) -> NoReturn:
+    for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):  # Python's own handling is for Python alone
+        signal.signal(number, signal.SIG_DFL)
+    program = command.words[0]
     try:
-        os.execvp(command[0], list(command))
+        if command.source is not None:
+            _hand_on(command.source, command.source_fd)
+        os.execvp(program, command.words)
     except OSError as error:
         with suppress(OSError):
-            os.write(2, f"{command[0]}: cannot be executed: {error.strerror}\n".encode())
+            os.write(2, f"{program}: cannot be executed: {error.strerror}\n".encode())
         os._exit(_CANNOT_EXECUTE)
+
+
+def _hand_on(source: bytes, number: int) -> None:
+    """Have these bytes, from the first one on, on this descriptor in the program that is exec'ed."""
+    if hasattr(os, "memfd_create"):
+        fd = os.memfd_create("script")
+    else:
+        import tempfile
+
+        with tempfile.TemporaryFile() as empty:
+            fd = os.dup(empty.fileno())
+    with open(fd, "wb", closefd=False) as file:
+        file.write(source)
+    os.lseek(fd, 0, os.SEEK_SET)
+    if fd == number:
+        os.set_inheritable(fd, True)
+    else:
+        os.dup2(fd, number)

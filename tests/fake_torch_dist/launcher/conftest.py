@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from launched import Jobs, jobs_in
 
+pytest.register_assert_rewrite("as_python")
+
 
 @pytest.fixture
 def jobs(tmp_path: Path) -> Iterator[Jobs]:

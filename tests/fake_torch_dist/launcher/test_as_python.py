@@ -1,15 +1,12 @@
-"""A forked rank is what ``python -u SCRIPT`` would be: the same output, exit code and traceback."""
+"""A rank, forked or not, is what ``python -u SCRIPT`` would be: the same output, exit code and traceback."""
 
 from __future__ import annotations
 
-import os
-import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from launched import ROOT, Jobs
+from as_python import same
+from launched import Jobs
 
 MULTIPROCESSING = """
 import multiprocessing as mp
@@ -104,33 +101,17 @@ SCRIPTS = {
 }
 
 
-def same(directory: Path, *target: str, **environment: str) -> None:
-    """What comes out of a rank is what comes out of Python; the launcher's report aside, its exit code in it."""
-    variables = os.environ | {"PYTHONPATH": str(ROOT)} | environment
-    commands = ("-u",), ("-m", "fake_torch_dist.run", "--log-dir", os.devnull)
-    fresh, rank = (
-        subprocess.run(
-            [sys.executable, *command, *target, "argument"], cwd=directory, env=variables, text=True,
-            stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False,
-        )
-        for command in commands
-    )  # fmt: skip
-    exitcode = re.search(r"exitcode  : (-?\d+)", rank.stderr)
-    assert int(exitcode[1] if exitcode else rank.returncode) == fresh.returncode, rank.stderr
-    assert _without_addresses(rank.stdout) == _without_addresses(fresh.stdout)
-    written, _, _ = re.sub(r"(?m)^E\d{4} [\d:.]+ ", "REPORT", rank.stderr).partition("REPORT")
-    assert _without_addresses(written) == _without_addresses(fresh.stderr)
-
-
-def _without_addresses(text: str) -> str:
-    return re.sub(r"0x[0-9a-f]+", "0x", text)
-
-
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_rank_does_what_python_does(tmp_path: Path, name: str) -> None:
     script = SCRIPTS[name]
     (tmp_path / "job.py").write_bytes(script if isinstance(script, bytes) else script.encode())
     same(tmp_path, "job.py")
+
+
+@pytest.mark.parametrize("name", ["interpreter", "main", "ends", "multiprocessing"])
+def test_so_does_one_in_an_interpreter_of_its_own(tmp_path: Path, name: str) -> None:
+    (tmp_path / "job.py").write_text(str(SCRIPTS[name]))
+    same(tmp_path, "job.py", start_method="auto")
 
 
 def test_modules_beside_the_script_go_before_pythons(tmp_path: Path) -> None:
@@ -166,5 +147,5 @@ def test_a_script_is_found_as_python_finds_it(tmp_path: Path) -> None:
 
 def test_a_file_that_a_script_leaves_open_is_written(jobs: Jobs) -> None:
     script = "import signal\nkept = open('kept', 'w')\nkept.write('all')\nsignal.signal(10, lambda *_: kept)"
-    assert jobs.run(script).code == 0
+    assert jobs.run(script, "--start-method", "fork").code == 0
     assert (jobs.directory / "kept").read_text() == "all"

@@ -41,7 +41,7 @@ def test_the_launcher_loads_nothing_that_has_work_to_do_in_every_fork(tmp_path: 
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="needs Linux's smaps_rollup")
 def test_a_rank_has_a_small_part_of_an_interpreters_memory(jobs: Jobs) -> None:
     """A fresh interpreter has 4.8 MB of its own, a rank that is forked 0.9 MB (Python 3.11)."""
-    ended = jobs.run(PRIVATE, "--nnodes", "2", "--nproc-per-node", "4")
+    ended = jobs.run(PRIVATE, "--nnodes", "2", "--nproc-per-node", "4", "--start-method", "fork")
     private_kib = [int(line) for line in ended.lines]
     assert len(private_kib) == 8
     assert sorted(private_kib)[4] < 1800

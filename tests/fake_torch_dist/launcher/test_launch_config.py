@@ -20,6 +20,7 @@ from fake_torch_dist import run
 from fake_torch_dist.launcher.commandline.arguments import UsageError, parse
 from fake_torch_dist.launcher.commandline.choices import config_of, host_and_port
 from fake_torch_dist.launcher.commandline.config import EntryKind, LaunchConfig, Std, Streams
+from fake_torch_dist.launcher.entrypoint import check_entrypoint
 
 
 def config(*words: str, **variables: str) -> LaunchConfig:
@@ -295,12 +296,12 @@ def test_a_script_is_source_whatever_its_name_but_archives_are_none(
     assert said(["script"], capfd).endswith("SyntaxError: invalid syntax\n")
     with ZipFile(here / "archive", "w") as archive:
         archive.writestr("__main__.py", "print()")
-    run.check_entrypoint(config_of(parse(["archive"], {}), {}))
+    check_entrypoint(config_of(parse(["archive"], {}), {}))
 
 
 def test_warnings_are_left_to_the_ranks(here: Path, recwarn: pytest.WarningsRecorder) -> None:
     (here / "script.py").write_text("print(1 is 1)\n")
-    run.check_entrypoint(config_of(parse(["script.py"], {}), {}))
+    check_entrypoint(config_of(parse(["script.py"], {}), {}))
     assert not recwarn.list
 
 
@@ -318,7 +319,7 @@ def test_modules_are_found_and_not_imported(here: Path, words: list[str]) -> Non
     (here / "spread" / "__init__.py").write_text("__path__ = __import__('pkgutil').extend_path(__path__, __name__)\n")
     for name in ("module.py", "package/__init__.py", "package/module.py", "package/__main__.py"):
         (here / name).write_text("raise SystemExit('it was imported')\n")
-    run.check_entrypoint(config_of(parse(["-m", *words], {}), {}))
+    check_entrypoint(config_of(parse(["-m", *words], {}), {}))
     assert not {"module", "package", "spread"} & set(sys.modules)
 
 

@@ -64,7 +64,8 @@ def test_emulated_nodes_are_numbered_and_named(jobs: Jobs) -> None:
 
 
 def test_a_forked_rank_looks_like_a_fresh_interpreter(jobs: Jobs) -> None:
-    for rank in found(jobs, "--nproc-per-node", "2", arguments=("--lr", "1", "--", "-x")):
+    flags = ("--nproc-per-node", "2", "--start-method", "fork")
+    for rank in found(jobs, *flags, arguments=("--lr", "1", "--", "-x")):
         script = jobs.directory / "job.py"
         assert rank["argv"] == ["job.py", "--lr", "1", "--", "-x"]
         assert rank["orig"] == [sys.executable, "-u", *rank["argv"]]
@@ -75,7 +76,7 @@ def test_a_forked_rank_looks_like_a_fresh_interpreter(jobs: Jobs) -> None:
 def test_spawned_ranks_find_the_same(jobs: Jobs) -> None:
     forked, spawned = (
         found(jobs, "--nproc-per-node", "2", "--rdzv-id", "x", *flags, "--master-port", "0")
-        for flags in ((), ("--start-method", "spawn"))
+        for flags in (("--start-method", "fork"), ("--start-method", "spawn"))
     )
     changing = {"FAKE_TORCH_DIST_STORE", "FAKE_TORCH_DIST_TOKEN", "TORCHELASTIC_ERROR_FILE", "FAKE_TORCHRUN_TEST",
                 "MASTER_PORT", "_", "LC_CTYPE"}  # fmt: skip
@@ -110,12 +111,15 @@ def test_modules_programs_and_paths_run_too(jobs: Jobs) -> None:
         assert ended.code == 0, ended.err
         return ended.lines
 
-    assert lines("-m", "pack.tool", "a") == ["__main__ pack ['a']"] * 2
+    for start_method in ("fork", "spawn"):
+        flags = ("--start-method", start_method)
+        assert lines(*flags, "-m", "pack.tool", "a") == ["__main__ pack ['a']"] * 2
+        assert lines(*flags, "--run-path", str(jobs.directory / "job.py")) == ["__main__"] * 2
     assert lines("--no-python", "/bin/echo", "hi", "there") == ["hi there"] * 2
-    assert lines("--run-path", str(jobs.directory / "job.py")) == ["__main__"] * 2
 
 
-def test_what_a_fresh_interpreter_does_at_its_end_is_done(jobs: Jobs) -> None:
+@pytest.mark.parametrize("start_method", ["fork", "spawn"])
+def test_what_a_fresh_interpreter_does_at_its_end_is_done(jobs: Jobs, start_method: str) -> None:
     script = """
 import atexit, os, threading, time
 rank = os.environ["RANK"]
@@ -124,20 +128,21 @@ atexit.register(lambda: print("exit function", rank))
 threading.Thread(target=lambda: (time.sleep(0.05), print("thread", rank))).start()
 print("main", rank)
 """
-    ended = jobs.run(script, "--nproc-per-node", "2")
+    ended = jobs.run(script, "--nproc-per-node", "2", "--start-method", start_method)
     assert sorted(ended.lines) == [f"{what} {rank}" for what in ("exit function", "main", "thread") for rank in (0, 1)]
     assert [(jobs.directory / f"kept{rank}").read_text() for rank in (0, 1)] == ["to the last byte"] * 2
 
 
 def test_ranks_draw_different_random_numbers(jobs: Jobs) -> None:
     script = "import random\nimport numpy as np\nimport numpy.random\nprint(random.random(), np.random.random())"
-    numbers = [line.split() for line in jobs.run(script, "--nproc-per-node", "4").lines]
+    ended = jobs.run(script, "--nproc-per-node", "4", "--start-method", "fork")
+    numbers = [line.split() for line in ended.lines]
     assert len({number for pair in numbers for number in pair}) == 8
 
 
 def test_what_is_imported_beforehand_is_what_the_script_would_import(jobs: Jobs) -> None:
     (jobs.directory / "colorlog.py").write_text("whose = 'the script directory'")
-    ended = jobs.run("import colorlog\nprint(colorlog.whose)", "--nproc-per-node", "2")
+    ended = jobs.run("import colorlog\nprint(colorlog.whose)", "--nproc-per-node", "2", "--start-method", "fork")
     assert ended.lines == ["the script directory"] * 2
 
 
@@ -145,7 +150,7 @@ def test_standard_input_is_the_launchers(jobs: Jobs, tmp_path: Path) -> None:
     assert jobs.run("import sys; print(repr(sys.stdin.read()))").lines == ["''"]
 
 
-@pytest.mark.parametrize("flags", [(), ("--start-method", "spawn")], ids=["forked", "spawned"])
+@pytest.mark.parametrize("flags", [("--start-method", "fork"), ("--start-method", "spawn")], ids=["forked", "spawned"])
 def test_the_threads_variable_is_set_and_said_once(jobs: Jobs, flags: tuple[str, ...]) -> None:
     ended = jobs.run(
         "import os; print(os.environ['OMP_NUM_THREADS'])", "--nproc-per-node", "2", *flags, OMP_NUM_THREADS=""
