@@ -68,12 +68,11 @@ class Node:
         if self._channel and not self.is_empty:
             self._channel.send({"kind": "stop", "signal": int(number), "grace_s": grace_s})
 
-    def signal_first_rank(self, number: int) -> None:
-        """Only the first local rank, and without a word."""
-        for pid, local_rank in self._pids.items():
-            if local_rank == 0:
-                with suppress(OSError):
-                    os.kill(pid, number)
+    def signal_ranks(self, number: int) -> None:
+        """All of them, and without a word."""
+        for pid in self._pids:
+            with suppress(OSError):
+                os.kill(pid, number)
 
     def heard(self, message: Message, descriptors: Sequence[int]) -> None:
         """The agent says something; of an attempt that is over, nothing counts."""

@@ -143,7 +143,7 @@ class WorkerGroup:
                 messages.RESTARTING, role=config.role, attempts_left=left, max_restarts=config.max_restarts
             )  # fmt: skip
         try:
-            routes = Routes(config, self._tree, self.nodes, number)
+            routes = Routes(config, self._tree, self.nodes, number, self._streams.console)
         except LogDirectoryError as error:
             self._end(self._termination(f"{self.host}: {error}", final=True))
             self._on_over()
@@ -157,12 +157,19 @@ class WorkerGroup:
         )
         directories = [self._tree.run_directory(node.name if config.emulated else None) for node in self.nodes]
         self._reports.placed(places, directories)
-        terminal = os.ttyname(1) if self._streams.is_live else None
+        draws = self._streams.is_live and not routes.hands_on(self.nodes[0], "stdout")
+        terminal = os.ttyname(1) if draws else None
         color = self._streams.is_live and not self._environment.get("NO_COLOR")
         for node, place in zip(self.nodes, places, strict=True):
+
+            def columns(local_rank: int, stream: str, place: Placement = place) -> int:
+                return self._streams.prefix_columns(routes.source(place, local_rank, stream))
+
             prefixed = routes.destination(node, 0, "stdout").prefix
-            columns = self._streams.prefix_columns(routes.source(place, 0, "stdout")) if prefixed else 0
-            node.start(place, routes.targets(node), terminal=terminal, prefix_columns=columns, color=color)
+            node.start(
+                place, routes.targets(node, columns), terminal=terminal,
+                prefix_columns=columns(0, "stdout") if prefixed else 0, color=color,
+            )  # fmt: skip
 
     # -- what the nodes say -------------------------------------------------------------------------------------------
 
@@ -287,8 +294,9 @@ class WorkerGroup:
             self._end(self._termination(f"nobody reads the output on {self.host}", final=True))
 
     def _resized(self) -> None:
-        self._streams.redraw()
-        self.nodes[0].signal_first_rank(signal.SIGWINCH)
+        self._streams.redraw(resized=True)
+        for node in self.nodes:
+            node.signal_ranks(signal.SIGWINCH)
 
     def _look_for_the_end(self) -> None:
         attempt = self._attempt

@@ -11,7 +11,7 @@ they are unfinished (``live``), the row waits for what comes next, because nobod
 import re
 from collections.abc import Sequence
 
-from fake_torch_dist.launcher.output.escapes import CURSOR_CODE
+from fake_torch_dist.launcher.output.escapes import CURSOR_CODE, divided, width_of
 
 LIVE_BLOCK_BEGIN, LIVE_BLOCK_END = b"\x1b]fake-torchrun;live;", b"\x07"
 """A line like this updates the live block, the rows that a script wants at the bottom of the terminal."""
@@ -46,6 +46,13 @@ class Frames:
         """The frame that was completed last, as long as no line has been made of it."""
         self.block: bytes | None = None
         """The newest update of the live block, if there was one."""
+        self._widths: set[int] = set()
+        """Columns that the terminal has had."""
+        self._last_frame = b""
+        self._beside = False
+        """The cursor is below a frame that stays, and text is no frame before it goes back."""
+        self._aside = bytearray()
+        """Of the unfinished line that is written there."""
         self._live = live
         self._max_line_bytes = max_line_bytes
         self._rows = [_Row(text)]
@@ -57,18 +64,29 @@ class Frames:
         """The row of the last frame, unless the cursor has gone up since."""
         self._lines: list[bytes] = []
 
+    def set_columns(self, columns: int) -> None:
+        """Of the terminal from now on; 0: there is none."""
+        if columns:
+            self._widths.add(columns)
+
     @property
     def unfinished(self) -> bytearray | None:
         """The unfinished line, if it is all there is and no frame: the stream reads like any other."""
         row = self._rows[0]
-        if len(self._rows) > 1 or self._height > 1 or row.redrawn or row.at_start:
+        if len(self._rows) > 1 or self._height > 1 or row.redrawn or row.at_start or self._aside:
             return None
         return row.text
 
     @property
     def rows(self) -> tuple[bytes, ...]:
         """The frames as a terminal shows them now."""
-        return tuple(bytes(row.text) for row in self._rows if (row.redrawn or row.at_start) and not row.blank)
+        texts = [self._parts(row)[0] for row in self._rows if (row.redrawn or row.at_start) and not row.blank]
+        return tuple(bytes(text) for text in texts)
+
+    @property
+    def begun(self) -> bytes:
+        """The unfinished line that follows a frame, as on a row of its own; empty if there is none."""
+        return bytes(self._aside) + self._parts(self._rows[self._cursor])[1]
 
     def feed(self, data: bytes) -> list[bytes]:
         """Lines that ``data`` completed, without newlines. ``data`` does not end inside a control sequence."""
@@ -87,7 +105,9 @@ class Frames:
         self._release(len(self._rows) - 1)
         if self._rows[0].text:
             self._finish(self._rows[0])
-        self._rows = [_Row()]
+        if self._aside:
+            self._lines.append(bytes(self._aside))
+        self._rows, self._aside, self._beside = [_Row()], bytearray(), False
         return self._take_lines()
 
     def take_newest(self) -> bytes:
@@ -103,7 +123,7 @@ class Frames:
         if found[0] == b"\n":
             self._newline()
             return
-        self._after_newline = False
+        self._after_newline = self._beside = False
         row = self._rows[self._cursor]
         if found[0] == b"\r":
             self._complete(row)
@@ -128,8 +148,28 @@ class Frames:
             row.erase()
 
     def _complete(self, row: _Row) -> None:
+        if self._last_frame:
+            self._take_aside(row)
         if not row.blank:
-            self.newest = bytes(row.text)
+            self.newest = self._last_frame = bytes(row.text)
+
+    def _take_aside(self, row: _Row) -> bool:
+        """Take the text that follows a frame out of the row. Whether there is any."""
+        frame, text = self._parts(row)
+        if text:
+            row.text = bytearray(frame)
+            self._aside += text
+        return bool(text)
+
+    def _parts(self, row: _Row) -> tuple[bytes | bytearray, bytes]:
+        """The frame, and the text that follows it if it fills the terminal's width."""
+        if not self._widths or not row.redrawn or row.at_start or len(row.text) <= min(self._widths):
+            return row.text, b""
+        width = width_of(self._last_frame) if self._last_frame else max(self._widths)
+        if width not in self._widths:
+            return row.text, b""
+        frame, text = divided(bytes(row.text), width)
+        return (frame, text) if text.strip() else (row.text, b"")
 
     def _up(self, count: int) -> None:
         # Rows that have left as lines already are blank when a bar comes back to them.
@@ -144,7 +184,13 @@ class Frames:
         self._cursor = min(self._cursor + count, len(self._rows) - 1)
 
     def _newline(self) -> None:
-        if self._live and self._take_block(self._rows[self._cursor]):
+        row = self._rows[self._cursor]
+        if self._live and self._take_block(row):
+            return
+        if self._beside or self._take_aside(row):
+            self._lines.append(bytes(self._aside))
+            self._aside, self._beside = bytearray(), True
+            self._last_frame = bytes(row.text)
             return
         self._cursor += 1
         if self._cursor == len(self._rows):
@@ -167,6 +213,9 @@ class Frames:
         return False
 
     def _write(self, text: bytes) -> None:
+        if self._beside:
+            self._aside += text
+            return
         if self._after_newline and self._cursor:  # no bar goes on like this: what is above has ended
             self._release(self._cursor)
             del self._rows[1:]

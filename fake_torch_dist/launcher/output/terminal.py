@@ -2,14 +2,19 @@
 
 As on the screen of a single process (accelerate_sim/display/screen.py): the cursor rests at the beginning of the first
 live row, so whatever a resize or a shell does below, the next frame starts in the right place and overwrites it.
+
+A line that has begun, such as a prompt, stands above the live rows, and the cursor rests at its end: there the terminal
+shows what is typed. It is written once and goes on where the cursor is, even if that is the row below because somebody
+has pressed Enter; only lines of others are written over it, and then it is shown again below them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
-from fake_torch_dist.launcher.output.escapes import clipped, only_colors
+from fake_torch_dist.launcher.output.escapes import RESET, clipped, left_open, only_colors, width_of
 
 BEGIN_FRAME, END_FRAME = b"\x1b[?2026h", b"\x1b[?2026l"
 """Show what is between at once, even if it arrives in pieces. Terminals that can't do that ignore it."""
+SAVE_CURSOR, RESTORE_CURSOR = b"\x1b7", b"\x1b8"
 ERASE_TO_RIGHT, ERASE_BELOW = b"\x1b[K", b"\x1b[J"
 
 
@@ -19,6 +24,9 @@ class LiveTerminal:
     def __init__(self, size: Callable[[], tuple[int, int]]) -> None:
         self._size = size
         self._shown: dict[str, Sequence[bytes]] = {}
+        self.begun: dict[Hashable, bytes] = {}
+        """Lines that have begun, by who writes them; the cursor is at the end of the last one."""
+        self._drawn_line = b""
         self._drawn_rows = 0
         self._drawn_size = size()
         self._dirty = False
@@ -29,13 +37,29 @@ class LiveTerminal:
             self._shown[source] = rows
             self._dirty = True
 
+    def begin(self, key: Hashable, line: bytes) -> None:
+        """``line`` has begun and is to be shown from now on; nothing if it is complete, or another frame of a bar."""
+        if self.begun.get(key, b"") != line:
+            self._dirty = True
+            if line:
+                self.begun[key] = line
+            else:
+                del self.begun[key]
+
+    @property
+    def at_cursor(self) -> Hashable | None:
+        """Whose line the cursor is at the end of."""
+        return next(reversed(self.begun), None)
+
     def frame(self, lines: bytes) -> bytes:
-        """What to write for whole ``lines`` and what has changed in the live rows since the last frame."""
+        """What to write for whole ``lines`` and what has changed below them since the last frame."""
         if not lines and not self._dirty:
             return b""
         size = self._size()
         rows = self._live_rows(*size)
         lines = only_colors(lines)
+        if self.begun or self._drawn_line:
+            return self._frame_around_cursor(lines, rows, size)
         if not rows and not self._drawn_rows:
             self._dirty = False
             return lines
@@ -51,20 +75,60 @@ class LiveTerminal:
         self._drawn_rows, self._drawn_size, self._dirty = len(rows), size, False
         return b"".join(pieces)
 
-    def redraw(self) -> bytes:
-        """The live rows anew, as after a resize or when a shell has written below."""
+    def _frame_around_cursor(self, lines: bytes, rows: list[bytes], size: tuple[int, int]) -> bytes:
+        """The same if a line has begun, or had in the last frame."""
+        before = self._drawn_line
+        line = only_colors(next(reversed(self.begun.values()), b"").expandtabs())
+        text = lines + line
+        if text.startswith(before):
+            written = [left_open(before), text[len(before) :]]
+        else:
+            written = [_up(width_of(before) // size[0]), b"\r" + ERASE_BELOW, text]
+        if line and written[-1]:
+            written.append(RESET if left_open(line) else b"")
+            if width_of(line) % size[0] == 0:  # terminals differ in where the cursor is after the last column
+                written.append(b" \r")
+        if rows or self._drawn_rows:
+            keeps_cursor = text == before and len(rows) <= self._drawn_rows
+            below = self._below_kept_cursor(rows) if keeps_cursor else self._below(line, rows, size[0])
+            written = [BEGIN_FRAME, ERASE_BELOW, *written, *below, END_FRAME]
+        self._drawn_line, self._drawn_rows, self._drawn_size, self._dirty = line, len(rows), size, False
+        return b"".join(written)
+
+    def _below_kept_cursor(self, rows: list[bytes]) -> list[bytes]:
+        """Draw them where there is room already; the cursor is after what has been typed, and stays there."""
+        return [SAVE_CURSOR, *(b"\r\n" + row for row in rows), RESTORE_CURSOR]
+
+    def _below(self, line: bytes, rows: list[bytes], columns: int) -> list[bytes]:
+        """Draw them, and go back to the end of ``line``."""
+        if not rows:
+            return []
+        first = b"\r\n" if line else b"\r"
+        up = _up(len(rows) if line else len(rows) - 1)
+        return [first, b"\r\n".join(rows), b"\r", up, _right(width_of(line) % columns)]
+
+    def redraw(self, *, resized: bool = True) -> bytes:
+        """The live rows anew, as after a resize. Not ``resized``: as when a shell has written below; then a line that
+        has begun is shown again, too.
+        """
         self._dirty = self._drawn_rows > 0
+        if self.begun and not resized:
+            self._dirty, self._drawn_line = True, b""
         self._drawn_size = (0, 0)
         return self.frame(b"")
 
     def close(self) -> bytes:
         """Take the live rows away; the cursor is then at the beginning of a fresh line."""
         self._shown.clear()
+        self.begun.clear()
+        if self._drawn_line:
+            return self.frame(self._drawn_line + b"\n")
         self._dirty = self._drawn_rows > 0
         return self.frame(b"")
 
     def _live_rows(self, columns: int, rows: int) -> list[bytes]:
-        texts = [text for source in self._shown.values() for text in source]
+        texts = [*self.begun.values()][:-1]
+        texts += [text for source in self._shown.values() for text in source]
         # A row never fills the last column: terminals differ in where the cursor is then.
         return [clipped(text, columns - 1) for text in texts[-max(rows - 1, 1) :]]
 
@@ -79,3 +143,11 @@ class LiveTerminal:
             ERASE_BELOW + line if len(line) >= columns or b"\t" in line else line + ERASE_TO_RIGHT for line in first
         ]
         return b"".join([*(line + b"\r\n" for line in over), others])
+
+
+def _up(rows: int) -> bytes:
+    return b"\x1b[%dA" % rows if rows else b""
+
+
+def _right(columns: int) -> bytes:
+    return b"\x1b[%dC" % columns if columns else b""
