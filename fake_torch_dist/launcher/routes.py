@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -51,13 +51,13 @@ class Routes:
 
     def _targets(self, node: Node, local_rank: int, prefix_columns: Callable[[int, str], int]) -> dict[str, str]:
         targets = {"error_file": self.error_file(node, local_rank)}
-        goals = {stream: self.destination(node, local_rank, stream) for stream in STREAMS}
-        for stream, goal in goals.items():
+        for stream in STREAMS:
+            goal = self.destination(node, local_rank, stream)
             if not (goal.console or goal.filtered):
                 targets[stream] = str(goal.file or os.devnull)
             elif self._is_handed_on(goal):
                 targets[stream] = INHERITED
-            elif stream == "stderr" and self._are_one(goals):
+            elif stream == "stderr" and self.are_one(node, local_rank):
                 targets[stream] = AS_STDOUT
             elif stream in self._console.sizes and _is_shown_only(goal):
                 columns, rows = self._console.sizes[stream]
@@ -74,9 +74,9 @@ class Routes:
     def _is_handed_on(self, goal: Destination) -> bool:
         return self._one_rank and _is_shown_only(goal) and not goal.prefix and not self._config.dedupe
 
-    def _are_one(self, goals: Mapping[str, Destination]) -> bool:
+    def are_one(self, node: Node, local_rank: int) -> bool:
         """Whether both streams end in the same file: one pipe for both keeps the order in which they are written."""
-        out, err = goals.values()
+        out, err = (self.destination(node, local_rank, stream) for stream in STREAMS)
         return self._console.is_one and _is_shown_only(out) and _is_shown_only(err) and out.prefix == err.prefix
 
     def destination(self, node: Node, local_rank: int, stream: Any) -> Destination:

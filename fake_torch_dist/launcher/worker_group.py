@@ -204,7 +204,8 @@ class WorkerGroup:
         for stream, fd in zip(message["streams"], descriptors, strict=True):
             source = routes.source(place, local_rank, stream)
             goal = routes.destination(node, local_rank, stream)
-            self._streams.add(fd, source, goal, routes.filtered_file(node, stream))
+            shared = routes.are_one(node, local_rank)
+            self._streams.add(fd, source, goal, routes.filtered_file(node, stream), shared=shared)
 
     def _rank_failed(self, node: Node, message: Message) -> None:
         local_rank, attempt = message["local_rank"], self._running

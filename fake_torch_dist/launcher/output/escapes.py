@@ -1,8 +1,8 @@
 """ANSI escape sequences in bytes: which colours a line leaves open, what moves a cursor, how wide text is.
 
 Knows what programs write to a log or a progress bar. It is no terminal: fonts, character sets and scroll regions are
-not interpreted. Of what a rank writes, ``only_colors`` lets text, colours and links through to a terminal and nothing else:
-no title, clipboard or notification, no mode, no cursor movement, neither as escape sequences nor as 8-bit controls.
+not interpreted. Of what a rank writes, ``only_colors`` lets text, colours and links through to a terminal and nothing
+else: no title, clipboard or notification, no mode, no cursor movement, be it an escape sequence or an 8-bit control.
 """
 
 import re

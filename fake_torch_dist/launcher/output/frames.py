@@ -6,6 +6,10 @@ top. Text overwrites whole rows, not columns: of what ``\r`` redraws, the last f
 tqdm draws the bar at position p as p newlines, ``\r``, the bar and p times cursor-up. So a newline after a frame may
 end a bar or lead to the next one. A stream that has never moved up is believed to end it. If frames are shown while
 they are unfinished (``live``), the row waits for what comes next, because nobody misses it meanwhile.
+
+If standard output and error of a rank are one stream (``shared``), text of the one may follow a frame of the other.
+Where the frame ends is known of tqdm's, by its form, and of those that fill the terminal, by its width: there the text
+is a line of its own, and the frame stays. After any other frame the two are one line, as on a terminal.
 """
 
 import re
@@ -16,6 +20,8 @@ from fake_torch_dist.launcher.output.escapes import CURSOR_CODE, divided, width_
 LIVE_BLOCK_BEGIN, LIVE_BLOCK_END = b"\x1b]fake-torchrun;live;", b"\x07"
 """A line like this updates the live block, the rows that a script wants at the bottom of the terminal."""
 _TOKEN = re.compile(rb"[\n\r]|" + CURSOR_CODE.pattern)
+_TQDM_METER = re.compile(rb"\[(?:\d+:)?\d\d:\d\d(?:<[^\],\n]*)?,[^\]\n]*\]")
+"""The last part of a tqdm bar: time, rate and postfix."""
 _MAX_ROWS = 64
 """More than bars anywhere; a stray "cursor up 9999" must not hold back lines."""
 
@@ -41,7 +47,7 @@ class _Row:
 class Frames:
     """Starts with the unfinished line ``text``. ``live``: see above; updates of the live block are taken out."""
 
-    def __init__(self, text: bytearray, *, live: bool, max_line_bytes: int) -> None:
+    def __init__(self, text: bytearray, *, live: bool, shared: bool = False, max_line_bytes: int) -> None:
         self.newest: bytes | None = None
         """The frame that was completed last, as long as no line has been made of it."""
         self.block: bytes | None = None
@@ -49,11 +55,13 @@ class Frames:
         self._widths: set[int] = set()
         """Columns that the terminal has had."""
         self._last_frame = b""
+        """The newest one that is known to be complete, whether or not a line has been made of it."""
         self._beside = False
         """The cursor is below a frame that stays, and text is no frame before it goes back."""
         self._aside = bytearray()
         """Of the unfinished line that is written there."""
         self._live = live
+        self._shared = shared
         self._max_line_bytes = max_line_bytes
         self._rows = [_Row(text)]
         self._cursor = 0
@@ -67,7 +75,7 @@ class Frames:
     def set_columns(self, columns: int) -> None:
         """Of the terminal from now on; 0: there is none."""
         if columns:
-            self._widths.add(columns)
+            self._widths |= {columns, columns - 1}  # what bars may take for its whole width
 
     @property
     def unfinished(self) -> bytearray | None:
@@ -162,14 +170,23 @@ class Frames:
         return bool(text)
 
     def _parts(self, row: _Row) -> tuple[bytes | bytearray, bytes]:
-        """The frame, and the text that follows it if it fills the terminal's width."""
-        if not self._widths or not row.redrawn or row.at_start or len(row.text) <= min(self._widths):
+        """The frame in a row, and the text that follows it."""
+        if not self._shared or not row.redrawn or row.at_start:
             return row.text, b""
-        width = width_of(self._last_frame) if self._last_frame else max(self._widths)
-        if width not in self._widths:
-            return row.text, b""
-        frame, text = divided(bytes(row.text), width)
+        frame, text = self._divided(bytes(row.text))
+        if self._last_frame and text.startswith(b" "):  # a bar blanks what it drew before
+            blank = max(width_of(self._last_frame) - width_of(frame), 0)
+            text = text[min(blank, len(text) - len(text.lstrip(b" "))) :]
         return (frame, text) if text.strip() else (row.text, b"")
+
+    def _divided(self, text: bytes) -> tuple[bytes, bytes]:
+        last = self._last_frame
+        meter = _TQDM_METER.search(text)
+        if meter and (not last or _ends_with_meter(last)):
+            return text[: meter.end()], text[meter.end() :]
+        if last and self._widths and (width := width_of(last)) in self._widths:
+            return divided(text, width)
+        return text, b""
 
     def _up(self, count: int) -> None:
         # Rows that have left as lines already are blank when a bar comes back to them.
@@ -243,6 +260,11 @@ class Frames:
         self.newest = None
         if not (row.redrawn and row.blank):  # else a bar that took itself away
             self._lines.append(bytes(row.text))
+
+
+def _ends_with_meter(frame: bytes) -> bool:
+    found = _TQDM_METER.search(frame)
+    return found is not None and not frame[found.end() :].strip()
 
 
 def pieces_of(text: bytes, size_bytes: int) -> Sequence[bytes]:

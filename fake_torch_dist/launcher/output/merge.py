@@ -30,8 +30,8 @@ class LineMerger:
 
     ``live``: unfinished frames and live blocks are shown by whoever asks for ``rows``. ``bar_every_s``: a bar leaves
     its newest frame as a line at most so often, when data arrives; it always leaves the last one. ``keep_returns``:
-    ``\\r\\n`` of lines that are no frames stays as it is. ``columns``: of the
-    terminal that the stream is written to, 0 if it is none; set it when the size changes.
+    ``\\r\\n`` of lines that are no frames stays as it is. ``shared``: standard output and error are this one stream.
+    ``columns``: of the terminal that it is written to, 0 if it is none; set it when the size changes.
     """
 
     def __init__(
@@ -41,6 +41,7 @@ class LineMerger:
         live: bool = False,
         bar_every_s: float = math.inf,
         keep_returns: bool = False,
+        shared: bool = False,
         columns: int = 0,
         max_line_bytes: int = MAX_LINE_BYTES,
         monotonic: Callable[[], float] = time.monotonic,
@@ -49,6 +50,7 @@ class LineMerger:
         self._newline_and_prefix = b"\n" + prefix
         self._live = live
         self._keep_returns = keep_returns
+        self._shared = shared
         self.columns = columns
         self._bar_every_s = bar_every_s
         self._max_line_bytes = max_line_bytes
@@ -156,7 +158,7 @@ class LineMerger:
             return self._without_blocks(lines) if self._live else lines
         data = data.replace(b"\r\n", b"\n")
         if not self._frames:
-            self._frames = Frames(self._held, live=self._live, max_line_bytes=self._max_line_bytes)
+            self._frames = Frames(self._held, live=self._live, shared=self._shared, max_line_bytes=self._max_line_bytes)
             self._held = bytearray()
         self._frames.set_columns(self.columns)
         lines = self._frames.feed(data)

@@ -108,8 +108,10 @@ class Streams:
             prefixes = {source.rank: prefix_of(source, self._config.role, self._environment) for source in sources}
             self._dedupers = {output: Deduper(prefixes) for output in {self.out, self.err}}
 
-    def add(self, fd: int, source: Source, destination: Destination, filtered_file: Path | None) -> None:
-        """Read ``fd`` from now on; it is closed at its end."""
+    def add(
+        self, fd: int, source: Source, destination: Destination, filtered_file: Path | None, *, shared: bool
+    ) -> None:
+        """Read ``fd`` from now on; it is closed at its end. ``shared``: it is standard output and error in one."""
         os.set_blocking(fd, False)
         prefix = prefix_of(source, self._config.role, self._environment)
         file, filtered = self._log_files(source, destination, filtered_file)
@@ -126,7 +128,7 @@ class Streams:
             fd if os.isatty(fd) else None,
         )
         if destination.console:
-            reader.merger = self._merger(reader)
+            reader.merger = self._merger(reader, shared=shared)
         if reader.terminal_fd is not None:
             self._rank_terminals[fd] = reader
         self._pipes.register(fd, selectors.EVENT_READ, reader)
@@ -156,13 +158,14 @@ class Streams:
             self._files[file] = FilteredLog(file, filters)
         return self._files[file]
 
-    def _merger(self, reader: Reader) -> LineMerger:
+    def _merger(self, reader: Reader, *, shared: bool) -> LineMerger:
         output = reader.output
         return LineMerger(
             reader.shown_prefix,
             live=reader.source.rank == 0 and output in self._terminals,
             bar_every_s=float("inf") if output in self._terminals else BAR_EVERY_S,
             keep_returns=not reader.shown_prefix and not self._config.dedupe and not output.is_terminal,
+            shared=shared,
             columns=size_of(reader.terminal_fd)[0] if reader.terminal_fd is not None else 0,
         )
 
