@@ -10,8 +10,9 @@ import unicodedata
 from functools import lru_cache
 
 RESET = b"\x1b[0m"
-CURSOR_CODE = re.compile(rb"\x1b\[(\d{0,4})([ABEFJK])")
-"""What bars redraw themselves with: cursor up, down, to the next or previous line; erase the screen below, the line."""
+CURSOR_CODE = re.compile(rb"\x1b\[(\d{0,4})([ABCEFJK])")
+"""What bars redraw themselves with: cursor up, down, right, to the next or previous line; erase the screen below, the
+line."""
 OPEN_AT_END = re.compile(rb"\x1b(?!\[0?m)[^\x1b\n]*\n")
 """Found if the last code of some line is not a reset."""
 UNFINISHED = re.compile(rb"\x1b(?:\[[0-9;:?]{0,32})?\Z")

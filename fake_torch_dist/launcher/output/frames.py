@@ -15,6 +15,7 @@ is a line of its own, and the frame stays. After any other frame the two are one
 import re
 from collections.abc import Sequence
 
+from fake_torch_dist.launcher.output.edited import edited
 from fake_torch_dist.launcher.output.escapes import CURSOR_CODE, divided, width_of
 
 LIVE_BLOCK_BEGIN, LIVE_BLOCK_END = b"\x1b]fake-torchrun;live;", b"\x07"
@@ -131,6 +132,9 @@ class Frames:
         if found[0] == b"\n":
             self._newline()
             return
+        if found[2] == b"C":
+            self._right(found)
+            return
         self._after_newline = self._beside = False
         row = self._rows[self._cursor]
         if found[0] == b"\r":
@@ -154,6 +158,16 @@ class Frames:
             del self._rows[self._cursor + 1 :]
         if row.at_start or whole:
             row.erase()
+        elif code == b"K":
+            row.text = bytearray(edited(bytes(row.text))[0])
+
+    def _right(self, found: re.Match[bytes]) -> None:
+        """The cursor of somebody who edits a line: it does not begin anew."""
+        row = self._rows[self._cursor]
+        if row.at_start:
+            row.text += b"\x1b[G"
+            row.at_start = False
+        row.text += found[0]
 
     def _complete(self, row: _Row) -> None:
         if self._last_frame:

@@ -8,14 +8,36 @@ shows what is typed. It is written once and goes on where the cursor is, even if
 has pressed Enter; only lines of others are written over it, and then it is shown again below them.
 """
 
-from collections.abc import Callable, Hashable, Sequence
+from __future__ import annotations
 
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+
+from fake_torch_dist.launcher.output.edited import edited, finished
 from fake_torch_dist.launcher.output.escapes import RESET, clipped, left_open, only_colors, width_of
 
 BEGIN_FRAME, END_FRAME = b"\x1b[?2026h", b"\x1b[?2026l"
 """Show what is between at once, even if it arrives in pieces. Terminals that can't do that ignore it."""
 SAVE_CURSOR, RESTORE_CURSOR = b"\x1b7", b"\x1b8"
 ERASE_TO_RIGHT, ERASE_BELOW = b"\x1b[K", b"\x1b[J"
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """One that has begun, as it stands on the terminal."""
+
+    text: bytes
+    cursor: int
+    """Columns before it."""
+    inside: bool
+    """The cursor is not at the end."""
+
+    @property
+    def width(self) -> int:
+        return width_of(self.text)
+
+
+_NO_LINE = _Line(b"", 0, False)
 
 
 class LiveTerminal:
@@ -26,7 +48,7 @@ class LiveTerminal:
         self._shown: dict[str, Sequence[bytes]] = {}
         self.begun: dict[Hashable, bytes] = {}
         """Lines that have begun, by who writes them; the cursor is at the end of the last one."""
-        self._drawn_line = b""
+        self._drawn_line = _NO_LINE
         self._drawn_rows = 0
         self._drawn_size = size()
         self._dirty = False
@@ -57,8 +79,8 @@ class LiveTerminal:
             return b""
         size = self._size()
         rows = self._live_rows(*size)
-        lines = only_colors(lines)
-        if self.begun or self._drawn_line:
+        lines = only_colors(finished(lines))
+        if self.begun or self._drawn_line.text:
             return self._frame_around_cursor(lines, rows, size)
         if not rows and not self._drawn_rows:
             self._dirty = False
@@ -77,35 +99,42 @@ class LiveTerminal:
 
     def _frame_around_cursor(self, lines: bytes, rows: list[bytes], size: tuple[int, int]) -> bytes:
         """The same if a line has begun, or had in the last frame."""
-        before = self._drawn_line
-        line = only_colors(next(reversed(self.begun.values()), b"").expandtabs())
-        text = lines + line
-        if text.startswith(before):
-            written = [left_open(before), text[len(before) :]]
+        columns = size[0]
+        left, right = map(only_colors, edited(next(reversed(self.begun.values()), b"").expandtabs()))
+        line, before = _Line(left + right, width_of(left), bool(right)), self._drawn_line
+        text = lines + line.text
+        if before.inside or line.inside or not text.startswith(before.text):
+            written = [_up(before.cursor // columns), b"\r" + ERASE_BELOW, text]
         else:
-            written = [_up(width_of(before) // size[0]), b"\r" + ERASE_BELOW, text]
-        if line and written[-1]:
-            written.append(RESET if left_open(line) else b"")
-            if width_of(line) % size[0] == 0:  # terminals differ in where the cursor is after the last column
-                written.append(b" \r")
+            written = [left_open(before.text), text[len(before.text) :]]
+        if rows and not written[-1] and len(rows) <= self._drawn_rows:
+            written = self._below_cursor_kept(rows)
+        else:
+            if written[-1] and line.text:
+                written.append(RESET if left_open(line.text) else b"")
+                if line.width % columns == 0:  # terminals differ in where the cursor is after the last column
+                    written.append(b" \r")
+            if self._drawn_rows:
+                written.insert(0, ERASE_BELOW)
+            written += self._rows_and_back(line, rows, columns)
         if rows or self._drawn_rows:
-            keeps_cursor = text == before and len(rows) <= self._drawn_rows
-            below = self._below_kept_cursor(rows) if keeps_cursor else self._below(line, rows, size[0])
-            written = [BEGIN_FRAME, ERASE_BELOW, *written, *below, END_FRAME]
+            written = [BEGIN_FRAME, *written, END_FRAME]
         self._drawn_line, self._drawn_rows, self._drawn_size, self._dirty = line, len(rows), size, False
         return b"".join(written)
 
-    def _below_kept_cursor(self, rows: list[bytes]) -> list[bytes]:
-        """Draw them where there is room already; the cursor is after what has been typed, and stays there."""
-        return [SAVE_CURSOR, *(b"\r\n" + row for row in rows), RESTORE_CURSOR]
+    def _below_cursor_kept(self, rows: list[bytes]) -> list[bytes]:
+        """Draw the rows where there is room already: the cursor may be after what somebody types, and stays there."""
+        return [SAVE_CURSOR, *(b"\r\n" + row + ERASE_TO_RIGHT for row in rows), ERASE_BELOW, RESTORE_CURSOR]
 
-    def _below(self, line: bytes, rows: list[bytes], columns: int) -> list[bytes]:
-        """Draw them, and go back to the end of ``line``."""
-        if not rows:
-            return []
-        first = b"\r\n" if line else b"\r"
-        up = _up(len(rows) if line else len(rows) - 1)
-        return [first, b"\r\n".join(rows), b"\r", up, _right(width_of(line) % columns)]
+    def _rows_and_back(self, line: _Line, rows: list[bytes], columns: int) -> list[bytes]:
+        """Draw the rows after the end of ``line``, and go to its cursor."""
+        pieces, up = [], line.width // columns - line.cursor // columns
+        if rows:
+            pieces = [b"\r\n" if line.text else b"\r", b"\r\n".join(rows)]
+            up += len(rows) if line.text else len(rows) - 1
+        if rows or line.inside:
+            pieces += [b"\r", _up(up), _right(line.cursor % columns)]
+        return pieces
 
     def redraw(self, *, resized: bool = True) -> bytes:
         """The live rows anew, as after a resize. Not ``resized``: as when a shell has written below; then a line that
@@ -113,7 +142,7 @@ class LiveTerminal:
         """
         self._dirty = self._drawn_rows > 0
         if self.begun and not resized:
-            self._dirty, self._drawn_line = True, b""
+            self._dirty, self._drawn_line = True, _NO_LINE
         self._drawn_size = (0, 0)
         return self.frame(b"")
 
@@ -121,8 +150,8 @@ class LiveTerminal:
         """Take the live rows away; the cursor is then at the beginning of a fresh line."""
         self._shown.clear()
         self.begun.clear()
-        if self._drawn_line:
-            return self.frame(self._drawn_line + b"\n")
+        if self._drawn_line.text:
+            return self.frame(self._drawn_line.text + b"\n")
         self._dirty = self._drawn_rows > 0
         return self.frame(b"")
 
@@ -130,7 +159,7 @@ class LiveTerminal:
         texts = [*self.begun.values()][:-1]
         texts += [text for source in self._shown.values() for text in source]
         # A row never fills the last column: terminals differ in where the cursor is then.
-        return [clipped(text, columns - 1) for text in texts[-max(rows - 1, 1) :]]
+        return [clipped(b"".join(edited(text)), columns - 1) for text in texts[-max(rows - 1, 1) :]]
 
     def _over_rows(self, lines: bytes, columns: int) -> bytes:
         """Lines that leave nothing of the live rows they are written over.
