@@ -157,8 +157,10 @@ class WorkerGroup:
         )
         directories = [self._tree.run_directory(node.name if config.emulated else None) for node in self.nodes]
         self._reports.placed(places, directories)
-        draws = self._streams.is_live and not routes.hands_on(self.nodes[0], "stdout")
-        terminal = os.ttyname(1) if draws else None
+        handed_on = routes.hands_on(self.nodes[0], "stdout")
+        terminal = os.ttyname(1) if self._streams.is_live and not handed_on else None
+        if self._streams.is_live and handed_on:
+            self._share_terminal()
         color = self._streams.is_live and not self._environment.get("NO_COLOR")
         for node, place in zip(self.nodes, places, strict=True):
 
@@ -293,6 +295,17 @@ class WorkerGroup:
             self._output_closed = True
             self.log.say(messages.OUTPUT_CLOSED)
             self._end(self._termination(f"nobody reads the output on {self.host}", final=True))
+
+    def _share_terminal(self) -> None:
+        """With the only rank, which has it as it is: Ctrl-Z stops both, as it would stop a program of the shell's."""
+        self._streams.share_terminals()
+        self._loop.on_signals([signal.SIGTSTP], lambda _: self._pause())
+        self._loop.on_signals([signal.SIGCONT], lambda _: self.nodes[0].signal_ranks(signal.SIGCONT))
+
+    def _pause(self) -> None:
+        self.nodes[0].signal_ranks(signal.SIGSTOP)
+        self._streams.redraw()
+        os.kill(os.getpid(), signal.SIGSTOP)
 
     def _resized(self) -> None:
         self._streams.redraw(resized=True)

@@ -331,6 +331,11 @@ class Streams:
             words = self._own_words.feed(words)
         self._write(self.err, words)
 
+    def share_terminals(self) -> None:
+        """A rank writes to them, too, and nothing is known of that."""
+        for terminal in self._terminals.values():
+            terminal.is_shared = True
+
     def redraw(self, *, resized: bool = False) -> None:
         """The terminal is ours again, or has another size: then those of the ranks get it, too."""
         for output, terminal in self._terminals.items():

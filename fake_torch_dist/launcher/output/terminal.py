@@ -52,6 +52,8 @@ class LiveTerminal:
         self._drawn_rows = 0
         self._drawn_size = size()
         self._dirty = False
+        self.is_shared = False
+        """Somebody else draws below the lines, too, with the cursor at the beginning of that."""
 
     def show(self, source: str, rows: Sequence[bytes]) -> None:
         """The live rows of ``source`` from now on; sources stand in the order in which they first had some."""
@@ -80,6 +82,8 @@ class LiveTerminal:
         size = self._size()
         rows = self._live_rows(*size)
         lines = only_colors(finished(lines))
+        if self.is_shared:
+            lines = lines.replace(b"\n", ERASE_TO_RIGHT + b"\n")
         if self.begun or self._drawn_line.text:
             return self._frame_around_cursor(lines, rows, size)
         if not rows and not self._drawn_rows:
@@ -140,6 +144,8 @@ class LiveTerminal:
         """The live rows anew, as after a resize. Not ``resized``: as when a shell has written below; then a line that
         has begun is shown again, too.
         """
+        if self.is_shared:
+            return ERASE_BELOW if not resized else b""
         self._dirty = self._drawn_rows > 0
         if self.begun and not resized:
             self._dirty, self._drawn_line = True, _NO_LINE
