@@ -43,6 +43,7 @@ def edited(line: bytes) -> tuple[bytes, bytes]:
             row.pending += control
         else:
             row.write(character)
+    row.reach(row.cursor)
     before, after = "".join(row.cells[: row.cursor]) + row.pending, "".join(row.cells[row.cursor :])
     return before.encode("utf-8", "surrogateescape"), after.encode("utf-8", "surrogateescape")
 
@@ -61,7 +62,7 @@ class _Row:
         if not width:
             self.pending += character
             return
-        self._reach(self.cursor)
+        self.reach(self.cursor)
         self.cells[self.cursor : self.cursor + width] = [self.pending + character, *[""] * (width - 1)]
         self.cursor += width
         self.pending = ""
@@ -78,7 +79,7 @@ class _Row:
             case "P":
                 del self.cells[self.cursor : self.cursor + number]
             case "@":
-                self._reach(self.cursor)
+                self.reach(self.cursor)
                 self.cells[self.cursor : self.cursor] = [" "] * number
             case "X":
                 end = min(self.cursor + number, len(self.cells))
@@ -93,5 +94,6 @@ class _Row:
             end = len(self.cells) if which == 2 else min(self.cursor + 1, len(self.cells))
             self.cells[:end] = [" "] * end
 
-    def _reach(self, column: int) -> None:
+    def reach(self, column: int) -> None:
+        """Fill it with blanks up to ``column``."""
         self.cells += [" "] * (column - len(self.cells))

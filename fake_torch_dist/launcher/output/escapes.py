@@ -113,7 +113,7 @@ def clipped(row: bytes, width: int) -> bytes:
     """``row`` in at most ``width`` terminal columns, colours closed, tabs as one space, controls and links left out."""
     text = only_colors(row).decode("utf-8", "replace")
     if len(text) <= width and text.isascii() and text.isprintable():
-        return row
+        return text.encode()
     kept, room, colored = [], width, False
     for code, character in _ROW_PIECE.findall(text):
         if code:
@@ -131,6 +131,20 @@ def width_of(row: bytes) -> int:
     """Terminal columns that ``row`` takes, tabs as one."""
     text = only_colors(row).decode("utf-8", "replace")
     return sum(columns(character) for _, character in _ROW_PIECE.findall(text) if character)
+
+
+def place_after(text: bytes, width: int) -> tuple[int, int]:
+    """Rows down and columns from the left, where the cursor is after ``text`` in a terminal of that width.
+
+    After a full row it is in the next one.
+    """
+    row = column = 0
+    for _, character in _ROW_PIECE.findall(only_colors(text).decode("utf-8", "replace")):
+        if character:
+            column += (taken := columns(character))
+            if column > width:
+                row, column = row + 1, taken
+    return (row + 1, 0) if column == width else (row, column)
 
 
 def divided(row: bytes, width: int) -> tuple[bytes, bytes]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 from fake_torch_dist.launcher.output.edited import edited, finished
-from fake_torch_dist.launcher.output.escapes import RESET, clipped, left_open, only_colors, width_of
+from fake_torch_dist.launcher.output.escapes import RESET, clipped, left_open, only_colors, place_after
 
 BEGIN_FRAME, END_FRAME = b"\x1b[?2026h", b"\x1b[?2026l"
 """Show what is between at once, even if it arrives in pieces. Terminals that can't do that ignore it."""
@@ -26,18 +26,16 @@ ERASE_TO_RIGHT, ERASE_BELOW = b"\x1b[K", b"\x1b[J"
 class _Line:
     """One that has begun, as it stands on the terminal."""
 
-    text: bytes
-    cursor: int
-    """Columns before it."""
-    inside: bool
-    """The cursor is not at the end."""
+    before: bytes
+    """What is before the cursor."""
+    after: bytes
 
     @property
-    def width(self) -> int:
-        return width_of(self.text)
+    def text(self) -> bytes:
+        return self.before + self.after
 
 
-_NO_LINE = _Line(b"", 0, False)
+_NO_LINE = _Line(b"", b"")
 
 
 class LiveTerminal:
@@ -104,19 +102,22 @@ class LiveTerminal:
     def _frame_around_cursor(self, lines: bytes, rows: list[bytes], size: tuple[int, int]) -> bytes:
         """The same if a line has begun, or had in the last frame."""
         columns = size[0]
-        left, right = map(only_colors, edited(next(reversed(self.begun.values()), b"").expandtabs()))
-        line, before = _Line(left + right, width_of(left), bool(right)), self._drawn_line
+        line = _Line(*map(only_colors, edited(next(reversed(self.begun.values()), b"").expandtabs())))
+        before = self._drawn_line
         text = lines + line.text
-        if before.inside or line.inside or not text.startswith(before.text):
-            written = [_up(before.cursor // columns), b"\r" + ERASE_BELOW, text]
+        anew = bool(before.after or line.after) or not text.startswith(before.text)
+        if anew:
+            written = [_up(place_after(before.before, columns)[0]), b"\r" + ERASE_BELOW, text]
         else:
             written = [left_open(before.text), text[len(before.text) :]]
-        if rows and not written[-1] and len(rows) <= self._drawn_rows:
+        if not anew and text == before.text and 0 < len(rows) <= self._drawn_rows:
             written = self._below_cursor_kept(rows)
         else:
             if written[-1] and line.text:
                 written.append(RESET if left_open(line.text) else b"")
-                if line.width % columns == 0:  # terminals differ in where the cursor is after the last column
+                if (
+                    place_after(line.text, columns)[1] == 0
+                ):  # terminals differ in where the cursor is after the last column
                     written.append(b" \r")
             if self._drawn_rows:
                 written.insert(0, ERASE_BELOW)
@@ -132,12 +133,13 @@ class LiveTerminal:
 
     def _rows_and_back(self, line: _Line, rows: list[bytes], columns: int) -> list[bytes]:
         """Draw the rows after the end of ``line``, and go to its cursor."""
-        pieces, up = [], line.width // columns - line.cursor // columns
+        row, column = place_after(line.before, columns)
+        pieces, up = [], place_after(line.text, columns)[0] - row
         if rows:
             pieces = [b"\r\n" if line.text else b"\r", b"\r\n".join(rows)]
             up += len(rows) if line.text else len(rows) - 1
-        if rows or line.inside:
-            pieces += [b"\r", _up(up), _right(line.cursor % columns)]
+        if rows or line.after:
+            pieces += [b"\r", _up(up), _right(column)]
         return pieces
 
     def redraw(self, *, resized: bool = True) -> bytes:
