@@ -21,7 +21,7 @@ from fake_torch_dist.launcher.output.escapes import CURSOR_CODE, divided, width_
 LIVE_BLOCK_BEGIN, LIVE_BLOCK_END = b"\x1b]fake-torchrun;live;", b"\x07"
 """A line like this updates the live block, the rows that a script wants at the bottom of the terminal."""
 _TOKEN = re.compile(rb"[\n\r]|" + CURSOR_CODE.pattern)
-_TQDM_METER = re.compile(rb"\[(?:\d+:)?\d\d:\d\d(?:<[^\],\n]*)?,[^\]\n]*\]")
+_TQDM_METER = re.compile(rb"\[(?:\d+:)?\d\d:\d\d(?:<[^\],\n]*)?,[^\]\n]*\]+")
 """The last part of a tqdm bar: time, rate and postfix."""
 _MAX_ROWS = 64
 """More than bars anywhere; a stray "cursor up 9999" must not hold back lines."""
@@ -170,8 +170,7 @@ class Frames:
         row.text += found[0]
 
     def _complete(self, row: _Row) -> None:
-        if self._last_frame:
-            self._take_aside(row)
+        self._take_aside(row)
         if not row.blank:
             self.newest = self._last_frame = bytes(row.text)
 

@@ -223,7 +223,7 @@ class Streams:
             text = deduper.add(reader.source.rank, text)
             if not data:
                 text += deduper.leave(reader.source.rank)
-        if terminal := self._terminals.get(reader.output):
+        if reader.source.rank == 0 and (terminal := self._terminals.get(reader.output)):
             terminal.show(reader.source.stream, reader.merger.rows)
         return text
 

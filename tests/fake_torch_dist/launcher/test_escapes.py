@@ -76,8 +76,8 @@ def test_a_row_is_divided_at_a_column(text: str, width: int) -> None:
 
 @pytest.mark.parametrize(
     ("text", "place"),
-    [("", (0, 0)), ("abc", (0, 3)), ("a" * 10, (1, 0)), ("a" * 11, (1, 1)), ("a" * 9 + "漢", (1, 2)), ("漢" * 5, (1, 0)),
-     ("\x1b[31mab\x1b[0m", (0, 2)), ("e\u0301", (0, 1))],
+    [("", (0, 0)), ("abc", (0, 3)), ("a" * 10, (1, 0)), ("a" * 11, (1, 1)), ("a" * 9 + "漢", (1, 2)),
+     ("漢" * 5, (1, 0)), ("\x1b[31mab\x1b[0m", (0, 2)), ("e\u0301", (0, 1))],
 )  # fmt: skip
 def test_the_cursors_place_after_text(text: str, place: tuple[int, int]) -> None:
     assert place_after(text.encode(), 10) == place
