@@ -41,8 +41,7 @@ class UnfinishedLines:
         if completed or reader.held_s is None:
             reader.held_s = reader.read_s
             self._waiting.add(reader)
-        if not self._timer:
-            self._timer = self._loop.at(self._due_s(reader), self._look)
+        self._look_at(self._due_s(reader))
 
     def seen(self, reader: Reader) -> None:
         """All that there is of its line has been shown."""
@@ -65,5 +64,13 @@ class UnfinishedLines:
         for reader in [reader for reader in self._waiting if self._due_s(reader) <= now_s]:
             self._forget(reader)
             self._show(reader)
-        if self._waiting and not self._timer:
-            self._timer = self._loop.at(min(map(self._due_s, self._waiting)), self._look)
+        if self._waiting:
+            self._look_at(min(map(self._due_s, self._waiting)))
+
+    def _look_at(self, due_s: float) -> None:
+        """At the latest."""
+        if self._timer and self._timer.at_s <= due_s:
+            return
+        if self._timer:
+            self._timer.cancel()
+        self._timer = self._loop.at(due_s, self._look)
