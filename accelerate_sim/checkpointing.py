@@ -20,6 +20,7 @@ from accelerate_sim.session import Session
 from accelerate_sim.sim.memory import OPTIMIZER_BYTES, WEIGHT_BYTES
 from accelerate_sim.sim.run import Run
 from accelerate_sim.trainer_history import TrainerHistory
+from fake_torch_dist.terminals import printable
 
 if TYPE_CHECKING:
     from accelerate_sim.artifacts.file_image import FileImage
@@ -82,7 +83,7 @@ class Checkpoints:
         path, parameters = self.project_dir / name, self.run.model.architecture.parameters
         logger.info(
             "Saving checkpoint %s | weights %s + optimizer %s",
-            path, bytes_text(WEIGHT_BYTES * parameters), bytes_text(OPTIMIZER_BYTES * parameters),
+            printable(path), bytes_text(WEIGHT_BYTES * parameters), bytes_text(OPTIMIZER_BYTES * parameters),
         )  # fmt: skip
         record = self._record(path, step)
         if self.on_disk:
@@ -127,7 +128,7 @@ class Checkpoints:
                 self._directory.delete(old.name)
             best = self.run.config.checkpoint.keep_best
             kept = f"the last {self.run.config.checkpoint.keep_last}" + (f" and the best {best}" if best else "")
-            logger.info("Deleted old checkpoint %s (keeping %s)", self.project_dir / old.name, kept)
+            logger.info("Deleted old checkpoint %s (keeping %s)", printable(self.project_dir / old.name), kept)
             self.saved.remove(old)
 
     # --- On the disk ----------------------------------------------------------------------------
@@ -215,7 +216,8 @@ class Checkpoints:
             sparse = atomic.keeps_holes(self.project_dir)
         if not sparse:
             logger.warning(
-                "%s is on a file system without sparse files: tensors are written with small shapes", self.project_dir
+                "%s is on a file system without sparse files: tensors are written with small shapes",
+                printable(self.project_dir),
             )
         return "sparse" if sparse else "tiny"
 
@@ -229,7 +231,7 @@ class Checkpoints:
         assert path
         clock = self.session.clock
         load_s = loading_s(self.run, state)
-        logger.info("Loading states from %s | %s", path, bytes_text(self.run.checkpoint_bytes))
+        logger.info("Loading states from %s | %s", printable(path), bytes_text(self.run.checkpoint_bytes))
         clock.advance(load_s)
         clock.jump_to(state.clock_s)
         self.ledger.load_state_dict(state.ledger, self.origin_s)

@@ -17,6 +17,7 @@ from accelerate_sim.records import (
     WarningRecord,
 )
 from accelerate_sim.session import Session
+from fake_torch_dist.terminals import printable
 
 logger = get_logger(__name__)
 
@@ -56,4 +57,4 @@ class Console:
                 logger.info(checkpoint_line(record))
             case SummaryRecord():
                 self.session.screen.write(summary_table(record, self.table_width, self.session.style))
-                logger.info("Training finished successfully. Model: %s", record.export_path)
+                logger.info("Training finished successfully. Model: %s", printable(record.export_path))

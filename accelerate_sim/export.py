@@ -14,6 +14,7 @@ from accelerate_sim.modeling import CausalLM, Tokenizer, play_bar
 from accelerate_sim.progress import tqdm
 from accelerate_sim.records import ExportRecord
 from accelerate_sim.session import Session
+from fake_torch_dist.terminals import printable
 
 if TYPE_CHECKING:
     from accelerate_sim.sim.run import Run
@@ -33,7 +34,7 @@ def export_model(model: CausalLM, tokenizer: Tokenizer, path: Path) -> None:
         return
     shape, times = run.model.architecture, run.export_times
     session.clock.set_speed(run.config.run.startup_speed or run.config.run.speed)
-    logger.info("Exporting %s to %s", run.model.title, path)
+    logger.info("Exporting %s to %s", run.model.title, printable(path))
     if model.accelerator:
         model.accelerator.begin_export()
     begin_s = session.clock.now_s

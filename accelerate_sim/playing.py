@@ -21,6 +21,7 @@ from accelerate_sim.opening import open_metrics, open_output, open_publisher, op
 from accelerate_sim.score import Options, Score
 from accelerate_sim.session import Session, on_terminal
 from accelerate_sim.sim.plan import Plan
+from fake_torch_dist.terminals import printable
 
 if TYPE_CHECKING:
     from accelerate_sim.job import Job
@@ -47,7 +48,8 @@ def play(train: Callable[[RunConfig], None], score: Score, options: Options) -> 
         refuse_differences(resumption, first, options.start_time, drawn=score.drawn)
     runs = _number_of_runs(first, options)
     if runs and number > runs:
-        print(f"{options.output_dir}: the run is finished, nothing is left to play. --runs {number} plays another.")
+        where = printable(options.output_dir)
+        print(f"{where}: the run is finished, nothing is left to play. --runs {number} plays another.")
         return 0
     if first.log.trackers:
         from accelerate_sim.tracking.opening import require_packages
@@ -168,8 +170,8 @@ def _go_on(session: Session, config: RunConfig, resumption: Resumption) -> None:
         session.clock.jump_to(restart_s(Run(config, state.run), state))
     session.world_size = Plan(config, state.run).layout.world_size
     for sentence in resumption.damaged:
-        logger.warning("Checkpoint %s", sentence)
-    logger.info("Going on from %s", resumption.checkpoint or f"the beginning of run {state.run}")
+        logger.warning("Checkpoint %s", printable(sentence))
+    logger.info("Going on from %s", printable(resumption.checkpoint or f"the beginning of run {state.run}"))
 
 
 def _announce(session: Session, plan: Plan) -> None:

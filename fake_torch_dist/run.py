@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from .launcher.commandline.arguments import PROGRAM, UsageError, flags_without_meaning, parse
 from .launcher.ranks.descriptors import fill_standard, write_stderr
+from .terminals import printable
 
 if TYPE_CHECKING:
     from .launcher.commandline.config import LaunchConfig
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(arguments)
     except UsageError as error:
-        write_stderr(f"{PROGRAM}: error: {error}\n")
+        write_stderr(f"{PROGRAM}: error: {printable(error)}\n")
         return 1
 
 

@@ -1,4 +1,4 @@
-"""Terminals behind descriptors: how big they are, and writing to them without ever waiting.
+"""Terminals behind descriptors: how big they are, writing to them without ever waiting, text that they only show.
 
 For the launcher, and for programs that draw on the same terminals.
 """
@@ -25,6 +25,23 @@ def count_in_environment(name: str) -> int:
     """A whole number that a variable holds; 0 if it holds none."""
     text = os.environ.get(name, "")
     return int(text) if text.isdecimal() else 0
+
+
+def set_size(fd: int, columns: int, rows: int) -> None:
+    """Of a terminal, as ``size_of`` finds it. Raises OSError."""
+    import fcntl  # not on every platform
+    import struct
+    import termios
+
+    fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("4H", rows, columns, 0, 0))
+
+
+def printable(text: object) -> str:
+    """``str(text)`` on one line: everything is escaped that is not a plain visible character."""
+    shown = str(text)
+    if shown.isprintable():
+        return shown
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in shown)
 
 
 def without_blocking(fd: int) -> int:

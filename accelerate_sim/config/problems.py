@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fake_torch_dist.terminals import printable as printable
+
 LONGEST_VALUE = 60
 """Characters of a value that a message shows."""
 
@@ -36,8 +38,9 @@ class Problem:
         return cls("", None, key, value, reason, way_out, related)
 
     def __str__(self) -> str:
-        place = f"{self.source}:{self.line}: " if self.line else f"{self.source}: " if self.source else ""
-        subject = f"{self.key} = {self.value}" if self.key else self.value
+        source, value = printable(self.source), printable(self.value)
+        place = f"{source}:{self.line}: " if self.line else f"{source}: " if source else ""
+        subject = f"{self.key} = {value}" if self.key else value
         statement = self.reason if self.value is None else f"{subject} {self.reason}"
         return f"{place}{statement}. {self.way_out}".rstrip()
 
@@ -48,13 +51,6 @@ class ConfigError(Exception):
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(map(str, self.problems)))
-
-
-def printable(text: str) -> str:
-    """``text`` with everything escaped that is not a plain visible character."""
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
-    )
 
 
 def shown(value: Any) -> str:

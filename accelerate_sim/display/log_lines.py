@@ -2,6 +2,7 @@
 
 from accelerate_sim.display.units import bytes_text, gib_text
 from accelerate_sim.records import CheckpointRecord, CollectiveRecord, EvalRecord, StepRecord
+from fake_torch_dist.terminals import printable
 
 
 def step_line(record: StepRecord, memory_total_bytes: int) -> str:
@@ -47,4 +48,5 @@ def evaluation_line(record: EvalRecord) -> str:
 
 def checkpoint_line(record: CheckpointRecord) -> str:
     rate = record.bytes / record.seconds / 1e9
-    return f"Checkpoint saved: {record.path} | {bytes_text(record.bytes)} | {record.seconds:.1f} s | {rate:.1f} GB/s"
+    path, size = printable(record.path), bytes_text(record.bytes)
+    return f"Checkpoint saved: {path} | {size} | {record.seconds:.1f} s | {rate:.1f} GB/s"

@@ -11,6 +11,7 @@ from accelerate_sim.display.units import (
     si_text,
 )
 from accelerate_sim.records import SummaryRecord
+from fake_torch_dist.terminals import printable
 
 Row = tuple[str, str, str]
 """What a figure is, the figure, and what may follow it where there is room."""
@@ -62,7 +63,7 @@ def _groups(record: SummaryRecord) -> list[tuple[str, list[Row]]]:
         ("Model", [
             ("Parameters", count_text(record.parameters), f"  ({record.parameters:,})"),
             ("Size", bytes_text(record.export_bytes), ""),
-            ("Saved to", record.export_path, ""),
+            ("Saved to", printable(record.export_path), ""),
         ]),
     ]  # fmt: skip
 

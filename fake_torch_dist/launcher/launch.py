@@ -18,6 +18,7 @@ from fake_torch_dist.errors import DistNetworkError
 from fake_torch_dist.stores.authentication import TOKEN_VARIABLE, job_token
 from fake_torch_dist.stores.server import StoreServer
 from fake_torch_dist.stores.sockets import listen
+from fake_torch_dist.terminals import printable
 
 from .channel import Channel
 from .commandline.config import LaunchConfig
@@ -52,7 +53,7 @@ def launch(config: LaunchConfig) -> int:
         descriptors.allow_many()
         return _Launch(config).run()
     except (ValueError, LogDirectoryError, DistNetworkError) as error:
-        descriptors.write_stderr(f"fake-torchrun: error: {error}\n")
+        descriptors.write_stderr(f"fake-torchrun: error: {printable(error)}\n")
         return 1
 
 

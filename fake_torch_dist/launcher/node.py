@@ -79,12 +79,11 @@ class Node:
         if self._channel and not self.is_empty:
             self._channel.send({"kind": "pass_on", "signal": int(number)})
 
-    def signal_first_rank(self, number: int) -> None:
-        """Only the first local rank, and without a word."""
-        for pid, local_rank in self._pids.items():
-            if local_rank == 0:
-                with suppress(OSError):
-                    os.kill(pid, number)
+    def signal_ranks(self, number: int) -> None:
+        """All of them, and without a word."""
+        for pid in self._pids:
+            with suppress(OSError):
+                os.kill(pid, number)
 
     def heard(self, message: Message, descriptors: Sequence[int]) -> None:
         """The agent says something; of an attempt that is over, nothing counts."""

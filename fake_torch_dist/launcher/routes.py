@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from .commandline.config import LaunchConfig
 from .logs import AttemptLogs, Destination, LogTree, destination
 from .node import Node
+from .output.console import Console
 from .output.prefix import Source
 from .ranks.environment import Placement
-from .ranks.starting import PIPE
+from .ranks.starting import AS_STDOUT, INHERITED, PIPE, terminal_of
 
 STREAMS: Final = ("stdout", "stderr")
 
@@ -20,8 +21,12 @@ STREAMS: Final = ("stdout", "stderr")
 class Routes:
     """Of one attempt, for the nodes that this command runs. Makes the directories; LogDirectoryError if it can't."""
 
-    def __init__(self, config: LaunchConfig, tree: LogTree, nodes: Iterable[Node], attempt: int) -> None:
+    def __init__(
+        self, config: LaunchConfig, tree: LogTree, nodes: Sequence[Node], attempt: int, console: Console
+    ) -> None:
         self._config = config
+        self._console = console
+        self._one_rank = len(nodes) * config.nproc_per_node == 1
         self._logs = {
             node.index: AttemptLogs.create(
                 tree.run_directory(node.name if config.emulated else None),
@@ -37,17 +42,42 @@ class Routes:
         node = place.node if self._config.emulated else ""
         return Source(place.first_rank + local_rank, local_rank, node, stream)
 
-    def targets(self, node: Node) -> list[dict[str, str]]:
-        """By local rank, where the agent lets it write: to us, or straight to a file; and its error file."""
-        return [self._targets(node, local_rank) for local_rank in range(self._config.nproc_per_node)]
+    def targets(self, node: Node, prefix_columns: Callable[[int, str], int]) -> list[dict[str, str]]:
+        """By local rank, what the agent gives it as standard output and error (see ``starting``), and its error file.
 
-    def _targets(self, node: Node, local_rank: int) -> dict[str, str]:
+        ``prefix_columns(local_rank, stream)``: what the prefix of a line takes of a terminal's width.
+        """
+        return [self._targets(node, local_rank, prefix_columns) for local_rank in range(self._config.nproc_per_node)]
+
+    def _targets(self, node: Node, local_rank: int, prefix_columns: Callable[[int, str], int]) -> dict[str, str]:
         targets = {"error_file": self.error_file(node, local_rank)}
         for stream in STREAMS:
             goal = self.destination(node, local_rank, stream)
-            read = goal.console or goal.filtered
-            targets[stream] = PIPE if read else str(goal.file or os.devnull)
+            if not (goal.console or goal.filtered):
+                targets[stream] = str(goal.file or os.devnull)
+            elif self._is_handed_on(goal):
+                targets[stream] = INHERITED
+            elif stream == "stderr" and self.are_one(node, local_rank):
+                targets[stream] = AS_STDOUT
+            elif stream in self._console.sizes and _is_shown_only(goal):
+                columns, rows = self._console.sizes[stream]
+                taken = prefix_columns(local_rank, stream) if goal.prefix else 0
+                targets[stream] = terminal_of(max(columns - taken, 1), rows)
+            else:
+                targets[stream] = PIPE
         return targets
+
+    def hands_on(self, node: Node, stream: str) -> bool:
+        """Whether the only rank has the launcher's own descriptor, and the launcher sees nothing of what it writes."""
+        return self._is_handed_on(self.destination(node, 0, stream))
+
+    def _is_handed_on(self, goal: Destination) -> bool:
+        return self._one_rank and _is_shown_only(goal) and not goal.prefix and not self._config.dedupe
+
+    def are_one(self, node: Node, local_rank: int) -> bool:
+        """Whether both streams end in the same file: one pipe for both keeps the order in which they are written."""
+        out, err = (self.destination(node, local_rank, stream) for stream in STREAMS)
+        return self._console.is_one and _is_shown_only(out) and _is_shown_only(err) and out.prefix == err.prefix
 
     def destination(self, node: Node, local_rank: int, stream: Any) -> Destination:
         """What becomes of a stream."""
@@ -65,3 +95,8 @@ class Routes:
     def filtered_file(self, node: Node, stream: Any) -> Path | None:
         """Of the lines that --duplicate-*-filters choose."""
         return self._logs[node.index].filtered_file(stream)
+
+
+def _is_shown_only(goal: Destination) -> bool:
+    """Whether the console is all that the stream goes to."""
+    return goal.console and not goal.file and not goal.filtered

@@ -166,7 +166,7 @@ class WorkerGroup:
             )  # fmt: skip
         self._restarts = places[0].restarts
         try:
-            routes = Routes(config, self._tree, self.nodes, number)
+            routes = Routes(config, self._tree, self.nodes, number, self._streams.console)
         except LogDirectoryError as error:
             self._end(self._termination(f"{self.host}: {error}", final=True))
             self._on_over()
@@ -180,12 +180,21 @@ class WorkerGroup:
         )
         directories = [self._tree.run_directory(node.name if config.emulated else None) for node in self.nodes]
         self._reports.placed(places, directories)
-        terminal = os.ttyname(1) if self._streams.is_live else None
+        handed_on = routes.hands_on(self.nodes[0], "stdout")
+        terminal = os.ttyname(1) if self._streams.is_live and not handed_on else None
+        if self._streams.is_live and handed_on:
+            self._share_terminal()
         color = self._streams.is_live and not self._environment.get("NO_COLOR")
         for node, place in zip(self.nodes, places, strict=True):
+
+            def columns(local_rank: int, stream: str, place: Placement = place) -> int:
+                return self._streams.prefix_columns(routes.source(place, local_rank, stream))
+
             prefixed = routes.destination(node, 0, "stdout").prefix
-            columns = self._streams.prefix_columns(routes.source(place, 0, "stdout")) if prefixed else 0
-            node.start(place, routes.targets(node), terminal=terminal, prefix_columns=columns, color=color)
+            node.start(
+                place, routes.targets(node, columns), terminal=terminal,
+                prefix_columns=columns(0, "stdout") if prefixed else 0, color=color,
+            )  # fmt: skip
 
     # -- what the nodes say -------------------------------------------------------------------------------------------
 
@@ -221,7 +230,8 @@ class WorkerGroup:
         for stream, fd in zip(message["streams"], descriptors, strict=True):
             source = routes.source(place, local_rank, stream)
             goal = routes.destination(node, local_rank, stream)
-            self._streams.add(fd, source, goal, routes.filtered_file(node, stream))
+            shared = routes.are_one(node, local_rank)
+            self._streams.add(fd, source, goal, routes.filtered_file(node, stream), shared=shared)
 
     def _rank_failed(self, node: Node, message: Message) -> None:
         local_rank, attempt = message["local_rank"], self._running
@@ -334,9 +344,21 @@ class WorkerGroup:
             stop = replace(stop, signal=self._attempt.stop_signal)
         self._end(stop)
 
-    def _resized(self) -> None:
+    def _share_terminal(self) -> None:
+        """With the only rank, which has it as it is: Ctrl-Z stops both, as it would stop a program of the shell's."""
+        self._streams.share_terminals()
+        self._loop.on_signals([signal.SIGTSTP], lambda _: self._pause())
+        self._loop.on_signals([signal.SIGCONT], lambda _: self.nodes[0].signal_ranks(signal.SIGCONT))
+
+    def _pause(self) -> None:
+        self.nodes[0].signal_ranks(signal.SIGSTOP)
         self._streams.redraw()
-        self.nodes[0].signal_first_rank(signal.SIGWINCH)
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+    def _resized(self) -> None:
+        self._streams.redraw(resized=True)
+        for node in self.nodes:
+            node.signal_ranks(signal.SIGWINCH)
 
     def _look_for_the_end(self) -> None:
         attempt = self._attempt

@@ -9,7 +9,9 @@ from __future__ import annotations
 import argparse
 import signal
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
+
+from fake_torch_dist.terminals import printable
 
 PROGRAM = "fake-torchrun"
 
@@ -159,6 +161,10 @@ class _Parser(argparse.ArgumentParser):
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         self.environment = environment
+
+    def error(self, message: str) -> NoReturn:
+        """As argparse has it, with what was typed on one line."""
+        super().error(printable(message))
 
     def value(self, *names: str, **rest: Any) -> None:
         self.add_argument(*_spellings(names), action=_Value, environment=self.environment, **rest)

@@ -1,7 +1,8 @@
 """ANSI escape sequences in bytes: which colours a line leaves open, what moves a cursor, how wide text is.
 
-Knows what programs write to a log or a progress bar. It is no terminal: fonts, character sets, scroll regions and the
-8-bit control codes are not interpreted.
+Knows what programs write to a log or a progress bar. It is no terminal: fonts, character sets and scroll regions are
+not interpreted. Of what a rank writes, ``only_colors`` lets text, colours and links through to a terminal and nothing
+else: no title, clipboard or notification, no mode, no cursor movement, be it an escape sequence or an 8-bit control.
 """
 
 import re
@@ -9,16 +10,33 @@ import unicodedata
 from functools import lru_cache
 
 RESET = b"\x1b[0m"
-CURSOR_CODE = re.compile(rb"\x1b\[(\d{0,4})([ABEFJK])")
-"""What bars redraw themselves with: cursor up, down, to the next or previous line; erase the screen below, the line."""
+CURSOR_CODE = re.compile(rb"\x1b\[(\d{0,4})([ABCEFJK])")
+"""What bars redraw themselves with: cursor up, down, right, to the next or previous line; erase the screen below, the
+line."""
 OPEN_AT_END = re.compile(rb"\x1b(?!\[0?m)[^\x1b\n]*\n")
 """Found if the last code of some line is not a reset."""
 UNFINISHED = re.compile(rb"\x1b(?:\[[0-9;:?]{0,32})?\Z")
 """A control sequence that the next chunk may complete."""
 _SGR = re.compile(rb"\x1b\[([0-9;:]{0,64})m")
-_NOT_COLOR = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-ln-~]|[ -/]+[0-~]|[0-Z\\^-~])")
-_CONTROLS = bytes.maketrans(b"\x05\x08\x0b\x0c\x0e\x0f", b" " * 6)
-_ROW_PIECE = re.compile(r"(\x1b\[[0-9;:]*m)|\x1b\[[0-?]*[ -/]*[@-~]|\x1b.?|[\x00-\x08\x0a-\x1f\x7f]|(.)", re.DOTALL)
+_SUSPECT = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""Not in lines of plain text. Bytes from 0x80 on may be parts of letters in UTF-8, or 8-bit controls."""
+_END_OF_STRING = r"(?:\x07|\x1b\\|[\x9c\udc9c])"
+_CONTROL = re.compile(
+    rf"""
+    (?P<kept> \x1b\[ [0-9;:]{{0,64}} m )
+    | \x1b\]8; (?P<link> [^\x00-\x1f\x7f-\x9f\udc80-\udc9f]* ) (?:\x07|\x1b\\)
+    | (?: \x1b\[ | [\x9b\udc9b] ) [0-?]* [\ -/]* [@-~]?
+    | (?: \x1b[]PX^_] | [\x90\x98\x9d-\x9f\udc90\udc98\udc9d-\udc9f] ) [^\x07\x1b\n\x9c\udc9c]* {_END_OF_STRING}?
+    | \x1b [\ -/]* [0-~]?
+    | (?P<blank> [\x05\x08\x0b\x0c\x0e\x0f] )
+    | [\x00-\x08\x0b-\x1f\x7f-\x9f\udc80-\udc9f]
+    """,
+    re.VERBOSE,
+)
+"""One control, or a string that a control begins. Bytes that are no UTF-8 are surrogates here."""
+_OPEN_LINK, _END_OF_LINK = "\x1b]8;", "\x1b]8;;\x1b\\"
+_LINKS = re.compile(r"\x1b\]8;[^;\x1b\n]*;([^\x1b\n]*)\x1b\\")
+_ROW_PIECE = re.compile(r"(\x1b\[[0-9;:]*m)|\x1b\]8;[^\x1b]*\x1b\\|(.)", re.DOTALL)
 
 _LAST_CODE = 107
 _OFF = {22: (1, 2), 23: (3,), 24: (4, 21), 25: (5, 6), 27: (7,), 28: (8,), 29: (9,), 39: (30,), 49: (40,), 55: (53,)}
@@ -69,16 +87,33 @@ def _kind(number: int) -> int:
 
 
 def only_colors(lines: bytes) -> bytes:
-    """Lines without what would move the cursor, clear the screen or change the character set. Links are kept."""
-    lines = lines.translate(_CONTROLS)
-    return _NOT_COLOR.sub(b"", lines) if b"\x1b" in lines else lines
+    """Lines without controls other than colours, links, tabs and newlines. A link that a line leaves open is closed."""
+    if not _SUSPECT.search(lines):
+        return lines
+    text = _CONTROL.sub(_harmless, lines.decode("utf-8", "surrogateescape"))
+    if _OPEN_LINK in text:
+        text = "\n".join(map(_with_links_closed, text.split("\n")))
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _harmless(found: re.Match[str]) -> str:
+    if found["kept"]:
+        return found["kept"]
+    if found["link"] is not None:
+        return f"{_OPEN_LINK}{found['link']}\x1b\\"
+    return " " if found["blank"] else ""
+
+
+def _with_links_closed(line: str) -> str:
+    targets = _LINKS.findall(line)
+    return line + _END_OF_LINK if targets and targets[-1] else line
 
 
 def clipped(row: bytes, width: int) -> bytes:
-    """``row`` in at most ``width`` terminal columns, colours closed, tabs as one space, controls left out."""
-    text = row.decode("utf-8", "replace")
+    """``row`` in at most ``width`` terminal columns, colours closed, tabs as one space, controls and links left out."""
+    text = only_colors(row).decode("utf-8", "replace")
     if len(text) <= width and text.isascii() and text.isprintable():
-        return row
+        return text.encode()
     kept, room, colored = [], width, False
     for code, character in _ROW_PIECE.findall(text):
         if code:
@@ -90,6 +125,39 @@ def clipped(row: bytes, width: int) -> bytes:
                 break
             kept.append(" " if character == "\t" else character)
     return "".join(kept).encode() + (RESET if colored else b"")
+
+
+def width_of(row: bytes) -> int:
+    """Terminal columns that ``row`` takes, tabs as one."""
+    text = only_colors(row).decode("utf-8", "replace")
+    return sum(columns(character) for _, character in _ROW_PIECE.findall(text) if character)
+
+
+def place_after(text: bytes, width: int) -> tuple[int, int]:
+    """Rows down and columns from the left, where the cursor is after ``text`` in a terminal of that width.
+
+    After a full row it is in the next one.
+    """
+    row = column = 0
+    for _, character in _ROW_PIECE.findall(only_colors(text).decode("utf-8", "replace")):
+        if character:
+            column += (taken := columns(character))
+            if column > width:
+                row, column = row + 1, taken
+    return (row + 1, 0) if column == width else (row, column)
+
+
+def divided(row: bytes, width: int) -> tuple[bytes, bytes]:
+    """``row`` without its controls, cut after ``width`` terminal columns. Colours at the cut stay before it."""
+    text = only_colors(row).decode("utf-8", "surrogateescape")
+    end = 0
+    for piece in _ROW_PIECE.finditer(text):
+        if piece[2]:
+            width -= columns(piece[2])
+            if width < 0:
+                break
+        end = piece.end()
+    return text[:end].encode("utf-8", "surrogateescape"), text[end:].encode("utf-8", "surrogateescape")
 
 
 @lru_cache(maxsize=4096)

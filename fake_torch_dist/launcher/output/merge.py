@@ -1,14 +1,16 @@
 r"""Bytes of one stream, in whatever pieces they arrive, to whole lines with a prefix. Does no I/O.
 
-A line is held back until it is complete, so lines of many streams never mix. ``\r\n`` is a newline; any other ``\r``
-redraws the line as on a terminal (see frames.py): only what is visible in the end becomes a line. Colours that a line
-leaves open are closed at its end and opened again on the next line of the stream. All else passes untouched, UTF-8 or
-not, and a last line without a newline gets one.
+A line is held back until it is complete, so lines of many streams never mix; what is held can be looked at
+(``unfinished``). ``\r\n`` is a newline; any other ``\r`` redraws the line as on a
+terminal (see frames.py): only what is visible in the end becomes a line. Colours that a line leaves open are closed at
+its end and opened again on the next line of the stream. All else passes untouched, UTF-8 or not, and a last line
+without a newline gets one.
 
 Plain text is handled by chunks, not by lines: that is what makes 64 ranks flat out affordable.
 """
 
 import math
+import re
 import time
 from collections.abc import Callable
 
@@ -18,13 +20,18 @@ from fake_torch_dist.launcher.output.frames import LIVE_BLOCK_BEGIN, LIVE_BLOCK_
 MAX_LINE_BYTES = 16 << 20
 """A longer line is broken into pieces of this size, each a line of its own: memory has to end somewhere."""
 ROW_SEPARATOR = b"\x1f"
+_LONE_RETURN = re.compile(rb"\r(?!\n)")
+_CUT_CHARACTER = re.compile(rb"(?:[\xc2-\xdf]|[\xe0-\xef][\x80-\xbf]?|[\xf0-\xf4][\x80-\xbf]{0,2})\Z")
+"""A UTF-8 character that the next chunk completes."""
 
 
 class LineMerger:
     """One per stream: ``feed`` what was read, write what it returns.
 
     ``live``: unfinished frames and live blocks are shown by whoever asks for ``rows``. ``bar_every_s``: a bar leaves
-    its newest frame as a line at most so often, when data arrives; it always leaves the last one.
+    its newest frame as a line at most so often, when data arrives; it always leaves the last one. ``keep_returns``:
+    ``\\r\\n`` of lines that are no frames stays as it is. ``shared``: standard output and error are this one stream.
+    ``columns``: of the terminal that it is written to, 0 if it is none; set it when the size changes.
     """
 
     def __init__(
@@ -33,12 +40,18 @@ class LineMerger:
         *,
         live: bool = False,
         bar_every_s: float = math.inf,
+        keep_returns: bool = False,
+        shared: bool = False,
+        columns: int = 0,
         max_line_bytes: int = MAX_LINE_BYTES,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._prefix = prefix
         self._newline_and_prefix = b"\n" + prefix
         self._live = live
+        self._keep_returns = keep_returns
+        self._shared = shared
+        self.columns = columns
         self._bar_every_s = bar_every_s
         self._max_line_bytes = max_line_bytes
         self._monotonic = monotonic
@@ -55,6 +68,21 @@ class LineMerger:
     def rows(self) -> tuple[bytes, ...]:
         """What a live stream wants to have at the bottom of the terminal now, without prefix."""
         return (*self._block, *(self._frames.rows if self._frames else ()))
+
+    @property
+    def holds_text(self) -> bool:
+        """Whether a line may have begun that is no frame of a bar."""
+        return bool(self._held or self._frames)
+
+    def unfinished(self) -> bytes:
+        """The line that has begun, as the first line that ``feed`` or ``close`` returns next is going to begin; empty
+        if there is none, or it is a frame of a bar. It ends between characters.
+        """
+        text = self._frames.begun if self._frames else self._held
+        if not text:
+            return b""
+        cut = _CUT_CHARACTER.search(text, max(len(text) - 3, 0))
+        return b"".join((self._prefix, self._open_colors, text[: cut.start() if cut else None]))
 
     def feed(self, data: bytes) -> bytes:
         """The lines that ``data`` completed, each with its prefix and newline; may be empty."""
@@ -111,21 +139,28 @@ class LineMerger:
             self._frames
             or self._held_codes
             or self._open_colors
-            or b"\r" in data
+            or self._redraws(data)
             or (self._live and LIVE_BLOCK_BEGIN in data)
             or OPEN_AT_END.search(data)
-            or CURSOR_CODE.search(data)
             or len(self._held) + len(data) > self._max_line_bytes
         )
 
+    def _redraws(self, data: bytes) -> bool:
+        if b"\r" in data and (not self._keep_returns or _LONE_RETURN.search(data)):
+            return True
+        return b"\x1b" in data and CURSOR_CODE.search(data) is not None
+
     def _lines(self, data: bytes) -> list[bytes]:
-        data = data.replace(b"\r\n", b"\n")
-        if not self._frames and b"\r" not in data and not CURSOR_CODE.search(data):
+        if not self._keep_returns or self._frames:
+            data = data.replace(b"\r\n", b"\n")
+        if not self._frames and not self._redraws(data):
             lines = self._split(data)
             return self._without_blocks(lines) if self._live else lines
+        data = data.replace(b"\r\n", b"\n")
         if not self._frames:
-            self._frames = Frames(self._held, live=self._live, max_line_bytes=self._max_line_bytes)
+            self._frames = Frames(self._held, live=self._live, shared=self._shared, max_line_bytes=self._max_line_bytes)
             self._held = bytearray()
+        self._frames.set_columns(self.columns)
         lines = self._frames.feed(data)
         if self._frames.block is not None:
             self._set_block(self._frames.block)

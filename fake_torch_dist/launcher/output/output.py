@@ -11,6 +11,7 @@ import os
 import select
 import socket
 import stat
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
@@ -30,6 +31,9 @@ class Output:
     def __init__(self, fd: int, *, name: str = "standard output", on_error: Callable[[str], None]) -> None:
         self.closed = False
         """Nobody reads any more; whatever is written is discarded."""
+        self.is_terminal = os.isatty(fd)
+        self.written_s = 0.0
+        """When something was written last, on the monotonic clock."""
         self._name = name
         self._on_error = on_error
         self._failed = False
@@ -68,6 +72,7 @@ class Output:
 
     def write(self, chunks: Iterable[bytes]) -> None:
         """Write as much as is taken now, and keep the rest for ``on_writable``."""
+        self.written_s = time.monotonic()
         if self.closed or self._failed:
             return
         waiting = bool(self._pending)

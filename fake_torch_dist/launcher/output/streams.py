@@ -1,11 +1,15 @@
 """The output of all ranks on its way to the launcher's own: whole lines, prefixed, and to log files where asked.
 
+A line that stays unfinished is shown after a while (see unfinished.py), in a way that suits a terminal (terminal.py) or
+anything else (begun_lines.py).
+
 Nothing blocks: while nobody takes the output, the pipes of the ranks are not read, so the ranks wait, and the rest of
 the launcher goes on.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import selectors
@@ -13,48 +17,27 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from fake_torch_dist.terminals import size_of
+from fake_torch_dist.terminals import set_size, size_of
 
 from ..commandline.config import LaunchConfig
 from ..logs import Destination, FilteredLog
 from ..loop import Loop, Timer
+from .begun_lines import BegunLines
+from .console import Console
 from .dedupe import Deduper
+from .escapes import only_colors, width_of
 from .merge import LineMerger
 from .output import Output, standard_outputs
 from .prefix import Source, prefix_of
+from .reader import Reader
 from .terminal import LiveTerminal
+from .unfinished import UnfinishedLines
 
 READ_BYTES: Final = 65536
 """A pipe's size. Larger pieces leave the processor's cache on their way through the merge, and take twice as long."""
 BAR_EVERY_S: Final = 10.0
-
-
-class _Reader:
-    """What becomes of the bytes of one source."""
-
-    def __init__(
-        self, source: Source, merger: LineMerger | None, lines: LineMerger | None, file: BinaryIO | None,
-        filtered: FilteredLog | None, prefix: bytes,
-    ) -> None:  # fmt: skip
-        self.source = source
-        self.merger = merger
-        """For the console; None: it does not get there."""
-        self.lines = lines
-        """For the filtered log, without prefix."""
-        self.file = file
-        self.filtered = filtered
-        self.prefix = prefix
-
-    def keep(self, data: bytes) -> None:
-        """In the log files; nothing means the end. Raises OSError."""
-        if self.file:
-            rest = memoryview(data)
-            while rest:  # a disk that gets full takes a part, and says so only the next time
-                rest = rest[self.file.write(rest) :]
-            if not data:
-                self.file.close()
-        if self.lines and self.filtered:
-            self.filtered.write(self.lines.feed(data) if data else self.lines.close(), self.prefix)
+SHOWN_AT_ONCE_BYTES: Final = 4096
+"""Up to this length an unfinished line that has been shown goes on as it comes; a longer one after a moment."""
 
 
 class Streams:
@@ -85,8 +68,12 @@ class Streams:
         self._terminals: dict[Output, LiveTerminal] = {
             output: LiveTerminal(lambda fd=fd: size_of(fd))  # type: ignore[misc]
             for fd, output in ((1, self.out), (2, self.err))
-            if live and os.isatty(fd)
+            if live and output.is_terminal
         }
+        self._begun = {output: BegunLines() for output in (self.out, self.err) if output not in self._terminals}
+        self._unfinished = UnfinishedLines(loop, self._show_unfinished)
+        self._rank_terminals: dict[int, Reader] = {}
+        self._own_words = LineMerger()
         self._dedupers: dict[Output, Deduper] = {}
         self._release: Timer | None = None
         self._files: dict[Path, FilteredLog] = {}
@@ -100,6 +87,13 @@ class Streams:
         return self.out in self._terminals
 
     @property
+    def console(self) -> Console:
+        """What ranks may have of it, at its present size."""
+        outputs = {"stdout": (1, self.out), "stderr": (2, self.err)}
+        sizes = {stream: size_of(fd) for stream, (fd, output) in outputs.items() if output.is_terminal}
+        return Console(self.out is self.err, sizes)
+
+    @property
     def drained(self) -> bool:
         """Whether every pipe has ended."""
         return not self._pipes.get_map()
@@ -111,7 +105,7 @@ class Streams:
 
     def prefix_columns(self, source: Source) -> int:
         """What a line's prefix takes of a terminal's width."""
-        return len(os.fsdecode(prefix_of(source, self._config.role, self._environment)))
+        return width_of(prefix_of(source, self._config.role, self._environment))
 
     def expect(self, sources: Iterable[Source]) -> None:
         """The ranks of the next attempt, for --dedupe: a line waits for all of them."""
@@ -119,20 +113,33 @@ class Streams:
             prefixes = {source.rank: prefix_of(source, self._config.role, self._environment) for source in sources}
             self._dedupers = {output: Deduper(prefixes) for output in {self.out, self.err}}
 
-    def add(self, fd: int, source: Source, destination: Destination, filtered_file: Path | None) -> None:
-        """Read ``fd`` from now on; it is closed at its end."""
+    def add(
+        self, fd: int, source: Source, destination: Destination, filtered_file: Path | None, *, shared: bool
+    ) -> None:
+        """Read ``fd`` from now on; it is closed at its end. ``shared``: it is standard output and error in one."""
         os.set_blocking(fd, False)
         prefix = prefix_of(source, self._config.role, self._environment)
         file, filtered = self._log_files(source, destination, filtered_file)
-        reader = _Reader(
+        shown_prefix = prefix if destination.prefix and not self._config.dedupe else b""
+        reader = Reader(
             source,
-            self._merger(source, prefix if destination.prefix else b"") if destination.console else None,
+            self._output_of(source),
+            None,
             LineMerger() if filtered else None,
             file,
             filtered,
             prefix,
+            shown_prefix,
+            fd if os.isatty(fd) else None,
         )
+        if destination.console:
+            reader.merger = self._merger(reader, shared=shared)
+        if reader.terminal_fd is not None:
+            self._rank_terminals[fd] = reader
         self._pipes.register(fd, selectors.EVENT_READ, reader)
+
+    def _output_of(self, source: Source) -> Output:
+        return self.out if source.stream == "stdout" else self.err
 
     def _log_files(
         self, source: Source, destination: Destination, filtered_file: Path | None
@@ -156,12 +163,16 @@ class Streams:
             self._files[file] = FilteredLog(file, filters)
         return self._files[file]
 
-    def _merger(self, source: Source, prefix: bytes) -> LineMerger:
-        output = self.out if source.stream == "stdout" else self.err
-        if self._config.dedupe:
-            prefix = b""
-        live = source.rank == 0 and output in self._terminals
-        return LineMerger(prefix, live=live, bar_every_s=float("inf") if output in self._terminals else BAR_EVERY_S)
+    def _merger(self, reader: Reader, *, shared: bool) -> LineMerger:
+        output = reader.output
+        return LineMerger(
+            reader.shown_prefix,
+            live=reader.source.rank == 0 and output in self._terminals,
+            bar_every_s=float("inf") if output in self._terminals else BAR_EVERY_S,
+            keep_returns=not reader.shown_prefix and not self._config.dedupe and not output.is_terminal,
+            shared=shared,
+            columns=size_of(reader.terminal_fd)[0] if reader.terminal_fd is not None else 0,
+        )
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
@@ -178,18 +189,26 @@ class Streams:
                 data = os.read(key.fd, READ_BYTES)
             except BlockingIOError:
                 continue
-            reader: _Reader = key.data
+            except OSError as error:
+                if error.errno != errno.EIO:
+                    raise
+                data = b""  # a terminal that nobody has open any more
+            reader: Reader = key.data
             if not data:
                 self._pipes.unregister(key.fd)
+                self._rank_terminals.pop(key.fd, None)
                 os.close(key.fd)
-            output = self.out if reader.source.stream == "stdout" else self.err
-            text = self._take(reader, data, output)
-            if output in frame:
-                frame[output].append(text)
+            output = reader.output
+            text = self._take(reader, data)
+            if terminal := self._terminals.get(output):
+                # Its line goes on where it stands if it comes first.
+                frame[output].insert(0 if terminal.at_cursor is reader else len(frame[output]), text)
             elif text:
-                output.write((text,))
+                self._write_plainly(output, self._begun[output].complete(reader, text))
                 if output.blocked:
                     break
+            if reader.merger:
+                self._follow(reader, completed=bool(text))
         for output, texts in frame.items():
             output.write((self._terminals[output].frame(b"".join(texts)),))
         self._look_at_outputs()
@@ -198,22 +217,56 @@ class Streams:
         if self.drained:
             self._on_drained()
 
-    def _take(self, reader: _Reader, data: bytes, output: Output) -> bytes:
+    def _take(self, reader: Reader, data: bytes) -> bytes:
         """``data`` is what ``reader`` gets next, or nothing at its end. Returns lines that are due."""
         if reader.file or reader.filtered:
             self._keep(reader, data)
         if not reader.merger:
             return b""
         text = reader.merger.feed(data) if data else reader.merger.close()
-        if deduper := self._dedupers.get(output):
+        if deduper := self._dedupers.get(reader.output):
             text = deduper.add(reader.source.rank, text)
             if not data:
                 text += deduper.leave(reader.source.rank)
-        if terminal := self._terminals.get(output):
+        if reader.source.rank == 0 and (terminal := self._terminals.get(reader.output)):
             terminal.show(reader.source.stream, reader.merger.rows)
         return text
 
-    def _keep(self, reader: _Reader, data: bytes) -> None:
+    # -- unfinished lines ---------------------------------------------------------------------------------------------
+
+    def _follow(self, reader: Reader, *, completed: bool) -> None:
+        """See to what ``reader`` holds now of an unfinished line."""
+        assert reader.merger
+        self._unfinished.note(reader, completed=completed)
+        terminal = self._terminals.get(reader.output)
+        if terminal and reader in terminal.begun:
+            line = reader.merger.unfinished()
+            if completed or not line:
+                terminal.begin(reader, b"")
+            elif len(line) <= SHOWN_AT_ONCE_BYTES:
+                terminal.begin(reader, line)
+                self._unfinished.seen(reader)
+        elif not terminal and not completed and self._begun[reader.output].last is reader:
+            line = reader.merger.unfinished()
+            if len(line) <= SHOWN_AT_ONCE_BYTES:
+                self._show_unfinished(reader)
+                self._unfinished.seen(reader)
+
+    def _show_unfinished(self, reader: Reader) -> None:
+        assert reader.merger
+        line, output = reader.merger.unfinished(), reader.output
+        if terminal := self._terminals.get(output):
+            terminal.begin(reader, line)
+            self._write(output, b"")
+        elif line and not self._config.dedupe:
+            self._write_plainly(output, self._begun[output].begin(reader, line, reader.shown_prefix))
+            self._look_at_outputs()
+
+    def _write_plainly(self, output: Output, text: bytes) -> None:
+        if text:
+            output.write((only_colors(text) if output.is_terminal else text,))
+
+    def _keep(self, reader: Reader, data: bytes) -> None:
         try:
             reader.keep(data)
         except OSError as error:
@@ -243,10 +296,12 @@ class Streams:
         self._look_at_outputs()
 
     def _write(self, output: Output, text: bytes) -> None:
+        """Whole lines that are of no rank, or of several."""
         if terminal := self._terminals.get(output):
-            text = terminal.frame(text)
-        if text:
-            output.write((text,))
+            if frame := terminal.frame(text):
+                output.write((frame,))
+        else:
+            self._write_plainly(output, self._begun[output].complete(None, text))
         self._look_at_outputs()
 
     def _look_at_outputs(self) -> None:
@@ -276,12 +331,27 @@ class Streams:
 
     def say(self, text: str) -> None:
         """Something of the launcher's, on standard error."""
-        self._write(self.err, text.encode(errors="backslashreplace"))
+        words = text.encode(errors="backslashreplace")
+        if self.err.is_terminal and b"\x1b" in words:  # a rank's last words may leave a colour on
+            words = self._own_words.feed(words)
+        self._write(self.err, words)
 
-    def redraw(self) -> None:
-        """The terminal has another size, or is ours again."""
+    def share_terminals(self) -> None:
+        """A rank writes to them, too, and nothing is known of that."""
+        for terminal in self._terminals.values():
+            terminal.is_shared = True
+
+    def redraw(self, *, resized: bool = False) -> None:
+        """The terminal is ours again, or has another size: then those of the ranks get it, too."""
         for output, terminal in self._terminals.items():
-            output.write([terminal.redraw()])
+            output.write([terminal.redraw(resized=resized)])
+        if resized:
+            for fd, reader in self._rank_terminals.items():
+                columns, rows = size_of(1 if reader.output is self.out else 2)
+                columns = max(columns - width_of(reader.shown_prefix), 1)
+                set_size(fd, columns, rows)
+                if reader.merger:
+                    reader.merger.columns = columns
 
     def close(self, patience_s: float | None = None) -> None:
         """Leave the terminal as a program should. Runs the loop until all is taken, or nobody is there to take it, or

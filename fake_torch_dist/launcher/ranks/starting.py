@@ -10,6 +10,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
+from fake_torch_dist.terminals import set_size
+
 from . import descriptors
 from .worker import Command, start_rank
 
@@ -19,8 +21,19 @@ if TYPE_CHECKING:
 AT_ONCE: Final = 16
 """Ranks whose pipes are open here at the same time: an agent may be allowed no more descriptors than the launcher."""
 PIPE: Final = "pipe"
-"""A stream that the launcher reads; anything else is a file's name."""
+"""A stream that the launcher reads."""
+INHERITED: Final = "inherited"
+"""The launcher's own descriptor."""
+AS_STDOUT: Final = "as stdout"
+"""The pipe or terminal that is standard output, for standard error."""
+_TERMINAL: Final = "terminal "
+"""A terminal that the launcher reads, with its size. Anything else is a file's name."""
 _STREAMS: Final = ("stdout", "stderr")
+
+
+def terminal_of(columns: int, rows: int) -> str:
+    """A terminal of this size as a stream's goal."""
+    return f"{_TERMINAL}{columns} {rows}"
 
 
 class Rank:
@@ -43,12 +56,25 @@ class Rank:
 
     def open(self) -> None:
         """Open its streams. OSError, with some of them open."""
-        for stream in _STREAMS:
-            if self._streams[stream] == PIPE:
-                self.ours[stream], write_end = os.pipe()
-                self._theirs.append(write_end)
-            else:
-                self._theirs.append(os.open(self._streams[stream], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644))
+        for fd, stream in enumerate(_STREAMS, start=1):
+            self._theirs.append(self._opened(fd, stream, self._streams[stream]))
+
+    def _opened(self, fd: int, stream: str, goal: str) -> int:
+        """The descriptor that the rank is to have as ``fd``."""
+        if goal == INHERITED:
+            return os.dup(fd)
+        if goal == AS_STDOUT:
+            return os.dup(self._theirs[0])
+        if goal == PIPE or goal.startswith(_TERMINAL):
+            self.ours[stream], theirs = _terminal(goal) or os.pipe()
+            return theirs
+        return os.open(goal, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Alike for ranks whose standard output and error are files, pipes or terminals alike."""
+        goals = (self._streams[stream] for stream in _STREAMS)
+        return tuple(goal.partition(" ")[0] if _is_no_file(goal) else "file" for goal in goals)
 
     def take_output(self) -> None:
         """Have its standard output and error in this process, for it to inherit."""
@@ -59,6 +85,28 @@ class Rank:
         """What was opened: the launcher and the rank have it now."""
         for fd in (*self._theirs, *self.ours.values()):
             os.close(fd)
+
+
+def _is_no_file(goal: str) -> bool:
+    return goal in (PIPE, INHERITED, AS_STDOUT) or goal.startswith(_TERMINAL)
+
+
+def _terminal(goal: str) -> tuple[int, int] | None:
+    """Both ends of a terminal whose output comes as it was written. None for a pipe, or if there are no terminals."""
+    if not goal.startswith(_TERMINAL):
+        return None
+    import termios  # not on every platform
+
+    columns, rows = map(int, goal.removeprefix(_TERMINAL).split())
+    try:
+        ours, theirs = os.openpty()
+    except OSError:
+        return None
+    settings = termios.tcgetattr(theirs)
+    settings[1] &= ~termios.OPOST
+    termios.tcsetattr(theirs, termios.TCSANOW, settings)
+    set_size(theirs, columns, rows)
+    return ours, theirs
 
 
 def start_ranks(ranks: Sequence[Rank], work: Script | Command, inherited: set[str]) -> OSError | None:
@@ -75,10 +123,8 @@ def start_ranks(ranks: Sequence[Rank], work: Script | Command, inherited: set[st
             highest = descriptors.highest()
             for rank in [rank for rank in ranks if rank.is_open]:
                 rank.take_output()
-                if (
-                    not isinstance(work, Command) and prepared_for != rank.ours.keys()
-                ):  # which are pipes, which are files
-                    prepared_for = rank.ours.keys()
+                if not isinstance(work, Command) and prepared_for != rank.kinds:
+                    prepared_for = rank.kinds
                     work.prepare()
                 rank.pid = start_rank(work, highest, rank.changes, inherited)
     except OSError as error:

@@ -7,6 +7,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
+from fake_torch_dist.terminals import printable
+
 from ..commandline.config import EntryKind
 from .failures import NOT_AVAILABLE, ProcessFailure, root_cause
 
@@ -26,7 +28,7 @@ def without_files(failures: Iterable[ProcessFailure]) -> list[ProcessFailure]:
 def report(name: str, failures: Sequence[ProcessFailure]) -> str:
     """The report from its first rule to its last, without a final newline; entries are numbered as given."""
     root = root_cause(failures)
-    title = f"{name} FAILED"
+    title = f"{printable(name)} FAILED"
     entries = [_entry(number, failure) for number, failure in enumerate(failures)]
     lines = (line for text in (title, *entries) for line in text.split("\n"))
     width = min(max(map(len, lines)), WIDEST_RULE)
@@ -52,7 +54,7 @@ def _entry(number: int, failure: ProcessFailure) -> str:
         f"  host      : {failure.node}\n"
         f"  rank      : {failure.rank} (local_rank: {failure.local_rank})\n"
         f"  exitcode  : {failure.exitcode} (pid: {failure.pid}) {name}\n"
-        f"  error_file: {failure.error_file}\n"
+        f"  error_file: {printable(failure.error_file)}\n"
         f"  traceback : {failure.message}"
     )
 

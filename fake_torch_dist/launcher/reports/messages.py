@@ -15,10 +15,14 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Final, Literal
 
+from fake_torch_dist.terminals import printable
+
 LEVELS: Final = {
     "CRITICAL": 50, "FATAL": 50, "ERROR": 40, "WARN": 30, "WARNING": 30, "INFO": 20, "DEBUG": 10, "NOTSET": 0,
 }  # fmt: skip
 """logging's, by name. The module itself would have work to do in every rank that is forked."""
+_CONTENTS: Final = "contents"
+"""The field that may have several lines."""
 _LEVEL_OF: Final = {"I": LEVELS["INFO"], "W": LEVELS["WARNING"], "E": LEVELS["ERROR"]}
 
 
@@ -62,7 +66,15 @@ class LauncherLog:
         pid = os.getpid() if self._pid is None else self._pid
         place = message.place or _place(sys._getframe(1))
         prefix = f"{message.letter}{clock}.{milliseconds:03d}000 {pid} {place}] "
-        self._write("".join(f"{prefix}{line}\n" for line in message.text.format(**fields).split("\n")))
+        text = message.text.format(**{name: _shown(name, value) for name, value in fields.items()})
+        self._write("".join(f"{prefix}{line}\n" for line in text.split("\n")))
+
+
+def _shown(name: str, value: object) -> object:
+    """A field of a message: what came from outside is on one line, except a file's contents."""
+    if name == _CONTENTS:
+        return "\n".join(map(printable, str(value).split("\n")))
+    return printable(value) if isinstance(value, (str, os.PathLike)) else value
 
 
 def _place(frame: FrameType) -> str:

@@ -62,7 +62,14 @@ def children_of(pid: int) -> list[int]:
 class RunningJob:
     """``fake-torchrun FLAGS SCRIPT ARGUMENTS`` with its output in files."""
 
-    def __init__(self, directory: Path, arguments: list[str], environment: dict[str, str], stdout: int | None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        arguments: list[str],
+        environment: dict[str, str],
+        stdout: int | None,
+        stderr: int | None = None,
+    ) -> None:
         self.mark = uuid.uuid4().hex
         self._begin_s = time.monotonic()
         self._out, self._err = directory / f"{self.mark}.out", directory / f"{self.mark}.err"
@@ -71,7 +78,8 @@ class RunningJob:
         with open(self._out, "wb") as out, open(self._err, "wb") as err:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "fake_torch_dist.run", *arguments],
-                stdin=subprocess.DEVNULL, stdout=out if stdout is None else stdout, stderr=err, cwd=directory,
+                stdin=subprocess.DEVNULL, stdout=out if stdout is None else stdout,
+                stderr=err if stderr is None else stderr, cwd=directory,
                 env={name: value for name, value in variables.items() if value},
             )  # fmt: skip
 
@@ -82,6 +90,10 @@ class RunningJob:
     @property
     def out_path(self) -> Path:
         return self._out
+
+    @property
+    def err_path(self) -> Path:
+        return self._err
 
     @property
     def out(self) -> str:
@@ -129,10 +141,11 @@ class Jobs:
         self._running: list[RunningJob] = []
 
     def start(
-        self, script: str, *flags: str, arguments: tuple[str, ...] = (), stdout: int | None = None, **environment: str
-    ) -> RunningJob:
+        self, script: str, *flags: str, arguments: tuple[str, ...] = (), stdout: int | None = None,
+        stderr: int | None = None, **environment: str,
+    ) -> RunningJob:  # fmt: skip
         (self.directory / "job.py").write_text(script)
-        job = RunningJob(self.directory, [*flags, "job.py", *arguments], environment, stdout)
+        job = RunningJob(self.directory, [*flags, "job.py", *arguments], environment, stdout, stderr)
         self._running.append(job)
         return job
 

@@ -227,7 +227,7 @@ def test_a_reader_that_comes_late_gets_everything(jobs: Jobs) -> None:
 
 def test_a_signal_ends_the_wait_for_a_reader(jobs: Jobs) -> None:
     read_end, write_end = os.pipe()
-    job = jobs.start("import os; os.write(1, b'x' * 100_000 + b'\\n'); open('done', 'w')", stdout=write_end)
+    job = jobs.start("import os; os.write(1, b'x' * 100_000 + b'\\n'); open('done', 'w')", "--prefix", stdout=write_end)
     os.close(write_end)
     until((jobs.directory / "done").exists, "everything written")
     os.kill(job.pid, signal.SIGTERM)

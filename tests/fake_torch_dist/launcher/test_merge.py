@@ -302,3 +302,87 @@ def test_every_character_keeps_its_colour_and_no_colour_leaves_its_line(data: li
     text, want = painted(output), painted(stream)
     assert [cell for cell in text if cell[0] != "\n"] == [cell for cell in want if cell[0] != "\n"]
     assert not [cell for cell in text if cell[0] == "\n" and any(cell[1:])]
+
+
+# --- Lines that have begun ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("data", "unfinished"),
+    [
+        (b"", b""),
+        (b"whole\n", b""),
+        (b"whole\nname: ", P + b"name: "),
+        (b"\x1b[31mred\nred? ", P + b"\x1b[31mred? "),
+        ("é".encode()[:1], P),
+        ("漢字".encode()[:-1], P + "漢".encode()),
+        (b"\r50%", b""),
+        (b"\r100%\nname: ", P + b"name: "),
+    ],
+)
+def test_what_has_begun_can_be_seen(data: bytes, unfinished: bytes):
+    for merger in (LineMerger(P), LineMerger(P, live=True)):
+        merger.feed(data)
+        assert merger.unfinished() == unfinished
+        assert bool(unfinished) <= merger.holds_text
+
+
+@given(st.lists(st.sampled_from([b"a", b" b", b"\n", b"\x1b[31m", b"\x1b[0m", "é".encode()]), max_size=20))
+def test_the_next_line_begins_as_it_was_seen_to_begin(pieces: list[bytes]):
+    merger, seen = LineMerger(P), b""
+    for piece in pieces:
+        text = merger.feed(piece)
+        assert not text or text.startswith(seen)
+        seen = merger.unfinished()
+    assert (merger.close() or seen).startswith(seen)
+
+
+def test_carriage_returns_of_lines_stay_where_nothing_was_asked():
+    for size in (1, 3, 100):
+        data = b"windows\r\n\r\nlines\r\n" * 3 + b"half"
+        merger = LineMerger(keep_returns=True)
+        text = b"".join(merger.feed(data[at : at + size]) for at in range(0, len(data), size)) + merger.close()
+        assert text == data + b"\n"
+    merger = LineMerger(keep_returns=True)
+    assert merger.feed(b"a\r\n1%\r2%\r\nb\r\n") + merger.close() == b"a\n2%\nb\n"
+
+
+# --- Standard output and error in one -------------------------------------------------------------
+
+
+def frame(step: int, *, columns: int | None) -> bytes:
+    out = io.StringIO()
+    tqdm.status_printer(out)(tqdm.format_meter(step, 100, step / 10, ncols=columns, prefix="bar"))
+    return out.getvalue().encode()
+
+
+@pytest.mark.parametrize("columns", [None, 39, 40])
+def test_a_line_after_a_bar_is_a_line_of_its_own(columns: int | None):
+    for size in (1, 7, 1000):
+        merger = LineMerger(P, live=True, shared=True, columns=40)
+        data = b"".join(frame(step, columns=columns) + b"line %d\nand more\n" % step for step in range(5))
+        data += frame(5, columns=columns)
+        text = b"".join(merger.feed(data[at : at + size]) for at in range(0, len(data), size))
+        assert text == b"".join(P + b"line %d\n" % step + P + b"and more\n" for step in range(5))
+        assert merger.rows == (frame(5, columns=columns)[1:],)
+        assert merger.feed(b"\n") + merger.close() == P + frame(5, columns=columns)[1:] + b"\n"
+
+
+def test_a_prompt_after_a_bar_has_begun():
+    merger = LineMerger(P, live=True, shared=True, columns=70)
+    merger.feed(frame(1, columns=70) + b"go on? ")
+    assert merger.unfinished() == P + b"go on? "
+    assert merger.rows == (frame(1, columns=70)[1:],)
+    assert merger.feed(b"yes\n") == P + b"go on? yes\n"
+
+
+def test_half_a_line_under_a_bar_is_not_lost():
+    merger = LineMerger(P, live=True, shared=True, columns=70)
+    merger.feed(frame(1, columns=70))
+    text = merger.feed(b"half " + frame(2, columns=70)) + merger.feed(b"of it\n")
+    assert text + merger.close() == P + b"half of it\n" + P + frame(2, columns=70)[1:] + b"\n"
+
+
+def test_other_bars_are_as_on_a_terminal():
+    merger = LineMerger(P, shared=True, columns=40)
+    assert merger.feed(b"\r50%\r99%line\nnext\n") + merger.close() == P + b"99%line\n" + P + b"next\n"

@@ -160,3 +160,112 @@ def test_lines_and_rows_are_all_that_stands_there(frames: list[tuple[list[str], 
         plain.draw(data)
     window.put(window.terminal.close())
     assert window.lines == plain.lines
+
+
+# --- Lines that have begun -----------------------------------------------------------------------
+
+
+def begin(window: Window, line: bytes, lines: bytes = b"", key: str = "a") -> None:
+    window.terminal.begin(key, line)
+    window.put(window.terminal.frame(lines))
+
+
+def cursor(window: Window) -> tuple[int, int]:
+    return window.screen.cursor.x, window.screen.cursor.y
+
+
+def test_a_prompt_is_written_once_and_goes_on_after_what_is_typed():
+    window = Window()
+    window.draw(b"before\n")
+    begin(window, b"overwrite? ")
+    assert window.last == b"overwrite? "
+    window.stream.feed(b"yes\r\n")  # the terminal shows what is typed
+    begin(window, b"", b"overwrite? ok\n")
+    assert window.lines == ["before", "overwrite? yes", "ok"]
+
+
+def test_lines_of_others_come_above_it():
+    window = Window()
+    begin(window, b"(Pdb) ")
+    for number in range(12):
+        window.draw(b"line %d\n" % number)
+        assert window.lines[-2:] == [f"line {number}", "(Pdb)"]
+        assert cursor(window)[0] == 6
+    begin(window, b"", b"(Pdb) done\n")
+    assert window.lines[-2:] == ["line 11", "(Pdb) done"]
+
+
+def test_bars_stay_below_it_and_what_is_typed_stays_while_they_are_drawn():
+    window = Window()
+    window.draw(b"line\n", bars=(b"outer 0%", b"inner 0%"))
+    begin(window, b"name: ")
+    assert window.lines == ["line", "name:", "outer 0%", "inner 0%"]
+    assert cursor(window) == (6, 1)
+    window.stream.feed(b"typ")
+    window.draw(bars=(b"outer 1%", b"inner 7%"))
+    assert window.lines == ["line", "name: typ", "outer 1%", "inner 7%"]
+    assert cursor(window) == (9, 1)
+    window.stream.feed(b"ed\r\n")
+    begin(window, b"", b"name: hello\n")
+    assert window.lines == ["line", "name: typed", "hello", "outer 1%", "inner 7%"]
+    window.draw(b"next\n", bars=())
+    assert window.lines == ["line", "name: typed", "hello", "next"]
+
+
+def test_dots_go_on_where_they_stand_with_bars_or_without():
+    for rows in ((), (b"bar",)):
+        window = Window(20)
+        window.draw(bars=rows)
+        for count in range(1, 46):
+            begin(window, b"." * count)
+        begin(window, b"", b"." * 45 + b" done\n")
+        assert "".join(window.lines[:3]) == "." * 45 + " done"
+        assert window.lines[3:] == [row.decode() for row in rows]
+
+
+def test_of_several_the_cursor_is_at_the_last_to_begin():
+    window = Window()
+    begin(window, b"first: ", key="a")
+    begin(window, b"second: ", key="b")
+    assert window.lines == ["second:", "first:"] and cursor(window) == (8, 0)
+    begin(window, b"", b"second: done\n", key="b")
+    assert window.lines == ["second: done", "first:"] and cursor(window) == (7, 1)
+
+
+def test_a_line_that_is_edited_is_drawn_as_it_stands():
+    window = Window()
+    for typed, shown, column in (
+        (b"", "(Pdb)", 6),
+        (b"abc", "(Pdb) abc", 9),
+        (b"abc\x08\x08", "(Pdb) abc", 7),
+        (b"abc\x08\x08\x1b[P", "(Pdb) ac", 7),
+        (b"abc\x08\x08\x1b[PX", "(Pdb) aX", 8),
+    ):
+        begin(window, b"(Pdb) " + typed)
+        assert window.lines == [shown] and cursor(window) == (column, 0)
+
+
+def test_after_a_shell_has_written_it_is_shown_again():
+    window = Window()
+    begin(window, b"name: ")
+    window.stream.feed(b"\r\n[1]+ Stopped\r\n$ fg\r\n")
+    window.put(window.terminal.redraw(resized=False))
+    assert window.lines == ["name:", "[1]+ Stopped", "$ fg", "name:"]
+    window.resize(30, 8)
+    assert window.terminal.redraw() == b""
+
+
+prompts = st.text(st.sampled_from("ab cé"), max_size=30)  # pyte cuts wide characters at the margin in two
+
+
+@given(st.lists(st.tuples(prompts, st.lists(texts, max_size=2), st.lists(texts, max_size=2)), max_size=8))
+def test_whatever_has_begun_the_lines_are_all_there(frames: list[tuple[str, list[str], list[str]]]):
+    window, plain = Window(12, 7), Window(12, 7)
+    for prompt, lines, rows in frames:
+        data = "".join(line + "\n" for line in lines).encode()
+        window.terminal.begin("a", prompt.encode())
+        window.draw(data, bars=tuple(row.encode() for row in rows))
+        plain.draw(data)
+    window.terminal.begin("a", b"")
+    window.put(window.terminal.frame(b"") + window.terminal.close())
+    assert window.lines == plain.lines
