@@ -12,6 +12,7 @@ from typing import Final
 from ..errors import DistNetworkError
 from .after_fork import keep_from_children
 from .authentication import NONCE_BYTES, PROTOCOL, Greeting, proof
+from .connected_user import WAY_OUT, foreign
 from .frames import MAX_GREETING, MAX_MESSAGE, frame, next_frame
 from .messages import Message
 from .sockets import connect
@@ -34,6 +35,7 @@ WRONG_TOKEN = (  # DistNetworkError
 STRANGE_SERVER = (  # DistNetworkError
     "the store at {host}:{port} does not know the job's token: it belongs to another job, or pretends to be a store"
 )
+FOREIGN_SERVER = f"the store at {{host}}:{{port}} {{reason}}. {WAY_OUT}"  # DistNetworkError
 
 _READ_BYTES: Final = 1 << 16
 _GRACE_S: Final = 10.0
@@ -101,6 +103,8 @@ class Connection:
         challenge = self._greet(Message(Greeting.HELLO, 0, [PROTOCOL, nonce]), deadline)
         if challenge.kind != Greeting.CHALLENGE or len(challenge.fields) != 1:
             raise ValueError("what listens there is no store of fake_torch_dist")
+        if not token and (reason := foreign(sock)):  # only now: before it has accepted, nobody has its end
+            raise DistNetworkError(FOREIGN_SERVER.format(reason=reason, **self._name))
         nonces = nonce, challenge.fields[0]
         answer = self._greet(Message(Greeting.PROOF, 0, [proof(token, b"client", *nonces)]), deadline)
         if answer.kind == Greeting.WRONG_TOKEN:
