@@ -186,7 +186,7 @@ def _announce(session: Session, plan: Plan) -> None:
 
 def _give_cue(session: Session, job: Job, config: RunConfig, *, is_last: bool) -> None:
     """Let the other processes begin the same run."""
-    from accelerate_sim.job import Cue
+    from accelerate_sim.cue import Cue
 
     clock = session.clock
     cue = Cue(config.model_dump(mode="json"), session.run_number, clock.start, clock.now_s, session.resumption, is_last)
