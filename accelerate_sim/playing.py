@@ -55,7 +55,8 @@ def play(train: Callable[[RunConfig], None], score: Score, options: Options) -> 
         require_packages(first.log.trackers, options.output_dir)
     session = open_session(options)
     if first.run.publish and not options.recording:
-        session.trackers.append(open_publisher(session))
+        publisher = open_publisher(session)
+        session.trackers += [publisher] if publisher else []
     if first.log.trackers:
         from accelerate_sim.tracking.opening import open_trackers
 

@@ -38,9 +38,9 @@ STRANGE_SERVER = (  # DistNetworkError
 FOREIGN_SERVER = f"the store at {{host}}:{{port}} {{reason}}. {WAY_OUT}"  # DistNetworkError
 
 _READ_BYTES: Final = 1 << 16
-_GRACE_S: Final = 10.0
-"""Seconds beyond a time-out in which a server has to react, else it is as good as dead."""
-NO_ANSWER = f"the store at {{host}}:{{port}} is connected but has not reacted for {_GRACE_S:g} seconds"
+_SHORTEST_GRACE_S: Final = 1.0
+_LONGEST_GRACE_S: Final = 10.0
+NO_ANSWER = "the store at {host}:{port} is connected but has not reacted for {seconds:g} seconds"  # DistNetworkError
 
 
 class Connection:
@@ -72,20 +72,22 @@ class Connection:
             pause_s = min(2 * pause_s, 0.25)
 
     def call(self, message: Message, timeout: timedelta) -> Message | None:
-        """The answer; None if ``timeout`` ran out and the server has forgotten the request. DistNetworkError if the
-        connection is broken; it stays so.
+        """The answer; None if ``timeout`` ran out and the server has forgotten the request.
+
+        DistNetworkError if the connection is broken, which it stays, or if the server does not react even to the end
+        of the request: after another quarter of ``timeout``, which is taken as 1 s at least and 10 s at most.
         """
         deadline = deadline_after(timeout)
-        number = self._send(message)
+        patience_s = _clamped(timeout.total_seconds() or _LONGEST_GRACE_S)
+        number = self._send(message, patience_s)
         found = self._receive((number,), deadline, MAX_MESSAGE)
         if found is not None:
             return found[1]
-        grace = time.monotonic() + _GRACE_S
-        withdrawn = self._send(Message(Greeting.WITHDRAW))
-        found = self._receive((number, withdrawn), grace, MAX_MESSAGE)
-        if found is None:
-            self.close()
-            raise DistNetworkError(NO_ANSWER.format(**self._name))
+        grace_s = _clamped(timeout.total_seconds() / 4)
+        withdrawn = self._send(Message(Greeting.WITHDRAW), grace_s)
+        found = self._receive((number, withdrawn), time.monotonic() + grace_s, MAX_MESSAGE)
+        if found is None:  # if it goes on one day, what it answers then is skipped
+            raise DistNetworkError(NO_ANSWER.format(seconds=grace_s, **self._name))
         return found[1] if found[0] == number else None
 
     def close(self) -> None:
@@ -121,8 +123,11 @@ class Connection:
             raise TimeoutError("somebody listens there but does not greet as a store of fake_torch_dist")
         return found[1]
 
-    def _send(self, message: Message) -> int:
-        """Send it all, however long that takes, as long as the server goes on reading; the request's number."""
+    def _send(self, message: Message, patience_s: float = _LONGEST_GRACE_S) -> int:
+        """Send it all, however long that takes, as long as the server goes on reading; the request's number.
+
+        ``patience_s``: after so long without reading, DistNetworkError.
+        """
         self._number = (self._number + 1) & 0xFFFFFFFF
         data = memoryview(frame(self._number, message))
         sock = self._open_socket()
@@ -134,18 +139,18 @@ class Connection:
             self.close()
             raise DistNetworkError(BROKEN_PIPE) from error
         if data:
-            self._send_rest(sock, data)
+            self._send_rest(sock, data, patience_s)
         return self._number
 
-    def _send_rest(self, sock: socket.socket, data: memoryview) -> None:
+    def _send_rest(self, sock: socket.socket, data: memoryview, patience_s: float) -> None:
         """A server that has an answer for us, which nobody waits for any more, reads no more until we have read it."""
         both = select.poll()
         both.register(sock, select.POLLIN | select.POLLOUT)
         try:
             while data:
-                events = both.poll(_GRACE_S * 1000)
+                events = both.poll(patience_s * 1000)
                 if not events:
-                    raise DistNetworkError(NO_ANSWER.format(**self._name))
+                    raise DistNetworkError(NO_ANSWER.format(seconds=patience_s, **self._name))
                 if events[0][1] & select.POLLOUT:
                     data = data[sock.send(data) :]
                 if events[0][1] & ~select.POLLOUT:
@@ -182,6 +187,10 @@ class Connection:
         if self._sock is None:
             raise DistNetworkError(BROKEN_PIPE)
         return self._sock
+
+
+def _clamped(seconds: float) -> float:
+    return min(_LONGEST_GRACE_S, max(_SHORTEST_GRACE_S, seconds))
 
 
 def _poll_ms(deadline: float | None) -> int | None:
