@@ -19,7 +19,7 @@ from accelerate_sim.tracking import jsonl
 from fake_torch_dist import (
     all_reduce,
     barrier,
-    broadcast_object_list,
+    broadcast,
     init_process_group,
     meeting,
     nccl_log,
@@ -28,7 +28,7 @@ from fake_torch_dist import (
 
 IMPORTED = (
     colorlog, commandline, console, draw, environment, following, jsonl, ledger, monitor, playing, summary,
-    all_reduce, barrier, broadcast_object_list, init_process_group, meeting, nccl_log, rendezvous,
+    all_reduce, barrier, broadcast, init_process_group, meeting, nccl_log, rendezvous,
     encodings.idna, pkgutil,
 )  # fmt: skip
 """What is otherwise imported when it is first needed."""

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 from accelerate_sim.clock import Clock
 from accelerate_sim.config.schema import RunConfig
+from accelerate_sim.cue import Cue
 from accelerate_sim.display.screen import OutputClosed, Screen
 from accelerate_sim.interrupts import Interrupts, Stopped
-from accelerate_sim.job import Cue, Job, leave_world
+from accelerate_sim.job import Job, leave_world
 from accelerate_sim.logging import ScreenHandler
 from accelerate_sim.session import Session, terminal_style
 

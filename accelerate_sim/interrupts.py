@@ -58,6 +58,8 @@ class Interrupts:
         self._poller = select.poll()
         self._hang_ups: dict[int, Callable[[], None]] = {}
         self._serving: dict[int, Callable[[], None]] = {}
+        self._alarm_s = math.inf
+        self._on_alarm: Callable[[], None] = lambda: None
         self._next_look_s = -math.inf
 
     def __enter__(self) -> "Interrupts":
@@ -98,6 +100,14 @@ class Interrupts:
         """Do not serve ``fd`` any more; it is still open."""
         del self._serving[fd]
         self._poller.unregister(fd)
+
+    def call_at(self, monotonic_s: float | None, on_alarm: Callable[[], None]) -> None:
+        """Call ``on_alarm`` once, between steps or while waiting, at this real second; None: never.
+
+        A later call takes the place of an earlier one.
+        """
+        self._alarm_s = math.inf if monotonic_s is None else monotonic_s
+        self._on_alarm = on_alarm
 
     def awake_s(self) -> float:
         """Real seconds, without those for which Ctrl-Z stopped the process."""
@@ -175,6 +185,8 @@ class Interrupts:
 
     def _sleep(self, seconds: float) -> bool:
         """Whether something has happened."""
+        if self._alarm_s < math.inf:
+            seconds = min(seconds, self._alarm_s - self._monotonic())
         events = self._poller.poll(max(seconds, 0.0) * 1000.0)
         for fd, _ in events:
             if fd in self._serving:
@@ -183,6 +195,9 @@ class Interrupts:
                 self._hang_ups[fd]()
             else:
                 self._drain()
+        if self._monotonic() >= self._alarm_s:
+            self._alarm_s = math.inf
+            self._on_alarm()
         return bool(events)
 
     def _drain(self) -> None:

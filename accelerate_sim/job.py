@@ -11,15 +11,11 @@ import os
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
 
+from accelerate_sim.cue import Cue
 from accelerate_sim.interrupts import ENDING, Interrupts
 from accelerate_sim.placement import Placement
-
-if TYPE_CHECKING:
-    from accelerate_sim.resuming import Resumption
 
 PATIENCE = timedelta(days=20)
 """How long ranks wait for each other once all have come: as long as a stopped run takes. epoll knows 24 days."""
@@ -29,22 +25,6 @@ SIGNALLED = frozenset(128 + number for number in ENDING)
 """Exit codes after signals, which come to everybody."""
 LAST_WORD = 0x7E0D
 """Tag of rank 0's exit code."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cue:
-    """What rank 0 tells the others before a run."""
-
-    config: dict[str, Any] | None = None
-    """As JSON; None: there is no run, and ``exit_code`` is all there is to say."""
-    number: int = 1
-    start: datetime = datetime.min
-    """Of the session's clock."""
-    now_s: float = 0.0
-    resumption: Resumption | None = None
-    """What the run goes on with."""
-    is_last: bool = True
-    exit_code: int = 0
 
 
 class Job:
@@ -89,17 +69,10 @@ class Job:
         return self._exchange(None)
 
     def _exchange(self, cue: Cue | None) -> Cue:
-        import fake_torch_dist as dist
-
         self.meet()
-        held = [cue]
-        dist.broadcast_object_list(held, src=0)
-        agreed = held[0]
-        assert agreed is not None
+        agreed = Cue.of(_from_main(cue.json() if cue else b""))
         if agreed.config and agreed.config["run"]["publish"]:
-            pids: list[Any] = [0] * self.placement.world_size
-            dist.all_gather_object(pids, os.getpid())
-            self.pids = tuple(pids)
+            self.pids = _gathered(os.getpid(), self.placement.world_size)
         return agreed
 
     # --- The end --------------------------------------------------------------------------------
@@ -156,6 +129,30 @@ class Job:
         except RuntimeError:
             return None
         return int(code[0]) if done else None
+
+
+def _from_main(data: bytes) -> bytes:
+    """Rank 0's ``data``, on all ranks."""
+    import numpy as np
+
+    import fake_torch_dist as dist
+
+    size = np.array([len(data)])
+    dist.broadcast(size, src=0)
+    held = np.frombuffer(data, np.uint8).copy() if data else np.empty(size[0], np.uint8)
+    dist.broadcast(held, src=0)
+    return held.tobytes()
+
+
+def _gathered(mine: int, world_size: int) -> tuple[int, ...]:
+    """Every rank's number, in rank order."""
+    import numpy as np
+
+    import fake_torch_dist as dist
+
+    numbers = np.zeros(world_size, np.int64)
+    dist.all_gather_into_tensor(numbers, np.array([mine]))
+    return tuple(numbers.tolist())
 
 
 def leave_world() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from accelerate_sim.clock import Clock
-from accelerate_sim.config.problems import ConfigError, Problem
+from accelerate_sim.config.problems import ConfigError, Problem, printable
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.display.screen import Screen
 from accelerate_sim.display.style import Style
@@ -67,16 +67,20 @@ def _recorded_session(options: Options, recording: Recording) -> Session:
     return recording.session(start, style, duration_s=options.duration_s, make=make)
 
 
-def open_publisher(session: Session) -> Publisher:
+def open_publisher(session: Session) -> Publisher | None:
+    """None, and a warning, if another user keeps this one from publishing. ConfigError if it is the user's to mend."""
     from accelerate_sim.publishing import Publisher
     from accelerate_sim.runtime_directory import UnsafeDirectory
 
     try:
-        publisher = Publisher(session.clock, session.interrupts)
+        return Publisher(session.clock, session.interrupts)
     except UnsafeDirectory as error:
+        if error.foreign:
+            place = f"{printable(str(error.path))} {error.reason}, so fake-nvidia-smi will not see this run."
+            sys.stderr.write(f"--publish: {place} Point XDG_RUNTIME_DIR at a directory of your own.\n")
+            return None
         way_out = "Make it your own with mode 700, or point XDG_RUNTIME_DIR at a directory that is."
         raise ConfigError([Problem("--publish", None, "", str(error.path), error.reason, way_out)]) from None
-    return publisher
 
 
 def open_metrics(options: Options, config: RunConfig) -> JsonlTracker | None:

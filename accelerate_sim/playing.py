@@ -57,7 +57,8 @@ def play(train: Callable[[RunConfig], None], score: Score, options: Options) -> 
         require_packages(first.log.trackers, options.output_dir)
     session = open_session(options)
     if first.run.publish and not options.recording:
-        session.trackers.append(open_publisher(session))
+        publisher = open_publisher(session)
+        session.trackers += [publisher] if publisher else []
     if first.log.trackers:
         from accelerate_sim.tracking.opening import open_trackers
 
@@ -188,7 +189,7 @@ def _announce(session: Session, plan: Plan) -> None:
 
 def _give_cue(session: Session, job: Job, config: RunConfig, *, is_last: bool) -> None:
     """Let the other processes begin the same run."""
-    from accelerate_sim.job import Cue
+    from accelerate_sim.cue import Cue
 
     clock = session.clock
     cue = Cue(config.model_dump(mode="json"), session.run_number, clock.start, clock.now_s, session.resumption, is_last)

@@ -14,9 +14,11 @@ NAME = "fake-torchrun"
 class UnsafeDirectory(Exception):
     """The runtime directory is not the user's alone, or cannot be had."""
 
-    def __init__(self, path: Path, reason: str) -> None:
+    def __init__(self, path: Path, reason: str, *, foreign: bool = False) -> None:
         self.path = path
         self.reason = reason
+        self.foreign = foreign
+        """Whether another user has made what is there, so that this one can do nothing about it."""
         super().__init__(f"runtime directory {path} {reason}")
 
 
@@ -37,7 +39,10 @@ def make_runtime_directory() -> Path:
         pass
     except OSError as error:
         raise UnsafeDirectory(path, f"can't be made: {error.strerror}") from None
-    check_private(path)
+    try:
+        check_private(path)
+    except FileNotFoundError:
+        raise UnsafeDirectory(path, "is removed as soon as it is made", foreign=True) from None
     return path
 
 
@@ -47,11 +52,11 @@ def check_private(path: Path) -> None:
     FileNotFoundError if there is none.
     """
     status = os.lstat(path)
+    if status.st_uid != os.getuid():
+        raise UnsafeDirectory(path, f"belongs to user {status.st_uid}", foreign=True)
     if stat.S_ISLNK(status.st_mode):
         raise UnsafeDirectory(path, "is a symbolic link")
     if not stat.S_ISDIR(status.st_mode):
         raise UnsafeDirectory(path, "is not a directory")
-    if status.st_uid != os.getuid():
-        raise UnsafeDirectory(path, f"belongs to user {status.st_uid}")
     if status.st_mode & 0o077:
         raise UnsafeDirectory(path, f"is open to other users (mode {stat.S_IMODE(status.st_mode):o}, not 700)")

@@ -1,8 +1,8 @@
 """How the processes of a world find each other: contacts and a secret, exchanged through the store.
 
 Every rank brings its contact, rank 0 a random secret besides, and each gets everybody's; so who can read the store, and
-nobody else, can connect. In one round over the connections all then agree on whether they can read each other's memory.
-After that the store is not needed.
+nobody else, can connect. Without a token all of them have to be processes of one user on one host. In one round over
+the connections all then agree on whether they can read each other's memory. After that the store is not needed.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from .engine import Engine
+from .errors import DistNetworkError
 from .fingerprint import Call
 from .generations import forget, join
 from .peers import Peers
 from .stores.authentication import job_token, mac
+from .stores.connected_user import WAY_OUT, foreign_listener
 from .stores.prefix_store import PrefixStore
 from .transports import direct_read
 from .transports.processes import ProcessTransport
@@ -27,6 +29,8 @@ from .wire import Contact, Contacts
 
 if TYPE_CHECKING:
     from .stores import Store
+
+FOREIGN_RANK = f"rank {{rank}} at {{address}} {{reason}}. {WAY_OUT}"  # DistNetworkError
 
 _WORLD: Final = 0
 """The number of the group that everyone is in."""
@@ -66,7 +70,9 @@ class _Card(NamedTuple):
 
 
 def meet(store: Store, rank: int, world_size: int, timeout: timedelta) -> Meeting:
-    """Meet all ranks. DistStoreError says who does not come; ValueError that somebody means another world size."""
+    """Meet all ranks. DistStoreError says who does not come; ValueError that somebody means another world size;
+    DistNetworkError that one is not of this user and host, and there is no token.
+    """
     until = time.monotonic() + timeout.total_seconds()
     direct_read.allow()
     peers = Peers(rank)
@@ -99,7 +105,21 @@ def _with_addresses(peers: Peers, contacts: Contacts, store: Store, timeout: tim
     """Listen for ranks on other hosts, and learn where they do."""
     peers.listen_on(_address_towards(os.environ.get("MASTER_ADDR", "")))
     tcp = join(PrefixStore("tcp", store), peers.rank, len(contacts), timeout, peers.contact.tcp.encode()).values
-    return Contacts([contacts[rank]._replace(tcp=address.decode()).text() for rank, address in enumerate(tcp)])
+    whole = Contacts([contacts[rank]._replace(tcp=address.decode()).text() for rank, address in enumerate(tcp)])
+    if not job_token():
+        _refuse_foreign(whole, peers.contact.host)
+    return whole
+
+
+def _refuse_foreign(contacts: Contacts, host: str) -> None:
+    near = frozenset(contacts.on_host(host))
+    for rank in range(len(contacts)):
+        if rank in near:
+            continue
+        address = contacts[rank].tcp
+        name, _, port = address.rpartition(":")
+        if reason := foreign_listener(name, int(port)):
+            raise DistNetworkError(FOREIGN_RANK.format(rank=rank, address=address, reason=reason))
 
 
 def _do_all(mine: bool, engine: Engine, world_size: int, timeout_s: float) -> bool:

@@ -8,14 +8,13 @@ from __future__ import annotations
 import os
 import select
 import socket
-import struct
+
+from .stores.connected_user import foreign, unix_credentials
 
 
-def process_of(connection: socket.socket) -> tuple[int, int]:
-    """Process id and user id of the other end of a Unix socket; of who made the socket listen, if we connected."""
-    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    pid, user, _ = struct.unpack("3i", credentials)
-    return pid, user
+def is_process(connection: socket.socket, pid: int) -> bool:
+    """Whether the other end of a Unix socket that we connected is this process of our user."""
+    return unix_credentials(connection)[0] == pid and not foreign(connection)
 
 
 class WatchedProcesses:

@@ -3,7 +3,8 @@
 Each process listens on one socket. A connection is made when a rank first has something to say to another. On one host
 it is a Unix socket without a file, and carries what both say; between hosts it is TCP and carries only what the rank
 that made it says, for the end of one end of it can lose what is on its way to the other. Who connects proves that it
-holds the job's secret before it is heard; who is connected to, on this host, is the process that the contact names. A
+holds the job's secret before it is heard; who is connected to, on this host, is the process that the contact names. On
+Unix sockets, and on all of a job without a token, only processes of this user are heard and talked to. A
 rank closes its connections when it ends or leaves the world, so a closed connection means that it is gone; the end of
 a process of this host that is waited for, but not connected yet, is seen through its pidfd.
 
@@ -23,8 +24,9 @@ from collections.abc import Collection, Iterable
 from contextlib import suppress
 from typing import Final
 
-from .peer_processes import WatchedProcesses, process_of
-from .stores.authentication import mac
+from .peer_processes import WatchedProcesses, is_process
+from .stores.authentication import job_token, mac
+from .stores.connected_user import foreign
 from .wire import Connection, Contact, Contacts, Frame, Payload, host_identity
 
 _HELLO: Final = struct.Struct("<8sI32s")  # magic, rank, proof
@@ -54,6 +56,7 @@ class Peers:
         """Ranks that have ended or left, in that order."""
         self.contacts = Contacts(())
         self._secret = os.urandom(32)  # nobody knows it until we meet
+        self._has_token = bool(job_token())
         self._poll = select.epoll()
         self._connections: dict[int, Connection] = {}
         """All of them, by descriptor."""
@@ -162,12 +165,15 @@ class Peers:
         if to in self._near:
             made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             made.connect(contact.unix.encode("latin-1"))
-            if process_of(made) != (contact.pid, os.geteuid()):  # it ended, and somebody took its place
+            if not is_process(made, contact.pid):  # it ended, and somebody took its place
                 made.close()
                 raise ConnectionRefusedError(f"rank {to} is gone")
         else:
             host, _, port = contact.tcp.rpartition(":")
             made = socket.create_connection((host, int(port)), timeout=CONNECT_S)
+            if not self._has_token and foreign(made):
+                made.close()
+                raise ConnectionRefusedError(f"what listens in the place of rank {to} is not ours")
             made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         greeting = _HELLO.pack(_MAGIC, self.rank, self._proof(contact, self.rank))
         connection = self._to[to] = self._keep(Connection(made, to, greeting))
@@ -231,7 +237,7 @@ class Peers:
         with suppress(OSError):
             while True:
                 accepted, _ = listener.accept()
-                if accepted.family == socket.AF_UNIX and process_of(accepted)[1] != os.geteuid():
+                if (accepted.family == socket.AF_UNIX or not self._has_token) and foreign(accepted):
                     accepted.close()
                     continue
                 self._read(self._keep(Connection(accepted)), frames)

@@ -132,6 +132,25 @@ def test_a_place_that_is_not_private_is_refused_before_anything_begins(env: dict
     assert not list(output.glob("*"))
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory to another user")
+@pytest.mark.parametrize("mode", [0o700, 0o777])
+def test_a_place_that_another_user_has_taken_keeps_no_run_from_starting(env: dict[str, str], tmp_path: Path, mode: int):
+    taken = tmp_path / f"fake-torchrun-{os.getuid()}"
+    taken.mkdir()
+    taken.chmod(mode)
+    os.chown(taken, 65534, 65534)
+    env = {name: value for name, value in env.items() if name != "XDG_RUNTIME_DIR"}
+    command = [sys.executable, "train.py", "--config", "configs/debug.yaml", "--speed", "max", "--publish"]
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+    assert done.returncode == 0 and "finished successfully" in done.stdout
+    assert re.fullmatch(
+        r"--publish: \S*fake-torchrun-0 belongs to user 65534, so .* XDG_RUNTIME_DIR at .*\n", done.stderr
+    )
+    assert list(taken.iterdir()) == []
+    viewer = smi(env)
+    assert viewer.returncode != 0 and "belongs to user 65534" in viewer.stdout + viewer.stderr
+
+
 def test_a_closed_pipe_ends_the_viewer_without_a_word(env: dict[str, str]):
     with job(env, *SLOW) as process:
         read_until(process, "step 1 ")

@@ -1,13 +1,11 @@
 """Answers Prometheus: every GPU under dcgm-exporter's names, and the training under ours.
 
-Scrapes are answered between steps and while a step lasts, by the run's own waiting loop: no thread. GPUs that are not
-NVIDIA's have no metrics. What this does not do: HTTP beyond one GET a connection, TLS.
+Scrapes are answered between steps and while a step lasts, by the run's own waiting loop (``scrape_server``): no thread.
+GPUs that are not NVIDIA's have no metrics.
 """
 
 from __future__ import annotations
 
-import select
-import socket
 from collections.abc import Callable, Iterator
 
 from accelerate_sim.interrupts import Interrupts
@@ -15,9 +13,9 @@ from accelerate_sim.logging import get_logger
 from accelerate_sim.records import DeviceRecord, EvalRecord, Record, StepRecord
 from accelerate_sim.tracking.dcgm_text import DeviceText, escaped, family
 from accelerate_sim.tracking.run_start import RunStart
+from accelerate_sim.tracking.scrape_server import ScrapeServer
 
 logger = get_logger(__name__)
-LONGEST_REQUEST_BYTES = 65536
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -25,13 +23,10 @@ class PrometheusTracker:
     """An exporter on ``address`` (host:port); OSError if that is in use. ``look`` gives the GPUs now."""
 
     def __init__(self, interrupts: Interrupts, look: Callable[[], DeviceRecord | None], address: str) -> None:
-        self._interrupts, self._look = interrupts, look
+        self._look = look
         self._address = address
-        self._listener = _listener(address)
-        self._listener.setblocking(False)
-        interrupts.serve(self._listener.fileno(), select.POLLIN, self._accept)
+        self._server = ScrapeServer(interrupts, address, "/metrics", CONTENT_TYPE, self.text)
         self._device_text = DeviceText()
-        self._connections: dict[int, _Connection] = {}
         self._start: RunStart | None = None
         self._step: StepRecord | None = None
         self._eval: EvalRecord | None = None
@@ -39,7 +34,7 @@ class PrometheusTracker:
 
     @property
     def port(self) -> int:
-        return int(self._listener.getsockname()[1])
+        return self._server.port
 
     def begin(self, start: RunStart) -> None:
         """A run begins, or goes on."""
@@ -65,75 +60,13 @@ class PrometheusTracker:
 
     def close(self) -> None:
         """Nobody is answered any more."""
-        if self._listener.fileno() < 0:
-            return
-        for connection in list(self._connections.values()):
-            self._drop(connection)
-        self._interrupts.dismiss(self._listener.fileno())
-        self._listener.close()
+        self._server.close()
 
     def text(self) -> str:
         """The whole answer."""
         devices = self._look()
         lines = [*self._training_lines(), *(self._device_text.lines(devices) if devices else ())]
         return "\n".join(lines) + "\n"
-
-    # --- HTTP -----------------------------------------------------------------------------------
-
-    def _accept(self) -> None:
-        try:
-            peer, _ = self._listener.accept()
-        except OSError:  # it has given up in between
-            return
-        peer.setblocking(False)
-        connection = _Connection(peer)
-        self._connections[peer.fileno()] = connection
-        self._interrupts.serve(peer.fileno(), select.POLLIN, lambda: self._read(connection))
-
-    def _read(self, connection: _Connection) -> None:
-        try:
-            data = connection.peer.recv(LONGEST_REQUEST_BYTES)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        connection.request += data
-        if not data or len(connection.request) > LONGEST_REQUEST_BYTES:
-            self._drop(connection)
-        elif b"\r\n\r\n" in connection.request:
-            connection.answer = memoryview(self._answer(connection.request))
-            self._interrupts.dismiss(connection.peer.fileno())
-            self._interrupts.serve(connection.peer.fileno(), select.POLLOUT, lambda: self._send(connection))
-            self._send(connection)
-
-    def _send(self, connection: _Connection) -> None:
-        try:
-            while connection.answer:
-                connection.answer = connection.answer[connection.peer.send(connection.answer) :]
-        except BlockingIOError:
-            return
-        except OSError:  # the reader has gone
-            pass
-        self._drop(connection)
-
-    def _drop(self, connection: _Connection) -> None:
-        fd = connection.peer.fileno()
-        self._interrupts.dismiss(fd)
-        del self._connections[fd]
-        connection.peer.close()
-
-    def _answer(self, request: bytes) -> bytes:
-        method, _, rest = request.partition(b" ")
-        path = rest.partition(b" ")[0].partition(b"?")[0]
-        status, body = "200 OK", b""
-        if method not in (b"GET", b"HEAD"):
-            status = "405 Method Not Allowed"
-        elif path == b"/metrics":
-            body = self.text().encode()
-        else:
-            status = "404 Not Found"
-        head = f"HTTP/1.1 {status}\r\nContent-Type: {CONTENT_TYPE}\r\nContent-Length: {len(body)}\r\n"
-        return head.encode() + b"Connection: close\r\n\r\n" + (b"" if method == b"HEAD" else body)
 
     # --- Text -----------------------------------------------------------------------------------
 
@@ -164,19 +97,3 @@ class PrometheusTracker:
             figures.append(("training_eval_loss", "gauge", "Validation loss, in nats per token.", validation.loss))
         for name, kind, meaning, value in figures:
             yield from family(name, kind, meaning, [(labels, value)])
-
-
-def _listener(address: str) -> socket.socket:
-    host, _, port = address.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    kind = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, int(port)), family=kind, backlog=16)
-
-
-class _Connection:
-    """One scraper."""
-
-    def __init__(self, peer: socket.socket) -> None:
-        self.peer = peer
-        self.request = b""
-        self.answer = memoryview(b"")

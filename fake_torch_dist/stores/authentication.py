@@ -1,7 +1,8 @@
 """How a client and a server of one job recognise each other, before anything else is said.
 
-The client greets, and both prove with keyed BLAKE2b (RFC 7693) over two nonces that they have the job's token. What
-this does not do: encryption (the token is never sent, keys and values are, as in torch).
+The client greets, and both prove with keyed BLAKE2b (RFC 7693) over two nonces that they have the job's token. Without
+a token the proof proves nothing, and both check instead whose process the other is (``connected_user``). What this does
+not do: encryption (the token is never sent, keys and values are, as in torch).
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ class Greeting(IntEnum):
     WELCOME = 103
     """[``proof`` of the server]"""
     WRONG_TOKEN = 104
-    """The client's proof was none; the connection ends."""
+    """The client's proof was none, or its user is another and there is no token; the connection ends."""
     WITHDRAW = 105
     """Answered with DONE; the parked request is forgotten, as by any other request."""
 
 
 def job_token() -> bytes:
-    """The job's token from the environment; empty for an open job, which anybody on the host can join."""
+    """The job's token from the environment; empty for a job that all processes of this user on this host can join."""
     return os.fsencode(os.environ.get(TOKEN_VARIABLE, ""))
 
 

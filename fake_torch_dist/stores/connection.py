@@ -13,6 +13,7 @@ from typing import Final
 from ..errors import DistNetworkError
 from .after_fork import keep_from_children
 from .authentication import NONCE_BYTES, PROTOCOL, Greeting, proof
+from .connected_user import WAY_OUT, foreign
 from .frames import MAX_GREETING, MAX_MESSAGE, frame, next_frame
 from .messages import Message
 from .sockets import connect
@@ -44,15 +45,17 @@ NO_STORE = (  # DistNetworkError
     "what listens at {host}:{port} does not greet as a store of fake_torch_dist: {why}. If another program uses that "
     "port, choose another MASTER_PORT"
 )
+FOREIGN_SERVER = f"the store at {{host}}:{{port}} {{reason}}. {WAY_OUT}"  # DistNetworkError
 
 _READ_BYTES: Final = 1 << 16
-_GRACE_S: Final = 10.0
+_SHORTEST_GRACE_S: Final = 1.0
+_LONGEST_GRACE_S: Final = 10.0
 """Seconds beyond a time-out in which a server has to react, else it is as good as dead."""
 _PROMPT_S: Final = 0.5
 """A store greets sooner, as a rule; after this it is asked whether it is torch's."""
 _SILENCE_S: Final = 30.0
 """Whoever listens and has not greeted after this is no store, or one that is as good as dead."""
-NO_ANSWER = f"the store at {{host}}:{{port}} is connected but has not reacted for {_GRACE_S:g} seconds"
+NO_ANSWER = "the store at {host}:{port} is connected but has not reacted for {seconds:g} seconds"  # DistNetworkError
 
 
 class Connection:
@@ -86,20 +89,22 @@ class Connection:
             pause_s = min(2 * pause_s, 0.25)
 
     def call(self, message: Message, timeout: timedelta) -> Message | None:
-        """The answer; None if ``timeout`` ran out and the server has forgotten the request. DistNetworkError if the
-        connection is broken; it stays so.
+        """The answer; None if ``timeout`` ran out and the server has forgotten the request.
+
+        DistNetworkError if the connection is broken, which it stays, or if the server does not react even to the end
+        of the request: after another quarter of ``timeout``, which is taken as 1 s at least and 10 s at most.
         """
         deadline = deadline_after(timeout)
-        number = self._send(message)
+        patience_s = _clamped(timeout.total_seconds() or _LONGEST_GRACE_S)
+        number = self._send(message, patience_s)
         found = self._receive((number,), deadline, MAX_MESSAGE)
         if found is not None:
             return found[1]
-        grace = time.monotonic() + _GRACE_S
-        withdrawn = self._send(Message(Greeting.WITHDRAW))
-        found = self._receive((number, withdrawn), grace, MAX_MESSAGE)
-        if found is None:
-            self.close()
-            raise DistNetworkError(NO_ANSWER.format(**self._name))
+        grace_s = _clamped(timeout.total_seconds() / 4)
+        withdrawn = self._send(Message(Greeting.WITHDRAW), grace_s)
+        found = self._receive((number, withdrawn), time.monotonic() + grace_s, MAX_MESSAGE)
+        if found is None:  # if it goes on one day, what it answers then is skipped
+            raise DistNetworkError(NO_ANSWER.format(seconds=grace_s, **self._name))
         return found[1] if found[0] == number else None
 
     def close(self) -> None:
@@ -117,6 +122,8 @@ class Connection:
         challenge = self._greet(Message(Greeting.HELLO, 0, [PROTOCOL, nonce]), deadline)
         if challenge.kind != Greeting.CHALLENGE or len(challenge.fields) != 1:
             raise ValueError("what listens there is no store of fake_torch_dist")
+        if not token and (reason := foreign(sock)):  # only now: before it has accepted, nobody has its end
+            raise DistNetworkError(FOREIGN_SERVER.format(reason=reason, **self._name))
         nonces = nonce, challenge.fields[0]
         answer = self._greet(Message(Greeting.PROOF, 0, [proof(token, b"client", *nonces)]), deadline)
         if answer.kind == Greeting.WRONG_TOKEN:
@@ -155,8 +162,11 @@ class Connection:
         if self._is_torch:
             raise DistNetworkError(TORCH_STORE.format(**self._name))
 
-    def _send(self, message: Message) -> int:
-        """Send it all, however long that takes, as long as the server goes on reading; the request's number."""
+    def _send(self, message: Message, patience_s: float = _LONGEST_GRACE_S) -> int:
+        """Send it all, however long that takes, as long as the server goes on reading; the request's number.
+
+        ``patience_s``: after so long without reading, DistNetworkError.
+        """
         self._number = (self._number + 1) & 0xFFFFFFFF
         data = memoryview(frame(self._number, message))
         sock = self._open_socket()
@@ -168,18 +178,18 @@ class Connection:
             self.close()
             raise DistNetworkError(BROKEN_PIPE) from error
         if data:
-            self._send_rest(sock, data)
+            self._send_rest(sock, data, patience_s)
         return self._number
 
-    def _send_rest(self, sock: socket.socket, data: memoryview) -> None:
+    def _send_rest(self, sock: socket.socket, data: memoryview, patience_s: float) -> None:
         """A server that has an answer for us, which nobody waits for any more, reads no more until we have read it."""
         both = select.poll()
         both.register(sock, select.POLLIN | select.POLLOUT)
         try:
             while data:
-                events = both.poll(_GRACE_S * 1000)
+                events = both.poll(patience_s * 1000)
                 if not events:
-                    raise DistNetworkError(NO_ANSWER.format(**self._name))
+                    raise DistNetworkError(NO_ANSWER.format(seconds=patience_s, **self._name))
                 if events[0][1] & select.POLLOUT:
                     data = data[sock.send(data) :]
                 if events[0][1] & ~select.POLLOUT:
@@ -217,3 +227,7 @@ class Connection:
         if self._sock is None:
             raise DistNetworkError(BROKEN_PIPE)
         return self._sock
+
+
+def _clamped(seconds: float) -> float:
+    return min(_LONGEST_GRACE_S, max(_SHORTEST_GRACE_S, seconds))

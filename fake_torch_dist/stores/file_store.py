@@ -16,7 +16,9 @@ from typing import Final
 
 from ..errors import DistStoreError
 from .arguments import Text, as_bytes, wrong_argument
+from .authentication import TOKEN_VARIABLE, job_token
 from .base import NO_QUEUES
+from .connected_user import is_own
 from .message_store import WAIT_TIMEOUT, MessageStore
 from .messages import HEAD, Kind, Message, decode, encode
 from .table import CHANGES, Table
@@ -24,6 +26,10 @@ from .timeouts import deadline_after, milliseconds
 from .turn import Turn
 
 GET_TIMEOUT = "Timeout waiting for key: {keys} after {ms} ms"  # of get; a RuntimeError in torch 2.13.0
+FOREIGN_FILE = (  # PermissionError
+    "{path} {reason}, who could then speak for every process of the job. Name a file in a directory of your own, or "
+    f"set {TOKEN_VARIABLE} to the same secret for all of them"
+)
 
 _MAGIC: Final = b"fake_torch_dist FileStore 1\n"
 _RECORD: Final = struct.Struct("!II")
@@ -40,7 +46,8 @@ class FileStore(MessageStore):
     job is read as it is, so use a new one for a new job. A process that waits looks at the file's size, at first after
     1 ms, later every 20 ms: files wake nobody; other threads may use the store meanwhile. Over NFS it is as good as its
     ``flock``.
-    Errors: OSError if the file cannot be opened, ValueError if it is something else.
+    Errors: OSError if the file cannot be opened, or is another user's and there is no token; ValueError if it is
+    something else.
     """
 
     _KEY_PREFIX = b"/"
@@ -106,6 +113,7 @@ class FileStore(MessageStore):
             fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             self._fd, self._at, self._table, self._pid = fd, 0, Table(), os.getpid()
             try:
+                self._refuse_foreign()
                 with self._locked(exclusive=True):
                     there = os.fstat(fd).st_nlink > 0
                     if there:
@@ -121,6 +129,17 @@ class FileStore(MessageStore):
             if there:
                 return
             os.close(fd)
+
+    def _refuse_foreign(self) -> None:
+        """PermissionError, in a job without a token, for a file that another user owns or may write to."""
+        if job_token():
+            return
+        status = os.fstat(self._fd)
+        if not is_own(status.st_uid):
+            raise PermissionError(FOREIGN_FILE.format(path=self._path, reason=f"belongs to user {status.st_uid}"))
+        if status.st_mode & 0o022:
+            reason = f"is open to other users (mode {status.st_mode & 0o777:o})"
+            raise PermissionError(FOREIGN_FILE.format(path=self._path, reason=reason))
 
     def _start(self) -> None:
         head = os.pread(self._fd, len(_MAGIC), 0)

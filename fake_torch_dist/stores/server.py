@@ -1,6 +1,7 @@
 """``StoreServer``: the server of a ``TCPStore``, an object for anybody's selector loop.
 
-Its clients first show that they are of the job (``authentication``). Then one request at a time is answered under its
+Its clients first show that they are of the job (``authentication``); without a token, only processes of this user on
+this host are admitted (``connected_user``). Then one request at a time is answered under its
 number (``frames``). A request that has to wait is parked here until the key comes; the client keeps the time and
 withdraws it with whatever it sends next. There is no pickle, no thread, no timer and no polling.
 
@@ -17,6 +18,7 @@ import socket
 from typing import Final
 
 from .authentication import NONCE_BYTES, PROTOCOL, Greeting, job_token, proof
+from .connected_user import foreign
 from .frames import MAX_GREETING, MAX_MESSAGE, framed, next_frame
 from .gatherings import Gatherings
 from .messages import Kind, Message, encode
@@ -212,7 +214,7 @@ class StoreServer:
         if message.kind != Greeting.PROOF or not peer.client_nonce or len(fields) != 1:
             return False
         nonces = peer.client_nonce, peer.server_nonce
-        if not hmac.compare_digest(fields[0], proof(self._token, b"client", *nonces)):
+        if not hmac.compare_digest(fields[0], proof(self._token, b"client", *nonces)) or self._is_foreign(peer):
             self._send(peer, number, Message(Greeting.WRONG_TOKEN))
             return False
         peer.trusted = True
@@ -220,6 +222,10 @@ class StoreServer:
         self._members[peer] = None
         self._send(peer, number, Message(Greeting.WELCOME, 0, [proof(self._token, b"server", *nonces)]))
         return True
+
+    def _is_foreign(self, peer: Peer) -> bool:
+        """Whether a job without a token must not admit this client."""
+        return not self._token and bool(foreign(peer.sock))
 
     def _request(self, peer: Peer, number: int, message: Message) -> None:
         self._parked.unpark(peer)

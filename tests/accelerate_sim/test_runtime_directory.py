@@ -59,9 +59,21 @@ def test_a_directory_that_others_may_enter_is_refused_not_repaired(place: Path, 
     assert stat.S_IMODE(place.stat().st_mode) == mode
 
 
-def test_a_directory_of_another_user_is_refused(place: Path, monkeypatch: pytest.MonkeyPatch):
-    place.mkdir(mode=0o700)
-    owner = place.stat().st_uid
+@pytest.mark.parametrize("made", [
+    lambda place: place.mkdir(mode=0o700), lambda place: place.mkdir(mode=0o777), lambda place: place.write_text(""),
+    lambda place: place.symlink_to("."), lambda place: place.symlink_to("nowhere"), os.mkfifo,
+])  # fmt: skip
+def test_what_another_user_has_made_is_refused_as_foreign(place: Path, monkeypatch: pytest.MonkeyPatch, made):
+    made(place)
+    owner = place.lstat().st_uid
     monkeypatch.setattr(os, "getuid", lambda: owner + 1)
-    with pytest.raises(UnsafeDirectory, match=f"belongs to user {owner}"):
+    with pytest.raises(UnsafeDirectory, match=f"belongs to user {owner}") as refused:
         make_runtime_directory()
+    assert refused.value.foreign
+
+
+def test_what_is_the_users_own_to_mend_is_not_foreign(place: Path):
+    place.write_text("")
+    with pytest.raises(UnsafeDirectory) as refused:
+        make_runtime_directory()
+    assert not refused.value.foreign

@@ -1,7 +1,8 @@
 """How the command of one node and the one that hosts the job recognise each other, and what they tell each other.
 
 Over a ``Channel``: ``hello`` (nonce), ``challenge`` (nonce), ``join`` (proof, application), then ``welcome`` (proof) or
-``refused`` (reason). Both prove that they have the same token; what they say later is neither signed nor encrypted.
+``refused`` (reason). Both prove that they have the same token, or without one check that the other belongs to the same
+user of this host; what they say later is neither signed nor encrypted.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from fake_torch_dist.stores.authentication import NONCE_BYTES, TOKEN_VARIABLE, proof
+from fake_torch_dist.stores.connected_user import WAY_OUT, foreign
 
 from ..channel import Channel, Message
 from ..loop import Loop
@@ -67,6 +69,7 @@ class Guest:
     ) -> None:
         """``on_gone``: this is no stranger any more, nor will it be a node."""
         self._token = token
+        self._connection = connection
         self._admit = admit
         self._on_refused = on_refused
         self._on_gone = on_gone
@@ -112,6 +115,8 @@ class Guest:
             raise ValueError("not what is said next")
         if not hmac.compare_digest(proof(self._token, _JOINING, theirs, ours), bytes.fromhex(message["proof"])):
             raise Refused(f"{TOKEN_VARIABLE} is not the same on both nodes: set it to the same secret")
+        if not self._token and (reason := foreign(self._connection)):
+            raise Refused(f"what connects from there {reason}. {WAY_OUT}")
         application = _application(message["application"])
         self._node = self._admit(application, self._channel)
         self._timer.cancel()
@@ -135,6 +140,7 @@ class Visit:
         on_lost: Callable[[], None],
     ) -> None:
         self._token = token
+        self._connection = connection
         self._application = application
         self._on_welcome = on_welcome
         self._on_refused = on_refused
@@ -158,6 +164,9 @@ class Visit:
         match message["kind"]:
             case "challenge":
                 self._nonces = (ours, _nonce(message))
+                if not self._token and (reason := foreign(self._connection)):
+                    self._refuse(f"what listens there {reason}. {WAY_OUT}")
+                    return
                 shown = proof(self._token, _JOINING, *self._nonces).hex()
                 self.channel.send({"kind": "join", "proof": shown, "application": asdict(self._application)})
             case "refused":
