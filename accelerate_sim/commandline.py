@@ -194,7 +194,8 @@ def _command(train: Callable[[RunConfig], None], job: Job | None) -> Callable[..
             if resume is not None:
                 from accelerate_sim import resuming
 
-                resumption = resuming.find(resume, output_dir)
+                found = resuming.find if plan or print_config else resuming.find_and_own
+                resumption = found(resume, output_dir)
             score = Score(config, changes, seed, job.placement if job else None, resumption)
             if print_config:
                 from accelerate_sim import listings
