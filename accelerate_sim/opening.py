@@ -89,7 +89,7 @@ def open_metrics(options: Options, config: RunConfig) -> JsonlTracker | None:
 
     every_gpu = config.log.gpu_detail == "full"
     with output_directory.refused(directory):
-        output_directory.make_and_own(directory)
+        output_directory.make_and_own(directory, launched=options.job is not None)
         if resumption:
             return JsonlTracker(directory, every_gpu=every_gpu, keep=resumption.prepare(directory))
         output_directory.require_empty(directory)

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from accelerate_sim.config.problems import ConfigError, Problem, printable
-from accelerate_sim.output_lock import Owned, own
+from accelerate_sim.output_lock import PATIENCE_AFTER_LAUNCHER_S, PATIENCE_S, Owned, own
 from accelerate_sim.run_directory import METRICS, checkpoint_step, in_the_way, latest_run
 
 OPTION = "--output-dir"
@@ -18,17 +18,24 @@ _NAME_ANOTHER = "Name another directory."
 _KINDS = {stat.S_IFREG: "file", stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket"}
 
 
-def own_if_there(directory: Path) -> None:
-    """Be the owner of a directory that exists, before what it holds is read. Raises ConfigError."""
-    if directory.is_dir():
-        with refused(directory):
-            own(directory)
+def own_if_there(directory: Path, *, launched: bool) -> None:
+    """Be the owner of a directory that exists, before what it holds is read. Raises ConfigError.
+
+    ``launched``: a launcher has started this process.
+    """
+    with refused(directory):
+        if directory.is_dir():
+            own(directory, _patience_s(launched))
 
 
-def make_and_own(directory: Path) -> None:
+def make_and_own(directory: Path, *, launched: bool) -> None:
     """Make the directory if need be, and be its owner. Raises OSError, Owned."""
     directory.mkdir(parents=True, exist_ok=True)
-    own(directory)
+    own(directory, _patience_s(launched))
+
+
+def _patience_s(launched: bool) -> float:
+    return PATIENCE_AFTER_LAUNCHER_S if launched else PATIENCE_S
 
 
 def require_empty(directory: Path) -> None:

@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import time
 from contextlib import suppress
 from pathlib import Path
 
-PATIENCE_S = 3.0
-"""Real seconds that an owner is waited for: one that has just been killed may still be dying."""
+PATIENCE_S = 1.0
+"""Real seconds that an owner is waited for: it may be about to end."""
+PATIENCE_AFTER_LAUNCHER_S = 5.0
+"""The same where a launcher has started this process: ranks of a launcher that was killed are told to end, and save."""
+PATIENCE_WITH_DYING_S = 20.0
+"""The same for an owner that is certain to end soon: it waits for a disk, or gives its memory back."""
 PAUSE_S = 0.02
 
 _UNKNOWN = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
@@ -31,7 +36,7 @@ class Owned(Exception):
         super().__init__(f"is being written by {f'process {owner}' if owner else 'another process'}")
 
 
-def own(directory: Path, patience_s: float = PATIENCE_S) -> None:
+def own(directory: Path, patience_s: float) -> None:
     """Be the owner of a directory until this process ends. Raises Owned, OSError."""
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     status = os.fstat(fd)
@@ -40,28 +45,30 @@ def own(directory: Path, patience_s: float = PATIENCE_S) -> None:
         os.close(fd)
         return
     try:
-        _lock(fd, status.st_ino, time.monotonic() + patience_s)
+        _lock(fd, status.st_ino, patience_s)
     except BaseException:
         os.close(fd)
         raise
     _held[identity] = fd
 
 
-def _lock(fd: int, inode: int, until: float) -> None:
+def _lock(fd: int, inode: int, patience_s: float) -> None:
     import fcntl  # not on every platform
 
+    begin_s = time.monotonic()
     while True:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
         except BlockingIOError:
-            if time.monotonic() >= until:
-                raise Owned(_owner(inode)) from None
-            time.sleep(PAUSE_S)
-            continue
+            owner, waited_s = _owner(inode), time.monotonic() - begin_s
         except OSError as error:
-            if error.errno not in _UNKNOWN:
-                raise
-        return
+            if error.errno in _UNKNOWN:
+                return
+            raise
+        if waited_s >= (PATIENCE_WITH_DYING_S if owner and _is_dying(owner) else patience_s):
+            raise Owned(owner)
+        time.sleep(PAUSE_S)
 
 
 def _owner(inode: int) -> int | None:
@@ -72,6 +79,16 @@ def _owner(inode: int) -> int | None:
             if fields[1] == "FLOCK" and int(fields[5].rpartition(":")[2]) == inode:
                 return int(fields[4])
     return None
+
+
+def _is_dying(pid: int) -> bool:
+    """Whether a process is a zombie, or has been killed and does not know it yet (proc_pid_status(5))."""
+    with suppress(OSError, ValueError), open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as status:
+        fields = dict(line.rstrip("\n").split(":\t", 1) for line in status if ":\t" in line)
+        killed = 1 << (signal.SIGKILL - 1)
+        pending = int(fields.get("SigPnd", "0"), 16) | int(fields.get("ShdPnd", "0"), 16)
+        return fields.get("State", "?")[0] in "ZX" or bool(pending & killed)
+    return True  # it has ended by now
 
 
 def _forget_in_child() -> None:

@@ -93,13 +93,16 @@ def find(asked: str, output_dir: Path | None) -> Resumption | None:
         raise _problem(asked, reason, "Name a directory that you may read.") from None
 
 
-def find_and_own(asked: str, output_dir: Path | None) -> Resumption | None:
-    """The same for a process that goes on with it: what it finds, no other process changes. Raises ConfigError."""
+def find_and_own(asked: str, output_dir: Path | None, *, launched: bool) -> Resumption | None:
+    """The same for a process that goes on with it: what it finds, no other process changes. Raises ConfigError.
+
+    ``launched``: a launcher has started this process.
+    """
     if output_dir is None:
         found = find(asked, None)
         output_dir = found.output_dir if found else None
     if output_dir is not None:
-        own_if_there(output_dir)
+        own_if_there(output_dir, launched=launched)
     return find(asked, output_dir)
 
 
