@@ -67,25 +67,25 @@ def refused(directory: Path) -> Iterator[None]:
 def _reason(directory: Path, error: OSError) -> tuple[str, str]:
     """Why nothing can be written to ``directory``, and the way out."""
     for path in (directory, *directory.parents):
-        subject = "" if path == directory else f"is below {printable(str(path))}, which "
-        try:
-            status = path.lstat()
-            if stat.S_ISLNK(status.st_mode):
-                if not path.exists():
-                    target = printable(os.readlink(path))
-                    return f"{subject}is a symbolic link to {target}, which does not exist", _NAME_ANOTHER
-                status = path.stat()
-        except OSError:
-            continue
-        if not stat.S_ISDIR(status.st_mode):
-            kind = _KINDS.get(stat.S_IFMT(status.st_mode), "device")
-            return f"{subject}is a {kind}, not a directory", _NAME_ANOTHER
-        break
+        if os.path.lexists(path):
+            if what := _no_directory(path):
+                return what if path == directory else f"is below {printable(str(path))}, which {what}", _NAME_ANOTHER
+            break
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"can't be written: {error.strerror}", "Make room, or name a directory on another disk."
     forbidden = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
     way_out = "Name a directory that you may write to." if forbidden else _NAME_ANOTHER
     return f"can't be written: {error.strerror or error}", way_out
+
+
+def _no_directory(path: Path) -> str:
+    """What ``path`` is instead of a directory, as the end of a sentence; empty for a directory."""
+    try:
+        kind = stat.S_IFMT(path.stat().st_mode)
+    except OSError as error:
+        why = "does not exist" if error.errno == errno.ENOENT else f"can't be followed: {error.strerror}"
+        return f"is a symbolic link to {printable(os.readlink(path))}, which {why}" if path.is_symlink() else ""
+    return "" if kind == stat.S_IFDIR else f"is a {_KINDS.get(kind, 'device')}, not a directory"
 
 
 def _problem(directory: Path, reason: str, way_out: str) -> ConfigError:

@@ -124,6 +124,8 @@ def _named(path: Path, output_dir: Path | None) -> Resumption:
     try:
         state = state_of_checkpoint(path)
         home = _home(path, state)
+        if begun := _begun(path.parent):
+            _require_same_run(state, begun)
         require_beginning(home / METRICS, state.metrics)
     except Damaged as damage:
         raise _problem(str(path), f"is damaged: it {damage}", way_out) from None
@@ -180,6 +182,14 @@ def _newest(output_dir: Path) -> Resumption | None:
         except Damaged as damage:
             damaged.append(f"{printable(str(path))} {judgement}{damage}")
     return Resumption(output_dir, begun, None, tuple(damaged))
+
+
+def _begun(directory: Path) -> RunState | None:
+    """The beginning of a run as its run.json has it; None without one that is whole."""
+    try:
+        return run_file.read(directory)[0]
+    except Damaged:
+        return None
 
 
 def _require_same_run(state: RunState, begun: RunState) -> None:

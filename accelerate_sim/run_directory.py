@@ -158,7 +158,7 @@ def in_the_way(output_dir: Path) -> str | None:
     if not output_dir.is_dir():
         return None
     names = {LATEST, METRICS, "final"}
-    for path in sorted(output_dir.iterdir()):
+    for path in sorted(output_dir.iterdir(), key=lambda path: -(checkpoint_step(path) or 0)):
         if (path.name in names or checkpoint_step(path) is not None) and not _is_empty_metrics(path):
             return path.name
     return None
