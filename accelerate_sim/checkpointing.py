@@ -5,7 +5,7 @@ What it does not do: keep weights. A checkpoint's files have true names, sizes a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +24,7 @@ from accelerate_sim.trainer_history import TrainerHistory
 if TYPE_CHECKING:
     from accelerate_sim.artifacts.file_image import FileImage
     from accelerate_sim.artifacts.model_files import Sizes
+    from accelerate_sim.checkpoint_files import CheckpointFiles
     from accelerate_sim.resuming import Resumption
     from accelerate_sim.run_state import RunState
 
@@ -195,47 +196,19 @@ class Checkpoints:
 
     def _write(self, mark: Mark, *, planned: bool) -> None:
         self.session.sync_metrics()
-        self._directory.write_checkpoint(self.state(mark, planned=planned), self._images(mark))
+        self._directory.write_checkpoint(self.state(mark, planned=planned), self._files.images(mark.step))
         self._written_step = mark.step
 
-    def _images(self, mark: Mark) -> list[FileImage]:
-        """The files of a checkpoint, but for the run's own state."""
-        from accelerate_sim.artifacts import training_files as files
-        from accelerate_sim.artifacts.model_config import config_images
-
-        run, step, layout = self.run, mark.step, self.run.layout
-        groups = files.rank_groups(layout.nodes, layout.gpus_per_node)
-        return [
-            *self._weights,
-            *config_images(run.model.architecture, run.model.tokenizer_vocab),
-            *files.optimizer_images(groups, run.model.architecture.parameters, step, self.sizes),
-            *files.random_state_images(groups, run.noise_seed, step),
-            files.scheduler_image(scheduler_state(run, step)),
-            files.trainer_state_image(self.history.trainer_state(step)),
-        ]
-
     @cached_property
-    def _weights(self) -> list[FileImage]:
-        """Every checkpoint has the same."""
-        from accelerate_sim.artifacts.model_files import weight_images
+    def _files(self) -> CheckpointFiles:
+        from accelerate_sim.checkpoint_files import CheckpointFiles
 
-        shards, index = weight_images(self.run.model.architecture, self.sizes)
-        return [*shards, *index]
+        return CheckpointFiles(self.run, self.history, self.project_dir if self.on_disk else None)
 
-    @cached_property
+    @property
     def sizes(self) -> Sizes:
-        """Shapes that are written: the true ones, where holes occupy nothing."""
-        from accelerate_sim.artifacts import atomic
-
-        if not self.on_disk or self.run.config.checkpoint.shards == "tiny":
-            return self.run.config.checkpoint.shards
-        with atomic.explained(self.project_dir / "checkpoint", "Nothing was lost."):
-            sparse = atomic.keeps_holes(self.project_dir)
-        if not sparse:
-            logger.warning(
-                "%s is on a file system without sparse files: tensors are written with small shapes", self.project_dir
-            )
-        return "sparse" if sparse else "tiny"
+        """Shapes that are written. Raises OutputError."""
+        return self._files.sizes
 
     # --- Going on -------------------------------------------------------------------------------
 
@@ -297,8 +270,3 @@ def restart_s(run: Run, state: RunState) -> float:
     end at the moment at which the state was saved.
     """
     return state.clock_s - run.startup.total - loading_s(run, state)
-
-
-def scheduler_state(run: Run, step: int) -> Mapping[str, Any]:
-    """The learning-rate schedule after ``step`` steps, as ``state_dict()`` of torch's schedulers has it."""
-    return {"last_epoch": step, "_step_count": step + 1, "_last_lr": [run.lr(step)]}

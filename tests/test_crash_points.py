@@ -1,7 +1,7 @@
 """train.py is killed, or refused by the system, at each call that changes its output directory; then it goes on.
 
-strace does it: it ends the process in its k-th call of a kind, or lets that call fail. Afterwards the directory is, byte
-for byte, that of a run that nothing happened to.
+strace does it: it ends the process in its k-th call of a kind, or lets that call fail. Afterwards the directory is, to
+the byte, that of a run that nothing happened to.
 """
 
 from __future__ import annotations

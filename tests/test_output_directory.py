@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -121,6 +122,29 @@ def test_what_a_dead_process_left_behind_is_put_right(tmp_path: Path, whole: dic
     assert contents(out) == whole
 
 
+def test_a_delete_that_fails_is_warned_of_once_and_done_later(tmp_path: Path, whole: dict[str, bytes]) -> None:
+    """Each first attempt at a file of a deleted checkpoint fails; so there is something to do at the end."""
+    script = (
+        "import os, runpy, shutil, sys\n"
+        "rmtree, failed = shutil.rmtree, []\n"
+        "def fail(path, onerror):\n"
+        "    if 'checkpoint' not in str(path) or len(failed) == 3: return rmtree(path, onerror=onerror)\n"
+        "    failed.append(path); onerror(None, path, (OSError, OSError(5, os.strerror(5)), None))\n"
+        "shutil.rmtree = fail\n"
+        "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(ROOT / "train.py"), *RUN, *FAST],
+        cwd=tmp_path, capture_output=True, text=True, check=False, env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    warnings = [line for line in done.stdout.splitlines() if "WARNING Files of a deleted checkpoint" in line]
+    assert len(warnings) == 1
+    assert "Input/output error" in warnings[0]
+    assert go(tmp_path, *RUN, *FAST, *AGAIN)[0] == 0
+    assert contents(tmp_path / "out") == whole
+
+
 # --- One owner --------------------------------------------------------------------------------------
 
 
@@ -231,8 +255,6 @@ def test_a_disk_that_is_full_at_the_first_checkpoint_can_be_gone_on_with(tmp_pat
         "atomic._require_space = full\n"
         "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')\n"
     )
-    import subprocess
-
     done = subprocess.run(
         [sys.executable, "-c", script, str(ROOT / "train.py"), *RUN, *FAST],
         cwd=tmp_path, capture_output=True, text=True, check=False, env=os.environ | {"PYTHONPATH": str(ROOT)},
