@@ -291,7 +291,7 @@ class Accelerator:
 
     def load_state(self, input_dir: str | Path) -> None:
         """Be as after the step at which this checkpoint was saved; it has to be the one that was asked for."""
-        from accelerate_sim.checkpointing import scheduler_state
+        from accelerate_sim.checkpoint_files import scheduler_state
 
         planned = self.resume_from_checkpoint
         if self.session.resumption is None or planned != Path(input_dir):

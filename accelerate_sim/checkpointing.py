@@ -5,7 +5,7 @@ What it does not do: keep weights. A checkpoint's files have true names, sizes a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +25,7 @@ from fake_torch_dist.terminals import printable
 if TYPE_CHECKING:
     from accelerate_sim.artifacts.file_image import FileImage
     from accelerate_sim.artifacts.model_files import Sizes
+    from accelerate_sim.checkpoint_files import CheckpointFiles
     from accelerate_sim.resuming import Resumption
     from accelerate_sim.run_state import RunState
 
@@ -36,10 +37,9 @@ class Mark(NamedTuple):
 
     step: int
     clock_s: float
-    metrics_bytes: int
+    metrics: tuple[int, int]
+    """Length of metrics.jsonl, and its checksum."""
     ledger: LedgerMark
-    entries: int
-    """Of the Trainer's history."""
 
 
 @dataclass
@@ -56,8 +56,11 @@ class Checkpoints:
     def __post_init__(self) -> None:
         self.saved: list[Saved] = []
         self._mark: Mark | None = None
+        self._begun_at: tuple[int, int] = (0, 0)
+        """Length of metrics.jsonl when the run began, and its checksum."""
         self._written_step: int | None = None
         """Of the newest checkpoint on the disk."""
+        self._has_warned = False
 
     @property
     def on_disk(self) -> bool:
@@ -73,10 +76,8 @@ class Checkpoints:
     def mark(self, step: int) -> None:
         """Everything that belongs to the first ``step`` steps has been reported."""
         if self.on_disk:
-            self._mark = Mark(
-                step, self.session.clock.now_s, self.session.metrics_bytes(), self.ledger.mark(),
-                len(self.history.entries),
-            )  # fmt: skip
+            self._mark = Mark(step, self.session.clock.now_s, self.session.metrics_length(), self.ledger.mark())
+            self.history.thin(step)
 
     def save(self, name: str, step: int) -> Path:
         """Write the state after ``step`` steps, then delete what is not kept any longer. Raises OutputError."""
@@ -118,18 +119,27 @@ class Checkpoints:
 
     def _keep(self, name: str, step: int) -> None:
         self.saved = [saved for saved in self.saved if saved.name != name]
-        self.saved.append(Saved(name, self.history.validation_loss(step, len(self.history.entries))))
+        self.saved.append(Saved(name, self.history.validation_loss(step)))
         self._delete_superseded()
 
     def _delete_superseded(self) -> None:
         """Nothing is deleted before what replaces it is complete."""
         for old in superseded(self.saved, self.run.config.checkpoint):
-            if self.on_disk:
-                self._directory.delete(old.name)
+            if self.on_disk and (error := self._directory.delete(old.name)):
+                self._warn_of_litter(error)
             best = self.run.config.checkpoint.keep_best
             kept = f"the last {self.run.config.checkpoint.keep_last}" + (f" and the best {best}" if best else "")
             logger.info("Deleted old checkpoint %s (keeping %s)", printable(self.project_dir / old.name), kept)
             self.saved.remove(old)
+
+    def _warn_of_litter(self, error: OSError) -> None:
+        if not self._has_warned:
+            logger.warning(
+                "Files of a deleted checkpoint are left in %s as .tmp-*: %s. They are removed at the end of the run or "
+                "by --resume auto, if that is possible then",
+                self.project_dir, error.strerror,
+            )  # fmt: skip
+        self._has_warned = True
 
     # --- On the disk ----------------------------------------------------------------------------
 
@@ -142,17 +152,23 @@ class Checkpoints:
     def begin(self) -> None:
         """The run begins: its directory says so."""
         if self.on_disk:
+            self._begun_at = self.session.metrics_length()
             self.mark(0)
-            assert self._mark
-            self._directory.begin(self.state(self._mark))
+            assert self._mark and self.session.output_dir
+            self._directory.begin(self.state(self._mark), self.session.output_dir)
 
     def finish(self) -> None:
         """The run is over: the next one may begin."""
         if self.on_disk:
+            from accelerate_sim.artifacts import atomic
+            from accelerate_sim.run_file import RunEnd
+
             self.session.sync_metrics()
-            mark = self._mark
-            assert mark
-            self._directory.finish(self.state(mark), self.session.clock.now_s, self.session.metrics_bytes())
+            self._delete_superseded()
+            atomic.remove_unfinished(self.project_dir, self._warn_of_litter)
+            assert self._mark
+            end = RunEnd(self.session.clock.now_s, *self.session.metrics_length())
+            self._directory.finish(self.state(self._mark), end)
 
     def export(self, path: Path, images: Sequence[FileImage]) -> None:
         """The finished model, if anything is written."""
@@ -170,7 +186,10 @@ class Checkpoints:
             start_time=self.session.clock.start.isoformat(),
             origin_s=self.origin_s,
             clock_s=mark.clock_s,
-            metrics_bytes=mark.metrics_bytes,
+            metrics_bytes=mark.metrics[0],
+            metrics_crc32=mark.metrics[1],
+            begin_bytes=self._begun_at[0],
+            begin_crc32=self._begun_at[1],
             planned=planned,
             ledger=self.ledger.state_dict(mark.ledger),
             saved=tuple(self.saved),
@@ -178,54 +197,27 @@ class Checkpoints:
 
     def _write(self, mark: Mark, *, planned: bool) -> None:
         self.session.sync_metrics()
-        self._directory.write_checkpoint(self.state(mark, planned=planned), self._images(mark))
+        self._directory.write_checkpoint(self.state(mark, planned=planned), self._files.images(mark.step))
         self._written_step = mark.step
 
-    def _images(self, mark: Mark) -> list[FileImage]:
-        """The files of a checkpoint, but for the run's own state."""
-        from accelerate_sim.artifacts import training_files as files
-        from accelerate_sim.artifacts.model_config import config_images
-
-        run, step, layout = self.run, mark.step, self.run.layout
-        groups = files.rank_groups(layout.nodes, layout.gpus_per_node)
-        return [
-            *self._weights,
-            *config_images(run.model.architecture, run.model.tokenizer_vocab),
-            *files.optimizer_images(groups, run.model.architecture.parameters, step, self.sizes),
-            *files.random_state_images(groups, run.noise_seed, step),
-            files.scheduler_image(scheduler_state(run, step)),
-            files.trainer_state_image(self.history.trainer_state(step, mark.entries)),
-        ]
-
     @cached_property
-    def _weights(self) -> list[FileImage]:
-        """Every checkpoint has the same."""
-        from accelerate_sim.artifacts.model_files import weight_images
+    def _files(self) -> CheckpointFiles:
+        from accelerate_sim.checkpoint_files import CheckpointFiles
 
-        shards, index = weight_images(self.run.model.architecture, self.sizes)
-        return [*shards, *index]
+        return CheckpointFiles(self.run, self.history, self.project_dir if self.on_disk else None)
 
-    @cached_property
+    @property
     def sizes(self) -> Sizes:
-        """Shapes that are written: the true ones, where holes occupy nothing."""
-        from accelerate_sim.artifacts import atomic
-
-        if not self.on_disk or self.run.config.checkpoint.shards == "tiny":
-            return self.run.config.checkpoint.shards
-        with atomic.explained(self.project_dir / "checkpoint", "Nothing was lost."):
-            sparse = atomic.keeps_holes(self.project_dir)
-        if not sparse:
-            logger.warning(
-                "%s is on a file system without sparse files: tensors are written with small shapes",
-                printable(self.project_dir),
-            )
-        return "sparse" if sparse else "tiny"
+        """Shapes that are written. Raises OutputError."""
+        return self._files.sizes
 
     # --- Going on -------------------------------------------------------------------------------
 
     def restore(self, resumption: Resumption) -> None:
         """Be as the process was that wrote this checkpoint; its own report comes now."""
+        from accelerate_sim.artifacts.damage import Damaged
         from accelerate_sim.artifacts.manifest import read_json
+        from accelerate_sim.artifacts.output_error import OutputError
 
         state, path = resumption.state, resumption.checkpoint
         assert path
@@ -235,17 +227,36 @@ class Checkpoints:
         clock.advance(load_s)
         clock.jump_to(state.clock_s)
         self.ledger.load_state_dict(state.ledger, self.origin_s)
+        self._begun_at = state.begin_bytes, state.begin_crc32
         if self.session.is_main_process:
-            self.history.entries = list(read_json(path / "trainer_state.json")["log_history"])
+            try:
+                self.history.go_on_with(read_json(path / "trainer_state.json"))
+            except Damaged as damage:  # it was whole a moment ago
+                raise OutputError(f"{path} is damaged: it {damage}. Go on with --resume auto.") from None
         self.saved = [Saved(*saved) for saved in state.saved]
         if state.planned:
             record = self._record(self.project_dir / path.name, state.step)
             clock.jump_to(state.clock_s + record.seconds)
             self.session.report_again(record, self.ledger)
         self._keep(path.name, state.step)
+        if self.on_disk:
+            self._put_right(path.name, state.step)
         self.mark(state.step)
         self._written_step = state.step
         logger.info("Resumed after step %s in %.1f s", f"{state.step:,}", load_s)
+
+    def _put_right(self, name: str, step: int) -> None:
+        """Take over what a process has left that had come further: ``latest``, and checkpoints that nobody planned.
+
+        Planned ones are written anew when the run comes to them.
+        """
+        if (self.project_dir / name).is_dir():
+            self._directory.repair_latest(name)
+        every, known = self.run.config.checkpoint.every, {saved.name for saved in self.saved}
+        for path in self._directory.checkpoints():
+            later = Saved(path.name, None)
+            if later.step > step and path.name not in known and not (every and later.step % every == 0):
+                self.saved.insert(-1, later)
 
 
 def loading_s(run: Run, state: RunState) -> float:
@@ -260,8 +271,3 @@ def restart_s(run: Run, state: RunState) -> float:
     end at the moment at which the state was saved.
     """
     return state.clock_s - run.startup.total - loading_s(run, state)
-
-
-def scheduler_state(run: Run, step: int) -> Mapping[str, Any]:
-    """The learning-rate schedule after ``step`` steps, as ``state_dict()`` of torch's schedulers has it."""
-    return {"last_epoch": step, "_step_count": step + 1, "_last_lr": [run.lr(step)]}

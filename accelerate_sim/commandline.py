@@ -194,7 +194,10 @@ def _command(train: Callable[[RunConfig], None], job: Job | None) -> Callable[..
             if resume is not None:
                 from accelerate_sim import resuming
 
-                resumption = resuming.find(resume, output_dir)
+                if plan or print_config:
+                    resumption = resuming.find(resume, output_dir)
+                else:
+                    resumption = resuming.find_and_own(resume, output_dir, launched=job is not None)
             score = Score(config, changes, seed, job.placement if job else None, resumption)
             if print_config:
                 from accelerate_sim import listings

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import datetime
-from typing import Any, NamedTuple
+from functools import cache
+from typing import Annotated, Any, NamedTuple
 
-import numpy as np
+from pydantic import Field, TypeAdapter
 
+from accelerate_sim.artifacts.damage import Damaged, conforming
 from accelerate_sim.clock import Clock
 from accelerate_sim.records import (
     CheckpointRecord,
@@ -21,6 +23,8 @@ from accelerate_sim.records import (
 )
 from accelerate_sim.sim.run import Run
 
+Sum = Annotated[float, Field(ge=0.0)]
+
 
 class LedgerMark(NamedTuple):
     """The sums at one moment, under the ledger's names."""
@@ -28,13 +32,15 @@ class LedgerMark(NamedTuple):
     last_step: StepRecord | None
     best_loss: float | None
     best_perplexity: float
-    step_s: float
-    step_j: float
-    validation_s: float
-    checkpoint_s: float
-    peak_memory_bytes: int
-    looks: int
+    step_s: Sum
+    step_j: Sum
+    validation_s: Sum
+    checkpoint_s: Sum
+    peak_memory_bytes: Annotated[int, Field(ge=0, le=2**62)]
+    looks: Annotated[int, Field(ge=0, le=10**12)]
     """GPU grids that have been reported."""
+    utilization_sum: Sum
+    """Of their mean utilizations, in per cent."""
 
 
 class Ledger:
@@ -51,7 +57,8 @@ class Ledger:
         self.step_j = 0.0
         """Energy of a mean GPU in its steps."""
         self.peak_memory_bytes = 0
-        self._utilization: list[float] = []
+        self.looks = 0
+        self.utilization_sum = 0.0
         self.export: ExportRecord | None = None
 
     def observe(self, record: Record) -> None:
@@ -63,7 +70,8 @@ class Ledger:
                 self.peak_memory_bytes = max(self.peak_memory_bytes, record.memory_used_bytes)
             case GpuRecord():
                 if record.phase == "step":
-                    self._utilization.append(float(record.utilization_pct.mean()))
+                    self.looks += 1
+                    self.utilization_sum += float(record.utilization_pct.mean())
                 self.peak_memory_bytes = max(self.peak_memory_bytes, int(record.memory_used_bytes.max()))
             case EvalRecord():
                 self.validation_s += record.seconds
@@ -80,23 +88,19 @@ class Ledger:
         """What the sums are now, to be written down later or never."""
         return LedgerMark(
             self.last_step, self.best_loss, self.best_perplexity, self.step_s, self.step_j, self.validation_s,
-            self.checkpoint_s, self.peak_memory_bytes, len(self._utilization),
+            self.checkpoint_s, self.peak_memory_bytes, self.looks, self.utilization_sum,
         )  # fmt: skip
 
     def state_dict(self, mark: LedgerMark) -> dict[str, Any]:
         """The sums at ``mark``, in values that JSON has."""
         last = mark.last_step
-        state = {name: getattr(mark, name) for name in LedgerMark._fields}
-        state["last_step"] = last and asdict(last) | {"time": last.time.isoformat()}
-        return state | {"utilization": self._utilization[: mark.looks]}
+        return mark._asdict() | {"last_step": last and asdict(last) | {"time": last.time.isoformat()}}
 
     def load_state_dict(self, state: Mapping[str, Any], begin_s: float) -> None:
         """Go on with these sums, of a run that began at simulated second ``begin_s``."""
-        last = state["last_step"]
-        self.last_step = StepRecord(**last | {"time": datetime.fromisoformat(last["time"])}) if last else None
-        for name in LedgerMark._fields[1:-1]:
-            setattr(self, name, state[name])
-        self._utilization = list(state["utilization"])
+        mark = _reader().validate_json(json.dumps(state), strict=True)
+        for name, value in mark._asdict().items():
+            setattr(self, name, value)
         self.begin_s = begin_s
 
     @property
@@ -140,7 +144,7 @@ class Ledger:
             best_perplexity=self.best_perplexity if validated else last.perplexity,
             mean_tokens_per_s=round(tokens_per_s, 3),
             mean_mfu=round(run.mfu(tokens_per_s), 6),
-            mean_gpu_utilization_pct=round(float(np.mean(self._utilization)), 2) if self._utilization else self._look(),
+            mean_gpu_utilization_pct=round(self.utilization_sum / self.looks, 2) if self.looks else self._look(),
             peak_memory_bytes=self.peak_memory_bytes,
             energy_j=round(run.energy_j(self.step_j, self.checkpoint_s, self.validation_s, total_s - self.train_s), 1),
             export_path=self.export.path if self.export else "",
@@ -153,3 +157,19 @@ class Ledger:
         sample = self.run.telemetry.sample(self.last_step.elapsed_s - 1e-3, self.last_step.step - 1)
         self.peak_memory_bytes = max(self.peak_memory_bytes, int(sample.memory_used_bytes.max()))
         return round(float(sample.utilization_pct.mean()), 2)
+
+
+def check_state(state: Mapping[str, Any], step: int, name: str) -> None:
+    """Raise Damaged if ``state``, read from the file ``name``, cannot be a ledger's after ``step`` steps."""
+    mark = conforming(_reader(), dict(state), name)
+    if mark.last_step is None:
+        fits = not any((mark.step_s, mark.step_j, mark.looks))
+    else:
+        fits = 1 <= mark.last_step.step <= step and mark.step_s > 0.0 and mark.last_step.tokens > 0
+    if not fits:
+        raise Damaged(f"has a {name} that was changed: the figures of its ledger do not agree")
+
+
+@cache
+def _reader() -> TypeAdapter[LedgerMark]:
+    return TypeAdapter(LedgerMark)

@@ -84,22 +84,17 @@ def open_publisher(session: Session) -> Publisher | None:
 
 
 def open_metrics(options: Options, config: RunConfig) -> JsonlTracker | None:
+    """metrics.jsonl below the output directory, which belongs to this process from now on. Raises ConfigError."""
     directory, resumption = options.output_dir, options.resumption
     if directory is None:
         return None
-    from accelerate_sim.run_directory import holds_run
+    from accelerate_sim import output_directory
     from accelerate_sim.tracking.jsonl import JsonlTracker
 
     every_gpu = config.log.gpu_detail == "full"
-    try:
+    with output_directory.refused(directory):
+        output_directory.make_and_own(directory, launched=options.job is not None)
         if resumption:
-            return JsonlTracker(directory, every_gpu=every_gpu, keep_bytes=resumption.prepare(directory))
-        directory.mkdir(parents=True, exist_ok=True)
-        if holds_run(directory):
-            raise FileExistsError
+            return JsonlTracker(directory, every_gpu=every_gpu, keep=resumption.prepare(directory))
+        output_directory.require_empty(directory)
         return JsonlTracker(directory, every_gpu=every_gpu)
-    except FileExistsError:
-        reason, way_out = "holds another run", "Go on with it with --resume auto, or name another directory."
-    except OSError as error:
-        reason, way_out = f"can't be written: {error.strerror}", "Name a directory that you may write to."
-    raise ConfigError([Problem("--output-dir", None, "", str(directory), reason, way_out)])

@@ -47,7 +47,10 @@ def play(train: Callable[[RunConfig], None], score: Score, options: Options) -> 
 
         refuse_differences(resumption, first, options.start_time, drawn=score.drawn)
     runs = _number_of_runs(first, options)
-    if runs and number > runs:
+    if resumption and runs and number > runs:
+        from accelerate_sim.resuming import tidy
+
+        tidy(resumption.output_dir)
         where = printable(options.output_dir)
         print(f"{where}: the run is finished, nothing is left to play. --runs {number} plays another.")
         return 0

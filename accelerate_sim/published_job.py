@@ -11,9 +11,16 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from datetime import datetime
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter
+
+from accelerate_sim.artifacts import plain_file
+from accelerate_sim.artifacts.damage import Damaged, conforming, document_of
+from accelerate_sim.config.problems import printable
 from accelerate_sim.runtime_directory import check_private, runtime_directory
 
 POSITION_BYTES = 192
@@ -21,19 +28,33 @@ POSITION_BYTES = 192
 SUFFIX = ".job"
 LARGEST_FILE = 10**7
 """Bytes; a job is a few thousand."""
+FORMAT = 1
+CONFIG = ConfigDict(extra="forbid", strict=True)
+
+
+def _moment(text: str) -> str:
+    datetime.fromisoformat(text)
+    return text
+
+
+Seconds = Annotated[float, Field(ge=-3.2e11, le=3.2e11)]
+"""Less than the years that a date can have."""
+Pid = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
     """Where the simulated clock of a job stands, and how it goes on."""
 
-    now_s: float
+    __pydantic_config__: ClassVar[ConfigDict] = CONFIG
+
+    now_s: Seconds
     """Simulated seconds since the clock's start, at ``real_s``."""
     real_s: float
     """Of the system's monotonic clock, which all processes share."""
-    speed: float
+    speed: Annotated[float, Field(ge=0.0)]
     """Simulated seconds per real second; 0: it stands still, or moves too fast to be followed."""
-    until_s: float
+    until_s: Seconds
     """The clock goes no further by itself: what comes then has not been played yet."""
 
     def at(self, real_s: float) -> float:
@@ -49,21 +70,24 @@ class Position:
 class PublishedJob:
     """A job as its file has it."""
 
-    run: int
+    __pydantic_config__: ClassVar[ConfigDict] = CONFIG
+
+    run: Annotated[int, Field(ge=1, le=10**9)]
     seed: int
     config: Mapping[str, Any]
     """The resolved config."""
-    origin_s: float
+    origin_s: Seconds
     """Second of the simulated clock at which the run began."""
-    start: str
+    start: Annotated[str, AfterValidator(_moment)]
     """The simulated clock's start, ISO 8601."""
-    pids: tuple[int, ...]
+    pids: Annotated[tuple[Pid, ...], Field(min_length=1)]
     """The process of every rank, or the one that plays them all. The first owns the file."""
     process_start: int | None
     """When the first process was started, as the system counts it; None where it does not say."""
-    command: str
+    command: Annotated[str, AfterValidator(printable)]
     """What the processes are called."""
     simulated: bool = True
+    format: int = FORMAT
 
     @property
     def pid(self) -> int:
@@ -108,8 +132,11 @@ def is_running(job: PublishedJob) -> bool:
     return True
 
 
-def running_jobs() -> list[tuple[PublishedJob, Position]]:
-    """The user's jobs, the newest first. Files of jobs that are gone are removed. Raises UnsafeDirectory."""
+def running_jobs(damaged: list[str] | None = None) -> list[tuple[PublishedJob, Position]]:
+    """The user's jobs, the newest first. Files of jobs that are gone are removed. Raises UnsafeDirectory.
+
+    ``damaged`` takes a sentence about every file that is none of a job.
+    """
     directory = runtime_directory()
     try:
         check_private(directory)
@@ -117,8 +144,13 @@ def running_jobs() -> list[tuple[PublishedJob, Position]]:
         return []
     found = []
     for path in directory.glob(f"*{SUFFIX}"):
-        read = _read(path)
-        if read is None:
+        try:
+            read = read_job(path)
+        except FileNotFoundError:  # it has just ended
+            continue
+        except Damaged as damage:
+            if damaged is not None:
+                damaged.append(f"{printable(str(path))} is damaged: it {damage}")
             continue
         if is_running(read[0]):
             found.append(read)
@@ -129,19 +161,35 @@ def running_jobs() -> list[tuple[PublishedJob, Position]]:
     return sorted(found, key=lambda entry: (entry[0].process_start or 0, entry[0].pid), reverse=True)
 
 
-def _read(path: Path) -> tuple[PublishedJob, Position] | None:
-    """What the file says, or None if it is no such file."""
+def read_job(path: Path) -> tuple[PublishedJob, Position]:
+    """What the file of a job says. Raises FileNotFoundError; Damaged if it is no such file."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    except OSError:
-        return None
+        fd = plain_file.open_to_read(path)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise Damaged(f"can't be read: {error.strerror}") from None
     try:
-        job = json.loads(os.pread(fd, LARGEST_FILE, POSITION_BYTES))
+        job = os.pread(fd, LARGEST_FILE, POSITION_BYTES)
         line = os.pread(fd, POSITION_BYTES, 0)
         while (again := os.pread(fd, POSITION_BYTES, 0)) != line:  # it was just being written
             line = again
-        return PublishedJob(**job | {"pids": tuple(job["pids"])}), Position(**json.loads(line))
-    except (OSError, ValueError, TypeError, KeyError, IndexError):
-        return None
+    except OSError as error:
+        raise Damaged(f"can't be read: {error.strerror}") from None
     finally:
         os.close(fd)
+    document = document_of(job, "second line")
+    if document.get("format") != FORMAT:
+        raise Damaged("is of another version of this program, or of another program")
+    position = conforming(_position_reader(), document_of(line, "first line"), "first line")
+    return conforming(_job_reader(), document, "second line"), position
+
+
+@cache
+def _job_reader() -> TypeAdapter[PublishedJob]:
+    return TypeAdapter(PublishedJob)
+
+
+@cache
+def _position_reader() -> TypeAdapter[Position]:
+    return TypeAdapter(Position)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from accelerate_sim.artifacts import plain_file
 from accelerate_sim.clock import Clock
 from accelerate_sim.interrupts import Interrupts
 from accelerate_sim.published_job import Position, PublishedJob, path_of, process_start
@@ -68,10 +69,10 @@ class Publisher:
         )
         self._close_file()
         scratch = self.path.with_suffix(".new")
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             scratch.unlink()
         with suppress(OSError):  # the run goes on; who looks finds no job
-            self._fd = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+            self._fd = plain_file.create(scratch, 0o600)
             self._position = self._standing()
             os.write(self._fd, self._position.line() + job.line())
             os.rename(scratch, self.path)

@@ -235,7 +235,9 @@ def main() -> int:
     first = 100 * (int(drawing) - 1) + 1
     for one in KINDS:
         for seed in range(first, first + one.seeds):
-            with (directory / f"{one.name}-{seed}.csv").open("w", newline="", encoding="utf-8") as file:
+            path = directory / f"{one.name}-{seed}.csv"
+            path.unlink(missing_ok=True)  # rather than to follow it, if it is a link
+            with path.open("x", newline="", encoding="utf-8") as file:
                 table = csv.writer(file, lineterminator="\n")
                 table.writerow(COLUMNS)
                 table.writerows(played(one, seed, int(drawing)))

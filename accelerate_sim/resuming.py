@@ -12,16 +12,22 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from accelerate_sim.artifacts.atomic import remove_unfinished, write_file
-from accelerate_sim.artifacts.manifest import Damaged
+from accelerate_sim import run_file
+from accelerate_sim.artifacts.atomic import make_directory, remove_unfinished, write_file
+from accelerate_sim.artifacts.damage import Damaged
+from accelerate_sim.artifacts.plain_file import read
 from accelerate_sim.config.problems import ConfigError, Problem, printable, shown
 from accelerate_sim.config.schema import RunConfig
+from accelerate_sim.metrics_length import require_beginning
+from accelerate_sim.output_directory import own_if_there
 from accelerate_sim.run_directory import (
+    METRICS,
     RunDirectory,
-    begin_of_run,
     checkpoint_step,
+    in_the_way,
     latest_run,
     path_of_run,
+    run_directories,
     state_of_checkpoint,
 )
 from accelerate_sim.run_state import RunState
@@ -54,46 +60,91 @@ class Resumption:
     def source(self) -> Path:
         """What the state was read from."""
         last = self.state.run if self.begun else self.state.run - 1
-        return self.checkpoint or path_of_run(self.output_dir, last) / "run.json"
+        return self.checkpoint or path_of_run(self.output_dir, last) / run_file.NAME
 
-    def prepare(self, output_dir: Path) -> int:
-        """Clear away what a process that died has left; the bytes of metrics.jsonl that are kept. Raises OSError."""
-        directory = path_of_run(output_dir, self.state.run)
-        directory.mkdir(parents=True, exist_ok=True)
-        remove_unfinished(directory)
-        if self.metrics_from:
-            beginning = self.metrics_from.read_bytes()[: self.state.metrics_bytes]
-            write_file(output_dir / "metrics.jsonl", beginning)
-        return self.state.metrics_bytes
+    def prepare(self, output_dir: Path) -> tuple[int, int]:
+        """Clear away what a process that died has left; what is kept of metrics.jsonl. Raises OSError, ConfigError."""
+        state = self.state
+        source = self.metrics_from or output_dir / METRICS
+        try:
+            require_beginning(source, state.metrics)
+        except Damaged as damage:
+            raise _problem(AUTO, f"finds that {printable(str(output_dir))} is damaged: {damage}", _ANOTHER) from None
+        directory = path_of_run(output_dir, state.run)
+        make_directory(directory, output_dir)
+        tidy(output_dir)
+        if self.metrics_from or not state.metrics_bytes:
+            write_file(output_dir / METRICS, read(source, state.metrics_bytes) if state.metrics_bytes else b"")
+        if self.begun and not (directory / run_file.NAME).exists():
+            run_file.write(directory, state.beginning())
+        return state.metrics
 
 
 def find(asked: str, output_dir: Path | None) -> Resumption | None:
     """What ``--resume asked`` means; None when nothing has been begun. Raises ConfigError."""
-    if asked == AUTO:
+    try:
+        if asked != AUTO:
+            return _named(Path(asked), output_dir)
         if output_dir is None:
             raise _problem(asked, "needs to know where the checkpoints are", "Name it with --output-dir.")
         return _newest(output_dir)
-    return _named(Path(asked), output_dir)
+    except OSError as error:
+        reason = f"can't be looked for: {printable(str(error.filename))}: {error.strerror}"
+        raise _problem(asked, reason, "Name a directory that you may read.") from None
+
+
+def find_and_own(asked: str, output_dir: Path | None, *, launched: bool) -> Resumption | None:
+    """The same for a process that goes on with it: what it finds, no other process changes. Raises ConfigError.
+
+    ``launched``: a launcher has started this process.
+    """
+    if output_dir is None:
+        found = find(asked, None)
+        output_dir = found.output_dir if found else None
+    if output_dir is not None:
+        own_if_there(output_dir, launched=launched)
+    return find(asked, output_dir)
+
+
+def tidy(output_dir: Path) -> None:
+    """Remove what processes that died have left of files and directories that they had not finished."""
+    for directory in run_directories(output_dir).values():
+        remove_unfinished(directory)
+
+
+_ANOTHER = "Begin another run in another --output-dir."
 
 
 def _named(path: Path, output_dir: Path | None) -> Resumption:
+    way_out = "Name a checkpoint, or use --resume auto, which takes the newest that is whole."
+    if checkpoint_step(path) is None:
+        raise _problem(str(path), "is no checkpoint: those are called checkpoint-<step>", way_out)
+    if not path.is_dir():
+        raise _problem(str(path), "is no directory" if path.exists() else "does not exist", way_out)
     try:
-        if checkpoint_step(path) is None:
-            raise Damaged("is no checkpoint: those are called checkpoint-<step>")
-        if not path.is_dir():
-            raise Damaged("does not exist" if not path.exists() else "is no directory")
         state = state_of_checkpoint(path)
-        home = path.parent if state.run == 1 else path.parent.parent
-        _require_metrics(home / "metrics.jsonl", state)
+        home = _home(path, state)
+        if begun := _begun(path.parent):
+            _require_same_run(state, begun)
+        require_beginning(home / METRICS, state.metrics)
     except Damaged as damage:
-        way_out = "Name a checkpoint, or use --resume auto, which takes the newest that is whole."
-        raise _problem(str(path), str(damage), way_out) from None
+        raise _problem(str(path), f"is damaged: it {damage}", way_out) from None
     if output_dir is None or _same(output_dir, home):
         return Resumption(output_dir or home, state, path)
-    if latest_run(output_dir) is not None:
+    if latest_run(output_dir) is not None or in_the_way(output_dir):
         way_out = "Name the directory that the checkpoint is in, or an empty one."
         raise _problem(str(path), f"is not of the run in {printable(str(output_dir))}", way_out)
-    return Resumption(output_dir, state, path, metrics_from=home / "metrics.jsonl")
+    return Resumption(output_dir, state, path, metrics_from=home / METRICS)
+
+
+def _home(path: Path, state: RunState) -> Path:
+    """The output directory of the session that a checkpoint is of; raises Damaged if it lies elsewhere."""
+    directory = path.absolute().parent
+    if state.run == 1:
+        return path.parent
+    if directory.name != path_of_run(Path(), state.run).name:
+        raise Damaged(f"is of run {state.run}, and lies in {printable(directory.name)!r}")
+    return path.parent.parent if path.parent.name else directory.parent
 
 
 def _same(one: Path, other: Path) -> bool:
@@ -105,30 +156,48 @@ def _newest(output_dir: Path) -> Resumption | None:
     if number is None:
         return None
     directory = path_of_run(output_dir, number)
+    checkpoints = RunDirectory(directory).checkpoints()
     try:
-        begun, end = begin_of_run(directory)
+        begun, end = run_file.read(directory)
+        if begun.run != number:
+            raise Damaged(f"has a {run_file.NAME} of run {begun.run}")
     except Damaged as damage:
-        raise _problem(AUTO, f"finds that {printable(str(directory))} {damage}", "Name a checkpoint.") from None
+        way_out = f"Name a checkpoint, such as --resume {printable(str(checkpoints[0]))}." if checkpoints else _ANOTHER
+        raise _problem(AUTO, f"finds that {printable(str(directory))} is damaged: it {damage}", way_out) from None
     if end is not None:
-        clock_s, metrics_bytes = float(end["clock_s"]), int(end["metrics_bytes"])
-        following = replace(begun, run=number + 1, step=0, clock_s=clock_s, metrics_bytes=metrics_bytes)
+        following = replace(
+            begun, run=number + 1, clock_s=end.clock_s, metrics_bytes=end.metrics_bytes,
+            metrics_crc32=end.metrics_crc32,
+        )  # fmt: skip
         return Resumption(output_dir, following, None, begun=False)
     damaged: list[str] = []
-    for path in RunDirectory(directory).checkpoints():
+    for path in checkpoints:
+        judgement = "is damaged: it "
         try:
             state = state_of_checkpoint(path)
-            _require_metrics(output_dir / "metrics.jsonl", state)
+            _require_same_run(state, begun)
+            judgement = ""  # the checkpoint is whole
+            require_beginning(output_dir / METRICS, state.metrics)
             return Resumption(output_dir, state, path, tuple(damaged))
         except Damaged as damage:
-            damaged.append(f"{path} {damage}")
+            damaged.append(f"{printable(str(path))} {judgement}{damage}")
     return Resumption(output_dir, begun, None, tuple(damaged))
 
 
-def _require_metrics(path: Path, state: RunState) -> None:
-    """Raise Damaged when what was reported before ``state`` is lost."""
-    found = path.stat().st_size if path.exists() else 0
-    if found < state.metrics_bytes:
-        raise Damaged(f"counts {state.metrics_bytes:,} bytes of {path.name}, which has {found:,}")
+def _begun(directory: Path) -> RunState | None:
+    """The beginning of a run as its run.json has it; None without one that is whole."""
+    try:
+        return run_file.read(directory)[0]
+    except Damaged:
+        return None
+
+
+def _require_same_run(state: RunState, begun: RunState) -> None:
+    """Raise Damaged for a checkpoint of another run than the one that has begun here."""
+    for name in ("run", "start_time", "origin_s", "begin_bytes", "begin_crc32"):
+        was, now = getattr(begun, name), getattr(state, name)
+        if was != now:
+            raise Damaged(f"is of another run: its {name} is {shown(now)}, and {run_file.NAME} has {shown(was)}")
 
 
 def refuse_differences(resumption: Resumption, config: RunConfig, start_time: datetime | None, *, drawn: bool) -> None:

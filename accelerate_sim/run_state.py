@@ -1,57 +1,136 @@
 """Where a run stands between two steps: all that a new process needs to go on as if it were the old one.
 
 The figures of a run are pure functions of its config, so this is little: which step, what the simulated clock says, how
-long metrics.jsonl is, and the sums that the summary is made of.
+long metrics.jsonl is, and the sums that the summary is made of. A state that is read back is checked field by field:
+its names and sizes decide what is deleted, cut and written.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Annotated, Any, ClassVar, NamedTuple
 
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+
+from accelerate_sim.artifacts.damage import Damaged, conforming
 from accelerate_sim.artifacts.file_image import FileImage, json_image
-from accelerate_sim.artifacts.manifest import Damaged
+from accelerate_sim.config.schema import RunConfig
 
 NAME = "run_state.json"
+_CHECKPOINT = re.compile(r"checkpoint-(0|[1-9][0-9]{0,11})")
+
+
+def step_in_name(name: str) -> int | None:
+    """The step in a checkpoint's name; None for any other name."""
+    found = _CHECKPOINT.fullmatch(name)
+    return int(found[1]) if found else None
+
+
+class MetricsLength(NamedTuple):
+    """A beginning of metrics.jsonl: its length in bytes and its CRC-32."""
+
+    size_bytes: int = 0
+    crc32: int = 0
+
+
+def _checkpoint_name(name: str) -> str:
+    if step_in_name(name) is None:
+        raise ValueError
+    return name
+
+
+def _moment(text: str) -> str:
+    datetime.fromisoformat(text)
+    return text
+
+
+RunNumber = Annotated[int, Field(ge=1, le=10**9)]
+Step = Annotated[int, Field(ge=0, le=10**12)]
+Seconds = Annotated[float, Field(ge=0.0, le=3.2e11)]
+"""Less than the years that a date can have."""
+Size = Annotated[int, Field(ge=0, le=2**62)]
+Crc32 = Annotated[int, Field(ge=0, lt=2**32)]
+CheckpointName = Annotated[str, AfterValidator(_checkpoint_name)]
+Moment = Annotated[str, AfterValidator(_moment)]
+"""A time in ISO 8601."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunState:
     """After ``step`` steps with their validations, before their checkpoint is reported."""
 
-    run: int
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+
+    run: RunNumber
     """Number of the run in its session."""
-    step: int
+    step: Step
     config: Mapping[str, Any]
-    start_time: str
-    """What the simulated clock counts from."""
-    origin_s: float
+    start_time: Moment
+    """The start of the simulated clock."""
+    origin_s: Seconds
     """Simulated second at which the run began."""
-    clock_s: float
-    metrics_bytes: int
+    clock_s: Seconds
+    metrics_bytes: Size
     """Length of metrics.jsonl."""
+    metrics_crc32: Crc32 = 0
+    begin_bytes: Size = 0
+    """Length of metrics.jsonl when the run began."""
+    begin_crc32: Crc32 = 0
     planned: bool = True
     """False for a checkpoint that was made because the process was told to end; it costs no simulated time."""
     ledger: Mapping[str, Any] = field(default_factory=dict)
-    saved: tuple[tuple[str, float | None], ...] = ()
+    saved: tuple[tuple[CheckpointName, float | None], ...] = ()
     """Checkpoints that are kept: name and validation loss."""
+
+    @property
+    def metrics(self) -> MetricsLength:
+        return MetricsLength(self.metrics_bytes, self.metrics_crc32)
+
+    def beginning(self) -> RunState:
+        """The state of the same run before its first step."""
+        return replace(
+            self, step=0, clock_s=self.origin_s, metrics_bytes=self.begin_bytes, metrics_crc32=self.begin_crc32,
+            planned=True, ledger={}, saved=(),
+        )  # fmt: skip
 
     def image(self) -> FileImage:
         """As a file."""
-        return json_image(NAME, {"simulated": True, **asdict(self)})
+        return json_image(NAME, self.document())
+
+    def document(self) -> dict[str, Any]:
+        """As a JSON object."""
+        return {"simulated": True, **asdict(self)}
 
     @classmethod
-    def of(cls, document: Mapping[str, Any]) -> RunState:
-        """Read back; raises :class:`Damaged` when something is missing or of another kind."""
+    def of(cls, document: Mapping[str, Any], name: str = NAME) -> RunState:
+        """Read back from the file ``name``; raises :class:`Damaged` when something is missing or cannot be."""
+        state = conforming(_reader(), {key: value for key, value in document.items() if key != "simulated"}, name)
+        _check_times(state, name)
+        if state.begin_bytes > state.metrics_bytes:
+            raise Damaged(f"has a {name} that was changed: metrics_bytes is less than begin_bytes")
+        if late := [saved for saved, _ in state.saved if (step_in_name(saved) or 0) > state.step]:
+            raise Damaged(f"has a {name} that was changed: it keeps {late[0]}, which is of a later step")
         try:
-            kinds = {name: document[name] for name in cls.__slots__}
-            whole = all(type(kinds[name]) is int and kinds[name] >= 0 for name in ("run", "step", "metrics_bytes"))
-            real = all(isinstance(kinds[name], int | float) for name in ("origin_s", "clock_s"))
-            mappings = all(isinstance(kinds[name], dict) for name in ("config", "ledger"))
-            if not (whole and real and mappings and isinstance(kinds["start_time"], str)):
-                raise ValueError
-            kinds["saved"] = tuple((str(name), loss) for name, loss in kinds["saved"])
-        except (KeyError, TypeError, ValueError):
-            raise Damaged(f"has a {NAME} that is not of this program") from None
-        return cls(**kinds)
+            RunConfig.model_validate(state.config)
+        except ValidationError as error:
+            key = ".".join(str(part) for part in error.errors(include_url=False)[0]["loc"])
+            raise Damaged(f"has a {name} with a config that this version refuses, at {key!a}") from None
+        return state
+
+
+def _check_times(state: RunState, name: str) -> None:
+    if state.clock_s < state.origin_s:
+        raise Damaged(f"has a {name} that was changed: its clock stands before the beginning of the run")
+    try:
+        datetime.fromisoformat(state.start_time) + timedelta(seconds=state.clock_s)
+    except OverflowError:
+        raise Damaged(f"has a {name} that was changed: its clock stands after the year 9999") from None
+
+
+@cache
+def _reader() -> TypeAdapter[RunState]:
+    return TypeAdapter(RunState)

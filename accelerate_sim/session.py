@@ -136,9 +136,9 @@ class Session:
         for observer in (*others, *self.observers):
             observer.observe(record)
 
-    def metrics_bytes(self) -> int:
-        """Length of metrics.jsonl with all that has been reported; 0 without one."""
-        return self.metrics.size_bytes if self.metrics else 0
+    def metrics_length(self) -> tuple[int, int]:
+        """Bytes and CRC-32 of metrics.jsonl with all that has been reported; 0 without one."""
+        return (self.metrics.size_bytes, self.metrics.crc32) if self.metrics else (0, 0)
 
     def sync_metrics(self) -> None:
         """What has been reported is on the disk to stay, and in the files of trackers. Raises OutputError."""

@@ -1,11 +1,25 @@
-"""What trainer_state.json tells of a run, collected from its records: Hugging Face Trainer's ``log_history``."""
+"""What trainer_state.json tells of a run, collected from its records: Hugging Face Trainer's ``log_history``.
+
+The Trainer keeps every entry and writes all of them with each checkpoint, so its file grows with the run. Here the
+history has a bound: of a longer run it is thinned evenly, as if the Trainer had logged less often.
+"""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Annotated, Any, ClassVar, NamedTuple
 
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from accelerate_sim.artifacts.damage import conforming
 from accelerate_sim.records import EvalRecord, Record, StepRecord
 from accelerate_sim.sim.run import Run
+
+MOST_ENTRIES = 500
+"""Entries with a training loss; and so many with a validation loss."""
+
+Entry = dict[str, Any]
 
 
 class Best(NamedTuple):
@@ -20,12 +34,15 @@ class TrainerHistory:
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.entries: list[dict[str, Any]] = []
+        self._losses: list[Entry] = []
+        self._evals: list[Entry] = []
+        self._best: list[Best] = []
+        """The best so far, after those that it has replaced since the last ``thin``."""
 
     def observe(self, record: Record) -> None:
         match record:
             case StepRecord() if record.step % self.run.config.log.every == 0:
-                self.entries.append(
+                self._losses.append(
                     {
                         "epoch": self._epoch(record.step), "grad_norm": record.grad_norm,
                         "learning_rate": record.lr, "loss": record.loss, "step": record.step,
@@ -34,28 +51,48 @@ class TrainerHistory:
             case EvalRecord():
                 layout, batches = self.run.layout, self.run.config.eval.batches
                 samples = batches * layout.data * layout.micro_batch
-                self.entries.append(
+                self._evals.append(
                     {
                         "epoch": self._epoch(record.step), "eval_loss": record.loss, "eval_runtime": record.seconds,
                         "eval_samples_per_second": round(samples / record.seconds, 3),
                         "eval_steps_per_second": round(batches / record.seconds, 3), "step": record.step,
                     }
                 )  # fmt: skip
+                if not self._best or record.loss < self._best[-1].loss:
+                    self._best.append(Best(record.loss, record.step))
 
     def flush(self) -> None: ...
 
-    def validation_loss(self, step: int, length: int) -> float | None:
-        """Loss of the validation after ``step``, if there was one among the first ``length`` entries."""
-        last = self.entries[length - 1] if length else {}
+    def thin(self, step: int) -> None:
+        """Drop what no checkpoint after ``step`` steps or later will tell."""
+        if len(self._losses) > 2 * MOST_ENTRIES:
+            self._losses = thinned(self._losses, step, self.run.config.log.every)
+        if len(self._evals) > 2 * MOST_ENTRIES:
+            self._evals = thinned(self._evals, step, 1)
+        if len(self._best) > 1 and self._best[-1].step <= step:
+            del self._best[:-1]
+
+    def validation_loss(self, step: int) -> float | None:
+        """Loss of the validation after ``step``, if there was one."""
+        last = self._evals[-1] if self._evals else {}
         return last.get("eval_loss") if last.get("step") == step else None
 
-    def trainer_state(self, step: int, length: int) -> dict[str, Any]:
-        """Fields of ``transformers.TrainerState`` after ``step`` steps, of which ``length`` entries tell."""
+    def go_on_with(self, document: Mapping[str, Any]) -> None:
+        """Continue the history of a trainer_state.json; raises Damaged."""
+        known = history_of(document, "trainer_state.json")
+        entries = document["log_history"]
+        self._losses = [entry for entry in entries if "loss" in entry]
+        self._evals = [entry for entry in entries if "eval_loss" in entry]
+        found = known.best_metric is not None and known.best_global_step is not None
+        self._best = [Best(document["best_metric"], document["best_global_step"])] if found else []
+
+    def trainer_state(self, step: int) -> dict[str, Any]:
+        """Fields of ``transformers.TrainerState`` after ``step`` steps."""
         run, config = self.run, self.run.config
-        history = self.entries[:length]
-        best = min((Best(entry["eval_loss"], entry["step"]) for entry in history if "eval_loss" in entry), default=None)
+        best = next((best for best in reversed(self._best) if best.step <= step), None)
         saved = best is not None and config.checkpoint.every and best.step % config.checkpoint.every == 0
         tokens = run.tokens_before(step)
+        losses, evals = thinned(self._losses, step, config.log.every), thinned(self._evals, step, 1)
         return {
             "best_global_step": best and best.step,
             "best_metric": best and best.loss,
@@ -63,7 +100,7 @@ class TrainerHistory:
             "epoch": self._epoch(step),
             "eval_steps": config.eval.every or config.train.steps_per_epoch,
             "global_step": step,
-            "log_history": history,
+            "log_history": sorted([*losses, *evals], key=lambda entry: (entry["step"], "eval_loss" in entry)),
             "logging_steps": config.log.every,
             "max_steps": run.last_step,
             "num_input_tokens_seen": tokens,
@@ -75,3 +112,56 @@ class TrainerHistory:
 
     def _epoch(self, step: int) -> float:
         return round(step / self.run.config.train.steps_per_epoch, 6)
+
+
+def thinned(entries: Iterable[Entry], step: int, every: int) -> list[Entry]:
+    """Of the entries up to ``step`` the last one in each interval, of which there are at most MOST_ENTRIES.
+
+    Intervals are ``every`` steps long, or that times a power of two. So they lie within those of later steps, and what
+    is left does not depend on how often, and when, the entries have been thinned before.
+    """
+    interval = every
+    while step > interval * MOST_ENTRIES:
+        interval *= 2
+    last = {(entry["step"] - 1) // interval: entry for entry in entries if entry["step"] <= step}
+    return list(last.values())
+
+
+class _Entry(BaseModel):
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+
+    epoch: float
+    step: Annotated[int, Field(ge=0, le=10**12)]
+
+
+class _Loss(_Entry):
+    grad_norm: float
+    learning_rate: float
+    loss: float
+
+
+class _Eval(_Entry):
+    eval_loss: float
+    eval_runtime: float
+    eval_samples_per_second: float
+    eval_steps_per_second: float
+
+
+class History(BaseModel):
+    """The fields of trainer_state.json that a run goes on with."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(strict=True)
+
+    best_metric: float | None
+    best_global_step: Annotated[int, Field(ge=0, le=10**12)] | None
+    log_history: list[_Loss | _Eval]
+
+
+def history_of(document: Mapping[str, Any], name: str) -> History:
+    """The history in a trainer_state.json; raises Damaged."""
+    return conforming(_reader(), dict(document), name)
+
+
+@cache
+def _reader() -> TypeAdapter[History]:
+    return TypeAdapter(History)

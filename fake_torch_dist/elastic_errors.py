@@ -100,7 +100,9 @@ def write_atomically(path: str, text: str) -> None:
     """
     beside = path if os.path.exists(path) and not os.path.isfile(path) else f"{path}.{os.getpid()}"
     try:
-        with open(beside, "w", encoding="utf-8") as file:
+        if beside != path and os.path.lexists(beside):
+            os.unlink(beside)  # rather than to follow it, if it is a link
+        with open(beside, "w" if beside == path else "x", encoding="utf-8") as file:
             file.write(text)
         if beside != path:
             os.replace(beside, path)

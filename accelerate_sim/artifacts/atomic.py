@@ -1,7 +1,8 @@
 """Directories and small files that are complete or absent, whatever happens while they are written.
 
 Written beside under a name that begins with ``.tmp-``, synced, renamed; then the parent is synced, which makes the name
-last. A process that dies in between leaves a ``.tmp-`` directory that the next one removes.
+last. A process that dies in between leaves a ``.tmp-`` directory that the next one removes. Whatever else has such a
+name, a link for instance, is removed and never followed.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from accelerate_sim.artifacts import plain_file
 from accelerate_sim.artifacts.file_image import FileImage
 from accelerate_sim.artifacts.output_error import OutputError
 
@@ -44,10 +46,9 @@ def write_file(target: Path, data: bytes) -> None:
     """Write a small file, in place of one that is there. Raises OSError; then all is as before."""
     unfinished = _beside(target)
     try:
-        with open(unfinished, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        with _new_file(unfinished) as fd:
+            _write_all(fd, data)
+            os.fsync(fd)
         os.replace(unfinished, target)
     except OSError:
         with suppress(OSError):
@@ -56,30 +57,52 @@ def write_file(target: Path, data: bytes) -> None:
     sync_directory(target.parent)
 
 
-def delete_directory(target: Path) -> None:
-    """Remove a directory in one moment, then its files: nobody ever sees half of it."""
+def delete_directory(target: Path) -> OSError | None:
+    """Remove a directory in one moment, then its files: nobody ever sees half of it. Raises OSError.
+
+    Returns why files of it are still there, under a name that :func:`remove_unfinished` knows.
+    """
     unfinished = _beside(target)
     _remove(unfinished)
     os.rename(target, unfinished)
-    _remove(unfinished)
+    return _remove(unfinished)
 
 
-def remove_unfinished(parent: Path) -> list[str]:
-    """Remove what a process that died has left below ``parent``; the names of what it was to become."""
-    found = sorted(parent.glob(UNFINISHED + "*"))
+def remove_unfinished(parent: Path, failed: Callable[[OSError], object] = lambda error: None) -> list[str]:
+    """Remove what a process that died, or a failed delete, has left in ``parent``; the names of what it was to become.
+
+    ``failed`` is told why something is still there.
+    """
+    try:
+        found = sorted(path for path in parent.iterdir() if path.name.startswith(UNFINISHED))
+    except OSError as error:
+        if parent.is_dir():
+            failed(error)
+        return []
     for path in found:
-        _remove(path)
+        if left := _remove(path):
+            failed(left)
     return [path.name.removeprefix(UNFINISHED) for path in found]
+
+
+def make_directory(path: Path, above: Path) -> None:
+    """Make ``path`` and what lies between it and ``above``. Raises OSError, also for a link in the place of one."""
+    if path != above:
+        make_directory(path.parent, above)
+    with suppress(FileExistsError):
+        path.mkdir(parents=path == above)
+    if not path.is_dir() or (path != above and path.is_symlink()):
+        raise NotADirectoryError(errno.ENOTDIR, f"{path.name} is no directory of its own")
 
 
 def keeps_holes(directory: Path) -> bool:
     """Whether a file of ``directory`` may have a hole that occupies nothing. Raises OSError."""
     probe = directory / f"{UNFINISHED}probe"
     try:
-        with open(probe, "wb") as file:
-            os.truncate(file.fileno(), PROBE_BYTES)
-            os.fsync(file.fileno())
-            return os.fstat(file.fileno()).st_blocks * 512 < PROBE_BYTES
+        with _new_file(probe) as fd:
+            os.truncate(fd, PROBE_BYTES)
+            os.fsync(fd)
+            return os.fstat(fd).st_blocks * 512 < PROBE_BYTES
     except OSError as error:
         if error.errno in (errno.EFBIG, errno.EINVAL, errno.EPERM):
             return False
@@ -99,27 +122,52 @@ def sync_directory(directory: Path) -> None:
 
 
 @contextmanager
-def explained(what: Path, intact: str) -> Iterator[None]:
-    """Turns an OSError into an :class:`OutputError` that says what was not written, why, and what is intact."""
+def explained(what: Path, intact: str | Callable[[], str]) -> Iterator[None]:
+    """Turns an OSError into an :class:`OutputError` that says what was not written, why, and what is intact.
+
+    ``intact`` may be a function: it is called only after an error.
+    """
     try:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        if not what.parent.is_dir():
+        if not os.path.isdir(what.parent):
             reason = "its directory has gone"
-        raise OutputError(f"{what} could not be written: {reason}. {intact}") from None
+        rest = intact if isinstance(intact, str) else intact()
+        raise OutputError(f"{what} could not be written: {reason}. {rest}") from None
 
 
 def _beside(target: Path) -> Path:
     return target.with_name(UNFINISHED + target.name)
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with suppress(OSError):
-            path.unlink()
+@contextmanager
+def _new_file(path: Path) -> Iterator[int]:
+    """Descriptor of a new file, closed at the end. What had the name before is removed. Raises OSError."""
+    _remove(path)
+    fd = plain_file.create(path)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _remove(path: Path) -> OSError | None:
+    """Remove whatever ``path`` is; the first reason why something of it is still there."""
+    failed: list[OSError] = []
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+    except IsADirectoryError:
+        shutil.rmtree(path, onerror=lambda function, name, error: failed.append(_os_error(error[1])))
+    except OSError as error:
+        failed.append(error)
+    return failed[0] if failed and os.path.lexists(path) else None
+
+
+def _os_error(error: BaseException) -> OSError:
+    return error if isinstance(error, OSError) else OSError(str(error))
 
 
 def _require_space(directory: Path, images: Iterable[FileImage]) -> None:
@@ -135,7 +183,7 @@ def _require_space(directory: Path, images: Iterable[FileImage]) -> None:
 def _write_files(directory: Path, images: Sequence[FileImage]) -> None:
     sync_at_once = _sync_of_file_system() if len(images) > FEW else None
     for image in images:
-        fd = os.open(directory / image.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        fd = plain_file.create(directory / image.name)
         try:
             _write_image(fd, image)
             if sync_at_once is None:
@@ -170,18 +218,26 @@ def _sync_of_file_system() -> Callable[[Path], None] | None:
 
 
 def _write_image(fd: int, image: FileImage) -> None:
-    rest = memoryview(image.head)
-    while rest:
-        rest = rest[os.write(fd, rest) :]
+    _write_all(fd, image.head)
     os.truncate(fd, image.size_bytes)
 
 
+def _write_all(fd: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(fd, rest) :]
+
+
 def _put_in_place(unfinished: Path, target: Path) -> None:
-    if not target.exists():
+    if not os.path.lexists(target):
         os.rename(unfinished, target)
         return
     replaced = _beside(target).with_name(f"{UNFINISHED}replaced-{target.name}")
     _remove(replaced)
     os.rename(target, replaced)
-    os.rename(unfinished, target)
+    try:
+        os.rename(unfinished, target)
+    except OSError:
+        os.rename(replaced, target)
+        raise
     _remove(replaced)

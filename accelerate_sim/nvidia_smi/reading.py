@@ -98,15 +98,19 @@ class Node:
         try:
             run = _run_of(job.config_text(), job.run)
             return reading(run, job, position.at(time.monotonic()), self._node)
-        except ValueError as error:  # pydantic's, the catalog's and datetime's errors are all of this kind
+        except (ValueError, OverflowError) as error:  # pydantic's, the catalog's and datetime's errors
             reason = str(error).partition("\n")[0]
             raise NoJob(f"the job with process {job.pid} is of another version: {reason}") from None
 
     def _job(self) -> tuple[PublishedJob, Position]:
-        jobs = running_jobs()
+        damaged: list[str] = []
+        jobs = running_jobs(damaged)
         for job, position in jobs:
             if self._pid in (None, *job.pids):
                 return job, position
+        if damaged:
+            way_out = "It may be of another version: remove it, and start the job again with --publish"
+            raise NoJob(f"{damaged[0]}. {way_out}")
         if self._pid is None:
             raise NoJob(
                 "no fake-torchrun job of this user that has been started with --publish is running "

@@ -6,18 +6,23 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from accelerate_sim.artifacts import plain_file
+
 BUFFER_BYTES = 65536
 
 
 class GrowingFile:
-    """Appends to ``path``; what it holds beyond its first ``keep_bytes`` is dropped. OSError if it can't be written.
+    """Appends to ``path``, a new file or a plain one whose first ``keep_bytes`` stay. OSError if it can't be written.
 
     After an error nothing more is written: what comes later in such a file can't be read without what is missing.
     """
 
     def __init__(self, path: Path, keep_bytes: int = 0) -> None:
         self.path = path
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        try:
+            self._fd = plain_file.open_to_append(path)
+        except FileNotFoundError:
+            self._fd = plain_file.create(path)
         os.ftruncate(self._fd, keep_bytes)
         self.size_bytes = keep_bytes
         """With what is not written yet."""

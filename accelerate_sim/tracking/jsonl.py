@@ -1,17 +1,22 @@
-"""metrics.jsonl: one JSON object a line, whole or absent."""
+"""metrics.jsonl: one JSON object a line. A line counts when its newline is there.
+
+Lines are written whole; but Linux looks for a fatal signal between the pages of one write, so after a SIGKILL the last
+line may be cut off. A run that goes on removes it.
+"""
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
+from accelerate_sim.artifacts import plain_file
 from accelerate_sim.artifacts.atomic import explained
 from accelerate_sim.artifacts.output_error import OutputError
 from accelerate_sim.records import (
@@ -29,7 +34,6 @@ from accelerate_sim.records import (
 
 FILE_NAME = "metrics.jsonl"
 BUFFER_BYTES = 65536
-MOST_BYTES_OF_LINE = 2**24
 WHOLE_DETAIL_GPUS = 512
 WORST_LISTED = 5
 
@@ -53,40 +57,30 @@ class JsonlTracker:
     Lines are collected while nothing waits, and written whole in one call when somebody might look.
     """
 
-    def __init__(self, directory: Path, *, every_gpu: bool, keep_bytes: int | None = None) -> None:
-        """Make the file, or cut one that is there to its first ``keep_bytes`` and go on with it.
+    def __init__(self, directory: Path, *, every_gpu: bool, keep: tuple[int, int] | None = None) -> None:
+        """Make the file, or cut one that is there to a beginning of it and go on with that.
 
-        ``every_gpu``: figures of single GPUs even above WHOLE_DETAIL_GPUS. OSError if the file can't be made, or is
-        shorter than what is to be kept.
+        ``keep``: bytes and CRC-32 of the beginning, which the caller has checked. ``every_gpu``: figures of single GPUs
+        even above WHOLE_DETAIL_GPUS. OSError if the file can't be made, or is none to go on with.
         """
         self.path = directory / FILE_NAME
         self.every_gpu = every_gpu
         self._encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=_plain).encode
-        create = os.O_EXCL if keep_bytes is None else os.O_NOFOLLOW
-        self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | create, 0o644)
-        self._written_bytes = keep_bytes or 0
-        if keep_bytes is not None:
-            self._cut(keep_bytes)
-        self._lines: list[str] = []
-        self._size = 0
-
-    def _cut(self, size_bytes: int) -> None:
-        found = os.fstat(self._fd).st_size
-        if found < size_bytes:
-            os.close(self._fd)
-            raise OSError(errno.ENODATA, f"has {found:,} bytes where the checkpoint counts {size_bytes:,}")
-        os.truncate(self._fd, size_bytes)
-
-    @property
-    def size_bytes(self) -> int:
-        """Length of the file when everything is written that has been observed."""
-        return self._written_bytes + self._size
+        self.size_bytes, self.crc32 = keep or (0, 0)
+        """Of the file when everything is written that has been observed."""
+        self._fd = plain_file.create(self.path) if keep is None else plain_file.open_to_append(self.path)
+        if keep is not None:
+            os.truncate(self._fd, self.size_bytes)
+        self._lines: list[bytes] = []
+        self._unwritten_bytes = 0
 
     def observe(self, record: Record) -> None:
-        line = self._encode({"event": _EVENTS[type(record)]} | self._figures(record)) + "\n"
+        line = (self._encode({"event": _EVENTS[type(record)]} | self._figures(record)) + "\n").encode()
         self._lines.append(line)
-        self._size += len(line)
-        if self._size >= BUFFER_BYTES:
+        self.size_bytes += len(line)
+        self.crc32 = crc32(line, self.crc32)
+        self._unwritten_bytes += len(line)
+        if self._unwritten_bytes >= BUFFER_BYTES:
             self.flush()
 
     def _figures(self, record: Record) -> dict[str, Any]:
@@ -132,26 +126,19 @@ class JsonlTracker:
         """Write what has been collected; raises OutputError, and then no line is there in part."""
         if not self._lines:
             return
-        data = memoryview("".join(self._lines).encode())
-        self._lines, self._size = [], 0
+        data, done = b"".join(self._lines), 0
+        begin = self.size_bytes - len(data)
+        self._lines, self._unwritten_bytes = [], 0
         try:
-            while data:
-                written = os.write(self._fd, data)
-                data = data[written:]
-                self._written_bytes += written
+            while done < len(data):
+                done += os.write(self._fd, memoryview(data)[done:])
         except OSError as error:
-            self._drop_torn_line()
+            with suppress(OSError):
+                os.truncate(self._fd, begin + data.rfind(b"\n", 0, done) + 1)
             raise OutputError(
                 f"{self.path} could not be written: {error.strerror}. What it holds is whole; put things right and go "
-                "on from the last checkpoint with --resume auto."
+                "on with --resume auto."
             ) from None
-
-    def _drop_torn_line(self) -> None:
-        """A write that failed half-way ends in the middle of a line."""
-        with suppress(OSError), open(self.path, "rb") as file:
-            begin = max(self._written_bytes - MOST_BYTES_OF_LINE, 0)
-            file.seek(begin)
-            os.truncate(self._fd, begin + file.read(MOST_BYTES_OF_LINE).rfind(b"\n") + 1)
 
     def sync(self) -> None:
         """Everything observed so far is on the disk to stay. Raises OutputError."""

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from accelerate_sim.artifacts.atomic import explained
+from accelerate_sim.artifacts import plain_file
+from accelerate_sim.artifacts.atomic import explained, make_directory
 from accelerate_sim.records import EvalRecord, Record, StepRecord, SummaryRecord
 from accelerate_sim.tracking.event_records import ScalarEvents, record, whole_events
 from accelerate_sim.tracking.growing_file import GrowingFile
@@ -38,6 +39,7 @@ class TensorBoardTracker:
 
     def __init__(self, directory: Path) -> None:
         self._messages = _Messages()
+        self.output_dir = directory
         self.directory = directory / DIRECTORY
         self._file: GrowingFile | None = None
         self._steps: list[StepRecord] = []
@@ -56,13 +58,14 @@ class TensorBoardTracker:
         self._time_s = start.time.timestamp()
         folder = self.directory / f"run-{start.number}"
         with explained(folder / "events", "The run's other files are complete."):
-            folder.mkdir(parents=True, exist_ok=True)
-            found = sorted(folder.glob(f"events.out.tfevents.*{FILE_NAME_END}")) if start.step else []
-            if found:
-                self._file = GrowingFile(found[-1], self._bytes_until(start.step, found[-1].read_bytes()))
+            make_directory(folder, self.output_dir)
+            found = sorted(folder.glob(f"events.out.tfevents.*{FILE_NAME_END}"))
+            if found and start.step:
+                self._file = GrowingFile(found[-1], self._bytes_until(start.step, plain_file.read(found[-1])))
                 return
             name = f"events.out.tfevents.{int(self._time_s)}.{socket.gethostname()}{FILE_NAME_END}"
-            self._file = GrowingFile(folder / name)
+            # A file that is there is of this run, which begins once more: perhaps on another host.
+            self._file = GrowingFile(found[-1] if found else folder / name)
         for event in self._messages.first_events(self._time_s, start.config):
             self._file.append(record(event))
 
@@ -70,7 +73,8 @@ class TensorBoardTracker:
         """How long the part is that knows of no later step."""
         end = 0
         for offset, event in whole_events(data):
-            if self._messages.step_of(event) > step:
+            its_step = self._messages.step_of(event)
+            if its_step is None or its_step > step:
                 return offset
             end = offset + len(record(event))
         return end
@@ -139,8 +143,14 @@ class _Messages:
         self._string_type = types_pb2.DT_STRING
         self._hparams: Any = plugin_data_pb2
 
-    def step_of(self, event: bytes) -> int:
-        return int(self._event.FromString(event).step)
+    def step_of(self, event: bytes) -> int | None:
+        """The step of an event; None of bytes that are none."""
+        from google.protobuf.message import DecodeError
+
+        try:
+            return int(self._event.FromString(event).step)
+        except DecodeError:
+            return None
 
     def first_events(self, time_s: float, config: Mapping[str, Any]) -> list[bytes]:
         """The version of the format, the hyperparameters, and what these figures are."""

@@ -13,7 +13,8 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from accelerate_sim.artifacts.atomic import explained
+from accelerate_sim.artifacts import plain_file
+from accelerate_sim.artifacts.atomic import explained, make_directory
 from accelerate_sim.records import EvalRecord, Record, StepRecord, SummaryRecord
 from accelerate_sim.tracking.growing_file import GrowingFile
 from accelerate_sim.tracking.run_start import RunStart
@@ -39,6 +40,7 @@ class WandbTracker:
 
         self._messages: Any = wandb_internal_pb2
         self._version = str(wandb.__version__)
+        self.output_dir = directory
         self.directory = directory / DIRECTORY
         self._file: GrowingFile | None = None
         self._records = 0
@@ -65,7 +67,7 @@ class WandbTracker:
             text = f"{start.model}/{start.seed}/{start.time.isoformat()}"
             identifier = f"{hashlib.blake2b(text.encode(), digest_size=4).hexdigest()}r{start.number}"
             folder = self.directory / f"offline-run-{start.time:%Y%m%d_%H%M%S}-{identifier}"
-            (folder / "files").mkdir(parents=True, exist_ok=True)
+            make_directory(folder / "files", self.output_dir)
             self._file = GrowingFile(folder / f"run-{identifier}.wandb")
         self._file.append(FILE_HEADER)
         self._records = 0
@@ -85,9 +87,14 @@ class WandbTracker:
 
     def _go_on(self, path: Path, step: int) -> None:
         """Continue a file after the record of ``step``."""
+        from google.protobuf.message import DecodeError
+
         keep_bytes, self._records = len(FILE_HEADER), 0
-        for end, data in whole_records(path.read_bytes()):
-            record = self._messages.Record.FromString(data)
+        for end, data in whole_records(plain_file.read(path)):
+            try:
+                record = self._messages.Record.FromString(data)
+            except DecodeError:
+                break
             kind = record.WhichOneof("record_type")
             if kind == "exit" or (kind == "history" and record.history.step.num > step):
                 break

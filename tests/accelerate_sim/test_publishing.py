@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -214,3 +215,68 @@ def test_a_position_has_one_length_whatever_its_numbers():
     for number in (0.0, 1 / 3 * 1e9, 1.7976931348623157e308, -2.2250738585072014e-308):
         line = Position(number, number, number, number).line()
         assert len(line) == POSITION_BYTES and line.endswith(b"\n")
+
+
+# --- Files that are none of a job -----------------------------------------------------------------
+
+
+def as_directory(path: Path, lines: list[bytes]) -> None:
+    path.mkdir()
+
+
+def as_pipe(path: Path, lines: list[bytes]) -> None:
+    os.mkfifo(path)
+
+
+def as_link(path: Path, lines: list[bytes]) -> None:
+    path.with_suffix(".elsewhere").write_bytes(b"".join(lines))
+    path.symlink_to(path.with_suffix(".elsewhere"))
+
+
+def cut(path: Path, lines: list[bytes]) -> None:
+    path.write_bytes(b"".join(lines)[:-20])
+
+
+def empty(path: Path, lines: list[bytes]) -> None:
+    path.write_bytes(b"")
+
+
+def deep(path: Path, lines: list[bytes]) -> None:
+    path.write_bytes(lines[0] + b"[" * 100_000)
+
+
+def field(line: int, name: str, value: object) -> Callable[[Path, list[bytes]], None]:
+    def change(path: Path, lines: list[bytes]) -> None:
+        lines[line] = json.dumps(json.loads(lines[line]) | {name: value}).encode().ljust(POSITION_BYTES - 1) + b"\n"
+        path.write_bytes(b"".join(lines))
+
+    return change
+
+
+DAMAGE = [
+    as_directory, as_pipe, as_link, cut, empty, deep,
+    field(0, "now_s", "noon"), field(0, "now_s", 1e300), field(0, "real_s", None), field(0, "speed", -1.0),
+    field(0, "until_s", float("nan")), field(0, "more", 1),
+    field(1, "pids", []), field(1, "pids", ["x"]), field(1, "pids", [0]), field(1, "pids", 5), field(1, "command", 7),
+    field(1, "run", 0), field(1, "run", 1.5), field(1, "seed", None), field(1, "config", []), field(1, "start", "noon"),
+    field(1, "origin_s", 1e300), field(1, "process_start", "then"), field(1, "format", 2), field(1, "more", 1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_file_that_is_none_of_a_job_is_said_to_be_damaged(
+    damage: Callable[[Path, list[bytes]], None], stage: Stage, directory: Path
+) -> None:
+    lines = stage.publisher.path.read_bytes().splitlines(keepends=True)
+    damage(directory / "1.job", lines)
+    damaged: list[str] = []
+    assert [job.pid for job, _ in running_jobs(damaged)] == [os.getpid()]
+    [sentence] = damaged
+    assert sentence.startswith(f"{directory / '1.job'} is damaged: it ") and "\n" not in sentence
+
+
+def test_a_command_cannot_move_the_cursor(stage: Stage, directory: Path) -> None:
+    lines = stage.publisher.path.read_bytes().splitlines(keepends=True)
+    field(1, "command", "\x1b[2Jpython")(stage.publisher.path, lines)
+    [(job, _)] = running_jobs()
+    assert job.command == "\\x1b[2Jpython"

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from accelerate_sim.artifacts import atomic
 from accelerate_sim.artifacts.file_image import FileImage
-from accelerate_sim.artifacts.manifest import Damaged, manifest_image, verify
+from accelerate_sim.artifacts.manifest import Damaged, manifest_image, read_json, verify
 from accelerate_sim.artifacts.output_error import OutputError
 
 IMAGES = [FileImage("a.bin", b"head", 10**11), FileImage("b.json", b"{}")]
@@ -170,3 +171,87 @@ def test_damage_is_named(damage: object, tmp_path: Path) -> None:
     damage(whole)  # type: ignore[operator]
     with pytest.raises(Damaged, match=BREAKS[damage]):  # type: ignore[index]
         verify(whole)
+
+
+# --- Names that somebody else has taken -----------------------------------------------------------
+
+
+def as_link(place: Path, victim: Path) -> None:
+    place.symlink_to(victim)
+
+
+def as_dangling_link(place: Path, victim: Path) -> None:
+    place.symlink_to(victim.parent / "nothing")
+
+
+def as_pipe(place: Path, victim: Path) -> None:
+    os.mkfifo(place)
+
+
+def as_full_directory(place: Path, victim: Path) -> None:
+    place.mkdir()
+    (place / "file").write_text("")
+
+
+@pytest.mark.parametrize("taken", [as_link, as_dangling_link, as_pipe, as_full_directory])
+def test_scratch_names_that_are_taken_are_made_free_and_not_followed(
+    taken: Callable[[Path, Path], None], tmp_path: Path
+) -> None:
+    victim, out = tmp_path / "victim", tmp_path / "out"
+    victim.write_text("precious")
+    out.mkdir()
+    for name in (".tmp-run.json", ".tmp-probe", ".tmp-whole"):
+        taken(out / name, victim)
+    atomic.write_file(out / "run.json", b"{}")
+    assert atomic.keeps_holes(out)
+    verify(written(out))
+    assert sorted(os.listdir(out)) == ["run.json", "whole"]
+    assert (victim.read_text(), sorted(os.listdir(tmp_path))) == ("precious", ["out", "victim"])
+
+
+def test_link_in_the_place_of_a_directory_is_replaced_and_its_target_kept(tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    target.mkdir()
+    (target / "file").write_text("precious")
+    (tmp_path / "whole").symlink_to(target)
+    (tmp_path / "other").symlink_to(tmp_path / "nothing")
+    verify(written(tmp_path))
+    verify(written(tmp_path, "other"))
+    assert (target / "file").read_text() == "precious"
+
+
+def test_directory_is_not_made_behind_a_link(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "runs").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(NotADirectoryError, match="runs is no directory of its own"):
+        atomic.make_directory(out / "runs" / "run-1", out)
+    assert os.listdir(tmp_path / "elsewhere") == []
+    atomic.make_directory(out / "a" / "b", out)
+    assert (out / "a" / "b").is_dir()
+
+
+def test_a_directory_in_the_place_of_a_file_is_damage(tmp_path: Path) -> None:
+    whole = written(tmp_path)
+    for name in ("b.json", "manifest.json"):
+        (whole / name).unlink()
+        (whole / name).mkdir()
+        with pytest.raises(Damaged, match=rf"has a {name} that is no plain file"):
+            verify(whole)
+
+
+@pytest.mark.parametrize("name", ["..", "", "a\0b", "\ud800", "a/b", "x" * 300, ".hidden"])
+def test_names_of_a_manifest_that_are_none_of_a_file_are_refused(name: str, tmp_path: Path) -> None:
+    whole = written(tmp_path)
+    entry = {"name": name, "bytes": 1, "head_bytes": 1, "sha256": ""}
+    (whole / "manifest.json").write_text(json.dumps({"format": 1, "files": [entry]}))
+    with pytest.raises(Damaged, match="leads out of the directory"):
+        verify(whole)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a": 1e999}', '{"a": NaN}', '{"a": ' + "9" * 5000 + "}", "{", "[]"])
+def test_json_that_is_none_of_ours_is_damage(text: str, tmp_path: Path) -> None:
+    (tmp_path / "file.json").write_text(text)
+    with pytest.raises(Damaged, match=r"has a file\.json "):
+        read_json(tmp_path / "file.json")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from observed_failures import HINT, MOMENT_S, failed, lines_of, log_to, recorded
 
+from fake_torch_dist.elastic_errors import write_atomically
 from fake_torch_dist.launcher.reports.failures import NOT_AVAILABLE
 from fake_torch_dist.launcher.reports.last_words import signalled_text
 from fake_torch_dist.launcher.reports.parent_error_file import pass_signal_to_parent, pass_to_parent
@@ -101,3 +102,12 @@ def test_the_parent_hears_of_a_signal_as_from_torchrun(tmp_path: Path) -> None:
     assert message["message"] == "SignalException: Process 14762 got signal: 15"
     assert message["extraInfo"]["py_callstack"] == signalled_text(14762, 15)
     assert not log
+
+
+def test_an_error_file_is_not_written_through_a_link_that_somebody_has_planted(tmp_path: Path) -> None:
+    (tmp_path / "victim").write_text("precious")
+    (tmp_path / f"error.json.{os.getpid()}").symlink_to("victim")
+    write_atomically(str(tmp_path / "error.json"), "{}")
+    assert (tmp_path / "error.json").read_text() == "{}"
+    assert (tmp_path / "victim").read_text() == "precious"
+    assert sorted(os.listdir(tmp_path)) == ["error.json", "victim"]
