@@ -52,8 +52,6 @@ def test_a_custom_model_key_by_key() -> None:
         ("train.lr", "'train.lr' is not KEY=VALUE. Write e.g. --set train.lr=1e-4."),
         ("=5", "'=5' is not KEY=VALUE. Write e.g. --set train.lr=1e-4."),
         ("train..lr=5", "'train..lr=5' is not KEY=VALUE. Write e.g. --set train.lr=1e-4."),
-        ("train.lr=[1", "train.lr: YAML syntax: did not find expected ',' or ']' (at the end). "
-         "Check the colons, quotes, brackets and the indentation around there."),
         ("train.lr=\x1b", "train.lr: control character '\\x1b'. Remove it."),
         ("tr\x1bain=1", "unknown key 'tr\\x1bain'. Did you mean 'train'?"),
         ("train.lr.x=1", "train.lr.x: train.lr is a number, 2e-4, and has no keys. Set train.lr itself."),
@@ -62,6 +60,12 @@ def test_a_custom_model_key_by_key() -> None:
 )  # fmt: skip
 def test_bad_overrides(path: Path, override: str, message: str) -> None:
     assert refusal(override, path=path) == f"--set: {message}"
+
+
+def test_an_override_that_is_no_yaml(path: Path) -> None:
+    said = refusal("train.lr=[1", path=path)
+    assert said.startswith("--set: train.lr: YAML syntax: ")
+    assert said.endswith(" (at the end). Check the colons, quotes, brackets and the indentation around there.")
 
 
 def test_the_file_and_the_overrides_are_judged_in_one_go(tmp_path: Path) -> None:
