@@ -7,13 +7,17 @@ that argparse can't read, 1 for everything else.
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from .deadly_ctrl_c import DeadlyCtrlC
 
-from .launcher.commandline.arguments import PROGRAM, UsageError, flags_without_meaning, parse
-from .launcher.ranks.descriptors import fill_standard, write_stderr
+with DeadlyCtrlC():
+    import os
+    import signal
+    import sys
+    from collections.abc import Iterator, Sequence
+    from typing import TYPE_CHECKING
+
+    from .launcher.commandline.arguments import PROGRAM, UsageError, flags_without_meaning, parse
+    from .launcher.ranks.descriptors import fill_standard, write_stderr
 
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
@@ -33,31 +37,37 @@ PATH_OF_ITS_OWN = "__path__"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says (None: this process's) and return the exit code."""
-    fill_standard()
     try:
-        return _run(arguments)
+        with DeadlyCtrlC():
+            fill_standard()
+            config = _checked_config(arguments)
+            from .launcher.launch import launch  # last: it loads numpy
+
+            if signal.SIGINT in config.signals:
+                return launch(config)  # its handler takes the place of the system's action
+        return launch(config)
     except UsageError as error:
         write_stderr(f"{PROGRAM}: error: {error}\n")
-        return 1
+    except SyntaxError as error:
+        write_stderr(_as_python_reports(error))
+    except KeyboardInterrupt:  # --signals-to-handle leaves it out
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+    return 1
 
 
-def _run(arguments: Sequence[str] | None) -> int:
+def _checked_config(arguments: Sequence[str] | None) -> LaunchConfig:
+    """What is to be launched. Raises UsageError, or SyntaxError if the script has one."""
     parsed = parse(arguments, os.environ)
     from .launcher.commandline.choices import config_of  # after parse: --help needs none of it
 
     config = config_of(parsed, os.environ)
-    try:
-        check_entrypoint(config)
-    except SyntaxError as error:
-        write_stderr(_as_python_reports(error))
-        return 1
+    check_entrypoint(config)
     check_log_dir(config)
     check_room(config)
     for sentence in flags_without_meaning(parsed):
         write_stderr(f"{PROGRAM}: note: {sentence}\n")
-    from .launcher.launch import launch  # last: it loads numpy
-
-    return launch(config)
+    return config
 
 
 def check_entrypoint(config: LaunchConfig) -> None:
