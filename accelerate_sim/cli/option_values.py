@@ -24,8 +24,16 @@ _UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def refuse(option: str, text: str, reason: str, way_out: str) -> NoReturn:
-    """Raise a ConfigError that names the option and what was typed after it."""
-    raise ConfigError([Problem(option, None, "", shown(text), reason, way_out)])
+    """Raise a ConfigError that names the option and what was typed after it, a number without quotes."""
+    raise ConfigError([Problem(option, None, "", shorten(text) if _is_number(text) else shown(text), reason, way_out)])
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def speed(option: str) -> Callable[[str], str]:
@@ -34,12 +42,15 @@ def speed(option: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text == "max":
             return text
-        try:
-            number = float(text)
-        except ValueError:
+        if not _is_number(text):
             refuse(option, text, "is neither a number nor 'max'", "Use e.g. 250.")
-        if not 0 < number < math.inf:
-            refuse(option, text, "is not a number above 0", "For no waiting at all use 'max'.")
+        if not 0 < float(text) < math.inf:
+            refuse(
+                option,
+                text,
+                "is not finite" if float(text) > 0 else "is not above 0",
+                "For no waiting at all use 'max'.",
+            )
         return text
 
     return parse
@@ -50,12 +61,9 @@ def whole(option: str, least: int) -> Callable[[str], int]:
     bounds = f"Use a whole number from {least} to {MOST[option]:,}."
 
     def parse(text: str) -> int:
-        try:
-            number = int(text) if re.fullmatch(r"[+-]?\d{1,30}", text) else float(text)
-        except ValueError:
-            number = math.nan
-        if math.isnan(number):
+        if not _is_number(text) or math.isnan(float(text)):
             refuse(option, text, "is not a number", bounds)
+        number = int(text) if re.fullmatch(r"[+-]?\d{1,30}", text) else float(text)
         if not least <= number <= MOST[option]:
             refuse(option, text, f"is {'below' if number < least else 'above'} what there can be", bounds)
         if number != int(number):
@@ -90,7 +98,7 @@ def not_empty(option: str) -> Callable[[str], str]:
 def size(text: str) -> str:
     """Columns and rows of the recorded terminal."""
     if not re.fullmatch(r"[1-9]\d{0,3}x[1-9]\d{0,3}", text):
-        refuse("--record-size", text, "is not COLUMNSxROWS", "Use e.g. 120x40.")
+        raise ConfigError([Problem("--record-size", None, "", shown(text), "is not COLUMNSxROWS like 120x40", "")])
     return text
 
 
@@ -129,8 +137,9 @@ def trackers(text: str) -> str:
 
     for name in map(str.strip, text.split(",")):
         if name not in TRACKERS:
-            known = [each for each in TRACKERS if each != "jsonl"]
-            refuse("--log-with", name, "is no tracker", f"{guessed(name, known)}There are {one_of(known)}.")
+            reason = f"holds {shown(name)}, which is no tracker"
+            way_out = f"{guessed(name, TRACKERS)}Use some of {', '.join(TRACKERS)}."
+            raise ConfigError([Problem("--log-with", None, "", None, reason, way_out)])
     return text
 
 

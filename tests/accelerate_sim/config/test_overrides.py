@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from accelerate_sim.config.load import ConfigSource
+from accelerate_sim.config.load import ConfigSource, Override
 from accelerate_sim.config.problems import ConfigError, Problem
 from accelerate_sim.config.schema import RunConfig
 
@@ -96,3 +96,20 @@ def test_a_check_is_not_asked_about_keys_that_are_bad_anyway() -> None:
     with pytest.raises(ConfigError) as error:
         ConfigSource.read(None, ["train.lr=-1"]).resolve(check=check)
     assert len(error.value.problems) == 1
+
+
+def test_an_override_with_a_colon_has_no_consequences() -> None:
+    assert refusal("model=gpt2", "cluster.nodes:3") == (
+        "--set: 'cluster.nodes:3' is not KEY=VALUE. Write --set cluster.nodes=3."
+    )
+
+
+def test_an_option_that_stands_for_a_key_is_named_instead() -> None:
+    with pytest.raises(ConfigError) as error:
+        ConfigSource.read(
+            None, [Override("run.seed=-5", "--seed"), Override("log.trackers=[a]", "--log-with")]
+        ).resolve()
+    assert str(error.value).splitlines() == [
+        "--seed: -5 is below 0. Use a whole number from 0 to 9,223,372,036,854,775,807, e.g. 42.",
+        "--log-with: ['a'] holds 'a', which is no tracker. Use some of jsonl, tensorboard, wandb, prometheus.",
+    ]
