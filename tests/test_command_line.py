@@ -225,8 +225,8 @@ MISTAKES = {
         ["--start-time", "0001-01-01", "--record", "no.cast"], r"^--start-time: .*from 1970-01-02 to 2999-12-31"
     ),
     "longer than the calendar": (
-        ["--set", "train.epochs=1", "--set", "train.steps_per_epoch=1000000000", "--set", "train.global_batch=12800"],
-        r"^--set: train\.steps_per_epoch = 1000000000 makes a run of [\d,]+ years: .*Use at most [\d,]+ steps",
+        ["--set", "train.epochs=10", "--set", "train.steps_per_epoch=100000000", "--set", "train.global_batch=12800"],
+        r"^--set: train\.steps_per_epoch = 100000000 makes a run of [\d,]+ years: .*Use at most [\d,]+ steps",
     ),
 }  # fmt: skip
 

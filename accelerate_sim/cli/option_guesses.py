@@ -96,9 +96,9 @@ def for_word(word: str) -> str:
     """The way out for a word that no option takes."""
     from accelerate_sim.config.shipped import find_config, shipped_configs
 
-    key, equals, _ = word.partition("=")
-    if equals and _key(key):
-        return f"Did you mean --set {_quoted(word)}?"
+    name, equals, value = word.partition("=")
+    if equals and (key := _key(name)):
+        return f"Did you mean --set {key}={_quoted(value)}?"
     if word.lower().endswith((".yaml", ".yml")) or os.path.isfile(find_config(word)):
         return f"Did you mean --config {_quoted(word)}?"
     from accelerate_sim import catalog

@@ -8,7 +8,7 @@ import pytest
 
 from accelerate_sim.cli.command import refuse_mistakes
 from accelerate_sim.cli.option_guesses import GPUS, GUESSES
-from accelerate_sim.config.keys import all_keys
+from accelerate_sim.config.keys import field_at
 from accelerate_sim.config.problems import ConfigError
 
 OPTIONS = {
@@ -101,8 +101,7 @@ def test_other_mistakes(words: list[str], message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "words",
-    [[], ["--"], ["-cdebug", "-h"], ["--config=debug", "--seed", "-1"], ["--set", "a=b=c", "--plan", "--speed=5"]],
+    "words", [[], ["--"], ["-cdebug", "-h"], ["--config=a", "--seed", "-1"], ["--set", "a=b=c", "--plan", "--speed=5"]]
 )
 def test_no_mistake(words: list[str]) -> None:
     refuse_mistakes(words, OPTIONS)
@@ -111,6 +110,6 @@ def test_no_mistake(words: list[str]) -> None:
 def test_every_way_out_is_there() -> None:
     """The table names keys of the config, and each guess once."""
     keys = [meant.split()[1].partition("=")[0] for meant in GUESSES if meant.startswith("--set ")]
-    assert set(keys) <= set(all_keys())
+    assert [key for key in keys if field_at(tuple(key.split("."))) is None] == []
     guesses = [guess for others in GUESSES.values() for guess in others] + list(GPUS)
     assert len(guesses) == len(set(guesses))

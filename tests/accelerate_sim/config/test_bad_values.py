@@ -134,7 +134,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_key(tmp_path: Path) -> None:
          "1: unknown key 'modle'. Did you mean 'model'?"),
         ("model: gpt2\ncluster:\n  nodes:2",
          "2: cluster = 'nodes:2' is text, not a mapping. A space goes after the colon: 'nodes: 2'."),
-        ("model: gpt2\ntrain: {sequence_length: 1024, global_batch: 12, lr:2}\nparallel: {tensor: 4}\ncluster: {node: 6}",
+        ("model: gpt2\ntrain: {global_batch: 12, lr:2}\nparallel: {tensor: 4}\ncluster: {node: 6}",
          "2: unknown key 'train.lr:2'. A space goes after the colon: 'lr: 2'."),
         ("machine_count: 1\nparallel: {tensor: 16}",
          "1: unknown key 'machine_count'. --print-config shows all keys."),
