@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from accelerate_sim.cli import option_values as values
-from accelerate_sim.cli.command import Command
+from accelerate_sim.cli.command import Command, completion
 from accelerate_sim.config.problems import ConfigError
 from accelerate_sim.config.shipped import find_config
 from accelerate_sim.deadly_ctrl_c import DeadlyCtrlC
@@ -68,6 +68,7 @@ def launch(train: Callable[[RunConfig], None]) -> NoReturn:
 
 def _command(train: Callable[[RunConfig], None], job: Job | None) -> Callable[..., None]:
     def command(
+        context: typer.Context,
         config: Annotated[
             Path | None,
             typer.Option(
@@ -186,12 +187,19 @@ def _command(train: Callable[[RunConfig], None], job: Job | None) -> Callable[..
         print_config: Annotated[bool, typer.Option("--print-config", help="Show the whole config, and exit.")] = False,
         ascii_only: Annotated[bool, typer.Option("--ascii", help="No characters beyond ASCII.")] = False,
         no_progress: Annotated[bool, typer.Option("--no-progress", help="No bars.")] = False,
+        show_completion: Annotated[
+            bool,
+            typer.Option("--show-completion", help="Print a script that completes options in bash and zsh, and exit."),
+        ] = False,
         version: Annotated[bool, typer.Option("--version", help="Show the version, and exit.")] = False,
     ) -> None:
         if version:
             from accelerate_sim.version import __version__
 
             print(f"fake-torchrun {__version__} (simulated training runs)")
+            return
+        if show_completion:
+            print(completion(context.command.get_params(context), context.info_name or ""), end="")
             return
         try:
             if listing:

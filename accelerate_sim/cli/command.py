@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from typer.core import TyperCommand
 
+from accelerate_sim.cli.option_values import LISTINGS
 from accelerate_sim.config.problems import ConfigError, Problem, shorten
 
 END_OF_OPTIONS = "--"
@@ -24,6 +25,19 @@ class Command(TyperCommand):
         """Write each option with its placeholder, and what it does."""
         with formatter.section("Options"):
             formatter.write_dl(list(_rows(self.get_params(ctx))))
+
+
+def completion(options: Sequence[Any], program: str) -> str:
+    """A script for bash and zsh that completes the options and the names that they take."""
+    from accelerate_sim.config.schema import TRACKERS
+    from accelerate_sim.config.shipped import shipped_configs
+    from fake_torch_dist.launcher.commandline.completion import completion_script
+
+    names: dict[str, Iterable[str]] = {
+        "-c|--config": shipped_configs(), "--list": LISTINGS, "--log-with": TRACKERS, "--resume": ["auto"],
+        "--speed": ["max"],
+    }  # fmt: skip
+    return completion_script(program, [name for each in options for name in each.opts], names, by_python=True)
 
 
 def refuse_mistakes(words: Sequence[str], options: Mapping[str, str]) -> None:

@@ -22,7 +22,7 @@ EPILOG = """\
 What differs from torchrun:
   --nnodes N starts all N nodes here, unless --node-rank, --rdzv-endpoint,
       --master-addr or --master-port is given: then this is one of the nodes.
-  --prefix, --no-prefix, --dedupe and --version are ours.
+  --prefix, --no-prefix, --dedupe, --show-completion and --version are ours.
   --monitor-interval, --event-log-handler, --logs-specs and --numa-binding have
       no meaning here; one line on stderr says so when they are given.
   Output is merged in whole lines; no rank outlives the launcher; a second
@@ -32,7 +32,7 @@ from PET_<FLAG>, such as PET_NPROC_PER_NODE=8 or PET_STANDALONE=1."""
 
 START_METHODS = ("spawn", "fork", "forkserver")
 NUMA_BINDINGS = ("node", "socket", "exclusive", "core-complex")
-OURS = frozenset({"prefix", "dedupe", "version"})
+OURS = frozenset({"prefix", "dedupe", "version", "show_completion"})
 
 
 class UsageError(Exception):
@@ -143,6 +143,17 @@ class _Version(argparse.Action):
         except metadata.PackageNotFoundError:
             version = "(not installed: run from its sources)"
         print(f"{PROGRAM} {version}, with the flags of torchrun 2.13")
+        parser.exit()
+
+
+class _ShowCompletion(argparse.Action):
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        from .completion import completion_script
+
+        actions = [action for action in parser._actions if action.option_strings]
+        options = [name for action in actions for name in action.option_strings if "_" not in name]
+        known = {"|".join(action.option_strings): action.choices for action in actions if action.choices}
+        print(completion_script(PROGRAM, options, known, by_python=False), end="")
         parser.exit()
 
 
@@ -276,6 +287,10 @@ def _add_ours(parser: _Parser) -> None:
     )  # fmt: skip
     parser.add_argument("--dedupe", action="store_true", help="Print a line that many ranks write only once.")
     parser.add_argument("--version", action=_Version, nargs=0, help="Say the version and exit.")
+    parser.add_argument(
+        "--show-completion", action=_ShowCompletion, nargs=0,
+        help='Print a script that completes these options in bash and zsh: eval "$(fake-torchrun --show-completion)".',
+    )  # fmt: skip
 
 
 def _comma_list(text: str) -> list[str]:
