@@ -113,10 +113,16 @@ def test_a_host_that_is_not_there():
         TCPStore("no.such.host.invalid", 0, 1, True)
 
 
+def say_once(listener: socket.socket, words: bytes) -> None:
+    """Accept whoever comes first, say something, and hang up."""
+    with listener.accept()[0] as client:
+        client.sendall(words)
+
+
 @pytest.mark.parametrize(("says", "reason"), [(None, "does not greet"), (b"HTTP/1.1 400 Bad Request\r\n\r\n", "greet")])
 def test_somebody_else_listens(says: bytes | None, reason: str):
     with socket.create_server(("127.0.0.1", 0)) as other:
-        answer = threading.Thread(target=lambda: says and other.accept()[0].sendall(says))
+        answer = threading.Thread(target=lambda: says and say_once(other, says))
         answer.start()
         with pytest.raises(DistNetworkError, match=rf"has timed out after 200ms.*Last attempt: .*{reason}"):
             TCPStore("127.0.0.1", other.getsockname()[1], timeout=timedelta(milliseconds=200))
