@@ -3,11 +3,12 @@
 The names are there on use: who needs only a part of the package, as ``fake-nvidia-smi`` does, does not load the rest.
 """
 
-import os
-from importlib import import_module
-from typing import TYPE_CHECKING
-
 from accelerate_sim.deadly_ctrl_c import DeadlyCtrlC
+
+with DeadlyCtrlC():
+    import os
+    from importlib import import_module
+    from typing import TYPE_CHECKING
 
 # One thread is all a simulated rank needs; BLAS would start one per core when numpy is imported.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shutil
 import sys
-from pathlib import Path
 
 from accelerate_sim import catalog
 from accelerate_sim.config.document import documented_yaml
 from accelerate_sim.config.schema import RunConfig
+from accelerate_sim.config.shipped import shipped_configs
 from accelerate_sim.display.units import count_text, gib_text
 from accelerate_sim.session import terminal_style
 
@@ -64,10 +64,9 @@ def _datasets() -> list[tuple[str, ...]]:
 
 
 def _configs() -> list[tuple[str, ...]]:
-    """The configs beside the script, each with its first comment line."""
-    folder = Path(sys.argv[0]).resolve().parent / "configs"
-    rows: list[tuple[str, ...]] = [("FILE", "WHAT")]
-    for path in sorted(folder.glob("*.yaml")):
+    """The shipped configs by the names that ``--config`` takes, each with its first comment line."""
+    rows: list[tuple[str, ...]] = [("NAME", "WHAT")]
+    for name, path in shipped_configs().items():
         first = path.read_text(encoding="utf-8").splitlines()[0]
-        rows.append((f"configs/{path.name}", first.lstrip("# ")))
+        rows.append((name, first.lstrip("# ")))
     return rows

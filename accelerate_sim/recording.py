@@ -13,7 +13,7 @@ import os
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
@@ -90,9 +90,10 @@ class Recording:
         return os.open(self._scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
 
     def begin(self, start: datetime, title: str) -> None:
-        """The first line; ``start`` is of the simulated clock."""
+        """Write the first line; ``start`` is the simulated clock's, taken as UTC where it names no zone."""
+        seconds = int((start if start.tzinfo else start.replace(tzinfo=UTC)).timestamp())
         header = {
-            "version": 2, "width": self.columns, "height": self.rows, "timestamp": int(start.timestamp()),
+            "version": 2, "width": self.columns, "height": self.rows, "timestamp": seconds,
             "title": title, "env": {"TERM": "xterm-256color"}, "simulated": True,
         }  # fmt: skip
         self._add(self._encode(header))

@@ -9,9 +9,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from accelerate_sim.config.load import ConfigSource
+from accelerate_sim.config.load import ConfigSource, Override
+from accelerate_sim.config.problems import ConfigError, Problem
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.sim.fit import misfit
+from accelerate_sim.sim.length import overlong
 from accelerate_sim.sim.plan import Plan
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ class Score:
     def __init__(
         self,
         path: Path | None,
-        changes: Sequence[str],
+        changes: Sequence[Override],
         seed: int | None,
         placement: Placement | None = None,
         resumption: Resumption | None = None,
@@ -45,7 +47,11 @@ class Score:
     def config(self, number: int) -> RunConfig:
         """The config of run ``number``. Raises ConfigError, also when its model does not fit its GPUs."""
         source = self._source or self._again(number) or self._drawn(number)
-        return source.resolve(number, check=lambda config: misfit(Plan(config, number)))
+        return source.resolve(number, check=lambda config: _check(Plan(config, number)))
+
+    def located(self, error: ConfigError) -> ConfigError:
+        """The same error with the file and line, or the option, that its keys come from."""
+        return ConfigError(map((self._source or self._read(None)).located, error.problems))
 
     @property
     def drawn(self) -> bool:
@@ -70,6 +76,11 @@ class Score:
             return source
         cluster = {"nodes": self._placement.num_nodes, "gpus_per_node": self._placement.local_world_size}
         return source.with_cluster(cluster, "launcher")
+
+
+def _check(plan: Plan) -> Problem | None:
+    """The problem with a run whose keys all agree."""
+    return misfit(plan) or overlong(plan)
 
 
 @dataclass(frozen=True)

@@ -24,13 +24,13 @@ A name of torch's that is missing here raises an AttributeError that says so.
 
 from __future__ import annotations
 
-import importlib
 import os
-from typing import TYPE_CHECKING, Any
 
-from .torch_names import TORCH_NAMES, TORCH_VERSION
-
+# Nothing else is imported here: this runs before any program of the package can take Ctrl-C.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from .public import *  # noqa: F403
 else:  # a type checker that saw this would let every name pass
 
@@ -39,6 +39,10 @@ else:  # a type checker that saw this would let every name pass
         return os.path.exists(os.path.join(os.path.dirname(__file__), f"{name}.py"))
 
     def __getattr__(name: str) -> Any:
+        import importlib
+
+        from .torch_names import TORCH_NAMES, TORCH_VERSION
+
         if name in TORCH_NAMES and _is_submodule(name):
             return importlib.import_module(f".{name}", __name__)
         if (name.startswith("__") and name != "__all__") or _is_submodule(name):

@@ -7,14 +7,18 @@ that argparse can't read, 1 for everything else.
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from .deadly_ctrl_c import DeadlyCtrlC
 
-from .launcher.commandline.arguments import PROGRAM, UsageError, flags_without_meaning, parse
-from .launcher.ranks.descriptors import fill_standard, write_stderr
-from .terminals import printable
+with DeadlyCtrlC():
+    import os
+    import signal
+    import sys
+    from collections.abc import Iterator, Sequence
+    from typing import TYPE_CHECKING
+
+    from .launcher.commandline.arguments import PROGRAM, UsageError, flags_without_meaning, parse
+    from .launcher.ranks.descriptors import fill_standard, write_stderr
+    from .terminals import printable
 
 if TYPE_CHECKING:
     from .launcher.commandline.config import LaunchConfig
@@ -28,49 +32,55 @@ DESCRIPTORS_BESIDES = 32
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says (None: this process's) and return the exit code."""
-    fill_standard()
     try:
-        return _run(arguments)
+        with DeadlyCtrlC():
+            fill_standard()
+            config = _checked_config(arguments)
+            from .launcher.launch import launch  # last: it loads numpy
+
+            if signal.SIGINT in config.signals:
+                return launch(config)  # its handler takes the place of the system's action
+        return launch(config)
     except UsageError as error:
         write_stderr(f"{PROGRAM}: error: {printable(error)}\n")
-        return 1
+        return error.exit_code
+    except SyntaxError as error:
+        write_stderr(_as_python_reports(error))
+    except KeyboardInterrupt:  # --signals-to-handle leaves it out
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+    return 1
 
 
-def _run(arguments: Sequence[str] | None) -> int:
+def _checked_config(arguments: Sequence[str] | None) -> LaunchConfig:
+    """What is to be launched. Raises UsageError, or SyntaxError if the script has one."""
     parsed = parse(arguments, os.environ)
     from .launcher.commandline.choices import config_of  # after parse: --help needs none of it
     from .launcher.entrypoint import check_entrypoint
     from .launcher.streamed_script import with_streamed_script
 
     config = config_of(parsed, os.environ)
-    if not _has_directory(config):
-        write_stderr(
-            f"{PROGRAM}: error: the working directory has been removed, so {config.entrypoint} can't be found: "
-            "change to one that exists, or give a script's absolute path\n"
-        )
-        return 2
+    _check_directory(config)
     config = with_streamed_script(config)
-    try:
-        check_entrypoint(config)
-    except SyntaxError as error:
-        write_stderr(_as_python_reports(error))
-        return 1
+    check_entrypoint(config)
     check_log_dir(config)
     check_room(config)
     for sentence in flags_without_meaning(parsed):
         write_stderr(f"{PROGRAM}: note: {sentence}\n")
-    from .launcher.launch import launch  # last: what is refused above needs none of it
-
-    return launch(config)
+    return config
 
 
-def _has_directory(config: LaunchConfig) -> bool:
-    """Whether there is a working directory, or none is needed to find the script or program."""
+def _check_directory(config: LaunchConfig) -> None:
+    """Raise UsageError if the working directory is gone and the script or program is looked for there."""
     try:
         os.getcwd()
     except FileNotFoundError:
-        return config.kind != "module" and os.path.isabs(config.entrypoint)
-    return True
+        if config.kind == "module" or not os.path.isabs(config.entrypoint):
+            raise UsageError(
+                f"the working directory has been removed, so {config.entrypoint} can't be found: "
+                "change to one that exists, or give a script's absolute path",
+                exit_code=2,
+            ) from None
 
 
 def _as_python_reports(error: SyntaxError) -> str:

@@ -32,11 +32,16 @@ def said(done: Completed) -> str:
 
 def test_help_names_every_option_and_says_what_it_is(train: Train) -> None:
     text = said(train("--help"))
+    assert said(train("-h")) == text
     assert all(option in text for option in OPTIONS)
     assert "simulated" in text
     assert "nothing is written to disk" in text
     assert text.startswith("Usage: train.py [OPTIONS]")
     assert max(map(len, text.splitlines())) <= 80
+    told = " ".join(text.split())
+    assert "-c, --config FILE|NAME The run" in told and "-o, --output-dir DIR" in told and "-s, --set KEY=VALUE" in told
+    for default in ("the config's run.speed, else 250", "for ever on a terminal, else 1", "120x40", "now"):
+        assert f"[default: {default}]" in told
 
 
 def test_version(train: Train) -> None:
@@ -49,12 +54,13 @@ def test_version(train: Train) -> None:
         ("models", catalog.model_names(), r"llama-3-70b +70\.55B +80 +8192 +8192 +Llama-3-70B"),
         ("gpus", catalog.gpu_names(), r"H100-SXM +989 +79\.6 GiB +700 W +2022 +NVIDIA H100 80GB HBM3"),
         ("datasets", catalog.dataset_names(), r"fineweb-edu +1\.30T .*FineWeb-Edu"),
-        ("configs", ["configs/llama70b.yaml", "configs/debug.yaml"], r"configs/debug\.yaml +\S.*"),
+        ("configs", ["llama70b", "debug"], r"debug +\S.*"),
     ],
 )
 def test_lists_are_tables_of_everything(train: Train, what: str, names: list[str], example: str) -> None:
     heading, *rows = said(train("--list", what)).splitlines()
     assert heading.isupper() or "/" in heading
+    assert heading.startswith("NAME ")
     assert set(names) <= {row.split()[0] for row in rows}
     assert any(re.fullmatch(example, row) for row in rows)
     assert len(rows) >= {"models": 30, "gpus": 12, "datasets": 30, "configs": 7}[what]
@@ -165,6 +171,17 @@ def test_without_a_config_everything_is_drawn(train: Train) -> None:
         assert "Training finished successfully" in text
 
 
+@pytest.mark.parametrize("name", ["debug", "debug.yaml", "configs/debug.yaml"])
+def test_a_shipped_config_goes_by_its_name_from_anywhere(train: Train, tmp_path: Path, name: str) -> None:
+    assert said(train("-c", name, *SHORT[2:], cwd=tmp_path)) == said(train(*SHORT))
+
+
+def test_short_options_are_the_long_ones(train: Train, tmp_path: Path) -> None:
+    text = said(train("-cdebug", "-s", "train.epochs=1", "-o", "out", *SHORT[2:], cwd=tmp_path))
+    assert "Training gpt2: 1 epochs, 10 steps" in text
+    assert (tmp_path / "out" / "metrics.jsonl").exists()
+
+
 # --- Mistakes -------------------------------------------------------------------------------------
 
 MISTAKES = {
@@ -196,6 +213,21 @@ MISTAKES = {
     "list": (["--list", "modles"], r"models"),
     "option": (["--sped", "max"], r"--speed"),
     "argument": (["llama70b"], r"llama70b"),
+    "other trackers": (["--log-with", "nosuch"], r"^--log-with: holds 'nosuch'"),
+    "nowhere to write": (["--log-with", "tensorboard"], r"^--log-with: .*with --output-dir"),
+    "huge seed": (["--seed", "1e26"], r"^--seed: 1e26 is above .*9,223,372,036,854,775,807"),
+    "no directory": (["--output-dir", ""], r"^--output-dir: '' is empty"),
+    "no recording": (["--record", " "], r"^--record: ' ' is empty"),
+    "no config": (["--config", ""], r"^--config: '' is empty"),
+    "end of time": (["--start-time", "9999-12-31T23:59:59"], r"^--start-time: .*from 1970-01-02 to 2999-12-31"),
+    "begin of time": (["--start-time", "0001-01-01"], r"^--start-time: .*from 1970-01-02 to 2999-12-31"),
+    "begin of a recording": (
+        ["--start-time", "0001-01-01", "--record", "no.cast"], r"^--start-time: .*from 1970-01-02 to 2999-12-31"
+    ),
+    "longer than the calendar": (
+        ["--set", "train.epochs=10", "--set", "train.steps_per_epoch=100000000", "--set", "train.global_batch=12800"],
+        r"^--set: train\.steps_per_epoch = 100000000 makes a run of [\d,]+ years: .*Use at most [\d,]+ steps",
+    ),
 }  # fmt: skip
 
 

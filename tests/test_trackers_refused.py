@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from reading import Train
 
+from accelerate_sim.config.problems import ConfigError
+from accelerate_sim.tracking.opening import require_packages
+
 DEBUG = ("--config", "configs/debug.yaml", "--speed", "max")
 
 
@@ -38,3 +41,13 @@ def test_port_in_use_is_refused(train: Train, tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert f"can't listen on {address}: Address already in use" in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_a_package_that_is_missing_is_named_as_the_index_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigError) as error:
+        require_packages(["wandb", "tensorboard", "prometheus"], tmp_path)
+    hints = [problem.way_out for problem in error.value.problems]
+    assert hints == ["Install it with: pip install wandb.", "Install it with: pip install tensorboard."]

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from accelerate_sim.config.problems import ConfigError, Problem, printable
+from accelerate_sim.config.shipped import shipped_configs
 
 LARGEST_FILE = 10**6
 """Bytes. Configs are a page long; whatever is bigger was given by mistake."""
@@ -64,11 +65,13 @@ def _read_bytes(path: Path) -> bytes:
 
 def _similar_file(path: Path) -> str:
     try:
-        names = {file.stem: file for file in sorted(path.parent.glob("*.y*ml"))}
+        names = {file.stem: str(file) for file in sorted(path.parent.glob("*.y*ml"))}
     except (OSError, ValueError):
         names = {}
-    close = get_close_matches(path.stem, names, n=1)
-    return f"Did you mean '{printable(str(names[close[0]]))}'?" if close else "--list configs shows what there is."
+    for known in (names, {name: name for name in shipped_configs()}):
+        if close := get_close_matches(path.stem.lower(), known, n=1):
+            return f"Did you mean '{printable(known[close[0]])}'?"
+    return "--list configs shows what there is."
 
 
 def _error(path: Path, reason: str, way_out: str, line: int | None = None) -> ConfigError:

@@ -13,7 +13,9 @@ from accelerate_sim.config.schema import RunConfig
 KeyPath = tuple[str, ...]
 
 OTHER_NAMES = {
-    "learning_rate": "lr", "batch_size": "global_batch", "global_batch_size": "global_batch",
+    "learning_rate": "lr", "batch": "global_batch", "batch_size": "global_batch", "global_batch_size": "global_batch",
+    "gpus": "gpus_per_node", "num_gpus": "gpus_per_node", "n_gpus": "gpus_per_node", "ngpus": "gpus_per_node",
+    "gpu_type": "gpu", "machines": "nodes", "hosts": "nodes", "n_nodes": "nodes", "train_iters": "steps_per_epoch",
     "micro_batch_size": "micro_batch", "train_batch_size": "global_batch", "seq_len": "sequence_length",
     "seq_length": "sequence_length", "max_seq_length": "sequence_length", "num_train_epochs": "epochs",
     "max_steps": "steps_per_epoch", "steps": "steps_per_epoch", "warmup": "warmup_steps", "grad_clip": "max_grad_norm",
@@ -71,6 +73,9 @@ def meant(path: KeyPath) -> str | None:
     name = OTHER_NAMES.get(path[-1].lower(), path[-1].lower())
     if (*path[:-1], name) != path and name in siblings:
         return dotted((*path[:-1], name))
+    elsewhere = next((key for key in all_keys() if key.rpartition(".")[2] == name), None)
+    if elsewhere and elsewhere != dotted(path):
+        return elsewhere
     near = max(siblings, key=lambda key: _likeness(name, key), default="")
     if near and _likeness(name, near) >= 0.6:
         return dotted((*path[:-1], near))

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from accelerate_sim.config.conflicts import conflicts
 from accelerate_sim.config.draw import bad_draws, draws_in, values_to_check, with_draws
 from accelerate_sim.config.files import read_text, refuse_control_characters
-from accelerate_sim.config.keys import KeyPath, dotted, field_at, overlaid, value_at, with_value, without
+from accelerate_sim.config.keys import KeyPath, dotted, field_at, meant, overlaid, value_at, with_value, without
 from accelerate_sim.config.names import unknown_names
 from accelerate_sim.config.problems import ConfigError, Problem, printable, shorten, shown
 from accelerate_sim.config.schema import PlayConfig, RunConfig
@@ -31,6 +31,15 @@ Found = list[tuple[KeyPath, Problem]]
 
 
 @dataclass(frozen=True)
+class Override:
+    """A changed key, and the option of the command line that changes it."""
+
+    text: str
+    """``section.key=value``, the value as YAML."""
+    option: str = OVERRIDE
+
+
+@dataclass(frozen=True)
 class ConfigSource:
     """What was written, where, and what could not be read."""
 
@@ -41,12 +50,14 @@ class ConfigSource:
     places: Mapping[KeyPath, tuple[str, int | None]]
     """Source and line of every key."""
     unreadable: tuple[Problem, ...] = ()
+    unread: tuple[KeyPath, ...] = ()
+    """Keys of the overrides that could not be read."""
 
     @classmethod
     def read(
-        cls, path: Path | None, overrides: Sequence[str] = (), base: Mapping[str, Any] | None = None
+        cls, path: Path | None, overrides: Sequence[str | Override] = (), base: Mapping[str, Any] | None = None
     ) -> "ConfigSource":
-        """Read a file (None: nothing but defaults), over ``base``, under ``overrides``, each ``section.key=value``.
+        """Read a file (None: nothing but defaults), over ``base``, under ``overrides``; plain text is one of ``--set``.
 
         What cannot be read is kept for :meth:`resolve` to say.
         """
@@ -54,7 +65,7 @@ class ConfigSource:
         if path is not None:
             source = source._with_file(path)
         for override in overrides:
-            source = source._with_override(override)
+            source = source._with_override(Override(override) if isinstance(override, str) else override)
         return source
 
     def with_cluster(self, shape: Mapping[str, int], by: str) -> "ConfigSource":
@@ -77,7 +88,7 @@ class ConfigSource:
                 return config
         if problems:
             by_line = sorted(
-                dict.fromkeys(problems), key=lambda problem: (problem.source == OVERRIDE, problem.line or 0)
+                dict.fromkeys(problems), key=lambda problem: (problem.source.startswith("--"), problem.line or 0)
             )
             raise ConfigError(by_line)
         return config
@@ -87,9 +98,10 @@ class ConfigSource:
         if problem.source:
             return problem
         problem = replace(problem, value=self._marked(problem))
-        for place in (path or _path(problem.key), *map(_path, problem.related)):
+        about = path or _path(problem.key)
+        for place in (about, *map(_path, problem.related)):
             if where := self._place(place):
-                return replace(problem, source=where[0], line=where[1])
+                return _placed(problem, *where, is_its_own=place == about)
         return replace(problem, source=self.name)
 
     def _place(self, path: KeyPath) -> tuple[str, int | None] | None:
@@ -125,28 +137,30 @@ class ConfigSource:
         places = {key: (name, line) for key, line in document.lines.items()}
         return replace(source, data=overlaid(self.data, document.value), places=places)
 
-    def _with_override(self, override: str) -> "ConfigSource":
-        key, equals, text = override.partition("=")
+    def _with_override(self, override: Override) -> "ConfigSource":
+        key, equals, text = override.text.partition("=")
         path = tuple(key.strip().split("."))
         if not equals or not all(path):
-            return self._without_override(f"'{shorten(override)}' is not KEY=VALUE", "Write e.g. --set train.lr=1e-4.")
+            return self._without_override(*_no_override(override.text))
         try:
-            refuse_control_characters(text, OVERRIDE)
-            value = read_yaml(text, OVERRIDE).value
+            refuse_control_characters(text, override.option)
+            value = read_yaml(text, override.option).value
         except ConfigError as error:
             problem = error.problems[0]
-            return self._without_override(f"{shorten(key)}: {problem.reason}", problem.way_out)
+            return self._without_override(path, f"{shorten(key)}: {problem.reason}", problem.way_out)
         for end in range(1, len(path)):
             outer = value_at(self.data, path[:end])
             if outer is not None and not isinstance(outer, Mapping):
                 section = shorten(dotted(path[:end]))
                 reason = f"{shorten(key)}: {section} is {kind_of(outer)}, {shown(outer)}, and has no keys"
-                return self._without_override(reason, f"Set {section} itself.")
+                return self._without_override(path, reason, f"Set {section} itself.")
         places = {place: where for place, where in self.places.items() if place[: len(path)] != path}
-        return replace(self, data=with_value(self.data, path, value), places={**places, path: (OVERRIDE, None)})
+        places[path] = override.option, None
+        return replace(self, data=with_value(self.data, path, value), places=places)
 
-    def _without_override(self, reason: str, way_out: str) -> "ConfigSource":
-        return replace(self, unreadable=(*self.unreadable, Problem(OVERRIDE, None, "", None, reason, way_out)))
+    def _without_override(self, path: KeyPath, reason: str, way_out: str) -> "ConfigSource":
+        problem = Problem(OVERRIDE, None, "", None, reason, way_out)
+        return replace(self, unreadable=(*self.unreadable, problem), unread=(*self.unread, path))
 
     # --- Checking -------------------------------------------------------------------------------
 
@@ -169,12 +183,21 @@ class ConfigSource:
         problems = [*self.unreadable, *(self.located(problem, path) for path, problem in (*found, *refused))]
         if any(problem.source != OVERRIDE for problem in self.unreadable):
             return config, problems  # what the file says is not known, so nothing can be said to disagree with it
-        offending = [path for path, _ in (*found, *refused)]
         disagreeing = conflicts(config)
         if check and not disagreeing and (misfit := check(config)):
             disagreeing = [misfit]
-        kept = (problem for problem in disagreeing if not _involves(problem, offending))
-        return config, [*problems, *map(self.located, kept)]
+        offending = [*self.unread, *(path for path, _ in (*found, *refused))]
+        return config, [*problems, *map(self.located, self._of_their_own(disagreeing, offending))]
+
+    def _of_their_own(self, disagreeing: Sequence[Problem], offending: Sequence[KeyPath]) -> list[Problem]:
+        """Those that do not follow from a key that was refused, and so has its default, or from one nobody wrote."""
+        if not offending:
+            return list(disagreeing)
+        suspects = [suspect for path in offending if (suspect := _meant(path))]
+        if len(suspects) < len(offending):
+            return []  # a key that is unknown, and like none that is known, may have been meant as any of them
+        written = (problem for problem in disagreeing if value_at(self.data, _path(problem.key)) is not None)
+        return [problem for problem in written if not _involves(problem, [*offending, *suspects])]
 
 
 def _validated(data: dict[str, Any]) -> tuple[RunConfig, Found]:
@@ -199,6 +222,29 @@ def _leave_out(data: Mapping[str, Any], paths: Iterable[KeyPath]) -> dict[str, A
     for path in paths:
         left = without(left, path[:1] if path[0] == "model" else path[:2])
     return left
+
+
+def _placed(problem: Problem, source: str, line: int | None, *, is_its_own: bool) -> Problem:
+    """The problem with its place. An option that stands for the key is named instead of it."""
+    stands_for_key = is_its_own and source.startswith("--") and source != OVERRIDE
+    key = "" if stands_for_key and problem.value is not None else problem.key
+    return replace(problem, source=source, line=line, key=key)
+
+
+def _no_override(text: str) -> tuple[KeyPath, str, str]:
+    """The key that was probably meant, the reason and the way out."""
+    key, colon, value = text.partition(":")
+    way_out = f"--set {shorten(key.strip())}={shorten(value.strip())}" if colon else "e.g. --set train.lr=1e-4"
+    return tuple(key.strip().split(".")), f"'{shorten(text)}' is not KEY=VALUE", f"Write {way_out}."
+
+
+def _meant(path: KeyPath) -> KeyPath | None:
+    """The known key that was written, or that an unknown one was meant as."""
+    for end in range(1, len(path) + 1):
+        if path[0] != "model" and field_at(path[:end]) is None:
+            guess = meant(path[:end])
+            return _path(guess) if guess else None
+    return path
 
 
 def _path(key: str) -> KeyPath:

@@ -54,7 +54,8 @@ def _problem(path: KeyPath, details: dict[str, Any], value: Any) -> Problem:
         return Problem.about(key, None, f"{key} is missing", f"Add it: {expected(field)}.")
     if kind in ("model_type", "model_attributes_type", "dict_type"):
         reason = f"is {kind_of(value)}, not a mapping"
-        return Problem.about(key, shown(value), reason, f"Write its keys indented below '{key}:'.")
+        way_out = (isinstance(value, str) and _with_space(value)) or f"Write its keys indented below '{key}:'."
+        return Problem.about(key, shown(value), reason, way_out)
     if kind == "value_error":
         return _own_problem(key, str(details["ctx"]["error"]), value, field)
     reason = _reason(kind, details.get("ctx", {}), field, value)
@@ -64,7 +65,14 @@ def _problem(path: KeyPath, details: dict[str, Any], value: Any) -> Problem:
 def unknown_key(path: KeyPath) -> Problem:
     key, guess = shorten(dotted(path)), meant(path)
     way_out = f"Did you mean '{guess}'?" if guess else "--print-config shows all keys."
+    way_out = _with_space(path[-1]) or way_out
     return Problem.about(key, None, f"unknown key '{key}'", way_out)
+
+
+def _with_space(text: str) -> str:
+    """The way out where text has a colon without a space, which separates no key from its value; empty elsewhere."""
+    found = re.fullmatch(r"(\w+):([^\s:/]+)(?:\s.*)?", text)
+    return f"A space goes after the colon: '{shorten(found[1])}: {shorten(found[2])}'." if found else ""
 
 
 def _own_problem(key: str, message: str, value: Any, field: FieldInfo | None) -> Problem:

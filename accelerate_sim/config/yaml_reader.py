@@ -1,8 +1,8 @@
 """YAML to plain values, with the line of every key.
 
 Built on the parser's events, so that size, depth and aliases are checked while reading: nothing is expanded, nothing
-recurses. What it does not do: tags, several documents, keys that are not plain text. Numbers and switches are those of
-YAML 1.2, so ``1e-4`` is a number (YAML 1.1 wants ``1.0e-4``), and ``no`` and ``1:30`` are text.
+recurses. What it does not do: tags, several documents, merge keys, keys that are not plain text. Numbers and switches
+are those of YAML 1.2, so ``1e-4`` is a number (YAML 1.1 wants ``1.0e-4``), and ``no`` and ``1:30`` are text.
 """
 
 import re
@@ -19,11 +19,20 @@ MOST_NODES = 10_000
 DEEPEST = 16
 """Mappings and lists inside each other. A config needs four."""
 
+MERGE_KEY = "<<"
+_TOO_DEEP = f"more than {DEEPEST} mappings and lists inside each other"
+_DEPTH_WAY_OUT = "Sections hold keys, and keys hold values: two levels."
+_MERGE_WAY_OUT = "Write the keys of the other mapping here; an alias may stand for a value, as in 'every: *n'."
+
 KeyPath = tuple[str, ...]
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
 _INTEGER = re.compile(r"[-+]?\d[\d_]*")
+_QUOTED_OR_BRACKET = re.compile(
+    r"""(?:^|(?<=[\s\[{,:]))(?:'[^']*'|"(?:\\.|[^"\\])*"|\#[^\n]*)|[\[{\]}]""", re.DOTALL | re.MULTILINE
+)
+"""Quoted text and comments, whose brackets open nothing; or a bracket."""
 _FLOAT = re.compile(r"[-+]?(\.\d[\d_]*|\d[\d_]*(\.[\d_]*)?)([eE][-+]?\d+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
 
@@ -67,6 +76,8 @@ def read_yaml(text: str, source: str) -> Document:
         raise ConfigError([_problem(source, error.reason, error.way_out, error.mark)]) from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
+        if line := _too_deep(text[: mark.index] if mark else text):
+            raise ConfigError([Problem(source, line, "", None, _TOO_DEEP, _DEPTH_WAY_OUT)]) from None
         reason = printable(f"YAML syntax: {error.problem or error.context}{_column(text, mark)}")
         raise ConfigError([_problem(source, reason, _syntax_hint(text, mark), mark)]) from None
     except (yaml.YAMLError, ValueError) as error:
@@ -133,8 +144,7 @@ class _Reader:
             reason = f"more than {MOST_NODES:,} values, aliases expanded"
             raise _Unreadable(reason, "A config is a page of YAML; is it the right file?", event.start_mark)
         if len(self._open) + node.height > DEEPEST:
-            reason = f"more than {DEEPEST} mappings and lists inside each other"
-            raise _Unreadable(reason, "Sections hold keys, and keys hold values: two levels.", event.start_mark)
+            raise _Unreadable(_TOO_DEEP, _DEPTH_WAY_OUT, event.start_mark)
         return node
 
     def _anchored(self, anchor: str, mark: Any) -> _Node:
@@ -157,6 +167,8 @@ class _Reader:
     def _key(self, event: Any) -> str:
         if not isinstance(event, yaml.ScalarEvent):
             raise _Unreadable("a key that is not text", "Write keys as 'key: value'.", event.start_mark)
+        if event.value == MERGE_KEY and event.implicit[0]:
+            raise _Unreadable("merge key '<<' is not read", _MERGE_WAY_OUT, event.start_mark)
         return str(event.value)
 
     def _put(self, parent: _Node, node: _Node) -> None:
@@ -191,6 +203,21 @@ def _key_lines(root: _Node) -> Iterator[tuple[KeyPath, int]]:
         for key, (line, child) in node.keys.items():
             yield (*path, key), line
             stack.append(((*path, key), child))
+
+
+def _too_deep(text: str) -> int | None:
+    """The line in which more than DEEPEST brackets are open at a time; None if there is none.
+
+    Asked after the parser has refused the text: some versions of the parser have a limit of their own, and reach it
+    before they give the first bracket away.
+    """
+    depth = 0
+    for found in _QUOTED_OR_BRACKET.finditer(text):
+        if len(found[0]) == 1:
+            depth = depth + 1 if found[0] in "[{" else max(0, depth - 1)
+        if depth > DEEPEST:
+            return text.count("\n", 0, found.start()) + 1
+    return None
 
 
 def _column(text: str, mark: Any) -> str:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import signal
-import sys
-import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import replace
+from accelerate_sim.deadly_ctrl_c import DeadlyCtrlC
 
-from accelerate_sim.nvidia_smi.arguments import Arguments, InvalidArguments, help_text, parse
-from accelerate_sim.nvidia_smi.boards import HOPPER_DRIVER
-from accelerate_sim.nvidia_smi.log import text_log, xml_log
-from accelerate_sim.nvidia_smi.query import Query, UnknownField, field_names
-from accelerate_sim.nvidia_smi.reading import Node, NoJob, Reading
-from accelerate_sim.nvidia_smi.table import listing, table
-from accelerate_sim.runtime_directory import UnsafeDirectory
+with DeadlyCtrlC():
+    import signal
+    import sys
+    import time
+    from collections.abc import Callable, Sequence
+    from contextlib import suppress
+    from dataclasses import replace
+
+    from accelerate_sim.nvidia_smi.arguments import Arguments, InvalidArguments, help_text, parse
+    from accelerate_sim.nvidia_smi.boards import HOPPER_DRIVER
+    from accelerate_sim.nvidia_smi.log import text_log, xml_log
+    from accelerate_sim.nvidia_smi.query import Query, UnknownField, field_names
+    from accelerate_sim.nvidia_smi.reading import Node, NoJob, Reading
+    from accelerate_sim.nvidia_smi.table import listing, table
+    from accelerate_sim.runtime_directory import UnsafeDirectory
 
 INVALID_ARGUMENT, NOT_FOUND, NO_DRIVER = 2, 6, 9
 """Exit codes of nvidia-smi."""

@@ -27,7 +27,7 @@ def require_packages(names: Sequence[str], output_dir: Path | None) -> None:
         if name != "prometheus" and output_dir is None:
             problems.append(_problem(names, f"has {name}, which writes files", "Say where to with --output-dir."))
         elif not _installed(name):
-            way_out = f"Install it with: pip install 'fake-torchrun[{name}]', or: pip install {name}."
+            way_out = f"Install it with: pip install {name}."
             problems.append(_problem(names, f"has {name}, whose package is not installed", way_out))
     if problems:
         raise ConfigError(problems)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -27,11 +28,14 @@ NONCE = bytes(range(32))
 
 
 class Peer:
-    """A client that does only what it is told."""
+    """A client that does only what it is told. The fixture ``server`` hangs up for those that are left."""
+
+    left: ClassVar[list[Peer]] = []
 
     def __init__(self, server: StoreServer, *, join: bool = True) -> None:
         self.server = server
         self.sock = socket.create_connection(("127.0.0.1", server.port))
+        self.left.append(self)
         self.sock.setblocking(False)
         self.incoming = bytearray()
         if join:
@@ -109,6 +113,8 @@ def server() -> Iterator[StoreServer]:
     """A server in this process."""
     with StoreServer(listen("127.0.0.1", 0), TOKEN) as made:
         yield made
+    while Peer.left:
+        Peer.left.pop().sock.close()
 
 
 @pytest.fixture

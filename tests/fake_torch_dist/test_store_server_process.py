@@ -91,11 +91,9 @@ sys.stdin.read()
 def test_the_server_goes_with_its_parent(how: signal.Signals | None):
     process, _, servers = started(MASTER)
     assert len(servers) == 1
-    if how is None:
-        process.communicate()
-    else:
+    if how is not None:
         process.send_signal(how)
-    process.wait(5)
+    process.communicate(timeout=5)
     assert gone(servers)
 
 

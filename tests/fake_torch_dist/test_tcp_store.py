@@ -122,13 +122,19 @@ def test_somebody_listens_and_says_nothing():
         TCPStore("127.0.0.1", other.getsockname()[1], timeout=timedelta(milliseconds=200))
 
 
+def say_once(listener: socket.socket, words: bytes) -> None:
+    """Accept whoever comes first, say something, and hang up."""
+    with listener.accept()[0] as client:
+        client.sendall(words)
+
+
 @pytest.mark.parametrize(
     "says", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-OpenSSH_9.2\r\n", b"\0\0\0\x05\0\0\0\0!"]
 )
 def test_another_program_that_answers_is_named_at_once(says: bytes):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        answer = threading.Thread(target=lambda: other.accept()[0].sendall(says))
+        answer = threading.Thread(target=lambda: say_once(other, says))
         answer.start()
         start = time.monotonic()
         with pytest.raises(DistNetworkError, match=rf":{port} does not greet as a store .*: it answered"):

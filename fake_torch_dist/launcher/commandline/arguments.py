@@ -24,7 +24,8 @@ EPILOG = """\
 What differs from torchrun:
   --nnodes N starts all N nodes here, unless --node-rank, --rdzv-endpoint,
       --master-addr or --master-port is given: then this is one of the nodes.
-  --prefix, --no-prefix, --dedupe, --version and --start-method auto are ours.
+  --prefix, --no-prefix, --dedupe, --show-completion, --version and
+      --start-method auto are ours.
   --monitor-interval, --event-log-handler, --logs-specs and --numa-binding have
       no meaning here; one line on stderr says so when they are given.
   Output is merged in whole lines; no rank outlives the launcher; a second
@@ -36,11 +37,18 @@ START_METHODS = ("spawn", "fork", "forkserver")
 AUTO = "auto"
 """The start method that torchrun does not have, and the default."""
 NUMA_BINDINGS = ("node", "socket", "exclusive", "core-complex")
-OURS = frozenset({"prefix", "dedupe", "version"})
+OURS = frozenset({"prefix", "dedupe", "version", "show_completion"})
 
 
 class UsageError(Exception):
-    """A value that can't be used. The text is one line: what torchrun says, why, and the way out. Exit code 1."""
+    """A value that can't be used. The text is one line: what torchrun says, why, and the way out.
+
+    ``exit_code`` is 1, as torchrun's, unless torchrun has no such error.
+    """
+
+    def __init__(self, text: str, *, exit_code: int = 1) -> None:
+        super().__init__(text)
+        self.exit_code = exit_code
 
 
 class Arguments(argparse.Namespace):
@@ -147,6 +155,17 @@ class _Version(argparse.Action):
         except metadata.PackageNotFoundError:
             version = "(not installed: run from its sources)"
         print(f"{PROGRAM} {version}, with the flags of torchrun 2.13")
+        parser.exit()
+
+
+class _ShowCompletion(argparse.Action):
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        from .completion import completion_script
+
+        actions = [action for action in parser._actions if action.option_strings]
+        options = [name for action in actions for name in action.option_strings if "_" not in name]
+        known = {"|".join(action.option_strings): action.choices for action in actions if action.choices}
+        print(completion_script(PROGRAM, options, known, by_python=False), end="")
         parser.exit()
 
 
@@ -291,6 +310,10 @@ def _add_ours(parser: _Parser) -> None:
     )  # fmt: skip
     parser.add_argument("--dedupe", action="store_true", help="Print a line that many ranks write only once.")
     parser.add_argument("--version", action=_Version, nargs=0, help="Say the version and exit.")
+    parser.add_argument(
+        "--show-completion", action=_ShowCompletion, nargs=0,
+        help='Print a script that completes these options in bash and zsh: eval "$(fake-torchrun --show-completion)".',
+    )  # fmt: skip
 
 
 def _comma_list(text: str) -> list[str]:

@@ -123,3 +123,33 @@ def test_a_byte_order_mark_is_no_part_of_the_first_key(tmp_path: Path) -> None:
     path = tmp_path / "good.yaml"
     path.write_text("\ufeffeval: {batches: 7}")
     assert ConfigSource.read(path).resolve().eval.batches == 7
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("model: gtp2\ncluster: {nodes: 1, gpus_per_node: 1}",
+         "1: model = 'gtp2' is an unknown model. Did you mean 'gpt2'? --list models shows all."),
+        ("modle: gpt2\ncluster: {nodes: 1, gpus_per_node: 1}\nparallel: {tensor: 1}",
+         "1: unknown key 'modle'. Did you mean 'model'?"),
+        ("model: gpt2\ncluster:\n  nodes:2",
+         "2: cluster = 'nodes:2' is text, not a mapping. A space goes after the colon: 'nodes: 2'."),
+        ("model: gpt2\ntrain: {global_batch: 12, lr:2}\nparallel: {tensor: 4}\ncluster: {node: 6}",
+         "2: unknown key 'train.lr:2'. A space goes after the colon: 'lr: 2'."),
+        ("machine_count: 1\nparallel: {tensor: 16}",
+         "1: unknown key 'machine_count'. --print-config shows all keys."),
+        ("cluster: {gpus: 1}\nmodel: gpt2\nparallel: {tensor: 1}",
+         "1: unknown key 'cluster.gpus'. Did you mean 'cluster.gpus_per_node'?"),
+        ("nodes: 3", "1: unknown key 'nodes'. Did you mean 'cluster.nodes'?"),
+        ("steps: 3", "1: unknown key 'steps'. Did you mean 'train.steps_per_epoch'?"),
+    ],
+)  # fmt: skip
+def test_a_mistake_adds_none_that_only_follows_from_a_default(tmp_path: Path, text: str, message: str) -> None:
+    first, *others = messages(tmp_path, text)
+    assert first == f"bad.yaml:{message}"
+    assert all("unknown key" in other for other in others)
+
+
+def test_a_conflict_that_was_written_is_told_beside_another_mistake(tmp_path: Path) -> None:
+    told = messages(tmp_path, "model: gpt2\ncluster: {gpu: H10}\ntrain: {lr: 1, min_lr: 2}")
+    assert [line.split(" ")[1] for line in told] == ["cluster.gpu", "train.min_lr"]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from accelerate_sim.config.load import ConfigSource
+from accelerate_sim.config.load import ConfigSource, Override
 from accelerate_sim.config.problems import ConfigError, Problem
 from accelerate_sim.config.schema import RunConfig
 
@@ -52,8 +52,6 @@ def test_a_custom_model_key_by_key() -> None:
         ("train.lr", "'train.lr' is not KEY=VALUE. Write e.g. --set train.lr=1e-4."),
         ("=5", "'=5' is not KEY=VALUE. Write e.g. --set train.lr=1e-4."),
         ("train..lr=5", "'train..lr=5' is not KEY=VALUE. Write e.g. --set train.lr=1e-4."),
-        ("train.lr=[1", "train.lr: YAML syntax: did not find expected ',' or ']' (at the end). "
-         "Check the colons, quotes, brackets and the indentation around there."),
         ("train.lr=\x1b", "train.lr: control character '\\x1b'. Remove it."),
         ("tr\x1bain=1", "unknown key 'tr\\x1bain'. Did you mean 'train'?"),
         ("train.lr.x=1", "train.lr.x: train.lr is a number, 2e-4, and has no keys. Set train.lr itself."),
@@ -62,6 +60,12 @@ def test_a_custom_model_key_by_key() -> None:
 )  # fmt: skip
 def test_bad_overrides(path: Path, override: str, message: str) -> None:
     assert refusal(override, path=path) == f"--set: {message}"
+
+
+def test_an_override_that_is_no_yaml(path: Path) -> None:
+    said = refusal("train.lr=[1", path=path)
+    assert said.startswith("--set: train.lr: YAML syntax: ")
+    assert said.endswith(" (at the end). Check the colons, quotes, brackets and the indentation around there.")
 
 
 def test_the_file_and_the_overrides_are_judged_in_one_go(tmp_path: Path) -> None:
@@ -92,3 +96,19 @@ def test_a_check_is_not_asked_about_keys_that_are_bad_anyway() -> None:
     with pytest.raises(ConfigError) as error:
         ConfigSource.read(None, ["train.lr=-1"]).resolve(check=check)
     assert len(error.value.problems) == 1
+
+
+def test_an_override_with_a_colon_has_no_consequences() -> None:
+    assert refusal("model=gpt2", "cluster.nodes:3") == (
+        "--set: 'cluster.nodes:3' is not KEY=VALUE. Write --set cluster.nodes=3."
+    )
+
+
+def test_an_option_that_stands_for_a_key_is_named_instead() -> None:
+    overrides = Override("run.seed=-5", "--seed"), Override("log.trackers=[a]", "--log-with")
+    with pytest.raises(ConfigError) as error:
+        ConfigSource.read(None, overrides).resolve()
+    assert sorted(str(error.value).splitlines(), reverse=True) == [
+        "--seed: -5 is below 0. Use a whole number of at least 0, e.g. 42.",
+        "--log-with: ['a'] holds 'a', which is no tracker. Use some of jsonl, tensorboard, wandb, prometheus.",
+    ]

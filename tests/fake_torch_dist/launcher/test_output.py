@@ -96,6 +96,7 @@ def test_a_reader_that_goes_is_noticed_while_writing(ends: list[int]):
     assert output.closed and not output.blocked
     output.write([b"more"])
     assert not output.blocked
+    output.release()
 
 
 def test_a_reader_that_goes_is_noticed_while_nothing_is_written(ends: list[int]):
@@ -110,6 +111,7 @@ def test_a_reader_that_goes_is_noticed_while_nothing_is_written(ends: list[int])
         assert epoll.poll(DEADLINE_S)
         output.on_writable()
     assert output.closed
+    output.release()
 
 
 def test_a_file_takes_everything_at_once_where_it_is(tmp_path: Path):
@@ -139,10 +141,13 @@ def test_one_file_is_one_output(ends: list[int], tmp_path: Path):
     again = os.dup(ends[1])
     out, err = standard_outputs(no_error, ends[1], again)
     assert out is err
+    out.release()
     os.close(again)
     with open(tmp_path / "log", "wb") as file:
         out, err = standard_outputs(no_error, ends[1], file.fileno())
         assert out is not err
+        out.release()
+        err.release()
 
 
 def test_a_descriptor_that_is_not_open_is_closed():
