@@ -85,7 +85,8 @@ class Engine:
 
     def begun(self, group: int) -> list[Task]:
         """The collectives of a group that have begun and are not done, in the order in which they began."""
-        return [task for task in self._tasks if task.group == group and not task.done]
+        tasks = self._tasks
+        return [task for task in tasks if task.group == group and not task.done] if tasks else tasks
 
     # -- for those who call them --------------------------------------------------------------------------------------
 

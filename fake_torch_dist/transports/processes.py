@@ -303,7 +303,9 @@ class ProcessTransport:
     async def barrier(self, call: Call) -> None:
         """Return when every member has called and what it began in this group before is done."""
         number = self.rounds.next()
-        await self.rounds.after_earlier(number)
+        earlier = self.rounds.earlier()
+        if earlier:
+            await self.rounds.after(earlier, number)
         await self.rounds.round(number, call.fingerprint(number), b"", lambda parts: [b""] * self.size)
 
     async def highest(self, number: int, call: Call) -> int:

@@ -13,7 +13,7 @@ from typing import Final, NoReturn
 from .. import errors
 from ..engine import Engine
 from ..fingerprint import ROUNDS
-from ..tasks import COLLECTIVE, OVERDUE, Address, Finished, Messages
+from ..tasks import COLLECTIVE, OVERDUE, Address, Finished, Messages, Task
 
 Bytes = bytes | bytearray | memoryview
 Answer = Callable[[list[memoryview]], Sequence[Bytes]]
@@ -43,20 +43,22 @@ class Rounds:
         self._number += ROUNDS
         return self._number
 
-    async def after_earlier(self, number: int) -> None:
-        """Wait until what this member began in the group before is done, well or not, before it enters a round."""
-        earlier = self.engine.begun(self.group)
-        if earlier:
-            try:
-                await Finished(earlier)
-            except errors.PeerGoneError as failure:
-                await self.give_up(number, failure)
-            except errors.TimedOutError as failure:
-                if self.is_leader:
-                    self._tell_failure(number, failure)
-                else:
-                    _opened(await self._ask_who_is_late(number))
-                raise
+    def earlier(self) -> list[Task]:
+        """What this member has begun in the group and is not done."""
+        return self.engine.begun(self.group)
+
+    async def after(self, earlier: list[Task], number: int) -> None:
+        """Wait until ``earlier`` work is done, well or not, before this member enters a round."""
+        try:
+            await Finished(earlier)
+        except errors.PeerGoneError as failure:
+            await self.give_up(number, failure)
+        except errors.TimedOutError as failure:
+            if self.is_leader:
+                self._tell_failure(number, failure)
+            else:
+                _opened(await self._ask_who_is_late(number))
+            raise
 
     async def round(self, number: int, label: bytes, data: Bytes, answer: Answer) -> memoryview:
         """Send ``data`` to the leader and return its answer to us.
