@@ -223,9 +223,9 @@ REFUSALS = {
     "no directory": (("--resume", "auto"), "needs to know where the checkpoints are. Name it with --output-dir."),
     "another rate": ((*SHORT, *AGAIN, "--set", "train.lr=3e-4"), "train.lr = 3e-4 is not what out/checkpoint-49 was"),
     "another model": ((*SHORT, *AGAIN, "--set", "model=opt-125m"), "model = 'opt-125m' is not what out/checkpoint-49"),
-    "another seed": ((*SHORT, *AGAIN, "--seed", "9"), "run.seed = 9 is not what out/checkpoint-49 was made with, "),
+    "another seed": ((*SHORT, *AGAIN, "--seed", "9"), "--seed: 9 is not what out/checkpoint-49 was made with, "),
     "another time": ((*SHORT, *AGAIN, "--start-time", "2027-01-01"), "is not when the run in out/checkpoint-49 began"),
-    "fewer steps": ((*SHORT, *AGAIN, "--max-steps", "10"), "train.max_steps = 10 is before step 49 of out/checkpoi"),
+    "fewer steps": ((*SHORT, *AGAIN, "--max-steps", "10"), "--max-steps: 10 is before step 49 of out/checkpoi"),
     "not asked": (SHORT, "--output-dir: out holds another run. Go on with it with --resume auto, or name another"),
 }
 

@@ -116,7 +116,7 @@ def test_the_loss_is_really_averaged() -> None:
         (("--list", "gpus"), 0, "H100-SXM"),
         (("--config", "configs/debug.yaml", "--plan"), 0, "1 node"),
         (("--config", "configs/debug.yaml", "--print-config"), 0, "gpus_per_node: 4"),
-        (("--no-such-option",), 2, "No such option"),
+        (("--no-such-option",), 2, "no such option"),
         (("--config", "configs/nowhere.yaml"), 2, "no such file"),
         (("--config", "configs/llama70b.yaml"), 2, "tensor 8 does not divide 4 GPUs"),
         (

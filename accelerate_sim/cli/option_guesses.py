@@ -88,7 +88,7 @@ def for_option(word: str, after: Sequence[str], known: Sequence[str]) -> str:
             return f"Use {_with_value(meant, value)}."
     if key := _key(name):
         return f"Use --set {key}={_quoted(value) or 'VALUE'}."
-    close = get_close_matches(spelled, known, n=1, cutoff=0.6)
+    close = get_close_matches(spelled, known, n=1, cutoff=0.75)
     return f"Did you mean {close[0]}?" if close else "--help shows all options; --set KEY=VALUE changes any key."
 
 

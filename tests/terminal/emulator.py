@@ -31,6 +31,8 @@ CTRL_C, CTRL_Z = "\x03", "\x1a"
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 FRAME_END = re.compile(rb"\x1b\[J\r(\x1b\[\d+A)?(\x1b\[\?2026l)?")
 SHELL_SAYS = "[1]+  Stopped"
+END_OF_OUTPUT = b"\0"
+"""What the shell writes when the command has ended: the kernel hands on what was written before at its own time."""
 WARM = "train.py in a child of this process"
 _CLEARED = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "LC_ALL", "LC_CTYPE", "PYTHONIOENCODING", "PYTHONUTF8")
 
@@ -135,10 +137,8 @@ class Terminal:
                 data = os.read(self._master, 4096)
             except OSError:  # EIO: nobody has the other end open any more
                 data = b""
-            if data:
-                self._unshown += data
-            else:
-                self.reading = False
+            self._unshown += data.removesuffix(END_OF_OUTPUT)
+            self.reading = bool(data) and not data.endswith(END_OF_OUTPUT)
         if self._events_fd in ready:
             self._events += os.read(self._events_fd, 4096)
 
@@ -236,7 +236,7 @@ class Terminal:
         """Wait for the end. As Python's subprocess has it: negative for a signal that killed it."""
         if self._code is None:
             self._code = int(self._event("ended", deadline_s))
-            self.wait_until(lambda: not self.reading or not select.select([self._master], [], [], 0)[0], "last output")
+            self.wait_until(lambda: not self.reading, "last output")
             while self._show():
                 pass
         return self._code
@@ -310,6 +310,8 @@ def _shell(command: list[str], env: dict[str, str], tty: int, events: int, order
             os.write(events, b"continued 0\n")
         else:
             os.write(events, b"ended %d\n" % os.waitstatus_to_exitcode(status))
+            with suppress(OSError):  # the window has been closed
+                os.write(tty, END_OF_OUTPUT)
             os._exit(0)
 
 
