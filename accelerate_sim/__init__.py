@@ -3,7 +3,7 @@
 The names are there on use: who needs only a part of the package, as ``fake-nvidia-smi`` does, does not load the rest.
 """
 
-from accelerate_sim.deadly_ctrl_c import DeadlyCtrlC
+from accelerate_sim.process.default_sigint import DeadlyCtrlC
 
 with DeadlyCtrlC():
     import os
@@ -15,7 +15,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 if TYPE_CHECKING:
     from accelerate_sim.accelerator import Accelerator, RunKwargs
-    from accelerate_sim.commandline import launch
+    from accelerate_sim.cli.app import launch
     from accelerate_sim.config.schema import RunConfig
     from accelerate_sim.data_loader import DataLoader, load_dataset
     from accelerate_sim.export import export_model
@@ -51,7 +51,7 @@ __all__ = [
 
 _HOMES = {
     "accelerator": ("Accelerator", "RunKwargs"),
-    "commandline": ("launch",),
+    "cli.app": ("launch",),
     "config.schema": ("RunConfig",),
     "data_loader": ("DataLoader", "load_dataset"),
     "export": ("export_model",),

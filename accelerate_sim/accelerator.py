@@ -12,17 +12,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from accelerate_sim.clock import Clock
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.logging import get_logger
-from accelerate_sim.session import Session
+from accelerate_sim.process.clock import Clock
+from accelerate_sim.session.session import Session
 from accelerate_sim.state import PartialState
 
 if TYPE_CHECKING:
     from accelerate_sim.artifacts.file_image import FileImage
     from accelerate_sim.artifacts.model_files import Sizes
     from accelerate_sim.data_loader import DataLoader
-    from accelerate_sim.device_agent import DeviceAgent
+    from accelerate_sim.monitoring.device_agent import DeviceAgent
     from accelerate_sim.records import DeviceRecord
     from accelerate_sim.sim.run import Run
     from accelerate_sim.sim.timeline import Phase
@@ -70,13 +70,13 @@ class Accelerator:
         project_dir: str | Path | None = None,
         kwargs_handlers: Sequence[RunKwargs] = (),
     ) -> None:
-        from accelerate_sim import environment
         from accelerate_sim.checkpointing import Checkpoints, restart_s
-        from accelerate_sim.console import Console
-        from accelerate_sim.ledger import Ledger
-        from accelerate_sim.monitor import Monitor
+        from accelerate_sim.checkpoints.trainer_state import TrainerHistory
+        from accelerate_sim.reporting import startup as environment
+        from accelerate_sim.reporting.console import Console
+        from accelerate_sim.reporting.ledger import Ledger
+        from accelerate_sim.reporting.monitor import Monitor
         from accelerate_sim.sim.run import Run
-        from accelerate_sim.trainer_history import TrainerHistory
 
         config = next((handler.config for handler in kwargs_handlers), None) or RunConfig()
         self.session = Session.current()
@@ -113,7 +113,7 @@ class Accelerator:
 
     def _begin(self, step: int) -> None:
         """The main process lets everyone know that the run begins, or goes on after ``step``."""
-        from accelerate_sim.run_records import start_record
+        from accelerate_sim.reporting.build import start_record
 
         if not step:
             self._checkpoints.begin()
@@ -142,7 +142,7 @@ class Accelerator:
         """The output directory, or what it could be called where nothing is written."""
         if self.session.output_dir is None:
             return Path("outputs", self.run.model.name)
-        from accelerate_sim.run_directory import path_of_run
+        from accelerate_sim.checkpoints.directory import path_of_run
 
         return path_of_run(self.session.output_dir, self.run.number)
 
@@ -171,7 +171,7 @@ class Accelerator:
 
     def _look(self) -> DeviceRecord | None:
         """The GPUs now, if they are NVIDIA's."""
-        from accelerate_sim.device_agent import DeviceAgent
+        from accelerate_sim.monitoring.device_agent import DeviceAgent
 
         self._agent = self._agent or DeviceAgent(self.run)
         ledger = self.ledger
@@ -197,7 +197,7 @@ class Accelerator:
 
     def prepare(self, *objects: Any) -> Any:
         """Hand model, optimizer, loaders and scheduler to the cluster; connects it and says what it is."""
-        from accelerate_sim import environment
+        from accelerate_sim.reporting import startup as environment
 
         for thing in objects:
             thing.accelerator = self
@@ -263,7 +263,7 @@ class Accelerator:
         """Report figures of a step, or of a validation (``eval_loss``), to everyone who listens."""
         if "eval_loss" in values:
             if self.session.is_main_process:
-                from accelerate_sim.run_records import eval_record
+                from accelerate_sim.reporting.build import eval_record
 
                 self.session.report(eval_record(self.run, values, step, self.ledger.best_loss))
             return
@@ -271,7 +271,7 @@ class Accelerator:
         if not self.session.is_main_process:
             self._monitor.warn(step, end_s)
             return
-        from accelerate_sim.run_records import step_record
+        from accelerate_sim.reporting.build import step_record
 
         memory = self._monitor.memory_used_bytes(step)
         self.session.report(step_record(self.run, values, step, self.clock.time(), memory))
@@ -291,7 +291,7 @@ class Accelerator:
 
     def load_state(self, input_dir: str | Path) -> None:
         """Be as after the step at which this checkpoint was saved; it has to be the one that was asked for."""
-        from accelerate_sim.checkpoint_files import scheduler_state
+        from accelerate_sim.checkpoints.files import scheduler_state
 
         planned = self.resume_from_checkpoint
         if self.session.resumption is None or planned != Path(input_dir):

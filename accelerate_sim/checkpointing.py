@@ -11,23 +11,23 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from accelerate_sim.checkpoints.retention import Saved, superseded
+from accelerate_sim.checkpoints.trainer_state import TrainerHistory
 from accelerate_sim.display.units import bytes_text
-from accelerate_sim.ledger import Ledger, LedgerMark
 from accelerate_sim.logging import get_logger
 from accelerate_sim.records import CheckpointRecord
-from accelerate_sim.retention import Saved, superseded
-from accelerate_sim.session import Session
-from accelerate_sim.sim.memory import OPTIMIZER_BYTES, WEIGHT_BYTES
+from accelerate_sim.reporting.ledger import Ledger, LedgerMark
+from accelerate_sim.session.session import Session
+from accelerate_sim.sim.memory.memory import OPTIMIZER_BYTES, WEIGHT_BYTES
 from accelerate_sim.sim.run import Run
-from accelerate_sim.trainer_history import TrainerHistory
-from fake_torch_dist.terminals import printable
+from fake_torch_dist.terminal.descriptor import printable
 
 if TYPE_CHECKING:
     from accelerate_sim.artifacts.file_image import FileImage
     from accelerate_sim.artifacts.model_files import Sizes
-    from accelerate_sim.checkpoint_files import CheckpointFiles
-    from accelerate_sim.resuming import Resumption
-    from accelerate_sim.run_state import RunState
+    from accelerate_sim.checkpoints.files import CheckpointFiles
+    from accelerate_sim.checkpoints.resume import Resumption
+    from accelerate_sim.checkpoints.state import RunState
 
 logger = get_logger(__name__)
 
@@ -145,7 +145,7 @@ class Checkpoints:
 
     @cached_property
     def _directory(self) -> Any:
-        from accelerate_sim.run_directory import RunDirectory
+        from accelerate_sim.checkpoints.directory import RunDirectory
 
         return RunDirectory(self.project_dir)
 
@@ -161,7 +161,7 @@ class Checkpoints:
         """The run is over: the next one may begin."""
         if self.on_disk:
             from accelerate_sim.artifacts import atomic
-            from accelerate_sim.run_file import RunEnd
+            from accelerate_sim.checkpoints.run_file import RunEnd
 
             self.session.sync_metrics()
             self._delete_superseded()
@@ -177,7 +177,7 @@ class Checkpoints:
 
     def state(self, mark: Mark, *, planned: bool = True) -> RunState:
         """What a new process needs to go on at ``mark``."""
-        from accelerate_sim.run_state import RunState
+        from accelerate_sim.checkpoints.state import RunState
 
         return RunState(
             run=self.run.number,
@@ -202,7 +202,7 @@ class Checkpoints:
 
     @cached_property
     def _files(self) -> CheckpointFiles:
-        from accelerate_sim.checkpoint_files import CheckpointFiles
+        from accelerate_sim.checkpoints.files import CheckpointFiles
 
         return CheckpointFiles(self.run, self.history, self.project_dir if self.on_disk else None)
 

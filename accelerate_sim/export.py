@@ -13,8 +13,8 @@ from accelerate_sim.logging import get_logger
 from accelerate_sim.modeling import CausalLM, Tokenizer, play_bar
 from accelerate_sim.progress import tqdm
 from accelerate_sim.records import ExportRecord
-from accelerate_sim.session import Session
-from fake_torch_dist.terminals import printable
+from accelerate_sim.session.session import Session
+from fake_torch_dist.terminal.descriptor import printable
 
 if TYPE_CHECKING:
     from accelerate_sim.sim.run import Run

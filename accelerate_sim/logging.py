@@ -10,7 +10,7 @@ from collections.abc import MutableMapping
 from typing import Any
 
 from accelerate_sim.display.style import columns
-from accelerate_sim.session import Session
+from accelerate_sim.session.session import Session
 
 PREFIX = "[%(asctime)s] [Rank %(rank)d/%(world_size)d]"
 DATE = "%Y-%m-%d %H:%M:%S"

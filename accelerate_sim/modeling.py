@@ -10,7 +10,7 @@ from accelerate_sim.data_loader import TokenIds
 from accelerate_sim.display.units import bytes_text, count_text
 from accelerate_sim.logging import get_logger
 from accelerate_sim.progress import tqdm
-from accelerate_sim.session import Session
+from accelerate_sim.session.session import Session
 from accelerate_sim.state import PartialState
 
 if TYPE_CHECKING:

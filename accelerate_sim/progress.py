@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from tqdm import tqdm as std_tqdm
 
-from accelerate_sim.session import Session
+from accelerate_sim.session.session import Session
 
 FULL = "{l_bar}{bar}{r_bar}"
 """tqdm's own; the others are for narrower screens."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from accelerate_sim.session import Session
+from accelerate_sim.session.session import Session
 
 if TYPE_CHECKING:
     from accelerate_sim.sim.layout import Ranks

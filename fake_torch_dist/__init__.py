@@ -31,7 +31,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .public import *  # noqa: F403
+    from fake_torch_dist.public import *  # noqa: F403
 else:  # a type checker that saw this would let every name pass
 
     def _is_submodule(name: str) -> bool:
@@ -41,7 +41,7 @@ else:  # a type checker that saw this would let every name pass
     def __getattr__(name: str) -> Any:
         import importlib
 
-        from .torch_names import TORCH_NAMES, TORCH_VERSION
+        from fake_torch_dist.torch_names import TORCH_NAMES, TORCH_VERSION
 
         if name in TORCH_NAMES and _is_submodule(name):
             return importlib.import_module(f".{name}", __name__)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import textwrap
 
 import fake_torch_dist as dist
-
-from .torch_names import TORCH_NAMES, TORCH_VERSION
+from fake_torch_dist.torch_names import TORCH_NAMES, TORCH_VERSION
 
 WIDTH = 118
 

@@ -12,12 +12,12 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from . import public
-from .meeting import meet
-from .rendezvous_handlers import find_store
-from .stores.authentication import proof
-from .stores.messages import Kind, Message, decode, encode
-from .transports import direct_read
+from fake_torch_dist import public
+from fake_torch_dist.meeting.exchange import meet
+from fake_torch_dist.meeting.handlers import find_store
+from fake_torch_dist.stores.authentication import proof
+from fake_torch_dist.stores.messages import Kind, Message, decode, encode
+from fake_torch_dist.transports import direct_read
 
 IMPORTED = (public, meet, find_store)
 """What is otherwise imported when it is first needed."""

@@ -17,15 +17,16 @@ from typing import Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from . import errors, mesh_checks
-from .derived_meshes import concatenated, flattened, slice_of, unflattened
-from .group_registry import default_group, get_rank, is_initialized, is_non_member
-from .mesh_groups import NO_OVERRIDE, Override, groups_of_lines, overrides_of
-from .mesh_layout import Axis, all_lines, axes_of_shape, strides
-from .mesh_of_groups import mesh_of_groups
-from .process_group import ProcessGroup
-from .torch_names import no_such_attribute
-from .world import init_process_group
+from fake_torch_dist import errors
+from fake_torch_dist.api.registry import default_group, get_rank, is_initialized, is_non_member
+from fake_torch_dist.api.world import init_process_group
+from fake_torch_dist.core.process_group import ProcessGroup
+from fake_torch_dist.mesh import checks as mesh_checks
+from fake_torch_dist.mesh.derived import concatenated, flattened, slice_of, unflattened
+from fake_torch_dist.mesh.groups import NO_OVERRIDE, Override, groups_of_lines, overrides_of
+from fake_torch_dist.mesh.layout import Axis, all_lines, axes_of_shape, strides
+from fake_torch_dist.mesh.of_groups import mesh_of_groups
+from fake_torch_dist.torch_names import no_such_attribute
 
 
 class DeviceMesh:

@@ -9,20 +9,19 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import fake_torch_dist
-
-from . import errors, public
-from .collective_options import AllgatherOptions as AllgatherOptions
-from .constants import default_pg_nccl_timeout as default_pg_nccl_timeout
-from .group_arguments import as_duration
-from .group_registry import default_group, find_group, get_rank, is_non_member
-from .old_names import _all_gather_base as _all_gather_base
-from .old_names import _reduce_scatter_base as _reduce_scatter_base
-from .process_group import ProcessGroup
-from .torch_names import TORCH_VERSION
+from fake_torch_dist import errors, public
+from fake_torch_dist.api.collective_options import AllgatherOptions as AllgatherOptions
+from fake_torch_dist.api.group_arguments import as_duration
+from fake_torch_dist.api.old_names import _all_gather_base as _all_gather_base
+from fake_torch_dist.api.old_names import _reduce_scatter_base as _reduce_scatter_base
+from fake_torch_dist.api.registry import default_group, find_group, get_rank, is_non_member
+from fake_torch_dist.constants import default_pg_nccl_timeout as default_pg_nccl_timeout
+from fake_torch_dist.core.process_group import ProcessGroup
+from fake_torch_dist.torch_names import TORCH_VERSION
 
 if TYPE_CHECKING:
-    from .public import *  # noqa: F403
-    from .stores import Store
+    from fake_torch_dist.public import *  # noqa: F403
+    from fake_torch_dist.stores import Store
 
 __all__ = ["ProcessGroup", *(name for name in public.__all__ if name != "ProcessGroup")]
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any, Final
 
-from .alltoall import all_to_all, all_to_all_single
-from .backends import (
+from fake_torch_dist.api.alltoall import all_to_all, all_to_all_single
+from fake_torch_dist.api.backends import (
     Backend,
     BackendConfig,
     GroupName,
@@ -26,8 +26,8 @@ from .backends import (
     is_xccl_available,
     supports_complex,
 )
-from .coalesced import all_gather_coalesced, all_reduce_coalesced
-from .collective_options import (
+from fake_torch_dist.api.coalesced import all_gather_coalesced, all_reduce_coalesced
+from fake_torch_dist.api.collective_options import (
     AllreduceCoalescedOptions,
     AllreduceOptions,
     AllToAllOptions,
@@ -38,7 +38,7 @@ from .collective_options import (
     ReduceScatterOptions,
     ScatterOptions,
 )
-from .collectives import (
+from fake_torch_dist.api.collectives import (
     all_gather,
     all_gather_into_tensor,
     all_gather_single,
@@ -53,11 +53,22 @@ from .collectives import (
     reduce_scatter_tensor,
     scatter,
 )
-from .debug_levels import DebugLevel, get_debug_level, set_debug_level, set_debug_level_from_env
-from .device_mesh import DeviceMesh, init_device_mesh
-from .errors import DistBackendError, DistError, DistNetworkError, DistStoreError
-from .group_arguments import VirtualOptions
-from .group_registry import (
+from fake_torch_dist.api.debug_levels import DebugLevel, get_debug_level, set_debug_level, set_debug_level_from_env
+from fake_torch_dist.api.group_arguments import VirtualOptions
+from fake_torch_dist.api.groups import new_group, new_subgroups, new_subgroups_by_enumeration, shrink_group, split_group
+from fake_torch_dist.api.object_collectives import (
+    all_gather_object,
+    broadcast_object_list,
+    gather_object,
+    recv_object_list,
+    scatter_object_list,
+    send_object_list,
+)
+from fake_torch_dist.api.old_names import _all_gather_base as _all_gather_base  # private in torch, too, but widely used
+from fake_torch_dist.api.old_names import _reduce_scatter_base as _reduce_scatter_base
+from fake_torch_dist.api.old_names import reduce_op
+from fake_torch_dist.api.point_to_point import P2POp, batch_isend_irecv, irecv, isend, recv, send
+from fake_torch_dist.api.registry import (
     GroupMember,
     get_global_rank,
     get_group_rank,
@@ -69,25 +80,16 @@ from .group_registry import (
     is_available,
     is_initialized,
 )
-from .local_tensor import LocalTensor, shards_of
-from .new_groups import new_group, new_subgroups, new_subgroups_by_enumeration, shrink_group, split_group
-from .object_collectives import (
-    all_gather_object,
-    broadcast_object_list,
-    gather_object,
-    recv_object_list,
-    scatter_object_list,
-    send_object_list,
+from fake_torch_dist.api.work import Future, Work
+from fake_torch_dist.api.world import default_pg_timeout, destroy_process_group, init_process_group
+from fake_torch_dist.core.local_tensor import LocalTensor, shards_of
+from fake_torch_dist.core.process_group import ProcessGroup
+from fake_torch_dist.core.reduction import ReduceOp, fold, fold_world
+from fake_torch_dist.core.reduction import (
+    _make_nccl_premul_sum as _make_nccl_premul_sum,  # torch hides it under this name too
 )
-from .old_names import _all_gather_base as _all_gather_base  # private in torch, too, but widely used
-from .old_names import _reduce_scatter_base as _reduce_scatter_base
-from .old_names import reduce_op
-from .point_to_point import P2POp, batch_isend_irecv, irecv, isend, recv, send
-from .process_group import ProcessGroup
-from .reduction import ReduceOp, fold, fold_world
-from .reduction import _make_nccl_premul_sum as _make_nccl_premul_sum  # torch hides it under this name too
-from .work import Future, Work
-from .world import default_pg_timeout, destroy_process_group, init_process_group
+from fake_torch_dist.device_mesh import DeviceMesh, init_device_mesh
+from fake_torch_dist.errors import DistBackendError, DistError, DistNetworkError, DistStoreError
 
 __all__ = [
     "AllToAllOptions",
@@ -200,9 +202,9 @@ _LATER: Final = {
     "QueueEmptyError": "stores",
     "Store": "stores",
     "TCPStore": "stores",
-    "breakpoint": "breakpoints",
-    "register_rendezvous_handler": "rendezvous_handlers",
-    "rendezvous": "rendezvous_handlers",
+    "breakpoint": "api.breakpoints",
+    "register_rendezvous_handler": "meeting.handlers",
+    "rendezvous": "meeting.handlers",
 }
 """Names whose modules need sockets or a debugger, which are imported on first use: the virtual world runs where there
 are none."""
@@ -211,9 +213,9 @@ PRIVATE: Final = ("_all_gather_base", "_make_nccl_premul_sum", "_reduce_scatter_
 """Private names that the package has as torch's package has them."""
 
 if TYPE_CHECKING:
-    from .breakpoints import breakpoint
-    from .rendezvous_handlers import register_rendezvous_handler, rendezvous
-    from .stores import FileStore, HashStore, PrefixStore, QueueEmptyError, Store, TCPStore
+    from fake_torch_dist.api.breakpoints import breakpoint
+    from fake_torch_dist.meeting.handlers import register_rendezvous_handler, rendezvous
+    from fake_torch_dist.stores import FileStore, HashStore, PrefixStore, QueueEmptyError, Store, TCPStore
 else:  # a type checker that saw this would let every name pass
 
     def __getattr__(name: str) -> Any:

@@ -7,7 +7,7 @@ that argparse can't read, 1 for everything else.
 
 from __future__ import annotations
 
-from .deadly_ctrl_c import DeadlyCtrlC
+from fake_torch_dist.deadly_ctrl_c import DeadlyCtrlC
 
 with DeadlyCtrlC():
     import os
@@ -16,12 +16,12 @@ with DeadlyCtrlC():
     from collections.abc import Iterator, Sequence
     from typing import TYPE_CHECKING
 
-    from .launcher.commandline.arguments import PROGRAM, UsageError, flags_without_meaning, parse
-    from .launcher.ranks.descriptors import fill_standard, write_stderr
-    from .terminals import printable
+    from fake_torch_dist.launcher.commandline.arguments import PROGRAM, UsageError, flags_without_meaning, parse
+    from fake_torch_dist.launcher.workers.descriptors import fill_standard, write_stderr
+    from fake_torch_dist.terminal.descriptor import printable
 
 if TYPE_CHECKING:
-    from .launcher.commandline.config import LaunchConfig
+    from fake_torch_dist.launcher.commandline.config import LaunchConfig
 
 DESCRIPTORS_PER_RANK = 3
 """Two pipes and a connection to the store, all held by the launcher."""
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with DeadlyCtrlC():
             fill_standard()
             config = _checked_config(arguments)
-            from .launcher.launch import launch  # last: it loads numpy
+            from fake_torch_dist.launcher.launch import launch  # last: it loads numpy
 
             if signal.SIGINT in config.signals:
                 return launch(config)  # its handler takes the place of the system's action
@@ -55,9 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _checked_config(arguments: Sequence[str] | None) -> LaunchConfig:
     """What is to be launched. Raises UsageError, or SyntaxError if the script has one."""
     parsed = parse(arguments, os.environ)
-    from .launcher.commandline.choices import config_of  # after parse: --help needs none of it
-    from .launcher.entrypoint import check_entrypoint
-    from .launcher.streamed_script import with_streamed_script
+    from fake_torch_dist.launcher.commandline.choices import config_of  # after parse: --help needs none of it
+    from fake_torch_dist.launcher.entrypoint import check_entrypoint
+    from fake_torch_dist.launcher.streamed_script import with_streamed_script
 
     config = config_of(parsed, os.environ)
     _check_directory(config)

@@ -12,11 +12,10 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from reading import Completed, Play, Played, Train
+
+from tests.support.reading import Completed, Play, Played, Train
 
 ROOT = Path(__file__).resolve().parents[1]
-# This directory has an accelerate_sim, too, and comes first on the path: a package further on wins over a plain folder.
-sys.path.insert(1, str(ROOT))
 START = "2026-01-01T00:00:00"
 LIMIT_S = 60
 MOST_WORKERS = 4
@@ -93,7 +92,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def train(home: Path) -> Train:
     """``train(*arguments, cwd=...)`` runs train.py with its output on pipes. Configs are found from the repository."""
-    from warm_train import run_warm  # loads it all, which most tests can do without
+    from tests.support.warm_train import run_warm  # loads it all, which most tests can do without
 
     def run(*arguments: str, cwd: Path = ROOT) -> Completed:
         return run_warm(arguments, environment(home), cwd)

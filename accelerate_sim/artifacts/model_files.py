@@ -10,7 +10,7 @@ from accelerate_sim.artifacts.model_config import config_images
 from accelerate_sim.artifacts.safetensors import TensorShape, safetensors_image
 from accelerate_sim.artifacts.tokenizer import tokenizer_images
 from accelerate_sim.catalog import Architecture, ModelSpec, Tensor
-from accelerate_sim.sim.memory import WEIGHT_BYTES
+from accelerate_sim.sim.memory.memory import WEIGHT_BYTES
 from accelerate_sim.sim.storage import shard_tensors
 
 Sizes = Literal["sparse", "tiny"]

@@ -1,6 +1,6 @@
 """The run can't go on writing."""
 
-from fake_torch_dist.terminals import printable
+from fake_torch_dist.terminal.descriptor import printable
 
 
 class OutputError(Exception):

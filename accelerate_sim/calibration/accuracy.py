@@ -6,7 +6,7 @@ from statistics import fmean, median
 
 from accelerate_sim.calibration.columns import Measured
 from accelerate_sim.calibration.fitting import predicted_tokens_per_s
-from accelerate_sim.sim.memory import MemoryUse, peak_memory_use
+from accelerate_sim.sim.memory.memory import MemoryUse, peak_memory_use
 
 WEAK_SCALING = {"n_gpus", "global_batch"}
 """More GPUs with as much for each of them to do count as one change."""

@@ -14,7 +14,7 @@ from accelerate_sim.calibration.cells import BadCell, Cells, Refused
 from accelerate_sim.catalog import Architecture, GpuSpec, LatentAttention, MixtureOfExperts, UnknownName
 from accelerate_sim.sim.layout import Layout
 from accelerate_sim.sim.method import RECOMPUTED_SHARE, Method
-from accelerate_sim.sim.network import Network
+from accelerate_sim.sim.speed.network import Network
 
 REQUIRED = ("layers", "hidden", "heads", "vocab", "ffn_hidden", "seq_len", "global_batch", "micro_batch", "gpu",
             "n_gpus", "tokens_per_s_per_gpu")  # fmt: skip

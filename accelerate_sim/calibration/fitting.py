@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from accelerate_sim.calibration.columns import Measured
 from accelerate_sim.catalog import Constant
-from accelerate_sim.sim.throughput import Throughput
+from accelerate_sim.sim.speed.throughput import Throughput
 
 SPREAD_DENSE, SPREAD_EXPERTS = 0.05, 0.15
 """Standard deviation of the logarithm of a run's speed that nothing explains: clusters differ, and so do releases."""

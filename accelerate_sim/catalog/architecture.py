@@ -13,13 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from accelerate_sim.catalog.departures import POSITIONS, departed, has_gate
 from accelerate_sim.catalog.families import FAMILIES, Family
-from accelerate_sim.catalog.modules import (
-    ATTENTION_WEIGHTS,
-    LOOKUP_WEIGHTS,
-    MLP_WEIGHTS,
-    MOE_WEIGHTS,
-    Module,
-)
+from accelerate_sim.catalog.modules import ATTENTION_WEIGHTS, LOOKUP_WEIGHTS, MLP_WEIGHTS, MOE_WEIGHTS, Module
 from accelerate_sim.catalog.tensors import Tensor, expand, module_tensors
 from accelerate_sim.catalog.variants import LatentAttention, MixtureOfExperts
 

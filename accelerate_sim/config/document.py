@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from accelerate_sim.config.schema import RunConfig
-from accelerate_sim.config.wording import expected
+from accelerate_sim.config.validation_messages import expected
 from accelerate_sim.config.yaml_reader import plain_scalar
 
 WIDTH = 100

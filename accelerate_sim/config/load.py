@@ -11,14 +11,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from accelerate_sim.config.conflicts import conflicts
-from accelerate_sim.config.draw import bad_draws, draws_in, values_to_check, with_draws
+from accelerate_sim.config.checks.conflicts import conflicts
+from accelerate_sim.config.checks.names import unknown_names
+from accelerate_sim.config.drawn_values import bad_draws, draws_in, values_to_check, with_draws
 from accelerate_sim.config.files import read_text, refuse_control_characters
 from accelerate_sim.config.keys import KeyPath, dotted, field_at, meant, overlaid, value_at, with_value, without
-from accelerate_sim.config.names import unknown_names
 from accelerate_sim.config.problems import ConfigError, Problem, printable, shorten, shown
 from accelerate_sim.config.schema import PlayConfig, RunConfig
-from accelerate_sim.config.wording import field_problems, kind_of
+from accelerate_sim.config.validation_messages import field_problems, kind_of
 from accelerate_sim.config.yaml_reader import read_yaml
 
 OVERRIDE = "--set"

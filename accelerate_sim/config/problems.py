@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fake_torch_dist.terminals import printable as printable
+from fake_torch_dist.terminal.descriptor import printable as printable
 
 LONGEST_VALUE = 60
 """Characters of a value that a message shows."""

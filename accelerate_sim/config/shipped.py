@@ -12,7 +12,7 @@ SUFFIX = ".yaml"
 def shipped_configs() -> dict[str, Path]:
     """Every shipped config by its name: those beside the script that runs, and those of this project."""
     beside_script = Path(sys.argv[0]).resolve().parent / FOLDER
-    of_project = Path(__file__).resolve().parents[2] / FOLDER
+    of_project = Path(__file__).resolve().parents[1] / FOLDER  # in a clone a link to configs/, in a wheel a copy
     folders = (of_project, beside_script)  # the later wins
     return dict(sorted((path.stem, path) for folder in folders for path in folder.glob(f"*{SUFFIX}")))
 

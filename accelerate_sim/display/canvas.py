@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Protocol
 
-from fake_torch_dist.terminals import count_in_environment, size_of
+from fake_torch_dist.terminal.descriptor import count_in_environment, size_of
 
 BEGIN_FRAME, END_FRAME = "\x1b[?2026h", "\x1b[?2026l"
 """Show what is between at once, even if it arrives in pieces. Terminals that can't do that ignore it."""

@@ -11,7 +11,7 @@ from accelerate_sim.display.units import (
     si_text,
 )
 from accelerate_sim.records import SummaryRecord
-from fake_torch_dist.terminals import printable
+from fake_torch_dist.terminal.descriptor import printable
 
 Row = tuple[str, str, str]
 """What a figure is, the figure, and what may follow it where there is room."""

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
 
-from accelerate_sim.config.conflicts import conflicts
-from accelerate_sim.config.facts import divisors
-from accelerate_sim.sim.fit import ROOM, Changes, changed, settings, without_share
-from accelerate_sim.sim.memory import stage_layers
+from accelerate_sim.config.checks.conflicts import conflicts
+from accelerate_sim.config.checks.facts import divisors
+from accelerate_sim.sim.memory.fit import ROOM, Changes, changed, settings, without_share
+from accelerate_sim.sim.memory.memory import stage_layers
 from accelerate_sim.sim.plan import Plan
 
 SHOWN = 3

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from accelerate_sim import catalog
 from accelerate_sim.catalog import GpuSpec
-from accelerate_sim.config.layout import nvlink_domain
+from accelerate_sim.config.checks.parallelism import nvlink_domain
 from accelerate_sim.config.schema import RunConfig
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from accelerate_sim.config.schema import CustomModel, RunConfig
 from accelerate_sim.sim import storage
 from accelerate_sim.sim.batch_ramp import BatchSchedule
 from accelerate_sim.sim.layout import Layout
-from accelerate_sim.sim.memory import MemoryUse, peak_memory_use
+from accelerate_sim.sim.memory.memory import MemoryUse, peak_memory_use
 from accelerate_sim.sim.method import Method
-from accelerate_sim.sim.network import Network
-from accelerate_sim.sim.throughput import StepParts, Throughput
+from accelerate_sim.sim.speed.network import Network
+from accelerate_sim.sim.speed.throughput import StepParts, Throughput
 
 
 class Plan:

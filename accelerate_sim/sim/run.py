@@ -11,23 +11,23 @@ import numpy as np
 
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.sim import noise
-from accelerate_sim.sim.activity import VALIDATION_OVER_STEP, WELL_TUNED_SHARE, Activity, drawn_w
-from accelerate_sim.sim.chips import Chips
-from accelerate_sim.sim.communication import Communication
-from accelerate_sim.sim.grad_norm import GradNormCurve
-from accelerate_sim.sim.incidents import Incidents
-from accelerate_sim.sim.loss import LossCurve
-from accelerate_sim.sim.memory import memory_use
-from accelerate_sim.sim.memory_filling import MemoryFilling
+from accelerate_sim.sim.curves.grad_norm import GradNormCurve
+from accelerate_sim.sim.curves.loss import LossCurve
+from accelerate_sim.sim.curves.rounding import Printed
+from accelerate_sim.sim.curves.schedule import learning_rate
+from accelerate_sim.sim.disturbances.incidents import Incidents
+from accelerate_sim.sim.disturbances.step_habits import Machines, Work
+from accelerate_sim.sim.disturbances.step_time import StepTimes
+from accelerate_sim.sim.gpus.activity import VALIDATION_OVER_STEP, WELL_TUNED_SHARE, Activity, drawn_w
+from accelerate_sim.sim.gpus.chips import Chips
+from accelerate_sim.sim.gpus.telemetry import Telemetry
+from accelerate_sim.sim.memory.filling import MemoryFilling
+from accelerate_sim.sim.memory.memory import memory_use
 from accelerate_sim.sim.noise import Floats, Steps
 from accelerate_sim.sim.plan import Plan
-from accelerate_sim.sim.printed import Printed
-from accelerate_sim.sim.schedule import learning_rate
+from accelerate_sim.sim.speed.communication import Communication
 from accelerate_sim.sim.startup import ExportTimes, StartUp
-from accelerate_sim.sim.step_habits import Machines, Work
-from accelerate_sim.sim.step_time import StepTimes
 from accelerate_sim.sim.storage import Storage
-from accelerate_sim.sim.telemetry import Telemetry
 from accelerate_sim.sim.timeline import BLOCK, Calendar, Timeline
 
 FABRIC_BYTES_PER_S = 200e9 / 8

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from accelerate_sim.catalog import Architecture, Tensor
-from accelerate_sim.sim.memory import OPTIMIZER_BYTES, WEIGHT_BYTES
+from accelerate_sim.sim.memory.memory import OPTIMIZER_BYTES, WEIGHT_BYTES
 
 STATE_BYTES_PER_PARAMETER = WEIGHT_BYTES + OPTIMIZER_BYTES
 """bf16 weights, fp32 master weights and Adam's two moments."""

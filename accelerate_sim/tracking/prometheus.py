@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from accelerate_sim.interrupts import Interrupts
 from accelerate_sim.logging import get_logger
+from accelerate_sim.process.signals import Interrupts
 from accelerate_sim.records import DeviceRecord, EvalRecord, Record, StepRecord
 from accelerate_sim.tracking.dcgm_text import DeviceText, escaped, family
 from accelerate_sim.tracking.run_start import RunStart

@@ -18,7 +18,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
-from accelerate_sim.interrupts import Interrupts
+from accelerate_sim.process.signals import Interrupts
 
 LONGEST_REQUEST_BYTES: Final = 65536
 MOST_CONNECTIONS: Final = 64

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
-from .loop import Loop, Timer
+from fake_torch_dist.launcher.loop import Loop, Timer
 
 Message = dict[str, Any]
 """``kind`` says what it is."""

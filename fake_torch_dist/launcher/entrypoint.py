@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from .commandline.arguments import UsageError
-from .commandline.config import EntryKind, LaunchConfig
+from fake_torch_dist.launcher.commandline.arguments import UsageError
+from fake_torch_dist.launcher.commandline.config import EntryKind, LaunchConfig
 
 ZIP_BEGINNING: Final = b"PK"
 """First bytes of an archive, which Python runs, too."""
@@ -28,7 +28,7 @@ def check_entrypoint(config: LaunchConfig) -> None:
         elif config.source is not None and config.python is None:
             _check_syntax(config.source, full_path(config.entrypoint))
     elif config.python is None:  # what another interpreter can import is not known here
-        from .module_search import check_module
+        from fake_torch_dist.launcher.module_search import check_module
 
         check_module(config.entrypoint)
 

@@ -13,15 +13,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from .commandline.config import LaunchConfig
-from .hosts.meeting_point import MeetingPoint
-from .hosts.remote_node import RemoteNode
-from .loop import Loop, Timer
-from .ranks.environment import Placement
-from .reports.failures import ProcessFailure, root_cause
-from .reports.messages import NODE_GONE
-from .stop import Stop
-from .worker_group import AGENT_PATIENCE_S, WorkerGroup
+from fake_torch_dist.launcher.commandline.config import LaunchConfig
+from fake_torch_dist.launcher.hosts.admission import MeetingPoint
+from fake_torch_dist.launcher.hosts.remote_node import RemoteNode
+from fake_torch_dist.launcher.loop import Loop, Timer
+from fake_torch_dist.launcher.reports.failures import ProcessFailure, root_cause
+from fake_torch_dist.launcher.reports.messages import NODE_GONE
+from fake_torch_dist.launcher.stop import Stop
+from fake_torch_dist.launcher.worker_group import AGENT_PATIENCE_S, WorkerGroup
+from fake_torch_dist.launcher.workers.environment import Placement
 
 NODE_PATIENCE_S: Final = 2 * AGENT_PATIENCE_S
 """What another node may take, after the grace, to say that nothing is left there."""

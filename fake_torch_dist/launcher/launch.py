@@ -15,31 +15,31 @@ from itertools import accumulate
 from typing import Final, NoReturn
 
 from fake_torch_dist.errors import DistNetworkError
+from fake_torch_dist.launcher.channel import Channel
+from fake_torch_dist.launcher.commandline.config import LaunchConfig
+from fake_torch_dist.launcher.hosts.admission import MeetingPoint
+from fake_torch_dist.launcher.hosts.endpoint import Endpoint
+from fake_torch_dist.launcher.hosts.follower_node import Member
+from fake_torch_dist.launcher.hosts.handshake import Application
+from fake_torch_dist.launcher.hosts.join import Joining
+from fake_torch_dist.launcher.hosts.master_port import Master
+from fake_torch_dist.launcher.job import Job
+from fake_torch_dist.launcher.logs import LogDirectoryError, LogTree
+from fake_torch_dist.launcher.loop import Loop
+from fake_torch_dist.launcher.node import Node, end_orphans
+from fake_torch_dist.launcher.reports.messages import NPROC_PER_NODE, OMP_NUM_THREADS, LauncherLog, level_named
+from fake_torch_dist.launcher.worker_group import WorkerGroup
+from fake_torch_dist.launcher.workers import descriptors, signal_mask
+from fake_torch_dist.launcher.workers import linux_processes as kinship
+from fake_torch_dist.launcher.workers.agent import Agent
+from fake_torch_dist.launcher.workers.debugger import fork
+from fake_torch_dist.launcher.workers.emulated_host import be_host
+from fake_torch_dist.launcher.workers.environment import Placement
+from fake_torch_dist.launcher.workers.worker import Command, work_of
 from fake_torch_dist.stores.authentication import TOKEN_VARIABLE, job_token
 from fake_torch_dist.stores.server import StoreServer
 from fake_torch_dist.stores.sockets import listen
-from fake_torch_dist.terminals import printable
-
-from .channel import Channel
-from .commandline.config import LaunchConfig
-from .hosts.endpoint import Endpoint
-from .hosts.greeting import Application
-from .hosts.joining import Joining
-from .hosts.master import Master
-from .hosts.meeting_point import MeetingPoint
-from .hosts.member import Member
-from .job import Job
-from .logs import LogDirectoryError, LogTree
-from .loop import Loop
-from .node import Node, end_orphans
-from .ranks import descriptors, kinship, signal_mask
-from .ranks.agent import Agent
-from .ranks.debugger import fork
-from .ranks.emulated_host import be_host
-from .ranks.environment import Placement
-from .ranks.worker import Command, work_of
-from .reports.messages import NPROC_PER_NODE, OMP_NUM_THREADS, LauncherLog, level_named
-from .worker_group import WorkerGroup
+from fake_torch_dist.terminal.descriptor import printable
 
 LOOPBACK: Final = "127.0.0.1"
 

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
-from .commandline.config import Std, Streams
+from fake_torch_dist.launcher.commandline.config import Std, Streams
 
 Stream = Literal["stdout", "stderr"]
 _RANDOM_BYTES: Final = 5

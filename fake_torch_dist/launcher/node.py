@@ -10,10 +10,10 @@ from dataclasses import asdict
 from functools import reduce
 from operator import or_
 
-from .channel import Channel, Message
-from .ranks import kinship
-from .ranks.belongings import Belongings
-from .ranks.environment import Placement
+from fake_torch_dist.launcher.channel import Channel, Message
+from fake_torch_dist.launcher.workers import linux_processes as kinship
+from fake_torch_dist.launcher.workers.belongings import Belongings
+from fake_torch_dist.launcher.workers.environment import Placement
 
 OnMessage = Callable[["Node", Message, Sequence[int]], None]
 

@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from .commandline.config import LaunchConfig
-from .logs import AttemptLogs, Destination, LogTree, destination
-from .node import Node
-from .output.console import Console
-from .output.prefix import Source
-from .ranks.environment import Placement
-from .ranks.starting import AS_STDOUT, INHERITED, PIPE, terminal_of
+from fake_torch_dist.launcher.commandline.config import LaunchConfig
+from fake_torch_dist.launcher.logs import AttemptLogs, Destination, LogTree, destination
+from fake_torch_dist.launcher.node import Node
+from fake_torch_dist.launcher.output.console import Console
+from fake_torch_dist.launcher.output.prefix import Source
+from fake_torch_dist.launcher.workers.environment import Placement
+from fake_torch_dist.launcher.workers.start import AS_STDOUT, INHERITED, PIPE, terminal_of
 
 STREAMS: Final = ("stdout", "stderr")
 

@@ -11,8 +11,8 @@ import stat
 from dataclasses import replace
 from typing import Final
 
-from .commandline.arguments import UsageError
-from .commandline.config import EntryKind, LaunchConfig
+from fake_torch_dist.launcher.commandline.arguments import UsageError
+from fake_torch_dist.launcher.commandline.config import EntryKind, LaunchConfig
 
 STANDARD_INPUT: Final = "-"
 _OF_DESCRIPTORS: Final = ("/dev/fd/", "/proc/self/fd/")

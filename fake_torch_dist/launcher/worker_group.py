@@ -15,19 +15,19 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final
 
-from .channel import Message
-from .commandline.config import LaunchConfig
-from .logs import LogDirectoryError, LogTree
-from .loop import Loop, Timer
-from .node import Node, end_orphans
-from .output.streams import Streams
-from .ranks.environment import Placement
-from .reports import messages
-from .reports.failures import ProcessFailure, root_cause
-from .reports.messages import LauncherLog, level_named
-from .reports.reports import Reports
-from .routes import Routes
-from .stop import Stop
+from fake_torch_dist.launcher.channel import Message
+from fake_torch_dist.launcher.commandline.config import LaunchConfig
+from fake_torch_dist.launcher.logs import LogDirectoryError, LogTree
+from fake_torch_dist.launcher.loop import Loop, Timer
+from fake_torch_dist.launcher.node import Node, end_orphans
+from fake_torch_dist.launcher.output.streams import Streams
+from fake_torch_dist.launcher.reports import messages
+from fake_torch_dist.launcher.reports.failures import ProcessFailure, root_cause
+from fake_torch_dist.launcher.reports.messages import LauncherLog, level_named
+from fake_torch_dist.launcher.reports.reporter import Reports
+from fake_torch_dist.launcher.routes import Routes
+from fake_torch_dist.launcher.stop import Stop
+from fake_torch_dist.launcher.workers.environment import Placement
 
 AGENT_PATIENCE_S: Final = 5.0
 """What an agent may take, after the grace, to see its ranks' end."""

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .base import QueueEmptyError, Store
-from .file_store import FileStore
-from .hash_store import HashStore
-from .prefix_store import PrefixStore
+from fake_torch_dist.stores.base import QueueEmptyError, Store
+from fake_torch_dist.stores.file_store import FileStore
+from fake_torch_dist.stores.hash_store import HashStore
+from fake_torch_dist.stores.prefix_store import PrefixStore
 
 __all__ = ["FileStore", "HashStore", "PrefixStore", "QueueEmptyError", "Store", "TCPStore"]
 
 if TYPE_CHECKING:
-    from .tcp_store import TCPStore
+    from fake_torch_dist.stores.tcp_store import TCPStore
 else:
 
     def __getattr__(name: str) -> Any:
         """``TCPStore`` on first use: the others work where there are no sockets."""
         if name != "TCPStore":
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from .tcp_store import TCPStore
+        from fake_torch_dist.stores.tcp_store import TCPStore
 
         return TCPStore

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import NoReturn
 
-from ..errors import DistStoreError
-from .arguments import Text, as_bytes
-from .timeouts import as_timeout, default_store_timeout
+from fake_torch_dist.errors import DistStoreError
+from fake_torch_dist.stores.arguments import Text, as_bytes
+from fake_torch_dist.stores.timeouts import as_timeout, default_store_timeout
 
 # torch 2.13.0
 NO_QUEUES = "queue support is not implemented."  # NotImplementedError

@@ -14,7 +14,7 @@ import sys
 from contextlib import suppress
 from typing import Final, NamedTuple
 
-from .authentication import TOKEN_VARIABLE
+from fake_torch_dist.stores.authentication import TOKEN_VARIABLE
 
 OTHER_USER = "belongs to user {user}, and this process to user {own}"
 OTHER_HOST = "is on another host, in another network namespace, or gone"

@@ -10,15 +10,15 @@ import time
 from datetime import timedelta
 from typing import Final
 
-from ..errors import DistNetworkError
-from .after_fork import keep_from_children
-from .authentication import NONCE_BYTES, PROTOCOL, Greeting, proof
-from .connected_user import WAY_OUT, foreign
-from .frames import MAX_GREETING, MAX_MESSAGE, frame, next_frame
-from .messages import Message
-from .sockets import connect
-from .timeouts import deadline_after, milliseconds, next_wait_s
-from .torch_store import is_torch_store
+from fake_torch_dist.errors import DistNetworkError
+from fake_torch_dist.stores.after_fork import keep_from_children
+from fake_torch_dist.stores.authentication import NONCE_BYTES, PROTOCOL, Greeting, proof
+from fake_torch_dist.stores.connected_user import WAY_OUT, foreign
+from fake_torch_dist.stores.frames import MAX_GREETING, MAX_MESSAGE, frame, next_frame
+from fake_torch_dist.stores.messages import Message
+from fake_torch_dist.stores.sockets import connect
+from fake_torch_dist.stores.timeouts import deadline_after, milliseconds, next_wait_s
+from fake_torch_dist.stores.torch_store import is_torch_store
 
 # torch 2.13.0
 CONNECT_TIMEOUT = (  # DistNetworkError

@@ -14,16 +14,16 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Final
 
-from ..errors import DistStoreError
-from .arguments import Text, as_bytes, wrong_argument
-from .authentication import TOKEN_VARIABLE, job_token
-from .base import NO_QUEUES
-from .connected_user import is_own
-from .message_store import WAIT_TIMEOUT, MessageStore
-from .messages import HEAD, Kind, Message, decode, encode
-from .table import CHANGES, Table
-from .timeouts import deadline_after, milliseconds
-from .turn import Turn
+from fake_torch_dist.errors import DistStoreError
+from fake_torch_dist.stores.arguments import Text, as_bytes, wrong_argument
+from fake_torch_dist.stores.authentication import TOKEN_VARIABLE, job_token
+from fake_torch_dist.stores.base import NO_QUEUES
+from fake_torch_dist.stores.connected_user import is_own
+from fake_torch_dist.stores.key_table import CHANGES, Table
+from fake_torch_dist.stores.lock import Turn
+from fake_torch_dist.stores.message_store import WAIT_TIMEOUT, MessageStore
+from fake_torch_dist.stores.messages import HEAD, Kind, Message, decode, encode
+from fake_torch_dist.stores.timeouts import deadline_after, milliseconds
 
 GET_TIMEOUT = "Timeout waiting for key: {keys} after {ms} ms"  # of get; a RuntimeError in torch 2.13.0
 FOREIGN_FILE = (  # PermissionError

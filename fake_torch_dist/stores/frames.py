@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from .messages import Message, decode, encode
+from fake_torch_dist.stores.messages import Message, decode, encode
 
 FRAME: Final = struct.Struct("!II")
 """Length of what follows the first 4 bytes, number of the request."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .messages import Kind, Message
+from fake_torch_dist.stores.messages import Kind, Message
 
 SIZES_DIFFER = "rank {rank} came with a world size of {size}, but another rank with {other}"  # ValueError
 

@@ -6,11 +6,11 @@ import time
 from _queue import Empty, SimpleQueue  # not queue, as in ``turn``
 from datetime import timedelta
 
-from .message_store import MessageStore
-from .messages import Message
-from .table import CHANGES, Table
-from .timeouts import deadline_after, next_wait_s
-from .turn import Turn
+from fake_torch_dist.stores.key_table import CHANGES, Table
+from fake_torch_dist.stores.lock import Turn
+from fake_torch_dist.stores.message_store import MessageStore
+from fake_torch_dist.stores.messages import Message
+from fake_torch_dist.stores.timeouts import deadline_after, next_wait_s
 
 
 class HashStore(MessageStore):

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from ..errors import DistStoreError
-from .arguments import Text, as_bytes, as_list_of_bytes, wrong_argument
-from .base import LENGTHS_DIFFER, QueueEmptyError, Store
-from .messages import Kind, Message
-from .timeouts import as_timeout, milliseconds
+from fake_torch_dist.errors import DistStoreError
+from fake_torch_dist.stores.arguments import Text, as_bytes, as_list_of_bytes, wrong_argument
+from fake_torch_dist.stores.base import LENGTHS_DIFFER, QueueEmptyError, Store
+from fake_torch_dist.stores.messages import Kind, Message
+from fake_torch_dist.stores.timeouts import as_timeout, milliseconds
 
 # torch 2.13.0
 QUEUE_EMPTY = "queue is empty"  # QueueEmptyError

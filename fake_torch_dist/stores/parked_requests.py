@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import time
 
-from .messages import Message
+from fake_torch_dist.stores.messages import Message
 
 
 class Peer:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from .arguments import Text, as_bytes, as_list_of_bytes, wrong_argument
-from .base import Store
-from .timeouts import as_timeout
+from fake_torch_dist.stores.arguments import Text, as_bytes, as_list_of_bytes, wrong_argument
+from fake_torch_dist.stores.base import Store
+from fake_torch_dist.stores.timeouts import as_timeout
 
 
 class PrefixStore(Store):

@@ -17,13 +17,13 @@ import selectors
 import socket
 from typing import Final
 
-from .authentication import NONCE_BYTES, PROTOCOL, Greeting, job_token, proof
-from .connected_user import foreign
-from .frames import MAX_GREETING, MAX_MESSAGE, framed, next_frame
-from .gatherings import Gatherings
-from .messages import Kind, Message, encode
-from .parked_requests import ParkedRequests, Peer
-from .table import CHANGES, Table
+from fake_torch_dist.stores.authentication import NONCE_BYTES, PROTOCOL, Greeting, job_token, proof
+from fake_torch_dist.stores.connected_user import foreign
+from fake_torch_dist.stores.frames import MAX_GREETING, MAX_MESSAGE, framed, next_frame
+from fake_torch_dist.stores.gatherings import Gatherings
+from fake_torch_dist.stores.key_table import CHANGES, Table
+from fake_torch_dist.stores.messages import Kind, Message, encode
+from fake_torch_dist.stores.parked_requests import ParkedRequests, Peer
 
 _READ_BYTES: Final = 256 << 10
 _MAX_STRANGERS: Final = 1024

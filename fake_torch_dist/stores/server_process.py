@@ -12,10 +12,10 @@ import warnings
 from contextlib import suppress
 from typing import Final, NoReturn
 
-from .after_fork import keep_from_children
-from .authentication import job_token
-from .server import StoreServer
-from .sockets import listen
+from fake_torch_dist.stores.after_fork import keep_from_children
+from fake_torch_dist.stores.authentication import job_token
+from fake_torch_dist.stores.server import StoreServer
+from fake_torch_dist.stores.sockets import listen
 
 _GROUP_SIGNALS: Final = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGPIPE", "SIGUSR1", "SIGUSR2")
 """What terminals, launchers and schedulers send to everybody: the server goes when its users do, not before."""

@@ -7,8 +7,8 @@ import os
 import socket
 from contextlib import suppress
 
-from ..errors import DistNetworkError
-from .timeouts import next_wait_s
+from fake_torch_dist.errors import DistNetworkError
+from fake_torch_dist.stores.timeouts import next_wait_s
 
 LISTEN_FAILED = (  # DistNetworkError, torch 2.13.0
     "The server socket has failed to listen on any local network address. port: {port}, useIpv6: {ipv6}, "

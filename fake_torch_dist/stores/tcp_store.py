@@ -13,15 +13,15 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
-from ..errors import DistStoreError
-from .arguments import wrong_argument
-from .authentication import job_token
-from .connection import Connection
-from .message_store import MessageStore
-from .messages import Kind, Message
-from .server_process import ForkedServer, fork_server
-from .timeouts import as_timeout, default_store_timeout, milliseconds
-from .turn import Turn
+from fake_torch_dist.errors import DistStoreError
+from fake_torch_dist.stores.arguments import wrong_argument
+from fake_torch_dist.stores.authentication import job_token
+from fake_torch_dist.stores.connection import Connection
+from fake_torch_dist.stores.lock import Turn
+from fake_torch_dist.stores.message_store import MessageStore
+from fake_torch_dist.stores.messages import Kind, Message
+from fake_torch_dist.stores.server_process import ForkedServer, fork_server
+from fake_torch_dist.stores.timeouts import as_timeout, default_store_timeout, milliseconds
 
 # torch 2.13.0
 WAIT_TIMEOUT = "wait timeout after {ms}ms, keys: {keys}"  # DistStoreError

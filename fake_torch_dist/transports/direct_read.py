@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from ..reduction import Array
+from fake_torch_dist.core.reduction import Array
 
 _PR_SET_PTRACER: Final = 0x59616D61
 _PR_SET_PTRACER_ANY: Final = ctypes.c_ulong(-1)

@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from ..reduction import Array, fold_nodes
+from fake_torch_dist.core.reduction import Array, fold_nodes
 
 BLOCK_BYTES: Final = 1 << 18
 """What is folded at a time: a block of two members stays in the cache."""

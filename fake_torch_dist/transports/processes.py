@@ -17,14 +17,14 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from .. import errors
-from ..engine import Engine
-from ..fingerprint import Call
-from ..reduction import Array
-from . import direct_read
-from .folding import NodeFold, Read
-from .protocol import Rows
-from .rounds import Answer, Rounds, joined, parted
+from fake_torch_dist import errors
+from fake_torch_dist.core.fingerprint import Call
+from fake_torch_dist.core.reduction import Array
+from fake_torch_dist.core.transport import Rows
+from fake_torch_dist.transports import direct_read
+from fake_torch_dist.transports.engine import Engine
+from fake_torch_dist.transports.folding import NodeFold, Read
+from fake_torch_dist.transports.rounds import Answer, Rounds, joined, parted
 
 SMALL_BYTES: Final = 32768
 """Data up to this size travels with the first round."""

@@ -10,10 +10,10 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Final, NoReturn
 
-from .. import errors
-from ..engine import Engine
-from ..fingerprint import ROUNDS
-from ..tasks import COLLECTIVE, OVERDUE, Address, Finished, Messages, Task
+from fake_torch_dist import errors
+from fake_torch_dist.core.fingerprint import ROUNDS
+from fake_torch_dist.transports.engine import Engine
+from fake_torch_dist.transports.tasks import COLLECTIVE, OVERDUE, Address, Finished, Messages, Task
 
 Bytes = bytes | bytearray | memoryview
 Answer = Callable[[list[memoryview]], Sequence[Bytes]]

@@ -7,9 +7,9 @@ from itertools import groupby
 
 import numpy as np
 
-from .. import errors
-from ..fingerprint import Call
-from ..reduction import Array, fold_nodes
+from fake_torch_dist import errors
+from fake_torch_dist.core.fingerprint import Call
+from fake_torch_dist.core.reduction import Array, fold_nodes
 
 
 class VirtualTransport:

@@ -18,7 +18,8 @@ import torch.distributed
 import torch.distributed.distributed_c10d
 
 import fake_torch_dist as dist
-from fake_torch_dist import distributed_c10d, group_methods
+from fake_torch_dist import distributed_c10d
+from fake_torch_dist.core import group_methods
 
 OURS_ALONE = frozenset(("Future", "LocalTensor", "VirtualOptions", "fold", "fold_world", "shards_of"))
 PRIVATE = (

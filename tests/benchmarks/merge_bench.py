@@ -24,7 +24,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from fake_torch_dist.launcher.output.merge import LineMerger
-from fake_torch_dist.launcher.output.output import Output
+from fake_torch_dist.launcher.output.writer import Output
 
 LINE = b"x" * 119 + b"\n"
 BLOCK = LINE * (65536 // len(LINE))

@@ -6,7 +6,8 @@ python -m pytest -m slow tests/benchmarks/test_merge_speed.py -s
 from __future__ import annotations
 
 import pytest
-from merge_bench import BLOCK, SINKS, Setting, bare, memory_lines_s, merged, pipeline_lines_s
+
+from tests.benchmarks.merge_bench import BLOCK, SINKS, Setting, bare, memory_lines_s, merged, pipeline_lines_s
 
 pytestmark = pytest.mark.slow
 

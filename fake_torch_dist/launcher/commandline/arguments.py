@@ -11,7 +11,7 @@ import signal
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
-from fake_torch_dist.terminals import printable
+from fake_torch_dist.terminal.descriptor import printable
 
 PROGRAM = "fake-torchrun"
 
@@ -160,7 +160,7 @@ class _Version(argparse.Action):
 
 class _ShowCompletion(argparse.Action):
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        from .completion import completion_script
+        from fake_torch_dist.launcher.commandline.completion import completion_script
 
         actions = [action for action in parser._actions if action.option_strings]
         options = [name for action in actions for name in action.option_strings if "_" not in name]

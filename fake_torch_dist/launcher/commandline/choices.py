@@ -8,8 +8,8 @@ import signal
 from collections.abc import Mapping
 from pathlib import Path
 
-from .arguments import AUTO, START_METHODS, Arguments, UsageError, unknown_signals
-from .config import EntryKind, LaunchConfig, Std, Streams
+from fake_torch_dist.launcher.commandline.arguments import AUTO, START_METHODS, Arguments, UsageError, unknown_signals
+from fake_torch_dist.launcher.commandline.config import EntryKind, LaunchConfig, Std, Streams
 
 STREAMS_FORMS = r"<^[0123]$> or <^(\d:[0123],)*(\d:[0123])$>"
 """How torch 2.13 describes what --redirects and --tee take. Ranks of several digits are taken here, too."""

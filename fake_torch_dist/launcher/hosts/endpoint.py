@@ -10,11 +10,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from fake_torch_dist.errors import DistNetworkError
+from fake_torch_dist.launcher.commandline.choices import host_and_port
+from fake_torch_dist.launcher.commandline.config import LaunchConfig
 from fake_torch_dist.stores.authentication import TOKEN_VARIABLE, job_token
 from fake_torch_dist.stores.sockets import addresses, listen
-
-from ..commandline.choices import host_and_port
-from ..commandline.config import LaunchConfig
 
 TRUE = ("1", "true", "t", "yes", "y")
 _IDLE_S, _PROBE_S, _PROBES = 10, 5, 3

@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, replace
 
+from fake_torch_dist.launcher.channel import Channel, Message
+from fake_torch_dist.launcher.hosts.handshake import Application
+from fake_torch_dist.launcher.reports.failures import ProcessFailure
+from fake_torch_dist.launcher.stop import Stop
+from fake_torch_dist.launcher.workers.environment import Placement
 from fake_torch_dist.stores.authentication import job_token
-
-from ..channel import Channel, Message
-from ..ranks.environment import Placement
-from ..reports.failures import ProcessFailure
-from ..stop import Stop
-from .greeting import Application
 
 
 class RemoteNode:

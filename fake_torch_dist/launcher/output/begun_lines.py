@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
-from .escapes import RESET, left_open
+from fake_torch_dist.terminal.escapes import RESET, left_open
 
 CONTINUED = b"... "
 """Begins the rest of a line that was interrupted."""

@@ -14,8 +14,8 @@ import re
 import time
 from collections.abc import Callable
 
-from fake_torch_dist.launcher.output.escapes import CURSOR_CODE, OPEN_AT_END, RESET, UNFINISHED, left_open
-from fake_torch_dist.launcher.output.frames import LIVE_BLOCK_BEGIN, LIVE_BLOCK_END, Frames, pieces_of
+from fake_torch_dist.launcher.output.bars import LIVE_BLOCK_BEGIN, LIVE_BLOCK_END, Frames, pieces_of
+from fake_torch_dist.terminal.escapes import CURSOR_CODE, OPEN_AT_END, RESET, UNFINISHED, left_open
 
 MAX_LINE_BYTES = 16 << 20
 """A longer line is broken into pieces of this size, each a line of its own: memory has to end somewhere."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from ..logs import FilteredLog
-from .merge import LineMerger
-from .output import Output
-from .prefix import Source
+from fake_torch_dist.launcher.logs import FilteredLog
+from fake_torch_dist.launcher.output.merge import LineMerger
+from fake_torch_dist.launcher.output.prefix import Source
+from fake_torch_dist.launcher.output.writer import Output
 
 
 @dataclass(eq=False, slots=True)

@@ -17,21 +17,20 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from fake_torch_dist.terminals import set_size, size_of
-
-from ..commandline.config import LaunchConfig
-from ..logs import Destination, FilteredLog
-from ..loop import Loop, Timer
-from .begun_lines import BegunLines
-from .console import Console
-from .dedupe import Deduper
-from .escapes import only_colors, width_of
-from .merge import LineMerger
-from .output import Output, standard_outputs
-from .prefix import Source, prefix_of
-from .reader import Reader
-from .terminal import LiveTerminal
-from .unfinished import UnfinishedLines
+from fake_torch_dist.launcher.commandline.config import LaunchConfig
+from fake_torch_dist.launcher.logs import Destination, FilteredLog
+from fake_torch_dist.launcher.loop import Loop, Timer
+from fake_torch_dist.launcher.output.begun_lines import BegunLines
+from fake_torch_dist.launcher.output.console import Console
+from fake_torch_dist.launcher.output.dedupe import Deduper
+from fake_torch_dist.launcher.output.merge import LineMerger
+from fake_torch_dist.launcher.output.prefix import Source, prefix_of
+from fake_torch_dist.launcher.output.reader import Reader
+from fake_torch_dist.launcher.output.unfinished import UnfinishedLines
+from fake_torch_dist.launcher.output.writer import Output, standard_outputs
+from fake_torch_dist.terminal.descriptor import set_size, size_of
+from fake_torch_dist.terminal.escapes import only_colors, width_of
+from fake_torch_dist.terminal.live_rows import LiveTerminal
 
 READ_BYTES: Final = 65536
 """A pipe's size. Larger pieces leave the processor's cache on their way through the merge, and take twice as long."""

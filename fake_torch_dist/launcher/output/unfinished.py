@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from ..loop import Loop, Timer
-from .reader import Reader
+from fake_torch_dist.launcher.loop import Loop, Timer
+from fake_torch_dist.launcher.output.reader import Reader
 
 TERMINAL_QUIET_S: Final = 0.1
 OUTPUT_IDLE_S: Final = 0.5

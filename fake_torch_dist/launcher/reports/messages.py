@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Final, Literal
 
-from fake_torch_dist.terminals import printable
+from fake_torch_dist.terminal.descriptor import printable
 
 LEVELS: Final = {
     "CRITICAL": 50, "FATAL": 50, "ERROR": 40, "WARN": 30, "WARNING": 30, "INFO": 20, "DEBUG": 10, "NOTSET": 0,

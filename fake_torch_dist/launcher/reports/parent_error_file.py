@@ -7,10 +7,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ...elastic_errors import error_json, write_atomically
-from .failures import NOT_AVAILABLE, ProcessFailure
-from .last_words import got_signal, signalled_text
-from .messages import (
+from fake_torch_dist.elastic_errors import error_json, write_atomically
+from fake_torch_dist.launcher.reports.failures import NOT_AVAILABLE, ProcessFailure
+from fake_torch_dist.launcher.reports.messages import (
     NO_CODE_IN_TEXT,
     NO_PARENT_ERROR_FILE,
     PARENT_ERROR_FILE_EXISTS,
@@ -18,6 +17,7 @@ from .messages import (
     REPLY_FILE_MALFORMED,
     LauncherLog,
 )
+from fake_torch_dist.launcher.reports.report import got_signal, signalled_text
 
 
 def pass_to_parent(root: ProcessFailure, parent_file: str | None, log: LauncherLog) -> None:

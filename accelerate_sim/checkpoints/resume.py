@@ -1,0 +1,242 @@
+"""``--resume``: which checkpoint a run goes on from, and whether it is the same run.
+
+``auto`` takes the newest checkpoint that is whole, says which ones are not, and begins a run that has none. A path
+takes that checkpoint and no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from accelerate_sim.artifacts.atomic import make_directory, remove_unfinished, write_file
+from accelerate_sim.artifacts.damage import Damaged
+from accelerate_sim.artifacts.plain_file import read
+from accelerate_sim.checkpoints import run_file
+from accelerate_sim.checkpoints.directory import (
+    METRICS,
+    RunDirectory,
+    checkpoint_step,
+    in_the_way,
+    latest_run,
+    path_of_run,
+    run_directories,
+    state_of_checkpoint,
+)
+from accelerate_sim.checkpoints.metrics_length import require_beginning
+from accelerate_sim.checkpoints.output_directory import own_if_there
+from accelerate_sim.checkpoints.state import RunState
+from accelerate_sim.config.problems import ConfigError, Problem, printable, shown
+from accelerate_sim.config.schema import RunConfig
+
+OPTION = "--resume"
+AUTO = "auto"
+HARMLESS = (
+    "run.speed", "run.startup_speed", "run.runs", "log", "train.max_steps", "checkpoint.keep_last",
+    "checkpoint.keep_best", "checkpoint.shards", "checkpoint.on_preempt",
+)  # fmt: skip
+"""Keys, or whole sections, that no figure of a step depends on."""
+
+
+@dataclass(frozen=True)
+class Resumption:
+    """What a session goes on with."""
+
+    output_dir: Path
+    state: RunState
+    checkpoint: Path | None
+    """None: the run goes on from its beginning."""
+    damaged: tuple[str, ...] = ()
+    """Sentences about checkpoints that were passed over."""
+    metrics_from: Path | None = None
+    """A metrics.jsonl of another directory, whose beginning belongs to the run."""
+    begun: bool = True
+    """False for a run that comes after a finished one."""
+
+    @property
+    def source(self) -> Path:
+        """What the state was read from."""
+        last = self.state.run if self.begun else self.state.run - 1
+        return self.checkpoint or path_of_run(self.output_dir, last) / run_file.NAME
+
+    def prepare(self, output_dir: Path) -> tuple[int, int]:
+        """Clear away what a process that died has left; what is kept of metrics.jsonl. Raises OSError, ConfigError."""
+        state = self.state
+        source = self.metrics_from or output_dir / METRICS
+        try:
+            require_beginning(source, state.metrics)
+        except Damaged as damage:
+            raise _problem(AUTO, f"finds that {printable(str(output_dir))} is damaged: {damage}", _ANOTHER) from None
+        directory = path_of_run(output_dir, state.run)
+        make_directory(directory, output_dir)
+        tidy(output_dir)
+        if self.metrics_from or not state.metrics_bytes:
+            write_file(output_dir / METRICS, read(source, state.metrics_bytes) if state.metrics_bytes else b"")
+        if self.begun and not (directory / run_file.NAME).exists():
+            run_file.write(directory, state.beginning())
+        return state.metrics
+
+
+def find(asked: str, output_dir: Path | None) -> Resumption | None:
+    """What ``--resume asked`` means; None when nothing has been begun. Raises ConfigError."""
+    try:
+        if asked != AUTO:
+            return _named(Path(asked), output_dir)
+        if output_dir is None:
+            raise _problem(asked, "needs to know where the checkpoints are", "Name it with --output-dir.")
+        return _newest(output_dir)
+    except OSError as error:
+        reason = f"can't be looked for: {printable(str(error.filename))}: {error.strerror}"
+        raise _problem(asked, reason, "Name a directory that you may read.") from None
+
+
+def find_and_own(asked: str, output_dir: Path | None, *, launched: bool) -> Resumption | None:
+    """The same for a process that goes on with it: what it finds, no other process changes. Raises ConfigError.
+
+    ``launched``: a launcher has started this process.
+    """
+    if output_dir is None:
+        found = find(asked, None)
+        output_dir = found.output_dir if found else None
+    if output_dir is not None:
+        own_if_there(output_dir, launched=launched)
+    return find(asked, output_dir)
+
+
+def tidy(output_dir: Path) -> None:
+    """Remove what processes that died have left of files and directories that they had not finished."""
+    for directory in run_directories(output_dir).values():
+        remove_unfinished(directory)
+
+
+_ANOTHER = "Begin another run in another --output-dir."
+
+
+def _named(path: Path, output_dir: Path | None) -> Resumption:
+    way_out = "Name a checkpoint, or use --resume auto, which takes the newest that is whole."
+    if checkpoint_step(path) is None:
+        raise _problem(str(path), "is no checkpoint: those are called checkpoint-<step>", way_out)
+    if not path.is_dir():
+        raise _problem(str(path), "is no directory" if path.exists() else "does not exist", way_out)
+    try:
+        state = state_of_checkpoint(path)
+        home = _home(path, state)
+        if begun := _begun(path.parent):
+            _require_same_run(state, begun)
+        require_beginning(home / METRICS, state.metrics)
+    except Damaged as damage:
+        raise _problem(str(path), f"is damaged: it {damage}", way_out) from None
+    if output_dir is None or _same(output_dir, home):
+        return Resumption(output_dir or home, state, path)
+    if latest_run(output_dir) is not None or in_the_way(output_dir):
+        way_out = "Name the directory that the checkpoint is in, or an empty one."
+        raise _problem(str(path), f"is not of the run in {printable(str(output_dir))}", way_out)
+    return Resumption(output_dir, state, path, metrics_from=home / METRICS)
+
+
+def _home(path: Path, state: RunState) -> Path:
+    """The output directory of the session that a checkpoint is of; raises Damaged if it lies elsewhere."""
+    directory = path.absolute().parent
+    if state.run == 1:
+        return path.parent
+    if directory.name != path_of_run(Path(), state.run).name:
+        raise Damaged(f"is of run {state.run}, and lies in {printable(directory.name)!r}")
+    return path.parent.parent if path.parent.name else directory.parent
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.resolve() == other.resolve()
+
+
+def _newest(output_dir: Path) -> Resumption | None:
+    number = latest_run(output_dir)
+    if number is None:
+        return None
+    directory = path_of_run(output_dir, number)
+    checkpoints = RunDirectory(directory).checkpoints()
+    try:
+        begun, end = run_file.read(directory)
+        if begun.run != number:
+            raise Damaged(f"has a {run_file.NAME} of run {begun.run}")
+    except Damaged as damage:
+        way_out = f"Name a checkpoint, such as --resume {printable(str(checkpoints[0]))}." if checkpoints else _ANOTHER
+        raise _problem(AUTO, f"finds that {printable(str(directory))} is damaged: it {damage}", way_out) from None
+    if end is not None:
+        following = replace(
+            begun, run=number + 1, clock_s=end.clock_s, metrics_bytes=end.metrics_bytes,
+            metrics_crc32=end.metrics_crc32,
+        )  # fmt: skip
+        return Resumption(output_dir, following, None, begun=False)
+    damaged: list[str] = []
+    for path in checkpoints:
+        judgement = "is damaged: it "
+        try:
+            state = state_of_checkpoint(path)
+            _require_same_run(state, begun)
+            judgement = ""  # the checkpoint is whole
+            require_beginning(output_dir / METRICS, state.metrics)
+            return Resumption(output_dir, state, path, tuple(damaged))
+        except Damaged as damage:
+            damaged.append(f"{printable(str(path))} {judgement}{damage}")
+    return Resumption(output_dir, begun, None, tuple(damaged))
+
+
+def _begun(directory: Path) -> RunState | None:
+    """The beginning of a run as its run.json has it; None without one that is whole."""
+    try:
+        return run_file.read(directory)[0]
+    except Damaged:
+        return None
+
+
+def _require_same_run(state: RunState, begun: RunState) -> None:
+    """Raise Damaged for a checkpoint of another run than the one that has begun here."""
+    for name in ("run", "start_time", "origin_s", "begin_bytes", "begin_crc32"):
+        was, now = getattr(begun, name), getattr(state, name)
+        if was != now:
+            raise Damaged(f"is of another run: its {name} is {shown(now)}, and {run_file.NAME} has {shown(was)}")
+
+
+def refuse_differences(resumption: Resumption, config: RunConfig, start_time: datetime | None, *, drawn: bool) -> None:
+    """Raise ConfigError with every key that makes another run of it, and when there is no step left.
+
+    ``drawn``: each run has a config of its own, so one that has not begun can't differ.
+    """
+    was, now = resumption.state.config, config.model_dump(mode="json")
+    problems = [
+        Problem.about(
+            key, shown(value), f"is not what {resumption.source} was made with, {shown(other)}",
+            "Give the same value, or begin another run in another --output-dir.",
+        )
+        for key, value, other in (_differences(was, now) if resumption.begun or not drawn else ())
+    ]  # fmt: skip
+    begun = datetime.fromisoformat(resumption.state.start_time)
+    if start_time is not None and start_time != begun:
+        given = start_time.isoformat()
+        reason = f"is not when the run in {resumption.source} began, {begun.isoformat()}"
+        problems.append(Problem("--start-time", None, "", given, reason, "Leave it out, or give the same."))
+    last = min(config.train.epochs * config.train.steps_per_epoch, config.train.max_steps or 10**18)
+    if not problems and resumption.state.step > last:
+        reason = f"is before step {resumption.state.step:,} of {resumption.source}"
+        problems.append(Problem.about("train.max_steps", str(last), reason, "Give more steps, or an older checkpoint."))
+    if problems:
+        raise ConfigError(problems)
+
+
+def _differences(was: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """(key, value now, value then), but for those that are harmless."""
+    for name in dict.fromkeys((*now, *was)):
+        key, value, other = prefix + name, now.get(name), was.get(name)
+        if key in HARMLESS or value == other:
+            continue
+        if isinstance(value, Mapping) and isinstance(other, Mapping) and key != "model":
+            yield from _differences(other, value, f"{key}.")
+        else:
+            yield key, value, other
+
+
+def _problem(value: str, reason: str, way_out: str) -> ConfigError:
+    return ConfigError([Problem(OPTION, None, "", printable(value), reason, way_out)])

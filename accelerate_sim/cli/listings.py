@@ -1,0 +1,72 @@
+"""What the command line prints instead of a run: the catalog, the config, the plan."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+
+from accelerate_sim import catalog
+from accelerate_sim.config.document import documented_yaml
+from accelerate_sim.config.schema import RunConfig
+from accelerate_sim.config.shipped import shipped_configs
+from accelerate_sim.display.units import count_text, gib_text
+from accelerate_sim.session.session import terminal_style
+
+PIPE_WIDTH = 120
+
+
+def show(what: str, *, ascii_only: bool) -> None:
+    """Print a table of models, GPUs, datasets or configs."""
+    rows = {"models": _models, "gpus": _gpus, "datasets": _datasets, "configs": _configs}[what]()
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def show_config(config: RunConfig) -> None:
+    """Print the whole config, every key explained."""
+    sys.stdout.write(documented_yaml(config))
+
+
+def show_plan(config: RunConfig, *, ascii_only: bool) -> None:
+    """Print what the run would take."""
+    from accelerate_sim.display.plan.report import plan_report
+    from accelerate_sim.sim.run import Run
+
+    live, style = terminal_style(1, ascii_only=ascii_only)
+    width = shutil.get_terminal_size((PIPE_WIDTH, 24)).columns if live else PIPE_WIDTH
+    print("\n".join(plan_report(Run(config), width, style)))
+
+
+def _models() -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = [("NAME", "PARAMETERS", "LAYERS", "HIDDEN", "CONTEXT", "TITLE")]
+    for spec in map(catalog.model, catalog.model_names()):
+        shape = spec.architecture
+        size = (count_text(shape.parameters), str(shape.layers), str(shape.hidden), str(shape.context))
+        rows.append((spec.name, *size, spec.title))
+    return rows
+
+
+def _gpus() -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = [("NAME", "BF16 TFLOP/S", "MEMORY", "POWER", "YEAR", "PRODUCT")]
+    for spec in map(catalog.gpu, catalog.gpu_names()):
+        figures = (f"{spec.bf16_flops / 1e12:.0f}", gib_text(spec.memory_bytes), f"{spec.power_limit_w:.0f} W")
+        rows.append((spec.name, *figures, str(spec.year), spec.product))
+    return rows
+
+
+def _datasets() -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = [("NAME", "TOKENS", "SAMPLES", "DOMAIN", "LICENSE", "TITLE")]
+    for spec in map(catalog.dataset, catalog.dataset_names()):
+        sizes = (count_text(spec.tokens), count_text(spec.samples))
+        rows.append((spec.name, *sizes, spec.domain, spec.license, spec.title))
+    return rows
+
+
+def _configs() -> list[tuple[str, ...]]:
+    """The shipped configs by the names that ``--config`` takes, each with its first comment line."""
+    rows: list[tuple[str, ...]] = [("NAME", "WHAT")]
+    for name, path in shipped_configs().items():
+        first = path.read_text(encoding="utf-8").splitlines()[0]
+        rows.append((name, first.lstrip("# ")))
+    return rows

@@ -1,0 +1,1 @@
+"""Checks of a config that involve more than one key."""

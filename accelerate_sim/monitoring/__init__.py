@@ -1,0 +1,1 @@
+"""Shows the GPUs of a running job to other programs."""

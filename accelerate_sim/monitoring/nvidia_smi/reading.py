@@ -1,0 +1,182 @@
+"""All that the driver of one node would know at one moment, worked out from a published job."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import lru_cache
+
+from accelerate_sim.config.schema import RunConfig
+from accelerate_sim.monitoring.nvidia_smi.boards import Board, board_of
+from accelerate_sim.monitoring.published_job import Position, PublishedJob, running_jobs
+from accelerate_sim.sim.gpus import devices, sensors
+from accelerate_sim.sim.gpus.telemetry import GpuSample
+from accelerate_sim.sim.run import Run
+
+CONTEXT_MIB = 10
+"""In use that belongs to no process."""
+IDLE, POWER_CAP, SLOWDOWN, THERMAL, BRAKE = 0x1, 0x4, 0x8, 0x20, 0x80
+"""Bits of NVML's clocks event reasons."""
+
+
+class NoJob(Exception):
+    """There is nothing to look at. ``hint`` says why, and what to do about it."""
+
+    def __init__(self, hint: str) -> None:
+        self.hint = hint
+        super().__init__(hint)
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """One GPU as the driver sees it; memory in MiB, as the driver counts."""
+
+    index: int
+    name: str
+    uuid: str
+    serial: str
+    pci: tuple[int, int]
+    """Domain and bus."""
+    bus_id: str
+    board: Board
+    utilization_pct: int
+    memory_utilization_pct: int
+    total_mib: int
+    used_mib: int
+    temperature_c: int
+    memory_temperature_c: int
+    slowdown_c: int
+    power_w: float
+    power_limit_w: float
+    clock_mhz: int
+    max_clock_mhz: int
+    reasons: int
+    """Why the clock is not higher: bits."""
+    pid: int
+    command: str
+
+    @property
+    def reserved_mib(self) -> int:
+        return min(self.board.reserved_mib, self.total_mib - self.used_mib)
+
+    @property
+    def free_mib(self) -> int:
+        return self.total_mib - self.used_mib - self.reserved_mib
+
+    @property
+    def process_mib(self) -> int:
+        return max(self.used_mib - CONTEXT_MIB, 0)
+
+    @property
+    def has_process(self) -> bool:
+        """Whether the job has a context on it."""
+        return self.process_mib > 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A node at one moment of simulated time."""
+
+    time: datetime
+    board: Board
+    num_gpus: int
+    gpus: tuple[Gpu, ...]
+    """Those that were asked for."""
+
+
+class Node:
+    """A node of a job; None: the newest job's first one."""
+
+    def __init__(self, node: int = 0, pid: int | None = None) -> None:
+        self._node = node
+        self._pid = pid
+
+    def read(self) -> Reading:
+        """Look at it now. Raises NoJob, UnsafeDirectory."""
+        job, position = self._job()
+        try:
+            run = _run_of(job.config_text(), job.run)
+            return reading(run, job, position.at(time.monotonic()), self._node)
+        except (ValueError, OverflowError) as error:  # pydantic's, the catalog's and datetime's errors
+            reason = str(error).partition("\n")[0]
+            raise NoJob(f"the job with process {job.pid} is of another version: {reason}") from None
+
+    def _job(self) -> tuple[PublishedJob, Position]:
+        damaged: list[str] = []
+        jobs = running_jobs(damaged)
+        for job, position in jobs:
+            if self._pid in (None, *job.pids):
+                return job, position
+        if damaged:
+            way_out = "It may be of another version: remove it, and start the job again with --publish"
+            raise NoJob(f"{damaged[0]}. {way_out}")
+        if self._pid is None:
+            raise NoJob(
+                "no fake-torchrun job of this user that has been started with --publish is running "
+                "(python train.py --publish)"
+            )
+        pids = ", ".join(str(job.pid) for job, _ in jobs) or "none"
+        raise NoJob(f"no published job has process {self._pid}; there are: {pids}")
+
+
+@lru_cache(maxsize=1)
+def _run_of(config: str, number: int) -> Run:
+    return Run(RunConfig.model_validate_json(config), number)
+
+
+def reading(run: Run, job: PublishedJob, clock_s: float, node: int = 0) -> Reading:
+    """What node ``node`` shows when the simulated clock of ``job`` stands at ``clock_s``. Raises NoJob."""
+    board, layout = board_of(run.gpu), run.layout
+    if board is None:
+        raise NoJob(f"the job runs on {run.gpu.product}, which NVIDIA's driver knows nothing of")
+    if node >= layout.nodes:
+        raise NoJob(f"the job has {layout.nodes} nodes: --node takes 0 to {layout.nodes - 1}")
+    second = clock_s - (job.origin_s + run.startup.total)
+    step = run.timeline.step_at(second)
+    sample = run.telemetry.sample(second, step)
+    slowed = {incident.rank for incident in run.incidents.during(step, step) if incident.kind == "hot"}
+    first = node * layout.gpus_per_node
+    ranks = range(first, min(first + layout.gpus_per_node, layout.world_size))
+    gpus = tuple(_gpu(run, job, board, sample, rank, rank in slowed) for rank in ranks)
+    moment = datetime.fromisoformat(job.start) + timedelta(seconds=clock_s)
+    return Reading(moment, board, len(gpus), gpus)
+
+
+def _gpu(run: Run, job: PublishedJob, board: Board, sample: GpuSample, rank: int, slowed: bool) -> Gpu:
+    node, local = divmod(rank, run.layout.gpus_per_node)
+    spec, config = run.gpu, run.config
+    power, temperature = float(sample.power_w[rank]), float(sample.temperature_c[rank])
+    utilization = int(sample.utilization_pct[rank])
+    return Gpu(
+        index=local,
+        name=spec.product,
+        uuid=devices.uuid(config, node, local),
+        serial=devices.serial(config, node, local),
+        pci=devices.pci_address(local),
+        bus_id=devices.bus_id(local),
+        board=board,
+        utilization_pct=utilization,
+        memory_utilization_pct=int(sensors.memory_utilization_pct(spec, utilization, power)),
+        total_mib=spec.memory_bytes >> 20,
+        used_mib=int(sample.memory_used_bytes[rank]) >> 20,
+        temperature_c=round(temperature),
+        memory_temperature_c=int(sensors.memory_temperature_c(spec, temperature, power)),
+        slowdown_c=round(spec.slowdown_temperature_c),
+        power_w=power,
+        power_limit_w=spec.power_limit_w,
+        clock_mhz=round(float(sample.sm_clock_mhz[rank])),
+        max_clock_mhz=spec.max_clock_mhz,
+        reasons=_reasons(run, utilization, temperature, power, slowed),
+        pid=job.pid_of(rank),
+        command=job.command,
+    )
+
+
+def _reasons(run: Run, utilization_pct: int, temperature_c: float, power_w: float, slowed: bool) -> int:
+    if slowed:
+        # As the job's own warning has it: far from the thermal limit it is the server that slows the GPU.
+        return THERMAL if temperature_c > run.gpu.slowdown_temperature_c - 3 else SLOWDOWN | BRAKE
+    if not utilization_pct:
+        return IDLE
+    return POWER_CAP if power_w >= 0.995 * run.gpu.power_limit_w else 0

@@ -1,0 +1,130 @@
+"""``-q`` and ``-q -x``: the tree of every GPU written as text or as XML."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from accelerate_sim.monitoring.nvidia_smi.reading import Gpu, Reading
+from accelerate_sim.monitoring.nvidia_smi.report_entry import Entry
+from accelerate_sim.monitoring.nvidia_smi.report_tree import gpu_tree, heading
+
+VALUE_COLUMN = 42
+_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+"""Of text in XML. The standard library has them too, but loads an HTTP client first."""
+DISPLAYS = {
+    "MEMORY": ("fb_memory_usage", "bar1_memory_usage", "cc_protected_memory_usage"),
+    "UTILIZATION": ("utilization",),
+    "ECC": ("ecc_mode", "ecc_errors"),
+    "TEMPERATURE": ("temperature",),
+    "POWER": ("gpu_power_readings", "gpu_memory_power_readings", "module_power_readings"),
+    "CLOCK": (
+        "clocks", "applications_clocks", "default_applications_clocks", "deferred_clocks", "max_clocks",
+        "max_customer_boost_clocks", "clock_policy",
+    ),
+    "COMPUTE": ("compute_mode",),
+    "PIDS": ("processes",),
+    "PERFORMANCE": ("performance_state", "clocks_event_reasons", "sparse_operation_mode"),
+    "PAGE_RETIREMENT": ("retired_pages",),
+    "ACCOUNTING": ("accounting_mode", "accounting_mode_buffer_size"),
+    "ENCODER_STATS": ("encoder_stats",),
+    "VOLTAGE": ("voltage",),
+    "FBC_STATS": ("fbc_stats",),
+    "ROW_REMAPPER": ("remapped_rows",),
+}  # fmt: skip
+"""Sections of a GPU that ``-d`` names."""
+
+
+def text_log(reading: Reading, displays: Collection[str] = ()) -> str:
+    """``-q``; with ``displays`` only those sections."""
+    wanted = {tag for display in displays for tag in DISPLAYS[display]}
+    lines = ["", "==============NVSMI LOG==============", ""]
+    lines += _text(heading(reading), 0)
+    lines += ["", _line("Attached GPUs", str(reading.num_gpus), 0)]
+    for gpu in reading.gpus:
+        lines.append(f"GPU {gpu.bus_id}")
+        lines += _text((entry for entry in gpu_tree(gpu) if not wanted or entry.tag in wanted), 1)
+        if not wanted or "processes" in wanted:
+            lines += _processes(gpu)
+        lines.append("")
+    return "\n".join(lines) + "\n"
+
+
+def _line(label: str, value: str, depth: int) -> str:
+    return f"{'    ' * depth + label:<{VALUE_COLUMN}}: {value}"
+
+
+def _text(entries: Iterable[Entry], depth: int) -> Iterable[str]:
+    for entry in entries:
+        if not entry.label:
+            continue
+        if isinstance(entry.value, str):
+            yield _line(entry.label, entry.value, depth)
+        else:
+            yield "    " * depth + entry.label
+            yield from _text(entry.value, depth + 1)
+
+
+def _processes(gpu: Gpu) -> Iterable[str]:
+    if not gpu.has_process:
+        yield _line("Processes", "None", 1)
+        return
+    yield "    Processes"
+    yield _line("GPU instance ID", "N/A", 2)
+    yield _line("Compute instance ID", "N/A", 2)
+    yield _line("Process ID", str(gpu.pid), 2)
+    yield _line("Type", "C", 3)
+    yield _line("Name", gpu.command, 3)
+    yield _line("Used GPU Memory", f"{gpu.process_mib} MiB", 3)
+
+
+def xml_log(reading: Reading) -> str:
+    """``-q -x``"""
+    version = "13" if reading.board.driver.major >= 580 else "12"
+    lines = [
+        '<?xml version="1.0" ?>',
+        f'<!DOCTYPE nvidia_smi_log SYSTEM "nvsmi_device_v{version}.dtd">',
+        "<nvidia_smi_log>",
+        *_xml(heading(reading), 1),
+        f"\t<attached_gpus>{reading.num_gpus}</attached_gpus>",
+    ]
+    for gpu in reading.gpus:
+        lines += [f'\t<gpu id="{gpu.bus_id}">', *_xml(gpu_tree(gpu), 2), *_xml_processes(gpu), "\t</gpu>", ""]
+    return "\n".join([*lines, "</nvidia_smi_log>"]) + "\n"
+
+
+def _xml(entries: Iterable[Entry], depth: int) -> Iterable[str]:
+    indent = "\t" * depth
+    for entry in entries:
+        if not entry.tag:
+            continue
+        if entry.tag == "mig_devices":
+            yield from (f"{indent}<mig_devices>", f"{indent}\tNone", f"{indent}</mig_devices>")
+        elif isinstance(entry.value, str):
+            yield f"{indent}<{entry.tag}>{(entry.xml or entry.value).translate(_ESCAPES)}</{entry.tag}>"
+        else:
+            yield f"{indent}<{entry.tag}>"
+            yield from _xml(entry.value, depth + 1)
+            yield f"{indent}</{entry.tag}>"
+
+
+def _xml_processes(gpu: Gpu) -> Iterable[str]:
+    memory, clock = f"{gpu.board.memory_clock_mhz} MHz", f"{gpu.max_clock_mhz} MHz"
+    supported = Entry(
+        "", "supported_mem_clock", (Entry("", "value", memory), Entry("", "supported_graphics_clock", clock))
+    )
+    process = (
+        Entry("", "gpu_instance_id", "N/A"),
+        Entry("", "compute_instance_id", "N/A"),
+        Entry("", "pid", str(gpu.pid)),
+        Entry("", "type", "C"),
+        Entry("", "process_name", gpu.command),
+        Entry("", "used_memory", f"{gpu.process_mib} MiB"),
+    )
+    yield from _xml(
+        (
+            Entry("", "supported_clocks", (supported,)),
+            Entry("", "processes", (Entry("", "process_info", process),) if gpu.has_process else ()),
+            Entry("", "accounted_processes", ()),
+        ),
+        2,
+    )

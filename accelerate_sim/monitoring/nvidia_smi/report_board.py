@@ -1,0 +1,120 @@
+"""``-q``: what a board is, and how it is connected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from accelerate_sim.monitoring.nvidia_smi.reading import Gpu
+from accelerate_sim.monitoring.nvidia_smi.report_entry import NA, Entry, all_na, section
+
+
+def identity(gpu: Gpu) -> Iterable[Entry]:
+    """Names, numbers and modes."""
+    board = gpu.board
+    mig = "Disabled" if board.has_mig else NA
+    yield Entry("Product Name", "product_name", gpu.name)
+    yield Entry("Product Brand", "product_brand", board.brand)
+    yield Entry("Product Architecture", "product_architecture", board.architecture)
+    yield Entry("Display Mode", "display_mode", "Disabled")
+    yield Entry("Display Active", "display_active", "Disabled")
+    yield Entry("Persistence Mode", "persistence_mode", "Enabled")
+    yield Entry("Addressing Mode", "addressing_mode", "ATS" if board.is_superchip else "None")
+    yield section("MIG Mode", "mig_mode", Entry("Current", "current_mig", mig), Entry("Pending", "pending_mig", mig))
+    yield Entry("", "mig_devices", "None")
+    yield Entry("Accounting Mode", "accounting_mode", "Disabled")
+    yield Entry("Accounting Mode Buffer Size", "accounting_mode_buffer_size", "4000")
+    yield section("Driver Model", "driver_model", *all_na(("Current", "current_dm"), ("Pending", "pending_dm")))
+    yield Entry("Serial Number", "serial", gpu.serial if board.has_ecc else NA)
+    yield Entry("GPU UUID", "uuid", gpu.uuid)
+    yield Entry("Minor Number", "minor_number", str(gpu.index))
+    yield Entry("VBIOS Version", "vbios_version", board.vbios)
+    yield Entry("MultiGPU Board", "multigpu_board", "No")
+    yield Entry("Board ID", "board_id", f"0x{gpu.pci[0] << 16 | gpu.pci[1] << 8:x}")
+    yield Entry("Board Part Number", "board_part_number", NA)
+    yield Entry("GPU Part Number", "gpu_part_number", f"{board.device_id:04X}-885-A1")
+    yield Entry("FRU Part Number", "gpu_fru_part_number", NA)
+    yield Entry("Module ID", "gpu_module_id", str(gpu.index + 1))
+    inforom = (("Image Version", "img_version"), ("OEM Object", "oem_object"), ("ECC Object", "ecc_object"))
+    power_object = ("Power Management Object", "pwr_object")
+    yield section("Inforom Version", "inforom_version", *all_na(*inforom, power_object))
+    flush = all_na(("Latest Timestamp", "latest_timestamp"), ("Latest Duration", "latest_duration"))
+    yield section("Inforom BBX Object Flush", "inforom_bbx_flush", *flush)
+    modes = all_na(("Current", "current_gom"), ("Pending", "pending_gom"))
+    yield section("GPU Operation Mode", "gpu_operation_mode", *modes)
+    yield Entry("GPU C2C Mode", "c2c_mode", "Enabled" if board.is_superchip else "Disabled")
+    yield section(
+        "GPU Virtualization Mode",
+        "gpu_virtualization_mode",
+        Entry("Virtualization Mode", "virtualization_mode", "None"),
+        Entry("Host VGPU Mode", "host_vgpu_mode", NA),
+        Entry("vGPU Heterogeneous Mode", "vgpu_heterogeneous_mode", NA),
+    )
+    yield section(
+        "GPU Reset Status",
+        "gpu_reset_status",
+        Entry("Reset Required", "reset_required", "No"),
+        Entry("Drain and Reset Recommended", "drain_and_reset_recommended", "No" if board.has_mig else NA),
+    )
+    has_gsp = board.architecture != "Volta"
+    yield Entry("GSP Firmware Version", "gsp_firmware_version", board.driver.version if has_gsp else NA)
+    yield section("IBMNPU", "ibmnpu", Entry("Relaxed Ordering Mode", "relaxed_ordering_mode", NA))
+
+
+def pci(gpu: Gpu) -> Entry:
+    """Address, link and traffic."""
+    domain, bus = gpu.pci
+    generation, device = str(gpu.board.pcie_generation), f"{gpu.board.device_id:04X}10DE"
+    link = section(
+        "GPU Link Info",
+        "pci_gpu_link_info",
+        section(
+            "PCIe Generation",
+            "pcie_gen",
+            Entry("Max", "max_link_gen", generation),
+            Entry("Current", "current_link_gen", generation),
+            Entry("Device Current", "device_current_link_gen", generation),
+            Entry("Device Max", "max_device_link_gen", generation),
+            Entry("Host Max", "max_host_link_gen", generation),
+        ),
+        section(
+            "Link Width",
+            "link_widths",
+            Entry("Max", "max_link_width", "16x"),
+            Entry("Current", "current_link_width", "16x"),
+        ),
+    )
+    return section(
+        "PCI",
+        "pci",
+        Entry("Bus", "pci_bus", f"0x{bus:02X}", f"{bus:02X}"),
+        Entry("Device", "pci_device", "0x00", "00"),
+        Entry("Domain", "pci_domain", f"0x{domain:04X}", f"{domain:04X}"),
+        Entry("Base Classcode", "pci_base_class", "0x3", "3"),
+        Entry("Sub Classcode", "pci_sub_class", "0x2", "2"),
+        Entry("Device Id", "pci_device_id", f"0x{device}", device),
+        Entry("Bus Id", "pci_bus_id", gpu.bus_id),
+        Entry("Sub System Id", "pci_sub_system_id", "0x16C110DE", "16C110DE"),
+        link,
+        section(
+            "Bridge Chip", "pci_bridge_chip", *all_na(("Type", "bridge_chip_type"), ("Firmware", "bridge_chip_fw"))
+        ),
+        Entry("Replays Since Reset", "replay_counter", "0"),
+        Entry("Replay Number Rollovers", "replay_rollover_counter", "0"),
+        Entry("Tx Throughput", "tx_util", f"{500 + 40 * gpu.utilization_pct} KB/s"),
+        Entry("Rx Throughput", "rx_util", f"{500 + 60 * gpu.utilization_pct} KB/s"),
+        *all_na(("Atomic Caps Inbound", "atomic_caps_inbound"), ("Atomic Caps Outbound", "atomic_caps_outbound")),
+    )
+
+
+def fabric(gpu: Gpu) -> Entry:
+    """The NVLink domain; boards before Hopper know nothing of it."""
+    joined = gpu.board.architecture in ("Hopper", "Blackwell")
+    return section(
+        "Fabric",
+        "fabric",
+        Entry("State", "state", "Completed" if joined else NA),
+        Entry("Status", "status", "Success" if joined else NA),
+        Entry("CliqueId", "cliqueId", "0" if joined else NA),
+        Entry("ClusterUUID", "clusterUuid", "00000000-0000-0000-0000-000000000000" if joined else NA),
+        section("Health", "health", Entry("Bandwidth", "bandwidth", NA)),
+    )

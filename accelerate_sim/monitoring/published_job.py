@@ -1,0 +1,195 @@
+"""What a running job says of itself, so that another process can work out the rest: config, run, clock and processes.
+
+Telemetry is a pure function of these. A file holds two lines of JSON: where the clock stands, of a fixed length so that
+it can be written anew in place, and the job. Nothing here computes a figure of the run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter
+
+from accelerate_sim.artifacts import plain_file
+from accelerate_sim.artifacts.damage import Damaged, conforming, document_of
+from accelerate_sim.config.problems import printable
+from accelerate_sim.process.runtime_directory import check_private, runtime_directory
+
+POSITION_BYTES = 192
+"""The first line, its end included."""
+SUFFIX = ".job"
+LARGEST_FILE = 10**7
+"""Bytes; a job is a few thousand."""
+FORMAT = 1
+CONFIG = ConfigDict(extra="forbid", strict=True)
+
+
+def _moment(text: str) -> str:
+    datetime.fromisoformat(text)
+    return text
+
+
+Seconds = Annotated[float, Field(ge=-3.2e11, le=3.2e11)]
+"""Less than the years that a date can have."""
+Pid = Annotated[int, Field(ge=1, le=2**31 - 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where the simulated clock of a job stands, and how it goes on."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = CONFIG
+
+    now_s: Seconds
+    """Simulated seconds since the clock's start, at ``real_s``."""
+    real_s: float
+    """Of the system's monotonic clock, which all processes share."""
+    speed: Annotated[float, Field(ge=0.0)]
+    """Simulated seconds per real second; 0: it stands still, or moves too fast to be followed."""
+    until_s: Seconds
+    """The clock goes no further by itself: what comes then has not been played yet."""
+
+    def at(self, real_s: float) -> float:
+        """Simulated seconds at this moment."""
+        return max(self.now_s, min(self.until_s, self.now_s + (real_s - self.real_s) * self.speed))
+
+    def line(self) -> bytes:
+        text = json.dumps(asdict(self), separators=(",", ":"), allow_nan=False)
+        return text.encode().ljust(POSITION_BYTES - 1) + b"\n"
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedJob:
+    """A job as its file has it."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = CONFIG
+
+    run: Annotated[int, Field(ge=1, le=10**9)]
+    seed: int
+    config: Mapping[str, Any]
+    """The resolved config."""
+    origin_s: Seconds
+    """Second of the simulated clock at which the run began."""
+    start: Annotated[str, AfterValidator(_moment)]
+    """The simulated clock's start, ISO 8601."""
+    pids: Annotated[tuple[Pid, ...], Field(min_length=1)]
+    """The process of every rank, or the one that plays them all. The first owns the file."""
+    process_start: int | None
+    """When the first process was started, as the system counts it; None where it does not say."""
+    command: Annotated[str, AfterValidator(printable)]
+    """What the processes are called."""
+    simulated: bool = True
+    format: int = FORMAT
+
+    @property
+    def pid(self) -> int:
+        return self.pids[0]
+
+    def pid_of(self, rank: int) -> int:
+        return self.pids[rank] if rank < len(self.pids) else self.pid
+
+    def config_text(self) -> str:
+        """The config as JSON."""
+        return json.dumps(self.config)
+
+    def line(self) -> bytes:
+        return json.dumps(asdict(self), separators=(",", ":"), allow_nan=False).encode() + b"\n"
+
+
+def path_of(directory: Path, pid: int) -> Path:
+    """The file of the job whose first process is ``pid``."""
+    return directory / f"{pid}{SUFFIX}"
+
+
+def process_start(pid: int) -> int | None:
+    """Clock ticks from boot to the start of a process (proc_pid_stat(5), field 22); None: not known, or gone."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    state, *fields = text.rpartition(")")[2].split()  # the name before may hold anything
+    return None if state in "ZX" else int(fields[18])
+
+
+def is_running(job: PublishedJob) -> bool:
+    """Whether the first process still exists, and is the one that published."""
+    if job.process_start is not None:
+        return process_start(job.pid) == job.process_start
+    try:
+        os.kill(job.pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def running_jobs(damaged: list[str] | None = None) -> list[tuple[PublishedJob, Position]]:
+    """The user's jobs, the newest first. Files of jobs that are gone are removed. Raises UnsafeDirectory.
+
+    ``damaged`` takes a sentence about every file that is none of a job.
+    """
+    directory = runtime_directory()
+    try:
+        check_private(directory)
+    except FileNotFoundError:
+        return []
+    found = []
+    for path in directory.glob(f"*{SUFFIX}"):
+        try:
+            read = read_job(path)
+        except FileNotFoundError:  # it has just ended
+            continue
+        except Damaged as damage:
+            if damaged is not None:
+                damaged.append(f"{printable(str(path))} is damaged: it {damage}")
+            continue
+        if is_running(read[0]):
+            found.append(read)
+        else:
+            with suppress(OSError):
+                path.unlink()
+    # A position is written all the time, so the age of the file says nothing.
+    return sorted(found, key=lambda entry: (entry[0].process_start or 0, entry[0].pid), reverse=True)
+
+
+def read_job(path: Path) -> tuple[PublishedJob, Position]:
+    """What the file of a job says. Raises FileNotFoundError; Damaged if it is no such file."""
+    try:
+        fd = plain_file.open_to_read(path)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise Damaged(f"can't be read: {error.strerror}") from None
+    try:
+        job = os.pread(fd, LARGEST_FILE, POSITION_BYTES)
+        line = os.pread(fd, POSITION_BYTES, 0)
+        while (again := os.pread(fd, POSITION_BYTES, 0)) != line:  # it was just being written
+            line = again
+    except OSError as error:
+        raise Damaged(f"can't be read: {error.strerror}") from None
+    finally:
+        os.close(fd)
+    document = document_of(job, "second line")
+    if document.get("format") != FORMAT:
+        raise Damaged("is of another version of this program, or of another program")
+    position = conforming(_position_reader(), document_of(line, "first line"), "first line")
+    return conforming(_job_reader(), document, "second line"), position
+
+
+@cache
+def _job_reader() -> TypeAdapter[PublishedJob]:
+    return TypeAdapter(PublishedJob)
+
+
+@cache
+def _position_reader() -> TypeAdapter[Position]:
+    return TypeAdapter(Position)

@@ -1,0 +1,122 @@
+"""Publishes the running job for ``fake-nvidia-smi``: once per run what it is, and at every wait where its clock stands.
+
+Only when asked (``--publish``), and in the user's runtime directory, which is memory on most systems.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from accelerate_sim.artifacts import plain_file
+from accelerate_sim.monitoring.published_job import Position, PublishedJob, path_of, process_start
+from accelerate_sim.process.clock import Clock
+from accelerate_sim.process.runtime_directory import make_runtime_directory
+from accelerate_sim.process.signals import Interrupts
+from accelerate_sim.records import Record
+from accelerate_sim.tracking.run_start import RunStart
+
+SHORTEST_S = 0.02
+"""Real seconds between two positions of a clock that never waits."""
+
+
+class Publisher:
+    """Listens to a session's clock and pauses; a tracker as far as runs begin."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        interrupts: Interrupts,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Raises UnsafeDirectory when there is no place to publish at."""
+        self._directory: Path = make_runtime_directory()
+        self._pid = os.getpid()
+        self._clock = clock
+        self._monotonic = monotonic
+        self._fd: int | None = None
+        self._position = self._standing()
+        clock.on_advance = self._advance
+        self._on_pause, self._on_redraw = interrupts.on_pause, interrupts.on_redraw
+        interrupts.on_pause, interrupts.on_redraw = self._pause, self._go_on
+
+    @property
+    def path(self) -> Path:
+        return path_of(self._directory, self._pid)
+
+    def observe(self, record: Record) -> None: ...
+
+    def flush(self) -> None: ...
+
+    def sync(self) -> None: ...
+
+    def begin(self, start: RunStart) -> None:
+        """A run begins, or goes on: viewers see it from now on."""
+        job = PublishedJob(
+            run=start.number,
+            seed=start.seed,
+            config=dict(start.config),
+            origin_s=start.origin_s,
+            start=self._clock.start.isoformat(),
+            pids=start.pids or (self._pid,),
+            process_start=process_start(self._pid),
+            command=sys.executable or "python",
+        )
+        self._close_file()
+        scratch = self.path.with_suffix(".new")
+        with suppress(OSError):
+            scratch.unlink()
+        with suppress(OSError):  # the run goes on; who looks finds no job
+            self._fd = plain_file.create(scratch, 0o600)
+            self._position = self._standing()
+            os.write(self._fd, self._position.line() + job.line())
+            os.rename(scratch, self.path)
+
+    def _advance(self, second: float) -> None:
+        """The clock is about to go to ``second``."""
+        if self._fd is None:
+            return
+        real_s, clock = self._monotonic(), self._clock
+        if clock.speed < math.inf:
+            self._write(Position(clock.now_s, real_s, clock.speed, second))
+        elif real_s >= self._position.real_s + SHORTEST_S:
+            self._write(self._standing())
+
+    def _standing(self) -> Position:
+        return Position(self._clock.now_s, self._monotonic(), 0.0, self._clock.now_s)
+
+    def _pause(self) -> None:
+        """The process is about to be stopped, and the clock with it."""
+        real_s = self._monotonic()
+        self._write(Position(self._position.at(real_s), real_s, 0.0, self._position.until_s))
+        self._on_pause()
+
+    def _go_on(self) -> None:
+        """The process goes on after a stop, or its terminal has another size."""
+        clock, paused = self._clock, self._position
+        if paused.speed == 0.0 and clock.speed < math.inf:
+            self._write(Position(paused.now_s, self._monotonic(), clock.speed, paused.until_s))
+        self._on_redraw()
+
+    def _write(self, position: Position) -> None:
+        self._position = position
+        if self._fd is not None:
+            with suppress(OSError):
+                os.pwrite(self._fd, position.line(), 0)
+
+    def _close_file(self) -> None:
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+    def close(self) -> None:
+        """The job is over: nothing of it stays."""
+        self._clock.on_advance = lambda second: None
+        self._close_file()
+        with suppress(OSError):
+            self.path.unlink()

@@ -1,0 +1,1 @@
+"""What belongs to the operating-system process: clock, signals, runtime directory, and its place in the job."""

@@ -1,0 +1,1 @@
+"""The life of one process that plays runs, from its options to its exit code."""

@@ -1,0 +1,1 @@
+"""Loss, gradient norm and learning rate as functions of the step."""

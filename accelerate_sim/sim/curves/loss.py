@@ -1,0 +1,215 @@
+"""Training and validation loss: the shape of the run, the noise of its batches, and rare leaps.
+
+The noise of a run from scratch is constant in nats and set by the number of tokens behind one logged value; that of a
+fine-tuning is a share of the loss. It belongs to the data: a rerun on the same texts in the same order replays it,
+whatever the machine.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from accelerate_sim.config.schema import RunConfig
+from accelerate_sim.sim import noise
+from accelerate_sim.sim.batch_ramp import BatchSchedule
+from accelerate_sim.sim.curves.instability import Instability
+from accelerate_sim.sim.curves.loss_shape import Exponential, Shape, shape_of
+from accelerate_sim.sim.noise import Draws, Floats, Steps
+
+NOISE_AT_HALF_MILLION_TOKENS = (0.028, 0.044)
+"""Standard deviation, in nats, of a loss that is the mean over 5e5 tokens in texts of 1000."""
+TEXT_TOKENS = (500, 2000)
+"""Of a typical text of a dataset: pages of the web, or books and source files."""
+LEAST_NOISE = 0.005
+FINETUNE_NOISE_AT_8_SEQUENCES = (0.1, 0.35)
+"""Standard deviation as a share of the loss, of the mean over 8 sequences of one conversation or instruction each."""
+UNKNOWN_DATA_NOISE = 1.5
+"""Factor on it where a model that has learned from other data goes on."""
+MOST_FALL = 3.0
+"""Factor by which the loss falls while its noise grows."""
+VALIDATION_NOISE = 0.0012
+BLENDED_TOKENS = 1e6
+"""From here on a batch is a blend of so many texts that its loss is Gaussian."""
+SEED_LUCK = 0.008
+"""Nats by which reruns with another seed differ in the end."""
+
+
+@dataclass(frozen=True)
+class BatchNoise:
+    """How single batches differ from the trend, in units of a standard deviation."""
+
+    seed: int
+    skew: float
+    odd_share: float
+    """Of the batches that are unlike the rest."""
+    odd_upward: float
+    """Share of them that are harder than the rest."""
+    unevenness: float
+    """Of the batches: their mix of texts makes some noisier than others."""
+    wander: float
+    """Share of the variance that persists from step to step (unshuffled shards)."""
+    phi: float
+    turn_step: float
+    """Where another kind of shard begins, with noise and level of its own."""
+    turn_factor: float
+    turn_offset: float
+
+    @classmethod
+    def of(cls, seed: int, draws: Draws, step_tokens: float, finetune: bool, steps: int) -> "BatchNoise":
+        web = step_tokens <= BLENDED_TOKENS and not finetune
+        turns = steps > 3000 and not finetune and draws.chance("turn", 0.12)
+        return cls(
+            seed=seed,
+            skew=draws.between("skew", -0.2, 0.65) if web else draws.between("skew", -0.65, 0.0),
+            odd_share=draws.log("odd", 0.001, 0.006) if web else draws.log("odd", 0.0001, 0.002),
+            odd_upward=0.8 if web else 0.5, unevenness=draws.between("uneven", 0.0, 0.22),
+            wander=draws.between("wander", 0.2, 0.4) if draws.chance("shards", 0.33) else 0.0,
+            phi=draws.between("phi", 0.85, 0.97),
+            turn_step=draws.between("turn step", 0.2, 0.8) * steps if turns else math.inf,
+            turn_factor=draws.log("turn factor", 0.7, 1.6), turn_offset=draws.between("turn offset", -0.05, 0.05),
+        )  # fmt: skip
+
+    def at(self, steps: Steps) -> Floats:
+        """Of consecutive batches."""
+        white = noise.skewed(self.seed, "loss/batch", self.skew, steps)
+        uneven = np.exp(self.unevenness * noise.normal(self.seed, "loss/uneven", steps) - self.unevenness**2)
+        white = white * uneven
+        odd = noise.uniform(self.seed, "loss/odd", steps)
+        # One batch in a few hundred is unlike the rest; the next one is normal again.
+        size = 2.5 - 2.0 * np.log(noise.uniform(self.seed, "loss/odd size", steps))
+        white = np.where(odd < self.odd_share, np.where(odd < self.odd_upward * self.odd_share, size, -size), white)
+        if self.wander:
+            slow = noise.persistent(self.seed, "loss/wander", self.phi, steps)
+            white = np.sqrt(1.0 - self.wander) * white + np.sqrt(self.wander) * slow
+        return np.asarray(white * np.where(steps < self.turn_step, 1.0, self.turn_factor))
+
+    def offset(self, steps: Steps) -> Floats:
+        """Nats by which the texts since the turn are harder."""
+        return np.where(steps < self.turn_step, 0.0, self.turn_offset)
+
+
+@dataclass(frozen=True)
+class LossCurve:
+    """One run's loss, in nats per token; steps count from 0."""
+
+    seed: int
+    """Of the data's order."""
+    shape: Shape
+    luck: float
+    gap: float
+    """Validation minus training."""
+    batch: BatchNoise
+    batches: BatchSchedule
+    sigmas: tuple[float, ...]
+    """Noise of a step's loss in each stage of the batch's ramp: nats, or a share of the loss if it is ``relative``."""
+    micro_sigma: float
+    """The same of one micro-batch's loss."""
+    relative: bool
+    hardening: float
+    """Power of its fall by which the noise of a ``relative`` one grows: what is easy in all texts is learned first, and
+    what is left differs more."""
+    instability: Instability
+
+    @classmethod
+    def of(
+        cls, config: RunConfig, seed: int, shape_seed: int, vocab: int, active_parameters: float, total_steps: int,
+        *, retokenized: bool = False,
+    ) -> "LossCurve":  # fmt: skip
+        """``shape_seed`` stands for model and data, ``seed`` for the order of the data. ``retokenized``: texts are cut
+        into other tokens than the model's own."""
+        train, own, draws = config.train, Draws(seed, "loss"), Draws(shape_seed, "loss")
+        finetune = train.start == "finetune"
+        step_tokens = train.global_batch * train.sequence_length
+        batches = BatchSchedule.of(train)
+        tokens = batches.sequences_before(total_steps) * train.sequence_length
+        shape = shape_of(train, shape_seed, vocab, active_parameters, total_steps, tokens, retokenized=retokenized)
+        at_unit = draws.log("finetune sigma", *FINETUNE_NOISE_AT_8_SEQUENCES)
+        if not finetune:
+            at_unit = draws.between("sigma", *NOISE_AT_HALF_MILLION_TOKENS)
+            # Tokens of one text are hard together: what averages out is texts, and a long sequence may be but one.
+            at_unit *= math.sqrt(min(draws.log("text tokens", *TEXT_TOKENS), train.sequence_length) / 1000)
+        if train.start == "checkpoint":
+            at_unit *= UNKNOWN_DATA_NOISE
+        batch = BatchNoise.of(seed, draws, step_tokens, finetune, total_steps)
+        luck = SEED_LUCK * own.between("luck", -1.0, 1.0)
+        micro_sigma, *sigmas = (
+            _finetune_sigma(at_unit, sequences) if finetune else _sigma(at_unit, sequences * train.sequence_length)
+            for sequences in (train.micro_batch, *(stage.batch for stage in batches.stages))
+        )
+        instability = Instability.of(seed, train.lr, active_parameters, train.warmup_steps)
+        if config.impose.first_loss is not None:
+            first = own.between("imposed first", *config.impose.first_loss)
+            shape = Exponential(total_steps, first, own.between("imposed last", *config.impose.last_loss))
+            sigmas, micro_sigma, finetune, luck = [0.006 * first] * len(sigmas), 0.05 * first, False, 0.0
+            instability = Instability(seed, 0.0, 0)
+        return cls(
+            seed=seed, shape=shape, luck=luck, gap=draws.between("gap", -0.015, 0.02), batch=batch, batches=batches,
+            sigmas=tuple(sigmas), micro_sigma=micro_sigma, relative=finetune,
+            hardening=draws.between("hardening", 0.1, 0.8), instability=instability,
+        )  # fmt: skip
+
+    def trend(self, step: Floats | Steps | float) -> Floats:
+        """Expected training loss of optimizer step ``step``, before its update."""
+        return self._lucky(self.shape.at, np.asarray(step, float))
+
+    def _lucky(self, shape: Callable[[Floats], Floats], step: Floats) -> Floats:
+        return np.asarray(np.maximum(shape(step) + self.luck * np.minimum(step / 1000.0, 1.0), 0.05))
+
+    def residual(self, steps: Steps) -> Floats:
+        """Noise of consecutive global batches in units of sigma."""
+        return np.asarray(self.batch.at(steps) * self.shape.known(np.asarray(steps, float)))
+
+    def train(self, steps: Steps) -> Floats:
+        """Loss of consecutive global batches, the mean over all ranks and micro-batches."""
+        trend, own = self.trend(steps), self._sigma(steps) * self.residual(steps)
+        if self.relative:
+            own *= np.minimum(self.trend(np.zeros(1)) / trend, MOST_FALL) ** self.hardening
+        noisy = trend * np.exp(own) if self.relative else trend + own + self.batch.offset(steps)
+        return np.asarray(np.maximum(noisy + self.instability.loss_excess(steps), 0.05))
+
+    def _sigma(self, steps: Steps) -> Floats | float:
+        if len(self.sigmas) == 1:
+            return self.sigmas[0]
+        return np.asarray(np.array(self.sigmas)[self.batches.numbers(steps)])
+
+    def micro_deviation(self, steps: Steps, replicas: int, micro_batches: int) -> Floats:
+        """How the micro-batches of steps differ from their mean. Shape [steps, micro_batches, replicas], sum 0 a step.
+
+        Each is the difference of two neighbours in a ring of independent normals, so the whole adds up to nothing.
+        """
+        own = noise.normal(self.seed, "loss/micro", steps[:, None], np.arange(micro_batches * replicas))
+        own *= self._micro_nats(steps)[:, None] / np.sqrt(2.0)
+        return _ring_differences(own).reshape(len(steps), micro_batches, replicas)
+
+    def _micro_nats(self, steps: Steps) -> Floats:
+        scale = 0.6 * self.trend(steps) if self.relative else self.shape.known(np.asarray(steps, float))
+        return self.micro_sigma * scale
+
+    def validation(self, step: int) -> float:
+        """Validation loss after ``step`` updates: a fixed set, so nearly free of noise."""
+        wobble = float(noise.normal(self.seed, "loss/validation", step)[0])
+        expected = self._lucky(self.shape.unseen, np.asarray(float(step)))
+        return max(float(expected) + self.gap + VALIDATION_NOISE * wobble, 0.05)
+
+    def validation_deviation(self, step: int, batch: int, replicas: int) -> Floats:
+        """How validation micro-batches of the replicas differ from their mean. Shape [replicas], sum 0."""
+        own = noise.normal(self.seed, "loss/validation batch", batch, np.arange(replicas))
+        return _ring_differences(own * (self._micro_nats(np.array([step]))[0] / np.sqrt(2.0)))
+
+
+def _ring_differences(own: Floats) -> Floats:
+    """Each element less the next one along the last axis, the last less the first."""
+    result = np.empty_like(own)
+    np.subtract(own[..., :-1], own[..., 1:], out=result[..., :-1])
+    np.subtract(own[..., -1], own[..., 0], out=result[..., -1])
+    return result
+
+
+def _sigma(at_half_million: float, tokens: float) -> float:
+    return min(max(at_half_million * math.sqrt(5e5 / tokens), LEAST_NOISE), 0.25)
+
+
+def _finetune_sigma(at_8_sequences: float, sequences: float) -> float:
+    return min(max(at_8_sequences * math.sqrt(8.0 / sequences), 0.004), 0.5)

@@ -1,0 +1,1 @@
+"""Temperature, power, clock, utilization and identity of each GPU."""

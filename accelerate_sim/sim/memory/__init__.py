@@ -1,0 +1,1 @@
+"""The memory of a GPU: weights, optimizer, activations, and which layouts fit."""

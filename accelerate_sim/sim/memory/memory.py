@@ -1,0 +1,194 @@
+"""Bytes of GPU memory that a layout needs: weights, gradients, optimizer, activations, logits, and the rest.
+
+Formulas of the states: Rajbhandari et al. 2020 (ZeRO); activations are in ``activations.py``. Most is allocated at one
+of two moments: the end of the forward pass, with the logits, or the backward pass of a layer, with what that
+computes again. The allocator keeps the blocks of both: so says what torchtitan reserved, and so do the largest
+micro-batches that llm-foundry's users found to fit.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from accelerate_sim import catalog
+from accelerate_sim.catalog import Architecture
+from accelerate_sim.sim.layout import Layout
+from accelerate_sim.sim.memory.activations import layer_activations, micro_batches_in_flight
+from accelerate_sim.sim.method import Method
+
+WEIGHT_BYTES = 2
+FP32_BYTES = 4
+GRADIENT_BYTES = {"ddp": 4, "zero1": 4, "zero2": 4, "zero3": 2, "fsdp": 2}
+OPTIMIZER_BYTES = 12
+"""fp32 master weights and Adam's two moments."""
+NARROW_GRADIENT_BYTES = 2
+"""Where the software's recipes add and reduce gradients in half precision, whatever is sharded."""
+LEAST_FRAGMENTS = 0.02
+"""Of what is allocated: gaps that stay when the allocator has given back all blocks that are free."""
+SHARDED = ("fsdp", "zero3")
+"""What splits weights as well; master weights are then the weights, gathered in half precision."""
+
+
+@dataclass(frozen=True)
+class MemoryUse:
+    """Memory of a GPU of one pipeline stage, in bytes, by what it is for."""
+
+    weights: float
+    gradients: float
+    optimizer: float
+    activations: float
+    """What all layers keep from forward to backward, of all micro-batches in flight."""
+    logits: float
+    """With their gradients, at the end of the forward pass."""
+    working: float
+    """What a layer's backward pass needs beside the activations: what it computes again, and gradients of them."""
+    in_flight: float
+    """Gradients of one matrix before they are added to the others, buckets of them on their way."""
+    buffers: float
+    """Fragments of the caching allocator, and blocks that it keeps for later."""
+    context: float
+    """CUDA context, NCCL channels and cuBLAS workspaces: seen by nvidia-smi, not by the allocator."""
+
+    @property
+    def total(self) -> float:
+        """What nvidia-smi calls used."""
+        return self.reserved + self.context
+
+    @property
+    def allocated(self) -> float:
+        """What torch.cuda.max_memory_allocated says."""
+        return self._needed - min(self.logits, self.working)
+
+    @property
+    def reserved(self) -> float:
+        """What torch.cuda.max_memory_reserved says."""
+        return self._needed + self.buffers
+
+    @property
+    def least(self) -> float:
+        """What has to be there: without blocks that the allocator gives back before it runs out of memory."""
+        return self._needed * (1 + LEAST_FRAGMENTS) + self.context
+
+    @property
+    def _needed(self) -> float:
+        states = self.weights + self.gradients + self.optimizer
+        return states + self.activations + self.logits + self.working + self.in_flight
+
+    def within(self, capacity: float) -> "MemoryUse":
+        """The same on a GPU of so many bytes: what is reserved beyond need gives way, what is needed does not."""
+        spare = self.total - max(self.least, capacity)
+        return replace(self, buffers=self.buffers - spare) if spare > 0 else self
+
+    def parts(self) -> dict[str, float]:
+        return {name: float(value) for name, value in vars(self).items()}
+
+
+def gradient_bytes(layout: Layout, method: Method) -> float:
+    """Bytes of a parameter's gradient."""
+    if method.gradient_bytes is not None:
+        return method.gradient_bytes
+    return NARROW_GRADIENT_BYTES if "gradients" in method.stack.narrow else GRADIENT_BYTES[layout.sharding]
+
+
+def stage_layers(model: Architecture, layout: Layout) -> int:
+    """Layers of the fullest pipeline stage."""
+    return -(-model.layers // layout.pipeline)
+
+
+def reduced_gradient_bytes(layout: Layout, method: Method) -> float:
+    """Bytes of a parameter's gradient while it is reduced over the replicas."""
+    held = gradient_bytes(layout, method)
+    sent = method.stack.reduced_gradient_bytes if method.gradient_bytes is None else FP32_BYTES
+    return min(float(sent), held)
+
+
+def gathered_weight_bytes(method: Method) -> float:
+    """Bytes of a weight while it is gathered from the replicas that share its state."""
+    # MXFP8 scales rows and columns apart, so both need the weight in bf16.
+    return 1.0 if method.precision == "fp8" and method.stack.gathers_fp8_weights else float(WEIGHT_BYTES)
+
+
+class Held(NamedTuple):
+    """Parameters that a rank works with, before any sharding over data-parallel ranks."""
+
+    dense: float
+    experts: float
+    """Already spread over the expert-parallel ranks."""
+
+    @property
+    def total(self) -> float:
+        return self.dense + self.experts
+
+    def shard(self, layout: Layout) -> float:
+        """What is left when replicas split it; an expert has fewer replicas than the rest."""
+        return self.dense / layout.shards + self.experts / min(layout.shards, layout.expert_ranks)
+
+
+def parameters_per_layer(model: Architecture, layout: Layout) -> Held:
+    """Parameters of one layer that a rank holds, in the mean over all layers."""
+    experts = model.moe_layers * model.moe.experts * model.expert_parameters if model.moe else 0
+    head = 0 if model.tied_embeddings else model.head_parameters
+    body = model.parameters - model.embedding_parameters - head - experts
+    return Held(body / model.layers / layout.tensor, experts / model.layers / layout.expert / layout.expert_tensor)
+
+
+def parameters_per_rank(model: Architecture, layout: Layout, stage: int = 0) -> Held:
+    """Parameters that a rank of this pipeline stage holds: its layers, and the embedding or the head at the ends."""
+    layer, layers = parameters_per_layer(model, layout), stage_layers(model, layout)
+    last = stage == layout.pipeline - 1
+    # A tied head is a copy on the last stage, unless that is the first one.
+    head = model.head_parameters if last and not (model.tied_embeddings and layout.pipeline == 1) else 0
+    ends = (model.embedding_parameters if stage == 0 else 0) + head
+    return Held(layer.dense * layers + ends / layout.tensor, layer.experts * layers)
+
+
+def memory_use(
+    model: Architecture, layout: Layout, method: Method, stage: int = 0, constants: Mapping[str, float] | None = None
+) -> MemoryUse:
+    """Peak memory of a GPU of this pipeline stage."""
+    k = catalog.constants() if constants is None else constants
+    held = parameters_per_rank(model, layout, stage)
+    whole, shard = held.total, held.shard(layout)
+    per_gradient = gradient_bytes(layout, method)
+    sharded = layout.sharding in SHARDED
+    weights = 0.0 if sharded else float(WEIGHT_BYTES * whole)
+    gradients = per_gradient * (whole if layout.sharding in ("ddp", "zero1") else shard)
+    optimizer = OPTIMIZER_BYTES * (whole if layout.sharding == "ddp" else shard)
+    if sharded:
+        # Two layers are gathered at a time; with a pipeline the stage stays gathered over its micro-batches.
+        two_layers = min(whole, 2 * parameters_per_layer(model, layout).total)
+        weights = WEIGHT_BYTES * (shard + (whole if layout.pipeline > 1 else two_layers))
+        gradients += per_gradient * two_layers
+    layer = layer_activations(model, layout, method)
+    activations = layer.kept * stage_layers(model, layout) * micro_batches_in_flight(layout, stage)
+    logits = _logit_bytes(model, layout, method, k) if stage == layout.pipeline - 1 else 0.0
+    in_flight = 0.0 if sharded else WEIGHT_BYTES * _largest_matrix(model, layout, stage)
+    if method.stack.overlap == "serial":
+        in_flight += k["bucket_bytes"]
+    needed = weights + gradients + optimizer + activations + logits + layer.working + in_flight
+    buffers = k["allocator_share"] * needed + k["allocator_bytes"]
+    context = k["context_bytes"]
+    return MemoryUse(weights, gradients, optimizer, activations, logits, layer.working, in_flight, buffers, context)
+
+
+def _logit_bytes(model: Architecture, layout: Layout, method: Method, k: Mapping[str, float]) -> float:
+    """Logits and their gradients of one micro-batch."""
+    tokens = layout.micro_batch * layout.sequence_length / layout.context
+    how = "merged" if "logits" in method.stack.narrow else method.stack.kernels
+    return k[f"logit_bytes.{how}"] * tokens * model.vocab / layout.tensor
+
+
+def _largest_matrix(model: Architecture, layout: Layout, stage: int) -> float:
+    """Parameters of the largest single matrix on a rank."""
+    mlp = model.hidden * model.ffn * (2 if model.gated_mlp else 1) if model.dense_layers else 0
+    ends = model.vocab * model.hidden if stage in (0, layout.pipeline - 1) else 0
+    return max(mlp, ends) / layout.tensor
+
+
+def peak_memory_use(
+    model: Architecture, layout: Layout, method: Method, constants: Mapping[str, float] | None = None
+) -> MemoryUse:
+    """Memory of the fullest stage: it decides whether the layout fits."""
+    stages = {0, layout.pipeline - 1}
+    uses = (memory_use(model, layout, method, stage, constants) for stage in stages)
+    return max(uses, key=lambda use: use.total)

@@ -1,0 +1,247 @@
+"""Seconds of a step, taken apart: what each GPU computes, what it waits for, and what nobody can hide.
+
+Kernel times come from ``kernels.py``, collectives from ``network.py``, what replicas exchange from ``replicas.py``;
+they are put together into pipeline slots here, and the step is summed up. Constants are in ``catalog/constants.json``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from accelerate_sim import catalog
+from accelerate_sim.catalog import Architecture, GpuSpec
+from accelerate_sim.sim.layout import Group, Layout
+from accelerate_sim.sim.memory.memory import parameters_per_rank, reduced_gradient_bytes, stage_layers
+from accelerate_sim.sim.method import Method
+from accelerate_sim.sim.speed.kernels import Kernels
+from accelerate_sim.sim.speed.network import Network
+from accelerate_sim.sim.speed.replicas import Replicas
+
+BACKWARD_OVER_FORWARD = 2.0
+ATTENTION_BACKWARD_OVER_FORWARD = 2.5
+"""Flash kernels compute the scores again: five products, forward two (Dao 2023)."""
+OPTIMIZER_TRAFFIC_BYTES = 30
+"""Of a parameter: read gradient, master weight and both moments, write the last three and the weight."""
+
+
+@dataclass(frozen=True)
+class StepParts:
+    """Where the seconds of one optimizer step go. Their sum is the step."""
+
+    matmul: float
+    attention: float
+    elementwise: float
+    recompute: float
+    tensor_comm: float
+    context_comm: float
+    expert_comm: float
+    pipeline_comm: float
+    pipeline_bubble: float
+    data_comm: float
+    optimizer: float
+    launch: float
+    other: float
+
+    @property
+    def total(self) -> float:
+        return sum(self.parts().values())
+
+    @property
+    def computing(self) -> float:
+        """Seconds in which the tensor cores are at work."""
+        return self.matmul + self.attention + self.recompute
+
+    def parts(self) -> dict[str, float]:
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
+class LayerTimes:
+    """Seconds of one layer for one micro-batch, in one direction."""
+
+    matmul: float
+    attention: float
+    elementwise: float
+    tensor_comm: float
+    context_comm: float
+    expert_comm: float
+    stall: float
+    """The GPU waits for the host: kernels shorter than their launches, tokens to be counted."""
+
+    @property
+    def total(self) -> float:
+        return float(sum(vars(self).values()))
+
+    def parts(self) -> dict[str, float]:
+        return dict(vars(self))
+
+
+class Throughput:
+    """Predicts step, validation and collective times for one model on one cluster. Pure; built once per run."""
+
+    def __init__(
+        self, model: Architecture, gpu: GpuSpec, layout: Layout, network: Network, method: Method,
+        constants: Mapping[str, float] | None = None,
+    ) -> None:  # fmt: skip
+        self.model, self.gpu, self.layout, self.network, self.method = model, gpu, layout, network, method
+        self.k = catalog.constants() if constants is None else constants
+        self.kernels = Kernels(model, gpu, layout, method, self.k)
+        self.tokens = self.kernels.tokens
+        self.replicas = Replicas(model, layout, network, method, self.k)
+        self.startup_s = self.k[f"collective_startup_s.{'old' if method.stack.overlap == 'serial' else 'new'}"]
+
+    # --- One layer ------------------------------------------------------------------------------
+
+    def layer(self) -> LayerTimes:
+        """Forward, in the mean over layers."""
+        model, kernels = self.model, self.kernels
+        matmul = kernels.projections_s()
+        if model.dense_layers:
+            matmul += kernels.mlp_s() * model.dense_layers / model.layers
+        if model.moe:
+            matmul += kernels.experts_s() * model.moe_layers / model.layers
+        busy = (
+            matmul, kernels.attention_s(), kernels.elementwise_s(),
+            self._tensor_s(), self._context_s(), self._expert_s(),
+        )  # fmt: skip
+        return LayerTimes(*busy, self._stall_s(sum(busy), 1.0))
+
+    def backward_layer(self) -> LayerTimes:
+        """The same backward. Hidden states and tokens are exchanged once again, keys and values twice."""
+        forward = self.layer()
+        busy = (
+            forward.matmul * BACKWARD_OVER_FORWARD, forward.attention * self._attention_backward(),
+            forward.elementwise * BACKWARD_OVER_FORWARD,
+            forward.tensor_comm, forward.context_comm * BACKWARD_OVER_FORWARD, forward.expert_comm,
+        )  # fmt: skip
+        return LayerTimes(*busy, self._stall_s(sum(busy), BACKWARD_OVER_FORWARD))
+
+    def _stall_s(self, busy_s: float, over_forward: float) -> float:
+        """Waiting for the host in one direction, with ``over_forward`` times the launches of the forward pass.
+
+        The floor is of a direction with its own communication: what a faster link saves, the floor gives back at most.
+        Where both are about as long, some kernels wait for their launch and others have theirs waiting, so the edge
+        between the two is round.
+        """
+        floor_s, waiting_s = self.kernels.launch_s() * over_forward, self.kernels.waiting_s() * over_forward
+        sharpness = self.k["launch_sharpness"]
+        longer, shorter = max(floor_s, busy_s), min(floor_s, busy_s)
+        either_s = longer * float((1 + (shorter / longer) ** sharpness) ** (1 / sharpness))
+        return either_s - busy_s + waiting_s
+
+    def _tensor_s(self) -> float:
+        """What is waited for of the two reductions of hidden states."""
+        if self.layout.tensor == 1:
+            return 0.0
+        size = 2 * self.tokens * self.model.hidden
+        one = self.network.seconds("all_reduce", size, self.layout.tensor_group) + self.startup_s
+        # What hides it behind matrix products writes into the peers' memory, which takes NVLink.
+        apart = self.layout.tensor_group.num_domains > 1 and self.method.exposes_tensor == "full"
+        return 2 * one * self.k[f"tensor_exposed.{'none' if apart else self.method.exposes_tensor}"]
+
+    def _context_s(self) -> float:
+        layout, model = self.layout, self.model
+        if layout.context == 1:
+            return 0.0
+        keys_and_values = 4 * self.tokens * model.kv_heads * model.head_dim / min(layout.tensor, model.kv_heads)
+        size = keys_and_values * layout.context
+        return self.network.seconds("all_gather", size, layout.context_group) * self.k["context_exposed"]
+
+    def _expert_s(self) -> float:
+        """Tokens to their experts, and back."""
+        layout, model = self.layout, self.model
+        if model.moe is None or layout.expert == 1:
+            return 0.0
+        group, visits = layout.expert_group, model.moe.active_experts
+        # Where a dispatcher is made for it, tokens go out in fp8 and come back in bf16.
+        narrow = self.method.is_fp8 and self.method.stack.sends_tokens_once
+        each = (1.5 if narrow else 2.0) * self.tokens / layout.tensor * model.hidden
+        one = self.network.seconds("all_to_all", each * visits, group)
+        if self.method.stack.sends_tokens_once and group.num_domains > 1:
+            # Of the other domains, those that hold one of the token's experts; from there it goes on over NVLink.
+            domains = group.num_domains
+            others = (domains - 1) * (1 - (1 - 1 / domains) ** visits)
+            across = self.network.seconds("all_to_all", each * others * domains / (domains - 1), group)
+            inside = self.network.seconds("all_to_all", each * visits, Group(group.per_domain, group.per_domain))
+            one = min(one, max(across, inside))
+        return 2 * one * self.k["expert_exposed"] * model.moe_layers / model.layers
+
+    # --- The step -------------------------------------------------------------------------------
+
+    def step(self) -> StepParts:
+        """The mean step."""
+        layer, backward, layout, k = self.layer(), self.backward_layer(), self.layout, self.k
+        layers, micro_batches = stage_layers(self.model, layout), layout.accumulation
+        mean_layers = self.model.layers / layout.pipeline
+        again = self.method.recompute_share * layer.total
+        if self.method.recomputes_attention:
+            again = min(layer.total, again + layer.attention)
+        again *= k["recompute_cost"]
+        slot = {name: seconds + backward.parts()[name] for name, seconds in layer.parts().items()}
+        slot |= {"launch": slot.pop("stall"), "recompute": again}
+        layer_s = sum(slot.values())
+        head_s = self.kernels.head_s()
+        # The last stage has the head as well; where layers do not divide evenly, it has fewer of them.
+        last = max(0, self.model.layers - layers * (layout.pipeline - 1)) if layers > mean_layers else layers
+        slowest_s = max(layers * layer_s, last * layer_s + head_s)
+        parts = {name: seconds * layers * micro_batches for name, seconds in slot.items()}
+        parts["matmul"] += (slowest_s - layers * layer_s) * micro_batches
+        hop_s = self._pipeline_hop_s()
+        passing = 2 * hop_s * (micro_batches * layout.virtual_stages if layout.pipeline > 1 else 0)
+        stage_s = mean_layers * layer_s + head_s / layout.pipeline
+        bubble = (layout.pipeline - 1) * (stage_s / layout.virtual_stages + 2 * hop_s)
+        parts |= {
+            "pipeline_comm": self._pipeline_sync_s() * (micro_batches + layout.pipeline - 1)
+            + passing * k[f"pipeline_exposed.{self.method.stack.overlap}"],
+            "pipeline_bubble": bubble,
+            "data_comm": self.replicas.waiting_s(slowest_s) + self._tied_head_s(),
+            "optimizer": self._optimizer_s(),
+        }
+        other = k["step_overhead_s"]
+        doublings = max(0.0, (layout.world_size - 1).bit_length() - 3)
+        known = sum(parts.values()) + other
+        other += known * k[f"jitter.{self.method.stack.cluster}"] * doublings
+        slower = k.get(f"stack.{self.method.stack.name}", 1.0)
+        return StepParts(**{name: seconds * slower for name, seconds in parts.items()}, other=other * slower)
+
+    def _attention_backward(self) -> float:
+        return BACKWARD_OVER_FORWARD if self.method.stack.attention == "unfused" else ATTENTION_BACKWARD_OVER_FORWARD
+
+    def _pipeline_hop_s(self) -> float:
+        """Hidden states of a micro-batch from one stage to the next."""
+        layout = self.layout
+        if layout.pipeline == 1:
+            return 0.0
+        size = 2 * self.tokens * self.model.hidden / layout.tensor
+        return self.network.neighbour_s(size, far=self._stages_are_apart())
+
+    def _pipeline_sync_s(self) -> float:
+        """Host and GPU waiting for each other around the two exchanges of a micro-batch, where these block."""
+        if self.layout.pipeline == 1 or self.method.stack.overlap != "serial":
+            return 0.0
+        return 2 * self.k["pipeline_sync_s"]
+
+    def _optimizer_s(self) -> float:
+        layout = self.layout
+        held = parameters_per_rank(self.model, layout)
+        owned = held.total if layout.sharding == "ddp" else held.shard(layout)
+        return OPTIMIZER_TRAFFIC_BYTES * owned / self.gpu.memory_bytes_per_s
+
+    def _tied_head_s(self) -> float:
+        """Adding up the gradients of an embedding that the last pipeline stage uses as its head: after all others."""
+        layout, model = self.layout, self.model
+        if layout.pipeline == 1 or not model.tied_embeddings:
+            return 0.0
+        size = reduced_gradient_bytes(layout, self.method) * model.embedding_parameters / layout.tensor
+        ends = Group(2, per_domain=1 if self._stages_are_apart() else 2)
+        return self.network.seconds("all_reduce", size, ends)
+
+    def _stages_are_apart(self) -> bool:
+        """Neighbouring stages are in different NVLink domains."""
+        return self.layout.world_size // self.layout.pipeline >= self.layout.nvlink_domain
+
+    def evaluation_batch_s(self) -> float:
+        """One micro-batch of validation on every replica: forward only."""
+        layer, layout = self.layer(), self.layout
+        forward = stage_layers(self.model, layout) * layer.total + self.kernels.head_s() / 3
+        pipeline = forward * layout.pipeline
+        return pipeline + self.replicas.waiting_for_weights_s(pipeline) + 2e-3

@@ -1,0 +1,1 @@
+"""The wording of log lines, one module per style."""

@@ -1,0 +1,97 @@
+"""Arguments of ``init_process_group`` and ``new_group``: what they may be, and the errors if they are not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from fake_torch_dist import errors
+
+_VIRTUAL: Final = "virtual"
+DRY_RUN: Final = "fake"
+"""torch's backend that sends nothing, see dry_run.py."""
+_BACKENDS: Final = ("gloo", "nccl", "undefined", DRY_RUN)
+_MISSING: Final = ("mpi", "ucc", "xccl")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VirtualOptions:
+    """What the virtual world can be told beyond torch's arguments: ``init_process_group(..., pg_options=...)``."""
+
+    ranks_per_node: int | None = None
+    """Ranks on one node, as ``--nproc-per-node``; decides the order in which floats are added. None: all on one."""
+
+    def __post_init__(self) -> None:
+        if self.ranks_per_node is not None and self.ranks_per_node < 1:
+            raise ValueError(f"ranks_per_node = {self.ranks_per_node}; a node has at least one rank")
+
+
+def check_backend(backend: str | None) -> str:
+    """The backend's name in small letters. ValueError for what is no string, AssertionError for what nobody knows.
+
+    RuntimeError for torch's backends that are not there.
+    """
+    if backend is not None and not isinstance(backend, str):
+        raise ValueError(errors.BACKEND_NOT_A_STRING)
+    name = "undefined" if backend is None else backend.lower()
+    parts = [part.rpartition(":")[2] for part in name.split(",")]
+    for part in parts:
+        if part in _MISSING:
+            raise RuntimeError(errors.BACKEND_NOT_BUILT.format(name=part.upper()))
+        if part not in _BACKENDS and name != _VIRTUAL:
+            raise AssertionError(errors.UNKNOWN_BACKEND.format(name=name))
+    return name
+
+
+def is_virtual(backend: str) -> bool:
+    """Whether one process plays all ranks."""
+    return backend == _VIRTUAL
+
+
+def default_timeout(backend: str) -> timedelta:
+    """torch's: 10 minutes for nccl alone, 30 minutes otherwise."""
+    return timedelta(minutes=10 if backend == "nccl" else 30)
+
+
+def check_timeout(timeout: object) -> None:
+    """TypeError unless ``timeout`` is None or a timedelta."""
+    if timeout is not None and not isinstance(timeout, timedelta):
+        raise TypeError(errors.TIMEOUT_TYPE.format(timeout=timeout))
+
+
+def as_duration(timeout: timedelta | float) -> timedelta:
+    """``timeout``; a float is seconds, as torch's C++ functions take it. TypeError for anything else."""
+    if isinstance(timeout, float):
+        return timedelta(seconds=timeout)
+    check_timeout(timeout)
+    return timeout
+
+
+def check_device(device_id: object) -> None:
+    """ValueError unless ``device_id`` is None."""
+    if device_id is not None:
+        raise ValueError(errors.NO_DEVICES.format(name="device_id", device=device_id))
+
+
+def check_options(options: VirtualOptions | None) -> VirtualOptions:
+    """``options`` or the defaults; TypeError for what is no VirtualOptions."""
+    if options is None:
+        return VirtualOptions()
+    if not isinstance(options, VirtualOptions):
+        raise TypeError(f"pg_options of the virtual world is a VirtualOptions, not {type(options).__name__}")
+    return options
+
+
+def check_ranks(ranks: list[int], world_size: int) -> list[int]:
+    """``ranks`` if they can be a new group: TypeError if there are none, ValueError for bad ones."""
+    if not ranks:
+        raise TypeError("new_group needs at least one rank, got an empty list")
+    if len(ranks) > world_size:
+        raise ValueError(errors.GROUP_TOO_BIG)
+    for rank in ranks:
+        if not 0 <= rank < world_size:
+            raise ValueError(errors.RANK_OUT_OF_RANGE.format(rank=rank, last=world_size - 1, size=world_size))
+    if len(set(ranks)) != len(ranks):
+        raise ValueError(errors.DUPLICATE_RANKS.format(ranks=ranks))
+    return ranks

@@ -1,0 +1,195 @@
+"""torch's collectives of Python objects.
+
+Objects are pickled, as torch does, so a receiver gets its own copy and an unpicklable object raises pickle's own error
+before anything is sent. Pickles come only from members of the group: processes of this user, or holders of the token.
+
+In the virtual world one object stands for all ranks'; a ``LocalTensor`` in it is what differs between ranks, and entry
+k has rank k's shard of it. What cannot be said in that way is refused there. ``device`` changes nothing between
+processes and must be None in the virtual world.
+"""
+
+from __future__ import annotations
+
+import pickle
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from fake_torch_dist import errors
+from fake_torch_dist.api.call import finish, member_group, root_of
+from fake_torch_dist.api.object_copy import PickledObject
+from fake_torch_dist.api.point_to_point import peer_of, send_and_wait, wait_for_message
+from fake_torch_dist.api.registry import find_group, get_rank, is_non_member
+from fake_torch_dist.core.fingerprint import Call
+from fake_torch_dist.core.process_group import ProcessGroup
+
+if TYPE_CHECKING:
+    from fake_torch_dist.transports.processes import ProcessTransport
+
+_OBJECTS: Final = "objects"
+
+
+def all_gather_object(object_list: list[Any], obj: Any, group: ProcessGroup | None = None) -> None:
+    """Fill ``object_list[k]`` with a copy of group rank k's ``obj``.
+
+    Errors: IndexError, before anything is sent, if the list is too short; whatever pickle raises.
+    """
+    found = member_group("all_gather_object", group)
+    if found is None:
+        return
+    if len(object_list) < found.size():
+        raise IndexError(f"object_list has {len(object_list)} entries for {found.size()} ranks")
+    if found.engine is None:
+        pickled = PickledObject(obj)
+        object_list[: found.size()] = [pickled.of_rank(rank) for rank in found.ranks]
+        return
+    call = Call("ALLGATHER_OBJECT", "", ())
+    parts = finish(found, _transport(found).all_gather_bytes(pickle.dumps(obj), call))
+    object_list[: found.size()] = [pickle.loads(part) for part in parts]
+
+
+def gather_object(
+    obj: Any,
+    object_gather_list: list[Any] | None = None,
+    dst: int | None = None,
+    group: ProcessGroup | None = None,
+    group_dst: int | None = None,
+) -> None:
+    """Fill ``dst``'s ``object_gather_list[k]`` with a copy of group rank k's ``obj``. Default root: global rank 0.
+
+    Errors: ValueError if the destination brings no list, or another rank brings one; IndexError if it is too short.
+    """
+    found = member_group("gather_object", group)
+    if found is None:
+        return
+    root = root_of("gather_object", found, dst, group_dst, default=0)
+    if root in found.played and not object_gather_list:
+        raise ValueError(errors.GATHER_LIST_MISSING)
+    if root not in found.played and object_gather_list:
+        raise ValueError(errors.GATHER_LIST_UNWANTED)
+    if object_gather_list and len(object_gather_list) < found.size():
+        raise IndexError(f"object_gather_list has {len(object_gather_list)} entries for {found.size()} ranks")
+    if found.engine is None:
+        assert object_gather_list
+        all_gather_object(object_gather_list, obj, group)
+        return
+    parts = finish(
+        found, _transport(found).gather_bytes(pickle.dumps(obj), root, Call("GATHER_OBJECT", "", (), f"root={root}"))
+    )
+    if object_gather_list:
+        object_gather_list[: found.size()] = [pickle.loads(part) for part in parts]
+
+
+def broadcast_object_list(
+    object_list: list[Any],
+    src: int | None = None,
+    group: ProcessGroup | None = None,
+    device: Any | None = None,
+    group_src: int | None = None,
+) -> None:
+    """Replace the entries of ``object_list`` by copies of ``src``'s. Without a root it is global rank 0.
+
+    MismatchError on all ranks if the lists differ in length. In the virtual world one list stands for all ranks', so
+    the world is the only group there: ValueError for a smaller one, whose members would end with other objects than
+    the rest.
+    """
+    found = member_group("broadcast_object_list", group)
+    if found is None:
+        return
+    root = root_of("broadcast_object_list", found, src, group_src, default=0)
+    if found.engine is None:
+        if device is not None:
+            raise ValueError(errors.NO_DEVICES.format(name="device", device=device))
+        if found.size() != found.num_local:
+            raise ValueError(
+                "broadcast_object_list in a group smaller than the world: one list cannot hold both outcomes"
+            )
+        object_list[:] = PickledObject(object_list).of_rank(found.ranks[root])
+        return
+    data = pickle.dumps(list(object_list)) if root in found.played else b""
+    call = Call("BROADCAST_OBJECT_LIST", "", (len(object_list),), f"root={root}")
+    received = finish(found, _transport(found).broadcast_bytes(data, root, call))
+    if root not in found.played:
+        object_list[:] = pickle.loads(received)
+
+
+def scatter_object_list(
+    scatter_object_output_list: list[Any],
+    scatter_object_input_list: list[Any] | None = None,
+    src: int | None = None,
+    group: ProcessGroup | None = None,
+    group_src: int | None = None,
+) -> None:
+    """Put a copy of ``src``'s ``scatter_object_input_list[k]`` into group rank k's ``scatter_object_output_list[0]``.
+
+    Without a root it is global rank 0. Errors: ValueError for an output list without an entry, a source without a
+    list of one object per rank, and in the virtual world, where one list cannot hold every rank's object.
+    """
+    found = member_group("scatter_object_list", group)
+    if found is None:
+        return
+    if not isinstance(scatter_object_output_list, list) or not scatter_object_output_list:
+        raise ValueError(errors.NO_SCATTER_OUTPUT)
+    root = root_of("scatter_object_list", found, src, group_src, default=0)
+    if found.engine is None:
+        raise ValueError("scatter_object_list in the virtual world: one list cannot hold every rank's object")
+    parts: list[bytes] = []
+    if root in found.played:
+        if not scatter_object_input_list or len(scatter_object_input_list) != found.size():
+            raise ValueError(
+                f"scatter_object_input_list has {len(scatter_object_input_list or [])} entries for {found.size()} ranks"
+            )
+        parts = [pickle.dumps(entry) for entry in scatter_object_input_list]
+    call = Call("SCATTER_OBJECT_LIST", "", (), f"root={root}")
+    scatter_object_output_list[0] = pickle.loads(finish(found, _transport(found).scatter_bytes(parts, root, call)))
+
+
+def send_object_list(
+    object_list: list[Any],
+    dst: int | None = None,
+    group: ProcessGroup | None = None,
+    device: Any | None = None,
+    group_dst: int | None = None,
+    use_batch: bool = False,
+) -> None:
+    """Send the objects to ``dst`` in one message; ``use_batch`` changes nothing. Errors as ``send``, and pickle's."""
+    found = _own_group(group)
+    to = peer_of("destination", found, dst, group_dst)
+    send_and_wait(found, to, f"{_OBJECTS} ({len(object_list)},)", pickle.dumps(list(object_list)))
+
+
+def recv_object_list(
+    object_list: list[Any],
+    src: int | None = None,
+    group: ProcessGroup | None = None,
+    device: Any | None = None,
+    group_src: int | None = None,
+    use_batch: bool = False,
+) -> int:
+    """Fill ``object_list`` with a message's objects and return its sender's global rank.
+
+    Errors: as ``recv``, and ValueError, torch's, outside of the group; MismatchError for a message that is a tensor,
+    or that has another number of objects.
+    """
+    found = _own_group(group)
+    source = peer_of("source", found, src, group_src)
+    received = wait_for_message(found, source)
+    if received is None:
+        raise errors.DistBackendError(errors.NO_OBJECTS_COME.format(rank=source))
+    if received.label != f"{_OBJECTS} ({len(object_list)},)":
+        dtype, _, shape = received.label.partition(" ")
+        raise errors.MismatchError(
+            f"rank {received.source} sent {dtype} of shape {shape}, but rank {get_rank()} receives "
+            f"{_OBJECTS} of shape ({len(object_list)},)"
+        )
+    object_list[:] = pickle.loads(received.data)
+    return received.source
+
+
+def _own_group(group: ProcessGroup | None) -> ProcessGroup:
+    """The group, of which this process must be a member: where torch raises instead of warning."""
+    if group is not None and is_non_member(group):
+        raise ValueError(errors.INVALID_GROUP)
+    return find_group(group)
+
+
+def _transport(group: ProcessGroup) -> ProcessTransport:
+    return cast("ProcessTransport", group.transport)

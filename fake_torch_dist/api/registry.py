@@ -1,0 +1,237 @@
+"""The groups of this process: the package's only module state, and the questions that scripts ask of it.
+
+In the virtual world this process plays every rank. So ``get_rank`` has no single answer; it is 0, the rank that speaks
+(prints, writes files) in scripts that ask ``if rank == 0``.
+
+What this module does not do: decide which groups there are (world.py, new_groups.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from fake_torch_dist import errors
+from fake_torch_dist.api.group_arguments import DRY_RUN, default_timeout
+from fake_torch_dist.core.process_group import ProcessGroup
+from fake_torch_dist.transports.virtual import VirtualTransport
+
+if TYPE_CHECKING:
+    from fake_torch_dist.api.exit_hooks import RankedExceptions
+    from fake_torch_dist.stores import Store
+    from fake_torch_dist.transports.engine import Engine
+
+
+LOCAL_NUMBERS: Final = 1 << 30
+"""Numbers of groups that only their members know of begin here, so that they shift nobody else's."""
+
+
+@dataclass(slots=True)
+class World:
+    """What one process knows."""
+
+    default: ProcessGroup | None = None
+    groups: dict[str, ProcessGroup] = field(default_factory=dict)
+    next_number: int = 0
+    """The lowest number that no group of this process has had; it is the group's name, too, as in torch."""
+    next_local_number: int = LOCAL_NUMBERS
+    """The same for groups that only their members know of."""
+    local_meetings: dict[tuple[int, ...], int] = field(default_factory=dict)
+    """How often the members of such groups have met, by their ranks."""
+    engine: Engine | None = None
+    """None in the virtual world."""
+    reads_memory: bool = False
+    store: Store | None = None
+    """Where the ranks met; others may still need its server."""
+    excepthook: RankedExceptions | None = None
+
+
+world = World()
+
+
+class _WithWorld(type):
+    """torch reads ``group.WORLD`` from the class; it is None until there is a default group."""
+
+    @property
+    def WORLD(cls) -> ProcessGroup | None:
+        return world.default
+
+
+class group(metaclass=_WithWorld):
+    """Holds ``group.WORLD``, the default group or None."""
+
+
+class GroupMember(metaclass=_WithWorld):
+    """Holds ``GroupMember.WORLD`` and what a process outside of a new group gets instead of the group."""
+
+    NON_GROUP_MEMBER: Final = -100
+
+
+def make_group(
+    ranks: Sequence[int],
+    backend: str,
+    timeout: timedelta | None,
+    *,
+    world_size: int,
+    ranks_per_node: int,
+    group_name: str = "",
+    group_desc: str = "undefined",
+    number: int | None = None,
+) -> ProcessGroup:
+    """Make a group of global ``ranks`` that this process plays a member of, and enter it in the list.
+
+    ``number`` is the group's in messages, which its members have agreed on; None: the next one.
+    """
+    number = next_number() if number is None else number
+    use_number(number)
+    if not group_name:
+        group_name = str(number) if number < LOCAL_NUMBERS else f"local_{number - LOCAL_NUMBERS}"
+        while group_name in world.groups:  # the user's group_name was a number
+            group_name += "_"
+    engine = world.engine if backend != DRY_RUN else _dry_run_engine()
+    made = _class_of(backend)(
+        ranks,
+        VirtualTransport(ranks, ranks_per_node)
+        if engine is None
+        else _transport(engine, ranks, number, ranks_per_node, dry_run=backend == DRY_RUN),
+        played=range(len(ranks)) if engine is None else [list(ranks).index(engine.peers.rank)],
+        rows=ranks if engine is None else [0],
+        num_local=world_size if engine is None else 1,
+        group_name=group_name,
+        group_desc=group_desc,
+        backend=backend,
+        ranks_per_node=ranks_per_node,
+        timeout=default_timeout(backend) if timeout is None else timeout,
+        engine=engine,
+        number=number,
+    )
+    world.groups[made.group_name] = made
+    return made
+
+
+def _class_of(backend: str) -> type[ProcessGroup]:
+    if backend != DRY_RUN:
+        return ProcessGroup
+    from fake_torch_dist.transports.dry_run import DryRunGroup
+
+    return DryRunGroup
+
+
+def _dry_run_engine() -> Engine:
+    """The engine of a group of backend "fake": the world's if that is such a one. ValueError in the virtual world."""
+    from fake_torch_dist.transports.dry_run import DryRunEngine
+
+    if world.engine is None:
+        raise ValueError(errors.DRY_RUN_OF_ALL)
+    return world.engine if isinstance(world.engine, DryRunEngine) else DryRunEngine(world.engine.peers.rank)
+
+
+def _transport(engine: Engine, ranks: Sequence[int], number: int, ranks_per_node: int, *, dry_run: bool = False) -> Any:
+    if dry_run:
+        from fake_torch_dist.transports.dry_run import DryRunTransport
+
+        return DryRunTransport(len(ranks), list(ranks).index(engine.peers.rank))
+    from fake_torch_dist.transports.processes import ProcessTransport
+
+    reads_memory = world.reads_memory and engine.peers.same_host(ranks)
+    return ProcessTransport(engine, ranks, number, ranks_per_node, reads_memory=reads_memory)
+
+
+def next_number() -> int:
+    """The lowest number that no group of this process has had, as number or as name."""
+    while str(world.next_number) in world.groups:
+        world.next_number += 1  # the user's group_name was a number
+    return world.next_number
+
+
+def use_number(number: int) -> None:
+    """Note that a group has this number; lower ones are not used any more."""
+    if number >= LOCAL_NUMBERS:
+        world.next_local_number = number + 1
+    else:
+        world.next_number = number + 1
+
+
+# -- asking -----------------------------------------------------------------------------------------------------------
+
+
+def default_group() -> ProcessGroup:
+    """The default group; torch's ValueError before ``init_process_group``."""
+    if world.default is None:
+        raise ValueError(errors.NOT_INITIALIZED)
+    return world.default
+
+
+def find_group(group: ProcessGroup | str | None) -> ProcessGroup:
+    """The open group that ``group`` means: itself, a group's name, or with None the default group. Else ValueError."""
+    if group is None:
+        return default_group()
+    if isinstance(group, ProcessGroup) and group.is_open:
+        return group
+    default_group()
+    if isinstance(group, str):
+        if group not in world.groups:
+            raise ValueError(errors.UNKNOWN_GROUP_NAME.format(name=group))
+        return world.groups[group]
+    if not isinstance(group, ProcessGroup):
+        raise ValueError(errors.INVALID_GROUP)
+    raise ValueError(errors.GROUP_NOT_REGISTERED.format(group=group))
+
+
+def is_non_member(group: object) -> bool:
+    """Whether this is what a process outside of a new group got."""
+    return isinstance(group, int) and group == GroupMember.NON_GROUP_MEMBER
+
+
+def is_available() -> bool:
+    """True."""
+    return True
+
+
+def is_initialized() -> bool:
+    """Whether there is a default group."""
+    return world.default is not None
+
+
+def get_pg_count() -> int:
+    """Number of groups, the default one included."""
+    return len(world.groups)
+
+
+def get_rank(group: ProcessGroup | None = None) -> int:
+    """Rank of this process in ``group``: 0 in the virtual world, for the rank that speaks; -1 for a non-member."""
+    default_group()
+    return -1 if is_non_member(group) else find_group(group).rank()
+
+
+def get_world_size(group: ProcessGroup | None = None) -> int:
+    """Number of ranks in ``group``; -1 for a non-member."""
+    default_group()
+    return -1 if is_non_member(group) else find_group(group).size()
+
+
+def get_process_group_ranks(group: ProcessGroup | None) -> list[int]:
+    """Global ranks of the members, in group order."""
+    return list(find_group(group).ranks)
+
+
+def get_group_rank(group: ProcessGroup, global_rank: int) -> int:
+    """The group rank of ``global_rank``. ValueError if it is no member; the default group does not check, as torch."""
+    found = find_group(group)
+    if found is world.default:
+        return global_rank
+    if global_rank not in found.ranks:
+        raise ValueError(errors.RANK_NOT_IN_GROUP.format(rank=global_rank, group=found))
+    return found.ranks.index(global_rank)
+
+
+def get_global_rank(group: ProcessGroup, group_rank: int) -> int:
+    """The global rank of ``group_rank``. ValueError if there is none; the default group does not check, as torch."""
+    found = find_group(group)
+    if found is world.default:
+        return group_rank
+    if not 0 <= group_rank < found.size():
+        raise ValueError(f"Group rank {group_rank} is not part of group {found}")
+    return found.ranks[group_rank]

@@ -1,0 +1,51 @@
+"""MASTER_ADDR and MASTER_PORT, which are kept free for rank 0 of a torch script: it listens there."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from fake_torch_dist.errors import DistNetworkError
+from fake_torch_dist.launcher.commandline.choices import host_and_port
+from fake_torch_dist.launcher.commandline.config import LaunchConfig
+from fake_torch_dist.launcher.hosts.endpoint import Endpoint
+from fake_torch_dist.stores.sockets import listen
+
+
+class Master:
+    """What ranks are told. The port is only theirs from ``reserve`` on."""
+
+    def __init__(self, config: LaunchConfig, endpoint: Endpoint | None) -> None:
+        self.addr = "localhost"
+        self.port = 0
+        if config.rdzv_backend == "static":
+            self.addr, self.port = host_and_port(config.rdzv_endpoint)
+        elif endpoint and not endpoint.is_loopback:
+            self.addr = config.local_addr or endpoint.host
+        self._reserved: socket.socket | None = None
+
+    def reserve(self) -> None:
+        """Keep the port, a free one if none was given. DistNetworkError if somebody has it.
+
+        A socket that does not listen is no hindrance to one with SO_REUSEADDR, but nobody else gets the port.
+        """
+        if self._reserved:
+            return
+        if self.port:
+            listen(self.addr, self.port).close()
+        reserved = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            reserved.bind(("", self.port))
+        except OSError as error:
+            reserved.close()
+            raise DistNetworkError(
+                f"port {self.port} can't be kept for rank 0: {os.strerror(error.errno or 0)}"
+            ) from error
+        self._reserved, self.port = reserved, reserved.getsockname()[1]
+
+    def release(self) -> None:
+        """Keep the port no longer."""
+        if self._reserved:
+            self._reserved.close()
+            self._reserved = None

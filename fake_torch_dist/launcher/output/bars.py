@@ -1,0 +1,285 @@
+r"""The rows of a stream that redraws them: progress bars with ``\r``, several bars with ``\n`` and cursor-up codes.
+
+A terminal of a few rows that knows one thing more: a row that no bar will come back to is a line, and leaves it at the
+top. Text overwrites whole rows, not columns: of what ``\r`` redraws, the last frame is all that remains.
+
+tqdm draws the bar at position p as p newlines, ``\r``, the bar and p times cursor-up. So a newline after a frame may
+end a bar or lead to the next one. A stream that has never moved up is believed to end it. If frames are shown while
+they are unfinished (``live``), the row waits for what comes next, because nobody misses it meanwhile.
+
+If standard output and error of a rank are one stream (``shared``), text of the one may follow a frame of the other.
+Where the frame ends is known of tqdm's, by its form, and of those that fill the terminal, by its width: there the text
+is a line of its own, and the frame stays. After any other frame the two are one line, as on a terminal.
+"""
+
+import re
+from collections.abc import Sequence
+
+from fake_torch_dist.launcher.output.edited import edited
+from fake_torch_dist.terminal.escapes import CURSOR_CODE, divided, width_of
+
+LIVE_BLOCK_BEGIN, LIVE_BLOCK_END = b"\x1b]fake-torchrun;live;", b"\x07"
+"""A line like this updates the live block, the rows that a script wants at the bottom of the terminal."""
+_TOKEN = re.compile(rb"[\n\r]|" + CURSOR_CODE.pattern)
+_TQDM_METER = re.compile(rb"\[(?:\d+:)?\d\d:\d\d(?:<[^\],\n]*)?,[^\]\n]*\]+")
+"""The last part of a tqdm bar: time, rate and postfix."""
+_MAX_ROWS = 64
+"""More than bars anywhere; a stray "cursor up 9999" must not hold back lines."""
+
+
+class _Row:
+    __slots__ = ("at_start", "redrawn", "text")
+
+    def __init__(self, text: bytearray | None = None, *, redrawn: bool = False) -> None:
+        self.text = bytearray() if text is None else text
+        self.redrawn = redrawn
+        self.at_start = False
+        """The cursor has gone back to the first column: what is written next replaces the text."""
+
+    @property
+    def blank(self) -> bool:
+        return not self.text or self.text.isspace()
+
+    def erase(self) -> None:
+        self.text = bytearray()
+        self.redrawn, self.at_start = True, False
+
+
+class Frames:
+    """Starts with the unfinished line ``text``. ``live``: see above; updates of the live block are taken out."""
+
+    def __init__(self, text: bytearray, *, live: bool, shared: bool = False, max_line_bytes: int) -> None:
+        self.newest: bytes | None = None
+        """The frame that was completed last, as long as no line has been made of it."""
+        self.block: bytes | None = None
+        """The newest update of the live block, if there was one."""
+        self._widths: set[int] = set()
+        """Columns that the terminal has had."""
+        self._last_frame = b""
+        """The newest one that is known to be complete, whether or not a line has been made of it."""
+        self._beside = False
+        """The cursor is below a frame that stays, and text is no frame before it goes back."""
+        self._aside = bytearray()
+        """Of the unfinished line that is written there."""
+        self._live = live
+        self._shared = shared
+        self._max_line_bytes = max_line_bytes
+        self._rows = [_Row(text)]
+        self._cursor = 0
+        self._height = 1
+        """Rows that the stream is known to move between."""
+        self._after_newline = False
+        self._framed: _Row | None = None
+        """The row of the last frame, unless the cursor has gone up since."""
+        self._lines: list[bytes] = []
+
+    def set_columns(self, columns: int) -> None:
+        """Of the terminal from now on; 0: there is none."""
+        if columns:
+            self._widths |= {columns, columns - 1}  # what bars may take for its whole width
+
+    @property
+    def unfinished(self) -> bytearray | None:
+        """The unfinished line, if it is all there is and no frame: the stream reads like any other."""
+        row = self._rows[0]
+        if len(self._rows) > 1 or self._height > 1 or row.redrawn or row.at_start or self._aside:
+            return None
+        return row.text
+
+    @property
+    def rows(self) -> tuple[bytes, ...]:
+        """The frames as a terminal shows them now."""
+        texts = [self._parts(row)[0] for row in self._rows if (row.redrawn or row.at_start) and not row.blank]
+        return tuple(bytes(text) for text in texts)
+
+    @property
+    def begun(self) -> bytes:
+        """The unfinished line that follows a frame, as on a row of its own; empty if there is none."""
+        return bytes(self._aside) + self._parts(self._rows[self._cursor])[1]
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Lines that ``data`` completed, without newlines. ``data`` does not end inside a control sequence."""
+        end = 0
+        for found in _TOKEN.finditer(data):
+            if found.start() > end:
+                self._write(data[end : found.start()])
+            end = found.end()
+            self._move(found)
+        if end < len(data):
+            self._write(data[end:])
+        return self._take_lines()
+
+    def close(self) -> list[bytes]:
+        """What is left, as lines."""
+        self._release(len(self._rows) - 1)
+        if self._rows[0].text:
+            self._finish(self._rows[0])
+        if self._aside:
+            self._lines.append(bytes(self._aside))
+        self._rows, self._aside, self._beside = [_Row()], bytearray(), False
+        return self._take_lines()
+
+    def take_newest(self) -> bytes:
+        """The newest frame, once."""
+        newest, self.newest = self.newest, None
+        return newest or b""
+
+    def _take_lines(self) -> list[bytes]:
+        lines, self._lines = self._lines, []
+        return lines
+
+    def _move(self, found: re.Match[bytes]) -> None:
+        if found[0] == b"\n":
+            self._newline()
+            return
+        if found[2] == b"C":
+            self._right(found)
+            return
+        self._after_newline = self._beside = False
+        row = self._rows[self._cursor]
+        if found[0] == b"\r":
+            self._complete(row)
+            row.at_start = True
+            return
+        count, code = int(found[1] or 1), found[2]
+        if code in b"AF":
+            self._complete(row)
+            self._up(count)
+        elif code in b"BE":
+            self._down(count)
+        if code in b"EF":
+            row = self._rows[self._cursor]
+            row.at_start = bool(row.text)
+        elif code in b"JK":
+            self._erase(row, code, whole=found[1] == b"2")
+
+    def _erase(self, row: _Row, code: bytes, *, whole: bool) -> None:
+        if code == b"J":
+            del self._rows[self._cursor + 1 :]
+        if row.at_start or whole:
+            row.erase()
+        elif code == b"K":
+            row.text = bytearray(edited(bytes(row.text))[0])
+
+    def _right(self, found: re.Match[bytes]) -> None:
+        """The cursor of somebody who edits a line: it does not begin anew."""
+        row = self._rows[self._cursor]
+        if row.at_start:
+            row.text += b"\x1b[G"
+            row.at_start = False
+        row.text += found[0]
+
+    def _complete(self, row: _Row) -> None:
+        self._take_aside(row)
+        if not row.blank:
+            self.newest = self._last_frame = bytes(row.text)
+
+    def _take_aside(self, row: _Row) -> bool:
+        """Take the text that follows a frame out of the row. Whether there is any."""
+        frame, text = self._parts(row)
+        if text:
+            row.text = bytearray(frame)
+            self._aside += text
+        return bool(text)
+
+    def _parts(self, row: _Row) -> tuple[bytes | bytearray, bytes]:
+        """The frame in a row, and the text that follows it."""
+        if not self._shared or not row.redrawn or row.at_start:
+            return row.text, b""
+        frame, text = self._divided(bytes(row.text))
+        if self._last_frame and text.startswith(b" "):  # a bar blanks what it drew before
+            blank = max(width_of(self._last_frame) - width_of(frame), 0)
+            text = text[min(blank, len(text) - len(text.lstrip(b" "))) :]
+        return (frame, text) if text.strip() else (row.text, b"")
+
+    def _divided(self, text: bytes) -> tuple[bytes, bytes]:
+        last = self._last_frame
+        meter = _TQDM_METER.search(text)
+        if meter and (not last or _ends_with_meter(last)):
+            return text[: meter.end()], text[meter.end() :]
+        if last and self._widths and (width := width_of(last)) in self._widths:
+            return divided(text, width)
+        return text, b""
+
+    def _up(self, count: int) -> None:
+        # Rows that have left as lines already are blank when a bar comes back to them.
+        for _ in range(min(count - self._cursor, _MAX_ROWS - len(self._rows))):
+            self._rows.insert(0, _Row(redrawn=True))
+            self._cursor += 1
+        self._cursor = max(self._cursor - count, 0)
+        self._height = max(self._height, len(self._rows))
+        self._framed = None
+
+    def _down(self, count: int) -> None:
+        self._cursor = min(self._cursor + count, len(self._rows) - 1)
+
+    def _newline(self) -> None:
+        row = self._rows[self._cursor]
+        if self._live and self._take_block(row):
+            return
+        if self._beside or self._take_aside(row):
+            self._lines.append(bytes(self._aside))
+            self._aside, self._beside = bytearray(), True
+            self._last_frame = bytes(row.text)
+            return
+        self._cursor += 1
+        if self._cursor == len(self._rows):
+            self._rows.append(_Row())
+        row = self._rows[self._cursor]
+        row.at_start = bool(row.text)
+        self._after_newline = True
+        while self._cursor and not self._rows[0].redrawn:
+            self._release(1)
+        self._release(self._cursor + 1 - max(self._height, 2 if self._live else 1))
+
+    def _take_block(self, row: _Row) -> bool:
+        """Whether the row ends with an update of the live block. Text before it is a line that is not over yet."""
+        if row.text.endswith(LIVE_BLOCK_END):
+            text, begin, block = row.text.partition(LIVE_BLOCK_BEGIN)
+            if begin:
+                self.block = bytes(block.removesuffix(LIVE_BLOCK_END))
+                row.text = text
+                return True
+        return False
+
+    def _write(self, text: bytes) -> None:
+        if self._beside:
+            self._aside += text
+            return
+        if self._after_newline and self._cursor:  # no bar goes on like this: what is above has ended
+            self._release(self._cursor)
+            del self._rows[1:]
+            self._height = 1
+        self._after_newline = False
+        row = self._rows[self._cursor]
+        if row.at_start:
+            if row is self._framed:  # a bar at another position would have moved up in between
+                self._release(self._cursor)
+            self._framed = row
+            row.erase()
+        row.text += text
+        if len(row.text) > self._max_line_bytes:
+            *pieces, rest = pieces_of(bytes(row.text), self._max_line_bytes)
+            self._lines += pieces
+            row.text = bytearray(rest)
+
+    def _release(self, count: int) -> None:
+        """The uppermost rows are lines now."""
+        for _ in range(count):
+            self._finish(self._rows.pop(0))
+            self._cursor = max(self._cursor - 1, 0)
+
+    def _finish(self, row: _Row) -> None:
+        self.newest = None
+        if not (row.redrawn and row.blank):  # else a bar that took itself away
+            self._lines.append(bytes(row.text))
+
+
+def _ends_with_meter(frame: bytes) -> bool:
+    found = _TQDM_METER.search(frame)
+    return found is not None and not frame[found.end() :].strip()
+
+
+def pieces_of(text: bytes, size_bytes: int) -> Sequence[bytes]:
+    """``text`` in pieces of ``size_bytes``; the last one may be shorter, but is not empty."""
+    return [text[start : start + size_bytes] for start in range(0, max(len(text), 1), size_bytes)]

@@ -1,0 +1,80 @@
+"""The launcher's last words: torchrun's ChildFailedError and SignalException, in their layout and words (2.13.0)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+from fake_torch_dist.launcher.commandline.config import EntryKind
+from fake_torch_dist.launcher.reports.failures import NOT_AVAILABLE, ProcessFailure, root_cause
+from fake_torch_dist.terminal.descriptor import printable
+
+WIDEST_RULE: Final = 60
+# The header without frames is what a parser needs that puts a traceback's lines together; frames of this package would
+# tell nobody anything, and torchrun's would not be true. Python itself writes it so with a traceback limit of 0.
+_HEADER: Final = "Traceback (most recent call last):\n"
+_CHILD_FAILED: Final = "torch.distributed.elastic.multiprocessing.errors.ChildFailedError"
+_SIGNALLED: Final = "torch.distributed.elastic.multiprocessing.api.SignalException"
+
+
+def without_files(failures: Iterable[ProcessFailure]) -> list[ProcessFailure]:
+    """The same failures for a report that outlives their error files."""
+    return [replace(failure, error_file=NOT_AVAILABLE) for failure in failures]
+
+
+def report(name: str, failures: Sequence[ProcessFailure]) -> str:
+    """The report from its first rule to its last, without a final newline; entries are numbered as given."""
+    root = root_cause(failures)
+    title = f"{printable(name)} FAILED"
+    entries = [_entry(number, failure) for number, failure in enumerate(failures)]
+    lines = (line for text in (title, *entries) for line in text.split("\n"))
+    width = min(max(map(len, lines)), WIDEST_RULE)
+    others = [entry for entry, failure in zip(entries, failures, strict=True) if failure is not root]
+    rule, section = "=" * width, "-" * width
+    return "\n".join((
+        rule, title, section,
+        "Failures:", *(others or ["  <NO_OTHER_FAILURES>"]), section,
+        "Root Cause (first observed failure):", entries[_index(failures, root)], rule,
+    ))  # fmt: skip
+
+
+def _index(failures: Sequence[ProcessFailure], wanted: ProcessFailure) -> int:
+    return next(number for number, failure in enumerate(failures) if failure is wanted)
+
+
+def _entry(number: int, failure: ProcessFailure) -> str:
+    moment = datetime.fromtimestamp(int(failure.timestamp_s)).isoformat(sep="_")
+    name = f" ({failure.signal_name})" if failure.signal_name else ""
+    return (
+        f"[{number}]:\n"
+        f"  time      : {moment}\n"
+        f"  host      : {failure.node}\n"
+        f"  rank      : {failure.rank} (local_rank: {failure.local_rank})\n"
+        f"  exitcode  : {failure.exitcode} (pid: {failure.pid}) {name}\n"
+        f"  error_file: {printable(failure.error_file)}\n"
+        f"  traceback : {failure.message}"
+    )
+
+
+def child_failed_text(name: str, failures: Sequence[ProcessFailure]) -> str:
+    """What the launcher prints as its last words when ranks failed."""
+    return f"{_HEADER}{_CHILD_FAILED}: \n{report(name, failures)}\n"
+
+
+def signalled_text(pid: int, signum: int) -> str:
+    """What the launcher, process ``pid``, prints as its last words when it was signalled."""
+    return f"{_HEADER}{_SIGNALLED}: {got_signal(pid, signum)}\n"
+
+
+def got_signal(pid: int, signum: int) -> str:
+    """The sentence about it."""
+    return f"Process {pid} got signal: {int(signum)}"
+
+
+def entry_name(kind: EntryKind, entrypoint: str, python: str | None = None) -> str:
+    """What the report's title calls the job: file or module or program, or the interpreter that PYTHON_EXEC names."""
+    if kind is EntryKind.RUN_PATH:
+        return "run_script_path"  # the function that torchrun runs
+    return entrypoint if kind is EntryKind.PROGRAM or python is None else python

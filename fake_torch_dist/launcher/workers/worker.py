@@ -1,0 +1,130 @@
+"""One rank's process: forked from the warm interpreter to run the script, or exec'ed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NoReturn
+
+from fake_torch_dist.launcher.commandline.config import EntryKind, LaunchConfig
+from fake_torch_dist.launcher.streamed_script import STANDARD_INPUT, handed_on
+from fake_torch_dist.launcher.workers import descriptors, signal_mask
+from fake_torch_dist.launcher.workers import linux_processes as kinship
+from fake_torch_dist.launcher.workers.debugger import fork
+from fake_torch_dist.launcher.workers.environment import change_environment
+from fake_torch_dist.launcher.workers.start_method import forked_sources
+
+if TYPE_CHECKING:
+    from fake_torch_dist.launcher.workers.script import Script
+
+_CANNOT_EXECUTE: Final = 126
+_RUN_PATH: Final = (
+    "import os, runpy, sys; del sys.argv[0]; "
+    "sys.flags.safe_path or sys.path.__setitem__(0, os.path.dirname(os.path.realpath(sys.argv[0]))); "
+    "runpy.run_path(sys.argv[0], run_name='__main__')"
+)
+"""Program of a fresh interpreter for ``--run-path``; ``python -c`` has an argument of its own before the script."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A rank that is exec'ed."""
+
+    words: tuple[str, ...]
+    """Program and arguments."""
+    source: bytes | None = None
+    """Contents of descriptor ``source_fd`` of each rank; None: it has none."""
+    source_fd: int = 0
+
+
+def work_of(config: LaunchConfig) -> Script | Command:
+    """What each rank does; for ranks that are forked, this process is warm afterwards."""
+    sources = forked_sources(config)
+    if sources is None:
+        return command(config)
+    from fake_torch_dist.launcher.workers.script import prepared_script  # here: fresh interpreters need none of it
+
+    return prepared_script(config, sources)
+
+
+def command(config: LaunchConfig) -> Command:
+    """Program and arguments of a rank that is exec'ed."""
+    target, number = (config.entrypoint, 0) if config.source is None else handed_on(config)
+    if config.kind != EntryKind.PROGRAM and target.startswith("-") and target != STANDARD_INPUT:
+        target = os.path.join(os.curdir, target)  # no option of Python
+    words = [target, *config.arguments]
+    if config.kind == EntryKind.PROGRAM:
+        return Command(tuple(words))
+    flags = ["-u"]
+    if config.kind == EntryKind.MODULE:
+        flags += ["-m"]
+    if config.kind == EntryKind.RUN_PATH:
+        flags += ["-c", _RUN_PATH]
+    return Command((config.python or sys.executable, *flags, *words), config.source, number)
+
+
+def start_rank(
+    work: Script | Command,
+    highest: int,
+    changes: Iterable[tuple[str, str | None]],
+    inherited: set[str],
+) -> int:
+    """Start a rank; returns its pid, which is also its process group.
+
+    It has its own session, as with torchrun, and is killed when this process ends. Of this process it has the handling
+    of signals, the environment with these changes, and the standard descriptors; ``highest`` is the last one open here.
+    Few lines run here and there, for each copies pages of memory that the ranks would share otherwise.
+    OSError if no process can be made.
+    """
+    parent = os.getpid()
+    pid = fork()
+    if pid:
+        return pid
+    try:
+        os.setsid()
+        kinship.on_end_of(parent, signal.SIGKILL)
+        os.closerange(3, highest + 1)
+        descriptors.as_before()
+        signal_mask.as_before()
+        change_environment(changes)
+        if isinstance(work, Command):
+            _execute(work)
+        work.run(inherited)
+    finally:
+        os._exit(1)
+
+
+def _execute(command: Command) -> NoReturn:
+    for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):  # Python's own handling is for Python alone
+        signal.signal(number, signal.SIG_DFL)
+    program = command.words[0]
+    try:
+        if command.source is not None:
+            _hand_on(command.source, command.source_fd)
+        os.execvp(program, command.words)
+    except OSError as error:
+        with suppress(OSError):
+            os.write(2, f"{program}: cannot be executed: {error.strerror}\n".encode())
+        os._exit(_CANNOT_EXECUTE)
+
+
+def _hand_on(source: bytes, number: int) -> None:
+    """Have these bytes, from the first one on, on this descriptor in the program that is exec'ed."""
+    if hasattr(os, "memfd_create"):
+        fd = os.memfd_create("script")
+    else:
+        import tempfile
+
+        with tempfile.TemporaryFile() as empty:
+            fd = os.dup(empty.fileno())
+    with open(fd, "wb", closefd=False) as file:
+        file.write(source)
+    os.lseek(fd, 0, os.SEEK_SET)
+    if fd == number:
+        os.set_inheritable(fd, True)
+    else:
+        os.dup2(fd, number)

@@ -1,0 +1,143 @@
+"""How the processes of a world find each other: contacts and a secret, exchanged through the store.
+
+Every rank brings its contact, rank 0 a random secret besides, and each gets everybody's; so who can read the store, and
+nobody else, can connect. Without a token all of them have to be processes of one user on one host. In one round over
+the connections all then agree on whether they can read each other's memory. After that the store is not needed.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+from fake_torch_dist.core.fingerprint import Call
+from fake_torch_dist.errors import DistNetworkError
+from fake_torch_dist.meeting.generations import forget, join
+from fake_torch_dist.stores.authentication import job_token, mac
+from fake_torch_dist.stores.connected_user import WAY_OUT, foreign_listener
+from fake_torch_dist.stores.prefix_store import PrefixStore
+from fake_torch_dist.transports import direct_read
+from fake_torch_dist.transports.engine import Engine
+from fake_torch_dist.transports.peers import Peers
+from fake_torch_dist.transports.processes import ProcessTransport
+from fake_torch_dist.transports.wire import Contact, Contacts
+
+if TYPE_CHECKING:
+    from fake_torch_dist.stores import Store
+
+FOREIGN_RANK = f"rank {{rank}} at {{address}} {{reason}}. {WAY_OUT}"  # DistNetworkError
+
+_WORLD: Final = 0
+"""The number of the group that everyone is in."""
+
+
+class Meeting(NamedTuple):
+    """A world whose processes know each other."""
+
+    engine: Engine
+    store: Store
+    """Its keys are those of this world only."""
+    ranks_per_node: int
+    reads_memory: bool
+
+
+class _Card(NamedTuple):
+    """What a rank brings to the meeting beside its contact."""
+
+    node: str
+    """LOCAL_WORLD_SIZE, or nothing."""
+    address: int
+    """Where in its memory lies ..."""
+    probe: bytes
+    """... this, for its neighbour to try whether it can read it."""
+    secret: bytes
+    """Of rank 0, for the whole world."""
+
+    def text(self, contact: Contact) -> bytes:
+        """Four lines after the contact's."""
+        card = f"\n{self.node}\n{self.address}\n{self.probe.hex()}\n{self.secret.hex()}"
+        return contact.text() + card.encode()
+
+    @classmethod
+    def parse(cls, text: bytes) -> _Card:
+        *_, node, address, probe, secret = text.decode().split("\n")
+        return cls(node, int(address), bytes.fromhex(probe), bytes.fromhex(secret))
+
+
+def meet(store: Store, rank: int, world_size: int, timeout: timedelta) -> Meeting:
+    """Meet all ranks. DistStoreError says who does not come; ValueError that somebody means another world size;
+    DistNetworkError that one is not of this user and host, and there is no token.
+    """
+    until = time.monotonic() + timeout.total_seconds()
+    direct_read.allow()
+    peers = Peers(rank)
+    try:
+        probe = np.frombuffer(os.urandom(16), np.uint8)
+        node, secret = os.environ.get("LOCAL_WORLD_SIZE", ""), os.urandom(32) if rank == 0 else b""
+        mine = _Card(node, direct_read.address_of(probe), probe.tobytes(), secret)
+        generation = join(store, rank, world_size, timeout, mine.text(peers.contact))
+        first = _Card.parse(generation.values[0])
+        contacts = Contacts(generation.values)
+        near = contacts.on_host(peers.contact.host)
+        if len(near) < world_size:
+            contacts = _with_addresses(peers, contacts, generation.store, timeout)
+        peers.meet(contacts, mac(first.secret, job_token()))
+        engine = Engine(peers)
+        neighbour = near[(near.index(rank) + 1) % len(near)]
+        card = _Card.parse(generation.values[neighbour])
+        works = direct_read.works(contacts[neighbour].pid, card.address, card.probe)
+        reads_memory = _do_all(works, engine, world_size, max(0.001, until - time.monotonic()))
+        if rank == 0:
+            forget(generation)
+    except BaseException:
+        peers.close()
+        raise
+    on_first_host = len(contacts.on_host(contacts[0].host))
+    return Meeting(engine, generation.store, int(first.node or on_first_host), reads_memory)
+
+
+def _with_addresses(peers: Peers, contacts: Contacts, store: Store, timeout: timedelta) -> Contacts:
+    """Listen for ranks on other hosts, and learn where they do."""
+    peers.listen_on(_address_towards(os.environ.get("MASTER_ADDR", "")))
+    tcp = join(PrefixStore("tcp", store), peers.rank, len(contacts), timeout, peers.contact.tcp.encode()).values
+    whole = Contacts([contacts[rank]._replace(tcp=address.decode()).text() for rank, address in enumerate(tcp)])
+    if not job_token():
+        _refuse_foreign(whole, peers.contact.host)
+    return whole
+
+
+def _refuse_foreign(contacts: Contacts, host: str) -> None:
+    near = frozenset(contacts.on_host(host))
+    for rank in range(len(contacts)):
+        if rank in near:
+            continue
+        address = contacts[rank].tcp
+        name, _, port = address.rpartition(":")
+        if reason := foreign_listener(name, int(port)):
+            raise DistNetworkError(FOREIGN_RANK.format(rank=rank, address=address, reason=reason))
+
+
+def _do_all(mine: bool, engine: Engine, world_size: int, timeout_s: float) -> bool:
+    """Whether all ranks say yes. Everybody has met when this returns."""
+    transport = ProcessTransport(engine, range(world_size), _WORLD, world_size, reads_memory=False)
+    task = engine.start(transport.all_agree(mine, Call("MEET", "", ())), transport.ranks, timeout_s)
+    engine.wait(task)
+    if task.error:
+        raise task.error
+    return bool(task.result)
+
+
+def _address_towards(master: str) -> str:
+    """This host's address on the way to the master's; loopback if that is, or is not known."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(master or "127.0.0.1", 9, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect(address)  # sends nothing
+            return str(probe.getsockname()[0])
+    except OSError:
+        return "127.0.0.1"

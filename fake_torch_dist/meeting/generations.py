@@ -1,0 +1,114 @@
+"""Generations: every ``init_process_group`` of a job meets under key names of its own.
+
+So what an earlier one left in the store misleads nobody. All ranks join the generation that is open, each with what it
+wants the others to know; when the last of them has joined, the next one is opened, and only then all go on. So nobody
+can leave generation g before everybody is in it, however late they are, and nobody who has left it can come back to it.
+With a TCPStore that is one request; other stores take half a dozen. What this does not do: notice that somebody joined
+and died before the others came. Where the store outlives the processes, in a launcher, each restart has names of its
+own.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Final, NamedTuple
+
+from fake_torch_dist.errors import DistStoreError
+from fake_torch_dist.stores.base import Store
+from fake_torch_dist.stores.gatherings import SIZES_DIFFER
+from fake_torch_dist.stores.messages import Kind, Message, decode, encode
+from fake_torch_dist.stores.prefix_store import PrefixStore
+from fake_torch_dist.stores.tcp_store import CLIENTS_TIMEOUT, TCPStore
+
+LATE = "Ranks that did not come: {ranks}."
+TWICE = "Ranks that came more than once: {ranks}; do two processes have the same RANK?"
+
+_TABLE: Final = "what all brought"
+"""Where a store without gatherings keeps it."""
+
+
+STORE_VARIABLE: Final = "FAKE_TORCH_DIST_STORE"
+"""host:port of a store that fake-torchrun hosts for its ranks; MASTER_PORT stays free for the script's own use."""
+
+
+def agent_has_store() -> bool:
+    """Whether a launcher serves at MASTER_PORT, as torchrun does, so that no rank starts a server there."""
+    return os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+
+
+class Generation(NamedTuple):
+    """What all ranks of one ``init_process_group`` have in common."""
+
+    store: Store
+    """Its keys are those of this generation only."""
+    values: Sequence[bytes]
+    """What each rank brought, in rank order."""
+
+
+def join(store: Store, rank: int, world_size: int, timeout: timedelta, value: bytes = b"") -> Generation:
+    """Join the open generation of ``store`` with ``value`` and wait until all ranks have.
+
+    Errors: DistStoreError after ``timeout``, with the ranks that did not come; ValueError if another rank has another
+    world size.
+    """
+    of_launcher = agent_has_store() or STORE_VARIABLE in os.environ
+    restart = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") if of_launcher else "0"
+    generations = PrefixStore(f"rendezvous/{restart}", store)
+    server, prefix = _server_of(generations)
+    if server is None:
+        return _join_by_keys(generations, rank, world_size, timeout, value)
+    key = prefix.encode("utf-8", "surrogateescape")
+    try:
+        number, values = server.gather(key, rank, world_size, value, timeout)
+    except DistStoreError as error:
+        raise DistStoreError(_who_is_missing(server.gather_counts(key), world_size, timeout)) from error
+    return Generation(PrefixStore(f"{number}/store", generations), values)
+
+
+def _server_of(store: Store) -> tuple[TCPStore | None, str]:
+    """The TCPStore that is asked in the end, and what is put before keys; None if it is another, or a user's own."""
+    prefix = ""
+    while type(store) is PrefixStore:
+        prefix = store.prefix + prefix
+        store = store.underlying_store
+    return (store if type(store) is TCPStore else None), prefix
+
+
+def _join_by_keys(generations: PrefixStore, rank: int, world_size: int, timeout: timedelta, value: bytes) -> Generation:
+    """What a server does in one request, in operations that any store has; the last to come puts the table together."""
+    meeting = PrefixStore(str(generations.add("complete", 0)), generations)
+    size = int(meeting.compare_set("world_size", "", str(world_size)))
+    if size != world_size:
+        raise ValueError(SIZES_DIFFER.format(rank=rank, size=world_size, other=size))
+    own = PrefixStore("store", meeting)
+    meeting.set(f"value/{rank}", value)
+    if meeting.add(f"rank/{rank}", 1) == 1 and meeting.add("joined", 1) == world_size:
+        names = [f"value/{other}" for other in range(world_size)]
+        table = encode(Message(Kind.DONE, 0, meeting.multi_get(names)))
+        generations.add("complete", 1)  # first, so that whoever goes on and comes again finds the next one
+        own.set(_TABLE, table)
+        for name in names:
+            meeting.delete_key(name)
+    try:
+        own.wait([_TABLE], timeout)
+    except DistStoreError as error:
+        counts = {other: meeting.add(f"rank/{other}", 0) for other in range(world_size)}
+        raise DistStoreError(_who_is_missing(counts, world_size, timeout)) from error
+    return Generation(own, decode(own.get(_TABLE)).fields)
+
+
+def forget(generation: Generation) -> None:
+    """Take what the ranks brought out of the store. For one of them to call, once all have joined for sure."""
+    if _server_of(generation.store)[0] is None:
+        generation.store.delete_key(_TABLE)
+
+
+def _who_is_missing(counts: Mapping[int, int], world_size: int, timeout: timedelta) -> str:
+    came = {rank: count for rank, count in counts.items() if count}
+    seconds = round(timeout.total_seconds())
+    text = CLIENTS_TIMEOUT.format(s=seconds, joined=len(came), size=world_size)
+    missing = ", ".join(str(rank) for rank in range(world_size) if rank not in came)
+    twice = ", ".join(str(rank) for rank in sorted(came) if came[rank] > 1)
+    return " ".join([text, LATE.format(ranks=missing), *([TWICE.format(ranks=twice)] if twice else [])])

@@ -1,0 +1,1 @@
+"""The parts of ``DeviceMesh``: layouts, groups, checks, and meshes made from others."""

@@ -1,0 +1,91 @@
+"""Meshes made of a mesh: slices, flattened and unflattened dimensions, and several parts joined. DeviceMesh's own part.
+
+All of them keep the root mesh, in whose list of ranks their dimensions are distances. Flattening and unflattening make
+groups, so every process of the world calls them; slicing and joining ask nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from fake_torch_dist import errors
+from fake_torch_dist.mesh import checks as mesh_checks
+from fake_torch_dist.mesh.groups import overrides_of
+from fake_torch_dist.mesh.layout import is_rising, joined, overlap, split
+
+if TYPE_CHECKING:
+    from fake_torch_dist.device_mesh import DeviceMesh
+
+
+def slice_of(mesh: DeviceMesh, names: tuple[str, ...]) -> DeviceMesh:
+    """The part of ``mesh`` along the named dimensions; a root mesh also finds its flattened meshes by name."""
+    if mesh.mesh_dim_names is None:
+        raise RuntimeError("Cannot slice a DeviceMesh without mesh_dim_names!")
+    if names == mesh.mesh_dim_names:
+        return mesh
+    flat = mesh._flat if mesh == mesh._root else {}
+    found = {name: (mesh, axis) for axis, name in enumerate(mesh.mesh_dim_names)}
+    found |= {name: (each, 0) for name, each in flat.items() if name not in found}
+    mesh_checks.check_slice(names, list(found))
+    axes = [owner._axes[axis] for owner, axis in map(found.__getitem__, names)]
+    if not is_rising(axes):
+        raise KeyError(errors.MESH_ORDER.format(names=names))
+    if overlap(axes):
+        raise RuntimeError(f"Slicing overlapping dim_names {names} is not allowed.")
+    groups = [owner._groups[axis] for owner, axis in map(found.__getitem__, names) if owner._groups]
+    return mesh._part(axes, names, groups)
+
+
+def flattened(mesh: DeviceMesh, name: str | None, backend_override: Any | None) -> DeviceMesh:
+    """The mesh of one dimension with the ranks of ``mesh``; the root remembers it by its name."""
+    if not mesh.mesh_dim_names:
+        raise RuntimeError("Cannot flatten a DeviceMesh without mesh_dim_names!")
+    name = name or "_".join(mesh.mesh_dim_names)
+    if mesh.ndim == 1 and name in mesh.mesh_dim_names:
+        return mesh
+    axis = joined(mesh._axes)
+    mesh_checks.check_flat_name(name, mesh._root.mesh_dim_names or (), repr(mesh._root))
+    if name in mesh._flat:
+        if mesh._flat[name]._axes != (axis,):
+            raise ValueError(errors.MESH_FLAT_TWICE.format(name=name))
+        return mesh._flat[name]
+    overrides = overrides_of(None if backend_override is None else {0: backend_override}, 1)
+    groups = mesh._make_groups([axis], [name], overrides)
+    mesh._flat[name] = mesh._part([axis], [name], groups, mesh._root.device_type)
+    return mesh._flat[name]
+
+
+def unflattened(
+    mesh: DeviceMesh,
+    dim: int | str,
+    sizes: Sequence[int],
+    names: Sequence[str],
+    backend_override: Mapping[str, Any] | None,
+) -> DeviceMesh:
+    """``mesh`` with dimension ``dim`` cut into ``sizes``, in rows, with a group for each of their lines."""
+    index = mesh_checks.check_unflatten(dim, sizes, names, mesh.shape, mesh.mesh_dim_names)
+    parts = split(mesh._axes[index], sizes)
+    if parts is None:
+        raise ValueError(f"dim {dim} of {mesh} has no regular parts of {tuple(sizes)}")
+    all_names = [*(mesh.mesh_dim_names or ())]
+    all_names[index : index + 1] = names
+    axes = [*mesh._axes]
+    axes[index : index + 1] = parts
+    groups = [*mesh._groups]
+    if groups:
+        overrides = overrides_of(backend_override, len(sizes), names)
+        groups[index : index + 1] = mesh._make_groups(parts, names, overrides)
+    return mesh._part(axes, all_names, groups)
+
+
+def concatenated(meshes: Sequence[DeviceMesh]) -> DeviceMesh:
+    """One mesh with the dimensions of all ``meshes``, in this order."""
+    first = meshes[0]
+    if any(mesh._rank_map != first._rank_map for mesh in meshes):
+        raise RuntimeError("Cannot concatenate DeviceMeshes derived from different device meshs")
+    axes = [axis for mesh in meshes for axis in mesh._axes]
+    if overlap(axes):
+        raise RuntimeError(f"Cannot concatenate overlapping meshes: {list(meshes)}")
+    names = [name for mesh in meshes for name in mesh.mesh_dim_names or ()]
+    return first._part(axes, names, [groups for mesh in meshes for groups in mesh._groups])

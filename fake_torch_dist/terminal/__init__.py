@@ -1,0 +1,1 @@
+"""Writing to a terminal: descriptors, escape sequences, and rows that are redrawn."""

@@ -1,0 +1,342 @@
+"""Connections to the other ranks, and the news that a rank is gone.
+
+Each process listens on one socket. A connection is made when a rank first has something to say to another. On one host
+it is a Unix socket without a file, and carries what both say; between hosts it is TCP and carries only what the rank
+that made it says, for the end of one end of it can lose what is on its way to the other. Who connects proves that it
+holds the job's secret before it is heard; who is connected to, on this host, is the process that the contact names. On
+Unix sockets, and on all of a job without a token, only processes of this user are heard and talked to. A
+rank closes its connections when it ends or leaves the world, so a closed connection means that it is gone; the end of
+a process of this host that is waited for, but not connected yet, is seen through its pidfd.
+
+What this module does not do: other systems than Linux (epoll, pidfd, sockets without a file).
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+import resource
+import select
+import socket
+import struct
+import sys
+from collections.abc import Collection, Iterable
+from contextlib import suppress
+from typing import Final
+
+from fake_torch_dist.stores.authentication import job_token, mac
+from fake_torch_dist.stores.connected_user import foreign
+from fake_torch_dist.transports.peer_processes import WatchedProcesses, is_process
+from fake_torch_dist.transports.wire import Connection, Contact, Contacts, Frame, Payload, host_identity
+
+_HELLO: Final = struct.Struct("<8sI32s")  # magic, rank, proof
+_MAGIC: Final = b"ftdist02"
+CONNECT_S: Final = 30.0
+LONGEST_POLL_S: Final = 3600.0
+"""epoll takes at most 2**31 milliseconds, time-outs may be longer: whoever waits longer polls again."""
+STRANGERS: Final = 64
+"""Connections that have not said who they are; of more than that, and of more than all ranks, the oldest are closed."""
+_PER_RANK: Final = 2
+"""Descriptors that a rank can cost: both may have connected, or one is on its way while a pidfd is watched."""
+_OTHERS: Final = 128
+"""Descriptors for everything else that a process has open."""
+
+
+class Peers:
+    """This process's connections. ``contacts`` of all ranks are given before the first message."""
+
+    def __init__(self, rank: int) -> None:
+        if sys.platform != "linux":
+            raise NotImplementedError(
+                f"ranks in processes of their own need Linux, and this is {sys.platform}; "
+                "init_process_group('virtual', world_size=N) plays all ranks in one process anywhere"
+            )
+        self.rank = rank
+        self.gone: dict[int, None] = {}
+        """Ranks that have ended or left, in that order."""
+        self.contacts = Contacts(())
+        self._secret = os.urandom(32)  # nobody knows it until we meet
+        self._has_token = bool(job_token())
+        self._poll = select.epoll()
+        self._connections: dict[int, Connection] = {}
+        """All of them, by descriptor."""
+        self._to: dict[int, Connection] = {}
+        """The one on which we talk to a rank; it stays the same, so messages arrive in their order."""
+        self._watched = WatchedProcesses(self._poll)
+        self._near: frozenset[int] = frozenset()
+        """Ranks on this host, this one included."""
+        self._allow_strangers = STRANGERS
+        self._listeners: dict[int, socket.socket] = {}
+        self._ending: list[int] = []
+        """Ranks that have ended, as far as we can see, but whose last words may not have been heard."""
+        self._waker = -1
+        """An eventfd that ends a ``poll``; made when it is first needed."""
+        unix = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        unix.bind("\0fake-torch-dist-" + os.urandom(12).hex())
+        self._listen(unix)
+        name = unix.getsockname().decode("latin-1")
+        self.contact = Contact(host_identity(), os.getpid(), name, "", os.urandom(16).hex())
+
+    def listen_on(self, host: str) -> None:
+        """Let ranks on other hosts connect, to an address of this one; ``contact`` says where."""
+        tcp = socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        self._listen(tcp)
+        self.contact = self.contact._replace(tcp=f"{host}:{tcp.getsockname()[1]}")
+
+    def _listen(self, listener: socket.socket) -> None:
+        listener.setblocking(False)
+        listener.listen(1024)
+        self._listeners[listener.fileno()] = listener
+        self._poll.register(listener, select.EPOLLIN)
+
+    def meet(self, contacts: Contacts, secret: bytes) -> None:
+        """Learn where everybody is and what they know."""
+        self.contacts, self._secret = contacts, secret
+        self._near = frozenset(contacts.on_host(self.contact.host))
+        self._allow_strangers = max(STRANGERS, len(contacts))
+        _allow_descriptors(_PER_RANK * len(contacts) + _OTHERS)
+
+    def same_host(self, ranks: Collection[int]) -> bool:
+        """Whether all these ranks run on one host, where memory can be read directly."""
+        return self._near.issuperset(ranks) or len({self.contacts[rank].host for rank in ranks}) == 1
+
+    def watch_processes(self, ranks: Iterable[int]) -> None:
+        """See it when processes of this host end that have no connection with us."""
+        for rank in ranks:
+            known = rank in self._to or rank in self._watched or rank in self.gone
+            if known or rank == self.rank or rank not in self._near or self.contacts[rank].pid == self.contact.pid:
+                continue
+            try:
+                self._watched.watch(rank, self.contacts[rank].pid)
+            except ProcessLookupError:
+                self._ending.append(rank)
+
+    # -- sending ------------------------------------------------------------------------------------------------------
+
+    @property
+    def unsent(self) -> bool:
+        """Whether anything waits for the kernel to take it."""
+        return any(connection.queue for connection in self._to.values())
+
+    def unsent_to(self, to: int) -> bool:
+        """Whether anything waits for the kernel to take it on its way to this rank."""
+        return to in self._to and bool(self._to[to].queue)
+
+    def copy_unsent(self, to: int) -> None:
+        """Make what waits for this rank independent of the sender's memory."""
+        if to in self._to:
+            self._to[to].copy()
+
+    def send(
+        self, to: int, group: int, channel: int, number: int, payload: Payload, tail: memoryview | None = None
+    ) -> None:
+        """Send a message; what the kernel does not take at once goes while the loop turns. Silent if ``to`` is gone.
+
+        A large ``tail`` must stay as it is until ``unsent_to`` says that it has been written.
+        """
+        if to in self.gone:
+            return
+        try:
+            connection = self._to.get(to) or self._connect(to)
+            idle = not connection.queue
+            connection.add(group, channel, number, payload, tail)
+            if idle:
+                self._push(connection)
+        except OSError:
+            self._ending.append(to)
+
+    def watch(self, ranks: Iterable[int]) -> None:
+        """Connect to those with whom nothing has been exchanged yet, to see them leave."""
+        for rank in ranks:
+            if rank != self.rank and rank not in self._to and rank not in self.gone:
+                try:
+                    connection = self._connect(rank)
+                    connection.greet()
+                    self._push(connection)
+                except OSError:
+                    self._ending.append(rank)
+
+    def _push(self, connection: Connection) -> None:
+        if not connection.push():
+            self._poll.modify(connection.socket, select.EPOLLIN | select.EPOLLOUT)
+
+    def _connect(self, to: int) -> Connection:
+        contact = self.contacts[to]
+        if to in self._near:
+            made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            made.connect(contact.unix.encode("latin-1"))
+            if not is_process(made, contact.pid):  # it ended, and somebody took its place
+                made.close()
+                raise ConnectionRefusedError(f"rank {to} is gone")
+        else:
+            host, _, port = contact.tcp.rpartition(":")
+            made = socket.create_connection((host, int(port)), timeout=CONNECT_S)
+            if not self._has_token and foreign(made):
+                made.close()
+                raise ConnectionRefusedError(f"what listens in the place of rank {to} is not ours")
+            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        greeting = _HELLO.pack(_MAGIC, self.rank, self._proof(contact, self.rank))
+        connection = self._to[to] = self._keep(Connection(made, to, greeting))
+        self._watched.unwatch(to)
+        return connection
+
+    def _keep(self, connection: Connection) -> Connection:
+        connection.socket.setblocking(False)
+        self._connections[connection.socket.fileno()] = connection
+        self._poll.register(connection.socket, select.EPOLLIN)
+        return connection
+
+    def _proof(self, listener: Contact, rank: int) -> bytes:
+        """Only who holds the secret can say that it is ``rank`` to this listener; the secret itself is never sent."""
+        return mac(self._secret, f"{listener.nonce}/{rank}".encode())
+
+    # -- receiving ----------------------------------------------------------------------------------------------------
+
+    def poll(self, timeout_s: float) -> list[tuple[int, int]]:
+        """Wait at most ``timeout_s`` for anything to happen; events for ``receive``. Any thread may send meanwhile."""
+        if self._ending:
+            timeout_s = 0.0
+        elif timeout_s > LONGEST_POLL_S:
+            timeout_s = LONGEST_POLL_S
+        return self._poll.poll(timeout_s)
+
+    def receive(self, events: list[tuple[int, int]]) -> list[Frame]:
+        """Frames that have arrived, as ``events`` of ``poll`` say. An event whose descriptor is gone is ignored."""
+        frames: list[Frame] = []
+        for fd, event in events:
+            if fd in self._connections:
+                connection = self._connections[fd]
+                if event & ~select.EPOLLOUT:
+                    self._read(connection, frames)
+                if event & select.EPOLLOUT and fd in self._connections:
+                    self._write(connection)
+            elif fd in self._listeners:
+                self._accept(self._listeners[fd], frames)
+            elif (rank := self._watched.rank_of(fd)) is not None:
+                self._ending.append(rank)
+                self._watched.unwatch(rank)
+            elif fd == self._waker:
+                os.eventfd_read(fd)
+        if self._ending:
+            self._hear_last_words(frames)
+        return frames
+
+    @property
+    def news(self) -> bool:
+        """Whether a rank has ended and ``receive`` has not been told; a ``poll`` under way does not know it."""
+        return bool(self._ending)
+
+    def wake(self) -> None:
+        """Let a ``poll`` of another thread, or of a frame that a signal handler has interrupted, return at once."""
+        if self._waker < 0:
+            self._waker = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            self._poll.register(self._waker, select.EPOLLIN)
+        os.eventfd_write(self._waker, 1)
+
+    def _accept(self, listener: socket.socket, frames: list[Frame]) -> None:
+        with suppress(OSError):
+            while True:
+                accepted, _ = listener.accept()
+                if (accepted.family == socket.AF_UNIX or not self._has_token) and foreign(accepted):
+                    accepted.close()
+                    continue
+                self._read(self._keep(Connection(accepted)), frames)
+        strangers = [connection for connection in self._connections.values() if connection.rank < 0]
+        for connection in strangers[: -self._allow_strangers]:
+            self._drop(connection)
+
+    def _read(self, connection: Connection, frames: list[Frame]) -> None:
+        """Take what one connection has; at its end, or at nonsense, drop it."""
+        try:
+            if connection.rank < 0 and not self._admit(connection):
+                self._drop(connection)
+                return
+            if self._may_talk(connection) and connection.read(frames):
+                return
+        except BlockingIOError:
+            return
+        except (OSError, ValueError):
+            pass
+        self._drop(connection)
+        if connection.rank >= 0:
+            self._ending.append(connection.rank)
+
+    def _admit(self, inbound: Connection) -> bool:
+        """Read the greeting; False if it is none, BlockingIOError while it is not whole."""
+        while len(inbound.buffer) < _HELLO.size:
+            data = inbound.socket.recv(_HELLO.size - len(inbound.buffer))
+            if not data:
+                return False
+            inbound.buffer += data
+        magic, rank, proof = _HELLO.unpack(inbound.buffer)
+        inbound.buffer.clear()
+        known = magic == _MAGIC and rank < len(self.contacts)
+        if not known or not hmac.compare_digest(proof, self._proof(self.contact, rank)):
+            return False
+        inbound.rank = rank
+        if rank in self._near:
+            self._to.setdefault(rank, inbound)
+        self._watched.unwatch(rank)
+        return True
+
+    def _may_talk(self, connection: Connection) -> bool:
+        """Whether what comes on a connection is heard; False at the end of one that may not.
+
+        We have made it, to another host: nobody has proved there who it is, so only its end means something.
+        """
+        if connection.rank in self._near or connection is not self._to.get(connection.rank):
+            return True
+        connection.socket.recv(1)
+        return False
+
+    def _write(self, connection: Connection) -> None:
+        try:
+            if connection.push():
+                self._poll.modify(connection.socket, select.EPOLLIN)
+        except OSError:
+            self._ending.append(connection.rank)
+
+    # -- ends ---------------------------------------------------------------------------------------------------------
+
+    def _drop(self, connection: Connection) -> None:
+        self._poll.unregister(connection.socket)
+        del self._connections[connection.socket.fileno()]
+        connection.socket.close()
+
+    def _hear_last_words(self, frames: list[Frame]) -> None:
+        """Take what those who have ended said before, then believe that they are gone."""
+        for listener in self._listeners.values():
+            self._accept(listener, frames)
+        for connection in list(self._connections.values()):
+            if connection.rank in self._ending or connection.rank < 0:
+                self._read(connection, frames)
+        for rank in dict.fromkeys(self._ending):
+            self.gone[rank] = None
+            self._watched.unwatch(rank)
+            way = self._to.pop(rank, None)
+            if way is not None:
+                way.queue.clear()
+                if way.socket.fileno() >= 0:
+                    self._drop(way)
+        self._ending.clear()
+
+    def close(self) -> None:
+        """Close everything; whoever still waits for us sees our end.
+
+        In a forked child this is all that may be done: the kernel's list of what to watch is shared with the parent.
+        """
+        self._watched.close()
+        for each in [*self._listeners.values(), *(held.socket for held in self._connections.values())]:
+            each.close()
+        if self._waker >= 0:
+            os.close(self._waker)
+            self._waker = -1
+        self._poll.close()
+
+
+def _allow_descriptors(count: int) -> None:
+    """Raise this process's soft limit to ``count`` descriptors, or as far as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < count:
+        most = count if hard == resource.RLIM_INFINITY else min(count, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))

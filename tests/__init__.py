@@ -1,0 +1,1 @@
+"""Tests of both packages; what each folder holds is in tests/README.md."""

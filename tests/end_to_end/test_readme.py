@@ -1,0 +1,134 @@
+"""The README tells the truth: its commands run, its sample is what is printed, its example works."""
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = [
+    line.removeprefix("$ ")
+    for block in re.findall(r"```console\n(.*?)```", README, re.S)
+    for line in block.splitlines()
+]
+PLAYED = [command for command in COMMANDS if command.startswith("python train.py")]
+LAUNCHED = [command for command in COMMANDS if command.startswith("fake-torchrun")]
+LIMIT_S = 60
+
+
+def arguments(command: str) -> list[str]:
+    return [sys.executable, *shlex.split(command)[1:]]
+
+
+def test_the_first_two_commands_install_and_run_and_install_and_test():
+    assert COMMANDS[0] == "python -m pip install -e . && python train.py --config configs/llama70b.yaml"
+    assert COMMANDS[1] == "python -m pip install -e '.[test]' && python -m pytest"
+
+
+@pytest.mark.parametrize("command", PLAYED)
+def test_a_command_runs(command, tmp_path):
+    script = [argument if argument != "train.py" else str(ROOT / "train.py") for argument in arguments(command)]
+    script = [str(ROOT / argument) if argument.startswith("configs/") else argument for argument in script]
+    with subprocess.Popen(
+        script, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0, start_new_session=True
+    ) as process:
+        assert process.stdout and process.stderr
+        first = process.stdout.readline()
+        if "--speed max" not in command and "Run 1" in first.decode():
+            process.send_signal(signal.SIGINT)  # it plays for minutes; its beginning is enough
+        rest, errors = process.communicate(timeout=LIMIT_S)
+    assert errors == b""
+    assert process.returncode in (0, 130)
+    assert first.strip() and rest.strip()
+
+
+@pytest.mark.parametrize("command", LAUNCHED)
+def test_a_launched_command_runs(command, tmp_path):
+    """The long ones are ended as soon as they train; the launcher's exit code is then 1, as torchrun's."""
+    words = [
+        word if not word.startswith(("configs/", "train.py")) else str(ROOT / word) for word in shlex.split(command)
+    ]
+    with subprocess.Popen(
+        [sys.executable, "-m", "fake_torch_dist.run", *words[1:]], cwd=tmp_path, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, start_new_session=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+    ) as process:  # fmt: skip
+        assert process.stdout
+        said = []
+        for line in process.stdout:
+            said.append(line)
+            if "--speed max" not in command and "Training llama" in line:
+                process.send_signal(signal.SIGINT)
+        errors = process.communicate(timeout=LIMIT_S)[1]
+    told = "Training llama" in "".join(said) and "--speed max" not in command
+    assert process.returncode == (1 if told else 0), errors
+    assert said
+
+
+@pytest.mark.parametrize("text", re.findall(r"```yaml\n(.*?)```", README, re.S))
+def test_a_config_can_be_played(text, tmp_path):
+    (tmp_path / "own.yaml").write_text(text)
+    command = [sys.executable, str(ROOT / "train.py"), "--config", "own.yaml", "--plan"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT_S)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_launched_sample_is_what_the_job_prints(tmp_path):
+    sample = re.search(r"```text launched\n(.*?)```", README, re.S)
+    assert sample
+    lines = [line for line in sample[1].splitlines() if line.strip() != "..."]
+    arguments = [
+        "--config",
+        str(ROOT / "configs/llama70b.yaml"),
+        "--speed",
+        "max",
+        "--start-time",
+        "2026-01-31T09:30:00",
+    ]
+    job = subprocess.run(
+        [sys.executable, "-m", "fake_torch_dist.run", "--nnodes", "8", "--nproc-per-node", "8", str(ROOT / "train.py"),
+         *arguments, "--max-steps", "10"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT_S, env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    printed = job.stdout.splitlines()
+    assert [line for line in lines if line not in printed] == []
+
+
+def test_the_sample_is_what_the_run_prints():
+    sample = re.search(r"```text\n(.*?)```", README, re.S)
+    assert sample
+    lines = [line for line in sample[1].splitlines() if line.strip() != "..."]
+    command = ["train.py", "--config", "configs/llama70b.yaml", "--speed", "max", "--start-time", "2026-01-31T09:30:00"]
+    run = subprocess.run(
+        [sys.executable, *command, "--max-steps", "40"], cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S
+    )
+    printed = run.stdout.splitlines()
+    assert [line for line in lines if line not in printed] == []
+
+
+@pytest.mark.parametrize("example", re.findall(r"```python\n(.*?)```", README, re.S))
+def test_an_example_works(example, tmp_path):
+    script = tmp_path / "example.py"
+    script.write_text(example, encoding="utf-8")
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, env=environment, timeout=LIMIT_S)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_table_of_names_is_what_is_there():
+    printed = subprocess.run(
+        [sys.executable, "-m", "fake_torch_dist"], cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S
+    ).stdout
+    assert printed and printed in README
+
+
+def test_every_file_that_the_readme_names_is_there():
+    named = re.findall(r"`((?:accelerate_sim|fake_torch_dist|configs)/[\w./-]+)`", README)
+    assert named
+    assert [name for name in named if not (ROOT / name).exists()] == []

@@ -1,0 +1,1 @@
+"""Processes, terminals and readers that several tests use."""

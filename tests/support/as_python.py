@@ -1,0 +1,35 @@
+"""Compares a rank with the same script in a plain interpreter."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.support.launched import ROOT
+
+
+def same(directory: Path, *target: str, start_method: str = "fork", **environment: str) -> None:
+    """What comes out of a rank is what comes out of Python; the launcher's report aside, its exit code in it."""
+    variables = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | environment
+    launcher = "-m", "fake_torch_dist.run", "--log-dir", os.devnull, "--start-method", start_method
+    commands = ("-u",), launcher
+    fresh, rank = (
+        subprocess.run(
+            [sys.executable, *command, *target, "argument"], cwd=directory, env=variables, text=True,
+            stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False,
+        )
+        for command in commands
+    )  # fmt: skip
+    exitcode = re.search(r"exitcode  : (-?\d+)", rank.stderr)
+    assert int(exitcode[1] if exitcode else rank.returncode) == fresh.returncode, rank.stderr
+    assert _comparable(rank.stdout) == _comparable(fresh.stdout)
+    written, _, _ = re.sub(r"(?m)^E\d{4} [\d:.]+ ", "REPORT", rank.stderr).partition("REPORT")
+    assert _comparable(written) == _comparable(fresh.stderr)
+
+
+def _comparable(text: str) -> str:
+    """Without addresses and reference counts, in which any two processes differ."""
+    return re.sub(r"0x[0-9a-f]+|(?<=object refcount : )\d+", "0x", text)

@@ -1,0 +1,166 @@
+"""Starts ``fake-torchrun`` as a user does, follows its output, and sees that nothing of a job is left."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+DEADLINE_S = 60.0
+"""For whatever takes well under a second on an idle machine."""
+LEFT_BEHIND_S = 2.0
+MARK = "FAKE_TORCHRUN_TEST"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A job that is over."""
+
+    code: int
+    out: str
+    err: str
+    wall_s: float
+
+    @property
+    def lines(self) -> list[str]:
+        return self.out.splitlines()
+
+
+def until(condition: Callable[[], object], what: str, deadline_s: float = DEADLINE_S) -> None:
+    """Look again and again until it is so; what is waited for happens in other processes."""
+    end_s = time.monotonic() + deadline_s
+    while not condition():
+        if time.monotonic() > end_s:
+            raise AssertionError(f"not within {deadline_s} s: {what}")
+        time.sleep(0.005)
+
+
+def processes_marked(mark: str) -> list[int]:
+    """Pids of all processes, zombies aside, that inherited this mark in their environment."""
+    wanted = f"{MARK}={mark}".encode()
+    found = []
+    for entry in os.listdir("/proc"):
+        with suppress(OSError):
+            if entry.isdigit() and wanted in Path("/proc", entry, "environ").read_bytes().split(b"\0"):
+                found.append(int(entry))
+    return found
+
+
+def children_of(pid: int) -> list[int]:
+    with suppress(OSError):
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
+
+
+class RunningJob:
+    """``fake-torchrun FLAGS SCRIPT ARGUMENTS`` with its output in files."""
+
+    def __init__(
+        self,
+        directory: Path,
+        arguments: list[str],
+        environment: dict[str, str],
+        stdout: int | None,
+        stderr: int | None = None,
+    ) -> None:
+        self.mark = uuid.uuid4().hex
+        self._begin_s = time.monotonic()
+        self._out, self._err = directory / f"{self.mark}.out", directory / f"{self.mark}.err"
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PET_", "TORCHELASTIC"))}
+        variables = inherited | {MARK: self.mark, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | environment
+        with open(self._out, "wb") as out, open(self._err, "wb") as err:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "fake_torch_dist.run", *arguments],
+                stdin=subprocess.DEVNULL, stdout=out if stdout is None else stdout,
+                stderr=err if stderr is None else stderr, cwd=directory,
+                env={name: value for name, value in variables.items() if value},
+            )  # fmt: skip
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def out_path(self) -> Path:
+        return self._out
+
+    @property
+    def err_path(self) -> Path:
+        return self._err
+
+    @property
+    def out(self) -> str:
+        return self._out.read_text(errors="replace")
+
+    @property
+    def err(self) -> str:
+        return self._err.read_text(errors="replace")
+
+    @property
+    def agents(self) -> list[int]:
+        return children_of(self.pid)
+
+    @property
+    def ranks(self) -> list[int]:
+        return [rank for agent in self.agents for rank in children_of(agent)]
+
+    def wait_for(self, text: str, count: int = 1) -> None:
+        """Until it stands so often in standard output."""
+        until(lambda: self.out.count(text) >= count or self.process.poll() is not None, f"{count} x {text!r}")
+        assert self.out.count(text) >= count, self.out + self.err
+
+    def end(self) -> Ended:
+        """Wait for its end; nothing may be left of it."""
+        code = self.process.wait(DEADLINE_S)
+        ended = Ended(code, self.out, self.err, time.monotonic() - self._begin_s)
+        self.assert_nothing_left()
+        return ended
+
+    def assert_nothing_left(self) -> None:
+        until(lambda: not processes_marked(self.mark), f"processes of the job gone: {self.mark}", LEFT_BEHIND_S)
+
+    def clean_up(self) -> None:
+        for pid in processes_marked(self.mark):
+            with suppress(OSError):
+                os.kill(pid, 9)
+        self.process.wait(DEADLINE_S)
+
+
+class Jobs:
+    """Writes scripts to a directory and runs them there."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._running: list[RunningJob] = []
+
+    def start(
+        self, script: str, *flags: str, arguments: tuple[str, ...] = (), stdout: int | None = None,
+        stderr: int | None = None, **environment: str,
+    ) -> RunningJob:  # fmt: skip
+        (self.directory / "job.py").write_text(script)
+        job = RunningJob(self.directory, [*flags, "job.py", *arguments], environment, stdout, stderr)
+        self._running.append(job)
+        return job
+
+    def run(self, script: str, *flags: str, arguments: tuple[str, ...] = (), **environment: str) -> Ended:
+        return self.start(script, *flags, arguments=arguments, **environment).end()
+
+    def clean_up(self) -> None:
+        for job in self._running:
+            job.clean_up()
+
+
+def jobs_in(directory: Path) -> Iterator[Jobs]:
+    """For a fixture."""
+    jobs = Jobs(directory)
+    try:
+        yield jobs
+    finally:
+        jobs.clean_up()

@@ -1,0 +1,62 @@
+"""Runs as tables, to be compared with real logs."""
+
+from __future__ import annotations
+
+import itertools
+
+from accelerate_sim.calibration.curve_samples import COLUMNS, KINDS, played, preconditioned
+from accelerate_sim.config.checks.conflicts import conflicts
+from accelerate_sim.config.schema import RunConfig
+
+
+def test_kinds_are_many_and_can_be_configured() -> None:
+    assert len(KINDS) > 20
+    assert len({one.name for one in KINDS}) == len(KINDS)
+    for one in KINDS:
+        assert list(conflicts(RunConfig.model_validate(one.config))) == [], one.name
+
+
+def test_throughput_and_time_of_a_row_make_the_batch() -> None:
+    one = next(one for one in KINDS if one.name == "gpt2")
+    for row in itertools.islice(played(one, 1), 50):
+        assert len(row) == len(COLUMNS)
+        assert abs(float(row[4]) * float(row[5]) / (512 * 1024) - 1) < 1e-6
+
+
+def test_a_drawing_is_one_of_many() -> None:
+    """Other habits, another shape; the same each time."""
+    one = next(one for one in KINDS if one.name == "weekly-test")
+    first, again, other = (
+        list(itertools.islice(played(one, seed, drawing), 300)) for seed, drawing in ((1, 1), (1, 1), (1, 2))
+    )
+    assert first == again
+    assert abs(float(first[-1][1]) - float(other[-1][1])) > 1e-3
+
+
+def test_a_running_clock_counts_validations() -> None:
+    one = next(one for one in KINDS if one.times == "between" and one.config["eval"]["every"] == 125)
+    seconds = [float(row[4]) for row in itertools.islice(played(one, 1), 2, 400)]
+    usual = sorted(seconds)[len(seconds) // 2]
+    assert [number for number in (126, 251, 376) if seconds[number - 3] > 3 * usual] == [126, 251, 376]
+
+
+def test_an_optimizer_may_work_harder_every_tenth_step() -> None:
+    one = next(one for one in KINDS if one.work is preconditioned)
+    seconds = [float(row[4]) for row in itertools.islice(played(one, 1), 2, 122)]
+    usual = sorted(seconds)[len(seconds) // 2]
+    assert {number % 10 for number, each in enumerate(seconds, 3) if each > 4 * usual} == {0}
+
+
+def test_a_log_begins_at_a_processs_first_step_or_behind_it() -> None:
+    """Where it begins at the first step, that is a slow one."""
+    for name in ("weekly-test", "405b-512"):
+        one = next(one for one in KINDS if one.name == name)
+        rows = list(itertools.islice(played(one, 1), 40))
+        seconds = [float(row[4]) for row in rows]
+        assert int(rows[0][0]) == 1 + one.warmed_up
+        assert (seconds[0] > 1.05 * sorted(seconds)[20]) != one.warmed_up
+
+
+def test_a_benchmark_goes_on_with_a_tokenizer_of_others() -> None:
+    one = next(one for one in KINDS if one.name == "405b-512")
+    assert 7.4 < float(next(played(one, 1))[1]) < 8.0

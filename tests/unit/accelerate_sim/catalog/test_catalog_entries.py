@@ -1,0 +1,79 @@
+"""The catalog's three lists: how entries are found, and that their figures make sense."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+from accelerate_sim.catalog import UnknownName, dataset, dataset_names, gpu, gpu_names, model, model_names
+
+
+def test_there_is_plenty_to_choose_from() -> None:
+    assert len(model_names()) >= 30
+    assert len(gpu_names()) >= 12
+    assert len(dataset_names()) >= 30
+
+
+@pytest.mark.parametrize("names", [model_names, gpu_names, dataset_names])
+def test_names_are_unique_in_any_case(names: Callable[[], list[str]]) -> None:
+    assert len({name.lower() for name in names()}) == len(names())
+
+
+def test_case_does_not_matter() -> None:
+    assert gpu("h100-sxm").name == "H100-SXM"
+    assert model("Llama-3-70B").name == "llama-3-70b"
+
+
+def test_a_misspelt_name_gets_a_suggestion_and_the_way_to_the_list() -> None:
+    with pytest.raises(UnknownName) as caught:
+        model("lama-3-70b")
+    assert str(caught.value) == ("unknown model 'lama-3-70b'. Did you mean 'llama-3-70b'? --list models shows all")
+    assert (caught.value.kind, caught.value.name) == ("model", "lama-3-70b")
+    assert caught.value.suggestions[0] == "llama-3-70b"
+
+
+def test_a_name_like_no_other_gets_no_suggestion() -> None:
+    with pytest.raises(UnknownName) as caught:
+        gpu("abacus")
+    assert str(caught.value) == "unknown gpu 'abacus'. --list gpus shows all"
+
+
+def test_every_entry_states_a_dated_source() -> None:
+    sources = [
+        *(model(name).source for name in model_names()),
+        *(gpu(name).source for name in gpu_names()),
+        *(dataset(name).source for name in dataset_names()),
+    ]
+    assert [source for source in sources if not re.search(r"\b(19|20)\d\d\b", source)] == []
+
+
+@pytest.mark.parametrize("name", model_names())
+def test_the_heads_of_a_model_divide_hidden_and_its_embedding_holds_all_tokens(name: str) -> None:
+    spec = model(name)
+    assert spec.architecture.hidden % spec.architecture.heads == 0
+    assert spec.tokenizer_vocab <= spec.architecture.vocab
+
+
+@pytest.mark.parametrize("name", gpu_names())
+def test_a_gpu_does_less_than_its_peak_and_more_in_fp8(name: str) -> None:
+    spec = gpu(name)
+    assert 0.4 * spec.bf16_flops < spec.matmul_flops < spec.bf16_flops
+    assert spec.fp8_flops is None or spec.fp8_flops >= 1.9 * spec.bf16_flops
+
+
+@pytest.mark.parametrize("name", gpu_names())
+def test_a_gpu_has_the_magnitudes_of_a_gpu(name: str) -> None:
+    spec = gpu(name)
+    assert 20e9 < spec.memory_bytes < 400e9
+    assert 0.5e12 < spec.memory_bytes_per_s < 10e12
+    assert 10 < spec.idle_w < 0.25 * spec.power_limit_w
+    assert spec.memory_bytes % 2**20 == 0, "the driver shows whole MiB"
+    assert spec.slowdown_temperature_c in range(80, 106)
+    assert (spec.nvlink_bytes_per_s is None) == (spec.nvlink_domain == 1)
+    assert spec.nvlink_bytes_per_s is None or spec.nvlink_bytes_per_s > spec.nic_gbps / 8 * 1e9
+
+
+@pytest.mark.parametrize("name", dataset_names())
+def test_a_document_has_tens_of_tokens_to_a_book_of_them(name: str) -> None:
+    spec = dataset(name)
+    assert 50 < spec.tokens / spec.samples < 200_000

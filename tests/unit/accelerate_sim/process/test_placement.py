@@ -1,0 +1,45 @@
+"""What the environment says of this process's place."""
+
+from __future__ import annotations
+
+import pytest
+
+from accelerate_sim.config.problems import ConfigError
+from accelerate_sim.process.placement import Placement
+
+LAUNCHED = {
+    "RANK": "13", "LOCAL_RANK": "5", "WORLD_SIZE": "16", "LOCAL_WORLD_SIZE": "8",
+    "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500",
+}  # fmt: skip
+
+
+def test_without_a_launcher_there_is_no_place() -> None:
+    assert Placement.of({}) is None
+    assert Placement.of({"RANK": "1", "WORLD_SIZE": "2"}) is None
+
+
+def test_a_launcher_says_which_rank_this_is() -> None:
+    place = Placement.of(LAUNCHED | {"TORCHELASTIC_RESTART_COUNT": "2"})
+    assert place == Placement(rank=13, local_rank=5, world_size=16, local_world_size=8, attempt=2)
+    assert (place.node, place.num_nodes, place.is_main) == (1, 2, False)
+
+
+def test_without_a_number_of_local_ranks_there_is_one_node() -> None:
+    place = Placement.of({key: value for key, value in LAUNCHED.items() if key != "LOCAL_WORLD_SIZE"})
+    assert place and (place.num_nodes, place.local_world_size) == (1, 16)
+
+
+@pytest.mark.parametrize(
+    "changes, said",
+    [
+        ({"RANK": "16"}, "RANK = 16 is not from 0 to 15"),
+        ({"RANK": "-1"}, "RANK = '-1' is not a whole number"),
+        ({"WORLD_SIZE": "0"}, "WORLD_SIZE = 0 is less than 1"),
+        ({"LOCAL_RANK": "8"}, "LOCAL_RANK = 8 is not from 0 to 7"),
+        ({"WORLD_SIZE": "20"}, "WORLD_SIZE = 20 is not a multiple of LOCAL_WORLD_SIZE = 8"),
+        ({"MASTER_PORT": ""}, "LOCAL_RANK is set, but MASTER_PORT is not"),
+    ],
+)
+def test_a_place_that_cannot_be_is_refused(changes: dict[str, str], said: str) -> None:
+    with pytest.raises(ConfigError, match=f"^environment: {said}"):
+        Placement.of(LAUNCHED | changes)

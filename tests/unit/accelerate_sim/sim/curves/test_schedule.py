@@ -1,0 +1,75 @@
+"""Learning rates."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from accelerate_sim.config.schema import TrainConfig
+from accelerate_sim.sim.curves.schedule import full_rate_steps, learning_rate
+
+Schedule = Literal["cosine", "linear", "wsd", "constant"]
+SCHEDULES: tuple[Schedule, ...] = ("cosine", "linear", "wsd", "constant")
+
+
+def config(schedule: Schedule, warmup: int = 100) -> TrainConfig:
+    return TrainConfig(
+        schedule=schedule, lr=3e-4, min_lr=3e-5, warmup_steps=warmup, epochs=1, steps_per_epoch=max(1000, warmup)
+    )
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_warm_up_rises_in_even_steps_to_the_peak(schedule: Schedule) -> None:
+    rates = learning_rate(config(schedule), 1000, np.arange(100))
+    assert rates[0] == pytest.approx(3e-4 / 100)
+    assert rates[99] == pytest.approx(3e-4)
+    assert np.diff(rates) == pytest.approx(3e-4 / 100)
+
+
+@pytest.mark.parametrize("schedule, last", [("cosine", 3e-5), ("linear", 3e-5), ("wsd", 3e-5), ("constant", 3e-4)])
+def test_last_step_has_the_lowest_rate(schedule: Schedule, last: float) -> None:
+    rates = learning_rate(config(schedule), 1000, np.arange(1000))
+    assert rates[-1] == pytest.approx(last, rel=1e-12)
+    assert rates.max() == pytest.approx(3e-4)
+    assert all(np.diff(rates[99:]) <= 1e-18)
+
+
+@pytest.mark.parametrize("done", [0.1, 0.5, 0.9])
+def test_shapes_are_the_published_formulas(done: float) -> None:
+    """Share ``done`` of the way from the end of the warm-up to the last step."""
+    step = 100 + round(900 * done) - 1
+
+    def share(schedule: Schedule) -> float:
+        return (learning_rate(config(schedule), 1000, step).item() - 3e-5) / (3e-4 - 3e-5)
+
+    assert share("cosine") == pytest.approx(math.cos(math.pi * done / 2) ** 2)
+    assert share("linear") == pytest.approx(1 - done)
+    assert share("wsd") == pytest.approx(min(1.0, 5 * (1 - done)))
+
+
+def test_without_warm_up_the_first_step_is_near_the_peak() -> None:
+    assert learning_rate(config("cosine", warmup=0), 1000, 0).item() == pytest.approx(3e-4, rel=1e-4)
+
+
+@given(
+    schedule=st.sampled_from(SCHEDULES), warmup=st.integers(0, 5000), total=st.integers(1, 5000),
+    step=st.integers(0, 10_000),
+)  # fmt: skip
+def test_rates_stay_between_nothing_and_the_peak(schedule: Schedule, warmup: int, total: int, step: int) -> None:
+    """Also for warm-ups longer than the run, runs of one step, and steps after the end."""
+    rate = learning_rate(config(schedule, warmup), total, step).item()
+    assert 0 < rate <= 3e-4 * (1 + 1e-12)
+    assert rate == learning_rate(config(schedule, warmup), total, np.arange(step, step + 3))[0]
+
+
+@given(warmup=st.integers(0, 300), total=st.integers(1, 500), step=st.integers(0, 500))
+def test_steps_at_the_full_rate_are_the_sum_of_rates(warmup: int, total: int, step: int) -> None:
+    """Over the peak, up to the step; where nothing decays."""
+    one = config("constant", warmup)
+    rates = learning_rate(one, total, np.arange(step)) / 3e-4
+    assert full_rate_steps(one, total, step).item() == pytest.approx(rates.sum())

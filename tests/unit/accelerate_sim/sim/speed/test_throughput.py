@@ -1,0 +1,186 @@
+"""Seconds of a step, against published runs and against what physics forbids."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from accelerate_sim import catalog
+from accelerate_sim.catalog import GpuSpec
+from accelerate_sim.config.schema import RunConfig
+from accelerate_sim.sim.memory.memory import gathered_weight_bytes
+from accelerate_sim.sim.plan import Plan
+from accelerate_sim.sim.speed.network import Network
+from accelerate_sim.sim.speed.throughput import StepParts, Throughput
+
+
+def plan(raw: dict[str, Any]) -> Plan:
+    return Plan(RunConfig.model_validate(raw))
+
+
+def mfu(one: Plan) -> float:
+    return one.mfu(one.layout.tokens_per_step / one.mean_step_s)
+
+
+LLAMA = plan({})
+LAYOUTS = [
+    {"tensor": 8}, {"tensor": 4}, {"tensor": 1}, {"tensor": 8, "context": 2}, {"tensor": 8, "sharding": "zero1"},
+    {"tensor": 4, "pipeline": 4, "sharding": "zero1"}, {"tensor": 2, "pipeline": 4, "virtual_stages": 5},
+    {"tensor": 8, "sharding": "ddp"}, {"tensor": 8, "sharding": "zero2"},
+]  # fmt: skip
+
+
+def parts(layout: dict[str, Any], gpu: GpuSpec, nic_gbps: float = 400, recompute: str = "selective") -> StepParts:
+    one = plan({"parallel": layout, "train": {"recompute": recompute}})
+    network = Network.of(gpu, nic_gbps)
+    return Throughput(one.model.architecture, gpu, one.layout, network, one.method).step()
+
+
+H100 = catalog.gpu("H100-SXM")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
+def test_parts_sum_to_the_step(layout: dict[str, Any]) -> None:
+    one = parts(layout, H100)
+    assert sum(one.parts().values()) == pytest.approx(one.total)
+    assert all(part >= 0 for part in one.parts().values())
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=str)
+def test_no_gpu_is_faster_than_its_best_matrix_product(layout: dict[str, Any]) -> None:
+    """MFU without recomputation stays below measured over peak FLOP/s, counting the half of attention that is done."""
+    one = plan({"parallel": layout})
+    causal = one.model.architecture.flops_per_token(8192, causal=True)
+    rate = one.layout.tokens_per_step / one.mean_step_s
+    assert 0.05 < rate * causal / (64 * H100.bf16_flops) < H100.matmul_flops / H100.bf16_flops
+
+
+@settings(max_examples=60)
+@given(
+    layout=st.sampled_from(LAYOUTS), faster=st.floats(1, 8),
+    what=st.sampled_from(["matmul_flops", "bf16_flops", "memory_bytes_per_s", "nvlink_bytes_per_s", "nic"]),
+)  # fmt: skip
+def test_better_hardware_is_never_slower(layout: dict[str, Any], faster: float, what: str) -> None:
+    """Neither its tensor cores, nor its memory, nor its links; up to the contention of overlapped communication."""
+    base = parts(layout, H100).total
+    if what == "nic":
+        better = parts(layout, H100, nic_gbps=400 * faster)
+    else:
+        better = parts(layout, H100.model_copy(update={what: getattr(H100, what) * faster}))
+    assert better.total <= base * (1 + 1e-9)
+
+
+def test_recomputing_costs_time() -> None:
+    """All of it a forward pass more, which may hide communication; only attention's core a few per cent."""
+    none, selective, full = (parts({"tensor": 8}, H100, recompute=how) for how in ("none", "selective", "full"))
+    assert none.total < selective.total < full.total
+    forward = (none.matmul + none.attention + none.elementwise) / 3
+    assert full.recompute == pytest.approx(forward, rel=0.2)
+    assert 0 < selective.recompute < 0.2 * forward
+
+
+def test_bubble_is_that_of_interleaved_pipelines() -> None:
+    """(p - 1) / v stages of idling (Narayanan et al. 2021), whatever the number of micro-batches."""
+    plain, interleaved = (
+        parts({"tensor": 8, "pipeline": 4, "virtual_stages": virtual, "sharding": "zero1"}, H100) for virtual in (1, 5)
+    )
+    micro_batches = plan({"parallel": {"tensor": 8, "pipeline": 4}}).layout.accumulation
+    busy = plain.matmul + plain.attention + plain.elementwise + plain.recompute + plain.tensor_comm
+    assert plain.pipeline_bubble == pytest.approx(3 / micro_batches * busy, rel=0.05)
+    assert interleaved.pipeline_bubble == pytest.approx(plain.pipeline_bubble / 5, rel=0.05)
+
+
+def test_larger_batches_take_longer_and_waste_less() -> None:
+    times = [plan({"train": {"global_batch": batch}}).mean_step_s for batch in (64, 128, 256)]
+    assert times[0] < times[1] < times[2] <= 2 * times[1] <= 4 * times[0]
+
+
+@pytest.mark.parametrize(
+    "raw, published",
+    [
+        (  # Llama 3 405B on 16,384 H100: Dubey et al. 2024, table 4
+            {"model": "llama-3.1-405b", "cluster": {"nodes": 2048},
+             "train": {"global_batch": 2048, "recompute_share": 0.3, "stack": "megatron-2024"},
+             "parallel": {"tensor": 8, "pipeline": 16, "virtual_stages": 8}},
+            0.41,
+        ),
+        (  # MPT-7B on 8 A100: llm-foundry's table
+            {"model": "mpt-7b", "cluster": {"nodes": 1, "gpu": "A100-80-SXM"}, "parallel": {"tensor": 1},
+             "train": {"global_batch": 48, "micro_batch": 6, "sequence_length": 2048, "recompute": "none",
+                       "stack": "llm-foundry"}},
+            0.64,
+        ),
+    ],
+    ids=["llama 405b", "mpt 7b"],
+)  # fmt: skip
+def test_published_runs_are_matched(raw: dict[str, Any], published: float) -> None:
+    assert mfu(plan(raw)) == pytest.approx(published, rel=0.06)
+
+
+def test_experts_use_their_gpus_less_than_dense_models() -> None:
+    mixtral = {"model": "mixtral-8x7b", "parallel": {"tensor": 1, "expert": 8}, "train": {"global_batch": 512}}
+    dense = {"model": "llama-2-13b", "parallel": {"tensor": 1}, "train": {"global_batch": 512, "sequence_length": 4096}}
+    assert 0.1 < mfu(plan(mixtral)) < mfu(plan(dense)) < 0.65
+
+
+def test_validation_is_a_forward_pass() -> None:
+    """A third of a training micro-batch, or a little more; everything that is shown of it is positive."""
+    training = LLAMA.mean_step_s / LLAMA.layout.accumulation
+    assert 0.2 < LLAMA.evaluation_batch_s / training < 0.55
+
+
+# --- Weights and gradients over the replicas --------------------------------------------------
+
+
+def with_method(one: Plan, **changes: Any) -> StepParts:
+    """The step of a plan with parts of its method changed."""
+    return Throughput(one.model.architecture, one.gpu, one.layout, one.network, replace(one.method, **changes)).step()
+
+
+REPLICAS = {"tensor": 4, "pipeline": 4, "sharding": "zero1"}
+
+
+def test_a_tied_head_on_another_stage_has_gradients_to_add_up() -> None:
+    one = plan({"parallel": REPLICAS, "cluster": {"nic_gbps": 50}})
+    tied = one.model.architecture.model_copy(update={"tied_embeddings": True})
+    apart, alone = (
+        Throughput(model, one.gpu, one.layout, one.network, one.method).step().data_comm
+        for model in (tied, one.model.architecture)
+    )
+    sent = 2 * tied.embedding_parameters / 4
+    # Two ranks, over one NIC each. The last stage is not the fullest, so nothing else changes.
+    assert apart - alone == pytest.approx(sent / (0.74 * 50e9 / 8), rel=0.1)
+
+
+def test_gradients_in_bf16_take_half_the_time_of_fp32() -> None:
+    one = plan({"parallel": REPLICAS, "cluster": {"nic_gbps": 50}})
+    half, whole = (with_method(one, gradient_bytes=size).data_comm for size in (2, 4))
+    assert half < whole
+    assert with_method(one, gradient_bytes=6).data_comm == whole
+
+
+def test_weights_are_gathered_in_fp8_where_one_scale_does() -> None:
+    one = plan({"parallel": {"tensor": 1, "sharding": "fsdp"}, "cluster": {"nic_gbps": 50}})
+    bf16, fp8, mxfp8 = (gathered_weight_bytes(replace(one.method, precision=p)) for p in ("bf16", "fp8", "mxfp8"))
+    assert (bf16, fp8, mxfp8) == (2, 1, 2)
+    assert gathered_weight_bytes(replace(one.method, precision="fp8", stack=catalog.stack("maxtext"))) == 2
+
+
+def test_interleaved_stages_hide_more_of_the_gradients() -> None:
+    """Bubbles apart: there is more to do when the first gradients are ready."""
+    plain, interleaved = (
+        plan({"parallel": {**REPLICAS, "virtual_stages": v}, "cluster": {"nic_gbps": 50}}).step_parts for v in (1, 4)
+    )
+    assert interleaved.data_comm < 0.9 * plain.data_comm
+
+
+def test_the_host_takes_longer_to_split_tokens_over_more_experts() -> None:
+    few, many = (
+        plan({"model": "mixtral-8x7b", "parallel": {"tensor": 1, "expert": expert}}).step_parts.launch
+        for expert in (8, 2)
+    )
+    assert few < many

@@ -1,0 +1,116 @@
+"""A store whose server has been stopped: calls end when their time is up, and work again when it goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from fake_torch_dist.errors import DistNetworkError, DistStoreError
+from fake_torch_dist.meeting.generations import join
+from fake_torch_dist.stores import TCPStore
+from fake_torch_dist.stores.server import StoreServer
+from fake_torch_dist.stores.sockets import listen
+
+SHORT = timedelta(seconds=0.5)
+LONG = timedelta(seconds=30)
+LATEST_S = 5.0
+"""For half a second and its grace of one, on a busy machine; without the mend it took ten more."""
+
+
+class Server:
+    """A store's server in a process of its own."""
+
+    def __init__(self) -> None:
+        listener = listen("127.0.0.1", 0)
+        self.port: int = listener.getsockname()[1]
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                StoreServer(listener, b"").serve(os.pipe()[0])
+            finally:
+                os._exit(1)
+        listener.close()
+
+    def stop(self) -> None:
+        os.kill(self.pid, signal.SIGSTOP)
+        os.waitpid(self.pid, os.WUNTRACED)
+
+    def go_on(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
+    def end(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    started = Server()
+    yield started
+    started.end()
+
+
+@pytest.fixture
+def store(server: Server, no_launcher: None) -> Iterator[TCPStore]:
+    opened = TCPStore("127.0.0.1", server.port, timeout=LONG)
+    opened.set("there", "1")
+    yield opened
+    opened.close()
+
+
+def took(begin_s: float) -> float:
+    return time.monotonic() - begin_s
+
+
+@pytest.mark.parametrize("call", [
+    lambda store: store.get("there"), lambda store: store.set("other", "1"), lambda store: store.add("n", 1),
+    lambda store: store.wait(["never"]), lambda store: store.num_keys(),
+    lambda store: store.set("more than sockets hold", bytes(32 << 20)),
+])  # fmt: skip
+def test_a_short_timeout_is_kept(server, store, call):
+    store.set_timeout(SHORT)
+    server.stop()
+    begin_s = time.monotonic()
+    with pytest.raises(DistNetworkError, match=r"is connected but has not reacted for 1 seconds$"):
+        call(store)
+    assert 0.4 < took(begin_s) < LATEST_S
+
+
+def test_a_server_that_goes_on_is_used_again(server, store):
+    store.set_timeout(SHORT)
+    server.stop()
+    for _ in range(2):
+        with pytest.raises(DistNetworkError, match="has not reacted"):
+            store.get("there")
+    server.go_on()
+    store.set_timeout(LONG)
+    store.set("there", "2")
+    assert store.get("there") == b"2"
+
+
+def test_a_server_that_reacts_only_has_no_key(server, store):
+    store.set_timeout(SHORT)
+    with pytest.raises(DistStoreError, match="wait timeout after 500ms"):
+        store.get("never")
+    assert store.get("there") == b"1"
+
+
+def test_a_meeting_ends_in_time(server, store):
+    server.stop()
+    begin_s = time.monotonic()
+    with pytest.raises(DistNetworkError, match="has not reacted"):
+        join(store, 0, 2, SHORT)
+    assert took(begin_s) < LATEST_S
+
+
+def test_connecting_ends_in_time(server, store):
+    server.stop()
+    begin_s = time.monotonic()
+    with pytest.raises(DistNetworkError, match=r"timed out after 500ms.*does not greet"):
+        TCPStore("127.0.0.1", server.port, timeout=SHORT)
+    assert took(begin_s) < LATEST_S
