@@ -1,0 +1,108 @@
+"""Docstrings are sentences that stand alone, and what they name exists."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import io
+import keyword
+import re
+import sys
+import tokenize
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+FRAGMENT = re.compile(r"(What|Of|Whether|How|Where)\b")
+FILE = re.compile(r"(?<![\w*<./-])[\w./-]*\w\.(?:py|yaml|md|json)\b(?!\w)")
+QUOTED = re.compile(r"``([^`]+)``")
+WORD = re.compile(r"[A-Za-z_]\w*")
+WRITTEN_BY_A_RUN = {
+    "config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json", "trainer_state.json",
+    "run_state.json", "run.json", "manifest.json", "model.safetensors.index.json", "error.json",
+}  # fmt: skip
+"""Files that are not in the repository, as a run or a user makes them."""
+
+OF_OTHERS = {
+    "transformers", "save_pretrained", "weights_only", "Conv1D", "SummaryWriter",  # libraries
+    "block_current_stream", "_local_tensor",  # torch
+    "dmon", "pmon", "topo", "nvsmi_device_v12", "si", "fg", "nohup", "etc",  # commands and their files
+    "TB", "kWh", "GWh", "YYYY", "mm", "dd", "HH", "MM", "SS", "LEVEL", "DIR",  # units and placeholders
+    "filtered_stdout", "filtered_stderr", "is_", "_available", "rank1", "rank3", "default3", "node1",
+    "node3", "ps",  # made at run time
+}  # fmt: skip
+"""Words between double backticks that are not the packages' own."""
+
+
+@cache
+def sources() -> dict[Path, str]:
+    """Text of every module of both packages."""
+    packages = (ROOT / "accelerate_sim", ROOT / "fake_torch_dist")
+    return {path: path.read_text(encoding="utf-8") for package in packages for path in sorted(package.rglob("*.py"))}
+
+
+def docstrings(path: Path) -> Iterator[tuple[int, str]]:
+    """(line, text) of each docstring of a module, a class, a function, or a field."""
+    tree = ast.parse(sources()[path])
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if not isinstance(body, list):
+            continue
+        for statement in body:
+            value = statement.value if isinstance(statement, ast.Expr) else None
+            if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                yield statement.lineno, value.value
+
+
+def all_docstrings() -> Iterator[tuple[str, str]]:
+    """(place, text) of each docstring of both packages."""
+    for path in sources():
+        for line, text in docstrings(path):
+            yield f"{path.relative_to(ROOT)}:{line}", text
+
+
+@cache
+def known_words() -> frozenset[str]:
+    """Every word of the code, docstrings and comments aside: names, keywords, and words in strings."""
+    words = {*keyword.kwlist, *keyword.softkwlist, *dir(builtins), *sys.stdlib_module_names}
+    for path, text in sources().items():
+        words |= set(path.relative_to(ROOT).with_suffix("").parts)
+        ours = {line for line, _ in docstrings(path)}
+        for token in tokenize.generate_tokens(io.StringIO(text).readline):
+            if token.type == tokenize.NAME or (token.type == tokenize.STRING and token.start[0] not in ours):
+                words |= set(WORD.findall(token.string))
+    return frozenset(words)
+
+
+def test_no_docstring_begins_with_a_fragment() -> None:
+    found = [
+        f"{place}: {text.strip().splitlines()[0]}" for place, text in all_docstrings() if FRAGMENT.match(text.strip())
+    ]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("top", ["accelerate_sim", "fake_torch_dist"])
+def test_each_file_that_a_docstring_names_exists(top: str) -> None:
+    everywhere = {str(path) for path in ROOT.rglob("*") if ".git" not in path.parts}
+    missing = []
+    for place, text in all_docstrings():
+        if place.startswith(top):
+            for name in FILE.findall(text):
+                if not any(path.endswith("/" + name) for path in everywhere) and name not in WRITTEN_BY_A_RUN:
+                    missing.append(f"{place}: {name}")
+    assert not missing, "\n".join(missing)
+
+
+@pytest.mark.parametrize("top", ["accelerate_sim", "fake_torch_dist"])
+def test_each_name_that_a_docstring_quotes_exists(top: str) -> None:
+    unknown = []
+    for place, text in all_docstrings():
+        if place.startswith(top):
+            for quoted in QUOTED.findall(text):
+                strange = [word for word in WORD.findall(quoted) if word not in known_words() | OF_OTHERS]
+                if strange:
+                    unknown.append(f"{place}: ``{quoted}``: {', '.join(strange)}")
+    assert not unknown, "\n".join(unknown)
