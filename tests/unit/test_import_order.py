@@ -123,9 +123,15 @@ def test_nothing_is_known_of_the_command_line() -> None:
     }  # fmt: skip
 
 
+THREADED = {"background", "driving", "engine", "tasks"}
+"""Modules of transports that may use ``_thread``: a script may call collectives from several threads, so the engine has
+a lock, and asynchronous work of a rank that computes goes on in a thread that exists only while there is such work."""
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_nobody_starts_threads(package: str) -> None:
-    assert not offenders(package, r"(threading|_thread|concurrent|asyncio|multiprocessing)\b.*")
+    found = set(offenders(package, r"(threading|_thread|concurrent|asyncio|multiprocessing)\b.*"))
+    assert found <= {f"fake_torch_dist.transports.{module} -> _thread" for module in THREADED}
 
 
 def test_no_module_needs_itself() -> None:
