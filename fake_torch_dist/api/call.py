@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Coroutine, Sequence
 from datetime import timedelta
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
@@ -19,7 +19,10 @@ from fake_torch_dist.api.work import Work
 from fake_torch_dist.core.local_tensor import LocalTensor, shards_of
 from fake_torch_dist.core.process_group import ProcessGroup
 from fake_torch_dist.core.reduction import Array
-from fake_torch_dist.transports.tasks import run_alone
+from fake_torch_dist.transports.tasks import Task, run_alone
+
+if TYPE_CHECKING:
+    from fake_torch_dist.transports.engine import Engine
 
 Tensor: TypeAlias = "LocalTensor | Array"
 Group: TypeAlias = "ProcessGroup | None"
@@ -106,9 +109,7 @@ def begin(
         if moves and not task.done:
             engine.keep_moving(task)
         return Work(tensors, task, engine)
-    engine.wait(task)
-    if task.error:
-        raise task.error
+    _wait(engine, task)
     return None
 
 
@@ -123,7 +124,16 @@ def finish(
     timeout_s = (group.timeout if timeout is None else timeout).total_seconds()
     number = group.number if members is None else None
     task = group.engine.start(coroutine, group.ranks if members is None else members, timeout_s, number)
-    group.engine.wait(task)
+    _wait(group.engine, task)
+    return task.result
+
+
+def _wait(engine: Engine, task: Task) -> None:
+    """Run ``task`` to its end and raise its error."""
+    try:
+        engine.wait(task)
+    except BaseException:
+        task.group = None  # a signal handler has raised: nobody can wait for this call any more, at the end neither
+        raise
     if task.error:
         raise task.error
-    return task.result

@@ -12,6 +12,7 @@ torch refuses, too.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
@@ -125,7 +126,7 @@ async def _receive_into(group: ProcessGroup, source: int, tag: int, row: Array) 
     received = await receive_bytes(group, source, tag)
     mine = _label(row)
     dtype, _, shape = received.label.partition(" ")
-    if dtype != row.dtype.name or len(received.data) != row.nbytes:
+    if dtype != mine.partition(" ")[0] or len(received.data) != row.nbytes:
         raise errors.MismatchError(
             f"rank {received.source} sent {dtype} of shape {shape}, but rank {_engine(group).peers.rank} receives "
             f"{row.dtype.name} of shape {mine.partition(' ')[2]} (tag {tag})"
@@ -279,7 +280,13 @@ def _contiguous(group: ProcessGroup, tensor: Tensor, *, written: bool) -> Array:
 
 
 def _label(row: Array) -> str:
-    return f"{row.dtype.name} {tuple(row.shape)}"
+    return _label_of(row.dtype, row.shape)
+
+
+@lru_cache(maxsize=256)
+def _label_of(dtype: np.dtype[Any], shape: tuple[int, ...]) -> str:
+    """numpy puts a dtype's name together anew each time it is asked for."""
+    return f"{dtype.name} {shape}"
 
 
 def _engine(group: ProcessGroup) -> Engine:

@@ -240,7 +240,7 @@ class Engine:
         self._polls_until = _NEVER  # who waits from now on, for a task that is not counted, wakes this poll
         self._polls_until = deadline = self._next_deadline(until)
         try:
-            events = self.peers.poll(max(0.0, deadline - now))
+            events = self.peers.poll(deadline - now if deadline > now else 0.0)
         except (OSError, ValueError):
             if self._is_closed:
                 return  # by a signal handler
@@ -298,6 +298,8 @@ class Engine:
                 task.deadline = max(task.deadline, time.monotonic() + task.timeout_s)
                 task.step(payloads)
                 continue
+            if not self.peers.gone and time.monotonic() < task.deadline:
+                return
             error = failure_of(task, task.waiting.missing(), self.peers)
             if error is None:
                 return
