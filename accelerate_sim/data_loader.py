@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from accelerate_sim.logging import get_logger
 from accelerate_sim.state import PartialState
@@ -69,7 +69,17 @@ def load_dataset(name: str) -> dict[str, Dataset]:
 
 
 class DataLoader:
-    """Micro-batches of a split; its length is what one epoch, or one validation, takes."""
+    """Micro-batches of a split; its length is what one epoch, or one validation, takes.
+
+    Over any other dataset it is a ``MapDataLoader``, which reads it.
+    """
+
+    def __new__(cls, dataset: Any, *args: Any, **kwargs: Any) -> DataLoader:
+        if cls is DataLoader and not isinstance(dataset, Dataset):
+            from accelerate_sim.sharded_loader import MapDataLoader
+
+            return object.__new__(MapDataLoader)
+        return object.__new__(cls)
 
     def __init__(self, dataset: Dataset, batch_size: int) -> None:
         self.dataset = dataset

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from accelerate_sim.device import Device
+from accelerate_sim.process_control import ProcessControl
 from accelerate_sim.session.session import Session
+from accelerate_sim.utils.dataclasses import DistributedType
 
 if TYPE_CHECKING:
     from accelerate_sim.sim.layout import Ranks
@@ -15,8 +18,11 @@ NOT_INITIALIZED = (
 )
 
 
-class PartialState:
-    """All instances share their attributes; the first ``Accelerator`` of a run sets them."""
+class PartialState(ProcessControl):
+    """All instances share their attributes; the first ``Accelerator`` of a run sets them.
+
+    A script that asks a state who it is before there is an ``Accelerator`` enters the world of its run by that.
+    """
 
     _shared_state: ClassVar[dict[str, Any]] = {}
 
@@ -25,15 +31,39 @@ class PartialState:
     origin_s: float
     """Simulated second at which the run began."""
 
-    def __init__(self) -> None:
+    cpu: bool
+    """True if devices are called cpu."""
+    own_script: bool
+    """True if no config of the run was handed in."""
+    split_length: int | None
+    """Entries that ``split_between_processes`` has last been given; None before, and for arrays."""
+
+    def __init__(self, cpu: bool = False, **kwargs: Any) -> None:
         self.__dict__ = self._shared_state
+        self._shared_state.setdefault("cpu", cpu)
+        self._shared_state.setdefault("split_length", None)
+
+    @classmethod
+    def entered(cls) -> Self:
+        """The state of a process that is in the world of a run; a script without an ``Accelerator`` enters it now."""
+        state = cls()
+        if not state.initialized:
+            from accelerate_sim.script_settings import script_config
+            from accelerate_sim.sim.run import Run
+
+            session = Session.current()
+            state.begin(Run(script_config(session.placement, "no", 1), session.run_number), session, own_script=True)
+        return state
 
     @property
     def initialized(self) -> bool:
         return "run" in self._shared_state
 
-    def begin(self, run: Run, session: Session) -> None:
-        """Enter the world of ``run``: as one of its processes, or without a launcher as all of its ranks."""
+    def begin(self, run: Run, session: Session, *, own_script: bool = False) -> None:
+        """Enter the world of ``run``: as one of its processes, or without a launcher as all of its ranks.
+
+        In a script of a user's own, which knows of one rank, tensors of all ranks speak for rank 0.
+        """
         import fake_torch_dist as dist
 
         layout = run.layout
@@ -46,6 +76,9 @@ class PartialState:
                 dist.destroy_process_group()
             nodes = dist.VirtualOptions(ranks_per_node=layout.gpus_per_node)
             dist.init_process_group(backend="virtual", world_size=layout.world_size, pg_options=nodes)
+        self.own_script = own_script
+        if own_script:
+            dist.LocalTensor.speak_for(0)
         self.run = run
         self.session = session
         self.origin_s = session.clock.now_s
@@ -56,7 +89,10 @@ class PartialState:
 
         if dist.is_initialized():
             dist.destroy_process_group()
+        dist.LocalTensor.speak_for(None)
         self._shared_state.clear()
+
+    destroy_process_group = end
 
     @classmethod
     def required(cls) -> PartialState:
@@ -75,20 +111,83 @@ class PartialState:
         return np.array([placement.rank]) if placement else np.arange(self.run.layout.world_size)
 
     @property
-    def num_processes(self) -> int:
-        import fake_torch_dist as dist
+    def num_played(self) -> int:
+        """Ranks that this process plays."""
+        return self.num_processes if self.plays_all_ranks else 1
 
-        return dist.get_world_size()
+    @property
+    def plays_all_ranks(self) -> bool:
+        """True without a launcher."""
+        return self.entered().session.placement is None
+
+    @property
+    def num_processes(self) -> int:
+        """Ranks of the run."""
+        return self.entered().run.layout.world_size
 
     @property
     def process_index(self) -> int:
-        import fake_torch_dist as dist
-
-        return dist.get_rank()
+        """The rank that this process plays, 0 if it plays all."""
+        placement = self.entered().session.placement
+        return placement.rank if placement else 0
 
     @property
-    def is_main_process(self) -> bool:
-        return self.process_index == 0
+    def local_process_index(self) -> int:
+        """The rank's number in its machine, 0 in a process that plays all ranks."""
+        placement = self.entered().session.placement
+        return placement.local_rank if placement else 0
+
+    @property
+    def device(self) -> Device:
+        """The rank's GPU; of a process that plays all ranks, the first one's."""
+        if self.cpu:
+            return Device("cpu", self.local_process_index if self.use_distributed else None)
+        return Device("cuda", self.local_process_index)
+
+    default_device = device
+
+    @property
+    def distributed_type(self) -> DistributedType:
+        """Kind of the environment, by its devices."""
+        if not self.use_distributed:
+            return DistributedType.NO
+        return DistributedType.MULTI_CPU if self.cpu else DistributedType.MULTI_GPU
+
+    @property
+    def backend(self) -> str | None:
+        """Backend whose place the simulated one takes, None with one rank."""
+        return ("gloo" if self.cpu else "nccl") if self.use_distributed else None
+
+    @property
+    def debug(self) -> bool:
+        """False: shapes are always checked before a collective."""
+        return False
+
+    def set_device(self) -> None:
+        """Use the rank's device, which is the only one it has."""
+
+    def wait_for_everyone(self) -> None:
+        """No rank goes on before all are here."""
+        import fake_torch_dist as dist
+
+        with self.entered().session.interrupts.at_once():
+            dist.barrier()
+
+    def holds_all_results(self, entries: object) -> bool:
+        """True for a list with one entry for each entry that was split: a process of all ranks has made them all."""
+        return isinstance(entries, list) and len(entries) == self.split_length
+
+    def note_split(self, length: int | None) -> None:
+        """Remember how many entries were split among the ranks."""
+        self.split_length = length
+
+    def __repr__(self) -> str:
+        backend = f"  Backend: {self.backend}" if self.backend else ""
+        return (
+            f"Distributed environment: {self.distributed_type!s}{backend}\nNum processes: {self.num_processes}\n"
+            f"Process index: {self.process_index}\nLocal process index: {self.local_process_index}\n"
+            f"Device: {self.device}\n"
+        )
 
     @property
     def training_origin_s(self) -> float:
@@ -96,8 +195,36 @@ class PartialState:
         return self.origin_s + self.run.startup.total
 
 
-def set_seed(seed: int) -> None:
-    """The seed that the run's config names; another one would be another run."""
-    planned = PartialState.required().run.config.run.seed
-    if seed != planned:
-        raise ValueError(f"the run is planned with seed {planned}, not {seed}: run.seed in the config says which")
+class AcceleratorState(PartialState):
+    """The same state, with the precision that the script has asked for."""
+
+    _precision: str
+
+    @property
+    def mixed_precision(self) -> str:
+        """Number format of the forward pass: no, bf16, fp16 or fp8."""
+        return str(self._shared_state.get("_precision", "no"))
+
+    def __repr__(self) -> str:
+        return f"{super().__repr__()}\nMixed precision type: {self.mixed_precision}\n"
+
+
+def set_seed(seed: int, device_specific: bool = False, deterministic: bool = False) -> int:
+    """Seed Python's and numpy's generators; ``device_specific`` adds the rank. Returns the seed that they have.
+
+    ValueError in a run whose config names another seed. A script's own run is the same whatever its seed.
+    """
+    state = PartialState()
+    if state.initialized and not state._shared_state.get("own_script"):
+        planned = state.run.config.run.seed
+        if seed != planned:
+            raise ValueError(f"the run is planned with seed {planned}, not {seed}: run.seed in the config says which")
+        return seed
+    import random
+
+    import numpy as np
+
+    seed += state.process_index if device_specific else 0
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    return seed
