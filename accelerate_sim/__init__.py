@@ -26,7 +26,12 @@ if TYPE_CHECKING:
     from accelerate_sim.optimizer import AdamW
     from accelerate_sim.own_trackers import GeneralTracker
     from accelerate_sim.progress import tqdm
-    from accelerate_sim.scheduler import LRScheduler, get_scheduler
+    from accelerate_sim.scheduler import (
+        LRScheduler,
+        get_cosine_schedule_with_warmup,
+        get_linear_schedule_with_warmup,
+        get_scheduler,
+    )
     from accelerate_sim.sharded_loader import skip_first_batches
     from accelerate_sim.state import AcceleratorState, PartialState, set_seed
     from accelerate_sim.utils.dataclasses import (
@@ -70,6 +75,8 @@ __all__ = [
     "__version__",
     "export_model",
     "find_executable_batch_size",
+    "get_cosine_schedule_with_warmup",
+    "get_linear_schedule_with_warmup",
     "get_logger",
     "get_scheduler",
     "launch",
@@ -94,7 +101,9 @@ _HOMES = {
     "optimizer": ("AdamW",),
     "own_trackers": ("GeneralTracker",),
     "progress": ("tqdm",),
-    "scheduler": ("LRScheduler", "get_scheduler"),
+    "scheduler": (
+        "LRScheduler", "get_cosine_schedule_with_warmup", "get_linear_schedule_with_warmup", "get_scheduler",
+    ),
     "sharded_loader": ("skip_first_batches",),
     "state": ("AcceleratorState", "PartialState", "set_seed"),
     "utils.dataclasses": (

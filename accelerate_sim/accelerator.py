@@ -25,7 +25,7 @@ from accelerate_sim.script_files import ScriptFiles
 from accelerate_sim.script_settings import script_config, settings
 from accelerate_sim.session.session import Session
 from accelerate_sim.sharded_loader import skip_first_batches
-from accelerate_sim.state import AcceleratorState
+from accelerate_sim.state import AcceleratorState, PartialState
 from accelerate_sim.utils.dataclasses import (
     DataLoaderConfiguration,
     DistributedType,
@@ -48,7 +48,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class RunKwargs:
-    """What the run is: hand it to ``Accelerator(kwargs_handlers=[...])``."""
+    """The config of the run, for ``Accelerator(kwargs_handlers=[...])``."""
 
     config: RunConfig
 
@@ -108,6 +108,8 @@ class Accelerator(ProcessControl, ScriptFiles):
         handlers = list(kwargs_handlers or ())
         config = next((handler.config for handler in handlers if isinstance(handler, RunKwargs)), None)
         self.session = Session.current()
+        if config is None:
+            config = PartialState.planned_config()
         self.own_script = config is None
         """True if the script follows no config, but its own mind."""
         self.settings = settings(
@@ -139,7 +141,8 @@ class Accelerator(ProcessControl, ScriptFiles):
         if resumption:
             self.state.origin_s = resumption.state.origin_s
         self.session.begin_run(self.run.layout.world_size, self._where)
-        self.project_dir = Path(project_dir) if project_dir else self._planned_dir()
+        output_dir = Path(project_dir) if project_dir else self._planned_dir()
+        self.project_dir: Any = self.settings.project.project_dir if self.own_script else output_dir
         self.completed_steps = 0
         self._accumulation = _Accumulation(self)
         self._monitor = Monitor(self.run, self.session)
@@ -149,9 +152,7 @@ class Accelerator(ProcessControl, ScriptFiles):
         self.ledger = Ledger(self.run, self.session.clock)
         console = Console(self.session, config.log.every, config.cluster.host, self.run.gpu.memory_bytes)
         history = TrainerHistory(self.run)
-        self._checkpoints = Checkpoints(
-            self.run, self.session, self.project_dir, self.state.origin_s, self.ledger, history
-        )
+        self._checkpoints = Checkpoints(self.run, self.session, output_dir, self.state.origin_s, self.ledger, history)
         self.clock.set_speed(config.run.startup_speed or config.run.speed)
         if self.session.is_main_process:
             self.session.observers_of_run = [self.ledger, history, console]
@@ -231,7 +232,7 @@ class Accelerator(ProcessControl, ScriptFiles):
 
     @property
     def multi_device(self) -> bool:
-        return self.use_distributed
+        return self.distributed_type is DistributedType.MULTI_GPU
 
     def note_split(self, length: int | None) -> None:
         self.state.note_split(length)
@@ -418,6 +419,12 @@ class Accelerator(ProcessControl, ScriptFiles):
         """The checkpoint that the command line says to go on from."""
         return self.session.resumption.checkpoint if self.session.resumption else None
 
+    def _go_on_after(self, steps: int) -> None:
+        self.completed_steps = steps
+        for thing in self._prepared:
+            if hasattr(thing, "load_state_dict"):
+                thing.load_state_dict({"last_epoch": steps})
+
     def load_state(self, input_dir: str | Path | None = None, **load_kwargs: Any) -> None:
         """Be as after the step at which this checkpoint was saved; it has to be the one that was asked for."""
         if self.own_script:
@@ -442,7 +449,7 @@ class Accelerator(ProcessControl, ScriptFiles):
 
     @property
     def weight_sizes(self) -> Sizes:
-        """Whether weights are written in their true shapes."""
+        """Shapes in which weights are written: true, or tiny."""
         return self._checkpoints.sizes
 
     def begin_export(self) -> None:

@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 logger = get_logger(__name__)
 
 
+WITHOUT_EFFECT = {
+    "num_workers", "pin_memory", "timeout", "worker_init_fn", "multiprocessing_context", "prefetch_factor",
+    "persistent_workers", "pin_memory_device", "in_order",
+}  # fmt: skip
+"""Arguments of torch's loader that change when a batch is made and not which: they are taken and change nothing."""
+
+
 class TokenIds(NamedTuple):
     """Token ids of one micro-batch on every rank: which ones they are, not the ids themselves."""
 
@@ -24,8 +31,17 @@ class TokenIds(NamedTuple):
     number: int
     """Micro-batch of the step, or batch of the validation."""
 
+    def to(self, device: Any, **options: Any) -> TokenIds:
+        """The same ids: they are with their ranks already."""
+        return self
 
-Batch = dict[str, TokenIds]
+
+class Batch(dict[str, Any]):
+    """A batch with names, which can be told to move to a device, as transformers' batches can."""
+
+    def to(self, device: Any, **options: Any) -> Batch:
+        """The same batch: the tensors of each rank are in its memory already."""
+        return self
 
 
 class Dataset(NamedTuple):
@@ -81,7 +97,9 @@ class DataLoader:
             return object.__new__(MapDataLoader)
         return object.__new__(cls)
 
-    def __init__(self, dataset: Dataset, batch_size: int) -> None:
+    def __init__(self, dataset: Dataset, batch_size: int, shuffle: bool = True, **without_effect: Any) -> None:
+        if unknown := set(without_effect) - WITHOUT_EFFECT - {"collate_fn", "drop_last"}:
+            raise TypeError(f"DataLoader has no argument {sorted(unknown)[0]!r}")
         self.dataset = dataset
         self.batch_size = batch_size
         self.skipped = 0
@@ -128,7 +146,7 @@ class DataLoader:
                 )  # fmt: skip
             for number in range(accumulation):
                 ids = TokenIds(step, number)
-                yield {"input_ids": ids, "labels": ids}
+                yield Batch(input_ids=ids, labels=ids)
 
     def _validation(self, accelerator: Accelerator) -> Iterator[Batch]:
         begin_s = accelerator.clock.now_s
@@ -137,4 +155,4 @@ class DataLoader:
             # The time of a batch passes before it is handed over, so that a bar counts it when it is done.
             accelerator.clock.advance_to(begin_s + (number + 1) * accelerator.run.evaluation_batch_s)
             ids = TokenIds(accelerator.completed_steps, number)
-            yield {"input_ids": ids, "labels": ids}
+            yield Batch(input_ids=ids, labels=ids)

@@ -123,9 +123,10 @@ def _gpu_gather_one(tensor: Any) -> Any:
 
 
 def reduce(tensor: Any, reduction: str = "mean", scale: float = 1.0) -> Any:
-    """Sum or mean of the tensors over all ranks, times ``scale``, on every rank.
+    """Sum or mean of the tensors over all ranks, on every rank.
 
-    "none" gives the sum, too, as Accelerate does. What is no tensor stays what it is.
+    "none" gives the sum, too, and ``scale`` changes nothing, as in Accelerate without a TPU. What is no tensor stays
+    what it is.
     """
 
     def reduced(tensor: Any) -> Any:
@@ -136,7 +137,7 @@ def reduce(tensor: Any, reduction: str = "mean", scale: float = 1.0) -> Any:
             dist.all_reduce(_for_collective(mine, state))
         if reduction == "mean":
             mine = mine / state.num_processes if mine.dtype.kind not in "fc" else _divided(mine, state.num_processes)
-        return _like(tensor, mine if scale == 1.0 else mine * scale)
+        return _like(tensor, mine)
 
     return recursively_apply(reduced, tensor)
 
@@ -251,7 +252,7 @@ def find_batch_size(data: Any) -> int | None:
 
 
 def send_to_device(tensor: Any, device: Any, non_blocking: bool = False, skip_keys: Any = None) -> Any:
-    """What is given: each rank's tensors are in its memory already. Objects with ``to`` are asked to move."""
+    """The same tensors: those of each rank are in its memory already. Objects with ``to`` are asked to move."""
     if isinstance(tensor, list | tuple):
         return honor_type(tensor, (send_to_device(each, device, non_blocking, skip_keys) for each in tensor))
     if isinstance(tensor, Mapping):

@@ -43,6 +43,10 @@ class CausalLM:
         self.training = True
         self._data_rank = run.layout.data_rank(PartialState.required().ranks)
 
+    def to(self, device: object, **options: object) -> CausalLM:
+        """The same model, which is on the GPUs of the run."""
+        return self
+
     def train(self, mode: bool = True) -> CausalLM:
         self.training = mode
         return self

@@ -1,4 +1,4 @@
-"""What a rank asks about itself, and what only some ranks do: decorators, contexts, printing, splitting.
+"""Questions of a rank about itself, and code for some ranks alone: decorators, contexts, printing, splitting.
 
 Without a launcher one process plays all ranks. It is then the main process and the last one, on each machine: code for
 any of them runs here, once. ``process_index`` is 0 there, and Python objects are the same on every rank.

@@ -51,7 +51,7 @@ class ScriptFiles(ScriptMethods):
 
     @property
     def project_configuration(self) -> ProjectConfiguration:
-        """Where the script keeps its files."""
+        """The directories of the script's files."""
         return self.settings.project
 
     @property
@@ -70,7 +70,7 @@ class ScriptFiles(ScriptMethods):
         """Keep these objects' states in checkpoints, too. ValueError for one that has none."""
         wrong = [each for each in objects if not (hasattr(each, "state_dict") and hasattr(each, "load_state_dict"))]
         if wrong:
-            items = "".join(f"\n\t- Item at index {objects.index(each)}, `{type(each)}`" for each in wrong)
+            items = "".join(f"\n\t- Item at index {objects.index(each)}, `{type(each).__name__}`" for each in wrong)
             raise ValueError(
                 "All `objects` must include a `state_dict` and `load_state_dict` function to be stored. The following "
                 f"inputs are invalid:{items}"

@@ -1,4 +1,4 @@
-"""What a script asks of ``Accelerator``, checked, and the run that is planned for a script without a config of one.
+"""The arguments of ``Accelerator``, checked, and the run that is planned for a script without a config of one.
 
 A script says what it needs in Accelerate's arguments. Those that say how a model is spread over GPUs belong to the
 config of the run here, and are refused with the keys that mean the same.

@@ -15,25 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from accelerate_sim.data_loader import DataLoader
+from accelerate_sim.data_loader import WITHOUT_EFFECT, Batch, DataLoader
 from accelerate_sim.gathering import honor_type
 from accelerate_sim.gradient_state import GradientState
 from accelerate_sim.state import PartialState
 from fake_torch_dist import LocalTensor
-
-WITHOUT_EFFECT = {
-    "num_workers", "pin_memory", "timeout", "worker_init_fn", "multiprocessing_context", "prefetch_factor",
-    "persistent_workers", "pin_memory_device", "in_order",
-}  # fmt: skip
-"""Arguments of torch's loader that change when a batch is made and not which: they are taken and change nothing."""
-
-
-class Batch(dict[str, Any]):
-    """A batch with names, which can be told to move to a device, as transformers' batches can."""
-
-    def to(self, device: Any, **options: Any) -> Batch:
-        """The same batch: the tensors of each rank are in its memory already."""
-        return self
 
 
 def default_collate(samples: Sequence[Any]) -> Any:

@@ -10,6 +10,7 @@ from accelerate_sim.session.session import Session
 from accelerate_sim.utils.dataclasses import DistributedType
 
 if TYPE_CHECKING:
+    from accelerate_sim.config.schema import RunConfig
     from accelerate_sim.sim.layout import Ranks
     from accelerate_sim.sim.run import Run
 
@@ -40,7 +41,7 @@ class PartialState(ProcessControl):
 
     def __init__(self, cpu: bool = False, **kwargs: Any) -> None:
         self.__dict__ = self._shared_state
-        self._shared_state.setdefault("cpu", cpu)
+        self._shared_state["cpu"] = cpu or self._shared_state.get("cpu", False)
         self._shared_state.setdefault("split_length", None)
 
     @classmethod
@@ -54,6 +55,12 @@ class PartialState(ProcessControl):
             session = Session.current()
             state.begin(Run(script_config(session.placement, "no", 1), session.run_number), session, own_script=True)
         return state
+
+    @classmethod
+    def planned_config(cls) -> RunConfig | None:
+        """The config of the run that is under way, None without one or in a user's own script."""
+        state = cls()
+        return state.run.config if state.initialized and not state.own_script else None
 
     @property
     def initialized(self) -> bool:
@@ -141,7 +148,7 @@ class PartialState(ProcessControl):
     def device(self) -> Device:
         """The rank's GPU; of a process that plays all ranks, the first one's."""
         if self.cpu:
-            return Device("cpu", self.local_process_index if self.use_distributed else None)
+            return Device("cpu", 0 if self.use_distributed else None)
         return Device("cuda", self.local_process_index)
 
     default_device = device

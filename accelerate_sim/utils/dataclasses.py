@@ -87,7 +87,7 @@ class KwargsHandler:
 
 @dataclass
 class ProjectConfiguration:
-    """Where a script keeps its files."""
+    """The directories of a script's files."""
 
     project_dir: str | None = None
     logging_dir: str | None = None
@@ -111,7 +111,7 @@ class ProjectConfiguration:
 
 @dataclass
 class DataLoaderConfiguration:
-    """How ``prepare`` deals batches to ranks."""
+    """The way in which ``prepare`` deals batches to ranks."""
 
     split_batches: bool = False
     """Each batch is cut among the ranks, in place of a batch for each."""
@@ -125,7 +125,7 @@ class DataLoaderConfiguration:
 
 @dataclass
 class GradientAccumulationPlugin(KwargsHandler):
-    """How micro-batches make an optimizer step."""
+    """The way in which micro-batches make an optimizer step."""
 
     num_steps: int | None = None
     adjust_scheduler: bool = True

@@ -64,9 +64,10 @@ def product(left: Array, right: Array) -> Array:
     if left.ndim == 1 or right.ndim == 1:
         raise RuntimeError("both arguments to matmul need to be at least 1D, but there is a 0D one")
     vectors = left.ndim == 2, right.ndim == 2
-    made: Array = np.matmul(
-        left[:, np.newaxis] if vectors[0] else left, right[..., np.newaxis] if vectors[1] else right
-    )
+    left = left[:, np.newaxis] if vectors[0] else left
+    right = right[..., np.newaxis] if vectors[1] else right
+    ndim = max(left.ndim, right.ndim)
+    made: Array = np.matmul(_deepened(left, ndim), _deepened(right, ndim))
     if vectors[1]:
         made = made[..., 0]
     if vectors[0]:
