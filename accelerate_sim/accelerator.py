@@ -12,19 +12,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from accelerate_sim import gathering
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.device import Device
 from accelerate_sim.gradient_state import Accumulation, GradientState
 from accelerate_sim.logging import get_logger
 from accelerate_sim.own_objects import clip_norm, with_gradients
-from accelerate_sim.own_trackers import check_trackers
 from accelerate_sim.process.clock import Clock
 from accelerate_sim.process_control import ProcessControl
 from accelerate_sim.script_files import ScriptFiles
 from accelerate_sim.script_settings import script_config, settings
 from accelerate_sim.session.session import Session
-from accelerate_sim.sharded_loader import skip_first_batches
 from accelerate_sim.state import AcceleratorState, PartialState
 from accelerate_sim.utils.dataclasses import (
     DataLoaderConfiguration,
@@ -123,7 +120,7 @@ class Accelerator(ProcessControl, ScriptFiles):
         self.gradient_state = GradientState(self.settings.accumulation)
         self.step_context = Accumulation(self.gradient_state)
         self._keep_track_of_own_objects()
-        self._keep_no_files_yet(check_trackers(log_with) if config is None else [])
+        self._keep_no_files_yet(log_with if config is None else None)
         if config is None:
             self._refuse_another_state()
             config = script_config(self.session.placement, self.settings.precision, self.gradient_state.num_steps)
@@ -354,6 +351,8 @@ class Accelerator(ProcessControl, ScriptFiles):
         import fake_torch_dist as dist
 
         if self.own_script or not isinstance(tensor, dist.LocalTensor):
+            from accelerate_sim import gathering
+
             return gathering.reduce(tensor, reduction, scale)
 
         result = tensor.clone()
@@ -444,6 +443,8 @@ class Accelerator(ProcessControl, ScriptFiles):
     def skip_first_batches(self, dataloader: Any, num_batches: int = 0) -> Any:
         """A loader like ``dataloader`` without its first batches: they have been trained on."""
         if not _is_ours(dataloader):
+            from accelerate_sim.sharded_loader import skip_first_batches
+
             return skip_first_batches(dataloader, num_batches)
         return dataloader.without_first(num_batches)
 

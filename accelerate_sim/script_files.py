@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from accelerate_sim import own_checkpoints as files
 from accelerate_sim.logging import get_logger
-from accelerate_sim.own_trackers import GeneralTracker, open_trackers
 from accelerate_sim.script_methods import ScriptMethods
 
 if TYPE_CHECKING:
+    from accelerate_sim.own_trackers import GeneralTracker
     from accelerate_sim.utils.dataclasses import ProjectConfiguration
 
 logger = get_logger(__name__)
@@ -43,8 +43,13 @@ class ScriptFiles(ScriptMethods):
         def process_index(self) -> int: ...
         def wait_for_everyone(self) -> None: ...
 
-    def _keep_no_files_yet(self, log_with: list[Any]) -> None:
-        self.log_with = log_with
+    def _keep_no_files_yet(self, log_with: Any) -> None:
+        """Begin with nothing open. ValueError for a tracker that is not there."""
+        self.log_with: list[Any] = []
+        if log_with is not None:
+            from accelerate_sim.own_trackers import check_trackers
+
+            self.log_with = check_trackers(log_with)
         self.trackers: list[GeneralTracker] = []
         self._save_hooks: OrderedDict[int, Hook] = OrderedDict()
         self._load_hooks: OrderedDict[int, Hook] = OrderedDict()
@@ -196,6 +201,8 @@ class ScriptFiles(ScriptMethods):
         """Open the trackers that ``log_with`` names, and give them the hyperparameters."""
         if not self.is_main_process:
             return
+        from accelerate_sim.own_trackers import open_trackers
+
         self.trackers = open_trackers(self.log_with, project_name, self.logging_dir, init_kwargs or {})
         for tracker in self.trackers if config is not None else ():
             tracker.store_init_configuration(dict(config or {}))
@@ -210,6 +217,8 @@ class ScriptFiles(ScriptMethods):
                 return tracker.tracker if unwrap else tracker
         if self.trackers:
             raise ValueError(f"{name} is not an available tracker stored inside the `Accelerator`.")
+        from accelerate_sim.own_trackers import GeneralTracker
+
         return GeneralTracker()
 
     def _log_to_trackers(
