@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from meeting import SHORT, SOON, VARIABLES, free_port, ranks, resolve
+from free_ports import free_port
+from meeting import SHORT, SOON, VARIABLES, ranks, resolve
 
 from fake_torch_dist.errors import DistStoreError
 from fake_torch_dist.generations import forget, join

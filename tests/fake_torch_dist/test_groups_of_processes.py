@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from meeting import free_port
+from free_ports import free_port
 from worlds import initializer, outcomes, ranks, values
 
 import fake_torch_dist as dist

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from meeting import SHORT, SOON, VARIABLES, forked, free_port, resolve
+from free_ports import free_port
+from meeting import SHORT, SOON, VARIABLES, forked, resolve
 
 from fake_torch_dist.errors import DistNetworkError, DistStoreError
 from fake_torch_dist.rendezvous import register_rendezvous_handler, rendezvous

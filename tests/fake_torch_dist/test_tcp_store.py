@@ -12,7 +12,7 @@ import time
 from datetime import timedelta
 
 import pytest
-from meeting import free_port
+from free_ports import free_port
 
 from fake_torch_dist.errors import DistNetworkError, DistStoreError
 from fake_torch_dist.stores import Store, TCPStore
