@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import fake_torch_dist as dist
-from tests.support.meeting import free_port
+from tests.support.free_ports import free_port
 from tests.support.worlds import initializer, outcomes, ranks, values
 
 

@@ -17,7 +17,7 @@ import pytest
 from fake_torch_dist.errors import DistNetworkError, DistStoreError
 from fake_torch_dist.stores import HashStore, Store, TCPStore
 from fake_torch_dist.stores.messages import Kind, Message
-from tests.support.meeting import free_port
+from tests.support.free_ports import free_port
 
 SECOND = timedelta(seconds=1)
 FAR_FROM_THE_DEFAULT_S = 10.0
