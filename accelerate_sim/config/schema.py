@@ -130,6 +130,9 @@ class ClusterConfig(Section):
         40.0, description="What the shared file system takes and gives, all nodes together, in GB/s."
     )
     host: Name = Field("node", description="Host names are this and the node's number.")
+    fabric: Literal["infiniband", "roce", "efa"] = Field(
+        "infiniband", description="Network between machines: InfiniBand, Ethernet with RDMA, or AWS's EFA."
+    )
     nccl_version: Name = Field("2.21.5", description="NCCL version that the job reports.")
 
 
@@ -152,6 +155,12 @@ class ParallelConfig(Section):
     )
     tensor_overlap: bool | None = Field(
         None, description="Tensor-parallel communication behind matrix products; null: what the software does."
+    )
+    dispatcher: Literal["alltoall", "deepep", "hybridep"] | None = Field(
+        None, description="Library that sends tokens to their experts; null: what the software does."
+    )
+    expert_overlap: bool | None = Field(
+        None, description="Tokens travel to their experts behind computing; null: what the software does."
     )
 
 
@@ -185,8 +194,18 @@ class TrainConfig(Section):
     micro_batch: Count = Field(
         1, ge=1, le=100_000, description="Sequences in one forward pass of one data-parallel rank."
     )
-    precision: Literal["bf16", "fp16", "fp8", "mxfp8"] = Field(
-        "bf16", description="Number format of the matrix products; mxfp8: fp8 with a scale per 32 numbers."
+    precision: Literal["bf16", "fp16", "fp8", "mxfp8", "nvfp4"] = Field(
+        "bf16",
+        description="Number format of the matrix products; mxfp8: fp8 with a scale per 32 numbers; nvfp4: 4 bits with "
+        "a scale per 16.",
+    )
+    optimizer: Literal["adamw", "muon", "soap", "lion", "adafactor"] = Field(
+        "adamw", description="Optimizer; muon leaves embeddings and the head to adamw."
+    )
+    optimizer_precision: Literal["fp32", "bf16-moments", "bf16"] | None = Field(
+        None,
+        description="Optimizer state: master weights and moments in fp32 (fp32), moments in bf16 (bf16-moments), or "
+        "weights as their own masters and moments in bf16 (bf16); null: what the software does.",
     )
     lr: Positive = Field(LR, description="Peak learning rate.")
     min_lr: Annotated[Number, Field(ge=0)] = Field(

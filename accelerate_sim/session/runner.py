@@ -20,6 +20,7 @@ from accelerate_sim.process.signals import Stopped
 from accelerate_sim.session.outputs import open_metrics, open_output, open_publisher, open_session
 from accelerate_sim.session.run_source import Options, Score
 from accelerate_sim.session.session import Session, on_terminal
+from accelerate_sim.sim.memory.fit import tightness
 from accelerate_sim.sim.plan import Plan
 from fake_torch_dist.terminal.descriptor import printable
 
@@ -187,6 +188,8 @@ def _announce(session: Session, plan: Plan) -> None:
     logger.info("%s on %s = %s ranks | seed %d", name, size, f"{layout.world_size:,}", plan.seed)
     if session.placement and session.placement.attempt:
         logger.info("Attempt %d: the launcher has restarted the job", session.placement.attempt + 1)
+    if warning := tightness(plan):
+        logger.warning("%s", warning)
     session.flush()
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Ranks: TypeAlias = "NDArray[np.int64]"
+OF_THE_METHOD = ("tensor_overlap", "dispatcher", "expert_overlap")
+"""Keys of the section ``parallel`` that say how groups communicate, not who is in them."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,8 @@ class Layout:
     def of(cls, config: RunConfig, gpu: GpuSpec) -> Layout:
         parallel: dict[str, Any] = dict(config.parallel)
         batch = config.train
-        del parallel["tensor_overlap"]  # belongs to the method
+        for name in OF_THE_METHOD:
+            del parallel[name]
         sequence = parallel.pop("sequence")
         if sequence is None:
             sequence = catalog.stack(batch.stack).sequence_parallel

@@ -58,7 +58,7 @@ class Plan:
 
     @cached_property
     def network(self) -> Network:
-        return Network.of(self.gpu, self.config.cluster.nic_gbps)
+        return Network.of(self.gpu, self.config.cluster.nic_gbps, self.config.cluster.fabric)
 
     @property
     def tokenizer_name(self) -> str:
@@ -132,7 +132,8 @@ class Plan:
     @property
     def memory_per_gpu_bytes(self) -> int:
         imposed = self.config.impose.memory_share
-        return round(imposed[1] * self.gpu.memory_bytes if imposed else self.memory.total)
+        capacity = self.gpu.memory_bytes
+        return round(imposed[1] * capacity if imposed else self.memory.squeezed(capacity).total)
 
     @cached_property
     def mean_step_s(self) -> float:

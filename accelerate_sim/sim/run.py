@@ -202,7 +202,8 @@ class Run(Plan):
     def telemetry(self) -> Telemetry:
         layout, architecture = self.layout, self.model.architecture
         capacity, stages = self.gpu.memory_bytes, range(layout.pipeline)
-        uses = [memory_use(architecture, layout, self.method, stage).within(capacity) for stage in stages]
+        needs = [memory_use(architecture, layout, self.method, stage) for stage in stages]
+        uses = [need.within(capacity).squeezed(capacity) for need in needs]
         filling = MemoryFilling(uses, self.startup, self.timeline, self.accumulation(0))
         return Telemetry(
             self.noise_seed, self.chips, layout, self.batches, self.power_share, self.validation_power_share,

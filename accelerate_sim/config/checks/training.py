@@ -81,14 +81,16 @@ def sequence_fits(facts: Facts) -> Iterator[Problem]:
 
 
 def precision_exists(facts: Facts) -> Iterator[Problem]:
-    """bf16 and fp8 take a GPU that has them."""
+    """Number formats take a GPU that has them."""
     precision, gpu = facts.config.train.precision, facts.gpu
     has_bf16 = gpu.vendor != "NVIDIA" or gpu.year >= 2020  # since Ampere
     has_scales = gpu.generation == "blackwell"
-    missing = {"fp8": not gpu.fp8_flops, "mxfp8": not has_scales, "bf16": not has_bf16}
+    missing = {
+        "fp8": not gpu.fp8_flops, "mxfp8": not has_scales, "nvfp4": not gpu.fp4_flops, "bf16": not has_bf16
+    }  # fmt: skip
     if missing.get(precision):
         reason = f"is a format that {gpu.name} does not have"
-        usable = "fp8" if precision == "mxfp8" and gpu.fp8_flops else "bf16" if has_bf16 else "fp16"
+        usable = "fp8" if precision in ("mxfp8", "nvfp4") and gpu.fp8_flops else "bf16" if has_bf16 else "fp16"
         way_out = f"Use {usable}, or another GPU."
         yield problem_with(facts, ("train.precision", "cluster.gpu"), reason, way_out)
 

@@ -5,6 +5,7 @@ from accelerate_sim.display.plan.whole_run import mean_checkpoint_s
 from accelerate_sim.display.units import bytes_text, count_text, gib_text, rate_text, si_text
 from accelerate_sim.sim import storage
 from accelerate_sim.sim.alternatives import near_layouts
+from accelerate_sim.sim.memory.fit import memory_uncertainty
 from accelerate_sim.sim.memory.memory import WEIGHT_BYTES
 from accelerate_sim.sim.run import Run
 from accelerate_sim.voices.house import mfu_text
@@ -91,7 +92,8 @@ def _memory(run: Run) -> Section:
     ]
     fits = total <= capacity
     rest = f"{gib_text(abs(capacity - total))} {'free' if fits else 'too little'}"
-    rows.append(Fact("capacity", f"{gib_text(capacity)}: {rest}", "" if fits else "red"))
+    rows.append(Fact("capacity", f"{gib_text(capacity)}: {rest}", "" if fits else "yellow"))
+    rows.append(Fact("uncertainty", f"{memory_uncertainty(run.model.architecture):.0%} of the memory model's total"))
     if imposed:
         low, high = (gib_text(share * capacity) for share in imposed)
         rows.append(Fact("imposed", f"{low} to {high} (impose.memory_share), in place of the sum above", "yellow"))

@@ -91,8 +91,9 @@ class Activity:
         cls, throughput: Throughput, work: Work, total_s: float, memory: float, links: float, absent_s: float
     ) -> "Activity":
         gpu, kernels = throughput.gpu, throughput.kernels
-        fp8_peak = gpu.fp8_flops or gpu.bf16_flops
-        best_fp8 = gpu.fp8_matmul_flops or fp8_peak / gpu.bf16_flops * gpu.matmul_flops
+        fp4 = gpu.fp4_flops if throughput.method.precision == "nvfp4" else None
+        fp8_peak = fp4 or gpu.fp8_flops or gpu.bf16_flops
+        best_fp8 = (None if fp4 else gpu.fp8_matmul_flops) or fp8_peak / gpu.bf16_flops * gpu.matmul_flops
         tensor = (work.bf16_flops / gpu.matmul_flops + work.fp8_flops / best_fp8) / total_s
         pipes = (work.bf16_flops / gpu.bf16_flops + work.fp8_flops / fp8_peak) / total_s
         memory += work.memory_bytes / kernels.bus / total_s
@@ -122,7 +123,7 @@ def work_of_passes(throughput: Throughput, passes: float, attention_passes: floa
     always_bf16 = tokens * (head * min(passes, 3.0) + scores * attention_passes)
     loss_bytes = kernels.k["loss_traffic"] / 3 * kernels.tokens * model.vocab / ranks
     moved = (model.layers / layout.pipeline * _layer_bytes(throughput) + loss_bytes) * passes
-    return Work(always_bf16, body, moved) if method.is_fp8 else Work(always_bf16 + body, 0.0, moved)
+    return Work(always_bf16, body, moved) if method.is_narrow else Work(always_bf16 + body, 0.0, moved)
 
 
 def _layer_bytes(throughput: Throughput) -> float:
@@ -132,7 +133,7 @@ def _layer_bytes(throughput: Throughput) -> float:
     widths = 4 * model.hidden + (heads + (3 if model.gated_mlp else 2) * kernels.mean_width()) / layout.tensor
     weights = parameters_per_layer(model, layout).total
     moved = ELEMENT_BYTES * kernels.k["gemm_traffic"] * (weights + kernels.tokens * widths)
-    if throughput.method.is_fp8:  # both operands are read once more to be converted
+    if throughput.method.is_narrow:  # both operands are read once more to be converted
         moved += ELEMENT_BYTES * kernels.k["gemm_cast"] * (weights + kernels.tokens * widths / 2)
     if throughput.method.stack.attention == "unfused":  # scores, softmax and mask go to memory and back
         scores = kernels.tokens * layout.sequence_length * model.heads / layout.tensor

@@ -60,15 +60,20 @@ def _layer_bytes(model: Architecture, layout: Layout, method: Method, tokens: fl
         # Korthikanti et al. 2022: 10 bytes a channel outside the tensor-parallel regions, 24 inside, and the scores.
         return tokens * (10 * hidden + 24 * model.hidden / shards) + _scores(model, layout, tokens) * SCORE_BYTES
     # Inputs of matrix products are kept in the product's precision where the software can.
-    each = 1 if method.keeps_fp8 else 2
+    each = narrow_bytes(method) if method.keeps_narrow else 2.0
     heads = model.heads * (model.head_dim + model.v_head_dim) + model.kv_heads * (model.head_dim + model.v_head_dim)
-    attention = 2 * heads + (1 if method.keeps_fp8 else 0) * model.heads * model.v_head_dim + 4 * model.heads
+    attention = 2 * heads + (1 if method.keeps_narrow else 0) * model.heads * model.v_head_dim + 4 * model.heads
     width = active_ffn(model) * ((4 if model.gated_mlp else 2) + each)
     norms = (8 if method.norms_in_fp32 else 4) + 2 * each
     routed = 0.0
     if model.moe:  # copies of tokens for their experts, and what these return
         routed = (each + (0 if method.drops_expert_outputs else 2)) * model.hidden * model.moe.active_experts
     return tokens * (norms * hidden + (attention + width + routed) / shards)
+
+
+def narrow_bytes(method: Method) -> float:
+    """Return the bytes of a number in the format of narrow matrix products, with its share of a scale."""
+    return 0.5 + 1 / 16 if method.precision == "nvfp4" else 1.0
 
 
 def _attention_core_bytes(model: Architecture, layout: Layout, method: Method, tokens: float) -> float:
@@ -78,7 +83,7 @@ def _attention_core_bytes(model: Architecture, layout: Layout, method: Method, t
     """
     if method.stack.attention == "unfused":
         return _scores(model, layout, tokens) * SCORE_BYTES
-    result = 2 * model.v_head_dim if method.keeps_fp8 else 0
+    result = 2 * model.v_head_dim if method.keeps_narrow else 0
     return tokens * model.heads * (4 + result) / layout.tensor
 
 

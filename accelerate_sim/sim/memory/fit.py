@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
+from accelerate_sim import catalog
 from accelerate_sim.catalog import Architecture, GpuSpec
 from accelerate_sim.config.checks.conflicts import conflicts
 from accelerate_sim.config.problems import Problem, shorten
@@ -35,18 +36,42 @@ Changes = dict[str, Any]
 
 
 def misfit(run: Plan) -> Problem | None:
-    """The problem with a model that needs more memory than a GPU has; None if it fits, or if memory is imposed."""
+    """Return the problem with a model that needs more memory than a GPU has by more than the uncertainty of the need.
+
+    None if it fits, if the uncertainty leaves room for that, or if memory is imposed.
+    """
     need, have = run.memory.total, run.gpu.memory_bytes
-    if run.config.impose.memory_share or need <= have:
+    uncertainty = memory_uncertainty(run.model.architecture)
+    if run.config.impose.memory_share or need <= (1 + uncertainty) * have:
         return None
-    reason = (
-        f"needs {_gib(need)} GiB on each {run.gpu.name}, which has {_gib(have)} GiB: {_gib(need - have)} GiB too much"
-    )
+    reason = f"{_too_much(run)}, more than the memory model's uncertainty of {uncertainty:.0%}"
     found = [
         f"{_text(changes)} ({_gib(size)} GiB, {_rate(run, changes):,.0f} tokens/s)" for changes, size in _ways_out(run)
     ]
     way_out = f"Would fit: {'; '.join(found)}." if found else "Use a smaller model or GPUs with more memory."
     return Problem.about("model", f"'{shorten(run.config.model_name)}'", reason, way_out, RELATED)
+
+
+def tightness(run: Plan) -> str | None:
+    """Return a warning about a model that may not fit: it needs more than a GPU has, within the uncertainty."""
+    need, have = run.memory.total, run.gpu.memory_bytes
+    uncertainty = memory_uncertainty(run.model.architecture)
+    if run.config.impose.memory_share or not have < need <= (1 + uncertainty) * have:
+        return None
+    name = shorten(run.config.model_name)
+    return f"{name} {_too_much(run)}, which is within the memory model's uncertainty of {uncertainty:.0%}: it may fit"
+
+
+def memory_uncertainty(model: Architecture) -> float:
+    """Return the share by which a need for memory may be overestimated: larger for models with experts."""
+    return catalog.constants()[f"memory_uncertainty.{'experts' if model.moe else 'dense'}"]
+
+
+def _too_much(run: Plan) -> str:
+    need, have = run.memory.total, run.gpu.memory_bytes
+    return (
+        f"needs {_gib(need)} GiB on each {run.gpu.name}, which has {_gib(have)} GiB: {_gib(need - have)} GiB too much"
+    )
 
 
 def _ways_out(run: Plan) -> list[tuple[Changes, float]]:

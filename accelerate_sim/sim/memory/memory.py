@@ -14,17 +14,20 @@ from accelerate_sim import catalog
 from accelerate_sim.catalog import Architecture
 from accelerate_sim.sim.layout import Layout
 from accelerate_sim.sim.memory.activations import layer_activations, micro_batches_in_flight
+from accelerate_sim.sim.memory.optimizer_state import optimizer_state_bytes
 from accelerate_sim.sim.method import Method
 
 WEIGHT_BYTES = 2
 FP32_BYTES = 4
 GRADIENT_BYTES = {"ddp": 4, "zero1": 4, "zero2": 4, "zero3": 2, "fsdp": 2}
 OPTIMIZER_BYTES = 12
-"""fp32 master weights and Adam's two moments."""
+"""Bytes of AdamW's state for a parameter: fp32 master weight and two moments."""
 NARROW_GRADIENT_BYTES = 2
 """Where the software's recipes add and reduce gradients in half precision, whatever is sharded."""
 LEAST_FRAGMENTS = 0.02
 """Of what is allocated: gaps that stay when the allocator has given back all blocks that are free."""
+FULL_SHARE = 0.985
+"""Share of a GPU's memory in use where a run just fits, although more was expected."""
 SHARDED = ("fsdp", "zero3")
 """What splits weights as well; master weights are then the weights, gathered in half precision."""
 
@@ -79,7 +82,13 @@ class MemoryUse:
         spare = self.total - max(self.least, capacity)
         return replace(self, buffers=self.buffers - spare) if spare > 0 else self
 
+    def squeezed(self, capacity: float) -> "MemoryUse":
+        """Return the same use, scaled down where it exceeds a GPU of ``capacity`` bytes to what a full one shows."""
+        share = min(1.0, FULL_SHARE * capacity / self.total) if self.total > capacity else 1.0
+        return replace(self, **{name: size * share for name, size in self.parts().items()})
+
     def parts(self) -> dict[str, float]:
+        """Return the bytes by what they are for."""
         return {name: float(value) for name, value in vars(self).items()}
 
 
@@ -119,8 +128,13 @@ class Held(NamedTuple):
     def total(self) -> float:
         return self.dense + self.experts
 
+    def split(self, layout: Layout) -> float:
+        """Parameters that replicas can split, as more than one of them has a copy."""
+        experts = self.experts if min(layout.shards, layout.expert_ranks) > 1 else 0.0
+        return (self.dense if layout.shards > 1 else 0.0) + experts
+
     def shard(self, layout: Layout) -> float:
-        """What is left when replicas split it; an expert has fewer replicas than the rest."""
+        """Parameters of a rank where replicas split them; an expert has fewer replicas than the rest."""
         return self.dense / layout.shards + self.experts / min(layout.shards, layout.expert_ranks)
 
 
@@ -150,14 +164,17 @@ def memory_use(
     held = parameters_per_rank(model, layout, stage)
     whole, shard = held.total, held.shard(layout)
     per_gradient = gradient_bytes(layout, method)
+    per_state = optimizer_state_bytes(model, method)
     sharded = layout.sharding in SHARDED
     weights = 0.0 if sharded else float(WEIGHT_BYTES * whole)
     gradients = per_gradient * (whole if layout.sharding in ("ddp", "zero1") else shard)
-    optimizer = OPTIMIZER_BYTES * (whole if layout.sharding == "ddp" else shard)
+    optimizer = per_state * (whole if layout.sharding == "ddp" else shard)
     if sharded:
-        # Two layers are gathered at a time; with a pipeline the stage stays gathered over its micro-batches.
-        two_layers = min(whole, 2 * parameters_per_layer(model, layout).total)
-        weights = WEIGHT_BYTES * (shard + (whole if layout.pipeline > 1 else two_layers))
+        # Two layers are gathered at a time; with a pipeline the stage stays gathered over its micro-batches. What one
+        # rank holds alone is there already.
+        gathered = held.split(layout)
+        two_layers = min(gathered, 2 * parameters_per_layer(model, layout).split(layout))
+        weights = WEIGHT_BYTES * (shard + (gathered if layout.pipeline > 1 else two_layers))
         gradients += per_gradient * two_layers
     layer = layer_activations(model, layout, method)
     activations = layer.kept * stage_layers(model, layout) * micro_batches_in_flight(layout, stage)
@@ -174,7 +191,8 @@ def memory_use(
 def _logit_bytes(model: Architecture, layout: Layout, method: Method, k: Mapping[str, float]) -> float:
     """Logits and their gradients of one micro-batch."""
     tokens = layout.micro_batch * layout.sequence_length / layout.context
-    how = "merged" if "logits" in method.stack.narrow else method.stack.kernels
+    whole = method.compiled and method.stack.compiles == "whole"
+    how = "compiled" if whole else "merged" if "logits" in method.stack.narrow else method.stack.kernels
     return k[f"logit_bytes.{how}"] * tokens * model.vocab / layout.tensor
 
 

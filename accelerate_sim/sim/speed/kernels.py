@@ -14,6 +14,8 @@ TILE = 128 * 128
 """Elements of a product that one processor makes at a time; cuBLAS on A100 to GB300, its most frequent tile."""
 USUAL_HELD_EXPERTS = 16
 """Experts of a rank for which ``routing_stall_s`` is given."""
+USUAL_EXPERT_TOKENS = 8192
+"""Tokens of an expert on a rank for which ``expert_half_width`` is given."""
 FIXED_STALL_EXPERTS = 4
 """What counting tokens takes with no experts, in experts: an estimate, for 1 to 32 experts on a rank."""
 ALIGNMENT = 64
@@ -39,6 +41,10 @@ class Kernels:
         )
         if gpu.power_limit_w >= 1400:
             self.rate_fp8 *= k["gemm_power_headroom"]
+        if method.precision == "nvfp4":
+            # Over the peak, as the best product in this format was not measured; transposes, scales and the layers
+            # that stay in more bits take their share.
+            self.rate_fp8 = (gpu.fp4_flops or gpu.bf16_flops) * k["gemm_share_nvfp4"]
         if method.kernels == "unfused":
             self.rate_bf16 *= k["gemm_share_old"]
         self.quantisation = k["gemm_wave"] * gpu.processors * TILE
@@ -50,7 +56,7 @@ class Kernels:
         self, rows: float, inner: float, columns: float, *, fp8: bool | None = None, count: float = 1
     ) -> float:
         """``count`` products [rows, inner] x [inner, columns] in one launch."""
-        fp8 = self.method.is_fp8 if fp8 is None else fp8
+        fp8 = self.method.is_narrow if fp8 is None else fp8
         aligned = not (inner % ALIGNMENT or columns % ALIGNMENT)
         rate = (self.rate_fp8 if fp8 else self.rate_bf16) * (1.0 if aligned else self.k["gemm_share_unaligned"])
         # The last wave of tiles leaves processors idle; in the mean over shapes, this share of one wave.
@@ -90,11 +96,20 @@ class Kernels:
         # Every token visits active_experts of them; the rank that has most to do sets the pace.
         routed = self.tokens / layout.tensor * layout.expert_tensor * moe.active_experts * self.k["expert_imbalance"]
         width = moe.ffn / layout.expert_tensor
-        slow = 1 + self.k["expert_half_width"] * self.software_age() / moe.ffn
-        seconds = self._mlp_s(routed / local, width, count=local) * slow
+        seconds = self._mlp_s(routed / local, width, count=local) + self._grouping_s(routed / local, width, local)
         if moe.shared_experts:
             seconds += self._mlp_s(self.tokens, moe.shared_experts * moe.ffn / layout.tensor)
         return seconds
+
+    def _grouping_s(self, rows: float, width: float, count: float) -> float:
+        """Arithmetic that grouped products lose: narrow experts, and few tokens each, fill few processors at a time."""
+        moe = self.model.moe
+        assert moe is not None
+        rate = self.rate_fp8 if self.method.is_narrow else self.rate_bf16
+        products = 3 if self.model.gated_mlp else 2
+        arithmetic_s = 2 * count * rows * self.model.hidden * width * products / rate
+        crowded = float((USUAL_EXPERT_TOKENS / rows) ** self.k["expert_tokens_power"])
+        return arithmetic_s * self.k["expert_half_width"] * self.software_age() / moe.ffn * crowded
 
     def _mlp_s(self, rows: float, width: float, count: float = 1) -> float:
         up = 2 if self.model.gated_mlp else 1
@@ -105,7 +120,9 @@ class Kernels:
         """Output head and loss, forward and backward; always in bf16."""
         shard = self.model.vocab / self.layout.tensor
         product = 3 * self.matmul_s(self.tokens, self.model.hidden, shard, fp8=False)
-        return product + self.k["loss_traffic"] * self.tokens * shard / self.bus
+        whole = self.method.compiled and self.method.stack.compiles == "whole"
+        traffic = self.k["loss_traffic_compiled" if whole else "loss_traffic"]
+        return product + traffic * self.tokens * shard / self.bus
 
     # --- Attention ------------------------------------------------------------------------------
 
@@ -125,6 +142,9 @@ class Kernels:
         return flops / 2 / (share * depth * length * self.gpu.matmul_flops)
 
     def _attention_kernel(self) -> str:
+        """The kernel's name in the constants; AMD has one kind of flash kernels, Ampere the second version."""
+        if self.generation == "cdna":
+            return "flash"
         kernel = self.method.stack.attention
         return "flash2" if kernel == "cudnn" and self.generation == "ampere" else kernel
 

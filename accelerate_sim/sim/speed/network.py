@@ -12,9 +12,9 @@ from math import exp, log
 from accelerate_sim.catalog import GpuSpec
 from accelerate_sim.sim.layout import Group
 
-NVLINK_EFFICIENCY = {"ampere": 0.785, "hopper": 0.82, "blackwell": 0.76}
-"""Share of NVLink's rate that a ring reaches with messages of 1 GiB and more, A100, H200 and B200 in domains of 8;
-start-up times do the rest down to 4 KiB. Assumed for racks of 72."""
+NVLINK_EFFICIENCY = {"ampere": 0.785, "hopper": 0.82, "blackwell": 0.76, "cdna": 0.82}
+"""Share of NVLink's rate that a ring reaches with messages of 1 GiB and more, A100, H200 and B200 in domains of 8.
+Start-up times do the rest down to 4 KiB. Assumed for racks of 72 and for AMD."""
 IN_SWITCH_REDUCTION = {"hopper": 1.30, "blackwell": 1.17}
 """What NVLink SHARP adds to an all-reduce of a whole domain: 8 H100, H200 and B200, 1 MiB to 16 GiB."""
 IN_SWITCH_LEAST = 6
@@ -22,6 +22,9 @@ IN_SWITCH_LEAST = 6
 NIC_EFFICIENCY = 0.74
 """Share of a NIC's rate that a ring over nodes reaches: 2 to 4 nodes of 8 B200 with 400 Gb/s a GPU, 256 MiB to 16 GiB.
 Assumed for 10 to 800 Gb/s and all sizes of clusters."""
+ALL_TO_ALL_SHARE = {"infiniband": 1.0, "roce": 0.9, "efa": 0.5}
+"""Rate of an all-to-all over that of rings at the same NIC. EFA: two DeepSeek-V3 runs of AWS on 256 B300 (2026); RoCE:
+an estimate, flows that collide; rings reach the same as InfiniBand on both (Gangidi et al. 2024)."""
 STARTUP_SIZES = tuple(2**power for power in (12, 16, 20, 22, 24, 26, 28))
 """Bytes at which start-up times were measured: 4 KiB to 256 MiB."""
 NETWORK_STARTUP_S = (150e-6, 150e-6, 160e-6, 161e-6, 173e-6, 175e-6, 270e-6)
@@ -47,10 +50,13 @@ class Network:
     reduces_in_switch: bool
     generation: str = "hopper"
     startup_s: tuple[float, ...] = (15e-6, 20e-6, 24e-6, 39e-6, 63e-6, 85e-6, 115e-6)
-    """Start-up times inside a domain at ``STARTUP_SIZES``."""
+    """Start-up times inside a domain at ``STARTUP_SIZES``, in seconds."""
+    all_to_all_share: float = 1.0
+    """Rate of an all-to-all between domains over that of rings."""
 
     @classmethod
-    def of(cls, gpu: GpuSpec, nic_gbps: float | None) -> "Network":
+    def of(cls, gpu: GpuSpec, nic_gbps: float | None, fabric: str = "infiniband") -> "Network":
+        """Return the links of a cluster of ``gpu`` with so many Gbit/s a GPU; None: what is usual for it."""
         return cls(
             nvlink_bytes_per_s=gpu.nvlink_bytes_per_s or gpu.pcie_bytes_per_s,
             nic_bytes_per_s=(nic_gbps or gpu.nic_gbps) * 1e9 / 8,
@@ -58,6 +64,7 @@ class Network:
             reduces_in_switch=gpu.vendor == "NVIDIA" and (gpu.nvlink_bytes_per_s or 0) >= 450e9 and gpu.year >= 2022,
             generation=gpu.generation,
             startup_s=tuple(1e-6 * time for time in gpu.collective_startup_us),
+            all_to_all_share=ALL_TO_ALL_SHARE[fabric],
         )
 
     def bus_bytes_per_s(self, collective: str, group: Group) -> float:
@@ -70,7 +77,7 @@ class Network:
         # Of what the bus counts, only the part that leaves the domain goes over the NICs. Rings share the work among
         # the NICs of all ranks of a domain; to send everyone something else, each rank has only its own.
         leaving = (group.size - group.per_domain) / (group.size - 1)
-        nics = 1 if collective == "all_to_all" else group.per_domain
+        nics = self.all_to_all_share if collective == "all_to_all" else group.per_domain
         return min(inside, NIC_EFFICIENCY * nics * self.nic_bytes_per_s / leaving)
 
     def _adds_in_switch(self, collective: str, group: Group) -> bool:

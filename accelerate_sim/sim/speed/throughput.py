@@ -11,6 +11,7 @@ from accelerate_sim import catalog
 from accelerate_sim.catalog import Architecture, GpuSpec
 from accelerate_sim.sim.layout import Group, Layout
 from accelerate_sim.sim.memory.memory import parameters_per_rank, reduced_gradient_bytes, stage_layers
+from accelerate_sim.sim.memory.optimizer_state import optimizer_flops, optimizer_traffic_bytes
 from accelerate_sim.sim.method import Method
 from accelerate_sim.sim.speed.kernels import Kernels
 from accelerate_sim.sim.speed.network import Network
@@ -19,8 +20,6 @@ from accelerate_sim.sim.speed.replicas import Replicas
 BACKWARD_OVER_FORWARD = 2.0
 ATTENTION_BACKWARD_OVER_FORWARD = 2.5
 """Flash kernels compute the scores again: five products, forward two (Dao 2023)."""
-OPTIMIZER_TRAFFIC_BYTES = 30
-"""Of a parameter: read gradient, master weight and both moments, write the last three and the weight."""
 
 
 @dataclass(frozen=True)
@@ -153,17 +152,26 @@ class Throughput:
             return 0.0
         group, visits = layout.expert_group, model.moe.active_experts
         # Where a dispatcher is made for it, tokens go out in fp8 and come back in bf16.
-        narrow = self.method.is_fp8 and self.method.stack.sends_tokens_once
+        narrow = self.method.is_narrow and self.method.sends_tokens_once
         each = (1.5 if narrow else 2.0) * self.tokens / layout.tensor * model.hidden
         one = self.network.seconds("all_to_all", each * visits, group)
-        if self.method.stack.sends_tokens_once and group.num_domains > 1:
-            # Of the other domains, those that hold one of the token's experts; from there it goes on over NVLink.
-            domains = group.num_domains
-            others = (domains - 1) * (1 - (1 - 1 / domains) ** visits)
-            across = self.network.seconds("all_to_all", each * others * domains / (domains - 1), group)
-            inside = self.network.seconds("all_to_all", each * visits, Group(group.per_domain, group.per_domain))
-            one = min(one, max(across, inside))
-        return 2 * one * self.k["expert_exposed"] * model.moe_layers / model.layers
+        if self.method.sends_tokens_once:
+            one = min(one, self._sent_once_s(each, visits))
+        exposed = self.k["expert_exposed"] * (self.k["expert_overlapped"] if self.method.overlaps_experts else 1.0)
+        return 2 * one * exposed * model.moe_layers / model.layers
+
+    def _sent_once_s(self, each_bytes: float, visits: int) -> float:
+        """All-to-all in which a token goes once to each GPU, and once over the network to each NVLink domain."""
+        group = self.layout.expert_group
+        ranks, domains = group.per_domain, group.num_domains
+        # A token's experts on one GPU share its copy; from the GPU that it reaches in a domain, it goes on over NVLink.
+        here = domains * ranks * (1 - (1 - 1 / (domains * ranks)) ** visits) / domains * min(domains, visits)
+        inside = self.network.seconds("all_to_all", each_bytes * min(visits, here), Group(ranks, ranks))
+        if domains == 1:
+            return inside
+        others = (domains - 1) * (1 - (1 - 1 / domains) ** visits)
+        across = self.network.seconds("all_to_all", each_bytes * others * domains / (domains - 1), group)
+        return max(across, inside)
 
     # --- The step -------------------------------------------------------------------------------
 
@@ -172,7 +180,8 @@ class Throughput:
         layer, backward, layout, k = self.layer(), self.backward_layer(), self.layout, self.k
         layers, micro_batches = stage_layers(self.model, layout), layout.accumulation
         mean_layers = self.model.layers / layout.pipeline
-        again = self.method.recompute_share * layer.total
+        # Computing again stops where the backward pass has all it needs: tokens need not come back from their experts.
+        again = self.method.recompute_share * (layer.total - layer.expert_comm / 2)
         if self.method.recomputes_attention:
             again = min(layer.total, again + layer.attention)
         again *= k["recompute_cost"]
@@ -200,7 +209,9 @@ class Throughput:
         doublings = max(0.0, (layout.world_size - 1).bit_length() - 3)
         known = sum(parts.values()) + other
         other += known * k[f"jitter.{self.method.stack.cluster}"] * doublings
-        slower = k.get(f"stack.{self.method.stack.name}", 1.0)
+        # Software grows faster with its releases; the stack's own figure is of the release that the catalog gives.
+        years = self.method.stack.release - self.method.release
+        slower = k.get(f"stack.{self.method.stack.name}", 1.0) * float(2 ** (years * k["doublings_per_year"]))
         return StepParts(**{name: seconds * slower for name, seconds in parts.items()}, other=other * slower)
 
     def _attention_backward(self) -> float:
@@ -224,7 +235,8 @@ class Throughput:
         layout = self.layout
         held = parameters_per_rank(self.model, layout)
         owned = held.total if layout.sharding == "ddp" else held.shard(layout)
-        return OPTIMIZER_TRAFFIC_BYTES * owned / self.gpu.memory_bytes_per_s
+        traffic = optimizer_traffic_bytes(self.model, self.method) / self.gpu.memory_bytes_per_s
+        return owned * (traffic + optimizer_flops(self.model, self.method) / self.kernels.rate_bf16)
 
     def _tied_head_s(self) -> float:
         """Adding up the gradients of an embedding that the last pipeline stage uses as its head: after all others."""
