@@ -1,4 +1,4 @@
-"""``python -m accelerate_sim.calibration FILE.csv``: measured runs against the model, and the model fitted to them."""
+"""The command ``python -m accelerate_sim.calibration``: compare measured runs with the model, or fit it to them."""
 
 import argparse
 import sys
@@ -112,7 +112,7 @@ def _fit(path: Path, runs: Sequence[Measured], table: Mapping[str, Constant]) ->
 
 
 def _unseen(fit: Fit, runs: Sequence[Measured]) -> dict[str, Errors]:
-    """Errors of every family with constants that were fitted to all others."""
+    """Return the errors of every family with constants that were fitted to all others."""
     families = list(dict.fromkeys(run.family for run in runs))
     every = []
     for family, values in fit.without(families, _say).items():

@@ -1,7 +1,7 @@
-"""A row of measurements as what the model predicts from: architecture, machine, layout, method.
+"""A row of measurements in the terms that the model predicts from: architecture, machine, layout, method.
 
-The columns are listed in ``COLUMNS``; ``python -m accelerate_sim.calibration --help`` describes them. What a row cannot
-say in these terms is refused with the reason.
+The columns are listed in ``COLUMNS``; ``python -m accelerate_sim.calibration --help`` lists them too. A row that these
+terms cannot express is refused with the reason.
 """
 
 from collections.abc import Mapping
@@ -28,11 +28,11 @@ OPTIONAL = {
     "compiled": "0", "grad_bytes": "", "sw": "", "blocking": "0", "mem_gib": "", "mem_kind": "", "fit_ok": "1",
     "optimizer": "adamw", "optimizer_precision": "", "dispatcher": "", "expert_overlap": "", "fabric": "", "notes": "",
 }  # fmt: skip
-"""Columns that may be missing or empty, and what they then are."""
+"""Columns that may be missing or empty, with the values that they then have."""
 COLUMNS = (*OPTIONAL, *REQUIRED)
 INFORMATIVE = ("params_b", "params_active_b", "tflops_per_gpu", "mfu", "step_time_s", "tflops_common", "mfu_common",
                "tflops_convention", "year", "basis", "source")  # fmt: skip
-"""Columns that tables of published runs have besides; nothing is predicted from them."""
+"""Columns that tables of published runs also have; nothing is predicted from them."""
 KEYS = {
     "tensor": "tp", "pipeline": "pp", "virtual_stages": "vpp", "context": "cp", "expert": "ep", "data": "dp",
     "sequence": "seq_par", "sequence_length": "seq_len", "ffn": "ffn_hidden", "nic_gbps": "inter_gbps_per_gpu",
@@ -41,9 +41,9 @@ KEYS = {
     "experts": "moe_experts", "active_experts": "moe_topk", "shared_experts": "moe_shared",
     "dense_layers": "moe_dense_layers", "nccl_fabric": "fabric", "tokens_per_s": "tokens_per_s_per_gpu",
 }  # fmt: skip
-"""What configs call the same, for hints."""
+"""Columns by the names that configs use for them; hints about unknown columns come from here."""
 GPUS = {"A100-80": "A100-80-SXM", "A100-40": "A100-40-SXM", "H100": "H100-SXM", "H200": "H200-SXM"}
-"""Short names of accelerators; others are the catalog's."""
+"""Short names of accelerators; all other names are the catalog's."""
 DEEPSEEK_LATENT = LatentAttention(q_rank=1536, kv_rank=512, rope_head_dim=64, nope_head_dim=128, v_head_dim=128)
 """The only latent attention in use at this size: DeepSeek-V3's and Kimi's."""
 SHARDINGS = {"hsdp": "fsdp", "zero1_bcast": "zero1"}
@@ -64,15 +64,15 @@ class Measured:
     tokens_per_s_per_gpu: float
     memory_bytes: float | None
     memory_kind: str
-    """allocated, reserved, used or states, by who counted."""
+    """Way of counting: allocated, reserved, used or states."""
     usable: bool
-    """False for rows that say of themselves that they are not for calibrating."""
+    """False for rows that are marked as unfit for calibrating."""
     knobs: Mapping[str, str]
-    """Settings that can be compared between rows."""
+    """Settings by column, for comparing rows."""
 
 
 def measured(row: Mapping[str, str]) -> Measured:
-    """Translate one row; raise :class:`Refused` if it cannot be."""
+    """Translate one row; raise :class:`Refused` if the model cannot express it."""
     cells = Cells({name: (row.get(name) or "").strip() or OPTIONAL.get(name, "") for name in COLUMNS})
     if missing := [name for name in REQUIRED if not cells[name]]:
         raise Refused(f"nothing is said of {', '.join(missing)}")
@@ -126,7 +126,7 @@ def _experts(cells: Cells) -> MixtureOfExperts | None:
 
 
 def _family(cells: Cells) -> str:
-    """The catalog's family with such norms, attention and experts; the rest is told apart by keys of its own."""
+    """Return the catalog's family with such norms, attention and experts; other keys state the rest."""
     if cells.flag("mla"):
         return "deepseek_v3"
     if cells.flag("moe_experts"):

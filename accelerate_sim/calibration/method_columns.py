@@ -15,7 +15,7 @@ STACKS = {
     "nemo": "nemo", "mbridge": "megatron-core", "megatron": "megatron-2024", "titan": "torchtitan", "fms": "fsdp",
     "intern": "internevo", "jax": "maxtext", "simu": "no-overlap", "other": "custom", "colossal": "colossal-ai",
 }  # fmt: skip
-"""Short names of software."""
+"""Short names of software stacks."""
 PRECISIONS = ("bf16", "fp16", "fp8", "mxfp8", "nvfp4")
 DISPATCHERS = ("alltoall", "deepep", "hybridep")
 OVERLAP = {"overlap on": True, "overlap off": False}

@@ -200,7 +200,7 @@ class TrainConfig(Section):
         "a scale per 16.",
     )
     optimizer: Literal["adamw", "muon", "soap", "lion", "adafactor"] = Field(
-        "adamw", description="Optimizer; muon leaves embeddings and the head to adamw."
+        "adamw", description="Optimizer; sets the state it keeps for each parameter and how fast the loss falls."
     )
     optimizer_precision: Literal["fp32", "bf16-moments", "bf16"] | None = Field(
         None,

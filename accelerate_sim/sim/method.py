@@ -1,4 +1,4 @@
-"""How a micro-batch is computed: number formats, what is computed twice, and the software that does it."""
+"""The method of a training step: number formats, recomputation, optimizer, and the software that runs."""
 
 from dataclasses import dataclass
 

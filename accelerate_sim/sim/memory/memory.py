@@ -23,13 +23,13 @@ GRADIENT_BYTES = {"ddp": 4, "zero1": 4, "zero2": 4, "zero3": 2, "fsdp": 2}
 OPTIMIZER_BYTES = 12
 """Bytes of AdamW's state for a parameter: fp32 master weight and two moments."""
 NARROW_GRADIENT_BYTES = 2
-"""Where the software's recipes add and reduce gradients in half precision, whatever is sharded."""
+"""Bytes of a gradient where the software adds and reduces gradients in half precision, whatever is sharded."""
 LEAST_FRAGMENTS = 0.02
-"""Of what is allocated: gaps that stay when the allocator has given back all blocks that are free."""
+"""Gaps over what is allocated that stay when the allocator has given back all free blocks."""
 FULL_SHARE = 0.985
 """Share of a GPU's memory in use where a run just fits, although more was expected."""
 SHARDED = ("fsdp", "zero3")
-"""What splits weights as well; master weights are then the weights, gathered in half precision."""
+"""Shardings that split weights as well; weights are then gathered from master weights in half precision."""
 
 
 @dataclass(frozen=True)
@@ -40,36 +40,36 @@ class MemoryUse:
     gradients: float
     optimizer: float
     activations: float
-    """What all layers keep from forward to backward, of all micro-batches in flight."""
+    """Activations that all layers keep from forward to backward, of all micro-batches in flight."""
     logits: float
-    """With their gradients, at the end of the forward pass."""
+    """Logits and their gradients, at the end of the forward pass."""
     working: float
-    """What a layer's backward pass needs beside the activations: what it computes again, and gradients of them."""
+    """Memory of a layer's backward pass beside the activations: recomputed ones, and gradients of them."""
     in_flight: float
     """Gradients of one matrix before they are added to the others, buckets of them on their way."""
     buffers: float
     """Fragments of the caching allocator, and blocks that it keeps for later."""
     context: float
-    """CUDA context, NCCL channels and cuBLAS workspaces: seen by nvidia-smi, not by the allocator."""
+    """CUDA context, NCCL channels and cuBLAS workspaces, which nvidia-smi counts and the allocator does not."""
 
     @property
     def total(self) -> float:
-        """What nvidia-smi calls used."""
+        """Bytes that nvidia-smi calls used."""
         return self.reserved + self.context
 
     @property
     def allocated(self) -> float:
-        """What torch.cuda.max_memory_allocated says."""
+        """Bytes that torch.cuda.max_memory_allocated returns."""
         return self._needed - min(self.logits, self.working)
 
     @property
     def reserved(self) -> float:
-        """What torch.cuda.max_memory_reserved says."""
+        """Bytes that torch.cuda.max_memory_reserved returns."""
         return self._needed + self.buffers
 
     @property
     def least(self) -> float:
-        """What has to be there: without blocks that the allocator gives back before it runs out of memory."""
+        """Bytes that have to be there: the total without blocks that the allocator gives back when memory is short."""
         return self._needed * (1 + LEAST_FRAGMENTS) + self.context
 
     @property
@@ -78,7 +78,7 @@ class MemoryUse:
         return states + self.activations + self.logits + self.working + self.in_flight
 
     def within(self, capacity: float) -> "MemoryUse":
-        """The same on a GPU of so many bytes: what is reserved beyond need gives way, what is needed does not."""
+        """Return the same on a GPU of ``capacity`` bytes: blocks beyond the need are given back, the need stays."""
         spare = self.total - max(self.least, capacity)
         return replace(self, buffers=self.buffers - spare) if spare > 0 else self
 
@@ -93,26 +93,26 @@ class MemoryUse:
 
 
 def gradient_bytes(layout: Layout, method: Method) -> float:
-    """Bytes of a parameter's gradient."""
+    """Return the bytes of a parameter's gradient."""
     if method.gradient_bytes is not None:
         return method.gradient_bytes
     return NARROW_GRADIENT_BYTES if "gradients" in method.stack.narrow else GRADIENT_BYTES[layout.sharding]
 
 
 def stage_layers(model: Architecture, layout: Layout) -> int:
-    """Layers of the fullest pipeline stage."""
+    """Return the layers of the fullest pipeline stage."""
     return -(-model.layers // layout.pipeline)
 
 
 def reduced_gradient_bytes(layout: Layout, method: Method) -> float:
-    """Bytes of a parameter's gradient while it is reduced over the replicas."""
+    """Return the bytes of a parameter's gradient while it is reduced over the replicas."""
     held = gradient_bytes(layout, method)
     sent = method.stack.reduced_gradient_bytes if method.gradient_bytes is None else FP32_BYTES
     return min(float(sent), held)
 
 
 def gathered_weight_bytes(method: Method) -> float:
-    """Bytes of a weight while it is gathered from the replicas that share its state."""
+    """Return the bytes of a weight while it is gathered from the replicas that share its state."""
     # MXFP8 scales rows and columns apart, so both need the weight in bf16.
     return 1.0 if method.precision == "fp8" and method.stack.gathers_fp8_weights else float(WEIGHT_BYTES)
 
@@ -122,7 +122,7 @@ class Held(NamedTuple):
 
     dense: float
     experts: float
-    """Already spread over the expert-parallel ranks."""
+    """Experts' parameters of this rank, already spread over the expert-parallel ranks."""
 
     @property
     def total(self) -> float:
@@ -139,7 +139,7 @@ class Held(NamedTuple):
 
 
 def parameters_per_layer(model: Architecture, layout: Layout) -> Held:
-    """Parameters of one layer that a rank holds, in the mean over all layers."""
+    """Return the parameters of one layer that a rank holds, in the mean over all layers."""
     experts = model.moe_layers * model.moe.experts * model.expert_parameters if model.moe else 0
     head = 0 if model.tied_embeddings else model.head_parameters
     body = model.parameters - model.embedding_parameters - head - experts
@@ -147,7 +147,7 @@ def parameters_per_layer(model: Architecture, layout: Layout) -> Held:
 
 
 def parameters_per_rank(model: Architecture, layout: Layout, stage: int = 0) -> Held:
-    """Parameters that a rank of this pipeline stage holds: its layers, and the embedding or the head at the ends."""
+    """Return the parameters of a rank of this pipeline stage: its layers, and embedding or head at the ends."""
     layer, layers = parameters_per_layer(model, layout), stage_layers(model, layout)
     last = stage == layout.pipeline - 1
     # A tied head is a copy on the last stage, unless that is the first one.
@@ -159,7 +159,7 @@ def parameters_per_rank(model: Architecture, layout: Layout, stage: int = 0) -> 
 def memory_use(
     model: Architecture, layout: Layout, method: Method, stage: int = 0, constants: Mapping[str, float] | None = None
 ) -> MemoryUse:
-    """Peak memory of a GPU of this pipeline stage."""
+    """Return the peak memory of a GPU of this pipeline stage."""
     k = catalog.constants() if constants is None else constants
     held = parameters_per_rank(model, layout, stage)
     whole, shard = held.total, held.shard(layout)
@@ -189,7 +189,7 @@ def memory_use(
 
 
 def _logit_bytes(model: Architecture, layout: Layout, method: Method, k: Mapping[str, float]) -> float:
-    """Logits and their gradients of one micro-batch."""
+    """Return the bytes of one micro-batch's logits and their gradients."""
     tokens = layout.micro_batch * layout.sequence_length / layout.context
     whole = method.compiled and method.stack.compiles == "whole"
     how = "compiled" if whole else "merged" if "logits" in method.stack.narrow else method.stack.kernels
@@ -197,7 +197,7 @@ def _logit_bytes(model: Architecture, layout: Layout, method: Method, k: Mapping
 
 
 def _largest_matrix(model: Architecture, layout: Layout, stage: int) -> float:
-    """Parameters of the largest single matrix on a rank."""
+    """Return the parameters of the largest single matrix on a rank."""
     mlp = model.hidden * model.ffn * (2 if model.gated_mlp else 1) if model.dense_layers else 0
     ends = model.vocab * model.hidden if stage in (0, layout.pipeline - 1) else 0
     return max(mlp, ends) / layout.tensor
@@ -206,7 +206,7 @@ def _largest_matrix(model: Architecture, layout: Layout, stage: int) -> float:
 def peak_memory_use(
     model: Architecture, layout: Layout, method: Method, constants: Mapping[str, float] | None = None
 ) -> MemoryUse:
-    """Memory of the fullest stage: it decides whether the layout fits."""
+    """Return the memory of the fullest stage, which decides whether the layout fits."""
     stages = {0, layout.pipeline - 1}
     uses = (memory_use(model, layout, method, stage, constants) for stage in stages)
     return max(uses, key=lambda use: use.total)
