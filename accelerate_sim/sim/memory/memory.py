@@ -130,12 +130,14 @@ class Held(NamedTuple):
 
     def split(self, layout: Layout) -> float:
         """Parameters that replicas can split, as more than one of them has a copy."""
-        experts = self.experts if min(layout.shards, layout.expert_ranks) > 1 else 0.0
-        return (self.dense if layout.shards > 1 else 0.0) + experts
+        if layout.shards == 1:
+            return 0.0
+        return self.dense + (self.experts if self.experts and layout.expert_ranks > 1 else 0.0)
 
     def shard(self, layout: Layout) -> float:
         """Parameters of a rank where replicas split them; an expert has fewer replicas than the rest."""
-        return self.dense / layout.shards + self.experts / min(layout.shards, layout.expert_ranks)
+        shards = layout.shards
+        return self.dense / shards + (self.experts / min(shards, layout.expert_ranks) if self.experts else 0.0)
 
 
 def parameters_per_layer(model: Architecture, layout: Layout) -> Held:

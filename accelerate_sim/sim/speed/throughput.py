@@ -6,6 +6,7 @@ they are put together into pipeline slots here, and the step is summed up. Const
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from accelerate_sim import catalog
 from accelerate_sim.catalog import Architecture, GpuSpec
@@ -93,6 +94,10 @@ class Throughput:
 
     def layer(self) -> LayerTimes:
         """Return the forward times, in the mean over layers."""
+        return self._forward
+
+    @cached_property
+    def _forward(self) -> LayerTimes:
         model, kernels = self.model, self.kernels
         matmul = kernels.projections_s()
         if model.dense_layers:
