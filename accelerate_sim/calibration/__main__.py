@@ -36,7 +36,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m accelerate_sim.calibration",
         description="Compare measured training runs with what the simulator predicts for them.",
-        epilog=f"columns that the file needs:\n{columns}\n\ncolumns that it may have:\n{others}",
+        epilog=f"columns that the file needs:\n{columns}\n\ncolumns that it may have:\n{others}\n\n"
+        "Tables of published runs are in the repository's tests/reference; ACCURACY.md names the command of each figure.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
