@@ -37,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m accelerate_sim.calibration",
         description="Compare measured training runs with what the simulator predicts for them.",
         epilog=f"columns that the file needs:\n{columns}\n\ncolumns that it may have:\n{others}\n\n"
-        "Tables of published runs are in the repository's tests/reference; ACCURACY.md names the command of each figure.",
+        "Tables of published runs are in the repository's tests/reference; ACCURACY.md names each figure's command.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
