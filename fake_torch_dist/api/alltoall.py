@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fake_torch_dist.api.call import Tensor, begin, member_group, rows_of, rows_of_list
-from fake_torch_dist.api.work import Work
+from fake_torch_dist.api.call import call, member_group, rows_of
 from fake_torch_dist.core.process_group import ProcessGroup
+from fake_torch_dist.core.work import Tensor, Work, rows_of_list
 
 
 def all_to_all(
@@ -24,7 +24,7 @@ def all_to_all(
         return None
     outputs = rows_of_list(found, output_tensor_list, "output_tensor_list", written=True)
     inputs = rows_of_list(found, input_tensor_list, "input_tensor_list")
-    return begin(found, found.alltoall_rows(outputs, inputs), output_tensor_list, async_op)
+    return call(found, found.alltoall_rows(outputs, inputs), output_tensor_list, async_op)
 
 
 def all_to_all_single(
@@ -43,6 +43,4 @@ def all_to_all_single(
     if found is None:
         return None
     out, rows = rows_of(found, output, "output", written=True), rows_of(found, input, "input")
-    return begin(
-        found, found.alltoall_single_rows(out, rows, output_split_sizes, input_split_sizes), [output], async_op
-    )
+    return call(found, found.alltoall_single_rows(out, rows, output_split_sizes, input_split_sizes), [output], async_op)

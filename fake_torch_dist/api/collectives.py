@@ -20,12 +20,11 @@ import warnings
 from datetime import timedelta
 
 from fake_torch_dist import errors
-from fake_torch_dist.api.call import Tensor, begin, finish, member_group, root_of, rows_of, rows_of_list
-from fake_torch_dist.api.group_arguments import as_duration, check_timeout
-from fake_torch_dist.api.registry import find_group
-from fake_torch_dist.api.work import Work
+from fake_torch_dist.api.call import call, member_group, root_of, rows_of
+from fake_torch_dist.core.checks import as_duration, check_timeout
 from fake_torch_dist.core.process_group import ProcessGroup
 from fake_torch_dist.core.reduction import ReduceOp
+from fake_torch_dist.core.work import Tensor, Work, rows_of_list
 
 
 def all_reduce(
@@ -39,7 +38,7 @@ def all_reduce(
     if found is None:
         return None
     rows = rows_of(found, tensor, written=True)
-    return begin(found, found.allreduce_rows(rows, op), [tensor], async_op)
+    return call(found, found.allreduce_rows(rows, op), [tensor], async_op)
 
 
 def broadcast(
@@ -55,7 +54,7 @@ def broadcast(
         return None
     root = root_of("broadcast", found, src, group_src)
     rows = rows_of(found, tensor, written=root not in found.played)
-    return begin(found, found.broadcast_rows(rows, root), [tensor], async_op)
+    return call(found, found.broadcast_rows(rows, root), [tensor], async_op)
 
 
 def reduce(
@@ -72,7 +71,7 @@ def reduce(
         return None
     root = root_of("reduce", found, dst, group_dst)
     rows = rows_of(found, tensor, written=root in found.played)
-    return begin(found, found.reduce_rows(rows, root, op), [tensor], async_op)
+    return call(found, found.reduce_rows(rows, root, op), [tensor], async_op)
 
 
 def all_gather(
@@ -86,7 +85,7 @@ def all_gather(
     if found is None:
         return None
     outputs = rows_of_list(found, tensor_list, "tensor_list", written=True)
-    return begin(found, found.allgather_rows(outputs, rows_of(found, tensor)), tensor_list, async_op)
+    return call(found, found.allgather_rows(outputs, rows_of(found, tensor)), tensor_list, async_op)
 
 
 def all_gather_single(
@@ -101,7 +100,7 @@ def all_gather_single(
         return None
     output = rows_of(found, output_tensor, "output_tensor", written=True)
     rows = rows_of(found, input_tensor, "input_tensor")
-    return begin(found, found.allgather_single_rows(output, rows), [output_tensor], async_op)
+    return call(found, found.allgather_single_rows(output, rows), [output_tensor], async_op)
 
 
 def all_gather_into_tensor(
@@ -127,7 +126,7 @@ def reduce_scatter(
     if found is None:
         return None
     out, inputs = rows_of(found, output, "output", written=True), rows_of_list(found, input_list, "input_list")
-    return begin(found, found.reduce_scatter_rows(out, inputs, op), [output], async_op)
+    return call(found, found.reduce_scatter_rows(out, inputs, op), [output], async_op)
 
 
 def reduce_scatter_single(
@@ -142,7 +141,7 @@ def reduce_scatter_single(
     if found is None:
         return None
     out, rows = rows_of(found, output, "output", written=True), rows_of(found, input, "input")
-    return begin(found, found.reduce_scatter_single_rows(out, rows, op), [output], async_op)
+    return call(found, found.reduce_scatter_single_rows(out, rows, op), [output], async_op)
 
 
 def reduce_scatter_tensor(
@@ -178,7 +177,7 @@ def gather(
     if root not in found.played and gather_list:
         raise ValueError(errors.GATHER_LIST_UNWANTED)
     outputs = rows_of_list(found, gather_list or [], "gather_list", written=True)
-    return begin(found, found.gather_rows(outputs, rows_of(found, tensor), root), list(gather_list or []), async_op)
+    return call(found, found.gather_rows(outputs, rows_of(found, tensor), root), list(gather_list or []), async_op)
 
 
 def scatter(
@@ -202,7 +201,7 @@ def scatter(
     if root not in found.played and scatter_list:
         raise ValueError(errors.SCATTER_LIST_UNWANTED)
     inputs = rows_of_list(found, scatter_list or [], "scatter_list")
-    return begin(found, found.scatter_rows(rows_of(found, tensor, written=True), inputs, root), [tensor], async_op)
+    return call(found, found.scatter_rows(rows_of(found, tensor, written=True), inputs, root), [tensor], async_op)
 
 
 def barrier(
@@ -219,7 +218,7 @@ def barrier(
     if device_ids is not None and not isinstance(device_ids, list):
         raise TypeError("Invalid function argument: device_ids type should be List[int]")
     limit = None if timeout is None else as_duration(timeout)
-    return None if found is None else begin(found, found.barrier_round(), [], async_op, limit)
+    return None if found is None else call(found, found.barrier_round(), [], async_op, limit)
 
 
 def monitored_barrier(
@@ -237,24 +236,7 @@ def monitored_barrier(
     check_timeout(timeout)
     if found is None:
         return
-    if found.backend in ("nccl", "fake"):
-        raise ValueError(errors.ONLY_GLOO_MONITORS)
-    if found.engine is None:
-        return
-    limit = found.timeout if timeout is None else timeout
-    try:
-        finish(found, found.barrier_round("MONITORED_BARRIER"), limit)
-    except (errors.TimedOutError, errors.PeerGoneError) as failure:
-        if found.rank():
-            text = errors.BARRIER_PASSED.format(rank=find_group(None).rank(), leader=found.ranks[0])
-            raise errors.DistBackendError(f"{text} ({failure})") from None
-        absent = ("Ranks " if wait_all_ranks else "Rank ") + ", ".join(
-            map(str, failure.ranks if wait_all_ranks else failure.ranks[:1])
-        )
-        limit_ms = round(limit.total_seconds() * 1e3)
-        if limit_ms <= 0:
-            raise errors.DistBackendError(errors.BARRIER_OUT_OF_TIME.format(timeout_ms=limit_ms)) from None
-        raise errors.DistBackendError(errors.BARRIER_FAILED.format(absent=absent, timeout_ms=limit_ms)) from None
+    found.monitored_barrier(timeout, wait_all_ranks)
 
 
 def _warn_of_old_name(old: str, new: str) -> None:

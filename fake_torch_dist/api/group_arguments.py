@@ -54,24 +54,10 @@ def default_timeout(backend: str) -> timedelta:
     return timedelta(minutes=10 if backend == "nccl" else 30)
 
 
-def check_timeout(timeout: object) -> None:
-    """TypeError unless ``timeout`` is None or a timedelta."""
-    if timeout is not None and not isinstance(timeout, timedelta):
-        raise TypeError(errors.TIMEOUT_TYPE.format(timeout=timeout))
-
-
-def as_duration(timeout: timedelta | float) -> timedelta:
-    """``timeout``; a float is seconds, as torch's C++ functions take it. TypeError for anything else."""
-    if isinstance(timeout, float):
-        return timedelta(seconds=timeout)
-    check_timeout(timeout)
-    return timeout
-
-
-def check_device(device_id: object) -> None:
-    """ValueError unless ``device_id`` is None."""
-    if device_id is not None:
-        raise ValueError(errors.NO_DEVICES.format(name="device_id", device=device_id))
+def check_device(device: object, name: str = "device_id") -> None:
+    """ValueError unless ``device``, the argument ``name``, is None."""
+    if device is not None:
+        raise ValueError(errors.NO_DEVICES.format(name=name, device=device))
 
 
 def check_options(options: VirtualOptions | None) -> VirtualOptions:

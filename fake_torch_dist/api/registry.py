@@ -11,18 +11,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from fake_torch_dist import errors
-from fake_torch_dist.api.group_arguments import DRY_RUN, default_timeout
+from fake_torch_dist.api.exit_hooks import RankedExceptions
+from fake_torch_dist.api.group_arguments import DRY_RUN, default_timeout, is_virtual
+from fake_torch_dist.core.group_factory import GroupFactory
 from fake_torch_dist.core.process_group import ProcessGroup
-from fake_torch_dist.transports.virtual import VirtualTransport
+from fake_torch_dist.core.row_collectives import GroupLabels
 
 if TYPE_CHECKING:
-    from fake_torch_dist.api.exit_hooks import RankedExceptions
-    from fake_torch_dist.stores import Store
-    from fake_torch_dist.transports.engine import Engine
-
+    from fake_torch_dist.stores.base import Store
 
 LOCAL_NUMBERS: Final = 1 << 30
 """Numbers of groups that only their members know of begin here, so that they shift nobody else's."""
@@ -40,11 +39,10 @@ class World:
     """The same for groups that only their members know of."""
     local_meetings: dict[tuple[int, ...], int] = field(default_factory=dict)
     """How often the members of such groups have met, by their ranks."""
-    engine: Engine | None = None
-    """None in the virtual world."""
-    reads_memory: bool = False
+    factory: GroupFactory | None = None
+    """Makes the groups of this world; None before ``init_process_group``."""
     store: Store | None = None
-    """Where the ranks met; others may still need its server."""
+    """The store in which the ranks met, kept because others may still need its server."""
     excepthook: RankedExceptions | None = None
 
 
@@ -74,7 +72,6 @@ def make_group(
     backend: str,
     timeout: timedelta | None,
     *,
-    world_size: int,
     ranks_per_node: int,
     group_name: str = "",
     group_desc: str = "undefined",
@@ -90,53 +87,17 @@ def make_group(
         group_name = str(number) if number < LOCAL_NUMBERS else f"local_{number - LOCAL_NUMBERS}"
         while group_name in world.groups:  # the user's group_name was a number
             group_name += "_"
-    engine = world.engine if backend != DRY_RUN else _dry_run_engine()
-    made = _class_of(backend)(
-        ranks,
-        VirtualTransport(ranks, ranks_per_node)
-        if engine is None
-        else _transport(engine, ranks, number, ranks_per_node, dry_run=backend == DRY_RUN),
-        played=range(len(ranks)) if engine is None else [list(ranks).index(engine.peers.rank)],
-        rows=ranks if engine is None else [0],
-        num_local=world_size if engine is None else 1,
-        group_name=group_name,
-        group_desc=group_desc,
-        backend=backend,
-        ranks_per_node=ranks_per_node,
-        timeout=default_timeout(backend) if timeout is None else timeout,
-        engine=engine,
-        number=number,
-    )
-    world.groups[made.group_name] = made
+    factory = factory_of(backend)
+    limit = default_timeout(backend) if timeout is None else timeout
+    labels = GroupLabels(group_name, group_desc, backend, limit, world.store)
+    made = world.groups[group_name] = factory.group(ranks, number, ranks_per_node, labels)
     return made
 
 
-def _class_of(backend: str) -> type[ProcessGroup]:
-    if backend != DRY_RUN:
-        return ProcessGroup
-    from fake_torch_dist.transports.dry_run import DryRunGroup
-
-    return DryRunGroup
-
-
-def _dry_run_engine() -> Engine:
-    """The engine of a group of backend "fake": the world's if that is such a one. ValueError in the virtual world."""
-    from fake_torch_dist.transports.dry_run import DryRunEngine
-
-    if world.engine is None:
-        raise ValueError(errors.DRY_RUN_OF_ALL)
-    return world.engine if isinstance(world.engine, DryRunEngine) else DryRunEngine(world.engine.peers.rank)
-
-
-def _transport(engine: Engine, ranks: Sequence[int], number: int, ranks_per_node: int, *, dry_run: bool = False) -> Any:
-    if dry_run:
-        from fake_torch_dist.transports.dry_run import DryRunTransport
-
-        return DryRunTransport(len(ranks), list(ranks).index(engine.peers.rank))
-    from fake_torch_dist.transports.processes import ProcessTransport
-
-    reads_memory = world.reads_memory and engine.peers.same_host(ranks)
-    return ProcessTransport(engine, ranks, number, ranks_per_node, reads_memory=reads_memory)
+def factory_of(backend: str) -> GroupFactory:
+    """The factory of this world's groups of a backend. ValueError for backend "fake" in the virtual world."""
+    assert world.factory is not None
+    return world.factory.dry_run() if backend == DRY_RUN else world.factory
 
 
 def next_number() -> int:
@@ -178,6 +139,11 @@ def find_group(group: ProcessGroup | str | None) -> ProcessGroup:
     if not isinstance(group, ProcessGroup):
         raise ValueError(errors.INVALID_GROUP)
     raise ValueError(errors.GROUP_NOT_REGISTERED.format(group=group))
+
+
+def plays_all_ranks() -> bool:
+    """True in the virtual world, where some arguments have no meaning."""
+    return is_virtual(default_group().backend)
 
 
 def is_non_member(group: object) -> bool:

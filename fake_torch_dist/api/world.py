@@ -12,21 +12,22 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from fake_torch_dist import errors
-from fake_torch_dist.api import exit_hooks as leaving
+from fake_torch_dist.api.exit_hooks import FLUSH_S, RankedExceptions, hook_up, warn_of_forgotten_destroy
 from fake_torch_dist.api.group_arguments import (
     DRY_RUN,
     check_backend,
     check_device,
     check_options,
-    check_timeout,
     default_timeout,
     is_virtual,
 )
 from fake_torch_dist.api.registry import LOCAL_NUMBERS, find_group, is_non_member, make_group, world
+from fake_torch_dist.core.checks import check_timeout
 from fake_torch_dist.core.process_group import ProcessGroup
+from fake_torch_dist.transports.virtual import VirtualGroups
 
 if TYPE_CHECKING:
-    from fake_torch_dist.stores import Store
+    from fake_torch_dist.stores.base import Store
 
 default_pg_timeout: Final = timedelta(seconds=1800)
 """torch's. Nothing in the virtual world can be late."""
@@ -63,11 +64,11 @@ def init_process_group(
     if is_virtual(backend):
         _check_virtual(rank, init_method, store, _ranks, world_size, device_id)
         options = check_options(pg_options)
+        world.factory = VirtualGroups(world_size)
         world.default = make_group(
             range(world_size),
             backend,
             timeout,
-            world_size=world_size,
             ranks_per_node=options.ranks_per_node or world_size,
             group_name=group_name,
             group_desc="default_pg",
@@ -94,16 +95,15 @@ def _check_virtual(
 
 def _be_alone(timeout: timedelta | None, world_size: int, rank: int, store: Store | None, group_name: str) -> None:
     """Become one rank of a world in which nothing is sent."""
-    from fake_torch_dist.transports.dry_run import DryRunEngine
+    from fake_torch_dist.transports.dry_run import DryRunGroups
 
     if not 0 <= rank < world_size:
         raise RuntimeError(errors.NO_SUCH_RANK.format(rank=rank, size=world_size))
-    world.store, world.engine = store, DryRunEngine(rank)
+    world.store, world.factory = store, DryRunGroups(rank)
     world.default = make_group(
         range(world_size),
         DRY_RUN,
         timeout,
-        world_size=world_size,
         ranks_per_node=world_size,
         group_name=group_name,
         group_desc="default_pg",
@@ -122,15 +122,15 @@ def _meet(
     """Become one rank of a world of processes."""
     from fake_torch_dist.meeting.exchange import meet
     from fake_torch_dist.meeting.handlers import find_store
+    from fake_torch_dist.transports.processes import ProcessGroups
 
     found, rank, world_size = find_store(init_method, rank, world_size, store, timeout)
     meeting = meet(found, rank, world_size, timeout)
-    world.store, world.engine, world.reads_memory = meeting.store, meeting.engine, meeting.reads_memory
+    world.store, world.factory = meeting.store, ProcessGroups(meeting.engine, reads_memory=meeting.reads_memory)
     world.default = make_group(
         range(world_size),
         backend,
         timeout,
-        world_size=world_size,
         ranks_per_node=meeting.ranks_per_node,
         group_name=group_name,
         group_desc="default_pg",
@@ -140,8 +140,8 @@ def _meet(
 
         contacts = meeting.engine.peers.contacts
         nccl_log.speak(rank, world_size, meeting.ranks_per_node, name=contacts[0].unix)
-    world.excepthook = leaving.RankedExceptions(rank)
-    leaving.hook_up(in_child=_forget, at_exit=_end_at_exit)
+    world.excepthook = RankedExceptions(rank)
+    hook_up(in_child=_forget, at_exit=_end_at_exit)
 
 
 def destroy_process_group(group: ProcessGroup | None = None) -> None:
@@ -156,8 +156,8 @@ def destroy_process_group(group: ProcessGroup | None = None) -> None:
     if group is None or group is world.default:
         if world.default is None:
             raise AssertionError(errors.NO_GROUP_TO_DESTROY)
-        if world.engine is not None:
-            world.engine.settle()
+        if world.factory is not None:
+            world.factory.runner.settle()
         _leave()
         return
     found = find_group(group)
@@ -167,9 +167,9 @@ def destroy_process_group(group: ProcessGroup | None = None) -> None:
 
 def _leave() -> None:
     """Send what this process owes the others and be in no world."""
-    if world.engine is not None:
-        world.engine.flush(leaving.FLUSH_S)
-        world.engine.close()
+    if world.factory is not None:
+        world.factory.runner.flush(FLUSH_S)
+        world.factory.runner.close()
     _forget(close=False)
 
 
@@ -177,16 +177,16 @@ def _forget(close: bool = True) -> None:
     """Be in no world; in a forked child this closes its copies of the connections, which are the parent's."""
     for member in world.groups.values():
         member.close()
-    if close and world.engine is not None:
-        world.engine.forsake()
+    if close and world.factory is not None:
+        world.factory.runner.forsake()
     if world.excepthook is not None:
         world.excepthook.remove()
     world.default, world.groups, world.next_number = None, {}, 0
     world.next_local_number, world.local_meetings = LOCAL_NUMBERS, {}
-    world.engine, world.store, world.excepthook = None, None, None
+    world.factory, world.store, world.excepthook = None, None, None
 
 
 def _end_at_exit() -> None:
-    if world.default is not None and world.engine is not None:
-        leaving.warn_of_forgotten_destroy(world.default.rank(), world.default.backend)
+    if world.default is not None:
+        warn_of_forgotten_destroy(world.default.rank(), world.default.backend)
         _leave()

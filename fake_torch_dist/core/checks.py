@@ -6,7 +6,9 @@ Arrays have a leading axis of the ranks played here; what is said about shapes i
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 
+from fake_torch_dist import errors
 from fake_torch_dist.core.reduction import Array
 
 
@@ -76,3 +78,17 @@ def split_bounds(rows: int, splits: Sequence[int] | None, size: int, side: str) 
     for count in splits:
         bounds.append(bounds[-1] + count)
     return bounds
+
+
+def check_timeout(timeout: object) -> None:
+    """TypeError unless ``timeout`` is None or a timedelta."""
+    if timeout is not None and not isinstance(timeout, timedelta):
+        raise TypeError(errors.TIMEOUT_TYPE.format(timeout=timeout))
+
+
+def as_duration(timeout: timedelta | float) -> timedelta:
+    """``timeout``; a float is seconds, as torch's C++ functions take it. TypeError for anything else."""
+    if isinstance(timeout, float):
+        return timedelta(seconds=timeout)
+    check_timeout(timeout)
+    return timeout

@@ -125,11 +125,8 @@ def _refuse_foreign(contacts: Contacts, host: str) -> None:
 def _do_all(mine: bool, engine: Engine, world_size: int, timeout_s: float) -> bool:
     """Whether all ranks say yes. Everybody has met when this returns."""
     transport = ProcessTransport(engine, range(world_size), _WORLD, world_size, reads_memory=False)
-    task = engine.start(transport.all_agree(mine, Call("MEET", "", ())), transport.ranks, timeout_s)
-    engine.wait(task)
-    if task.error:
-        raise task.error
-    return bool(task.result)
+    timeout = timedelta(seconds=timeout_s)
+    return bool(engine.run(transport.all_agree(mine, Call("MEET", "", ())), transport.ranks, timeout))
 
 
 def _address_towards(master: str) -> str:

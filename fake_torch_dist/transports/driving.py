@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from _thread import LockType
 
-    from fake_torch_dist.transports.tasks import Task
+    from fake_torch_dist.core.task import Task
 
 LONGEST_SLEEP_S: Final = 3600.0
 """Locks and epoll take limited time-outs: a thread that waits longer sleeps again."""

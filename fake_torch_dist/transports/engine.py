@@ -23,13 +23,16 @@ import time
 from _thread import RLock
 from collections import defaultdict, deque
 from collections.abc import Callable, Coroutine, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from fake_torch_dist import errors
+from fake_torch_dist.core.task import Callbacks, Task
+from fake_torch_dist.core.transport import ANY_SOURCE
 from fake_torch_dist.transports.background import Background
 from fake_torch_dist.transports.driving import Driving
 from fake_torch_dist.transports.lateness import failure_of
-from fake_torch_dist.transports.tasks import ANY_SOURCE, COLLECTIVE, OVERDUE, Address, Callbacks, Messages, Task
+from fake_torch_dist.transports.waits import COLLECTIVE, OVERDUE, Address, Messages
 
 if TYPE_CHECKING:
     from fake_torch_dist.transports.peers import Peers
@@ -83,6 +86,10 @@ class Engine:
             del self._mail[address]
         return payload
 
+    def is_written(self, rank: int) -> bool:
+        """True if the kernel has everything sent to ``rank``, or if that rank is gone."""
+        return not self.peers.unsent_to(rank) or rank in self.peers.gone
+
     def begun(self, group: int) -> list[Task]:
         """The collectives of a group that have begun and are not done, in the order in which they began."""
         tasks = self._tasks
@@ -91,14 +98,14 @@ class Engine:
     # -- for those who call them --------------------------------------------------------------------------------------
 
     def start(
-        self, coroutine: Coroutine[Any, Any, Any], members: Sequence[int], timeout_s: float, group: int | None = None
+        self, coroutine: Coroutine[Any, Any, Any], members: Sequence[int], timeout: timedelta, group: int | None = None
     ) -> Task:
         """Begin a collective of the ranks ``members``; it goes as far as it can at once.
 
         ``group`` is the number of the group whose barriers wait for it; None for point to point. What is wrong with its
         arguments, found before anything was awaited, is raised here.
         """
-        task = Task(coroutine, members, timeout_s, group)
+        task = Task(coroutine, members, timeout.total_seconds(), group)
         if self._is_inside():
             coroutine.close()
             raise RuntimeError(errors.CALLED_INSIDE)
@@ -119,6 +126,16 @@ class Engine:
             if self._is_inside():
                 self._exit()
         return task
+
+    def run(
+        self, coroutine: Coroutine[Any, Any, Any], members: Sequence[int], timeout: timedelta, group: int | None = None
+    ) -> Any:
+        """Run a collective to its end and return its result, or raise its error."""
+        task = self.start(coroutine, members, timeout, group)
+        self.wait(task)
+        if task.error:
+            raise task.error
+        return task.result
 
     def wait(self, task: Task, timeout_s: float | None = None) -> bool:
         """Run the loop until ``task`` is done; False if ``timeout_s`` is over before. Its error is the caller's."""

@@ -6,7 +6,8 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from fake_torch_dist import errors
-from fake_torch_dist.transports.tasks import ANY_SOURCE, Task
+from fake_torch_dist.core.task import Task
+from fake_torch_dist.core.transport import ANY_SOURCE
 
 if TYPE_CHECKING:
     from fake_torch_dist.transports.peers import Peers

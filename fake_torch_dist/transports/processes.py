@@ -12,19 +12,26 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import pairwise
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from fake_torch_dist import errors
 from fake_torch_dist.core.fingerprint import Call
+from fake_torch_dist.core.group_factory import GroupFactory
+from fake_torch_dist.core.one_rank import OneRankTransport
+from fake_torch_dist.core.output_buffers import writable_block, writable_row, writable_rows
+from fake_torch_dist.core.process_group import ProcessGroup
 from fake_torch_dist.core.reduction import Array
-from fake_torch_dist.core.transport import Rows
+from fake_torch_dist.core.row_collectives import GroupLabels
+from fake_torch_dist.core.transport import ANY_SOURCE, Received, Rows
 from fake_torch_dist.transports import direct_read
 from fake_torch_dist.transports.engine import Engine
 from fake_torch_dist.transports.folding import NodeFold, Read
 from fake_torch_dist.transports.rounds import Answer, Rounds, joined, parted
+from fake_torch_dist.transports.waits import POINT_TO_POINT, Address, Messages, Written
 
 SMALL_BYTES: Final = 32768
 """Data up to this size travels with the first round."""
@@ -41,12 +48,14 @@ class Place(NamedTuple):
     target: int
 
 
-class ProcessTransport:
-    """One group of one process. ``ranks`` are the members' global ranks in group order."""
+class ProcessTransport(OneRankTransport):
+    """One group, as one process has it. ``ranks`` are the members' global ranks in group order."""
 
     def __init__(
         self, engine: Engine, ranks: Sequence[int], group: int, ranks_per_node: int, *, reads_memory: bool
     ) -> None:
+        self._engine = engine
+        self._group = group
         self.ranks = tuple(ranks)
         self.size = len(ranks)
         self.me = self.ranks.index(engine.peers.rank)
@@ -54,6 +63,31 @@ class ProcessTransport:
         self.reads_memory = reads_memory
         self.rounds = Rounds(engine, ranks, group)
         self._fold = NodeFold(ranks, ranks_per_node, self.me)
+
+    # -- arguments ----------------------------------------------------------------------------------------------------
+
+    def label(self, name: str, array: Array | None = None, *details: object, shapeless: bool = False) -> Call:
+        """The name, dtype, shape per rank and details of a collective, which the members compare."""
+        if array is None:
+            return Call(name, "", ())
+        return Call(name, _name_of(array.dtype), () if shapeless else array.shape[1:], ", ".join(map(str, details)))
+
+    def out_row(self, mine: Array, *read: Array) -> Array | None:
+        """The row of ``mine`` if it is contiguous and shares no memory with ``read``."""
+        if any(np.may_share_memory(mine, array) for array in read):
+            return None
+        return writable_row(mine)
+
+    def out_rows(self, rows: list[Array], mine: Array) -> list[Array] | None:
+        """``rows`` if a result can be written there while other members read ``mine``."""
+        return writable_rows(rows, mine, self.me)
+
+    def out_block(self, output: Array, mine: Array) -> Array | None:
+        """The row of ``output`` if a fold can be written there while other members read ``mine``."""
+        return writable_block(output, mine, self.me)
+
+    def check_messages(self) -> None:
+        """Messages can be sent."""
 
     # -- rounds -------------------------------------------------------------------------------------------------------
 
@@ -279,27 +313,6 @@ class ProcessTransport:
             pieces.append([message[ends[k] : ends[k + 1]] for k in range(size)])
         return [joined([b"", *(row[b] for row in pieces)]) for b in range(size)]
 
-    async def all_gather_bytes(self, data: bytes, call: Call) -> list[bytes]:
-        """Every member's bytes, of any length, in group order."""
-        reply = await self._small(call, data, lambda parts: [joined(parts)] * self.size)
-        return [bytes(part) for part in parted(reply)]
-
-    async def gather_bytes(self, data: bytes, root: int, call: Call) -> list[memoryview]:
-        """Every member's bytes at group rank ``root``; nothing elsewhere."""
-        nothing = joined([])
-        reply = await self._small(
-            call, data, lambda parts: [joined(parts) if k == root else nothing for k in range(self.size)]
-        )
-        return parted(reply)
-
-    async def broadcast_bytes(self, data: bytes, root: int, call: Call) -> memoryview:
-        """The bytes of group rank ``root``."""
-        return await self._small(call, data, lambda parts: [parts[root]] * self.size)
-
-    async def scatter_bytes(self, parts: Sequence[bytes], root: int, call: Call) -> memoryview:
-        """Entry k of the root's ``parts`` for group rank k; other members' are empty."""
-        return await self._small(call, joined(parts), lambda sent: parted(sent[root]))
-
     async def barrier(self, call: Call) -> None:
         """Return when every member has called and what it began in this group before is done."""
         number = self.rounds.next()
@@ -324,8 +337,96 @@ class ProcessTransport:
         )
         return bool(reply[0])
 
+    # -- objects ------------------------------------------------------------------------------------------------------
+
+    async def all_gather_packed(self, packed: bytes, call: Call) -> Sequence[memoryview]:
+        """Every member's bytes, of any length, in group order."""
+        reply = await self._small(call, packed, lambda parts: [joined(parts)] * self.size)
+        return parted(reply)
+
+    async def gather_packed(self, packed: bytes, root: int, call: Call) -> list[memoryview]:
+        """Every member's bytes at group rank ``root``; an empty list elsewhere."""
+        nothing = joined([])
+        reply = await self._small(
+            call, packed, lambda parts: [joined(parts) if k == root else nothing for k in range(self.size)]
+        )
+        return parted(reply)
+
+    async def broadcast_packed(self, packed: bytes | None, root: int, call: Call) -> memoryview:
+        """The bytes of group rank ``root``."""
+        return await self._small(call, packed or b"", lambda parts: [parts[root]] * self.size)
+
+    async def scatter_packed(self, packed: Sequence[bytes], root: int, call: Call) -> memoryview:
+        """Entry k of the root's ``packed`` for group rank k; other members' are empty."""
+        return await self._small(call, joined(packed), lambda sent: parted(sent[root]))
+
+    # -- point to point -----------------------------------------------------------------------------------------------
+
+    async def send(self, to: int, tag: int, label: str, data: memoryview) -> None:
+        """Send a message to global rank ``to``; done when the kernel has all of it."""
+        text = label.encode()
+        head = len(text).to_bytes(2, "little") + text
+        self._engine.send(to, self._group, POINT_TO_POINT, tag, head, data)
+        try:
+            await Written(to)
+        except errors.DistError:
+            self._engine.peers.copy_unsent(to)  # the rest may still go, and the memory is the caller's again
+            raise
+
+    async def receive(self, source: int, tag: int) -> Received:
+        """The next message of global rank ``source``, or of any with ANY_SOURCE."""
+        self._engine.peers.watch(self.ranks if source == ANY_SOURCE else [source])
+        (found,) = await Messages([Address(source, self._group, POINT_TO_POINT, tag)])
+        sender, payload = found if source == ANY_SOURCE else (source, found)
+        end = 2 + int.from_bytes(payload[:2], "little")
+        return Received(sender, payload[2:end].decode(), memoryview(payload)[end:])
+
     def close(self) -> None:
         """The connections belong to the world, not to a group."""
+
+
+class ProcessGroups:
+    """Makes the groups of a world of processes. ``reads_memory``: all of them can read each other's memory."""
+
+    def __init__(self, engine: Engine, *, reads_memory: bool) -> None:
+        self.runner = engine
+        self._reads_memory = reads_memory
+
+    def plays_any(self, ranks: Sequence[int]) -> bool:
+        """True if this process's rank is one of ``ranks``."""
+        return self.runner.peers.rank in ranks
+
+    def transport(self, ranks: Sequence[int], number: int, ranks_per_node: int) -> ProcessTransport:
+        """A transport whose members read each other's memory if all are on one host."""
+        reads_memory = self._reads_memory and self.runner.peers.same_host(ranks)
+        return ProcessTransport(self.runner, ranks, number, ranks_per_node, reads_memory=reads_memory)
+
+    def group(self, ranks: Sequence[int], number: int, ranks_per_node: int, labels: GroupLabels) -> ProcessGroup:
+        """A group of ``ranks``, of which this process plays one."""
+        transport = self.transport(ranks, number, ranks_per_node)
+        return ProcessGroup(
+            ranks,
+            transport,
+            self.runner,
+            played=[transport.me],
+            rows=[0],
+            num_local=1,
+            labels=labels,
+            ranks_per_node=ranks_per_node,
+            number=number,
+        )
+
+    def dry_run(self) -> GroupFactory:
+        """The factory of groups that send nothing, with this process's rank."""
+        from fake_torch_dist.transports.dry_run import DryRunGroups
+
+        return DryRunGroups(self.runner.peers.rank)
+
+
+@cache
+def _name_of(dtype: np.dtype[Any]) -> str:
+    """The name of a dtype, which numpy puts together anew each time it is asked for."""
+    return dtype.name
 
 
 def _blocks(data: bytes | memoryview, size: int) -> list[memoryview]:

@@ -12,8 +12,9 @@ from typing import Final, NoReturn
 
 from fake_torch_dist import errors
 from fake_torch_dist.core.fingerprint import ROUNDS
+from fake_torch_dist.core.task import Task
 from fake_torch_dist.transports.engine import Engine
-from fake_torch_dist.transports.tasks import COLLECTIVE, OVERDUE, Address, Finished, Messages, Task
+from fake_torch_dist.transports.waits import COLLECTIVE, OVERDUE, Address, Finished, Messages
 
 Bytes = bytes | bytearray | memoryview
 Answer = Callable[[list[memoryview]], Sequence[Bytes]]

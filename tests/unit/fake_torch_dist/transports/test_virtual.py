@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fake_torch_dist.core.fingerprint import Call
-from fake_torch_dist.transports.tasks import run_alone
+from fake_torch_dist.core.runner import run_alone
 from fake_torch_dist.transports.virtual import VirtualTransport
 
 A, B, C, D, E = VALUES = np.random.default_rng(5).normal(size=5).tolist()
