@@ -25,6 +25,8 @@ def _plain_name(value: Any) -> Any:
     return value
 
 
+EPOCHS, STEPS_PER_EPOCH, LR = 3, 1000, 1.5e-4
+"""Defaults that others follow from, also where a file has a value that is refused: pydantic 2.10 asks for them then."""
 TRACKERS = ("jsonl", "tensorboard", "wandb", "prometheus")
 Count = Annotated[int, BeforeValidator(_not_bool)]
 """A whole number."""
@@ -169,9 +171,9 @@ class TrainConfig(Section):
         description="What training starts from: random weights, the state of an earlier run, or a finished model.",
     )
     epochs: Count = Field(
-        3, ge=1, le=10_000, description="Passes of steps_per_epoch steps, each ending in a validation."
+        EPOCHS, ge=1, le=10_000, description="Passes of steps_per_epoch steps, each ending in a validation."
     )
-    steps_per_epoch: Count = Field(1000, ge=1, le=100_000_000, description="Optimizer steps in one epoch.")
+    steps_per_epoch: Count = Field(STEPS_PER_EPOCH, ge=1, le=100_000_000, description="Optimizer steps in one epoch.")
     max_steps: Annotated[Count, Field(ge=1, le=10**9)] | None = Field(
         None, description="Stop after so many steps; the schedule stays that of the whole run. null: all of them."
     )
@@ -186,14 +188,16 @@ class TrainConfig(Section):
     precision: Literal["bf16", "fp16", "fp8", "mxfp8"] = Field(
         "bf16", description="Number format of the matrix products; mxfp8: fp8 with a scale per 32 numbers."
     )
-    lr: Positive = Field(1.5e-4, description="Peak learning rate.")
+    lr: Positive = Field(LR, description="Peak learning rate.")
     min_lr: Annotated[Number, Field(ge=0)] = Field(
-        default_factory=lambda known: float(f"{known['lr'] / 10:.6g}"),
+        default_factory=lambda known: float(f"{known.get('lr', LR) / 10:.6g}"),
         description="Learning rate at the last step; default: a tenth of lr.",
     )
     schedule: Literal["cosine", "linear", "wsd", "constant"] = Field("cosine", description="Shape after the warm-up.")
     warmup_steps: Count = Field(
-        default_factory=lambda known: min(100, known["epochs"] * known["steps_per_epoch"] // 10),
+        default_factory=lambda known: min(
+            100, known.get("epochs", EPOCHS) * known.get("steps_per_epoch", STEPS_PER_EPOCH) // 10
+        ),
         ge=0,
         le=100_000_000,
         description="Steps of linear warm-up; default: 100, or a tenth of all steps if that is less.",

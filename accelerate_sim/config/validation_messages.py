@@ -1,5 +1,6 @@
 """What the schema's validation found, in sentences: what is there, what belongs there, what to write instead."""
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, get_args, get_origin
@@ -87,13 +88,13 @@ def _own_problem(key: str, message: str, value: Any, field: FieldInfo | None) ->
 def _reason(kind: str, context: dict[str, Any], field: FieldInfo | None, value: Any) -> str:
     if _is_pair(field):
         return f"is not {_pair(field)}"
+    if kind == "finite_number" or (isinstance(value, float) and not math.isfinite(value)):
+        return "is not finite"  # whichever of its checks the library has made first
     if kind in _BOUNDS:
         words, bound = _BOUNDS[kind]
         return f"{words} {_number(context[bound])}"
     if kind == "literal_error":
         return "is not known"
-    if kind == "finite_number" or (isinstance(value, float) and value != value):
-        return "is not finite"
     if kind == "int_from_float":
         return "is not a whole number"
     if kind == "string_too_short":

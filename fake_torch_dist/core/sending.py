@@ -8,7 +8,8 @@ What this module does not do: find groups, and ranks named in torch's two ways (
 
 from __future__ import annotations
 
-from typing import Final
+from functools import lru_cache
+from typing import Any, Final
 
 import numpy as np
 
@@ -26,7 +27,7 @@ def begin_send(group: RowCollectives, tensor: Tensor, to: int, tag: int, *, move
     """Begin to send ``tensor`` to global rank ``to``. ``moves``: it goes on while no thread waits for it."""
     row = _contiguous_row(group, tensor, written=False)
     data = row.reshape(-1).view(np.uint8).data
-    coroutine = group.transport.send(to, tag, _label_of(row), data)
+    coroutine = group.transport.send(to, tag, _label(row.dtype, row.shape), data)
     return begin(group, coroutine, [tensor], members=_ends(group, to), moves=moves)
 
 
@@ -45,11 +46,13 @@ async def _receive_into(group: RowCollectives, source: int, tag: int, row: Array
     received = await group.transport.receive(source, tag)
     if received is None:
         return None
+    label = _label(row.dtype, row.shape)
     dtype, _, shape = received.label.partition(" ")
-    if dtype != row.dtype.name or len(received.data) != row.nbytes:
+    own_dtype, _, own_shape = label.partition(" ")
+    if dtype != own_dtype or len(received.data) != row.nbytes:
         raise errors.MismatchError(
             f"rank {received.source} sent {dtype} of shape {shape}, but rank {group.global_rank()} receives "
-            f"{_label_of(row).replace(' ', ' of shape ', 1)} (tag {tag})"
+            f"{own_dtype} of shape {own_shape} (tag {tag})"
         )
     row.reshape(-1)[...] = np.frombuffer(received.data, row.dtype)
     return received.source
@@ -93,5 +96,7 @@ def _contiguous_row(group: RowCollectives, tensor: Tensor, *, written: bool) -> 
     return row
 
 
-def _label_of(row: Array) -> str:
-    return f"{row.dtype.name} {tuple(row.shape)}"
+@lru_cache(maxsize=256)
+def _label(dtype: np.dtype[Any], shape: tuple[int, ...]) -> str:
+    """The dtype's name, which numpy puts together anew each time it is asked for, and the shape."""
+    return f"{dtype.name} {shape}"

@@ -132,7 +132,13 @@ class Engine:
     ) -> Any:
         """Run a collective to its end and return its result, or raise its error."""
         task = self.start(coroutine, members, timeout, group)
-        self.wait(task)
+        try:
+            self.wait(task)
+        except BaseException:
+            task.group = (
+                None  # a signal handler has raised: no caller can wait for this task any more, ``settle`` neither
+            )
+            raise
         if task.error:
             raise task.error
         return task.result
@@ -257,7 +263,7 @@ class Engine:
         self._polls_until = _NEVER  # who waits from now on, for a task that is not counted, wakes this poll
         self._polls_until = deadline = self._next_deadline(until)
         try:
-            events = self.peers.poll(max(0.0, deadline - now))
+            events = self.peers.poll(deadline - now if deadline > now else 0.0)
         except (OSError, ValueError):
             if self._is_closed:
                 return  # by a signal handler
@@ -315,6 +321,8 @@ class Engine:
                 task.deadline = max(task.deadline, time.monotonic() + task.timeout_s)
                 task.step(payloads)
                 continue
+            if not self.peers.gone and time.monotonic() < task.deadline:
+                return
             error = failure_of(task, task.waiting.missing(), self.peers)
             if error is None:
                 return

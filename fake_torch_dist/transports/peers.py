@@ -27,7 +27,7 @@ from typing import Final
 from fake_torch_dist.stores.authentication import job_token, mac
 from fake_torch_dist.stores.connected_user import foreign
 from fake_torch_dist.transports.peer_processes import WatchedProcesses, is_process
-from fake_torch_dist.transports.wire import Connection, Contact, Contacts, Frame, Payload, host_identity
+from fake_torch_dist.transports.wire import READ_BYTES, Connection, Contact, Contacts, Frame, Payload, host_identity
 
 _HELLO: Final = struct.Struct("<8sI32s")  # magic, rank, proof
 _MAGIC: Final = b"ftdist02"
@@ -66,6 +66,7 @@ class Peers:
         self._near: frozenset[int] = frozenset()
         """Ranks on this host, this one included."""
         self._allow_strangers = STRANGERS
+        self._inbox = memoryview(bytearray(READ_BYTES))
         self._listeners: dict[int, socket.socket] = {}
         self._ending: list[int] = []
         """Ranks that have ended, as far as we can see, but whose last words may not have been heard."""
@@ -251,7 +252,7 @@ class Peers:
             if connection.rank < 0 and not self._admit(connection):
                 self._drop(connection)
                 return
-            if self._may_talk(connection) and connection.read(frames):
+            if self._may_talk(connection) and connection.read(frames, self._inbox):
                 return
         except BlockingIOError:
             return

@@ -22,8 +22,8 @@ def messages(tmp_path: Path, text: str) -> list[str]:
     [
         ("train: {lr: -1}", "train.lr = -1 is not above 0. Use a number above 0, e.g. 1.5e-4."),
         ("train: {lr: 0}", "train.lr = 0 is not above 0. Use a number above 0, e.g. 1.5e-4."),
-        ("train: {lr: .nan}", "train.lr = nan is not above 0. Use a number above 0, e.g. 1.5e-4."),
-        ("train: {lr: .inf}", "train.lr = inf is above 1,000,000,000,000,000,000. Use a number above 0, e.g. 1.5e-4."),
+        ("train: {lr: .nan}", "train.lr = nan is not finite. Use a number above 0, e.g. 1.5e-4."),
+        ("train: {lr: .inf}", "train.lr = inf is not finite. Use a number above 0, e.g. 1.5e-4."),
         ("train: {min_lr: .nan}", "train.min_lr = nan is not finite. Use a number of at least 0."),
         ("train: {lr: fast}", "train.lr = 'fast' is text, not a number. Use a number above 0, e.g. 1.5e-4."),
         ("train: {lr: [1]}", "train.lr = [1] is a list, not a number. Use a number above 0, e.g. 1.5e-4."),
