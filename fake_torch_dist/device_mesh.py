@@ -21,11 +21,11 @@ from fake_torch_dist import errors
 from fake_torch_dist.api.registry import default_group, get_rank, is_initialized, is_non_member
 from fake_torch_dist.api.world import init_process_group
 from fake_torch_dist.core.process_group import ProcessGroup
-from fake_torch_dist.mesh import checks as mesh_checks
+from fake_torch_dist.mesh.checks import check_device_type, check_mesh_ranks, check_names
 from fake_torch_dist.mesh.derived import concatenated, flattened, slice_of, unflattened
 from fake_torch_dist.mesh.groups import NO_OVERRIDE, Override, groups_of_lines, overrides_of
 from fake_torch_dist.mesh.layout import Axis, all_lines, axes_of_shape, strides
-from fake_torch_dist.mesh.of_groups import mesh_of_groups
+from fake_torch_dist.mesh.of_groups import groups_and_ranks
 from fake_torch_dist.torch_names import no_such_attribute
 
 
@@ -56,7 +56,7 @@ class DeviceMesh:
             if mesh is None:
                 raise TypeError("The mesh argument is required: an array of global ranks")
             array = np.array(mesh, int)
-            mesh_checks.check_names(array.shape, self.mesh_dim_names)
+            check_names(array.shape, self.mesh_dim_names)
             self._axes: tuple[Axis, ...] = axes_of_shape(array.shape)
             self._rank_map: list[int] = array.ravel().tolist()
             self._flat: dict[str, DeviceMesh] = {}
@@ -71,7 +71,7 @@ class DeviceMesh:
         if _init_backend:
             if not is_initialized():
                 init_process_group()
-            mesh_checks.check_ranks(self._rank_map, default_group().size())
+            check_mesh_ranks(self._rank_map, default_group().size())
             self._groups = self._make_groups(self._axes, self.mesh_dim_names, overrides)
         if self._rank is None and is_initialized():
             self._rank = get_rank()
@@ -216,8 +216,11 @@ class DeviceMesh:
         *,
         mesh_dim_names: tuple[str, ...] | None = None,
     ) -> DeviceMesh:
-        """A mesh of groups that are there, one per dimension. Errors: ValueError of ``mesh_of_groups``."""
-        return mesh_of_groups(DeviceMesh, group, device_type, mesh, mesh_dim_names)
+        """A mesh of groups that exist already, one per dimension. Errors: ValueError of ``groups_and_ranks``."""
+        groups, ranks = groups_and_ranks(group, mesh, mesh_dim_names)
+        made = DeviceMesh(device_type, ranks, mesh_dim_names=mesh_dim_names, _init_backend=False)
+        made._groups = [[each] for each in groups]
+        return made
 
     @staticmethod
     def _concatenate(device_mesh_list: list[DeviceMesh]) -> DeviceMesh:
@@ -277,10 +280,10 @@ def init_device_mesh(
     Errors: RuntimeError if names, shape and overrides don't fit, for a device type with an index, or for more ranks
     than there are.
     """
-    mesh_checks.check_names(mesh_shape, mesh_dim_names)
+    check_names(mesh_shape, mesh_dim_names)
     overrides = None
     if backend_override is not None:
         overrides = overrides_of(backend_override, len(mesh_shape), mesh_dim_names)
-    mesh_checks.check_device_type(device_type)
+    check_device_type(device_type)
     ranks = np.arange(int(np.prod(mesh_shape))).reshape(mesh_shape)
     return DeviceMesh(device_type, ranks, mesh_dim_names=mesh_dim_names, backend_override=overrides)

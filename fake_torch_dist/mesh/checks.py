@@ -30,7 +30,7 @@ def check_device_type(device_type: str) -> None:
         )
 
 
-def check_ranks(ranks: Sequence[int], world_size: int) -> None:
+def check_mesh_ranks(ranks: Sequence[int], world_size: int) -> None:
     """RuntimeError, torch's, for more ranks than there are; ValueError for one that is twice there or not at all."""
     if len(ranks) > world_size:
         raise RuntimeError(errors.MESH_TOO_BIG.format(size=world_size, found=len(ranks)))

@@ -135,9 +135,7 @@ class Engine:
         try:
             self.wait(task)
         except BaseException:
-            task.group = (
-                None  # a signal handler has raised: no caller can wait for this task any more, ``settle`` neither
-            )
+            task.group = None  # a signal handler has raised: no caller can wait for it any more, so ``settle`` must not
             raise
         if task.error:
             raise task.error
