@@ -1,8 +1,9 @@
 """NCCL's voice: the lines that a job prints with NCCL_DEBUG=INFO while it makes a communicator.
 
-Pure but for ``speak``: topology in, lines out. Rings and trees are built as NCCL builds them on machines whose GPUs all
-reach each other over NVLink and have a NIC each: channel c enters and leaves a node at GPU c. Formats are those of NCCL
-2.27 in public logs. What it does not do: measure anything; NCCL never reports the time of a collective either.
+Pure but for ``print_lines``: topology in, lines out. Rings and trees are built as NCCL builds them on machines whose
+GPUs all reach each other over NVLink and have a NIC each: channel c enters and leaves a node at GPU c. Formats are
+those of NCCL 2.27 in public logs. What it does not do: measure anything; NCCL never reports the time of a collective
+either.
 """
 
 from __future__ import annotations
@@ -187,12 +188,12 @@ def _named(comm: Communicator, rank: int) -> str:
     return f"{rank}[{rank % comm.ranks_per_node}]"
 
 
-def speak(rank: int, num_ranks: int, ranks_per_node: int, name: str) -> None:
+def print_lines(rank: int, num_ranks: int, ranks_per_node: int, name: str) -> None:
     """Print what NCCL_DEBUG asks for, to standard output as NCCL does, in one write. ``name``: see Communicator."""
     comm = Communicator(rank, num_ranks, ranks_per_node, socket.gethostname(), os.getpid(), name)
-    said = lines(comm, os.environ.get("NCCL_DEBUG"))
-    if said:
-        sys.stdout.write("\n".join(said) + "\n")
+    text = lines(comm, os.environ.get("NCCL_DEBUG"))
+    if text:
+        sys.stdout.write("\n".join(text) + "\n")
         sys.stdout.flush()
 
 

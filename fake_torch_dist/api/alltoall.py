@@ -1,4 +1,4 @@
-"""torch's all_to_all: everybody sends something else to everybody. Rules and errors as in collectives.py."""
+"""torch's all_to_all: every member sends a part of its own to every member. Rules and errors as in ``collectives``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def all_to_all(
 ) -> Work | None:
     """Fill ``output_tensor_list[k]`` with what group rank k has at this rank's place of its ``input_tensor_list``.
 
-    Shapes may differ from pair to pair; MismatchError on all ranks if somebody expects another size than it is sent.
+    Shapes may differ from pair to pair; MismatchError on all ranks if a member expects another size than it is sent.
     """
     found = member_group("all_to_all", group)
     if found is None:
@@ -37,7 +37,7 @@ def all_to_all_single(
 ) -> Work | None:
     """``all_to_all`` of blocks of rows of one tensor; the sizes say how many rows go to, or come from, each rank.
 
-    Without sizes the blocks are equal. In the virtual world, where one call says the sizes of all ranks, they must be.
+    Without sizes the blocks are equal. In the virtual world they must be, as one call gives the sizes of all ranks.
     """
     found = member_group("all_to_all_single", group)
     if found is None:

@@ -4,14 +4,14 @@ Names, parameters, defaults and in-place effects are torch's. In the virtual wor
 is made once for all ranks, a list of tensors is one list for all ranks, and only the members' shards change. In a
 process that plays one rank tensors are ndarrays, contiguous or not, and every member makes the call.
 
-Errors in all of them: ValueError before ``init_process_group`` and for a group that has ended, TypeError for what is no
-tensor, ValueError or RuntimeError (torch's class) for roots, lists, shapes and dtypes that don't fit; between processes
-MismatchError on all members if they call different things, PeerGoneError if one has ended, TimedOutError if one does
-not come. All of these are RuntimeErrors, and but for a dead member the group stays usable. A process that is no member
-gets torch's warning and None.
+Errors in all of them: ValueError before ``init_process_group`` and for a group that has ended, TypeError for anything
+but a tensor, ValueError or RuntimeError (torch's class) for roots, lists, shapes and dtypes that don't fit; between
+processes MismatchError on all members if they call different things, PeerGoneError if one has ended, TimedOutError if
+one does not come. All of these are RuntimeErrors, and but for a dead member the group stays usable. A process that is
+no member gets torch's warning and None.
 
-What this module does not do: all_to_all (all_to_all.py), the coalesced forms (coalesced.py), point to point
-(point_to_point.py), objects (object_collectives.py).
+What this module does not do: all_to_all (``alltoall``), the coalesced forms (``coalesced``), point to point
+(``point_to_point``), objects (``object_collectives``).
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ def reduce(
     async_op: bool = False,
     group_dst: int | None = None,
 ) -> Work | None:
-    """Reduce ``tensor`` into the shard of ``dst``. Other shards stay as they are; torch leaves rubbish in them."""
+    """Reduce ``tensor`` into the shard of ``dst``. Other shards stay as they are; torch leaves undefined values in
+    them."""
     found = member_group("reduce", group)
     if found is None:
         return None
@@ -121,7 +122,8 @@ def reduce_scatter(
     group: ProcessGroup | None = None,
     async_op: bool = False,
 ) -> Work | None:
-    """Reduce everybody's lists and give group rank k the sum of all ``input_list[k]``; shapes as ``output``'s."""
+    """Reduce the lists of all members and give group rank k the sum of all ``input_list[k]``; shapes as
+    ``output``'s."""
     found = member_group("reduce_scatter", group)
     if found is None:
         return None
@@ -224,7 +226,7 @@ def barrier(
 def monitored_barrier(
     group: ProcessGroup | None = None, timeout: timedelta | float | None = None, wait_all_ranks: bool = False
 ) -> None:
-    """A barrier that says who did not come: group rank 0 names the first absent rank, or with ``wait_all_ranks`` all.
+    """A barrier with names: group rank 0 names the first absent rank, or with ``wait_all_ranks`` all of them.
 
     A ``timeout`` that is a float is seconds, with torch's warning.
     Errors: RuntimeError, torch's text, on rank 0 and on the others that came; ValueError for backends nccl and fake.

@@ -1,10 +1,10 @@
 """Groups of part of the world: ``new_group``, ``new_subgroups`` and their relatives.
 
 Every process of the world calls them, members or not, and in the same order; between processes that is checked: each
-call is a round of the world in which all say what group they are about to make and agree on its number in messages. A
+call is a round of the world in which all compare the group that they are about to make and agree on its number. A
 process that will not be a member gets ``GroupMember.NON_GROUP_MEMBER``. Groups that only their members make, or only
-the members of a group that is split, need not be known to the others: the highest number that is free for one of those
-who take part is free for all of them.
+the members of a group that is split, are unknown to other processes: their number is the highest of the numbers that
+are free for one of the processes that take part.
 """
 
 from __future__ import annotations
@@ -222,6 +222,6 @@ def shrink_group(
     shrink_flags: int = 0,
     pg_options: Any | None = None,
 ) -> ProcessGroup:
-    """torch shrinks NCCL groups only; TypeError, its own, says so."""
+    """Raise TypeError, torch's: it shrinks NCCL groups only."""
     found = find_group(group)
     raise TypeError(f"Process group backend for {found.group_name!r} does not support shrinking operations.")

@@ -3,8 +3,8 @@
 Objects are pickled, as torch does, so a receiver gets its own copy and an unpicklable object raises pickle's own error
 before anything is sent. Pickles come only from members of the group: processes of this user, or holders of the token.
 
-In the virtual world one object stands for all ranks'; a ``LocalTensor`` in it is what differs between ranks, and entry
-k has rank k's shard of it. What cannot be said in that way is refused there. ``device`` changes nothing between
+In the virtual world one object stands for all ranks'; a ``LocalTensor`` in it differs between ranks, and entry k
+has rank k's shard of it. Results that differ in another way are refused there. ``device`` changes nothing between
 processes and must be None in the virtual world.
 """
 

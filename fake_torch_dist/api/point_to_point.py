@@ -1,9 +1,8 @@
 """Messages from one rank to another: send, recv, their asynchronous forms, and batches of them.
 
-A message is found by its sender, its group and its tag; those of one tag keep their order. What was sent says its dtype
-and shape, so a receiver with another dtype or size is told who has what; torch reinterprets or crashes. ``send`` does
-not wait for the receiver's ``recv``: it returns when the kernel has the message, which a large one needs the receiver's
-process for, in whatever call of this package.
+A message is found by its sender, its group and its tag; those of one tag keep their order. ``send`` does not wait for
+the receiver's ``recv``: it returns when the kernel has the message. The kernel holds a small one; a large one is read
+by the receiver's process, in any call of this package.
 
 What this module does not do: the virtual world, where one process plays sender and receiver, and strided arrays, which
 torch refuses, too.
@@ -73,7 +72,8 @@ def recv(
     tag: int = 0,
     group_src: int | None = None,
 ) -> int:
-    """Fill ``tensor`` with a message and return its sender's global rank. Without a source: whoever sends first.
+    """Fill ``tensor`` with a message and return its sender's global rank. Without a source: the first message of any
+    member.
 
     Errors: as ``irecv``; MismatchError for a message of another dtype or number of elements, which is lost.
     """
@@ -107,7 +107,7 @@ def _begin_receive(
     return begin_receive(found, tensor, peer_named("source", found, src, group_src), tag, moves=moves)
 
 
-# -- batches ----------------------------------------------------------------------------------------------------------
+# -- batches -----------------------------------------------------------------------------------------------------------
 
 
 class P2POp:
@@ -158,7 +158,7 @@ class P2POp:
 def batch_isend_irecv(p2p_op_list: list[P2POp]) -> list[Work]:
     """Begin all of them and return their works in order.
 
-    Errors: ValueError for what is no list of P2POp or if their groups differ, IndexError for an empty list.
+    Errors: ValueError for anything but a list of P2POp or if their groups differ, IndexError for an empty list.
     """
     if not isinstance(p2p_op_list, list) or not all(isinstance(each, P2POp) for each in p2p_op_list):
         raise ValueError(errors.NOT_OPERATIONS)

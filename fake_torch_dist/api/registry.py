@@ -1,9 +1,9 @@
-"""The groups of this process: the package's only module state, and the questions that scripts ask of it.
+"""The world and the groups of this process, as module state, and the functions that scripts query them with.
 
-In the virtual world this process plays every rank. So ``get_rank`` has no single answer; it is 0, the rank that speaks
-(prints, writes files) in scripts that ask ``if rank == 0``.
+In the virtual world this process plays every rank. So ``get_rank`` has no single answer; it is 0, the rank that
+prints and writes files in scripts that test ``if rank == 0``.
 
-What this module does not do: decide which groups there are (world.py, new_groups.py).
+What this module does not do: decide which groups there are (``world``, ``groups``).
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from fake_torch_dist.stores.base import Store
 
 LOCAL_NUMBERS: Final = 1 << 30
-"""Numbers of groups that only their members know of begin here, so that they shift nobody else's."""
+"""First number of groups that only their members know of; it leaves the other numbers as they are."""
 
 
 @dataclass(slots=True)
 class World:
-    """What one process knows."""
+    """The state of this process: its default group, its groups, and how new ones are numbered."""
 
     default: ProcessGroup | None = None
     groups: dict[str, ProcessGroup] = field(default_factory=dict)
@@ -38,7 +38,7 @@ class World:
     next_local_number: int = LOCAL_NUMBERS
     """The same for groups that only their members know of."""
     local_meetings: dict[tuple[int, ...], int] = field(default_factory=dict)
-    """How often the members of such groups have met, by their ranks."""
+    """Number of such groups that the same ranks have made, by their ranks."""
     factory: GroupFactory | None = None
     """Makes the groups of this world; None before ``init_process_group``."""
     store: Store | None = None
@@ -62,7 +62,7 @@ class group(metaclass=_WithWorld):
 
 
 class GroupMember(metaclass=_WithWorld):
-    """Holds ``GroupMember.WORLD`` and what a process outside of a new group gets instead of the group."""
+    """Holds ``GroupMember.WORLD`` and the value that a process outside of a new group gets instead of the group."""
 
     NON_GROUP_MEMBER: Final = -100
 
@@ -115,7 +115,7 @@ def use_number(number: int) -> None:
         world.next_number = number + 1
 
 
-# -- asking -----------------------------------------------------------------------------------------------------------
+# -- queries -----------------------------------------------------------------------------------------------------------
 
 
 def default_group() -> ProcessGroup:
@@ -147,7 +147,7 @@ def plays_all_ranks() -> bool:
 
 
 def is_non_member(group: object) -> bool:
-    """Whether this is what a process outside of a new group got."""
+    """True for the value that a process outside of a new group got."""
     return isinstance(group, int) and group == GroupMember.NON_GROUP_MEMBER
 
 
@@ -157,7 +157,7 @@ def is_available() -> bool:
 
 
 def is_initialized() -> bool:
-    """Whether there is a default group."""
+    """True after ``init_process_group``."""
     return world.default is not None
 
 
@@ -167,7 +167,7 @@ def get_pg_count() -> int:
 
 
 def get_rank(group: ProcessGroup | None = None) -> int:
-    """Rank of this process in ``group``: 0 in the virtual world, for the rank that speaks; -1 for a non-member."""
+    """Rank of this process in ``group``: 0 in the virtual world; -1 for a non-member."""
     default_group()
     return -1 if is_non_member(group) else find_group(group).rank()
 

@@ -1,4 +1,4 @@
-"""``OneRankTransport``: what the transports of a process that plays one rank share, its tensors and its objects.
+"""``OneRankTransport``: tensors and objects of a process that plays one rank, for all its transports.
 
 A tensor is an ndarray. Objects are pickled, as in torch, so a receiver gets its own copy and an unpicklable object
 raises pickle's own error before anything is sent.

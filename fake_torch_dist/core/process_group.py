@@ -156,7 +156,7 @@ class ProcessGroup(RowCollectives):
         *,
         op: ReduceOp = ReduceOp.SUM,
     ) -> Work:
-        """Give group rank k the reduction of everybody's k-th input."""
+        """Give group rank k the reduction of all members' k-th input."""
         if isinstance(opts, ReduceScatterOptions):
             op, timeout = opts.reduceOp, opts.timeout
         elif opts is not None:
@@ -311,7 +311,7 @@ class ProcessGroup(RowCollectives):
         return self.store
 
 
-# -- what they share --------------------------------------------------------------------------------------------------
+# -- arguments ---------------------------------------------------------------------------------------------------------
 
 
 def _only(tensors: Any) -> Any:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class GroupLabels(NamedTuple):
-    """What a group is called and how it is configured, whatever moves its data."""
+    """The name, backend, timeout and store of a group, which its transport does not depend on."""
 
     name: str
     description: str
@@ -99,7 +99,7 @@ class RowCollectives:
         self.is_open = False
         self.transport.close()
 
-    # -- collectives of rows ------------------------------------------------------------------------------------------
+    # -- collectives of rows -------------------------------------------------------------------------------------------
 
     async def allreduce_rows(self, shards: Array, op: ReduceOp) -> None:
         """Every member's row becomes the reduction of all."""
@@ -159,7 +159,7 @@ class RowCollectives:
             output[self._rows] = blocks.reshape(len(self.played), *output.shape[1:])
 
     async def reduce_scatter_rows(self, output: Array, inputs: Sequence[Array], op: ReduceOp) -> None:
-        """Group rank k's row of ``output`` becomes the reduction of everybody's ``inputs[k]``.
+        """Group rank k's row of ``output`` becomes the reduction of all members' ``inputs[k]``.
 
         The shapes of ``inputs`` may differ, but not between processes; ``output`` has the shape of its own.
         """
@@ -217,7 +217,7 @@ class RowCollectives:
     async def alltoall_single_rows(
         self, output: Array, shards: Array, output_splits: Sequence[int] | None, input_splits: Sequence[int] | None
     ) -> None:
-        """As ``alltoall_rows``, the entries being blocks of rows, of which the splits say the lengths (None: even)."""
+        """As ``alltoall_rows``, the entries being blocks of rows, whose lengths are the splits (None: even)."""
         check_pairs([output] * self.size(), [shards] * self.size(), self.size())
         if any(array.ndim < 2 for array in (output, shards)):
             raise RuntimeError("alltoall_base: tensors need an axis 0 to be split along")
@@ -233,7 +233,7 @@ class RowCollectives:
         )
 
     async def barrier_round(self, name: str = "BARRIER") -> None:
-        """Return when every member has come."""
+        """Return when every member has called."""
         self._check_open()
         await self.transport.barrier(self.transport.label(name))
 
@@ -242,7 +242,7 @@ class RowCollectives:
         if not 0 <= group_rank < self.size():
             raise RuntimeError(f"{what}: invalid root rank: {group_rank}; the group has {self.size()} ranks")
 
-    # -- what they share ----------------------------------------------------------------------------------------------
+    # -- parts of collectives ------------------------------------------------------------------------------------------
 
     async def _fold(self, mine: Array, op: ReduceOp, call: Call, out: Array | None = None) -> Array:
         reduction.check_op(op, mine.dtype)

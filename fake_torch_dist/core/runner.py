@@ -1,4 +1,4 @@
-"""``Runner``: how the collectives of a group run, as its transport is how their data moves.
+"""``Runner``: the strategy that runs the collectives of a group; its transport moves their data.
 
 A collective is a coroutine. ``InlineRunner`` runs one to its end at once, where nothing has to be awaited: in the
 virtual world and in a dry run. ``transports.engine.Engine`` lets many go on while messages are on their way.
@@ -51,7 +51,7 @@ class Runner(Protocol):
     def close(self) -> None:
         """End what is under way and close the connections."""
 
-    def forsake(self) -> None:
+    def close_in_child(self) -> None:
         """In a forked child: close its copies of the connections and end the tasks, which are the parent's."""
 
 
@@ -94,7 +94,7 @@ class InlineRunner:
     def close(self) -> None:
         """There are no connections."""
 
-    def forsake(self) -> None:
+    def close_in_child(self) -> None:
         """There are no connections."""
 
 

@@ -43,7 +43,7 @@ class Transport(Protocol):
     has_uneven_blocks: ClassVar[bool]
     """True if the blocks of ``reduce_scatter`` may differ in size."""
 
-    # -- arguments ----------------------------------------------------------------------------------------------------
+    # -- arguments -----------------------------------------------------------------------------------------------------
 
     def rows_of(self, tensor: object, name: str, *, written: bool = False) -> Array:
         """The array behind ``tensor``, shape (ranks played here, \\*shape), as a view.
@@ -67,7 +67,7 @@ class Transport(Protocol):
     def check_messages(self) -> None:
         """Raise NotImplementedError where members cannot send each other messages."""
 
-    # -- collectives --------------------------------------------------------------------------------------------------
+    # -- collectives ---------------------------------------------------------------------------------------------------
 
     async def all_fold(self, shards: Array, ufunc: np.ufunc, call: Call, out: Array | None = None) -> Array:
         """Left fold over all members in the order of ``reduction.fold_world``; one shard, new or ``out``."""
@@ -110,7 +110,7 @@ class Transport(Protocol):
     async def highest(self, number: int, call: Call) -> int:
         """The highest of the numbers that the members bring."""
 
-    # -- objects ------------------------------------------------------------------------------------------------------
+    # -- objects -------------------------------------------------------------------------------------------------------
 
     def pack(self, obj: object) -> Any:
         """``obj`` in the form that the next four methods move. Raises whatever pickle raises."""
@@ -130,7 +130,7 @@ class Transport(Protocol):
     async def scatter_packed(self, packed: Sequence[Any], root: int, call: Call) -> Any:
         """The root's entry for this rank; other members' ``packed`` is empty."""
 
-    # -- point to point -----------------------------------------------------------------------------------------------
+    # -- point to point ------------------------------------------------------------------------------------------------
 
     def send(self, to: int, tag: int, label: str, data: memoryview) -> Coroutine[Any, Any, None]:
         """Send a message to a rank; done when the kernel has all of it. ``data`` must not change before."""

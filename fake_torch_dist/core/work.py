@@ -243,7 +243,7 @@ def finish(
 
 
 def rows_of_list(group: RowCollectives, tensors: object, name: str, *, written: bool = False) -> list[Array]:
-    """The arrays behind each tensor of a list; TypeError for what is no list. Errors as ``Transport.rows_of``."""
+    """The arrays behind each tensor of a list; TypeError for anything but a list. Errors as ``Transport.rows_of``."""
     transport = group.transport
     if not isinstance(tensors, list | tuple):
         raise TypeError(errors.INVALID_ARGUMENT.format(name=name, wanted=f"List[{transport.tensor_type}]"))

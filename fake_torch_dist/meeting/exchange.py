@@ -46,7 +46,7 @@ class Meeting(NamedTuple):
     reads_memory: bool
 
 
-class _Card(NamedTuple):
+class _RankInfo(NamedTuple):
     """What a rank brings to the meeting beside its contact."""
 
     node: str
@@ -64,7 +64,7 @@ class _Card(NamedTuple):
         return contact.text() + card.encode()
 
     @classmethod
-    def parse(cls, text: bytes) -> _Card:
+    def parse(cls, text: bytes) -> _RankInfo:
         *_, node, address, probe, secret = text.decode().split("\n")
         return cls(node, int(address), bytes.fromhex(probe), bytes.fromhex(secret))
 
@@ -79,9 +79,9 @@ def meet(store: Store, rank: int, world_size: int, timeout: timedelta) -> Meetin
     try:
         probe = np.frombuffer(os.urandom(16), np.uint8)
         node, secret = os.environ.get("LOCAL_WORLD_SIZE", ""), os.urandom(32) if rank == 0 else b""
-        mine = _Card(node, direct_read.address_of(probe), probe.tobytes(), secret)
+        mine = _RankInfo(node, direct_read.address_of(probe), probe.tobytes(), secret)
         generation = join(store, rank, world_size, timeout, mine.text(peers.contact))
-        first = _Card.parse(generation.values[0])
+        first = _RankInfo.parse(generation.values[0])
         contacts = Contacts(generation.values)
         near = contacts.on_host(peers.contact.host)
         if len(near) < world_size:
@@ -89,7 +89,7 @@ def meet(store: Store, rank: int, world_size: int, timeout: timedelta) -> Meetin
         peers.meet(contacts, mac(first.secret, job_token()))
         engine = Engine(peers)
         neighbour = near[(near.index(rank) + 1) % len(near)]
-        card = _Card.parse(generation.values[neighbour])
+        card = _RankInfo.parse(generation.values[neighbour])
         works = direct_read.works(contacts[neighbour].pid, card.address, card.probe)
         reads_memory = _do_all(works, engine, world_size, max(0.001, until - time.monotonic()))
         if rank == 0:

@@ -16,7 +16,7 @@ from datetime import timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
-from fake_torch_dist.meeting.address import PLACES, Place, check_rank, query_of
+from fake_torch_dist.meeting.address import ADDRESSES, WorldAddress, check_rank, query_of
 from fake_torch_dist.stores.base import Store
 
 Met = tuple[Store, int, int]
@@ -35,7 +35,7 @@ STORE_WITHOUT_SIZE = "world_size must be positive if using store"  # AssertionEr
 STORE_WITHOUT_RANK = "rank must be non-negative if using store"  # AssertionError
 
 
-# -- torch's ----------------------------------------------------------------------------------------------------------
+# -- torch's -----------------------------------------------------------------------------------------------------------
 
 _handlers: dict[str, Callable[..., Iterator[Met]]] = {}
 
@@ -88,24 +88,24 @@ def _handler(url: str) -> Callable[..., Iterator[Met]]:
     return _handlers[scheme]
 
 
-# -- the three methods ------------------------------------------------------------------------------------------------
+# -- the three methods -------------------------------------------------------------------------------------------------
 
 
-def _built_in(scheme: str, place_of: Callable[[str], Place]) -> Callable[..., Iterator[Met]]:
+def _built_in(scheme: str, address_of: Callable[[str], WorldAddress]) -> Callable[..., Iterator[Met]]:
     def handler(url: str, timeout: timedelta = _DEFAULT_TIMEOUT, **_: Any) -> Iterator[Met]:
-        place = place_of(url)
-        yield place.store(timeout, wait_for_workers=True), place.rank, place.world_size
+        address = address_of(url)
+        yield address.store(timeout, wait_for_workers=True), address.rank, address.world_size
         raise RuntimeError(NO_AGAIN.format(scheme=scheme))
 
     return handler
 
 
-_BUILT_IN: Final = {scheme: _built_in(scheme, place_of) for scheme, place_of in PLACES.items()}
+_BUILT_IN: Final = {scheme: _built_in(scheme, address_of) for scheme, address_of in ADDRESSES.items()}
 for _scheme, _serve in _BUILT_IN.items():
     register_rendezvous_handler(_scheme, _serve)
 
 
-# -- for init_process_group -------------------------------------------------------------------------------------------
+# -- for init_process_group --------------------------------------------------------------------------------------------
 
 
 def find_store(init_method: str | None, rank: int, world_size: int, store: Store | None, timeout: timedelta) -> Met:
@@ -128,8 +128,8 @@ def find_store(init_method: str | None, rank: int, world_size: int, store: Store
         scheme = urlsplit(url).scheme
         handler = _handler(url)
         if handler is _BUILT_IN.get(scheme):  # ``generations.join`` waits, and knows who is late
-            place = PLACES[scheme](url)
-            store, rank, world_size = place.store(timeout, wait_for_workers=False), place.rank, place.world_size
+            address = ADDRESSES[scheme](url)
+            store, rank, world_size = address.store(timeout, wait_for_workers=False), address.rank, address.world_size
         else:
             store, rank, world_size = next(handler(url, timeout=timeout))
             check_rank(rank, world_size)

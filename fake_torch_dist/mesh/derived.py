@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, Self, TypeVar
 
 from fake_torch_dist import errors
-from fake_torch_dist.mesh.checks import check_flat_name, check_slice, check_unflatten
-from fake_torch_dist.mesh.groups import Override, overrides_of
-from fake_torch_dist.mesh.layout import Axis, is_rising, joined, overlap, split
+from fake_torch_dist.mesh.axes import Axis, is_rising, joined, overlap, split
+from fake_torch_dist.mesh.line_groups import Override, overrides_of
+from fake_torch_dist.mesh.validation import check_flat_name, check_slice, check_unflatten
 
 
 class Mesh(Protocol):

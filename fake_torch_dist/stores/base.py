@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import NoReturn
 
 from fake_torch_dist.errors import DistStoreError
-from fake_torch_dist.stores.arguments import Text, as_bytes
+from fake_torch_dist.stores.keys_and_values import Text, as_bytes
 from fake_torch_dist.stores.timeouts import as_timeout, default_store_timeout
 
 # torch 2.13.0

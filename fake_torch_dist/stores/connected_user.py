@@ -116,7 +116,7 @@ def _look_up(local: _Address, remote: _Address) -> _Row | None:
     return row or _from_proc(local, remote) or _from_proc(local, remote)  # a table that changes may hide a row once
 
 
-# -- netlink ----------------------------------------------------------------------------------------------------------
+# -- netlink -----------------------------------------------------------------------------------------------------------
 
 _SOCK_DIAG, _BY_FAMILY, _REQUEST, _ERROR = 4, 20, 1, 2  # NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, ...
 _HEADER: Final = struct.Struct("=IHHII")  # bytes, type, flags, sequence number, sender
@@ -141,7 +141,7 @@ def _from_netlink(local: _Address, remote: _Address) -> _Row | None:
     return _Row(state, user, inode)
 
 
-# -- /proc ------------------------------------------------------------------------------------------------------------
+# -- /proc -------------------------------------------------------------------------------------------------------------
 
 
 def _from_proc(local: _Address, remote: _Address) -> _Row | None:

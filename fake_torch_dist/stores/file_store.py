@@ -15,12 +15,12 @@ from datetime import timedelta
 from typing import Final
 
 from fake_torch_dist.errors import DistStoreError
-from fake_torch_dist.stores.arguments import Text, as_bytes, wrong_argument
 from fake_torch_dist.stores.authentication import TOKEN_VARIABLE, job_token
 from fake_torch_dist.stores.base import NO_QUEUES
 from fake_torch_dist.stores.connected_user import is_own
 from fake_torch_dist.stores.key_table import CHANGES, Table
-from fake_torch_dist.stores.lock import Turn
+from fake_torch_dist.stores.keys_and_values import Text, as_bytes, wrong_argument
+from fake_torch_dist.stores.lock import Mutex
 from fake_torch_dist.stores.message_store import WAIT_TIMEOUT, MessageStore
 from fake_torch_dist.stores.messages import HEAD, Kind, Message, decode, encode
 from fake_torch_dist.stores.timeouts import deadline_after, milliseconds
@@ -62,7 +62,7 @@ class FileStore(MessageStore):
         self._fcntl = fcntl  # an interpreter that ends may close the store when nothing can be imported any more
         self._fd = -1
         self._refers = False
-        self._turn = Turn()
+        self._mutex = Mutex()
         self._open(refer=True)
 
     @property
@@ -92,7 +92,7 @@ class FileStore(MessageStore):
             return
         if self._refers and self._pid == os.getpid():
             self._refers = False
-            with self._turn, self._locked(exclusive=True):
+            with self._mutex, self._locked(exclusive=True):
                 self._catch_up()
                 cleanups = self._change(Message(Kind.ADD, 1, (_CLEANUPS,)))
                 references = self._change(Message(Kind.ADD, -1, (_REFERENCES,)))
@@ -164,7 +164,7 @@ class FileStore(MessageStore):
         pause_s = 0.001
         seen = -1
         while True:
-            with self._turn:
+            with self._mutex:
                 answer, at = self._try(message), self._at
             if answer is not None:
                 return answer

@@ -5,7 +5,7 @@ from __future__ import annotations
 from _queue import SimpleQueue  # queue itself imports threading, which then has work to do in every fork
 
 
-class Turn:
+class Mutex:
     """One user at a time: a lock for threads that users may have. ``with turn: ...``"""
 
     __slots__ = ("_token",)

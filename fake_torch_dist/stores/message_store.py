@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from fake_torch_dist.errors import DistStoreError
-from fake_torch_dist.stores.arguments import Text, as_bytes, as_list_of_bytes, wrong_argument
 from fake_torch_dist.stores.base import LENGTHS_DIFFER, QueueEmptyError, Store
+from fake_torch_dist.stores.keys_and_values import Text, as_bytes, as_list_of_bytes, wrong_argument
 from fake_torch_dist.stores.messages import Kind, Message
 from fake_torch_dist.stores.timeouts import as_timeout, milliseconds
 

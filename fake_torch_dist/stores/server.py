@@ -26,7 +26,7 @@ from fake_torch_dist.stores.messages import Kind, Message, encode
 from fake_torch_dist.stores.parked_requests import ParkedRequests, Peer
 
 _READ_BYTES: Final = 256 << 10
-_MAX_STRANGERS: Final = 1024
+_MAX_UNAUTHENTICATED: Final = 1024
 _GREETING_S: Final = 30.0
 """Seconds after which a stranger makes room for the next."""
 
@@ -44,7 +44,7 @@ class StoreServer:
         self._token = job_token() if token is None else token
         self._table = Table()
         self._gatherings = Gatherings()
-        self._strangers: dict[Peer, None] = {}
+        self._unauthenticated: dict[Peer, None] = {}
         self._members: dict[Peer, None] = {}
         self._parked = ParkedRequests()
         self._listening = True
@@ -83,7 +83,7 @@ class StoreServer:
                 self.stop_listening()
             elif peer is None:
                 self._accept()
-            elif peer in self._members or peer in self._strangers:  # not dropped by an earlier one
+            elif peer in self._members or peer in self._unauthenticated:  # not dropped by an earlier one
                 try:
                     self._on_event(peer, events)
                 except (OSError, ValueError, MemoryError):
@@ -95,7 +95,7 @@ class StoreServer:
             self._selector.unregister(self._listener)
         self._listening = False
         self._listener.close()
-        for peer in list(self._strangers):
+        for peer in list(self._unauthenticated):
             self._drop(peer)
 
     def forget_all(self) -> None:
@@ -117,7 +117,7 @@ class StoreServer:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # -- connections --------------------------------------------------------------------------------------------------
+    # -- connections ---------------------------------------------------------------------------------------------------
 
     def _accept(self) -> None:
         for _ in range(64):
@@ -135,22 +135,22 @@ class StoreServer:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             self._selector.register(sock, selectors.EVENT_READ, peer)
-            self._strangers[peer] = None
-            oldest = next(iter(self._strangers))
-            if len(self._strangers) > _MAX_STRANGERS or peer.since - oldest.since > _GREETING_S:
+            self._unauthenticated[peer] = None
+            oldest = next(iter(self._unauthenticated))
+            if len(self._unauthenticated) > _MAX_UNAUTHENTICATED or peer.since - oldest.since > _GREETING_S:
                 self._drop(oldest)
 
     def _make_room(self) -> None:
         """No descriptor is left: the oldest stranger goes; if there is none, nobody comes until somebody leaves."""
-        if self._strangers:
-            self._drop(next(iter(self._strangers)))
+        if self._unauthenticated:
+            self._drop(next(iter(self._unauthenticated)))
         elif self._listening:
             self._selector.unregister(self._listener)
             self._listening = False
 
     def _drop(self, peer: Peer) -> None:
         self._parked.unpark(peer)
-        self._strangers.pop(peer, None)
+        self._unauthenticated.pop(peer, None)
         self._members.pop(peer, None)
         self._selector.unregister(peer.sock)
         peer.sock.close()
@@ -200,7 +200,7 @@ class StoreServer:
         if not peer.outgoing:
             self._selector.modify(peer.sock, selectors.EVENT_READ, peer)
 
-    # -- messages -----------------------------------------------------------------------------------------------------
+    # -- messages ------------------------------------------------------------------------------------------------------
 
     def _greet(self, peer: Peer, number: int, message: Message) -> bool:
         """Answer a stranger; False if the connection has to end."""
@@ -218,7 +218,7 @@ class StoreServer:
             self._send(peer, number, Message(Greeting.WRONG_TOKEN))
             return False
         peer.trusted = True
-        del self._strangers[peer]
+        del self._unauthenticated[peer]
         self._members[peer] = None
         self._send(peer, number, Message(Greeting.WELCOME, 0, [proof(self._token, b"server", *nonces)]))
         return True

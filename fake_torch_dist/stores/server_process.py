@@ -88,14 +88,14 @@ def _run(listener: socket.socket, parent_fd: int, token: bytes) -> NoReturn:
     status = 1
     try:
         if os.fork() == 0:
-            _leave_everything_behind({listener.fileno(), parent_fd})
+            _detach_from_parent({listener.fileno(), parent_fd})
             StoreServer(listener, token).serve(parent_fd)
         status = 0
     finally:
         os._exit(status)
 
 
-def _leave_everything_behind(kept: set[int]) -> None:
+def _detach_from_parent(kept: set[int]) -> None:
     """Close descriptors, forget handlers; finalizers of the parent's objects never run."""
     gc.disable()
     signal.set_wakeup_fd(-1)

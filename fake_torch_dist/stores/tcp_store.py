@@ -14,10 +14,10 @@ from datetime import timedelta
 from typing import Final
 
 from fake_torch_dist.errors import DistStoreError
-from fake_torch_dist.stores.arguments import wrong_argument
 from fake_torch_dist.stores.authentication import job_token
 from fake_torch_dist.stores.connection import Connection
-from fake_torch_dist.stores.lock import Turn
+from fake_torch_dist.stores.keys_and_values import wrong_argument
+from fake_torch_dist.stores.lock import Mutex
 from fake_torch_dist.stores.message_store import MessageStore
 from fake_torch_dist.stores.messages import Kind, Message
 from fake_torch_dist.stores.server_process import ForkedServer, fork_server
@@ -67,7 +67,7 @@ class TCPStore(MessageStore):
         self._server = _server(host_name, port, multi_tenant, master_listen_fd) if is_master else None
         self._port = self._server.port if self._server else port
         self._token = job_token()
-        self._turn = Turn()
+        self._mutex = Mutex()
         self._connect()
         if wait_for_workers and world_size is not None:
             self._ask(Kind.ADD, 1, (_INIT_KEY,))
@@ -131,9 +131,9 @@ class TCPStore(MessageStore):
 
     def _call(self, message: Message, timeout: timedelta) -> Message | None:
         if self._pid != os.getpid():  # a forked child: the connection and the turn are the parent's
-            self._turn = Turn()
+            self._mutex = Mutex()
             self._connect()
-        with self._turn:
+        with self._mutex:
             return self._connection.call(message, timeout)
 
     def _timed_out(self, message: Message, timeout: timedelta) -> DistStoreError:

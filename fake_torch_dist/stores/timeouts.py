@@ -6,7 +6,7 @@ import time
 from datetime import timedelta
 from typing import Final
 
-from fake_torch_dist.stores.arguments import wrong_argument
+from fake_torch_dist.stores.keys_and_values import wrong_argument
 
 LONGEST_WAIT_S: Final = 3600.0
 """poll, locks and sockets take limited time-outs, users' may be longer: whoever waits longer than this waits again."""

@@ -24,7 +24,7 @@ from fake_torch_dist.core.reduction import Array, ReduceOp
 from fake_torch_dist.core.row_collectives import GroupLabels
 from fake_torch_dist.core.runner import InlineRunner
 
-_UNSAID: Final = Call("", "", ())
+_NO_LABEL: Final = Call("", "", ())
 """The label of every collective: no other member compares it."""
 
 
@@ -62,7 +62,7 @@ class DryRunTransport(OneRankTransport):
 
     def label(self, name: str, array: Array | None = None, *details: object, shapeless: bool = False) -> Call:
         """The same empty label for every collective."""
-        return _UNSAID
+        return _NO_LABEL
 
     def out_row(self, mine: Array, *read: Array) -> None:
         """None."""

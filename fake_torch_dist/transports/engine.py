@@ -64,7 +64,7 @@ class Engine:
         self._polls_until = 0.0
         self._is_closed = False
 
-    # -- for collectives ----------------------------------------------------------------------------------------------
+    # -- for collectives -----------------------------------------------------------------------------------------------
 
     def send(
         self, to: int, group: int, channel: int, number: int, payload: Payload, tail: memoryview | None = None
@@ -95,7 +95,7 @@ class Engine:
         tasks = self._tasks
         return [task for task in tasks if task.group == group and not task.done] if tasks else tasks
 
-    # -- for those who call them --------------------------------------------------------------------------------------
+    # -- for those who call them ---------------------------------------------------------------------------------------
 
     def start(
         self, coroutine: Coroutine[Any, Any, Any], members: Sequence[int], timeout: timedelta, group: int | None = None
@@ -243,14 +243,14 @@ class Engine:
         finally:
             self._driving.leave()
 
-    def forsake(self) -> None:
+    def close_in_child(self) -> None:
         """In a forked child: close its copies of the connections, and end the works, which are the parent's."""
         self._is_closed = True
         for task in self._tasks:
             task.error, task.done = errors.DistBackendError(errors.GROUP_ENDED), True
         self.peers.close()
 
-    # -- the loop -----------------------------------------------------------------------------------------------------
+    # -- the loop ------------------------------------------------------------------------------------------------------
 
     def _turn(self, now: float, until: float | None) -> None:
         """Take what has arrived, waiting for it until the next deadline, and let every task go on that can.
@@ -275,7 +275,7 @@ class Engine:
             for source, group, channel, number, payload in self.peers.receive(events):
                 self._mail[Address(source, group, channel, number)].append(payload)
                 if channel == OVERDUE:
-                    self._hurry(group, number)
+                    self._expire(group, number)
             for task in self._tasks.copy():
                 self._advance(task)
             finished = self._drop_done()
@@ -287,7 +287,7 @@ class Engine:
 
     def _driver_has_to_look(self, task: Task) -> bool:
         """Whether the thread that polls has to be woken because another one waits for ``task`` from now on."""
-        return self._background.drives or task.deadline < self._polls_until or self.peers.news
+        return self._background.drives or task.deadline < self._polls_until or self.peers.has_unread_ends
 
     def _poll_again(self) -> None:
         self._visits += 1
@@ -326,7 +326,7 @@ class Engine:
                 return
             task.step(None, error)
 
-    def _hurry(self, group: int, number: int) -> None:
+    def _expire(self, group: int, number: int) -> None:
         """A member's time for this exchange is up; so is ours, if we wait in it."""
         for task in self._tasks:
             waiting = task.waiting

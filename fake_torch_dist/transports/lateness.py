@@ -12,7 +12,7 @@ from fake_torch_dist.core.transport import ANY_SOURCE
 if TYPE_CHECKING:
     from fake_torch_dist.transports.peers import Peers
 
-LAST_WORD_S: Final = 0.8
+GRACE_S: Final = 0.8
 """After a member has died, or time is up, how long a group may still hear how its collective ended."""
 
 
@@ -31,12 +31,12 @@ def failure_of(task: Task, missing: list[int], peers: Peers) -> errors.DistError
             needed = [rank for rank in missing if rank in gone]
             if others:
                 # It may have died after its part was done, with the result still on its way to us.
-                task.deadline = min(task.deadline, now + LAST_WORD_S)
+                task.deadline = min(task.deadline, now + GRACE_S)
         if needed or (others and now >= task.deadline):
-            task.deadline = now + LAST_WORD_S
+            task.deadline = now + GRACE_S
             return errors.PeerGoneError(needed or others)
     if now < task.deadline:
         return None
-    task.deadline = now + LAST_WORD_S  # to ask, and to tell
+    task.deadline = now + GRACE_S  # to ask, and to tell
     late = [rank for rank in task.members if rank != peers.rank] if missing == [ANY_SOURCE] else missing
     return errors.TimedOutError(late, task.timeout_s)

@@ -1,4 +1,4 @@
-"""Connections to the other ranks, and the news that a rank is gone.
+"""Connections to the other ranks, and the has_unread_ends that a rank is gone.
 
 Each process listens on one socket. A connection is made when a rank first has something to say to another. On one host
 it is a Unix socket without a file, and carries what both say; between hosts it is TCP and carries only what the rank
@@ -27,14 +27,14 @@ from typing import Final
 from fake_torch_dist.stores.authentication import job_token, mac
 from fake_torch_dist.stores.connected_user import foreign
 from fake_torch_dist.transports.peer_processes import WatchedProcesses, is_process
-from fake_torch_dist.transports.wire import READ_BYTES, Connection, Contact, Contacts, Frame, Payload, host_identity
+from fake_torch_dist.transports.wire import READ_BYTES, Contact, Contacts, Frame, Payload, PeerConnection, host_identity
 
 _HELLO: Final = struct.Struct("<8sI32s")  # magic, rank, proof
 _MAGIC: Final = b"ftdist02"
 CONNECT_S: Final = 30.0
 LONGEST_POLL_S: Final = 3600.0
 """epoll takes at most 2**31 milliseconds, time-outs may be longer: whoever waits longer polls again."""
-STRANGERS: Final = 64
+MAX_UNAUTHENTICATED: Final = 64
 """Connections that have not said who they are; of more than that, and of more than all ranks, the oldest are closed."""
 _PER_RANK: Final = 2
 """Descriptors that a rank can cost: both may have connected, or one is on its way while a pidfd is watched."""
@@ -58,14 +58,14 @@ class Peers:
         self._secret = os.urandom(32)  # nobody knows it until we meet
         self._has_token = bool(job_token())
         self._poll = select.epoll()
-        self._connections: dict[int, Connection] = {}
+        self._connections: dict[int, PeerConnection] = {}
         """All of them, by descriptor."""
-        self._to: dict[int, Connection] = {}
+        self._to: dict[int, PeerConnection] = {}
         """The one on which we talk to a rank; it stays the same, so messages arrive in their order."""
         self._watched = WatchedProcesses(self._poll)
         self._near: frozenset[int] = frozenset()
         """Ranks on this host, this one included."""
-        self._allow_strangers = STRANGERS
+        self._max_unauthenticated = MAX_UNAUTHENTICATED
         self._inbox = memoryview(bytearray(READ_BYTES))
         self._listeners: dict[int, socket.socket] = {}
         self._ending: list[int] = []
@@ -94,7 +94,7 @@ class Peers:
         """Learn where everybody is and what they know."""
         self.contacts, self._secret = contacts, secret
         self._near = frozenset(contacts.on_host(self.contact.host))
-        self._allow_strangers = max(STRANGERS, len(contacts))
+        self._max_unauthenticated = max(MAX_UNAUTHENTICATED, len(contacts))
         _allow_descriptors(_PER_RANK * len(contacts) + _OTHERS)
 
     def same_host(self, ranks: Collection[int]) -> bool:
@@ -112,7 +112,7 @@ class Peers:
             except ProcessLookupError:
                 self._ending.append(rank)
 
-    # -- sending ------------------------------------------------------------------------------------------------------
+    # -- sending -------------------------------------------------------------------------------------------------------
 
     @property
     def unsent(self) -> bool:
@@ -157,11 +157,11 @@ class Peers:
                 except OSError:
                     self._ending.append(rank)
 
-    def _push(self, connection: Connection) -> None:
+    def _push(self, connection: PeerConnection) -> None:
         if not connection.push():
             self._poll.modify(connection.socket, select.EPOLLIN | select.EPOLLOUT)
 
-    def _connect(self, to: int) -> Connection:
+    def _connect(self, to: int) -> PeerConnection:
         contact = self.contacts[to]
         if to in self._near:
             made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -177,11 +177,11 @@ class Peers:
                 raise ConnectionRefusedError(f"what listens in the place of rank {to} is not ours")
             made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         greeting = _HELLO.pack(_MAGIC, self.rank, self._proof(contact, self.rank))
-        connection = self._to[to] = self._keep(Connection(made, to, greeting))
+        connection = self._to[to] = self._keep(PeerConnection(made, to, greeting))
         self._watched.unwatch(to)
         return connection
 
-    def _keep(self, connection: Connection) -> Connection:
+    def _keep(self, connection: PeerConnection) -> PeerConnection:
         connection.socket.setblocking(False)
         self._connections[connection.socket.fileno()] = connection
         self._poll.register(connection.socket, select.EPOLLIN)
@@ -191,7 +191,7 @@ class Peers:
         """Only who holds the secret can say that it is ``rank`` to this listener; the secret itself is never sent."""
         return mac(self._secret, f"{listener.nonce}/{rank}".encode())
 
-    # -- receiving ----------------------------------------------------------------------------------------------------
+    # -- receiving -----------------------------------------------------------------------------------------------------
 
     def poll(self, timeout_s: float) -> list[tuple[int, int]]:
         """Wait at most ``timeout_s`` for anything to happen; events for ``receive``. Any thread may send meanwhile."""
@@ -219,11 +219,11 @@ class Peers:
             elif fd == self._waker:
                 os.eventfd_read(fd)
         if self._ending:
-            self._hear_last_words(frames)
+            self._read_from_ended(frames)
         return frames
 
     @property
-    def news(self) -> bool:
+    def has_unread_ends(self) -> bool:
         """Whether a rank has ended and ``receive`` has not been told; a ``poll`` under way does not know it."""
         return bool(self._ending)
 
@@ -241,18 +241,18 @@ class Peers:
                 if (accepted.family == socket.AF_UNIX or not self._has_token) and foreign(accepted):
                     accepted.close()
                     continue
-                self._read(self._keep(Connection(accepted)), frames)
-        strangers = [connection for connection in self._connections.values() if connection.rank < 0]
-        for connection in strangers[: -self._allow_strangers]:
+                self._read(self._keep(PeerConnection(accepted)), frames)
+        unauthenticated = [connection for connection in self._connections.values() if connection.rank < 0]
+        for connection in unauthenticated[: -self._max_unauthenticated]:
             self._drop(connection)
 
-    def _read(self, connection: Connection, frames: list[Frame]) -> None:
+    def _read(self, connection: PeerConnection, frames: list[Frame]) -> None:
         """Take what one connection has; at its end, or at nonsense, drop it."""
         try:
             if connection.rank < 0 and not self._admit(connection):
                 self._drop(connection)
                 return
-            if self._may_talk(connection) and connection.read(frames, self._inbox):
+            if self._accepts_data(connection) and connection.read(frames, self._inbox):
                 return
         except BlockingIOError:
             return
@@ -262,7 +262,7 @@ class Peers:
         if connection.rank >= 0:
             self._ending.append(connection.rank)
 
-    def _admit(self, inbound: Connection) -> bool:
+    def _admit(self, inbound: PeerConnection) -> bool:
         """Read the greeting; False if it is none, BlockingIOError while it is not whole."""
         while len(inbound.buffer) < _HELLO.size:
             data = inbound.socket.recv(_HELLO.size - len(inbound.buffer))
@@ -280,7 +280,7 @@ class Peers:
         self._watched.unwatch(rank)
         return True
 
-    def _may_talk(self, connection: Connection) -> bool:
+    def _accepts_data(self, connection: PeerConnection) -> bool:
         """Whether what comes on a connection is heard; False at the end of one that may not.
 
         We have made it, to another host: nobody has proved there who it is, so only its end means something.
@@ -290,21 +290,21 @@ class Peers:
         connection.socket.recv(1)
         return False
 
-    def _write(self, connection: Connection) -> None:
+    def _write(self, connection: PeerConnection) -> None:
         try:
             if connection.push():
                 self._poll.modify(connection.socket, select.EPOLLIN)
         except OSError:
             self._ending.append(connection.rank)
 
-    # -- ends ---------------------------------------------------------------------------------------------------------
+    # -- ends ----------------------------------------------------------------------------------------------------------
 
-    def _drop(self, connection: Connection) -> None:
+    def _drop(self, connection: PeerConnection) -> None:
         self._poll.unregister(connection.socket)
         del self._connections[connection.socket.fileno()]
         connection.socket.close()
 
-    def _hear_last_words(self, frames: list[Frame]) -> None:
+    def _read_from_ended(self, frames: list[Frame]) -> None:
         """Take what those who have ended said before, then believe that they are gone."""
         for listener in self._listeners.values():
             self._accept(listener, frames)

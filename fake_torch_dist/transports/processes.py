@@ -37,10 +37,10 @@ SMALL_BYTES: Final = 32768
 """Data up to this size travels with the first round."""
 
 _NUMBER: Final = struct.Struct("<Q")
-_PLACE: Final = struct.Struct("<IQQ")  # process, address of the input, address of the output
+_ADDRESSES: Final = struct.Struct("<IQQ")  # process, address of the input, address of the output
 
 
-class Place(NamedTuple):
+class MemoryAddresses(NamedTuple):
     """Where a member's data lies in its memory."""
 
     pid: int
@@ -64,7 +64,7 @@ class ProcessTransport(OneRankTransport):
         self.rounds = Rounds(engine, ranks, group)
         self._fold = NodeFold(ranks, ranks_per_node, self.me)
 
-    # -- arguments ----------------------------------------------------------------------------------------------------
+    # -- arguments -----------------------------------------------------------------------------------------------------
 
     def label(self, name: str, array: Array | None = None, *details: object, shapeless: bool = False) -> Call:
         """The name, dtype, shape per rank and details of a collective, which the members compare."""
@@ -89,20 +89,22 @@ class ProcessTransport(OneRankTransport):
     def check_messages(self) -> None:
         """Messages can be sent."""
 
-    # -- rounds -------------------------------------------------------------------------------------------------------
+    # -- rounds --------------------------------------------------------------------------------------------------------
 
     async def _small(self, call: Call, data: bytes, answer: Answer) -> memoryview:
         number = self.rounds.next()
         return await self.rounds.round(number, call.fingerprint(number), data, answer)
 
-    async def _places(self, call: Call, source: Array, target: Array | None = None) -> tuple[int, list[Place]]:
+    async def _addresses(
+        self, call: Call, source: Array, target: Array | None = None
+    ) -> tuple[int, list[MemoryAddresses]]:
         """First round of a collective on large data: where everybody's lies."""
         number = self.rounds.next()
         address = direct_read.address_of(source)
-        mine = _PLACE.pack(self.pid, address, address if target is None else direct_read.address_of(target))
+        mine = _ADDRESSES.pack(self.pid, address, address if target is None else direct_read.address_of(target))
         label = call.fingerprint(number)
         table = await self.rounds.round(number, label, mine, lambda all_of: [b"".join(all_of)] * self.size)
-        return number, [Place(*fields) for fields in _PLACE.iter_unpack(table)]
+        return number, [MemoryAddresses(*fields) for fields in _ADDRESSES.iter_unpack(table)]
 
     async def _read_then_meet(self, number: int, work: Callable[[], None]) -> None:
         """Do ``work`` in the others' memory, and go on when everybody is done with it, or raise on all."""
@@ -115,7 +117,7 @@ class ProcessTransport(OneRankTransport):
             label = str(failure).encode()
         await self.rounds.round(number, label, b"", lambda all_of: [b""] * self.size)
 
-    def _read(self, place: Place | int, address: int, into: Array, owner: int) -> None:
+    def _read(self, place: MemoryAddresses | int, address: int, into: Array, owner: int) -> None:
         pid = place if isinstance(place, int) else place.pid
         try:
             direct_read.read(pid, address, into)
@@ -124,13 +126,13 @@ class ProcessTransport(OneRankTransport):
         except OSError as failure:
             raise errors.DistBackendError(f"rank {self.ranks[self.me]}: {failure}") from failure
 
-    def _reader(self, places: list[Place]) -> Read:
+    def _reader(self, places: list[MemoryAddresses]) -> Read:
         return lambda member, offset, into: self._read(places[member], places[member].source + offset, into, member)
 
     def _is_large(self, size_bytes: int) -> bool:
         return self.reads_memory and size_bytes > SMALL_BYTES
 
-    # -- collectives --------------------------------------------------------------------------------------------------
+    # -- collectives ---------------------------------------------------------------------------------------------------
 
     async def all_fold(self, shards: Array, ufunc: np.ufunc, call: Call, out: Array | None = None) -> Array:
         """Fold all members' rows in rank order. ``out`` may be the input's own memory."""
@@ -140,7 +142,7 @@ class ProcessTransport(OneRankTransport):
             reply = await self._small(call, mine.tobytes(), lambda parts: [fold(parts, mine, ufunc)] * self.size)
             return _array(reply, mine)
         result = np.empty_like(mine) if out is None else out
-        number, places = await self._places(call, mine, result)
+        number, places = await self._addresses(call, mine, result)
         bounds = [mine.size * part // self.size for part in range(self.size + 1)]
         source, target = mine.reshape(-1), result.reshape(-1)
 
@@ -175,7 +177,7 @@ class ProcessTransport(OneRankTransport):
                 return [folded[begin * width : end * width] for begin, end in pairwise(bounds)]
 
             return np.frombuffer(await self._small(call, mine.tobytes(), answer), mine.dtype)
-        number, places = await self._places(call, mine)
+        number, places = await self._addresses(call, mine)
         first, last = bounds[self.me], bounds[self.me + 1]
         result = np.empty(last - first, mine.dtype) if out is None else out
         source, target = mine.reshape(-1), result.reshape(-1)
@@ -193,7 +195,7 @@ class ProcessTransport(OneRankTransport):
             reply = await self._small(call, mine.tobytes(), lambda parts: [b"".join(parts)] * self.size)
             return np.frombuffer(reply, mine.dtype).reshape(self.size, *mine.shape)
         results: Rows = np.empty((self.size, *mine.shape), mine.dtype) if out is None else out
-        number, places = await self._places(call, mine)
+        number, places = await self._addresses(call, mine)
 
         def collect() -> None:
             for other, place in enumerate(places):
@@ -211,7 +213,7 @@ class ProcessTransport(OneRankTransport):
         if not self._is_large(mine.nbytes):
             data = mine.tobytes() if self.me == root else b""
             return _array(await self._small(call, data, lambda parts: [parts[root]] * self.size), mine)
-        number, places = await self._places(call, mine)
+        number, places = await self._addresses(call, mine)
         result = np.empty_like(mine) if out is None else out
 
         def collect() -> None:
@@ -232,7 +234,7 @@ class ProcessTransport(OneRankTransport):
                 call, mine.tobytes(), lambda parts: [*nothing[:root], b"".join(parts), *nothing[root + 1 :]]
             )
             return np.frombuffer(reply, mine.dtype).reshape(self.size, *mine.shape) if self.me == root else None
-        number, places = await self._places(call, mine)
+        number, places = await self._addresses(call, mine)
         results: Rows | None = None
         if self.me == root:
             results = np.empty((self.size, *mine.shape), mine.dtype) if out is None else out
@@ -337,7 +339,7 @@ class ProcessTransport(OneRankTransport):
         )
         return bool(reply[0])
 
-    # -- objects ------------------------------------------------------------------------------------------------------
+    # -- objects -------------------------------------------------------------------------------------------------------
 
     async def all_gather_packed(self, packed: bytes, call: Call) -> Sequence[memoryview]:
         """Every member's bytes, of any length, in group order."""
@@ -360,7 +362,7 @@ class ProcessTransport(OneRankTransport):
         """Entry k of the root's ``packed`` for group rank k; other members' are empty."""
         return await self._small(call, joined(packed), lambda sent: parted(sent[root]))
 
-    # -- point to point -----------------------------------------------------------------------------------------------
+    # -- point to point ------------------------------------------------------------------------------------------------
 
     async def send(self, to: int, tag: int, label: str, data: memoryview) -> None:
         """Send a message to global rank ``to``; done when the kernel has all of it."""

@@ -19,7 +19,7 @@ from fake_torch_dist.core.row_collectives import GroupLabels
 from fake_torch_dist.core.runner import InlineRunner
 from fake_torch_dist.core.transport import Received
 
-_UNSAID: Final = Call("", "", ())
+_NO_LABEL: Final = Call("", "", ())
 """The label of every collective: members of one process cannot disagree, so none is made."""
 
 
@@ -44,7 +44,7 @@ class VirtualTransport:
         even = all(size == sizes[0] for size in sizes[:-1]) and sizes[-1] <= sizes[0]
         self._per_node: int | list[int] = sizes[0] if even else sizes
 
-    # -- arguments ----------------------------------------------------------------------------------------------------
+    # -- arguments -----------------------------------------------------------------------------------------------------
 
     @staticmethod
     def rows_of(tensor: object, name: str, *, written: bool = False) -> Array:
@@ -53,7 +53,7 @@ class VirtualTransport:
 
     def label(self, name: str, array: Array | None = None, *details: object, shapeless: bool = False) -> Call:
         """The same empty label for every collective."""
-        return _UNSAID
+        return _NO_LABEL
 
     def out_row(self, mine: Array, *read: Array) -> None:
         """None."""
@@ -68,7 +68,7 @@ class VirtualTransport:
         """NotImplementedError: the sender and the receiver are this process."""
         raise NotImplementedError(errors.NO_MESSAGES_TO_ONESELF)
 
-    # -- collectives --------------------------------------------------------------------------------------------------
+    # -- collectives ---------------------------------------------------------------------------------------------------
 
     async def all_fold(self, shards: Array, ufunc: np.ufunc, call: Call, out: Array | None = None) -> Array:
         """Fold inside the nodes, then across them."""
@@ -117,7 +117,7 @@ class VirtualTransport:
         """``number``."""
         return number
 
-    # -- objects ------------------------------------------------------------------------------------------------------
+    # -- objects -------------------------------------------------------------------------------------------------------
 
     def pack(self, obj: object) -> PickledObject:
         """``obj``, pickled once for all ranks."""
@@ -144,7 +144,7 @@ class VirtualTransport:
         (only,) = packed
         return only
 
-    # -- point to point -----------------------------------------------------------------------------------------------
+    # -- point to point ------------------------------------------------------------------------------------------------
 
     def send(self, to: int, tag: int, label: str, data: memoryview) -> Coroutine[Any, Any, None]:
         """NotImplementedError."""

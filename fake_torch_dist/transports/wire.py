@@ -80,7 +80,7 @@ def host_identity() -> str:
         return socket.gethostname()
 
 
-class Connection:
+class PeerConnection:
     """A connection with another rank: frames in and frames out."""
 
     __slots__ = ("_body", "_filled", "_header", "buffer", "greeting", "queue", "rank", "socket")
@@ -98,7 +98,7 @@ class Connection:
         self._filled = 0
         self._header = (0, 0, 0)
 
-    # -- in -----------------------------------------------------------------------------------------------------------
+    # -- in ------------------------------------------------------------------------------------------------------------
 
     def read(self, frames: list[Frame], inbox: memoryview) -> bool:
         """Append the frames that are here; False at the connection's end. ValueError for a size nobody can mean.
@@ -145,7 +145,7 @@ class Connection:
             start = end
         del buffer[:start]
 
-    # -- out ----------------------------------------------------------------------------------------------------------
+    # -- out -----------------------------------------------------------------------------------------------------------
 
     def add(self, group: int, channel: int, number: int, payload: Payload, tail: memoryview | None = None) -> None:
         """Queue a frame of ``payload`` and ``tail``; a large tail is not copied: it must stay until it is written."""
