@@ -189,7 +189,7 @@ class DeviceMesh:
         return slice_of(self, (mesh_dim_names,) if isinstance(mesh_dim_names, str) else tuple(mesh_dim_names))
 
     def _flatten(self, mesh_dim_name: str | None = None, backend_override: Any | None = None) -> DeviceMesh:
-        """The mesh of one dimension with the ranks of this one, by default named ``a_b`` of the names here.
+        """The mesh of one dimension with the ranks of this one, by default named by the names here, joined with "_".
 
         Every process of the world calls it. The same ranks under the same name give the mesh made before.
         Errors: RuntimeError without names; ValueError for a name that stands for other ranks in the root mesh.

@@ -47,7 +47,7 @@ def _resolve_process_group(group_name: str) -> ProcessGroup:
 
 
 def _rank_not_in_group(group: ProcessGroup | None) -> bool:
-    """Whether this process is no member of ``group``."""
+    """True if this process is no member of ``group``."""
     return group is not None and get_rank(group) == -1
 
 

@@ -1,5 +1,6 @@
-"""All public names. ``fake_torch_dist`` itself takes them from here when the first of them is asked for: the launcher,
-which needs none, would wait for numpy otherwise.
+"""All public names. ``fake_torch_dist`` imports this module when the first of them is used.
+
+So the launcher, which uses none, does not wait for numpy.
 """
 
 from __future__ import annotations
@@ -206,8 +207,8 @@ _LATER: Final = {
     "register_rendezvous_handler": "meeting.handlers",
     "rendezvous": "meeting.handlers",
 }
-"""Names whose modules need sockets or a debugger, which are imported on first use: the virtual world runs where there
-are none."""
+"""Names whose modules need sockets or a debugger and are imported on first use: the virtual world runs on systems
+without them."""
 
 PRIVATE: Final = ("_all_gather_base", "_make_nccl_premul_sum", "_reduce_scatter_base")
 """Private names that the package has as torch's package has them."""

@@ -14,7 +14,7 @@ from fake_torch_dist import errors
 from fake_torch_dist.api.registry import find_group, get_group_rank, get_rank, is_non_member
 from fake_torch_dist.core.process_group import ProcessGroup
 from fake_torch_dist.core.reduction import Array
-from fake_torch_dist.core.work import Work, begin, finish
+from fake_torch_dist.core.work import Work, begin
 
 
 def member_group(what: str, group: ProcessGroup | None) -> ProcessGroup | None:
@@ -55,5 +55,5 @@ def call(
     """Run a collective to its end, or with ``async_op`` start it and return its ``Work``, which lists ``tensors``."""
     if async_op:
         return begin(group, coroutine, tensors, timeout)
-    finish(group, coroutine, timeout)
+    group.runner.run(coroutine, group.ranks, group.timeout if timeout is None else timeout, group.number)
     return None

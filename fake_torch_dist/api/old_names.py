@@ -1,4 +1,5 @@
-"""Names that torch keeps for old scripts: ``reduce_op`` and the ``_base`` forms of gather and reduce-scatter."""
+"""Names that torch keeps for old scripts: ``reduce_op`` and the forms of gather and reduce-scatter whose names end in
+"_base"."""
 
 from __future__ import annotations
 

@@ -235,7 +235,7 @@ class RowCollectives:
     async def barrier_round(self, name: str = "BARRIER") -> None:
         """Return when every member has called."""
         self._check_open()
-        await self.transport.barrier(self.transport.label(name))
+        await self.transport.barrier(name)
 
     def check_root(self, what: str, group_rank: int) -> None:
         """RuntimeError unless ``group_rank`` is a member that the collective ``what`` can have as its root."""

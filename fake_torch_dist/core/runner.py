@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from fake_torch_dist.core.task import Task
 
@@ -55,6 +55,10 @@ class Runner(Protocol):
         """In a forked child: close its copies of the connections and end the tasks, which are the parent's."""
 
 
+_ENDED: Final = Task.ended(None)
+"""The task of every collective that ends at once without a result, which is most of them."""
+
+
 class InlineRunner:
     """Runs each collective to its end where it begins. None of them may await anything."""
 
@@ -63,15 +67,17 @@ class InlineRunner:
     def start(
         self, coroutine: Coroutine[Any, Any, Any], members: Sequence[int], timeout: timedelta, group: int | None = None
     ) -> Task:
-        task = Task(coroutine, members, timeout.total_seconds(), group)
-        task.result = run_alone(coroutine)
-        task.done = True
-        return task
+        result = self.run(coroutine, members, timeout, group)
+        return _ENDED if result is None else Task.ended(result)
 
     def run(
         self, coroutine: Coroutine[Any, Any, Any], members: Sequence[int], timeout: timedelta, group: int | None = None
     ) -> Any:
-        return run_alone(coroutine)
+        try:
+            coroutine.send(None)
+        except StopIteration as stop:
+            return stop.value
+        raise RuntimeError("a collective of the virtual world waited for a message")
 
     def wait(self, task: Task, timeout_s: float | None = None) -> bool:
         return True
@@ -96,12 +102,3 @@ class InlineRunner:
 
     def close_in_child(self) -> None:
         """There are no connections."""
-
-
-def run_alone(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """Run a coroutine that never waits and return its result. RuntimeError if it waits."""
-    try:
-        coroutine.send(None)
-    except StopIteration as stop:
-        return stop.value
-    raise RuntimeError("a collective of the virtual world waited for a message")

@@ -60,6 +60,13 @@ class Task:
         """True if the task goes on while no thread waits for it."""
         self.callbacks: Callbacks | None = None
 
+    @classmethod
+    def ended(cls, result: Any) -> Task:
+        """A task that is done with a result, without the attributes that only a task under way needs."""
+        task = cls.__new__(cls)
+        task.result, task.error, task.done = result, None, True
+        return task
+
     def step(self, payloads: list[Any] | None, error: BaseException | None = None) -> None:
         """Run the coroutine until it waits again or ends."""
         try:

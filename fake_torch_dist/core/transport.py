@@ -33,8 +33,8 @@ class Transport(Protocol):
     """Moves data between the members of one group.
 
     An argument ``shards`` has one row per member played here. ``call`` is what the members compare, as ``label`` makes
-    it. An ``out`` may be written into, and is returned if it was; it comes from one of the ``out_`` methods, is
-    contiguous, and is None where a result cannot be written as it arrives. Roots are group ranks; the ranks of
+    it. An ``out`` may be written into, and is returned if it was; ``out_row``, ``out_rows`` and ``out_block`` choose
+    it; it is contiguous, and None where a result cannot be written as it arrives. Roots are group ranks; the ranks of
     point-to-point messages are global.
     """
 
@@ -104,8 +104,8 @@ class Transport(Protocol):
         itself has been written already.
         """
 
-    async def barrier(self, call: Call) -> None:
-        """Return when every member has called."""
+    async def barrier(self, name: str) -> None:
+        """Return when every member has called. ``name`` is the collective's, which the members compare."""
 
     async def highest(self, number: int, call: Call) -> int:
         """The highest of the numbers that the members bring."""

@@ -26,7 +26,8 @@ _UNSET: Final = object()
 
 
 class Future:
-    """A value that may not be there yet, as ``torch.futures.Future``: of a collective, of a callback, or of the user's.
+    """A value that may not be there yet, as torch's class of this name: of a collective, of a callback, or of the
+    user's.
 
     Callbacks run in the thread that finds the value, at once if it is there.
     """
@@ -156,8 +157,8 @@ class Work:
         RuntimeError when ``timeout`` (0: none of its own) is over before; the collective itself goes on until the
         group's timeout.
         """
-        limit = as_duration(timeout)
-        if not self._runner.wait(self._task, limit.total_seconds() or None):
+        limit_s = None if timeout is _NO_LIMIT else as_duration(timeout).total_seconds() or None
+        if not self._runner.wait(self._task, limit_s):
             raise RuntimeError(errors.WAIT_TIMED_OUT)
         if self._task.error:
             raise self._task.error

@@ -1,4 +1,4 @@
-"""What an address of a rendezvous says: where the store is, who this is, and of how many."""
+"""The addresses of a rendezvous: the place of the store, the rank of this process, and the size of the world."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ NEGATIVE_WORLD = "world_size = {size}: a world has at least one rank (WORLD_SIZE
 
 @dataclass(frozen=True, slots=True)
 class WorldAddress:
-    """What an address says; ``port`` is None if ``where`` is a file."""
+    """A parsed address: host and port of the store, or a path with ``port`` None; rank and world size."""
 
     where: str
     port: int | None
     rank: int
     world_size: int
     has_server: bool = False
-    """Whether a launcher serves there, so that rank 0 must not."""
+    """True if a launcher runs a server there, so that rank 0 must not start one."""
 
     def store(self, timeout: timedelta, *, wait_for_workers: bool) -> Store:
         if self.port is None:
@@ -54,8 +54,8 @@ class WorldAddress:
 
 
 hosted: dict[int, TCPStore] = {}
-"""Servers that rank 0 started, by port. They stay until it ends: the others may be back before it is, and would find
-one that is about to go."""
+"""Servers that rank 0 started, by port. They live as long as its process: other ranks may meet again before rank 0
+does, and must not find a server that is about to end."""
 
 
 def _failed(scheme: str, reason: str) -> NoReturn:
@@ -80,7 +80,7 @@ def _variable(name: str) -> str:
 
 
 def _checked(address: WorldAddress) -> WorldAddress:
-    """torch looks only at the port; it takes a rank beyond the world for a client and waits."""
+    """Check port and rank. torch checks only the port, and waits if the rank is outside the world."""
     if address.port is not None and not 0 <= address.port < 2**16:
         raise ValueError(BAD_PORT.format(port=address.port))
     check_rank(address.rank, address.world_size)

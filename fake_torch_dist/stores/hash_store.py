@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from _queue import Empty, SimpleQueue  # not queue, as in ``turn``
+from _queue import Empty, SimpleQueue  # not queue, as in ``lock``
 from datetime import timedelta
 
 from fake_torch_dist.stores.key_table import CHANGES, Table

@@ -1,6 +1,6 @@
 """``PrefixStore``: a part of another store, under a prefix.
 
-What it does not do: turns for threads, if the other store is a class of the user's that blocks.
+What it does not do: lock for threads, if the other store is a class of the user's that blocks.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class PrefixStore(Store):
 
     @property
     def prefix(self) -> str:
-        """Ours: what is put before every key."""
+        """Ours: the text that is put before every key."""
         return self._prefix
 
     @property

@@ -1,7 +1,7 @@
 """Backend "fake": one rank of a world of any size, in which nothing is sent and no rank is waited for.
 
 As torch's: a script runs alone as rank 3 of 1000, to see its shapes and groups. Results are wrong, but every output is
-written: what should come from another rank is this rank's own. A broadcast or a receive leaves its array as it was.
+written: data of another rank is replaced by this rank's own. A broadcast or a receive leaves its array as it was.
 New groups of such a world are such groups, and so is a group of backend "fake" in a world of processes. The virtual
 world has none.
 """
@@ -92,7 +92,7 @@ class DryRunTransport(OneRankTransport):
         return [shards[0, ...]] * self._size
 
     async def broadcast(self, shards: Array, root: int, call: Call, out: Array | None = None) -> Array:
-        """This rank's shard, whoever the root is."""
+        """This rank's shard, for every root."""
         return shards[0, ...]
 
     async def gather(
@@ -104,14 +104,14 @@ class DryRunTransport(OneRankTransport):
     async def scatter(
         self, parts: Sequence[Array] | None, root: int, call: Call, like: Array, out: Array | None = None
     ) -> Array:
-        """The root's own part; elsewhere what the array held."""
+        """The root's own part; elsewhere ``like``."""
         return like if parts is None else parts[self._me]
 
     async def all_to_all(self, parts: Sequence[Array], call: Call, outs: Sequence[Array]) -> list[Array]:
-        """Entry k goes to output k where the shapes agree; another output keeps what it held."""
+        """Entry k goes to output k where the shapes agree; another output keeps its data."""
         return [part if part.shape == out.shape else out for part, out in zip(parts, outs, strict=True)]
 
-    async def barrier(self, call: Call) -> None:
+    async def barrier(self, name: str) -> None:
         """Return at once."""
 
     async def highest(self, number: int, call: Call) -> int:

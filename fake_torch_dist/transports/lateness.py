@@ -1,4 +1,4 @@
-"""When a collective that waits has to fail: a peer is gone, or its time is up."""
+"""The failure of a collective that waits: a peer is gone, or its timeout is over."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from fake_torch_dist.transports.peers import Peers
 
 GRACE_S: Final = 0.8
-"""After a member has died, or time is up, how long a group may still hear how its collective ended."""
+"""Seconds after a peer's death or a timeout in which a result already on its way may arrive."""
 
 
 def failure_of(task: Task, missing: list[int], peers: Peers) -> errors.DistError | None:
-    """The error of a task that waits for ``missing`` ranks: that a peer is gone, or that time is up; None before.
+    """The error of a task that waits for ``missing`` ranks: PeerGoneError, TimedOutError, or None while it may still
+    succeed.
 
-    Moves the task's deadline, so that it is asked again.
+    Changes the task's deadline, at which this is called again.
     """
     now = time.monotonic()
     gone = peers.gone
@@ -37,6 +38,6 @@ def failure_of(task: Task, missing: list[int], peers: Peers) -> errors.DistError
             return errors.PeerGoneError(needed or others)
     if now < task.deadline:
         return None
-    task.deadline = now + GRACE_S  # to ask, and to tell
+    task.deadline = now + GRACE_S  # for the request to the leader and its answer
     late = [rank for rank in task.members if rank != peers.rank] if missing == [ANY_SOURCE] else missing
     return errors.TimedOutError(late, task.timeout_s)

@@ -2,10 +2,10 @@
 
 Every collective begins with one round through the group's first rank, which carries the data, too, when that is little.
 Large data stays where it is: members read it from each other's memory, fold or copy their own part, and further rounds
-see to it that nobody changes what is still being read. Where memory cannot be read, between hosts and in some
+keep members from changing data that is still being read. Where memory cannot be read, between hosts and in some
 containers, large data travels with the round.
 
-An ``out`` is a contiguous array that the result may be written into; it is what is returned if that was done.
+An ``out`` is a contiguous array that the result may be written into; it is returned if that was done.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _ADDRESSES: Final = struct.Struct("<IQQ")  # process, address of the input, addr
 
 
 class MemoryAddresses(NamedTuple):
-    """Where a member's data lies in its memory."""
+    """The process of a member, and the addresses of its input and its output."""
 
     pid: int
     source: int
@@ -70,11 +70,12 @@ class ProcessTransport(OneRankTransport):
         """The name, dtype, shape per rank and details of a collective, which the members compare."""
         if array is None:
             return Call(name, "", ())
-        return Call(name, _name_of(array.dtype), () if shapeless else array.shape[1:], ", ".join(map(str, details)))
+        detail = str(details[0]) if len(details) == 1 else ", ".join(map(str, details))
+        return Call(name, _name_of(array.dtype), () if shapeless else array.shape[1:], detail)
 
     def out_row(self, mine: Array, *read: Array) -> Array | None:
         """The row of ``mine`` if it is contiguous and shares no memory with ``read``."""
-        if any(np.may_share_memory(mine, array) for array in read):
+        if read and any(np.may_share_memory(mine, array) for array in read):
             return None
         return writable_row(mine)
 
@@ -98,7 +99,7 @@ class ProcessTransport(OneRankTransport):
     async def _addresses(
         self, call: Call, source: Array, target: Array | None = None
     ) -> tuple[int, list[MemoryAddresses]]:
-        """First round of a collective on large data: where everybody's lies."""
+        """First round of a collective on large data: all members exchange the addresses of theirs."""
         number = self.rounds.next()
         address = direct_read.address_of(source)
         mine = _ADDRESSES.pack(self.pid, address, address if target is None else direct_read.address_of(target))
@@ -107,7 +108,7 @@ class ProcessTransport(OneRankTransport):
         return number, [MemoryAddresses(*fields) for fields in _ADDRESSES.iter_unpack(table)]
 
     async def _read_then_meet(self, number: int, work: Callable[[], None]) -> None:
-        """Do ``work`` in the others' memory, and go on when everybody is done with it, or raise on all."""
+        """Do ``work`` in the others' memory; return when all members are done, or raise on all."""
         label = b""
         try:
             work()
@@ -265,10 +266,11 @@ class ProcessTransport(OneRankTransport):
         return mine
 
     async def all_to_all(self, parts: Sequence[Array], call: Call, outs: Sequence[Array]) -> Sequence[Array]:
-        """Entry k of ``parts`` goes to group rank k, where it is entry ``me`` of what is returned.
+        """Entry k of ``parts`` goes to group rank k, where it is entry ``me`` of the result.
 
-        ``outs`` say how much is expected from whom; the contiguous arrays among them are written into unless they
-        share memory with ``parts``. MismatchError on every member if somebody expects another size than it is sent.
+        ``outs`` have the sizes that are expected from each member; the contiguous arrays among them are written into
+        unless they share memory with ``parts``. MismatchError on every member if one expects another size than it is
+        sent.
         """
         sources = [np.asarray(part, order="C") for part in parts]
         inline = not self._is_large(sum(part.nbytes for part in sources))
@@ -294,7 +296,7 @@ class ProcessTransport(OneRankTransport):
         return results
 
     def _crossed(self, messages: list[memoryview]) -> list[bytes]:
-        """The leader's part of ``all_to_all``: check who expects what, and cross the data or the places of it."""
+        """The leader's part of ``all_to_all``: compare sizes, and distribute the data or its addresses."""
         size = self.size
         head = struct.Struct(f"<{2 + 3 * size}Q")
         heads = [head.unpack_from(message) for message in messages]
@@ -315,13 +317,14 @@ class ProcessTransport(OneRankTransport):
             pieces.append([message[ends[k] : ends[k + 1]] for k in range(size)])
         return [joined([b"", *(row[b] for row in pieces)]) for b in range(size)]
 
-    async def barrier(self, call: Call) -> None:
-        """Return when every member has called and what it began in this group before is done."""
+    async def barrier(self, name: str) -> None:
+        """Return when every member has called and its earlier collectives of this group are done."""
         number = self.rounds.next()
         earlier = self.rounds.earlier()
         if earlier:
             await self.rounds.after(earlier, number)
-        await self.rounds.round(number, call.fingerprint(number), b"", lambda parts: [b""] * self.size)
+        label = Call(name, "", ()).fingerprint(number)
+        await self.rounds.round(number, label, b"", lambda parts: [b""] * self.size)
 
     async def highest(self, number: int, call: Call) -> int:
         """The highest of the numbers that the members bring."""
@@ -333,7 +336,7 @@ class ProcessTransport(OneRankTransport):
         return int(_NUMBER.unpack(reply)[0])
 
     async def all_agree(self, flag: bool, call: Call) -> bool:
-        """Whether all members say yes."""
+        """True if ``flag`` is true on all members."""
         reply = await self._small(
             call, bytes([flag]), lambda flags: [bytes([all(each[0] for each in flags)])] * self.size
         )

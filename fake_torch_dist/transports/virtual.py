@@ -35,7 +35,7 @@ class VirtualTransport:
     has_uneven_blocks: ClassVar[bool] = False
 
     def __init__(self, ranks: Sequence[int], ranks_per_node: int) -> None:
-        """``ranks`` are the members' global ranks in group order; they decide who shares a node."""
+        """``ranks`` are the members' global ranks in group order; they decide which members share a node."""
         self._size = len(ranks)
         nodes = [rank // ranks_per_node for rank in ranks]
         order = sorted(range(len(ranks)), key=nodes.__getitem__)  # stable: inside a node by group rank
@@ -107,10 +107,10 @@ class VirtualTransport:
             raise errors.MismatchError(
                 f"all_to_all of shapes {sorted(shapes)}: one call speaks for all ranks, so each sends what it gets"
             )
-        # What group rank b gets from a is row a of entry b.
+        # Group rank b gets row a of entry b from group rank a.
         return [np.stack([part[source] for part in parts]) for source in range(len(parts))]
 
-    async def barrier(self, call: Call) -> None:
+    async def barrier(self, name: str) -> None:
         """Return at once."""
 
     async def highest(self, number: int, call: Call) -> int:

@@ -9,7 +9,7 @@ from fake_torch_dist import ProcessGroup, ReduceOp
 from fake_torch_dist.core.fingerprint import Call
 from fake_torch_dist.core.reduction import fold_nodes
 from fake_torch_dist.core.row_collectives import GroupLabels
-from fake_torch_dist.core.runner import InlineRunner, run_alone
+from fake_torch_dist.core.runner import InlineRunner
 
 
 class RecordedTransport:
@@ -51,7 +51,7 @@ class RecordedTransport:
         assert (parts is None) == (root != self.me)
         return np.array([[7.0, 8.0]])
 
-    async def barrier(self, call):
+    async def barrier(self, name):
         self.closed = "barrier"
 
     def close(self):
@@ -59,6 +59,10 @@ class RecordedTransport:
 
 
 EVERYONE = np.arange(8.0).reshape(4, 2)
+
+
+def run_alone(coroutine):
+    return InlineRunner().run(coroutine, (), timedelta(0))
 
 
 @pytest.fixture
