@@ -19,8 +19,9 @@ from fake_torch_dist.meeting.handlers import find_store
 from fake_torch_dist.stores.authentication import proof
 from fake_torch_dist.stores.messages import Kind, Message, decode, encode
 from fake_torch_dist.transports import direct_read
+from fake_torch_dist.transports.process_groups import ProcessGroups
 
-IMPORTED = (public, meet, find_store)
+IMPORTED = (public, meet, find_store, ProcessGroups)
 """Modules that are otherwise imported when they are first needed."""
 
 # The package's own names, which are otherwise looked for and bound when each is first asked for.

@@ -124,7 +124,7 @@ def _init_processes(
     """Meet the other processes and make their world."""
     from fake_torch_dist.meeting.exchange import meet
     from fake_torch_dist.meeting.handlers import find_store
-    from fake_torch_dist.transports.processes import ProcessGroups
+    from fake_torch_dist.transports.process_groups import ProcessGroups
 
     found, rank, world_size = find_store(init_method, rank, world_size, store, timeout)
     meeting = meet(found, rank, world_size, timeout)

@@ -143,6 +143,13 @@ def test_nobody_starts_threads(package: str) -> None:
     assert found == {f"{module} -> _thread" for module in THREADED if module.startswith(package)}
 
 
+def test_the_meaning_of_collectives_needs_no_way_to_move_bytes() -> None:
+    assert not offenders(
+        "fake_torch_dist.core", r"fake_torch_dist\.(api|device_mesh|mesh|meeting|public|transports)\b.*"
+    )
+    assert not offenders("fake_torch_dist.transports", r"fake_torch_dist\.(api|device_mesh|mesh|meeting|public)\b.*")
+
+
 def test_one_module_starts_a_thread() -> None:
     starting = [module for module in modules() if "start_new_thread" in modules()[module].read_text(encoding="utf-8")]
     assert starting == ["fake_torch_dist.transports.background"]
