@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Final
 from fake_torch_dist import errors
 from fake_torch_dist.api.exit_hooks import RankedExceptions
 from fake_torch_dist.api.group_arguments import DRY_RUN, default_timeout, is_virtual
-from fake_torch_dist.core.group_factory import GroupFactory
 from fake_torch_dist.core.process_group import ProcessGroup
 from fake_torch_dist.core.row_collectives import GroupLabels
 
 if TYPE_CHECKING:
+    from fake_torch_dist.core.group_factory import GroupFactory
     from fake_torch_dist.stores.base import Store
 
 LOCAL_NUMBERS: Final = 1 << 30

@@ -9,7 +9,7 @@ world has none.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -17,12 +17,14 @@ from fake_torch_dist import errors
 from fake_torch_dist.core import reduction
 from fake_torch_dist.core.checks import check_blocks, check_list
 from fake_torch_dist.core.fingerprint import Call
-from fake_torch_dist.core.group_factory import GroupFactory
 from fake_torch_dist.core.one_rank import OneRankTransport
 from fake_torch_dist.core.process_group import ProcessGroup
 from fake_torch_dist.core.reduction import Array, ReduceOp
 from fake_torch_dist.core.row_collectives import GroupLabels
 from fake_torch_dist.core.runner import InlineRunner
+
+if TYPE_CHECKING:
+    from fake_torch_dist.core.group_factory import GroupFactory
 
 _NO_LABEL: Final = Call("", "", ())
 """The label of every collective: no other member compares it."""

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Coroutine, Sequence
 from itertools import groupby
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 
 from fake_torch_dist import errors
 from fake_torch_dist.core.fingerprint import Call
-from fake_torch_dist.core.group_factory import GroupFactory
-from fake_torch_dist.core.local_tensor import shards_of
+from fake_torch_dist.core.local_tensor import LocalTensor, shards_of
 from fake_torch_dist.core.object_copy import PickledObject
 from fake_torch_dist.core.process_group import ProcessGroup
 from fake_torch_dist.core.reduction import Array, fold_nodes
 from fake_torch_dist.core.row_collectives import GroupLabels
 from fake_torch_dist.core.runner import InlineRunner
 from fake_torch_dist.core.transport import Received
+
+if TYPE_CHECKING:
+    from fake_torch_dist.core.group_factory import GroupFactory
 
 _NO_LABEL: Final = Call("", "", ())
 """The label of every collective: members of one process cannot disagree, so none is made."""
@@ -49,7 +51,7 @@ class VirtualTransport:
     @staticmethod
     def rows_of(tensor: object, name: str, *, written: bool = False) -> Array:
         """The array of a ``LocalTensor``; TypeError for anything else."""
-        return shards_of(tensor, name)
+        return tensor.shards if isinstance(tensor, LocalTensor) else shards_of(tensor, name)
 
     def label(self, name: str, array: Array | None = None, *details: object, shapeless: bool = False) -> Call:
         """The same empty label for every collective."""
