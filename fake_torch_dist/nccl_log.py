@@ -1,8 +1,9 @@
-"""NCCL's voice: the lines that a job prints with NCCL_DEBUG=INFO while it makes a communicator.
+"""The lines NCCL prints with NCCL_DEBUG=INFO while it creates a communicator.
 
-Pure but for ``speak``: topology in, lines out. Rings and trees are built as NCCL builds them on machines whose GPUs all
-reach each other over NVLink and have a NIC each: channel c enters and leaves a node at GPU c. Formats are those of NCCL
-2.27 in public logs. What it does not do: measure anything; NCCL never reports the time of a collective either.
+All functions but ``print_lines`` are pure: they take a topology and return lines. Rings and trees are built as NCCL
+builds them on machines whose GPUs all reach each other over NVLink and have a NIC each: channel c enters and leaves a
+node at GPU c. Formats are those of NCCL 2.27 in public logs. What it does not do: measure; NCCL never reports
+the time of a collective either.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ CHANNELS: Final = 16
 
 @dataclass(frozen=True)
 class Communicator:
-    """A communicator as one rank sees it."""
+    """A communicator, from the point of view of one rank."""
 
     rank: int
     num_ranks: int
@@ -30,7 +31,7 @@ class Communicator:
     host: str
     pid: int
     name: str
-    """The same on all ranks; the commId is made of it."""
+    """A text that is the same on all ranks; ``comm_id`` is its hash."""
 
     @property
     def device(self) -> int:
@@ -57,7 +58,7 @@ class Communicator:
 
     @property
     def address(self) -> str:
-        """Of the communicator in this process's memory: another one in every process."""
+        """The address of the communicator in this process's memory; it differs between processes."""
         return "0x" + hashlib.blake2b(f"{self.name}/{self.rank}/{self.pid}".encode(), digest_size=4).hexdigest()
 
     def ring(self, channel: int) -> list[int]:
@@ -103,12 +104,12 @@ def binary_tree(node: int, num_nodes: int) -> tuple[int, list[int]]:
 
 
 def version_line() -> str:
-    """All that NCCL_DEBUG=VERSION and WARN print, and only on rank 0."""
+    """The only line with NCCL_DEBUG=VERSION or WARN, printed by rank 0."""
     return f"NCCL version {VERSION}"
 
 
 def init_lines(comm: Communicator) -> list[str]:
-    """What one rank prints with NCCL_DEBUG=INFO from the start to the last connection."""
+    """The lines of one rank with NCCL_DEBUG=INFO, from the start to the last connection."""
     thread = comm.pid + 1 + comm.device
     main = f"{comm.host}:{comm.pid}:{comm.pid} [{comm.device}] NCCL INFO "
     worker = f"{comm.host}:{comm.pid}:{thread} [{comm.device}] NCCL INFO "
@@ -187,17 +188,18 @@ def _named(comm: Communicator, rank: int) -> str:
     return f"{rank}[{rank % comm.ranks_per_node}]"
 
 
-def speak(rank: int, num_ranks: int, ranks_per_node: int, name: str) -> None:
-    """Print what NCCL_DEBUG asks for, to standard output as NCCL does, in one write. ``name``: see Communicator."""
+def print_lines(rank: int, num_ranks: int, ranks_per_node: int, name: str) -> None:
+    """Print the lines that NCCL_DEBUG selects, to standard output as NCCL does, in one write. ``name``: see
+    Communicator."""
     comm = Communicator(rank, num_ranks, ranks_per_node, socket.gethostname(), os.getpid(), name)
-    said = lines(comm, os.environ.get("NCCL_DEBUG"))
-    if said:
-        sys.stdout.write("\n".join(said) + "\n")
+    text = lines(comm, os.environ.get("NCCL_DEBUG"))
+    if text:
+        sys.stdout.write("\n".join(text) + "\n")
         sys.stdout.flush()
 
 
 def lines(comm: Communicator, level: str | None) -> list[str]:
-    """What NCCL_DEBUG=``level`` makes one rank print when it makes its communicator; nothing without it."""
+    """The lines of one rank that makes its communicator with NCCL_DEBUG=``level``; none without a level."""
     level = (level or "").upper()
     if level in ("INFO", "TRACE"):
         return init_lines(comm)
