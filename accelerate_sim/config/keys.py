@@ -22,6 +22,7 @@ OTHER_NAMES = {
     "clip_grad": "max_grad_norm", "lr_scheduler": "schedule", "lr_scheduler_type": "schedule", "dtype": "precision",
     "activation_checkpointing": "recompute", "nnodes": "nodes", "num_nodes": "nodes", "nproc_per_node": "gpus_per_node",
     "rampup_batch_size": "batch_ramp", "tp": "tensor", "pp": "pipeline", "cp": "context", "ep": "expert",
+    "optim": "optimizer",
     "vpp": "virtual_stages", "zero_stage": "sharding", "strategy": "sharding", "name": "dataset", "random_seed": "seed",
     "save_steps": "every", "logging_steps": "every", "eval_steps": "every", "save_total_limit": "keep_last",
 }  # fmt: skip

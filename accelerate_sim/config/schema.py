@@ -207,7 +207,7 @@ class TrainConfig(Section):
         description="Optimizer state: master weights and moments in fp32 (fp32), moments in bf16 (bf16-moments), or "
         "weights as their own masters and moments in bf16 (bf16); null: what the software does.",
     )
-    lr: Positive = Field(LR, description="Peak learning rate.")
+    lr: Positive = Field(LR, description="Peak learning rate; muon takes AdamW's rates, lion about a quarter.")
     min_lr: Annotated[Number, Field(ge=0)] = Field(
         default_factory=lambda known: float(f"{known.get('lr', LR) / 10:.6g}"),
         description="Learning rate at the last step; default: a tenth of lr.",
@@ -222,7 +222,7 @@ class TrainConfig(Section):
         description="Steps of linear warm-up; default: 100, or a tenth of all steps if that is less.",
     )
     max_grad_norm: Positive = Field(1.0, description="Gradients are clipped to this norm.")
-    weight_decay: Annotated[Number, Field(ge=0, le=10)] = Field(0.1, description="Decoupled weight decay of AdamW.")
+    weight_decay: Annotated[Number, Field(ge=0, le=10)] = Field(0.1, description="Decoupled weight decay.")
     recompute: Literal["none", "selective", "full"] = Field(
         "selective", description="Activations computed again in the backward pass, to save memory."
     )

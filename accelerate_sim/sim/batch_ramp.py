@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Counts: TypeAlias = "NDArray[np.int64]"
+Floats: TypeAlias = "NDArray[np.float64]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,19 @@ class BatchSchedule:
         """Sequences in all steps before ``step``."""
         stage = self.stages[self.number_at(step)]
         return stage.first_sequence + (step - stage.first_step) * stage.batch
+
+    def sequences_done(self, steps: Floats) -> Floats:
+        """Sequences in all steps before each of these, which may lie between two steps."""
+        if len(self.stages) == 1:
+            return steps * self.whole.batch
+        import numpy as np
+
+        numbers = self.numbers(np.floor(steps).astype(np.int64))
+        first_step, first_sequence, batch = (
+            np.array([getattr(stage, name) for stage in self.stages])[numbers]
+            for name in ("first_step", "first_sequence", "batch")
+        )
+        return np.asarray(first_sequence + (steps - first_step) * batch)
 
     def begins(self, step: int) -> bool:
         """Whether the batch grows with ``step``."""

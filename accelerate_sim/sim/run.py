@@ -108,7 +108,8 @@ class Run(Plan):
 
     @cached_property
     def grad_norm(self) -> GradNormCurve:
-        return GradNormCurve.of(self.config.train, self.data_seed, self.shape_seed, self.total_steps)
+        active = self.model.architecture.active_parameters
+        return GradNormCurve.of(self.config.train, self.data_seed, self.shape_seed, self.total_steps, active)
 
     @cached_property
     def printed(self) -> Printed:

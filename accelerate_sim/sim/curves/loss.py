@@ -18,14 +18,14 @@ from accelerate_sim.sim.curves.instability import Instability
 from accelerate_sim.sim.curves.loss_shape import Exponential, Shape, shape_of
 from accelerate_sim.sim.noise import Draws, Floats, Steps
 
-NOISE_AT_HALF_MILLION_TOKENS = (0.028, 0.044)
+NOISE_AT_HALF_MILLION_TOKENS = (0.032, 0.046)
 """Standard deviation, in nats, of a loss that is the mean over 5e5 tokens in texts of 1000."""
-TEXT_TOKENS = (500, 2000)
+TEXT_TOKENS = (600, 3500)
 """Of a typical text of a dataset: pages of the web, or books and source files."""
 LEAST_NOISE = 0.005
-FINETUNE_NOISE_AT_8_SEQUENCES = (0.1, 0.35)
+FINETUNE_NOISE_AT_8_SEQUENCES = (0.07, 0.26)
 """Standard deviation as a share of the loss, of the mean over 8 sequences of one conversation or instruction each."""
-UNKNOWN_DATA_NOISE = 1.5
+UNKNOWN_DATA_NOISE = 2.4
 """Factor on it where a model that has learned from other data goes on."""
 MOST_FALL = 3.0
 """Factor by which the loss falls while its noise grows."""
@@ -47,7 +47,11 @@ class BatchNoise:
     odd_upward: float
     """Share of them that are harder than the rest."""
     unevenness: float
-    """Of the batches: their mix of texts makes some noisier than others."""
+    """Standard deviation of the logarithm of a batch's own noise: its mix of texts makes it noisier than others."""
+    uneven_phi: float
+    """Correlation of that from one batch to the next: kinds of texts come in runs."""
+    balancing: float
+    """Share of a batch's deviation that the next one makes up for: texts that were drawn are not drawn again."""
     wander: float
     """Share of the variance that persists from step to step (unshuffled shards)."""
     phi: float
@@ -62,20 +66,23 @@ class BatchNoise:
         turns = steps > 3000 and not finetune and draws.chance("turn", 0.12)
         return cls(
             seed=seed,
-            skew=draws.between("skew", -0.2, 0.65) if web else draws.between("skew", -0.65, 0.0),
+            skew=draws.between("skew", -0.2, 0.7) if web else draws.between("skew", -0.5, 0.1),
             odd_share=draws.log("odd", 0.001, 0.006) if web else draws.log("odd", 0.0001, 0.002),
-            odd_upward=0.8 if web else 0.5, unevenness=draws.between("uneven", 0.0, 0.22),
-            wander=draws.between("wander", 0.2, 0.4) if draws.chance("shards", 0.33) else 0.0,
+            odd_upward=0.8 if web else 0.5, unevenness=draws.between("uneven", 0.03, 0.3),
+            uneven_phi=draws.between("uneven phi", 0.05, 0.9),
+            balancing=draws.between("balancing", 0.02, 0.14) if draws.chance("balanced", 0.4) else 0.0,
+            wander=draws.between("wander", 0.1, 0.4) if draws.chance("shards", 0.4) else 0.0,
             phi=draws.between("phi", 0.85, 0.97),
             turn_step=draws.between("turn step", 0.2, 0.8) * steps if turns else math.inf,
             turn_factor=draws.log("turn factor", 0.7, 1.6), turn_offset=draws.between("turn offset", -0.05, 0.05),
         )  # fmt: skip
 
     def at(self, steps: Steps) -> Floats:
-        """Of consecutive batches."""
-        white = noise.skewed(self.seed, "loss/batch", self.skew, steps)
-        uneven = np.exp(self.unevenness * noise.normal(self.seed, "loss/uneven", steps) - self.unevenness**2)
-        white = white * uneven
+        """Deviations of consecutive batches, in units of a standard deviation."""
+        white = noise.skewed(self.seed, "loss/batch", self.skew, np.concatenate((steps[:1] - 1, steps)))
+        white = (white[1:] - self.balancing * white[:-1]) / math.sqrt(1.0 + self.balancing**2)
+        slowly = noise.persistent(self.seed, "loss/uneven", self.uneven_phi, steps)
+        white *= np.exp(self.unevenness * slowly - self.unevenness**2)
         odd = noise.uniform(self.seed, "loss/odd", steps)
         # One batch in a few hundred is unlike the rest; the next one is normal again.
         size = 2.5 - 2.0 * np.log(noise.uniform(self.seed, "loss/odd size", steps))

@@ -257,14 +257,16 @@ def of_kind(one: Run, kind: str) -> Incident | None:
 
 def test_full_memory_is_one_figure() -> None:
     """The rank's own report and the look at all GPUs agree, also while something is wrong."""
-    for seed in range(12):
+    seen = 0
+    for seed in range(24):
         one = played({"train": {"micro_batch": 2}, "run": {"seed": seed}, "impose": {"memory_share": [0.9, 0.99]}})
         tight = [incident for incident in one.incidents.during(0, 2999) if incident.kind == "memory"]
+        seen += len(tight)
         for incident in tight:
             step = incident.noticed
             used = look(step, one).memory_used_bytes
             assert used[incident.rank] == used.max() == one.telemetry.memory_used_bytes(incident.rank, step)
-    assert tight
+    assert seen
 
 
 def test_imposed_ranges_hold() -> None:
