@@ -36,16 +36,17 @@ class Dataset(NamedTuple):
 
 
 def load_dataset(name: str) -> dict[str, Dataset]:
-    """The splits of a dataset; says what of it the run will read."""
+    """The splits of a dataset, of which the run reads the subset that one epoch takes; logs both."""
     state = PartialState.required()
     run, spec, layout = state.run, state.run.dataset, state.run.layout
     if name.lower() != spec.name.lower():
         raise ValueError(f"the run reads {spec.name!r}, not {name!r}: data.dataset in the config says which")
     train = run.config.train
     tokens = run.tokens_before(run.last_step)
-    share = tokens / spec.tokens
+    subset = subset_of(spec, train.steps_per_epoch * layout.tokens_per_step)
     state.session.clock.advance(run.startup.dataset)
-    logger.info("Dataset: %s | %s samples | %s tokens", spec.title, f"{spec.samples:,}", f"{spec.tokens:,}")
+    title = f"{spec.title}, subset {subset.name}" if subset.name else spec.title
+    logger.info("Dataset: %s | %s samples | %s tokens", title, f"{subset.samples:,}", f"{subset.tokens:,}")
     ramp = train.batch_ramp
     if ramp and len(run.batches.stages) > 1:
         logger.info(
@@ -60,12 +61,46 @@ def load_dataset(name: str) -> dict[str, Dataset]:
     )
     even = not ramp and run.last_step == run.total_steps
     logger.info(
-        "Steps: %s an epoch x %s epochs | %s tokens%s | the run reads %s of the dataset",
+        "Steps: %s an epoch x %s epochs | %s tokens%s | the run reads %s",
         *(f"{n:,}" for n in (train.steps_per_epoch, train.epochs)),
         *((f"{tokens // train.epochs:,}", " an epoch") if even else (f"{tokens:,}", " in all")),
-        f"{share * 100:.3g} %" if share < 1 else f"{share:.2f} times the whole",
+        _share_read(tokens, subset.tokens, spec),
     )
     return {"train": Dataset(spec, "train"), "validation": Dataset(spec, "validation")}
+
+
+class Subset(NamedTuple):
+    """The part of a dataset that one epoch reads once."""
+
+    name: str
+    """Name of the sample, with its tokens in short; empty for the whole dataset."""
+    samples: int
+    tokens: int
+
+
+def subset_of(spec: DatasetSpec, epoch_tokens: int) -> Subset:
+    """The subset whose size makes an epoch of ``epoch_tokens`` a pass; the whole dataset if it has no more."""
+    if epoch_tokens >= spec.tokens:
+        return Subset("", spec.samples, spec.tokens)
+    samples = max(1, round(spec.samples * epoch_tokens / spec.tokens))
+    return Subset(f"sample-{short_count(epoch_tokens)}T", samples, epoch_tokens)
+
+
+def short_count(count: int) -> str:
+    """Three digits of a count and its magnitude: ``1.05B``, ``141M``, ``20.5K``."""
+    for magnitude, sign in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K")):
+        if count >= magnitude:
+            return f"{float(f'{count / magnitude:.3g}'):g}{sign}"
+    return str(count)
+
+
+def _share_read(tokens: int, subset_tokens: int, spec: DatasetSpec) -> str:
+    """The share of a dataset that a run of so many tokens reads, and how often."""
+    share, passes = min(tokens, subset_tokens) / spec.tokens, tokens / subset_tokens
+    if share >= 1:
+        return f"{tokens / spec.tokens:.2f} times the whole dataset"
+    often = f", {float(f'{passes:.2f}'):g} times" if passes > 1 else ""
+    return f"{share * 100:.3g} % of the dataset{often}"
 
 
 class DataLoader:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 logger = get_logger(__name__)
 
-STARTS = {"scratch": "seed checkpoint", "checkpoint": "weights of an earlier run", "finetune": "pretrained weights"}
+STARTS = {"scratch": "random weights", "checkpoint": "weights of an earlier run", "finetune": "pretrained weights"}
 """What training starts from, by ``train.start``."""
 BAR_TICKS = 40
 """Moves of a bar that stands for one long piece of work."""
@@ -85,7 +85,9 @@ class AutoModelForCausalLM:
         if not state.session.is_main_process:
             state.session.clock.advance(run.startup.weights)
             return CausalLM(run)
-        logger.info("Loading model %s (%s)", spec.hub_id or spec.title, shape.model_class)
+        fresh = run.config.train.start == "scratch"
+        only = " | configuration only, weights at random" if fresh else ""
+        logger.info("Loading model %s (%s)%s", spec.hub_id or spec.title, shape.model_class, only)
         experts = f" | {shape.moe.experts} experts, {shape.moe.active_experts} active" if shape.moe else ""
         logger.info(
             "Architecture: %s layers | hidden %s | %s heads | %s kv heads | ffn %s | vocab %s | context %s%s",
@@ -98,8 +100,10 @@ class AutoModelForCausalLM:
             "Parameters: %s (%s)%s | weights %s in bf16",
             f"{shape.parameters:,}", count_text(shape.parameters), active, bytes_text(run.export_bytes),
         )  # fmt: skip
-        play_bar(state.session, "Loading weights", sum(1 for _ in shape.tensors()), run.startup.weights, "tensor")
-        logger.info("Model loaded in %.1f s (%s, step 0)", run.startup.weights, STARTS[run.config.train.start])
+        bar = "Initializing weights" if fresh else "Loading weights"
+        play_bar(state.session, bar, sum(1 for _ in shape.tensors()), run.startup.weights, "tensor")
+        done = "initialized" if fresh else "loaded"
+        logger.info("Model %s in %.1f s (%s, step 0)", done, run.startup.weights, STARTS[run.config.train.start])
         return CausalLM(run)
 
 

@@ -54,6 +54,8 @@ class StepRecord:
     mfu: float
     memory_used_bytes: int
     """On the GPU of the rank that reports."""
+    load_balancing_loss: float | None = None
+    """Loss of the experts' router, 1 where they get as many tokens each; None for a model without experts."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,7 @@ def step_record(run: Run, values: Mapping[str, float], step: int, time: datetime
         tokens_per_s=timing.tokens_per_s,
         mfu=timing.mfu,
         memory_used_bytes=memory_used_bytes,
+        load_balancing_loss=run.load_balancing_loss(step - 1),
     )
 
 

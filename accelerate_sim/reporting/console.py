@@ -16,7 +16,13 @@ from accelerate_sim.records import (
     WarningRecord,
 )
 from accelerate_sim.session.session import Session
-from accelerate_sim.voices.house import checkpoint_line, collective_line, evaluation_line, step_line
+from accelerate_sim.voices.house import (
+    checkpoint_line,
+    collective_line,
+    evaluation_line,
+    load_balancing_line,
+    step_line,
+)
 from fake_torch_dist.terminal.descriptor import printable
 
 logger = get_logger(__name__)
@@ -45,6 +51,8 @@ class Console:
             case StepRecord():
                 if record.step % self.log_every == 0:
                     logger.info(step_line(record, self.memory_total_bytes))
+                    if record.load_balancing_loss is not None:
+                        logger.info(load_balancing_line(record.step, record.load_balancing_loss))
             case GpuRecord(phase="step"):
                 self.session.screen.write(gpu_table(record, self.table_width, self.session.style, self.host))
             case CollectiveRecord():

@@ -12,6 +12,7 @@ import numpy as np
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.sim import noise
 from accelerate_sim.sim.curves.grad_norm import GradNormCurve
+from accelerate_sim.sim.curves.load_balance import LoadBalance
 from accelerate_sim.sim.curves.loss import LossCurve
 from accelerate_sim.sim.curves.rounding import Printed
 from accelerate_sim.sim.curves.schedule import learning_rate
@@ -50,6 +51,8 @@ class StepBlock:
     lr: Floats
     step_s: Floats
     step_end_s: Floats
+    load_balancing_loss: Floats | None
+    """None for a model without experts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,16 @@ class Run(Plan):
     def grad_norm(self) -> GradNormCurve:
         active = self.model.architecture.active_parameters
         return GradNormCurve.of(self.config.train, self.data_seed, self.shape_seed, self.total_steps, active)
+
+    @cached_property
+    def load_balance(self) -> LoadBalance | None:
+        """The load-balancing loss of a mixture of experts; None for other models."""
+        architecture = self.model.architecture
+        if architecture.moe is None:
+            return None
+        return LoadBalance.of(
+            self.config.train, self.data_seed, self.shape_seed, self.total_steps, architecture.active_parameters
+        )
 
     @cached_property
     def printed(self) -> Printed:
@@ -226,7 +239,9 @@ class Run(Plan):
         leaps = self.loss.instability.norm_log_excess(steps)
         norm = self.printed.norm(self.grad_norm.values(steps, self.loss.residual(steps), leaps))
         rate = learning_rate(self.config.train, self.total_steps, steps)
-        return StepBlock(index, self.printed.loss(self.loss.train(steps)), norm, rate, times.step_s, times.step_end_s)
+        balance = self.load_balance.values(steps) if self.load_balance else None
+        loss = self.printed.loss(self.loss.train(steps))
+        return StepBlock(index, loss, norm, rate, times.step_s, times.step_end_s, balance)
 
     def micro_losses(self, step: int) -> Floats:
         """Losses of a step's micro-batches, [micro_batches, replicas]; their mean is the step's loss."""
@@ -249,6 +264,11 @@ class Run(Plan):
     def grad_norm_at(self, step: int) -> float:
         """Norm of the step's gradients before clipping."""
         return float(self.block_of(step).grad_norm[step % BLOCK])
+
+    def load_balancing_loss(self, step: int) -> float | None:
+        """The router's loss at this step, 1 where experts are even; None for a model without experts."""
+        balance = self.block_of(step).load_balancing_loss
+        return None if balance is None else round(float(balance[step % BLOCK]), 6)
 
     def timing(self, step: int) -> StepTiming:
         """Times and rates of a step."""

@@ -85,6 +85,11 @@ class JsonlTracker:
 
     def _figures(self, record: Record) -> dict[str, Any]:
         match record:
+            case StepRecord():
+                figures = {name: getattr(record, name) for name in record.__slots__}
+                if record.load_balancing_loss is None:
+                    del figures["load_balancing_loss"]
+                return figures
             case GpuRecord():
                 return self._gpu_figures(record)
             case StartRecord():

@@ -67,7 +67,7 @@ def token_information(vocab: int) -> float:
     A byte carries about a quarter. Beyond the usual vocabulary tokens grow longer more slowly than it grows.
     """
     ratio = math.log(max(vocab, 2)) / math.log(USUAL_VOCAB)
-    return ratio**2 if ratio < 1.0 else ratio**0.7
+    return ratio**2 if ratio < 1.0 else ratio**0.55
 
 
 def equal_rate(train: TrainConfig) -> float:
@@ -121,7 +121,7 @@ class FromScratch:
         difficulty = draws.between("difficulty", -0.10, 0.12)
         size_loss = information * (1.69 + 406.4 / parameters**0.34 + difficulty)
         size_loss = min(size_loss, 0.9 * plateau)
-        token_loss = information * 410.7
+        token_loss = information * 410.7 * draws.log("learnable", 0.92, 1.08)
         batches = BatchSchedule.of(train)
         whole = useful_steps(train, batches, total_steps, total_steps).item()
         slow_power = draws.between("power", *SLOW_POWER)
@@ -134,7 +134,7 @@ class FromScratch:
             lowest=LOWEST * min(information, 1.0),
             early=EarlyFall.of(draws, equal_rate(train), parameters, whole),
             slow_steps=time_constant * slow_power, slow_power=slow_power,
-            hidden=min(draws.log("hidden", 0.03, 0.18) * information, 0.1 * plateau),
+            hidden=min(draws.log("hidden", 0.03, 0.22) * information, 0.1 * plateau),
             overshoot=draws.between("overshoot", 3.0, 10.0) if hasty else 0.0,
         )  # fmt: skip
 

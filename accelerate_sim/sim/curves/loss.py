@@ -18,7 +18,7 @@ from accelerate_sim.sim.curves.instability import Instability
 from accelerate_sim.sim.curves.loss_shape import Exponential, Shape, shape_of
 from accelerate_sim.sim.noise import Draws, Floats, Steps
 
-NOISE_AT_HALF_MILLION_TOKENS = (0.032, 0.046)
+NOISE_AT_HALF_MILLION_TOKENS = (0.033, 0.049)
 """Standard deviation, in nats, of a loss that is the mean over 5e5 tokens in texts of 1000."""
 TEXT_TOKENS = (600, 3500)
 """Of a typical text of a dataset: pages of the web, or books and source files."""
@@ -68,7 +68,7 @@ class BatchNoise:
             seed=seed,
             skew=draws.between("skew", -0.2, 0.7) if web else draws.between("skew", -0.5, 0.1),
             odd_share=draws.log("odd", 0.001, 0.006) if web else draws.log("odd", 0.0001, 0.002),
-            odd_upward=0.8 if web else 0.5, unevenness=draws.between("uneven", 0.03, 0.3),
+            odd_upward=0.8 if web else 0.5, unevenness=draws.between("uneven", 0.0, 0.25),
             uneven_phi=draws.between("uneven phi", 0.05, 0.9),
             balancing=draws.between("balancing", 0.02, 0.14) if draws.chance("balanced", 0.4) else 0.0,
             wander=draws.between("wander", 0.1, 0.4) if draws.chance("shards", 0.4) else 0.0,

@@ -116,7 +116,7 @@ class Telemetry:
 
     def _load_at(self, power_share: float) -> StepLoad:
         wanted_w = drawn_w(self.gpu, power_share)
-        return StepLoad(self.chips.allowed_w(wanted_w), self.chips.clocks(wanted_w))
+        return StepLoad(self.chips.allowed_w(wanted_w), self.chips.shown_clocks(wanted_w))
 
     def _load(self, stage: int) -> StepLoad:
         """Of a step in this stage of the batch's ramp."""
