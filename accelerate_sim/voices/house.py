@@ -16,7 +16,7 @@ def step_line(record: StepRecord, memory_total_bytes: int) -> str:
 
 def load_balancing_line(step: int, loss: float) -> str:
     """The line of a mixture of experts after a step's: its router's loss before the coefficient."""
-    return f"step {step} | load_balancing_loss {loss:.4f}"
+    return f"Experts | load_balancing_loss {loss:.4f} | step {step}"
 
 
 def perplexity_text(perplexity: float) -> str:

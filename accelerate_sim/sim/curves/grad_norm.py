@@ -32,6 +32,8 @@ START_STEPS = 0.23
 """Steps of the first fall over the root of the warm-up's: 6 where that takes 715 steps, 2.3 where it takes 100."""
 HUMP_SHARE = 0.48
 """Steps at the peak rate until the hump, over the time constant of the loss's slow fall: 60 of 126 for 124M."""
+HUMP_TOKENS = 5e5
+"""Tokens a step of the logs in which the hump was measured; in larger batches less of it is noise."""
 SHORT_WARMUP, LONG_WARMUP = 80, 450
 """Steps of warm-up up to which the first fall hides the hump, and from which a dip is seen before it."""
 
@@ -71,8 +73,8 @@ class FromScratchLevel:
             train=train, total_steps=total_steps, sequence_length=train.sequence_length,
             batches=BatchSchedule.of(train), start=draws.log("start", 9, 20),
             start_steps=max(START_STEPS * math.sqrt(warmup), 1.0) * draws.log("start steps", 0.8, 1.3),
-            second=draws.between("second", 1.0, 1.4), second_steps=hump_at * (1.0 - 0.8 * long),
-            hump=draws.between("hump", 0.9, 1.1) * (0.65 + 0.35 * long), hump_steps=hump_steps,
+            second=draws.between("second", 1.0, 1.4), second_steps=hump_at * (0.6 - 0.4 * long),
+            hump=draws.between("hump", 0.85, 1.05) * (0.5 + 0.5 * long), hump_steps=hump_steps,
             settled=draws.log("settled", *SETTLED_NORM),
             drift=draws.between("drift", -0.25, 0.3), drift_power=draws.between("drift power", 0.7, 2.0),
         )  # fmt: skip
@@ -85,6 +87,7 @@ class FromScratchLevel:
         second = self.second / (1.0 + (steps / self.second_steps) ** 2)
         way = np.maximum(full_rate_steps(self.train, self.total_steps, steps) / self.hump_steps, 1e-6)
         hump = 2.0 * self.hump / (1.0 / way + way**0.8)
+        hump = hump * np.sqrt((1.0 + NOISY_TOKENS / tokens) / (1.0 + NOISY_TOKENS / HUMP_TOKENS))
         done = np.clip(steps / max(self.total_steps, 1), 0.0, 1.0)
         level = np.sqrt(plateau**2 + (start + second + hump) ** 2)
         return np.asarray(level * np.exp(self.drift * done**self.drift_power))

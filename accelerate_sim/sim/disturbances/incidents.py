@@ -22,11 +22,14 @@ Kind = Literal["hot", "slow", "memory"]
 
 WINDOW = 200
 """Steps whose incidents are drawn together; longer than any of them lasts."""
-HOURLY_AT_64, GROWTH = 0.12, 1.0 / 3.0
-"""Incidents in an hour on 64 GPUs, and the power of the number of GPUs by which there are more. An assumption: fleets
-publish how much jobs are slowed, not by how many GPUs. Their number grows more slowly than the cluster, because GPUs
-that were slow before are kept out of large jobs. It makes one in eight hours on 64 GPUs and four in five hours on
-16,384, where logs of 2,560 to 10,752 GPUs stay within 0.4 to 0.9 % of their level."""
+HOURLY_AT_64, GROWTH = 0.2, 1.0 / 3.0
+"""Incidents in an hour on 64 GPUs, and the power of the number of GPUs by which larger clusters have more.
+
+An assumption: fleets publish how much jobs are slowed, not by how many GPUs. In smaller jobs they come with GPUs; beyond,
+they grow more slowly than the cluster, because GPUs that were slow before are kept out of large jobs. It makes three
+in half a day on 64 GPUs and seven in five hours on 16,384, where logs of 2,560 to 10,752 GPUs stay within 0.4 to 0.9
+% of their level.
+"""
 QUIET_STEPS = 25
 """At first, when everything is slow."""
 LEAST_STEPS, MOST_STEPS = 12, 60
@@ -82,7 +85,8 @@ class Incidents:
     @property
     def per_step(self) -> float:
         """Mean number of incidents that begin in a step, on all GPUs."""
-        return float(HOURLY_AT_64 * (self.world_size / 64.0) ** GROWTH * self.step_s / 3600.0)
+        size = self.world_size / 64.0
+        return float(HOURLY_AT_64 * min(size, size**GROWTH) * self.step_s / 3600.0)
 
     @lru_cache(maxsize=64)  # noqa: B019 - small, and as long-lived as the run
     def of_window(self, window: int) -> tuple[Incident, ...]:

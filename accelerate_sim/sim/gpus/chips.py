@@ -19,10 +19,10 @@ REAR_SLOT_RISE = 0.09
 """The second row of GPUs breathes the first row's air."""
 POWER_EXPONENT = 2.3
 """Dynamic power grows like the clock to this power: 0.84 of the GEMM rate at 500 instead of 700 W."""
-PRODUCTS_OVER_MEAN = 1.6
+PRODUCTS_OVER_MEAN = 1.4
 """Power that matrix products want over the mean of a step, which also moves memory and waits.
 
-With it an H100 that draws 600 of its 700 W runs at 1.7 GHz, and at its boost clock of 1.98 GHz where it draws 400 W. A
+With it an H100 that draws 600 of its 700 W runs at 1.8 GHz, and at its boost clock of 1.98 GHz where it draws 400 W. A
 judgement: no log of clocks was measured.
 """
 THROTTLE_MARGIN_C = 2.0

@@ -26,7 +26,7 @@ def incidents(seed: int, memory_share: float = 0.6) -> list[Incident]:
 
 
 def test_they_come_now_and_then() -> None:
-    """Every other thousand steps or so, for some dozen steps each, to any rank; never in the first steps."""
+    """Every thousand steps or so, for some dozen steps each, to any rank; never in the first steps."""
     counts = []
     for seed in range(40):
         found = incidents(seed)
@@ -38,15 +38,15 @@ def test_they_come_now_and_then() -> None:
         ranks = {each.rank for each in found}
         assert len(ranks) > 0.6 * len(found)
         assert ranks <= set(range(64))
-    assert np.mean(counts) == pytest.approx(11.7, rel=0.15)  # 0.12 an hour in 97 hours
-    assert 2 < np.std(counts) < 5  # Poisson's: 3.4
+    assert np.mean(counts) == pytest.approx(19.4, rel=0.15)  # three in 3,000 steps
+    assert 3 < np.std(counts) < 6.5  # Poisson's: 4.4
 
 
 @pytest.mark.parametrize(("gpus", "step_s"), [(4, 17.5), (64, 0.05), (1024, 17.5), (16_384, 65.0), (100_000, 60.0)])
 def test_they_come_with_gpus_and_with_time(gpus: int, step_s: float) -> None:
-    """In proportion to time, and to the cube root of the GPUs: what was slow before is kept out of large jobs."""
+    """In proportion to time and, up to 64, to GPUs; beyond, to their cube root, as slow ones are kept out."""
     counts = [len(cluster(seed, gpus, step_s=step_s).during(0, 3999)) for seed in range(10)]
-    expected = 0.12 * (gpus / 64) ** (1 / 3) * (4000 - 25) * step_s / 3600 * len(counts)
+    expected = 0.2 * min(gpus / 64, (gpus / 64) ** (1 / 3)) * (4000 - 25) * step_s / 3600 * len(counts)
     assert sum(counts) == pytest.approx(expected, abs=4 * expected**0.5 + 1)
 
 
@@ -56,7 +56,7 @@ def test_a_large_cluster_warns_a_few_times_in_some_hours() -> None:
         sum(len(large.noticed_at(step)) for step in range(3000))
         for large in (cluster(seed, 16_384, step_s=6.5) for seed in range(8))
     ]
-    assert 1 < np.mean(warnings) < 8
+    assert 2 < np.mean(warnings) < 12
 
 
 def test_only_the_worst_is_warned_of() -> None:
@@ -71,7 +71,7 @@ def test_only_the_worst_is_warned_of() -> None:
             assert all(each in present and each.noticed == step for each in found)
             assert all(each.excess(step) == max(other.excess(step) for other in present) for each in found)
         warned[gpus] = sum(map(len, noticed))
-    assert 10 < warned[64] < 100
+    assert 20 < warned[64] < 120
     assert warned[64] / 2 < warned[10_000] < 110
     assert warned[10_000] / 2 < warned[100_000] < 110  # a step in ten or so, of two thousand that begin
 
