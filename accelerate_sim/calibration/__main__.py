@@ -1,4 +1,7 @@
-"""The command ``python -m accelerate_sim.calibration``: compare measured runs with the model, or fit it to them."""
+"""The command ``python -m accelerate_sim.calibration``: compare measured runs with the model, or fit it to them.
+
+``python -m accelerate_sim.calibration curves FILE.yaml`` compares curves instead.
+"""
 
 import argparse
 import sys
@@ -6,7 +9,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from accelerate_sim.calibration import page, report
+from accelerate_sim.calibration import curves, page, report
 from accelerate_sim.calibration.accuracy import Errors, compared
 from accelerate_sim.calibration.columns import OPTIONAL, REQUIRED, Measured
 from accelerate_sim.calibration.fitting import FEWEST_RUNS, Fit
@@ -18,9 +21,11 @@ from accelerate_sim.catalog.constants import read_constants, with_values
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
-    options = _parser().parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        return _run(options)
+        if words[:1] == ["curves"]:
+            return curves.run(words[1:])
+        return _run(_parser().parse_args(words))
     except BadInput as error:
         print(error, file=sys.stderr)
         return 2
@@ -35,7 +40,8 @@ def _parser() -> argparse.ArgumentParser:
     others = textwrap.fill(", ".join(OPTIONAL), 100)
     parser = argparse.ArgumentParser(
         prog="python -m accelerate_sim.calibration",
-        description="Compare measured training runs with what the simulator predicts for them.",
+        description="Compare measured training runs with what the simulator predicts for them. "
+        "With 'curves FILE.yaml' as arguments, compare their loss, gradient norm and step times instead.",
         epilog=f"columns that the file needs:\n{columns}\n\ncolumns that it may have:\n{others}\n\n"
         "Tables of published runs are in the repository's tests/reference; ACCURACY.md names each figure's command.",
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -118,7 +118,7 @@ class FromScratch:
         first = math.log(vocab) + draws.between("first", 0.03, 0.35)
         plateau = min(draws.between("plateau", 6.6, 7.4) * min(information, 1.0), 0.85 * first)
         # Texts of one source are easier than those of another.
-        difficulty = draws.between("difficulty", -0.10, 0.12)
+        difficulty = draws.between("difficulty", -0.14, 0.08)
         size_loss = information * (1.69 + 406.4 / parameters**0.34 + difficulty)
         size_loss = min(size_loss, 0.9 * plateau)
         token_loss = information * 410.7 * draws.log("learnable", 0.92, 1.08)
