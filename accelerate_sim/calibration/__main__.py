@@ -1,6 +1,6 @@
 """The command ``python -m accelerate_sim.calibration``: compare measured runs with the model, or fit it to them.
 
-``python -m accelerate_sim.calibration curves FILE.yaml`` compares curves instead.
+``python -m accelerate_sim.calibration curves FILE`` compares curves instead.
 """
 
 import argparse

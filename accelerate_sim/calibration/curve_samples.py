@@ -30,7 +30,7 @@ Row = tuple[str, ...]
 
 @dataclass
 class Logger:
-    """What a logger of one kind remembers from one value to the next."""
+    """The state of a logger of one kind between two values."""
 
     kind: Kind
     run: Run

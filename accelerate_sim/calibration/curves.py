@@ -1,4 +1,4 @@
-"""``python -m accelerate_sim.calibration curves FILE.yaml``: curves of published runs beside ours of the same config.
+"""``python -m accelerate_sim.calibration curves FILE``: curves of published runs beside ours of the same config.
 
 A file holds a list of runs: ``run`` (a name), ``source`` (where the log is), ``config`` (keys of a config file),
 ``every`` (steps from one logged value to the next), ``steps`` (the last logged one) and ``measured`` (figures of the

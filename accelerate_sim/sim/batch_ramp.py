@@ -1,4 +1,4 @@
-"""How many sequences each optimizer step has: the same number in all, or a ramp up to the whole global batch.
+"""Sequences of each optimizer step: the same number in all, or a ramp up to the whole global batch.
 
 A ramp is Megatron-LM's (--rampup-batch-size): the batch grows by equal increments after equal numbers of sequences. A
 step takes the batch that the sequences before it have reached, so early stages have more steps than late ones.
@@ -26,9 +26,9 @@ class Stage:
     """Consecutive steps with the same batch."""
 
     first_step: int
-    """From 0."""
+    """Number of its first step, from 0."""
     first_sequence: int
-    """Sequences that were trained on before it."""
+    """Sequences in all steps before it."""
     batch: int
     """Sequences in one step."""
 
@@ -67,7 +67,7 @@ class BatchSchedule:
         return [stage.first_step for stage in self.stages]
 
     def number_at(self, step: int) -> int:
-        """Which stage ``step`` belongs to."""
+        """Number of the stage that ``step`` belongs to, from 0."""
         return bisect_right(self._first_steps, step) - 1 if len(self.stages) > 1 else 0
 
     def batch(self, step: int) -> int:
@@ -93,16 +93,16 @@ class BatchSchedule:
         return np.asarray(first_sequence + (steps - first_step) * batch)
 
     def begins(self, step: int) -> bool:
-        """Whether the batch grows with ``step``."""
+        """True if the batch grows with ``step``."""
         return step > 0 and self.stages[self.number_at(step)].first_step == step
 
     def steps_in(self, last_step: int) -> list[int]:
-        """How many of the first ``last_step`` steps each stage has."""
+        """Number of the first ``last_step`` steps that each stage has."""
         ends = [*self._first_steps[1:], last_step]
         return [max(0, min(end, last_step) - first) for first, end in zip(self._first_steps, ends, strict=True)]
 
     def numbers(self, steps: Counts) -> Counts:
-        """Which stages these steps belong to."""
+        """Numbers of the stages that these steps belong to, from 0."""
         import numpy as np  # here, since a plan comes without it
 
         return np.searchsorted(self._first_steps, steps, side="right") - 1

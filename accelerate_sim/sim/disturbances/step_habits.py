@@ -1,7 +1,7 @@
-"""Habits of a stack: what its step times are like, beside their mean.
+"""Distribution of a stack's step times around their mean, drawn once per run.
 
-How tight the core is, whether garbage is collected every so many steps, how often a shared file system or network
-stalls it. They are drawn once per run, from classes and ranges measured on public logs.
+A draw says how tight the core is, whether garbage is collected every so many steps, and how often a shared file system
+or network stalls it. Classes and ranges were measured on public logs.
 """
 
 import math
@@ -27,7 +27,7 @@ LAUNCHED: Range = (0.004, 0.06)
 
 @dataclass(frozen=True)
 class Site:
-    """What the place of a run makes likely, whatever its steps do: chances, and ranges of logarithms of a ratio.
+    """Chances that a habit is present on such machines, and ranges of its size as the logarithm of a ratio.
 
     ``Habits`` says what each is of; a range is drawn from where the chance beside it comes true.
     """
@@ -37,15 +37,15 @@ class Site:
     loose: float
     """Share of those that others' jobs, hosts or storage hold up all the time."""
     core: Range
-    """Of the loose ones."""
+    """Core of the loose runs."""
     routed_core: Range
-    """Where half of all runs' experts get now more, now fewer tokens."""
+    """Core of half of the runs of experts, which get now more, now fewer tokens."""
     large_level: float
     level: Range
-    """Of large shifts."""
+    """Size of large shifts of the level."""
     restless: float
     wander: Range
-    """Of the restless ones."""
+    """Size of the wander of restless runs."""
     drifts: float
     drift: Range
     settles: float
@@ -57,12 +57,12 @@ class Site:
     often: Range
     """Share of steps that are late in runs that are often so."""
     straggler: Range
-    """How much longer those take."""
+    """Size of the delay of late steps."""
     stall: Range
     """Share of steps that take a third longer, or several times as long."""
     contended: float
     contention: Range
-    """How much longer a step takes that others' jobs slow."""
+    """Size of the delay that other jobs cause."""
     pausing: float
     hasty_clock: float
     starved: float
@@ -102,20 +102,20 @@ COARSE_CLOCKS = 0.06
 """Share of stacks whose clock shows hardly more than what the core does (milliseconds of a tenth of a second); the rest
 write all that it has."""
 LEAST_DECIMALS, MOST_DECIMALS = 3, 7
-"""Of the seconds that a stack writes down: from milliseconds to a tenth of a microsecond."""
+"""Range of the decimals of the seconds that a stack writes: from milliseconds to a tenth of a microsecond."""
 HUNDREDTH_MS_DECIMALS = 5
 """Decimals of seconds in a log whose step times have two of milliseconds."""
 
 
 @dataclass(frozen=True)
 class Habits:
-    """What a stack's step times are like, beside their mean. Sizes are logarithms of a ratio to it."""
+    """Distribution of one run's step times; sizes are logarithms of a ratio to their mean."""
 
     core: float
     heavy: bool
-    """Whether the core has Student's tails."""
+    """True if the core has Student's tails."""
     stretch: float
-    """How much wider its slow half is."""
+    """Factor by which the slow half of the core is wider."""
     memory: float
     phi: float
     queueing: float
@@ -124,7 +124,7 @@ class Habits:
     level_steps: int
     drift: float
     wander: float
-    """Of room temperature, neighbours and memory, over hundreds of steps."""
+    """Size of slow changes over hundreds of steps, by room temperature, neighbours and memory."""
     wander_steps: int
     straggler_share: float
     straggler_size: float
@@ -144,12 +144,12 @@ class Habits:
     """Chance that a stretch of steps holds a pause."""
     pause_size: float
     aftermath: float
-    """Of the first step after it."""
+    """Delay of the first step after a pause."""
     aftermath_steps: float
     short_share: float
     short_size: float
     period: int
-    """0: none."""
+    """Steps from one periodic delay to the next; 0: none."""
     period_size: float
     after_period: float
     tick: int
@@ -158,13 +158,13 @@ class Habits:
     first_extra_s: float
     second_factor: float
     settling: float
-    """Of the first steps, on machines that are still cold and caches that are empty."""
+    """Delay of the first steps, on machines that are still cold and caches that are empty."""
     settling_s: float
     decimals: int
 
     @classmethod
     def of(cls, seed: int, mean_s: float, work: Work, machines: Machines) -> "Habits":
-        """``work`` says how much the steps differ by themselves."""
+        """Draw the habits; ``work`` says how much the steps differ by themselves."""
         draws, site = Draws(seed, "step time"), SITES[machines]
         core = _core(draws, work, site)
         often = draws.chance("often late", site.often_late)
@@ -231,7 +231,7 @@ class Habits:
 
 
 def _core(draws: Draws, work: Work, site: Site) -> float:
-    """How much single steps differ, when nothing is the matter."""
+    """Draw the usual spread of single steps."""
     kind = draws.between("class", 0.0, 1.0)
     if work == "ragged" and kind > 0.2:  # else its conversations are packed to one length, after all
         return draws.log("ragged core", 0.05, 0.2)

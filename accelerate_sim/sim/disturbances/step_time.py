@@ -1,6 +1,6 @@
 """Seconds of each step: a tight core with a heavy right tail, slow first steps, hiccups that come back, and incidents.
 
-What differs from stack to stack is in ``step_habits``.
+The figures that differ from stack to stack are in ``step_habits``.
 """
 
 import math
@@ -124,7 +124,7 @@ class StepTimes:
         return np.asarray(level)
 
     def _each(self, draw: Callable[..., Floats], stream: str, numbers: Steps) -> Floats:
-        """What is drawn for each number; there are many of a few neighbouring ones, so each is drawn once."""
+        """Draw once for each of a few neighbouring numbers, and repeat the draw wherever its number occurs."""
         first = numbers.min()
         return np.asarray(draw(self.seed, f"step time/{stream}", np.arange(first, numbers.max() + 1))[numbers - first])
 
@@ -205,7 +205,7 @@ class StepTimes:
         return total
 
     def _warm_up(self, steps: Steps) -> Floats:
-        """What the first step left for the second."""
+        """Factor on the second step, in which some of the first step's work is left."""
         return np.where(steps == 1, self.habits.second_factor, 1.0)
 
     def _imposed(self, steps: Steps) -> Floats:

@@ -1,4 +1,4 @@
-"""What is different about each GPU of a cluster, and what its power and temperature limits make of its clock.
+"""Differences between the GPUs of a cluster, and the clocks that power and temperature limits leave them.
 
 Each chip has its own leakage, cooler, slot and inlet air. Busy power follows from the phase; a chip that would pass its
 power limit, or its slowdown temperature, lowers its clock until it does not. The slowest chip then sets the step time.
@@ -62,7 +62,7 @@ class Chips:
         return np.asarray(RISE_AT_LIMIT_C * power_w / self.gpu.power_limit_w * self.resistance_gain)
 
     def allowed_w(self, wanted_w: float) -> Floats:
-        """What each chip draws where the work wants ``wanted_w`` of a mean one: its limits cut the rest off."""
+        """Power of each chip where the work wants ``wanted_w`` of a mean one; its limits cut the rest off."""
         room_c = np.maximum(self.gpu.slowdown_temperature_c - THROTTLE_MARGIN_C - self.inlet_c, 1.0)
         coolable_w = room_c * self.gpu.power_limit_w / (RISE_AT_LIMIT_C * self.resistance_gain)
         return np.asarray(np.minimum(wanted_w * self.power_gain, np.minimum(self.gpu.power_limit_w, coolable_w)))
