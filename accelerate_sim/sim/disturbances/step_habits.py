@@ -69,8 +69,6 @@ class Site:
     """Share of runs whose steps now and then wait for data, an evaluation or a file system."""
     starvation: Range
     """Share of those runs' steps that do."""
-    hundredths: float
-    """Share of runs whose logger writes hundredths of a millisecond."""
 
 
 SITES: dict[Machines, Site] = {
@@ -80,7 +78,7 @@ SITES: dict[Machines, Site] = {
         remembers=0.35, memory=(0.1, 0.6),
         often_late=0.75, often=(0.005, 0.018), straggler=(0.015, 0.2), stall=(0.0002, 0.0025),
         contended=0.08, contention=(0.03, 0.25), pausing=0.3, hasty_clock=0.25,
-        starved=0.55, starvation=(0.0004, 0.0022), hundredths=0.65,
+        starved=0.55, starvation=(0.0004, 0.0022),
     ),
     # Runs of five operators on 64 to 10,752 dedicated GPUs: a core of 0.1 %, levels within 0.4 %, next to no memory.
     "fabric": Site(
@@ -89,7 +87,7 @@ SITES: dict[Machines, Site] = {
         remembers=0.35, memory=(0.1, 0.5),
         often_late=0.6, often=(0.003, 0.012), straggler=(0.008, 0.08), stall=(0.00003, 0.0006),
         contended=0.06, contention=(0.01, 0.08), pausing=0.3, hasty_clock=0.03,
-        starved=0.1, starvation=(0.00005, 0.0003), hundredths=0.2,
+        starved=0.1, starvation=(0.00005, 0.0003),
     ),
     "shared": Site(
         tight=0.1, loose=0.6, core=(0.01, 0.06), routed_core=(0.01, 0.06), large_level=0.15, level=(0.008, 0.03),
@@ -97,7 +95,7 @@ SITES: dict[Machines, Site] = {
         remembers=0.5, memory=(0.1, 0.7),
         often_late=0.8, often=(0.006, 0.02), straggler=(0.015, 0.25), stall=(0.0001, 0.0015),
         contended=0.25, contention=(0.03, 0.35), pausing=0.5, hasty_clock=0.05,
-        starved=0.4, starvation=(0.0002, 0.001), hundredths=0.4,
+        starved=0.4, starvation=(0.0002, 0.001),
     ),
 }  # fmt: skip
 COARSE_CLOCKS = 0.06
@@ -173,8 +171,8 @@ class Habits:
         staging = draws.chance("staging", 0.3)
         periods = STAGING_PERIODS if staging else PERIODS
         period = periods[int(draws.between("period", 0, len(periods)))] if draws.chance("periodic", 0.4) else 0
-        # Scripts of one machine print hundredths of a millisecond, clusters' frameworks most often all that they have.
-        decimals = HUNDREDTH_MS_DECIMALS if draws.chance("hundredths", site.hundredths) else MOST_DECIMALS
+        # A timer of a hundredth of a millisecond is as usual as one that keeps all it has.
+        decimals = HUNDREDTH_MS_DECIMALS if draws.chance("hundredths", 0.35) else MOST_DECIMALS
         if draws.chance("coarse clock", COARSE_CLOCKS):
             decimals = min(max(math.ceil(-math.log10(1.5 * core * mean_s)), LEAST_DECIMALS), MOST_DECIMALS)
         hasty_clock = draws.chance("hasty clock", site.hasty_clock)  # does not wait for the GPUs
