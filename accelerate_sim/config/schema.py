@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, PlainSerializer, StrictBool, Tag
 
 from accelerate_sim.catalog import Architecture, ModelSpec
+from accelerate_sim.config import extensions
 
 
 def _not_bool(value: Any) -> Any:
@@ -25,7 +26,8 @@ def _plain_name(value: Any) -> Any:
     return value
 
 
-TRACKERS = ("jsonl", "tensorboard", "wandb", "prometheus")
+TRACKERS = tuple(extensions.TRACKERS)
+VOICES = tuple(extensions.VOICES)
 Count = Annotated[int, BeforeValidator(_not_bool)]
 """A whole number."""
 Number = Annotated[float, BeforeValidator(_not_bool), Field(allow_inf_nan=False)]
@@ -67,6 +69,12 @@ def _trackers(value: Any) -> Any:
     return tuple(dict.fromkeys(names))
 
 
+def _voice(value: Any) -> Any:
+    if value not in VOICES:
+        raise ValueError(f"is no voice; use {' or '.join(VOICES)}")
+    return value
+
+
 def _address(value: Any) -> Any:
     host, _, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
     if not (host and port.isascii() and port.isdigit() and int(port) < 65536):
@@ -78,6 +86,8 @@ Address = Annotated[str, BeforeValidator(_address)]
 """Host and port to listen on."""
 Trackers = Annotated[tuple[str, ...], BeforeValidator(_trackers)]
 """Names of TRACKERS."""
+Voice = Annotated[str, BeforeValidator(_voice)]
+"""One name of VOICES."""
 Speed = Annotated[float, BeforeValidator(_speed), PlainSerializer(lambda speed: "max" if speed == math.inf else speed)]
 """Simulated seconds per real second; infinite for 'max'."""
 Interval = Annotated[int, BeforeValidator(_interval), PlainSerializer(lambda steps: steps or "epoch")]
@@ -250,8 +260,11 @@ class LogConfig(Section):
     every: Count = Field(10, ge=1, le=1_000_000, description="Steps from one detail line to the next.")
     gpu_grid_every: Count = Field(10, ge=0, le=1_000_000, description="Steps from one GPU grid to the next; 0: none.")
     trackers: Trackers = Field(
-        (), description="Who else is told: [tensorboard, wandb, prometheus], as Accelerate's log_with names them."
+        (),
+        description=f"Also log to some of [{', '.join(extensions.optional_trackers())}], named as in Accelerate's "
+        "log_with.",
     )
+    voice: Voice = Field("house", description="Wording of the log lines; --list voices describes each.")
     prometheus_address: Address = Field(
         "127.0.0.1:9400", description="Where prometheus scrapes; port 0: any that is free. [::1]:9400 for IPv6."
     )

@@ -7,6 +7,8 @@ from accelerate_sim.display.units import (
     duration_text,
     energy_text,
     gib_text,
+    mfu_text,
+    perplexity_text,
     rate_text,
     si_text,
 )
@@ -45,14 +47,13 @@ def _groups(record: SummaryRecord) -> list[tuple[str, list[Row]]]:
             ("Steps", f"{record.steps:,}", ""),
             ("Tokens", count_text(record.tokens), f"  ({record.tokens:,})"),
             ("Throughput", rate_text(record.mean_tokens_per_s), f"  ({rate_text(per_gpu).split()[0]} per GPU)"),
-            # A step time set by hand can ask for more than the GPUs have: that is no utilization.
-            ("MFU", f"{record.mean_mfu:.1%}" if record.mean_mfu <= 1 else "n/a", ""),
+            ("MFU", mfu_text(record.mean_mfu), ""),
         ]),
         ("Loss", [
             ("Final loss", f"{record.final_loss:.4f}", ""),
-            ("Final perplexity", f"{record.final_perplexity:,.2f}", ""),
+            ("Final perplexity", perplexity_text(record.final_perplexity), ""),
             ("Best loss", f"{record.best_loss:.4f}", "  (validation)"),
-            ("Best perplexity", f"{record.best_perplexity:,.2f}", "  (validation)"),
+            ("Best perplexity", perplexity_text(record.best_perplexity), "  (validation)"),
         ]),
         ("Hardware", [
             ("GPUs", f"{gpus:,} × {record.gpu}", ""),

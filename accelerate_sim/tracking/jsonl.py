@@ -75,7 +75,10 @@ class JsonlTracker:
         self._unwritten_bytes = 0
 
     def observe(self, record: Record) -> None:
-        line = (self._encode({"event": _EVENTS[type(record)]} | self._figures(record)) + "\n").encode()
+        event = _EVENTS.get(type(record))
+        if event is None:
+            return
+        line = (self._encode({"event": event} | self._figures(record)) + "\n").encode()
         self._lines.append(line)
         self.size_bytes += len(line)
         self.crc32 = crc32(line, self.crc32)

@@ -20,7 +20,7 @@ from accelerate_sim.artifacts.atomic import explained, make_directory
 from accelerate_sim.records import EvalRecord, Record, StepRecord, SummaryRecord
 from accelerate_sim.tracking.event_records import ScalarEvents, record, whole_events
 from accelerate_sim.tracking.growing_file import GrowingFile
-from accelerate_sim.tracking.run_start import RunStart, flat
+from accelerate_sim.tracking.tracker import RunStart, TrackerContext, flat
 
 DIRECTORY = "runs"
 FILE_NAME_END = ".simulated"
@@ -35,7 +35,12 @@ BATCH = 512
 
 
 class TensorBoardTracker:
-    """One event file per run below ``directory/runs``. ImportError without one of the packages."""
+    """Writes one event file per run below ``directory/runs``. ImportError without one of the packages."""
+
+    @classmethod
+    def open(cls, context: TrackerContext) -> TensorBoardTracker:
+        """The tracker of a session."""
+        return cls(context.directory)
 
     def __init__(self, directory: Path) -> None:
         self._messages = _Messages()

@@ -17,7 +17,7 @@ from accelerate_sim.artifacts import plain_file
 from accelerate_sim.artifacts.atomic import explained, make_directory
 from accelerate_sim.records import EvalRecord, Record, StepRecord, SummaryRecord
 from accelerate_sim.tracking.growing_file import GrowingFile
-from accelerate_sim.tracking.run_start import RunStart
+from accelerate_sim.tracking.tracker import RunStart, TrackerContext
 from accelerate_sim.tracking.wandb_records import FILE_HEADER, fragments, history_record, whole_records
 
 DIRECTORY = "wandb"
@@ -32,7 +32,12 @@ BATCH = 512
 
 
 class WandbTracker:
-    """An offline run per run. ImportError without the package."""
+    """Writes one offline run of wandb per run. ImportError without the package."""
+
+    @classmethod
+    def open(cls, context: TrackerContext) -> WandbTracker:
+        """The tracker of a session."""
+        return cls(context.directory)
 
     def __init__(self, directory: Path) -> None:
         import wandb

@@ -1,0 +1,280 @@
+"""Records of what happens before the first step and around checkpoints: loading, connecting, saving, exporting.
+
+Each record belongs to one moment of simulated time. Names of models, files and checkpoints are as the user wrote them;
+a voice escapes what cannot be printed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# --- The run begins ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """Facts of a run that every record of it shares; a voice gets them with each record."""
+
+    run: int
+    """Number of the run in its session, from 1."""
+    seed: int
+    host: str
+    """Host names are this and the node's number."""
+    nodes: int
+    gpus_per_node: int
+    gpu: str
+    """Product name of the GPU."""
+    memory_total_bytes: int
+    """Memory of one GPU."""
+    peak_flops_per_gpu: float
+    """Dense bf16."""
+    flops_per_token: int
+    total_steps: int
+    """Steps that the run makes; ``max_steps`` counts."""
+    steps_per_epoch: int
+    epochs: int
+    sequence_length: int
+    micro_batch: int
+    data_parallel: int
+    log_every: int
+    """Steps from one detail line to the next."""
+
+    @property
+    def world_size(self) -> int:
+        return self.nodes * self.gpus_per_node
+
+    def consumed_samples(self, tokens: int) -> int:
+        """Sequences trained on when ``tokens`` tokens have been."""
+        return tokens // self.sequence_length
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchRecord:
+    """The program has started to play a run; nothing of the run is loaded yet."""
+
+    script: str
+    """File name of the training script."""
+    attempt: int
+    """Restarts by the launcher before this start."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeRecord:
+    """A session continues what an earlier process left."""
+
+    checkpoint: str | None
+    """Path of the checkpoint; None: the run starts again from its beginning."""
+    damaged: tuple[str, ...]
+    """One sentence for each newer checkpoint that could not be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessRecord:
+    """A process that plays one rank has joined the job."""
+
+    rank: int
+    local_rank: int
+    node: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExporterRecord:
+    """A metrics endpoint has begun to answer."""
+
+    tracker: str
+    url: str
+
+
+# --- Model and data ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRecord:
+    """The weights of a model are about to be loaded."""
+
+    name: str
+    """On the hub where the model has a name there."""
+    model_class: str
+    layers: int
+    hidden: int
+    heads: int
+    kv_heads: int
+    ffn: int
+    """Of one expert in a mixture of experts."""
+    vocab: int
+    context: int
+    experts: int
+    """0 for a dense model."""
+    active_experts: int
+    parameters: int
+    active_parameters: int
+    weight_bytes: int
+    """In bf16."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLoadedRecord:
+    """The weights of the model are loaded."""
+
+    seconds: float
+    start: str
+    """Value of ``train.start``: scratch, checkpoint or finetune."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizerRecord:
+    """The tokenizer is loaded."""
+
+    name: str
+    vocab_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class RampRecord:
+    """The plan of a global batch that grows. It is a part of ``DataRecord``."""
+
+    start: int
+    """Sequences in the first step."""
+    increment: int
+    """Sequences by which the batch grows at a time."""
+    samples: int
+    """Sequences after which the batch has its full size."""
+    whole_from_step: int
+    """First step with the full batch, from 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataRecord:
+    """The dataset is found, and what the run reads of it is known."""
+
+    dataset: str
+    samples: int
+    tokens: int
+    ramp: RampRecord | None
+    global_batch: int
+    """Sequences in one step, after the ramp."""
+    accumulation: int
+    tokens_per_step: int
+    planned_tokens: int
+    """Tokens that the run trains on."""
+    epochs_alike: bool
+    """True if every planned epoch reads as many tokens as every other."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRecord:
+    """From this step on the global batch has another size."""
+
+    step: int
+    global_batch: int
+    accumulation: int
+
+
+# --- The cluster ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectRecord:
+    """The process group is connected."""
+
+    nccl_version: str
+    layout: str
+    """Degrees of parallelism, in a phrase."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkTestRecord:
+    """An all-reduce over the whole world has been timed before the first step."""
+
+    algorithm: str
+    protocol: str
+    bytes: int
+    ranks: int
+    seconds: float
+    algbw_bytes_per_s: float
+    busbw_bytes_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class DetectRecord:
+    """All GPUs of the job have been found."""
+
+    fault_rate: float
+    """Interruptions per GPU-hour that the config asks for."""
+
+
+# --- Checkpoints ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SavingRecord:
+    """A checkpoint is about to be written."""
+
+    step: int
+    path: str
+    weight_bytes: int
+    optimizer_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeletedRecord:
+    """A checkpoint that is not kept any longer has been deleted."""
+
+    path: str
+    keep_last: int
+    keep_best: int
+
+
+@dataclass(frozen=True, slots=True)
+class LitterRecord:
+    """Files of a deleted checkpoint could not be removed."""
+
+    directory: str
+    reason: str
+    """Text of the system's error."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoHolesRecord:
+    """The file system stores no sparse files, so tensors are written with small shapes."""
+
+    directory: str
+
+
+@dataclass(frozen=True, slots=True)
+class RestoringRecord:
+    """A checkpoint is about to be read."""
+
+    path: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class RestoredRecord:
+    """A checkpoint has been read; the run continues after its step."""
+
+    step: int
+    seconds: float
+
+
+# --- Export -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ExportingRecord:
+    """The export of the finished model begins."""
+
+    model: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExportFileRecord:
+    """A file of the exported model is written."""
+
+    name: str
+    bytes: int
+    shard: int
+    """Number of the weight file, from 1; 0 for a file that holds no weights."""
+    shards: int
+    """Weight files in all."""
