@@ -35,7 +35,7 @@ def show_config(config: RunConfig) -> None:
 
 def show_plan(config: RunConfig, *, ascii_only: bool) -> None:
     """Print what the run would take."""
-    from accelerate_sim.display.plan.report import plan_report
+    from accelerate_sim.display.plan.plan_report import plan_report
     from accelerate_sim.sim.run import Run
 
     live, style = terminal_style(1, ascii_only=ascii_only)

@@ -4,7 +4,7 @@ import re
 import textwrap
 from collections.abc import Iterator
 
-from accelerate_sim.display.plan.faults import faults_section
+from accelerate_sim.display.plan.expected_failures import faults_section
 from accelerate_sim.display.plan.rows import Fact, Part
 from accelerate_sim.display.plan.sections import sections_of
 from accelerate_sim.display.plan.whole_run import whole_run_section
