@@ -32,7 +32,7 @@ IMPORTED = (
     all_reduce, barrier, broadcast, init_process_group, meeting, nccl_log, rendezvous,
     encodings.idna, pkgutil,
 )  # fmt: skip
-"""What is otherwise imported when it is first needed."""
+"""Modules and functions that would otherwise be imported when they are first needed."""
 
 # Pydantic builds validators when they are first used, and so do the catalogs.
 Run(RunConfig()).block_of(0)

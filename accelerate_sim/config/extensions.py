@@ -1,4 +1,4 @@
-"""Tables of what a user may add to: trackers and voices, each name with its module and its description.
+"""Tables of trackers and voices, which users extend: each name with its module and its description.
 
 The config's keys, ``--list``, ``--help`` and error messages are made from these tables. A new tracker is one module in
 ``accelerate_sim.tracking`` and one line of ``TRACKERS``; a new voice is one module in ``accelerate_sim.voices`` and one
@@ -16,7 +16,8 @@ class TrackerEntry(NamedTuple):
     help: str
     """Description for ``--list trackers``."""
     opened_by: str | None
-    """``module:Class``, whose ``open`` takes a ``TrackerContext``; None: the session opens it with every output."""
+    """Module and class, divided by a colon; the class has ``open(context: TrackerContext)``. None: the session itself
+    opens the tracker for every output directory."""
     packages: tuple[str, ...] = ()
     """Python packages of which one is needed; empty: the tracker needs none."""
     writes_files: bool = True

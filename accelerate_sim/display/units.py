@@ -1,4 +1,4 @@
-"""Figures as text: one format for each kind of quantity, shared by everything that is shown.
+"""Formats figures as text, with one format for each kind of quantity.
 
 Sizes of files are decimal, as storage vendors and ``ls --si`` count; GPU memory is binary, as ``nvidia-smi`` counts.
 """

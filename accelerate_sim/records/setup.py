@@ -100,7 +100,7 @@ class ModelRecord:
     heads: int
     kv_heads: int
     ffn: int
-    """Of one expert in a mixture of experts."""
+    """Width of the feed-forward layer; of one expert in a mixture of experts."""
     vocab: int
     context: int
     experts: int

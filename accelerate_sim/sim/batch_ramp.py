@@ -1,7 +1,8 @@
-"""How many sequences each optimizer step has: the same number in all, or a ramp up to the whole global batch.
+"""Sequences of each optimizer step: a constant number, or a ramp up to the whole global batch.
 
-A ramp is Megatron-LM's (--rampup-batch-size): the batch grows by equal increments after equal numbers of sequences. A
-step takes the batch that the sequences before it have reached, so early stages have more steps than late ones.
+The ramp is that of Megatron-LM's --rampup-batch-size: the batch grows by equal increments after equal numbers of
+sequences. A step takes the batch that the sequences before it have reached, so early stages have more steps than late
+ones.
 """
 
 from __future__ import annotations
@@ -25,22 +26,22 @@ class Stage:
     """Consecutive steps with the same batch."""
 
     first_step: int
-    """From 0."""
+    """First step of the stage, from 0."""
     first_sequence: int
-    """Sequences that were trained on before it."""
+    """Sequences that were trained on before the stage."""
     batch: int
-    """Sequences in one step."""
+    """Sequences in each step of the stage."""
 
 
 @dataclass(frozen=True)
 class BatchSchedule:
-    """The stages of a run, in order; the last one goes on for ever."""
+    """The stages of a run in order; the last has no end."""
 
     stages: tuple[Stage, ...]
 
     @classmethod
     def of(cls, train: TrainConfig) -> BatchSchedule:
-        """Stages that no step falls into, because a step takes the run past them, are left out."""
+        """Stages without a step, which a single step jumps over, are left out."""
         ramp, whole = train.batch_ramp, train.global_batch
         if ramp is None or ramp.start == whole:
             return cls((Stage(0, 0, whole),))
@@ -49,7 +50,7 @@ class BatchSchedule:
         while done < increments:
             batch = ramp.start + done * ramp.increment
             stages.append(Stage(step, sequence, batch))
-            # The next increment is due at the first step that begins with so many sequences behind it.
+            # The next increment is due at the first step that begins after this many sequences.
             due = -(-ramp.samples * (done + 1) // increments)
             steps = -(-(due - sequence) // batch)
             step, sequence = step + steps, sequence + steps * batch
@@ -66,7 +67,7 @@ class BatchSchedule:
         return [stage.first_step for stage in self.stages]
 
     def number_at(self, step: int) -> int:
-        """Which stage ``step`` belongs to."""
+        """Index of the stage of ``step``."""
         return bisect_right(self._first_steps, step) - 1 if len(self.stages) > 1 else 0
 
     def batch(self, step: int) -> int:
@@ -79,22 +80,22 @@ class BatchSchedule:
         return stage.first_sequence + (step - stage.first_step) * stage.batch
 
     def begins(self, step: int) -> bool:
-        """Whether the batch grows with ``step``."""
+        """Return True if ``step`` is the first of a stage with a larger batch."""
         return step > 0 and self.stages[self.number_at(step)].first_step == step
 
     def steps_in(self, last_step: int) -> list[int]:
-        """How many of the first ``last_step`` steps each stage has."""
+        """Number of the first ``last_step`` steps that fall into each stage."""
         ends = [*self._first_steps[1:], last_step]
         return [max(0, min(end, last_step) - first) for first, end in zip(self._first_steps, ends, strict=True)]
 
     def numbers(self, steps: Counts) -> Counts:
-        """Which stages these steps belong to."""
-        import numpy as np  # here, since a plan comes without it
+        """Index of the stage of each of these steps."""
+        import numpy as np  # imported here, because a plan does without numpy
 
         return np.searchsorted(self._first_steps, steps, side="right") - 1
 
     def batches(self, steps: Counts) -> Counts | int:
-        """Sequences in each of these steps; one number where all have as many."""
+        """Sequences in each of these steps; one number if all steps have the same."""
         if len(self.stages) == 1:
             return self.whole.batch
         import numpy as np

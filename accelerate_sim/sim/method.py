@@ -1,4 +1,4 @@
-"""How a micro-batch is computed: number format, what is computed twice, and the software that does it."""
+"""The method by which a micro-batch is computed: number format, recomputation, and software."""
 
 from dataclasses import dataclass
 
@@ -7,29 +7,29 @@ from accelerate_sim.catalog import SoftwareStack
 from accelerate_sim.config.schema import RunConfig
 
 RECOMPUTED_SHARE = {"none": 0.0, "selective": 0.0, "full": 1.0}
-"""Of a layer's forward pass, what is done again. Selective here does attention's core again, which costs next to
-nothing where flash attention does so anyway."""
+"""Share of a layer's forward pass that each kind recomputes. Selective recomputes attention's core, which costs almost
+nothing, because flash attention recomputes it anyway."""
 
 
 @dataclass(frozen=True)
 class Method:
-    """Everything about a training step that is neither model, machine nor layout."""
+    """The properties of a training step that belong to neither model, machine nor layout."""
 
     precision: str
     recompute: str
     recompute_share: float
-    """Of the layers' forward work, what is computed again in the backward pass."""
+    """Share of the layers' forward work that is computed again in the backward pass."""
     gradient_bytes: float | None
-    """Bytes of a parameter's gradient; None: what the sharding usually has."""
+    """Bytes of a parameter's gradient; None: as usual for the sharding."""
     stack: SoftwareStack
     compiled: bool
-    """Kernels are merged by a compiler, whatever the stack does by itself."""
+    """True if a compiler merges kernels, independent of the stack."""
     tensor_overlap: bool | None
-    """Tensor-parallel communication runs behind the matrix products; None: what the stack does."""
+    """True if tensor-parallel communication overlaps the matrix products; None: as the stack does."""
     blocking_launches: bool
-    """The host waits for every kernel."""
+    """True if the host waits for every kernel."""
     release: float
-    """Year and its share after 2000 of the software."""
+    """Release of the software in years after 2000."""
 
     @classmethod
     def of(cls, config: RunConfig) -> "Method":
@@ -50,7 +50,7 @@ class Method:
 
     @property
     def kernels(self) -> str:
-        """unfused, eager or fused."""
+        """Kind of kernels: unfused, eager or fused."""
         return "fused" if self.compiled else self.stack.kernels
 
     @property
@@ -59,27 +59,27 @@ class Method:
 
     @property
     def keeps_fp8(self) -> bool:
-        """Whether inputs of matrix products are kept for the backward pass in fp8."""
+        """True if inputs of matrix products are kept in fp8 for the backward pass."""
         return self.is_fp8 and "inputs" in self.stack.narrow
 
     @property
     def norms_in_fp32(self) -> bool:
-        """Whether norms keep their input in single precision; merged kernels do not."""
+        """True if norms keep their input in single precision; merged kernels do not."""
         return self.kernels == "eager" and "norms" not in self.stack.narrow
 
     @property
     def drops_expert_outputs(self) -> bool:
-        """Whether what experts return is weighted before anyone keeps it."""
+        """True if outputs of experts are weighted before they are kept."""
         return "routed" in self.stack.narrow
 
     @property
     def recomputes_attention(self) -> bool:
-        """Whether attention's core runs twice although the rest of the layer does not."""
+        """True if attention's core is recomputed and the rest of the layer is not."""
         return self.recompute == "selective" and self.recompute_share < 1
 
     @property
     def exposes_tensor(self) -> str:
-        """Which share of tensor-parallel communication is waited for: a name in the constants."""
+        """Name of the constant that gives the exposed share of tensor-parallel communication."""
         if self.tensor_overlap is None:
             return {"serial": "serial", "none": "none", "sharded": "none", "full": "full"}[self.stack.overlap]
         return "full" if self.tensor_overlap else "none"

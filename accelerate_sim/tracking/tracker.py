@@ -15,7 +15,7 @@ from accelerate_sim.records import DeviceRecord, Record
 
 @dataclass(frozen=True, slots=True)
 class TrackerContext:
-    """What a session has to offer to the trackers that it opens."""
+    """The parts of a session that a tracker may use."""
 
     log: LogConfig
     output_dir: Path | None
@@ -25,7 +25,7 @@ class TrackerContext:
     look: Callable[[], DeviceRecord | None]
     """Reads the GPUs at the present simulated time; None between two runs and for GPUs that NVIDIA did not make."""
     report: Callable[[Record], None]
-    """Hands a record to all observers, for a tracker that has something to say in the log."""
+    """Hands a record to all observers, for a tracker that reports something of its own."""
 
     @property
     def directory(self) -> Path:

@@ -1,4 +1,4 @@
-"""What ``--plan`` prints: everything that follows from a config before a step is played, with the arithmetic shown."""
+"""The report of ``--plan``: everything that follows from a config before a step is made, with the arithmetic shown."""
 
 import re
 import textwrap
