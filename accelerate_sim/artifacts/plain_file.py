@@ -1,4 +1,4 @@
-"""Opens plain files safely where another program may have put a link, a pipe or a directory under the name.
+"""Opens, reads and writes plain files, safely where a link, a pipe or a directory may have the name.
 
 A new file never replaces the target of a link, and no open waits for the other end of a pipe.
 """
@@ -37,6 +37,13 @@ def read(path: Path, most_bytes: int = -1) -> bytes:
     """Return the first ``most_bytes`` of a plain file; -1: all of it. Raises OSError."""
     with open(open_to_read(path), "rb") as file:
         return file.read(most_bytes)
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of ``data``, in as many calls as it takes. Raises OSError, perhaps after a part is written."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(fd, rest) :]
 
 
 def _opened(path: Path, flags: int) -> int:

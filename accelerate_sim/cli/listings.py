@@ -10,10 +10,9 @@ from accelerate_sim.config.document import documented_yaml
 from accelerate_sim.config.extensions import TRACKERS, VOICES
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.config.shipped import shipped_configs
+from accelerate_sim.display.screen import PIPE_WIDTH
 from accelerate_sim.display.units import count_text, gib_text
 from accelerate_sim.session.session import terminal_style
-
-PIPE_WIDTH = 120
 
 
 def show(what: str, *, ascii_only: bool) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from accelerate_sim.config.keys import KeyPath
 from accelerate_sim.config.problems import ConfigError, Problem, printable, shorten
 
 MOST_NODES = 10_000
@@ -24,7 +25,6 @@ _TOO_DEEP = f"more than {DEEPEST} mappings and lists inside each other"
 _DEPTH_WAY_OUT = "Sections hold keys, and keys hold values: two levels."
 _MERGE_WAY_OUT = "Write the keys of the other mapping here; an alias may stand for a value, as in 'every: *n'."
 
-KeyPath = tuple[str, ...]
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}

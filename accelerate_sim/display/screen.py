@@ -16,6 +16,8 @@ from accelerate_sim.display.canvas import Canvas, LauncherCanvas, TerminalCanvas
 FRAME_S = 0.05
 """Shortest time between two frames, in real seconds."""
 PIPE_BUFFER_BYTES = 32768
+PIPE_WIDTH = 120
+"""Columns of tables and bars where there is no terminal."""
 BLOCKED_S = 0.005
 """Real seconds between two attempts to write to a reader that takes nothing."""
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import logging
 
-from accelerate_sim.display.screen import Screen
+from accelerate_sim.display.screen import PIPE_WIDTH, Screen
 from accelerate_sim.display.style import Style
 from accelerate_sim.records import GpuRecord, Record, RunFacts, SummaryRecord
 from accelerate_sim.voices.voice import Voice, voice_called
 
 logger = logging.getLogger(__name__)
-
-PIPE_WIDTH = 120
-"""Columns of tables where there is no terminal."""
 
 
 class Console:

@@ -39,13 +39,12 @@ class GrowingFile:
 
     def flush(self) -> None:
         """Write all appended data; after an error the file ends where it ended before. Raises OSError."""
-        data = memoryview(b"".join(self._pieces))
+        data = b"".join(self._pieces)
         self._pieces = []
         if self._has_failed:
             return
         try:
-            while data:
-                data = data[os.write(self._fd, data) :]
+            plain_file.write_all(self._fd, data)
         except OSError:
             self._has_failed = True
             with suppress(OSError):

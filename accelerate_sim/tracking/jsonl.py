@@ -130,15 +130,15 @@ class JsonlTracker:
         """Write the collected lines. Raises OutputError, and then removes a line that was written in part."""
         if not self._lines:
             return
-        data, done = b"".join(self._lines), 0
+        data = b"".join(self._lines)
         begin = self.size_bytes - len(data)
         self._lines, self._unwritten_bytes = [], 0
         try:
-            while done < len(data):
-                done += os.write(self._fd, memoryview(data)[done:])
+            plain_file.write_all(self._fd, data)
         except OSError as error:
             with suppress(OSError):
-                os.truncate(self._fd, begin + data.rfind(b"\n", 0, done) + 1)
+                written = os.fstat(self._fd).st_size - begin
+                os.truncate(self._fd, begin + data.rfind(b"\n", 0, max(written, 0)) + 1)
             raise OutputError(
                 f"{self.path} could not be written: {error.strerror}. What it holds is whole; put things right and go "
                 "on with --resume auto."
