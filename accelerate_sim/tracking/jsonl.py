@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from contextlib import suppress
+from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,7 @@ _EVENTS: dict[type, str] = {
     ExportRecord: "export",
     SummaryRecord: "summary",
 }
+_FIELDS = {kind: tuple(field.name for field in fields(kind)) for kind in _EVENTS}
 _GPU_FIGURES = ("utilization_pct", "memory_used_bytes", "temperature_c", "power_w", "sm_clock_mhz")
 
 
@@ -100,7 +102,7 @@ class JsonlTracker:
                     "run": record.run, "path": record.path, "files": files, "bytes": record.bytes,
                     "seconds": record.seconds,
                 }  # fmt: skip
-        return {name: getattr(record, name) for name in record.__slots__}
+        return {name: getattr(record, name) for name in _FIELDS[type(record)]}
 
     def _gpu_figures(self, record: GpuRecord) -> dict[str, Any]:
         head: dict[str, Any] = {
