@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from accelerate_sim.logging import get_logger
+from accelerate_sim.records import BatchRecord
+from accelerate_sim.reporting.build import data_record
 from accelerate_sim.state import PartialState
 
 if TYPE_CHECKING:
     from accelerate_sim.accelerator import Accelerator
     from accelerate_sim.catalog import DatasetSpec
-
-logger = get_logger(__name__)
 
 
 class TokenIds(NamedTuple):
@@ -38,69 +37,12 @@ class Dataset(NamedTuple):
 def load_dataset(name: str) -> dict[str, Dataset]:
     """The splits of a dataset, of which the run reads the subset that one epoch takes; logs both."""
     state = PartialState.required()
-    run, spec, layout = state.run, state.run.dataset, state.run.layout
+    run, spec = state.run, state.run.dataset
     if name.lower() != spec.name.lower():
         raise ValueError(f"the run reads {spec.name!r}, not {name!r}: data.dataset in the config says which")
-    train = run.config.train
-    tokens = run.tokens_before(run.last_step)
-    subset = subset_of(spec, train.steps_per_epoch * layout.tokens_per_step)
     state.session.clock.advance(run.startup.dataset)
-    title = f"{spec.title}, subset {subset.name}" if subset.name else spec.title
-    logger.info("Dataset: %s | %s samples | %s tokens", title, f"{subset.samples:,}", f"{subset.tokens:,}")
-    ramp = train.batch_ramp
-    if ramp and len(run.batches.stages) > 1:
-        logger.info(
-            "Batch ramp: from %s sequences by %s at a time over the first %s samples, %s from step %s on",
-            *(f"{n:,}" for n in (ramp.start, ramp.increment, ramp.samples)),
-            *(f"{n:,}" for n in (layout.global_batch, run.batches.whole.first_step + 1)),
-        )
-    logger.info(
-        "Batch: global %s sequences = micro batch %s x DP %s x accumulation %s | sequence length %s | %s tokens a step",
-        *(f"{n:,}" for n in (layout.global_batch, layout.micro_batch, layout.data, layout.accumulation)),
-        *(f"{n:,}" for n in (layout.sequence_length, layout.tokens_per_step)),
-    )
-    even = not ramp and run.last_step == run.total_steps
-    logger.info(
-        "Steps: %s an epoch x %s epochs | %s tokens%s | the run reads %s",
-        *(f"{n:,}" for n in (train.steps_per_epoch, train.epochs)),
-        *((f"{tokens // train.epochs:,}", " an epoch") if even else (f"{tokens:,}", " in all")),
-        _share_read(tokens, subset.tokens, spec),
-    )
+    state.session.report(data_record(run))
     return {"train": Dataset(spec, "train"), "validation": Dataset(spec, "validation")}
-
-
-class Subset(NamedTuple):
-    """The part of a dataset that one epoch reads once."""
-
-    name: str
-    """Name of the sample, with its tokens in short; empty for the whole dataset."""
-    samples: int
-    tokens: int
-
-
-def subset_of(spec: DatasetSpec, epoch_tokens: int) -> Subset:
-    """The subset whose size makes an epoch of ``epoch_tokens`` a pass; the whole dataset if it has no more."""
-    if epoch_tokens >= spec.tokens:
-        return Subset("", spec.samples, spec.tokens)
-    samples = max(1, round(spec.samples * epoch_tokens / spec.tokens))
-    return Subset(f"sample-{short_count(epoch_tokens)}T", samples, epoch_tokens)
-
-
-def short_count(count: int) -> str:
-    """Three digits of a count and its magnitude: ``1.05B``, ``141M``, ``20.5K``."""
-    for magnitude, sign in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K")):
-        if count >= magnitude:
-            return f"{float(f'{count / magnitude:.3g}'):g}{sign}"
-    return str(count)
-
-
-def _share_read(tokens: int, subset_tokens: int, spec: DatasetSpec) -> str:
-    """The share of a dataset that a run of so many tokens reads, and how often."""
-    share, passes = min(tokens, subset_tokens) / spec.tokens, tokens / subset_tokens
-    if share >= 1:
-        return f"{tokens / spec.tokens:.2f} times the whole dataset"
-    often = f", {float(f'{passes:.2f}'):g} times" if passes > 1 else ""
-    return f"{share * 100:.3g} % of the dataset{often}"
 
 
 class DataLoader:
@@ -146,11 +88,7 @@ class DataLoader:
         for step in range(first, first + steps):
             accumulation = run.accumulation(step)
             if run.batches.begins(step):
-                logger.info(
-                    "Batch: global %s sequences = micro batch %s x DP %s x accumulation %s from step %s on",
-                    f"{run.batches.batch(step):,}", run.layout.micro_batch, f"{run.layout.data:,}",
-                    f"{accumulation:,}", f"{step + 1:,}",
-                )  # fmt: skip
+                accelerator.session.report(BatchRecord(step + 1, run.batches.batch(step), accumulation))
             for number in range(accumulation):
                 ids = TokenIds(step, number)
                 yield {"input_ids": ids, "labels": ids}

@@ -13,12 +13,29 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-VERSION: Final = "2.27.7+cuda13.0"
-CUDA_DRIVER: Final = 13000
 CHANNELS: Final = 16
+
+
+@dataclass(frozen=True)
+class Versions:
+    """Versions that the lines state; the defaults are for scripts that do not say otherwise."""
+
+    nccl: str = "2.27.7"
+    cuda: str = "13.0"
+
+    @property
+    def full(self) -> str:
+        """Version with which NCCL introduces itself."""
+        return f"{self.nccl}+cuda{self.cuda}"
+
+    @property
+    def cuda_driver(self) -> int:
+        """CUDA version as the driver's API counts: 12040 for 12.4."""
+        major, _, minor = self.cuda.partition(".")
+        return 1000 * int(major) + 10 * int(minor or 0)
 
 
 @dataclass(frozen=True)
@@ -32,6 +49,8 @@ class Communicator:
     pid: int
     name: str
     """A text that is the same on all ranks; ``comm_id`` is its hash."""
+
+    versions: Versions = Versions()
 
     @property
     def device(self) -> int:
@@ -103,9 +122,9 @@ def binary_tree(node: int, num_nodes: int) -> tuple[int, list[int]]:
     return parent, [*children, node + half] if half else children
 
 
-def version_line() -> str:
+def version_line(versions: Versions) -> str:
     """The only line with NCCL_DEBUG=VERSION or WARN, printed by rank 0."""
-    return f"NCCL version {VERSION}"
+    return f"NCCL version {versions.full}"
 
 
 def init_lines(comm: Communicator) -> list[str]:
@@ -113,7 +132,7 @@ def init_lines(comm: Communicator) -> list[str]:
     thread = comm.pid + 1 + comm.device
     main = f"{comm.host}:{comm.pid}:{comm.pid} [{comm.device}] NCCL INFO "
     worker = f"{comm.host}:{comm.pid}:{thread} [{comm.device}] NCCL INFO "
-    head = [main + f"cudaDriverVersion {CUDA_DRIVER}", main + f"NCCL version {VERSION}"]
+    head = [main + f"cudaDriverVersion {comm.versions.cuda_driver}", main + version_line(comm.versions)]
     return head + [worker + line for line in (*_network(comm), *_communicator(comm), *_connections(comm))]
 
 
@@ -192,9 +211,34 @@ def print_lines(rank: int, num_ranks: int, ranks_per_node: int, name: str) -> No
     """Print the lines that NCCL_DEBUG selects, to standard output as NCCL does, in one write. ``name``: see
     Communicator."""
     comm = Communicator(rank, num_ranks, ranks_per_node, socket.gethostname(), os.getpid(), name)
-    text = lines(comm, os.environ.get("NCCL_DEBUG"))
-    if text:
-        sys.stdout.write("\n".join(text) + "\n")
+    if _delayed is None:
+        _print(comm)
+    else:
+        _delayed.append(comm)
+
+
+_delayed: list[Communicator] | None = None
+"""Communicators whose lines wait for ``print_delayed``; None: lines are printed at once."""
+
+
+def delay() -> None:
+    """Print no lines until ``print_delayed`` is called, as the versions of the job are not known yet."""
+    global _delayed
+    _delayed = _delayed or []
+
+
+def print_delayed(versions: Versions) -> None:
+    """Print the lines that ``delay`` has kept back, with these versions, and further lines at once."""
+    global _delayed
+    waiting, _delayed = _delayed or [], None
+    for comm in waiting:
+        _print(replace(comm, versions=versions))
+
+
+def _print(comm: Communicator) -> None:
+    said = lines(comm, os.environ.get("NCCL_DEBUG"))
+    if said:
+        sys.stdout.write("\n".join(said) + "\n")
         sys.stdout.flush()
 
 
@@ -203,4 +247,4 @@ def lines(comm: Communicator, level: str | None) -> list[str]:
     level = (level or "").upper()
     if level in ("INFO", "TRACE"):
         return init_lines(comm)
-    return [version_line()] if level in ("VERSION", "WARN") and comm.rank == 0 else []
+    return [version_line(comm.versions)] if level in ("VERSION", "WARN") and comm.rank == 0 else []

@@ -13,6 +13,7 @@ import typer
 
 from accelerate_sim.cli import option_values as values
 from accelerate_sim.cli.command import Command, completion
+from accelerate_sim.config.extensions import trackers_help
 from accelerate_sim.config.problems import ConfigError
 from accelerate_sim.config.shipped import find_config
 from accelerate_sim.display.screen import OutputClosed
@@ -142,7 +143,7 @@ def _command(train: Callable[[RunConfig], None], job: Job | None) -> Callable[..
             typer.Option(
                 metavar="NAME",
                 parser=values.trackers,
-                help="Also log to tensorboard, wandb (offline) or prometheus; repeatable.",
+                help=f"Also log to {trackers_help()}; repeatable.",
             ),
         ] = None,
         start_time: Annotated[

@@ -20,6 +20,7 @@ from accelerate_sim.process.clock import Clock
 from accelerate_sim.process.placement import Placement, terminal_behind_launcher
 from accelerate_sim.process.signals import Interrupts
 from accelerate_sim.records import DeviceRecord, Record
+from accelerate_sim.reporting.console import Console
 
 if TYPE_CHECKING:
     from accelerate_sim.checkpoints.resume import Resumption
@@ -63,6 +64,7 @@ class Session:
         self.output_dir = output_dir
         self.job = job
         """The processes that play one rank each; None: this one plays all."""
+        self.console = Console(screen, style, job.placement.rank if job else None)
         self.run_number = 1
         self.observers: list[Observer] = []
         self.observers_of_run: list[Observer] = []
@@ -127,8 +129,8 @@ class Session:
         self.where = lambda: "between two runs"
 
     def report(self, record: Record) -> None:
-        """Tell everyone."""
-        for observer in (*self.observers_of_run, *self.observers):
+        """Hand ``record`` to all observers: those of the run, the console, then those that keep records."""
+        for observer in (*self.observers_of_run, self.console, *self.observers):
             observer.observe(record)
 
     def report_again(self, record: Record, *others: Observer) -> None:

@@ -1,7 +1,8 @@
 """Sequences of each optimizer step: the same number in all, or a ramp up to the whole global batch.
 
-A ramp is Megatron-LM's (--rampup-batch-size): the batch grows by equal increments after equal numbers of sequences. A
-step takes the batch that the sequences before it have reached, so early stages have more steps than late ones.
+The ramp is that of Megatron-LM's --rampup-batch-size: the batch grows by equal increments after equal numbers of
+sequences. A step takes the batch that the sequences before it have reached, so early stages have more steps than late
+ones.
 """
 
 from __future__ import annotations
@@ -30,18 +31,18 @@ class Stage:
     first_sequence: int
     """Sequences in all steps before it."""
     batch: int
-    """Sequences in one step."""
+    """Sequences in each step of the stage."""
 
 
 @dataclass(frozen=True)
 class BatchSchedule:
-    """The stages of a run, in order; the last one goes on for ever."""
+    """The stages of a run in order; the last has no end."""
 
     stages: tuple[Stage, ...]
 
     @classmethod
     def of(cls, train: TrainConfig) -> BatchSchedule:
-        """Stages that no step falls into, because a step takes the run past them, are left out."""
+        """Stages without a step, which a single step jumps over, are left out."""
         ramp, whole = train.batch_ramp, train.global_batch
         if ramp is None or ramp.start == whole:
             return cls((Stage(0, 0, whole),))
@@ -50,7 +51,7 @@ class BatchSchedule:
         while done < increments:
             batch = ramp.start + done * ramp.increment
             stages.append(Stage(step, sequence, batch))
-            # The next increment is due at the first step that begins with so many sequences behind it.
+            # The next increment is due at the first step that begins after this many sequences.
             due = -(-ramp.samples * (done + 1) // increments)
             steps = -(-(due - sequence) // batch)
             step, sequence = step + steps, sequence + steps * batch
@@ -108,7 +109,7 @@ class BatchSchedule:
         return np.searchsorted(self._first_steps, steps, side="right") - 1
 
     def batches(self, steps: Counts) -> Counts | int:
-        """Sequences in each of these steps; one number where all have as many."""
+        """Sequences in each of these steps; one number if all steps have the same."""
         if len(self.stages) == 1:
             return self.whole.batch
         import numpy as np

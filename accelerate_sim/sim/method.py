@@ -15,21 +15,21 @@ PORTING_YEARS = 0.5
 
 @dataclass(frozen=True)
 class Method:
-    """Everything about a training step that is neither model, machine nor layout."""
+    """The properties of a training step that belong to neither model, machine nor layout."""
 
     precision: str
     recompute: str
     recompute_share: float
     """Share of the layers' forward work that is computed again in the backward pass."""
     gradient_bytes: float | None
-    """Bytes of a parameter's gradient; None: what the sharding usually has."""
+    """Bytes of a parameter's gradient; None: as usual for the sharding."""
     stack: SoftwareStack
     compiled: bool
-    """Kernels are merged by a compiler, whatever the stack does by itself."""
+    """True if a compiler merges kernels, independent of the stack."""
     tensor_overlap: bool | None
-    """Tensor-parallel communication runs behind the matrix products; None: what the stack does."""
+    """True if tensor-parallel communication overlaps the matrix products; None: as the stack does."""
     blocking_launches: bool
-    """The host waits for every kernel."""
+    """True if the host waits for every kernel."""
     release: float
     """Year and its share after 2000 of the software."""
     optimizer: str = "adamw"

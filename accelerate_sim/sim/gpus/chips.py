@@ -14,9 +14,9 @@ from accelerate_sim.sim.layout import Layout
 from accelerate_sim.sim.noise import Floats
 
 RISE_AT_LIMIT_C = 44.0
-"""Core over inlet at the power limit, air cooled: 0.063 C/W at 700 W."""
+"""Kelvins of the core over the inlet air at the power limit, air cooled: 0.063 C/W at 700 W."""
 REAR_SLOT_RISE = 0.09
-"""The second row of GPUs breathes the first row's air."""
+"""Extra thermal resistance of the rear row, whose inlet air the front row has heated."""
 POWER_EXPONENT = 2.3
 """Dynamic power grows like the clock to this power: 0.84 of the GEMM rate at 500 instead of 700 W."""
 PRODUCTS_OVER_MEAN = 1.4
@@ -26,11 +26,11 @@ With it an H100 that draws 600 of its 700 W runs at 1.8 GHz, and at its boost cl
 judgement: no log of clocks was measured.
 """
 THROTTLE_MARGIN_C = 2.0
-"""Below the slowdown temperature, where a clock that is being cut comes to rest."""
+"""Kelvins below the slowdown temperature at which a throttled GPU settles."""
 
 
 def clock_share(power_share: Floats | float) -> Floats:
-    """Clock over its highest when dynamic power is cut to this share."""
+    """Clock over its maximum when dynamic power is cut to this share."""
     return np.asarray(np.minimum(power_share, 1.0) ** (1.0 / POWER_EXPONENT))
 
 
@@ -43,7 +43,7 @@ class Chips:
     resistance_gain: Floats
     inlet_c: Floats
     memory_draw: Floats
-    """Standard normal: who holds a little more memory."""
+    """Standard normal deviate of each GPU's memory use."""
     utilization_draw: Floats
 
     @classmethod
@@ -58,7 +58,7 @@ class Chips:
         )  # fmt: skip
 
     def rise_c(self, power_w: Floats | float) -> Floats:
-        """Core over inlet after minutes at this power."""
+        """Kelvins of the core over the inlet air in equilibrium at this power."""
         return np.asarray(RISE_AT_LIMIT_C * power_w / self.gpu.power_limit_w * self.resistance_gain)
 
     def allowed_w(self, wanted_w: float) -> Floats:
@@ -68,7 +68,7 @@ class Chips:
         return np.asarray(np.minimum(wanted_w * self.power_gain, np.minimum(self.gpu.power_limit_w, coolable_w)))
 
     def clocks(self, wanted_w: float) -> Floats:
-        """Clock of each chip over its highest, while the work wants ``wanted_w`` of a mean one."""
+        """Clock of each chip over its maximum, where the work wants ``wanted_w`` of a mean chip."""
         dynamic_w = np.maximum(wanted_w * self.power_gain - self.gpu.idle_w, 1.0)
         return clock_share(np.maximum(self.allowed_w(wanted_w) - self.gpu.idle_w, 1.0) / dynamic_w)
 
@@ -82,7 +82,7 @@ class Chips:
         return np.asarray(np.minimum(self.clocks(wanted_w), in_products))
 
     def throttling(self, wanted_w: float) -> float:
-        """Factor on the computing time of the slowest chip for good: 1 where the room is cool enough.
+        """Permanent factor on the compute time of the slowest chip: 1 if none is slower than the middle chip.
 
         A power limit that all chips share is part of the measured matrix rates, so only what goes beyond the middle
         chip counts.

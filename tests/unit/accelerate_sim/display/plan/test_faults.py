@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from accelerate_sim.config.schema import RunConfig
-from accelerate_sim.display.plan.faults import faults_section
+from accelerate_sim.display.plan.expected_failures import faults_section
 from accelerate_sim.display.plan.rows import Fact, Section
 from accelerate_sim.display.plan.sections import sections_of
 from accelerate_sim.sim.disturbances.faults import CAUSES
