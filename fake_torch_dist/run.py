@@ -7,9 +7,9 @@ that argparse can't read, 1 for everything else.
 
 from __future__ import annotations
 
-from fake_torch_dist.deadly_ctrl_c import DeadlyCtrlC
+from fake_torch_dist.default_sigint import DefaultSigint
 
-with DeadlyCtrlC():
+with DefaultSigint():
     import os
     import signal
     import sys
@@ -33,7 +33,7 @@ DESCRIPTORS_BESIDES = 32
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line says (None: this process's) and return the exit code."""
     try:
-        with DeadlyCtrlC():
+        with DefaultSigint():
             fill_standard()
             config = _checked_config(arguments)
             from fake_torch_dist.launcher.launch import launch  # last: it loads numpy
@@ -56,8 +56,8 @@ def _checked_config(arguments: Sequence[str] | None) -> LaunchConfig:
     """What is to be launched. Raises UsageError, or SyntaxError if the script has one."""
     parsed = parse(arguments, os.environ)
     from fake_torch_dist.launcher.commandline.choices import config_of  # after parse: --help needs none of it
-    from fake_torch_dist.launcher.entrypoint import check_entrypoint
-    from fake_torch_dist.launcher.streamed_script import with_streamed_script
+    from fake_torch_dist.launcher.entrypoint.preflight import check_entrypoint
+    from fake_torch_dist.launcher.entrypoint.streamed_script import with_streamed_script
 
     config = config_of(parsed, os.environ)
     _check_directory(config)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from fake_torch_dist.launcher.loop import Loop, Timer
 
-Message = dict[str, Any]
+LogMessage = dict[str, Any]
 """``kind`` says what it is."""
 
 _READ_BYTES: Final = 65536
@@ -29,7 +29,7 @@ class Channel:
         self,
         loop: Loop,
         sock: socket.socket,
-        on_message: Callable[[Message, Sequence[int]], None],
+        on_message: Callable[[LogMessage, Sequence[int]], None],
         on_end: Callable[[], None],
     ) -> None:
         """Descriptors come only over Unix sockets. Who sends anything but messages is treated as gone."""
@@ -125,14 +125,14 @@ class Channel:
             if message is not None:
                 self._hand_over(message)
 
-    def _hand_over(self, message: Message) -> None:
+    def _hand_over(self, message: LogMessage) -> None:
         count = message.pop("descriptors")
         descriptors, self._descriptors = self._descriptors[:count], self._descriptors[count:]
         if self.open:
             self._on_message(message, descriptors)
 
 
-def _message(line: bytes) -> Message | None:
+def _message(line: bytes) -> LogMessage | None:
     """None if it is none."""
     try:
         message = json.loads(line)

@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from fake_torch_dist.launcher.commandline.config import LaunchConfig
-from fake_torch_dist.launcher.hosts.admission import MeetingPoint
+from fake_torch_dist.launcher.failures import ProcessFailure, root_cause
+from fake_torch_dist.launcher.hosts.admission import Admission
 from fake_torch_dist.launcher.hosts.remote_node import RemoteNode
 from fake_torch_dist.launcher.loop import Loop, Timer
-from fake_torch_dist.launcher.reports.failures import ProcessFailure, root_cause
-from fake_torch_dist.launcher.reports.messages import NODE_GONE
+from fake_torch_dist.launcher.reports.log_messages import NODE_GONE
 from fake_torch_dist.launcher.stop import Stop
 from fake_torch_dist.launcher.worker_group import AGENT_PATIENCE_S, WorkerGroup
-from fake_torch_dist.launcher.workers.environment import Placement
+from fake_torch_dist.launcher.workers.rank_environment import NodeAssignment
 
 NODE_PATIENCE_S: Final = 2 * AGENT_PATIENCE_S
 """What another node may take, after the grace, to say that nothing is left there."""
@@ -44,7 +44,7 @@ class _Attempt:
     """Which node is gone."""
 
 
-class Job:
+class JobSupervisor:
     """Directs the group of this command, and the nodes that come to the meeting point if there is one."""
 
     def __init__(
@@ -52,15 +52,15 @@ class Job:
         config: LaunchConfig,
         loop: Loop,
         group: WorkerGroup,
-        place: Callable[[int, int, Sequence[int]], list[Placement]],
-        meeting_point: MeetingPoint | None = None,
+        place: Callable[[int, int, Sequence[int]], list[NodeAssignment]],
+        admission: Admission | None = None,
     ) -> None:
         """``place(attempt, restarts, ranks of each node)`` is where the ranks of each node are told that they are."""
         self._config = config
         self._loop = loop
         self._group = group
         self._place = place
-        self._meeting_point = meeting_point
+        self._meeting_point = admission
         self._others: list[RemoteNode] = []
         self._attempt = _Attempt()
         self._last_resort: Timer | None = None
@@ -88,7 +88,7 @@ class Job:
         if self._meeting_point:
             self._take_in(self._meeting_point.admitted())
         local = [self._config.nproc_per_node] * len(self._group.nodes)
-        places = self._place(number, restarts, [*local, *(node.application.nproc_per_node for node in self._others)])
+        places = self._place(number, restarts, [*local, *(node.request.nproc_per_node for node in self._others)])
         for node, place in zip(self._others, places[len(local) :], strict=True):
             node.start(place)
         self._group.start(places[: len(local)])
@@ -104,7 +104,7 @@ class Job:
         if not running or not waiting or self._last_resort:
             return
         self._attempt.regrouping = True
-        names = ", ".join(str(node.application) for node in waiting)
+        names = ", ".join(str(node.request) for node in waiting)
         reason = f"the job starts again in a larger world, with {names}"
         stop = Stop(signal.SIGTERM, self._config.shutdown_timeout_s, reason, regroup=True)
         self._group.stop(stop)
@@ -142,7 +142,7 @@ class Job:
     def _lost(self, node: RemoteNode) -> None:
         self._others.remove(node)
         if not node.is_empty:
-            reason = f"{node.application} is gone: its launcher was killed, or the connection to it broke"
+            reason = f"{node.request} is gone: its launcher was killed, or the connection to it broke"
             self._attempt.lost = self._attempt.lost or reason
             if not self._attempt.final:
                 self._group.log.say(NODE_GONE, reason=reason)

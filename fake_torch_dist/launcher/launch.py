@@ -17,24 +17,23 @@ from typing import Final, NoReturn
 from fake_torch_dist.errors import DistNetworkError
 from fake_torch_dist.launcher.channel import Channel
 from fake_torch_dist.launcher.commandline.config import LaunchConfig
-from fake_torch_dist.launcher.hosts.admission import MeetingPoint
+from fake_torch_dist.launcher.hosts.admission import Admission
 from fake_torch_dist.launcher.hosts.endpoint import Endpoint
-from fake_torch_dist.launcher.hosts.follower_node import Member
-from fake_torch_dist.launcher.hosts.handshake import Application
-from fake_torch_dist.launcher.hosts.join import Joining
-from fake_torch_dist.launcher.hosts.master_port import Master
-from fake_torch_dist.launcher.job import Job
+from fake_torch_dist.launcher.hosts.follower_node import FollowerNode
+from fake_torch_dist.launcher.hosts.handshake import JoinRequest
+from fake_torch_dist.launcher.hosts.join import JoinClient
+from fake_torch_dist.launcher.hosts.master_port import MasterPort
+from fake_torch_dist.launcher.job import JobSupervisor
+from fake_torch_dist.launcher.local_node import LocalNode, end_orphans
 from fake_torch_dist.launcher.logs import LogDirectoryError, LogTree
 from fake_torch_dist.launcher.loop import Loop
-from fake_torch_dist.launcher.node import Node, end_orphans
-from fake_torch_dist.launcher.reports.messages import NPROC_PER_NODE, OMP_NUM_THREADS, LauncherLog, level_named
+from fake_torch_dist.launcher.reports.log_messages import NPROC_PER_NODE, OMP_NUM_THREADS, LauncherLog, level_named
 from fake_torch_dist.launcher.worker_group import WorkerGroup
-from fake_torch_dist.launcher.workers import descriptors, signal_mask
-from fake_torch_dist.launcher.workers import linux_processes as kinship
+from fake_torch_dist.launcher.workers import descriptors, linux_processes, signal_mask
 from fake_torch_dist.launcher.workers.agent import Agent
 from fake_torch_dist.launcher.workers.debugger import fork
-from fake_torch_dist.launcher.workers.emulated_host import be_host
-from fake_torch_dist.launcher.workers.environment import Placement
+from fake_torch_dist.launcher.workers.emulated_host import set_hostname
+from fake_torch_dist.launcher.workers.rank_environment import NodeAssignment
 from fake_torch_dist.launcher.workers.worker import Command, work_of
 from fake_torch_dist.stores.authentication import TOKEN_VARIABLE, job_token
 from fake_torch_dist.stores.server import StoreServer
@@ -75,15 +74,15 @@ class _Launch:
         meets = config.max_nodes > 1 and not config.emulated
         self._endpoint = Endpoint.of(config) if meets else None
         self._listener = self._endpoint and self._endpoint.listen()
-        self._master = Master(config, self._endpoint)
+        self._master = MasterPort(config, self._endpoint)
         if self._endpoint is None:
             self._master.reserve()
         self._work = work_of(config)
         self._inherited = set(sys.modules)
 
     def run(self) -> int:
-        kinship.adopt_orphans()
-        nodes = [Node(index, name, self._connect) for index, name in enumerate(self._names)]
+        linux_processes.set_child_subreaper()
+        nodes = [LocalNode(index, name, self._connect) for index, name in enumerate(self._names)]
         self._tree = tree = LogTree.create(
             self._config.log_dir, self._config.run_id, nodes=self._names if self._config.emulated else (),
             files_wanted=_wants_files(self._config),
@@ -104,33 +103,33 @@ class _Launch:
 
     def _host(self, group: WorkerGroup) -> int:
         """Be the node that decides, or all nodes."""
-        meeting_point = None
+        admission = None
         if self._endpoint and self._listener:
             token = job_token()
-            meeting_point = MeetingPoint(self._config, self._loop, self._endpoint, self._listener, token)
+            admission = Admission(self._config, self._loop, self._endpoint, self._listener, token)
         host = self._endpoint.host if self._endpoint else LOOPBACK
         with StoreServer(listen(host, 0), self._token.encode()) as store:
             self._loop.on_readable(store.fileno(), store.on_readable)
             self._store, self._empty_store = f"{host}:{store.port}", store.forget_all
-            return Job(self._config, self._loop, group, self._places, meeting_point).run()
+            return JobSupervisor(self._config, self._loop, group, self._places, admission).run()
 
     def _join(self, endpoint: Endpoint, group: WorkerGroup) -> int:
-        application = Application(
+        request = JoinRequest(
             backend=self._config.rdzv_backend, run_id=self._config.run_id, min_nodes=self._config.min_nodes,
             max_nodes=self._config.max_nodes, node_rank=endpoint.node_rank, host=group.host, pid=os.getpid(),
             nproc_per_node=self._config.nproc_per_node,
         )  # fmt: skip
-        joining = Joining(self._loop, endpoint, job_token(), application)
-        return Member(self._config, endpoint, group, joining).run()
+        joining = JoinClient(self._loop, endpoint, job_token(), request)
+        return FollowerNode(self._config, endpoint, group, joining).run()
 
-    def _places(self, attempt: int, restarts: int, sizes: Sequence[int]) -> list[Placement]:
+    def _places(self, attempt: int, restarts: int, sizes: Sequence[int]) -> list[NodeAssignment]:
         """Of nodes with so many ranks each."""
         self._master.reserve()
         if attempt:
             self._empty_store()
         firsts = list(accumulate(sizes, initial=0))
         return [
-            Placement(
+            NodeAssignment(
                 attempt=attempt,
                 restarts=restarts,
                 group_rank=index,
@@ -149,7 +148,7 @@ class _Launch:
 
     # -- agents -------------------------------------------------------------------------------------------------------
 
-    def _connect(self, node: Node) -> tuple[int, Channel]:
+    def _connect(self, node: LocalNode) -> tuple[int, Channel]:
         """Fork the agent of a node."""
         ours, theirs = socket.socketpair()
         launcher = os.getpid()
@@ -163,19 +162,21 @@ class _Launch:
         theirs.close()
         return pid, Channel(self._loop, ours, node.heard, node.lost)
 
-    def _be_agent(self, node: Node, sock: socket.socket, launcher: int) -> NoReturn:
+    def _be_agent(self, node: LocalNode, sock: socket.socket, launcher: int) -> NoReturn:
         """Never returns. What the launcher has open is closed by its number; its objects are left alone."""
         try:
             os.setsid()
-            kinship.on_end_of(launcher, signal.SIGCONT)  # it may have been stopped, and has to see this end
+            linux_processes.set_parent_death_signal(
+                launcher, signal.SIGCONT
+            )  # it may have been stopped, and has to see this end
             signal.set_wakeup_fd(-1)
             for number in signal.valid_signals():
                 if callable(signal.getsignal(number)):
                     signal.signal(number, signal.SIG_DFL)
             descriptors.close_all_but(sock.fileno())
-            kinship.be_called(node.name or "agent")
+            linux_processes.set_process_name(node.name or "agent")
             if self._config.emulated:
-                be_host(node.name, self._names)
+                set_hostname(node.name, self._names)
             loop = Loop()
             agent = Agent(self._config, loop, self._work, self._inherited, self._tree.remove)
             agent.serve(Channel(loop, sock, agent.heard, agent.orphaned))

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
-from fake_torch_dist.launcher.commandline.config import Std, Streams
+from fake_torch_dist.launcher.commandline.config import Std, StreamSelection
 
 Stream = Literal["stdout", "stderr"]
 _RANDOM_BYTES: Final = 5
@@ -173,8 +173,8 @@ def destination(
     local_rank: int,
     stream: Stream,
     *,
-    redirects: Streams,
-    tee: Streams,
+    redirects: StreamSelection,
+    tee: StreamSelection,
     local_ranks_filter: frozenset[int] | None,
     filters: Sequence[str],
     prefix: bool | None = None,

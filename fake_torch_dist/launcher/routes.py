@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from fake_torch_dist.launcher.commandline.config import LaunchConfig
+from fake_torch_dist.launcher.local_node import LocalNode
 from fake_torch_dist.launcher.logs import AttemptLogs, Destination, LogTree, destination
-from fake_torch_dist.launcher.node import Node
 from fake_torch_dist.launcher.output.console import Console
 from fake_torch_dist.launcher.output.prefix import Source
-from fake_torch_dist.launcher.workers.environment import Placement
+from fake_torch_dist.launcher.workers.rank_environment import NodeAssignment
 from fake_torch_dist.launcher.workers.start import AS_STDOUT, INHERITED, PIPE, terminal_of
 
 STREAMS: Final = ("stdout", "stderr")
@@ -22,7 +22,7 @@ class Routes:
     """Of one attempt, for the nodes that this command runs. Makes the directories; LogDirectoryError if it can't."""
 
     def __init__(
-        self, config: LaunchConfig, tree: LogTree, nodes: Sequence[Node], attempt: int, console: Console
+        self, config: LaunchConfig, tree: LogTree, nodes: Sequence[LocalNode], attempt: int, console: Console
     ) -> None:
         self._config = config
         self._console = console
@@ -37,19 +37,19 @@ class Routes:
             for node in nodes
         }
 
-    def source(self, place: Placement, local_rank: int, stream: str) -> Source:
+    def source(self, place: NodeAssignment, local_rank: int, stream: str) -> Source:
         """How the stream of a rank is called in prefixes."""
         node = place.node if self._config.emulated else ""
         return Source(place.first_rank + local_rank, local_rank, node, stream)
 
-    def targets(self, node: Node, prefix_columns: Callable[[int, str], int]) -> list[dict[str, str]]:
+    def targets(self, node: LocalNode, prefix_columns: Callable[[int, str], int]) -> list[dict[str, str]]:
         """By local rank, what the agent gives it as standard output and error (see ``starting``), and its error file.
 
         ``prefix_columns(local_rank, stream)``: what the prefix of a line takes of a terminal's width.
         """
         return [self._targets(node, local_rank, prefix_columns) for local_rank in range(self._config.nproc_per_node)]
 
-    def _targets(self, node: Node, local_rank: int, prefix_columns: Callable[[int, str], int]) -> dict[str, str]:
+    def _targets(self, node: LocalNode, local_rank: int, prefix_columns: Callable[[int, str], int]) -> dict[str, str]:
         targets = {"error_file": self.error_file(node, local_rank)}
         for stream in STREAMS:
             goal = self.destination(node, local_rank, stream)
@@ -67,19 +67,19 @@ class Routes:
                 targets[stream] = PIPE
         return targets
 
-    def hands_on(self, node: Node, stream: str) -> bool:
+    def hands_on(self, node: LocalNode, stream: str) -> bool:
         """Whether the only rank has the launcher's own descriptor, and the launcher sees nothing of what it writes."""
         return self._is_handed_on(self.destination(node, 0, stream))
 
     def _is_handed_on(self, goal: Destination) -> bool:
         return self._one_rank and _is_shown_only(goal) and not goal.prefix and not self._config.dedupe
 
-    def are_one(self, node: Node, local_rank: int) -> bool:
+    def are_one(self, node: LocalNode, local_rank: int) -> bool:
         """Whether both streams end in the same file: one pipe for both keeps the order in which they are written."""
         out, err = (self.destination(node, local_rank, stream) for stream in STREAMS)
         return self._console.is_one and _is_shown_only(out) and _is_shown_only(err) and out.prefix == err.prefix
 
-    def destination(self, node: Node, local_rank: int, stream: Any) -> Destination:
+    def destination(self, node: LocalNode, local_rank: int, stream: Any) -> Destination:
         """What becomes of a stream."""
         config = self._config
         filters = config.duplicate_stdout_filters if stream == "stdout" else config.duplicate_stderr_filters
@@ -88,11 +88,11 @@ class Routes:
             local_ranks_filter=config.local_ranks_filter, prefix=config.prefix,
         )  # fmt: skip
 
-    def error_file(self, node: Node, local_rank: int) -> str:
+    def error_file(self, node: LocalNode, local_rank: int) -> str:
         """Empty if there is none."""
         return self._logs[node.index].error_file(local_rank)
 
-    def filtered_file(self, node: Node, stream: Any) -> Path | None:
+    def filtered_file(self, node: LocalNode, stream: Any) -> Path | None:
         """Of the lines that --duplicate-*-filters choose."""
         return self._logs[node.index].filtered_file(stream)
 

@@ -1,7 +1,7 @@
 """The ranks that this command starts, on its node or on all emulated ones: their start, output, failures and end.
 
 The group ends its ranks together, because of one of them, a signal or whoever directs it, and reports. Whether the
-world begins again, and with whom, is decided elsewhere: by ``Job``, or by the node that hosts the job.
+world begins again, and with whom, is decided elsewhere: by ``JobSupervisor``, or by the node that hosts the job.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final
 
-from fake_torch_dist.launcher.channel import Message
+from fake_torch_dist.launcher.channel import LogMessage
 from fake_torch_dist.launcher.commandline.config import LaunchConfig
+from fake_torch_dist.launcher.failures import ProcessFailure, root_cause
+from fake_torch_dist.launcher.local_node import LocalNode, end_orphans
 from fake_torch_dist.launcher.logs import LogDirectoryError, LogTree
 from fake_torch_dist.launcher.loop import Loop, Timer
-from fake_torch_dist.launcher.node import Node, end_orphans
-from fake_torch_dist.launcher.output.streams import Streams
-from fake_torch_dist.launcher.reports import messages
-from fake_torch_dist.launcher.reports.failures import ProcessFailure, root_cause
-from fake_torch_dist.launcher.reports.messages import LauncherLog, level_named
-from fake_torch_dist.launcher.reports.reporter import Reports
+from fake_torch_dist.launcher.output.merged_output import MergedOutput
+from fake_torch_dist.launcher.reports import log_messages
+from fake_torch_dist.launcher.reports.log_messages import LauncherLog, level_named
+from fake_torch_dist.launcher.reports.reporter import Reporter
 from fake_torch_dist.launcher.routes import Routes
 from fake_torch_dist.launcher.stop import Stop
-from fake_torch_dist.launcher.workers.environment import Placement
+from fake_torch_dist.launcher.workers.rank_environment import NodeAssignment
 
 AGENT_PATIENCE_S: Final = 5.0
 """What an agent may take, after the grace, to see its ranks' end."""
@@ -46,7 +46,7 @@ class _Attempt:
     """What has happened since the ranks were started."""
 
     number: int
-    places: Mapping[int, Placement]
+    places: Mapping[int, NodeAssignment]
     """By the index of the node."""
     routes: Routes
     stopping: bool = False
@@ -65,7 +65,12 @@ class WorkerGroup:
     """``run`` returns the exit code: 0, or 1 for whatever went wrong, as torchrun's."""
 
     def __init__(
-        self, config: LaunchConfig, loop: Loop, nodes: Sequence[Node], tree: LogTree, environment: Mapping[str, str]
+        self,
+        config: LaunchConfig,
+        loop: Loop,
+        nodes: Sequence[LocalNode],
+        tree: LogTree,
+        environment: Mapping[str, str],
     ) -> None:
         self.nodes = nodes
         self._config = config
@@ -82,12 +87,12 @@ class WorkerGroup:
         self._restarts = 0
         self._reason = ""
         self._last_resort: Timer | None = None
-        self._streams = Streams(
+        self._streams = MergedOutput(
             loop, config, environment, on_drained=self._look_for_the_end, on_reader_gone=self._reader_gone,
             on_error=lambda text: self._streams.say(text + "\n"),
         )  # fmt: skip
         self.log = LauncherLog(self._streams.say, level=level_named(environment.get("LOGLEVEL")))
-        self._reports = Reports(config, environment, self.log, self._streams.say)
+        self._reports = Reporter(config, environment, self.log, self._streams.say)
         for node in nodes:
             node.listen(self._heard, self._lost)
 
@@ -155,14 +160,14 @@ class WorkerGroup:
 
     # -- starting -----------------------------------------------------------------------------------------------------
 
-    def start(self, places: Sequence[Placement]) -> None:
+    def start(self, places: Sequence[NodeAssignment]) -> None:
         """The next attempt, on each node at its place."""
         config, number = self._config, places[0].attempt
         self._output_given_up = False
         if places[0].restarts > self._restarts:
             left = config.max_restarts - self._restarts
             self.log.say(
-                messages.RESTARTING, role=config.role, attempts_left=left, max_restarts=config.max_restarts
+                log_messages.RESTARTING, role=config.role, attempts_left=left, max_restarts=config.max_restarts
             )  # fmt: skip
         self._restarts = places[0].restarts
         try:
@@ -187,7 +192,7 @@ class WorkerGroup:
         color = self._streams.is_live and not self._environment.get("NO_COLOR")
         for node, place in zip(self.nodes, places, strict=True):
 
-            def columns(local_rank: int, stream: str, place: Placement = place) -> int:
+            def columns(local_rank: int, stream: str, place: NodeAssignment = place) -> int:
                 return self._streams.prefix_columns(routes.source(place, local_rank, stream))
 
             prefixed = routes.destination(node, 0, "stdout").prefix
@@ -198,7 +203,7 @@ class WorkerGroup:
 
     # -- what the nodes say -------------------------------------------------------------------------------------------
 
-    def _heard(self, node: Node, message: Message, descriptors: Sequence[int]) -> None:
+    def _heard(self, node: LocalNode, message: LogMessage, descriptors: Sequence[int]) -> None:
         match message["kind"]:
             case "rank":
                 self._rank_started(node, message, descriptors)
@@ -208,10 +213,10 @@ class WorkerGroup:
             case "signalled":
                 self._running.signalled = True
                 name = signal.Signals(message["signal"]).name
-                self.log.say(messages.SENDING_SIGNAL, pid=message["pid"], signal=name)
+                self.log.say(log_messages.SENDING_SIGNAL, pid=message["pid"], signal=name)
             case "forced":
                 self.log.say(
-                    messages.FORCING_EXIT, pid=message["pid"], signal=message["signal"], kill=int(signal.SIGKILL)
+                    log_messages.FORCING_EXIT, pid=message["pid"], signal=message["signal"], kill=int(signal.SIGKILL)
                 )
             case "refused":
                 self._running.refusal = message["reason"]
@@ -224,7 +229,7 @@ class WorkerGroup:
         assert self._attempt is not None
         return self._attempt
 
-    def _rank_started(self, node: Node, message: Message, descriptors: Sequence[int]) -> None:
+    def _rank_started(self, node: LocalNode, message: LogMessage, descriptors: Sequence[int]) -> None:
         local_rank, attempt = message["local_rank"], self._running
         routes, place = attempt.routes, attempt.places[node.index]
         for stream, fd in zip(message["streams"], descriptors, strict=True):
@@ -233,7 +238,7 @@ class WorkerGroup:
             shared = routes.are_one(node, local_rank)
             self._streams.add(fd, source, goal, routes.filtered_file(node, stream), shared=shared)
 
-    def _rank_failed(self, node: Node, message: Message) -> None:
+    def _rank_failed(self, node: LocalNode, message: LogMessage) -> None:
         local_rank, attempt = message["local_rank"], self._running
         failure = ProcessFailure.observed(
             local_rank=local_rank,
@@ -251,12 +256,12 @@ class WorkerGroup:
         if self._running.regrouping and failure.told_to_stop:
             return
         if failure.malformed:
-            self.log.say(messages.REPLY_FILE_MALFORMED, path=failure.error_file, reason=failure.malformed)
+            self.log.say(log_messages.REPLY_FILE_MALFORMED, path=failure.error_file, reason=failure.malformed)
         self._running.failures.append(failure)
         if not self._running.stopping:
             self._end(self._termination(failure.sentence))
 
-    def _lost(self, node: Node) -> None:
+    def _lost(self, node: LocalNode) -> None:
         """An agent was killed, and its ranks with it."""
         first_rank = self._running.places[node.index].first_rank
         for local_rank, pid in node.kill_ranks().items():
@@ -276,7 +281,7 @@ class WorkerGroup:
         attempt = self._attempt
         if attempt and not attempt.over and not (attempt.stopping and not stop.final):
             if attempt.stop_signal != stop.signal:
-                self.log.say(messages.STOPPED_ELSEWHERE, reason=stop.reason)
+                self.log.say(log_messages.STOPPED_ELSEWHERE, reason=stop.reason)
             self._stop(stop)
             attempt.regrouping = stop.regroup
         self._ended_elsewhere |= stop.final
@@ -317,15 +322,15 @@ class WorkerGroup:
             return
         reason = f"{self.host} received {signal.Signals(number).name}"
         if len(self._signals) == 1:
-            self.log.say(messages.DEATH_SIGNAL, signal=number)
+            self.log.say(log_messages.DEATH_SIGNAL, signal=number)
             self._end(Stop(number, self._config.shutdown_timeout_s, reason, final=True))
         elif number == signal.SIGINT and not (self._attempt and not self._attempt.signalled):
-            self.log.say(messages.SECOND_SIGNAL, signal=number)
+            self.log.say(log_messages.SECOND_SIGNAL, signal=number)
             self._end(Stop(signal.SIGKILL, 0.0, reason + " again", final=True))
         self._look_for_the_end()
 
     def _pass_on(self, number: int) -> None:
-        self.log.say(messages.SIGNAL_PASSED_ON, signal=signal.Signals(number).name)
+        self.log.say(log_messages.SIGNAL_PASSED_ON, signal=signal.Signals(number).name)
         for node in self.nodes:
             node.pass_on(number)
 
@@ -338,7 +343,7 @@ class WorkerGroup:
     def _end_without_reader(self) -> None:
         if self._signals or self._streams.closing:
             return
-        self.log.say(messages.OUTPUT_CLOSED)
+        self.log.say(log_messages.OUTPUT_CLOSED)
         stop = self._termination(f"nobody reads the output on {self.host}", final=True)
         if self._attempt and self._attempt.stopping:
             stop = replace(stop, signal=self._attempt.stop_signal)
@@ -374,7 +379,7 @@ class WorkerGroup:
         if self._last_resort:
             self._last_resort.cancel()
         if not attempt.failures:
-            self.log.say(messages.GROUP_FINISHED, role=self._config.role, timeout_s=300)
+            self.log.say(log_messages.GROUP_FINISHED, role=self._config.role, timeout_s=300)
         elif not self.is_ending_for_good:
             self._reports.failed(root_cause(attempt.failures))
         self._on_over()
@@ -397,7 +402,7 @@ class WorkerGroup:
             reports.signalled(self._signals[0])
             return 1
         if attempt and attempt.refusal:
-            self.log.say(messages.RANK_NOT_STARTED, reason=attempt.refusal)
+            self.log.say(log_messages.RANK_NOT_STARTED, reason=attempt.refusal)
             return 1
         if attempt and attempt.failures and self._exit_code and not self.is_ending_for_good:
             reports.child_failed(attempt.failures, kept=self._tree.kept)

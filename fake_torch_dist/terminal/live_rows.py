@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
-from fake_torch_dist.launcher.output.edited import edited, finished
+from fake_torch_dist.terminal.edited_line import edited, finished
 from fake_torch_dist.terminal.escapes import RESET, clipped, left_open, only_colors, place_after
 
 BEGIN_FRAME, END_FRAME = b"\x1b[?2026h", b"\x1b[?2026l"

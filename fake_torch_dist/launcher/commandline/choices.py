@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fake_torch_dist.launcher.commandline.arguments import AUTO, START_METHODS, Arguments, UsageError, unknown_signals
-from fake_torch_dist.launcher.commandline.config import EntryKind, LaunchConfig, Std, Streams
+from fake_torch_dist.launcher.commandline.config import EntryKind, LaunchConfig, Std, StreamSelection
 
 STREAMS_FORMS = r"<^[0123]$> or <^(\d:[0123],)*(\d:[0123])$>"
 """How torch 2.13 describes what --redirects and --tee take. Ranks of several digits are taken here, too."""
@@ -203,13 +203,13 @@ def _start_method(arguments: Arguments) -> str | None:
     return arguments.start_method
 
 
-def _streams(flag: str, text: str) -> Streams:
+def _streams(flag: str, text: str) -> StreamSelection:
     if re.fullmatch("[0-3]", text):
-        return Streams(everyone=Std(int(text)))
+        return StreamSelection(everyone=Std(int(text)))
     if not re.fullmatch(r"([0-9]+:[0-3],)*[0-9]+:[0-3]", text):
         raise UsageError(f"{text} does not match: {STREAMS_FORMS}: give {flag} 3 for both streams, or RANK:STREAMS,...")
     pairs = (pair.split(":") for pair in text.split(","))
-    return Streams(by_local_rank={int(rank): Std(int(streams)) for rank, streams in pairs})
+    return StreamSelection(by_local_rank={int(rank): Std(int(streams)) for rank, streams in pairs})
 
 
 def _local_ranks(text: str, nproc_per_node: int) -> frozenset[int] | None:

@@ -32,7 +32,7 @@ class Std(IntFlag):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Streams:
+class StreamSelection:
     """Which streams of which local rank an option means."""
 
     everyone: Std = Std.NONE
@@ -40,7 +40,7 @@ class Streams:
     by_local_rank: Mapping[int, Std] = field(default_factory=dict)
 
     def of(self, local_rank: int) -> Std:
-        """Streams of one local rank."""
+        """StreamSelection of one local rank."""
         return self.by_local_rank.get(local_rank, self.everyone)
 
 
@@ -91,8 +91,8 @@ class LaunchConfig:
     virtual_local_rank: bool = False
 
     log_dir: Path | None = None
-    redirects: Streams = Streams()
-    tee: Streams = Streams()
+    redirects: StreamSelection = StreamSelection()
+    tee: StreamSelection = StreamSelection()
     local_ranks_filter: frozenset[int] | None = None
     """Local ranks that reach the console. None: all."""
     duplicate_stdout_filters: tuple[str, ...] = ()

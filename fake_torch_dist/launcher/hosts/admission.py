@@ -11,20 +11,20 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from fake_torch_dist.launcher.channel import Channel, Message
+from fake_torch_dist.launcher.channel import Channel, LogMessage
 from fake_torch_dist.launcher.commandline.config import LaunchConfig
 from fake_torch_dist.launcher.hosts.endpoint import Endpoint, prepare
-from fake_torch_dist.launcher.hosts.handshake import Application, Guest, Refused
+from fake_torch_dist.launcher.hosts.handshake import HostingHandshake, JoinRefused, JoinRequest
 from fake_torch_dist.launcher.hosts.remote_node import RemoteNode
 from fake_torch_dist.launcher.loop import Loop, Timer
-from fake_torch_dist.launcher.reports.messages import NODE_GONE, NODE_JOINED, NODE_REFUSED, LauncherLog
+from fake_torch_dist.launcher.reports.log_messages import NODE_GONE, NODE_JOINED, NODE_REFUSED, LauncherLog
 
 _MOST_STRANGERS: Final = 64
 _AT_ONCE: Final = 16
 """Connections taken before anything else is looked at."""
 
 
-class MeetingPoint:
+class Admission:
     """Call ``open`` once. Later it calls ``on_complete`` or ``on_failed``, and after ``on_complete`` it calls
     ``on_waiting`` for each node that comes. Call ``close`` before the loop is left.
     """
@@ -37,7 +37,7 @@ class MeetingPoint:
         self._endpoint = endpoint
         self._listener = listener
         self._token = token
-        self._strangers: dict[Guest, None] = {}
+        self._strangers: dict[HostingHandshake, None] = {}
         self.waiting: list[RemoteNode] = []
         """Nodes that have come, and are not yet part of the job."""
         self._members: list[RemoteNode] = []
@@ -97,7 +97,7 @@ class MeetingPoint:
                 return
             with suppress(OSError):  # it has gone again, which is seen when it is read
                 prepare(connection)
-            guest = Guest(
+            guest = HostingHandshake(
                 self._loop, connection, address[0], self._token, self._admit, self._refused, self._known
             )  # fmt: skip
             self._strangers[guest] = None
@@ -108,36 +108,34 @@ class MeetingPoint:
         if self._strangers:
             next(iter(self._strangers)).close()
 
-    def _known(self, guest: Guest) -> None:
+    def _known(self, guest: HostingHandshake) -> None:
         self._strangers.pop(guest, None)
 
     def _refused(self, reason: str) -> None:
         self._log.say(NODE_REFUSED, reason=reason)
 
-    def _admit(
-        self, application: Application, channel: Channel
-    ) -> tuple[Callable[[Message], None], Callable[[], None]]:
-        self._check(application)
-        node = RemoteNode(application, channel, self._left)
+    def _admit(self, request: JoinRequest, channel: Channel) -> tuple[Callable[[LogMessage], None], Callable[[], None]]:
+        self._check(request)
+        node = RemoteNode(request, channel, self._left)
         self.waiting.append(node)
-        self._log.say(NODE_JOINED, node=application, count=self._count(), nnodes=_nnodes(self._config))
+        self._log.say(NODE_JOINED, node=request, count=self._count(), nnodes=_nnodes(self._config))
         self._loop.after(0, self._on_waiting if self._begun else self._look_whether_complete)  # when it was welcomed
         return node.heard, node.lost
 
-    def _check(self, application: Application) -> None:
+    def _check(self, request: JoinRequest) -> None:
         config = self._config
         for flag, ours, theirs in (
-            ("--rdzv-backend", config.rdzv_backend, application.backend),
-            ("--rdzv-id", config.run_id, application.run_id),
-            ("--nnodes", _nnodes(config), _nnodes(application)),
+            ("--rdzv-backend", config.rdzv_backend, request.backend),
+            ("--rdzv-id", config.run_id, request.run_id),
+            ("--nnodes", _nnodes(config), _nnodes(request)),
         ):
             if ours != theirs:
-                raise Refused(f"{flag} is {theirs} on {application}, and {ours} on the node that hosts the job")
+                raise JoinRefused(f"{flag} is {theirs} on {request}, and {ours} on the node that hosts the job")
         if self._count() == config.max_nodes:
-            raise Refused(f"the job {config.run_id!r} at {self._endpoint} has begun: nobody else can join it")
+            raise JoinRefused(f"the job {config.run_id!r} at {self._endpoint} has begun: nobody else can join it")
         for node in self.waiting:
-            if self._endpoint.is_static and node.application.node_rank == application.node_rank:
-                raise Refused(f"{application} is there already: {node.application}; each needs its own --node-rank")
+            if self._endpoint.is_static and node.request.node_rank == request.node_rank:
+                raise JoinRefused(f"{request} is there already: {node.request}; each needs its own --node-rank")
 
     def _count(self) -> int:
         """Nodes that are there, this one included."""
@@ -145,7 +143,7 @@ class MeetingPoint:
 
     def _left(self, node: RemoteNode) -> None:
         self.waiting.remove(node)
-        self._log.say(NODE_GONE, reason=f"{node.application} has left before all nodes were there")
+        self._log.say(NODE_GONE, reason=f"{node.request} has left before all nodes were there")
         if self._last_call and self._count() < self._config.min_nodes:
             self._last_call.cancel()
             self._last_call = None
@@ -166,7 +164,7 @@ class MeetingPoint:
         self._stop_waiting()
         if self._endpoint.is_static:
             self._stop_listening()
-            self.waiting.sort(key=lambda node: node.application.node_rank)
+            self.waiting.sort(key=lambda node: node.request.node_rank)
         self._on_complete()
 
     def _give_up(self) -> None:
@@ -182,6 +180,6 @@ class MeetingPoint:
         self._on_failed(text)
 
 
-def _nnodes(told: LaunchConfig | Application) -> str:
+def _nnodes(told: LaunchConfig | JoinRequest) -> str:
     low, high = told.min_nodes, told.max_nodes
     return str(high) if low == high else f"{low}:{high}"

@@ -9,17 +9,17 @@ from __future__ import annotations
 import signal
 from dataclasses import asdict, replace
 
-from fake_torch_dist.launcher.channel import Channel, Message
+from fake_torch_dist.launcher.channel import Channel, LogMessage
 from fake_torch_dist.launcher.commandline.config import LaunchConfig
 from fake_torch_dist.launcher.hosts.endpoint import Endpoint
-from fake_torch_dist.launcher.hosts.join import Joining
+from fake_torch_dist.launcher.hosts.join import JoinClient
 from fake_torch_dist.launcher.stop import Stop
 from fake_torch_dist.launcher.worker_group import WorkerGroup
-from fake_torch_dist.launcher.workers.environment import Placement
+from fake_torch_dist.launcher.workers.rank_environment import NodeAssignment
 from fake_torch_dist.stores.authentication import job_token
 
 
-class Member:
+class FollowerNode:
     """Directs the group of this command as it is told."""
 
     def __init__(
@@ -27,7 +27,7 @@ class Member:
         config: LaunchConfig,
         endpoint: Endpoint,
         group: WorkerGroup,
-        joining: Joining,
+        joining: JoinClient,
     ) -> None:
         self._config = config
         self._endpoint = endpoint
@@ -52,10 +52,10 @@ class Member:
     def _joined(self, host: Channel) -> None:
         self._host = host
 
-    def _heard(self, message: Message) -> None:
+    def _heard(self, message: LogMessage) -> None:
         match message["kind"]:
             case "start":
-                place = self._seen_from_here(Placement(**message["place"]))
+                place = self._seen_from_here(NodeAssignment(**message["place"]))
                 self._attempt = place.attempt
                 self._group.start([place])
             case "stop":
@@ -100,7 +100,7 @@ class Member:
         self._joining.close()
         self._group.finish(exit_code, reason)
 
-    def _seen_from_here(self, place: Placement) -> Placement:
+    def _seen_from_here(self, place: NodeAssignment) -> NodeAssignment:
         """A place as the host describes it, which may have the endpoint under another name."""
         port = place.store.rpartition(":")[2]
         return replace(place, store=f"{self._endpoint.host}:{port}", token=job_token().decode() or place.token)

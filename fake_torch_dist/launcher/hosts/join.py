@@ -9,9 +9,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from fake_torch_dist.launcher.channel import Channel, Message
+from fake_torch_dist.launcher.channel import Channel, LogMessage
 from fake_torch_dist.launcher.hosts.endpoint import Endpoint, prepare
-from fake_torch_dist.launcher.hosts.handshake import Application, Visit
+from fake_torch_dist.launcher.hosts.handshake import JoiningHandshake, JoinRequest
 from fake_torch_dist.launcher.loop import Loop, Timer
 
 _FIRST_PAUSE_S: Final = 0.05
@@ -21,18 +21,18 @@ _CONNECT_S: Final = 10.0
 _HUNG_UP: Final = "what listens there hung up"
 
 
-class Joining:
+class JoinClient:
     """Call ``begin`` once: it tells one of two things, later; after the first, ``on_message`` and ``on_lost``."""
 
-    def __init__(self, loop: Loop, endpoint: Endpoint, token: bytes, application: Application) -> None:
+    def __init__(self, loop: Loop, endpoint: Endpoint, token: bytes, request: JoinRequest) -> None:
         self._loop = loop
         self._endpoint = endpoint
         self._token = token
-        self._application = application
+        self._application = request
         self._tries = 0
         self._problem = "it did not answer"
         self._connecting: socket.socket | None = None
-        self._visit: Visit | None = None
+        self._visit: JoiningHandshake | None = None
         self._deadline: Timer | None = None
         self._timer: Timer | None = None
 
@@ -41,7 +41,7 @@ class Joining:
         *,
         on_joined: Callable[[Channel], None],
         on_failed: Callable[[str], None],
-        on_message: Callable[[Message], None],
+        on_message: Callable[[LogMessage], None],
         on_lost: Callable[[], None],
     ) -> None:
         """``on_failed``: what to print."""
@@ -88,7 +88,7 @@ class Joining:
         self._connecting = None
         with suppress(OSError):  # it has hung up, which is seen when it is read
             prepare(sock)
-        self._visit = Visit(
+        self._visit = JoiningHandshake(
             self._loop, sock, self._token, self._application,
             on_welcome=self._welcomed, on_refused=self._refused, on_message=self._on_message, on_lost=self._hung_up,
         )  # fmt: skip

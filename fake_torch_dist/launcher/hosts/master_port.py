@@ -12,7 +12,7 @@ from fake_torch_dist.launcher.hosts.endpoint import Endpoint
 from fake_torch_dist.stores.sockets import listen
 
 
-class Master:
+class MasterPort:
     """What ranks are told. The port is only theirs from ``reserve`` on."""
 
     def __init__(self, config: LaunchConfig, endpoint: Endpoint | None) -> None:

@@ -10,19 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, replace
 
-from fake_torch_dist.launcher.channel import Channel, Message
-from fake_torch_dist.launcher.hosts.handshake import Application
-from fake_torch_dist.launcher.reports.failures import ProcessFailure
+from fake_torch_dist.launcher.channel import Channel, LogMessage
+from fake_torch_dist.launcher.failures import ProcessFailure
+from fake_torch_dist.launcher.hosts.handshake import JoinRequest
 from fake_torch_dist.launcher.stop import Stop
-from fake_torch_dist.launcher.workers.environment import Placement
+from fake_torch_dist.launcher.workers.rank_environment import NodeAssignment
 from fake_torch_dist.stores.authentication import job_token
 
 
 class RemoteNode:
     """``on_stop``, ``on_empty`` and ``on_lost`` are who directs the job, once there is somebody."""
 
-    def __init__(self, application: Application, channel: Channel, on_lost: Callable[[RemoteNode], None]) -> None:
-        self.application = application
+    def __init__(self, request: JoinRequest, channel: Channel, on_lost: Callable[[RemoteNode], None]) -> None:
+        self.request = request
         self.on_lost = on_lost
         self.on_stop: Callable[[RemoteNode, Stop], None] = lambda node, stop: None
         self.on_empty: Callable[[], None] = lambda: None
@@ -39,7 +39,7 @@ class RemoteNode:
         """Whether its command is there."""
         return self._channel.open
 
-    def start(self, place: Placement) -> None:
+    def start(self, place: NodeAssignment) -> None:
         """Its ranks."""
         self.is_empty, self.failed, self.failure = False, False, None
         self._attempt = place.attempt
@@ -62,7 +62,7 @@ class RemoteNode:
         self._channel.close()
         self.is_empty = True
 
-    def heard(self, message: Message) -> None:
+    def heard(self, message: LogMessage) -> None:
         """What it says; of an attempt that is over, nothing counts."""
         match message:
             case {"kind": "stop", "signal": number, "grace_s": grace_s, "reason": reason, "final": final}:

@@ -15,7 +15,7 @@ is a line of its own, and the frame stays. After any other frame the two are one
 import re
 from collections.abc import Sequence
 
-from fake_torch_dist.launcher.output.edited import edited
+from fake_torch_dist.terminal.edited_line import edited
 from fake_torch_dist.terminal.escapes import CURSOR_CODE, divided, width_of
 
 LIVE_BLOCK_BEGIN, LIVE_BLOCK_END = b"\x1b]fake-torchrun;live;", b"\x07"
@@ -45,7 +45,7 @@ class _Row:
         self.redrawn, self.at_start = True, False
 
 
-class Frames:
+class BarRows:
     """Starts with the unfinished line ``text``. ``live``: see above; updates of the live block are taken out."""
 
     def __init__(self, text: bytearray, *, live: bool, shared: bool = False, max_line_bytes: int) -> None:

@@ -14,7 +14,7 @@ import re
 import time
 from collections.abc import Callable
 
-from fake_torch_dist.launcher.output.bars import LIVE_BLOCK_BEGIN, LIVE_BLOCK_END, Frames, pieces_of
+from fake_torch_dist.launcher.output.bars import LIVE_BLOCK_BEGIN, LIVE_BLOCK_END, BarRows, pieces_of
 from fake_torch_dist.terminal.escapes import CURSOR_CODE, OPEN_AT_END, RESET, UNFINISHED, left_open
 
 MAX_LINE_BYTES = 16 << 20
@@ -60,7 +60,7 @@ class LineMerger:
         self._cut = b""
         """Ends the data so far: a control sequence or ``\\r`` whose meaning depends on what comes."""
         self._open_colors = b""
-        self._frames: Frames | None = None
+        self._frames: BarRows | None = None
         self._bar_due_s = math.inf
         self._block: tuple[bytes, ...] = ()
 
@@ -158,7 +158,9 @@ class LineMerger:
             return self._without_blocks(lines) if self._live else lines
         data = data.replace(b"\r\n", b"\n")
         if not self._frames:
-            self._frames = Frames(self._held, live=self._live, shared=self._shared, max_line_bytes=self._max_line_bytes)
+            self._frames = BarRows(
+                self._held, live=self._live, shared=self._shared, max_line_bytes=self._max_line_bytes
+            )
             self._held = bytearray()
         self._frames.set_columns(self.columns)
         lines = self._frames.feed(data)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from fake_torch_dist.elastic_errors import error_json, write_atomically
-from fake_torch_dist.launcher.reports.failures import NOT_AVAILABLE, ProcessFailure
-from fake_torch_dist.launcher.reports.messages import (
+from fake_torch_dist.launcher.failures import NOT_AVAILABLE, ProcessFailure
+from fake_torch_dist.launcher.reports.log_messages import (
     NO_CODE_IN_TEXT,
     NO_PARENT_ERROR_FILE,
     PARENT_ERROR_FILE_EXISTS,

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from fake_torch_dist.launcher.commandline.config import EntryKind
-from fake_torch_dist.launcher.reports.failures import NOT_AVAILABLE, ProcessFailure, root_cause
+from fake_torch_dist.launcher.failures import NOT_AVAILABLE, ProcessFailure, root_cause
 from fake_torch_dist.terminal.descriptor import printable
 
 WIDEST_RULE: Final = 60

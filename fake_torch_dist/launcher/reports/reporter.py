@@ -8,18 +8,18 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from fake_torch_dist.launcher.commandline.config import EntryKind, LaunchConfig
-from fake_torch_dist.launcher.reports import messages
-from fake_torch_dist.launcher.reports.failures import ProcessFailure, root_cause
-from fake_torch_dist.launcher.reports.messages import LauncherLog
+from fake_torch_dist.launcher.failures import ProcessFailure, root_cause
+from fake_torch_dist.launcher.reports import log_messages
+from fake_torch_dist.launcher.reports.log_messages import LauncherLog
 from fake_torch_dist.launcher.reports.parent_error_file import pass_signal_to_parent, pass_to_parent
 from fake_torch_dist.launcher.reports.report import child_failed_text, entry_name, signalled_text, without_files
-from fake_torch_dist.launcher.workers.environment import Placement
+from fake_torch_dist.launcher.workers.rank_environment import NodeAssignment
 
 PARENT_FILE_VARIABLE = "TORCHELASTIC_ERROR_FILE"
 """Where whoever started the launcher wants to have the root cause."""
 
 
-class Reports:
+class Reporter:
     """Lines of the log, and texts that torchrun prints as tracebacks (``say``)."""
 
     def __init__(
@@ -35,35 +35,35 @@ class Reports:
         config = self._config
         by_name = config.kind is EntryKind.RUN_PATH
         name = entry_name(config.kind, config.entrypoint) if by_name else os.path.basename(self._binary())
-        self._log.say(messages.STARTING_WORKERS, role=config.role, entrypoint=name)
+        self._log.say(log_messages.STARTING_WORKERS, role=config.role, entrypoint=name)
 
-    def placed(self, places: Sequence[Placement], directories: Sequence[Path | None]) -> None:
+    def placed(self, places: Sequence[NodeAssignment], directories: Sequence[Path | None]) -> None:
         """The nodes have met; each of ours is told its place, and has its directory for log files."""
-        if not self._log.enabled(messages.RENDEZVOUS_COMPLETE):
+        if not self._log.enabled(log_messages.RENDEZVOUS_COMPLETE):
             return
         role, count = self._config.role, self._config.nproc_per_node
         for place, directory in zip(places, directories, strict=True):
             ranks, worlds = [place.first_rank + i for i in range(count)], [place.world_size] * count
             self._log.say(
-                messages.RENDEZVOUS_COMPLETE, role=role, restart_count=place.restarts, master_addr=place.master_addr,
+                log_messages.RENDEZVOUS_COMPLETE, role=role, restart_count=place.restarts, master_addr=place.master_addr,
                 master_port=place.master_port, group_rank=place.group_rank, group_world_size=place.num_nodes,
                 local_ranks=list(range(count)), role_ranks=ranks, global_ranks=ranks, role_world_sizes=worlds,
                 global_world_sizes=worlds,
             )  # fmt: skip
-            self._log.say(messages.STARTING_GROUP, role=role)
+            self._log.say(log_messages.STARTING_GROUP, role=role)
             if directory and place.attempt == 0:
-                self._log.say(messages.LOG_DIRECTORY, path=directory)
+                self._log.say(log_messages.LOG_DIRECTORY, path=directory)
 
     def failed(self, failure: ProcessFailure) -> None:
         """The root cause of an attempt that is over."""
         config, fields = self._config, {"exitcode": failure.exitcode, "local_rank": failure.local_rank}
         if config.kind is EntryKind.RUN_PATH:
             self._log.say(
-                messages.FAILED_FUNCTION, pid=failure.pid, function=entry_name(config.kind, config.entrypoint),
+                log_messages.FAILED_FUNCTION, pid=failure.pid, function=entry_name(config.kind, config.entrypoint),
                 start_method=config.start_method or "spawn", **fields,
             )  # fmt: skip
             return
-        self._log.say(messages.FAILED, pid=failure.pid, binary=self._binary(), **fields)
+        self._log.say(log_messages.FAILED, pid=failure.pid, binary=self._binary(), **fields)
 
     def child_failed(self, failures: Sequence[ProcessFailure], *, kept: bool) -> None:
         """The last attempt's; ``kept``: whether the error files can be looked at later."""

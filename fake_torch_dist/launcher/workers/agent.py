@@ -23,12 +23,17 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from fake_torch_dist.launcher.channel import Channel, Message
+from fake_torch_dist.launcher.channel import Channel, LogMessage
 from fake_torch_dist.launcher.commandline.config import LaunchConfig
 from fake_torch_dist.launcher.loop import Loop, Timer
-from fake_torch_dist.launcher.workers import linux_processes as kinship
-from fake_torch_dist.launcher.workers.belongings import Belongings
-from fake_torch_dist.launcher.workers.environment import Placement, change_environment, changes, rank_environment
+from fake_torch_dist.launcher.workers import linux_processes
+from fake_torch_dist.launcher.workers.job_processes import JobProcesses
+from fake_torch_dist.launcher.workers.rank_environment import (
+    NodeAssignment,
+    change_environment,
+    changes,
+    rank_environment,
+)
 from fake_torch_dist.launcher.workers.start import AT_ONCE, Rank, start_ranks
 from fake_torch_dist.launcher.workers.worker import Command
 
@@ -70,13 +75,13 @@ class Agent:
         self._stop_signal = 0
         """Of the stop that is under way; 0 if the ranks end by themselves."""
         self._kills = 0
-        self._belongings = Belongings()
+        self._belongings = JobProcesses()
         self._timer: Timer | None = None
 
     def serve(self, channel: Channel) -> NoReturn:
         """Do what comes over ``channel`` (``heard`` and ``orphaned`` are its callbacks), then end the process."""
         self._channel = channel
-        kinship.adopt_orphans()
+        linux_processes.set_child_subreaper()
         signal.signal(signal.SIGINT, signal.default_int_handler)  # the ranks take it over, as Python has it
         self._loop.on_signals([signal.SIGCHLD], lambda _: self._reap())
         self._loop.run()
@@ -84,11 +89,11 @@ class Agent:
 
     def orphaned(self) -> NoReturn:
         """The launcher is gone: kill everything, at once."""
-        kinship.end_all(lambda: self._unreaped() + self._leftovers())
+        linux_processes.kill_all(lambda: self._unreaped() + self._leftovers())
         self._clean_up()
         os._exit(1)
 
-    def heard(self, message: Message, descriptors: Sequence[int]) -> None:
+    def heard(self, message: LogMessage, descriptors: Sequence[int]) -> None:
         """The launcher says something."""
         match message.pop("kind"):
             case "start":
@@ -106,8 +111,8 @@ class Agent:
 
     # -- starting -----------------------------------------------------------------------------------------------------
 
-    def _start(self, order: Message) -> None:
-        place = Placement(**order["place"])
+    def _start(self, order: LogMessage) -> None:
+        place = NodeAssignment(**order["place"])
         self._attempt = place.attempt
         self._alive, self._ranks_told, self._told = {}, set(), set()
         self._stop_signal = self._kills = 0
@@ -125,7 +130,9 @@ class Agent:
             Rank(local_rank, streams, changes(common, environment))
             for local_rank, (streams, environment) in enumerate(zip(order["ranks"], environments, strict=True))
         ]
-        kinship.be_called(os.path.basename(sys.executable))  # as a rank is called that starts an interpreter
+        linux_processes.set_process_name(
+            os.path.basename(sys.executable)
+        )  # as a rank is called that starts an interpreter
         with self._loop.without_signals():
             for first in range(0, len(ranks), AT_ONCE):
                 together = ranks[first : first + AT_ONCE]
@@ -136,7 +143,7 @@ class Agent:
                     number = place.first_rank + len(self._alive)
                     self._say("refused", reason=f"rank {number} can't be started: {_reason_of(failure)}")
                     break
-        kinship.be_called(place.node or "agent")
+        linux_processes.set_process_name(place.node or "agent")
         self._reap()  # nobody was told of ends meanwhile
 
     def _started(self, rank: Rank) -> None:
@@ -168,7 +175,7 @@ class Agent:
             return
         self._stop_signal = number
         for pid in self._alive:
-            kinship.kill(pid, number)  # it is not reaped, so it is ours
+            linux_processes.kill(pid, number)  # it is not reaped, so it is ours
             self._ranks_told.add(pid)
             if number != signal.SIGKILL:
                 self._say("signalled", pid=pid, signal=number)
@@ -201,7 +208,7 @@ class Agent:
         """Processes of the job that ranks have left behind; where nothing tells children, the ranks' process groups."""
         if _is_childless():
             return []
-        children = kinship.children()
+        children = linux_processes.children()
         if children is None:
             return [group for group in self._belongings.groups if -group not in self._alive]
         return [pid for pid in children if pid not in self._alive and pid in self._belongings]
@@ -223,7 +230,7 @@ class Agent:
 
     def _kill_rest(self) -> None:
         for pid in [*self._alive, *self._leftovers()]:
-            kinship.kill(pid, signal.SIGKILL)
+            linux_processes.kill(pid, signal.SIGKILL)
         self._kills += 1
         self._kill_after(_LEFTOVERS_S, self._kill_rest)  # they may just have started others
         self._look_for_the_end()

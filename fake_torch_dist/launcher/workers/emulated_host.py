@@ -27,7 +27,7 @@ _DIRECTORIES: Final = ("/tmp", "/dev/shm", "/run", "/var/tmp")
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
-def be_host(name: str, names: Sequence[str]) -> bool:
+def set_hostname(name: str, names: Sequence[str]) -> bool:
     """Give this process, and those it forks, the host name ``name``, one of ``names``. False if it keeps its own."""
     if _libc is None or _libc.unshare(_CLONE_NEWNS | _CLONE_NEWUTS) != 0:
         return False

@@ -26,7 +26,7 @@ _KILLED_WITHIN_S: Final = 5.0
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
-def on_end_of(parent: int, number: int) -> None:
+def set_parent_death_signal(parent: int, number: int) -> None:
     """From now on this process gets signal ``number`` when its parent, whose pid was ``parent``, ends, however."""
     if _libc is None:
         return
@@ -35,7 +35,7 @@ def on_end_of(parent: int, number: int) -> None:
         os.kill(os.getpid(), number)
 
 
-def adopt_orphans() -> bool:
+def set_child_subreaper() -> bool:
     """Whether processes below this one whose parents end become its children from now on."""
     return _libc is not None and _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
 
@@ -60,7 +60,7 @@ def _parent_of(pid: str) -> int:
     return 0
 
 
-def end_all(find: Callable[[], Sequence[int]]) -> None:
+def kill_all(find: Callable[[], Sequence[int]]) -> None:
     """Kill and reap the processes that ``find`` names, until it names none or some can't be killed.
 
     A negative number is a process group, as for ``os.kill``.
@@ -84,7 +84,7 @@ def kill(pid: int, number: int) -> None:
             os.kill(pid, number)
 
 
-def be_called(name: str) -> None:
+def set_process_name(name: str) -> None:
     """In ``ps`` and ``top``; the kernel keeps 15 bytes."""
     if _libc is not None:
         _libc.prctl(_PR_SET_NAME, name.encode(errors="surrogateescape")[:15], 0, 0, 0)

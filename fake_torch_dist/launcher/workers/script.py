@@ -18,10 +18,8 @@ from importlib.machinery import BuiltinImporter, SourceFileLoader
 from typing import Any, Final, NoReturn, TextIO
 
 from fake_torch_dist.launcher.commandline.config import EntryKind, LaunchConfig
-from fake_torch_dist.launcher.entrypoint import full_path
-from fake_torch_dist.launcher.workers import ending
-from fake_torch_dist.launcher.workers import linux_processes as kinship
-from fake_torch_dist.launcher.workers import preload as warm
+from fake_torch_dist.launcher.entrypoint.preflight import full_path
+from fake_torch_dist.launcher.workers import ending, linux_processes, preload
 from fake_torch_dist.launcher.workers.top_level import UNKNOWN, read_top_level
 
 _MAIN: Final = ("__main__", "__mp_main__")
@@ -44,7 +42,7 @@ class Script:
 
     def freeze(self) -> None:
         """Keep what is in this process now shared with its forks, as far as it goes."""
-        warm.freeze()
+        preload.freeze()
 
     def prepare(self) -> None:
         """Make this process what its forks are to be, all alike: of what is done here, none copies a page.
@@ -64,7 +62,7 @@ class Script:
         ``inherited``: modules that were there before.
         """
         try:
-            kinship.be_called(os.path.basename(sys.executable))
+            linux_processes.set_process_name(os.path.basename(sys.executable))
             if "numpy.random" in sys.modules:
                 sys.modules["numpy.random"].seed()  # else all ranks would draw the same
             self._forget_shadowed()
@@ -111,9 +109,9 @@ def prepared_script(config: LaunchConfig, sources: Sequence[bytes]) -> Script:
     main = _fresh_main(full_path(name) if code else None)
     sys.modules["__main__"] = main
     directory = _first_on_path(name, kind)
-    warm.begin_path(directory)
-    shadowed = warm.shadowed_by(directory)
-    warm.import_ahead(_leading_imports(sources), directory)
+    preload.begin_path(directory)
+    shadowed = preload.shadowed_by(directory)
+    preload.import_ahead(_leading_imports(sources), directory)
     for each in _MAIN:
         if each in sys.modules:
             sys.modules[each] = main
@@ -145,7 +143,7 @@ def _fresh_main(path: str | None) -> types.ModuleType:
 
 
 def _depth() -> int:
-    """Frames from the first one to the caller's."""
+    """BarRows from the first one to the caller's."""
     frame: types.FrameType | None = sys._getframe(1)
     depth = 0
     while frame is not None:

@@ -109,7 +109,7 @@ def _sources(config: LaunchConfig) -> list[bytes]:
     if config.kind is not EntryKind.MODULE:
         with open(config.entrypoint, "rb") as file:
             return [file.read()]
-    from fake_torch_dist.launcher.module_search import find_module, source_of
+    from fake_torch_dist.launcher.entrypoint.module_search import find_module, source_of
 
     try:
         specs = find_module(config.entrypoint)

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from fake_torch_dist.launcher.commandline.config import EntryKind, LaunchConfig
-from fake_torch_dist.launcher.streamed_script import STANDARD_INPUT, handed_on
-from fake_torch_dist.launcher.workers import descriptors, signal_mask
-from fake_torch_dist.launcher.workers import linux_processes as kinship
+from fake_torch_dist.launcher.entrypoint.streamed_script import STANDARD_INPUT, handed_on
+from fake_torch_dist.launcher.workers import descriptors, linux_processes, signal_mask
 from fake_torch_dist.launcher.workers.debugger import fork
-from fake_torch_dist.launcher.workers.environment import change_environment
+from fake_torch_dist.launcher.workers.rank_environment import change_environment
 from fake_torch_dist.launcher.workers.start_method import forked_sources
 
 if TYPE_CHECKING:
@@ -86,7 +85,7 @@ def start_rank(
         return pid
     try:
         os.setsid()
-        kinship.on_end_of(parent, signal.SIGKILL)
+        linux_processes.set_parent_death_signal(parent, signal.SIGKILL)
         os.closerange(3, highest + 1)
         descriptors.as_before()
         signal_mask.as_before()

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 
-class Belongings:
+class JobProcesses:
     """Sessions and pipes of one node's ranks."""
 
     def __init__(self) -> None:
@@ -34,8 +34,8 @@ class Belongings:
         """It leads a session, too, in which its ranks are for an instant."""
         self._sessions.add(pid)
 
-    def __or__(self, other: Belongings) -> Belongings:
-        both = Belongings()
+    def __or__(self, other: JobProcesses) -> JobProcesses:
+        both = JobProcesses()
         both._sessions = self._sessions | other._sessions
         both._pipes = self._pipes | other._pipes
         return both

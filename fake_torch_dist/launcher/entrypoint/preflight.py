@@ -28,7 +28,7 @@ def check_entrypoint(config: LaunchConfig) -> None:
         elif config.source is not None and config.python is None:
             _check_syntax(config.source, full_path(config.entrypoint))
     elif config.python is None:  # what another interpreter can import is not known here
-        from fake_torch_dist.launcher.module_search import check_module
+        from fake_torch_dist.launcher.entrypoint.module_search import check_module
 
         check_module(config.entrypoint)
 

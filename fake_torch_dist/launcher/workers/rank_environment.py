@@ -21,7 +21,7 @@ OURS: Final = (STORE_VARIABLE, NODE_VARIABLE, TERMINAL_VARIABLE, PREFIX_VARIABLE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Placement:
+class NodeAssignment:
     """One node's place in one attempt of a job."""
 
     attempt: int
@@ -59,7 +59,7 @@ def change_environment(changes: Iterable[tuple[str, str | None]]) -> None:
 
 def rank_environment(
     config: LaunchConfig,
-    place: Placement,
+    place: NodeAssignment,
     local_rank: int,
     error_file: str,
     *,

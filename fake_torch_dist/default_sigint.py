@@ -7,7 +7,7 @@ for another error.
 import _signal as signal  # type: ignore[import-not-found]  # ``signal`` makes enumerations first, and Ctrl-C may come
 
 
-class DeadlyCtrlC:
+class DefaultSigint:
     """Until the block ends. A handler that somebody has set stays, and so does everything in other threads."""
 
     def __enter__(self) -> None:

@@ -39,7 +39,7 @@ SHOWN_AT_ONCE_BYTES: Final = 4096
 """Up to this length an unfinished line that has been shown goes on as it comes; a longer one after a moment."""
 
 
-class Streams:
+class MergedOutput:
     """Takes the reading ends of the ranks' pipes; ``on_drained`` is called when the last of them has ended."""
 
     def __init__(

@@ -10,18 +10,18 @@ from dataclasses import asdict
 from functools import reduce
 from operator import or_
 
-from fake_torch_dist.launcher.channel import Channel, Message
-from fake_torch_dist.launcher.workers import linux_processes as kinship
-from fake_torch_dist.launcher.workers.belongings import Belongings
-from fake_torch_dist.launcher.workers.environment import Placement
+from fake_torch_dist.launcher.channel import Channel, LogMessage
+from fake_torch_dist.launcher.workers import linux_processes
+from fake_torch_dist.launcher.workers.job_processes import JobProcesses
+from fake_torch_dist.launcher.workers.rank_environment import NodeAssignment
 
-OnMessage = Callable[["Node", Message, Sequence[int]], None]
+OnMessage = Callable[["LocalNode", LogMessage, Sequence[int]], None]
 
 
-class Node:
+class LocalNode:
     """``connect`` forks an agent and returns the channel to it; a node whose agent was killed gets a new one."""
 
-    def __init__(self, index: int, name: str, connect: Callable[[Node], tuple[int, Channel]]) -> None:
+    def __init__(self, index: int, name: str, connect: Callable[[LocalNode], tuple[int, Channel]]) -> None:
         self.index = index
         self.name = name
         """Host name of an emulated node; empty for this host."""
@@ -38,16 +38,16 @@ class Node:
         self._last_pid = 0
         """Of the agent that was lost."""
         self._attempt = -1
-        self.belongings = Belongings()
+        self.job_processes = JobProcesses()
 
-    def listen(self, on_message: OnMessage, on_lost: Callable[[Node], None]) -> None:
+    def listen(self, on_message: OnMessage, on_lost: Callable[[LocalNode], None]) -> None:
         """Whom to tell."""
         self._on_message = on_message
         self._on_lost = on_lost
 
     def start(
         self,
-        place: Placement,
+        place: NodeAssignment,
         ranks: Sequence[Mapping[str, str]],
         *,
         terminal: str | None,
@@ -60,8 +60,8 @@ class Node:
         if self._channel is None:
             self.pid, self._channel = self._connect(self)
         self.is_empty = False
-        self.belongings.forget()
-        self.belongings.add_agent(self.pid)
+        self.job_processes.forget()
+        self.job_processes.add_agent(self.pid)
         self._attempt = place.attempt
         self._pids, self._unfinished = {}, set(range(len(ranks)))
         self._channel.send({
@@ -85,7 +85,7 @@ class Node:
             with suppress(OSError):
                 os.kill(pid, number)
 
-    def heard(self, message: Message, descriptors: Sequence[int]) -> None:
+    def heard(self, message: LogMessage, descriptors: Sequence[int]) -> None:
         """The agent says something; of an attempt that is over, nothing counts."""
         if message["attempt"] != self._attempt:
             for descriptor in descriptors:
@@ -94,7 +94,7 @@ class Node:
         match message["kind"]:
             case "rank":
                 self._pids[message["pid"]] = message["local_rank"]
-                self.belongings.add_rank(message["pid"], descriptors)
+                self.job_processes.add_rank(message["pid"], descriptors)
             case "exit":
                 self._pids.pop(message["pid"], None)
                 self._unfinished.discard(message["local_rank"])
@@ -121,7 +121,7 @@ class Node:
         lost = dict.fromkeys(sorted(self._unfinished), self._last_pid)
         for pid, local_rank in self._pids.items():
             lost[local_rank] = pid
-            kinship.kill(pid, signal.SIGKILL)
+            linux_processes.kill(pid, signal.SIGKILL)
         self._pids, self._unfinished = {}, set()
         self.is_empty = True
         return lost
@@ -141,9 +141,11 @@ class Node:
         self.pid = 0
 
 
-def end_orphans(nodes: Iterable[Node]) -> None:
+def end_orphans(nodes: Iterable[LocalNode]) -> None:
     """Kill what a killed agent's ranks have left behind: this process has inherited it. Agents stay."""
     nodes = list(nodes)
-    belongings = reduce(or_, (node.belongings for node in nodes), Belongings())
+    job_processes = reduce(or_, (node.job_processes for node in nodes), JobProcesses())
     agents = {node.pid for node in nodes}
-    kinship.end_all(lambda: [pid for pid in kinship.children() or () if pid not in agents and pid in belongings])
+    linux_processes.kill_all(
+        lambda: [pid for pid in linux_processes.children() or () if pid not in agents and pid in job_processes]
+    )
