@@ -98,7 +98,7 @@ class LaunchConfig:
     duplicate_stdout_filters: tuple[str, ...] = ()
     duplicate_stderr_filters: tuple[str, ...] = ()
     prefix: bool | None = None
-    """Whether each line says which rank wrote it. None: where torchrun does, on what is tee'd."""
+    """Return whether each line says which rank wrote it. None: where torchrun does, on what is tee'd."""
     dedupe: bool = False
     """One line in place of the same line of many ranks."""
 

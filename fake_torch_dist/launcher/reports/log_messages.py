@@ -1,8 +1,8 @@
-"""What the launcher says about itself on stderr: torchrun's lines, letter, clock, process and place.
+"""Log lines of the launcher about itself, on standard error: torchrun's letter, clock, process, place and text.
 
-Where torchrun has the same line, the place named is torchrun's own (2.13.0), so that whatever reads its logs finds
-what it looks for; only our own lines name a file of this package. LOGLEVEL chooses from which severity on.
-What this module does not do: the report of failed ranks, which is no log line (``failures``).
+A line that torchrun has, too, names torchrun's own file and line (2.13.0), so that programs that read its logs find
+it; only our own lines name a file of this package. LOGLEVEL sets the lowest severity that is written.
+What this module does not do: the report of failed ranks, which is no log line (``report``).
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from fake_torch_dist.terminal.descriptor import printable
 LEVELS: Final = {
     "CRITICAL": 50, "FATAL": 50, "ERROR": 40, "WARN": 30, "WARNING": 30, "INFO": 20, "DEBUG": 10, "NOTSET": 0,
 }  # fmt: skip
-"""logging's, by name. The module itself would have work to do in every rank that is forked."""
+"""Levels of ``logging`` by name. The module itself would have work to do in every rank that is forked."""
 _CONTENTS: Final = "contents"
-"""The field that may have several lines."""
+"""Name of the field that may have several lines."""
 _LEVEL_OF: Final = {"I": LEVELS["INFO"], "W": LEVELS["WARNING"], "E": LEVELS["ERROR"]}
 
 
 @dataclass(frozen=True, slots=True)
 class LogMessage:
-    """One thing to say; each of its lines gets the whole prefix."""
+    """A log message; each of its lines gets the whole prefix."""
 
     letter: Literal["I", "W", "E"]
     place: str
-    """File and line, as torchrun shows them. Empty: where it is said."""
+    """File and line, as torchrun shows them; empty for the place of the call."""
     text: str
-    """Filled with ``str.format``."""
+    """Template for ``str.format``."""
 
 
 class LauncherLog:
@@ -54,11 +54,11 @@ class LauncherLog:
         self._pid = pid
 
     def enabled(self, message: LogMessage) -> bool:
-        """Whether it would be written; for messages whose fields are work to find."""
+        """Return whether a message would be written; for messages whose fields are costly."""
         return _LEVEL_OF[message.letter] >= self._level
 
-    def say(self, message: LogMessage, **fields: object) -> None:
-        """Write a message of the process that calls, or of the one that the log was made for."""
+    def emit(self, message: LogMessage, **fields: object) -> None:
+        """Write a message, with the pid of this process or of the one that the log was made for."""
         if not self.enabled(message):
             return
         seconds, milliseconds = divmod(int(self._now() * 1e3), 1000)
@@ -71,7 +71,7 @@ class LauncherLog:
 
 
 def _shown(name: str, value: object) -> object:
-    """A field of a message: what came from outside is on one line, except a file's contents."""
+    """Return a field for output: text on one line, except a file's contents."""
     if name == _CONTENTS:
         return "\n".join(map(printable, str(value).split("\n")))
     return printable(value) if isinstance(value, (str, os.PathLike)) else value
@@ -83,7 +83,7 @@ def _place(frame: FrameType) -> str:
 
 
 def level_named(text: str | None) -> int:
-    """The level that LOGLEVEL names; unset is WARNING. Raises ValueError, with what to print."""
+    """Return the level that LOGLEVEL names; unset is WARNING. Raises ValueError with the text to print."""
     if text is None:
         return LEVELS["WARNING"]
     level = LEVELS.get(text.upper())

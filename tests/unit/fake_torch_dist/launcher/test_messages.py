@@ -61,7 +61,7 @@ def test_levels(level: str, letters: str) -> None:
     written: list[str] = []
     log = log_to(written, level_named(level))
     for message in (log_messages.STARTING_GROUP, log_messages.DEATH_SIGNAL, log_messages.NO_PARENT_ERROR_FILE):
-        log.say(message, role="default", signal=15, path="/x")
+        log.emit(message, role="default", signal=15, path="/x")
         assert log.enabled(message) == (message.letter in letters)
     assert "".join(line[0] for line in written) == letters
 
@@ -84,5 +84,5 @@ def test_our_own_lines_name_the_place_where_they_are_said() -> None:
 
 def test_a_log_made_before_a_fork_names_the_process_that_speaks() -> None:
     written: list[str] = []
-    LauncherLog(written.append, now=lambda: NOON_S).say(LogMessage("E", "here.py:1", "gone"))
+    LauncherLog(written.append, now=lambda: NOON_S).emit(LogMessage("E", "here.py:1", "gone"))
     assert written == [f"E1121 12:05:09.123000 {os.getpid()} here.py:1] gone\n"]

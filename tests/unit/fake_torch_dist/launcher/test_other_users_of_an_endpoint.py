@@ -9,9 +9,9 @@ import socket
 import pytest
 
 from fake_torch_dist.launcher.hosts.endpoint import Endpoint
-from fake_torch_dist.launcher.hosts.handshake import JoinRequest
 from fake_torch_dist.launcher.hosts.join import JoinClient
 from fake_torch_dist.launcher.loop import Loop
+from fake_torch_dist.launcher.protocol.host_messages import JoinRequest
 from tests.support.launched import Jobs, until
 from tests.support.strangers import DEADLINE_S, STRANGER, needs_root, stranger, told
 

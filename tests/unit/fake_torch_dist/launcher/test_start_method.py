@@ -134,7 +134,7 @@ def test_imports_before_any_other_statement_are_read_in_order() -> None:
 @pytest.fixture
 def imported(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
-    monkeypatch.setattr(warm.importlib, "import_module", names.append)
+    monkeypatch.setattr(preload.importlib, "import_module", names.append)
     return names
 
 
