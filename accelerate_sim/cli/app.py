@@ -17,7 +17,7 @@ from accelerate_sim.config.problems import ConfigError
 from accelerate_sim.config.shipped import find_config
 from accelerate_sim.display.screen import OutputClosed
 from accelerate_sim.process.placement import Placement, is_other_rank
-from accelerate_sim.process.signals import Stopped
+from accelerate_sim.process.signals import SIGPIPE_EXIT, Stopped
 from fake_torch_dist.default_sigint import DefaultSigint
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from accelerate_sim.config.schema import RunConfig
     from accelerate_sim.session.coordination import Job
 
-SIGPIPE_EXIT = 128 + 13
 HELP = """Play a training run of a language model on a GPU cluster that is not there.
 
 Everything that is shown is simulated: no GPU, no network and no data are used, and nothing is written to disk

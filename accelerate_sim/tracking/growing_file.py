@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from accelerate_sim.artifacts import plain_file
+from fake_torch_dist.terminal.descriptor import write_all
 
 BUFFER_BYTES = 65536
 
@@ -39,13 +40,12 @@ class GrowingFile:
 
     def flush(self) -> None:
         """Write what has been appended, all or nothing. Raises OSError."""
-        data = memoryview(b"".join(self._pieces))
+        data = b"".join(self._pieces)
         self._pieces = []
         if self._has_failed:
             return
         try:
-            while data:
-                data = data[os.write(self._fd, data) :]
+            write_all(self._fd, data)
         except OSError:
             self._has_failed = True
             with suppress(OSError):

@@ -205,7 +205,7 @@ class OutputPatience:
         self._on_given_up = on_given_up
         self._holders_timer: Timer | None = None
         self.has_given_up = False
-        """What is still to come is not waited for any more."""
+        """The launcher does not wait for further output."""
 
     def begin_attempt(self) -> None:
         """Wait for all output again."""

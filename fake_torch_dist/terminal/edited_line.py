@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from fake_torch_dist.terminal.escapes import columns
+from fake_torch_dist.terminal.width import columns
 
 _EDITS: Final = re.compile(rb"\x08|\x1b\[\d*[CDGKPX@]")
 _PIECE: Final = re.compile(

@@ -7,8 +7,9 @@ terminal and nothing else: no title, clipboard or notification, no mode, no curs
 """
 
 import re
-import unicodedata
 from functools import lru_cache
+
+from fake_torch_dist.terminal.width import columns
 
 RESET = b"\x1b[0m"
 CURSOR_CODE = re.compile(rb"\x1b\[(\d{0,4})([ABCEFJK])")
@@ -159,11 +160,3 @@ def divided(row: bytes, width: int) -> tuple[bytes, bytes]:
                 break
         end = piece.end()
     return text[:end].encode("utf-8", "surrogateescape"), text[end:].encode("utf-8", "surrogateescape")
-
-
-@lru_cache(maxsize=4096)
-def columns(character: str) -> int:
-    """Return the terminal columns of one character: East Asian wide ones take two, combining marks none."""
-    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1

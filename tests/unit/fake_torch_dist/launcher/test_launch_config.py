@@ -17,9 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fake_torch_dist import run
-from fake_torch_dist.launcher.commandline.arguments import UsageError, parse
 from fake_torch_dist.launcher.commandline.choices import config_of, host_and_port
 from fake_torch_dist.launcher.commandline.config import EntryKind, LaunchConfig, Std, StreamSelection
+from fake_torch_dist.launcher.commandline.parsed_arguments import parse
+from fake_torch_dist.launcher.commandline.parser import UsageError
 from fake_torch_dist.launcher.entrypoint.preflight import check_entrypoint
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from fake_torch_dist.launcher.commandline.arguments import parse
 from fake_torch_dist.launcher.commandline.choices import config_of
+from fake_torch_dist.launcher.commandline.parsed_arguments import parse
 from fake_torch_dist.launcher.workers import preload, start_method
 from fake_torch_dist.launcher.workers.top_level import UNKNOWN, read_top_level
 from tests.support.launched import ROOT, Jobs
