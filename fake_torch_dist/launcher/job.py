@@ -11,18 +11,20 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from fake_torch_dist.launcher.commandline.config import LaunchConfig
 from fake_torch_dist.launcher.failures import ProcessFailure, root_cause
-from fake_torch_dist.launcher.hosts.admission import Admission
-from fake_torch_dist.launcher.hosts.remote_node import RemoteNode
 from fake_torch_dist.launcher.loop import Loop, Timer
 from fake_torch_dist.launcher.protocol.assignment import NodeAssignment
-from fake_torch_dist.launcher.protocol.host_messages import StopJob
+from fake_torch_dist.launcher.protocol.stop import StopJob
 from fake_torch_dist.launcher.reports.log_messages import NODE_GONE
 from fake_torch_dist.launcher.shutdown import AGENT_PATIENCE_S
 from fake_torch_dist.launcher.worker_group import WorkerGroup
+
+if TYPE_CHECKING:
+    from fake_torch_dist.launcher.hosts.admission import Admission
+    from fake_torch_dist.launcher.hosts.remote_node import RemoteNode
 
 NODE_PATIENCE_S: Final = 2 * AGENT_PATIENCE_S
 """Time after the grace period in which another node has to report that nothing is left there."""
@@ -61,7 +63,7 @@ class JobSupervisor:
         self._loop = loop
         self._group = group
         self._assign = assign
-        self._meeting_point = admission
+        self._admission = admission
         self._others: list[RemoteNode] = []
         self._attempt = _JobAttempt()
         self._last_resort: Timer | None = None
@@ -71,8 +73,8 @@ class JobSupervisor:
         return self._group.run(self._begin, self._on_stop, self._finish_if_over)
 
     def _begin(self) -> None:
-        if self._meeting_point:
-            self._meeting_point.open(
+        if self._admission:
+            self._admission.open(
                 self._group.log, lambda: self._start(0), lambda text: self._group.finish(1, text), self._regroup_soon
             )  # fmt: skip
         else:
@@ -86,8 +88,8 @@ class JobSupervisor:
     def _start(self, restarts: int) -> None:
         number = self._attempt.number + 1
         self._attempt = _JobAttempt(number, restarts)
-        if self._meeting_point:
-            self._take_in(self._meeting_point.admitted())
+        if self._admission:
+            self._take_in(self._admission.admitted())
         local = [self._config.nproc_per_node] * len(self._group.nodes)
         assignments = self._assign(number, restarts, [*local, *(node.request.nproc_per_node for node in self._others)])
         for node, assignment in zip(self._others, assignments[len(local) :], strict=True):
@@ -101,7 +103,7 @@ class JobSupervisor:
     def _regroup(self) -> None:
         """End the ranks, unless the attempt is ending anyway: the next one includes all nodes that wait."""
         running = not self._group.is_over and all(not node.is_empty for node in self._others)
-        waiting = self._meeting_point.waiting if self._meeting_point else ()
+        waiting = self._admission.waiting if self._admission else ()
         if not running or not waiting or self._last_resort:
             return
         self._attempt.regrouping = True
@@ -117,8 +119,8 @@ class JobSupervisor:
         """Tell the other nodes that the ranks of this command are being ended."""
         self._pass_on(stop, self._others)
         if self._attempt.number < 0:
-            if self._meeting_point:
-                self._meeting_point.close(stop.reason)
+            if self._admission:
+                self._admission.close(stop.reason)
             self._group.finish(1)
 
     def _on_remote_stop(self, source: RemoteNode, stop: StopJob) -> None:
@@ -185,6 +187,6 @@ class JobSupervisor:
     def _finish(self, exit_code: int, reason: str) -> None:
         for node in self._others:
             node.finish(exit_code, reason)
-        if self._meeting_point:
-            self._meeting_point.close(reason, exit_code)
+        if self._admission:
+            self._admission.close(reason, exit_code)
         self._group.finish(exit_code, reason)

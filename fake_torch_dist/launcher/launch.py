@@ -12,16 +12,12 @@ import socket
 import sys
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from fake_torch_dist.errors import DistNetworkError
 from fake_torch_dist.launcher.channel import Channel
 from fake_torch_dist.launcher.commandline.config import LaunchConfig
 from fake_torch_dist.launcher.environment_names import TOKEN
-from fake_torch_dist.launcher.hosts.admission import Admission
-from fake_torch_dist.launcher.hosts.endpoint import Endpoint
-from fake_torch_dist.launcher.hosts.follower_node import FollowerNode
-from fake_torch_dist.launcher.hosts.join import JoinClient
 from fake_torch_dist.launcher.hosts.master_port import MasterPort
 from fake_torch_dist.launcher.job import JobSupervisor
 from fake_torch_dist.launcher.local_node import AgentChannel, LocalNode, kill_orphans
@@ -29,7 +25,6 @@ from fake_torch_dist.launcher.logs import LogDirectoryError, LogTree
 from fake_torch_dist.launcher.loop import Loop
 from fake_torch_dist.launcher.protocol.agent_messages import FROM_AGENT, TO_AGENT
 from fake_torch_dist.launcher.protocol.assignment import NodeAssignment
-from fake_torch_dist.launcher.protocol.host_messages import JoinRequest
 from fake_torch_dist.launcher.reports.log_messages import NPROC_PER_NODE, OMP_NUM_THREADS, LauncherLog, level_named
 from fake_torch_dist.launcher.worker_group import WorkerGroup
 from fake_torch_dist.launcher.workers import descriptors, linux_processes, signal_mask
@@ -41,6 +36,9 @@ from fake_torch_dist.stores.authentication import job_token
 from fake_torch_dist.stores.server import StoreServer
 from fake_torch_dist.stores.sockets import listen
 from fake_torch_dist.terminal.descriptor import printable
+
+if TYPE_CHECKING:
+    from fake_torch_dist.launcher.hosts.endpoint import Endpoint
 
 LOOPBACK: Final = "127.0.0.1"
 
@@ -74,7 +72,7 @@ class _Launch:
         self._token = os.environ.get(TOKEN) or os.urandom(32).hex()
         self._names = [f"node{index}" for index in range(config.max_nodes)] if config.emulated else [""]
         meets = config.max_nodes > 1 and not config.emulated
-        self._endpoint = Endpoint.of(config) if meets else None
+        self._endpoint = _endpoint_of(config) if meets else None
         self._listener = self._endpoint and self._endpoint.listen()
         self._master = MasterPort(config, self._endpoint)
         if self._endpoint is None:
@@ -107,6 +105,8 @@ class _Launch:
         """Run the node that hosts the job, or all nodes."""
         admission = None
         if self._endpoint and self._listener:
+            from fake_torch_dist.launcher.hosts.admission import Admission  # only jobs of several hosts need it
+
             token = job_token()
             admission = Admission(self._config, self._loop, self._endpoint, self._listener, token)
         host = self._endpoint.host if self._endpoint else LOOPBACK
@@ -116,6 +116,10 @@ class _Launch:
             return JobSupervisor(self._config, self._loop, group, self._assignments, admission).run()
 
     def _join(self, endpoint: Endpoint, group: WorkerGroup) -> int:
+        from fake_torch_dist.launcher.hosts.follower_node import FollowerNode  # only jobs of several hosts need these
+        from fake_torch_dist.launcher.hosts.join import JoinClient
+        from fake_torch_dist.launcher.protocol.host_messages import JoinRequest
+
         request = JoinRequest(
             backend=self._config.rdzv_backend, run_id=self._config.run_id, min_nodes=self._config.min_nodes,
             max_nodes=self._config.max_nodes, node_rank=endpoint.node_rank, host=group.host, pid=os.getpid(),
@@ -184,6 +188,12 @@ class _Launch:
             agent.serve(Channel(loop, sock, TO_AGENT, agent.on_message, agent.on_launcher_gone))
         finally:
             os._exit(1)
+
+
+def _endpoint_of(config: LaunchConfig) -> Endpoint:
+    from fake_torch_dist.launcher.hosts.endpoint import Endpoint  # only jobs of several hosts need it
+
+    return Endpoint.of(config)
 
 
 def _wants_files(config: LaunchConfig) -> bool:

@@ -15,7 +15,7 @@ from fake_torch_dist.launcher.commandline.config import LaunchConfig
 from fake_torch_dist.launcher.local_node import LocalNode
 from fake_torch_dist.launcher.loop import Loop, Timer
 from fake_torch_dist.launcher.output.merged_output import MergedOutput
-from fake_torch_dist.launcher.protocol.host_messages import StopJob
+from fake_torch_dist.launcher.protocol.stop import StopJob
 from fake_torch_dist.launcher.reports import log_messages
 from fake_torch_dist.launcher.reports.log_messages import LauncherLog
 

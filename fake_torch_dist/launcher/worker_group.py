@@ -33,7 +33,7 @@ from fake_torch_dist.launcher.protocol.agent_messages import (
     Stream,
 )
 from fake_torch_dist.launcher.protocol.assignment import NodeAssignment
-from fake_torch_dist.launcher.protocol.host_messages import StopJob
+from fake_torch_dist.launcher.protocol.stop import StopJob
 from fake_torch_dist.launcher.reports import log_messages
 from fake_torch_dist.launcher.reports.log_messages import LauncherLog, level_named
 from fake_torch_dist.launcher.reports.reporter import Reporter

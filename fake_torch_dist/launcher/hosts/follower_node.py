@@ -14,7 +14,8 @@ from fake_torch_dist.launcher.hosts.endpoint import Endpoint
 from fake_torch_dist.launcher.hosts.handshake import HostChannel
 from fake_torch_dist.launcher.hosts.join import JoinClient
 from fake_torch_dist.launcher.protocol.assignment import NodeAssignment
-from fake_torch_dist.launcher.protocol.host_messages import AttemptOver, FromHost, JobFinished, StartNode, StopJob
+from fake_torch_dist.launcher.protocol.host_messages import AttemptOver, FromHost, JobFinished, StartNode
+from fake_torch_dist.launcher.protocol.stop import StopJob
 from fake_torch_dist.launcher.worker_group import WorkerGroup
 from fake_torch_dist.stores.authentication import job_token
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import socket
+from typing import TYPE_CHECKING
 
 from fake_torch_dist.errors import DistNetworkError
 from fake_torch_dist.launcher.commandline.choices import host_and_port
 from fake_torch_dist.launcher.commandline.config import LaunchConfig
-from fake_torch_dist.launcher.hosts.endpoint import Endpoint
 from fake_torch_dist.stores.sockets import listen
+
+if TYPE_CHECKING:
+    from fake_torch_dist.launcher.hosts.endpoint import Endpoint
 
 
 class MasterPort:

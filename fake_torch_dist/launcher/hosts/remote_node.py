@@ -13,9 +13,9 @@ from fake_torch_dist.launcher.protocol.host_messages import (
     JobFinished,
     JoinRequest,
     StartNode,
-    StopJob,
     ToHost,
 )
+from fake_torch_dist.launcher.protocol.stop import StopJob
 from fake_torch_dist.stores.authentication import job_token
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from signal import SIGKILL
 from typing import ClassVar, Final, TypeAlias
 
 from fake_torch_dist.launcher.failures import ProcessFailure
 from fake_torch_dist.launcher.protocol.assignment import NodeAssignment
 from fake_torch_dist.launcher.protocol.codec import WireMessage, kinds
+from fake_torch_dist.launcher.protocol.stop import StopJob
 from fake_torch_dist.terminal.descriptor import printable
 
 PROTOCOL: Final = "fake-torchrun 4"
@@ -90,28 +90,6 @@ class StartNode(WireMessage):
 
     kind: ClassVar[str] = "start"
     assignment: NodeAssignment
-
-
-@dataclass(frozen=True, slots=True)
-class StopJob(WireMessage):
-    """End all ranks of the job, on every node."""
-
-    kind: ClassVar[str] = "stop"
-    signal: int
-    """Signal for every rank."""
-    grace_s: float
-    """Time between the signal and SIGKILL."""
-    reason: str
-    """Cause, with the host where it happened."""
-    final: bool = False
-    """The job is not restarted."""
-    regroup: bool = False
-    """The ranks start again in a larger world, so their end is no failure."""
-
-    @property
-    def at_once(self) -> bool:
-        """True if the ranks are killed without any grace."""
-        return self.signal == SIGKILL
 
 
 @dataclass(frozen=True, slots=True)

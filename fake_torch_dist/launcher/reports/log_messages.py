@@ -122,7 +122,7 @@ OMP_NUM_THREADS: Final = LogMessage(
     "torch/distributed/run.py:874",
     "\n*****************************************\n"
     "Setting OMP_NUM_THREADS environment variable for each process to be {threads} in default, to avoid your system "
-    "being overloaded, please further tune the variable for optimal performance in your request as needed. \n"
+    "being overloaded, please further tune the variable for optimal performance in your application as needed. \n"
     "*****************************************",
 )
 REPLY_FILE_MALFORMED: Final = LogMessage(  # torch's traceback follows; here its last line does

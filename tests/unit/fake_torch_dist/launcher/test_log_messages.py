@@ -39,7 +39,7 @@ def test_every_line_of_a_message_has_the_prefix_and_all_come_in_one_write() -> N
         "",
         stars,
         "Setting OMP_NUM_THREADS environment variable for each process to be 1 in default, to avoid your system being "
-        "overloaded, please further tune the variable for optimal performance in your request as needed. ",
+        "overloaded, please further tune the variable for optimal performance in your application as needed. ",
         stars,
     ]
     assert block.count(prefix) == 4

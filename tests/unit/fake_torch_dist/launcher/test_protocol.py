@@ -28,8 +28,8 @@ from fake_torch_dist.launcher.protocol.host_messages import (
     Hello,
     Join,
     JoinRequest,
-    StopJob,
 )
+from fake_torch_dist.launcher.protocol.stop import StopJob
 
 ASSIGNMENT = NodeAssignment(
     attempt=1, restarts=0, group_rank=1, num_nodes=2, first_rank=4, world_size=8, master_addr="localhost",

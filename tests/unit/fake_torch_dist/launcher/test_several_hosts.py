@@ -221,7 +221,7 @@ def test_strangers_disturb_nobody(jobs: Jobs, port: int) -> None:
         b"GET / HTTP/1.0\r\n\r\n", b"[]\n", b'{"kind": "hello"}\n', b'{"kind": "join", "descriptors": 0}\n', b"1\n" * 9,
         b'{"kind": "hello", "nonce": 7, "descriptors": 0}\n', b'{"kind": "start", "descriptors": 0}\n', b"\xff\n",
         b'{"kind": "hello", "nonce": "' + b"00" * 32 + b'", "descriptors": 0}\n{"kind": "join", "proof": "00", '
-        b'"request": {}, "descriptors": 0}\n',
+        b'"application": {}, "descriptors": 0}\n',
     ]  # fmt: skip
     for line in lines:
         with socket.create_connection(("127.0.0.1", port)) as sock:
