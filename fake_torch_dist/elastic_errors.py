@@ -22,8 +22,6 @@ from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
-from fake_torch_dist.launcher.environment_names import ERROR_FILE
-
 __all__ = ["ErrorHandler", "get_error_handler", "record"]
 
 _R = TypeVar("_R")
@@ -47,7 +45,7 @@ class ErrorHandler:
 
     def record_exception(self, e: BaseException) -> None:
         """Write ``e``, which is being handled, to the error file. A file that can't be written is a warning."""
-        file = os.environ.get(ERROR_FILE)
+        file = os.environ.get("TORCHELASTIC_ERROR_FILE")
         if not file:
             return
         import traceback
