@@ -21,6 +21,7 @@ from accelerate_sim.process.placement import Placement, terminal_behind_launcher
 from accelerate_sim.process.signals import Interrupts
 from accelerate_sim.records import DeviceRecord, Record
 from accelerate_sim.reporting.console import Console
+from fake_torch_dist.launcher.environment_names import COLOR
 
 if TYPE_CHECKING:
     from accelerate_sim.checkpoints.resume import Resumption
@@ -205,7 +206,7 @@ def terminal_style(fd: int, *, ascii_only: bool = False) -> tuple[bool, Style]:
     what it writes to.
     """
     live = on_terminal(fd) and os.environ.get("TERM") != "dumb"
-    color = bool(os.environ.get("FORCE_COLOR") or os.environ.get("FAKE_TORCHRUN_COLOR")) or live
+    color = bool(os.environ.get("FORCE_COLOR") or os.environ.get(COLOR)) or live
     if os.environ.get("NO_COLOR"):
         color = False
     return live, Style(color=color, ascii=ascii_only or not _shows_unicode())
