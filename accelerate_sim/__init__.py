@@ -3,9 +3,9 @@
 The names are there on use: who needs only a part of the package, as ``fake-nvidia-smi`` does, does not load the rest.
 """
 
-from accelerate_sim.process.default_sigint import DeadlyCtrlC
+from fake_torch_dist.default_sigint import DefaultSigint
 
-with DeadlyCtrlC():
+with DefaultSigint():
     import os
     from importlib import import_module
     from typing import TYPE_CHECKING
@@ -128,7 +128,7 @@ def __getattr__(name: str) -> object:
     """The first name that is asked for loads them all, while Ctrl-C is the system's affair."""
     if name not in __all__:
         raise AttributeError(f"accelerate_sim has no {name!r}; what is there: accelerate_sim.__all__")
-    with DeadlyCtrlC():
+    with DefaultSigint():
         for home, names in _HOMES.items():
             module = import_module(f"{__name__}.{home}")
             globals().update({each: getattr(module, each) for each in names})

@@ -96,8 +96,8 @@ class Accelerator(ProcessControl, ScriptFiles):
     ) -> None:
         from accelerate_sim.checkpointing import Checkpoints, restart_s
         from accelerate_sim.checkpoints.trainer_state import TrainerHistory
-        from accelerate_sim.reporting import startup as environment
-        from accelerate_sim.reporting.console import Console
+        from accelerate_sim.records import ProcessRecord
+        from accelerate_sim.reporting.build import run_facts
         from accelerate_sim.reporting.ledger import Ledger
         from accelerate_sim.reporting.monitor import Monitor
         from accelerate_sim.sim.run import Run
@@ -142,21 +142,21 @@ class Accelerator(ProcessControl, ScriptFiles):
         self.project_dir: Any = self.settings.project.project_dir if self.own_script else output_dir
         self.completed_steps = 0
         self._accumulation = _Accumulation(self)
-        self._monitor = Monitor(self.run, self.session)
+        rank = None if self.session.is_main_process else self.process_index
+        self._monitor = Monitor(self.run, self.session.report, rank)
         self._agent: DeviceAgent | None = None
         self._prepared: list[Any] = []
         self._connected = False
         self.ledger = Ledger(self.run, self.session.clock)
-        console = Console(self.session, config.log.every, config.cluster.host, self.run.gpu.memory_bytes)
+        self.session.console.begin(run_facts(self.run), config.log.voice)
         history = TrainerHistory(self.run)
         self._checkpoints = Checkpoints(self.run, self.session, output_dir, self.state.origin_s, self.ledger, history)
         self.clock.set_speed(config.run.startup_speed or config.run.speed)
         if self.session.is_main_process:
-            self.session.observers_of_run = [self.ledger, history, console]
+            self.session.observers_of_run = [self.ledger, history]
             self._begin(resumption.state.step if resumption else 0)
-        elif self.session.placement:
-            self.session.observers_of_run = [console]
-            environment.introduce(self.run, self.session.placement)
+        elif placement := self.session.placement:
+            self.session.report(ProcessRecord(placement.rank, placement.local_rank, placement.node))
 
     def _begin(self, step: int) -> None:
         """The main process lets everyone know that the run begins, or goes on after ``step``."""
@@ -173,7 +173,7 @@ class Accelerator(ProcessControl, ScriptFiles):
     def _begin_trackers(self, step: int) -> None:
         if not self.session.trackers:
             return
-        from accelerate_sim.tracking.run_start import RunStart
+        from accelerate_sim.tracking.tracker import RunStart
 
         run = self.run
         config = run.config.model_dump(mode="json")
@@ -299,10 +299,10 @@ class Accelerator(ProcessControl, ScriptFiles):
         return tuple(ready) if len(ready) != 1 else ready[0]
 
     def _connect(self) -> None:
-        from accelerate_sim.reporting import startup as environment
+        from accelerate_sim.reporting.connect import connect
 
         self._connected = True
-        environment.connect(self.run, self.session)
+        connect(self.run, self.clock, self.session.report)
         self.clock.advance_to(self.state.training_origin_s)
         if not self.resume_from_checkpoint:
             self.begin_phase("startup")

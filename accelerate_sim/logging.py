@@ -1,7 +1,7 @@
 """Log lines: ``[YYYY-mm-dd HH:MM:SS] [Rank r/W] LEVEL message``, in simulated time, on the session's screen.
 
-``get_logger`` is Accelerate's: the main process speaks, unless ``main_process_only=False``. ``rank=k`` lets rank k
-speak: this process, or one of the ranks that it plays.
+``get_logger`` is Accelerate's: only the main process logs, unless ``main_process_only=False``. ``rank=k`` makes the
+line one of rank k, which is this process or a rank that it plays.
 """
 
 import logging
@@ -15,15 +15,15 @@ from accelerate_sim.session.session import Session
 PREFIX = "[%(asctime)s] [Rank %(rank)d/%(world_size)d]"
 DATE = "%Y-%m-%d %H:%M:%S"
 CONTINUATION = 22
-"""Columns by which folded lines are set in: below the rank, right of the time."""
+"""Columns by which continuation lines are indented, so that they begin below the rank."""
 COLORS = {"DEBUG": "thin_white", "INFO": "green", "WARNING": "yellow", "ERROR": "red", "CRITICAL": "bold_red"}
 
 
 class MultiProcessAdapter(logging.LoggerAdapter[logging.Logger]):
-    """A logger for many ranks, of which usually one speaks."""
+    """A logger of a job with many ranks, of which usually one logs."""
 
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
-        """Log, unless another process is the one to do so."""
+        """Log the line if this process plays the rank that the line belongs to."""
         placement = Session.current().placement
         own = placement.rank if placement else 0
         if not kwargs.get("main_process_only", True):
@@ -70,7 +70,7 @@ class ScreenHandler(logging.Handler):
 
 
 def _colored_formatter() -> logging.Formatter:
-    # Imported here: it is one of the slower imports, and not all outputs have colours.
+    # Imported here, because it is slow to import and not all outputs have colours.
     from colorlog import ColoredFormatter
 
     text = PREFIX.replace("[%(asctime)s]", "%(thin)s[%(asctime)s]%(reset)s").replace("[Rank", "%(cyan)s[Rank")
@@ -88,7 +88,7 @@ _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def fold(line: str, width: int) -> list[str]:
-    """Break a line that is wider than ``width - 1`` columns at " | " or at spaces, and set in what follows."""
+    """Break a line that is wider than ``width - 1`` columns at " | " or at spaces, and indent the continuation."""
     room = max(width - 1, 1)
     if _columns(line) <= room:
         return [line]
@@ -104,7 +104,7 @@ def fold(line: str, width: int) -> list[str]:
 
 
 def _words(line: str, room: int) -> list[str]:
-    """Pieces that stay together: the fields of a line that has several, else words; none wider than ``room``."""
+    """Pieces of a line that are not broken: its fields if it has several, else words; none is wider than ``room``."""
     pieces = re.split(r"(?<= \| )", line)
     if len(pieces) < 3:
         pieces = [line]
@@ -118,7 +118,7 @@ def _parts(piece: str, room: int) -> list[str]:
 
 
 def _cut(word: str, room: int) -> list[str]:
-    """A word in parts that fit, wherever they end."""
+    """A word, cut into parts that fit into ``room``."""
     if _columns(word.rstrip()) <= room:
         return [word]
     parts = [""]

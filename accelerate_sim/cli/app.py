@@ -13,19 +13,19 @@ import typer
 
 from accelerate_sim.cli import option_values as values
 from accelerate_sim.cli.command import Command, completion
+from accelerate_sim.config.extensions import trackers_help
 from accelerate_sim.config.problems import ConfigError
 from accelerate_sim.config.shipped import find_config
 from accelerate_sim.display.screen import OutputClosed
-from accelerate_sim.process.default_sigint import DeadlyCtrlC
 from accelerate_sim.process.placement import Placement, is_other_rank
-from accelerate_sim.process.signals import Stopped
+from accelerate_sim.process.signals import SIGPIPE_EXIT, Stopped
+from fake_torch_dist.default_sigint import DefaultSigint
 
 if TYPE_CHECKING:
     from accelerate_sim.config.load import Override
     from accelerate_sim.config.schema import RunConfig
     from accelerate_sim.session.coordination import Job
 
-SIGPIPE_EXIT = 128 + 13
 HELP = """Play a training run of a language model on a GPU cluster that is not there.
 
 Everything that is shown is simulated: no GPU, no network and no data are used, and nothing is written to disk
@@ -54,7 +54,7 @@ def launch(train: Callable[[RunConfig], None]) -> NoReturn:
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     app.command(cls=Command, help=HELP, context_settings={"help_option_names": ["-h", "--help"]})(_command(train, job))
     code: str | int | None = 0
-    with DeadlyCtrlC():
+    with DefaultSigint():
         try:
             app(prog_name=Path(sys.argv[0]).name)
         except SystemExit as end:
@@ -142,7 +142,7 @@ def _command(train: Callable[[RunConfig], None], job: Job | None) -> Callable[..
             typer.Option(
                 metavar="NAME",
                 parser=values.trackers,
-                help="Also log to tensorboard, wandb (offline) or prometheus; repeatable.",
+                help=f"Also log to {trackers_help()}; repeatable.",
             ),
         ] = None,
         start_time: Annotated[

@@ -14,15 +14,13 @@ from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.display.screen import OutputClosed, Screen
 from accelerate_sim.logging import ScreenHandler
 from accelerate_sim.process.clock import Clock
-from accelerate_sim.process.signals import Interrupts, Stopped
+from accelerate_sim.process.signals import SIGPIPE_EXIT, Interrupts, Stopped
 from accelerate_sim.session.coordination import Job, leave_world
 from accelerate_sim.session.cue import Cue
 from accelerate_sim.session.session import Session, terminal_style
 
 if TYPE_CHECKING:
     from accelerate_sim.process.placement import Placement
-
-SIGPIPE_EXIT = 128 + 13
 
 
 def follow(train: Callable[[RunConfig], None], placement: Placement) -> int:

@@ -23,6 +23,7 @@ from accelerate_sim.display.style import Style
 from accelerate_sim.process.clock import Clock
 from accelerate_sim.process.signals import Interrupts
 from accelerate_sim.session.session import Session
+from fake_torch_dist.terminal.descriptor import write_all
 
 BUFFER_CHARS = 1 << 20
 
@@ -110,11 +111,10 @@ class Recording:
             self._flush()
 
     def _flush(self) -> None:
-        data = memoryview("".join(f"{line}\n" for line in self._lines).encode())
+        data = "".join(f"{line}\n" for line in self._lines).encode()
         self._lines, self._chars = [], 0
         try:
-            while data:
-                data = data[os.write(self.fd, data) :]
+            write_all(self.fd, data)
         except OSError as error:
             raise RecordingFailed(self.path, error) from None
 

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING
 from accelerate_sim.artifacts.output_error import OutputError
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.display.screen import OutputClosed
-from accelerate_sim.display.units import machines_text
-from accelerate_sim.logging import ScreenHandler, fold, get_logger
+from accelerate_sim.logging import ScreenHandler, fold
 from accelerate_sim.process.signals import Stopped
+from accelerate_sim.records import LaunchRecord, ResumeRecord, TightMemoryRecord
+from accelerate_sim.reporting.build import run_facts
 from accelerate_sim.session.outputs import open_metrics, open_output, open_publisher, open_session
 from accelerate_sim.session.run_source import Options, Score
 from accelerate_sim.session.session import Session, on_terminal
+from accelerate_sim.sim.memory.fit import tightness
 from accelerate_sim.sim.plan import Plan
 from fake_torch_dist.terminal.descriptor import printable
 
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
     from accelerate_sim.checkpoints.resume import Resumption
     from accelerate_sim.session.coordination import Job
     from accelerate_sim.tracking.tracker import Keeper
-
-logger = get_logger(__name__)
 
 PAUSE_S = 60.0
 """Simulated seconds between two runs."""
@@ -64,10 +64,14 @@ def play(train: Callable[[RunConfig], None], score: Score, options: Options) -> 
         session.trackers += [publisher] if publisher else []
     if first.log.trackers:
         from accelerate_sim.tracking.registry import open_trackers
+        from accelerate_sim.tracking.tracker import TrackerContext
 
         session.trackers += open_trackers(
-            first.log, options.output_dir, session.interrupts, lambda: session.look() if session.look else None
-        )
+            TrackerContext(
+                first.log, options.output_dir, session.interrupts,
+                lambda: session.look() if session.look else None, session.report,
+            )
+        )  # fmt: skip
     tracker = open_metrics(options, first)
     session.run_number = number
     handler = ScreenHandler(session)
@@ -142,9 +146,12 @@ def _play_runs(
     runs, begin = _number_of_runs(first, options), session.run_number
     for number in itertools.count(begin):
         config = first if number == begin else score.config(number)
+        plan = Plan(config, number)
+        session.console.begin(run_facts(plan), config.log.voice)
+        session.world_size = plan.layout.world_size
         if session.resumption:
             _go_on(session, config, session.resumption)
-        _announce(session, Plan(config, number))
+        _announce(session, plan)
         if session.job:
             _give_cue(session, session.job, config, is_last=number == runs)
         train(config)
@@ -172,21 +179,16 @@ def _go_on(session: Session, config: RunConfig, resumption: Resumption) -> None:
         from accelerate_sim.sim.run import Run
 
         session.clock.jump_to(restart_s(Run(config, state.run), state))
-    session.world_size = Plan(config, state.run).layout.world_size
-    for sentence in resumption.damaged:
-        logger.warning("Checkpoint %s", printable(sentence))
-    logger.info("Going on from %s", printable(resumption.checkpoint or f"the beginning of run {state.run}"))
+    checkpoint = str(resumption.checkpoint) if resumption.checkpoint else None
+    session.report(ResumeRecord(checkpoint, resumption.damaged))
 
 
 def _announce(session: Session, plan: Plan) -> None:
-    """The first line, at once: whatever is still to be imported comes after it."""
-    layout = plan.layout
-    session.world_size = layout.world_size
-    name = f"Run {plan.number}: {Path(sys.argv[0]).name}"
-    size = machines_text(layout.nodes, layout.gpus_per_node)
-    logger.info("%s on %s = %s ranks | seed %d", name, size, f"{layout.world_size:,}", plan.seed)
-    if session.placement and session.placement.attempt:
-        logger.info("Attempt %d: the launcher has restarted the job", session.placement.attempt + 1)
+    """Write the first line at once, before the modules are imported that take longest."""
+    attempt = session.placement.attempt if session.placement else 0
+    session.report(LaunchRecord(Path(sys.argv[0]).name, attempt))
+    if warning := tightness(plan):
+        session.report(TightMemoryRecord(warning))
     session.flush()
 
 

@@ -20,6 +20,8 @@ from accelerate_sim.process.clock import Clock
 from accelerate_sim.process.placement import Placement, terminal_behind_launcher
 from accelerate_sim.process.signals import Interrupts
 from accelerate_sim.records import DeviceRecord, Record
+from accelerate_sim.reporting.console import Console
+from fake_torch_dist.launcher.environment_names import COLOR
 
 if TYPE_CHECKING:
     from accelerate_sim.checkpoints.resume import Resumption
@@ -63,6 +65,7 @@ class Session:
         self.output_dir = output_dir
         self.job = job
         """The processes that play one rank each; None: this one plays all."""
+        self.console = Console(screen, style, job.placement.rank if job else None)
         self.run_number = 1
         self.observers: list[Observer] = []
         self.observers_of_run: list[Observer] = []
@@ -127,8 +130,8 @@ class Session:
         self.where = lambda: "between two runs"
 
     def report(self, record: Record) -> None:
-        """Tell everyone."""
-        for observer in (*self.observers_of_run, *self.observers):
+        """Hand ``record`` to all observers: those of the run, the console, then those that keep records."""
+        for observer in (*self.observers_of_run, self.console, *self.observers):
             observer.observe(record)
 
     def report_again(self, record: Record, *others: Observer) -> None:
@@ -203,7 +206,7 @@ def terminal_style(fd: int, *, ascii_only: bool = False) -> tuple[bool, Style]:
     what it writes to.
     """
     live = on_terminal(fd) and os.environ.get("TERM") != "dumb"
-    color = bool(os.environ.get("FORCE_COLOR") or os.environ.get("FAKE_TORCHRUN_COLOR")) or live
+    color = bool(os.environ.get("FORCE_COLOR") or os.environ.get(COLOR)) or live
     if os.environ.get("NO_COLOR"):
         color = False
     return live, Style(color=color, ascii=ascii_only or not _shows_unicode())

@@ -70,7 +70,7 @@ class LocalTensor(TensorMethods):
             cls.__array_ufunc__ = ufunc_by_rank
             cls.__array_function__ = function_by_rank
 
-    # -- what a tensor tells ------------------------------------------------------------------------------------------
+    # -- attributes and values -----------------------------------------------------------------------------------------
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -101,8 +101,8 @@ class LocalTensor(TensorMethods):
     def item(self) -> Any:
         """The one number that every rank holds, as a Python number.
 
-        RuntimeError if a shard is not one element, ValueError if the ranks disagree: which one is "the" value is then
-        for the caller to say, with a reduction, with ``rank(r)``, or for a whole program with ``speaker``.
+        RuntimeError if a shard is not one element, ValueError if the ranks disagree: the caller then has to choose
+        one value, with a reduction, with ``rank(r)``, or for a whole program with ``speak_for``.
         """
         flat = self.shards.reshape(len(self.shards), -1)
         if flat.shape[1] != 1:
@@ -121,7 +121,7 @@ class LocalTensor(TensorMethods):
                 )
         return first.item()
 
-    # -- copies and views ---------------------------------------------------------------------------------------------
+    # -- copies and views ----------------------------------------------------------------------------------------------
 
     def detach(self) -> LocalTensor:
         """A tensor on the same memory, as torch's; there is no graph to leave."""
@@ -158,7 +158,7 @@ class LocalTensor(TensorMethods):
     def __bool__(self) -> bool:
         return bool(self.item())
 
-    # -- arithmetic: written out, because a generic dispatch would cost as much as adding 64 numbers ------------------
+    # -- arithmetic: written out, because a generic dispatch would cost as much as adding 64 numbers -------------------
 
     def __add__(self, other: Operand) -> LocalTensor:
         mine, theirs = _pair(self.shards, other)
@@ -210,7 +210,7 @@ class LocalTensor(TensorMethods):
     def __neg__(self) -> LocalTensor:
         return LocalTensor(-self.shards)
 
-    # -- comparison: elementwise, as torch's; so tensors hash by identity --------------------------------------------
+    # -- comparison: elementwise, as torch's; so tensors hash by identity ----------------------------------------------
 
     def __lt__(self, other: Operand) -> LocalTensor:
         mine, theirs = _pair(self.shards, other)

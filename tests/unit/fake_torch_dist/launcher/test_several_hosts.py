@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.free_ports import free_port
 from tests.support.launched import Ended, Jobs, RunningJob, until
 
 MEET = """
@@ -35,10 +36,7 @@ STUBBORN = "import signal\nfor s in (2, 15): signal.signal(s, signal.SIG_IGN)\n"
 @pytest.fixture
 def port() -> int:
     """One that is free now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        found: int = sock.getsockname()[1]
-        return found
+    return free_port()
 
 
 def static(node_rank: int, port: int, nnodes: int = 2, *more: str) -> list[str]:
@@ -358,8 +356,8 @@ def test_a_reader_that_goes_away_on_one_node_ends_the_job(jobs: Jobs, port: int)
     one = jobs.start(WAIT, *static(1, port), stdout=write_end)
     os.close(write_end)
     other = jobs.start(WAIT, *static(0, port))
-    assert os.read(read_end, 2) == b"up"
-    os.close(read_end)
+    with open(read_end, "rb") as reader:
+        assert reader.readline() == b"up 1\n"  # the whole line, else its rest may be what fails
     ended = failed(one, other)
     assert "nobody reads the output on" in ended[1].err
 
