@@ -246,7 +246,7 @@ class Accelerator:
         result = tensor.clone()
         # A process that plays one rank has one shard, and communicates in arrays.
         mine = result if self.session.placement is None else result.rank(0)
-        with self.session.interrupts.at_once():
+        with self.session.signals.at_once():
             dist.all_reduce(mine, op=dist.ReduceOp.AVG if reduction == "mean" else dist.ReduceOp.SUM)
         return result
 
@@ -254,7 +254,7 @@ class Accelerator:
         """No rank goes on before all are here."""
         import fake_torch_dist as dist
 
-        with self.session.interrupts.at_once():
+        with self.session.signals.at_once():
             dist.barrier()
 
     # --- Reports --------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ class PartialState:
         layout = run.layout
         if session.job:
             session.job.check_world(layout.world_size)
-            with session.interrupts.at_once():
+            with session.signals.at_once():
                 session.job.meet()
         else:
             if dist.is_initialized():

@@ -17,7 +17,7 @@ from accelerate_sim.artifacts import plain_file
 from accelerate_sim.monitoring.published_job import Position, PublishedJob, path_of, process_start
 from accelerate_sim.process.clock import Clock
 from accelerate_sim.process.runtime_directory import make_runtime_directory
-from accelerate_sim.process.signals import Interrupts
+from accelerate_sim.process.signals import Signals
 from accelerate_sim.records import Record
 from accelerate_sim.tracking.run_start import RunStart
 
@@ -31,7 +31,7 @@ class Publisher:
     def __init__(
         self,
         clock: Clock,
-        interrupts: Interrupts,
+        signals: Signals,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Raises UnsafeDirectory when there is no place to publish at."""
@@ -42,8 +42,8 @@ class Publisher:
         self._fd: int | None = None
         self._position = self._standing()
         clock.on_advance = self._advance
-        self._on_pause, self._on_redraw = interrupts.on_pause, interrupts.on_redraw
-        interrupts.on_pause, interrupts.on_redraw = self._pause, self._go_on
+        self._on_pause, self._on_redraw = signals.on_pause, signals.on_redraw
+        signals.on_pause, signals.on_redraw = self._pause, self._go_on
 
     @property
     def path(self) -> Path:

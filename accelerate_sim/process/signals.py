@@ -36,7 +36,7 @@ class Stopped(BaseException):
         """Somebody needs the machines: what has been done is to be saved."""
 
 
-class Interrupts:
+class Signals:
     """Takes over the process's signals while it is entered; only in the main thread, which Python insists on.
 
     Signals that are ignored when it is entered (``nohup``) stay so. ``monotonic`` gives real seconds.
@@ -62,7 +62,7 @@ class Interrupts:
         self._on_alarm: Callable[[], None] = lambda: None
         self._next_look_s = -math.inf
 
-    def __enter__(self) -> "Interrupts":
+    def __enter__(self) -> "Signals":
         # Python writes a byte here when a signal arrives, so that one between a check and the sleep ends the sleep.
         self._wakeup, self._wakeup_writer = os.pipe()
         for end in (self._wakeup, self._wakeup_writer):

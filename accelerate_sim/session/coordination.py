@@ -14,7 +14,7 @@ from contextlib import suppress
 from datetime import timedelta
 
 from accelerate_sim.process.placement import Placement
-from accelerate_sim.process.signals import ENDING, Interrupts
+from accelerate_sim.process.signals import ENDING, Signals
 from accelerate_sim.session.cue import Cue
 
 PATIENCE = timedelta(days=20)
@@ -97,9 +97,9 @@ class Job:
             dist.isend(np.array([exit_code]), rank, tag=LAST_WORD)
         dist.destroy_process_group()
 
-    def end_broken(self, error: Exception, interrupts: Interrupts) -> int:
+    def end_broken(self, error: Exception, signals: Signals) -> int:
         """The exit code after ``error``, a collective's; says what happened if it is news. May raise ``Stopped``."""
-        with interrupts.at_once():
+        with signals.at_once():
             left = self._last_word()
             if left is not None:
                 return left

@@ -14,7 +14,7 @@ from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.display.screen import OutputClosed, Screen
 from accelerate_sim.logging import ScreenHandler
 from accelerate_sim.process.clock import Clock
-from accelerate_sim.process.signals import Interrupts, Stopped
+from accelerate_sim.process.signals import Signals, Stopped
 from accelerate_sim.session.coordination import Job, leave_world
 from accelerate_sim.session.cue import Cue
 from accelerate_sim.session.session import Session, terminal_style
@@ -27,15 +27,15 @@ SIGPIPE_EXIT = 128 + 13
 
 def follow(train: Callable[[RunConfig], None], placement: Placement) -> int:
     """Play every run that rank 0 begins. Returns the exit code."""
-    job, interrupts = Job(placement), Interrupts()
+    job, signals = Job(placement), Signals()
     try:
-        with interrupts, interrupts.at_once():
+        with signals, signals.at_once():
             try:
-                return _play(train, job, interrupts)
+                return _play(train, job, signals)
             except Exception as error:
                 if not job.broke(error):
                     raise
-                return job.end_broken(error, interrupts)
+                return job.end_broken(error, signals)
             finally:
                 leave_world()
     except Stopped as stopped:
@@ -46,9 +46,9 @@ def follow(train: Callable[[RunConfig], None], placement: Placement) -> int:
         return SIGPIPE_EXIT
 
 
-def _play(train: Callable[[RunConfig], None], job: Job, interrupts: Interrupts) -> int:
+def _play(train: Callable[[RunConfig], None], job: Job, signals: Signals) -> int:
     cue = job.take()
-    session = _session(cue, job, interrupts)
+    session = _session(cue, job, signals)
     handler = ScreenHandler(session)
     logging.getLogger().addHandler(handler)
     logging.getLogger().setLevel(logging.INFO)
@@ -69,8 +69,8 @@ def _play(train: Callable[[RunConfig], None], job: Job, interrupts: Interrupts) 
         session.leave()
 
 
-def _session(cue: Cue, job: Job, interrupts: Interrupts) -> Session:
+def _session(cue: Cue, job: Job, signals: Signals) -> Session:
     _, style = terminal_style(1)
     screen = Screen(1, live=False, encoding=getattr(sys.stdout, "encoding", None) or "utf-8")
     clock = Clock(cue.start, wait=lambda seconds: screen.flush())
-    return Session(screen=screen, clock=clock, style=style, interrupts=interrupts, progress=False, job=job)
+    return Session(screen=screen, clock=clock, style=style, signals=signals, progress=False, job=job)

@@ -16,7 +16,7 @@ from accelerate_sim.display.screen import Screen
 from accelerate_sim.display.style import Style
 from accelerate_sim.process.clock import Clock
 from accelerate_sim.process.placement import terminal_behind_launcher
-from accelerate_sim.process.signals import Interrupts
+from accelerate_sim.process.signals import Signals
 from accelerate_sim.session.run_source import Options
 from accelerate_sim.session.session import Session, terminal_style
 from fake_torch_dist.terminal.descriptor import without_blocking
@@ -39,18 +39,18 @@ def open_session(options: Options) -> Session:
     if options.recording:
         return _recorded_session(options, options.recording)
     live, style = terminal_style(1, ascii_only=options.ascii_only)
-    interrupts = Interrupts()
+    signals = Signals()
     if options.duration_s is not None:
-        interrupts.deadline = time.monotonic() + options.duration_s
+        signals.deadline = time.monotonic() + options.duration_s
     start = options.start_time or datetime.now().replace(microsecond=0)
     if options.resumption:
         start = datetime.fromisoformat(options.resumption.state.start_time)
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     session = Session(
         screen=Screen(without_blocking(1), live=live, terminal=terminal_behind_launcher(), encoding=encoding),
-        clock=Clock(start, wait=interrupts.wait, monotonic=interrupts.awake_s),
+        clock=Clock(start, wait=signals.wait, monotonic=signals.awake_s),
         style=style,
-        interrupts=interrupts,
+        signals=signals,
         progress=options.progress,
         output_dir=options.output_dir,
         job=options.job,
@@ -73,7 +73,7 @@ def open_publisher(session: Session) -> Publisher | None:
     from accelerate_sim.process.runtime_directory import UnsafeDirectory
 
     try:
-        return Publisher(session.clock, session.interrupts)
+        return Publisher(session.clock, session.signals)
     except UnsafeDirectory as error:
         if error.foreign:
             place = f"{printable(str(error.path))} {error.reason}, so fake-nvidia-smi will not see this run."

@@ -21,7 +21,7 @@ from accelerate_sim.display.canvas import TerminalCanvas
 from accelerate_sim.display.screen import Screen
 from accelerate_sim.display.style import Style
 from accelerate_sim.process.clock import Clock
-from accelerate_sim.process.signals import Interrupts
+from accelerate_sim.process.signals import Signals
 from accelerate_sim.session.session import Session
 
 BUFFER_CHARS = 1 << 20
@@ -44,7 +44,7 @@ class RecordedTime:
         return self.now_s
 
 
-class RecordedInterrupts(Interrupts):
+class RecordedSignals(Signals):
     """Waiting takes no time; signals are taken all the same."""
 
     def __init__(self, time: RecordedTime) -> None:
@@ -152,13 +152,13 @@ class Recording:
     def session(
         self, start: datetime, style: Style, *, duration_s: float | None, make: Callable[..., Session]
     ) -> Session:
-        """A session that is shown here; ``make`` takes its screen, clock, style and interrupts."""
-        interrupts = RecordedInterrupts(self.time)
-        interrupts.deadline = duration_s
+        """A session that is shown here; ``make`` takes its screen, clock, style and signals."""
+        signals = RecordedSignals(self.time)
+        signals.deadline = duration_s
         screen = RecordedScreen(self)
-        clock = Clock(start, wait=interrupts.wait, monotonic=self.time.read)
-        session = make(screen=screen, clock=clock, style=style, interrupts=interrupts)
-        interrupts.on_pause = interrupts.on_redraw = lambda: None  # no terminal of ours is taken away or resized
+        clock = Clock(start, wait=signals.wait, monotonic=self.time.read)
+        session = make(screen=screen, clock=clock, style=style, signals=signals)
+        signals.on_pause = signals.on_redraw = lambda: None  # no terminal of ours is taken away or resized
         return session
 
     def summary(self) -> str:

@@ -66,7 +66,7 @@ def play(train: Callable[[RunConfig], None], score: Score, options: Options) -> 
         from accelerate_sim.tracking.registry import open_trackers
 
         session.trackers += open_trackers(
-            first.log, options.output_dir, session.interrupts, lambda: session.look() if session.look else None
+            first.log, options.output_dir, session.signals, lambda: session.look() if session.look else None
         )
     tracker = open_metrics(options, first)
     session.run_number = number
@@ -78,7 +78,7 @@ def play(train: Callable[[RunConfig], None], score: Score, options: Options) -> 
     session.observers += kept
     session.enter()
     try:
-        with session.interrupts:
+        with session.signals:
             code = _play_until_told(train, score, session, first, options)
         _close(kept)
         return code
@@ -111,7 +111,7 @@ def _play_until_told(
         try:
             _play_runs(train, score, session, first, options)
         except Exception as error:
-            session.interrupts.end_if_told()  # an import has made another error of it
+            session.signals.end_if_told()  # an import has made another error of it
             if session.job is None or not session.job.broke(error):
                 raise
             return _end_broken(session, session.job, error)
@@ -121,7 +121,7 @@ def _play_until_told(
 
 
 def _end_broken(session: Session, job: Job, error: Exception) -> int:
-    code = job.end_broken(error, session.interrupts)
+    code = job.end_broken(error, session.signals)
     session.hurry()
     with suppress(OutputClosed):
         _say_where(session, "aborted")
@@ -153,7 +153,7 @@ def _play_runs(
             break
         session.clock.advance(PAUSE_S)
         if session.screen.live and session.clock.speed < math.inf:
-            session.interrupts.wait(READING_S - PAUSE_S / session.clock.speed)
+            session.signals.wait(READING_S - PAUSE_S / session.clock.speed)
     session.screen.close()
 
 
@@ -196,7 +196,7 @@ def _give_cue(session: Session, job: Job, config: RunConfig, *, is_last: bool) -
 
     clock = session.clock
     cue = Cue(config.model_dump(mode="json"), session.run_number, clock.start, clock.now_s, session.resumption, is_last)
-    with session.interrupts.at_once():
+    with session.signals.at_once():
         job.give(cue)
 
 

@@ -18,7 +18,7 @@ from accelerate_sim.display.screen import Screen
 from accelerate_sim.display.style import Style
 from accelerate_sim.process.clock import Clock
 from accelerate_sim.process.placement import Placement, terminal_behind_launcher
-from accelerate_sim.process.signals import Interrupts
+from accelerate_sim.process.signals import Signals
 from accelerate_sim.records import DeviceRecord, Record
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Session:
         screen: Screen,
         clock: Clock,
         style: Style,
-        interrupts: Interrupts,
+        signals: Signals,
         progress: bool = True,
         output_dir: Path | None = None,
         job: Job | None = None,
@@ -58,7 +58,7 @@ class Session:
         self.screen = screen
         self.clock = clock
         self.style = style
-        self.interrupts = interrupts
+        self.signals = signals
         self.progress = progress
         self.output_dir = output_dir
         self.job = job
@@ -81,10 +81,10 @@ class Session:
         self.where: Callable[[], str] = lambda: "before the first step"
         """Says how far the run is, for whoever stops it."""
         self._keyboard = Keyboard(screen.fd)
-        interrupts.before_waiting = self._rest
-        interrupts.on_pause = self._pause
-        interrupts.on_redraw = self._redraw
-        screen.on_blocked = interrupts.end_if_told
+        signals.before_waiting = self._rest
+        signals.on_pause = self._pause
+        signals.on_redraw = self._redraw
+        screen.on_blocked = signals.end_if_told
 
     @property
     def placement(self) -> Placement | None:
@@ -106,7 +106,7 @@ class Session:
         if self.screen.live:
             self._keyboard.hush()
         if not os.isatty(self.screen.fd):
-            self.interrupts.watch(self.screen.fd, self.screen.hang_up)
+            self.signals.watch(self.screen.fd, self.screen.hang_up)
 
     def leave(self) -> None:
         Session._current = None
@@ -181,17 +181,17 @@ def quiet_session() -> Session:
     """For scripts without the command line: plain lines on standard output, no waiting, no signals."""
     if sys.stdout is not None:
         sys.stdout.flush()
-    interrupts, placement, job = Interrupts(), Placement.of(), None
+    signals, placement, job = Signals(), Placement.of(), None
     if placement:
         from accelerate_sim.session.coordination import Job
 
         job = Job(placement)
-    clock = Clock(datetime.now().replace(microsecond=0), wait=interrupts.wait)
+    clock = Clock(datetime.now().replace(microsecond=0), wait=signals.wait)
     return Session(
         screen=Screen(1, live=False),
         clock=clock,
         style=Style(color=False, ascii=False),
-        interrupts=interrupts,
+        signals=signals,
         job=job,
     )
 

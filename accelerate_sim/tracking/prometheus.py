@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from accelerate_sim.logging import get_logger
-from accelerate_sim.process.signals import Interrupts
+from accelerate_sim.process.signals import Signals
 from accelerate_sim.records import DeviceRecord, EvalRecord, Record, StepRecord
 from accelerate_sim.tracking.dcgm_text import DeviceText, escaped, family
 from accelerate_sim.tracking.run_start import RunStart
@@ -22,10 +22,10 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 class PrometheusTracker:
     """An exporter on ``address`` (host:port); OSError if that is in use. ``look`` gives the GPUs now."""
 
-    def __init__(self, interrupts: Interrupts, look: Callable[[], DeviceRecord | None], address: str) -> None:
+    def __init__(self, signals: Signals, look: Callable[[], DeviceRecord | None], address: str) -> None:
         self._look = look
         self._address = address
-        self._server = ScrapeServer(interrupts, address, "/metrics", CONTENT_TYPE, self.text)
+        self._server = ScrapeServer(signals, address, "/metrics", CONTENT_TYPE, self.text)
         self._device_text = DeviceText()
         self._start: RunStart | None = None
         self._step: StepRecord | None = None

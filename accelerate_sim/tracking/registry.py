@@ -7,7 +7,7 @@ from pathlib import Path
 
 from accelerate_sim.config.problems import ConfigError, Problem, shown
 from accelerate_sim.config.schema import LogConfig
-from accelerate_sim.process.signals import Interrupts
+from accelerate_sim.process.signals import Signals
 from accelerate_sim.records import DeviceRecord
 from accelerate_sim.tracking.tracker import Tracker
 
@@ -34,24 +34,24 @@ def require_packages(names: Sequence[str], output_dir: Path | None) -> None:
 
 
 def open_trackers(
-    log: LogConfig, output_dir: Path | None, interrupts: Interrupts, look: Callable[[], DeviceRecord | None]
+    log: LogConfig, output_dir: Path | None, signals: Signals, look: Callable[[], DeviceRecord | None]
 ) -> list[Tracker]:
     """Trackers beside metrics.jsonl. Raises ConfigError when a port is in use."""
-    return [_open(name, log, output_dir, interrupts, look) for name in dict.fromkeys(log.trackers) if name != JSONL]
+    return [_open(name, log, output_dir, signals, look) for name in dict.fromkeys(log.trackers) if name != JSONL]
 
 
 def _open(
     name: str,
     log: LogConfig,
     output_dir: Path | None,
-    interrupts: Interrupts,
+    signals: Signals,
     look: Callable[[], DeviceRecord | None],
 ) -> Tracker:
     if name == "prometheus":
         from accelerate_sim.tracking.prometheus import PrometheusTracker
 
         try:
-            return PrometheusTracker(interrupts, look, log.prometheus_address)
+            return PrometheusTracker(signals, look, log.prometheus_address)
         except OSError as error:
             reason = f"has prometheus, which can't listen on {log.prometheus_address}: {error.strerror}"
             way_out = "End what listens there, or name another address with --set log.prometheus_address=HOST:PORT."

@@ -13,7 +13,7 @@ from accelerate_sim.display.screen import Screen
 from accelerate_sim.display.style import Style, columns
 from accelerate_sim.logging import ScreenHandler, fold, get_logger
 from accelerate_sim.process.clock import Clock
-from accelerate_sim.process.signals import Interrupts
+from accelerate_sim.process.signals import Signals
 from accelerate_sim.session.session import Session
 
 ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
@@ -43,7 +43,7 @@ class PlainScreen(Screen):
 def logged(color: bool, width: int = 100_000) -> Iterator[tuple[Session, list[str]]]:
     screen = PlainScreen(width)
     clock = Clock(datetime(2026, 1, 31, 23, 59, 59))
-    session = Session(screen=screen, clock=clock, style=Style(color=color), interrupts=Interrupts())
+    session = Session(screen=screen, clock=clock, style=Style(color=color), signals=Signals())
     handler, root = ScreenHandler(session), logging.getLogger()
     level = root.level
     root.addHandler(handler)

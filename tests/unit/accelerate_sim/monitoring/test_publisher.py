@@ -25,7 +25,7 @@ from accelerate_sim.monitoring.published_job import (
 )
 from accelerate_sim.monitoring.publisher import SHORTEST_S, Publisher
 from accelerate_sim.process.clock import Clock
-from accelerate_sim.process.signals import Interrupts
+from accelerate_sim.process.signals import Signals
 from accelerate_sim.tracking.run_start import RunStart
 
 START = RunStart(3, "gpt2", 44, 0, datetime(2026, 1, 1), {"model": "gpt2"})
@@ -50,8 +50,8 @@ class Stage:
     def __init__(self, speed: float) -> None:
         self.real = Real()
         self.clock = Clock(datetime(2026, 1, 1), speed, wait=self._wait, monotonic=self.real.read)
-        self.interrupts = Interrupts(monotonic=self.real.read)
-        self.publisher = Publisher(self.clock, self.interrupts, monotonic=self.real.read)
+        self.signals = Signals(monotonic=self.real.read)
+        self.publisher = Publisher(self.clock, self.signals, monotonic=self.real.read)
         self.seen: list[float] = []
         self.looks = (0.0, 0.25, 0.5, 1.0)
         """At which parts of a wait the viewer looks."""
@@ -125,11 +125,11 @@ def test_what_has_not_been_played_yet_is_not_seen(stage: Stage):
 def test_a_paused_job_stands_still_and_then_goes_on(stage: Stage):
     def pause_in_the_middle(seconds: float) -> None:
         stage.real.now_s += seconds / 2
-        stage.interrupts.on_pause()
+        stage.signals.on_pause()
         for _ in range(3):
             stage.real.now_s += 100.0
             stage.seen.append(stage.look())
-        stage.interrupts.on_redraw()
+        stage.signals.on_redraw()
         stage.real.now_s += seconds / 2
         stage.seen.append(stage.look())
 
@@ -141,7 +141,7 @@ def test_a_paused_job_stands_still_and_then_goes_on(stage: Stage):
 def test_a_resize_is_no_pause(stage: Stage):
     stage.clock.advance(40.0)
     before = running_jobs()
-    stage.interrupts.on_redraw()
+    stage.signals.on_redraw()
     assert running_jobs() == before
 
 
