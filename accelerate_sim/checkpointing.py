@@ -5,21 +5,22 @@ What it does not do: keep weights. A checkpoint's files have true names, sizes a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from accelerate_sim.checkpoints.retention import Saved, superseded
+from accelerate_sim.checkpoints.state import Saved, loading_s, superseded
 from accelerate_sim.checkpoints.trainer_state import TrainerHistory
 from accelerate_sim.display.units import bytes_text
 from accelerate_sim.logging import get_logger
-from accelerate_sim.records import CheckpointRecord
+from accelerate_sim.process.clock import Clock
+from accelerate_sim.records import CheckpointRecord, Record
 from accelerate_sim.reporting.ledger import Ledger, LedgerMark
-from accelerate_sim.session.session import Session
 from accelerate_sim.sim.memory.memory import OPTIMIZER_BYTES, WEIGHT_BYTES
 from accelerate_sim.sim.run import Run
+from accelerate_sim.tracking.outputs import Outputs
 from fake_torch_dist.terminal.descriptor import printable
 
 if TYPE_CHECKING:
@@ -47,11 +48,15 @@ class Checkpoints:
     """The checkpoints of one run. Without an output directory they are announced and not written."""
 
     run: Run
-    session: Session
     project_dir: Path
     origin_s: float
+    """Simulated second at which the run began."""
+    clock: Clock
+    outputs: Outputs
+    report: Callable[[Record], None]
     ledger: Ledger
     history: TrainerHistory
+    is_main_process: bool = True
 
     def __post_init__(self) -> None:
         self.saved: list[Saved] = []
@@ -64,7 +69,7 @@ class Checkpoints:
 
     @property
     def on_disk(self) -> bool:
-        return self.session.output_dir is not None
+        return self.outputs.directory is not None
 
     @property
     def last(self) -> Path | None:
@@ -76,7 +81,7 @@ class Checkpoints:
     def mark(self, step: int) -> None:
         """Everything that belongs to the first ``step`` steps has been reported."""
         if self.on_disk:
-            self._mark = Mark(step, self.session.clock.now_s, self.session.metrics_length(), self.ledger.mark())
+            self._mark = Mark(step, self.clock.now_s, self.outputs.metrics_length(), self.ledger.mark())
             self.history.thin(step)
 
     def save(self, name: str, step: int) -> Path:
@@ -93,8 +98,8 @@ class Checkpoints:
             self.mark(step)
             assert self._mark
             self._write(self._mark, planned=True)
-        self.session.clock.advance(record.seconds)
-        self.session.report(record)
+        self.clock.advance(record.seconds)
+        self.report(record)
         self._keep(name, step)
         self.mark(step)
         return path
@@ -152,10 +157,10 @@ class Checkpoints:
     def begin(self) -> None:
         """The run begins: its directory says so."""
         if self.on_disk:
-            self._begun_at = self.session.metrics_length()
+            self._begun_at = self.outputs.metrics_length()
             self.mark(0)
-            assert self._mark and self.session.output_dir
-            self._directory.begin(self.state(self._mark), self.session.output_dir)
+            assert self._mark and self.outputs.directory
+            self._directory.begin(self.state(self._mark), self.outputs.directory)
 
     def finish(self) -> None:
         """The run is over: the next one may begin."""
@@ -163,11 +168,11 @@ class Checkpoints:
             from accelerate_sim.artifacts import atomic
             from accelerate_sim.checkpoints.run_file import RunEnd
 
-            self.session.sync_metrics()
+            self.outputs.sync()
             self._delete_superseded()
             atomic.remove_unfinished(self.project_dir, self._warn_of_litter)
             assert self._mark
-            end = RunEnd(self.session.clock.now_s, *self.session.metrics_length())
+            end = RunEnd(self.clock.now_s, *self.outputs.metrics_length())
             self._directory.finish(self.state(self._mark), end)
 
     def export(self, path: Path, images: Sequence[FileImage]) -> None:
@@ -183,7 +188,7 @@ class Checkpoints:
             run=self.run.number,
             step=mark.step,
             config=self.run.config.model_dump(mode="json"),
-            start_time=self.session.clock.start.isoformat(),
+            start_time=self.clock.start.isoformat(),
             origin_s=self.origin_s,
             clock_s=mark.clock_s,
             metrics_bytes=mark.metrics[0],
@@ -196,7 +201,7 @@ class Checkpoints:
         )
 
     def _write(self, mark: Mark, *, planned: bool) -> None:
-        self.session.sync_metrics()
+        self.outputs.sync()
         self._directory.write_checkpoint(self.state(mark, planned=planned), self._files.images(mark.step))
         self._written_step = mark.step
 
@@ -221,14 +226,14 @@ class Checkpoints:
 
         state, path = resumption.state, resumption.checkpoint
         assert path
-        clock = self.session.clock
+        clock = self.clock
         load_s = loading_s(self.run, state)
         logger.info("Loading states from %s | %s", printable(path), bytes_text(self.run.checkpoint_bytes))
         clock.advance(load_s)
         clock.jump_to(state.clock_s)
         self.ledger.load_state_dict(state.ledger, self.origin_s)
         self._begun_at = state.begin_bytes, state.begin_crc32
-        if self.session.is_main_process:
+        if self.is_main_process:
             try:
                 self.history.go_on_with(read_json(path / "trainer_state.json"))
             except Damaged as damage:  # it was whole a moment ago
@@ -237,7 +242,8 @@ class Checkpoints:
         if state.planned:
             record = self._record(self.project_dir / path.name, state.step)
             clock.jump_to(state.clock_s + record.seconds)
-            self.session.report_again(record, self.ledger)
+            self.ledger.observe(record)
+            self.outputs.observe(record)
         self._keep(path.name, state.step)
         if self.on_disk:
             self._put_right(path.name, state.step)
@@ -257,17 +263,3 @@ class Checkpoints:
             later = Saved(path.name, None)
             if later.step > step and path.name not in known and not (every and later.step % every == 0):
                 self.saved.insert(-1, later)
-
-
-def loading_s(run: Run, state: RunState) -> float:
-    """Simulated seconds to read a checkpoint back."""
-    return run.storage.seconds(run.checkpoint_bytes, "load", state.step)
-
-
-def restart_s(run: Run, state: RunState) -> float:
-    """Simulated second at which the process starts that goes on with ``state``.
-
-    A restart costs no time of the run, so that the run is the same however often it was killed: start-up and loading
-    end at the moment at which the state was saved.
-    """
-    return state.clock_s - run.startup.total - loading_s(run, state)

@@ -8,17 +8,20 @@ its names and sizes decide what is deleted, cut and written.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from accelerate_sim.artifacts.damage import Damaged, conforming
 from accelerate_sim.artifacts.file_image import FileImage, json_image
-from accelerate_sim.config.schema import RunConfig
+from accelerate_sim.config.schema import CheckpointConfig, RunConfig
+
+if TYPE_CHECKING:
+    from accelerate_sim.sim.run import Run
 
 NAME = "run_state.json"
 _CHECKPOINT = re.compile(r"checkpoint-(0|[1-9][0-9]{0,11})")
@@ -134,3 +137,39 @@ def _check_times(state: RunState, name: str) -> None:
 @cache
 def _reader() -> TypeAdapter[RunState]:
     return TypeAdapter(RunState)
+
+
+def loading_s(run: Run, state: RunState) -> float:
+    """Simulated seconds to read a checkpoint."""
+    return run.storage.seconds(run.checkpoint_bytes, "load", state.step)
+
+
+def restart_s(run: Run, state: RunState) -> float:
+    """Simulated second at which the process starts that continues from ``state``.
+
+    A restart costs no time of the run, so the run is the same however often it was killed: start-up and loading end at
+    the moment at which the state was saved.
+    """
+    return state.clock_s - run.startup.total - loading_s(run, state)
+
+
+class Saved(NamedTuple):
+    """A checkpoint: its name, and the loss of the validation before it, if there was one."""
+
+    name: str
+    loss: float | None
+
+    @property
+    def step(self) -> int:
+        return int(self.name.rpartition("-")[2])
+
+
+def superseded(saved: Sequence[Saved], config: CheckpointConfig) -> list[Saved]:
+    """Those, the oldest first, that are neither among the newest ``keep_last`` nor among the best ``keep_best``.
+
+    One that was saved because the process was told to end does not count, and goes as soon as there is a newer one.
+    """
+    planned = [one for one in saved if config.every and one.step % config.every == 0]
+    validated = sorted((one.loss, -one.step, one) for one in planned if one.loss is not None)
+    kept = {*planned[-config.keep_last :], *(one for _, _, one in validated[: config.keep_best]), *saved[-1:]}
+    return [one for one in saved if one not in kept]

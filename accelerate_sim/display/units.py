@@ -71,3 +71,8 @@ def _scaled(value: float, num_prefixes: int) -> tuple[float, int]:
         value /= 1000.0
         step += 1
     return value, step
+
+
+def mfu_text(mfu: float) -> str:
+    """A share of the peak; imposed step times can ask for more than there is, which is no utilization."""
+    return f"{mfu:.1%}" if mfu <= 1 else "n/a"

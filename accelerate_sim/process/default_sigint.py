@@ -1,4 +1,4 @@
-"""Ctrl-C ends the process at once while modules are imported, as in ``fake_torch_dist.deadly_ctrl_c``."""
+"""Restore SIGINT's default action while modules are imported, as ``fake_torch_dist.deadly_ctrl_c`` does."""
 
 from fake_torch_dist.deadly_ctrl_c import DeadlyCtrlC
 

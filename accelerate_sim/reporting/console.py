@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from accelerate_sim.display.gpu.table import gpu_table
+from accelerate_sim.display.screen import Screen
+from accelerate_sim.display.style import Style
 from accelerate_sim.display.summary import summary_table
 from accelerate_sim.logging import get_logger
 from accelerate_sim.records import (
@@ -15,7 +17,6 @@ from accelerate_sim.records import (
     SummaryRecord,
     WarningRecord,
 )
-from accelerate_sim.session.session import Session
 from accelerate_sim.voices.house import checkpoint_line, collective_line, evaluation_line, step_line
 from fake_torch_dist.terminal.descriptor import printable
 
@@ -26,17 +27,18 @@ PIPE_WIDTH = 120
 
 
 class Console:
-    """Shows a run's records on the session's screen. ``log_every`` is the number of steps between detail lines."""
+    """Shows a run's records on a screen. ``log_every`` is the number of steps between detail lines."""
 
-    def __init__(self, session: Session, log_every: int, host: str, memory_total_bytes: int) -> None:
-        self.session = session
+    def __init__(self, screen: Screen, style: Style, log_every: int, host: str, memory_total_bytes: int) -> None:
+        self.screen = screen
+        self.style = style
         self.log_every = log_every
         self.host = host
         self.memory_total_bytes = memory_total_bytes
 
     @property
     def table_width(self) -> int:
-        return self.session.screen.width if self.session.screen.live else PIPE_WIDTH
+        return self.screen.width if self.screen.live else PIPE_WIDTH
 
     def flush(self) -> None: ...
 
@@ -46,7 +48,7 @@ class Console:
                 if record.step % self.log_every == 0:
                     logger.info(step_line(record, self.memory_total_bytes))
             case GpuRecord(phase="step"):
-                self.session.screen.write(gpu_table(record, self.table_width, self.session.style, self.host))
+                self.screen.write(gpu_table(record, self.table_width, self.style, self.host))
             case CollectiveRecord():
                 logger.info(collective_line(record))
             case WarningRecord():
@@ -56,5 +58,5 @@ class Console:
             case CheckpointRecord():
                 logger.info(checkpoint_line(record))
             case SummaryRecord():
-                self.session.screen.write(summary_table(record, self.table_width, self.session.style))
+                self.screen.write(summary_table(record, self.table_width, self.style))
                 logger.info("Training finished successfully. Model: %s", printable(record.export_path))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from accelerate_sim.records import CollectiveRecord, GpuRecord, WarningRecord
-from accelerate_sim.session.session import Session
+from collections.abc import Callable
+
+from accelerate_sim.records import CollectiveRecord, GpuRecord, Record, WarningRecord
 from accelerate_sim.sim.disturbances.incidents import Incident
 from accelerate_sim.sim.gpus.telemetry import GpuSample
 from accelerate_sim.sim.run import Run
@@ -11,11 +12,16 @@ from accelerate_sim.sim.timeline import Phase
 
 
 class Monitor:
-    """Looks at the cluster after each step. Steps count from 1 here, as in records."""
+    """Makes the records of the cluster that are due after each step. Steps count from 1 here, as in records.
 
-    def __init__(self, run: Run, session: Session) -> None:
+    ``report`` receives the records. ``own_rank`` is the only rank that this process reports about; None: the main
+    process, which reports about all.
+    """
+
+    def __init__(self, run: Run, report: Callable[[Record], None], own_rank: int | None = None) -> None:
         self.run = run
-        self.session = session
+        self.report = report
+        self.own_rank = own_rank
         self._latest: tuple[int, GpuSample] | None = None
 
     def sample(self, step: int, elapsed_s: float) -> GpuSample:
@@ -38,13 +44,15 @@ class Monitor:
 
     def begin_phase(self, phase: Phase, step: int) -> None:
         """Report the GPUs in what comes after ``step`` steps and is no step itself."""
+        if self.own_rank is not None:
+            return
         second = self.run.timeline.look_into(phase, step - 1)
         if second is not None and self.run.config.log.gpu_grid_every:
             self._report_gpus(self.run.telemetry.sample(second, max(step - 1, 0)), step, second)
 
     def _report_gpus(self, sample: GpuSample, step: int, elapsed_s: float) -> None:
         run = self.run
-        self.session.report(
+        self.report(
             GpuRecord(
                 run.number, step, run.layout.gpus_per_node, run.gpu.memory_bytes, run.gpu.power_limit_w,
                 run.gpu.slowdown_temperature_c, sample.utilization_pct, sample.memory_used_bytes,
@@ -55,7 +63,7 @@ class Monitor:
     def _time_collective(self, step: int) -> None:
         timed = self.run.communication.at(step - 1)
         if timed is not None:
-            self.session.report(
+            self.report(
                 CollectiveRecord(
                     self.run.number, step, timed.name, timed.axis, timed.choice.algorithm, timed.choice.protocol,
                     timed.size_bytes, timed.num_ranks, timed.num_nodes, timed.seconds, timed.algorithm_bytes_per_s,
@@ -65,11 +73,9 @@ class Monitor:
 
     def warn(self, step: int, elapsed_s: float) -> None:
         """Report what is plain to see for the first time: rank 0 all of it, another process what concerns its rank."""
-        placement = self.session.placement
-        own = None if placement is None or placement.is_main else placement.rank
         for incident in self.run.incidents.noticed_at(step - 1):
-            if own in (None, incident.rank):
-                self.session.report(self._warning(incident, step, elapsed_s))
+            if self.own_rank in (None, incident.rank):
+                self.report(self._warning(incident, step, elapsed_s))
 
     def _warning(self, incident: Incident, step: int, elapsed_s: float) -> WarningRecord:
         run, rank, sample = self.run, incident.rank, self.sample(step, elapsed_s)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from accelerate_sim.display.units import gib_text, machines_text
 from accelerate_sim.logging import get_logger
+from accelerate_sim.process.clock import Clock
 from accelerate_sim.process.placement import Placement
-from accelerate_sim.session.session import Session
 from accelerate_sim.sim.run import Run
 from accelerate_sim.voices.house import message_text
 
@@ -23,16 +23,16 @@ def introduce(run: Run, placement: Placement) -> None:
     )  # fmt: skip
 
 
-def connect(run: Run, session: Session) -> None:
+def connect(run: Run, clock: Clock) -> None:
     """Initialise the process group, time an all-reduce, find the GPUs."""
     cluster, layout = run.config.cluster, run.layout
-    session.clock.advance(run.startup.connect)
+    clock.advance(run.startup.connect)
     logger.info(
         "Distributed environment: backend nccl | NCCL version %s | world size %s | %s",
         cluster.nccl_version, f"{layout.world_size:,}", machines_text(layout.nodes, layout.gpus_per_node),
     )  # fmt: skip
     logger.info("Parallel layout: %s", layout.describe())
-    session.clock.advance(run.startup.all_reduce_test)
+    clock.advance(run.startup.all_reduce_test)
     if layout.world_size > 1:
         test = run.communication.test()
         logger.info(
@@ -40,7 +40,7 @@ def connect(run: Run, session: Session) -> None:
             message_text(test.size_bytes), f"{test.num_ranks:,}", test.seconds * 1e3, test.choice,
             test.algorithm_bytes_per_s / 1e9, test.bus_bytes_per_s / 1e9,
         )  # fmt: skip
-    session.clock.advance(run.startup.detect)
+    clock.advance(run.startup.detect)
     logger.info("Detected %s x %s", f"{layout.world_size:,}", run.gpu.product)
     for rank in range(min(layout.world_size, GPUS_LISTED)):
         node, local = divmod(rank, layout.gpus_per_node)

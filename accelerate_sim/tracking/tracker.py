@@ -1,4 +1,4 @@
-"""What a session asks of those who keep what runs report."""
+"""The interfaces of what observes the records of runs: observers, keepers and trackers."""
 
 from __future__ import annotations
 
@@ -8,20 +8,24 @@ from accelerate_sim.records import Record
 from accelerate_sim.tracking.run_start import RunStart
 
 
-class Keeper(Protocol):
-    """Keeps what runs report. Writing raises OutputError; to close twice does nothing."""
+class Observer(Protocol):
+    """Receives each record of a run."""
 
     def observe(self, record: Record) -> None: ...
 
     def flush(self) -> None: ...
 
+
+class Keeper(Observer, Protocol):
+    """An observer that writes files. Writing raises OutputError; closing twice is allowed."""
+
     def close(self) -> None: ...
 
 
 class Tracker(Keeper, Protocol):
-    """Is told, too, when a run begins or goes on."""
+    """A keeper that is also told when a run begins or resumes."""
 
     def begin(self, start: RunStart) -> None: ...
 
     def sync(self) -> None:
-        """A checkpoint is about to know of what has been observed."""
+        """Write everything observed so far, because a checkpoint is about to be written that counts on it."""

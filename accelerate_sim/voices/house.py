@@ -1,6 +1,6 @@
 """Records as sentences of the log. Pure: a record in, a line out, without time and rank."""
 
-from accelerate_sim.display.units import bytes_text, gib_text
+from accelerate_sim.display.units import bytes_text, gib_text, mfu_text
 from accelerate_sim.records import CheckpointRecord, CollectiveRecord, EvalRecord, StepRecord
 from fake_torch_dist.terminal.descriptor import printable
 
@@ -16,11 +16,6 @@ def step_line(record: StepRecord, memory_total_bytes: int) -> str:
 
 def perplexity_text(perplexity: float) -> str:
     return f"{perplexity:,.2f}"
-
-
-def mfu_text(mfu: float) -> str:
-    """A share of the peak; imposed step times can ask for more than there is, which is no utilization."""
-    return f"{mfu:.1%}" if mfu <= 1 else "n/a"
 
 
 def collective_line(record: CollectiveRecord) -> str:

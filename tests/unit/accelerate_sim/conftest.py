@@ -16,8 +16,8 @@ from accelerate_sim.display.style import Style
 from accelerate_sim.process.clock import Clock
 from accelerate_sim.process.signals import Signals
 from accelerate_sim.records import Record
+from accelerate_sim.session.coordination import leave_world
 from accelerate_sim.session.session import Session
-from accelerate_sim.state import PartialState
 
 SMALL = {
     "model": "gpt2", "cluster": {"nodes": 2, "gpus_per_node": 4}, "parallel": {"tensor": 2},
@@ -49,7 +49,7 @@ def session() -> Iterator[Session]:
         session.enter()
         yield session
         session.leave()
-        PartialState().end()
+        leave_world()
     os.close(fd)
 
 
@@ -57,7 +57,7 @@ def session() -> Iterator[Session]:
 def told(session: Session) -> list[Record]:
     """What is reported to the session."""
     notes = Notes()
-    session.observers.append(notes)
+    session.outputs.add_observer(notes)
     return notes.records
 
 

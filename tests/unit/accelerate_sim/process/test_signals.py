@@ -41,7 +41,7 @@ def test_a_wait_ends_when_a_signal_arrives(signals: Signals):
 
 
 def test_a_signal_just_before_a_wait_is_not_slept_over(signals: Signals):
-    signals.before_waiting = lambda seconds: signal.raise_signal(signal.SIGINT)
+    signals.add_listener(before_waiting=lambda seconds: signal.raise_signal(signal.SIGINT))
     with pytest.raises(Stopped, match="interrupted"):
         signals.wait(60.0)
 
@@ -105,7 +105,7 @@ def test_ctrl_c_after_a_signal_has_been_taken_does_not_wait_either(signals: Sign
 
 def test_a_resize_redraws_and_the_wait_goes_on(signals: Signals):
     drawn: list[str] = []
-    signals.on_redraw = lambda: drawn.append("redraw")
+    signals.add_listener(on_redraw=lambda: drawn.append("redraw"))
     threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGWINCH)).start()
     begin = time.monotonic()
     signals.wait(0.2)
@@ -114,7 +114,7 @@ def test_a_resize_redraws_and_the_wait_goes_on(signals: Signals):
 
 
 def test_an_end_comes_before_a_redraw(signals: Signals):
-    signals.on_redraw = lambda: pytest.fail("drawn though the run ends")
+    signals.add_listener(on_redraw=lambda: pytest.fail("drawn though the run ends"))
     signal.raise_signal(signal.SIGWINCH)
     signal.raise_signal(signal.SIGINT)
     with pytest.raises(Stopped):
@@ -143,7 +143,7 @@ def test_a_wait_does_not_go_beyond_the_deadline():
 
 def test_before_a_wait_it_is_said_how_long_it_is(signals: Signals):
     told: list[float] = []
-    signals.before_waiting = told.append
+    signals.add_listener(before_waiting=told.append)
     signals.wait(0.01)
     signals.wait(0.0)
     assert told == [0.01, 0.0]
