@@ -1,6 +1,6 @@
-"""Training states: how big they are, how long they take, what of them lies on the disk, and how a run goes on.
+"""``Checkpoints``: size, time and files of a run's training states, and the restart from one.
 
-What it does not do: keep weights. A checkpoint's files have true names, sizes and headers; what is in them is a hole.
+What it does not do: keep weights. The files have true names, sizes and headers; the data of each tensor is a hole.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ logger = get_logger(__name__)
 
 
 class Mark(NamedTuple):
-    """A moment between two steps that the run can go on from."""
+    """A moment between two steps from which the run can be continued."""
 
     step: int
     clock_s: float
     metrics: tuple[int, int]
-    """Length of metrics.jsonl, and its checksum."""
+    """Length of metrics.jsonl in bytes, and its checksum."""
     ledger: LedgerMark
 
 
 @dataclass
 class Checkpoints:
-    """The checkpoints of one run. Without an output directory they are announced and not written."""
+    """The checkpoints of one run. Without an output directory they are reported and not written."""
 
     run: Run
     project_dir: Path
@@ -62,9 +62,9 @@ class Checkpoints:
         self.saved: list[Saved] = []
         self._mark: Mark | None = None
         self._begun_at: tuple[int, int] = (0, 0)
-        """Length of metrics.jsonl when the run began, and its checksum."""
+        """Length of metrics.jsonl in bytes when the run began, and its checksum."""
         self._written_step: int | None = None
-        """Of the newest checkpoint on the disk."""
+        """Step of the newest checkpoint on the disk."""
         self._has_warned = False
 
     @property
@@ -73,13 +73,13 @@ class Checkpoints:
 
     @property
     def last(self) -> Path | None:
-        """The newest."""
+        """Path of the newest checkpoint."""
         return self.project_dir / self.saved[-1].name if self.saved else None
 
     # --- Saving ---------------------------------------------------------------------------------
 
     def mark(self, step: int) -> None:
-        """Everything that belongs to the first ``step`` steps has been reported."""
+        """Remember the present moment: all records of the first ``step`` steps have been reported."""
         if self.on_disk:
             self._mark = Mark(step, self.clock.now_s, self.outputs.metrics_length(), self.ledger.mark())
             self.history.thin(step)
@@ -105,12 +105,12 @@ class Checkpoints:
         return path
 
     def save_at_last_mark(self) -> str:
-        """The process is told to end: save the last moment that the run can go on from. What was done, in a phrase."""
+        """Save the latest moment that was marked, before the process ends; returns a phrase that says so."""
         mark = self._mark
         if mark is None or not mark.step:
             return "nothing to save yet"
         name = f"checkpoint-{mark.step}"
-        if mark.step == self._written_step:  # perhaps the clock was still waiting for it
+        if mark.step == self._written_step:  # the signal may have come while the clock waited for the write
             return f"{self.project_dir / name} is already there"
         self._write(mark, planned=False)
         self.saved.append(Saved(name, None))
@@ -128,7 +128,7 @@ class Checkpoints:
         self._delete_superseded()
 
     def _delete_superseded(self) -> None:
-        """Nothing is deleted before what replaces it is complete."""
+        """Delete the checkpoints that are not kept. The one that replaces them is complete by now."""
         for old in superseded(self.saved, self.run.config.checkpoint):
             if self.on_disk and (error := self._directory.delete(old.name)):
                 self._warn_of_litter(error)
@@ -155,7 +155,7 @@ class Checkpoints:
         return RunDirectory(self.project_dir)
 
     def begin(self) -> None:
-        """The run begins: its directory says so."""
+        """Write the run.json of a run that begins."""
         if self.on_disk:
             self._begun_at = self.outputs.metrics_length()
             self.mark(0)
@@ -163,7 +163,7 @@ class Checkpoints:
             self._directory.begin(self.state(self._mark), self.outputs.directory)
 
     def finish(self) -> None:
-        """The run is over: the next one may begin."""
+        """Remove unfinished files, and write the run.json of a run that is over."""
         if self.on_disk:
             from accelerate_sim.artifacts import atomic
             from accelerate_sim.checkpoints.run_file import RunEnd
@@ -176,12 +176,12 @@ class Checkpoints:
             self._directory.finish(self.state(self._mark), end)
 
     def export(self, path: Path, images: Sequence[FileImage]) -> None:
-        """The finished model, if anything is written."""
+        """Write the finished model, if there is an output directory. Raises OutputError."""
         if self.on_disk:
             self._directory.write_final(path, images, self.run.number)
 
     def state(self, mark: Mark, *, planned: bool = True) -> RunState:
-        """What a new process needs to go on at ``mark``."""
+        """The state with which a new process continues at ``mark``."""
         from accelerate_sim.checkpoints.state import RunState
 
         return RunState(
@@ -213,13 +213,13 @@ class Checkpoints:
 
     @property
     def sizes(self) -> Sizes:
-        """Shapes that are written. Raises OutputError."""
+        """Shapes of the tensors on disk. Raises OutputError."""
         return self._files.sizes
 
     # --- Going on -------------------------------------------------------------------------------
 
     def restore(self, resumption: Resumption) -> None:
-        """Be as the process was that wrote this checkpoint; its own report comes now."""
+        """Restore the state of a checkpoint, and report the checkpoint, as the process that wrote it did."""
         from accelerate_sim.artifacts.damage import Damaged
         from accelerate_sim.artifacts.manifest import read_json
         from accelerate_sim.artifacts.output_error import OutputError
@@ -236,7 +236,7 @@ class Checkpoints:
         if self.is_main_process:
             try:
                 self.history.go_on_with(read_json(path / "trainer_state.json"))
-            except Damaged as damage:  # it was whole a moment ago
+            except Damaged as damage:  # it was complete when --resume chose it
                 raise OutputError(f"{path} is damaged: it {damage}. Go on with --resume auto.") from None
         self.saved = [Saved(*saved) for saved in state.saved]
         if state.planned:
@@ -252,9 +252,9 @@ class Checkpoints:
         logger.info("Resumed after step %s in %.1f s", f"{state.step:,}", load_s)
 
     def _put_right(self, name: str, step: int) -> None:
-        """Take over what a process has left that had come further: ``latest``, and checkpoints that nobody planned.
+        """Repair ``latest``, and adopt later checkpoints that a signal caused, after a process that had come further.
 
-        Planned ones are written anew when the run comes to them.
+        Later planned checkpoints are written again when the run reaches them.
         """
         if (self.project_dir / name).is_dir():
             self._directory.repair_latest(name)

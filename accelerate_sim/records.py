@@ -1,4 +1,4 @@
-"""What a run reports: the one vocabulary between those who make figures and those who show or keep them.
+"""The records that a run reports: the interface between the code that computes figures and the code that shows them.
 
 Figures are rounded here, once, so that the screen, the log and the metrics file cannot disagree. Steps and epochs count
 from 1. Seconds, bytes and watts are SI; shares are 0..1.
@@ -20,7 +20,7 @@ Floats: TypeAlias = "NDArray[np.float64]"
 
 @dataclass(frozen=True, slots=True)
 class StartRecord:
-    """A run begins."""
+    """The beginning of a run."""
 
     run: int
     seed: int
@@ -32,33 +32,33 @@ class StartRecord:
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:
-    """An optimizer step is done."""
+    """A completed optimizer step."""
 
     run: int
     epoch: int
     step: int
     time: datetime
     elapsed_s: float
-    """Since the first step began; validations and checkpoints included."""
+    """Simulated seconds since the first step began, validations and checkpoints included."""
     step_time_s: float
     loss: float
     perplexity: float
     grad_norm: float
-    """Before clipping."""
+    """Norm of the gradients before clipping."""
     lr: float
     global_batch: int
-    """Sequences in this step."""
+    """Number of sequences in this step."""
     tokens: int
-    """Trained on so far."""
+    """Number of tokens that the run has trained on so far."""
     tokens_per_s: float
     mfu: float
     memory_used_bytes: int
-    """On the GPU of the rank that reports."""
+    """Memory in use on the GPU of the rank that reports."""
 
 
 @dataclass(frozen=True, slots=True)
 class GpuRecord:
-    """All GPUs at the end of a step, or early in what comes after it; every array is [GPUs] in rank order."""
+    """All GPUs at the end of a step, or early in a phase after it. Arrays have an entry for each rank, in order."""
 
     run: int
     step: int
@@ -72,28 +72,28 @@ class GpuRecord:
     power_w: Floats
     sm_clock_mhz: Floats
     phase: str
-    """What the cluster does: startup, step, validation, checkpoint or export."""
+    """The phase of the run: startup, step, validation, checkpoint or export."""
     elapsed_s: float
-    """Since the first step began; below 0 in the start-up."""
+    """Simulated seconds since the first step began; below 0 in the start-up."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceIdentity:
-    """Which GPU it is, whatever runs on it."""
+    """The identity of a GPU."""
 
     host: str
     index: int
-    """On its host, from 0."""
+    """Index of the GPU on its host, from 0."""
     uuid: str
     bus_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceRecord:
-    """All GPUs as a monitoring agent reads them now; every array is [GPUs] in rank order, memory in MiB."""
+    """All GPUs as a monitoring agent reads them. Arrays have an entry for each rank, in order; memory is in MiB."""
 
     identities: tuple[DeviceIdentity, ...]
-    """The same object in every record of a run."""
+    """Identities in rank order; the same object in every record of a run."""
     product: str
     driver_version: str
     utilization_pct: NDArray[np.int64]
@@ -106,15 +106,15 @@ class DeviceRecord:
     memory_temperature_c: NDArray[np.int64]
     power_w: Floats
     energy_j: Floats
-    """Since the run began."""
+    """Energy of each GPU since the run began."""
     sm_clock_mhz: NDArray[np.int64]
     memory_clock_mhz: int
     tensor_active: float
-    """Share of the cycles in which tensor cores work."""
+    """Share of the cycles in which the tensor cores work."""
     nvlink_bytes: int
-    """Sent and received by each GPU since the run began."""
+    """Bytes that each GPU has sent and received since the run began."""
     pcie_bytes_per_s: int
-    """Of each GPU and direction."""
+    """Rate of each GPU in each direction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +126,9 @@ class CollectiveRecord:
     collective: str
     axis: str
     algorithm: str
-    """As NCCL calls it: Ring, Tree, NVLS, NVLSTree; P2P where ranks send to each other."""
+    """Name of the algorithm in NCCL: Ring, Tree, NVLS, NVLSTree; P2P for sends between two ranks."""
     protocol: str
-    """LL, LL128 or Simple."""
+    """Name of the protocol in NCCL: LL, LL128 or Simple."""
     bytes: int
     ranks: int
     nodes: int
@@ -139,7 +139,7 @@ class CollectiveRecord:
 
 @dataclass(frozen=True, slots=True)
 class WarningRecord:
-    """Something is wrong with one rank. ``figures`` are the numbers that the message speaks of."""
+    """A warning about one rank. ``figures`` are the numbers in its message."""
 
     run: int
     step: int
@@ -151,7 +151,7 @@ class WarningRecord:
 
 @dataclass(frozen=True, slots=True)
 class EvalRecord:
-    """A validation is done."""
+    """A completed validation."""
 
     run: int
     epoch: int
@@ -164,7 +164,7 @@ class EvalRecord:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointRecord:
-    """A training state is written."""
+    """A written checkpoint."""
 
     run: int
     step: int
@@ -175,20 +175,20 @@ class CheckpointRecord:
 
 @dataclass(frozen=True, slots=True)
 class ExportRecord:
-    """The model is exported."""
+    """The exported model."""
 
     run: int
     path: str
     files: tuple[tuple[str, int], ...]
-    """(name, bytes)."""
+    """(name, bytes) of each file."""
     bytes: int
-    """Of the weights, all shards together."""
+    """Size of the weights, all shards together."""
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class SummaryRecord:
-    """A run is over."""
+    """The summary of a run that is over."""
 
     run: int
     model: str
@@ -196,24 +196,24 @@ class SummaryRecord:
     gpus: int
     gpu: str
     total_time_s: float
-    """Start-up and export included."""
+    """Duration of the run, start-up and export included."""
     train_time_s: float
-    """From the first step to the last validation."""
+    """Duration from the first step to the last validation."""
     epochs: int
     steps: int
     tokens: int
     final_loss: float
     final_perplexity: float
     best_loss: float
-    """Lowest validation loss."""
+    """The lowest validation loss."""
     best_perplexity: float
     mean_tokens_per_s: float
-    """While stepping."""
+    """Mean throughput of the steps."""
     mean_mfu: float
     mean_gpu_utilization_pct: float
     peak_memory_bytes: int
     energy_j: float
-    """Of the GPUs."""
+    """Energy of all GPUs."""
     export_path: str
     export_bytes: int
 

@@ -1,8 +1,7 @@
-"""What nvidia-smi says of a board beside what the catalog knows, and the driver that goes with it.
+"""Facts that nvidia-smi prints of a board and that the catalog lacks, and the driver of each board.
 
-Seen in published logs of the tool. Reserved memory and clocks of boards that no log was at hand for (H100 with 96 GB,
-H20, GB200, B300, GB300) are those of their nearest relative; identifiers of the PCI device are those of the PCI ID
-repository.
+They are taken from published logs of the tool. Reserved memory and clocks of boards without a published log (H100 with
+96 GB, H20, GB200, B300, GB300) are those of their nearest relative; PCI device ids are those of the PCI ID repository.
 """
 
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from accelerate_sim.catalog import GpuSpec
 
 @dataclass(frozen=True, slots=True)
 class Driver:
-    """A driver and the CUDA version that it brings."""
+    """A driver and the CUDA version that comes with it."""
 
     version: str
     cuda: str
@@ -23,10 +22,10 @@ class Driver:
 
 
 HOPPER_DRIVER = Driver("550.90.12", "12.4")
-"""The newest that NCCL 2.21 and CUDA 12.4 were built for."""
+"""The newest driver for which NCCL 2.21 and CUDA 12.4 were built."""
 BLACKWELL_DRIVER = Driver("570.124.06", "12.8")
 ULTRA_DRIVER = Driver("580.65.06", "13.0")
-"""The first for B300."""
+"""The first driver that supports B300."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +38,14 @@ class Board:
     memory_clock_mhz: int
     idle_clock_mhz: int
     reserved_mib: int
-    """What the driver keeps for itself."""
+    """Memory that the driver reserves for itself, in MiB."""
     vbios: str
     pcie_generation: int = 5
     brand: str = "NVIDIA"
     has_ecc: bool = True
-    """False on boards without ECC; they have fans, too."""
+    """False for boards without ECC, which also have fans."""
     is_superchip: bool = False
-    """Whether it sits beside a CPU that shares its memory."""
+    """True if the board is coupled with a CPU that shares its memory."""
     driver: Driver = HOPPER_DRIVER
 
     @property
@@ -55,7 +54,7 @@ class Board:
 
     @property
     def has_temperature_margin(self) -> bool:
-        """Whether limits are given as kelvins to go ("T.Limit") instead of temperatures."""
+        """True if temperature limits are printed as the kelvins that remain ("T.Limit")."""
         return self.architecture in ("Hopper", "Blackwell")
 
 
@@ -85,5 +84,5 @@ _BOARDS = {
 
 
 def board_of(gpu: GpuSpec) -> Board | None:
-    """The board of a catalog entry; None for GPUs that are not NVIDIA's."""
+    """The board of a catalog entry; None for a GPU that is not NVIDIA's."""
     return _BOARDS.get(gpu.name)
