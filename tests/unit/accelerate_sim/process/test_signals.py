@@ -213,3 +213,17 @@ def test_afterwards_signals_are_taken_at_safe_points_again(signals: Signals):
     signal.raise_signal(signal.SIGTERM)
     with pytest.raises(Stopped):
         signals.poll()
+
+
+def test_listeners_are_called_in_the_order_in_which_they_came(signals: Signals):
+    calls: list[str] = []
+    for name in ("first", "second"):
+        signals.add_listener(
+            before_waiting=lambda seconds, name=name: calls.append(f"{name} waits"),
+            on_pause=lambda name=name: calls.append(f"{name} pauses"),
+            on_redraw=lambda name=name: calls.append(f"{name} draws"),
+        )
+    signals.wait(0.0)
+    signals.tell_pause()
+    signals.tell_redraw()
+    assert calls == [f"{name} {what}" for what in ("waits", "pauses", "draws") for name in ("first", "second")]
