@@ -99,13 +99,13 @@ class Accelerator:
 
     def prepare(self, *objects: Any) -> Any:
         """Connect model, optimizer, loaders and scheduler to the training. Logs the cluster."""
-        from accelerate_sim.reporting import startup
+        from accelerate_sim.reporting.connect import connect
 
         for thing in objects:
             if isinstance(thing, Prepared):
                 thing.connect(self._progress)
         self._prepared += objects
-        startup.connect(self.run, self.clock)
+        connect(self.run, self.clock, self.session.report)
         self.clock.advance_to(self._progress.training_origin_s)
         if not self.resume_from_checkpoint:
             self._progress.begin_phase("startup")

@@ -15,19 +15,22 @@ from accelerate_sim import catalog
 from accelerate_sim.cli import app
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.display import summary
-from accelerate_sim.reporting import console, ledger, monitor, startup
+from accelerate_sim.display.gpu import table
+from accelerate_sim.reporting import build, connect, console, ledger, monitor
 from accelerate_sim.session import begin_run, follower, random_run, runner
 from accelerate_sim.sim.run import Run
 from accelerate_sim.tracking import jsonl
+from accelerate_sim.voices import house
 from fake_torch_dist import all_reduce, barrier, broadcast, init_process_group, nccl_log, rendezvous
 from fake_torch_dist.meeting import exchange as meeting
 
 IMPORTED = (
-    colorlog, app, begin_run, console, follower, jsonl, ledger, monitor, random_run, runner, startup, summary,
+    app, begin_run, build, colorlog, connect, console, follower, house, jsonl, ledger, monitor, random_run, runner,
+    summary, table,
     all_reduce, barrier, broadcast, init_process_group, meeting, nccl_log, rendezvous,
     encodings.idna, pkgutil,
 )  # fmt: skip
-"""Modules that are otherwise imported on first use."""
+"""Modules and functions that would otherwise be imported when they are first needed."""
 
 # Pydantic builds validators when they are first used, and so do the catalogs.
 Run(RunConfig()).block_of(0)

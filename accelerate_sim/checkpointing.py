@@ -13,15 +13,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from accelerate_sim.checkpoints.state import Saved, loading_s, superseded
 from accelerate_sim.checkpoints.trainer_state import TrainerHistory
-from accelerate_sim.display.units import bytes_text
-from accelerate_sim.logging import get_logger
 from accelerate_sim.process.clock import Clock
-from accelerate_sim.records import CheckpointRecord, Record
+from accelerate_sim.records import (
+    CheckpointRecord,
+    DeletedRecord,
+    LitterRecord,
+    Record,
+    RestoredRecord,
+    RestoringRecord,
+    SavingRecord,
+)
 from accelerate_sim.reporting.ledger import Ledger, LedgerMark
 from accelerate_sim.sim.memory.memory import OPTIMIZER_BYTES, WEIGHT_BYTES
 from accelerate_sim.sim.run import Run
 from accelerate_sim.tracking.outputs import Outputs
-from fake_torch_dist.terminal.descriptor import printable
 
 if TYPE_CHECKING:
     from accelerate_sim.artifacts.file_image import FileImage
@@ -29,8 +34,6 @@ if TYPE_CHECKING:
     from accelerate_sim.checkpoints.files import CheckpointFiles
     from accelerate_sim.checkpoints.resume import Resumption
     from accelerate_sim.checkpoints.state import RunState
-
-logger = get_logger(__name__)
 
 
 class Mark(NamedTuple):
@@ -87,10 +90,7 @@ class Checkpoints:
     def save(self, name: str, step: int) -> Path:
         """Write the state after ``step`` steps, then delete what is not kept any longer. Raises OutputError."""
         path, parameters = self.project_dir / name, self.run.model.architecture.parameters
-        logger.info(
-            "Saving checkpoint %s | weights %s + optimizer %s",
-            printable(path), bytes_text(WEIGHT_BYTES * parameters), bytes_text(OPTIMIZER_BYTES * parameters),
-        )  # fmt: skip
+        self.report(SavingRecord(step, str(path), WEIGHT_BYTES * parameters, OPTIMIZER_BYTES * parameters))
         record = self._record(path, step)
         if self.on_disk:
             if name != f"checkpoint-{step}":
@@ -132,18 +132,13 @@ class Checkpoints:
         for old in superseded(self.saved, self.run.config.checkpoint):
             if self.on_disk and (error := self._directory.delete(old.name)):
                 self._warn_of_litter(error)
-            best = self.run.config.checkpoint.keep_best
-            kept = f"the last {self.run.config.checkpoint.keep_last}" + (f" and the best {best}" if best else "")
-            logger.info("Deleted old checkpoint %s (keeping %s)", printable(self.project_dir / old.name), kept)
+            kept = self.run.config.checkpoint
+            self.report(DeletedRecord(str(self.project_dir / old.name), kept.keep_last, kept.keep_best))
             self.saved.remove(old)
 
     def _warn_of_litter(self, error: OSError) -> None:
         if not self._has_warned:
-            logger.warning(
-                "Files of a deleted checkpoint are left in %s as .tmp-*: %s. They are removed at the end of the run or "
-                "by --resume auto, if that is possible then",
-                self.project_dir, error.strerror,
-            )  # fmt: skip
+            self.report(LitterRecord(str(self.project_dir), error.strerror or str(error)))
         self._has_warned = True
 
     # --- On the disk ----------------------------------------------------------------------------
@@ -209,7 +204,7 @@ class Checkpoints:
     def _files(self) -> CheckpointFiles:
         from accelerate_sim.checkpoints.files import CheckpointFiles
 
-        return CheckpointFiles(self.run, self.history, self.project_dir if self.on_disk else None)
+        return CheckpointFiles(self.run, self.history, self.project_dir if self.on_disk else None, self.report)
 
     @property
     def sizes(self) -> Sizes:
@@ -228,7 +223,7 @@ class Checkpoints:
         assert path
         clock = self.clock
         load_s = loading_s(self.run, state)
-        logger.info("Loading states from %s | %s", printable(path), bytes_text(self.run.checkpoint_bytes))
+        self.report(RestoringRecord(str(path), self.run.checkpoint_bytes))
         clock.advance(load_s)
         clock.jump_to(state.clock_s)
         self.ledger.load_state_dict(state.ledger, self.origin_s)
@@ -249,7 +244,7 @@ class Checkpoints:
             self._put_right(path.name, state.step)
         self.mark(state.step)
         self._written_step = state.step
-        logger.info("Resumed after step %s in %.1f s", f"{state.step:,}", load_s)
+        self.report(RestoredRecord(state.step, load_s))
 
     def _put_right(self, name: str, step: int) -> None:
         """Repair ``latest``, and adopt later checkpoints that a signal caused, after a process that had come further.

@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from accelerate_sim.logging import get_logger
+from accelerate_sim.records import BatchRecord
+from accelerate_sim.reporting.build import data_record
 from accelerate_sim.state import PartialState
 
 if TYPE_CHECKING:
     from accelerate_sim.catalog import DatasetSpec
     from accelerate_sim.training_progress import TrainingProgress
-
-logger = get_logger(__name__)
 
 
 class TokenIds(NamedTuple):
@@ -36,35 +35,13 @@ class Dataset(NamedTuple):
 
 
 def load_dataset(name: str) -> dict[str, Dataset]:
-    """The splits of a dataset. Logs how much of it the run reads."""
+    """The splits of a dataset, of which the run reads the subset that one epoch takes; logs both."""
     state = PartialState()
-    run, spec, layout = state.run, state.run.dataset, state.run.layout
+    run, spec = state.run, state.run.dataset
     if name.lower() != spec.name.lower():
         raise ValueError(f"the run reads {spec.name!r}, not {name!r}: data.dataset in the config says which")
-    train = run.config.train
-    tokens = run.tokens_before(run.last_step)
-    share = tokens / spec.tokens
     state.session.clock.advance(run.startup.dataset)
-    logger.info("Dataset: %s | %s samples | %s tokens", spec.title, f"{spec.samples:,}", f"{spec.tokens:,}")
-    ramp = train.batch_ramp
-    if ramp and len(run.batches.stages) > 1:
-        logger.info(
-            "Batch ramp: from %s sequences by %s at a time over the first %s samples, %s from step %s on",
-            *(f"{n:,}" for n in (ramp.start, ramp.increment, ramp.samples)),
-            *(f"{n:,}" for n in (layout.global_batch, run.batches.whole.first_step + 1)),
-        )
-    logger.info(
-        "Batch: global %s sequences = micro batch %s x DP %s x accumulation %s | sequence length %s | %s tokens a step",
-        *(f"{n:,}" for n in (layout.global_batch, layout.micro_batch, layout.data, layout.accumulation)),
-        *(f"{n:,}" for n in (layout.sequence_length, layout.tokens_per_step)),
-    )
-    even = not ramp and run.last_step == run.total_steps
-    logger.info(
-        "Steps: %s an epoch x %s epochs | %s tokens%s | the run reads %s of the dataset",
-        *(f"{n:,}" for n in (train.steps_per_epoch, train.epochs)),
-        *((f"{tokens // train.epochs:,}", " an epoch") if even else (f"{tokens:,}", " in all")),
-        f"{share * 100:.3g} %" if share < 1 else f"{share:.2f} times the whole",
-    )
+    state.session.report(data_record(run))
     return {"train": Dataset(spec, "train"), "validation": Dataset(spec, "validation")}
 
 
@@ -110,17 +87,14 @@ class DataLoader:
 
 
 def _training_batches(progress: TrainingProgress) -> Iterator[Batch]:
-    """The micro-batches of the present epoch; logs where the batch size changes."""
+    """The micro-batches of the present epoch; reports where the batch size changes."""
     run, steps = progress.run, progress.run.config.train.steps_per_epoch
+    report = PartialState().session.report
     first = progress.completed_steps // steps * steps
     for step in range(first, first + steps):
         accumulation = run.accumulation(step)
         if run.batches.begins(step):
-            logger.info(
-                "Batch: global %s sequences = micro batch %s x DP %s x accumulation %s from step %s on",
-                f"{run.batches.batch(step):,}", run.layout.micro_batch, f"{run.layout.data:,}",
-                f"{accumulation:,}", f"{step + 1:,}",
-            )  # fmt: skip
+            report(BatchRecord(step + 1, run.batches.batch(step), accumulation))
         for number in range(accumulation):
             ids = TokenIds(step, number)
             yield {"input_ids": ids, "labels": ids}

@@ -8,20 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from accelerate_sim.display.units import bytes_text
-from accelerate_sim.logging import get_logger
 from accelerate_sim.modeling import CausalLM, Tokenizer, timed_bar
 from accelerate_sim.progress import tqdm
-from accelerate_sim.records import ExportRecord
+from accelerate_sim.records import ExportFileRecord, ExportingRecord, ExportRecord
 from accelerate_sim.session.session import Session
-from fake_torch_dist.terminal.descriptor import printable
 
 if TYPE_CHECKING:
     from accelerate_sim.sim.run import Run
-
-logger = get_logger(__name__)
-
-SHARDS_LISTED = 40
 
 
 def export_model(model: CausalLM, tokenizer: Tokenizer, path: Path) -> None:
@@ -34,7 +27,7 @@ def export_model(model: CausalLM, tokenizer: Tokenizer, path: Path) -> None:
         return
     shape, times = run.model.architecture, run.export_times
     session.clock.set_speed(run.config.run.startup_speed or run.config.run.speed)
-    logger.info("Exporting %s to %s", run.model.title, printable(path))
+    session.report(ExportingRecord(run.model.title, str(path)))
     checkpoints = session.active.checkpoints if session.active and model.progress else None
     if model.progress:
         model.progress.begin_export()
@@ -51,10 +44,9 @@ def export_model(model: CausalLM, tokenizer: Tokenizer, path: Path) -> None:
         checkpoints.export(path, [*weights, *others])
     companions = [(image.name, image.size_bytes) for image in others]
     for name, size in companions:
-        logger.info("  %s | %s", name, bytes_text(size))
+        session.report(ExportFileRecord(name, size, 0, len(shards)))
     total = sum(size for _, size in shards)
-    logger.info("Exported %d weight file%s | %s", len(shards), "s" if len(shards) > 1 else "", bytes_text(total))
-    session.report(ExportRecord(run.number, str(path), (*shards, *companions), total, times.total))
+    session.report(ExportRecord(run.number, str(path), (*shards, *companions), total, times.total, len(shards)))
 
 
 def _write_shards(run: Run, session: Session, shards: list[tuple[str, int]]) -> None:
@@ -64,8 +56,5 @@ def _write_shards(run: Run, session: Session, shards: list[tuple[str, int]]) -> 
         for number, (name, size) in enumerate(shards, 1):
             written += size
             session.clock.advance_to(begin_s + run.export_times.write * written / total)
-            if number <= SHARDS_LISTED or number == len(shards):
-                logger.info("  %s | %s", name, bytes_text(size))
-            elif number == SHARDS_LISTED + 1:
-                logger.info("  ... and %d more", len(shards) - SHARDS_LISTED - 1)
+            session.report(ExportFileRecord(name, size, number, len(shards)))
             bar.update()

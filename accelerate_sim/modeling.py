@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from accelerate_sim.data_loader import TokenIds
-from accelerate_sim.display.units import bytes_text, count_text
-from accelerate_sim.logging import get_logger
 from accelerate_sim.progress import tqdm
+from accelerate_sim.records import ModelLoadedRecord, TokenizerRecord
+from accelerate_sim.reporting.build import model_record
 from accelerate_sim.session.session import Session
 from accelerate_sim.state import PartialState
 
@@ -19,10 +19,6 @@ if TYPE_CHECKING:
     from accelerate_sim.training_progress import TrainingProgress
     from fake_torch_dist import LocalTensor
 
-logger = get_logger(__name__)
-
-STARTS = {"scratch": "seed checkpoint", "checkpoint": "weights of an earlier run", "finetune": "pretrained weights"}
-"""Name of the first weights in the log, by ``train.start``."""
 BAR_TICKS = 40
 """Number of times that a bar of one long piece of work moves."""
 
@@ -90,21 +86,11 @@ class AutoModelForCausalLM:
         if not state.session.is_main_process:
             state.session.clock.advance(run.startup.weights)
             return CausalLM(run)
-        logger.info("Loading model %s (%s)", spec.hub_id or spec.title, shape.model_class)
-        experts = f" | {shape.moe.experts} experts, {shape.moe.active_experts} active" if shape.moe else ""
-        logger.info(
-            "Architecture: %s layers | hidden %s | %s heads | %s kv heads | ffn %s | vocab %s | context %s%s",
-            *(f"{n:,}" for n in (shape.layers, shape.hidden, shape.heads, shape.kv_heads)),
-            *(f"{n:,}" for n in (shape.moe.ffn if shape.moe else shape.ffn, shape.vocab, shape.context)),
-            experts,
-        )
-        active = f" | {count_text(shape.active_parameters)} active" if shape.moe else ""
-        logger.info(
-            "Parameters: %s (%s)%s | weights %s in bf16",
-            f"{shape.parameters:,}", count_text(shape.parameters), active, bytes_text(run.export_bytes),
-        )  # fmt: skip
-        timed_bar(state.session, "Loading weights", sum(1 for _ in shape.tensors()), run.startup.weights, "tensor")
-        logger.info("Model loaded in %.1f s (%s, step 0)", run.startup.weights, STARTS[run.config.train.start])
+        fresh = run.config.train.start == "scratch"
+        state.session.report(model_record(run))
+        bar = "Initializing weights" if fresh else "Loading weights"
+        timed_bar(state.session, bar, sum(1 for _ in shape.tensors()), run.startup.weights, "tensor")
+        state.session.report(ModelLoadedRecord(run.startup.weights, run.config.train.start))
         return CausalLM(run)
 
 
@@ -127,7 +113,7 @@ class AutoTokenizer:
             raise ValueError(f"the run trains {run.model.name!r}; a tokenizer of {name!r} would not fit it")
         tokenizer = Tokenizer(run.tokenizer_name, run.model.tokenizer_vocab)
         state.session.clock.advance(run.startup.tokenizer)
-        logger.info("Tokenizer: %s | vocabulary %s tokens", tokenizer.name, f"{tokenizer.vocab_size:,}")
+        state.session.report(TokenizerRecord(tokenizer.name, tokenizer.vocab_size))
         return tokenizer
 
 

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from tqdm import tqdm as std_tqdm
 
+from accelerate_sim.display.screen import PIPE_WIDTH
 from accelerate_sim.session.session import Session
 
 FULL = "{l_bar}{bar}{r_bar}"
@@ -24,7 +25,6 @@ NARROWER = (
 )
 SMALLEST_BAR = 4
 PIPE_PARTS = 10
-PIPE_WIDTH = 120
 
 
 class tqdm(std_tqdm):  # type: ignore[type-arg]

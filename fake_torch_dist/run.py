@@ -1,6 +1,6 @@
-"""``fake-torchrun``, also ``python -m fake_torch_dist.run``: read the command line, see that it can work, launch.
+"""``fake-torchrun``, also ``python -m fake_torch_dist.run``: read the command line, check it, launch.
 
-What can be seen to fail on every rank is said once, before anything starts: a missing script, a syntax error, a
+Errors that would occur on every rank are reported once, before anything starts: a missing script, a syntax error, a
 directory that can't be written, more processes than this system allows. Exit codes are torchrun's: 2 for a command line
 that argparse can't read, 1 for everything else.
 """
@@ -31,12 +31,12 @@ DESCRIPTORS_BESIDES = 32
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the command line says (None: this process's) and return the exit code."""
+    """Run the command line ``arguments`` (None: this process's) and return the exit code."""
     try:
         with DeadlyCtrlC():
             fill_standard()
             config = _checked_config(arguments)
-            from fake_torch_dist.launcher.launch import launch  # last: it loads numpy
+            from fake_torch_dist.launcher.launch import launch  # last: no other step needs its modules
 
             if signal.SIGINT in config.signals:
                 return launch(config)  # its handler takes the place of the system's action
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _checked_config(arguments: Sequence[str] | None) -> LaunchConfig:
-    """What is to be launched. Raises UsageError, or SyntaxError if the script has one."""
+    """The checked configuration of the launch. Raises UsageError, or SyntaxError if the script has one."""
     parsed = parse(arguments, os.environ)
     from fake_torch_dist.launcher.commandline.choices import config_of  # after parse: --help needs none of it
     from fake_torch_dist.launcher.entrypoint import check_entrypoint
@@ -128,7 +128,7 @@ def check_room(config: LaunchConfig, proc: str = "/proc", cgroups: str = "/sys/f
 
 
 def _process_limits(proc: str, cgroups: str) -> Iterator[tuple[str, int, int]]:
-    """Of each limit on processes its name, its value, and how many there are already."""
+    """The name and the value of each limit on processes, and the number of those that exist."""
     import resource
 
     processes = [entry for entry in os.scandir(proc) if entry.name.isdigit()] if os.path.isdir(proc) else []

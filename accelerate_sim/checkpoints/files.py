@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,10 +14,8 @@ from accelerate_sim.artifacts.file_image import FileImage
 from accelerate_sim.artifacts.model_config import config_images
 from accelerate_sim.artifacts.model_files import Sizes, weight_images
 from accelerate_sim.checkpoints.trainer_state import TrainerHistory
-from accelerate_sim.logging import get_logger
+from accelerate_sim.records import NoHolesRecord, Record
 from accelerate_sim.sim.run import Run
-
-logger = get_logger(__name__)
 
 
 @dataclass
@@ -28,6 +26,7 @@ class CheckpointFiles:
     history: TrainerHistory
     directory: Path | None
     """The directory of the run; None if nothing is written."""
+    report: Callable[[Record], None]
 
     def images(self, step: int) -> list[FileImage]:
         """The files of the checkpoint after ``step`` steps. Raises OutputError."""
@@ -57,9 +56,7 @@ class CheckpointFiles:
         with atomic.explained(self.directory / "checkpoint", "Put things right and go on with --resume auto."):
             sparse = atomic.keeps_holes(self.directory)
         if not sparse:
-            logger.warning(
-                "%s is on a file system without sparse files: tensors are written with small shapes", self.directory
-            )
+            self.report(NoHolesRecord(str(self.directory)))
         return "sparse" if sparse else "tiny"
 
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from accelerate_sim.cli import option_values as values
+from accelerate_sim.config.extensions import trackers_help
 from accelerate_sim.config.shipped import find_config
 
 Config = Annotated[
@@ -84,7 +85,7 @@ LogWith = Annotated[
     typer.Option(
         metavar="NAME",
         parser=values.trackers,
-        help="Also log to tensorboard, wandb (offline) or prometheus; repeatable.",
+        help=f"Also log to {trackers_help()}; repeatable.",
     ),
 ]
 StartTime = Annotated[

@@ -1,4 +1,4 @@
-"""Colours and glyphs of everything that is drawn, and the plain forms for terminals that have neither."""
+"""Colours and glyphs of all drawn text, with plain forms for terminals that have neither."""
 
 import unicodedata
 from collections.abc import Iterable
@@ -37,9 +37,9 @@ _PLAIN = str.maketrans({ours: plain for ours, plain in _GLYPHS.values() if len(o
 
 @dataclass(frozen=True)
 class Style:
-    """How to draw on one output: ``color`` allows ANSI colours, ``ascii`` forbids everything beyond ASCII.
+    """The look of one output: ``color`` allows ANSI colours, ``ascii`` forbids everything beyond ASCII.
 
-    Paint last: widths are those of unpainted text.
+    Text is painted last, because widths are counted in unpainted text.
     """
 
     color: bool = False
@@ -56,7 +56,7 @@ class Style:
         return _GLYPHS[name][self.ascii]
 
     def text(self, text: str) -> str:
-        """Text that was written without a thought of the output (a sentence, a name), fit for it."""
+        """Return any text, such as a sentence or a name, in characters that the output has."""
         return text.translate(_PLAIN).encode("ascii", "replace").decode() if self.ascii else text
 
     def line(self, pieces: Iterable[tuple[str, str]], width: int) -> str:

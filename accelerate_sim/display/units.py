@@ -1,4 +1,4 @@
-"""Figures as text: one format for each kind of quantity, shared by everything that is shown.
+"""Formats figures as text, with one format for each kind of quantity.
 
 Sizes of files are decimal, as storage vendors and ``ls --si`` count; GPU memory is binary, as ``nvidia-smi`` counts.
 """
@@ -59,6 +59,21 @@ def si_text(value: float, unit: str, decimals: int = 1) -> str:
     return f"{scaled:.{decimals}f} {_DECIMAL[step]}{unit}"
 
 
+def message_text(size_bytes: float) -> str:
+    """Size of a collective's message in MB, with enough digits to check a bandwidth: ``1,073.7 MB``."""
+    return f"{size_bytes / 1e6:,.1f} MB"
+
+
+def perplexity_text(perplexity: float) -> str:
+    """A perplexity with two decimals: ``24,875.04``."""
+    return f"{perplexity:,.2f}"
+
+
+def mfu_text(mfu: float) -> str:
+    """A share of the peak, ``46.3%``; ``n/a`` above 1, which only an imposed step time can ask for."""
+    return f"{mfu:.1%}" if mfu <= 1 else "n/a"
+
+
 def energy_text(joules: float) -> str:
     """Electrical energy: ``512.3 kWh``, ``1.2 GWh``."""
     return si_text(joules / 3600.0, "Wh")
@@ -71,8 +86,3 @@ def _scaled(value: float, num_prefixes: int) -> tuple[float, int]:
         value /= 1000.0
         step += 1
     return value, step
-
-
-def mfu_text(mfu: float) -> str:
-    """A share of the peak; imposed step times can ask for more than there is, which is no utilization."""
-    return f"{mfu:.1%}" if mfu <= 1 else "n/a"

@@ -19,7 +19,7 @@ from accelerate_sim.process.clock import Clock
 from accelerate_sim.process.runtime_directory import make_runtime_directory
 from accelerate_sim.process.signals import Signals
 from accelerate_sim.records import Record
-from accelerate_sim.tracking.run_start import RunStart
+from accelerate_sim.tracking.tracker import RunStart
 
 SHORTEST_S = 0.02
 """Shortest time between two updates if the clock never waits, in real seconds."""

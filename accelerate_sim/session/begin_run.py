@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 from accelerate_sim.checkpointing import Checkpoints
 from accelerate_sim.checkpoints.trainer_state import TrainerHistory
-from accelerate_sim.reporting import startup
+from accelerate_sim.records import ProcessRecord
 from accelerate_sim.reporting.build import start_record
-from accelerate_sim.reporting.console import Console
 from accelerate_sim.reporting.ledger import Ledger
 from accelerate_sim.reporting.monitor import Monitor
 from accelerate_sim.session.active_run import ActiveRun
@@ -18,7 +17,7 @@ from accelerate_sim.session.planned_run import PlannedRun
 from accelerate_sim.session.session import Session
 from accelerate_sim.sim.layout import Layout
 from accelerate_sim.sim.run import Run
-from accelerate_sim.tracking.run_start import RunStart
+from accelerate_sim.tracking.tracker import RunStart
 from accelerate_sim.training_progress import TrainingProgress
 
 if TYPE_CHECKING:
@@ -40,8 +39,8 @@ def begin_run(session: Session, planned: PlannedRun, project_dir: Path | None = 
     session.clock.set_speed(run.config.run.startup_speed or run.config.run.speed)
     if session.is_main_process:
         _report_beginning(session, active)
-    elif session.placement:
-        startup.introduce(run, session.placement)
+    elif placement := session.placement:
+        session.report(ProcessRecord(placement.rank, placement.local_rank, placement.node))
     return active
 
 
@@ -69,16 +68,15 @@ def _active_run(
     session: Session, run: Run, origin_s: float, resumption: Resumption | None, project_dir: Path
 ) -> ActiveRun:
     is_main, placement = session.is_main_process, session.placement
-    config, clock = run.config, session.clock
+    clock = session.clock
     ledger, history = Ledger(run, clock), TrainerHistory(run)
-    console = Console(session.screen, session.style, config.log.every, config.cluster.host, run.gpu.memory_bytes)
     monitor = Monitor(run, session.report, None if is_main or placement is None else placement.rank)
     checkpoints = Checkpoints(
         run=run, project_dir=project_dir, origin_s=origin_s, clock=clock, outputs=session.outputs,
         report=session.report, ledger=ledger, history=history, is_main_process=is_main,
     )  # fmt: skip
     return ActiveRun(
-        run=run, origin_s=origin_s, observers=(ledger, history, console) if is_main else (console,),
+        run=run, origin_s=origin_s, observers=(ledger, history) if is_main else (),
         ledger=ledger, monitor=monitor, checkpoints=checkpoints, resumption=resumption,
         progress=TrainingProgress(run, clock, origin_s + run.startup.total, checkpoints, monitor),
     )  # fmt: skip

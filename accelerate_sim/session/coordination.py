@@ -16,6 +16,7 @@ from datetime import timedelta
 from accelerate_sim.process.placement import Placement
 from accelerate_sim.process.signals import ENDING, Signals
 from accelerate_sim.session.start_message import StartMessage
+from fake_torch_dist import nccl_log
 
 PATIENCE = timedelta(days=20)
 """Timeout of collectives after the first meeting. A run may be stopped for long; epoll's largest timeout is 24 days."""
@@ -69,8 +70,10 @@ class Coordination:
         return self._exchange(None)
 
     def _exchange(self, message: StartMessage | None) -> StartMessage:
+        nccl_log.delay()
         self.meet()
         agreed = StartMessage.of(_from_main(message.json() if message else b""))
+        nccl_log.print_delayed(_versions(agreed))
         if agreed.config and agreed.config["run"]["publish"]:
             self.pids = _gathered(os.getpid(), self.placement.world_size)
         return agreed
@@ -142,6 +145,18 @@ def _from_main(data: bytes) -> bytes:
     held = np.frombuffer(data, np.uint8).copy() if data else np.empty(size[0], np.uint8)
     dist.broadcast(held, src=0)
     return held.tobytes()
+
+
+def _versions(message: StartMessage) -> nccl_log.Versions:
+    """NCCL's version that the run's log states, with the CUDA version of the driver that its GPUs have."""
+    if message.config is None or not os.environ.get("NCCL_DEBUG"):
+        return nccl_log.Versions()
+    from accelerate_sim import catalog
+    from accelerate_sim.monitoring.nvidia_smi.boards import HOPPER_DRIVER, board_of
+
+    cluster = message.config["cluster"]
+    board = board_of(catalog.gpu(cluster["gpu"]))
+    return nccl_log.Versions(cluster["nccl_version"], (board.driver if board else HOPPER_DRIVER).cuda)
 
 
 def _gathered(mine: int, world_size: int) -> tuple[int, ...]:

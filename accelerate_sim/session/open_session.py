@@ -80,8 +80,11 @@ def open_outputs(session: Session, options: SessionOptions, config: RunConfig) -
         trackers += [publisher] if publisher else []
     if config.log.trackers:
         from accelerate_sim.tracking.registry import open_trackers
+        from accelerate_sim.tracking.tracker import TrackerContext
 
-        trackers += open_trackers(config.log, options.output_dir, session.signals, session.read_gpus)
+        trackers += open_trackers(
+            TrackerContext(config.log, options.output_dir, session.signals, session.read_gpus, session.report)
+        )
     session.outputs.add_keepers(_open_metrics(options, config), trackers)
 
 

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
+from accelerate_sim.artifacts.plain_file import write_all
 from accelerate_sim.display.canvas import TerminalCanvas
 from accelerate_sim.display.screen import Screen
 from accelerate_sim.display.style import Style
@@ -123,11 +124,10 @@ class Recording:
             self._flush()
 
     def _flush(self) -> None:
-        data = memoryview("".join(f"{line}\n" for line in self._lines).encode())
+        data = "".join(f"{line}\n" for line in self._lines).encode()
         self._lines, self._chars = [], 0
         try:
-            while data:
-                data = data[os.write(self.fd, data) :]
+            write_all(self.fd, data)
         except OSError as error:
             raise RecordingFailed(self.path, error) from None
 

@@ -14,9 +14,8 @@ from accelerate_sim.artifacts.output_error import OutputError
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.display.folding import fold
 from accelerate_sim.display.screen import OutputClosed
-from accelerate_sim.display.units import machines_text
-from accelerate_sim.logging import get_logger
 from accelerate_sim.process.signals import Stopped
+from accelerate_sim.records import LaunchRecord, ResumeRecord, TightMemoryRecord
 from accelerate_sim.session.attempt import AttemptEnd, train_attempt
 from accelerate_sim.session.log_handler import logging_to
 from accelerate_sim.session.open_session import open_outputs, open_session, open_stdout
@@ -25,14 +24,13 @@ from accelerate_sim.session.planned_run import PlannedRun
 from accelerate_sim.session.run_source import RunSource
 from accelerate_sim.session.session import Session
 from accelerate_sim.session.terminal import on_terminal
+from accelerate_sim.sim.memory.fit import tightness
 from accelerate_sim.sim.plan import Plan
 from fake_torch_dist.terminal.descriptor import printable
 
 if TYPE_CHECKING:
     from accelerate_sim.checkpoints.resume import Resumption
     from accelerate_sim.session.coordination import Coordination
-
-logger = get_logger(__name__)
 
 Train = Callable[[RunConfig], None]
 """The training function of a script: it trains one run."""
@@ -168,20 +166,17 @@ def _resumed(session: Session, planned: PlannedRun, resumption: Resumption) -> P
 
         plan = Run.of(plan)
         session.clock.jump_to(restart_s(plan, state))
-    for sentence in resumption.damaged:
-        logger.warning("Checkpoint %s", printable(sentence))
-    logger.info("Going on from %s", printable(resumption.checkpoint or f"the beginning of run {state.run}"))
+    checkpoint = str(resumption.checkpoint) if resumption.checkpoint else None
+    session.report(ResumeRecord(checkpoint, resumption.damaged))
     return PlannedRun(plan, resumption)
 
 
 def _announce(session: Session, plan: Plan) -> None:
     """Print the first line of a run at once, before the modules of the training are imported."""
-    layout = plan.layout
-    name = f"Run {plan.number}: {Path(sys.argv[0]).name}"
-    size = machines_text(layout.nodes, layout.gpus_per_node)
-    logger.info("%s on %s = %s ranks | seed %d", name, size, f"{layout.world_size:,}", plan.seed)
-    if session.placement and session.placement.attempt:
-        logger.info("Attempt %d: the launcher has restarted the job", session.placement.attempt + 1)
+    attempt = session.placement.attempt if session.placement else 0
+    session.report(LaunchRecord(Path(sys.argv[0]).name, attempt))
+    if warning := tightness(plan):
+        session.report(TightMemoryRecord(warning))
     session.flush()
 
 

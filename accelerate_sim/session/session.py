@@ -18,7 +18,10 @@ from accelerate_sim.process.clock import Clock
 from accelerate_sim.process.placement import Placement, own_placement
 from accelerate_sim.process.signals import Signals
 from accelerate_sim.records import DeviceRecord, Record
+from accelerate_sim.reporting.build import run_facts
+from accelerate_sim.reporting.console import Console
 from accelerate_sim.session.planned_run import PlannedRun
+from accelerate_sim.sim.plan import Plan
 from accelerate_sim.tracking.outputs import Outputs
 
 if TYPE_CHECKING:
@@ -54,6 +57,7 @@ class Session:
         self.progress = progress
         self.outputs = outputs or Outputs()
         self.coordination = coordination
+        self.console = Console(screen, style, coordination.placement.rank if coordination else None)
         self.active: ActiveRun | None = None
         self.world_size = 1
         self._planned: PlannedRun | None = None
@@ -97,20 +101,23 @@ class Session:
         """Set the run that begins next."""
         self._planned = planned
         self._run_number = planned.plan.number
-        self.world_size = planned.plan.layout.world_size
+        self._show(planned.plan)
 
     def planned_run(self, config: RunConfig) -> PlannedRun:
         """The run that begins next; a new plan if a script brings a config of its own."""
         if self._planned and self._planned.plan.config is config:
             return self._planned
-        from accelerate_sim.sim.plan import Plan
-
         return PlannedRun(Plan(config, self._run_number), self._planned.resumption if self._planned else None)
 
     def begin_run(self, active: ActiveRun) -> None:
         """Make ``active`` the run whose observers receive the records."""
         self.active = active
-        self.world_size = active.run.layout.world_size
+        self._show(active.run)
+
+    def _show(self, plan: Plan) -> None:
+        """Let log lines state the facts of ``plan``, in the voice that its config names."""
+        self.world_size = plan.layout.world_size
+        self.console.begin(run_facts(plan), plan.config.log.voice)
 
     def end_run(self) -> None:
         """End the active run; the next run has the next number."""
@@ -131,10 +138,10 @@ class Session:
     # --- Records --------------------------------------------------------------------------------
 
     def report(self, record: Record) -> None:
-        """Give a record to the observers of the active run, then to the outputs."""
-        if self.active:
-            for observer in self.active.observers:
-                observer.observe(record)
+        """Give a record to the observers of the active run, to the console, then to the outputs."""
+        for observer in self.active.observers if self.active else ():
+            observer.observe(record)
+        self.console.observe(record)
         self.outputs.observe(record)
 
     def flush(self) -> None:

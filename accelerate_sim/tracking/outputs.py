@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from accelerate_sim.records import Record
-from accelerate_sim.tracking.run_start import RunStart
-from accelerate_sim.tracking.tracker import Keeper, Observer, Tracker
+from accelerate_sim.tracking.tracker import Keeper, Observer, RunStart, Tracker
 
 if TYPE_CHECKING:
     from accelerate_sim.tracking.jsonl import JsonlTracker

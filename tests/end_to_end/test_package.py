@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import sysconfig
 import venv
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,7 +58,7 @@ def commands(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     (wheel,) = (directory / "wheels").glob("*.whl")
     venv.create(directory / "new", with_pip=False)
     (site,) = (directory / "new").glob("lib/python*/site-packages")
-    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
+    (site / "dependencies.pth").write_text("\n".join(path for path in sys.path if path.endswith("-packages")))
     run([*pip, "--python", directory / "new/bin/python", "install", "-q", "--no-deps", wheel], directory)
     shutil.rmtree(directory / "source", ignore_errors=True)
     return directory / "new" / "bin"

@@ -1,4 +1,4 @@
-"""The README tells the truth: its commands run, its sample is what is printed, its example works."""
+"""The pages for users tell the truth: their commands run, their samples are what is printed, their examples work."""
 
 import os
 import re
@@ -12,13 +12,15 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+LONGEST_LINES = 150
+"""README is for the first minutes; what is longer stands beside its code."""
+PAGES = [README, *(path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("*_*/**/README.md")))]
+TEXT = "\n".join(PAGES)
 COMMANDS = [
-    line.removeprefix("$ ")
-    for block in re.findall(r"```console\n(.*?)```", README, re.S)
-    for line in block.splitlines()
+    line.removeprefix("$ ") for block in re.findall(r"```console\n(.*?)```", TEXT, re.S) for line in block.splitlines()
 ]
-PLAYED = [command for command in COMMANDS if command.startswith("python train.py")]
-LAUNCHED = [command for command in COMMANDS if command.startswith("fake-torchrun")]
+PLAYED = [command for command in dict.fromkeys(COMMANDS) if command.startswith(("python train.py", "fake-train"))]
+LAUNCHED = [command for command in dict.fromkeys(COMMANDS) if command.startswith("fake-torchrun")]
 LIMIT_S = 60
 
 
@@ -33,6 +35,7 @@ def test_the_first_two_commands_install_and_run_and_install_and_test():
 
 @pytest.mark.parametrize("command", PLAYED)
 def test_a_command_runs(command, tmp_path):
+    command = command.replace("fake-train ", "python train.py ")
     script = [argument if argument != "train.py" else str(ROOT / "train.py") for argument in arguments(command)]
     script = [str(ROOT / argument) if argument.startswith("configs/") else argument for argument in script]
     with subprocess.Popen(
@@ -71,7 +74,14 @@ def test_a_launched_command_runs(command, tmp_path):
     assert said
 
 
-@pytest.mark.parametrize("text", re.findall(r"```yaml\n(.*?)```", README, re.S))
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("python -m accelerate_sim")])
+def test_a_command_of_a_package_runs(command):
+    done = subprocess.run(arguments(command), cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout
+
+
+@pytest.mark.parametrize("text", re.findall(r"```yaml\n(.*?)```", TEXT, re.S))
 def test_a_config_can_be_played(text, tmp_path):
     (tmp_path / "own.yaml").write_text(text)
     command = [sys.executable, str(ROOT / "train.py"), "--config", "own.yaml", "--plan"]
@@ -112,7 +122,7 @@ def test_the_sample_is_what_the_run_prints():
     assert [line for line in lines if line not in printed] == []
 
 
-@pytest.mark.parametrize("example", re.findall(r"```python\n(.*?)```", README, re.S))
+@pytest.mark.parametrize("example", re.findall(r"```python\n(.*?)```", TEXT, re.S))
 def test_an_example_works(example, tmp_path):
     script = tmp_path / "example.py"
     script.write_text(example, encoding="utf-8")
@@ -125,10 +135,21 @@ def test_the_table_of_names_is_what_is_there():
     printed = subprocess.run(
         [sys.executable, "-m", "fake_torch_dist"], cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S
     ).stdout
-    assert printed and printed in README
+    assert printed and printed in TEXT
 
 
 def test_every_file_that_the_readme_names_is_there():
-    named = re.findall(r"`((?:accelerate_sim|fake_torch_dist|configs)/[\w./-]+)`", README)
+    named = re.findall(r"`((?:accelerate_sim|fake_torch_dist|configs|tests)/[\w./-]+)`", TEXT)
     assert named
     assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_the_readme_is_of_a_screen_or_three():
+    assert len(README.splitlines()) <= LONGEST_LINES
+
+
+@pytest.mark.parametrize("path", ["README.md", *(str(path.relative_to(ROOT)) for path in ROOT.glob("*_*/**/*.md"))])
+def test_every_link_leads_to_a_file(path):
+    page = ROOT / path
+    links = re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []

@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import selectors
 import signal
-import socket
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from tests.support.free_ports import free_port
 from tests.support.warm_train import fork_train
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,7 +59,7 @@ class Job:
     ) -> None:
         self.ranks: list[Rank] = []
         self._selector = selectors.DefaultSelector()
-        port = _free_port()
+        port = free_port()
         for rank in range(size):
             self._fork(list(arguments), _environment(rank, size, per_node or size, port) | dict(environ or {}), cwd)
 
@@ -134,10 +134,3 @@ def _environment(rank: int, size: int, per_node: int, port: int) -> dict[str, st
         "RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_RANK": str(rank % per_node),
         "LOCAL_WORLD_SIZE": str(per_node), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "PYTHONUTF8": "1",
     }  # fmt: skip
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

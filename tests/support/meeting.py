@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -26,14 +25,6 @@ def resolve(
     """Find the store and join: a generation's store, rank, world size."""
     found, rank, size = find_store(method, rank, size, store, timeout)
     return join(found, rank, size, timeout).store, rank, size
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 def forked(body: Callable[[int], Any], rank: int) -> int:

@@ -46,7 +46,7 @@ def wait_for_first_step(terminal: Terminal) -> None:
 
 
 MOMENTS = {
-    "start-up": (LLAMA, "Loading weights:", "Interrupted: before the first step"),
+    "start-up": (LLAMA, "Initializing weights:", "Interrupted: before the first step"),
     "the first step": ((*LLAMA, *STANDING), "Epoch 1/3:   0%", "Interrupted: before the first step"),
     "training": ((*LLAMA, *FAST), "step 20 |", "Interrupted: epoch 1/3, step "),
     "full speed": ((*LLAMA, "--speed", "max"), "step 50 |", "Interrupted: epoch 1/3, step "),

@@ -148,9 +148,9 @@ BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
 )
 def test_bombs_are_refused_quickly(tmp_path: Path, data: bytes, reason: str) -> None:
     path = written(tmp_path, data)
-    begin = time.perf_counter()
+    begin = time.process_time()
     assert reason in refusal(path)
-    assert time.perf_counter() - begin < 1.0
+    assert time.process_time() - begin < 1.0
 
 
 def test_a_depth_that_aliases_make(tmp_path: Path) -> None:

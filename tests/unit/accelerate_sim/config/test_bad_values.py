@@ -22,8 +22,8 @@ def messages(tmp_path: Path, text: str) -> list[str]:
     [
         ("train: {lr: -1}", "train.lr = -1 is not above 0. Use a number above 0, e.g. 1.5e-4."),
         ("train: {lr: 0}", "train.lr = 0 is not above 0. Use a number above 0, e.g. 1.5e-4."),
-        ("train: {lr: .nan}", "train.lr = nan is not above 0. Use a number above 0, e.g. 1.5e-4."),
-        ("train: {lr: .inf}", "train.lr = inf is above 1,000,000,000,000,000,000. Use a number above 0, e.g. 1.5e-4."),
+        ("train: {lr: .nan}", "train.lr = nan is not finite. Use a number above 0, e.g. 1.5e-4."),
+        ("train: {lr: .inf}", "train.lr = inf is not finite. Use a number above 0, e.g. 1.5e-4."),
         ("train: {min_lr: .nan}", "train.min_lr = nan is not finite. Use a number of at least 0."),
         ("train: {lr: fast}", "train.lr = 'fast' is text, not a number. Use a number above 0, e.g. 1.5e-4."),
         ("train: {lr: [1]}", "train.lr = [1] is a list, not a number. Use a number above 0, e.g. 1.5e-4."),
@@ -34,7 +34,8 @@ def messages(tmp_path: Path, text: str) -> list[str]:
         ("cluster: {nodes: .inf}", "cluster.nodes = inf is not finite. Use a whole number from 1 to 100,000, e.g. 8."),
         ("cluster: {nodes: true}", "cluster.nodes = true is a switch (true/false), not a number. "
          "Use a whole number from 1 to 100,000, e.g. 8."),
-        ("train: {precision: bf61}", "train.precision = 'bf61' is not known. Use one of bf16, fp16, fp8, mxfp8."),
+        ("train: {precision: bf61}",
+         "train.precision = 'bf61' is not known. Use one of bf16, fp16, fp8, mxfp8, nvfp4."),
         ("train: {peak_lr: 1}", "unknown key 'train.peak_lr'. Did you mean 'train.lr'?"),
         ("train: {tensor: 1}", "unknown key 'train.tensor'. Did you mean 'parallel.tensor'?"),
         ("train: {batch_size: 1}", "unknown key 'train.batch_size'. Did you mean 'train.global_batch'?"),

@@ -26,7 +26,7 @@ from accelerate_sim.monitoring.published_job import (
 from accelerate_sim.monitoring.publisher import SHORTEST_S, Publisher
 from accelerate_sim.process.clock import Clock
 from accelerate_sim.process.signals import Signals
-from accelerate_sim.tracking.run_start import RunStart
+from accelerate_sim.tracking.tracker import RunStart
 
 START = RunStart(3, "gpt2", 44, 0, datetime(2026, 1, 1), {"model": "gpt2"})
 

@@ -16,8 +16,9 @@ from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.session.start_message import StartMessage
 
 STATE = RunState(
-    run=2, step=7, config={"train": {"peak_lr": 3e-4}}, start_time="2026-01-31T09:30:00", origin_s=0.1 + 0.2,
-    clock_s=1e300, metrics_bytes=4096, planned=False, ledger={"losses": [2.5, 1 / 3]}, saved=(("checkpoint-4", None),
+    run=2, step=7, config={"train": {"lr": 3e-4}}, start_time="2026-01-31T09:30:00", origin_s=0.1 + 0.2,
+    clock_s=1e9 + 1 / 7,
+    metrics_bytes=4096, planned=False, ledger={"losses": [2.5, 1 / 3]}, saved=(("checkpoint-4", None),
     ("checkpoint-6", 2.25)),
 )  # fmt: skip
 RESUMPTION = Resumption(

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from accelerate_sim.process.signals import Signals
-from accelerate_sim.records import DeviceIdentity, DeviceRecord, StepRecord
+from accelerate_sim.records import DeviceIdentity, DeviceRecord, Record, StepRecord
 from accelerate_sim.tracking.prometheus import PrometheusTracker
-from accelerate_sim.tracking.run_start import RunStart
+from accelerate_sim.tracking.tracker import RunStart
 
 DASHBOARD = ("GPU_TEMP", "POWER_USAGE", "SM_CLOCK", "GPU_UTIL", "FB_USED")
 """What dashboard 12239 shows, with DCGM_FI_PROF_PIPE_TENSOR_ACTIVE."""
@@ -32,6 +32,10 @@ DEFAULT_COUNTERS = (
 )  # fmt: skip
 START = RunStart(1, 'a "model"', 42, 0, datetime(2026, 1, 1), {})
 LIMIT_S = 30.0
+
+
+def ignored(record: Record) -> None:
+    """Takes the record of the address, which these tests have no use for."""
 
 
 def devices(number: int) -> DeviceRecord:
@@ -83,7 +87,7 @@ def signals() -> Iterator[Signals]:
 
 @pytest.fixture
 def exporter(signals: Signals) -> Iterator[PrometheusTracker]:
-    tracker = PrometheusTracker(signals, lambda: devices(64), "127.0.0.1:0")
+    tracker = PrometheusTracker(signals, lambda: devices(64), "127.0.0.1:0", ignored)
     tracker.begin(START)
     tracker.observe(step(1))
     yield tracker
@@ -155,7 +159,7 @@ def test_scraper_that_leaves_hurts_nobody(signals: Signals, exporter: Prometheus
 
 def test_port_in_use_is_an_error(signals: Signals, exporter: PrometheusTracker) -> None:
     with pytest.raises(OSError, match="in use"):
-        PrometheusTracker(signals, lambda: None, f"127.0.0.1:{exporter.port}")
+        PrometheusTracker(signals, lambda: None, f"127.0.0.1:{exporter.port}", ignored)
 
 
 def test_gpus_have_the_names_and_the_label_order_of_dcgm_exporter(exporter: PrometheusTracker) -> None:
@@ -190,14 +194,14 @@ def test_last_error_has_its_text(exporter: PrometheusTracker) -> None:
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="needs IPv6")
 def test_address_may_be_of_ipv6(signals: Signals) -> None:
-    tracker = PrometheusTracker(signals, lambda: None, "[::1]:0")
+    tracker = PrometheusTracker(signals, lambda: None, "[::1]:0", ignored)
     with socket.create_connection(("::1", tracker.port), timeout=LIMIT_S):
         signals.wait(0.0)
     tracker.close()
 
 
 def test_gpus_that_the_tools_do_not_know_are_left_out(signals: Signals) -> None:
-    tracker = PrometheusTracker(signals, lambda: None, "127.0.0.1:0")
+    tracker = PrometheusTracker(signals, lambda: None, "127.0.0.1:0", ignored)
     tracker.begin(START)
     assert "DCGM" not in tracker.text()
     assert "training_simulated_info{" in tracker.text()
@@ -217,7 +221,7 @@ def test_training_is_there_with_labels_of_the_run(exporter: PrometheusTracker) -
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "limit_s"), [(64, 0.02), (16_384, 2.0)])
 def test_scrape_is_quick(signals: Signals, number: int, limit_s: float) -> None:
-    tracker = PrometheusTracker(signals, lambda: devices(number), "127.0.0.1:0")
+    tracker = PrometheusTracker(signals, lambda: devices(number), "127.0.0.1:0", ignored)
     times = []
     for _ in range(3):
         begin = time.perf_counter()

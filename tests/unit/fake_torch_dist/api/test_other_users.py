@@ -20,7 +20,7 @@ import pytest
 import fake_torch_dist as dist
 from fake_torch_dist.stores import FileStore, TCPStore, file_store
 from fake_torch_dist.transports import peers, wire
-from tests.support.meeting import free_port
+from tests.support.free_ports import free_port
 from tests.support.strangers import STRANGER, Planted, needs_root, stranger, told
 from tests.support.worlds import outcomes
 

@@ -100,8 +100,8 @@ def test_a_script_runs_where_the_working_directory_is_gone(tmp_path: Path) -> No
         (f"{tmp_path}/job.py", 0, "rank 0 []\n"),
         (f"--tee 3 --no-prefix {tmp_path}/job.py", 0, "rank 0 []\n"),
         (f"--start-method fork {tmp_path}/job.py", 0, "rank 0 []\n"),
-        ("job.py", 1, ""),
-        ("--start-method fork -m no_such_module", 1, ""),
+        ("job.py", 2, ""),
+        ("--start-method fork -m no_such_module", 2, ""),
     ):
         done = subprocess.run(
             ["sh", "-c", script + words], env=environment, capture_output=True, text=True, check=False

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.free_ports import free_port
 from tests.support.launched import Ended, Jobs, RunningJob, until
 
 MEET = """
@@ -35,10 +36,7 @@ STUBBORN = "import signal\nfor s in (2, 15): signal.signal(s, signal.SIG_IGN)\n"
 @pytest.fixture
 def port() -> int:
     """One that is free now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        found: int = sock.getsockname()[1]
-        return found
+    return free_port()
 
 
 def static(node_rank: int, port: int, nnodes: int = 2, *more: str) -> list[str]:

@@ -14,7 +14,8 @@ from fake_torch_dist.errors import DistStoreError
 from fake_torch_dist.meeting.generations import forget, join
 from fake_torch_dist.stores import FileStore, HashStore, PrefixStore, Store, TCPStore
 from fake_torch_dist.stores.messages import Kind
-from tests.support.meeting import SHORT, SOON, VARIABLES, free_port, ranks, resolve
+from tests.support.free_ports import free_port
+from tests.support.meeting import SHORT, SOON, VARIABLES, ranks, resolve
 
 pytestmark = pytest.mark.usefixtures("no_launcher")
 

@@ -19,7 +19,8 @@ from fake_torch_dist.meeting.handlers import register_rendezvous_handler, rendez
 from fake_torch_dist.stores import HashStore, PrefixStore, Store, TCPStore
 from fake_torch_dist.stores.server import StoreServer
 from fake_torch_dist.stores.sockets import listen
-from tests.support.meeting import SHORT, SOON, VARIABLES, forked, free_port, resolve
+from tests.support.free_ports import free_port
+from tests.support.meeting import SHORT, SOON, VARIABLES, forked, resolve
 
 module = sys.modules["fake_torch_dist.meeting.handlers"]
 pytestmark = pytest.mark.usefixtures("no_launcher")

@@ -141,7 +141,7 @@ def test_a_key_that_does_not_come(make: Make, kind: str, get: str, wait: str):
     assert store.timeout == SHORT
     with pytest.raises(DistStoreError, match=f"^{get}$"):
         store.get("missing")
-    assert 0.12 <= time.monotonic() - start < 1
+    assert 0.12 <= time.monotonic() - start < 10  # the default is 300
     with pytest.raises(DistStoreError):
         store.multi_get(["a", "missing"])
     assert store.get("a") == b"1"
@@ -154,7 +154,7 @@ def test_a_key_that_comes_wakes_who_waits(store: Store):
     late.start()
     start = time.monotonic()
     assert store.multi_get(["a", "b"]) == [b"1", b"2"]
-    assert 0.04 < time.monotonic() - start < 1
+    assert 0.04 < time.monotonic() - start < 10  # the default is 300
     late.join()
 
 

@@ -17,9 +17,11 @@ import pytest
 from fake_torch_dist.errors import DistNetworkError, DistStoreError
 from fake_torch_dist.stores import HashStore, Store, TCPStore
 from fake_torch_dist.stores.messages import Kind, Message
-from tests.support.meeting import free_port
+from tests.support.free_ports import free_port
 
 SECOND = timedelta(seconds=1)
+FAR_FROM_THE_DEFAULT_S = 10.0
+"""Of the 300 s that a store waits if it is told nothing; a loaded machine adds seconds to whatever is told."""
 
 
 def test_the_master_picks_a_port_and_counts_itself():
@@ -79,7 +81,7 @@ def test_clients_that_do_not_come():
     start = time.monotonic()
     with pytest.raises(DistStoreError, match=r"^Timed out after 1 seconds waiting for clients\. 1/3 clients joined\.$"):
         TCPStore("127.0.0.1", 0, 3, True, timeout=SECOND)
-    assert 0.9 < time.monotonic() - start < 2
+    assert 0.9 < time.monotonic() - start < FAR_FROM_THE_DEFAULT_S
     TCPStore("127.0.0.1", 0, 3, True, timeout=SECOND, wait_for_workers=False)
 
 
@@ -102,7 +104,7 @@ def test_nobody_listens():
         match=rf"^The client socket has timed out after 300ms while trying to connect to \(127\.0\.0\.1, {port}\)\.",
     ):
         TCPStore("127.0.0.1", port, 2, timeout=timedelta(milliseconds=300))
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < FAR_FROM_THE_DEFAULT_S
 
 
 def test_a_host_that_is_not_there():
@@ -212,7 +214,7 @@ def test_who_has_another_token_is_refused(monkeypatch: pytest.MonkeyPatch):
         start = time.monotonic()
         with pytest.raises(DistNetworkError, match=rf"^the store at 127\.0\.0\.1:{store.port} refused the job's token"):
             TCPStore("127.0.0.1", store.port)
-        assert time.monotonic() - start < 1
+        assert time.monotonic() - start < FAR_FROM_THE_DEFAULT_S
     monkeypatch.setenv("FAKE_TORCH_DIST_TOKEN", "the job's")
     assert TCPStore("127.0.0.1", store.port).num_keys() == 1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 import time
 
 import numpy as np
@@ -87,7 +88,7 @@ def test_the_others_are_told_who_died(collective, victim):
             texts, took_s = outcome.value
             assert all(kind == "PeerGoneError" and f"rank {victim} is gone" in text for kind, text in texts), texts
             assert took_s < 2  # one, and what a loaded machine adds
-    assert left_behind() == before
+    assert left_behind() <= before
 
 
 def test_a_rank_that_leaves_is_gone_for_those_who_wait_for_it():
@@ -110,7 +111,7 @@ def test_a_rank_that_leaves_is_gone_for_those_who_wait_for_it():
 
 def left_behind():
     """What a world could leave: shared memory, socket files. Processes are reaped by the caller, or it hangs."""
-    places = [place for place in ("/dev/shm", "/tmp") if os.path.isdir(place)]
+    places = [place for place in ("/dev/shm", tempfile.gettempdir()) if os.path.isdir(place)]
     return {name for place in places for name in os.listdir(place) if "fake" in name and "torch" in name}
 
 
@@ -133,7 +134,7 @@ def test_who_dies_between_joining_and_meeting_is_named(victim):
     found = outcomes(body, SIZE, dead=[victim])
     assert found[victim].signal == signal.SIGKILL
     assert all(outcome.value is not None and outcome.value < 2 for outcome in found if not outcome.signal), found
-    assert left_behind() == before
+    assert left_behind() <= before
 
 
 def test_a_death_is_seen_without_a_connection():

@@ -1,8 +1,8 @@
-"""Python objects on their way from one rank to others.
+"""Copies of Python objects for the ranks of the virtual world.
 
 Objects are pickled, as torch does, so a receiver gets its own copy and an unpicklable object fails in the same way.
 In the virtual world one object stands for one object per rank: where a ``LocalTensor`` is inside it, each rank's object
-has that rank's shard there. A receiver plays all ranks too, so what it gets is a ``LocalTensor`` with that shard on
+has that rank's shard there. A receiver plays all ranks too, so it gets a ``LocalTensor`` with that shard on
 every rank, just as ``all_gather`` fills one.
 
 What this module does not do: bytes from another process. Nothing here reads a pickle that this process did not make.

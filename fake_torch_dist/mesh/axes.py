@@ -1,8 +1,8 @@
-"""Rank arithmetic of device meshes: the places of a dimension, of several, and of all lines along them.
+"""Rank arithmetic of device meshes: the distances of a dimension, of several, and of all lines along them.
 
-A dimension is a tuple of distances: entry i is how far its i-th rank lies behind its first in the flat list of the root
-mesh's ranks. The dimensions of a mesh of shape (2, 4) are (0, 4) and (0, 1, 2, 3). Two dimensions are the same exactly
-if their tuples are equal, whatever slicing or flattening made them.
+A dimension is a tuple of distances: entry i is the distance of its i-th rank from its first in the flat list of the
+root mesh's ranks. The dimensions of a mesh of shape (2, 4) are (0, 4) and (0, 1, 2, 3). Two dimensions are the same
+exactly if their tuples are equal, whatever slicing or flattening made them.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ def joined(axes: Sequence[Axis]) -> Axis:
 
 
 def split(axis: Axis, sizes: Sequence[int]) -> tuple[Axis, ...] | None:
-    """The dimensions of ``sizes`` that ``joined`` makes ``axis`` of; None if there are none."""
+    """The dimensions of ``sizes`` that ``joined`` makes ``axis`` of; None if no such dimensions exist."""
     steps = [prod(sizes[index + 1 :]) for index in range(len(sizes))]
     parts = tuple(tuple(axis[index * step] for index in range(size)) for size, step in zip(sizes, steps, strict=True))
     return parts if joined(parts) == axis else None
 
 
 def overlap(axes: Sequence[Axis]) -> bool:
-    """Whether two combinations of places along ``axes`` are the same rank."""
+    """True if two combinations of distances along ``axes`` are the same rank."""
     places = joined(axes)
     return len(set(places)) < len(places)
 
@@ -50,7 +50,7 @@ def strides(axis: Axis) -> tuple[int, ...]:
 
 
 def is_rising(axes: Sequence[Axis]) -> bool:
-    """Whether ``axes`` stand in the order of the root mesh: no distance between neighbours is less than a later one."""
+    """True if ``axes`` are in the order of the root mesh: no distance between neighbours is less than a later one."""
     steps = [step for axis in axes for step in strides(axis)]
     return all(before >= after for before, after in pairwise(steps))
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fake_torch_dist import LocalTensor
-from fake_torch_dist.api.object_copy import PickledObject
+from fake_torch_dist.core.object_copy import PickledObject
 
 
 def test_a_tensor_deep_inside_becomes_the_ranks_own_shard():

@@ -1,4 +1,4 @@
-"""What a plan says of failures: how many to expect and which are drawn, what they cost, and how often to save."""
+"""The plan's section on failures: expected and drawn ones, their cost, and the best checkpoint interval."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -15,7 +15,7 @@ FAULTS_COUNTED = 1000
 
 
 def faults_section(run: Run) -> Section:
-    """Failures at the config's rate; where it asks for none, at the published one, and it says so."""
+    """The section for the config's failure rate; if that is 0, for the published rate, which the section says."""
     config, every = run.config.faults, run.config.checkpoint.every
     rate = config.rate or PUBLISHED_RATE
     faults = Faults(run.noise_seed, run.layout.world_size, rate)
@@ -35,7 +35,7 @@ def faults_section(run: Run) -> Section:
 
 
 def _drawn(run: Run, faults: Faults, run_s: float) -> Iterator[Fact]:
-    """The first faults of this run, on a clock that only its steps move."""
+    """The first faults that fall into this run, with time counted in steps alone."""
     drawn = list(islice(faults.between(0.0, run_s), FAULTS_COUNTED + 1))
     if not drawn:
         yield Fact("drawn", "none falls into this run")
@@ -67,7 +67,7 @@ def _best_text(run: Run, found: Reliability, stall_s: float) -> str:
 
 
 def _stragglers_text(run: Run) -> str:
-    """What hot and slow GPUs take of the steps, as the run draws them."""
+    """The share of the step time that hot and slow GPUs cost, and their expected number."""
     longer = run.compute_share * (run.incidents.mean_slowdown - 1.0)
     count = run.incidents.per_step * run.last_step
     where = "" if run.config.impose.step_time_s else ", which is in the sum above"

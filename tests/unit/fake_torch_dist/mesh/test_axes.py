@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fake_torch_dist.mesh.layout import all_lines, axes_of_shape, is_rising, joined, overlap, split, strides
+from fake_torch_dist.mesh.axes import all_lines, axes_of_shape, is_rising, joined, overlap, split, strides
 
 shapes = st.lists(st.integers(1, 4), min_size=1, max_size=4)
 

@@ -1,10 +1,10 @@
-"""What ``--plan`` prints: everything that follows from a config before a step is played, with the arithmetic shown."""
+"""The report of ``--plan``: everything that follows from a config before a step is made, with the arithmetic shown."""
 
 import re
 import textwrap
 from collections.abc import Iterator
 
-from accelerate_sim.display.plan.faults import faults_section
+from accelerate_sim.display.plan.expected_failures import faults_section
 from accelerate_sim.display.plan.rows import Fact, Part
 from accelerate_sim.display.plan.sections import sections_of
 from accelerate_sim.display.plan.whole_run import whole_run_section

@@ -1,4 +1,4 @@
-"""What users pass to stores: keys and values as bytes, and torch's error for what is neither."""
+"""Arguments of stores: keys and values as bytes, and torch's error for anything else."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 Text = str | bytes
-"""What torch takes for a key or a value."""
+"""The types that torch accepts for a key or a value."""
 
 INCOMPATIBLE = "{call}(): incompatible function arguments: {name} is {value!r}, not {wanted}"  # TypeError, torch 2.13.0
 

@@ -30,8 +30,9 @@ def check_device_type(device_type: str) -> None:
         )
 
 
-def check_ranks(ranks: Sequence[int], world_size: int) -> None:
-    """RuntimeError, torch's, for more ranks than there are; ValueError for one that is twice there or not at all."""
+def check_mesh_ranks(ranks: Sequence[int], world_size: int) -> None:
+    """RuntimeError, torch's, for more ranks than there are; ValueError for a rank that is repeated or outside the
+    world."""
     if len(ranks) > world_size:
         raise RuntimeError(errors.MESH_TOO_BIG.format(size=world_size, found=len(ranks)))
     if len(set(ranks)) < len(ranks) or min(ranks, default=0) < 0 or max(ranks, default=0) >= world_size:
@@ -39,7 +40,7 @@ def check_ranks(ranks: Sequence[int], world_size: int) -> None:
 
 
 def check_slice(names: Sequence[str], valid: Sequence[str]) -> None:
-    """KeyError, torch's, for a name that is no dimension's."""
+    """KeyError, torch's, for an unknown name."""
     if not set(names) <= set(valid):
         raise KeyError(f"Invalid mesh_dim_names {tuple(names)} specified. Valid mesh_dim_names are {list(valid)}.")
 
