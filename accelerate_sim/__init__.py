@@ -4,9 +4,9 @@ They are loaded on first use, so that a command that needs a part of the package
 load the rest.
 """
 
-from accelerate_sim.process.default_sigint import DeadlyCtrlC
+from fake_torch_dist.default_sigint import DefaultSigint
 
-with DeadlyCtrlC():
+with DefaultSigint():
     import os
     from importlib import import_module
     from typing import TYPE_CHECKING
@@ -71,7 +71,7 @@ def __getattr__(name: str) -> object:
     """Load all names on first use, with SIGINT's default action meanwhile."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    with DeadlyCtrlC():
+    with DefaultSigint():
         for home, names in _HOMES.items():
             module = import_module(f"{__name__}.{home}")
             globals().update({each: getattr(module, each) for each in names})

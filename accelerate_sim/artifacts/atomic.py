@@ -17,6 +17,7 @@ from pathlib import Path
 from accelerate_sim.artifacts import plain_file
 from accelerate_sim.artifacts.file_image import FileImage
 from accelerate_sim.artifacts.output_error import OutputError
+from fake_torch_dist.terminal.descriptor import write_all
 
 UNFINISHED = ".tmp-"
 PROBE_BYTES = 2**22
@@ -47,7 +48,7 @@ def write_file(target: Path, data: bytes) -> None:
     unfinished = _beside(target)
     try:
         with _new_file(unfinished) as fd:
-            plain_file.write_all(fd, data)
+            write_all(fd, data)
             os.fsync(fd)
         os.replace(unfinished, target)
     except OSError:
@@ -218,7 +219,7 @@ def _sync_of_file_system() -> Callable[[Path], None] | None:
 
 
 def _write_image(fd: int, image: FileImage) -> None:
-    plain_file.write_all(fd, image.head)
+    write_all(fd, image.head)
     os.truncate(fd, image.size_bytes)
 
 

@@ -39,13 +39,6 @@ def read(path: Path, most_bytes: int = -1) -> bytes:
         return file.read(most_bytes)
 
 
-def write_all(fd: int, data: bytes) -> None:
-    """Write all of ``data``, in as many calls as it takes. Raises OSError, perhaps after a part is written."""
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(fd, rest) :]
-
-
 def _opened(path: Path, flags: int) -> int:
     try:
         fd = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

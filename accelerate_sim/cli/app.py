@@ -15,9 +15,9 @@ from accelerate_sim.cli import declared_options as option
 from accelerate_sim.cli.command import Command, completion
 from accelerate_sim.config.problems import ConfigError
 from accelerate_sim.display.screen import OutputClosed
-from accelerate_sim.process.default_sigint import DeadlyCtrlC
 from accelerate_sim.process.placement import is_other_rank, own_placement
-from accelerate_sim.process.signals import Stopped
+from accelerate_sim.process.signals import SIGPIPE_EXIT, Stopped
+from fake_torch_dist.default_sigint import DefaultSigint
 
 if TYPE_CHECKING:
     from accelerate_sim.checkpoints.resume import Resumption
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from accelerate_sim.session.options import SessionOptions
     from accelerate_sim.session.run_source import RunSource
 
-SIGPIPE_EXIT = 128 + 13
 HELP = """Play a training run of a language model on a GPU cluster that is not there.
 
 Everything that is shown is simulated: no GPU, no network and no data are used, and nothing is written to disk
@@ -57,7 +56,7 @@ def launch(train: Callable[[RunConfig], None]) -> NoReturn:
     settings = {"help_option_names": ["-h", "--help"]}
     app.command(cls=Command, help=HELP, context_settings=settings)(_command(train, coordination))
     code: str | int | None = 0
-    with DeadlyCtrlC():
+    with DefaultSigint():
         try:
             app(prog_name=Path(sys.argv[0]).name)
         except SystemExit as end:

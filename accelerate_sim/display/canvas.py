@@ -10,12 +10,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Protocol
 
+from fake_torch_dist.launcher.environment_names import PREFIX_COLUMNS
 from fake_torch_dist.terminal.descriptor import count_in_environment, size_of
-
-BEGIN_FRAME, END_FRAME = "\x1b[?2026h", "\x1b[?2026l"
-"""Begin and end of a synchronised update: the terminal shows it as a whole. Other terminals ignore the codes."""
-LIVE_BLOCK, ROW_SEPARATOR, END_OF_BLOCK = "\x1b]fake-torchrun;live;", "\x1f", "\x07\n"
-"""Prefix of a line to the launcher that holds all live rows and replaces the rows before it."""
+from fake_torch_dist.terminal.frame import CLEARED, drawn, erased_after
+from fake_torch_dist.terminal.live_protocol import live_block
 
 
 class Canvas(Protocol):
@@ -61,20 +59,13 @@ class TerminalCanvas:
 
     def frame(self, lines: Sequence[str], live: Sequence[str]) -> str:
         size = self.size()
-        # After a resize old lines may have wrapped anywhere below the cursor.
-        text = ["\r\x1b[J" if size != self._drawn_size else "\r"]
-        # The rest of a row is erased after its line is written, not before, so that nothing is blank in between.
-        text += [f"{line}\x1b[K\r\n" for line in lines]
-        text.append("\x1b[K\r\n".join(live) + "\x1b[J")
-        if live:
-            text.append("\r" + (f"\x1b[{len(live) - 1}A" if len(live) > 1 else ""))
-        if lines:
-            text = [BEGIN_FRAME, *text, END_FRAME]
+        over = erased_after([_encoded(line) for line in lines])
+        frame = drawn(over, [_encoded(row) for row in live], erase_first=size != self._drawn_size)
         self._drawn_size = size
-        return "".join(text)
+        return frame.decode("utf-8", "surrogatepass")
 
     def cleared(self) -> str:
-        return "\r\x1b[J"
+        return CLEARED.decode()
 
     def forget(self) -> None:
         self._drawn_size = (0, 0)
@@ -100,17 +91,21 @@ class LauncherCanvas:
         return self._known_size
 
     def line_width(self) -> int:
-        return max(1, self.size()[0] - count_in_environment("FAKE_TORCHRUN_PREFIX_COLUMNS"))
+        return max(1, self.size()[0] - count_in_environment(PREFIX_COLUMNS))
 
     def frame(self, lines: Sequence[str], live: Sequence[str]) -> str:
         rows, text = tuple(live), "".join(f"{line}\n" for line in lines)
         if rows == self._drawn:
             return text
         self._drawn = rows
-        return text + LIVE_BLOCK + ROW_SEPARATOR.join(rows) + END_OF_BLOCK
+        return text + live_block(rows)
 
     def cleared(self) -> str:
         return self.frame((), ())
 
     def forget(self) -> None:
         self._known_size = self._drawn = None
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")

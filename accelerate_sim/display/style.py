@@ -1,9 +1,9 @@
 """Colours and glyphs of all drawn text, with plain forms for terminals that have neither."""
 
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+
+from fake_torch_dist.terminal.width import columns as character_columns
 
 _SGR = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 _GLYPHS = {
@@ -82,14 +82,7 @@ def columns(text: str) -> int:
     """Terminal columns of unpainted text: East Asian wide characters take two, combining marks none."""
     if text.isascii():
         return len(text)
-    return sum(_columns_of(character) for character in text)
-
-
-@lru_cache(maxsize=1024)
-def _columns_of(character: str) -> int:
-    if unicodedata.combining(character) or unicodedata.category(character) in ("Mn", "Me", "Cf"):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+    return sum(character_columns(character) for character in text)
 
 
 def cut(text: str, width: int, style: Style) -> str:
@@ -100,7 +93,7 @@ def cut(text: str, width: int, style: Style) -> str:
         return ""
     kept, room = "", width - 1
     for character in text:
-        room -= _columns_of(character)
+        room -= character_columns(character)
         if room < 0:
             break
         kept += character

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from accelerate_sim.config.problems import ConfigError, Problem, shown
+from fake_torch_dist.launcher.environment_names import RESTART_COUNT, TERMINAL
 
 ENVIRONMENT = "environment"
 WAY_OUT = "fake-torchrun and torchrun set it; unset LOCAL_RANK to play all ranks in one process."
@@ -53,7 +54,7 @@ class Placement:
             local_rank=_number(environ, "LOCAL_RANK", 0, local_world_size),
             world_size=world_size,
             local_world_size=local_world_size,
-            attempt=_number(environ, "TORCHELASTIC_RESTART_COUNT", 0) if "TORCHELASTIC_RESTART_COUNT" in environ else 0,
+            attempt=_number(environ, RESTART_COUNT, 0) if RESTART_COUNT in environ else 0,
         )
         for name in ("MASTER_ADDR", "MASTER_PORT"):
             if not environ.get(name):
@@ -98,4 +99,4 @@ def is_other_rank(environ: Mapping[str, str] = os.environ) -> bool:
 
 def terminal_behind_launcher(environ: Mapping[str, str] = os.environ) -> str | None:
     """Path of the terminal on which the launcher shows this process's standard output; None if there is none."""
-    return environ.get("FAKE_TORCHRUN_TERMINAL") or None
+    return environ.get(TERMINAL) or None

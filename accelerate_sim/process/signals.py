@@ -21,6 +21,8 @@ PREEMPTING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if h
 REDRAWING = tuple(getattr(signal, name) for name in ("SIGWINCH", "SIGCONT") if hasattr(signal, name))
 PAUSING = tuple(getattr(signal, name) for name in ("SIGTSTP",) if hasattr(signal, name))
 
+SIGPIPE_EXIT = 128 + 13
+"""Exit code of a process whose standard output has no reader, as a shell reports SIGPIPE."""
 LOOK_EVERY_S = 0.002
 """Real seconds between two polls of the served descriptors while the clock does not wait."""
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.display.screen import OutputClosed, Screen
 from accelerate_sim.process.clock import Clock
-from accelerate_sim.process.signals import Signals, Stopped
+from accelerate_sim.process.signals import SIGPIPE_EXIT, Signals, Stopped
 from accelerate_sim.session.attempt import train_attempt
 from accelerate_sim.session.coordination import Coordination, leave_world
 from accelerate_sim.session.log_handler import logging_to
@@ -24,8 +24,6 @@ from accelerate_sim.sim.plan import Plan
 
 if TYPE_CHECKING:
     from accelerate_sim.process.placement import Placement
-
-SIGPIPE_EXIT = 128 + 13
 
 
 def run_follower(train: Callable[[RunConfig], None], placement: Placement) -> int:

@@ -17,13 +17,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
-from accelerate_sim.artifacts.plain_file import write_all
 from accelerate_sim.display.canvas import TerminalCanvas
 from accelerate_sim.display.screen import Screen
 from accelerate_sim.display.style import Style
 from accelerate_sim.process.clock import Clock
 from accelerate_sim.process.signals import Signals
 from accelerate_sim.session.session import Session
+from fake_torch_dist.terminal.descriptor import write_all
 
 BUFFER_CHARS = 1 << 20
 

@@ -7,6 +7,7 @@ import sys
 
 from accelerate_sim.display.style import Style
 from accelerate_sim.process.placement import terminal_behind_launcher
+from fake_torch_dist.launcher.environment_names import COLOR
 
 
 def terminal_style(fd: int, *, ascii_only: bool = False) -> tuple[bool, Style]:
@@ -16,7 +17,7 @@ def terminal_style(fd: int, *, ascii_only: bool = False) -> tuple[bool, Style]:
     on which terminal it writes to.
     """
     live = on_terminal(fd) and os.environ.get("TERM") != "dumb"
-    color = bool(os.environ.get("FORCE_COLOR") or os.environ.get("FAKE_TORCHRUN_COLOR")) or live
+    color = bool(os.environ.get("FORCE_COLOR") or os.environ.get(COLOR)) or live
     if os.environ.get("NO_COLOR"):
         color = False
     return live, Style(color=color, ascii=ascii_only or not _shows_unicode())

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from accelerate_sim.artifacts import plain_file
+from fake_torch_dist.terminal.descriptor import write_all
 
 BUFFER_BYTES = 65536
 
@@ -44,7 +45,7 @@ class GrowingFile:
         if self._has_failed:
             return
         try:
-            plain_file.write_all(self._fd, data)
+            write_all(self._fd, data)
         except OSError:
             self._has_failed = True
             with suppress(OSError):

@@ -32,6 +32,7 @@ from accelerate_sim.records import (
     SummaryRecord,
     WarningRecord,
 )
+from fake_torch_dist.terminal.descriptor import write_all
 
 FILE_NAME = "metrics.jsonl"
 BUFFER_BYTES = 65536
@@ -141,7 +142,7 @@ class JsonlTracker:
         begin = self.size_bytes - len(data)
         self._lines, self._unwritten_bytes = [], 0
         try:
-            plain_file.write_all(self._fd, data)
+            write_all(self._fd, data)
         except OSError as error:
             with suppress(OSError):
                 written = os.fstat(self._fd).st_size - begin

@@ -12,6 +12,7 @@ from fake_torch_dist import errors
 from fake_torch_dist.api.registry import find_group
 from fake_torch_dist.core.process_group import ProcessGroup
 from fake_torch_dist.core.reduction import ReduceOp
+from fake_torch_dist.launcher.environment_names import RUN_ID
 
 _DEVICES_OF: Final = {"gloo": ("cpu", "cuda"), "nccl": ("cuda",), "virtual": ("cpu",), "fake": ("cpu", "cuda")}
 
@@ -139,7 +140,7 @@ def supports_complex(reduceOp: ReduceOp) -> bool:
 
 def is_torchelastic_launched() -> bool:
     """True if a launcher like torchrun started this process."""
-    return os.environ.get("TORCHELASTIC_RUN_ID") is not None
+    return os.environ.get(RUN_ID) is not None
 
 
 def get_node_local_rank(fallback_rank: int | None = None) -> int:

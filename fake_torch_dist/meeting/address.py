@@ -8,7 +8,8 @@ from datetime import timedelta
 from typing import Final, NoReturn
 from urllib.parse import SplitResult, urlsplit
 
-from fake_torch_dist.meeting.generations import STORE_VARIABLE, agent_has_store
+from fake_torch_dist.launcher.environment_names import STORE
+from fake_torch_dist.meeting.generations import agent_has_store
 from fake_torch_dist.stores.base import Store
 from fake_torch_dist.stores.file_store import FileStore
 from fake_torch_dist.stores.tcp_store import EMPTY_WORLD, TCPStore
@@ -100,8 +101,8 @@ def _env(url: str) -> WorldAddress:
     query = query_of(urlsplit(url))
     rank = int(query["rank"] if "rank" in query else _variable("RANK"))
     world_size = int(query["world_size"] if "world_size" in query else _variable("WORLD_SIZE"))
-    if STORE_VARIABLE in os.environ:
-        return _checked(WorldAddress(*_launchers_store(os.environ[STORE_VARIABLE]), rank, world_size, has_server=True))
+    if STORE in os.environ:
+        return _checked(WorldAddress(*_launchers_store(os.environ[STORE]), rank, world_size, has_server=True))
     host = _variable("MASTER_ADDR")
     return _checked(WorldAddress(host, int(_variable("MASTER_PORT")), rank, world_size, has_server=agent_has_store()))
 
@@ -109,7 +110,7 @@ def _env(url: str) -> WorldAddress:
 def _launchers_store(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     if not host or not port.isdecimal():
-        _failed("env", STORE_UNREADABLE.format(name=STORE_VARIABLE, value=text))
+        _failed("env", STORE_UNREADABLE.format(name=STORE, value=text))
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 

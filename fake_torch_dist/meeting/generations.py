@@ -17,6 +17,7 @@ from datetime import timedelta
 from typing import Final, NamedTuple
 
 from fake_torch_dist.errors import DistStoreError
+from fake_torch_dist.launcher.environment_names import RESTART_COUNT, STORE, USE_AGENT_STORE
 from fake_torch_dist.stores.base import Store
 from fake_torch_dist.stores.gatherings import SIZES_DIFFER
 from fake_torch_dist.stores.messages import Kind, Message, decode, encode
@@ -30,13 +31,9 @@ _TABLE: Final = "what all brought"
 """The key of all values in a store without gatherings."""
 
 
-STORE_VARIABLE: Final = "FAKE_TORCH_DIST_STORE"
-"""host:port of a store that fake-torchrun hosts for its ranks; MASTER_PORT stays free for the script's own use."""
-
-
 def agent_has_store() -> bool:
     """True if a launcher runs a server at MASTER_PORT, as torchrun does, so that no rank starts one."""
-    return os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    return os.environ.get(USE_AGENT_STORE) == "True"
 
 
 class Generation(NamedTuple):
@@ -54,8 +51,8 @@ def join(store: Store, rank: int, world_size: int, timeout: timedelta, value: by
     Errors: DistStoreError after ``timeout``, with the ranks that did not come; ValueError if another rank has another
     world size.
     """
-    of_launcher = agent_has_store() or STORE_VARIABLE in os.environ
-    restart = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") if of_launcher else "0"
+    of_launcher = agent_has_store() or STORE in os.environ
+    restart = os.environ.get(RESTART_COUNT, "0") if of_launcher else "0"
     generations = PrefixStore(f"rendezvous/{restart}", store)
     server, prefix = _server_of(generations)
     if server is None:

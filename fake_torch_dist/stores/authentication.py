@@ -13,8 +13,9 @@ import os
 from enum import IntEnum
 from typing import Final
 
+from fake_torch_dist.launcher.environment_names import TOKEN
+
 PROTOCOL: Final = b"fake_torch_dist store 2"
-TOKEN_VARIABLE: Final = "FAKE_TORCH_DIST_TOKEN"
 NONCE_BYTES: Final = 32
 MAC_BYTES: Final = 32
 
@@ -38,7 +39,7 @@ class Greeting(IntEnum):
 
 def job_token() -> bytes:
     """The job's token from the environment; empty for a job that all processes of this user on this host can join."""
-    return os.fsencode(os.environ.get(TOKEN_VARIABLE, ""))
+    return os.fsencode(os.environ.get(TOKEN, ""))
 
 
 def proof(token: bytes, who: bytes, client_nonce: bytes, server_nonce: bytes) -> bytes:

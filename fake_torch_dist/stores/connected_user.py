@@ -16,14 +16,13 @@ import sys
 from contextlib import suppress
 from typing import Final, NamedTuple
 
-from fake_torch_dist.stores.authentication import TOKEN_VARIABLE
+from fake_torch_dist.launcher.environment_names import TOKEN
 
 OTHER_USER = "belongs to user {user}, and this process to user {own}"
 OTHER_HOST = "is on another host, in another network namespace, or gone"
 UNKNOWN_USER = "cannot be checked: this system tells its owner neither through netlink nor in /proc/net/tcp"
 WAY_OUT = (
-    f"Without {TOKEN_VARIABLE} only processes of one user on one host form a job; set it to the same secret for all of "
-    "them"
+    f"Without {TOKEN} only processes of one user on one host form a job; set it to the same secret for all of them"
 )
 
 _ESTABLISHED, _SYN_RECV, _LISTEN, _NEW_SYN_RECV = 1, 3, 10, 12

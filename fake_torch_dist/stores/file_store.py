@@ -15,7 +15,8 @@ from datetime import timedelta
 from typing import Final
 
 from fake_torch_dist.errors import DistStoreError
-from fake_torch_dist.stores.authentication import TOKEN_VARIABLE, job_token
+from fake_torch_dist.launcher.environment_names import TOKEN
+from fake_torch_dist.stores.authentication import job_token
 from fake_torch_dist.stores.base import NO_QUEUES
 from fake_torch_dist.stores.connected_user import is_own
 from fake_torch_dist.stores.key_table import CHANGES, Table
@@ -28,7 +29,7 @@ from fake_torch_dist.stores.timeouts import deadline_after, milliseconds
 GET_TIMEOUT = "Timeout waiting for key: {keys} after {ms} ms"  # of get; a RuntimeError in torch 2.13.0
 FOREIGN_FILE = (  # PermissionError
     "{path} {reason}, who could then speak for every process of the job. Name a file in a directory of your own, or "
-    f"set {TOKEN_VARIABLE} to the same secret for all of them"
+    f"set {TOKEN} to the same secret for all of them"
 )
 
 _MAGIC: Final = b"fake_torch_dist FileStore 1\n"

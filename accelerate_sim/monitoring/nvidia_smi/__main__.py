@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from accelerate_sim.process.default_sigint import DeadlyCtrlC
+from fake_torch_dist.default_sigint import DefaultSigint
 
-with DeadlyCtrlC():
+with DefaultSigint():
     import signal
     import sys
     import time

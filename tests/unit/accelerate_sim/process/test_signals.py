@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from accelerate_sim.process.default_sigint import DeadlyCtrlC
 from accelerate_sim.process.signals import ENDING, PAUSING, REDRAWING, Signals, Stopped
+from fake_torch_dist.default_sigint import DefaultSigint
 
 SOON_S = 5.0
 
@@ -65,14 +65,14 @@ def test_an_import_that_loses_the_exception_does_not_lose_the_signal():
 
 def test_ctrl_c_can_be_deadly_for_a_while():
     before = signal.getsignal(signal.SIGINT)
-    with DeadlyCtrlC():
+    with DefaultSigint():
         assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
     assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_another_thread_leaves_signals_alone():
     def use() -> None:
-        with DeadlyCtrlC():
+        with DefaultSigint():
             assert signal.getsignal(signal.SIGINT) is before
 
     before = signal.getsignal(signal.SIGINT)
@@ -83,7 +83,7 @@ def test_another_thread_leaves_signals_alone():
 def test_a_handler_of_somebody_elses_stays():
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with DeadlyCtrlC():
+        with DefaultSigint():
             assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)

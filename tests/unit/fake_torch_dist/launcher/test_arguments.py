@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from fake_torch_dist.launcher.commandline.arguments import UsageError, flags_without_meaning, parse
+from fake_torch_dist.launcher.commandline.parsed_arguments import flags_without_meaning, parse
+from fake_torch_dist.launcher.commandline.parser import UsageError
 
 ROOT = Path(__file__).resolve().parents[4]
 LIMIT_S = 60

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from fake_torch_dist.launcher.commandline.arguments import UsageError
-from fake_torch_dist.launcher.module_search import check_module
+from fake_torch_dist.launcher.commandline.parser import UsageError
+from fake_torch_dist.launcher.entrypoint.module_search import check_module
 from tests.support.launched import DEADLINE_S, ROOT
 
 RANK = "import os, sys\nprint('rank', os.environ['RANK'], sys.argv[1:], flush=True)\n"

@@ -1,6 +1,7 @@
-"""Checks of what the ranks are to run, made once before anything starts: a program, a script or a module.
+"""Checks the program, script or module of the ranks, once before anything starts.
 
-A check complains only of what is sure to fail on every rank. In doubt it lets the ranks find out, as under torchrun.
+A check raises an error only for what is sure to fail on every rank. In doubt the ranks fail themselves, as under
+torchrun.
 """
 
 from __future__ import annotations
@@ -8,15 +9,15 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from fake_torch_dist.launcher.commandline.arguments import UsageError
 from fake_torch_dist.launcher.commandline.config import EntryKind, LaunchConfig
+from fake_torch_dist.launcher.commandline.parser import UsageError
 
 ZIP_BEGINNING: Final = b"PK"
-"""First bytes of an archive, which Python runs, too."""
+"""First bytes of an archive, which Python can run."""
 
 
 def check_entrypoint(config: LaunchConfig) -> None:
-    """Raise UsageError if there is no such script, module or program, SyntaxError if the script has one."""
+    """Raise UsageError if there is no such script, module or program, SyntaxError if the script has an error."""
     if config.kind == EntryKind.PROGRAM:
         _check_program(config.entrypoint)
         return
@@ -27,14 +28,14 @@ def check_entrypoint(config: LaunchConfig) -> None:
             _check_script(config)
         elif config.source is not None and config.python is None:
             _check_syntax(config.source, full_path(config.entrypoint))
-    elif config.python is None:  # what another interpreter can import is not known here
-        from fake_torch_dist.launcher.module_search import check_module
+    elif config.python is None:  # the modules of another interpreter are not known here
+        from fake_torch_dist.launcher.entrypoint.module_search import check_module
 
         check_module(config.entrypoint)
 
 
 def full_path(name: str) -> str:
-    """The absolute path of a script, or ``name`` itself where the working directory is gone."""
+    """Return the absolute path of a script, or ``name`` itself if the working directory is gone."""
     try:
         return os.path.join(os.getcwd(), name)
     except OSError:
@@ -42,7 +43,7 @@ def full_path(name: str) -> str:
 
 
 def working_directory() -> str:
-    """The working directory for messages, which may have been deleted."""
+    """Return the working directory for messages; it may have been deleted."""
     try:
         return os.getcwd()
     except OSError:
@@ -50,8 +51,8 @@ def working_directory() -> str:
 
 
 def _check_program(name: str) -> None:
-    """As ``execvp`` would find it."""
-    import shutil  # here, because most runs need none
+    """Look for a program as ``execvp`` does."""
+    import shutil  # costly, and most runs need none
 
     if shutil.which(name):
         return
@@ -63,7 +64,7 @@ def _check_program(name: str) -> None:
 
 def _check_script(config: LaunchConfig) -> None:
     name = config.entrypoint
-    if os.path.isdir(name):  # Python runs what is in there
+    if os.path.isdir(name):  # Python runs its ``__main__``
         if os.path.exists(os.path.join(name, "__main__.py")):
             return
         raise UsageError(f"can't find '__main__' module in '{name}': it is a directory; give a Python file")
@@ -81,14 +82,14 @@ def _check_script(config: LaunchConfig) -> None:
 
 
 def _check_syntax(source: bytes, path: str) -> None:
-    """Raise SyntaxError if this is no Python."""
+    """Raise SyntaxError if the source is no Python."""
     before, null, _ = source.partition(b"\0")
-    if null:  # compile says it in another way with each version of Python, and never where
+    if null:  # the error of ``compile`` differs between versions of Python and names no place
         *lines, last = before.split(b"\n")
         where = (path, len(lines) + 1, None, last.decode(errors="replace"))
         raise SyntaxError("source code cannot contain null bytes", where)
     import warnings
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the ranks give them
+        warnings.simplefilter("ignore")  # the ranks print them
         compile(source, path, "exec", dont_inherit=True)

@@ -1,7 +1,7 @@
-"""A script that is no file but a stream: ``-``, ``/dev/stdin``, a FIFO, a descriptor of the launcher's.
+"""Reads a script that is a stream and no file: standard input, a FIFO, or a descriptor of the launcher.
 
-It can be read only once. One rank that starts once reads it itself, as under torchrun. For several ranks, or several
-attempts, the launcher reads it before anything starts, and each rank gets the bytes on a descriptor of its own.
+A stream can be read only once. A single rank that starts once reads it itself, as under torchrun. For several ranks or
+attempts, the launcher reads it before anything starts, and each rank gets the bytes on its own descriptor.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import stat
 from dataclasses import replace
 from typing import Final
 
-from fake_torch_dist.launcher.commandline.arguments import UsageError
 from fake_torch_dist.launcher.commandline.config import EntryKind, LaunchConfig
+from fake_torch_dist.launcher.commandline.parser import UsageError
 
 STANDARD_INPUT: Final = "-"
 _OF_DESCRIPTORS: Final = ("/dev/fd/", "/proc/self/fd/")
@@ -21,7 +21,7 @@ _CHUNK: Final = 1 << 20
 
 
 def with_streamed_script(config: LaunchConfig) -> LaunchConfig:
-    """Note that the script is a stream, and read it if the ranks can't. Raises UsageError."""
+    """Return the configuration with the stream noted, and read if the ranks cannot read it. Raises UsageError."""
     if config.kind not in (EntryKind.SCRIPT, EntryKind.RUN_PATH) or not _is_stream(config.entrypoint):
         return config
     number = descriptor_of(config.entrypoint)
@@ -37,7 +37,7 @@ def with_streamed_script(config: LaunchConfig) -> LaunchConfig:
 
 
 def descriptor_of(name: str) -> int | None:
-    """The descriptor that a script's name stands for; None for a FIFO, which has a path."""
+    """Return the descriptor that a script's name stands for; None for a FIFO, which has a path."""
     if name in (STANDARD_INPUT, "/dev/stdin"):
         return 0
     for directory in _OF_DESCRIPTORS:
@@ -47,7 +47,7 @@ def descriptor_of(name: str) -> int | None:
 
 
 def handed_on(config: LaunchConfig) -> tuple[str, int]:
-    """What a rank is told to run in place of the stream, and the descriptor that has the script's bytes there."""
+    """Return the script's name for a rank, and the descriptor on which the rank finds the bytes."""
     number = descriptor_of(config.entrypoint)
     return (config.entrypoint, number) if number is not None else (f"/dev/fd/{_FIRST_FREE}", _FIRST_FREE)
 

@@ -1,14 +1,14 @@
-"""The system's action for SIGINT while modules are imported: the process ends at once, without a word.
+"""Restores SIGINT's default action while modules are imported: Ctrl-C then ends the process at once, without output.
 
-As Python's exception, Ctrl-C would surface anywhere in a module that is being imported, and be shown, lost, or taken
-for another error.
+Otherwise Ctrl-C raises KeyboardInterrupt inside the module that is being imported, where it may be shown, lost, or
+turned into another error.
 """
 
-import _signal as signal  # type: ignore[import-not-found]  # ``signal`` makes enumerations first, and Ctrl-C may come
+import _signal as signal  # type: ignore[import-not-found]  # ``signal`` makes enumerations first, which takes time
 
 
-class DeadlyCtrlC:
-    """Until the block ends. A handler that somebody has set stays, and so does everything in other threads."""
+class DefaultSigint:
+    """Sets the default action until the block ends. A program's own handler stays; other threads do nothing."""
 
     def __enter__(self) -> None:
         self._changed = False

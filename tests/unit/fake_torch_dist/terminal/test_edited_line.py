@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fake_torch_dist.launcher.output.edited import edited, finished
 from fake_torch_dist.launcher.output.merge import LineMerger
+from fake_torch_dist.terminal.edited_line import edited, finished
 
 PROMPT = b"(Pdb) "
 

@@ -1,8 +1,8 @@
-"""Failed ranks: what their error files say, and which of them is the root cause.
+"""Failed ranks: reads their error files, and finds the failure that is the root cause.
 
-What this module does not do: see processes end (the agent does) or report (``last_words``). Two things are ours.
-Times keep their fractions, so that of several failures within one second the first one is the root cause; and an error
-file that can't be read costs a line, not the report, where torchrun dies of it.
+What this module does not do: notice the end of processes (the agent does) or print (``report`` does). Two things differ
+from torchrun. Times keep their fractions, so that of several failures within one second the first one is the root
+cause. An error file that cannot be read costs a line of the log; torchrun ends with a traceback.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from typing import Final
 
 NOT_AVAILABLE: Final = "<N/A>"
 BLAME_HANDICAP_S: Final = 2.0
-"""How much later than its peer's own failure that of a rank counts which says that its peer is gone. It can be seen
-first: connections close while the process that had them still ends, and a busy machine delays the news of that."""
+"""Seconds that are added to the time of a failure which says that a peer is gone, when failures are ordered. Such a
+failure may be seen first: connections close before the process that had them has ended."""
 
 _UNREADABLE: Final = (
     OSError, ValueError, OverflowError, LookupError, TypeError, AttributeError, RecursionError,
 )  # fmt: skip
-"""What reading a file raises that is absent, no JSON, or JSON of another structure than torch's."""
+"""Exceptions of reading a file that is absent, no JSON, or JSON of another structure than torch's."""
 _NO_TRACEBACK: Final = "To enable traceback see: https://pytorch.org/docs/stable/elastic/errors.html"
 _BLAMES_PEER: Final = re.compile("connection (closed|reset) by peer", re.IGNORECASE)  # our PeerGoneError, and gloo
 
@@ -40,18 +40,18 @@ class ProcessFailure:
     """Name of its host."""
     pid: int
     exitcode: int
-    """Negative: the signal that ended it."""
+    """Exit code; a negative number is that of the signal that ended the rank."""
     timestamp_s: float
-    """When it failed, in seconds since the epoch: as its error file has it, else when its end was seen."""
+    """Time of the failure in seconds since the epoch: from its error file, else when its end was seen."""
     error_file: str = NOT_AVAILABLE
     message: str = ""
-    """What the report shows after ``traceback :``."""
+    """Text that the report shows after ``traceback :``."""
     told_to_stop: bool = False
-    """It ended after the launcher had signalled it, and had recorded no error."""
+    """The rank ended after the launcher had signalled it, and had recorded no error."""
     blames_peer: bool = False
-    """It says that another rank went away."""
+    """The message says that another rank has gone."""
     malformed: str = ""
-    """Why its error file can't be read; empty if it can, or there is none."""
+    """Reason why its error file cannot be read; empty if it can, or there is none."""
 
     @classmethod
     def observed(
@@ -66,10 +66,10 @@ class ProcessFailure:
         error_file: str | Path | None,
         told_to_stop: bool = False,
     ) -> ProcessFailure:
-        """Of a process whose end was seen at ``observed_s``; reads the error file if there is one."""
+        """Return the failure of a process whose end was seen at ``observed_s``; its error file is read, too."""
         bare = cls(
             local_rank=local_rank, rank=rank, node=node, pid=pid, exitcode=exitcode, timestamp_s=observed_s,
-            message=_words_for(exitcode, pid), told_to_stop=told_to_stop,
+            message=_default_message(exitcode, pid), told_to_stop=told_to_stop,
         )  # fmt: skip
         if not error_file or not os.path.isfile(error_file):
             return bare
@@ -93,14 +93,14 @@ class ProcessFailure:
 
     @property
     def sentence(self) -> str:
-        """Which rank failed, where and how, in one line; for those who can't see its report."""
+        """One line with rank, host and exit code, for commands that do not have the report."""
         where = f"rank {self.rank} (local_rank: {self.local_rank}, pid: {self.pid}) on {self.node}"
         return f"{where} failed (exitcode: {self.exitcode})"
 
 
 @dataclass(frozen=True, slots=True)
 class _Recorded:
-    """What an error file says. ``message`` is its sentence, ``shown`` what the report shows of it (None: nothing)."""
+    """Contents of an error file. ``message`` is its sentence, ``shown`` the part that the report shows, if any."""
 
     message: str
     shown: str | None
@@ -108,7 +108,7 @@ class _Recorded:
 
     @classmethod
     def read(cls, path: str) -> _Recorded:
-        """Raises any of ``_UNREADABLE``."""
+        """Read an error file. Raises any of ``_UNREADABLE``."""
         with open(path, encoding="utf-8") as file:
             data = json.load(file)
             written_s = os.fstat(file.fileno()).st_mtime
@@ -124,9 +124,9 @@ class _Recorded:
 
 
 def _finer(stamp_s: int, written_s: float) -> float:
-    """A time in whole seconds, with the fraction at which the file that has it was written, if that was just then.
+    """Return a time in whole seconds with the fraction of the file's own time, if the two are close.
 
-    Raises ValueError, OverflowError or OSError if no calendar has it.
+    Raises ValueError, OverflowError or OSError if the time is out of range.
     """
     datetime.fromtimestamp(stamp_s)
     if not stamp_s - 1 < written_s < stamp_s + 2:
@@ -141,22 +141,22 @@ def _signal_name(exitcode: int) -> str:
         return ""
 
 
-def _words_for(exitcode: int, pid: int) -> str:
-    """What is said of an end that left no error file."""
+def _default_message(exitcode: int, pid: int) -> str:
+    """Return the message of a failure without an error file."""
     if exitcode >= 0:
         return _NO_TRACEBACK
     return f"Signal {-exitcode} ({_signal_name(exitcode) or NOT_AVAILABLE}) received by PID {pid}"
 
 
 def root_cause(failures: Sequence[ProcessFailure]) -> ProcessFailure:
-    """The failure that came first, which the others may be answers to. Raises ValueError if there is none.
+    """Return the failure that came first and may have caused the others. Raises ValueError if there is none.
 
     Ranks that the launcher stopped come last. Of those seen at the same moment, one that was killed comes first, since
     nothing kills a process because its peer raised; then the order given counts.
     """
-    return min(failures, key=_suspicion)
+    return min(failures, key=_order)
 
 
-def _suspicion(failure: ProcessFailure) -> tuple[bool, float, bool]:
+def _order(failure: ProcessFailure) -> tuple[bool, float, bool]:
     counted_s = failure.timestamp_s + (BLAME_HANDICAP_S if failure.blames_peer else 0.0)
     return failure.told_to_stop, counted_s, failure.exitcode >= 0

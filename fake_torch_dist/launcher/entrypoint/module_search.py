@@ -1,7 +1,7 @@
 """Finds the module that ``-m`` names without importing its packages, which may have effects.
 
-``importlib.util.find_spec("a.b.c")`` imports ``a`` and ``a.b``. Here the folders are searched instead; what only the
-code of a package knows (a ``__path__`` of its own, modules that it makes) stays unknown.
+The standard ``find_spec`` imports the packages of a module. Here the folders are searched instead. Modules that only
+the code of a package can find (by its own ``__path__``, or made by itself) stay unknown.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from collections.abc import Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from typing import Final
 
-from fake_torch_dist.launcher.commandline.arguments import UsageError
-from fake_torch_dist.launcher.entrypoint import working_directory
+from fake_torch_dist.launcher.commandline.parser import UsageError
+from fake_torch_dist.launcher.entrypoint.preflight import working_directory
 
 MAKES_MODULES: Final = ("__path__", "sys.modules", "meta_path", "path_hooks", "__import__", "exec(")
 """A package whose code has one of these words may have modules that are found in no folder."""
 
 
-class Unknown(Exception):
-    """Only running the code of a package can tell."""
+class UnknownModuleError(Exception):
+    """Only the code of a package can tell whether it has a module."""
 
 
 def check_module(name: str) -> None:
-    """Raise UsageError if there is surely no module of that name that ``python -m`` could run."""
+    """Raise UsageError if there is certainly no module of that name that ``python -m`` could run."""
     try:
         specs = find_module(name)
         if specs[-1] is None:
@@ -37,14 +37,14 @@ def check_module(name: str) -> None:
             )
     except UsageError:
         raise
-    except Exception:  # an import hook, an archive, a folder that can't be read: the ranks will see
+    except Exception:  # an import hook, an archive, a folder that can't be read: the ranks will find out
         return
 
 
 def find_module(name: str) -> list[ModuleSpec | None]:
-    """Specs of the packages of a module and of the module itself, outermost first; the last is None if there is none.
+    """Return specs of a module's packages and of the module, outermost first; the last is None if there is none.
 
-    Raises Unknown if that can't be told without running a package's code.
+    Raises UnknownModuleError if that can't be told without running a package's code.
     """
     found: list[ModuleSpec | None] = []
     parts = name.split(".")
@@ -53,7 +53,7 @@ def find_module(name: str) -> list[ModuleSpec | None]:
         spec = _find(".".join(parts[:depth]), locations)
         if spec is None:
             if any(_may_make_modules(package) for package in found):
-                raise Unknown(name)
+                raise UnknownModuleError(name)
             return [*found, None]
         found.append(spec)
         locations = _locations(spec)
@@ -61,7 +61,7 @@ def find_module(name: str) -> list[ModuleSpec | None]:
 
 
 def source_of(spec: ModuleSpec) -> bytes | None:
-    """Source of a module; empty for a folder without ``__init__``, None if it has none that can be read."""
+    """Return the source of a module; empty for a folder without ``__init__``, None if there is none to read."""
     if spec.loader is None or spec.origin is None:
         return b""
     if not spec.origin.endswith(".py"):
@@ -79,7 +79,7 @@ def _may_make_modules(spec: ModuleSpec | None) -> bool:
 
 
 def _locations(spec: ModuleSpec) -> list[str]:
-    """Folders of a package; none for a module. A namespace's are kept by importlib in an object that imports."""
+    """Return the folders of a package; none for a module. importlib keeps a namespace's in an object that imports."""
     locations = spec.submodule_search_locations
     return [] if locations is None else list(getattr(locations, "_path", locations))
 
@@ -93,7 +93,7 @@ def _find(name: str, locations: Sequence[str] | None) -> ModuleSpec | None:
 
 
 def _in_folders(name: str, folders: Sequence[str]) -> ModuleSpec | None:
-    """As importlib's path finder, but without a look at the parent package."""
+    """Find a module like importlib's path finder, without an import of the parent package."""
     portions: list[str] = []
     for folder in folders:
         finder = _finder(folder)
@@ -120,6 +120,6 @@ def _finder(folder: str):  # type: ignore[no-untyped-def]  # typeshed's protocol
 
 
 def _by_hooks(name: str, locations: Sequence[str] | None) -> ModuleSpec | None:
-    """Finders besides importlib's own, such as those of editable installs."""
+    """Find a module by the finders of others, such as those of editable installs."""
     found = (finder.find_spec(name, locations) for finder in sys.meta_path if finder is not PathFinder)
     return next(filter(None, found), None)

@@ -1,11 +1,11 @@
-"""A line that is edited while it is written: what readline sends as somebody types, moves, inserts and deletes."""
+"""Interprets a line that is edited while it is written: the codes that readline sends for typing and editing."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
-from fake_torch_dist.terminal.escapes import columns
+from fake_torch_dist.terminal.width import columns
 
 _EDITS: Final = re.compile(rb"\x08|\x1b\[\d*[CDGKPX@]")
 _PIECE: Final = re.compile(
@@ -18,18 +18,18 @@ _PIECE: Final = re.compile(
     re.DOTALL | re.VERBOSE,
 )
 _MOST_COLUMNS: Final = 4096
-"""A cursor that is sent further to the right stays here."""
+"""Rightmost column of the cursor."""
 
 
 def finished(lines: bytes) -> bytes:
-    """Whole lines as they stand in the end."""
+    """Return whole lines as they look after all edits."""
     if not _EDITS.search(lines):
         return lines
     return b"\n".join(b"".join(edited(line)) for line in lines.split(b"\n"))
 
 
 def edited(line: bytes) -> tuple[bytes, bytes]:
-    """The line as it stands in the end, in two parts: the cursor is between them."""
+    """Return the line as it looks after all edits, in two parts: before and after the cursor."""
     if not _EDITS.search(line):
         return line, b""
     row = _Row()
@@ -49,13 +49,13 @@ def edited(line: bytes) -> tuple[bytes, bytes]:
 
 
 class _Row:
-    """One cell per column; the second of a wide character is empty."""
+    """A row of cells, one per column; the second cell of a wide character is empty."""
 
     def __init__(self) -> None:
         self.cells: list[str] = []
         self.cursor = 0
         self.pending = ""
-        """Controls such as colours, which go with the next character."""
+        """Controls such as colours, which are kept with the next character."""
 
     def write(self, character: str) -> None:
         width = columns(character)
@@ -95,5 +95,5 @@ class _Row:
             self.cells[:end] = [" "] * end
 
     def reach(self, column: int) -> None:
-        """Fill it with blanks up to ``column``."""
+        """Fill the row with blanks up to ``column``."""
         self.cells += [" "] * (column - len(self.cells))

@@ -1,8 +1,8 @@
-"""What the launcher says about itself on stderr: torchrun's lines, letter, clock, process and place.
+"""Log lines of the launcher about itself, on standard error: torchrun's letter, clock, process, place and text.
 
-Where torchrun has the same line, the place named is torchrun's own (2.13.0), so that whatever reads its logs finds
-what it looks for; only our own lines name a file of this package. LOGLEVEL chooses from which severity on.
-What this module does not do: the report of failed ranks, which is no log line (``failures``).
+A line that torchrun has, too, names torchrun's own file and line (2.13.0), so that programs that read its logs find
+it; only our own lines name a file of this package. LOGLEVEL sets the lowest severity that is written.
+What this module does not do: the report of failed ranks, which is no log line (``report``).
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from fake_torch_dist.terminal.descriptor import printable
 LEVELS: Final = {
     "CRITICAL": 50, "FATAL": 50, "ERROR": 40, "WARN": 30, "WARNING": 30, "INFO": 20, "DEBUG": 10, "NOTSET": 0,
 }  # fmt: skip
-"""logging's, by name. The module itself would have work to do in every rank that is forked."""
+"""Levels of ``logging`` by name. The module itself would have work to do in every rank that is forked."""
 _CONTENTS: Final = "contents"
-"""The field that may have several lines."""
+"""Name of the field that may have several lines."""
 _LEVEL_OF: Final = {"I": LEVELS["INFO"], "W": LEVELS["WARNING"], "E": LEVELS["ERROR"]}
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
-    """One thing to say; each of its lines gets the whole prefix."""
+class LogMessage:
+    """A log message; each of its lines gets the whole prefix."""
 
     letter: Literal["I", "W", "E"]
     place: str
-    """File and line, as torchrun shows them. Empty: where it is said."""
+    """File and line, as torchrun shows them; empty for the place of the call."""
     text: str
-    """Filled with ``str.format``."""
+    """Template for ``str.format``."""
 
 
 class LauncherLog:
@@ -53,12 +53,12 @@ class LauncherLog:
         self._now = now
         self._pid = pid
 
-    def enabled(self, message: Message) -> bool:
-        """Whether it would be written; for messages whose fields are work to find."""
+    def enabled(self, message: LogMessage) -> bool:
+        """Return whether a message would be written; for messages whose fields are costly."""
         return _LEVEL_OF[message.letter] >= self._level
 
-    def say(self, message: Message, **fields: object) -> None:
-        """Write a message of the process that calls, or of the one that the log was made for."""
+    def emit(self, message: LogMessage, **fields: object) -> None:
+        """Write a message, with the pid of this process or of the one that the log was made for."""
         if not self.enabled(message):
             return
         seconds, milliseconds = divmod(int(self._now() * 1e3), 1000)
@@ -71,7 +71,7 @@ class LauncherLog:
 
 
 def _shown(name: str, value: object) -> object:
-    """A field of a message: what came from outside is on one line, except a file's contents."""
+    """Return a field for output: text on one line, except a file's contents."""
     if name == _CONTENTS:
         return "\n".join(map(printable, str(value).split("\n")))
     return printable(value) if isinstance(value, (str, os.PathLike)) else value
@@ -83,7 +83,7 @@ def _place(frame: FrameType) -> str:
 
 
 def level_named(text: str | None) -> int:
-    """The level that LOGLEVEL names; unset is WARNING. Raises ValueError, with what to print."""
+    """Return the level that LOGLEVEL names; unset is WARNING. Raises ValueError with the text to print."""
     if text is None:
         return LEVELS["WARNING"]
     level = LEVELS.get(text.upper())
@@ -93,31 +93,31 @@ def level_named(text: str | None) -> int:
 
 
 # torch 2.13.0, at every level that is usual
-SENDING_SIGNAL: Final = Message(
+SENDING_SIGNAL: Final = LogMessage(
     "W", "torch/distributed/elastic/multiprocessing/api.py:1028", "Sending process {pid} closing signal {signal}"
 )
-FORCING_EXIT: Final = Message(
+FORCING_EXIT: Final = LogMessage(
     "W",
     "torch/distributed/elastic/multiprocessing/api.py:1047",
     "Unable to shutdown process {pid} via {signal}, forcefully exiting via {kill}",
 )
-FAILED: Final = Message(
+FAILED: Final = LogMessage(
     "E",
     "torch/distributed/elastic/multiprocessing/api.py:1002",
     "failed (exitcode: {exitcode}) local_rank: {local_rank} (pid: {pid}) of binary: {binary}",
 )
-FAILED_FUNCTION: Final = Message(  # --run-path
+FAILED_FUNCTION: Final = LogMessage(  # --run-path
     "E",
     "torch/distributed/elastic/multiprocessing/api.py:836",
     "failed (exitcode: {exitcode}) local_rank: {local_rank} (pid: {pid}) of fn: {function} "
     "(start_method: {start_method})",
 )
-DEATH_SIGNAL: Final = Message(
+DEATH_SIGNAL: Final = LogMessage(
     "W",
     "torch/distributed/elastic/agent/server/api.py:753",
     "Received {signal} death signal, shutting down workers",
 )
-OMP_NUM_THREADS: Final = Message(
+OMP_NUM_THREADS: Final = LogMessage(
     "W",
     "torch/distributed/run.py:874",
     "\n*****************************************\n"
@@ -125,35 +125,35 @@ OMP_NUM_THREADS: Final = Message(
     "being overloaded, please further tune the variable for optimal performance in your application as needed. \n"
     "*****************************************",
 )
-REPLY_FILE_MALFORMED: Final = Message(  # torch's traceback follows; here its last line does
+REPLY_FILE_MALFORMED: Final = LogMessage(  # torch's traceback follows; here its last line does
     "E",
     "torch/distributed/elastic/multiprocessing/errors/__init__.py:132",
     "Failed to parse reply file: {path}\n{reason}",
 )
-NO_PARENT_ERROR_FILE: Final = Message(
+NO_PARENT_ERROR_FILE: Final = LogMessage(
     "E",
     "torch/distributed/elastic/multiprocessing/errors/error_handler.py:145",
     "no error file defined for parent, to copy child error file ({path})",
 )
-PARENT_ERROR_FILE_EXISTS: Final = Message(
+PARENT_ERROR_FILE_EXISTS: Final = LogMessage(
     "W",
     "torch/distributed/elastic/multiprocessing/errors/error_handler.py:156",
     "{path} already exists and will be overwritten. Original contents:\n{contents}",
 )
-NO_CODE_IN_TEXT: Final = Message(
+NO_CODE_IN_TEXT: Final = LogMessage(
     "W",
     "torch/distributed/elastic/multiprocessing/errors/error_handler.py:105",
     "child error file ({path}) has a new message format. \nskipping error code override",
 )
 
 # torch 2.13.0, with LOGLEVEL=INFO
-NPROC_PER_NODE: Final = Message("I", "torch/distributed/run.py:747", "Using nproc_per_node={nproc_per_node}.")
-STARTING_WORKERS: Final = Message(
+NPROC_PER_NODE: Final = LogMessage("I", "torch/distributed/run.py:747", "Using nproc_per_node={nproc_per_node}.")
+STARTING_WORKERS: Final = LogMessage(
     "I",
     "torch/distributed/elastic/agent/server/api.py:912",
     "[{role}] starting workers for entrypoint: {entrypoint}",
 )
-RENDEZVOUS_COMPLETE: Final = Message(
+RENDEZVOUS_COMPLETE: Final = LogMessage(
     "I",
     "torch/distributed/elastic/agent/server/api.py:553",
     "[{role}] Rendezvous complete for workers. Result:\n"
@@ -169,33 +169,33 @@ RENDEZVOUS_COMPLETE: Final = Message(
     "  global_world_sizes={global_world_sizes}\n"
     "  event_log_handler=null\n",
 )
-STARTING_GROUP: Final = Message(
+STARTING_GROUP: Final = LogMessage(
     "I", "torch/distributed/elastic/agent/server/api.py:715", "[{role}] Starting worker group"
 )
-LOG_DIRECTORY: Final = Message(
+LOG_DIRECTORY: Final = LogMessage(
     "I", "torch/distributed/elastic/multiprocessing/api.py:280", "log directory set to: {path}"
 )
-RESTARTING: Final = Message(
+RESTARTING: Final = LogMessage(
     "I",
     "torch/distributed/elastic/agent/server/api.py:942",
     "[{role}] Worker group FAILED. {attempts_left}/{max_restarts} attempts left; will restart worker group",
 )
-GROUP_FINISHED: Final = Message(
+GROUP_FINISHED: Final = LogMessage(
     "I",
     "torch/distributed/elastic/agent/server/api.py:932",
     "[{role}] worker group successfully finished. Waiting {timeout_s} seconds for other agents to finish.",
 )
 
 # Ours
-SECOND_SIGNAL: Final = Message("W", "", "Received {signal} again, killing the workers at once")
-SIGNAL_PASSED_ON: Final = Message("I", "", "Received {signal}, passed on to the workers")
-OUTPUT_CLOSED: Final = Message("W", "", "Nobody reads the output any more, shutting down workers")
-STOPPED_ELSEWHERE: Final = Message("W", "", "{reason}: shutting down workers")
-NODE_JOINED: Final = Message("I", "", "{node} has joined, {count} of {nnodes} nodes are there")
-NODE_REFUSED: Final = Message("W", "", "A node was refused: {reason}")
-NODE_GONE: Final = Message("W", "", "{reason}")
-RANK_NOT_STARTED: Final = Message("E", "", "{reason}")
-PARENT_FILE_UNWRITABLE: Final = Message(
+SECOND_SIGNAL: Final = LogMessage("W", "", "Received {signal} again, killing the workers at once")
+SIGNAL_PASSED_ON: Final = LogMessage("I", "", "Received {signal}, passed on to the workers")
+OUTPUT_CLOSED: Final = LogMessage("W", "", "Nobody reads the output any more, shutting down workers")
+STOPPED_ELSEWHERE: Final = LogMessage("W", "", "{reason}: shutting down workers")
+NODE_JOINED: Final = LogMessage("I", "", "{node} has joined, {count} of {nnodes} nodes are there")
+NODE_REFUSED: Final = LogMessage("W", "", "A node was refused: {reason}")
+NODE_GONE: Final = LogMessage("W", "", "{reason}")
+RANK_NOT_STARTED: Final = LogMessage("E", "", "{reason}")
+PARENT_FILE_UNWRITABLE: Final = LogMessage(
     "W",
     "",
     "TORCHELASTIC_ERROR_FILE={path} can't be written: {reason}. The root cause is in the report only",

@@ -1,8 +1,8 @@
-"""Which of the processes that an agent or a launcher has inherited belong to the job.
+"""Recognises which of the processes that an agent or a launcher has inherited belong to the job.
 
 A process is detached if it is in a session that is neither the launcher's nor a rank's, and holds none of the pipes to
-which the ranks write: an upload that was started with ``start_new_session`` and output of its own. It outlives the job,
-as under torchrun. All others end with the job.
+which the ranks write. An example is an upload that ``subprocess`` started in a new session, with its own output. It
+outlives the job, as under torchrun. All others end with the job.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 
-class Belongings:
-    """Sessions and pipes of one node's ranks."""
+class JobProcesses:
+    """Sessions and pipes of one node's ranks; ``pid in job_processes`` tells whether a process belongs to the job."""
 
     def __init__(self) -> None:
         self._sessions: set[int] = set()
@@ -21,21 +21,21 @@ class Belongings:
         """Device and inode, which are the same at both ends."""
 
     def forget(self) -> None:
-        """Before other ranks are started."""
+        """Forget the ranks of the last attempt."""
         self._sessions.clear()
         self._pipes.clear()
 
     def add_rank(self, pid: int, pipes: Iterable[int]) -> None:
-        """A rank leads a session of its own; ``pipes`` are descriptors of one end of each of its pipes."""
+        """Add the session that a rank leads; ``pipes`` are descriptors of one end of each of its pipes."""
         self._sessions.add(pid)
         self._pipes.update(_identity(os.fstat(pipe)) for pipe in pipes)
 
     def add_agent(self, pid: int) -> None:
-        """It leads a session, too, in which its ranks are for an instant."""
+        """Add the session that an agent leads: its ranks are in it until they make their own."""
         self._sessions.add(pid)
 
-    def __or__(self, other: Belongings) -> Belongings:
-        both = Belongings()
+    def __or__(self, other: JobProcesses) -> JobProcesses:
+        both = JobProcesses()
         both._sessions = self._sessions | other._sessions
         both._pipes = self._pipes | other._pipes
         return both
@@ -46,7 +46,7 @@ class Belongings:
         return [-session for session in self._sessions if session != os.getpid() and _has_members(session)]
 
     def __contains__(self, pid: int) -> bool:
-        """Whether an inherited process is not detached. One that cannot be looked at is not."""
+        """Return False for a detached process. One that cannot be inspected counts as the job's."""
         try:
             if os.getsid(pid) in self._sessions | {os.getsid(0)}:
                 return True
