@@ -74,7 +74,7 @@ def recursively_apply(
 def _communicating() -> Iterator[PartialState]:
     """Context of a collective, in which a signal ends the process at once."""
     state = PartialState.entered()
-    with state.session.interrupts.at_once():
+    with state.session.signals.at_once():
         yield state
 
 

@@ -13,13 +13,26 @@ class ReadLoader(Protocol):
     remainder: int
 
 
+class HasSync(Protocol):
+    """An object that knows when gradients are synchronised."""
+
+    sync_gradients: bool
+    """True in the last micro-batch of an optimizer step."""
+
+
+class _Alone:
+    """The flag of a process without an ``Accelerator``."""
+
+    sync_gradients = True
+
+
 class GradientState:
     """All instances share their attributes, as Accelerate's do."""
 
     _shared_state: ClassVar[dict[str, Any]] = {}
 
-    sync_gradients: bool
-    """True in the last micro-batch of an optimizer step."""
+    progress: HasSync
+    """The training's progress, whose ``sync_gradients`` this state shows."""
     plugin_kwargs: dict[str, Any]
     """The fields of ``GradientAccumulationPlugin``."""
     dataloader_references: list[ReadLoader]
@@ -28,7 +41,7 @@ class GradientState:
     def __init__(self, gradient_accumulation_plugin: Any = None) -> None:
         self.__dict__ = self._shared_state
         if not self.initialized:
-            self.sync_gradients = True
+            self.progress = _Alone()
             self.plugin_kwargs = {}
             self.dataloader_references = []
         if gradient_accumulation_plugin is not None:
@@ -38,6 +51,15 @@ class GradientState:
     def initialized(self) -> bool:
         """True once an instance has been made."""
         return bool(self._shared_state)
+
+    @property
+    def sync_gradients(self) -> bool:
+        """True in the last micro-batch of an optimizer step."""
+        return self.progress.sync_gradients
+
+    @sync_gradients.setter
+    def sync_gradients(self, sync_gradients: bool) -> None:
+        self.progress.sync_gradients = sync_gradients
 
     @property
     def num_steps(self) -> int:

@@ -9,8 +9,8 @@ from accelerate_sim.optimizer import AdamW
 from accelerate_sim.state import PartialState
 
 if TYPE_CHECKING:
-    from accelerate_sim.accelerator import Accelerator
     from accelerate_sim.config.schema import TrainConfig
+    from accelerate_sim.training_progress import TrainingProgress
 
 
 SCHEDULES = ("cosine", "linear", "wsd", "constant")
@@ -18,28 +18,33 @@ SCHEDULES = ("cosine", "linear", "wsd", "constant")
 
 
 class LRScheduler:
-    """Sets the optimizer's rate; counts optimizer steps, not micro-batches."""
+    """Sets the optimizer's learning rate. It counts optimizer steps, not micro-batches."""
 
     def __init__(self, optimizer: AdamW, rate: Callable[[int], float] | None = None) -> None:
-        """``rate`` gives the rate of an optimizer step; None: the run's."""
+        """``rate`` gives the learning rate of each optimizer step; None: that of the run."""
         self.optimizer = optimizer
-        self.accelerator: Accelerator | None = None
-        self._rate = rate or PartialState.required().run.lr
+        self._progress: TrainingProgress | None = None
+        self._rate = rate or PartialState().run.lr
         self._last_lr = self._rate(0)
 
+    def connect(self, progress: TrainingProgress) -> None:
+        """Take the training's progress, which has the number of completed steps."""
+        self._progress = progress
+
     def get_last_lr(self) -> list[float]:
-        """The rate that the next optimizer step uses."""
+        """The learning rate of the next optimizer step."""
         return [self._last_lr]
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on after ``last_epoch`` optimizer steps, as torch's schedulers call them."""
+        """Continue after ``last_epoch`` optimizer steps; torch's schedulers call steps epochs."""
         self._last_lr = self._rate(state["last_epoch"])
         self.optimizer.param_groups[0]["lr"] = self._last_lr
 
     def step(self) -> None:
-        if self.accelerator is None or not self.accelerator.sync_gradients:
+        """Set the rate of the next step, unless gradients are still being accumulated."""
+        if self._progress is None or not self._progress.sync_gradients:
             return
-        self._last_lr = self._rate(self.accelerator.completed_steps)
+        self._last_lr = self._rate(self._progress.completed_steps)
         self.optimizer.param_groups[0]["lr"] = self._last_lr
 
 
@@ -48,7 +53,7 @@ def get_scheduler(name: str, optimizer: AdamW, num_warmup_steps: int, num_traini
 
     A user's own script gets the one that it asks for, from the optimizer's rate to zero. Raises ValueError.
     """
-    state = PartialState.required()
+    state = PartialState()
     train = state.run.config.train
     if state.own_script:
         return LRScheduler(optimizer, _rates(train, name, optimizer, num_warmup_steps, num_training_steps))

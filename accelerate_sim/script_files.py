@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from accelerate_sim import own_checkpoints as files
 from accelerate_sim.logging import get_logger
-from accelerate_sim.script_methods import ScriptMethods
+from accelerate_sim.prepared_objects import PreparedObjects
 
 if TYPE_CHECKING:
     from accelerate_sim.own_trackers import GeneralTracker
@@ -31,12 +31,14 @@ class RemovableHandle:
         self._hooks.pop(self._key, None)
 
 
-class ScriptFiles(ScriptMethods):
+class ScriptFiles(PreparedObjects):
     """The part of ``Accelerator`` that writes and reads what a script keeps."""
 
     if TYPE_CHECKING:
-        completed_steps: int
 
+        @property
+        def completed_steps(self) -> int: ...
+        def _go_on_after(self, steps: int) -> None: ...
         @property
         def is_main_process(self) -> bool: ...
         @property
@@ -164,10 +166,6 @@ class ScriptFiles(ScriptMethods):
         self.step_context.step = states["step"]
         files.set_random_states(states)
         self._go_on_after(files.read_pickle(path / files.STEPS))
-
-    def _go_on_after(self, steps: int) -> None:
-        """Let the simulated run be after so many optimizer steps."""
-        self.completed_steps = steps
 
     # --- Single files ---------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.process.placement import Placement
@@ -20,6 +20,9 @@ from accelerate_sim.utils.dataclasses import (
     PrecisionType,
     ProjectConfiguration,
 )
+
+if TYPE_CHECKING:
+    from accelerate_sim.sim.plan import Plan
 
 CONFIG_VARIABLE = "ACCELERATE_SIM_CONFIG"
 """Names a config, shipped or a file, for scripts that hand none to ``Accelerator``."""
@@ -109,6 +112,26 @@ def _precision(asked: str | None) -> str:
     if precision not in known:
         raise ValueError(f"Unknown mixed_precision mode: {precision}. Choose between {known}")
     return precision
+
+
+def refuse_other_plans(
+    plan: Plan,
+    mixed_precision: str | None,
+    gradient_accumulation_steps: int | None,
+    log_with: str | Sequence[str] | None,
+) -> None:
+    """Raise ValueError if a script asks for something else than its config plans."""
+    planned, config = plan.layout.accumulation, plan.config
+    if gradient_accumulation_steps not in (None, planned):
+        raise ValueError(
+            f"gradient_accumulation_steps = {gradient_accumulation_steps}, but a global batch of "
+            f"{plan.layout.global_batch} takes {planned}"
+        )
+    if mixed_precision not in (None, config.train.precision):
+        raise ValueError(f"mixed_precision = {mixed_precision!r}, but the run is planned in {config.train.precision!r}")
+    trackers = (log_with,) if isinstance(log_with, str) else tuple(log_with or ())
+    if log_with is not None and set(trackers) != set(config.log.trackers):
+        raise ValueError(f"log_with = {list(trackers)}, but the run is planned with {list(config.log.trackers)}")
 
 
 def script_config(placement: Placement | None, precision: str, accumulation: int) -> RunConfig:

@@ -1,120 +1,24 @@
-"""Loaders over a user's own data, and what ``prepare`` makes of them: each rank reads its share of the batches.
+"""The loaders that ``prepare`` returns for a user's own data: each rank reads its share of the batches.
 
 Batches go to the ranks in turn, as in Accelerate: of a dataset of 5 rows in batches of 2, two ranks read rows 0-1 and
 2-3, then 4 with 0, and 1-2; with ``even_batches`` the last batches are filled up from the beginning.
 
-What this module does not do: worker processes, pinned memory and prefetching (batches are made when they are asked
-for), and datasets without a length, whose loaders are dealt out batch by batch.
+Loaders that are no ``DataLoader`` of this package are dealt out batch by batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
 import numpy as np
 
-from accelerate_sim.data_loader import WITHOUT_EFFECT, Batch, DataLoader
+from accelerate_sim.data_loader import Batch, MapDataLoader
 from accelerate_sim.gathering import honor_type
 from accelerate_sim.gradient_state import GradientState
 from accelerate_sim.state import PartialState
 from fake_torch_dist import LocalTensor
-
-
-def default_collate(samples: Sequence[Any]) -> Any:
-    """Samples of a dataset as a batch: numbers and arrays are stacked, mappings and sequences collated by entry."""
-    first = samples[0]
-    if isinstance(first, Mapping):
-        return Batch({key: default_collate([sample[key] for sample in samples]) for key in first})
-    if isinstance(first, str | bytes):
-        return list(samples)
-    if isinstance(first, tuple | list):
-        return honor_type(first, map(default_collate, zip(*samples, strict=True)))
-    return np.stack([np.asarray(sample) for sample in samples])
-
-
-class MapDataLoader(DataLoader):
-    """torch's loader over any object with a length and items: the part of it that decides what is in a batch."""
-
-    def __init__(
-        self,
-        dataset: Any,
-        batch_size: int | None = 1,
-        shuffle: bool = False,
-        sampler: Iterable[int] | None = None,
-        batch_sampler: Iterable[Sequence[int]] | None = None,
-        *,
-        collate_fn: Callable[[list[Any]], Any] | None = None,
-        drop_last: bool = False,
-        generator: np.random.Generator | None = None,
-        **without_effect: Any,
-    ) -> None:
-        if unknown := set(without_effect) - WITHOUT_EFFECT:
-            raise TypeError(f"DataLoader has no argument {sorted(unknown)[0]!r}")
-        if batch_size is None and batch_sampler is None:
-            raise ValueError("batch_size=None, which hands out single samples, is not supported: use batch_size=1")
-        self.dataset: Any = dataset
-        self.batch_size = batch_size  # type: ignore[assignment]
-        self.shuffle = shuffle
-        self.sampler = sampler
-        self.batch_sampler = batch_sampler
-        self.collate_fn = collate_fn or default_collate
-        self.drop_last = drop_last
-        self.generator = generator
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Make the order of shuffled samples that of ``epoch``."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        if self.batch_sampler is not None:
-            return len(self.batch_sampler)  # type: ignore[arg-type]
-        count = len(self.sampler) if self.sampler is not None else len(self.dataset)  # type: ignore[arg-type]
-        assert self.batch_size
-        return count // self.batch_size if self.drop_last else -(-count // self.batch_size)
-
-    def index_batches(self) -> Iterator[list[int]]:
-        """Positions of the samples of each batch. The order of one epoch is the same on every rank."""
-        if self.batch_sampler is not None:
-            yield from map(list, self.batch_sampler)
-            return
-        order = iter(self._order())
-        assert self.batch_size
-        while batch := list(islice(order, self.batch_size)):
-            if len(batch) == self.batch_size or not self.drop_last:
-                yield batch
-
-    def _order(self) -> Iterable[int]:
-        if self.sampler is not None:
-            return self.sampler
-        if not self.shuffle:
-            return range(len(self.dataset))
-        if self.generator is None:
-            # Ranks that draw from generators of their own would shuffle apart.
-            self.generator = np.random.default_rng(common_seed())
-        return self.generator.permutation(len(self.dataset)).tolist()  # type: ignore[no-any-return]
-
-    def batch(self, positions: Sequence[int]) -> Any:
-        """The batch of these samples."""
-        made = self.collate_fn([self.dataset[position] for position in positions])
-        return Batch(made) if type(made) is dict else made
-
-    def __iter__(self) -> Iterator[Any]:
-        return map(self.batch, self.index_batches())
-
-
-def common_seed() -> int:
-    """A seed from Python's generator of rank 0, the same on every rank."""
-    from random import getrandbits
-
-    seed = [getrandbits(63)]
-    if PartialState().initialized:
-        from accelerate_sim.gathering import broadcast_object_list
-
-        broadcast_object_list(seed)
-    return seed[0]
 
 
 class DataLoaderShard:

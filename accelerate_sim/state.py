@@ -1,4 +1,4 @@
-"""Who am I: the state that all parts of a training script share, as Accelerate's ``PartialState`` is."""
+"""``PartialState``: rank, size and run of this process, as in Accelerate. It reads them from the current session."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from accelerate_sim.utils.dataclasses import DistributedType
 
 if TYPE_CHECKING:
     from accelerate_sim.config.schema import RunConfig
+    from accelerate_sim.session.active_run import ActiveRun
     from accelerate_sim.sim.layout import Ranks
     from accelerate_sim.sim.run import Run
 
@@ -20,22 +21,16 @@ NOT_INITIALIZED = (
 
 
 class PartialState(ProcessControl):
-    """All instances share their attributes; the first ``Accelerator`` of a run sets them.
+    """The state of the current session. All instances read the same one; ``Accelerator`` begins the run in it.
 
-    A script that asks a state who it is before there is an ``Accelerator`` enters the world of its run by that.
+    A script that asks for its rank before it makes an ``Accelerator`` begins a run by that.
     """
 
     _shared_state: ClassVar[dict[str, Any]] = {}
-
-    run: Run
-    session: Session
-    origin_s: float
-    """Simulated second at which the run began."""
+    """Values that a script has set: cpu, precision and the length of a split."""
 
     cpu: bool
     """True if devices are called cpu."""
-    own_script: bool
-    """True if no config of the run was handed in."""
     split_length: int | None
     """Entries that ``split_between_processes`` has last been given; None before, and for arrays."""
 
@@ -44,16 +39,44 @@ class PartialState(ProcessControl):
         self._shared_state["cpu"] = cpu or self._shared_state.get("cpu", False)
         self._shared_state.setdefault("split_length", None)
 
+    @property
+    def session(self) -> Session:
+        """The current session."""
+        return Session.current()
+
+    @property
+    def initialized(self) -> bool:
+        """True while a run is active."""
+        return self.session.active is not None
+
+    @property
+    def active(self) -> ActiveRun:
+        """The active run. Raises the error that Accelerate raises if there is none."""
+        if self.session.active is None:
+            raise RuntimeError(NOT_INITIALIZED)
+        return self.session.active
+
+    @property
+    def run(self) -> Run:
+        """The simulated run."""
+        return self.active.run
+
+    @property
+    def own_script(self) -> bool:
+        """True if no config of the run was handed in."""
+        active = self.session.active
+        return active is not None and active.own_script
+
     @classmethod
     def entered(cls) -> Self:
-        """The state of a process that is in the world of a run; a script without an ``Accelerator`` enters it now."""
+        """The state of a process whose run is active; in a script without an ``Accelerator`` the run begins now."""
         state = cls()
         if not state.initialized:
             from accelerate_sim.script_settings import script_config
-            from accelerate_sim.sim.run import Run
+            from accelerate_sim.session.script_run import begin_script_run
 
-            session = Session.current()
-            state.begin(Run(script_config(session.placement, "no", 1), session.run_number), session, own_script=True)
+            session = state.session
+            begin_script_run(session, script_config(session.placement, "no", 1))
         return state
 
     @classmethod
@@ -62,56 +85,18 @@ class PartialState(ProcessControl):
         state = cls()
         return state.run.config if state.initialized and not state.own_script else None
 
-    @property
-    def initialized(self) -> bool:
-        return "run" in self._shared_state
-
-    def begin(self, run: Run, session: Session, *, own_script: bool = False) -> None:
-        """Enter the world of ``run``: as one of its processes, or without a launcher as all of its ranks.
-
-        In a script of a user's own, which knows of one rank, tensors of all ranks speak for rank 0.
-        """
-        import fake_torch_dist as dist
-
-        layout = run.layout
-        if session.job:
-            session.job.check_world(layout.world_size)
-            with session.interrupts.at_once():
-                session.job.meet()
-        else:
-            if dist.is_initialized():
-                dist.destroy_process_group()
-            nodes = dist.VirtualOptions(ranks_per_node=layout.gpus_per_node)
-            dist.init_process_group(backend="virtual", world_size=layout.world_size, pg_options=nodes)
-        self.own_script = own_script
-        if own_script:
-            dist.LocalTensor.speak_for(0)
-        self.run = run
-        self.session = session
-        self.origin_s = session.clock.now_s
-
     def end(self) -> None:
-        """The process group is destroyed; the state is as before the run."""
-        import fake_torch_dist as dist
+        """End the run and leave its process group; the state is as before the run."""
+        from accelerate_sim.session.script_run import end_any_run
 
-        if dist.is_initialized():
-            dist.destroy_process_group()
-        dist.LocalTensor.speak_for(None)
+        end_any_run(self.session)
         self._shared_state.clear()
 
     destroy_process_group = end
 
-    @classmethod
-    def required(cls) -> PartialState:
-        """The state, or the error that Accelerate raises without one."""
-        state = cls()
-        if not state.initialized:
-            raise RuntimeError(NOT_INITIALIZED)
-        return state
-
     @property
     def ranks(self) -> Ranks:
-        """Ranks that this process plays."""
+        """The ranks that this process runs."""
         import numpy as np
 
         placement = self.session.placement
@@ -174,10 +159,10 @@ class PartialState(ProcessControl):
         """Use the rank's device, which is the only one it has."""
 
     def wait_for_everyone(self) -> None:
-        """No rank goes on before all are here."""
+        """Block until all ranks are here."""
         import fake_torch_dist as dist
 
-        with self.entered().session.interrupts.at_once():
+        with self.entered().session.signals.at_once():
             dist.barrier()
 
     def holds_all_results(self, entries: object) -> bool:
@@ -196,21 +181,26 @@ class PartialState(ProcessControl):
             f"Device: {self.device}\n"
         )
 
-    @property
-    def training_origin_s(self) -> float:
-        """Simulated second at which the first step begins."""
-        return self.origin_s + self.run.startup.total
-
 
 class AcceleratorState(PartialState):
     """The same state, with the precision that the script has asked for."""
 
-    _precision: str
-
     @property
     def mixed_precision(self) -> str:
         """Number format of the forward pass: no, bf16, fp16 or fp8."""
-        return str(self._shared_state.get("_precision", "no"))
+        return str(self._shared_state.get("precision", "no"))
+
+    def set_precision(self, precision: str) -> None:
+        """Keep the precision of the run that has begun."""
+        self._shared_state["precision"] = precision
+
+    def refuse_other_precision(self, precision: str) -> None:
+        """Raise ValueError if the run that is under way has another precision, as Accelerate does."""
+        if self.initialized and "precision" in self._shared_state and precision != self.mixed_precision:
+            raise ValueError(
+                "AcceleratorState has already been initialized and cannot be changed, restart your runtime completely "
+                f"and pass `mixed_precision='{precision}'` to `Accelerator()`."
+            )
 
     def __repr__(self) -> str:
         return f"{super().__repr__()}\nMixed precision type: {self.mixed_precision}\n"
@@ -222,7 +212,7 @@ def set_seed(seed: int, device_specific: bool = False, deterministic: bool = Fal
     ValueError in a run whose config names another seed. A script's own run is the same whatever its seed.
     """
     state = PartialState()
-    if state.initialized and not state._shared_state.get("own_script"):
+    if state.initialized and not state.own_script:
         planned = state.run.config.run.seed
         if seed != planned:
             raise ValueError(f"the run is planned with seed {planned}, not {seed}: run.seed in the config says which")
