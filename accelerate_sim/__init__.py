@@ -123,14 +123,21 @@ _HOMES = {
 }
 # fmt: on
 """The names by the module that has them."""
+_FOR_OWN_SCRIPTS = {
+    "gradient_state", "local_sgd", "own_trackers", "sharded_loader",
+    "utils.dataclasses", "utils.memory", "utils.other",
+}  # fmt: skip
+"""Modules that only a user's own script needs; each is loaded when one of its names is used."""
 
 
 def __getattr__(name: str) -> object:
-    """Load all names on first use, with SIGINT's default action meanwhile."""
+    """Load all names of a planned run on first use, with SIGINT's default action meanwhile."""
     if name not in __all__:
         raise AttributeError(f"accelerate_sim has no {name!r}; what is there: accelerate_sim.__all__")
+    wanted = next(home for home, names in _HOMES.items() if name in names)
+    homes = {wanted} if wanted in _FOR_OWN_SCRIPTS else _HOMES.keys() - _FOR_OWN_SCRIPTS
     with DefaultSigint():
-        for home, names in _HOMES.items():
+        for home in sorted(homes):
             module = import_module(f"{__name__}.{home}")
-            globals().update({each: getattr(module, each) for each in names})
+            globals().update({each: getattr(module, each) for each in _HOMES[home]})
     return globals()[name]

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from accelerate_sim import gradient_state, training_progress
 from accelerate_sim.config.schema import RunConfig
@@ -17,20 +18,23 @@ from accelerate_sim.gradient_state import GradientState
 from accelerate_sim.names_without_meaning import NamesWithoutMeaning
 from accelerate_sim.own_objects import clip_norm, with_gradients
 from accelerate_sim.process_properties import ProcessProperties
-from accelerate_sim.run_checkpoints import RunCheckpoints
+from accelerate_sim.run_position import RunPosition
 from accelerate_sim.script_collectives import ScriptCollectives
 from accelerate_sim.script_gradients import ScriptGradients
-from accelerate_sim.script_settings import refuse_other_plans, script_config, settings
+from accelerate_sim.script_settings import ScriptSettings, refuse_other_plans, settings
 from accelerate_sim.session.session import Session
 from accelerate_sim.setting_properties import SettingProperties
 from accelerate_sim.simulated_objects import is_simulated
 from accelerate_sim.state import AcceleratorState, PartialState
-from accelerate_sim.utils.dataclasses import (
-    DataLoaderConfiguration,
-    GradientAccumulationPlugin,
-    KwargsHandler,
-    ProjectConfiguration,
-)
+
+if TYPE_CHECKING:
+    from accelerate_sim.session.active_run import ActiveRun
+    from accelerate_sim.utils.dataclasses import (
+        DataLoaderConfiguration,
+        GradientAccumulationPlugin,
+        KwargsHandler,
+        ProjectConfiguration,
+    )
 
 T = TypeVar("T")
 
@@ -43,7 +47,7 @@ class RunKwargs:
 
 
 class Accelerator(
-    ProcessProperties, ScriptCollectives, ScriptGradients, RunCheckpoints, SettingProperties, NamesWithoutMeaning
+    ProcessProperties, ScriptCollectives, ScriptGradients, RunPosition, SettingProperties, NamesWithoutMeaning
 ):
     """Runs a script on all ranks of the planned cluster.
 
@@ -74,67 +78,58 @@ class Accelerator(
         config = config or PartialState.planned_config()
         self.own_script = config is None
         """True if the script follows no config."""
-        self.settings = settings(
-            mixed_precision=mixed_precision if self.own_script else None,
+        others = [handler for handler in handlers if not isinstance(handler, RunKwargs)]
+        self._make_settings = partial(
+            settings, mixed_precision=mixed_precision if self.own_script else None,
             gradient_accumulation_steps=gradient_accumulation_steps,
             gradient_accumulation_plugin=gradient_accumulation_plugin, dataloader_config=dataloader_config,
             split_batches=split_batches, project_dir=project_dir, project_config=project_config,
             step_scheduler_with_optimizer=step_scheduler_with_optimizer, device_placement=device_placement, cpu=cpu,
-            handlers=[handler for handler in handlers if not isinstance(handler, RunKwargs)], refused=of_the_config,
+            handlers=others, refused=of_the_config,
         )  # fmt: skip
-        self._keep_track_of_own_objects()
-        self._keep_no_files_yet(log_with if self.own_script else None)
+        if others or of_the_config:
+            _ = self.settings  # which refuses what is not simulated
         directory = Path(project_dir) if project_dir else None
         if config is None:
-            self._begin_own_run(directory)
+            self.active = self._begin_script_run(directory)
         else:
             asked = (mixed_precision, gradient_accumulation_steps, log_with)
-            self._begin_planned_run(config, directory, *asked)
+            self.active = self._begin_planned_run(config, directory, *asked)
         self.run = self.active.run
         self.clock = self.session.clock
         self.state = AcceleratorState(cpu=cpu)
-        self.state.set_precision(self.settings.precision)
+        self.state.set_precision(config.train.precision if config else self.settings.precision)
         self._progress = self.active.progress
-        self.gradient_state = GradientState(self.settings.accumulation)
+        self.gradient_state = GradientState(self.settings.accumulation if self.own_script else None)
         self.gradient_state.progress = self._progress
         self.step_context = gradient_state.Accumulation(self.gradient_state)
         planned = training_progress.Accumulation(self._progress)
         self._accumulation = self.step_context if self.own_script else planned
+        self._keep_track_of_own_objects()
+        self._keep_no_files_yet(log_with if self.own_script else None)
         self._prepared = []
         self._connected = False
 
-    def _begin_own_run(self, project_dir: Path | None) -> None:
+    @cached_property
+    def settings(self) -> ScriptSettings:
+        """The arguments that a user's own objects follow. Making them takes time, and a planned run reads none."""
+        return self._make_settings()
+
+    def _begin_script_run(self, project_dir: Path | None) -> ActiveRun:
         from accelerate_sim.session.script_run import begin_script_run
 
-        AcceleratorState().refuse_other_precision(self.settings.precision)
-        num_steps = self.settings.accumulation.num_steps or 1
-        config = script_config(self.session.placement, self.settings.precision, num_steps)
-        self.active = begin_script_run(self.session, config, project_dir)
+        precision, num_steps = self.settings.precision, self.settings.accumulation.num_steps or 1
+        AcceleratorState().refuse_other_precision(precision)
+        return begin_script_run(self.session, precision, num_steps, project_dir)
 
-    def _begin_planned_run(self, config: RunConfig, project_dir: Path | None, *asked: Any) -> None:
+    def _begin_planned_run(self, config: RunConfig, project_dir: Path | None, *asked: Any) -> ActiveRun:
         from accelerate_sim.session.begin_run import begin_run
 
         planned = self.session.planned_run(config)
         refuse_other_plans(planned.plan, *asked)
-        self.settings.precision = config.train.precision
-        self.active = begin_run(self.session, planned, project_dir)
+        return begin_run(self.session, planned, project_dir)
 
     # --- The training loop ----------------------------------------------------------------------
-
-    @property
-    def elapsed_s(self) -> float:
-        """Simulated seconds since the first step began."""
-        return self._progress.elapsed_s
-
-    @property
-    def completed_steps(self) -> int:
-        """Optimizer steps done, those before a resumed checkpoint included."""
-        return self._progress.completed_steps
-
-    @property
-    def tokens_per_s(self) -> float:
-        """Throughput of the latest step, all ranks together."""
-        return self.run.timing(self.completed_steps - 1).tokens_per_s
 
     @property
     def sync_gradients(self) -> bool:

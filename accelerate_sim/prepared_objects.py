@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 class PreparedObjects:
     """The part of ``Accelerator`` that knows models, optimizers, schedulers and loaders of a user."""
 
-    settings: ScriptSettings
+    if TYPE_CHECKING:
+
+        @property
+        def settings(self) -> ScriptSettings: ...
+
     state: AcceleratorState
     gradient_state: GradientState
     step_context: Accumulation

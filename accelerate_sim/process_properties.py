@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from accelerate_sim.device import Device
 from accelerate_sim.process_control import ProcessControl
 from accelerate_sim.state import AcceleratorState
-from accelerate_sim.utils.dataclasses import DistributedType
+
+if TYPE_CHECKING:
+    from accelerate_sim.utils.dataclasses import DistributedType
 
 
 class ProcessProperties(ProcessControl):
@@ -43,7 +47,7 @@ class ProcessProperties(ProcessControl):
 
     @property
     def multi_device(self) -> bool:
-        return self.distributed_type is DistributedType.MULTI_GPU
+        return self.distributed_type == "MULTI_GPU"
 
     def note_split(self, length: int | None) -> None:
         self.state.note_split(length)

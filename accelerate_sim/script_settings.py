@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.process.placement import Placement
-from accelerate_sim.utils.dataclasses import (
-    DataLoaderConfiguration,
-    GradientAccumulationPlugin,
-    KwargsHandler,
-    PrecisionType,
-    ProjectConfiguration,
-)
 
 if TYPE_CHECKING:
     from accelerate_sim.sim.plan import Plan
+    from accelerate_sim.utils.dataclasses import (
+        DataLoaderConfiguration,
+        GradientAccumulationPlugin,
+        KwargsHandler,
+        ProjectConfiguration,
+    )
 
 CONFIG_VARIABLE = "ACCELERATE_SIM_CONFIG"
 """Names a config, shipped or a file, for scripts that hand none to ``Accelerator``."""
@@ -46,14 +45,14 @@ ONE_PROCESS_EACH = {"model": "gpt2", "parallel": {"tensor": 1, "sharding": "ddp"
 class ScriptSettings:
     """The arguments of ``Accelerator`` that a script's own objects follow."""
 
-    precision: str = "no"
-    accumulation: GradientAccumulationPlugin = field(default_factory=GradientAccumulationPlugin)
-    loaders: DataLoaderConfiguration = field(default_factory=DataLoaderConfiguration)
-    project: ProjectConfiguration = field(default_factory=ProjectConfiguration)
-    step_scheduler_with_optimizer: bool = True
-    device_placement: bool = True
-    cpu: bool = False
-    handlers: Sequence[KwargsHandler] = ()
+    precision: str
+    accumulation: GradientAccumulationPlugin
+    loaders: DataLoaderConfiguration
+    project: ProjectConfiguration
+    step_scheduler_with_optimizer: bool
+    device_placement: bool
+    cpu: bool
+    handlers: Sequence[KwargsHandler]
 
 
 def settings(
@@ -72,6 +71,13 @@ def settings(
     refused: Mapping[str, Any],
 ) -> ScriptSettings:
     """The settings of a script. ValueError for what Accelerate refuses and for what is not simulated."""
+    from accelerate_sim.utils.dataclasses import (
+        DataLoaderConfiguration,
+        GradientAccumulationPlugin,
+        KwargsHandler,
+        ProjectConfiguration,
+    )
+
     _refuse(refused)
     for handler in handlers:
         if not isinstance(handler, KwargsHandler):
@@ -107,6 +113,8 @@ def _refuse(arguments: Mapping[str, Any]) -> None:
 
 
 def _precision(asked: str | None) -> str:
+    from accelerate_sim.utils.dataclasses import PrecisionType
+
     precision = str(getattr(asked, "value", asked) or os.environ.get(PRECISION_VARIABLE, "no")).lower()
     known = PrecisionType.list()
     if precision not in known:

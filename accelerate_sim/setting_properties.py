@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from accelerate_sim.script_settings import ScriptSettings
 
 
 class SettingProperties:
     """The part of ``Accelerator`` that shows its settings."""
 
-    settings: ScriptSettings
+    if TYPE_CHECKING:
+
+        @property
+        def settings(self) -> ScriptSettings: ...
 
     @property
     def split_batches(self) -> bool:

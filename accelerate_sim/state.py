@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from accelerate_sim.device import Device
 from accelerate_sim.process_control import ProcessControl
 from accelerate_sim.session.session import Session
-from accelerate_sim.utils.dataclasses import DistributedType
 
 if TYPE_CHECKING:
     from accelerate_sim.config.schema import RunConfig
     from accelerate_sim.session.active_run import ActiveRun
     from accelerate_sim.sim.layout import Ranks
     from accelerate_sim.sim.run import Run
+    from accelerate_sim.utils.dataclasses import DistributedType
 
 NOT_INITIALIZED = (
     "You must initialize the accelerate state by calling either `PartialState()` or `Accelerator()` before using this."
@@ -72,11 +72,9 @@ class PartialState(ProcessControl):
         """The state of a process whose run is active; in a script without an ``Accelerator`` the run begins now."""
         state = cls()
         if not state.initialized:
-            from accelerate_sim.script_settings import script_config
             from accelerate_sim.session.script_run import begin_script_run
 
-            session = state.session
-            begin_script_run(session, script_config(session.placement, "no", 1))
+            begin_script_run(state.session, "no", 1)
         return state
 
     @classmethod
@@ -141,6 +139,8 @@ class PartialState(ProcessControl):
     @property
     def distributed_type(self) -> DistributedType:
         """Kind of the environment, by its devices."""
+        from accelerate_sim.utils.dataclasses import DistributedType
+
         if not self.use_distributed:
             return DistributedType.NO
         return DistributedType.MULTI_CPU if self.cpu else DistributedType.MULTI_GPU

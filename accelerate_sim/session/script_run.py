@@ -6,19 +6,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from accelerate_sim.script_settings import script_config
 from accelerate_sim.session.begin_run import begin_run, end_run
 from accelerate_sim.session.session import Session
 
 if TYPE_CHECKING:
-    from accelerate_sim.config.schema import RunConfig
     from accelerate_sim.session.active_run import ActiveRun
 
 
-def begin_script_run(session: Session, config: RunConfig, project_dir: Path | None = None) -> ActiveRun:
-    """Begin a run of ``config``. In a script, which knows of one rank, tensors of all ranks act as rank 0's."""
+def begin_script_run(session: Session, precision: str, num_steps: int, project_dir: Path | None = None) -> ActiveRun:
+    """Begin a run in ``precision`` with ``num_steps`` micro-batches a step. Raises ConfigError.
+
+    A script knows of one rank, so tensors of all ranks act as rank 0's.
+    """
     from fake_torch_dist import LocalTensor
 
-    active = begin_run(session, replace(session.planned_run(config), own_script=True), project_dir)
+    planned = session.planned_run(script_config(session.placement, precision, num_steps))
+    active = begin_run(session, replace(planned, own_script=True), project_dir)
     LocalTensor.speak_for(0)
     return active
 

@@ -63,7 +63,7 @@ RANKS = {
         "script_collectives",
         "script_gradients",
         "script_files",
-        "run_checkpoints",
+        "run_position",
         "accelerator",
         "local_sgd",
         "cli",

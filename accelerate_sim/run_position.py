@@ -1,4 +1,4 @@
-"""Methods of ``Accelerator`` that save and continue a run: planned, or of a user's own script."""
+"""Methods of ``Accelerator`` that tell how far a run is, save it and continue it: planned, or of an own script."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from accelerate_sim.training_progress import TrainingProgress
 
 
-class RunCheckpoints(ScriptFiles):
-    """The part of ``Accelerator`` that saves and continues."""
+class RunPosition(ScriptFiles):
+    """The part of ``Accelerator`` that knows the position of its run."""
 
     active: ActiveRun
     run: Run
@@ -24,6 +24,21 @@ class RunCheckpoints(ScriptFiles):
     _progress: TrainingProgress
     _prepared: list[Any]
     """Simulated objects that ``prepare`` has connected."""
+
+    @property
+    def elapsed_s(self) -> float:
+        """Simulated seconds since the first step began."""
+        return self._progress.elapsed_s
+
+    @property
+    def completed_steps(self) -> int:
+        """Optimizer steps done, those before a resumed checkpoint included."""
+        return self._progress.completed_steps
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Throughput of the latest step, all ranks together."""
+        return self.run.timing(self.completed_steps - 1).tokens_per_s
 
     @property
     def project_dir(self) -> Any:
