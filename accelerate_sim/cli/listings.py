@@ -1,4 +1,4 @@
-"""What the command line prints instead of a run: the catalog, the config, the plan."""
+"""The tables that the command line prints instead of a run: catalog, config, plan."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.config.shipped import shipped_configs
 from accelerate_sim.display.screen import PIPE_WIDTH
 from accelerate_sim.display.units import count_text, gib_text
-from accelerate_sim.session.session import terminal_style
+from accelerate_sim.session.terminal import terminal_style
+from accelerate_sim.sim.plan import Plan
 
 
 def show(what: str, *, ascii_only: bool) -> None:
@@ -28,18 +29,18 @@ def show(what: str, *, ascii_only: bool) -> None:
 
 
 def show_config(config: RunConfig) -> None:
-    """Print the whole config, every key explained."""
+    """Print the whole config, with an explanation of each key."""
     sys.stdout.write(documented_yaml(config))
 
 
-def show_plan(config: RunConfig, *, ascii_only: bool) -> None:
-    """Print what the run would take."""
+def show_plan(plan: Plan, *, ascii_only: bool) -> None:
+    """Print the time, memory and energy that a run would take."""
     from accelerate_sim.display.plan.plan_report import plan_report
     from accelerate_sim.sim.run import Run
 
     live, style = terminal_style(1, ascii_only=ascii_only)
     width = shutil.get_terminal_size((PIPE_WIDTH, 24)).columns if live else PIPE_WIDTH
-    print("\n".join(plan_report(Run(config), width, style)))
+    print("\n".join(plan_report(Run.of(plan), width, style)))
 
 
 def _models() -> list[tuple[str, ...]]:

@@ -40,19 +40,25 @@ class Screen:
         terminal: str | None = None,
         encoding: str = "utf-8",
         monotonic: Callable[[], float] = time.monotonic,
+        on_blocked: Callable[[], None] = lambda: None,
+        patience_s: float = math.inf,
+        canvas: Canvas | None = None,
     ) -> None:
+        """``on_blocked`` is called while the reader takes nothing; it may raise to give up what is left to write.
+
+        A reader that takes nothing for ``patience_s`` real seconds counts as gone. ``canvas`` formats the frames;
+        None: as ``fd`` and ``terminal`` need them.
+        """
         self.fd = fd
         self.live = live
-        self.on_blocked: Callable[[], None] = lambda: None
-        """Called while the reader takes nothing; may raise to give up what is left to write."""
-        self.patience_s = math.inf
-        """Real seconds for which the reader may take nothing before it counts as gone."""
+        self._on_blocked = on_blocked
+        self._patience_s = patience_s
         self._encoding = encoding
         self._monotonic = monotonic
         self._lines: list[str] = []
         self._pending_chars = 0
         self._live_lines: list[Callable[[int], str]] = []
-        self._canvas: Canvas = LauncherCanvas(terminal) if terminal else TerminalCanvas(fd)
+        self._canvas = canvas or (LauncherCanvas(terminal) if terminal else TerminalCanvas(fd))
         self._drawn = 0
         self._dirty = False
         self._last_frame_s = -1e9
@@ -130,22 +136,31 @@ class Screen:
         self._dirty = self._drawn > 0
         self.flush()
 
+    def hurry(self, patience_s: float) -> None:
+        """Count the reader as gone once it has taken nothing for ``patience_s`` real seconds; wait for nothing else."""
+        self._on_blocked = lambda: None
+        self._patience_s = patience_s
+
     def hang_up(self) -> None:
         """Discard the lines that are not written and raise OutputClosed, since the reader is gone."""
         self._lines, self._pending_chars = [], 0
         raise OutputClosed
 
     def _emit(self, text: str) -> None:
-        data = memoryview(text.encode(self._encoding, "replace"))
         self._last_frame_s = self._monotonic()
+        self.deliver(text)
+
+    def deliver(self, text: str) -> None:
+        """Write ``text`` to the descriptor. Raises OutputClosed."""
+        data = memoryview(text.encode(self._encoding, "replace"))
         taken_s = self._last_frame_s
         while data:
             try:
                 data = data[os.write(self.fd, data) :]
                 taken_s = self._monotonic()
             except BlockingIOError:
-                self.on_blocked()
-                if self._monotonic() - taken_s > self.patience_s:
+                self._on_blocked()
+                if self._monotonic() - taken_s > self._patience_s:
                     raise OutputClosed from None
                 time.sleep(BLOCKED_S)  # a terminal can be ready for a byte and refuse two: select() would spin
             except OSError as error:

@@ -12,9 +12,10 @@ from accelerate_sim.sim.timeline import Phase
 
 
 class Monitor:
-    """Observes the cluster after each step. Steps count from 1 here, as in records.
+    """Makes the records of the cluster that are due after each step. Steps count from 1 here, as in records.
 
-    ``rank`` is the rank that this process plays, whose warnings alone it reports; None: it reports all warnings.
+    ``report`` receives the records. ``rank`` is the only rank that this process reports about; None: the main
+    process, which reports about all.
     """
 
     def __init__(self, run: Run, report: Callable[[Record], None], rank: int | None) -> None:
@@ -43,6 +44,8 @@ class Monitor:
 
     def begin_phase(self, phase: Phase, step: int) -> None:
         """Report the GPUs early in the phase that follows ``step`` steps: a validation, a checkpoint, the export."""
+        if self.rank is not None:
+            return
         second = self.run.timeline.look_into(phase, step - 1)
         if second is not None and self.run.config.log.gpu_grid_every:
             self._report_gpus(self.run.telemetry.sample(second, max(step - 1, 0)), step, second)

@@ -73,6 +73,15 @@ class Run(Plan):
         self._block: StepBlock | None = None
         self._micro: tuple[tuple[int, int], Floats] | None = None
 
+    @classmethod
+    def of(cls, plan: Plan) -> "Run":
+        """The run of a plan, with everything that the plan has computed so far."""
+        if isinstance(plan, Run):
+            return plan
+        run = cls(plan.config, plan.number)
+        run.__dict__.update(plan.__dict__)
+        return run
+
     # --- What happens once ----------------------------------------------------------------------
 
     @cached_property

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from accelerate_sim.config.problems import ConfigError
-from accelerate_sim.process.signals import Interrupts
+from accelerate_sim.process.signals import Signals
 from accelerate_sim.records import DeviceRecord, EvalRecord, ExporterRecord, Record, StepRecord
 from accelerate_sim.tracking.dcgm_text import DeviceText, escaped, family
 from accelerate_sim.tracking.registry import problem
@@ -27,7 +27,7 @@ class PrometheusTracker:
 
     def __init__(
         self,
-        interrupts: Interrupts,
+        signals: Signals,
         look: Callable[[], DeviceRecord | None],
         address: str,
         report: Callable[[Record], None],
@@ -35,7 +35,7 @@ class PrometheusTracker:
         self._look = look
         self._report = report
         self._address = address
-        self._server = ScrapeServer(interrupts, address, "/metrics", CONTENT_TYPE, self.text)
+        self._server = ScrapeServer(signals, address, "/metrics", CONTENT_TYPE, self.text)
         self._device_text = DeviceText()
         self._start: RunStart | None = None
         self._step: StepRecord | None = None
@@ -47,7 +47,7 @@ class PrometheusTracker:
         """The tracker of a session. Raises ConfigError if nothing can listen on the address."""
         address = context.log.prometheus_address
         try:
-            return cls(context.interrupts, context.look, address, context.report)
+            return cls(context.signals, context.look, address, context.report)
         except OSError as error:
             reason = f"has prometheus, which can't listen on {address}: {error.strerror}"
             way_out = "End what listens there, or name another address with --set log.prometheus_address=HOST:PORT."

@@ -18,7 +18,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
-from accelerate_sim.process.signals import Interrupts
+from accelerate_sim.process.signals import Signals
 
 LONGEST_REQUEST_BYTES: Final = 65536
 MOST_CONNECTIONS: Final = 64
@@ -44,10 +44,8 @@ class ScrapeServer:
     a name of its own that leads here (DNS rebinding).
     """
 
-    def __init__(
-        self, interrupts: Interrupts, address: str, path: str, content_type: str, make: Callable[[], str]
-    ) -> None:
-        self._interrupts, self._make = interrupts, make
+    def __init__(self, signals: Signals, address: str, path: str, content_type: str, make: Callable[[], str]) -> None:
+        self._signals, self._make = signals, make
         self._path, self._content_type = path.encode(), content_type
         self._listener = _listener(address)
         self._listener.setblocking(False)
@@ -57,7 +55,7 @@ class ScrapeServer:
         """A spare descriptor, closed when none is free, so that a connection can be accepted and closed."""
         self._connections: dict[int, _Connection] = {}
         self._body, self._fresh_until_s = b"", 0.0
-        interrupts.serve(self._listener.fileno(), select.POLLIN, self._accept)
+        signals.serve(self._listener.fileno(), select.POLLIN, self._accept)
 
     @property
     def port(self) -> int:
@@ -69,8 +67,8 @@ class ScrapeServer:
             return
         for connection in list(self._connections.values()):
             self._drop(connection)
-        self._interrupts.dismiss(self._listener.fileno())
-        self._interrupts.call_at(None, self._drop_late)
+        self._signals.dismiss(self._listener.fileno())
+        self._signals.call_at(None, self._drop_late)
         self._listener.close()
         if self._spare >= 0:
             os.close(self._spare)
@@ -89,7 +87,7 @@ class ScrapeServer:
             peer.setblocking(False)
             connection = _Connection(peer, time.monotonic() + REQUEST_S)
             self._connections[peer.fileno()] = connection
-            self._interrupts.serve(peer.fileno(), select.POLLIN, partial(self._read, connection))
+            self._signals.serve(peer.fileno(), select.POLLIN, partial(self._read, connection))
             self._read(connection)  # most requests are here already
             if len(self._connections) > MOST_CONNECTIONS:
                 held = self._connections.values()
@@ -111,7 +109,7 @@ class ScrapeServer:
 
     def _set_alarm(self) -> None:
         until_s = min((each.until_s for each in self._connections.values()), default=None)
-        self._interrupts.call_at(until_s, self._drop_late)
+        self._signals.call_at(until_s, self._drop_late)
 
     def _drop_late(self) -> None:
         now_s = time.monotonic()
@@ -132,8 +130,8 @@ class ScrapeServer:
         elif b"\r\n\r\n" in connection.request:
             connection.unsent = [memoryview(part) for part in self._answer(bytes(connection.request)) if part]
             connection.until_s = time.monotonic() + ANSWER_S
-            self._interrupts.dismiss(connection.peer.fileno())
-            self._interrupts.serve(connection.peer.fileno(), select.POLLOUT, partial(self._send, connection))
+            self._signals.dismiss(connection.peer.fileno())
+            self._signals.serve(connection.peer.fileno(), select.POLLOUT, partial(self._send, connection))
             self._send(connection)
 
     def _send(self, connection: _Connection) -> None:
@@ -149,7 +147,7 @@ class ScrapeServer:
 
     def _drop(self, connection: _Connection) -> None:
         fd = connection.peer.fileno()
-        self._interrupts.dismiss(fd)
+        self._signals.dismiss(fd)
         del self._connections[fd]
         connection.peer.close()
 

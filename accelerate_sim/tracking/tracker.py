@@ -1,4 +1,4 @@
-"""The interface of trackers, and what a tracker is given when it is opened and when a run begins."""
+"""The interfaces of observers, keepers and trackers, and the facts that a tracker is given when it and a run begin."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from accelerate_sim.config.schema import LogConfig
-from accelerate_sim.process.signals import Interrupts
+from accelerate_sim.process.signals import Signals
 from accelerate_sim.records import DeviceRecord, Record
 
 
@@ -20,7 +20,7 @@ class TrackerContext:
     log: LogConfig
     output_dir: Path | None
     """Directory for a tracker's files. The session has one if ``writes_files`` is true of the tracker."""
-    interrupts: Interrupts
+    signals: Signals
     """The session's waiting loop, for a tracker that answers requests."""
     look: Callable[[], DeviceRecord | None]
     """Reads the GPUs at the present simulated time; None between two runs and for GPUs that NVIDIA did not make."""
@@ -52,12 +52,16 @@ class RunStart:
     """Process of each rank, in rank order; empty if one process plays all ranks."""
 
 
-class Keeper(Protocol):
-    """An observer that keeps records in a file. Writing raises OutputError; a second ``close`` does nothing."""
+class Observer(Protocol):
+    """Receives each record of a run."""
 
     def observe(self, record: Record) -> None: ...
 
     def flush(self) -> None: ...
+
+
+class Keeper(Observer, Protocol):
+    """An observer that writes files. Writing raises OutputError; closing twice is allowed."""
 
     def close(self) -> None: ...
 

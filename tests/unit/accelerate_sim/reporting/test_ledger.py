@@ -33,7 +33,7 @@ def gpus(utilization: float, memory_gib: int) -> GpuRecord:
 
 @pytest.fixture
 def ledger(accelerate: Accelerate) -> Ledger:
-    return accelerate().ledger
+    return accelerate().active.ledger
 
 
 def test_summary_adds_up_what_was_reported(ledger: Ledger, session: Session) -> None:

@@ -10,7 +10,7 @@ from accelerate_sim.config import extensions
 from accelerate_sim.config.extensions import TRACKERS, TrackerEntry, optional_trackers, trackers_help
 from accelerate_sim.config.problems import ConfigError
 from accelerate_sim.config.schema import LogConfig
-from accelerate_sim.process.signals import Interrupts
+from accelerate_sim.process.signals import Signals
 from accelerate_sim.tracking.registry import open_trackers, require_packages
 from accelerate_sim.tracking.tracker import TrackerContext
 
@@ -28,7 +28,7 @@ class Dummy:
 
 def context(*names: str, output_dir: Path | None = None) -> TrackerContext:
     log = LogConfig.model_construct(trackers=names)
-    return TrackerContext(log, output_dir, Interrupts(), lambda: None, lambda record: None)
+    return TrackerContext(log, output_dir, Signals(), lambda: None, lambda record: None)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 from accelerate_sim.checkpoints.resume import Resumption
 from accelerate_sim.checkpoints.state import RunState
 from accelerate_sim.config.schema import RunConfig
-from accelerate_sim.session.cue import Cue
+from accelerate_sim.session.start_message import StartMessage
 
 STATE = RunState(
     run=2, step=7, config={"train": {"lr": 3e-4}}, start_time="2026-01-31T09:30:00", origin_s=0.1 + 0.2,
@@ -27,25 +27,28 @@ RESUMPTION = Resumption(
 )  # fmt: skip
 
 
-def test_every_field_of_a_cue_comes_back():
+def test_every_field_of_a_message_comes_back():
     config = RunConfig().model_dump(mode="json")
     start = datetime(2026, 1, 31, 9, 30, 0, 250_000)
-    cue = Cue(config, 3, start, now_s=1 / 3, resumption=RESUMPTION, is_last=False, exit_code=143)
-    assert Cue.of(cue.json()) == cue
-    assert all(getattr(cue, field.name) != field.default for field in fields(Cue))
+    message = StartMessage(config, 3, start, now_s=1 / 3, resumption=RESUMPTION, is_last=False, exit_code=143)
+    assert StartMessage.of(message.json()) == message
+    assert all(getattr(message, field.name) != field.default for field in fields(StartMessage))
 
 
-@pytest.mark.parametrize("cue", [Cue(), Cue(exit_code=2), Cue({"run": {"speed": float("inf")}}, start=datetime.max)])
-def test_a_short_cue_comes_back(cue):
-    assert Cue.of(cue.json()) == cue
+@pytest.mark.parametrize(
+    "message",
+    [StartMessage(), StartMessage(exit_code=2), StartMessage({"run": {"speed": float("inf")}}, start=datetime.max)],
+)
+def test_a_short_message_comes_back(message):
+    assert StartMessage.of(message.json()) == message
 
 
 def test_a_run_that_begins_again_is_resumed_from_no_checkpoint():
-    cue = Cue({}, resumption=Resumption(Path("out"), STATE, None))
-    assert Cue.of(cue.json()) == cue
+    message = StartMessage({}, resumption=Resumption(Path("out"), STATE, None))
+    assert StartMessage.of(message.json()) == message
 
 
-def test_a_pickle_is_no_cue():
+def test_a_pickle_is_no_message():
     with pytest.raises(ValueError):
-        Cue.of(pickle.dumps(Cue()))
-    assert json.loads(Cue().json())["config"] is None
+        StartMessage.of(pickle.dumps(StartMessage()))
+    assert json.loads(StartMessage().json())["config"] is None

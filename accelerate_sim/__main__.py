@@ -1,4 +1,4 @@
-"""The command ``fake-train``: the command line of train.py, for those who have no clone.
+"""The command ``fake-train``, and ``python -m accelerate_sim``: the command line of train.py without a clone.
 
 ``accelerate_sim/train.py`` and ``accelerate_sim/configs`` are links to the files at the top of the repository; a wheel
 holds copies of them.
@@ -14,3 +14,7 @@ def main() -> None:
     from accelerate_sim.train import main as train
 
     launch(train)
+
+
+if __name__ == "__main__":
+    main()

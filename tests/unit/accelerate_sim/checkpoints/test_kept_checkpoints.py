@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from accelerate_sim.checkpoints.retention import Saved, superseded
+from accelerate_sim.checkpoints.state import Saved, superseded
 from accelerate_sim.config.schema import CheckpointConfig
 
 

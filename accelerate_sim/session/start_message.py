@@ -1,6 +1,6 @@
-"""``Cue``: what rank 0 tells the other ranks before a run, and its form as JSON, in which it is sent.
+"""``StartMessage``: the message that rank 0 sends to the other ranks before each run, or instead of one at the end.
 
-It is JSON because reading it can execute nothing, whoever has written it.
+It is sent as JSON, because reading JSON executes nothing, whoever has written it.
 """
 
 from __future__ import annotations
@@ -16,27 +16,29 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Cue:
-    """What rank 0 tells the others before a run."""
+class StartMessage:
+    """The run that begins next, and the simulated time at which it begins."""
 
     config: dict[str, Any] | None = None
-    """As JSON; None: there is no run, and ``exit_code`` is all there is to say."""
+    """The config as JSON; None: no run follows, and the ranks exit with ``exit_code``."""
     number: int = 1
     start: datetime = datetime.min
-    """Of the session's clock."""
+    """Start of the session's clock."""
     now_s: float = 0.0
+    """Simulated second of the session's clock."""
     resumption: Resumption | None = None
-    """What the run goes on with."""
+    """The state that the run continues from; None: its first step."""
     is_last: bool = True
+    """True if no other message follows unless the run fails."""
     exit_code: int = 0
 
     def json(self) -> bytes:
-        """The whole cue, times and paths as strings."""
+        """The whole message, with times and paths as strings."""
         return json.dumps(asdict(self), default=str).encode()
 
     @classmethod
-    def of(cls, text: bytes) -> Cue:
-        """Read back what ``json`` wrote."""
+    def of(cls, text: bytes) -> StartMessage:
+        """Read a message that ``json`` wrote. Raises ValueError."""
         fields = json.loads(text)
         fields["start"] = datetime.fromisoformat(fields["start"])
         if fields["resumption"] is not None:

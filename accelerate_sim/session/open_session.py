@@ -1,4 +1,4 @@
-"""Opens what a session is shown on and kept in: screen or recording, metrics file, the entry for viewers."""
+"""Opens the screen or the recording of a session, its metrics file and its trackers."""
 
 from __future__ import annotations
 
@@ -16,64 +16,85 @@ from accelerate_sim.display.screen import Screen
 from accelerate_sim.display.style import Style
 from accelerate_sim.process.clock import Clock
 from accelerate_sim.process.placement import terminal_behind_launcher
-from accelerate_sim.process.signals import Interrupts
-from accelerate_sim.session.run_source import Options
-from accelerate_sim.session.session import Session, terminal_style
+from accelerate_sim.process.signals import Signals
+from accelerate_sim.session.options import SessionOptions
+from accelerate_sim.session.session import Session
+from accelerate_sim.session.terminal import terminal_style
+from accelerate_sim.tracking.outputs import Outputs
 from fake_torch_dist.terminal.descriptor import without_blocking
 
 if TYPE_CHECKING:
     from accelerate_sim.monitoring.publisher import Publisher
     from accelerate_sim.session.recording import Recording
     from accelerate_sim.tracking.jsonl import JsonlTracker
+    from accelerate_sim.tracking.tracker import Tracker
 
 
-def open_output() -> None:
-    """Without a standard output (``>&-``) nothing is shown, and no file that is opened later is taken for it."""
+def open_stdout() -> None:
+    """Open /dev/null as standard output if that is closed, so that no file opened later takes its number."""
     if sys.stdout is None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     else:
         sys.stdout.flush()
 
 
-def open_session(options: Options) -> Session:
+def open_session(options: SessionOptions) -> Session:
+    """The session of a process that reads the command line."""
     if options.recording:
         return _recorded_session(options, options.recording)
     live, style = terminal_style(1, ascii_only=options.ascii_only)
-    interrupts = Interrupts()
-    if options.duration_s is not None:
-        interrupts.deadline = time.monotonic() + options.duration_s
+    deadline = None if options.duration_s is None else time.monotonic() + options.duration_s
+    signals = Signals(deadline=deadline)
     start = options.start_time or datetime.now().replace(microsecond=0)
     if options.resumption:
         start = datetime.fromisoformat(options.resumption.state.start_time)
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    session = Session(
-        screen=Screen(without_blocking(1), live=live, terminal=terminal_behind_launcher(), encoding=encoding),
-        clock=Clock(start, wait=interrupts.wait, monotonic=interrupts.awake_s),
+    screen = Screen(
+        without_blocking(1), live=live, terminal=terminal_behind_launcher(), encoding=encoding,
+        on_blocked=signals.end_if_told,
+    )  # fmt: skip
+    return Session(
+        screen=screen,
+        clock=Clock(start, wait=signals.wait, monotonic=signals.awake_s),
         style=style,
-        interrupts=interrupts,
+        signals=signals,
         progress=options.progress,
-        output_dir=options.output_dir,
-        job=options.job,
+        outputs=Outputs(options.output_dir),
+        coordination=options.coordination,
     )
-    session.resumption = options.resumption
-    return session
 
 
-def _recorded_session(options: Options, recording: Recording) -> Session:
+def _recorded_session(options: SessionOptions, recording: Recording) -> Session:
     start = options.start_time or datetime.now().replace(microsecond=0)
     recording.begin(start, f"{Path(sys.argv[0]).name} (simulated)")
     style = Style(color=not os.environ.get("NO_COLOR"), ascii=options.ascii_only)
-    make = partial(Session, progress=options.progress, output_dir=options.output_dir)
+    make = partial(Session, progress=options.progress, outputs=Outputs(options.output_dir))
     return recording.session(start, style, duration_s=options.duration_s, make=make)
 
 
-def open_publisher(session: Session) -> Publisher | None:
-    """None, and a warning, if another user keeps this one from publishing. ConfigError if it is the user's to mend."""
+def open_outputs(session: Session, options: SessionOptions, config: RunConfig) -> None:
+    """Open the trackers and the metrics file that the config and the options ask for. Raises ConfigError."""
+    trackers: list[Tracker] = []
+    if config.run.publish and not options.recording:
+        publisher = _open_publisher(session)
+        trackers += [publisher] if publisher else []
+    if config.log.trackers:
+        from accelerate_sim.tracking.registry import open_trackers
+        from accelerate_sim.tracking.tracker import TrackerContext
+
+        trackers += open_trackers(
+            TrackerContext(config.log, options.output_dir, session.signals, session.read_gpus, session.report)
+        )
+    session.outputs.add_keepers(_open_metrics(options, config), trackers)
+
+
+def _open_publisher(session: Session) -> Publisher | None:
+    """The publisher; None, after a warning, if another user prevents it. ConfigError if this user can mend it."""
     from accelerate_sim.monitoring.publisher import Publisher
     from accelerate_sim.process.runtime_directory import UnsafeDirectory
 
     try:
-        return Publisher(session.clock, session.interrupts)
+        return Publisher(session.clock, session.signals)
     except UnsafeDirectory as error:
         if error.foreign:
             place = f"{printable(str(error.path))} {error.reason}, so fake-nvidia-smi will not see this run."
@@ -83,8 +104,8 @@ def open_publisher(session: Session) -> Publisher | None:
         raise ConfigError([Problem("--publish", None, "", str(error.path), error.reason, way_out)]) from None
 
 
-def open_metrics(options: Options, config: RunConfig) -> JsonlTracker | None:
-    """metrics.jsonl below the output directory, which belongs to this process from now on. Raises ConfigError."""
+def _open_metrics(options: SessionOptions, config: RunConfig) -> JsonlTracker | None:
+    """The tracker of metrics.jsonl; locks the output directory until the process ends. Raises ConfigError."""
     directory, resumption = options.output_dir, options.resumption
     if directory is None:
         return None
@@ -93,7 +114,7 @@ def open_metrics(options: Options, config: RunConfig) -> JsonlTracker | None:
 
     every_gpu = config.log.gpu_detail == "full"
     with output_directory.refused(directory):
-        output_directory.make_and_own(directory, launched=options.job is not None)
+        output_directory.make_and_own(directory, launched=options.coordination is not None)
         if resumption:
             return JsonlTracker(directory, every_gpu=every_gpu, keep=resumption.prepare(directory))
         output_directory.require_empty(directory)
