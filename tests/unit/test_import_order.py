@@ -51,6 +51,30 @@ RANKS = {
         "__main__",
         "before_fork",
     ),
+    "fake_torch_dist": (
+        "errors",
+        "elastic_errors",
+        "torch_names",
+        "nccl_log",
+        "default_sigint",
+        "terminal",
+        "launcher.environment_names",
+        "stores",
+        "core",  # the meaning of collectives
+        "transports",  # the ways to move bytes
+        "meeting",
+        "api",
+        "mesh",
+        "device_mesh",
+        "public",
+        "",  # the package's front
+        "launcher",
+        "__main__",
+        "before_fork",
+        "constants",
+        "distributed_c10d",
+        "run",
+    ),
 }
 """Rooms of each package, the lowest rank first: folders, files of the package root, and "" for its ``__init__``.
 

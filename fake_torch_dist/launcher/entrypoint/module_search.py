@@ -13,7 +13,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from typing import Final
 
 from fake_torch_dist.launcher.commandline.parser import UsageError
-from fake_torch_dist.launcher.entrypoint.preflight import working_directory
+from fake_torch_dist.launcher.entrypoint.working_directory import working_directory
 
 MAKES_MODULES: Final = ("__path__", "sys.modules", "meta_path", "path_hooks", "__import__", "exec(")
 """A package whose code has one of these words may have modules that are found in no folder."""

@@ -11,6 +11,7 @@ from typing import Final
 
 from fake_torch_dist.launcher.commandline.config import EntryKind, LaunchConfig
 from fake_torch_dist.launcher.commandline.parser import UsageError
+from fake_torch_dist.launcher.entrypoint.working_directory import working_directory
 
 ZIP_BEGINNING: Final = b"PK"
 """First bytes of an archive, which Python can run."""
@@ -40,14 +41,6 @@ def full_path(name: str) -> str:
         return os.path.join(os.getcwd(), name)
     except OSError:
         return name
-
-
-def working_directory() -> str:
-    """Return the working directory for messages; it may have been deleted."""
-    try:
-        return os.getcwd()
-    except OSError:
-        return "a directory that has been deleted"
 
 
 def _check_program(name: str) -> None:
