@@ -14,8 +14,8 @@ import pytest
 from hypothesis import settings
 
 from tests.support.reading import Completed, Play, Played, Train
+from tests.support.repository import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 START = "2026-01-01T00:00:00"
 LIMIT_S = 60
 MOST_WORKERS = 4

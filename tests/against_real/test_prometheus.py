@@ -21,7 +21,8 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.repository import ROOT
+
 LIMIT_S = 60.0
 pytestmark = pytest.mark.real
 JOB = (

@@ -18,13 +18,13 @@ from fake_torch_dist.launcher.commandline.arguments import OURS, Arguments, Usag
 from fake_torch_dist.launcher.commandline.choices import config_of, host_and_port
 from fake_torch_dist.launcher.commandline.config import Std
 from fake_torch_dist.run import main
+from tests.support.repository import ROOT
 
 pytestmark = pytest.mark.real
 
 torchrun: Any = pytest.importorskip("torch.distributed.run", reason="compares with torchrun")
 rendezvous: Any = pytest.importorskip("torch.distributed.elastic.rendezvous.utils")
 
-ROOT = Path(__file__).resolve().parents[2]
 LIMIT_S = 120
 
 VALUES = {  # of a flag's type, and not its default

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.launched import ROOT, children_of, until
+from tests.support.processes import children_of, until
+from tests.support.repository import ROOT
 
 pytestmark = pytest.mark.real
 

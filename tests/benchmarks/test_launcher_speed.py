@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.repository import ROOT
+
 OURS = [sys.executable, "-m", "fake_torch_dist.run"]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
 NODES = ("--nnodes", "8", "--nproc-per-node", "8")

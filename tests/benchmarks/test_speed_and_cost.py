@@ -16,9 +16,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.repository import ROOT
+
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
 TRAIN = [sys.executable, str(ROOT / "train.py")]
 IMPORTS = [sys.executable, "-c", "import numpy, tqdm, colorlog, typer, yaml, pydantic; print()"]
 ROUNDS = 9

@@ -16,9 +16,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.repository import ROOT
+
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
 ROUNDS = 3
 STEPS = 8000
 MOST_COST = 0.30

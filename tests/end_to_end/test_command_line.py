@@ -11,6 +11,7 @@ import yaml
 
 from accelerate_sim import catalog
 from tests.support.reading import Completed, Play, Train, clock, count, printed
+from tests.support.repository import ROOT
 
 SHORT = ("--config", "configs/debug.yaml", "--speed", "max", "--start-time", "2026-01-01T00:00:00")
 LLAMA = ("--config", "configs/llama70b.yaml")
@@ -239,7 +240,7 @@ def test_mistake_is_explained(case: str, capfd: pytest.CaptureFixture[str], monk
 
     arguments, wanted = MISTAKES[case]
     given = arguments if "--config" in arguments else [*LLAMA, *arguments]
-    root = Path(__file__).resolve().parents[2]
+    root = ROOT
     monkeypatch.chdir(root)
     monkeypatch.setattr("sys.argv", [str(root / "train.py"), *given])
     with pytest.raises(SystemExit) as left:

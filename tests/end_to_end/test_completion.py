@@ -5,11 +5,11 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.repository import ROOT
+
 OF_TRAIN = [str(ROOT / "train.py"), "--show-completion"]
 OF_LAUNCHER = ["-m", "fake_torch_dist.run", "--show-completion"]
 pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")

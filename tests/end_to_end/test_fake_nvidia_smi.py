@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.repository import ROOT
+
 DEADLINE_S = 30.0
 START = "2026-01-01T00:00:00"
 SLOW = ("--config", "configs/debug.yaml", "--set", "run.speed=2", "--set", "train.epochs=500", "--set", "log.every=1")

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.repository import ROOT
+
 DEADLINE_S = 90.0
 RUN = (
     "--config", str(ROOT / "configs/debug.yaml"), "--start-time", "2026-01-01", "--set", "checkpoint.every=5",

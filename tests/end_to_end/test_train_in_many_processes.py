@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.jobs import Job
 from tests.support.reading import Train
+from tests.support.train_ranks import Job
 
 START = "2026-01-01T00:00:00"
 SMALL = (

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support.launched import ROOT
+from tests.support.repository import ROOT
 
 
 def same(directory: Path, *target: str, start_method: str = "fork", **environment: str) -> None:

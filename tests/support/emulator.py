@@ -17,15 +17,15 @@ import termios
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from types import TracebackType
 
 import pyte
 from pyte.screens import Char
 
+from tests.support.processes import Children
+from tests.support.repository import ROOT
 from tests.support.warm_train import become_train
 
-ROOT = Path(__file__).resolve().parents[2]
 DEADLINE_S = 30.0
 """Far more than anything takes, even on a machine that is busy with something else."""
 CTRL_C, CTRL_Z = "\x03", "\x1a"
@@ -88,14 +88,14 @@ class Terminal:
         _set_size(slave, *size)
         self._events_fd, events = os.pipe()
         orders, self._orders = os.pipe()
-        self._shell = os.fork()
-        if self._shell == 0:
-            try:
-                for fd in (self._master, self._events_fd, self._orders):
-                    os.close(fd)
-                _shell(command, env, slave, events, orders)
-            finally:
-                os._exit(99)
+
+        def body() -> None:
+            for fd in (self._master, self._events_fd, self._orders):
+                os.close(fd)
+            _shell(command, env, slave, events, orders)
+
+        self._children = Children()
+        self._children.fork(body)
         for fd in (slave, events, orders):
             os.close(fd)
         self.pid = int(self._event("pid"))
@@ -255,10 +255,9 @@ class Terminal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for pid in (self.pid, self._shell):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        os.waitpid(self._shell, 0)
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        self._children.close()
         for fd in (self._master, self._events_fd, self._orders):
             if fd >= 0:
                 os.close(fd)

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.repository import ROOT
+
 PACKAGES = ("accelerate_sim", "fake_torch_dist")
 
 PURE = {

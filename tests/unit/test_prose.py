@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.repository import ROOT
+
 FRAGMENT = re.compile(r"(What|Of|Whether|How|Where)\b")
 FILE = re.compile(r"(?<![\w*<./-])[\w./-]*\w\.(?:py|yaml|md|json)\b(?!\w)")
 QUOTED = re.compile(r"``([^`]+)``")

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from tests.support.emulator import DEADLINE_S, ROOT, Terminal, environment, is_training, train_command, warm_train
+from tests.support.emulator import DEADLINE_S, Terminal, environment, is_training, train_command, warm_train
+from tests.support.repository import ROOT
 from tests.support.warm_train import run_warm
 
 LLAMA = ("--config", "configs/llama70b.yaml", "--start-time", "2026-01-01")

@@ -10,8 +10,8 @@ import pytest
 from accelerate_sim.calibration.accuracy import Comparison, Errors, compared, ranked_pairs
 from accelerate_sim.calibration.report import row_lines, summary_markdown, totals
 from accelerate_sim.calibration.run_table import read_runs
+from tests.support.repository import ROOT
 
-ROOT = Path(__file__).parents[4]
 OWN = ROOT / "tests" / "reference" / "measured_runs.csv"
 OPEN = ROOT.parent / "shared" / "reference" / "physics" / "open_reference_runs.csv"
 """All published runs; not part of the project."""

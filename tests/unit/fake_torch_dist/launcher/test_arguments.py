@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from fake_torch_dist.launcher.commandline.arguments import UsageError, flags_without_meaning, parse
+from tests.support.repository import ROOT
 
-ROOT = Path(__file__).resolve().parents[4]
 LIMIT_S = 60
 
 

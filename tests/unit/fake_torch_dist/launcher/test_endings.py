@@ -11,7 +11,8 @@ import termios
 
 import pytest
 
-from tests.support.launched import Jobs, until
+from tests.support.launched import Jobs
+from tests.support.processes import until
 
 WAIT = "import os, time\nprint('up', os.environ['RANK'])\ntime.sleep(600)\n"
 STUBBORN = "import signal\nfor s in (2, 15): signal.signal(s, signal.SIG_IGN)\n" + WAIT

@@ -12,7 +12,8 @@ import pytest
 
 from fake_torch_dist.launcher.commandline.arguments import UsageError
 from fake_torch_dist.launcher.module_search import check_module
-from tests.support.launched import DEADLINE_S, ROOT
+from tests.support.processes import DEADLINE_S
+from tests.support.repository import ROOT
 
 RANK = "import os, sys\nprint('rank', os.environ['RANK'], sys.argv[1:], flush=True)\n"
 

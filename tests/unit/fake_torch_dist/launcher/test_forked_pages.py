@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from fake_torch_dist.launcher.workers.environment import change_environment, changes
-from tests.support.launched import ROOT, Jobs
+from tests.support.launched import Jobs
+from tests.support.repository import ROOT
 
 LOADED = """
 import os, sys

@@ -14,7 +14,8 @@ import pytest
 from fake_torch_dist.launcher.workers import descriptors
 from fake_torch_dist.launcher.workers import linux_processes as kinship
 from fake_torch_dist.launcher.workers.belongings import Belongings
-from tests.support.launched import ROOT, Jobs
+from tests.support.launched import Jobs
+from tests.support.repository import ROOT
 
 NAMES = """
 import os, socket

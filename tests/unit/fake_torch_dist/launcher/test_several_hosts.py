@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from tests.support.free_ports import free_port
-from tests.support.launched import Ended, Jobs, RunningJob, until
+from tests.support.launched import Ended, Jobs, RunningJob
+from tests.support.processes import until
 
 MEET = """
 import os

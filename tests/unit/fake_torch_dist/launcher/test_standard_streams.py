@@ -7,7 +7,8 @@ import signal
 
 import pytest
 
-from tests.support.launched import Jobs, until
+from tests.support.launched import Jobs
+from tests.support.processes import until
 
 ALTERNATING = """
 import os
