@@ -8,16 +8,20 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from tests.support.processes import AT_SESSION_END, SessionMark, described, until
 from tests.support.reading import Completed, Play, Played, Train
 from tests.support.repository import ROOT
 
 START = "2026-01-01T00:00:00"
 LIMIT_S = 60
+LEFT_S = 10.0
+"""Longest time that a process may take to end after the last test."""
 MOST_WORKERS = 4
 """Processes of pytest's; those that take long start some of their own."""
 WORKER = "PYTEST_XDIST_WORKER"
@@ -49,6 +53,18 @@ def pytest_configure() -> None:
     for name in ("SIGHUP", "SIGQUIT"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_DFL)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_process_is_left(home: Path) -> Iterator[None]:
+    """Fail the session if a process that a test started is still there when the last test has ended."""
+    mark = SessionMark(home / "mark")
+    yield
+    AT_SESSION_END.close()
+    try:
+        until(lambda: not mark.pids(), "all processes of the tests are gone", LEFT_S)
+    except AssertionError as error:
+        raise AssertionError("\n".join([str(error), *described(mark.pids())])) from None
 
 
 @pytest.fixture(scope="session", autouse=True)

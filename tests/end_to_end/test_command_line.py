@@ -240,9 +240,8 @@ def test_mistake_is_explained(case: str, capfd: pytest.CaptureFixture[str], monk
 
     arguments, wanted = MISTAKES[case]
     given = arguments if "--config" in arguments else [*LLAMA, *arguments]
-    root = ROOT
-    monkeypatch.chdir(root)
-    monkeypatch.setattr("sys.argv", [str(root / "train.py"), *given])
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("sys.argv", [str(ROOT / "train.py"), *given])
     with pytest.raises(SystemExit) as left:
         launch(main)
     out, err = capfd.readouterr()

@@ -22,7 +22,7 @@ from types import TracebackType
 import pyte
 from pyte.screens import Char
 
-from tests.support.processes import Children
+from tests.support.processes import Children, state_of, until
 from tests.support.repository import ROOT
 from tests.support.warm_train import become_train
 
@@ -85,6 +85,7 @@ class Terminal:
 
     def _start(self, command: list[str], env: dict[str, str], size: tuple[int, int]) -> None:
         self._master, slave = os.openpty()
+        self._name = os.ttyname(slave)
         _set_size(slave, *size)
         self._events_fd, events = os.pipe()
         orders, self._orders = os.pipe()
@@ -124,6 +125,18 @@ class Terminal:
             self._read(min(left, 0.05))
             while self._show():
                 pass
+
+    def wait_until_full(self, deadline_s: float = DEADLINE_S) -> None:
+        """Read nothing until the terminal takes no more output, or the command has ended."""
+        fd = os.open(self._name, os.O_WRONLY | os.O_NOCTTY)
+        try:
+            until(
+                lambda: not select.select([], [fd], [], 0)[1] or state_of(self.pid) in "Z",
+                "the terminal takes no more output",
+                deadline_s,
+            )
+        finally:
+            os.close(fd)
 
     def next_frames(self, count: int = 2) -> None:
         """Read until at least ``count`` more chunks have arrived."""

@@ -137,9 +137,13 @@ class Children:
             elif data := os.read(key.fd, 1 << 16):
                 child.written[key.fd] += data
                 continue
-            self._selector.unregister(key.fd)
-            child.open.remove(key.fd)
-            os.close(key.fd)
+            self.leave(key.fd)
+
+    def leave(self, fd: int) -> None:
+        """Close a descriptor of a child on this side: a pipe that is at its end, or of which no more is to be read."""
+        child = self._selector.unregister(fd).data
+        child.open.remove(fd)
+        os.close(fd)
 
     def close(self) -> None:
         """Kill and reap what is still there."""

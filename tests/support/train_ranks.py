@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -72,6 +72,10 @@ class Job:
     def read_until(self, text: str, rank: int = 0) -> None:
         """Read until a rank has printed this."""
         self._children.read_until(lambda: text in self.ranks[rank].stdout, f"rank {rank} prints {text!r}")
+
+    def read_until_so(self, condition: Callable[[], object], what: str) -> None:
+        """Read until ``condition()`` holds."""
+        self._children.read_until(condition, what)
 
     def read_until_ended(self, *ranks: int, deadline_s: float) -> None:
         """Read until these ranks have ended."""

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import pytest
 
 from tests.support.emulator import DEADLINE_S, Terminal, environment, is_training, train_command, warm_train
+from tests.support.processes import until
 from tests.support.repository import ROOT
 from tests.support.warm_train import run_warm
 
@@ -186,10 +187,7 @@ def test_a_run_that_waits_notices_at_once_that_nobody_reads():
 
 def wait_until_full(pipe: int) -> None:
     """Until nothing more can be written to this end."""
-    end = time.monotonic() + DEADLINE_S
-    while select.select([], [pipe], [], 0)[1]:
-        assert time.monotonic() < end, "the pipe does not fill up"
-        time.sleep(0.005)
+    until(lambda: not select.select([], [pipe], [], 0)[1], "the pipe is full")
 
 
 def test_a_signal_is_heard_while_the_reader_takes_nothing():

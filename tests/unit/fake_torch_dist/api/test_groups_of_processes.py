@@ -358,10 +358,9 @@ SCRIPT = """
     ],
 )
 def test_how_a_script_ends(backend, ending, code, text):
-    root = ROOT
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(SCRIPT), backend, ending],
-        capture_output=True, text=True, timeout=30, env={**os.environ, "PYTHONPATH": str(root)}, check=False,
+        capture_output=True, text=True, timeout=30, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False,
     )  # fmt: skip
     assert done.returncode == code
     assert text in done.stderr

@@ -161,7 +161,8 @@ def test_a_second_signal_waits_for_nobody(jobs: Jobs) -> None:
 
 
 def test_ranks_that_ignore_sigterm_are_killed_when_a_peer_fails(jobs: Jobs) -> None:
-    script = "import signal\nsignal.signal(15, signal.SIG_IGN)\n" + fails_on(1, "time.sleep(0.2); sys.exit(1)")
+    ready = "import os, signal\nsignal.signal(15, signal.SIG_IGN)\nopen('ready' + os.environ['RANK'], 'w').close()\n"
+    script = ready + fails_on(1, "while not os.path.exists('ready0'): time.sleep(0.005)\n    sys.exit(1)")
     ended = jobs.run(script, "--nproc-per-node", "2", "--shutdown-timeout", "1")
     assert ended.code == 1
     assert "exitcode  : -9" in ended.err and "rank      : 1" in ended.err[ended.err.index("Root Cause") :]

@@ -135,8 +135,10 @@ def test_session_of_several_runs_goes_on_in_the_right_one(tmp_path: Path) -> Non
         (tmp_path / name).mkdir()
     assert go(tmp_path / "whole", *both).returncode == 0
     second = (*both, *AGAIN)
-    code, _ = _signalled(tmp_path / "killed", lambda said: "Saving checkpoint out/run-2/checkpoint-21" in said[-1],
-                         signal.SIGKILL, second)  # fmt: skip
+    line = "Saving checkpoint out/run-2/checkpoint-21"
+    code, _ = _signalled(
+        tmp_path / "killed", lambda said: any(line in each for each in said), signal.SIGKILL, second
+    )  # fmt: skip
     assert code == -signal.SIGKILL
     done = go(tmp_path / "killed", *both, *AGAIN)
     assert "Going on from out/run-2/checkpoint-" in done.stdout
