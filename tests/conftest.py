@@ -33,7 +33,7 @@ settings.load_profile("repeatable")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Where pytest-xdist is installed, the cores of the machine share the whole suite, unless ``-n`` says otherwise.
+    """Run the whole suite on several cores if pytest-xdist is installed, unless ``-n`` says otherwise.
 
     What is named on the command line, what measures (``-m slow``) and what is debugged stays in one process.
     """
@@ -170,6 +170,6 @@ def experts(play: Play) -> Played:
 
 @pytest.fixture(scope="session")
 def drawn(play: Play) -> Played:
-    """What is played without a config, but on 8 nodes, of two short epochs, each step with its detail line."""
+    """A run drawn without a config, but on 8 nodes, of two short epochs, each step with its detail line."""
     short = setting("train.epochs=2", "train.steps_per_epoch=120", "train.warmup_steps=20")
     return play("--seed", "7", *short, *setting("cluster.nodes=8", "log.every=1"))

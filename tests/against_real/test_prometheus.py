@@ -35,7 +35,7 @@ LINT_OF_DCGM = re.compile(
     r"DCGM_\w+ (counter metrics should have \"_total\" suffix|metric name should not include type 'counter'|"
     r"label names should be written in 'snake_case' not 'camelCase')"
 )
-"""What promtool would rather have otherwise in dcgm-exporter's own names."""
+"""Complaints of promtool about names that are dcgm-exporter's own."""
 
 
 @contextmanager
@@ -48,7 +48,7 @@ def ended(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
 
 
 def url_of(process: subprocess.Popen[str]) -> str:
-    """Where it can be scraped, when it has made its first steps."""
+    """Address at which the run can be scraped, once it has made its first steps."""
     assert process.stdout
     url = ""
     for line in process.stdout:
@@ -105,7 +105,7 @@ def free_port() -> int:
 
 
 def asked(server: str, query: str) -> list[dict[str, Any]]:
-    """What a query gives now; nothing while the server is not there yet."""
+    """Result of a query now; empty while the server has not started."""
     words = urllib.parse.urlencode({"query": query})
     try:
         answer = json.loads(fetched(f"{server}/api/v1/query?{words}"))

@@ -40,7 +40,7 @@ SWITCHES = ("standalone", "module", "no_python", "run_path", "virtual_local_rank
 
 
 def flags(parser: argparse.ArgumentParser) -> list[dict[str, Any]]:
-    """What a parser was told of each argument, in order; not the prose."""
+    """Each argument as it was declared to a parser, in order, without its help text."""
     told = ("option_strings", "dest", "nargs", "const", "default", "required", "metavar")
     return [
         {name: getattr(action, name) for name in told}

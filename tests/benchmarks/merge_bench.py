@@ -1,4 +1,4 @@
-"""How many lines a second the launcher merges: many writers flat out, their lines prefixed, into one output.
+"""Lines a second that the launcher merges: many writers flat out, their lines prefixed, into one output.
 
     python -m tests.benchmarks.merge_bench [--writers 64] [--seconds 2] [--read-bytes 65536] [--pipe-bytes 0]
 
@@ -24,7 +24,7 @@ from fake_torch_dist.launcher.output.writer import Output
 
 LINE = b"x" * 119 + b"\n"
 BLOCK = LINE * (65536 // len(LINE))
-"""What a buffered writer hands over at a time; not a divisor of the pipe's size, so reads end inside lines."""
+"""Bytes that a buffered writer writes at a time; not a divisor of the pipe's size, so reads end inside lines."""
 BLOCKS = {"blocks": BLOCK, "lines": LINE}
 SINKS = ("/dev/null", "cat >/dev/null")
 WARM_UP_S = 0.3
@@ -32,7 +32,7 @@ WARM_UP_S = 0.3
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What is measured."""
+    """Parameters of a measurement."""
 
     writers: int = 64
     seconds: float = 2.0

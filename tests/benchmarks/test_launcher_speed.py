@@ -1,4 +1,4 @@
-"""What the launcher costs, beside torchrun's cost where torch is installed. ``pytest -m slow -s`` shows the figures.
+"""Cost of the launcher, beside torchrun's where torch is installed. ``pytest -m slow -s`` prints the figures.
 
 Limits leave room for a busy machine; the figures are printed with the goal of each.
 """

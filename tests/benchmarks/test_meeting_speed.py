@@ -1,4 +1,4 @@
-"""How fast forked ranks meet, and what they cost. Printed; what is judged are ratios that no machine's speed changes.
+"""Time and cost of the meeting of forked ranks. Printed; only ratios that no machine's speed changes are judged.
 
 python -m pytest -m slow tests/benchmarks/test_meeting_speed.py -s
 """

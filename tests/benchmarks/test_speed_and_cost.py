@@ -1,4 +1,4 @@
-"""What a run costs: start, steps per second, share of a core, memory. Printed, not judged.
+"""Cost of a run: start, steps per second, share of a core, memory. Printed, not judged.
 
     python -m pytest -m slow tests/benchmarks -s
 

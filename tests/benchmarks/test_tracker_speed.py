@@ -1,4 +1,4 @@
-"""What trackers cost: steps per second at full speed with each of them, as shares of those without. Printed.
+"""Cost of trackers: steps per second at full speed with each of them, as shares of those without. Printed.
 
     python -m pytest -m slow tests/benchmarks/test_tracker_speed.py -s
 

@@ -1,4 +1,4 @@
-"""What can be typed after ``python train.py``, and what happens when it is wrong."""
+"""The arguments of ``python train.py``: their effect, and the error when they are wrong."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OPTIONS = (
 
 
 def said(done: Completed) -> str:
-    """What a command that went well has printed."""
+    """Output of a command that must succeed."""
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     return done.stdout
@@ -253,7 +253,7 @@ def test_mistake_is_explained(case: str, capfd: pytest.CaptureFixture[str], monk
 
 
 def test_all_mistakes_are_told_at_once(new_python: Train, tmp_path: Path) -> None:
-    """Of the file, with the line, and of the command line; and from a real process."""
+    """Mistakes of the file, with the line, and of the command line are in one message of a real process."""
     path = tmp_path / "wrong.yaml"
     path.write_text("model: llama-3-70b\ntrain:\n  lr: fast\n  epochs: 0\n", encoding="utf-8")
     done = new_python("--config", str(path), "--set", "cluster.nodes=-2", "--speed", "max")

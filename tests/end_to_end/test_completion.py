@@ -23,7 +23,7 @@ def scripts() -> str:
 
 
 def offered(scripts: str, function: str, *words: str) -> list[str]:
-    """What Tab offers at the end of the last of ``words``."""
+    """Words that Tab offers at the end of the last of ``words``."""
     count = len(words) - 1
     ask = f'COMP_CWORD={count}; COMP_WORDS=("$@"); {function}; printf "%s\\n" "${{COMPREPLY[@]}}"'
     command = ["bash", "--norc", "-c", f"{scripts}{ask}", "bash", *words]

@@ -264,7 +264,7 @@ JSON = st.recursive(
 
 
 def paths_of(value: object, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Of every place in a JSON document."""
+    """Paths of every place in a JSON document."""
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     return [path, *(place for key, each in inner for place in paths_of(each, (*path, key)))]
 

@@ -242,7 +242,7 @@ def test_what_is_no_directory_is_called_what_it_is(kind: str, again: tuple[str, 
 
 
 def test_a_disk_that_is_full_at_the_first_checkpoint_can_be_gone_on_with(tmp_path: Path) -> None:
-    """What the message recommends works."""
+    """The command that the message recommends works."""
     script = (
         "import os, runpy, sys; import accelerate_sim.artifacts.atomic as atomic\n"
         "def full(*_): raise OSError(28, os.strerror(28))\n"

@@ -47,7 +47,7 @@ def lines_of(text: str, said: Callable[[int], bool]) -> list[str]:
 
 
 def own_lines(job: Job, rank: int) -> list[str]:
-    """What a rank says after it has introduced itself."""
+    """Lines of a rank after the one that introduces it."""
     return INTRODUCTION.sub("", job.ranks[rank].stdout, count=1).splitlines()
 
 

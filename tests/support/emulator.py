@@ -33,7 +33,7 @@ ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 FRAME_END = re.compile(rb"\x1b\[J\r(\x1b\[\d+A)?(\x1b\[\?2026l)?")
 SHELL_SAYS = "[1]+  Stopped"
 END_OF_OUTPUT = b"\0"
-"""What the shell writes when the command has ended: the kernel hands on what was written before at its own time."""
+"""Byte that the shell writes after the end of the command, as the kernel may deliver earlier output late."""
 WARM = "train.py in a child of this process"
 _CLEARED = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "LC_ALL", "LC_CTYPE", "PYTHONIOENCODING", "PYTHONUTF8")
 
@@ -257,7 +257,7 @@ class Terminal:
 
     @property
     def keyboard(self) -> list[object]:
-        """What the terminal does with keys."""
+        """Settings of the terminal for keys, as ``termios`` returns them."""
         return termios.tcgetattr(self._master)
 
     # --- The end --------------------------------------------------------------------------------
@@ -346,7 +346,7 @@ def stale_bars(lines: Sequence[str]) -> list[str]:
 
 
 def is_training(terminal: Terminal) -> bool:
-    """Whether a frame is complete, and its last lines are the bars of epoch and step with nothing like them above."""
+    """True if a frame is complete and its last lines are the bars of epoch and step, with nothing like them above."""
     *above, epoch, step = ["", *terminal.used_lines]
     return (
         epoch.startswith("Training: ")
@@ -357,7 +357,7 @@ def is_training(terminal: Terminal) -> bool:
 
 
 def step_figures(terminal: Terminal) -> dict[str, str]:
-    """What the step bar says."""
+    """Fields of the step bar."""
     found = STEP_BAR.search(terminal.used_lines[-1])
     assert found, terminal.text
     return found.groupdict()

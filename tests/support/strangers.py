@@ -73,6 +73,6 @@ def _check_nobody() -> None:
 
 
 def told(reader: int) -> bytes:
-    """What a child writes when it is ready."""
+    """Bytes that a child writes when it is ready."""
     assert select.select([reader], [], [], DEADLINE_S)[0], f"the other process was not ready within {DEADLINE_S:g} s"
     return os.read(reader, 1 << 10)

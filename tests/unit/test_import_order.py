@@ -22,7 +22,7 @@ PURE = {
     "__future__", "bisect", "collections", "dataclasses", "functools", "hashlib", "itertools", "math", "typing",
     "numpy",
 }  # fmt: skip
-"""What physics may use: nothing with a state, a clock or a way out."""
+"""Modules that physics may use: none with a state, a clock or a way out."""
 
 
 @cache

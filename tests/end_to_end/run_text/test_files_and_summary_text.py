@@ -1,4 +1,4 @@
-"""What a viewer reads in a run of Llama 3 70B whose output is a pipe: validations, checkpoints, export,
+"""The output of a run of Llama 3 70B on a pipe: validations, checkpoints, export,
 summary.
 
 One test for each thing that there is to see; the names in brackets are those of the requirements.

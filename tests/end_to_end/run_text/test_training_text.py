@@ -1,4 +1,4 @@
-"""What a viewer reads in a run of Llama 3 70B whose output is a pipe: the training and its GPUs.
+"""The output of a run of Llama 3 70B on a pipe: the training and its GPUs.
 
 One test for each thing that there is to see; the names in brackets are those of the requirements.
 """

@@ -39,7 +39,7 @@ def warm_run(*arguments: str, env: Mapping[str, str | None] | None = None) -> by
 
 @pytest.fixture(scope="module")
 def plain() -> bytes:
-    """What the small run writes to a pipe."""
+    """Bytes that the small run writes to a pipe."""
     return run(*SMALL)
 
 

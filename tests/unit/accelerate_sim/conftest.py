@@ -57,7 +57,7 @@ def session() -> Iterator[Session]:
 
 @pytest.fixture
 def told(session: Session) -> list[Record]:
-    """What is reported to the session."""
+    """Records that are reported to the session."""
     notes = Notes()
     session.observers.append(notes)
     return notes.records

@@ -1,4 +1,4 @@
-"""What ``python -m accelerate_sim.calibration`` prints, and what it says to bad input."""
+"""``python -m accelerate_sim.calibration``: its output, and its errors for bad input."""
 
 from __future__ import annotations
 

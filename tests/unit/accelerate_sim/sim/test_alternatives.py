@@ -74,7 +74,7 @@ def test_a_wasteful_layout_has_faster_ones() -> None:
 
 
 def test_a_tuned_layout_has_three_all_the_same() -> None:
-    """What is near is shown although it is slower, with one change each."""
+    """Near alternatives are shown although they are slower, with one change each."""
     found = near_layouts(plan(*TUNED))
     assert len(found) == 3
     slower = [other for other in found if other.speed < 1]
@@ -91,7 +91,7 @@ def test_neighbours_of_the_number_of_chunks_are_tried() -> None:
 
 @pytest.mark.parametrize("kind", ["none", "full"])
 def test_another_kind_of_recomputation_comes_without_the_share_of_this_one(kind: str) -> None:
-    """What is said of none is what none does."""
+    """A reason that is given for all alternatives holds for each."""
     path = next(path for path in SHIPPED if path.stem == "llama405b")
     run = plan("train.micro_batch=1", "cluster.gpu=H200-SXM", path=path)
     assert run.config.train.recompute_share

@@ -1,4 +1,4 @@
-"""What the command line means, and what is said of it when it means nothing."""
+"""The meaning of the command line, and the errors when it has none."""
 
 from __future__ import annotations
 

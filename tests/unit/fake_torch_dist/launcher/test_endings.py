@@ -1,4 +1,4 @@
-"""How a job ends: well, by failures, by signals, by a reader that goes away; and how it begins again."""
+"""The end of a job: orderly, by failures, by signals, by a reader that goes away; and its restart."""
 
 from __future__ import annotations
 
@@ -197,7 +197,7 @@ def test_a_reader_that_goes_away_ends_even_a_silent_job(jobs: Jobs) -> None:
 
 
 def waiting_bytes(read_end: int) -> int:
-    """What a reader of the pipe has not yet taken."""
+    """Bytes that the reader of the pipe has not read yet."""
     return int.from_bytes(fcntl.ioctl(read_end, termios.FIONREAD, b"\0" * 4), sys.byteorder)
 
 

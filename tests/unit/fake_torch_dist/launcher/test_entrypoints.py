@@ -1,4 +1,4 @@
-"""What can be given to run: modules in any folders, scripts that are streams, odd names, a directory that is gone."""
+"""Targets of a job: modules in any folders, scripts that are streams, odd names, a directory that is gone."""
 
 from __future__ import annotations
 

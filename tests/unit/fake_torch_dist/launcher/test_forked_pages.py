@@ -1,4 +1,4 @@
-"""What keeps memory of forked ranks shared: nothing with work to do in every fork, and environments as differences."""
+"""Memory of forked ranks stays shared: nothing has work to do in every fork, and environments are differences."""
 
 from __future__ import annotations
 

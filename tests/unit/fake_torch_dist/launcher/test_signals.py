@@ -32,7 +32,7 @@ ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
 
 def send_to_all(job: RunningJob, number: int) -> None:
-    """What Slurm, systemd and ``pkill -f`` do."""
+    """Send the signal to every process of a job, as Slurm, systemd and ``pkill -f`` do."""
     for pid in (job.pid, *job.agents, *job.ranks):
         os.kill(pid, number)
 

@@ -1,4 +1,4 @@
-"""Where ranks meet: addresses, the variables of a launcher, and their errors."""
+"""Rendezvous of ranks: addresses, the variables of a launcher, and their errors."""
 
 from __future__ import annotations
 

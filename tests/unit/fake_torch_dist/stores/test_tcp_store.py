@@ -22,7 +22,7 @@ from tests.support.processes import Children
 
 SECOND = timedelta(seconds=1)
 FAR_FROM_THE_DEFAULT_S = 10.0
-"""Of the 300 s that a store waits if it is told nothing; a loaded machine adds seconds to whatever is told."""
+"""A small part of the 300 s that a store waits by default; a loaded machine adds seconds to any other limit."""
 
 
 def test_the_master_picks_a_port_and_counts_itself():
@@ -250,7 +250,7 @@ def test_a_sum_of_values_too_big_for_an_answer():
 
 
 class Interrupted(Exception):
-    """What the alarm raises."""
+    """Exception that the alarm raises."""
 
 
 def interrupt(*_: object) -> None:
