@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -21,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.processes import until
 from tests.support.repository import ROOT
 
 LIMIT_S = 60.0
@@ -132,10 +132,9 @@ def test_prometheus_has_the_loss_of_the_metrics_file(job: str, tmp_path: Path) -
     ]  # fmt: skip
     server = f"http://127.0.0.1:{port}"
     with ended(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True)):
-        deadline = time.monotonic() + LIMIT_S
-        while len(found := asked(server, '{__name__=~"training_step|training_loss|training_tokens_total"}')) < 3:
-            assert time.monotonic() < deadline, "prometheus has scraped nothing"
-            time.sleep(0.2)
+        query = '{__name__=~"training_step|training_loss|training_tokens_total"}'
+        until(lambda: len(asked(server, query)) == 3, "prometheus has scraped the run", LIMIT_S)
+        found = asked(server, query)
         values = {each["metric"]["__name__"]: float(each["value"][1]) for each in found}
         event = steps(tmp_path / "out")[int(values["training_step"])]
         assert (values["training_loss"], values["training_tokens_total"]) == (event["loss"], event["tokens"])
