@@ -1,11 +1,12 @@
-"""What a training script imports: Hugging Face Accelerate's names, over a cluster that is not there.
+"""The names that a training script imports, as in Hugging Face Accelerate, over a simulated cluster.
 
-The names are there on use: who needs only a part of the package, as ``fake-nvidia-smi`` does, does not load the rest.
+They are loaded on first use, so that a command that needs a part of the package, as ``fake-nvidia-smi`` does, does not
+load the rest.
 """
 
-from accelerate_sim.process.default_sigint import DeadlyCtrlC
+from fake_torch_dist.default_sigint import DefaultSigint
 
-with DeadlyCtrlC():
+with DefaultSigint():
     import os
     from importlib import import_module
     from typing import TYPE_CHECKING
@@ -63,14 +64,14 @@ _HOMES = {
     "state": ("PartialState", "set_seed"),
     "version": ("__version__",),
 }
-"""Which module has which of the names."""
+"""The names by the module that has them."""
 
 
 def __getattr__(name: str) -> object:
-    """The first name that is asked for loads them all, while Ctrl-C is the system's affair."""
+    """Load all names on first use, with SIGINT's default action meanwhile."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    with DeadlyCtrlC():
+    with DefaultSigint():
         for home, names in _HOMES.items():
             module = import_module(f"{__name__}.{home}")
             globals().update({each: getattr(module, each) for each in names})

@@ -1,7 +1,7 @@
-"""Imports, and works out, what every process of a job needs, for a launcher to do once before it forks them.
+"""Imports and computes what every process of a job needs, so that a launcher does so once before it forks them.
 
-Importing it has no other effect: no signal handlers, no descriptors, no threads. What it reads from files are the
-catalog's names, and what it builds are the validators of configs.
+Importing it has no other effect: no signal handlers, no descriptors, no threads. It reads the names of the catalog from
+files, and builds the validators of configs.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ import pkgutil  # runpy does
 import colorlog
 
 from accelerate_sim import catalog
-from accelerate_sim.cli import app as commandline
+from accelerate_sim.cli import app
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.display import summary
-from accelerate_sim.reporting import console, ledger, monitor
-from accelerate_sim.reporting import startup as environment
-from accelerate_sim.session import follower as following
-from accelerate_sim.session import random_run as draw
-from accelerate_sim.session import runner as playing
+from accelerate_sim.display.gpu import table
+from accelerate_sim.reporting import build, connect, console, ledger, monitor
+from accelerate_sim.session import begin_run, follower, random_run, runner
 from accelerate_sim.sim.run import Run
 from accelerate_sim.tracking import jsonl
+from accelerate_sim.voices import house
 from fake_torch_dist import all_reduce, barrier, broadcast, init_process_group, nccl_log, rendezvous
 from fake_torch_dist.meeting import exchange as meeting
 
 IMPORTED = (
-    colorlog, commandline, console, draw, environment, following, jsonl, ledger, monitor, playing, summary,
+    app, begin_run, build, colorlog, connect, console, follower, house, jsonl, ledger, monitor, random_run, runner,
+    summary, table,
     all_reduce, barrier, broadcast, init_process_group, meeting, nccl_log, rendezvous,
     encodings.idna, pkgutil,
 )  # fmt: skip
-"""What is otherwise imported when it is first needed."""
+"""Modules and functions that would otherwise be imported when they are first needed."""
 
 # Pydantic builds validators when they are first used, and so do the catalogs.
 Run(RunConfig()).block_of(0)

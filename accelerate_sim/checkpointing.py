@@ -1,26 +1,32 @@
-"""Training states: how big they are, how long they take, what of them lies on the disk, and how a run goes on.
+"""``Checkpoints``: size, time and files of a run's training states, and the restart from one.
 
-What it does not do: keep weights. A checkpoint's files have true names, sizes and headers; what is in them is a hole.
+What it does not do: keep weights. The files have true names, sizes and headers; the data of each tensor is a hole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from accelerate_sim.checkpoints.retention import Saved, superseded
+from accelerate_sim.checkpoints.state import Saved, loading_s, superseded
 from accelerate_sim.checkpoints.trainer_state import TrainerHistory
-from accelerate_sim.display.units import bytes_text
-from accelerate_sim.logging import get_logger
-from accelerate_sim.records import CheckpointRecord
+from accelerate_sim.process.clock import Clock
+from accelerate_sim.records import (
+    CheckpointRecord,
+    DeletedRecord,
+    LitterRecord,
+    Record,
+    RestoredRecord,
+    RestoringRecord,
+    SavingRecord,
+)
 from accelerate_sim.reporting.ledger import Ledger, LedgerMark
-from accelerate_sim.session.session import Session
 from accelerate_sim.sim.memory.memory import OPTIMIZER_BYTES, WEIGHT_BYTES
 from accelerate_sim.sim.run import Run
-from fake_torch_dist.terminal.descriptor import printable
+from accelerate_sim.tracking.outputs import Outputs
 
 if TYPE_CHECKING:
     from accelerate_sim.artifacts.file_image import FileImage
@@ -29,63 +35,62 @@ if TYPE_CHECKING:
     from accelerate_sim.checkpoints.resume import Resumption
     from accelerate_sim.checkpoints.state import RunState
 
-logger = get_logger(__name__)
-
 
 class Mark(NamedTuple):
-    """A moment between two steps that the run can go on from."""
+    """A moment between two steps from which the run can be continued."""
 
     step: int
     clock_s: float
     metrics: tuple[int, int]
-    """Length of metrics.jsonl, and its checksum."""
+    """Length of metrics.jsonl in bytes, and its checksum."""
     ledger: LedgerMark
 
 
 @dataclass
 class Checkpoints:
-    """The checkpoints of one run. Without an output directory they are announced and not written."""
+    """The checkpoints of one run. Without an output directory they are reported and not written."""
 
     run: Run
-    session: Session
     project_dir: Path
     origin_s: float
+    """Simulated second at which the run began."""
+    clock: Clock
+    outputs: Outputs
+    report: Callable[[Record], None]
     ledger: Ledger
     history: TrainerHistory
+    is_main_process: bool = True
 
     def __post_init__(self) -> None:
         self.saved: list[Saved] = []
         self._mark: Mark | None = None
         self._begun_at: tuple[int, int] = (0, 0)
-        """Length of metrics.jsonl when the run began, and its checksum."""
+        """Length of metrics.jsonl in bytes when the run began, and its checksum."""
         self._written_step: int | None = None
-        """Of the newest checkpoint on the disk."""
+        """Step of the newest checkpoint on the disk."""
         self._has_warned = False
 
     @property
     def on_disk(self) -> bool:
-        return self.session.output_dir is not None
+        return self.outputs.directory is not None
 
     @property
     def last(self) -> Path | None:
-        """The newest."""
+        """Path of the newest checkpoint."""
         return self.project_dir / self.saved[-1].name if self.saved else None
 
     # --- Saving ---------------------------------------------------------------------------------
 
     def mark(self, step: int) -> None:
-        """Everything that belongs to the first ``step`` steps has been reported."""
+        """Remember the present moment: all records of the first ``step`` steps have been reported."""
         if self.on_disk:
-            self._mark = Mark(step, self.session.clock.now_s, self.session.metrics_length(), self.ledger.mark())
+            self._mark = Mark(step, self.clock.now_s, self.outputs.metrics_length(), self.ledger.mark())
             self.history.thin(step)
 
     def save(self, name: str, step: int) -> Path:
         """Write the state after ``step`` steps, then delete what is not kept any longer. Raises OutputError."""
         path, parameters = self.project_dir / name, self.run.model.architecture.parameters
-        logger.info(
-            "Saving checkpoint %s | weights %s + optimizer %s",
-            printable(path), bytes_text(WEIGHT_BYTES * parameters), bytes_text(OPTIMIZER_BYTES * parameters),
-        )  # fmt: skip
+        self.report(SavingRecord(step, str(path), WEIGHT_BYTES * parameters, OPTIMIZER_BYTES * parameters))
         record = self._record(path, step)
         if self.on_disk:
             if name != f"checkpoint-{step}":
@@ -93,19 +98,19 @@ class Checkpoints:
             self.mark(step)
             assert self._mark
             self._write(self._mark, planned=True)
-        self.session.clock.advance(record.seconds)
-        self.session.report(record)
+        self.clock.advance(record.seconds)
+        self.report(record)
         self._keep(name, step)
         self.mark(step)
         return path
 
     def save_at_last_mark(self) -> str:
-        """The process is told to end: save the last moment that the run can go on from. What was done, in a phrase."""
+        """Save the latest moment that was marked, before the process ends; returns a phrase that says so."""
         mark = self._mark
         if mark is None or not mark.step:
             return "nothing to save yet"
         name = f"checkpoint-{mark.step}"
-        if mark.step == self._written_step:  # perhaps the clock was still waiting for it
+        if mark.step == self._written_step:  # the signal may have come while the clock waited for the write
             return f"{self.project_dir / name} is already there"
         self._write(mark, planned=False)
         self.saved.append(Saved(name, None))
@@ -123,22 +128,17 @@ class Checkpoints:
         self._delete_superseded()
 
     def _delete_superseded(self) -> None:
-        """Nothing is deleted before what replaces it is complete."""
+        """Delete the checkpoints that are not kept. The one that replaces them is complete by now."""
         for old in superseded(self.saved, self.run.config.checkpoint):
             if self.on_disk and (error := self._directory.delete(old.name)):
                 self._warn_of_litter(error)
-            best = self.run.config.checkpoint.keep_best
-            kept = f"the last {self.run.config.checkpoint.keep_last}" + (f" and the best {best}" if best else "")
-            logger.info("Deleted old checkpoint %s (keeping %s)", printable(self.project_dir / old.name), kept)
+            kept = self.run.config.checkpoint
+            self.report(DeletedRecord(str(self.project_dir / old.name), kept.keep_last, kept.keep_best))
             self.saved.remove(old)
 
     def _warn_of_litter(self, error: OSError) -> None:
         if not self._has_warned:
-            logger.warning(
-                "Files of a deleted checkpoint are left in %s as .tmp-*: %s. They are removed at the end of the run or "
-                "by --resume auto, if that is possible then",
-                self.project_dir, error.strerror,
-            )  # fmt: skip
+            self.report(LitterRecord(str(self.project_dir), error.strerror or str(error)))
         self._has_warned = True
 
     # --- On the disk ----------------------------------------------------------------------------
@@ -150,40 +150,40 @@ class Checkpoints:
         return RunDirectory(self.project_dir)
 
     def begin(self) -> None:
-        """The run begins: its directory says so."""
+        """Write the run.json of a run that begins."""
         if self.on_disk:
-            self._begun_at = self.session.metrics_length()
+            self._begun_at = self.outputs.metrics_length()
             self.mark(0)
-            assert self._mark and self.session.output_dir
-            self._directory.begin(self.state(self._mark), self.session.output_dir)
+            assert self._mark and self.outputs.directory
+            self._directory.begin(self.state(self._mark), self.outputs.directory)
 
     def finish(self) -> None:
-        """The run is over: the next one may begin."""
+        """Remove unfinished files, and write the run.json of a run that is over."""
         if self.on_disk:
             from accelerate_sim.artifacts import atomic
             from accelerate_sim.checkpoints.run_file import RunEnd
 
-            self.session.sync_metrics()
+            self.outputs.sync()
             self._delete_superseded()
             atomic.remove_unfinished(self.project_dir, self._warn_of_litter)
             assert self._mark
-            end = RunEnd(self.session.clock.now_s, *self.session.metrics_length())
+            end = RunEnd(self.clock.now_s, *self.outputs.metrics_length())
             self._directory.finish(self.state(self._mark), end)
 
     def export(self, path: Path, images: Sequence[FileImage]) -> None:
-        """The finished model, if anything is written."""
+        """Write the finished model, if there is an output directory. Raises OutputError."""
         if self.on_disk:
             self._directory.write_final(path, images, self.run.number)
 
     def state(self, mark: Mark, *, planned: bool = True) -> RunState:
-        """What a new process needs to go on at ``mark``."""
+        """The state with which a new process continues at ``mark``."""
         from accelerate_sim.checkpoints.state import RunState
 
         return RunState(
             run=self.run.number,
             step=mark.step,
             config=self.run.config.model_dump(mode="json"),
-            start_time=self.session.clock.start.isoformat(),
+            start_time=self.clock.start.isoformat(),
             origin_s=self.origin_s,
             clock_s=mark.clock_s,
             metrics_bytes=mark.metrics[0],
@@ -196,7 +196,7 @@ class Checkpoints:
         )
 
     def _write(self, mark: Mark, *, planned: bool) -> None:
-        self.session.sync_metrics()
+        self.outputs.sync()
         self._directory.write_checkpoint(self.state(mark, planned=planned), self._files.images(mark.step))
         self._written_step = mark.step
 
@@ -204,51 +204,52 @@ class Checkpoints:
     def _files(self) -> CheckpointFiles:
         from accelerate_sim.checkpoints.files import CheckpointFiles
 
-        return CheckpointFiles(self.run, self.history, self.project_dir if self.on_disk else None)
+        return CheckpointFiles(self.run, self.history, self.project_dir if self.on_disk else None, self.report)
 
     @property
     def sizes(self) -> Sizes:
-        """Shapes that are written. Raises OutputError."""
+        """Shapes of the tensors on disk. Raises OutputError."""
         return self._files.sizes
 
     # --- Going on -------------------------------------------------------------------------------
 
     def restore(self, resumption: Resumption) -> None:
-        """Be as the process was that wrote this checkpoint; its own report comes now."""
+        """Restore the state of a checkpoint, and report the checkpoint, as the process that wrote it did."""
         from accelerate_sim.artifacts.damage import Damaged
         from accelerate_sim.artifacts.manifest import read_json
         from accelerate_sim.artifacts.output_error import OutputError
 
         state, path = resumption.state, resumption.checkpoint
         assert path
-        clock = self.session.clock
+        clock = self.clock
         load_s = loading_s(self.run, state)
-        logger.info("Loading states from %s | %s", printable(path), bytes_text(self.run.checkpoint_bytes))
+        self.report(RestoringRecord(str(path), self.run.checkpoint_bytes))
         clock.advance(load_s)
         clock.jump_to(state.clock_s)
         self.ledger.load_state_dict(state.ledger, self.origin_s)
         self._begun_at = state.begin_bytes, state.begin_crc32
-        if self.session.is_main_process:
+        if self.is_main_process:
             try:
                 self.history.go_on_with(read_json(path / "trainer_state.json"))
-            except Damaged as damage:  # it was whole a moment ago
+            except Damaged as damage:  # it was complete when --resume chose it
                 raise OutputError(f"{path} is damaged: it {damage}. Go on with --resume auto.") from None
         self.saved = [Saved(*saved) for saved in state.saved]
         if state.planned:
             record = self._record(self.project_dir / path.name, state.step)
             clock.jump_to(state.clock_s + record.seconds)
-            self.session.report_again(record, self.ledger)
+            self.ledger.observe(record)
+            self.outputs.observe(record)
         self._keep(path.name, state.step)
         if self.on_disk:
             self._put_right(path.name, state.step)
         self.mark(state.step)
         self._written_step = state.step
-        logger.info("Resumed after step %s in %.1f s", f"{state.step:,}", load_s)
+        self.report(RestoredRecord(state.step, load_s))
 
     def _put_right(self, name: str, step: int) -> None:
-        """Take over what a process has left that had come further: ``latest``, and checkpoints that nobody planned.
+        """Repair ``latest``, and adopt later checkpoints that a signal caused, after a process that had come further.
 
-        Planned ones are written anew when the run comes to them.
+        Later planned checkpoints are written again when the run reaches them.
         """
         if (self.project_dir / name).is_dir():
             self._directory.repair_latest(name)
@@ -257,17 +258,3 @@ class Checkpoints:
             later = Saved(path.name, None)
             if later.step > step and path.name not in known and not (every and later.step % every == 0):
                 self.saved.insert(-1, later)
-
-
-def loading_s(run: Run, state: RunState) -> float:
-    """Simulated seconds to read a checkpoint back."""
-    return run.storage.seconds(run.checkpoint_bytes, "load", state.step)
-
-
-def restart_s(run: Run, state: RunState) -> float:
-    """Simulated second at which the process starts that goes on with ``state``.
-
-    A restart costs no time of the run, so that the run is the same however often it was killed: start-up and loading
-    end at the moment at which the state was saved.
-    """
-    return state.clock_s - run.startup.total - loading_s(run, state)

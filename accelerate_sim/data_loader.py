@@ -1,4 +1,4 @@
-"""Datasets and loaders. Nothing is read: a batch knows which step and micro-batch it is, and the loss follows."""
+"""Datasets and loaders. No data is read: a batch holds its step and micro-batch, from which the loss is computed."""
 
 from __future__ import annotations
 
@@ -6,21 +6,20 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from accelerate_sim.logging import get_logger
+from accelerate_sim.records import BatchRecord
+from accelerate_sim.reporting.build import data_record
 from accelerate_sim.state import PartialState
 
 if TYPE_CHECKING:
-    from accelerate_sim.accelerator import Accelerator
     from accelerate_sim.catalog import DatasetSpec
-
-logger = get_logger(__name__)
+    from accelerate_sim.training_progress import TrainingProgress
 
 
 class TokenIds(NamedTuple):
-    """Token ids of one micro-batch on every rank: which ones they are, not the ids themselves."""
+    """Stands for the token ids of one micro-batch on every rank: its position in the run, not the ids themselves."""
 
     step: int
-    """Optimizer step, or for validation the steps done."""
+    """Optimizer step; in a validation the number of completed steps."""
     number: int
     """Micro-batch of the step, or batch of the validation."""
 
@@ -36,95 +35,78 @@ class Dataset(NamedTuple):
 
 
 def load_dataset(name: str) -> dict[str, Dataset]:
-    """The splits of a dataset; says what of it the run will read."""
-    state = PartialState.required()
-    run, spec, layout = state.run, state.run.dataset, state.run.layout
+    """The splits of a dataset, of which the run reads the subset that one epoch takes; logs both."""
+    state = PartialState()
+    run, spec = state.run, state.run.dataset
     if name.lower() != spec.name.lower():
         raise ValueError(f"the run reads {spec.name!r}, not {name!r}: data.dataset in the config says which")
-    train = run.config.train
-    tokens = run.tokens_before(run.last_step)
-    share = tokens / spec.tokens
     state.session.clock.advance(run.startup.dataset)
-    logger.info("Dataset: %s | %s samples | %s tokens", spec.title, f"{spec.samples:,}", f"{spec.tokens:,}")
-    ramp = train.batch_ramp
-    if ramp and len(run.batches.stages) > 1:
-        logger.info(
-            "Batch ramp: from %s sequences by %s at a time over the first %s samples, %s from step %s on",
-            *(f"{n:,}" for n in (ramp.start, ramp.increment, ramp.samples)),
-            *(f"{n:,}" for n in (layout.global_batch, run.batches.whole.first_step + 1)),
-        )
-    logger.info(
-        "Batch: global %s sequences = micro batch %s x DP %s x accumulation %s | sequence length %s | %s tokens a step",
-        *(f"{n:,}" for n in (layout.global_batch, layout.micro_batch, layout.data, layout.accumulation)),
-        *(f"{n:,}" for n in (layout.sequence_length, layout.tokens_per_step)),
-    )
-    even = not ramp and run.last_step == run.total_steps
-    logger.info(
-        "Steps: %s an epoch x %s epochs | %s tokens%s | the run reads %s of the dataset",
-        *(f"{n:,}" for n in (train.steps_per_epoch, train.epochs)),
-        *((f"{tokens // train.epochs:,}", " an epoch") if even else (f"{tokens:,}", " in all")),
-        f"{share * 100:.3g} %" if share < 1 else f"{share:.2f} times the whole",
-    )
+    state.session.report(data_record(run))
     return {"train": Dataset(spec, "train"), "validation": Dataset(spec, "validation")}
 
 
 class DataLoader:
-    """Micro-batches of a split; its length is what one epoch, or one validation, takes."""
+    """Micro-batches of a split. Its length is the number of them in one epoch, or in one validation."""
 
     def __init__(self, dataset: Dataset, batch_size: int) -> None:
         self.dataset = dataset
         self.batch_size = batch_size
         self.skipped = 0
-        """Batches at the beginning that are not handed out."""
-        self.accelerator: Accelerator | None = None
+        """Batches at the beginning that are left out."""
+        self._progress: TrainingProgress | None = None
+
+    def connect(self, progress: TrainingProgress) -> None:
+        """Take the training's progress, which decides the epoch that is read."""
+        self._progress = progress
 
     def __len__(self) -> int:
-        run = PartialState.required().run
+        run = PartialState().run
         if self.dataset.split == "train":
             return self.batches_of(run.config.train.steps_per_epoch) - self.skipped
         return run.config.eval.batches - self.skipped
 
     def batches_of(self, steps: int) -> int:
-        """Micro-batches that the first ``steps`` steps of the present epoch take."""
-        run = PartialState.required().run
-        done = self.accelerator.completed_steps if self.accelerator else 0
-        # After the last step of all there is no further epoch to speak of.
+        """Number of micro-batches in the first ``steps`` steps of the present epoch."""
+        run = PartialState().run
+        done = self._progress.completed_steps if self._progress else 0
+        # After the last step no epoch follows, so the last one counts.
         first = min(done, run.total_steps - 1) // run.config.train.steps_per_epoch * run.config.train.steps_per_epoch
         return run.micro_batches(first, first + steps)
 
     def without_first(self, num_batches: int) -> DataLoader:
-        """The same without its first batches."""
+        """A loader of the same split that leaves out its first batches."""
         rest = DataLoader(self.dataset, self.batch_size)
-        rest.skipped, rest.accelerator = num_batches, self.accelerator
+        rest.skipped, rest._progress = num_batches, self._progress
         return rest
 
     def __iter__(self) -> Iterator[Batch]:
-        if self.accelerator is None:
+        if self._progress is None:
             raise RuntimeError("This DataLoader must be passed to Accelerator.prepare() before it is read.")
-        if self.dataset.split == "train":
-            return islice(self._train(self.accelerator), self.skipped, None)
-        return islice(self._validation(self.accelerator), self.skipped, None)
+        batches = _training_batches if self.dataset.split == "train" else _validation_batches
+        return islice(batches(self._progress), self.skipped, None)
 
-    def _train(self, accelerator: Accelerator) -> Iterator[Batch]:
-        run, steps = accelerator.run, accelerator.run.config.train.steps_per_epoch
-        first = accelerator.completed_steps // steps * steps
-        for step in range(first, first + steps):
-            accumulation = run.accumulation(step)
-            if run.batches.begins(step):
-                logger.info(
-                    "Batch: global %s sequences = micro batch %s x DP %s x accumulation %s from step %s on",
-                    f"{run.batches.batch(step):,}", run.layout.micro_batch, f"{run.layout.data:,}",
-                    f"{accumulation:,}", f"{step + 1:,}",
-                )  # fmt: skip
-            for number in range(accumulation):
-                ids = TokenIds(step, number)
-                yield {"input_ids": ids, "labels": ids}
 
-    def _validation(self, accelerator: Accelerator) -> Iterator[Batch]:
-        begin_s = accelerator.clock.now_s
-        accelerator.begin_phase("validation")
-        for number in range(accelerator.run.config.eval.batches):
-            # The time of a batch passes before it is handed over, so that a bar counts it when it is done.
-            accelerator.clock.advance_to(begin_s + (number + 1) * accelerator.run.evaluation_batch_s)
-            ids = TokenIds(accelerator.completed_steps, number)
+def _training_batches(progress: TrainingProgress) -> Iterator[Batch]:
+    """The micro-batches of the present epoch; reports where the batch size changes."""
+    run, steps = progress.run, progress.run.config.train.steps_per_epoch
+    report = PartialState().session.report
+    first = progress.completed_steps // steps * steps
+    for step in range(first, first + steps):
+        accumulation = run.accumulation(step)
+        if run.batches.begins(step):
+            report(BatchRecord(step + 1, run.batches.batch(step), accumulation))
+        for number in range(accumulation):
+            ids = TokenIds(step, number)
             yield {"input_ids": ids, "labels": ids}
+
+
+def _validation_batches(progress: TrainingProgress) -> Iterator[Batch]:
+    """The batches of a validation, each after its simulated time."""
+    clock, run = progress.clock, progress.run
+    begin_s = clock.now_s
+    progress.begin_phase("validation")
+    for number in range(run.config.eval.batches):
+        # The time of a batch passes before it is handed over, so that a bar counts it when it is done.
+        clock.advance_to(begin_s + (number + 1) * run.evaluation_batch_s)
+        ids = TokenIds(progress.completed_steps, number)
+        yield {"input_ids": ids, "labels": ids}

@@ -1,6 +1,6 @@
-"""The finished model in Hugging Face's layout: merged, converted, serialised, written in shards.
+"""Export of the finished model in Hugging Face's layout: merged, converted, serialised, and written in shards.
 
-What it does not do: give the weights values. On the disk they are holes of their size.
+What it does not do: give the weights values. On the disk they are holes of the true size.
 """
 
 from __future__ import annotations
@@ -8,24 +8,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from accelerate_sim.display.units import bytes_text
-from accelerate_sim.logging import get_logger
-from accelerate_sim.modeling import CausalLM, Tokenizer, play_bar
+from accelerate_sim.modeling import CausalLM, Tokenizer, timed_bar
 from accelerate_sim.progress import tqdm
-from accelerate_sim.records import ExportRecord
+from accelerate_sim.records import ExportFileRecord, ExportingRecord, ExportRecord
 from accelerate_sim.session.session import Session
-from fake_torch_dist.terminal.descriptor import printable
 
 if TYPE_CHECKING:
     from accelerate_sim.sim.run import Run
 
-logger = get_logger(__name__)
-
-SHARDS_LISTED = 40
-
 
 def export_model(model: CausalLM, tokenizer: Tokenizer, path: Path) -> None:
-    """Write weights, configs and tokenizer below ``path``; the main process does."""
+    """Write weights, configs and tokenizer below ``path`` in the main process. Raises OutputError."""
     from accelerate_sim.artifacts.model_files import model_images
     from accelerate_sim.sim import storage
 
@@ -34,37 +27,34 @@ def export_model(model: CausalLM, tokenizer: Tokenizer, path: Path) -> None:
         return
     shape, times = run.model.architecture, run.export_times
     session.clock.set_speed(run.config.run.startup_speed or run.config.run.speed)
-    logger.info("Exporting %s to %s", run.model.title, printable(path))
-    if model.accelerator:
-        model.accelerator.begin_export()
+    session.report(ExportingRecord(run.model.title, str(path)))
+    checkpoints = session.active.checkpoints if session.active and model.progress else None
+    if model.progress:
+        model.progress.begin_export()
     begin_s = session.clock.now_s
     num_tensors = sum(1 for _ in shape.tensors())
-    play_bar(session, "Merging weights of all ranks", run.layout.world_size, times.merge, "rank")
-    play_bar(session, "Optimizing for inference", shape.layers, times.optimize, "layer")
-    play_bar(session, "Serializing to safetensors", num_tensors, times.serialize, "tensor")
+    timed_bar(session, "Merging weights of all ranks", run.layout.world_size, times.merge, "rank")
+    timed_bar(session, "Optimizing for inference", shape.layers, times.optimize, "layer")
+    timed_bar(session, "Serializing to safetensors", num_tensors, times.serialize, "tensor")
     shards = storage.shards(shape)
     _write_shards(run, session, shards)
     session.clock.advance_to(begin_s + times.total)
-    weights, others = model_images(run.model, model.accelerator.weight_sizes if model.accelerator else "sparse")
-    if model.accelerator:
-        model.accelerator.write_model(path, [*weights, *others])
+    weights, others = model_images(run.model, checkpoints.sizes if checkpoints else "sparse")
+    if checkpoints:
+        checkpoints.export(path, [*weights, *others])
     companions = [(image.name, image.size_bytes) for image in others]
     for name, size in companions:
-        logger.info("  %s | %s", name, bytes_text(size))
+        session.report(ExportFileRecord(name, size, 0, len(shards)))
     total = sum(size for _, size in shards)
-    logger.info("Exported %d weight file%s | %s", len(shards), "s" if len(shards) > 1 else "", bytes_text(total))
-    session.report(ExportRecord(run.number, str(path), (*shards, *companions), total, times.total))
+    session.report(ExportRecord(run.number, str(path), (*shards, *companions), total, times.total, len(shards)))
 
 
 def _write_shards(run: Run, session: Session, shards: list[tuple[str, int]]) -> None:
-    """Each shard takes its part of the writing."""
+    """Let the time of the writing pass, for each shard its part; logs the shards."""
     begin_s, total, written = session.clock.now_s, run.export_bytes, 0
     with tqdm(total=len(shards), desc="Writing shards", unit="file", parts=1) as bar:
         for number, (name, size) in enumerate(shards, 1):
             written += size
             session.clock.advance_to(begin_s + run.export_times.write * written / total)
-            if number <= SHARDS_LISTED or number == len(shards):
-                logger.info("  %s | %s", name, bytes_text(size))
-            elif number == SHARDS_LISTED + 1:
-                logger.info("  ... and %d more", len(shards) - SHARDS_LISTED - 1)
+            session.report(ExportFileRecord(name, size, number, len(shards)))
             bar.update()

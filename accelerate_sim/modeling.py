@@ -1,4 +1,4 @@
-"""Models and tokenizers as a training script meets them in transformers."""
+"""Models and tokenizers under the names that transformers has."""
 
 from __future__ import annotations
 
@@ -7,41 +7,42 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from accelerate_sim.data_loader import TokenIds
-from accelerate_sim.display.units import bytes_text, count_text
-from accelerate_sim.logging import get_logger
 from accelerate_sim.progress import tqdm
+from accelerate_sim.records import ModelLoadedRecord, TokenizerRecord
+from accelerate_sim.reporting.build import model_record
 from accelerate_sim.session.session import Session
 from accelerate_sim.state import PartialState
 
 if TYPE_CHECKING:
-    from accelerate_sim.accelerator import Accelerator
     from accelerate_sim.sim.noise import Floats
     from accelerate_sim.sim.run import Run
+    from accelerate_sim.training_progress import TrainingProgress
     from fake_torch_dist import LocalTensor
 
-logger = get_logger(__name__)
-
-STARTS = {"scratch": "seed checkpoint", "checkpoint": "weights of an earlier run", "finetune": "pretrained weights"}
-"""What training starts from, by ``train.start``."""
 BAR_TICKS = 40
-"""Moves of a bar that stands for one long piece of work."""
+"""Number of times that a bar of one long piece of work moves."""
 
 
 @dataclass(slots=True)
 class CausalLMOutput:
-    """What a forward pass gives."""
+    """The result of a forward pass."""
 
     loss: LocalTensor
 
 
 class CausalLM:
-    """A language model: its loss on a batch is the run's loss there, on each rank its own."""
+    """A language model without weights. Its loss on a batch is that of the run, a value for each rank."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.accelerator: Accelerator | None = None
+        self.progress: TrainingProgress | None = None
+        """The training's progress, after ``prepare``."""
         self.training = True
-        self._data_rank = run.layout.data_rank(PartialState.required().ranks)
+        self._data_rank = run.layout.data_rank(PartialState().ranks)
+
+    def connect(self, progress: TrainingProgress) -> None:
+        """Take the training's progress, which the export of the model advances."""
+        self.progress = progress
 
     def train(self, mode: bool = True) -> CausalLM:
         self.training = mode
@@ -51,14 +52,14 @@ class CausalLM:
         return self.train(False)
 
     def parameters(self) -> Iterator[str]:
-        """Names of the weights; there are no values."""
+        """Names of the weights, which have no values."""
         return (tensor.name for tensor in self.run.model.architecture.tensors())
 
     def num_parameters(self) -> int:
         return self.run.model.architecture.parameters
 
     def __call__(self, input_ids: TokenIds, labels: TokenIds) -> CausalLMOutput:
-        """Loss of a micro-batch in nats per token, one number per rank."""
+        """The loss of a micro-batch in nats per token, a value for each rank."""
         from fake_torch_dist import LocalTensor
 
         if self.training:
@@ -73,61 +74,51 @@ class CausalLM:
 
 
 class AutoModelForCausalLM:
-    """Finds the model class for a name."""
+    """Makes the model for a name."""
 
     @classmethod
     def from_pretrained(cls, name: str) -> CausalLM:
-        """Load the weights that training starts from: trained ones, or those of a seed, which know nothing yet."""
-        state = PartialState.required()
+        """The model that training starts from. Logs its architecture and shows a bar while weights are loaded."""
+        state = PartialState()
         run, spec, shape = state.run, state.run.model, state.run.model.architecture
         if name.lower() != spec.name.lower():
             raise ValueError(f"the run trains {spec.name!r}, not {name!r}: model in the config says which")
         if not state.session.is_main_process:
             state.session.clock.advance(run.startup.weights)
             return CausalLM(run)
-        logger.info("Loading model %s (%s)", spec.hub_id or spec.title, shape.model_class)
-        experts = f" | {shape.moe.experts} experts, {shape.moe.active_experts} active" if shape.moe else ""
-        logger.info(
-            "Architecture: %s layers | hidden %s | %s heads | %s kv heads | ffn %s | vocab %s | context %s%s",
-            *(f"{n:,}" for n in (shape.layers, shape.hidden, shape.heads, shape.kv_heads)),
-            *(f"{n:,}" for n in (shape.moe.ffn if shape.moe else shape.ffn, shape.vocab, shape.context)),
-            experts,
-        )
-        active = f" | {count_text(shape.active_parameters)} active" if shape.moe else ""
-        logger.info(
-            "Parameters: %s (%s)%s | weights %s in bf16",
-            f"{shape.parameters:,}", count_text(shape.parameters), active, bytes_text(run.export_bytes),
-        )  # fmt: skip
-        play_bar(state.session, "Loading weights", sum(1 for _ in shape.tensors()), run.startup.weights, "tensor")
-        logger.info("Model loaded in %.1f s (%s, step 0)", run.startup.weights, STARTS[run.config.train.start])
+        fresh = run.config.train.start == "scratch"
+        state.session.report(model_record(run))
+        bar = "Initializing weights" if fresh else "Loading weights"
+        timed_bar(state.session, bar, sum(1 for _ in shape.tensors()), run.startup.weights, "tensor")
+        state.session.report(ModelLoadedRecord(run.startup.weights, run.config.train.start))
         return CausalLM(run)
 
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """A tokenizer by name."""
+    """Name and vocabulary size of a tokenizer."""
 
     name: str
     vocab_size: int
 
 
 class AutoTokenizer:
-    """Finds the tokenizer for a model."""
+    """Makes the tokenizer for a model."""
 
     @classmethod
     def from_pretrained(cls, name: str) -> Tokenizer:
-        state = PartialState.required()
+        state = PartialState()
         run = state.run
         if name.lower() != run.model.name.lower():
             raise ValueError(f"the run trains {run.model.name!r}; a tokenizer of {name!r} would not fit it")
         tokenizer = Tokenizer(run.tokenizer_name, run.model.tokenizer_vocab)
         state.session.clock.advance(run.startup.tokenizer)
-        logger.info("Tokenizer: %s | vocabulary %s tokens", tokenizer.name, f"{tokenizer.vocab_size:,}")
+        state.session.report(TokenizerRecord(tokenizer.name, tokenizer.vocab_size))
         return tokenizer
 
 
-def play_bar(session: Session, what: str, total: int, seconds: float, unit: str) -> None:
-    """Show a piece of work of ``seconds`` as a bar over ``total`` units."""
+def timed_bar(session: Session, what: str, total: int, seconds: float, unit: str) -> None:
+    """Let ``seconds`` of simulated time pass, with a bar over ``total`` units in the main process."""
     if not session.is_main_process:
         session.clock.advance(seconds)
         return

@@ -1,4 +1,4 @@
-"""AdamW, and what ``prepare`` makes of it."""
+"""AdamW, whose step lets the simulated time of a training step pass."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from accelerate_sim.accelerator import Accelerator
+    from accelerate_sim.training_progress import TrainingProgress
 
 
 class AdamW:
-    """Loshchilov and Hutter 2019. Its states count in memory and checkpoints; its step takes the step's time."""
+    """AdamW (Loshchilov and Hutter 2019). Its states count in memory and checkpoints, and hold no values."""
 
     def __init__(
         self,
@@ -21,15 +21,19 @@ class AdamW:
         weight_decay: float = 0.01,
     ) -> None:
         self.param_groups = [
-            # Not made a list of, as torch does: a large model has many names, and nobody asks for them.
+            # Torch makes a list of the parameters. A large model has many names, and nothing here reads them.
             {"params": params, "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
         ]
-        self.accelerator: Accelerator | None = None
+        self._progress: TrainingProgress | None = None
+
+    def connect(self, progress: TrainingProgress) -> None:
+        """Take the training's progress, which each step advances."""
+        self._progress = progress
 
     def step(self) -> None:
         """Update the weights, unless gradients are still being accumulated."""
-        if self.accelerator is not None and self.accelerator.sync_gradients:
-            self.accelerator.finish_step()
+        if self._progress is not None and self._progress.sync_gradients:
+            self._progress.finish_step()
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients. They are not kept anywhere, so there is nothing to do."""
+        """Do nothing: no gradients are kept."""

@@ -1,7 +1,7 @@
-"""tqdm's bars on the simulated clock, pinned to the bottom of the screen.
+"""tqdm's bars on the simulated clock, at the bottom of the screen.
 
-It is tqdm: its arguments, its rates, its look. What differs: elapsed time and ETA are simulated, the terminal is drawn
-by ``Screen``, no thread watches, a bar that does not fit gets shorter figures instead of being cut, and on a pipe a bar
+Arguments, rates and look are tqdm's. The differences: elapsed time and ETA are simulated, ``Screen`` draws on the
+terminal, no monitor thread runs, a bar that does not fit gets shorter figures instead of being cut, and on a pipe a bar
 is a line at every tenth of its way.
 """
 
@@ -12,10 +12,11 @@ from typing import Any, ClassVar
 
 from tqdm import tqdm as std_tqdm
 
+from accelerate_sim.display.screen import PIPE_WIDTH
 from accelerate_sim.session.session import Session
 
 FULL = "{l_bar}{bar}{r_bar}"
-"""tqdm's own; the others are for narrower screens."""
+"""The format of tqdm; the others are for narrower screens."""
 NARROWER = (
     "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]",
     "|{bar}| {n_fmt}/{total_fmt} {elapsed}<{remaining} {figures}",
@@ -24,11 +25,10 @@ NARROWER = (
 )
 SMALLEST_BAR = 4
 PIPE_PARTS = 10
-PIPE_WIDTH = 120
 
 
 class tqdm(std_tqdm):  # type: ignore[type-arg]
-    """A bar of the running session. ``parts``: on a pipe, lines from its beginning to its end."""
+    """A bar of the current session. ``parts``: number of lines that a bar prints on a pipe."""
 
     monitor_interval: ClassVar[int] = 0
     _lock = nullcontext()
@@ -55,7 +55,7 @@ class tqdm(std_tqdm):  # type: ignore[type-arg]
                 self._screen.pin(self.render)
 
     def render(self, width: int) -> str:
-        """The bar in at most ``width - 1`` columns: the fullest format that leaves room for a bar."""
+        """The bar in at most ``width - 1`` columns, in the fullest format that leaves room for a bar."""
         figures = dict(self.format_dict) | {"figures": short_figures(str(self.postfix or ""))}
         for bar_format in self._formats:
             bare, has_bar = bar_format.replace("{bar}", ""), "{bar}" in bar_format
@@ -69,7 +69,7 @@ class tqdm(std_tqdm):  # type: ignore[type-arg]
         return text[: max(width - 1, 0)]
 
     def refresh(self, *args: Any, **kwargs: Any) -> None:
-        """Show the new state soon; on a pipe, when another part of the way is done."""
+        """Mark the bar to be drawn; on a pipe, print a line when another part is done."""
         if self._screen.live:
             self._screen.refresh()
             return
@@ -79,19 +79,19 @@ class tqdm(std_tqdm):  # type: ignore[type-arg]
             self._screen.write([self.render(PIPE_WIDTH)])
 
     def close(self) -> None:
-        """Take the bar off the screen; with ``leave``, its end stays in the scrollback."""
+        """Remove the bar from the screen; with ``leave``, its last state stays in the scrollback."""
         if self.disable:
             return
         self.disable = True
         if self._screen.live:
             self._screen.unpin(self.render)
             if self.leave and self.n >= (self.total or 0):
-                self._ema_dt = lambda: None  # the rate of the whole, as tqdm shows it at the end
+                self._ema_dt = lambda: None  # without a smoothed rate tqdm shows the mean rate, as it does at the end
                 self._screen.write([self.render(self._screen.width)])
 
 
 def short_figures(postfix: str) -> str:
-    """What follows the bar, in fewer columns: ``ppl=12.34, tok/s=1,074,449`` becomes ``ppl=12.34 tok/s=1.07M``."""
+    """Shorten the text after the bar: ``ppl=12.34, tok/s=1,074,449`` becomes ``ppl=12.34 tok/s=1.07M``."""
     return re.sub(r"\d{1,3}(?:,\d{3})+", _in_three_digits, postfix).replace(", ", " ")
 
 

@@ -1,12 +1,13 @@
-"""Who am I: the state that all parts of a training script share, as Accelerate's ``PartialState`` is."""
+"""``PartialState``: rank, size and run of this process, as in Accelerate. It reads them from the current session."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
 from accelerate_sim.session.session import Session
 
 if TYPE_CHECKING:
+    from accelerate_sim.session.active_run import ActiveRun
     from accelerate_sim.sim.layout import Ranks
     from accelerate_sim.sim.run import Run
 
@@ -16,59 +17,30 @@ NOT_INITIALIZED = (
 
 
 class PartialState:
-    """All instances share their attributes; the first ``Accelerator`` of a run sets them."""
+    """The state of the current session. All instances read the same one; ``Accelerator`` begins the run in it."""
 
-    _shared_state: ClassVar[dict[str, Any]] = {}
-
-    run: Run
-    session: Session
-    origin_s: float
-    """Simulated second at which the run began."""
-
-    def __init__(self) -> None:
-        self.__dict__ = self._shared_state
+    @property
+    def session(self) -> Session:
+        return Session.current()
 
     @property
     def initialized(self) -> bool:
-        return "run" in self._shared_state
+        return self.session.active is not None
 
-    def begin(self, run: Run, session: Session) -> None:
-        """Enter the world of ``run``: as one of its processes, or without a launcher as all of its ranks."""
-        import fake_torch_dist as dist
-
-        layout = run.layout
-        if session.job:
-            session.job.check_world(layout.world_size)
-            with session.interrupts.at_once():
-                session.job.meet()
-        else:
-            if dist.is_initialized():
-                dist.destroy_process_group()
-            nodes = dist.VirtualOptions(ranks_per_node=layout.gpus_per_node)
-            dist.init_process_group(backend="virtual", world_size=layout.world_size, pg_options=nodes)
-        self.run = run
-        self.session = session
-        self.origin_s = session.clock.now_s
-
-    def end(self) -> None:
-        """The process group is destroyed; the state is as before the run."""
-        import fake_torch_dist as dist
-
-        if dist.is_initialized():
-            dist.destroy_process_group()
-        self._shared_state.clear()
-
-    @classmethod
-    def required(cls) -> PartialState:
-        """The state, or the error that Accelerate raises without one."""
-        state = cls()
-        if not state.initialized:
+    @property
+    def active(self) -> ActiveRun:
+        """The active run. Raises the error that Accelerate raises if there is none."""
+        if self.session.active is None:
             raise RuntimeError(NOT_INITIALIZED)
-        return state
+        return self.session.active
+
+    @property
+    def run(self) -> Run:
+        return self.active.run
 
     @property
     def ranks(self) -> Ranks:
-        """Ranks that this process plays."""
+        """The ranks that this process runs."""
         import numpy as np
 
         placement = self.session.placement
@@ -90,14 +62,9 @@ class PartialState:
     def is_main_process(self) -> bool:
         return self.process_index == 0
 
-    @property
-    def training_origin_s(self) -> float:
-        """Simulated second at which the first step begins."""
-        return self.origin_s + self.run.startup.total
-
 
 def set_seed(seed: int) -> None:
-    """The seed that the run's config names; another one would be another run."""
-    planned = PartialState.required().run.config.run.seed
+    """Check that ``seed`` is the seed of the run's config; another seed would make another run."""
+    planned = PartialState().run.config.run.seed
     if seed != planned:
         raise ValueError(f"the run is planned with seed {planned}, not {seed}: run.seed in the config says which")

@@ -1,6 +1,7 @@
-"""Imports, and does once, what every rank needs to meet the others, for a launcher to do before it forks them.
+"""Imports and first calls that every rank needs to meet the others; a launcher imports this module before it forks
+ranks.
 
-What has run here before is in shared memory and in caches there: a forked rank copies fewer pages. Importing this has
+A forked rank shares the memory of what has run before the fork, so it copies fewer pages. Importing this has
 no other effect: no signal handlers, no descriptors, no threads.
 """
 
@@ -18,9 +19,10 @@ from fake_torch_dist.meeting.handlers import find_store
 from fake_torch_dist.stores.authentication import proof
 from fake_torch_dist.stores.messages import Kind, Message, decode, encode
 from fake_torch_dist.transports import direct_read
+from fake_torch_dist.transports.process_groups import ProcessGroups
 
-IMPORTED = (public, meet, find_store)
-"""What is otherwise imported when it is first needed."""
+IMPORTED = (public, meet, find_store, ProcessGroups)
+"""Modules that are otherwise imported when they are first needed."""
 
 # The package's own names, which are otherwise looked for and bound when each is first asked for.
 _package = importlib.import_module(__name__.rpartition(".")[0])

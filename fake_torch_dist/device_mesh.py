@@ -1,7 +1,7 @@
 """``DeviceMesh``: the ranks of a world along named dimensions, with a process group for every line through the mesh.
 
 Every process of the world makes the mesh, in the mesh or not, since making groups takes all. In the virtual world the
-mesh speaks as global rank 0: ``get_group`` is the group of the line through it, ``get_coordinate`` is its place;
+mesh answers for global rank 0: ``get_group`` is the group of the line through it, ``get_coordinate`` its coordinate;
 ``groups_along`` has the groups of all lines.
 
 What it does not do: devices (``device_type`` is a label), pickling, being the current mesh of a ``with`` block.
@@ -21,11 +21,11 @@ from fake_torch_dist import errors
 from fake_torch_dist.api.registry import default_group, get_rank, is_initialized, is_non_member
 from fake_torch_dist.api.world import init_process_group
 from fake_torch_dist.core.process_group import ProcessGroup
-from fake_torch_dist.mesh import checks as mesh_checks
+from fake_torch_dist.mesh.axes import Axis, all_lines, axes_of_shape, strides
 from fake_torch_dist.mesh.derived import concatenated, flattened, slice_of, unflattened
-from fake_torch_dist.mesh.groups import NO_OVERRIDE, Override, groups_of_lines, overrides_of
-from fake_torch_dist.mesh.layout import Axis, all_lines, axes_of_shape, strides
-from fake_torch_dist.mesh.of_groups import mesh_of_groups
+from fake_torch_dist.mesh.line_groups import NO_OVERRIDE, Override, groups_of_lines, overrides_of
+from fake_torch_dist.mesh.of_groups import groups_and_ranks
+from fake_torch_dist.mesh.validation import check_device_type, check_mesh_ranks, check_names
 from fake_torch_dist.torch_names import no_such_attribute
 
 
@@ -47,7 +47,7 @@ class DeviceMesh:
         """``mesh`` is an array of distinct global ranks; ``backend_override`` a (backend, options) per dimension.
 
         Errors: RuntimeError for a mesh that is bigger than the world or whose names don't fit; TypeError without a
-        mesh; ValueError for ranks that are not there and for overrides of another number of dimensions.
+        mesh; ValueError for ranks outside of the world and for overrides of another number of dimensions.
         """
         self.device_type = device_type
         self.mesh_dim_names = None if mesh_dim_names is None else tuple(mesh_dim_names)
@@ -56,7 +56,7 @@ class DeviceMesh:
             if mesh is None:
                 raise TypeError("The mesh argument is required: an array of global ranks")
             array = np.array(mesh, int)
-            mesh_checks.check_names(array.shape, self.mesh_dim_names)
+            check_names(array.shape, self.mesh_dim_names)
             self._axes: tuple[Axis, ...] = axes_of_shape(array.shape)
             self._rank_map: list[int] = array.ravel().tolist()
             self._flat: dict[str, DeviceMesh] = {}
@@ -71,7 +71,7 @@ class DeviceMesh:
         if _init_backend:
             if not is_initialized():
                 init_process_group()
-            mesh_checks.check_ranks(self._rank_map, default_group().size())
+            check_mesh_ranks(self._rank_map, default_group().size())
             self._groups = self._make_groups(self._axes, self.mesh_dim_names, overrides)
         if self._rank is None and is_initialized():
             self._rank = get_rank()
@@ -92,7 +92,7 @@ class DeviceMesh:
     def _part(
         self, axes: Sequence[Axis], names: Sequence[str] | None, groups: list[list[Any]], device_type: str | None = None
     ) -> DeviceMesh:
-        """A mesh of the same root along ``axes``, whose groups are there."""
+        """A mesh of the same root along ``axes``, with these groups."""
         part = DeviceMesh(
             device_type or self.device_type,
             mesh_dim_names=None if names is None else tuple(names),
@@ -104,7 +104,7 @@ class DeviceMesh:
         part._groups = groups
         return part
 
-    # -- what it tells ------------------------------------------------------------------------------------------------
+    # -- attributes ----------------------------------------------------------------------------------------------------
 
     @cached_property
     def mesh(self) -> npt.NDArray[np.int_]:
@@ -130,7 +130,7 @@ class DeviceMesh:
         return int(np.prod(self.shape)) if mesh_dim is None else self.shape[mesh_dim]
 
     def stride(self) -> tuple[Any, ...]:
-        """How far apart neighbours along each dimension are in the root mesh; () for a dimension of size 1."""
+        """The distance of neighbours along each dimension in the root mesh; () for a dimension of size 1."""
         steps = [strides(axis) for axis in self._axes]
         return tuple(each[0] if len(each) == 1 else each for each in steps)
 
@@ -139,19 +139,20 @@ class DeviceMesh:
         return get_rank()
 
     def get_coordinate(self) -> tuple[int, ...] | None:
-        """This process's place in the mesh; None outside of it."""
+        """This process's coordinate in the mesh; None outside of it."""
         if self._rank not in self._rank_map:
             return None
         places = np.argwhere(self.mesh == self._rank)
         return tuple(int(index) for index in places[0]) if len(places) else None
 
     def get_local_rank(self, mesh_dim: int | str | None = None) -> int:
-        """This process's place along a dimension, which may stay unnamed if there is one; -1 outside of the mesh."""
+        """This process's coordinate along a dimension, which may stay unnamed if there is one; -1 outside of the
+        mesh."""
         axis = self._axis(mesh_dim)
         place = self.get_coordinate()
         return -1 if place is None else place[axis]
 
-    # -- groups -------------------------------------------------------------------------------------------------------
+    # -- groups --------------------------------------------------------------------------------------------------------
 
     def get_group(self, mesh_dim: int | str | None = None) -> ProcessGroup:
         """The group of the line through this process along a dimension, which may stay unnamed if there is one.
@@ -177,21 +178,21 @@ class DeviceMesh:
         """The groups of all lines along a dimension; NON_GROUP_MEMBER where this process is in none. Not torch's."""
         return list(self._groups[self._axis(mesh_dim)])
 
-    # -- other meshes of the same root (derived_meshes.py) -------------------------------------------------------------
+    # -- other meshes of the same root (mesh.derived) ------------------------------------------------------------------
 
     def __getitem__(self, mesh_dim_names: str | tuple[str, ...]) -> DeviceMesh:
         """The part of the mesh along the named dimensions that goes through this process; its groups are this one's.
 
         A root mesh also finds its flattened meshes by name. RuntimeError without names or for dimensions that overlap,
-        KeyError for a name that is not there and for an order that is not the root mesh's.
+        KeyError for an unknown name and for an order that is not the root mesh's.
         """
         return slice_of(self, (mesh_dim_names,) if isinstance(mesh_dim_names, str) else tuple(mesh_dim_names))
 
     def _flatten(self, mesh_dim_name: str | None = None, backend_override: Any | None = None) -> DeviceMesh:
-        """The mesh of one dimension with the ranks of this one, by default named ``a_b`` of the names here.
+        """The mesh of one dimension with the ranks of this one, by default named by the names here, joined with "_".
 
-        Every process of the world calls it. The same ranks under the same name are the mesh that is there.
-        Errors: RuntimeError without names; ValueError for a name that means something else in the root mesh.
+        Every process of the world calls it. The same ranks under the same name give the mesh made before.
+        Errors: RuntimeError without names; ValueError for a name that stands for other ranks in the root mesh.
         """
         return flattened(self, mesh_dim_name, backend_override)
 
@@ -204,7 +205,7 @@ class DeviceMesh:
     ) -> DeviceMesh:
         """This mesh with dimension ``dim`` cut into ``mesh_sizes``, in rows; every process of the world calls it.
 
-        Errors: ValueError for a dimension that is not there or of another size, RuntimeError for names that don't fit.
+        Errors: ValueError for an unknown dimension or one of another size, RuntimeError for names that don't fit.
         """
         return unflattened(self, dim, mesh_sizes, mesh_dim_names, backend_override)
 
@@ -216,8 +217,11 @@ class DeviceMesh:
         *,
         mesh_dim_names: tuple[str, ...] | None = None,
     ) -> DeviceMesh:
-        """A mesh of groups that are there, one per dimension. Errors: ValueError of ``mesh_of_groups``."""
-        return mesh_of_groups(DeviceMesh, group, device_type, mesh, mesh_dim_names)
+        """A mesh of groups that exist already, one per dimension. Errors: ValueError of ``groups_and_ranks``."""
+        groups, ranks = groups_and_ranks(group, mesh, mesh_dim_names)
+        made = DeviceMesh(device_type, ranks, mesh_dim_names=mesh_dim_names, _init_backend=False)
+        made._groups = [[each] for each in groups]
+        return made
 
     @staticmethod
     def _concatenate(device_mesh_list: list[DeviceMesh]) -> DeviceMesh:
@@ -244,7 +248,7 @@ class DeviceMesh:
     def __getattr__(self, name: str) -> NoReturn:
         raise no_such_attribute("DeviceMesh", name)
 
-    # -- manners ------------------------------------------------------------------------------------------------------
+    # -- text and comparison -------------------------------------------------------------------------------------------
 
     def __repr__(self) -> str:
         sizes: object = self.shape
@@ -277,10 +281,10 @@ def init_device_mesh(
     Errors: RuntimeError if names, shape and overrides don't fit, for a device type with an index, or for more ranks
     than there are.
     """
-    mesh_checks.check_names(mesh_shape, mesh_dim_names)
+    check_names(mesh_shape, mesh_dim_names)
     overrides = None
     if backend_override is not None:
         overrides = overrides_of(backend_override, len(mesh_shape), mesh_dim_names)
-    mesh_checks.check_device_type(device_type)
+    check_device_type(device_type)
     ranks = np.arange(int(np.prod(mesh_shape))).reshape(mesh_shape)
     return DeviceMesh(device_type, ranks, mesh_dim_names=mesh_dim_names, backend_override=overrides)

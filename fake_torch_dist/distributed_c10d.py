@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import fake_torch_dist
 from fake_torch_dist import errors, public
-from fake_torch_dist.api.collective_options import AllgatherOptions as AllgatherOptions
-from fake_torch_dist.api.group_arguments import as_duration
 from fake_torch_dist.api.old_names import _all_gather_base as _all_gather_base
 from fake_torch_dist.api.old_names import _reduce_scatter_base as _reduce_scatter_base
 from fake_torch_dist.api.registry import default_group, find_group, get_rank, is_non_member
 from fake_torch_dist.constants import default_pg_nccl_timeout as default_pg_nccl_timeout
+from fake_torch_dist.core.checks import as_duration
+from fake_torch_dist.core.collective_options import AllgatherOptions as AllgatherOptions
 from fake_torch_dist.core.process_group import ProcessGroup
 from fake_torch_dist.torch_names import TORCH_VERSION
 
@@ -47,7 +47,7 @@ def _resolve_process_group(group_name: str) -> ProcessGroup:
 
 
 def _rank_not_in_group(group: ProcessGroup | None) -> bool:
-    """Whether this process is no member of ``group``."""
+    """True if this process is no member of ``group``."""
     return group is not None and get_rank(group) == -1
 
 

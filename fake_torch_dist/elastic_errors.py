@@ -1,6 +1,6 @@
-"""``record``: what a script does so that its launcher can show the exception that ended it.
+"""``record``: a decorator that writes the exception of a script to a file, so that its launcher can show it.
 
-Stands where ``torch.distributed.elastic.multiprocessing.errors`` stands for a script of torch's::
+It takes the place of ``torch.distributed.elastic.multiprocessing.errors``::
 
     from fake_torch_dist.elastic_errors import record
 
@@ -8,8 +8,8 @@ Stands where ``torch.distributed.elastic.multiprocessing.errors`` stands for a s
     def main() -> None: ...
 
 An exception that leaves ``main`` is written to the file that the launcher named in TORCHELASTIC_ERROR_FILE, in torch
-2.13's JSON, and goes on its way. The file appears whole or not at all, so a rank that is killed while it writes leaves
-no half of one. What is needed only for an exception is imported only then.
+2.13's JSON, and propagates. The file appears whole or not at all, so a rank that is killed while it writes leaves no
+part of one. Modules that only an exception needs are imported only then.
 
 What it does not do: raise or pass on ChildFailedError. A script that starts a launcher of its own sees it end with
 exit code 1 and its report on stderr.
@@ -31,11 +31,11 @@ _P = ParamSpec("_P")
 class ErrorHandler:
     """Writes exceptions to the file named in TORCHELASTIC_ERROR_FILE; without that variable it writes nothing.
 
-    A subclass may do otherwise; torch's ones override the same two methods.
+    A subclass may override both methods, as subclasses of torch's handler do.
     """
 
     def initialize(self) -> None:
-        """Called before the function runs: have the interpreter print where it was if it crashes."""
+        """Enable faulthandler before the function runs, so that a crash of the interpreter prints its stack."""
         import faulthandler
 
         try:
@@ -62,9 +62,9 @@ def get_error_handler() -> ErrorHandler:
 
 
 def record(fn: Callable[_P, _R], error_handler: ErrorHandler | None = None) -> Callable[_P, _R | None]:
-    """Have exceptions that leave ``fn`` recorded before they go on; decorate a process's outermost function.
+    """Record exceptions that leave ``fn`` before they propagate; decorate a process's outermost function.
 
-    ``sys.exit(0)`` becomes a return of None. Other exits and KeyboardInterrupt go on and are not recorded.
+    ``sys.exit(0)`` becomes a return of None. Other exits and KeyboardInterrupt propagate and are not recorded.
     """
     handler = error_handler or get_error_handler()
 
@@ -94,9 +94,9 @@ def error_json(message: str, callstack: str) -> str:
 
 
 def write_atomically(path: str, text: str) -> None:
-    """Have ``text`` be the contents of ``path``, whole at any moment. Raises OSError.
+    """Replace the contents of ``path`` by ``text``, so that no reader sees a part of it. Raises OSError.
 
-    What exists and is no regular file, such as /dev/stderr, is written to and not replaced.
+    An existing path that is not a regular file, such as /dev/stderr, is written to and not replaced.
     """
     beside = path if os.path.exists(path) and not os.path.isfile(path) else f"{path}.{os.getpid()}"
     try:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 
 class DistError(RuntimeError):
-    """Something went wrong between the ranks; parent of the three below."""
+    """A failure of communication between ranks; parent of the three below."""
 
 
 class DistBackendError(DistError):
@@ -19,7 +19,7 @@ class DistBackendError(DistError):
 
 
 class DistNetworkError(DistError):
-    """A connection could not be made, or broke."""
+    """A connection that could not be made, or broke."""
 
 
 class DistStoreError(DistError):
@@ -27,7 +27,7 @@ class DistStoreError(DistError):
 
 
 class PeerGoneError(DistBackendError):
-    """A rank that was needed has ended; ``ranks`` says which."""
+    """A needed rank has ended. ``ranks`` are the global ranks that have."""
 
     def __init__(self, ranks: Sequence[int], why: str = "") -> None:
         self.ranks = tuple(ranks)
@@ -38,7 +38,7 @@ class PeerGoneError(DistBackendError):
 
 
 class TimedOutError(DistBackendError):
-    """Ranks did not come in time; ``ranks`` says which, as far as it is known here."""
+    """Ranks did not arrive within the timeout. ``ranks`` are those that this rank knows of."""
 
     def __init__(self, ranks: Sequence[int], timeout_s: float, what: str = "") -> None:
         self.ranks = tuple(ranks)

@@ -1,8 +1,9 @@
-"""NCCL's voice: the lines that a job prints with NCCL_DEBUG=INFO while it makes a communicator.
+"""The lines NCCL prints with NCCL_DEBUG=INFO while it creates a communicator.
 
-Pure but for ``speak``: topology in, lines out. Rings and trees are built as NCCL builds them on machines whose GPUs all
-reach each other over NVLink and have a NIC each: channel c enters and leaves a node at GPU c. Formats are those of NCCL
-2.27 in public logs. What it does not do: measure anything; NCCL never reports the time of a collective either.
+All functions but ``print_lines`` are pure: they take a topology and return lines. Rings and trees are built as NCCL
+builds them on machines whose GPUs all reach each other over NVLink and have a NIC each: channel c enters and leaves a
+node at GPU c. Formats are those of NCCL 2.27 in public logs. What it does not do: measure; NCCL never reports
+the time of a collective either.
 """
 
 from __future__ import annotations
@@ -12,17 +13,34 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-VERSION: Final = "2.27.7+cuda13.0"
-CUDA_DRIVER: Final = 13000
 CHANNELS: Final = 16
 
 
 @dataclass(frozen=True)
+class Versions:
+    """Versions that the lines state; the defaults are for scripts that do not say otherwise."""
+
+    nccl: str = "2.27.7"
+    cuda: str = "13.0"
+
+    @property
+    def full(self) -> str:
+        """Version with which NCCL introduces itself."""
+        return f"{self.nccl}+cuda{self.cuda}"
+
+    @property
+    def cuda_driver(self) -> int:
+        """CUDA version as the driver's API counts: 12040 for 12.4."""
+        major, _, minor = self.cuda.partition(".")
+        return 1000 * int(major) + 10 * int(minor or 0)
+
+
+@dataclass(frozen=True)
 class Communicator:
-    """A communicator as one rank sees it."""
+    """A communicator, from the point of view of one rank."""
 
     rank: int
     num_ranks: int
@@ -30,7 +48,9 @@ class Communicator:
     host: str
     pid: int
     name: str
-    """The same on all ranks; the commId is made of it."""
+    """A text that is the same on all ranks; ``comm_id`` is its hash."""
+
+    versions: Versions = Versions()
 
     @property
     def device(self) -> int:
@@ -57,7 +77,7 @@ class Communicator:
 
     @property
     def address(self) -> str:
-        """Of the communicator in this process's memory: another one in every process."""
+        """The address of the communicator in this process's memory; it differs between processes."""
         return "0x" + hashlib.blake2b(f"{self.name}/{self.rank}/{self.pid}".encode(), digest_size=4).hexdigest()
 
     def ring(self, channel: int) -> list[int]:
@@ -102,17 +122,17 @@ def binary_tree(node: int, num_nodes: int) -> tuple[int, list[int]]:
     return parent, [*children, node + half] if half else children
 
 
-def version_line() -> str:
-    """All that NCCL_DEBUG=VERSION and WARN print, and only on rank 0."""
-    return f"NCCL version {VERSION}"
+def version_line(versions: Versions) -> str:
+    """The only line with NCCL_DEBUG=VERSION or WARN, printed by rank 0."""
+    return f"NCCL version {versions.full}"
 
 
 def init_lines(comm: Communicator) -> list[str]:
-    """What one rank prints with NCCL_DEBUG=INFO from the start to the last connection."""
+    """The lines of one rank with NCCL_DEBUG=INFO, from the start to the last connection."""
     thread = comm.pid + 1 + comm.device
     main = f"{comm.host}:{comm.pid}:{comm.pid} [{comm.device}] NCCL INFO "
     worker = f"{comm.host}:{comm.pid}:{thread} [{comm.device}] NCCL INFO "
-    head = [main + f"cudaDriverVersion {CUDA_DRIVER}", main + f"NCCL version {VERSION}"]
+    head = [main + f"cudaDriverVersion {comm.versions.cuda_driver}", main + version_line(comm.versions)]
     return head + [worker + line for line in (*_network(comm), *_communicator(comm), *_connections(comm))]
 
 
@@ -187,9 +207,35 @@ def _named(comm: Communicator, rank: int) -> str:
     return f"{rank}[{rank % comm.ranks_per_node}]"
 
 
-def speak(rank: int, num_ranks: int, ranks_per_node: int, name: str) -> None:
-    """Print what NCCL_DEBUG asks for, to standard output as NCCL does, in one write. ``name``: see Communicator."""
+def print_lines(rank: int, num_ranks: int, ranks_per_node: int, name: str) -> None:
+    """Print the lines that NCCL_DEBUG selects, to standard output as NCCL does, in one write. ``name``: see
+    Communicator."""
     comm = Communicator(rank, num_ranks, ranks_per_node, socket.gethostname(), os.getpid(), name)
+    if _delayed is None:
+        _print(comm)
+    else:
+        _delayed.append(comm)
+
+
+_delayed: list[Communicator] | None = None
+"""Communicators whose lines wait for ``print_delayed``; None: lines are printed at once."""
+
+
+def delay() -> None:
+    """Print no lines until ``print_delayed`` is called, as the versions of the job are not known yet."""
+    global _delayed
+    _delayed = _delayed or []
+
+
+def print_delayed(versions: Versions) -> None:
+    """Print the lines that ``delay`` has kept back, with these versions, and further lines at once."""
+    global _delayed
+    waiting, _delayed = _delayed or [], None
+    for comm in waiting:
+        _print(replace(comm, versions=versions))
+
+
+def _print(comm: Communicator) -> None:
     said = lines(comm, os.environ.get("NCCL_DEBUG"))
     if said:
         sys.stdout.write("\n".join(said) + "\n")
@@ -197,8 +243,8 @@ def speak(rank: int, num_ranks: int, ranks_per_node: int, name: str) -> None:
 
 
 def lines(comm: Communicator, level: str | None) -> list[str]:
-    """What NCCL_DEBUG=``level`` makes one rank print when it makes its communicator; nothing without it."""
+    """The lines of one rank that makes its communicator with NCCL_DEBUG=``level``; none without a level."""
     level = (level or "").upper()
     if level in ("INFO", "TRACE"):
         return init_lines(comm)
-    return [version_line()] if level in ("VERSION", "WARN") and comm.rank == 0 else []
+    return [version_line(comm.versions)] if level in ("VERSION", "WARN") and comm.rank == 0 else []

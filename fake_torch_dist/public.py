@@ -1,5 +1,6 @@
-"""All public names. ``fake_torch_dist`` itself takes them from here when the first of them is asked for: the launcher,
-which needs none, would wait for numpy otherwise.
+"""All public names. ``fake_torch_dist`` imports this module when the first of them is used.
+
+So the launcher, which uses none, does not wait for numpy.
 """
 
 from __future__ import annotations
@@ -27,17 +28,6 @@ from fake_torch_dist.api.backends import (
     supports_complex,
 )
 from fake_torch_dist.api.coalesced import all_gather_coalesced, all_reduce_coalesced
-from fake_torch_dist.api.collective_options import (
-    AllreduceCoalescedOptions,
-    AllreduceOptions,
-    AllToAllOptions,
-    BarrierOptions,
-    BroadcastOptions,
-    GatherOptions,
-    ReduceOptions,
-    ReduceScatterOptions,
-    ScatterOptions,
-)
 from fake_torch_dist.api.collectives import (
     all_gather,
     all_gather_into_tensor,
@@ -80,14 +70,25 @@ from fake_torch_dist.api.registry import (
     is_available,
     is_initialized,
 )
-from fake_torch_dist.api.work import Future, Work
 from fake_torch_dist.api.world import default_pg_timeout, destroy_process_group, init_process_group
+from fake_torch_dist.core.collective_options import (
+    AllreduceCoalescedOptions,
+    AllreduceOptions,
+    AllToAllOptions,
+    BarrierOptions,
+    BroadcastOptions,
+    GatherOptions,
+    ReduceOptions,
+    ReduceScatterOptions,
+    ScatterOptions,
+)
 from fake_torch_dist.core.local_tensor import LocalTensor, shards_of
 from fake_torch_dist.core.process_group import ProcessGroup
 from fake_torch_dist.core.reduction import ReduceOp, fold, fold_world
 from fake_torch_dist.core.reduction import (
     _make_nccl_premul_sum as _make_nccl_premul_sum,  # torch hides it under this name too
 )
+from fake_torch_dist.core.work import Future, Work
 from fake_torch_dist.device_mesh import DeviceMesh, init_device_mesh
 from fake_torch_dist.errors import DistBackendError, DistError, DistNetworkError, DistStoreError
 
@@ -206,8 +207,8 @@ _LATER: Final = {
     "register_rendezvous_handler": "meeting.handlers",
     "rendezvous": "meeting.handlers",
 }
-"""Names whose modules need sockets or a debugger, which are imported on first use: the virtual world runs where there
-are none."""
+"""Names whose modules need sockets or a debugger and are imported on first use: the virtual world runs on systems
+without them."""
 
 PRIVATE: Final = ("_all_gather_base", "_make_nccl_premul_sum", "_reduce_scatter_base")
 """Private names that the package has as torch's package has them."""

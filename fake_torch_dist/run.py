@@ -1,22 +1,23 @@
-"""``fake-torchrun``, also ``python -m fake_torch_dist.run``: read the command line, see that it can work, launch.
+"""The command ``fake-torchrun``, also ``python -m fake_torch_dist.run``: reads the command line, checks it, launches.
 
-What can be seen to fail on every rank is said once, before anything starts: a missing script, a syntax error, a
-directory that can't be written, more processes than this system allows. Exit codes are torchrun's: 2 for a command line
-that argparse can't read, 1 for everything else.
+Errors that every rank would have are printed once, before anything starts: a missing script, a syntax error, a
+directory that cannot be written, more processes than this system allows. Exit codes are torchrun's: 2 for a command
+line that argparse cannot read, 1 for everything else.
 """
 
 from __future__ import annotations
 
-from fake_torch_dist.deadly_ctrl_c import DeadlyCtrlC
+from fake_torch_dist.default_sigint import DefaultSigint
 
-with DeadlyCtrlC():
+with DefaultSigint():
     import os
     import signal
     import sys
     from collections.abc import Iterator, Sequence
     from typing import TYPE_CHECKING
 
-    from fake_torch_dist.launcher.commandline.arguments import PROGRAM, UsageError, flags_without_meaning, parse
+    from fake_torch_dist.launcher.commandline.parsed_arguments import flags_without_meaning, parse
+    from fake_torch_dist.launcher.commandline.parser import PROGRAM, UsageError
     from fake_torch_dist.launcher.workers.descriptors import fill_standard, write_stderr
     from fake_torch_dist.terminal.descriptor import printable
 
@@ -31,12 +32,12 @@ DESCRIPTORS_BESIDES = 32
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the command line says (None: this process's) and return the exit code."""
+    """Run the command line ``arguments`` (None: this process's) and return the exit code."""
     try:
-        with DeadlyCtrlC():
+        with DefaultSigint():
             fill_standard()
             config = _checked_config(arguments)
-            from fake_torch_dist.launcher.launch import launch  # last: it loads numpy
+            from fake_torch_dist.launcher.launch import launch  # after all checks, as its import takes time
 
             if signal.SIGINT in config.signals:
                 return launch(config)  # its handler takes the place of the system's action
@@ -53,11 +54,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _checked_config(arguments: Sequence[str] | None) -> LaunchConfig:
-    """What is to be launched. Raises UsageError, or SyntaxError if the script has one."""
+    """Return the configuration of the launch. Raises UsageError, or SyntaxError if the script has one."""
     parsed = parse(arguments, os.environ)
     from fake_torch_dist.launcher.commandline.choices import config_of  # after parse: --help needs none of it
-    from fake_torch_dist.launcher.entrypoint import check_entrypoint
-    from fake_torch_dist.launcher.streamed_script import with_streamed_script
+    from fake_torch_dist.launcher.entrypoint.preflight import check_entrypoint
+    from fake_torch_dist.launcher.entrypoint.streamed_script import with_streamed_script
 
     config = config_of(parsed, os.environ)
     _check_directory(config)
@@ -128,7 +129,7 @@ def check_room(config: LaunchConfig, proc: str = "/proc", cgroups: str = "/sys/f
 
 
 def _process_limits(proc: str, cgroups: str) -> Iterator[tuple[str, int, int]]:
-    """Of each limit on processes its name, its value, and how many there are already."""
+    """Yield name, value and present number of processes of each limit on processes."""
     import resource
 
     processes = [entry for entry in os.scandir(proc) if entry.name.isdigit()] if os.path.isdir(proc) else []

@@ -1,4 +1,5 @@
-"""Names of torch.distributed and of methods of its classes, so that a missing one can be told from a misspelt one."""
+"""Names of torch.distributed and of methods of its classes, so that errors can distinguish a missing one from a
+misspelt one."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ set_debug_level set_debug_level_from_env shrink_group split_group supports_compl
 """
 
 TORCH_NAMES: Final = frozenset(_NAMES.split())
-"""Functions, classes, values and submodules; without what the package merely imports (sys, typing, ...)."""
+"""Functions, classes, values and submodules; without modules that the package merely imports (sys, typing, ...)."""
 
 _METHODS: Final = {
     "ProcessGroup": """_get_backend _id _start_coalescing _end_coalescing abort all_gather_single_coalesced
@@ -34,11 +35,11 @@ _METHODS: Final = {
     "Work": "block_current_stream boxed get_future_result unbox",
     "DeviceMesh": "_get_all_submeshes _get_root_mesh_dim _is_current_rank_part_of_mesh",
 }
-"""Methods that torch's classes have and those here have not."""
+"""Methods that torch's classes have and the classes here do not."""
 
 
 def no_such_attribute(owner: str, name: str) -> AttributeError:
-    """The error for an attribute ``name`` that the class ``owner`` has not, saying whether torch's has."""
+    """The error for an attribute ``name`` that the class ``owner`` has not, with a note if torch's has it."""
     if name in _METHODS[owner].split():
         return AttributeError(f"fake_torch_dist's {owner} has no {name!r} yet; torch {TORCH_VERSION}'s does")
     return AttributeError(f"{owner!r} object has no attribute {name!r}")

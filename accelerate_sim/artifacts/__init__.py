@@ -1,1 +1,1 @@
-"""The files that a run leaves behind, true in name, size and form; their big parts are holes."""
+"""Files that a run writes, with real names, sizes and formats; their large parts are holes."""

@@ -1,8 +1,8 @@
-"""Directories and small files that are complete or absent, whatever happens while they are written.
+"""Writes directories and small files so that each is complete or absent, even if the process dies meanwhile.
 
-Written beside under a name that begins with ``.tmp-``, synced, renamed; then the parent is synced, which makes the name
-last. A process that dies in between leaves a ``.tmp-`` directory that the next one removes. Whatever else has such a
-name, a link for instance, is removed and never followed.
+Each is written beside its place under a name that begins with ``.tmp-``, synced, and renamed; syncing the parent then
+makes the new name durable. A process that dies before that leaves a ``.tmp-`` directory, which the next process
+removes. Anything else with such a name, a link for instance, is removed and never followed.
 """
 
 from __future__ import annotations
@@ -17,17 +17,18 @@ from pathlib import Path
 from accelerate_sim.artifacts import plain_file
 from accelerate_sim.artifacts.file_image import FileImage
 from accelerate_sim.artifacts.output_error import OutputError
+from fake_torch_dist.terminal.descriptor import write_all
 
 UNFINISHED = ".tmp-"
 PROBE_BYTES = 2**22
 SPARE_BYTES = 2**16
-"""Left free for the file system's own needs."""
+"""Bytes of the disk that are left free for the file system itself."""
 FEW = 16
-"""Files that are waited for one by one; more than that, all at once."""
+"""Up to this many files are synced one by one; more are synced together."""
 
 
 def write_directory(target: Path, images: Sequence[FileImage]) -> None:
-    """Write ``target`` with these files, in place of one that is there. Raises OSError; then all is as before."""
+    """Write directory ``target`` with these files; an older one is replaced. Raises OSError, without any change."""
     unfinished = _beside(target)
     _remove(unfinished)
     try:
@@ -43,11 +44,11 @@ def write_directory(target: Path, images: Sequence[FileImage]) -> None:
 
 
 def write_file(target: Path, data: bytes) -> None:
-    """Write a small file, in place of one that is there. Raises OSError; then all is as before."""
+    """Write a small file; it replaces an older one. Raises OSError and then changes nothing."""
     unfinished = _beside(target)
     try:
         with _new_file(unfinished) as fd:
-            _write_all(fd, data)
+            write_all(fd, data)
             os.fsync(fd)
         os.replace(unfinished, target)
     except OSError:
@@ -58,9 +59,9 @@ def write_file(target: Path, data: bytes) -> None:
 
 
 def delete_directory(target: Path) -> OSError | None:
-    """Remove a directory in one moment, then its files: nobody ever sees half of it. Raises OSError.
+    """Remove a directory by renaming it before its files are deleted, so that no reader sees a part. Raises OSError.
 
-    Returns why files of it are still there, under a name that :func:`remove_unfinished` knows.
+    Returns the reason if files are left over, under a name that :func:`remove_unfinished` recognises; else None.
     """
     unfinished = _beside(target)
     _remove(unfinished)
@@ -69,9 +70,9 @@ def delete_directory(target: Path) -> OSError | None:
 
 
 def remove_unfinished(parent: Path, failed: Callable[[OSError], object] = lambda error: None) -> list[str]:
-    """Remove what a process that died, or a failed delete, has left in ``parent``; the names of what it was to become.
+    """Remove unfinished directories in ``parent``; return the names that they would have had.
 
-    ``failed`` is told why something is still there.
+    A process that died or a deletion that failed leaves them. ``failed`` is called with the error if one stays.
     """
     try:
         found = sorted(path for path in parent.iterdir() if path.name.startswith(UNFINISHED))
@@ -86,7 +87,7 @@ def remove_unfinished(parent: Path, failed: Callable[[OSError], object] = lambda
 
 
 def make_directory(path: Path, above: Path) -> None:
-    """Make ``path`` and what lies between it and ``above``. Raises OSError, also for a link in the place of one."""
+    """Make ``path`` and the directories between it and ``above``. Raises OSError, also if one of them is a link."""
     if path != above:
         make_directory(path.parent, above)
     with suppress(FileExistsError):
@@ -96,7 +97,7 @@ def make_directory(path: Path, above: Path) -> None:
 
 
 def keeps_holes(directory: Path) -> bool:
-    """Whether a file of ``directory`` may have a hole that occupies nothing. Raises OSError."""
+    """Return True if the file system of ``directory`` stores holes without blocks. Raises OSError."""
     probe = directory / f"{UNFINISHED}probe"
     try:
         with _new_file(probe) as fd:
@@ -113,7 +114,7 @@ def keeps_holes(directory: Path) -> bool:
 
 
 def sync_directory(directory: Path) -> None:
-    """Names that were made, changed or removed in ``directory`` last. Raises OSError."""
+    """Sync ``directory``, so that names made, changed or removed in it are durable. Raises OSError."""
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
@@ -123,7 +124,7 @@ def sync_directory(directory: Path) -> None:
 
 @contextmanager
 def explained(what: Path, intact: str | Callable[[], str]) -> Iterator[None]:
-    """Turns an OSError into an :class:`OutputError` that says what was not written, why, and what is intact.
+    """Turn an OSError into an :class:`OutputError` that says what was not written, why, and what is intact.
 
     ``intact`` may be a function: it is called only after an error.
     """
@@ -143,7 +144,7 @@ def _beside(target: Path) -> Path:
 
 @contextmanager
 def _new_file(path: Path) -> Iterator[int]:
-    """Descriptor of a new file, closed at the end. What had the name before is removed. Raises OSError."""
+    """Yield the descriptor of a new file and close it. An older entry of that name is removed first. Raises OSError."""
     _remove(path)
     fd = plain_file.create(path)
     try:
@@ -153,7 +154,7 @@ def _new_file(path: Path) -> Iterator[int]:
 
 
 def _remove(path: Path) -> OSError | None:
-    """Remove whatever ``path`` is; the first reason why something of it is still there."""
+    """Remove the file or directory ``path``; return the first error if a part of it stays, else None."""
     failed: list[OSError] = []
     try:
         os.unlink(path)
@@ -171,7 +172,7 @@ def _os_error(error: BaseException) -> OSError:
 
 
 def _require_space(directory: Path, images: Iterable[FileImage]) -> None:
-    """Raise ENOSPC before the first byte if the disk has no room for what is not hole."""
+    """Raise ENOSPC before the first byte is written if the disk has no room for the data outside holes."""
     state = os.statvfs(directory)
     block = state.f_frsize or 4096
     needed = sum(-(-len(image.head) // block) + 1 for image in images) * block + SPARE_BYTES
@@ -195,9 +196,9 @@ def _write_files(directory: Path, images: Sequence[FileImage]) -> None:
 
 
 def _sync_of_file_system() -> Callable[[Path], None] | None:
-    """Linux's syncfs(2), which Python has no name for; None where there is none.
+    """Linux's syncfs(2), which Python does not offer; None on systems without it.
 
-    Hundreds of files take one wait for the disk instead of hundreds. It reports failed writes as fsync does.
+    One call syncs hundreds of files, which takes one wait for the disk. It reports failed writes as fsync does.
     """
     import ctypes
 
@@ -218,14 +219,8 @@ def _sync_of_file_system() -> Callable[[Path], None] | None:
 
 
 def _write_image(fd: int, image: FileImage) -> None:
-    _write_all(fd, image.head)
+    write_all(fd, image.head)
     os.truncate(fd, image.size_bytes)
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(fd, rest) :]
 
 
 def _put_in_place(unfinished: Path, target: Path) -> None:

@@ -1,4 +1,4 @@
-"""Reads back what a process has written, and believes none of it: JSON, then types and ranges, or :class:`Damaged`."""
+"""Reads files of an earlier process and checks everything: JSON, then types and ranges. Raises :class:`Damaged`."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from accelerate_sim.config.problems import shown
 
 T = TypeVar("T")
 LARGEST_NUMBER = 1e30
-"""Sums and products of numbers up to this stay finite; no file of ours has a larger one."""
+"""Largest number that a file may hold: sums and products of such numbers stay finite."""
 
 
 class Damaged(Exception):
-    """What is wrong with a directory or a file, as the end of a sentence that begins with its name."""
+    """A directory or file is damaged; the message completes a sentence that begins with its name."""
 
 
 def document_of(data: bytes, name: str) -> dict[str, Any]:
-    """The object in the JSON file ``name``, whose numbers are finite; raises :class:`Damaged`."""
+    """Return the object in the JSON file ``name``. Raises :class:`Damaged`, also for a number that is not finite."""
     try:
         document = json.loads(data, parse_float=_number, parse_int=_whole_number, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
@@ -36,7 +36,7 @@ def document_of(data: bytes, name: str) -> dict[str, Any]:
 
 
 def conforming(kind: TypeAdapter[T], document: object, name: str) -> T:
-    """``document`` as an object of ``kind``; raises :class:`Damaged` with the first field that is not of it."""
+    """Return ``document`` as an object of ``kind``. Raises :class:`Damaged` with the first field that does not fit."""
     try:
         return kind.validate_json(json.dumps(document), strict=True)
     except ValidationError as error:
@@ -49,7 +49,7 @@ def conforming(kind: TypeAdapter[T], document: object, name: str) -> T:
 
 
 def checksum_of(document: Mapping[str, Any]) -> str:
-    """SHA-256 of a JSON object, however it is laid out in its file."""
+    """SHA-256 of a JSON object, independent of spaces and line breaks in its file."""
     text = json.dumps(document, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 

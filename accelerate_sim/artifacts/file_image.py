@@ -1,4 +1,4 @@
-"""A file before it is on the disk: some bytes, then a hole."""
+"""The content of a file that is to be written: some bytes, then a hole."""
 
 from __future__ import annotations
 

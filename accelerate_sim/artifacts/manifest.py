@@ -1,7 +1,7 @@
-"""manifest.json: every file of a directory with its size and a checksum, and whether a directory still agrees with it.
+"""Writes manifest.json, which lists the files of a directory with sizes and checksums, and checks a directory by it.
 
-The checksum is SHA-256 of a file's bytes without its hole: a file system is asked where holes are, so terabytes of them
-are checked in no time. Of a file that was copied hole and all, the same bytes at its beginning are checked.
+The checksum is SHA-256 of a file's bytes without its hole. The file system says where holes are, so terabytes of them
+are checked at once. In a copy whose hole was filled with zeros, the same leading bytes are checked.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from accelerate_sim.artifacts.file_image import FileImage, json_image
 NAME = "manifest.json"
 FORMAT = 1
 LARGEST_BYTES = 64 * 2**20
-"""A manifest, or the head of a file, that claims to be bigger is none of ours."""
+"""Largest manifest, and largest head of a file, in bytes; a manifest that states more is refused."""
 
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,200}")
-"""Of a file; with it no path leads out of the directory."""
+"""A plain file name, without a slash, so that no path leads out of the directory."""
 
 
 def manifest_image(images: Iterable[FileImage], about: Mapping[str, Any]) -> FileImage:
-    """The manifest of these files."""
+    """The manifest that lists these files."""
     files = [
         {
             "name": image.name,
@@ -42,9 +42,9 @@ def manifest_image(images: Iterable[FileImage], about: Mapping[str, Any]) -> Fil
 
 
 def verify(directory: Path, required: Iterable[str] = ()) -> dict[str, Any]:
-    """The manifest of ``directory`` if every file is as it says; raises :class:`Damaged`.
+    """Return the manifest of ``directory`` if every file agrees with it. Raises :class:`Damaged`.
 
-    ``required``: names of files that it has to list.
+    ``required`` are names of files that the manifest must list.
     """
     if directory.is_symlink():
         raise Damaged("is a symbolic link; name the directory itself")
@@ -79,7 +79,7 @@ def _verify_file(directory: Path, entry: object) -> str:
 
 
 def _head(path: Path, most_bytes: int, expected_bytes: int | None = None) -> bytes:
-    """The first bytes of a plain file that does not lead out of its directory."""
+    """Read the first bytes of a plain file; links, which may lead out of the directory, are refused."""
     try:
         fd = plain_file.open_to_read(path)
     except FileNotFoundError:

@@ -1,6 +1,6 @@
 """config.json and generation_config.json with the keys that the model's class in ``transformers`` reads.
 
-What is said comes from the architecture. Constants that no count depends on (rotary base, norm epsilon) are those of
+Values come from the architecture. Constants that no count depends on (rotary base, norm epsilon) are those of
 the family's first release.
 """
 
@@ -48,7 +48,7 @@ def config_images(model: Architecture, tokenizer_vocab: int) -> list[FileImage]:
 
 
 def _departures(model: Architecture) -> Keys:
-    """What no class of ``transformers`` reads: in what the model differs from its family."""
+    """Keys that no class of ``transformers`` reads: the points in which the model differs from its family."""
     return {
         "base_model_type": model.family, "gated_mlp": model.gated_mlp, "bias": model.bias,
         "learned_positions": model.learned_positions,
@@ -56,7 +56,7 @@ def _departures(model: Architecture) -> Keys:
 
 
 def _decoder(model: Architecture) -> Keys:
-    """What most of Llama's descendants have."""
+    """Keys that most models derived from Llama have."""
     return {
         "hidden_size": model.hidden,
         "intermediate_size": model.ffn,
@@ -75,7 +75,7 @@ def _decoder(model: Architecture) -> Keys:
 
 
 def _with(**others: Any) -> Callable[[Architecture], Keys]:
-    """A decoder with some keys more, or other values; None leaves a key out."""
+    """The keys of a decoder, with ``more`` added or replaced; None leaves a key out."""
     return lambda model: {key: value for key, value in {**_decoder(model), **others}.items() if value is not None}
 
 

@@ -1,4 +1,4 @@
-"""A saved model: its shards, their index, its configs and its tokenizer, as ``save_pretrained`` leaves them."""
+"""The files of a saved model, as ``save_pretrained`` writes them: shards, index, configs and tokenizer."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from accelerate_sim.sim.memory.memory import WEIGHT_BYTES
 from accelerate_sim.sim.storage import shard_tensors
 
 Sizes = Literal["sparse", "tiny"]
-"""Tensors of their true shapes, or of small ones that occupy next to nothing on any file system."""
+"""``sparse``: tensors have their true shapes; ``tiny``: small shapes, which take little room on any file system."""
 
 INDEX = "model.safetensors.index.json"
 TINY_DIMENSION = 2
 
 
 def shapes_of(tensors: Iterable[TensorShape], sizes: Sizes) -> list[TensorShape]:
-    """The same names; with ``tiny``, no dimension is longer than TINY_DIMENSION."""
+    """The tensors as they are written: with ``tiny``, no dimension is longer than TINY_DIMENSION."""
     if sizes == "sparse":
         return list(tensors)
     return [(name, tuple(min(length, TINY_DIMENSION) for length in shape)) for name, shape in tensors]
 
 
 def weight_images(model: Architecture, sizes: Sizes) -> tuple[list[FileImage], list[FileImage]]:
-    """The shards; and beside them their index, if there are several."""
+    """The shards, and their index if there are several."""
     parts = shard_tensors(model)
     images = [safetensors_image(name, shapes_of(tensors, sizes), "BF16") for name, tensors in parts]
     return images, [_index(parts, images)] if len(parts) > 1 else []
 
 
 def model_images(spec: ModelSpec, sizes: Sizes) -> tuple[list[FileImage], list[FileImage]]:
-    """A finished model: its shards; and beside them configs, tokenizer and index."""
+    """(shards, other files) of a finished model; the others are configs, tokenizer and index."""
     model = spec.architecture
     shards, index = weight_images(model, sizes)
     configs = config_images(model, spec.tokenizer_vocab)

@@ -1,10 +1,10 @@
-"""The run can't go on writing."""
+"""The exception for output that cannot be written."""
 
 from fake_torch_dist.terminal.descriptor import printable
 
 
 class OutputError(Exception):
-    """What happened to which file, what is still intact, and the way out: the whole message, on one line."""
+    """A run cannot write its output. The message is one line: file, reason, intact parts, way out."""
 
     def __init__(self, message: str) -> None:
         super().__init__(printable(message))

@@ -1,4 +1,4 @@
-"""Opens plain files under names that somebody else may have taken: with a link, a pipe, a directory.
+"""Opens, reads and writes plain files, safely where a link, a pipe or a directory may have the name.
 
 A new file never replaces the target of a link, and no open waits for the other end of a pipe.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 class NotPlain(OSError):
-    """There is something under the name, and it is no plain file. ``strerror`` says so."""
+    """The name belongs to something other than a plain file. ``strerror`` says so."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(0, f"{path.name} is no plain file")
@@ -19,22 +19,22 @@ class NotPlain(OSError):
 
 
 def create(path: Path, mode: int = 0o644) -> int:
-    """Descriptor, for writing, of a new file ``path``. Raises OSError, FileExistsError if the name is taken."""
+    """Create ``path`` and return a descriptor for writing. Raises OSError; FileExistsError if the name is taken."""
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
 
 
 def open_to_append(path: Path) -> int:
-    """Descriptor of a plain file that is there. Raises OSError; NotPlain for a link, a pipe, a directory."""
+    """Open an existing plain file for appending. Raises OSError; NotPlain for a link, a pipe or a directory."""
     return _opened(path, os.O_WRONLY | os.O_APPEND)
 
 
 def open_to_read(path: Path) -> int:
-    """Descriptor of a plain file that is there. Raises OSError; NotPlain for a link, a pipe, a directory."""
+    """Open an existing plain file for reading. Raises OSError; NotPlain for a link, a pipe or a directory."""
     return _opened(path, os.O_RDONLY)
 
 
 def read(path: Path, most_bytes: int = -1) -> bytes:
-    """The first ``most_bytes`` of a plain file, or all of it. Raises OSError."""
+    """Return the first ``most_bytes`` of a plain file; -1: all of it. Raises OSError."""
     with open(open_to_read(path), "rb") as file:
         return file.read(most_bytes)
 

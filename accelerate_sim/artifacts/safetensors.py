@@ -1,4 +1,4 @@
-"""Safetensors files whose header is true and whose data is a hole.
+"""Safetensors files with a valid header, whose tensor data is a hole.
 
 The format (https://github.com/huggingface/safetensors): eight bytes with the header's length, the header as JSON, the
 tensors one after the other. What this does not do: hold a single weight.
@@ -15,17 +15,17 @@ from accelerate_sim.artifacts.file_image import FileImage
 
 DTYPE_BYTES = {"BF16": 2, "F32": 4}
 ALIGNMENT_BYTES = 8
-"""The data begins at a multiple of this."""
+"""The tensor data begins at a multiple of this many bytes."""
 METADATA = {"format": "pt", "simulated": "true"}
 
 TensorShape = tuple[str, tuple[int, ...]]
-"""Name and shape."""
+"""Name and shape of a tensor."""
 
 
 def safetensors_image(
     name: str, tensors: Iterable[TensorShape], dtype: str, metadata: Mapping[str, str] | None = None
 ) -> FileImage:
-    """A file with these tensors, in this order."""
+    """The file that holds these tensors in this order."""
     header: dict[str, object] = {"__metadata__": {**METADATA, **(metadata or {})}}
     end = 0
     for tensor, shape in tensors:

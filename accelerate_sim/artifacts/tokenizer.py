@@ -1,4 +1,4 @@
-"""A small tokenizer that is valid: byte-level BPE with a few merges, padded to the size of the model's vocabulary.
+"""A small, valid tokenizer: byte-level BPE with a few merges, padded to the size of the model's vocabulary.
 
 It reads and writes any text. What it does not do: know the merges of the tokenizer whose name the run shows.
 """
@@ -18,7 +18,7 @@ MERGES = (
     "a n", "o r", "e s", "Ġ b", "e d", "Ġ f", "in g", "Ġ p", "o u", "Ġa n", "a l", "a r", "Ġt o", "Ġ m", "Ġo f",
     "Ġ in", "Ġ d", "Ġ h", "Ġan d",
 )  # fmt: skip
-"""The commonest pairs of English text, in the order in which they are merged."""
+"""Frequent pairs of English text, in the order in which they are merged."""
 
 
 def tokenizer_images(vocab_size: int, longest: int) -> list[FileImage]:
@@ -69,7 +69,7 @@ def end_of_text_id(vocab_size: int) -> int | None:
 
 @cache
 def byte_alphabet() -> tuple[str, ...]:
-    """The character that stands for each byte: itself where it can be seen, else one from U+0100 on (GPT-2's way)."""
+    """The character that stands for each byte, as in GPT-2: itself if it is visible, else one from U+0100 on."""
     visible = {*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)}
     others = iter(range(BYTES, 2 * BYTES))
     return tuple(chr(byte) if byte in visible else chr(next(others)) for byte in range(BYTES))

@@ -16,11 +16,11 @@ from typing import Any
 from accelerate_sim.artifacts.file_image import FileImage
 
 EPOCH_OF_ZIP = (1980, 1, 1, 0, 0, 0)
-"""The same values give the same bytes, whenever they are written."""
+"""Date of every member, so that equal values give equal bytes whenever they are written."""
 
 
 def torch_image(name: str, values: Mapping[str, Any]) -> FileImage:
-    """``torch.save(values, name)``; the values say of themselves that they are simulated."""
+    """The file that ``torch.save(values, name)`` would write, with ``simulated`` among the values."""
     folder = PurePath(name).stem
     entries = {
         "data.pkl": pickle.dumps({"simulated": True, **values}, protocol=2),

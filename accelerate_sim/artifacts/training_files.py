@@ -1,4 +1,4 @@
-"""What a training state has beside the weights: optimizer, learning-rate schedule, random numbers, the Trainer's notes.
+"""Files of a training state other than weights: optimizer, scheduler, random states and trainer_state.json.
 
 Optimizer states are written by groups of ranks, each a flat slice of all parameters, as sharded optimizers (ZeRO, FSDP)
 hold them: fp32 master weights and Adam's two moments.
@@ -16,19 +16,19 @@ from accelerate_sim.artifacts.safetensors import safetensors_image
 from accelerate_sim.artifacts.torch_archive import torch_image
 
 MOST_GROUPS = 64
-"""Groups of ranks that write optimizer states; each is one node, or several."""
+"""Most groups of ranks that write optimizer states; each group is one node or several."""
 OPTIMIZER_STATES = ("master_weights", "exp_avg", "exp_avg_sq")
 
 
 def rank_groups(nodes: int, gpus_per_node: int) -> list[range]:
-    """All ranks, in groups of whole nodes."""
+    """All ranks in groups of whole nodes."""
     groups = min(nodes, MOST_GROUPS)
     begins = [nodes * group // groups * gpus_per_node for group in range(groups + 1)]
     return [range(begin, end) for begin, end in pairwise(begins)]
 
 
 def optimizer_images(groups: Sequence[range], parameters: int, step: int, sizes: Sizes) -> list[FileImage]:
-    """A file per group, with an equal part of the states of all parameters."""
+    """One file per group, with an equal part of the states of all parameters."""
     images = []
     for number, ranks in enumerate(groups):
         begin, end = (parameters * edge // len(groups) for edge in (number, number + 1))
@@ -39,7 +39,7 @@ def optimizer_images(groups: Sequence[range], parameters: int, step: int, sizes:
 
 
 def random_state_images(groups: Sequence[range], seed: int, step: int) -> list[FileImage]:
-    """A file per group: the counter-based generator of each rank is its seed, its stream and how far it has come."""
+    """One file per group; the counter-based generator of each rank is stored as its seed, stream and position."""
     return [
         torch_image(
             f"random_states-ranks-{_span(ranks)}.pkl",
@@ -50,14 +50,14 @@ def random_state_images(groups: Sequence[range], seed: int, step: int) -> list[F
 
 
 def scheduler_image(state: Mapping[str, Any]) -> FileImage:
-    """``state`` is the scheduler's ``state_dict()``."""
+    """scheduler.pt, with the scheduler's ``state_dict()`` as ``state``."""
     return torch_image("scheduler.bin", state)
 
 
 def trainer_state_image(known: Mapping[str, Any]) -> FileImage:
-    """trainer_state.json: the fields of ``transformers.TrainerState``; those in ``known`` are not as at a fresh start.
+    """trainer_state.json with the fields of ``transformers.TrainerState``; ``known`` replaces values of a fresh start.
 
-    The class takes no other fields, so that the file is simulated stands in ``trial_params``.
+    The class takes no other fields, so ``trial_params`` holds the note that the file is simulated.
     """
     document: dict[str, Any] = {
         "best_global_step": None,

@@ -1,1 +1,1 @@
-"""The speed and memory model against measured runs: reading them, predicting them, fitting the constants to them."""
+"""Compare the speed and memory model with measured runs, and fit its constants to them."""

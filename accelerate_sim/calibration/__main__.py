@@ -1,4 +1,7 @@
-"""``python -m accelerate_sim.calibration FILE.csv``: measured runs against the model, and the model fitted to them."""
+"""The command ``python -m accelerate_sim.calibration``: compare measured runs with the model, or fit it to them.
+
+``python -m accelerate_sim.calibration curves FILE`` compares curves instead.
+"""
 
 import argparse
 import sys
@@ -6,21 +9,23 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from accelerate_sim.calibration import page, report
+from accelerate_sim.calibration import curves, page, report
 from accelerate_sim.calibration.accuracy import Errors, compared
 from accelerate_sim.calibration.columns import OPTIONAL, REQUIRED, Measured
 from accelerate_sim.calibration.fitting import FEWEST_RUNS, Fit
 from accelerate_sim.calibration.held_out import HeldOut, held_out
-from accelerate_sim.calibration.run_table import BadInput, read_runs
+from accelerate_sim.calibration.run_table import BadInput, LeftOut, read_runs
 from accelerate_sim.catalog import Constant, constant_table, constants
 from accelerate_sim.catalog.constants import read_constants, with_values
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
-    options = _parser().parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        return _run(options)
+        if words[:1] == ["curves"]:
+            return curves.run(words[1:])
+        return _run(_parser().parse_args(words))
     except BadInput as error:
         print(error, file=sys.stderr)
         return 2
@@ -35,13 +40,16 @@ def _parser() -> argparse.ArgumentParser:
     others = textwrap.fill(", ".join(OPTIONAL), 100)
     parser = argparse.ArgumentParser(
         prog="python -m accelerate_sim.calibration",
-        description="Compare measured training runs with what the simulator predicts for them.",
-        epilog=f"columns that the file needs:\n{columns}\n\ncolumns that it may have:\n{others}",
+        description="Compare measured training runs with what the simulator predicts for them. "
+        "With 'curves FILE.yaml' as arguments, compare their loss, gradient norm and step times instead.",
+        epilog=f"columns that the file needs:\n{columns}\n\ncolumns that it may have:\n{others}\n\n"
+        "Tables of published runs are in the repository's tests/reference; ACCURACY.md names each figure's command.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "file", type=Path, help="CSV file with a header, one measured run a line; commas, semicolons or tabs"
-    )
+        "files", type=Path, nargs="+", metavar="FILE",
+        help="CSV file with a header, one measured run a line; commas, semicolons or tabs",
+    )  # fmt: skip
     parser.add_argument("--rows", action="store_true", help="print every run, not only families")
     parser.add_argument("--markdown", action="store_true", help="print the tables as markdown")
     parser.add_argument("--update", type=Path, metavar="PAGE", help="put the tables into a markdown page as well")
@@ -54,15 +62,13 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace) -> int:
     if options.write and not options.fit:
         raise BadInput("--write writes fitted constants: use it with --fit")
-    runs, left_out, unknown = read_runs(options.file)
-    if unknown:
-        _say(f"{options.file}: unknown columns, which change nothing: {', '.join(unknown)}; --help lists all columns")
+    runs, left_out = _read(options.files)
     table = _table(options.constants)
     values = {name: constant.value for name, constant in table.items()}
     used = [run for run in runs if run.usable]
     unseen, aside = None, None
     if options.fit:
-        fit = _fit(options.file, used, table)
+        fit = _fit(options.files[0], used, table)
         values = {name: float(f"{value:.4g}") for name, value in fit.improve(_say).items()}
         unseen = _unseen(fit, used)
         aside = held_out(fit, used, _say)
@@ -73,12 +79,28 @@ def _run(options: argparse.Namespace) -> int:
         print(*report.row_lines(compared(runs, values)), "", sep="\n")
     comparisons = compared(used, values)
     if options.update:
-        _update(options.update, options.file.name, _tables(report.summary_markdown(comparisons, unseen), aside))
+        _update(
+            options.update,
+            " ".join(path.name for path in options.files),
+            _tables(report.summary_markdown(comparisons, unseen), aside),
+        )
     summary = report.summary_markdown if options.markdown else report.summary_lines
     print(*_tables(summary(comparisons, unseen), aside), sep="\n")
     if left_out:
         print(f"\nLeft out ({len(left_out)}):", *(f"  {one.label}: {one.reason}" for one in left_out), sep="\n")
     return 0
+
+
+def _read(paths: Sequence[Path]) -> tuple[list[Measured], list[LeftOut]]:
+    """Return the runs of all files, and the rows of no use."""
+    runs, left_out = [], []
+    for path in paths:
+        found, useless, unknown = read_runs(path)
+        if unknown:
+            _say(f"{path}: unknown columns, which change nothing: {', '.join(unknown)}; --help lists all columns")
+        runs += found
+        left_out += useless
+    return runs, left_out
 
 
 def _tables(summary: list[str], aside: HeldOut | None) -> list[str]:
@@ -97,7 +119,7 @@ def _fit(path: Path, runs: Sequence[Measured], table: Mapping[str, Constant]) ->
 
 
 def _unseen(fit: Fit, runs: Sequence[Measured]) -> dict[str, Errors]:
-    """Errors of every family with constants that were fitted to all others."""
+    """Return the errors of every family with constants that were fitted to all others."""
     families = list(dict.fromkeys(run.family for run in runs))
     every = []
     for family, values in fit.without(families, _say).items():

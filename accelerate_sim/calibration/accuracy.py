@@ -1,4 +1,4 @@
-"""How far predictions are from measurements: by run, by family, in all; and whether pairs of runs are ranked right."""
+"""Errors of predictions against measured runs, and the ranking of pairs of runs."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,10 +6,11 @@ from statistics import fmean, median
 
 from accelerate_sim.calibration.columns import Measured
 from accelerate_sim.calibration.fitting import predicted_tokens_per_s
+from accelerate_sim.sim.memory.fit import memory_uncertainty
 from accelerate_sim.sim.memory.memory import MemoryUse, peak_memory_use
 
 WEAK_SCALING = {"n_gpus", "global_batch"}
-"""More GPUs with as much for each of them to do count as one change."""
+"""Settings that together count as one change: more GPUs, each with as much to do."""
 
 
 @dataclass(frozen=True)
@@ -19,9 +20,9 @@ class Comparison:
     run: Measured
     tokens_per_s_per_gpu: float
     memory_bytes: float
-    """As the run counted it."""
+    """Predicted memory, counted as the run counted it."""
     least_bytes: float
-    """What a GPU has to have for it."""
+    """Bytes that a GPU has to have for the run."""
 
     @property
     def error(self) -> float:
@@ -30,22 +31,27 @@ class Comparison:
 
     @property
     def fits(self) -> bool:
-        """Whether the model predicts that the run, which took place, can."""
+        """True where the model predicts that the run, which took place, can."""
         return self.least_bytes <= self.run.gpu.memory_bytes
 
     @property
+    def may_fit(self) -> bool:
+        """True where the run is predicted to fit, or not to by less than the memory model's uncertainty."""
+        return self.least_bytes <= (1 + memory_uncertainty(self.run.model)) * self.run.gpu.memory_bytes
+
+    @property
     def memory_error(self) -> float | None:
-        """The same of memory; None where it was not measured."""
+        """Predicted over measured memory, less one; None where it was not measured."""
         return None if self.run.memory_bytes is None else self.memory_bytes / self.run.memory_bytes - 1
 
 
 @dataclass(frozen=True)
 class Errors:
-    """Of some runs."""
+    """Errors of some runs, summed up."""
 
     count: int
     median: float
-    """Of the absolute errors."""
+    """Median of the absolute errors."""
     p90: float
     bias: float
     """Mean of the signed errors."""
@@ -61,7 +67,7 @@ class Errors:
 
 
 def compared(runs: Sequence[Measured], constants: Mapping[str, float] | None = None) -> list[Comparison]:
-    """Every run with its prediction."""
+    """Return every run with its prediction."""
     return [_compared(run, constants) for run in runs]
 
 
@@ -76,11 +82,11 @@ _COUNTED: dict[str, Callable[[MemoryUse], float]] = {
     "allocated": lambda use: use.allocated,
     "states": lambda use: use.weights + use.gradients + use.optimizer + use.activations,
 }
-"""What each way of counting includes: the driver's, the allocator's two, and a sum on paper."""
+"""Parts of the memory that each way of counting includes: the driver's, the allocator's two, and a sum on paper."""
 
 
 def ranked_pairs(comparisons: Sequence[Comparison]) -> Iterator[tuple[Comparison, Comparison, bool]]:
-    """Pairs of a model's runs in a family that differ in one setting, with whether the faster one is predicted so."""
+    """Yield pairs of one model's runs in a family that differ in one setting; True where they are ranked right."""
     for index, one in enumerate(comparisons):
         for other in comparisons[:index]:
             if (one.run.family, one.run.name) != (other.run.family, other.run.name) or not _one_change(one, other):

@@ -1,18 +1,18 @@
-"""The cells of a row of measurements as numbers, and what is said of those that are none."""
+"""The cells of a row of measurements as numbers, and the errors of cells that are none."""
 
 MOST = 1e15
 
 
 class Refused(ValueError):
-    """A row that the model has no words for; the text says why."""
+    """A row that the model cannot express; the text says why."""
 
 
 class BadCell(ValueError):
-    """A cell that is wrong whatever is meant: no number, or a name that nobody knows."""
+    """A cell that is no number where one belongs, or holds an unknown name."""
 
 
 class Cells(dict[str, str]):
-    """A row's cells as numbers."""
+    """A row's cells by column, read as numbers on demand."""
 
     def number(self, name: str) -> float:
         try:

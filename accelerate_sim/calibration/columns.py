@@ -1,7 +1,7 @@
-"""A row of measurements as what the model predicts from: architecture, machine, layout, method.
+"""A row of measurements in the terms that the model predicts from: architecture, machine, layout, method.
 
-The columns are listed in ``COLUMNS``; ``python -m accelerate_sim.calibration --help`` describes them. What a row cannot
-say in these terms is refused with the reason.
+The columns are listed in ``COLUMNS``; ``python -m accelerate_sim.calibration --help`` lists them too. A row that these
+terms cannot express is refused with the reason.
 """
 
 from collections.abc import Mapping
@@ -11,44 +11,39 @@ from pydantic import ValidationError
 
 from accelerate_sim import catalog
 from accelerate_sim.calibration.cells import BadCell, Cells, Refused
+from accelerate_sim.calibration.method_columns import DEFAULT_STACK, fabric_of, method_of
 from accelerate_sim.catalog import Architecture, GpuSpec, LatentAttention, MixtureOfExperts, UnknownName
 from accelerate_sim.sim.layout import Layout
-from accelerate_sim.sim.method import RECOMPUTED_SHARE, Method
+from accelerate_sim.sim.method import Method
 from accelerate_sim.sim.speed.network import Network
 
 REQUIRED = ("layers", "hidden", "heads", "vocab", "ffn_hidden", "seq_len", "global_batch", "micro_batch", "gpu",
             "n_gpus", "tokens_per_s_per_gpu")  # fmt: skip
 OPTIONAL = {
-    "row_id": "", "family": "other", "stack": "megatron-core", "model": "", "kv_heads": "", "head_dim": "",
+    "row_id": "", "family": "other", "stack": DEFAULT_STACK, "model": "", "kv_heads": "", "head_dim": "",
     "gated_mlp": "1", "tied_emb": "0", "learned_pos": "0", "bias": "0", "mla": "0", "moe_experts": "",
     "moe_topk": "", "moe_shared": "0", "moe_ffn": "", "moe_dense_layers": "0", "gpus_per_node": "",
     "inter_gbps_per_gpu": "", "precision": "bf16", "tp": "1", "pp": "1", "vpp": "1", "cp": "1", "ep": "1", "dp": "",
     "sharding": "ddp", "shard_group": "", "recompute": "none", "recompute_frac": "", "old_stack": "0", "seq_par": "0",
     "compiled": "0", "grad_bytes": "", "sw": "", "blocking": "0", "mem_gib": "", "mem_kind": "", "fit_ok": "1",
-    "notes": "",
+    "optimizer": "adamw", "optimizer_precision": "", "dispatcher": "", "expert_overlap": "", "fabric": "", "notes": "",
 }  # fmt: skip
-"""Columns that may be missing or empty, and what they then are."""
+"""Columns that may be missing or empty, with the values that they then have."""
 COLUMNS = (*OPTIONAL, *REQUIRED)
 INFORMATIVE = ("params_b", "params_active_b", "tflops_per_gpu", "mfu", "step_time_s", "tflops_common", "mfu_common",
                "tflops_convention", "year", "basis", "source")  # fmt: skip
-"""Columns that tables of published runs have besides; nothing is predicted from them."""
+"""Columns that tables of published runs also have; nothing is predicted from them."""
 KEYS = {
     "tensor": "tp", "pipeline": "pp", "virtual_stages": "vpp", "context": "cp", "expert": "ep", "data": "dp",
     "sequence": "seq_par", "sequence_length": "seq_len", "ffn": "ffn_hidden", "nic_gbps": "inter_gbps_per_gpu",
     "gpus": "n_gpus", "tied_embeddings": "tied_emb", "learned_positions": "learned_pos", "release": "sw",
     "gradient_bytes": "grad_bytes", "recompute_share": "recompute_frac", "blocking_launches": "blocking",
     "experts": "moe_experts", "active_experts": "moe_topk", "shared_experts": "moe_shared",
-    "dense_layers": "moe_dense_layers", "tokens_per_s": "tokens_per_s_per_gpu",
+    "dense_layers": "moe_dense_layers", "nccl_fabric": "fabric", "tokens_per_s": "tokens_per_s_per_gpu",
 }  # fmt: skip
-"""What configs call the same, for hints."""
-STACKS = {
-    "megatron_old": "megatron-2021", "megds": "megatron-deepspeed", "ds": "deepspeed", "foundry": "llm-foundry",
-    "nemo": "nemo", "mbridge": "megatron-core", "megatron": "megatron-2024", "titan": "torchtitan", "fms": "fsdp",
-    "intern": "internevo", "jax": "maxtext", "simu": "no-overlap", "other": "custom",
-}  # fmt: skip
-"""Short names of software."""
+"""Columns by the names that configs use for them; hints about unknown columns come from here."""
 GPUS = {"A100-80": "A100-80-SXM", "A100-40": "A100-40-SXM", "H100": "H100-SXM", "H200": "H200-SXM"}
-"""Short names of accelerators; others are the catalog's."""
+"""Short names of accelerators; all other names are the catalog's."""
 DEEPSEEK_LATENT = LatentAttention(q_rank=1536, kv_rank=512, rope_head_dim=64, nope_head_dim=128, v_head_dim=128)
 """The only latent attention in use at this size: DeepSeek-V3's and Kimi's."""
 SHARDINGS = {"hsdp": "fsdp", "zero1_bcast": "zero1"}
@@ -69,26 +64,28 @@ class Measured:
     tokens_per_s_per_gpu: float
     memory_bytes: float | None
     memory_kind: str
-    """allocated, reserved, used or states, by who counted."""
+    """Way of counting: allocated, reserved, used or states."""
     usable: bool
-    """False for rows that say of themselves that they are not for calibrating."""
+    """False for rows that are marked as unfit for calibrating."""
     knobs: Mapping[str, str]
-    """Settings that can be compared between rows."""
+    """Settings by column, for comparing rows."""
 
 
 def measured(row: Mapping[str, str]) -> Measured:
-    """Translate one row; raise :class:`Refused` if it cannot be."""
+    """Translate one row; raise :class:`Refused` if the model cannot express it."""
     cells = Cells({name: (row.get(name) or "").strip() or OPTIONAL.get(name, "") for name in COLUMNS})
     if missing := [name for name in REQUIRED if not cells[name]]:
         raise Refused(f"nothing is said of {', '.join(missing)}")
-    model, gpu, method = _architecture(cells), _gpu(cells), _method(cells)
+    model, gpu = _architecture(cells), _gpu(cells)
+    method = method_of(cells, gpu)
     layout = _layout(cells, gpu, method)
     nic = cells.number("inter_gbps_per_gpu") if cells["inter_gbps_per_gpu"] else None
     # Some logs print a share of the memory in the same place.
     has_memory = cells["mem_gib"] and "unclear" not in cells["mem_kind"]
     memory = cells.number("mem_gib") * 2**30 if has_memory else None
+    network = Network.of(gpu, nic, fabric_of(cells))
     return Measured(
-        cells["row_id"], cells["family"], cells["model"], model, gpu, Network.of(gpu, nic), layout, method,
+        cells["row_id"], cells["family"], cells["model"], model, gpu, network, layout, method,
         cells.rate("tokens_per_s_per_gpu"), memory, _memory_kind(cells["mem_kind"]), cells["fit_ok"] != "0",
         _knobs(cells),
     )  # fmt: skip
@@ -129,7 +126,7 @@ def _experts(cells: Cells) -> MixtureOfExperts | None:
 
 
 def _family(cells: Cells) -> str:
-    """The catalog's family with such norms, attention and experts; the rest is told apart by keys of its own."""
+    """Return the catalog's family with such norms, attention and experts; other keys state the rest."""
     if cells.flag("mla"):
         return "deepseek_v3"
     if cells.flag("moe_experts"):
@@ -145,45 +142,6 @@ def _gpu(cells: Cells) -> GpuSpec:
     except UnknownName as error:
         known = ", ".join([*GPUS, *catalog.gpu_names()])
         raise BadCell(f"gpu = {cells['gpu']!r} is an unknown GPU ({error.args[0]}); use one of {known}") from None
-
-
-def _method(cells: Cells) -> Method:
-    name = STACKS.get(cells["stack"], cells["stack"])
-    if cells["sharding"] == "zero1_bcast":
-        name = "internevo-broadcast"
-    if cells.flag("old_stack") and cells["stack"] == OPTIONAL["stack"]:
-        name = "megatron-2021"
-    stack = _stack(name)
-    recompute = cells["recompute"]
-    if recompute not in RECOMPUTED_SHARE:
-        raise BadCell(f"recompute = {recompute!r} is none of {', '.join(RECOMPUTED_SHARE)}")
-    share = cells.number("recompute_frac") if cells["recompute_frac"] else RECOMPUTED_SHARE[recompute]
-    precision = cells["precision"]
-    if precision not in ("bf16", "fp16", "fp8", "mxfp8"):
-        raise BadCell(f"precision = {precision!r} is none of bf16, fp16, fp8, mxfp8")
-    return Method(
-        precision=precision, recompute=recompute, recompute_share=share,
-        gradient_bytes=cells.number("grad_bytes") if cells["grad_bytes"] else None, stack=stack,
-        compiled=cells.flag("compiled"), tensor_overlap=True if "async TP" in cells["notes"] else None,
-        blocking_launches=cells.flag("blocking"), release=_release(cells["sw"]) if cells["sw"] else stack.release,
-    )  # fmt: skip
-
-
-def _stack(name: str) -> catalog.SoftwareStack:
-    try:
-        return catalog.stack(name)
-    except UnknownName:
-        known = ", ".join([*STACKS, *catalog.stack_names()])
-        raise BadCell(f"stack = {name!r} is unknown software; use one of {known}") from None
-
-
-def _release(text: str) -> float:
-    """26.04 is April 2026."""
-    year, _, month = text.partition(".")
-    try:
-        return int(year) + (int(month or 1) - 1) / 12
-    except ValueError:
-        raise BadCell(f"sw = {text!r} is not a release like 26.04") from None
 
 
 def _layout(cells: Cells, gpu: GpuSpec, method: Method) -> Layout:
@@ -220,7 +178,8 @@ def _memory_kind(text: str) -> str:
 
 KNOBS = ("precision", "gpu", "seq_len", "micro_batch", "tp", "pp", "vpp", "cp", "ep", "n_gpus", "sharding",
          "shard_group", "recompute", "recompute_frac", "compiled", "seq_par", "sw", "layers", "hidden", "heads",
-         "global_batch", "grad_bytes")  # fmt: skip
+         "global_batch", "grad_bytes", "optimizer", "optimizer_precision", "dispatcher", "expert_overlap",
+         "fabric")  # fmt: skip
 
 
 def _knobs(cells: Cells) -> dict[str, str]:

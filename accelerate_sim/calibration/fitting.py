@@ -1,7 +1,7 @@
-"""Fitting the constants to measured runs: robust least squares on logarithms, held near what is known beforehand.
+"""Fit the constants to measured runs: robust least squares on logarithms, held near prior values.
 
-Levenberg-Marquardt with a numerical Jacobian. A constant far from its prior costs as much as runs that are far off;
-how far is far is its ``trust``. So constants that the runs say nothing about keep their published values.
+Levenberg-Marquardt with a numerical Jacobian. A constant that is its ``trust`` away from its prior costs as much
+as a run that is its spread off. So constants that the runs say nothing about keep their published values.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,16 +14,16 @@ from accelerate_sim.catalog import Constant
 from accelerate_sim.sim.speed.throughput import Throughput
 
 SPREAD_DENSE, SPREAD_EXPERTS = 0.05, 0.15
-"""Standard deviation of the logarithm of a run's speed that nothing explains: clusters differ, and so do releases."""
+"""Standard deviations of the logarithm of a run's speed that nothing explains, as clusters and releases differ."""
 OUTLIER = 1.5
-"""Spreads beyond which a run counts linearly, not squared (Huber)."""
+"""Spreads beyond which an error counts linearly, not squared (Huber)."""
 MOST_ROUNDS = 12
 ENOUGH = 1e-3
-"""Relative gain of a round below which it is the last."""
+"""Relative gain below which a round is the last."""
 FEWEST_RUNS = 20
-"""Below that a quarter of the runs, set aside, says nothing, and the rest fits by chance."""
+"""Least number of runs to fit to: with fewer, a quarter of them judges nothing, and the rest fits by chance."""
 TRIES_WITHOUT = 12
-"""Steps tried when a family or some rows are left out."""
+"""Steps of the search when a family or some rows are left out."""
 NUDGE = 1e-3
 """Step of the numerical derivatives, in logarithms."""
 
@@ -32,13 +32,13 @@ Progress = Callable[[str], None]
 
 
 def predicted_tokens_per_s(run: Measured, constants: Mapping[str, float] | None = None) -> float:
-    """Tokens per second and GPU."""
+    """Return the predicted tokens per second and GPU."""
     step = Throughput(run.model, run.gpu, run.layout, run.network, run.method, constants).step()
     return run.layout.tokens_per_step / step.total / run.layout.world_size
 
 
 class Fit:
-    """The constants that suit some runs best, and those that would without some of the runs."""
+    """A search for the constants that predict some runs best, with all of the runs or without some."""
 
     def __init__(self, runs: Sequence[Measured], table: Mapping[str, Constant]) -> None:
         self.runs = runs
@@ -54,7 +54,7 @@ class Fit:
         self._known: tuple[Vector, Vector, Vector] | None = None
 
     def constants(self, point: Vector) -> dict[str, float]:
-        """All constants at a point of the search."""
+        """Return all constants at a point of the search."""
         return self.fixed | dict(zip(self.names, np.exp(point).tolist(), strict=True))
 
     def improve(self, progress: Progress = lambda text: None) -> dict[str, float]:
@@ -78,7 +78,7 @@ class Fit:
         return self.constants(self.point)
 
     def without(self, families: Sequence[str], progress: Progress = lambda text: None) -> dict[str, dict[str, float]]:
-        """For each family the constants that the other runs alone would give.
+        """Return, for each family, the constants that the other runs alone give.
 
         The Jacobian is that of the present point: the search stays near it, and evaluating the model is what costs.
         """
@@ -89,7 +89,7 @@ class Fit:
         return found
 
     def without_rows(self, left_out: Sequence[bool]) -> dict[str, float]:
-        """The constants that the runs that are not left out would give, searched from the present point."""
+        """Return the constants that the kept runs alone give, searched from the present point."""
         kept = 1.0 - np.array(left_out, dtype=np.float64)
         off, jacobian = self._here()
         point, damping = self.point, 1e-2
@@ -103,14 +103,14 @@ class Fit:
         return self.constants(point)
 
     def _here(self) -> tuple[Vector, Vector]:
-        """Misfit and Jacobian at the present point, kept while it is the present one."""
+        """Return misfit and Jacobian at the present point, computed once for each point."""
         if self._known is None or self._known[0] is not self.point:
             off = self._off(self.point)
             self._known = self.point, off, self._jacobian(self.point, off)
         return self._known[1], self._known[2]
 
     def _off(self, point: Vector) -> Vector:
-        """How far runs and constants are off, in spreads."""
+        """Return the errors of runs, in spreads, and the distances of constants from their priors, in trusts."""
         constants = self.constants(point)
         predicted = np.log([predicted_tokens_per_s(run, constants) for run in self.runs])
         return np.concatenate([(predicted - self.measured) / self.spread, (point - self.prior) / self.trust])
@@ -124,7 +124,7 @@ class Fit:
         return np.array(columns).T
 
     def _moved(self, point: Vector, off: Vector, jacobian: Vector, kept: Vector, damping: float) -> Vector:
-        """One damped, robust Newton step over the runs that are kept."""
+        """Take one damped, robust Newton step over the runs that are kept."""
         weight = np.ones(len(off))
         weight[: len(kept)] = kept * OUTLIER / np.maximum(np.abs(off[: len(kept)]), OUTLIER)
         normal = jacobian.T @ (weight[:, None] * jacobian)

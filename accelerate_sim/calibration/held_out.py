@@ -1,7 +1,7 @@
-"""How far predictions are for rows that were not fitted: some rows set aside in turn, the constants fitted to the rest.
+"""Errors of rows that were not fitted: some rows are set aside in turn, and the constants are fitted to the rest.
 
-Kinder than leaving whole families out, as other runs of the same machine and software are among those fitted; this is
-what another table with similar runs will see.
+These errors are smaller than those of families that are left out whole, as other runs of the same machine and software
+are among those fitted. They hold for another table of similar runs.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,22 +14,22 @@ from accelerate_sim.calibration.fitting import Fit
 from accelerate_sim.calibration.report import ranking, totals
 
 FOLDS = 4
-"""Parts that the rows are dealt into; each is set aside once."""
+"""Parts that the rows are dealt into; each part is set aside once."""
 DEALS = 3
-"""Times that the rows are dealt anew, so that no lucky one decides."""
+"""Times that the rows are dealt anew, so that no single deal decides."""
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Errors over all deals, of rows that the constants had not seen."""
+    """Errors of rows that the constants were not fitted to, over all deals."""
 
     totals: dict[str, Errors]
     ranked_right: int
     pairs: int
-    """Of rows that were set aside together: predicted with the same constants."""
+    """Pairs of rows that were set aside together, and so predicted with the same constants."""
 
     def lines(self) -> list[str]:
-        """For a terminal and for markdown alike."""
+        """Return lines for a terminal or for markdown."""
         lines = [f"Rows set aside, one in {FOLDS} at a time, and predicted by a fit to the others ({DEALS} deals):"]
         lines.append("")
         for name, errors in self.totals.items():
@@ -55,7 +55,7 @@ def held_out(fit: Fit, runs: Sequence[Measured], progress: Callable[[str], None]
 
 
 def dealt(rows: int, deal: int) -> list[list[bool]]:
-    """For each fold, which rows are in it; the same for the same ``deal``."""
+    """Return, for each fold, True for the rows in it; the same for the same ``deal``."""
     order = list(range(rows))
     Random(deal).shuffle(order)
     folds = [set(order[fold::FOLDS]) for fold in range(FOLDS)]

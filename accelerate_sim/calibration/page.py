@@ -1,4 +1,4 @@
-"""A markdown page with tables of the calibration: each is put where the page has a place for it, with its commit.
+"""Put the calibration's tables into a markdown page, each in the place made for it, with the commit.
 
 A place begins with ``<!-- printed of FILE.csv -->`` and ends with ``<!-- end -->``; what is between them is replaced.
 """
@@ -19,7 +19,7 @@ class NoPlace(ValueError):
 
 
 def updated(page: str, file_name: str, lines: Sequence[str]) -> str:
-    """The page with new lines in the place for this file's; raise :class:`NoPlace`."""
+    """Return the page with new lines in the place for ``file_name``; raise :class:`NoPlace` if there is none."""
     begin = f"<!-- printed of {file_name} -->"
     before, found, rest = page.partition(begin)
     _, closed, after = rest.partition(END)
@@ -29,7 +29,7 @@ def updated(page: str, file_name: str, lines: Sequence[str]) -> str:
 
 
 def code_state() -> str:
-    """Which code and constants are at work: the commit and its date, or the version and the day where there is none."""
+    """Return the commit and its date, or the version and the day where there is no commit."""
     commit = _git("log", "-1", "--format=%h of %cs") if _git("ls-files", "--", __file__) else ""
     if not commit:
         return f"version {__version__} on {date.today()}"
@@ -38,7 +38,7 @@ def code_state() -> str:
 
 
 def _git(*arguments: str) -> str:
-    """What git prints about the package's directory; nothing where it is not there or knows nothing of it."""
+    """Return the output of git about the package's directory; nothing without git or a repository."""
     try:
         done = subprocess.run(["git", "-C", str(PACKAGE), *arguments], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):

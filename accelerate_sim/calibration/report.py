@@ -6,10 +6,13 @@ from accelerate_sim.calibration.accuracy import Comparison, Errors, ranked_pairs
 from accelerate_sim.catalog import Constant
 
 Families = Mapping[str, Errors]
+HEAD = ["family", "runs", "median", "p90", "bias"]
+HEAD_UNSEEN = ["family", "runs", "left out: median", "p90", "bias", "fitted: median", "p90", "bias"]
+"""Columns of a fit: first what the other families alone predict, then the fit to all."""
 
 
 def row_lines(comparisons: Sequence[Comparison]) -> list[str]:
-    """Every run: published and predicted tokens/s/GPU, and GiB where measured."""
+    """Return a line for every run: published and predicted tokens/s/GPU, and GiB where measured."""
     widest = max((len(one.run.row_id) for one in comparisons), default=0)
     lines = [
         f"{'row':{widest}}  {'tokens/s/GPU':>12} {'predicted':>10} {'error':>7}"
@@ -21,13 +24,13 @@ def row_lines(comparisons: Sequence[Comparison]) -> list[str]:
         if one.run.memory_bytes is not None and one.memory_error is not None:
             memory = f"  {one.run.memory_bytes / 2**30:6.1f} {one.memory_bytes / 2**30:9.1f} {one.memory_error:+7.1%}"
         note = "" if one.run.usable else "  (not counted: the row says so)"
-        note += "" if one.fits else "  (predicted not to fit)"
+        note += "" if one.fits else "  (may not fit)" if one.may_fit else "  (predicted not to fit)"
         lines.append(f"{one.run.row_id:{widest}}  {speed}{memory}{note}".rstrip())
     return lines
 
 
 def family_errors(comparisons: Sequence[Comparison]) -> dict[str, Errors]:
-    """Errors of speed by family, in the order of the file."""
+    """Return the errors of speed by family, in the order of the file."""
     families: dict[str, list[float]] = {}
     for one in comparisons:
         families.setdefault(one.run.family, []).append(one.error)
@@ -35,7 +38,7 @@ def family_errors(comparisons: Sequence[Comparison]) -> dict[str, Errors]:
 
 
 def totals(comparisons: Sequence[Comparison]) -> dict[str, Errors]:
-    """Errors of dense models' speed, of models with experts, and of memory; what was not measured is left out."""
+    """Return the errors of dense models' speed, of the speed of models with experts, and of memory."""
     groups = {
         "speed, dense": [one.error for one in comparisons if not one.run.model.moe],
         "speed, experts": [one.error for one in comparisons if one.run.model.moe],
@@ -45,40 +48,48 @@ def totals(comparisons: Sequence[Comparison]) -> dict[str, Errors]:
 
 
 def ranking(comparisons: Sequence[Comparison]) -> tuple[int, int]:
-    """(right, all) of the pairs that differ in one setting."""
+    """Return how many pairs that differ in one setting are ranked right, and how many there are."""
     verdicts = [right for _, _, right in ranked_pairs(comparisons)]
     return sum(verdicts), len(verdicts)
 
 
 def summary_lines(comparisons: Sequence[Comparison], unseen: Families | None = None) -> list[str]:
-    """The table by family, then the totals, for a terminal."""
+    """Return the table by family and the totals, for a terminal."""
     return _summary(comparisons, unseen, _plain)
 
 
 def summary_markdown(comparisons: Sequence[Comparison], unseen: Families | None = None) -> list[str]:
-    """The same as markdown."""
+    """Return the table by family and the totals as markdown."""
     return _summary(comparisons, unseen, _markdown)
 
 
 def _summary(
     comparisons: Sequence[Comparison], unseen: Families | None, table: Callable[[list[list[str]]], list[str]]
 ) -> list[str]:
-    head = ["family", "runs", "median", "p90", "bias"] + (["unseen: median"] if unseen else [])
-    rows = [head]
-    for family, errors in family_errors(comparisons).items():
-        rows.append([family, *_cells(errors), *([f"{unseen[family].median:.1%}"] if unseen else [])])
+    rows = [HEAD if unseen is None else HEAD_UNSEEN]
+    for name, errors in family_errors(comparisons).items():
+        rows.append(_row(name, errors, unseen))
     rows.append([])
     for name, errors in totals(comparisons).items():
-        apart = unseen.get(name) if unseen else None
-        rows.append([name, *_cells(errors), *([f"{apart.median:.1%}" if apart else ""] if unseen else [])])
+        rows.append(_row(name, errors, unseen))
     lines = table(rows)
     lines.append("")
     right, pairs = ranking(comparisons)
     if pairs:
         lines.append(f"Pairs that differ in one setting, ranked right: {right} of {pairs} ({right / pairs:.1%}).")
-    misfits = sum(not one.fits for one in comparisons)
-    lines.append(f"Predicted not to fit, though they ran: {misfits} of {len(comparisons)}.")
+    beyond = sum(not one.may_fit for one in comparisons)
+    tight = sum(not one.fits for one in comparisons) - beyond
+    lines.append(f"Predicted not to fit, though they ran: {beyond} of {len(comparisons)}; {tight} more are uncertain.")
     return lines
+
+
+def _row(name: str, errors: Errors, unseen: Families | None) -> list[str]:
+    """One line: the errors, and before them those of constants that were fitted to the other families, if known."""
+    count, *fitted = _cells(errors)
+    if unseen is None:
+        return [name, count, *fitted]
+    apart = _cells(unseen[name])[1:] if name in unseen else [""] * len(fitted)
+    return [name, count, *apart, *fitted]
 
 
 def _cells(errors: Errors) -> list[str]:
@@ -100,7 +111,7 @@ def _markdown(rows: list[list[str]]) -> list[str]:
 
 
 def constant_lines(table: Mapping[str, Constant], found: Mapping[str, float]) -> list[str]:
-    """Constants that were fitted, with what they were thought to be."""
+    """Return a line for every fitted constant, with its prior."""
     rows = [["constant", "prior", "fitted", ""]]
     for name, constant in table.items():
         if constant.trust:

@@ -1,7 +1,7 @@
-"""A CSV file of measured runs: its rows in the model's terms, and what in it is of no use, line by line.
+"""Read a CSV file of measured runs: its rows in the model's terms, and the rows of no use with the reasons.
 
-What a row means is in ``columns.py``; here files are opened, separators and headers understood, and rows that cannot be
-used set apart with the reason.
+``columns.py`` translates a row; this module opens files, recognises separators and headers, and sets apart rows that
+cannot be used.
 """
 
 import csv
@@ -19,28 +19,28 @@ MOST_REASONS = 5
 
 
 class BadInput(Exception):
-    """What the user gave cannot be used; the text says what, where and what to do."""
+    """An input of the user that cannot be used; the text names it, the place and the way out."""
 
 
 class LeftOut(NamedTuple):
-    """A row that is not used."""
+    """A row that is not used, and the reason."""
 
     label: str
-    """Its name and line."""
+    """The row's name and line."""
     reason: str
 
 
 class RunTable(NamedTuple):
-    """A file's runs."""
+    """The runs of a file, and what in it is not used."""
 
     runs: list[Measured]
     left_out: list[LeftOut]
     unknown: list[str]
-    """Columns that nobody reads, with the name that was probably meant."""
+    """Columns without a meaning, each with the name that was probably meant."""
 
 
 def read_runs(path: Path) -> RunTable:
-    """The runs of a file; raise :class:`BadInput` where none can be compared."""
+    """Return the runs of a file; raise :class:`BadInput` where none can be compared."""
     names, rows = _read(path)
     runs, left_out = [], []
     for line, cells in rows:
@@ -57,7 +57,7 @@ def read_runs(path: Path) -> RunTable:
 
 
 def _read(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Names of the columns, and (line, cells) of the rows that have any."""
+    """Return the names of the columns, and (line, cells) of the rows that have any."""
     try:
         text = path.read_text(encoding="utf-8-sig")
         separator = max(SEPARATORS, key=text.partition("\n")[0].count)
@@ -103,7 +103,7 @@ def _is_known(name: str) -> bool:
 
 
 def _meant(name: str) -> str:
-    """The column that was probably meant, as an addition to its name."""
+    """Return a hint at the column that was probably meant."""
     lower = name.lower()
     close: Iterator[str] = iter(get_close_matches(lower, COLUMNS, n=1, cutoff=0.75))
     found = lower if lower in COLUMNS else KEYS.get(lower) or next(close, None)

@@ -110,7 +110,7 @@ class Architecture(BaseModel):
 
     @cached_property
     def departs(self) -> bool:
-        """Whether the model has other gates, biases or positions than its family."""
+        """True where the model has other gates, biases or positions than its family."""
         return self._family_modules != self._family.modules
 
     @property

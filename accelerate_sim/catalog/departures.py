@@ -13,11 +13,11 @@ POSITIONS = frozenset({"positions", "positions_from_2"})
 _ATTENTION = {"q", "k", "v", "qkv", "o", "q_down", "q_up", "kv_down", "kv_up"}
 _MLP = {f"{kind}{role}" for kind in ("", "expert_", "shared_") for role in ("gate", "up", "down")}
 LINEAR = frozenset({*_ATTENTION, *_MLP, "gate_up"})
-"""Layers that have a bias or not."""
+"""Roles of modules that have a bias or not."""
 
 
 def has_gate(roles: Iterable[str]) -> bool:
-    """Whether MLPs of these modules multiply with a gate."""
+    """Return True where the MLPs of these modules multiply with a gate."""
     return not {*GATES, "gate_up"}.isdisjoint(roles)
 
 

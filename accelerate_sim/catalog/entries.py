@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 _YamlLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is 10 times faster
 
 _ENTRY_START = re.compile(r"^(?=[^\s#])", re.MULTILINE)
-"""Where an entry's name stands: at the left margin, unlike its fields and comments."""
+"""The beginning of an entry: its name stands at the left margin, unlike its fields and comments."""
 
 
 class Entry(BaseModel):

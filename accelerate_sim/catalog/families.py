@@ -12,18 +12,18 @@ from accelerate_sim.catalog.modules import Module
 
 
 class Family(NamedTuple):
-    """What all models of one ``transformers`` class have in common."""
+    """Facts that all models of one ``transformers`` class have in common."""
 
     model_class: str
     model_type: str
     norm: Literal["rms", "layer"]
     modules: tuple[Module, ...]
     tied_embeddings: bool = False
-    """What this family does unless a model says otherwise."""
+    """Gates, biases and positions of this family's models, unless a model says otherwise."""
 
     @property
     def roles(self) -> frozenset[str]:
-        """Which kinds of modules there are."""
+        """The roles of the family's modules."""
         return frozenset(module.role for module in self.modules)
 
 

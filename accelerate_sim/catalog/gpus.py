@@ -13,8 +13,53 @@ USUAL_STARTUP_US = {
     "ampere": (45.0, 45.0, 85.0, 85.0, 150.0, 200.0, 330.0),
     "hopper": (39.0, 39.0, 42.0, 53.0, 72.0, 94.0, 110.0),
     "blackwell": (51.0, 51.0, 51.0, 84.0, 84.0, 128.0, 128.0),
+    "cdna": (39.0, 39.0, 42.0, 53.0, 72.0, 94.0, 110.0),
 }
-"""Start-up times of 8 A100, 8 H200 and 8 B200 (ml-engineering, S. Bekman, 2025), for GPUs that were not measured."""
+"""Start-up times in microseconds of 8 A100, 8 H200 and 8 B200 (ml-engineering, S. Bekman, 2025), for GPUs that were not
+measured; AMD's are assumed to be the H200's."""
+
+
+class Driver(Entry):
+    """A driver and the CUDA version that it brings."""
+
+    version: str = Field(description="Version that nvidia-smi prints.")
+    cuda: str = Field(description="Highest CUDA version that the driver supports.")
+
+    @property
+    def major(self) -> int:
+        """The branch of the driver, e.g. 550."""
+        return int(self.version.partition(".")[0])
+
+
+HOPPER_DRIVER = Driver(version="550.90.12", cuda="12.4")
+"""The newest driver that NCCL 2.21 and CUDA 12.4 were built for; boards that the catalog gives no other one have it."""
+
+
+class Board(Entry):
+    """Facts of an NVIDIA board that nvidia-smi prints and that nothing is predicted from."""
+
+    architecture: str = Field(description="Name that nvidia-smi prints, e.g. Hopper.")
+    compute_capability: str = Field(description="CUDA compute capability, e.g. 9.0.")
+    device_id: int = Field(ge=0, le=0xFFFF, description="PCI device identifier.")
+    memory_clock_mhz: int = Field(gt=0, description="Memory clock under load.")
+    idle_clock_mhz: int = Field(gt=0, description="Clock of the compute units without any process.")
+    reserved_mib: int = Field(ge=0, description="Memory that the driver keeps for itself.")
+    vbios: str = Field(description="Version of the board's firmware.")
+    pcie_generation: int = Field(5, ge=1, description="Generation of the PCIe link.")
+    brand: str = Field("NVIDIA", description="Product brand that nvidia-smi prints.")
+    has_ecc: bool = Field(True, description="Memory has error correction; boards without it have fans.")
+    is_superchip: bool = Field(False, description="The GPU sits beside a CPU that shares its memory.")
+    driver: Driver = Field(HOPPER_DRIVER, description="Driver that the machine runs.")
+
+    @property
+    def has_mig(self) -> bool:
+        """True where the board can be split into instances (MIG)."""
+        return self.has_ecc and self.architecture in ("Ampere", "Hopper", "Blackwell")
+
+    @property
+    def has_temperature_margin(self) -> bool:
+        """True where limits are given as kelvins to go ("T.Limit") instead of temperatures."""
+        return self.architecture in ("Hopper", "Blackwell")
 
 
 class GpuSpec(Entry):
@@ -23,11 +68,12 @@ class GpuSpec(Entry):
     name: str = Field(description="Key in gpus.yaml, e.g. H100-SXM.")
     product: str = Field(description="Name that nvidia-smi (or amd-smi) prints.")
     vendor: str
-    generation: Literal["ampere", "hopper", "blackwell"] = Field(
-        description="Whose kernels it runs like, as far as that was fitted: older ones as Ampere, AMD's as Hopper."
+    generation: Literal["ampere", "hopper", "blackwell", "cdna"] = Field(
+        description="Generation whose fitted kernels it runs; NVIDIA's before Ampere run as Ampere, Ada as Hopper."
     )
     bf16_flops: float = Field(gt=0, description="Peak dense bf16 tensor FLOP/s.")
     fp8_flops: float | None = Field(gt=0, description="Peak dense fp8 FLOP/s; none: no fp8 units.")
+    fp4_flops: float | None = Field(None, gt=0, description="Peak dense nvfp4 FLOP/s; none: no fp4 units.")
     matmul_flops: float = Field(gt=0, description="Best measured bf16 matrix product, FLOP/s.")
     fp8_matmul_flops: float | None = Field(None, gt=0, description="The same in fp8; none: not measured.")
     processors: int = Field(gt=0, description="Streaming multiprocessors or compute units.")
@@ -48,6 +94,7 @@ class GpuSpec(Entry):
     nvlink_domain: int = Field(ge=1, description="GPUs that reach each other over NVLink.")
     nic_gbps: float = Field(gt=0, description="Network per GPU in the usual build, Gbit/s.")
     gpus_per_node: int = Field(ge=1, description="GPUs in the usual server.")
+    board: Board | None = Field(None, description="Facts that nvidia-smi prints; none: not an NVIDIA board.")
     year: int = Field(description="Year of release.")
     source: str = Field(min_length=1, description="Data sheets and measurements.")
     note: str = Field("", description="Which figures are estimates, and other caveats.")

@@ -24,8 +24,23 @@ class SoftwareStack(Entry):
         description="Communication behind computing: none by design (serial: with the slow launches of 2021), "
         "of weights and gradients (sharded), of tensor parallelism as well (full)."
     )
-    sends_tokens_once: bool = Field(
-        False, description="A token crosses to another NVLink domain once, however many of its experts are there."
+    dispatcher: Literal["alltoall", "deepep", "hybridep"] = Field(
+        "alltoall", description="Sends tokens to their experts: one copy for each expert (alltoall), or one for each "
+        "GPU and each NVLink domain that holds any of them (deepep, hybridep)."
+    )  # fmt: skip
+    overlaps_experts: bool = Field(
+        False, description="The tokens of one micro-batch travel while another one is computed."
+    )
+    optimizer_precision: Literal["fp32", "bf16-moments", "bf16"] = Field(
+        "fp32", description="Master weights and moments of the optimizer in fp32; moments in bf16; or both in bf16, "
+        "where the weights are their own masters."
+    )  # fmt: skip
+    expert_release: float | None = Field(
+        None, description="Year and its share after 2000 of the first release that spreads experts over GPUs; null: "
+        "the release itself does."
+    )  # fmt: skip
+    successor: str | None = Field(
+        None, description="Stack that runs in place of this one on GPUs made after Ampere, which it has no kernels for."
     )
     reduced_gradient_bytes: int = Field(
         4, description="Of a gradient on its way to the other replicas, at most; it is never widened for it."
@@ -40,6 +55,10 @@ class SoftwareStack(Entry):
         (), description="What takes less memory than elsewhere: gradients in half precision, inputs of fp8 products "
         "kept in fp8, logits and their gradient in half precision (fused loss), norms that keep half precision, "
         "experts' outputs that are weighted at once and not kept."
+    )  # fmt: skip
+    compiles: Literal["blocks", "whole"] = Field(
+        "blocks", description="Part of the model that a compiler gets, where it is used: its blocks, or the whole with "
+        "the loss."
     )  # fmt: skip
     cluster: Literal["tuned", "usual"] = Field(description="How much ranks wait for the slowest as they become more.")
     release: float = Field(description="Year and its share after 2000; kernels for experts improve by the month.")

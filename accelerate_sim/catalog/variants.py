@@ -1,4 +1,4 @@
-"""What an architecture may have in place of a plain MLP or of plain attention."""
+"""Experts and latent attention, which an architecture may have in place of a plain MLP and of plain attention."""
 
 from typing import Self
 

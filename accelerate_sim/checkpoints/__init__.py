@@ -1,1 +1,1 @@
-"""Reads and writes what a run keeps in its output directory, and finds where to resume."""
+"""Files of a run in its output directory, and the search for the checkpoint to resume."""

@@ -1,7 +1,7 @@
-"""What lies where below ``--output-dir``, for one run: ``run.json``, checkpoints, ``latest``, ``final``.
+"""The directory of one run below ``--output-dir``: ``run.json``, checkpoints, ``latest``, ``final``.
 
-The first run of a session has the directory itself; the next ones ``run-2``, ``run-3`` and so on below it.
-metrics.jsonl is the session's. A run without an output directory has the same names and nothing behind them.
+The first run of a session uses the output directory itself; the next ones use ``run-2``, ``run-3`` and so on below it.
+metrics.jsonl belongs to the session. Without an output directory the same names are printed, and nothing is written.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ def checkpoint_step(path: Path) -> int | None:
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """The directory of one run."""
+    """The directory of one run, at ``path``."""
 
     path: Path
 
     def checkpoints(self) -> list[Path]:
-        """Directories with a checkpoint's name, the newest first, whatever is in them. Raises OSError."""
+        """Directories with the name of a checkpoint, the newest first; their content is not checked. Raises OSError."""
         steps = {path: step for path in self._entries() if (step := checkpoint_step(path)) is not None}
         return sorted(steps, key=lambda path: steps[path], reverse=True)
 
@@ -55,19 +55,19 @@ class RunDirectory:
     # --- Writing; all raise OutputError ---------------------------------------------------------
 
     def begin(self, state: RunState, output_dir: Path) -> None:
-        """The run begins."""
+        """Make the directory, and write the run.json of a run that begins."""
         with atomic.explained(self.path / run_file.NAME, "Nothing was played: put things right and begin again."):
             atomic.make_directory(self.path, output_dir)
             run_file.write(self.path, state.beginning())
 
     def finish(self, state: RunState, end: RunEnd) -> None:
-        """The run is over, and all of it is on the disk."""
+        """Write the run.json of a run that is over, after all its other files."""
         rest = "The run's other files are complete: put things right and go on with --resume auto."
         with atomic.explained(self.path / run_file.NAME, rest):
             run_file.write(self.path, state.beginning(), end)
 
     def write_checkpoint(self, state: RunState, images: Sequence[FileImage]) -> None:
-        """``checkpoint-<step>``, then ``latest``."""
+        """Write ``checkpoint-<step>``, then ``latest``."""
         target = self.path / f"checkpoint-{state.step}"
         whole = [*images, state.image()]
         about = {"run": state.run, "step": state.step}
@@ -76,7 +76,7 @@ class RunDirectory:
             self._point_at(target.name)
 
     def repair_latest(self, name: str) -> None:
-        """Let ``latest`` name this checkpoint, if it does not."""
+        """Write this checkpoint's name to ``latest``, unless it is there."""
         with atomic.explained(self.path / LATEST, self.intact):
             try:
                 if plain_file.read(self.path / LATEST, 100) == f"{name}\n".encode():
@@ -89,14 +89,14 @@ class RunDirectory:
         atomic.write_file(self.path / LATEST, f"{name}\n".encode())
 
     def write_final(self, path: Path, images: Sequence[FileImage], run: int) -> None:
-        """The finished model."""
+        """Write the files of the finished model."""
         with atomic.explained(path, self.intact):
             atomic.write_directory(path, [*images, manifest_image(images, {"run": run})])
 
     def delete(self, name: str) -> OSError | None:
-        """Delete a checkpoint; why files of it are still there, under another name.
+        """Delete a checkpoint; returns the error if files of it are left under another name.
 
-        One that somebody else has removed, or made a link of, is left alone.
+        A checkpoint that a user has removed, or replaced by a link, is left alone.
         """
         if step_in_name(name) is None:
             raise ValueError(f"{name!r} is no checkpoint's name")
@@ -105,7 +105,7 @@ class RunDirectory:
             return atomic.delete_directory(path) if path.is_dir() and not path.is_symlink() else None
 
     def intact(self) -> str:
-        """What a failed write has not touched, and what to do."""
+        """A sentence on the newest checkpoint that a failed write has not touched, and on the way to continue."""
         try:
             for path in self.checkpoints():
                 try:
@@ -119,7 +119,7 @@ class RunDirectory:
 
 
 def state_of_checkpoint(path: Path) -> RunState:
-    """The state in a checkpoint that is complete and can be gone on with; raises :class:`Damaged`."""
+    """The state in a checkpoint that is complete and can be resumed; raises :class:`Damaged`."""
     from accelerate_sim.checkpoints.trainer_state import history_of
     from accelerate_sim.reporting.ledger import check_state
 
@@ -136,7 +136,7 @@ def state_of_checkpoint(path: Path) -> RunState:
 
 
 def run_directories(output_dir: Path) -> dict[int, Path]:
-    """Directories that runs of a session have, or had, by number; the first is ``output_dir``. Raises OSError."""
+    """Directories of a session's runs by number, empty ones included; the first is ``output_dir``. Raises OSError."""
     if not output_dir.is_dir():
         return {}
     later = {int(found[1]): path for path in output_dir.iterdir() if (found := _LATER_RUN.fullmatch(path.name))}
@@ -144,16 +144,16 @@ def run_directories(output_dir: Path) -> dict[int, Path]:
 
 
 def latest_run(output_dir: Path) -> int | None:
-    """Number of the latest run that has begun below ``output_dir``; its run.json says so. Raises OSError."""
+    """Number of the latest run below ``output_dir`` that has a run.json; None if there is none. Raises OSError."""
     directories = run_directories(output_dir)
     begun = [run for run, path in directories.items() if os.path.lexists(path / run_file.NAME)]
     return max(begun, default=None)
 
 
 def in_the_way(output_dir: Path) -> str | None:
-    """Name of something that a run in ``output_dir`` would overwrite though no run has begun there. Raises OSError.
+    """Name of a file that a run in ``output_dir`` would overwrite though no run has begun there. Raises OSError.
 
-    A process that is killed while it starts may leave an empty metrics.jsonl, which is nothing.
+    An empty metrics.jsonl does not count: a process that is killed while it starts may leave one.
     """
     if not output_dir.is_dir():
         return None

@@ -1,8 +1,8 @@
-"""The files of a checkpoint, but for the run's own state: weights, optimizer, schedule, random numbers, history."""
+"""The files of a checkpoint except for run_state.json: weights, optimizer, schedule, random numbers, history."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,10 +14,8 @@ from accelerate_sim.artifacts.file_image import FileImage
 from accelerate_sim.artifacts.model_config import config_images
 from accelerate_sim.artifacts.model_files import Sizes, weight_images
 from accelerate_sim.checkpoints.trainer_state import TrainerHistory
-from accelerate_sim.logging import get_logger
+from accelerate_sim.records import NoHolesRecord, Record
 from accelerate_sim.sim.run import Run
-
-logger = get_logger(__name__)
 
 
 @dataclass
@@ -27,10 +25,11 @@ class CheckpointFiles:
     run: Run
     history: TrainerHistory
     directory: Path | None
-    """The directory of the run; None where nothing is written."""
+    """The directory of the run; None if nothing is written."""
+    report: Callable[[Record], None]
 
     def images(self, step: int) -> list[FileImage]:
-        """The files after ``step`` steps. Raises OutputError."""
+        """The files of the checkpoint after ``step`` steps. Raises OutputError."""
         run, layout = self.run, self.run.layout
         groups = files.rank_groups(layout.nodes, layout.gpus_per_node)
         return [
@@ -44,25 +43,23 @@ class CheckpointFiles:
 
     @cached_property
     def _weights(self) -> list[FileImage]:
-        """Every checkpoint has the same."""
+        """Files of the weights, which are the same in every checkpoint."""
         shards, index = weight_images(self.run.model.architecture, self.sizes)
         return [*shards, *index]
 
     @cached_property
     def sizes(self) -> Sizes:
-        """Shapes that are written: the true ones, where holes occupy nothing. Raises OutputError."""
+        """Shapes of the tensors on disk: the true ones on file systems with sparse files. Raises OutputError."""
         asked = self.run.config.checkpoint.shards
         if self.directory is None or asked == "tiny":
             return asked
         with atomic.explained(self.directory / "checkpoint", "Put things right and go on with --resume auto."):
             sparse = atomic.keeps_holes(self.directory)
         if not sparse:
-            logger.warning(
-                "%s is on a file system without sparse files: tensors are written with small shapes", self.directory
-            )
+            self.report(NoHolesRecord(str(self.directory)))
         return "sparse" if sparse else "tiny"
 
 
 def scheduler_state(run: Run, step: int) -> Mapping[str, Any]:
-    """The learning-rate schedule after ``step`` steps, as ``state_dict()`` of torch's schedulers has it."""
+    """The learning-rate schedule after ``step`` steps, in the form of ``state_dict()`` of torch's schedulers."""
     return {"last_epoch": step, "_step_count": step + 1, "_last_lr": [run.lr(step)]}

@@ -1,4 +1,4 @@
-"""Checks that metrics.jsonl still begins with what a state counts on, before anything of the file is cut."""
+"""Checks that metrics.jsonl still begins with the bytes that a state counts on, before the file is cut."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PIECE_BYTES = 2**20
 
 
 def require_beginning(path: Path, expected: MetricsLength) -> None:
-    """Raise Damaged unless the file begins with so many bytes of this checksum, which end a line."""
+    """Raise Damaged unless the file begins with as many bytes, of the same checksum, and they end a line."""
     if not expected.size_bytes:
         return
     try:

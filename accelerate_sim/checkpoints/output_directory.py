@@ -1,4 +1,4 @@
-"""``--output-dir`` before anything is written there: made, owned by this process, and refused with the true reason."""
+"""Makes and locks ``--output-dir`` before anything is written there, and words the reasons to refuse it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _KINDS = {stat.S_IFREG: "file", stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket"}
 
 
 def own_if_there(directory: Path, *, launched: bool) -> None:
-    """Be the owner of a directory that exists, before what it holds is read. Raises ConfigError.
+    """Lock a directory that exists, before its files are read. Raises ConfigError.
 
     ``launched``: a launcher has started this process.
     """
@@ -29,7 +29,7 @@ def own_if_there(directory: Path, *, launched: bool) -> None:
 
 
 def make_and_own(directory: Path, *, launched: bool) -> None:
-    """Make the directory if need be, and be its owner. Raises OSError, Owned."""
+    """Make the directory if it is not there, and lock it. Raises OSError, Owned."""
     directory.mkdir(parents=True, exist_ok=True)
     own(directory, _patience_s(launched))
 
@@ -39,7 +39,7 @@ def _patience_s(launched: bool) -> float:
 
 
 def require_empty(directory: Path) -> None:
-    """Make room for a new run. Raises ConfigError if that would overwrite something, OSError."""
+    """Check that a new run overwrites nothing in the directory. Raises ConfigError, OSError."""
     if latest_run(directory) is not None:
         raise _problem(directory, "holds another run", "Go on with it with --resume auto, or name another directory.")
     if name := in_the_way(directory):
@@ -48,12 +48,12 @@ def require_empty(directory: Path) -> None:
             way_out = f"Go on with --resume {printable(str(directory / name))}, or name another directory."
         raise _problem(directory, f"holds the {name} of another run that has no run.json any more", way_out)
     with suppress(FileNotFoundError):
-        os.unlink(directory / METRICS)  # it is empty: a process was killed while it started
+        os.unlink(directory / METRICS)  # a process that was killed while it started has left it empty
 
 
 @contextmanager
 def refused(directory: Path) -> Iterator[None]:
-    """Turns Owned and OSError into a ConfigError about ``--output-dir``."""
+    """Turn Owned and OSError in the block into a ConfigError about ``--output-dir``."""
     try:
         yield
     except Owned as error:
@@ -65,7 +65,7 @@ def refused(directory: Path) -> Iterator[None]:
 
 
 def _reason(directory: Path, error: OSError) -> tuple[str, str]:
-    """Why nothing can be written to ``directory``, and the way out."""
+    """The reason why nothing can be written to ``directory``, and the way out."""
     for path in (directory, *directory.parents):
         if os.path.lexists(path):
             if what := _no_directory(path):
@@ -79,7 +79,7 @@ def _reason(directory: Path, error: OSError) -> tuple[str, str]:
 
 
 def _no_directory(path: Path) -> str:
-    """What ``path`` is instead of a directory, as the end of a sentence; empty for a directory."""
+    """The kind of file that ``path`` is, as the end of a sentence; empty for a directory."""
     try:
         kind = stat.S_IFMT(path.stat().st_mode)
     except OSError as error:

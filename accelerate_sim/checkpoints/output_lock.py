@@ -1,7 +1,7 @@
-"""One owner of an output directory: a lock on the directory itself, held until the process ends.
+"""The lock on an output directory: one process owns it until that process ends.
 
-It is the kernel's flock(2), so it goes with the process however that dies and leaves no file behind. It keeps out
-processes of the same host. A child process does not share it: the descriptor is closed when Python forks, and by exec.
+It is the kernel's flock(2) on the directory itself, so it ends with the process in any case, and leaves no file behind.
+It keeps out processes of the same host. A child process does not inherit it: the descriptor is closed by fork and exec.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from contextlib import suppress
 from pathlib import Path
 
 PATIENCE_S = 1.0
-"""Real seconds that an owner is waited for: it may be about to end."""
+"""Real seconds to wait for the owner, which may be about to end."""
 PATIENCE_AFTER_LAUNCHER_S = 5.0
-"""The same where a launcher has started this process: ranks of a launcher that was killed are told to end, and save."""
+"""Real seconds to wait under a launcher: ranks of a killed launcher still save a checkpoint before they end."""
 PATIENCE_WITH_DYING_S = 20.0
-"""The same for an owner that is certain to end soon: it waits for a disk, or gives its memory back."""
+"""Real seconds to wait for an owner that has been killed, and still waits for a disk or frees its memory."""
 PAUSE_S = 0.02
 
 _UNKNOWN = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
-"""Errors of a file system that has no such locks: there nobody is kept out."""
+"""Errors of file systems without such locks; there every process may write."""
 
 _held: dict[tuple[int, int], int] = {}
 """Descriptors of the directories that this process owns, by device and inode."""
 
 
 class Owned(Exception):
-    """Another process owns the directory. ``owner`` is its pid, None where the system does not say."""
+    """Raised when another process owns the directory. ``owner`` is its pid; None if the system does not tell."""
 
     def __init__(self, owner: int | None) -> None:
         self.owner = owner
@@ -37,7 +37,7 @@ class Owned(Exception):
 
 
 def own(directory: Path, patience_s: float) -> None:
-    """Be the owner of a directory until this process ends. Raises Owned, OSError."""
+    """Own a directory until this process ends. Raises Owned, OSError."""
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     status = os.fstat(fd)
     identity = status.st_dev, status.st_ino
@@ -53,7 +53,7 @@ def own(directory: Path, patience_s: float) -> None:
 
 
 def _lock(fd: int, inode: int, patience_s: float) -> None:
-    import fcntl  # not on every platform
+    import fcntl  # not available on every platform
 
     begin_s = time.monotonic()
     while True:
@@ -72,7 +72,7 @@ def _lock(fd: int, inode: int, patience_s: float) -> None:
 
 
 def _owner(inode: int) -> int | None:
-    """The process that has a lock on the file with this inode (proc_locks(5))."""
+    """The pid of the process that has locked the file with this inode (proc_locks(5))."""
     with suppress(OSError, ValueError, IndexError), open("/proc/locks", encoding="ascii") as locks:
         for line in locks:
             fields = line.split()
@@ -82,13 +82,13 @@ def _owner(inode: int) -> int | None:
 
 
 def _is_dying(pid: int) -> bool:
-    """Whether a process is a zombie, or has been killed and does not know it yet (proc_pid_status(5))."""
+    """True if a process is a zombie, or if SIGKILL is pending for it (proc_pid_status(5))."""
     with suppress(OSError, ValueError), open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as status:
         fields = dict(line.rstrip("\n").split(":\t", 1) for line in status if ":\t" in line)
         killed = 1 << (signal.SIGKILL - 1)
         pending = int(fields.get("SigPnd", "0"), 16) | int(fields.get("ShdPnd", "0"), 16)
         return fields.get("State", "?")[0] in "ZX" or bool(pending & killed)
-    return True  # it has ended by now
+    return True  # there is no such process any more
 
 
 def _forget_in_child() -> None:

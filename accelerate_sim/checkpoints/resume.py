@@ -1,7 +1,7 @@
-"""``--resume``: which checkpoint a run goes on from, and whether it is the same run.
+"""``--resume``: finds the checkpoint to resume, and checks that the config is that of the same run.
 
-``auto`` takes the newest checkpoint that is whole, says which ones are not, and begins a run that has none. A path
-takes that checkpoint and no other.
+``auto`` takes the newest complete checkpoint, reports damaged ones, and begins a run that has none. A path takes that
+checkpoint and no other.
 """
 
 from __future__ import annotations
@@ -38,32 +38,32 @@ HARMLESS = (
     "run.speed", "run.startup_speed", "run.runs", "log", "train.max_steps", "checkpoint.keep_last",
     "checkpoint.keep_best", "checkpoint.shards", "checkpoint.on_preempt",
 )  # fmt: skip
-"""Keys, or whole sections, that no figure of a step depends on."""
+"""Keys and sections that may differ on resuming, because no figure of a step depends on them."""
 
 
 @dataclass(frozen=True)
 class Resumption:
-    """What a session goes on with."""
+    """The state that a session continues from."""
 
     output_dir: Path
     state: RunState
     checkpoint: Path | None
-    """None: the run goes on from its beginning."""
+    """The checkpoint; None: the run continues from its beginning."""
     damaged: tuple[str, ...] = ()
-    """Sentences about checkpoints that were passed over."""
+    """Sentences about checkpoints that were skipped."""
     metrics_from: Path | None = None
-    """A metrics.jsonl of another directory, whose beginning belongs to the run."""
+    """The metrics.jsonl of another directory, whose beginning belongs to the run."""
     begun: bool = True
-    """False for a run that comes after a finished one."""
+    """False for a new run after a finished one."""
 
     @property
     def source(self) -> Path:
-        """What the state was read from."""
+        """The file or directory from which the state was read."""
         last = self.state.run if self.begun else self.state.run - 1
         return self.checkpoint or path_of_run(self.output_dir, last) / run_file.NAME
 
     def prepare(self, output_dir: Path) -> tuple[int, int]:
-        """Clear away what a process that died has left; what is kept of metrics.jsonl. Raises OSError, ConfigError."""
+        """Remove unfinished files; returns length and checksum of what stays of metrics.jsonl. OSError, ConfigError."""
         state = self.state
         source = self.metrics_from or output_dir / METRICS
         try:
@@ -81,7 +81,7 @@ class Resumption:
 
 
 def find(asked: str, output_dir: Path | None) -> Resumption | None:
-    """What ``--resume asked`` means; None when nothing has been begun. Raises ConfigError."""
+    """The state that ``--resume asked`` stands for; None if no run has begun. Raises ConfigError."""
     try:
         if asked != AUTO:
             return _named(Path(asked), output_dir)
@@ -94,7 +94,7 @@ def find(asked: str, output_dir: Path | None) -> Resumption | None:
 
 
 def find_and_own(asked: str, output_dir: Path | None, *, launched: bool) -> Resumption | None:
-    """The same for a process that goes on with it: what it finds, no other process changes. Raises ConfigError.
+    """Find the state, and lock its output directory first, so that no other process changes it. Raises ConfigError.
 
     ``launched``: a launcher has started this process.
     """
@@ -107,7 +107,7 @@ def find_and_own(asked: str, output_dir: Path | None, *, launched: bool) -> Resu
 
 
 def tidy(output_dir: Path) -> None:
-    """Remove what processes that died have left of files and directories that they had not finished."""
+    """Remove unfinished files and directories of processes that were killed."""
     for directory in run_directories(output_dir).values():
         remove_unfinished(directory)
 
@@ -138,7 +138,7 @@ def _named(path: Path, output_dir: Path | None) -> Resumption:
 
 
 def _home(path: Path, state: RunState) -> Path:
-    """The output directory of the session that a checkpoint is of; raises Damaged if it lies elsewhere."""
+    """The output directory of the session that a checkpoint belongs to; raises Damaged if it lies elsewhere."""
     directory = path.absolute().parent
     if state.run == 1:
         return path.parent
@@ -176,7 +176,7 @@ def _newest(output_dir: Path) -> Resumption | None:
         try:
             state = state_of_checkpoint(path)
             _require_same_run(state, begun)
-            judgement = ""  # the checkpoint is whole
+            judgement = ""  # the checkpoint itself is complete
             require_beginning(output_dir / METRICS, state.metrics)
             return Resumption(output_dir, state, path, tuple(damaged))
         except Damaged as damage:
@@ -185,7 +185,7 @@ def _newest(output_dir: Path) -> Resumption | None:
 
 
 def _begun(directory: Path) -> RunState | None:
-    """The beginning of a run as its run.json has it; None without one that is whole."""
+    """The beginning of a run in its run.json; None if that is missing or damaged."""
     try:
         return run_file.read(directory)[0]
     except Damaged:
@@ -193,7 +193,7 @@ def _begun(directory: Path) -> RunState | None:
 
 
 def _require_same_run(state: RunState, begun: RunState) -> None:
-    """Raise Damaged for a checkpoint of another run than the one that has begun here."""
+    """Raise Damaged for a checkpoint of another run than the one that has begun in the directory."""
     for name in ("run", "start_time", "origin_s", "begin_bytes", "begin_crc32"):
         was, now = getattr(begun, name), getattr(state, name)
         if was != now:
@@ -201,9 +201,9 @@ def _require_same_run(state: RunState, begun: RunState) -> None:
 
 
 def refuse_differences(resumption: Resumption, config: RunConfig, start_time: datetime | None, *, drawn: bool) -> None:
-    """Raise ConfigError with every key that makes another run of it, and when there is no step left.
+    """Raise ConfigError with every key that would change the run, or if no step is left.
 
-    ``drawn``: each run has a config of its own, so one that has not begun can't differ.
+    ``drawn``: each run draws a config of its own, so a run that has not begun cannot differ.
     """
     was, now = resumption.state.config, config.model_dump(mode="json")
     problems = [
@@ -227,7 +227,7 @@ def refuse_differences(resumption: Resumption, config: RunConfig, start_time: da
 
 
 def _differences(was: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """(key, value now, value then), but for those that are harmless."""
+    """(key, value now, value then) of each key that differs and is not harmless."""
     for name in dict.fromkeys((*now, *was)):
         key, value, other = prefix + name, now.get(name), was.get(name)
         if key in HARMLESS or value == other:

@@ -1,7 +1,7 @@
-"""run.json: that a run has begun in a directory, its beginning, and its end once it is over.
+"""run.json: the beginning of a run in its directory, and its end once it is over.
 
-The file is what decides whether a run has begun. Both parts have a checksum: what is cut and played next depends on
-them, and there is no manifest beside the file.
+A run has begun if this file exists. Both parts have a checksum of their own, because no manifest covers the file, and
+the next run and the bytes that are cut depend on it.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ FORMAT = 2
 
 @dataclass(frozen=True, slots=True)
 class RunEnd:
-    """A run is over."""
+    """The end of a run."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
     clock_s: Seconds
     metrics_bytes: Size
-    """Length of metrics.jsonl."""
+    """Length of metrics.jsonl in bytes."""
     metrics_crc32: Crc32
 
     @property
@@ -49,7 +49,7 @@ def write(directory: Path, begun: RunState, end: RunEnd | None = None) -> None:
 
 
 def read(directory: Path) -> tuple[RunState, RunEnd | None]:
-    """How the run began, and its end if it is over; raises :class:`Damaged`."""
+    """The beginning of the run, and its end if it is over; raises :class:`Damaged`."""
     document = manifest.read_json(directory / NAME)
     if document.get("format") != FORMAT:
         raise Damaged(f"has a {NAME} of another version of this program, or of another program")

@@ -1,37 +1,40 @@
-"""Where a run stands between two steps: all that a new process needs to go on as if it were the old one.
+"""``RunState``: everything that a new process needs to continue a run between two steps.
 
-The figures of a run are pure functions of its config, so this is little: which step, what the simulated clock says, how
-long metrics.jsonl is, and the sums that the summary is made of. A state that is read back is checked field by field:
-its names and sizes decide what is deleted, cut and written.
+The figures of a run are pure functions of its config, so a state is small: the step, the simulated clock, the length of
+metrics.jsonl, and the sums of the summary. A state that is read is checked field by field, because its names and sizes
+decide which files are deleted, cut and written.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from accelerate_sim.artifacts.damage import Damaged, conforming
 from accelerate_sim.artifacts.file_image import FileImage, json_image
-from accelerate_sim.config.schema import RunConfig
+from accelerate_sim.config.schema import CheckpointConfig, RunConfig
+
+if TYPE_CHECKING:
+    from accelerate_sim.sim.run import Run
 
 NAME = "run_state.json"
 _CHECKPOINT = re.compile(r"checkpoint-(0|[1-9][0-9]{0,11})")
 
 
 def step_in_name(name: str) -> int | None:
-    """The step in a checkpoint's name; None for any other name."""
+    """The step in the name of a checkpoint; None for any other name."""
     found = _CHECKPOINT.fullmatch(name)
     return int(found[1]) if found else None
 
 
 class MetricsLength(NamedTuple):
-    """A beginning of metrics.jsonl: its length in bytes and its CRC-32."""
+    """The beginning of metrics.jsonl: its length in bytes and its CRC-32."""
 
     size_bytes: int = 0
     crc32: int = 0
@@ -51,7 +54,7 @@ def _moment(text: str) -> str:
 RunNumber = Annotated[int, Field(ge=1, le=10**9)]
 Step = Annotated[int, Field(ge=0, le=10**12)]
 Seconds = Annotated[float, Field(ge=0.0, le=3.2e11)]
-"""Less than the years that a date can have."""
+"""Seconds of a clock; the bound keeps dates below the year 9999."""
 Size = Annotated[int, Field(ge=0, le=2**62)]
 Crc32 = Annotated[int, Field(ge=0, lt=2**32)]
 CheckpointName = Annotated[str, AfterValidator(_checkpoint_name)]
@@ -61,7 +64,7 @@ Moment = Annotated[str, AfterValidator(_moment)]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunState:
-    """After ``step`` steps with their validations, before their checkpoint is reported."""
+    """The state after ``step`` steps with their validations, before their checkpoint is reported."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
@@ -70,18 +73,18 @@ class RunState:
     step: Step
     config: Mapping[str, Any]
     start_time: Moment
-    """The start of the simulated clock."""
+    """Start of the simulated clock."""
     origin_s: Seconds
     """Simulated second at which the run began."""
     clock_s: Seconds
     metrics_bytes: Size
-    """Length of metrics.jsonl."""
+    """Length of metrics.jsonl in bytes."""
     metrics_crc32: Crc32 = 0
     begin_bytes: Size = 0
-    """Length of metrics.jsonl when the run began."""
+    """Length of metrics.jsonl when the run began, in bytes."""
     begin_crc32: Crc32 = 0
     planned: bool = True
-    """False for a checkpoint that was made because the process was told to end; it costs no simulated time."""
+    """False for a checkpoint that was saved because a signal ended the process; it takes no simulated time."""
     ledger: Mapping[str, Any] = field(default_factory=dict)
     saved: tuple[tuple[CheckpointName, float | None], ...] = ()
     """Checkpoints that are kept: name and validation loss."""
@@ -98,16 +101,16 @@ class RunState:
         )  # fmt: skip
 
     def image(self) -> FileImage:
-        """As a file."""
+        """The state as a file of a checkpoint."""
         return json_image(NAME, self.document())
 
     def document(self) -> dict[str, Any]:
-        """As a JSON object."""
+        """The state as a JSON object."""
         return {"simulated": True, **asdict(self)}
 
     @classmethod
     def of(cls, document: Mapping[str, Any], name: str = NAME) -> RunState:
-        """Read back from the file ``name``; raises :class:`Damaged` when something is missing or cannot be."""
+        """Read the state from a document in the file ``name``; raises :class:`Damaged` if a field is wrong."""
         state = conforming(_reader(), {key: value for key, value in document.items() if key != "simulated"}, name)
         _check_times(state, name)
         if state.begin_bytes > state.metrics_bytes:
@@ -134,3 +137,39 @@ def _check_times(state: RunState, name: str) -> None:
 @cache
 def _reader() -> TypeAdapter[RunState]:
     return TypeAdapter(RunState)
+
+
+def loading_s(run: Run, state: RunState) -> float:
+    """Simulated seconds to read a checkpoint."""
+    return run.storage.seconds(run.checkpoint_bytes, "load", state.step)
+
+
+def restart_s(run: Run, state: RunState) -> float:
+    """Simulated second at which the process starts that continues from ``state``.
+
+    A restart costs no time of the run, so the run is the same however often it was killed: start-up and loading end at
+    the moment at which the state was saved.
+    """
+    return state.clock_s - run.startup.total - loading_s(run, state)
+
+
+class Saved(NamedTuple):
+    """A checkpoint: its name, and the loss of the validation before it; None if there was none."""
+
+    name: str
+    loss: float | None
+
+    @property
+    def step(self) -> int:
+        return int(self.name.rpartition("-")[2])
+
+
+def superseded(saved: Sequence[Saved], config: CheckpointConfig) -> list[Saved]:
+    """Checkpoints to delete, the oldest first: not among the newest ``keep_last`` or the best ``keep_best``.
+
+    A checkpoint that was saved because a signal ended the process is not counted, and goes once a newer one exists.
+    """
+    planned = [one for one in saved if config.every and one.step % config.every == 0]
+    validated = sorted((one.loss, -one.step, one) for one in planned if one.loss is not None)
+    kept = {*planned[-config.keep_last :], *(one for _, _, one in validated[: config.keep_best]), *saved[-1:]}
+    return [one for one in saved if one not in kept]

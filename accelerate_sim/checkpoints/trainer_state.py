@@ -1,7 +1,7 @@
-"""What trainer_state.json tells of a run, collected from its records: Hugging Face Trainer's ``log_history``.
+"""The content of trainer_state.json, collected from a run's records: Hugging Face Trainer's ``log_history``.
 
 The Trainer keeps every entry and writes all of them with each checkpoint, so its file grows with the run. Here the
-history has a bound: of a longer run it is thinned evenly, as if the Trainer had logged less often.
+number of entries is bounded: in a longer run they are thinned evenly, as if the Trainer had logged less often.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from accelerate_sim.records import EvalRecord, Record, StepRecord
 from accelerate_sim.sim.run import Run
 
 MOST_ENTRIES = 500
-"""Entries with a training loss; and so many with a validation loss."""
+"""Largest number of entries with a training loss, and of entries with a validation loss."""
 
 Entry = dict[str, Any]
 
 
 class Best(NamedTuple):
-    """The best validation so far."""
+    """Loss and step of the best validation so far."""
 
     loss: float
     step: int
 
 
 class TrainerHistory:
-    """An observer. Entries are as the Trainer logs them: every ``log.every`` steps, and every validation."""
+    """An observer that makes the Trainer's entries: every ``log.every`` steps, and for each validation."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
         self._losses: list[Entry] = []
         self._evals: list[Entry] = []
         self._best: list[Best] = []
-        """The best so far, after those that it has replaced since the last ``thin``."""
+        """The best validation so far, and before it those that it has replaced since the last ``thin``."""
 
     def observe(self, record: Record) -> None:
         match record:
@@ -64,7 +64,7 @@ class TrainerHistory:
     def flush(self) -> None: ...
 
     def thin(self, step: int) -> None:
-        """Drop what no checkpoint after ``step`` steps or later will tell."""
+        """Drop the entries that no checkpoint after ``step`` or more steps contains."""
         if len(self._losses) > 2 * MOST_ENTRIES:
             self._losses = thinned(self._losses, step, self.run.config.log.every)
         if len(self._evals) > 2 * MOST_ENTRIES:
@@ -73,7 +73,7 @@ class TrainerHistory:
             del self._best[:-1]
 
     def validation_loss(self, step: int) -> float | None:
-        """Loss of the validation after ``step``, if there was one."""
+        """Loss of the validation after ``step`` steps; None if there was none."""
         last = self._evals[-1] if self._evals else {}
         return last.get("eval_loss") if last.get("step") == step else None
 
@@ -115,10 +115,10 @@ class TrainerHistory:
 
 
 def thinned(entries: Iterable[Entry], step: int, every: int) -> list[Entry]:
-    """Of the entries up to ``step`` the last one in each interval, of which there are at most MOST_ENTRIES.
+    """The last entry up to ``step`` in each interval of steps; at most MOST_ENTRIES of them.
 
-    Intervals are ``every`` steps long, or that times a power of two. So they lie within those of later steps, and what
-    is left does not depend on how often, and when, the entries have been thinned before.
+    An interval is ``every`` steps times a power of two. Intervals of later steps contain those of earlier ones, so the
+    result does not depend on when and how often the entries were thinned before.
     """
     interval = every
     while step > interval * MOST_ENTRIES:
@@ -148,7 +148,7 @@ class _Eval(_Entry):
 
 
 class History(BaseModel):
-    """The fields of trainer_state.json that a run goes on with."""
+    """The fields of trainer_state.json that a resumed run needs."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(strict=True)
 

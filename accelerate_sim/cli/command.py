@@ -1,4 +1,4 @@
-"""The command of ``train.py``: it refuses mistakes in our words, and its help reads the same with every typer."""
+"""The typer command of ``train.py``, with error messages and a help of its own that are the same with every typer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ END_OF_OPTIONS = "--"
 
 
 class Command(TyperCommand):
-    """A command with options only, which ``refuse_mistakes`` checks first, and with a help of our own."""
+    """A command that has options only. ``refuse_mistakes`` checks the words before typer parses them."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Split the words into options and values. Raises ConfigError."""
@@ -22,13 +22,13 @@ class Command(TyperCommand):
         return super().parse_args(ctx, args)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write each option with its placeholder, and what it does."""
+        """Write each option with its placeholder and its help text."""
         with formatter.section("Options"):
             formatter.write_dl(list(_rows(self.get_params(ctx))))
 
 
 def completion(options: Sequence[Any], program: str) -> str:
-    """A script for bash and zsh that completes the options and the names that they take."""
+    """A script for bash and zsh that completes options and their values."""
     from accelerate_sim.config.schema import TRACKERS
     from accelerate_sim.config.shipped import shipped_configs
     from fake_torch_dist.launcher.commandline.completion import completion_script
@@ -41,9 +41,9 @@ def completion(options: Sequence[Any], program: str) -> str:
 
 
 def refuse_mistakes(words: Sequence[str], options: Mapping[str, str]) -> None:
-    """Raise ConfigError at the first word that is no option, or that lacks its value or has one too many.
+    """Raise ConfigError at the first word that is no option, that lacks its value, or that has one too many.
 
-    ``options`` has the placeholder of each option's value; empty for a switch.
+    ``options`` maps each option to the placeholder of its value; empty for a switch.
     """
     waiting = list(words)
     while waiting:
@@ -54,7 +54,7 @@ def refuse_mistakes(words: Sequence[str], options: Mapping[str, str]) -> None:
         if not word.startswith("-") or word == "-":
             _refuse_word(word)
         elif not word.startswith("--") and len(word) > 2 and word[:2] in options:
-            if not options[word[:2]]:  # several switches in one word
+            if not options[word[:2]]:  # several switches in one word, such as -ab
                 waiting.insert(0, f"-{word[2:]}")
         elif name not in options:
             _refuse_option(name, word, waiting, options)

@@ -1,4 +1,4 @@
-"""What the command line prints instead of a run: the catalog, the config, the plan."""
+"""The tables that the command line prints instead of a run: catalog, config, plan."""
 
 from __future__ import annotations
 
@@ -7,35 +7,40 @@ import sys
 
 from accelerate_sim import catalog
 from accelerate_sim.config.document import documented_yaml
+from accelerate_sim.config.extensions import TRACKERS, VOICES
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.config.shipped import shipped_configs
+from accelerate_sim.display.screen import PIPE_WIDTH
 from accelerate_sim.display.units import count_text, gib_text
-from accelerate_sim.session.session import terminal_style
-
-PIPE_WIDTH = 120
+from accelerate_sim.session.terminal import terminal_style
+from accelerate_sim.sim.plan import Plan
 
 
 def show(what: str, *, ascii_only: bool) -> None:
-    """Print a table of models, GPUs, datasets or configs."""
-    rows = {"models": _models, "gpus": _gpus, "datasets": _datasets, "configs": _configs}[what]()
+    """Print a table of models, GPUs, datasets, configs, trackers or voices."""
+    tables = {
+        "models": _models, "gpus": _gpus, "datasets": _datasets, "configs": _configs, "trackers": _trackers,
+        "voices": _voices,
+    }  # fmt: skip
+    rows = tables[what]()
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def show_config(config: RunConfig) -> None:
-    """Print the whole config, every key explained."""
+    """Print the whole config, with an explanation of each key."""
     sys.stdout.write(documented_yaml(config))
 
 
-def show_plan(config: RunConfig, *, ascii_only: bool) -> None:
-    """Print what the run would take."""
-    from accelerate_sim.display.plan.report import plan_report
+def show_plan(plan: Plan, *, ascii_only: bool) -> None:
+    """Print the time, memory and energy that a run would take."""
+    from accelerate_sim.display.plan.plan_report import plan_report
     from accelerate_sim.sim.run import Run
 
     live, style = terminal_style(1, ascii_only=ascii_only)
     width = shutil.get_terminal_size((PIPE_WIDTH, 24)).columns if live else PIPE_WIDTH
-    print("\n".join(plan_report(Run(config), width, style)))
+    print("\n".join(plan_report(Run.of(plan), width, style)))
 
 
 def _models() -> list[tuple[str, ...]]:
@@ -70,3 +75,16 @@ def _configs() -> list[tuple[str, ...]]:
         first = path.read_text(encoding="utf-8").splitlines()[0]
         rows.append((name, first.lstrip("# ")))
     return rows
+
+
+def _trackers() -> list[tuple[str, ...]]:
+    """The trackers that ``--log-with`` takes."""
+    return [
+        ("NAME", "PACKAGE", "WHAT"),
+        *((name, " or ".join(entry.packages) or "-", entry.help) for name, entry in TRACKERS.items()),
+    ]
+
+
+def _voices() -> list[tuple[str, ...]]:
+    """The voices that ``log.voice`` takes."""
+    return [("NAME", "WHAT"), *((name, entry.help) for name, entry in VOICES.items())]

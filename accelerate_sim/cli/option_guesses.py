@@ -1,6 +1,6 @@
-"""What somebody meant who typed an option that there is not, or a word without an option.
+"""The way out for options and words that the command line does not know: a guess at what was meant.
 
-Loaded when something is wrong only.
+The module is loaded only after such a mistake.
 """
 
 from __future__ import annotations
@@ -65,16 +65,16 @@ GUESSES = {
     "--version": ("V",),
     "the variable NO_COLOR=1": ("no-color", "no-colour", "color", "nocolor"),
 }  # fmt: skip
-"""What to type, and the options that others have for it."""
+"""The right option, and the names that other programs give it."""
 GPUS = (
     "gpus", "num-gpus", "n-gpus", "ngpus", "world-size", "ranks", "num-processes", "np", "nproc", "devices",
 )  # fmt: skip
-"""Options that others have for all GPUs of the job."""
+"""Names that other programs give to the number of all GPUs of a job."""
 _VALUE = re.compile(r"\b(?:NAME|N|DIR|FILE(?:\|NAME|\.cast)?|HOST:PORT)\b")
 
 
 def for_option(word: str, after: Sequence[str], known: Sequence[str]) -> str:
-    """The way out for an option that there is not; ``after`` are the words that follow it."""
+    """The way out for an unknown option; ``after`` are the words that follow it."""
     name, equals, value = word.lstrip("-").partition("=")
     value = value if equals else next((text for text in after[:1] if not text.startswith("-")), "")
     plain = name.lower().replace("_", "-")
@@ -93,7 +93,7 @@ def for_option(word: str, after: Sequence[str], known: Sequence[str]) -> str:
 
 
 def for_word(word: str) -> str:
-    """The way out for a word that no option takes."""
+    """The way out for a word that follows no option."""
     from accelerate_sim.config.shipped import find_config, shipped_configs
 
     name, equals, value = word.partition("=")
@@ -111,20 +111,20 @@ def for_word(word: str) -> str:
 
 
 def _cluster_of(gpus: str) -> str:
-    """How a cluster of so many GPUs is set."""
+    """The options that set a cluster of ``gpus`` GPUs."""
     number = int(gpus) if re.fullmatch(r"[1-9]\d{0,6}", gpus) else 64
     in_each = next(size for size in (8, 4, 2, 1) if number % size == 0)
     return f"Use --set cluster.nodes={number // in_each} --set cluster.gpus_per_node={in_each} for {number} GPUs."
 
 
 def _with_value(meant: str, value: str) -> str:
-    """The option with the typed value in place of its placeholder, if there is one value for one."""
+    """The option with the typed value in place of its placeholder, if it has exactly one."""
     places = _VALUE.findall(meant)
     return _VALUE.sub(lambda found: _quoted(value), meant) if value and len(places) == 1 else meant
 
 
 def _key(name: str) -> str:
-    """The key of the config that is called so, with or without its section; empty if there is none."""
+    """The config key of this name, with or without its section; empty if there is none."""
     from accelerate_sim.config.keys import OTHER_NAMES, all_keys
 
     plain = name.lower().replace("-", "_")
@@ -133,6 +133,6 @@ def _key(name: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A word as a shell takes it."""
+    """A word as it is typed in a shell."""
     plain = shorten(text)
     return plain if re.fullmatch(r"[\w@%+=:,./-]*", plain) else f"'{plain}'"

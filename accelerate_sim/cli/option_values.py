@@ -1,6 +1,6 @@
-"""What each option of the command line takes: a function for each kind of value, from the typed text to the value.
+"""Parsers of the command line's option values, one for each kind: from the typed text to the value.
 
-They raise ConfigError in our own words; the library that splits the command line never gets to judge a value.
+They raise ConfigError, so that every message about a value is worded here and not by the command-line library.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import NoReturn
 from accelerate_sim.config.problems import ConfigError, Problem, shorten, shown
 
 MOST = {"--seed": 2**63 - 1, "--runs": 10**9, "--max-steps": 10**9}
-"""The largest numbers that the config has room for."""
+"""The largest numbers that the config accepts."""
 FIRST_YEAR, LAST_YEAR = 1970, 2999
-"""Years a run may begin in: files count seconds from 1970, and the calendar ends 7,000 years after the last."""
-LISTINGS = ("models", "gpus", "datasets", "configs")
+"""Years in which a run may begin: files count seconds from 1970, and Python's dates end with the year 9999."""
+LISTINGS = ("models", "gpus", "datasets", "configs", "trackers", "voices")
 _UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -96,14 +96,14 @@ def not_empty(option: str) -> Callable[[str], str]:
 
 
 def size(text: str) -> str:
-    """Columns and rows of the recorded terminal."""
+    """Parse columns and rows of the recorded terminal."""
     if not re.fullmatch(r"[1-9]\d{0,3}x[1-9]\d{0,3}", text):
         raise ConfigError([Problem("--record-size", None, "", shown(text), "is not COLUMNSxROWS like 120x40", "")])
     return text
 
 
 def duration(text: str) -> float:
-    """Real seconds of a text like ``1h30m``."""
+    """Parse a real time like ``1h30m``, in seconds."""
     parts = re.fullmatch(r"(?:\d+(?:\.\d+)?[smhd]?)+", text) and re.findall(r"(\d+(?:\.\d+)?)([smhd]?)", text)
     seconds = sum(float(number) * _UNITS_S[unit or "s"] for number, unit in parts or [])
     if not seconds:
@@ -112,7 +112,7 @@ def duration(text: str) -> float:
 
 
 def start_time(text: str) -> datetime:
-    """Begin of the simulated clock."""
+    """Parse the start of the simulated clock."""
     way_out = f"Use one like 2026-01-31T09:30:00, from {FIRST_YEAR}-01-02 to {LAST_YEAR}-12-31."
     try:
         time = datetime.fromisoformat(text)
@@ -124,7 +124,7 @@ def start_time(text: str) -> datetime:
 
 
 def listing(text: str) -> str:
-    """A table that ``--list`` shows."""
+    """Parse the name of a table that ``--list`` prints."""
     if text not in LISTINGS:
         known = one_of(LISTINGS)
         refuse("--list", text, "is no list", f"{guessed(text, LISTINGS)}There are {known}.")
@@ -132,7 +132,7 @@ def listing(text: str) -> str:
 
 
 def trackers(text: str) -> str:
-    """Names of trackers, one or a comma list."""
+    """Parse names of trackers, one or a list with commas."""
     from accelerate_sim.config.schema import TRACKERS
 
     for name in map(str.strip, text.split(",")):
@@ -144,11 +144,11 @@ def trackers(text: str) -> str:
 
 
 def guessed(text: str, known: list[str] | tuple[str, ...]) -> str:
-    """``Did you mean 'x'? `` for a name that is nearly right; empty if none is like it."""
+    """``Did you mean 'x'? `` for a name with a likely misspelling; otherwise empty."""
     close = get_close_matches(text.lower(), known, n=1, cutoff=0.5)
     return f"Did you mean '{shorten(close[0])}'? " if close else ""
 
 
 def one_of(names: list[str] | tuple[str, ...]) -> str:
-    """The names as a sentence has them: ``a, b and c``."""
+    """The names as a list in a sentence: ``a, b and c``."""
     return f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,4 +1,4 @@
-"""``--record``: a whole session into a file, in place of a terminal."""
+"""``--record``: run a whole session into a file, in place of the terminal."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from pathlib import Path
 
 from accelerate_sim.config.problems import ConfigError, Problem
 from accelerate_sim.config.schema import RunConfig
-from accelerate_sim.session.run_source import Options, Score
-from accelerate_sim.session.runner import play
+from accelerate_sim.session.options import SessionOptions
+from accelerate_sim.session.run_source import RunSource
+from accelerate_sim.session.runner import run_session
 
 
 def record(
-    train: Callable[[RunConfig], None], score: Score, options: Options, path: Path, size: tuple[int, int]
+    train: Callable[[RunConfig], None], source: RunSource, options: SessionOptions, path: Path, size: tuple[int, int]
 ) -> int:
-    """Play all runs into a recording at ``path``. Returns the exit code; only with 0 there is one."""
+    """Record all runs at ``path``. Returns the exit code; the file is there only if it is 0."""
     from accelerate_sim.session.recording import Recording, RecordingFailed
 
-    if options.job:
+    if options.coordination:
         way_out = "Record with python train.py, or record the launcher's terminal with asciinema."
         raise ConfigError([Problem("--record", None, "", str(path), "can't hold what other processes print", way_out)])
-    _refuse_endless(score.config(1), options)
+    _refuse_endless(source.plan(1).config, options)
     try:
         recording = Recording(path, *size)
     except FileExistsError:
@@ -34,7 +35,7 @@ def record(
         raise ConfigError([Problem("--record", None, "", str(path), reason, way_out)]) from None
     with recording:
         try:
-            code = play(train, score, replace(options, recording=recording))
+            code = run_session(train, source, replace(options, recording=recording))
             if code == 0:
                 recording.keep()
         except RecordingFailed as error:
@@ -44,8 +45,8 @@ def record(
     return code
 
 
-def _refuse_endless(first: RunConfig, options: Options) -> None:
-    """A recording needs a pace, and an end."""
+def _refuse_endless(first: RunConfig, options: SessionOptions) -> None:
+    """Raise ConfigError for a session that has no pace or no end."""
     if math.inf in (first.run.speed, first.run.startup_speed):
         way_out = "Say how many simulated seconds a recorded one holds, e.g. --record-pace 250."
         raise ConfigError([Problem("--record", None, "run.speed", "max", "leaves no time to see anything", way_out)])

@@ -1,4 +1,4 @@
-"""A config as a YAML file that explains itself: every key with its value, what it means and what it may be."""
+"""Writes a config as a YAML file with a comment on each key: its meaning, its possible values and its default."""
 
 import json
 import re
@@ -14,12 +14,12 @@ from accelerate_sim.config.validation_messages import expected
 from accelerate_sim.config.yaml_reader import plain_scalar
 
 WIDTH = 100
-"""Longest line of a comment."""
+"""Columns of the longest comment line."""
 _PLAIN = re.compile(r"[A-Za-z][\w.-]*( [\w.-]+)*")
 
 
 def documented_yaml(config: RunConfig) -> str:
-    """The whole config, as a file that loads back to the same config."""
+    """The whole config as YAML text that loads to the same config."""
     return "\n".join(_section_lines(config, "")).lstrip("\n") + "\n"
 
 
@@ -38,7 +38,7 @@ def _section_lines(section: BaseModel, indent: str) -> Iterator[str]:
 
 
 def _explanation(field: FieldInfo) -> str:
-    """What the key means, what it may be, and what it is when nothing is said."""
+    """The comment on a key: its meaning, its possible values and its default."""
     description = (field.description or "").strip()
     allowed = expected(field).partition(", e.g. ")[0]
     parts = [description]
@@ -66,7 +66,7 @@ def _comment(text: str, indent: str) -> Iterator[str]:
 
 
 def _serialized(section: BaseModel, name: str, value: Any) -> Any:
-    """As a file writes it: 'max' for an infinite speed, 'epoch' for no interval."""
+    """A value as a file writes it: 'max' for an infinite speed, 'epoch' for no interval."""
     return section.model_dump(include={name})[name] if isinstance(value, int | float) else value
 
 

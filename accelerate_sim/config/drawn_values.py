@@ -1,4 +1,4 @@
-"""``{draw: ...}``: values that each run draws anew.
+"""Draws the values of ``{draw: ...}``, anew for each run.
 
 A draw is a pure function of the run's seed, the key and the attempt, so run 3 of a session can be repeated alone.
 ``[low, high]`` is a range of numbers, for ``model`` a range of parameter counts; any other list is a choice; ``any`` is
@@ -20,7 +20,7 @@ _HOW = "Write {draw: [low, high]}, {draw: [a, b, c]} or, for names, {draw: any}.
 
 
 class BadDraw(ValueError):
-    """What is wrong with a draw, and the way out."""
+    """A draw cannot be carried out; the message has the reason and the way out."""
 
     def __init__(self, reason: str, way_out: str = _HOW) -> None:
         self.reason, self.way_out = reason, way_out
@@ -28,7 +28,7 @@ class BadDraw(ValueError):
 
 
 def draws_in(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, Mapping[str, Any]]]:
-    """Paths and mappings of all values that are to be drawn."""
+    """Yield the path and the mapping of each value that is to be drawn."""
     for name, value in data.items():
         if _is_draw(value):
             yield (name,), value
@@ -50,12 +50,12 @@ def draw_value(path: KeyPath, written: Mapping[str, Any], seed: int, attempt: in
     field = field_at(path)
     if all(float(end).is_integer() for end in (low, high)) and not (field and field.annotation is float):
         return int(low) + int(share * (int(high) - int(low) + 1))
-    # Six digits can be written down and still look drawn.
+    # Six digits are few enough to copy into a config.
     return min(max(float(f"{low + share * (high - low):.6g}"), float(low)), float(high))
 
 
 def candidates(path: KeyPath, written: Mapping[str, Any]) -> list[Any]:
-    """What can be drawn: all values of a choice, or both ends of a range. Raises :class:`BadDraw`."""
+    """Candidates of a draw: all values of a choice, or both ends of a range. Raises :class:`BadDraw`."""
     key, spec = dotted(path), written["draw"]
     if path == ("run", "seed"):
         raise BadDraw("is drawn, and decides what is drawn", "Write the seed; each run adds 1 to it.")
@@ -87,7 +87,7 @@ def _is_range(spec: Any) -> bool:
 
 
 def bad_draws(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, Problem]]:
-    """Problems with what is to be drawn from; whether the values suit their keys is for the schema to say."""
+    """Problems with the candidates of draws. Whether the values suit their keys is checked by the schema."""
     for path, written in draws_in(data):
         key = dotted(path)
         if unknown := next((path[:end] for end in (1, 2) if field_at(path[:end]) is None), None):
@@ -105,7 +105,7 @@ def bad_draws(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, Problem]]:
 
 
 def values_to_check(data: Mapping[str, Any]) -> Iterator[tuple[KeyPath, Any]]:
-    """The values that draws may give, as far as the author wrote them; between the ends of a range all are alike."""
+    """The values that draws may give, as written: every value of a choice, and the ends of a range."""
     for path, written in draws_in(data):
         if written["draw"] != "any" and not (path == ("model",) and _is_range(written["draw"])):
             yield from ((path, value) for value in written["draw"])

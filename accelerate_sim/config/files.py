@@ -1,4 +1,4 @@
-"""The text of a config file, or the reason why it cannot be one. Never reads more than a config may be long."""
+"""Reads the text of a config file, at most LARGEST_FILE bytes, and refuses files that cannot be one."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from accelerate_sim.config.problems import ConfigError, Problem, printable
 from accelerate_sim.config.shipped import shipped_configs
 
 LARGEST_FILE = 10**6
-"""Bytes. Configs are a page long; whatever is bigger was given by mistake."""
+"""Most bytes of a config file. Configs are a page long, so a bigger file was given by mistake."""
 
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]")
 _KINDS = {
@@ -23,7 +23,7 @@ _KINDS = {
 
 
 def read_text(path: Path) -> str:
-    """The text of a config file; raises :class:`ConfigError` when it is missing, too big, or not text."""
+    """Return the text of a config file. Raises :class:`ConfigError` if it is missing, too big, or not text."""
     data = _read_bytes(path)
     if len(data) > LARGEST_FILE:
         raise _error(path, "is bigger than 1 MB", "A config is a page of YAML; is it the right file?")
@@ -40,7 +40,7 @@ def read_text(path: Path) -> str:
 
 
 def refuse_control_characters(text: str, source: str) -> None:
-    """Raise at the first character that could steer a terminal. Tabs and line ends may stand in a file."""
+    """Raise :class:`ConfigError` at the first control character other than tabs and line ends."""
     if found := _CONTROL_CHARACTER.search(text):
         line = text.count("\n", 0, found.start()) + 1
         reason = f"control character '{printable(found[0])}'"

@@ -1,4 +1,4 @@
-"""The keys of a config file, as the schema has them, and what was meant by one that it does not have."""
+"""Looks up keys in the schema and in raw configs, and guesses the key that a misspelt one means."""
 
 from collections.abc import Iterator, Mapping
 from difflib import SequenceMatcher
@@ -22,10 +22,11 @@ OTHER_NAMES = {
     "clip_grad": "max_grad_norm", "lr_scheduler": "schedule", "lr_scheduler_type": "schedule", "dtype": "precision",
     "activation_checkpointing": "recompute", "nnodes": "nodes", "num_nodes": "nodes", "nproc_per_node": "gpus_per_node",
     "rampup_batch_size": "batch_ramp", "tp": "tensor", "pp": "pipeline", "cp": "context", "ep": "expert",
+    "optim": "optimizer",
     "vpp": "virtual_stages", "zero_stage": "sharding", "strategy": "sharding", "name": "dataset", "random_seed": "seed",
     "save_steps": "every", "logging_steps": "every", "eval_steps": "every", "save_total_limit": "keep_last",
 }  # fmt: skip
-"""What other training programs call it."""
+"""Last word of our key, by the name that another training program has for it."""
 
 
 def dotted(path: KeyPath) -> str:
@@ -49,7 +50,7 @@ def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
 
 @cache
 def field_at(path: KeyPath) -> FieldInfo | None:
-    """The schema's field at this path; None when there is no such key."""
+    """The schema's field at ``path``; None if there is no such key."""
     model: type[BaseModel] | None = RunConfig
     field = None
     for name in path:
@@ -61,14 +62,14 @@ def field_at(path: KeyPath) -> FieldInfo | None:
 
 
 def _section(annotation: Any) -> type[BaseModel] | None:
-    """The model among the branches of a type."""
+    """The pydantic model among the branches of a type; None without one."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next(filter(None, map(_section, get_args(annotation))), None)
 
 
 def meant(path: KeyPath) -> str | None:
-    """The key that somebody who wrote ``path`` may have had in mind."""
+    """The known key that is most like ``path``; None if none is like it."""
     siblings = _siblings(path[:-1])
     name = OTHER_NAMES.get(path[-1].lower(), path[-1].lower())
     if (*path[:-1], name) != path and name in siblings:
@@ -92,14 +93,14 @@ def _siblings(parent: KeyPath) -> list[str]:
 
 
 def _likeness(written: str, key: str) -> float:
-    """About 0..1: letters in common, and the share of the key's words that were written."""
+    """Likeness of two keys, about 0..1, from common letters and from the share of the key's words that were written."""
     words = key.split("_")
     shared = sum(word in written[:100].split("_") for word in words) / len(words)
     return SequenceMatcher(None, written[:100], key).ratio() + 0.4 * shared
 
 
 def value_at(data: Mapping[str, Any], path: KeyPath) -> Any:
-    """What a raw config holds at ``path``; None when nothing."""
+    """The value of a raw config at ``path``; None if there is none."""
     value: Any = data
     for name in path:
         value = value.get(name) if isinstance(value, Mapping) else None

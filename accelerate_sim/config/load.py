@@ -1,7 +1,7 @@
-"""From a YAML file and ``--set`` overrides to a run's config, or to everything that is wrong with them.
+"""Turns a YAML file and ``--set`` overrides into a run's config, or reports every problem with them.
 
-Nothing is fixed silently. A key with a bad value is left out and the rest is checked without it, so that one look at
-the messages is enough to put a file right.
+Nothing is corrected silently. A key with a bad value is left out and the rest is checked without it, so that the
+messages of one attempt are enough to correct a file.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,7 +23,7 @@ from accelerate_sim.config.yaml_reader import read_yaml
 
 OVERRIDE = "--set"
 ATTEMPTS = 64
-"""Times that a run draws again because what it drew does not go together, e.g. heads and tensor-parallel size."""
+"""Times that a run draws again because drawn values disagree, e.g. heads and tensor-parallel size."""
 
 Check = Callable[[RunConfig], Problem | None]
 Found = list[tuple[KeyPath, Problem]]
@@ -41,14 +41,14 @@ class Override:
 
 @dataclass(frozen=True)
 class ConfigSource:
-    """What was written, where, and what could not be read."""
+    """The raw config of a session, with the source of every key and the problems of reading it."""
 
     name: str
-    """File, or empty."""
+    """Name of the file; empty without one."""
     data: Mapping[str, Any]
-    """As written, overrides included; neither drawn nor checked."""
+    """Values as written, overrides included, before draws and checks."""
     places: Mapping[KeyPath, tuple[str, int | None]]
-    """Source and line of every key."""
+    """Source and line of each key."""
     unreadable: tuple[Problem, ...] = ()
     unread: tuple[KeyPath, ...] = ()
     """Keys of the overrides that could not be read."""
@@ -57,9 +57,9 @@ class ConfigSource:
     def read(
         cls, path: Path | None, overrides: Sequence[str | Override] = (), base: Mapping[str, Any] | None = None
     ) -> "ConfigSource":
-        """Read a file (None: nothing but defaults), over ``base``, under ``overrides``; plain text is one of ``--set``.
+        """Read a file over ``base`` and under ``overrides``, of which plain text is one of ``--set``; None: defaults.
 
-        What cannot be read is kept for :meth:`resolve` to say.
+        Problems of reading are kept, and reported by :meth:`resolve`.
         """
         source = cls("", dict(base or {}), {})
         if path is not None:
@@ -69,15 +69,15 @@ class ConfigSource:
         return source
 
     def with_cluster(self, shape: Mapping[str, int], by: str) -> "ConfigSource":
-        """The same on a cluster of another shape; ``by`` is who has settled it, and what messages name."""
+        """The same config on a cluster of another shape; messages name ``by`` as the source of that shape."""
         places: dict[KeyPath, tuple[str, int | None]] = {("cluster", key): (by, None) for key in shape}
         data = overlaid(self.data, {"cluster": dict(shape)})
         return replace(self, data=data, places={**self.places, **places})
 
     def resolve(self, number: int = 1, check: Check | None = None) -> RunConfig:
-        """The config of run ``number`` of a session; raises :class:`ConfigError` with all that is wrong.
+        """Return the config of run ``number`` of a session. Raises :class:`ConfigError` with all problems.
 
-        ``check`` looks at a config in which all keys agree, e.g. whether the model fits the GPUs.
+        ``check`` tests a config in which all keys agree, for example for a model that does not fit the GPUs.
         """
         found = self._fixed_problems()
         config, problems = self._resolve_once(number, 0, found, check)
@@ -94,7 +94,7 @@ class ConfigSource:
         return config
 
     def located(self, problem: Problem, path: KeyPath = ()) -> Problem:
-        """The same problem with file and line: those of its key, or of the first related key that was written."""
+        """The same problem with the file and line of its key, or of the first related key that was written."""
         if problem.source:
             return problem
         problem = replace(problem, value=self._marked(problem))
@@ -105,7 +105,7 @@ class ConfigSource:
         return replace(problem, source=self.name)
 
     def _place(self, path: KeyPath) -> tuple[str, int | None] | None:
-        """Where a key was written: itself, what holds it, or else a key beside it."""
+        """Source and line of a key, of the mapping that holds it, or else of a key beside it."""
         for end in range(len(path), 0, -1):
             if path[:end] in self.places:
                 return self.places[path[:end]]
@@ -113,7 +113,7 @@ class ConfigSource:
         return next(beside, None)
 
     def _marked(self, problem: Problem) -> str | None:
-        """The value, with where it comes from if nobody wrote it."""
+        """The value as text, with its origin if it was not written."""
         path = _path(problem.key)
         if problem.value is None or field_at(path) is None:
             return problem.value
@@ -165,12 +165,12 @@ class ConfigSource:
     # --- Checking -------------------------------------------------------------------------------
 
     def _fixed_problems(self) -> Found:
-        """What is wrong whatever will be drawn."""
+        """Problems that do not depend on draws."""
         found = list(bad_draws(self.data))
         data = _leave_out(self.data, (path for path, _ in found))
         for path, value in values_to_check(data):
             _, problems = _validated(with_value({}, path, value))
-            # Alone, a key lacks what goes with it: that is no problem of its own.
+            # A key that is checked alone lacks the keys that belong to it, which is no problem.
             found += [(path, problem) for about, problem in problems if value_at(data, about) is not None][:1]
         return found
 
@@ -182,7 +182,7 @@ class ConfigSource:
         config, refused = _validated({key: value for key, value in data.items() if value is not None})
         problems = [*self.unreadable, *(self.located(problem, path) for path, problem in (*found, *refused))]
         if any(problem.source != OVERRIDE for problem in self.unreadable):
-            return config, problems  # what the file says is not known, so nothing can be said to disagree with it
+            return config, problems  # the file could not be read, so nothing can disagree with it
         disagreeing = conflicts(config)
         if check and not disagreeing and (misfit := check(config)):
             disagreeing = [misfit]
@@ -190,18 +190,18 @@ class ConfigSource:
         return config, [*problems, *map(self.located, self._of_their_own(disagreeing, offending))]
 
     def _of_their_own(self, disagreeing: Sequence[Problem], offending: Sequence[KeyPath]) -> list[Problem]:
-        """Those that do not follow from a key that was refused, and so has its default, or from one nobody wrote."""
+        """Problems that do not follow from a refused key, which has its default, or from an unwritten key."""
         if not offending:
             return list(disagreeing)
         suspects = [suspect for path in offending if (suspect := _meant(path))]
         if len(suspects) < len(offending):
-            return []  # a key that is unknown, and like none that is known, may have been meant as any of them
+            return []  # an unknown key that resembles no known key may have been meant as any of them
         written = (problem for problem in disagreeing if value_at(self.data, _path(problem.key)) is not None)
         return [problem for problem in written if not _involves(problem, [*offending, *suspects])]
 
 
 def _validated(data: dict[str, Any]) -> tuple[RunConfig, Found]:
-    """The config that is left when every key that is refused is left out, and what was refused."""
+    """(config without the refused keys, problems of those keys)."""
     found: Found = []
     while True:
         try:
@@ -217,7 +217,7 @@ def _validated(data: dict[str, Any]) -> tuple[RunConfig, Found]:
 
 
 def _leave_out(data: Mapping[str, Any], paths: Iterable[KeyPath]) -> dict[str, Any]:
-    """``data`` without these keys. A mapping with a hole is no architecture, and no ramp, so those go as a whole."""
+    """``data`` without these keys. An architecture or a ramp that would lack a key is removed as a whole."""
     left = dict(data)
     for path in paths:
         left = without(left, path[:1] if path[0] == "model" else path[:2])
@@ -225,21 +225,21 @@ def _leave_out(data: Mapping[str, Any], paths: Iterable[KeyPath]) -> dict[str, A
 
 
 def _placed(problem: Problem, source: str, line: int | None, *, is_its_own: bool) -> Problem:
-    """The problem with its place. An option that stands for the key is named instead of it."""
+    """The problem with its source; an option that stands for the key is named in its place."""
     stands_for_key = is_its_own and source.startswith("--") and source != OVERRIDE
     key = "" if stands_for_key and problem.value is not None else problem.key
     return replace(problem, source=source, line=line, key=key)
 
 
 def _no_override(text: str) -> tuple[KeyPath, str, str]:
-    """The key that was probably meant, the reason and the way out."""
+    """(key that was probably meant, reason, way out) for an unknown key."""
     key, colon, value = text.partition(":")
     way_out = f"--set {shorten(key.strip())}={shorten(value.strip())}" if colon else "e.g. --set train.lr=1e-4"
     return tuple(key.strip().split(".")), f"'{shorten(text)}' is not KEY=VALUE", f"Write {way_out}."
 
 
 def _meant(path: KeyPath) -> KeyPath | None:
-    """The known key that was written, or that an unknown one was meant as."""
+    """The known key that was written, or that a misspelt one means."""
     for end in range(1, len(path) + 1):
         if path[0] != "model" and field_at(path[:end]) is None:
             guess = meant(path[:end])
@@ -252,13 +252,13 @@ def _path(key: str) -> KeyPath:
 
 
 def _involves(problem: Problem, offending: Sequence[KeyPath]) -> bool:
-    """Whether one of the keys of a problem was left out, or is in a section that was."""
+    """Return True if a key of the problem, or its section, was left out of the config."""
     keys = [_path(key) for key in (problem.key, *problem.related)]
     return any(key[: len(path)] == path or path[: len(key)] == key for key in keys for path in offending)
 
 
 def _seed(data: Mapping[str, Any]) -> int:
-    """The seed to draw with; one that the schema will refuse draws as the default would."""
+    """The seed to draw with; the default seed in place of one that the schema will refuse."""
     try:
         return RunConfig.model_validate({"run": {"seed": value_at(data, ("run", "seed"))}}).run.seed
     except ValidationError:

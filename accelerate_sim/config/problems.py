@@ -1,7 +1,6 @@
-"""What is wrong with a configuration, said so that its author can put it right.
+"""Problems of a configuration, worded so that its author can correct them.
 
-Pure text: nothing is printed here. Whatever came from outside is shown escaped, so a message cannot move the cursor of
-the terminal that it is read on.
+Nothing is printed here. Text from outside is escaped, so a message cannot move the cursor of a terminal.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,25 +15,25 @@ LONGEST_VALUE = 60
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong, and the way out."""
+    """One problem, with the way out."""
 
     source: str
-    """File, or ``--set``; empty as long as the place is not known."""
+    """File, or option of the command line; empty while the place is unknown."""
     line: int | None
-    """From 1."""
+    """Line of the file, from 1."""
     key: str
     """Dotted, e.g. ``train.lr``; empty when the problem is the whole file's."""
     value: str | None
-    """As shown; None when the reason is a sentence of its own."""
+    """The value as shown; None if the reason is a complete sentence."""
     reason: str
-    """What goes on after ``key = value``: ``is not above 0``."""
+    """Predicate of the sentence that ``key = value`` begins, such as ``is not above 0``."""
     way_out: str
     related: tuple[str, ...] = ()
     """Other keys that this one has to agree with."""
 
     @classmethod
     def about(cls, key: str, value: str | None, reason: str, way_out: str, related: tuple[str, ...] = ()) -> "Problem":
-        """A problem of a key, wherever that was written."""
+        """A problem of a key whose place is filled in later."""
         return cls("", None, key, value, reason, way_out, related)
 
     def __str__(self) -> str:
@@ -46,7 +45,7 @@ class Problem:
 
 
 class ConfigError(Exception):
-    """Everything that is wrong with a configuration, one problem a line."""
+    """All problems of a configuration, one per line."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
@@ -75,7 +74,7 @@ def _flow(value: Any) -> str:
     if isinstance(value, str):
         return "'" + printable(value[: LONGEST_VALUE + 1]) + "'"
     if isinstance(value, Mapping):
-        # Anything past the first few is cut off anyway, and aliases can make it long.
+        # Only the first items are formatted: the rest is cut off, and aliases can make a value very long.
         return "{" + ", ".join(f"{shorten(str(key))}: {_flow(item)}" for key, item in list(value.items())[:9]) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_flow, value[:9])) + "]"

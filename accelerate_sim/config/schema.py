@@ -1,7 +1,7 @@
-"""What can be said about a run: every section and key of a config file, with its unit and its bounds.
+"""The schema of a config file: every section and key, with its unit and its bounds.
 
 The models are frozen and refuse unknown keys. Field descriptions are the documentation that ``--print-config``
-prints. Only bounds that concern one key are checked here; what several keys have to agree on is in ``layout.py``.
+prints. Only bounds that concern one key are checked here; checks that involve several keys are in ``config/checks``.
 """
 
 import math
@@ -10,10 +10,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, PlainSerializer, StrictBool, Tag
 
 from accelerate_sim.catalog import Architecture, ModelSpec
+from accelerate_sim.config import extensions
 
 
 def _not_bool(value: Any) -> Any:
-    # YAML's true is an int to Python; a switch written where a count belongs is a mistake.
+    # Python counts YAML's true as an int, but a switch in place of a count is a mistake.
     if isinstance(value, bool):
         raise ValueError("is a switch (true/false), not a number")
     return value
@@ -27,9 +28,10 @@ def _plain_name(value: Any) -> Any:
 
 EPOCHS, STEPS_PER_EPOCH, LR = 3, 1000, 1.5e-4
 """Defaults that others follow from, also where a file has a value that is refused: pydantic 2.10 asks for them then."""
-TRACKERS = ("jsonl", "tensorboard", "wandb", "prometheus")
+TRACKERS = tuple(extensions.TRACKERS)
+VOICES = tuple(extensions.VOICES)
 Count = Annotated[int, BeforeValidator(_not_bool)]
-"""A whole number."""
+"""A whole number, with or without bounds of its own."""
 Number = Annotated[float, BeforeValidator(_not_bool), Field(allow_inf_nan=False)]
 Positive = Annotated[float, BeforeValidator(_not_bool), Field(gt=0, le=1e18, allow_inf_nan=False)]
 Share = Annotated[float, BeforeValidator(_not_bool), Field(ge=0, le=1, allow_inf_nan=False)]
@@ -69,6 +71,12 @@ def _trackers(value: Any) -> Any:
     return tuple(dict.fromkeys(names))
 
 
+def _voice(value: Any) -> Any:
+    if value not in VOICES:
+        raise ValueError(f"is no voice; use {' or '.join(VOICES)}")
+    return value
+
+
 def _address(value: Any) -> Any:
     host, _, port = value.rpartition(":") if isinstance(value, str) else ("", "", "")
     if not (host and port.isascii() and port.isdigit() and int(port) < 65536):
@@ -77,9 +85,11 @@ def _address(value: Any) -> Any:
 
 
 Address = Annotated[str, BeforeValidator(_address)]
-"""Host and port to listen on."""
+"""Host and port to listen on, as HOST:PORT."""
 Trackers = Annotated[tuple[str, ...], BeforeValidator(_trackers)]
 """Names of TRACKERS."""
+Voice = Annotated[str, BeforeValidator(_voice)]
+"""One name of VOICES."""
 Speed = Annotated[float, BeforeValidator(_speed), PlainSerializer(lambda speed: "max" if speed == math.inf else speed)]
 """Simulated seconds per real second; infinite for 'max'."""
 Interval = Annotated[int, BeforeValidator(_interval), PlainSerializer(lambda steps: steps or "epoch")]
@@ -99,7 +109,7 @@ class CustomModel(Architecture):
     tokenizer: Name = Field("byte-level BPE", description="Name of its tokenizer.")
 
     def spec(self) -> ModelSpec:
-        """The same as a catalog entry."""
+        """The model as an entry of the catalog."""
         architecture = Architecture(**self.model_dump(exclude={"name", "tokenizer"}, exclude_unset=True))
         return ModelSpec(
             name=self.name, title=self.name, hub_id=None, architecture=architecture, tokenizer=self.tokenizer,
@@ -108,50 +118,62 @@ class CustomModel(Architecture):
 
 
 class DataConfig(Section):
-    """What the model reads."""
+    """The training data."""
 
-    dataset: Name = Field("fineweb-edu", description="A catalog name; --list datasets shows them.")
-    tokenizer: Name | None = Field(None, description="Name of the tokenizer; null: the model's own.")
+    dataset: Name = Field("fineweb-edu", description="Name of a dataset in the catalog; --list datasets shows them.")
+    tokenizer: Name | None = Field(None, description="Name of the tokenizer; null: that of the model.")
 
 
 class ClusterConfig(Section):
-    """The machines."""
+    """The machines of the job."""
 
     nodes: Count = Field(8, ge=1, le=100_000, description="Machines in the job.")
     gpus_per_node: Count = Field(8, ge=1, le=72, description="GPUs in each machine.")
-    gpu: Name = Field("H100-SXM", description="A catalog name; sets peak FLOP/s, memory, power and links.")
+    gpu: Name = Field(
+        "H100-SXM", description="Name of a GPU in the catalog; sets peak FLOP/s, memory, power and links."
+    )
     nic_gbps: Annotated[Number, Field(ge=0.001, le=1e6)] | None = Field(
-        None, description="Network per GPU in Gbit/s; null: what is usual for the GPU (400 for an H100)."
+        None, description="Network bandwidth per GPU in Gbit/s; null: the usual one for the GPU (400 for an H100)."
     )
     ambient_c: Annotated[Number, Field(ge=-10, le=60)] = Field(
-        24.0, description="Inlet air in degrees Celsius. Warm aisles throttle more often."
+        24.0, description="Inlet air temperature in degrees Celsius. GPUs in warm air throttle more often."
     )
     storage_gbytes_per_s: Annotated[Number, Field(ge=0.001, le=1e6)] = Field(
-        40.0, description="What the shared file system takes and gives, all nodes together, in GB/s."
+        40.0, description="Bandwidth of the shared file system, read or write, all nodes together, in GB/s."
     )
-    host: Name = Field("node", description="Host names are this and the node's number.")
-    nccl_version: Name = Field("2.21.5", description="NCCL version that the job reports.")
+    host: Name = Field("node", description="Host names are this name and the node's number.")
+    fabric: Literal["infiniband", "roce", "efa"] = Field(
+        "infiniband", description="Network between machines: InfiniBand, Ethernet with RDMA, or AWS's EFA."
+    )
+    nccl_version: Name = Field("2.21.5", description="NCCL version that the log states.")
 
 
 class ParallelConfig(Section):
-    """How the model is spread. Data parallel is what is left of the world."""
+    """The degrees of parallelism; the remaining factor of the world size is data parallel."""
 
-    tensor: Count = Field(8, ge=1, le=1024, description="GPUs that share each matrix (TP); beyond a node it is slow.")
+    tensor: Count = Field(8, ge=1, le=1024, description="GPUs that share each matrix (TP); slow if it spans nodes.")
     pipeline: Count = Field(1, ge=1, le=1024, description="Stages of layers (PP).")
     context: Count = Field(1, ge=1, le=1024, description="GPUs that share each sequence (CP).")
     expert: Count = Field(1, ge=1, le=1024, description="GPUs that share the experts of a layer (EP).")
     virtual_stages: Count = Field(1, ge=1, le=64, description="Interleaved chunks of layers per pipeline stage.")
     sharding: Literal["ddp", "zero1", "zero2", "zero3", "fsdp"] = Field(
-        "fsdp", description="What data-parallel ranks split among them: nothing (ddp) .. everything (zero3, fsdp)."
+        "fsdp", description="State that data-parallel ranks shard: none (ddp) .. all of it (zero3, fsdp)."
     )
     shard_group: Annotated[Count, Field(ge=1, le=1_000_000)] | None = Field(
-        None, description="Ranks that split it among them, each such group a copy (HSDP); null: all replicas."
+        None,
+        description="Ranks that shard the state together; each such group has a copy (HSDP). null: all replicas.",
     )
     sequence: bool | None = Field(
-        None, description="Tensor-parallel ranks also share norms and residuals (SP); null: what the software does."
+        None, description="Tensor-parallel ranks also share norms and residuals (SP); null: as the software does."
     )
     tensor_overlap: bool | None = Field(
-        None, description="Tensor-parallel communication behind matrix products; null: what the software does."
+        None, description="Tensor-parallel communication overlaps matrix products; null: as the software does."
+    )
+    dispatcher: Literal["alltoall", "deepep", "hybridep"] | None = Field(
+        None, description="Library that sends tokens to their experts; null: what the software does."
+    )
+    expert_overlap: bool | None = Field(
+        None, description="Tokens travel to their experts behind computing; null: what the software does."
     )
 
 
@@ -159,23 +181,23 @@ class BatchRamp(Section):
     """A global batch that grows, as with Megatron-LM's --rampup-batch-size."""
 
     start: Count = Field(ge=1, le=1_000_000, description="Sequences in the first step.")
-    increment: Count = Field(ge=1, le=1_000_000, description="Sequences by which the batch grows at a time.")
-    samples: Count = Field(ge=1, le=10**12, description="Sequences after which it has grown to global_batch.")
+    increment: Count = Field(ge=1, le=1_000_000, description="Sequences that each stage adds to the batch.")
+    samples: Count = Field(ge=1, le=10**12, description="Sequences after which the batch is global_batch.")
 
 
 class TrainConfig(Section):
-    """The optimisation."""
+    """Optimizer, batch, schedule, precision and training software."""
 
     start: Literal["scratch", "checkpoint", "finetune"] = Field(
         "scratch",
-        description="What training starts from: random weights, the state of an earlier run, or a finished model.",
+        description="Start of the training: random weights, the state of an earlier run, or a finished model.",
     )
     epochs: Count = Field(
         EPOCHS, ge=1, le=10_000, description="Passes of steps_per_epoch steps, each ending in a validation."
     )
     steps_per_epoch: Count = Field(STEPS_PER_EPOCH, ge=1, le=100_000_000, description="Optimizer steps in one epoch.")
     max_steps: Annotated[Count, Field(ge=1, le=10**9)] | None = Field(
-        None, description="Stop after so many steps; the schedule stays that of the whole run. null: all of them."
+        None, description="Stop after this many steps; the schedule stays that of the whole run. null: all steps."
     )
     sequence_length: Count = Field(8192, ge=1, le=16_777_216, description="Tokens in one sequence.")
     global_batch: Count = Field(128, ge=1, le=1_000_000, description="Sequences in one optimizer step.")
@@ -185,10 +207,20 @@ class TrainConfig(Section):
     micro_batch: Count = Field(
         1, ge=1, le=100_000, description="Sequences in one forward pass of one data-parallel rank."
     )
-    precision: Literal["bf16", "fp16", "fp8", "mxfp8"] = Field(
-        "bf16", description="Number format of the matrix products; mxfp8: fp8 with a scale per 32 numbers."
+    precision: Literal["bf16", "fp16", "fp8", "mxfp8", "nvfp4"] = Field(
+        "bf16",
+        description="Number format of the matrix products; mxfp8: fp8 with a scale per 32 numbers; nvfp4: 4 bits with "
+        "a scale per 16.",
     )
-    lr: Positive = Field(LR, description="Peak learning rate.")
+    optimizer: Literal["adamw", "muon", "soap", "lion", "adafactor"] = Field(
+        "adamw", description="Optimizer; sets the state it keeps for each parameter and how fast the loss falls."
+    )
+    optimizer_precision: Literal["fp32", "bf16-moments", "bf16"] | None = Field(
+        None,
+        description="Optimizer state: master weights and moments in fp32 (fp32), moments in bf16 (bf16-moments), or "
+        "weights as their own masters and moments in bf16 (bf16); null: what the software does.",
+    )
+    lr: Positive = Field(LR, description="Peak learning rate; muon takes AdamW's rates, lion about a quarter.")
     min_lr: Annotated[Number, Field(ge=0)] = Field(
         default_factory=lambda known: float(f"{known.get('lr', LR) / 10:.6g}"),
         description="Learning rate at the last step; default: a tenth of lr.",
@@ -202,106 +234,114 @@ class TrainConfig(Section):
         le=100_000_000,
         description="Steps of linear warm-up; default: 100, or a tenth of all steps if that is less.",
     )
-    max_grad_norm: Positive = Field(1.0, description="Gradients are clipped to this norm.")
-    weight_decay: Annotated[Number, Field(ge=0, le=10)] = Field(0.1, description="Decoupled weight decay of AdamW.")
+    max_grad_norm: Positive = Field(1.0, description="Norm to which gradients are clipped.")
+    weight_decay: Annotated[Number, Field(ge=0, le=10)] = Field(0.1, description="Decoupled weight decay.")
     recompute: Literal["none", "selective", "full"] = Field(
-        "selective", description="Activations computed again in the backward pass, to save memory."
+        "selective", description="Activations that are computed again in the backward pass to save memory."
     )
     recompute_share: Share | None = Field(
-        None, description="Of a layer's forward pass, what is computed again; null: all with full, none otherwise."
+        None, description="Share of a layer's forward pass that is computed again; null: all with full, none otherwise."
     )
     gradient_bytes: Annotated[Number, Field(ge=1, le=16)] | None = Field(
-        None, description="Bytes of a parameter's gradient; null: 2 where sharded or where the stack does so, else 4."
+        None,
+        description="Bytes of a parameter's gradient; null: 2 if sharded or if the stack uses 2, else 4.",
     )
     stack: Name = Field(
         "megatron-core", description="Training software, a name in catalog/stacks.yaml; sets kernels and overlap."
     )
-    compiled: bool = Field(False, description="Kernels merged by a compiler, for software that does not by itself.")
+    compiled: bool = Field(False, description="A compiler merges kernels, if the software does not do so itself.")
     blocking_launches: bool = Field(False, description="The host waits for every kernel (CUDA_LAUNCH_BLOCKING=1).")
     release: Annotated[Number, Field(ge=17, le=40)] | None = Field(
-        None, description="Software's age as year and share after 2000 (26.25: April 2026); null: the stack's."
+        None, description="Release of the software in years after 2000 (26.25: April 2026); null: that of the stack."
     )
 
 
 class EvalConfig(Section):
-    """The validations."""
+    """Validations during training."""
 
-    every: Interval = Field(0, description="'epoch', or every so many steps (and after each epoch).")
+    every: Interval = Field(0, description="Steps between validations, which also end each epoch; 'epoch': only those.")
     batches: Count = Field(
         100, ge=1, le=1_000_000, description="Micro-batches that each data-parallel rank validates on."
     )
 
 
 class CheckpointConfig(Section):
-    """The saved states."""
+    """Checkpoints."""
 
     every: Count = Field(500, ge=0, le=100_000_000, description="Steps from one checkpoint to the next; 0: none.")
-    keep_last: Count = Field(3, ge=1, le=1000, description="Older checkpoints are deleted.")
+    keep_last: Count = Field(3, ge=1, le=1000, description="Latest checkpoints that are kept; older ones are deleted.")
     keep_best: Count = Field(
-        0, ge=0, le=1000, description="Of the older ones, so many are kept that had the lowest validation loss."
+        0, ge=0, le=1000, description="Older checkpoints that are kept because their validation loss was lowest."
     )
     shards: Literal["sparse", "tiny"] = Field(
-        "sparse", description="Files of true size that occupy nothing, or tensors of small shapes."
+        "sparse", description="sparse: files of true size that occupy no blocks; tiny: tensors of small shapes."
     )
     on_preempt: Literal["save", "exit"] = Field(
-        "save", description="Upon SIGTERM or SIGUSR1: a checkpoint before the end, or the end at once."
+        "save", description="Reaction to SIGTERM or SIGUSR1: save a checkpoint and exit, or exit at once."
     )
 
 
 class LogConfig(Section):
-    """What is said, and how often."""
+    """Log lines, GPU grids and trackers."""
 
     every: Count = Field(10, ge=1, le=1_000_000, description="Steps from one detail line to the next.")
     gpu_grid_every: Count = Field(10, ge=0, le=1_000_000, description="Steps from one GPU grid to the next; 0: none.")
     trackers: Trackers = Field(
-        (), description="Who else is told: [tensorboard, wandb, prometheus], as Accelerate's log_with names them."
+        (),
+        description=f"Also log to some of [{', '.join(extensions.optional_trackers())}], named as in Accelerate's "
+        "log_with.",
     )
+    voice: Voice = Field("house", description="Wording of the log lines; --list voices describes each.")
     prometheus_address: Address = Field(
-        "127.0.0.1:9400", description="Where prometheus scrapes; port 0: any that is free. [::1]:9400 for IPv6."
+        "127.0.0.1:9400",
+        description="HOST:PORT on which prometheus scrapes are answered; port 0: any free one. IPv6: [::1]:9400.",
     )
     gpu_detail: Literal["auto", "full"] = Field(
-        "auto", description="Metrics of single GPUs: 'full', or only their distribution above 512 GPUs ('auto')."
+        "auto", description="full: metrics of every GPU; auto: only their distribution above 512 GPUs."
     )
 
 
 class PlayConfig(Section):
-    """How the run is played."""
+    """Seed, speed and number of the runs."""
 
     seed: Count = Field(
-        42, ge=0, le=2**63 - 1, description="Same config, seed and start time: the same run, to the byte."
+        42, ge=0, le=2**63 - 1, description="Random seed. Equal config, seed and start time give equal bytes."
     )
     speed: Speed = Field(250.0, description="Simulated seconds per real second; 'max': never wait.")
-    startup_speed: Speed | None = Field(None, description="The same, for start-up and export; null: as speed.")
+    startup_speed: Speed | None = Field(
+        None, description="Simulated seconds per real second in start-up and export; null: speed."
+    )
     runs: Annotated[Count, Field(ge=0, le=10**9)] | None = Field(
-        None, description="Runs to play; 0: for ever; null: for ever on a terminal, else 1."
+        None, description="Number of runs; 0: no end; null: no end on a terminal, else 1."
     )
     publish: StrictBool = Field(
-        False, description="Let fake-nvidia-smi see the job: a file in the user's runtime directory while it runs."
+        False,
+        description="Show the job to fake-nvidia-smi by a file in the user's runtime directory while it runs.",
     )
 
 
 class FaultsConfig(Section):
-    """What breaks, in the plan."""
+    """Failures that the plan counts with."""
 
     rate: Annotated[Number, Field(ge=0, le=1)] = Field(
         0.0,
-        description="Interruptions per GPU-hour that --plan draws and reckons with; they are not played. 0: none. "
+        description="Interruptions per GPU-hour that --plan counts with; they do not happen in the run. 0: none. "
         "Published fleets have 2e-5 (1.5e-5 to 1.2e-4).",
     )
     restart_minutes: Annotated[Number, Field(ge=0, le=10_000)] = Field(
-        7.0, description="From an interruption until steps go on: noticing, rescheduling, loading."
+        7.0, description="Minutes from an interruption to the next step: detection, rescheduling, loading."
     )
 
 
 class ImposeConfig(Section):
-    """Figures set by hand instead of following from the physics. null: physics."""
+    """Figures that replace those of the physics; null: the physics decides."""
 
-    step_time_s: Range | None = Field(None, description="[shortest, longest] step.")
+    step_time_s: Range | None = Field(None, description="[shortest, longest] time of a step, in seconds.")
     memory_share: Annotated[tuple[Share, Share], Field()] | None = Field(
-        None, description="[least, most] of a GPU's memory in use."
+        None, description="[least, most] share of a GPU's memory in use."
     )
-    utilization_pct: Range | None = Field(None, description="[least, most] GPU utilization.")
-    temperature_c: Range | None = Field(None, description="[coolest, hottest] GPU.")
+    utilization_pct: Range | None = Field(None, description="[lowest, highest] GPU utilization, in per cent.")
+    temperature_c: Range | None = Field(None, description="[coolest, hottest] GPU, in degrees Celsius.")
     first_loss: Range | None = Field(
         None,
         description="[lowest, highest] loss at the start; with it, the loss falls exponentially over the whole run.",
@@ -311,13 +351,13 @@ class ImposeConfig(Section):
 
 Model = Annotated[
     Annotated[Name, Tag("name")] | Annotated[CustomModel, Tag("mapping")],
-    # By hand, so that an error speaks of what was meant instead of both branches.
+    # The branch is chosen here, so that an error names the one that was meant and not both.
     Discriminator(lambda value: "mapping" if isinstance(value, dict | CustomModel) else "name"),
 ]
 
 
 class RunConfig(Section):
-    """A whole run."""
+    """The config of one run."""
 
     model: Model = Field(
         "llama-3-70b", description="A catalog name (--list models), or a mapping: name, architecture, tokenizer."
@@ -335,5 +375,5 @@ class RunConfig(Section):
 
     @property
     def model_name(self) -> str:
-        """The model's name, wherever its architecture comes from."""
+        """The model's name, from the catalog or from the mapping."""
         return self.model.name if isinstance(self.model, CustomModel) else self.model

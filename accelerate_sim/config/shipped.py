@@ -1,4 +1,4 @@
-"""The configs that come with the project: where they are, and how a name finds its file."""
+"""Finds the configs that come with the project, by name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SUFFIX = ".yaml"
 
 
 def shipped_configs() -> dict[str, Path]:
-    """Every shipped config by its name: those beside the script that runs, and those of this project."""
+    """Paths of all shipped configs by name: those of this project, and those beside the script that runs."""
     beside_script = Path(sys.argv[0]).resolve().parent / FOLDER
     of_project = Path(__file__).resolve().parents[1] / FOLDER  # in a clone a link to configs/, in a wheel a copy
     folders = (of_project, beside_script)  # the later wins

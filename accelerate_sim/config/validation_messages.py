@@ -1,4 +1,4 @@
-"""What the schema's validation found, in sentences: what is there, what belongs there, what to write instead."""
+"""Words the errors of the schema's validation: the value, the expected one, and the way out."""
 
 import math
 import re
@@ -29,7 +29,7 @@ _KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
 
 
 def field_problems(error: ValidationError, data: Mapping[str, Any]) -> list[tuple[KeyPath, Problem]]:
-    """One problem for each key that the schema refuses, with the key's path."""
+    """Problems by the path of the key, one for each key that the schema refuses."""
     problems: dict[KeyPath, Problem] = {}
     for details in error.errors(include_url=False, include_input=False):
         if details["type"] != "default_factory_not_called":  # it has no value because another key has a bad one
@@ -39,7 +39,7 @@ def field_problems(error: ValidationError, data: Mapping[str, Any]) -> list[tupl
 
 
 def _path(location: Iterable[int | str]) -> KeyPath:
-    """Where in the file: without the branch of a union, and without the position in a pair."""
+    """Path of an error in the file, without branches of unions and positions in pairs."""
     names = [name for name in location if isinstance(name, str)]
     if names[0] == "model" and len(names) > 1:
         del names[1]
@@ -71,13 +71,13 @@ def unknown_key(path: KeyPath) -> Problem:
 
 
 def _with_space(text: str) -> str:
-    """The way out where text has a colon without a space, which separates no key from its value; empty elsewhere."""
+    """The way out for text with a colon but no space after it, which YAML does not read as a key; else empty."""
     found = re.fullmatch(r"(\w+):([^\s:/]+)(?:\s.*)?", text)
     return f"A space goes after the colon: '{shorten(found[1])}: {shorten(found[2])}'." if found else ""
 
 
 def _own_problem(key: str, message: str, value: Any, field: FieldInfo | None) -> Problem:
-    """From a validator of ours: what is wrong, then what to do."""
+    """(reason, way out) from the message of one of the schema's own validators."""
     reason, _, way_out = re.sub(r"\s+", " ", printable(message))[:LONGEST_REASON].partition("; ")
     way_out = f"{way_out[:1].upper()}{way_out[1:]}." if way_out else ""
     if isinstance(value, Mapping):
@@ -105,12 +105,12 @@ def _reason(kind: str, context: dict[str, Any], field: FieldInfo | None, value: 
 
 
 def kind_of(value: Any) -> str:
-    """What a value is, in a reader's words."""
+    """The kind of a value in plain words."""
     return "nothing" if value is None else next((name for kind, name in _KINDS if isinstance(value, kind)), "odd")
 
 
 def expected(field: FieldInfo | None) -> str:
-    """What belongs there, as in ``a whole number from 1 to 10,000, e.g. 3``."""
+    """The expected value, such as ``a whole number from 1 to 10,000, e.g. 3``."""
     if field is None:
         return "another value"
     if _is_pair(field):

@@ -1,7 +1,7 @@
-"""YAML to plain values, with the line of every key.
+"""Reads YAML into plain values, with the line of every key.
 
-Built on the parser's events, so that size, depth and aliases are checked while reading: nothing is expanded, nothing
-recurses. What it does not do: tags, several documents, merge keys, keys that are not plain text. Numbers and switches
+It is built on the parser's events, so that size, depth and aliases are checked while reading, without expansion or
+recursion. What it does not do: tags, several documents, merge keys, keys that are not plain text. Numbers and switches
 are those of YAML 1.2, so ``1e-4`` is a number (YAML 1.1 wants ``1.0e-4``), and ``no`` and ``1:30`` are text.
 """
 
@@ -12,19 +12,19 @@ from typing import Any
 
 import yaml
 
+from accelerate_sim.config.keys import KeyPath
 from accelerate_sim.config.problems import ConfigError, Problem, printable, shorten
 
 MOST_NODES = 10_000
-"""Values that a file may hold, aliases expanded."""
+"""Most values in a file, aliases expanded."""
 DEEPEST = 16
-"""Mappings and lists inside each other. A config needs four."""
+"""Most levels of nested mappings and lists. A config needs four."""
 
 MERGE_KEY = "<<"
 _TOO_DEEP = f"more than {DEEPEST} mappings and lists inside each other"
 _DEPTH_WAY_OUT = "Sections hold keys, and keys hold values: two levels."
 _MERGE_WAY_OUT = "Write the keys of the other mapping here; an alias may stand for a value, as in 'every: *n'."
 
-KeyPath = tuple[str, ...]
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
@@ -32,20 +32,20 @@ _INTEGER = re.compile(r"[-+]?\d[\d_]*")
 _QUOTED_OR_BRACKET = re.compile(
     r"""(?:^|(?<=[\s\[{,:]))(?:'[^']*'|"(?:\\.|[^"\\])*"|\#[^\n]*)|[\[{\]}]""", re.DOTALL | re.MULTILINE
 )
-"""Quoted text and comments, whose brackets open nothing; or a bracket."""
+"""Matches quoted text or a comment, whose brackets do not count, or a bracket."""
 _FLOAT = re.compile(r"[-+]?(\.\d[\d_]*|\d[\d_]*(\.[\d_]*)?)([eE][-+]?\d+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
 
 @dataclass(frozen=True)
 class Document:
-    """The value of a YAML text, and where in it each mapping key stands."""
+    """The value of a YAML text, and the line of each mapping key."""
 
     value: Any
     lines: dict[KeyPath, int]
 
 
 class _Unreadable(Exception):
-    """Reading cannot go on."""
+    """The text cannot be read any further."""
 
     def __init__(self, reason: str, way_out: str, mark: Any) -> None:
         self.reason, self.way_out, self.mark = reason, way_out, mark
@@ -53,18 +53,18 @@ class _Unreadable(Exception):
 
 @dataclass
 class _Node:
-    """A value under construction."""
+    """A value that is being assembled."""
 
     value: Any
     size: int = 1
-    """Values in it, aliases expanded."""
+    """Number of values in it, aliases expanded."""
     height: int = 0
     keys: dict[str, tuple[int, "_Node"]] = field(default_factory=dict)
-    """Of a mapping: line and node of each key."""
+    """Line and node of each key, in a mapping."""
     pending: tuple[str, Any] | None = None
-    """Of an open mapping: key and mark of the key whose value comes next."""
+    """Key, and its mark, whose value comes next in an unfinished mapping."""
     open: bool = True
-    """Not finished; an alias to it would put it into itself."""
+    """True until it is finished; an alias to it would make it contain itself."""
 
 
 def read_yaml(text: str, source: str) -> Document:
@@ -89,18 +89,18 @@ def read_yaml(text: str, source: str) -> Document:
 
 
 class _Reader:
-    """Assembles nodes from events, with a stack of its own."""
+    """Assembles nodes from events, with an explicit stack."""
 
     def __init__(self) -> None:
         self.duplicates: list[tuple[str, Any]] = []
         self._root: _Node | None = None
         self._open: list[_Node] = []
-        """The collections around the next event, the outermost first."""
+        """The unfinished collections, the outermost first."""
         self._anchors: dict[str, _Node] = {}
         self._size = 0
 
     def read(self, events: Iterable[Any]) -> _Node:
-        """Take all events of one document; raise :class:`_Unreadable` at the first that may not be."""
+        """Read all events of one document. Raises :class:`_Unreadable` at the first that is not allowed."""
         for event in events:
             if isinstance(event, yaml.DocumentStartEvent) and self._root:
                 raise _Unreadable("a second document begins here", "A config is one document.", event.start_mark)
@@ -208,8 +208,8 @@ def _key_lines(root: _Node) -> Iterator[tuple[KeyPath, int]]:
 def _too_deep(text: str) -> int | None:
     """The line in which more than DEEPEST brackets are open at a time; None if there is none.
 
-    Asked after the parser has refused the text: some versions of the parser have a limit of their own, and reach it
-    before they give the first bracket away.
+    Asked after the parser has refused the text: some versions of the parser have a lower limit of their own, and
+    reach it before they return the first bracket.
     """
     depth = 0
     for found in _QUOTED_OR_BRACKET.finditer(text):

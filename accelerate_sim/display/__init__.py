@@ -1,1 +1,1 @@
-"""How a run looks: records in, text out. Only ``screen`` touches a terminal, and nothing here computes a figure."""
+"""Turns records into text for a screen. Only ``screen`` writes to a terminal, and nothing here computes a figure."""

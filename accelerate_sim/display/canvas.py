@@ -1,6 +1,6 @@
-"""How a frame, lines that scroll and live lines below them, is said: to a terminal, or to the launcher that has it.
+"""Encodes a frame, that is lines that scroll and live lines below them, for a terminal or for the launcher that draws.
 
-What this module does not do: decide when, or write.
+What this module does not do: decide when a frame is drawn, or write it.
 """
 
 from __future__ import annotations
@@ -10,43 +10,41 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Protocol
 
+from fake_torch_dist.launcher.environment_names import PREFIX_COLUMNS
 from fake_torch_dist.terminal.descriptor import count_in_environment, size_of
-
-BEGIN_FRAME, END_FRAME = "\x1b[?2026h", "\x1b[?2026l"
-"""Show what is between at once, even if it arrives in pieces. Terminals that can't do that ignore it."""
-LIVE_BLOCK, ROW_SEPARATOR, END_OF_BLOCK = "\x1b]fake-torchrun;live;", "\x1f", "\x07\n"
-"""A line of the launcher's own: it holds all live rows, and takes the place of those before."""
+from fake_torch_dist.terminal.frame import CLEARED, drawn, erased_after
+from fake_torch_dist.terminal.live_protocol import live_block
 
 
 class Canvas(Protocol):
-    """Makes text of frames."""
+    """Encodes frames as text."""
 
     def size(self) -> tuple[int, int]:
-        """Columns and rows."""
+        """Columns and rows of the terminal."""
         ...
 
     def line_width(self) -> int:
-        """Columns that a line has."""
+        """Columns of a line."""
         ...
 
     def frame(self, lines: Sequence[str], live: Sequence[str]) -> str:
-        """``lines`` above, and ``live`` in the place of the live lines that there were."""
+        """The text that adds ``lines`` and replaces the live lines by ``live``."""
         ...
 
     def cleared(self) -> str:
-        """No live lines."""
+        """The text that removes the live lines."""
         ...
 
     def forget(self) -> None:
-        """The terminal may have another size, and hold anything."""
+        """Assume nothing about the terminal: its size and its content may have changed."""
         ...
 
 
 class TerminalCanvas:
-    """The terminal behind a descriptor, by escape codes.
+    """Encodes frames with escape codes, for the terminal behind a descriptor.
 
-    The cursor rests at the beginning of the first live line, so whatever a resize or a shell does to the lines below,
-    the next frame starts in the right place and overwrites them.
+    The cursor stays at the beginning of the first live line. So the next frame starts in the right place and overwrites
+    the lines below, whatever a resize or a shell has done to them.
     """
 
     def __init__(self, fd: int) -> None:
@@ -61,27 +59,20 @@ class TerminalCanvas:
 
     def frame(self, lines: Sequence[str], live: Sequence[str]) -> str:
         size = self.size()
-        # After a resize old lines may have wrapped anywhere below the cursor.
-        text = ["\r\x1b[J" if size != self._drawn_size else "\r"]
-        # What a line does not overwrite is erased after it, not before: nothing is ever blank in between.
-        text += [f"{line}\x1b[K\r\n" for line in lines]
-        text.append("\x1b[K\r\n".join(live) + "\x1b[J")
-        if live:
-            text.append("\r" + (f"\x1b[{len(live) - 1}A" if len(live) > 1 else ""))
-        if lines:
-            text = [BEGIN_FRAME, *text, END_FRAME]
+        over = erased_after([_encoded(line) for line in lines])
+        frame = drawn(over, [_encoded(row) for row in live], erase_first=size != self._drawn_size)
         self._drawn_size = size
-        return "".join(text)
+        return frame.decode("utf-8", "surrogatepass")
 
     def cleared(self) -> str:
-        return "\r\x1b[J"
+        return CLEARED.decode()
 
     def forget(self) -> None:
         self._drawn_size = (0, 0)
 
 
 class LauncherCanvas:
-    """The terminal at ``path``, on which a launcher draws: lines go to it plainly, live rows as one block."""
+    """Encodes frames for a launcher that draws on the terminal at ``path``: plain lines, and live rows as one block."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -89,7 +80,7 @@ class LauncherCanvas:
         self._drawn: tuple[str, ...] | None = None
 
     def size(self) -> tuple[int, int]:
-        # Read once: the launcher passes SIGWINCH on.
+        # The size is read once per resize: the launcher forwards SIGWINCH.
         if self._known_size is None:
             fd = -1
             with suppress(OSError):
@@ -100,17 +91,21 @@ class LauncherCanvas:
         return self._known_size
 
     def line_width(self) -> int:
-        return max(1, self.size()[0] - count_in_environment("FAKE_TORCHRUN_PREFIX_COLUMNS"))
+        return max(1, self.size()[0] - count_in_environment(PREFIX_COLUMNS))
 
     def frame(self, lines: Sequence[str], live: Sequence[str]) -> str:
         rows, text = tuple(live), "".join(f"{line}\n" for line in lines)
         if rows == self._drawn:
             return text
         self._drawn = rows
-        return text + LIVE_BLOCK + ROW_SEPARATOR.join(rows) + END_OF_BLOCK
+        return text + live_block(rows)
 
     def cleared(self) -> str:
         return self.frame((), ())
 
     def forget(self) -> None:
         self._known_size = self._drawn = None
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")

@@ -1,8 +1,8 @@
-"""What the terminal does by itself when keys are pressed, and must not do while lines are drawn.
+"""Switches off the terminal's echo of keys, and its flush at Ctrl-C, while lines are drawn.
 
-It would show a key where the cursor is, and an Enter would push a piece of a bar into the scrollback. At Ctrl-C or
-Ctrl-Z it would throw away what is on its way to the screen: half a frame. What is typed stays in the terminal's buffer,
-for the shell.
+The echo would show a key at the cursor, and an Enter would push a piece of a bar into the scrollback. The flush at
+Ctrl-C or Ctrl-Z would discard output that is on its way to the screen, half a frame for instance. Typed text stays in
+the terminal's buffer, for the shell.
 """
 
 import os
@@ -15,26 +15,26 @@ LOCAL_FLAGS = 3
 
 
 class Keyboard:
-    """The keys of the terminal behind ``fd``. Anything but the foreground process of a terminal leaves them alone."""
+    """The keyboard of the terminal behind ``fd``. Only the foreground process of a terminal changes its flags."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._before: int | None = None
 
     def hush(self) -> None:
-        """No echo, no flush."""
+        """Switch echo and flush off."""
         before = self._change(termios.NOFLSH)
         if self._before is None:
             self._before = before
 
     def restore(self) -> None:
-        """As it was before ``hush``."""
+        """Set the flags to their values before ``hush``."""
         if self._before is not None:
             self._change(self._before)
             self._before = None
 
     def _change(self, flags: int) -> int | None:
-        """Set the flags of echo and flush; returns what they were, or None if they are not ours to change."""
+        """Set the flags of echo and flush; return their old values, or None if this process must not change them."""
         try:
             if os.tcgetpgrp(self._fd) != os.getpgrp():
                 return None  # a background process would be stopped for trying

@@ -1,8 +1,8 @@
-"""The terminal: log lines that scroll, and live lines that stay below them.
+"""Writes log lines that scroll, and live lines that stay below them, to a terminal or a pipe.
 
-Every frame is one write; what it looks like is for a ``Canvas`` to say (canvas.py): escape codes for a terminal, words
-to the launcher for one that it draws on. Without a terminal there are no live lines: text is plain, and a bar leaves a
-line behind now and then.
+Every frame is one write. A ``Canvas`` (canvas.py) encodes it: with escape codes for a terminal, or in the launcher's
+protocol where a launcher draws. Without a terminal there are no live lines: text is plain, and a bar writes a
+line now and then.
 """
 
 import errno
@@ -14,20 +14,22 @@ from collections.abc import Callable, Sequence
 from accelerate_sim.display.canvas import Canvas, LauncherCanvas, TerminalCanvas
 
 FRAME_S = 0.05
-"""Shortest time between two frames."""
+"""Shortest time between two frames, in real seconds."""
 PIPE_BUFFER_BYTES = 32768
+PIPE_WIDTH = 120
+"""Columns of tables and bars where there is no terminal."""
 BLOCKED_S = 0.005
-"""How long to wait before a reader that has taken nothing is tried again."""
+"""Real seconds between two attempts to write to a reader that takes nothing."""
 
 
 class OutputClosed(Exception):
-    """Nobody reads the output any more."""
+    """The reader of the output is gone."""
 
 
 class Screen:
     """Writes to file descriptor ``fd``. ``live`` says whether it leads to a terminal that can move its cursor.
 
-    ``terminal``: path of the one on which a launcher draws what ``fd``, a pipe then, brings it.
+    ``terminal`` is the path of the terminal on which a launcher draws; ``fd`` is then a pipe to the launcher.
     """
 
     def __init__(
@@ -38,26 +40,32 @@ class Screen:
         terminal: str | None = None,
         encoding: str = "utf-8",
         monotonic: Callable[[], float] = time.monotonic,
+        on_blocked: Callable[[], None] = lambda: None,
+        patience_s: float = math.inf,
+        canvas: Canvas | None = None,
     ) -> None:
+        """``on_blocked`` is called while the reader takes nothing; it may raise to give up what is left to write.
+
+        A reader that takes nothing for ``patience_s`` real seconds counts as gone. ``canvas`` formats the frames;
+        None: as ``fd`` and ``terminal`` need them.
+        """
         self.fd = fd
         self.live = live
-        self.on_blocked: Callable[[], None] = lambda: None
-        """Called while the reader takes nothing; may raise to give up what is left to write."""
-        self.patience_s = math.inf
-        """For how long the reader may take nothing before it counts as gone."""
+        self._on_blocked = on_blocked
+        self._patience_s = patience_s
         self._encoding = encoding
         self._monotonic = monotonic
         self._lines: list[str] = []
         self._pending_chars = 0
         self._live_lines: list[Callable[[int], str]] = []
-        self._canvas: Canvas = LauncherCanvas(terminal) if terminal else TerminalCanvas(fd)
+        self._canvas = canvas or (LauncherCanvas(terminal) if terminal else TerminalCanvas(fd))
         self._drawn = 0
         self._dirty = False
         self._last_frame_s = -1e9
 
     @property
     def width(self) -> int:
-        """Columns that a line has; a pipe has plenty, a terminal that does not know gets 80."""
+        """Columns of a line: of a pipe 100,000, of a terminal that does not say 80."""
         return self._canvas.line_width() if self.live else 100_000
 
     # --- What is shown --------------------------------------------------------------------------
@@ -70,29 +78,29 @@ class Screen:
             self.flush()
 
     def pin(self, render: Callable[[int], str]) -> None:
-        """Keep a line at the bottom; ``render(width)`` gives its text."""
+        """Add a live line; ``render(width)`` gives its text."""
         self._live_lines.append(render)
         self.refresh()
 
     def unpin(self, render: Callable[[int], str]) -> None:
-        """Let go of a live line."""
+        """Remove a live line."""
         if render in self._live_lines:
             self._live_lines.remove(render)
             self._dirty = True
 
     def refresh(self) -> None:
-        """Something has changed: it is drawn as soon as the program rests."""
+        """Mark the live lines as changed; they are drawn when the program next waits."""
         self._dirty = True
 
     def rest(self, seconds: float) -> None:
-        """All that belongs together has been said, and nothing changes for so long: draw, if it is time for a frame."""
+        """Draw if a frame is due: the program is about to wait ``seconds`` real seconds without a change."""
         if self._monotonic() + seconds >= self._last_frame_s + FRAME_S:
             self.flush()
 
     # --- Drawing --------------------------------------------------------------------------------
 
     def flush(self) -> None:
-        """Draw what has changed."""
+        """Draw a frame with everything that has changed, or write the lines to a pipe."""
         if self.live and (self._dirty or self._lines):
             self._emit(self._frame())
         elif self._lines:
@@ -128,22 +136,31 @@ class Screen:
         self._dirty = self._drawn > 0
         self.flush()
 
+    def hurry(self, patience_s: float) -> None:
+        """Count the reader as gone once it has taken nothing for ``patience_s`` real seconds; wait for nothing else."""
+        self._on_blocked = lambda: None
+        self._patience_s = patience_s
+
     def hang_up(self) -> None:
-        """The reader has gone, and what is still to be written with it."""
+        """Discard the lines that are not written and raise OutputClosed, since the reader is gone."""
         self._lines, self._pending_chars = [], 0
         raise OutputClosed
 
     def _emit(self, text: str) -> None:
-        data = memoryview(text.encode(self._encoding, "replace"))
         self._last_frame_s = self._monotonic()
+        self.deliver(text)
+
+    def deliver(self, text: str) -> None:
+        """Write ``text`` to the descriptor. Raises OutputClosed."""
+        data = memoryview(text.encode(self._encoding, "replace"))
         taken_s = self._last_frame_s
         while data:
             try:
                 data = data[os.write(self.fd, data) :]
                 taken_s = self._monotonic()
             except BlockingIOError:
-                self.on_blocked()
-                if self._monotonic() - taken_s > self.patience_s:
+                self._on_blocked()
+                if self._monotonic() - taken_s > self._patience_s:
                     raise OutputClosed from None
                 time.sleep(BLOCKED_S)  # a terminal can be ready for a byte and refuse two: select() would spin
             except OSError as error:

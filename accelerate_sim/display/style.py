@@ -1,9 +1,9 @@
-"""Colours and glyphs of everything that is drawn, and the plain forms for terminals that have neither."""
+"""Colours and glyphs of all drawn text, with plain forms for terminals that have neither."""
 
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+
+from fake_torch_dist.terminal.width import columns as character_columns
 
 _SGR = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 GLYPHS = {
@@ -37,9 +37,9 @@ _PLAIN = str.maketrans({ours: plain for ours, plain in GLYPHS.values() if len(ou
 
 @dataclass(frozen=True)
 class Style:
-    """How to draw on one output: ``color`` allows ANSI colours, ``ascii`` forbids everything beyond ASCII.
+    """The look of one output: ``color`` allows ANSI colours, ``ascii`` forbids everything beyond ASCII.
 
-    Paint last: widths are those of unpainted text.
+    Text is painted last, because widths are counted in unpainted text.
     """
 
     color: bool = False
@@ -56,7 +56,7 @@ class Style:
         return GLYPHS[name][self.ascii]
 
     def text(self, text: str) -> str:
-        """Text that was written without a thought of the output (a sentence, a name), fit for it."""
+        """Return any text, such as a sentence or a name, in characters that the output has."""
         return text.translate(_PLAIN).encode("ascii", "replace").decode() if self.ascii else text
 
     def line(self, pieces: Iterable[tuple[str, str]], width: int) -> str:
@@ -82,14 +82,7 @@ def columns(text: str) -> int:
     """Terminal columns of unpainted text: East Asian wide characters take two, combining marks none."""
     if text.isascii():
         return len(text)
-    return sum(_columns_of(character) for character in text)
-
-
-@lru_cache(maxsize=1024)
-def _columns_of(character: str) -> int:
-    if unicodedata.combining(character) or unicodedata.category(character) in ("Mn", "Me", "Cf"):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+    return sum(character_columns(character) for character in text)
 
 
 def cut(text: str, width: int, style: Style) -> str:
@@ -100,7 +93,7 @@ def cut(text: str, width: int, style: Style) -> str:
         return ""
     kept, room = "", width - 1
     for character in text:
-        room -= _columns_of(character)
+        room -= character_columns(character)
         if room < 0:
             break
         kept += character

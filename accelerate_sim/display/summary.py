@@ -1,4 +1,4 @@
-"""The table at the end of a run: its figures in a box, grouped, in units that people read."""
+"""The table at the end of a run: a box with groups of figures."""
 
 from accelerate_sim.display.style import Style, columns, cut, padded
 from accelerate_sim.display.units import (
@@ -7,6 +7,8 @@ from accelerate_sim.display.units import (
     duration_text,
     energy_text,
     gib_text,
+    mfu_text,
+    perplexity_text,
     rate_text,
     si_text,
 )
@@ -14,7 +16,7 @@ from accelerate_sim.records import SummaryRecord
 from fake_torch_dist.terminal.descriptor import printable
 
 Row = tuple[str, str, str]
-"""What a figure is, the figure, and what may follow it where there is room."""
+"""(label, figure, addition) of a line; the addition is left out where there is no room."""
 
 
 def summary_table(record: SummaryRecord, width: int, style: Style) -> list[str]:
@@ -45,14 +47,13 @@ def _groups(record: SummaryRecord) -> list[tuple[str, list[Row]]]:
             ("Steps", f"{record.steps:,}", ""),
             ("Tokens", count_text(record.tokens), f"  ({record.tokens:,})"),
             ("Throughput", rate_text(record.mean_tokens_per_s), f"  ({rate_text(per_gpu).split()[0]} per GPU)"),
-            # A step time set by hand can ask for more than the GPUs have: that is no utilization.
-            ("MFU", f"{record.mean_mfu:.1%}" if record.mean_mfu <= 1 else "n/a", ""),
+            ("MFU", mfu_text(record.mean_mfu), ""),
         ]),
         ("Loss", [
             ("Final loss", f"{record.final_loss:.4f}", ""),
-            ("Final perplexity", f"{record.final_perplexity:,.2f}", ""),
+            ("Final perplexity", perplexity_text(record.final_perplexity), ""),
             ("Best loss", f"{record.best_loss:.4f}", "  (validation)"),
-            ("Best perplexity", f"{record.best_perplexity:,.2f}", "  (validation)"),
+            ("Best perplexity", perplexity_text(record.best_perplexity), "  (validation)"),
         ]),
         ("Hardware", [
             ("GPUs", f"{gpus:,} × {record.gpu}", ""),
@@ -73,7 +74,7 @@ def _row(row: Row, label_width: int, inner: int, style: Style) -> list[tuple[str
     room = inner - label_width - 4
     if columns(value + more) > room:
         more = ""
-    # Of a long path the end says more than the beginning.
+    # A path that is too long loses its beginning, because its end tells more.
     while columns(value) > room and label == "Saved to" and len(value) > 1:
         value = style.glyph("ellipsis") + value.lstrip(style.glyph("ellipsis"))[1:]
     name = padded("  " + cut(label, label_width, style), label_width + 4)

@@ -1,4 +1,4 @@
-"""Figures as text: one format for each kind of quantity, shared by everything that is shown.
+"""Formats figures as text, with one format for each kind of quantity.
 
 Sizes of files are decimal, as storage vendors and ``ls --si`` count; GPU memory is binary, as ``nvidia-smi`` counts.
 """
@@ -57,6 +57,21 @@ def si_text(value: float, unit: str, decimals: int = 1) -> str:
         return f"{value * 1000.0**step:.{decimals}f} {_SMALL[step]}{unit}"
     scaled, step = _scaled(value, len(_DECIMAL))
     return f"{scaled:.{decimals}f} {_DECIMAL[step]}{unit}"
+
+
+def message_text(size_bytes: float) -> str:
+    """Size of a collective's message in MB, with enough digits to check a bandwidth: ``1,073.7 MB``."""
+    return f"{size_bytes / 1e6:,.1f} MB"
+
+
+def perplexity_text(perplexity: float) -> str:
+    """A perplexity with two decimals: ``24,875.04``."""
+    return f"{perplexity:,.2f}"
+
+
+def mfu_text(mfu: float) -> str:
+    """A share of the peak, ``46.3%``; ``n/a`` above 1, which only an imposed step time can ask for."""
+    return f"{mfu:.1%}" if mfu <= 1 else "n/a"
 
 
 def energy_text(joules: float) -> str:

@@ -1,1 +1,1 @@
-"""Shows the GPUs of a running job to other programs."""
+"""The GPUs of a running job as other programs see them."""

@@ -1,4 +1,4 @@
-"""What a monitoring agent on the nodes reads from all GPUs of a job, as dcgm-exporter does."""
+"""``DeviceAgent``: readings of all GPUs of a job, as a monitoring agent like dcgm-exporter takes them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from accelerate_sim.sim.timeline import Phase
 
 
 class DeviceAgent:
-    """Reads the GPUs of one run."""
+    """Takes readings of the GPUs of one run."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
@@ -26,10 +26,10 @@ class DeviceAgent:
     def read(
         self, elapsed_s: float, spent_s: Mapping[Phase, float], steps_j: float, tokens: int
     ) -> DeviceRecord | None:
-        """The GPUs so long after the first step began.
+        """The GPUs at a number of seconds after the first step began; None if they are not NVIDIA's.
 
-        So much time has been spent in each phase but the steps, in which a mean GPU has spent ``steps_j`` joules and
-        the job has trained on ``tokens``. None if the GPUs are not NVIDIA's, whose tools know nothing of them.
+        ``spent_s`` are the seconds spent in each phase except steps; in the steps a mean GPU has used ``steps_j``
+        joules, and the job has trained on ``tokens``.
         """
         run, gpu, board, telemetry = self.run, self.run.gpu, self._board, self.run.telemetry
         if board is None:
@@ -62,20 +62,20 @@ class DeviceAgent:
             sm_clock_mhz=sample.sm_clock_mhz.astype(np.int64),
             memory_clock_mhz=board.memory_clock_mhz,
             tensor_active=self._tensor_active(phase, step),
-            # Both directions, as the counter has it.
+            # NVML's counter adds both directions.
             nvlink_bytes=round(2 * self._traffic.nvlink_bytes * whole_steps),
             pcie_bytes_per_s=round(self._traffic.pcie_bytes * share / step_s) if phase == "step" else 0,
         )
 
     def _tensor_active(self, phase: Phase, step: int) -> float:
-        """Share of the cycles in which tensor cores work, in the mean over a step like this one or a validation."""
+        """Mean share of cycles in which the tensor cores work, in a step like this one or in a validation."""
         run = self.run
         if phase == "validation":
             return run.validation_activity.tensor_pipes
         if phase != "step":
             return 0.0
         stage = run.batches.number_at(step)
-        # Imposed times may be shorter than what the work takes.
+        # Imposed step times may be shorter than the computation takes.
         return min(1.0, run.activity(stage).tensor_pipes * run.stage_parts(stage).total / run.stage_step_s(stage))
 
     def _identities_of_all(self) -> tuple[DeviceIdentity, ...]:

@@ -1,7 +1,7 @@
-"""What a running job says of itself, so that another process can work out the rest: config, run, clock and processes.
+"""The file in which a running job publishes config, run, clock and processes.
 
-Telemetry is a pure function of these. A file holds two lines of JSON: where the clock stands, of a fixed length so that
-it can be written anew in place, and the job. Nothing here computes a figure of the run.
+Telemetry is a pure function of these, so another process can compute it. A file holds two lines of JSON: the position
+of the clock, of fixed length so that it can be overwritten in place, and the job. No figure is computed here.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from accelerate_sim.config.problems import printable
 from accelerate_sim.process.runtime_directory import check_private, runtime_directory
 
 POSITION_BYTES = 192
-"""The first line, its end included."""
+"""Length of the first line, its newline included."""
 SUFFIX = ".job"
 LARGEST_FILE = 10**7
-"""Bytes; a job is a few thousand."""
+"""Largest size of a file in bytes; a job takes a few thousand."""
 FORMAT = 1
 CONFIG = ConfigDict(extra="forbid", strict=True)
 
@@ -38,27 +38,27 @@ def _moment(text: str) -> str:
 
 
 Seconds = Annotated[float, Field(ge=-3.2e11, le=3.2e11)]
-"""Less than the years that a date can have."""
+"""Seconds of a clock; the bound keeps dates below the year 9999."""
 Pid = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where the simulated clock of a job stands, and how it goes on."""
+    """The position of a job's simulated clock, and its speed."""
 
     __pydantic_config__: ClassVar[ConfigDict] = CONFIG
 
     now_s: Seconds
     """Simulated seconds since the clock's start, at ``real_s``."""
     real_s: float
-    """Of the system's monotonic clock, which all processes share."""
+    """Real second of the system's monotonic clock, which all processes share."""
     speed: Annotated[float, Field(ge=0.0)]
-    """Simulated seconds per real second; 0: it stands still, or moves too fast to be followed."""
+    """Simulated seconds per real second; 0: the clock stands still, or never waits."""
     until_s: Seconds
-    """The clock goes no further by itself: what comes then has not been played yet."""
+    """The simulated second at which the clock stops, because the job has not reported anything later."""
 
     def at(self, real_s: float) -> float:
-        """Simulated seconds at this moment."""
+        """The simulated second at the real second ``real_s``."""
         return max(self.now_s, min(self.until_s, self.now_s + (real_s - self.real_s) * self.speed))
 
     def line(self) -> bytes:
@@ -68,7 +68,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class PublishedJob:
-    """A job as its file has it."""
+    """A job as it is stored in its file."""
 
     __pydantic_config__: ClassVar[ConfigDict] = CONFIG
 
@@ -79,13 +79,13 @@ class PublishedJob:
     origin_s: Seconds
     """Second of the simulated clock at which the run began."""
     start: Annotated[str, AfterValidator(_moment)]
-    """The simulated clock's start, ISO 8601."""
+    """Start of the simulated clock, in ISO 8601."""
     pids: Annotated[tuple[Pid, ...], Field(min_length=1)]
-    """The process of every rank, or the one that plays them all. The first owns the file."""
+    """Process ids of all ranks, or that of the one process that runs them all. The first process owns the file."""
     process_start: int | None
-    """When the first process was started, as the system counts it; None where it does not say."""
+    """Start of the first process in clock ticks since boot; None if the system does not tell."""
     command: Annotated[str, AfterValidator(printable)]
-    """What the processes are called."""
+    """The command name of the processes."""
     simulated: bool = True
     format: int = FORMAT
 
@@ -110,17 +110,17 @@ def path_of(directory: Path, pid: int) -> Path:
 
 
 def process_start(pid: int) -> int | None:
-    """Clock ticks from boot to the start of a process (proc_pid_stat(5), field 22); None: not known, or gone."""
+    """Clock ticks from boot to the start of a process (proc_pid_stat(5), field 22); None if unknown, or ended."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
-    state, *fields = text.rpartition(")")[2].split()  # the name before may hold anything
+    state, *fields = text.rpartition(")")[2].split()  # the command name may contain anything
     return None if state in "ZX" else int(fields[18])
 
 
 def is_running(job: PublishedJob) -> bool:
-    """Whether the first process still exists, and is the one that published."""
+    """True if the first process still exists, and is the one that published the job."""
     if job.process_start is not None:
         return process_start(job.pid) == job.process_start
     try:
@@ -133,9 +133,9 @@ def is_running(job: PublishedJob) -> bool:
 
 
 def running_jobs(damaged: list[str] | None = None) -> list[tuple[PublishedJob, Position]]:
-    """The user's jobs, the newest first. Files of jobs that are gone are removed. Raises UnsafeDirectory.
+    """The user's jobs, the newest first. Files of ended jobs are removed. Raises UnsafeDirectory.
 
-    ``damaged`` takes a sentence about every file that is none of a job.
+    ``damaged`` is called with a sentence about each file that holds no job.
     """
     directory = runtime_directory()
     try:
@@ -146,7 +146,7 @@ def running_jobs(damaged: list[str] | None = None) -> list[tuple[PublishedJob, P
     for path in directory.glob(f"*{SUFFIX}"):
         try:
             read = read_job(path)
-        except FileNotFoundError:  # it has just ended
+        except FileNotFoundError:  # the job has just ended
             continue
         except Damaged as damage:
             if damaged is not None:
@@ -157,12 +157,12 @@ def running_jobs(damaged: list[str] | None = None) -> list[tuple[PublishedJob, P
         else:
             with suppress(OSError):
                 path.unlink()
-    # A position is written all the time, so the age of the file says nothing.
+    # The position is written all the time, so the age of the file does not tell the order.
     return sorted(found, key=lambda entry: (entry[0].process_start or 0, entry[0].pid), reverse=True)
 
 
 def read_job(path: Path) -> tuple[PublishedJob, Position]:
-    """What the file of a job says. Raises FileNotFoundError; Damaged if it is no such file."""
+    """Read the file of a job. Raises FileNotFoundError; Damaged if it holds no job."""
     try:
         fd = plain_file.open_to_read(path)
     except FileNotFoundError:
@@ -172,7 +172,7 @@ def read_job(path: Path) -> tuple[PublishedJob, Position]:
     try:
         job = os.pread(fd, LARGEST_FILE, POSITION_BYTES)
         line = os.pread(fd, POSITION_BYTES, 0)
-        while (again := os.pread(fd, POSITION_BYTES, 0)) != line:  # it was just being written
+        while (again := os.pread(fd, POSITION_BYTES, 0)) != line:  # the line was being overwritten
             line = again
     except OSError as error:
         raise Damaged(f"can't be read: {error.strerror}") from None

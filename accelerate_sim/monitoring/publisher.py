@@ -1,6 +1,6 @@
-"""Publishes the running job for ``fake-nvidia-smi``: once per run what it is, and at every wait where its clock stands.
+"""``Publisher``: publishes the running job for ``fake-nvidia-smi``, with ``--publish`` only.
 
-Only when asked (``--publish``), and in the user's runtime directory, which is memory on most systems.
+A file in the user's runtime directory holds the config of the run, and is updated at each wait of the clock.
 """
 
 from __future__ import annotations
@@ -17,33 +17,32 @@ from accelerate_sim.artifacts import plain_file
 from accelerate_sim.monitoring.published_job import Position, PublishedJob, path_of, process_start
 from accelerate_sim.process.clock import Clock
 from accelerate_sim.process.runtime_directory import make_runtime_directory
-from accelerate_sim.process.signals import Interrupts
+from accelerate_sim.process.signals import Signals
 from accelerate_sim.records import Record
-from accelerate_sim.tracking.run_start import RunStart
+from accelerate_sim.tracking.tracker import RunStart
 
 SHORTEST_S = 0.02
-"""Real seconds between two positions of a clock that never waits."""
+"""Shortest time between two updates if the clock never waits, in real seconds."""
 
 
 class Publisher:
-    """Listens to a session's clock and pauses; a tracker as far as runs begin."""
+    """A tracker that writes the clock's position, and ignores the records."""
 
     def __init__(
         self,
         clock: Clock,
-        interrupts: Interrupts,
+        signals: Signals,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Raises UnsafeDirectory when there is no place to publish at."""
+        """Raises UnsafeDirectory if the runtime directory cannot be used."""
         self._directory: Path = make_runtime_directory()
         self._pid = os.getpid()
         self._clock = clock
         self._monotonic = monotonic
         self._fd: int | None = None
         self._position = self._standing()
-        clock.on_advance = self._advance
-        self._on_pause, self._on_redraw = interrupts.on_pause, interrupts.on_redraw
-        interrupts.on_pause, interrupts.on_redraw = self._pause, self._go_on
+        clock.add_listener(self._advance)
+        signals.add_listener(on_pause=self._pause, on_redraw=self._go_on)
 
     @property
     def path(self) -> Path:
@@ -56,7 +55,7 @@ class Publisher:
     def sync(self) -> None: ...
 
     def begin(self, start: RunStart) -> None:
-        """A run begins, or goes on: viewers see it from now on."""
+        """Publish a run that begins or resumes."""
         job = PublishedJob(
             run=start.number,
             seed=start.seed,
@@ -71,14 +70,14 @@ class Publisher:
         scratch = self.path.with_suffix(".new")
         with suppress(OSError):
             scratch.unlink()
-        with suppress(OSError):  # the run goes on; who looks finds no job
+        with suppress(OSError):  # the run continues, unpublished
             self._fd = plain_file.create(scratch, 0o600)
             self._position = self._standing()
             os.write(self._fd, self._position.line() + job.line())
             os.rename(scratch, self.path)
 
     def _advance(self, second: float) -> None:
-        """The clock is about to go to ``second``."""
+        """Write the position before the clock waits for ``second``."""
         if self._fd is None:
             return
         real_s, clock = self._monotonic(), self._clock
@@ -91,17 +90,15 @@ class Publisher:
         return Position(self._clock.now_s, self._monotonic(), 0.0, self._clock.now_s)
 
     def _pause(self) -> None:
-        """The process is about to be stopped, and the clock with it."""
+        """Write a position that stands still, before the process is stopped."""
         real_s = self._monotonic()
         self._write(Position(self._position.at(real_s), real_s, 0.0, self._position.until_s))
-        self._on_pause()
 
     def _go_on(self) -> None:
-        """The process goes on after a stop, or its terminal has another size."""
+        """Write a moving position again after a stop. A resize comes here too, and changes nothing."""
         clock, paused = self._clock, self._position
         if paused.speed == 0.0 and clock.speed < math.inf:
             self._write(Position(paused.now_s, self._monotonic(), clock.speed, paused.until_s))
-        self._on_redraw()
 
     def _write(self, position: Position) -> None:
         self._position = position
@@ -115,8 +112,7 @@ class Publisher:
             self._fd = None
 
     def close(self) -> None:
-        """The job is over: nothing of it stays."""
-        self._clock.on_advance = lambda second: None
+        """Remove the published file."""
         self._close_file()
         with suppress(OSError):
             self.path.unlink()

@@ -1,1 +1,1 @@
-"""What belongs to the operating-system process: clock, signals, runtime directory, and its place in the job."""
+"""State of the operating-system process: clock, signals, runtime directory, and its rank in the job."""

@@ -1,7 +1,6 @@
-"""Simulated seconds against real ones: the only place where time passes.
+"""The simulated clock, which all timestamps, bars, rates and telemetry read.
 
-Timestamps, bars, rates and telemetry read the simulated clock. ``speed`` says how many simulated seconds go by in one
-real second; at infinite speed nothing ever waits.
+``speed`` is the number of simulated seconds in one real second; at infinite speed the clock never waits.
 """
 
 import math
@@ -10,11 +9,11 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 LATE_S = 0.5
-"""Real seconds behind schedule (a stopped process, a slow terminal) from which time lost is not made up."""
+"""Real seconds behind schedule, after a stop or behind a slow terminal, from which lost time is not made up."""
 
 
 class Clock:
-    """Counts simulated seconds from ``start``; ``advance_to`` waits until they have really passed.
+    """A count of simulated seconds since ``start``; ``advance_to`` waits until they have passed in real time.
 
     ``wait(seconds)`` sleeps and may raise to end the run; ``monotonic`` gives real seconds. Tests pass their own.
     """
@@ -28,8 +27,7 @@ class Clock:
     ) -> None:
         self.start = start
         self.now_s = 0.0
-        self.on_advance: Callable[[float], None] = lambda second: None
-        """Called with the second that is waited for next."""
+        self._listeners: list[Callable[[float], None]] = []
         self._wait = wait
         self._monotonic = monotonic
         self.speed = speed
@@ -39,26 +37,31 @@ class Clock:
         self._base_s, self._base_real_s = self.now_s, self._monotonic()
 
     def set_speed(self, speed: float) -> None:
-        """Go on at another pace."""
+        """Run at another speed from now on."""
         self.speed = speed
         self._rebase()
 
     def read(self) -> float:
-        """Simulated seconds since the start; what bars use for ``time.time``."""
+        """Simulated seconds since the start; bars call it in place of ``time.time``."""
         return self.now_s
 
     def advance_to(self, second: float) -> None:
-        """Let simulated time pass until ``second``; a second that has passed already changes nothing.
+        """Let simulated time pass until ``second``; a second in the past changes nothing.
 
-        Meanwhile it is still what it was: nothing that is shown during the wait comes from the future.
+        ``now_s`` changes only after the wait, so nothing drawn meanwhile shows a later time.
         """
         second = max(second, self.now_s)
-        self.on_advance(second)
+        for listener in self._listeners:
+            listener(second)
         self._wait(self._ahead_s(second))
         self.now_s = second
 
+    def add_listener(self, on_advance: Callable[[float], None]) -> None:
+        """Call ``on_advance(second)`` before each wait for ``second``."""
+        self._listeners.append(on_advance)
+
     def _ahead_s(self, second: float) -> float:
-        """Real seconds until ``second``."""
+        """Real seconds until simulated ``second``."""
         if self.speed == math.inf:
             return 0.0
         ahead_s = (second - self._base_s) / self.speed - (self._monotonic() - self._base_real_s)
@@ -67,7 +70,7 @@ class Clock:
         return max(ahead_s, 0.0)
 
     def jump_to(self, second: float) -> None:
-        """It is now ``second``, earlier or later; no time passes."""
+        """Set the clock to ``second``, earlier or later, without a wait."""
         self.now_s = second
         self._rebase()
 

@@ -1,7 +1,7 @@
-"""Which rank this process plays: what a launcher says in the environment, by torchrun's contract.
+"""The rank of this process, read from the environment variables that torchrun sets.
 
-RANK, WORLD_SIZE, LOCAL_RANK and LOCAL_WORLD_SIZE count processes; with LOCAL_RANK set there is a launcher, which is how
-Accelerate tells. Without one a single process plays all ranks.
+RANK, WORLD_SIZE, LOCAL_RANK and LOCAL_WORLD_SIZE count processes. If LOCAL_RANK is set, a launcher has started this
+process; Accelerate decides by the same variable. Without a launcher a single process runs all ranks.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from accelerate_sim.config.problems import ConfigError, Problem, shown
+from fake_torch_dist.launcher.environment_names import RESTART_COUNT, TERMINAL
 
 ENVIRONMENT = "environment"
 WAY_OUT = "fake-torchrun and torchrun set it; unset LOCAL_RANK to play all ranks in one process."
@@ -18,7 +20,7 @@ WAY_OUT = "fake-torchrun and torchrun set it; unset LOCAL_RANK to play all ranks
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """One process's place in a job."""
+    """The rank of one process, and the size of the job it belongs to."""
 
     rank: int
     local_rank: int
@@ -26,7 +28,7 @@ class Placement:
     local_world_size: int
     """Processes on each node."""
     attempt: int = 0
-    """Restarts of the whole job before this one."""
+    """Number of times that the launcher has restarted the whole job before."""
 
     @property
     def node(self) -> int:
@@ -42,17 +44,17 @@ class Placement:
 
     @classmethod
     def of(cls, environ: Mapping[str, str] = os.environ) -> Placement | None:
-        """The place that the environment gives, None without a launcher; ConfigError for one that is none."""
+        """The placement in ``environ``; None without a launcher. Raises ConfigError if variables do not agree."""
         if not environ.get("LOCAL_RANK"):
             return None
         world_size = _number(environ, "WORLD_SIZE", 1)
         local_world_size = _number(environ, "LOCAL_WORLD_SIZE", 1) if "LOCAL_WORLD_SIZE" in environ else world_size
-        place = cls(
+        placement = cls(
             rank=_number(environ, "RANK", 0, world_size),
             local_rank=_number(environ, "LOCAL_RANK", 0, local_world_size),
             world_size=world_size,
             local_world_size=local_world_size,
-            attempt=_number(environ, "TORCHELASTIC_RESTART_COUNT", 0) if "TORCHELASTIC_RESTART_COUNT" in environ else 0,
+            attempt=_number(environ, RESTART_COUNT, 0) if RESTART_COUNT in environ else 0,
         )
         for name in ("MASTER_ADDR", "MASTER_PORT"):
             if not environ.get(name):
@@ -60,7 +62,7 @@ class Placement:
         if world_size % local_world_size:
             reason = f"is not a multiple of LOCAL_WORLD_SIZE = {local_world_size}: nodes would differ in size"
             raise _wrong("WORLD_SIZE", str(world_size), reason, "Start as many processes on each node.")
-        return place
+        return placement
 
 
 def _number(environ: Mapping[str, str], name: str, least: int, below: int | None = None) -> int:
@@ -84,11 +86,17 @@ def _wrong(name: str, value: str, reason: str, way_out: str) -> ConfigError:
     return ConfigError([Problem(ENVIRONMENT, None, name, value, reason, way_out)])
 
 
+@cache
+def own_placement() -> Placement | None:
+    """The placement of this process, read once. Raises ConfigError."""
+    return Placement.of()
+
+
 def is_other_rank(environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether what every rank finds wrong is for another one to say."""
+    """True if another rank prints the errors that every rank finds."""
     return environ.get("RANK", "0") not in ("", "0")
 
 
 def terminal_behind_launcher(environ: Mapping[str, str] = os.environ) -> str | None:
-    """Path of the terminal that shows what this process writes to standard output, if a launcher draws there."""
-    return environ.get("FAKE_TORCHRUN_TERMINAL") or None
+    """Path of the terminal on which the launcher shows this process's standard output; None if there is none."""
+    return environ.get(TERMINAL) or None

@@ -1,6 +1,6 @@
-"""The user's runtime directory: where running jobs say that they are there. In memory on most systems, and private.
+"""The user's runtime directory, in which running jobs publish themselves. It is in memory on most systems.
 
-Nobody else may put a job there or read one, so a directory that is not the user's own is refused, not repaired.
+Only the user may write or read a job there, so a directory with another owner or mode is refused, not repaired.
 """
 
 import os
@@ -12,18 +12,18 @@ NAME = "fake-torchrun"
 
 
 class UnsafeDirectory(Exception):
-    """The runtime directory is not the user's alone, or cannot be had."""
+    """Raised when the runtime directory is open to other users, or cannot be made."""
 
     def __init__(self, path: Path, reason: str, *, foreign: bool = False) -> None:
         self.path = path
         self.reason = reason
         self.foreign = foreign
-        """Whether another user has made what is there, so that this one can do nothing about it."""
+        """True if another user owns what is there, so that this user cannot mend it."""
         super().__init__(f"runtime directory {path} {reason}")
 
 
 def runtime_directory() -> Path:
-    """Where it is, or would be: below XDG_RUNTIME_DIR, or else in the temporary directory, under the user's number."""
+    """Path of the directory, made or not: below XDG_RUNTIME_DIR, or else in the temporary directory, with the uid."""
     base = os.environ.get("XDG_RUNTIME_DIR", "")
     if os.path.isabs(base) and os.path.isdir(base):
         return Path(base, NAME)
@@ -31,7 +31,7 @@ def runtime_directory() -> Path:
 
 
 def make_runtime_directory() -> Path:
-    """The directory, made if need be. Raises UnsafeDirectory."""
+    """Make the directory if it is not there, and return its path. Raises UnsafeDirectory."""
     path = runtime_directory()
     try:
         path.mkdir(mode=0o700)
@@ -47,7 +47,7 @@ def make_runtime_directory() -> Path:
 
 
 def check_private(path: Path) -> None:
-    """Raise UnsafeDirectory unless this is a real directory of the user's that nobody else may enter.
+    """Raise UnsafeDirectory unless ``path`` is a real directory that the user owns and nobody else may enter.
 
     FileNotFoundError if there is none.
     """

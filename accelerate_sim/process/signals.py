@@ -1,10 +1,10 @@
-"""Signals, taken at safe points: a run ends between two steps, never in the middle of a line.
+"""Signals, handled at safe points, so that a run ends between two steps and never in the middle of a line.
 
-Handlers only take a note. ``wait`` (every pause of the clock) and ``poll`` act on it: Ctrl-C and SIGTERM raise
-``Stopped``, Ctrl-Z clears the live lines before the process stops, a resize and ``fg`` draw them anew. Neither a second
-Ctrl-C nor one before the first pause, when modules are still being imported, waits for a safe point, nor does any
-while other ranks are waited for (``at_once``). SIGUSR1, which Slurm can be told to send before it takes a node away,
-ends a run as SIGTERM does.
+The Python handlers only record the number. ``wait``, which every pause of the clock calls, and ``poll`` act on it:
+Ctrl-C and SIGTERM raise ``Stopped``; Ctrl-Z tells the listeners, which clear the live lines, before the process stops;
+a resize and ``fg`` tell them to draw again. Three signals do not wait for a safe point: a second Ctrl-C, one before the
+first pause, while modules are still being imported, and any ending signal inside ``at_once``, while this process waits
+for other ranks. SIGUSR1, which Slurm can send before it takes a node away, ends a run as SIGTERM does.
 """
 
 import math
@@ -21,33 +21,35 @@ PREEMPTING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if h
 REDRAWING = tuple(getattr(signal, name) for name in ("SIGWINCH", "SIGCONT") if hasattr(signal, name))
 PAUSING = tuple(getattr(signal, name) for name in ("SIGTSTP",) if hasattr(signal, name))
 
+SIGPIPE_EXIT = 128 + 13
+"""Exit code of a process whose standard output has no reader, as a shell reports SIGPIPE."""
 LOOK_EVERY_S = 0.002
-"""Real seconds between two looks for somebody to serve, while nothing is waited for."""
+"""Real seconds between two polls of the served descriptors while the clock does not wait."""
 
 
 class Stopped(BaseException):
-    """The run is to end now. Not an ``Exception``: a script that survives errors does not survive this."""
+    """Raised to end the session. It is no ``Exception``, so that a script that catches errors does not catch it."""
 
     def __init__(self, reason: str, exit_code: int, *, preempted: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
         self.exit_code = exit_code
         self.preempted = preempted
-        """Somebody needs the machines: what has been done is to be saved."""
+        """True after SIGTERM or SIGUSR1: the machines are needed elsewhere, so the run saves a checkpoint first."""
 
 
-class Interrupts:
-    """Takes over the process's signals while it is entered; only in the main thread, which Python insists on.
+class Signals:
+    """The process's signal handlers, installed while it is entered; only in the main thread, as Python requires.
 
-    Signals that are ignored when it is entered (``nohup``) stay so. ``monotonic`` gives real seconds.
+    Signals that are ignored on entry, as under ``nohup``, stay ignored. ``monotonic`` gives real seconds, and
+    ``deadline`` the real second at which the session ends with exit code 0; None: never.
     """
 
-    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self.before_waiting: Callable[[float], None] = lambda seconds: None
-        self.on_pause: Callable[[], None] = lambda: None
-        self.on_redraw: Callable[[], None] = lambda: None
-        self.deadline: float | None = None
-        """Monotonic time at which the session ends by itself."""
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic, deadline: float | None = None) -> None:
+        self.deadline = deadline
+        self._before_waiting: list[Callable[[float], None]] = []
+        self._on_pause: list[Callable[[], None]] = []
+        self._on_redraw: list[Callable[[], None]] = []
         self._monotonic = monotonic
         self._stopped_s = 0.0
         self._pending: list[int] = []
@@ -62,7 +64,7 @@ class Interrupts:
         self._on_alarm: Callable[[], None] = lambda: None
         self._next_look_s = -math.inf
 
-    def __enter__(self) -> "Interrupts":
+    def __enter__(self) -> "Signals":
         # Python writes a byte here when a signal arrives, so that one between a check and the sleep ends the sleep.
         self._wakeup, self._wakeup_writer = os.pipe()
         for end in (self._wakeup, self._wakeup_writer):
@@ -79,51 +81,67 @@ class Interrupts:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         for number, handler in self._previous.items():
-            # Who has been told to end has nothing left to tidy up: another Ctrl-C now ends it without a word.
+            # After an ending signal nothing is left to clean up, so the next Ctrl-C takes the default action.
             signal.signal(number, signal.SIG_DFL if self._ending and number in ENDING else handler)  # type: ignore[arg-type]
         signal.set_wakeup_fd(self._previous_wakeup_fd)
         self._poller.unregister(self._wakeup)
         os.close(self._wakeup)
         os.close(self._wakeup_writer)
 
+    def add_listener(
+        self,
+        *,
+        before_waiting: Callable[[float], None] | None = None,
+        on_pause: Callable[[], None] | None = None,
+        on_redraw: Callable[[], None] | None = None,
+    ) -> None:
+        """Add functions that are called, in the order added, at the moments that their names say.
+
+        ``before_waiting(seconds)`` comes before each wait, ``on_pause()`` before Ctrl-Z stops the process, and
+        ``on_redraw()`` after it continues or its terminal is resized.
+        """
+        self._before_waiting += [before_waiting] if before_waiting else []
+        self._on_pause += [on_pause] if on_pause else []
+        self._on_redraw += [on_redraw] if on_redraw else []
+
     def watch(self, fd: int, on_hang_up: Callable[[], None]) -> None:
-        """Call ``on_hang_up`` while waiting, when nobody reads ``fd`` any more."""
+        """Call ``on_hang_up`` during a wait when the reader of ``fd`` has closed it."""
         self._hang_ups[fd] = on_hang_up
         self._poller.register(fd, 0)
 
     def serve(self, fd: int, events: int, on_ready: Callable[[], None]) -> None:
-        """Call ``on_ready`` between steps and while waiting, when ``fd`` has one of poll's ``events``."""
+        """Call ``on_ready`` between steps and during waits when ``fd`` has one of poll's ``events``."""
         self._serving[fd] = on_ready
         self._poller.register(fd, events)
 
     def dismiss(self, fd: int) -> None:
-        """Do not serve ``fd`` any more; it is still open."""
+        """Stop serving ``fd``, which is still open."""
         del self._serving[fd]
         self._poller.unregister(fd)
 
     def call_at(self, monotonic_s: float | None, on_alarm: Callable[[], None]) -> None:
-        """Call ``on_alarm`` once, between steps or while waiting, at this real second; None: never.
+        """Call ``on_alarm`` once, between steps or during a wait, at this real second; None: never.
 
-        A later call takes the place of an earlier one.
+        There is one alarm: a later call replaces an earlier one.
         """
         self._alarm_s = math.inf if monotonic_s is None else monotonic_s
         self._on_alarm = on_alarm
 
     def awake_s(self) -> float:
-        """Real seconds, without those for which Ctrl-Z stopped the process."""
+        """Real seconds, those while Ctrl-Z stopped the process not counted."""
         return self._monotonic() - self._stopped_s
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT and self._ending:
-            raise KeyboardInterrupt  # the user means it
+            raise KeyboardInterrupt  # the second Ctrl-C does not wait for a safe point
         self._ending = self._ending or number in ENDING
         self._pending.append(number)
         if (self._starting or self._at_once) and number in ENDING:
-            raise _stopped_by(number)  # it stays noted: an import may lose the exception
+            raise _stopped_by(number)  # it stays pending as well, because an import may swallow the exception
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
-        """Until the block ends a signal raises ``Stopped`` wherever it finds it: what is waited for never polls."""
+        """Let an ending signal raise ``Stopped`` anywhere in the block, for calls that block without polling."""
         before, self._at_once = self._at_once, True
         try:
             self.end_if_told()
@@ -132,18 +150,18 @@ class Interrupts:
             self._at_once = before
 
     def poll(self) -> None:
-        """Act on what has arrived. Raises ``Stopped``."""
+        """Act on the signals that have arrived. Raises ``Stopped``."""
         self.end_if_told()
         while self._pending:
             number = self._pending.pop(0)
             if number in PAUSING:
                 self._pause(number)
             else:
-                self.on_redraw()
+                self.tell_redraw()
             self.end_if_told()
 
     def end_if_told(self) -> None:
-        """Raise ``Stopped`` if a signal or the deadline says so; anything else waits."""
+        """Raise ``Stopped`` after an ending signal or the deadline; other signals stay pending."""
         for number in self._pending:
             if number in ENDING:
                 self._pending.clear()
@@ -152,19 +170,34 @@ class Interrupts:
             self._ending = True
             raise Stopped("time is up", 0)
 
+    def tell_pause(self) -> None:
+        """Tell the listeners that the process is about to be stopped."""
+        for listener in self._on_pause:
+            listener()
+
+    def tell_redraw(self) -> None:
+        """Tell the listeners that the process goes on, or that its terminal has another size."""
+        for listener in self._on_redraw:
+            listener()
+
     def _pause(self, number: int) -> None:
-        self.on_pause()
+        self.tell_pause()
         signal.signal(number, signal.SIG_DFL)
         begin_s = self._monotonic()
-        os.kill(os.getpid(), number)  # stops here; goes on at SIGCONT
+        os.kill(os.getpid(), number)  # the process stops here, and returns from the call after SIGCONT
         self._stopped_s += self._monotonic() - begin_s
         signal.signal(number, self._note)
-        self.on_redraw()
+        self.tell_redraw()
+
+    def begin_waiting(self, seconds: float) -> None:
+        """Tell the listeners of a wait; from the first one on, ending signals are handled at safe points only."""
+        self._starting = False
+        for listener in self._before_waiting:
+            listener(seconds)
 
     def wait(self, seconds: float) -> None:
-        """Sleep, waking for signals. Raises ``Stopped``."""
-        self._starting = False
-        self.before_waiting(seconds)
+        """Sleep for so many real seconds, and act on signals meanwhile. Raises ``Stopped``."""
+        self.begin_waiting(seconds)
         if seconds <= 0.0:
             if self._serving and self._monotonic() >= self._next_look_s:
                 self._look()
@@ -180,11 +213,11 @@ class Interrupts:
             self.poll()
 
     def _look(self) -> None:
-        """Serve whoever is there; where nobody is, there is another look only after a while."""
+        """Serve ready descriptors; if none is ready, the next poll comes LOOK_EVERY_S later."""
         self._next_look_s = self._monotonic() + (0.0 if self._sleep(0.0) else LOOK_EVERY_S)
 
     def _sleep(self, seconds: float) -> bool:
-        """Whether something has happened."""
+        """Sleep once; True if a descriptor was ready before the time was over."""
         if self._alarm_s < math.inf:
             seconds = min(seconds, self._alarm_s - self._monotonic())
         events = self._poller.poll(max(seconds, 0.0) * 1000.0)

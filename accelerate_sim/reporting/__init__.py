@@ -1,1 +1,1 @@
-"""Makes records from the physics of a run, adds them up, and hands them to the console and the trackers."""
+"""Builds records from the physics of a run, sums them up, and shows them on the console."""

@@ -1,60 +1,61 @@
-"""Tells the person at the terminal what the run reports: log lines, GPU grids, the summary."""
+"""Shows records on the screen: log lines in the words of a voice, GPU grids, and the summary's table."""
 
 from __future__ import annotations
 
-from accelerate_sim.display.gpu.table import gpu_table
-from accelerate_sim.display.summary import summary_table
-from accelerate_sim.logging import get_logger
-from accelerate_sim.records import (
-    CheckpointRecord,
-    CollectiveRecord,
-    EvalRecord,
-    GpuRecord,
-    Record,
-    StepRecord,
-    SummaryRecord,
-    WarningRecord,
-)
-from accelerate_sim.session.session import Session
-from accelerate_sim.voices.house import checkpoint_line, collective_line, evaluation_line, step_line
-from fake_torch_dist.terminal.descriptor import printable
+import logging
 
-logger = get_logger(__name__)
+from accelerate_sim.display.screen import PIPE_WIDTH, Screen
+from accelerate_sim.display.style import Style
+from accelerate_sim.records import GpuRecord, Record, RunFacts, SummaryRecord
+from accelerate_sim.voices.voice import Voice, voice_called
 
-PIPE_WIDTH = 120
-"""Columns of tables where there is no terminal."""
+logger = logging.getLogger(__name__)
 
 
 class Console:
-    """Shows a run's records on the session's screen. ``log_every`` is the number of steps between detail lines."""
+    """Shows what a process reports on its screen.
 
-    def __init__(self, session: Session, log_every: int, host: str, memory_total_bytes: int) -> None:
-        self.session = session
-        self.log_every = log_every
-        self.host = host
-        self.memory_total_bytes = memory_total_bytes
+    ``rank`` is the rank that the process plays, whose lines alone it logs; None: it plays all ranks and logs all lines.
+    """
+
+    def __init__(self, screen: Screen, style: Style, rank: int | None) -> None:
+        self.screen = screen
+        self.style = style
+        self.rank = rank
+        self.run: RunFacts | None = None
+        self._voice: Voice = {}
+
+    def begin(self, run: RunFacts, voice: str) -> None:
+        """Show the records of ``run`` in this voice from now on; until the first call nothing is shown."""
+        self.run = run
+        self._voice = voice_called(voice)
 
     @property
     def table_width(self) -> int:
-        return self.session.screen.width if self.session.screen.live else PIPE_WIDTH
+        """Columns that a table may take."""
+        return self.screen.width if self.screen.live else PIPE_WIDTH
 
     def flush(self) -> None: ...
 
     def observe(self, record: Record) -> None:
-        match record:
-            case StepRecord():
-                if record.step % self.log_every == 0:
-                    logger.info(step_line(record, self.memory_total_bytes))
-            case GpuRecord(phase="step"):
-                self.session.screen.write(gpu_table(record, self.table_width, self.session.style, self.host))
-            case CollectiveRecord():
-                logger.info(collective_line(record))
-            case WarningRecord():
-                logger.warning(record.message, rank=record.rank)
-            case EvalRecord():
-                logger.info(evaluation_line(record))
-            case CheckpointRecord():
-                logger.info(checkpoint_line(record))
-            case SummaryRecord():
-                self.session.screen.write(summary_table(record, self.table_width, self.session.style))
-                logger.info("Training finished successfully. Model: %s", printable(record.export_path))
+        if self.run is None:
+            return
+        if isinstance(record, GpuRecord | SummaryRecord):
+            self._draw(record, self.run)
+        wording = self._voice.get(type(record))
+        if wording is None:
+            return
+        for line in wording(record, self.run):
+            if self.rank is None or line.rank == self.rank:
+                logger.log(line.level, line.text, extra={"rank": line.rank})
+
+    def _draw(self, record: GpuRecord | SummaryRecord, run: RunFacts) -> None:
+        # The tables are imported when the first is drawn: numpy, which they load, takes longer than all lines before.
+        if isinstance(record, SummaryRecord):
+            from accelerate_sim.display.summary import summary_table
+
+            self.screen.write(summary_table(record, self.table_width, self.style))
+        elif record.phase == "step":
+            from accelerate_sim.display.gpu.table import gpu_table
+
+            self.screen.write(gpu_table(record, self.table_width, self.style, run.host))

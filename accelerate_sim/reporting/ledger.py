@@ -1,4 +1,4 @@
-"""Keeps account of a run as it reports, so that the summary repeats the run's own numbers."""
+"""Sums up the records of a run, so that the summary agrees with the lines before it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Sum = Annotated[float, Field(ge=0.0)]
 
 
 class LedgerMark(NamedTuple):
-    """The sums at one moment, under the ledger's names."""
+    """The ledger's sums at one moment, under the names that they have there."""
 
     last_step: StepRecord | None
     best_loss: float | None
@@ -38,9 +38,9 @@ class LedgerMark(NamedTuple):
     checkpoint_s: Sum
     peak_memory_bytes: Annotated[int, Field(ge=0, le=2**62)]
     looks: Annotated[int, Field(ge=0, le=10**12)]
-    """GPU grids that have been reported."""
+    """Number of GPU grids that have been reported."""
     utilization_sum: Sum
-    """Of their mean utilizations, in per cent."""
+    """Sum of the mean utilizations of those grids, in per cent."""
 
 
 class Ledger:
@@ -55,7 +55,7 @@ class Ledger:
         self.best_perplexity = 0.0
         self.step_s = self.validation_s = self.checkpoint_s = 0.0
         self.step_j = 0.0
-        """Energy of a mean GPU in its steps."""
+        """Joules that a mean GPU has spent in steps."""
         self.peak_memory_bytes = 0
         self.looks = 0
         self.utilization_sum = 0.0
@@ -85,19 +85,19 @@ class Ledger:
     def flush(self) -> None: ...
 
     def mark(self) -> LedgerMark:
-        """What the sums are now, to be written down later or never."""
+        """A copy of the present sums, which a checkpoint may store later."""
         return LedgerMark(
             self.last_step, self.best_loss, self.best_perplexity, self.step_s, self.step_j, self.validation_s,
             self.checkpoint_s, self.peak_memory_bytes, self.looks, self.utilization_sum,
         )  # fmt: skip
 
     def state_dict(self, mark: LedgerMark) -> dict[str, Any]:
-        """The sums at ``mark``, in values that JSON has."""
+        """The sums at ``mark`` as values that JSON can hold."""
         last = mark.last_step
         return mark._asdict() | {"last_step": last and asdict(last) | {"time": last.time.isoformat()}}
 
     def load_state_dict(self, state: Mapping[str, Any], begin_s: float) -> None:
-        """Go on with these sums, of a run that began at simulated second ``begin_s``."""
+        """Take over the sums of a run that began at simulated second ``begin_s``."""
         mark = _reader().validate_json(json.dumps(state), strict=True)
         for name, value in mark._asdict().items():
             setattr(self, name, value)
@@ -105,11 +105,11 @@ class Ledger:
 
     @property
     def train_s(self) -> float:
-        """From the first step on: steps, checkpoints and validations."""
+        """Seconds spent in steps, checkpoints and validations."""
         return self.step_s + self.checkpoint_s + self.validation_s
 
     def where(self) -> str:
-        """How far the run is, in a phrase."""
+        """The position of the run in a phrase: epoch, step, loss and tokens."""
         last = self.last_step
         if last is None:
             return "before the first step"
@@ -121,7 +121,7 @@ class Ledger:
         )
 
     def summary(self) -> SummaryRecord:
-        """The run in figures. Needs at least one step, and the export."""
+        """The summary of the run. At least one step must have been reported."""
         last, run = self.last_step, self.run
         assert last is not None
         total_s = self.clock.now_s - self.begin_s
@@ -152,7 +152,7 @@ class Ledger:
         )
 
     def _look(self) -> float:
-        """Utilization at the end of the last step, when no grid was ever reported."""
+        """Mean utilization at the end of the last step in per cent, for a run that reported no grid."""
         assert self.last_step
         sample = self.run.telemetry.sample(self.last_step.elapsed_s - 1e-3, self.last_step.step - 1)
         self.peak_memory_bytes = max(self.peak_memory_bytes, int(sample.memory_used_bytes.max()))

@@ -1,9 +1,10 @@
-"""What the cluster reports beside the training script: GPU grids, timed collectives, warnings."""
+"""Reports what the cluster, and not the training script, observes: GPU grids, timed collectives, warnings."""
 
 from __future__ import annotations
 
-from accelerate_sim.records import CollectiveRecord, GpuRecord, WarningRecord
-from accelerate_sim.session.session import Session
+from collections.abc import Callable
+
+from accelerate_sim.records import CollectiveRecord, GpuRecord, Record, WarningRecord
 from accelerate_sim.sim.disturbances.incidents import Incident
 from accelerate_sim.sim.gpus.telemetry import GpuSample
 from accelerate_sim.sim.run import Run
@@ -11,25 +12,30 @@ from accelerate_sim.sim.timeline import Phase
 
 
 class Monitor:
-    """Looks at the cluster after each step. Steps count from 1 here, as in records."""
+    """Makes the records of the cluster that are due after each step. Steps count from 1 here, as in records.
 
-    def __init__(self, run: Run, session: Session) -> None:
+    ``report`` receives the records. ``rank`` is the only rank that this process reports about; None: the main
+    process, which reports about all.
+    """
+
+    def __init__(self, run: Run, report: Callable[[Record], None], rank: int | None) -> None:
         self.run = run
-        self.session = session
+        self.report = report
+        self.rank = rank
         self._latest: tuple[int, GpuSample] | None = None
 
     def sample(self, step: int, elapsed_s: float) -> GpuSample:
         if self._latest is None or self._latest[0] != step:
-            # A moment before the end of the step: the GPUs are still at it.
+            # Sampled just before the step ends, while the GPUs still work on it.
             self._latest = step, self.run.telemetry.sample(elapsed_s - 1e-3, step - 1)
         return self._latest[1]
 
     def memory_used_bytes(self, step: int) -> int:
-        """On rank 0's GPU."""
+        """Memory in use on rank 0's GPU after ``step``."""
         return self.run.telemetry.memory_used_bytes(0, step - 1)
 
     def after_step(self, step: int, elapsed_s: float) -> None:
-        """Report whatever is due after this step."""
+        """Report the warnings, the collective and the GPU grid that are due after ``step``."""
         self.warn(step, elapsed_s)
         self._time_collective(step)
         every = self.run.config.log.gpu_grid_every
@@ -37,14 +43,16 @@ class Monitor:
             self._report_gpus(self.sample(step, elapsed_s), step, elapsed_s)
 
     def begin_phase(self, phase: Phase, step: int) -> None:
-        """Report the GPUs in what comes after ``step`` steps and is no step itself."""
+        """Report the GPUs early in the phase that follows ``step`` steps: a validation, a checkpoint, the export."""
+        if self.rank is not None:
+            return
         second = self.run.timeline.look_into(phase, step - 1)
         if second is not None and self.run.config.log.gpu_grid_every:
             self._report_gpus(self.run.telemetry.sample(second, max(step - 1, 0)), step, second)
 
     def _report_gpus(self, sample: GpuSample, step: int, elapsed_s: float) -> None:
         run = self.run
-        self.session.report(
+        self.report(
             GpuRecord(
                 run.number, step, run.layout.gpus_per_node, run.gpu.memory_bytes, run.gpu.power_limit_w,
                 run.gpu.slowdown_temperature_c, sample.utilization_pct, sample.memory_used_bytes,
@@ -55,7 +63,7 @@ class Monitor:
     def _time_collective(self, step: int) -> None:
         timed = self.run.communication.at(step - 1)
         if timed is not None:
-            self.session.report(
+            self.report(
                 CollectiveRecord(
                     self.run.number, step, timed.name, timed.axis, timed.choice.algorithm, timed.choice.protocol,
                     timed.size_bytes, timed.num_ranks, timed.num_nodes, timed.seconds, timed.algorithm_bytes_per_s,
@@ -64,12 +72,10 @@ class Monitor:
             )  # fmt: skip
 
     def warn(self, step: int, elapsed_s: float) -> None:
-        """Report what is plain to see for the first time: rank 0 all of it, another process what concerns its rank."""
-        placement = self.session.placement
-        own = None if placement is None or placement.is_main else placement.rank
+        """Report each incident that is first noticeable at ``step``."""
         for incident in self.run.incidents.noticed_at(step - 1):
-            if own in (None, incident.rank):
-                self.session.report(self._warning(incident, step, elapsed_s))
+            if self.rank in (None, incident.rank):
+                self.report(self._warning(incident, step, elapsed_s))
 
     def _warning(self, incident: Incident, step: int, elapsed_s: float) -> WarningRecord:
         run, rank, sample = self.run, incident.rank, self.sample(step, elapsed_s)
@@ -78,7 +84,7 @@ class Monitor:
         slowdown = 1.0 + incident.excess(step - 1)
         if incident.kind == "hot":
             temperature, clock = float(sample.temperature_c[rank]), round(float(sample.sm_clock_mhz[rank]))
-            # With temperatures set by hand the thermal limit may be far: then it is the server that slows the GPU.
+            # With imposed temperatures the GPU may be far below its thermal limit, so another cause is named.
             cause = "" if temperature > run.gpu.slowdown_temperature_c - 3 else " by the server's power brake"
             lowered = f"SM clock lowered to {clock} of {run.gpu.max_clock_mhz} MHz{cause}"
             return WarningRecord(

@@ -1,8 +1,8 @@
-"""The processes of a job in step: rank 0 reads the command line and says what is played, the others follow.
+"""``Coordination``: rank 0 of a job of many processes starts the runs of the others, and ends them.
 
-Before every run all ranks meet, and rank 0 hands out a ``Cue``: the config, the number and the clock. So one process
-reads the file, draws what is to be drawn, and says what is wrong. When it ends before its time it leaves a last word,
-so that the others end with the same code and without complaining that it is gone.
+Before each run all ranks join the process group, and rank 0 sends a ``StartMessage`` with config, number and clock. So
+one process reads the file, makes the random choices and prints the errors. If rank 0 stops early it sends its exit
+code, so that the other ranks exit with the same code and print no errors about a lost peer.
 """
 
 from __future__ import annotations
@@ -14,31 +14,32 @@ from contextlib import suppress
 from datetime import timedelta
 
 from accelerate_sim.process.placement import Placement
-from accelerate_sim.process.signals import ENDING, Interrupts
-from accelerate_sim.session.cue import Cue
+from accelerate_sim.process.signals import ENDING, Signals
+from accelerate_sim.session.start_message import StartMessage
+from fake_torch_dist import nccl_log
 
 PATIENCE = timedelta(days=20)
-"""How long ranks wait for each other once all have come: as long as a stopped run takes. epoll knows 24 days."""
+"""Timeout of collectives after the first meeting. A run may be stopped for long; epoll's largest timeout is 24 days."""
 GRACE_S = 0.5
-"""A peer that is gone may be the first of all that have been told to end: by then our own signal has come."""
+"""Real seconds to wait after a peer is lost: if a signal ended it, the same signal reaches this process by then."""
 SIGNALLED = frozenset(128 + number for number in ENDING)
-"""Exit codes after signals, which come to everybody."""
-LAST_WORD = 0x7E0D
-"""Tag of rank 0's exit code."""
+"""Exit codes after signals, which a launcher sends to all ranks."""
+EXIT_CODE_TAG = 0x7E0D
+"""Tag of the message with rank 0's exit code."""
 
 
-class Job:
-    """This process's part in the job."""
+class Coordination:
+    """The link of this process to the other processes of the job."""
 
     def __init__(self, placement: Placement) -> None:
         self.placement = placement
         self._met_before = False
-        self._last_given = False
+        self._has_sent_last = False
         self.pids: tuple[int, ...] = ()
-        """Of all processes in rank order, for a run that is published."""
+        """Process ids of all ranks, in rank order; empty unless the run is published."""
 
     def check_world(self, planned: int) -> None:
-        """ValueError if a run is planned for another number of ranks."""
+        """Raise ValueError if a run is planned for another number of ranks than the job has."""
         if planned != self.placement.world_size:
             raise ValueError(
                 f"the run is planned for {planned} ranks, but the launcher has started {self.placement.world_size}: "
@@ -47,30 +48,32 @@ class Job:
             )
 
     def meet(self) -> None:
-        """All ranks come together, unless they are. Errors: fake_torch_dist's."""
+        """Join the process group, unless this process is in it. Raises fake_torch_dist's errors."""
         import fake_torch_dist as dist
 
         if dist.is_initialized():
             return
-        # Between two runs rank 0 lets as much time pass as it likes.
+        # The first meeting has torch's timeout. Between two runs rank 0 may wait for as long as the clock says.
         dist.init_process_group(backend="nccl", timeout=PATIENCE if self._met_before else None)
         self._met_before = True
         world = dist.group.WORLD
         assert world is not None
         world.timeout = PATIENCE
 
-    def give(self, cue: Cue) -> None:
-        """Rank 0: tell the others what to do."""
-        self._exchange(cue)
-        self._last_given = cue.is_last
+    def send(self, message: StartMessage) -> None:
+        """In rank 0: send a message to the other ranks."""
+        self._exchange(message)
+        self._has_sent_last = message.is_last
 
-    def take(self) -> Cue:
-        """The others: wait for what to do."""
+    def receive(self) -> StartMessage:
+        """In the other ranks: wait for the message of rank 0."""
         return self._exchange(None)
 
-    def _exchange(self, cue: Cue | None) -> Cue:
+    def _exchange(self, message: StartMessage | None) -> StartMessage:
+        nccl_log.delay()
         self.meet()
-        agreed = Cue.of(_from_main(cue.json() if cue else b""))
+        agreed = StartMessage.of(_from_main(message.json() if message else b""))
+        nccl_log.print_delayed(_versions(agreed))
         if agreed.config and agreed.config["run"]["publish"]:
             self.pids = _gathered(os.getpid(), self.placement.world_size)
         return agreed
@@ -78,44 +81,44 @@ class Job:
     # --- The end --------------------------------------------------------------------------------
 
     def dismiss(self, exit_code: int) -> None:
-        """Rank 0 ends: in the middle of a run with a last word, otherwise with a last cue, to all that are left."""
+        """In rank 0 before it exits: send the exit code to the other ranks, in a run or as a last message."""
         import fake_torch_dist as dist
 
         with suppress(dist.DistError):
             if dist.is_initialized():
-                self._leave_last_word(exit_code)
-            elif not self._last_given and exit_code not in SIGNALLED:
-                self.give(Cue(exit_code=exit_code))
+                self._send_exit_code(exit_code)
+            elif not self._has_sent_last and exit_code not in SIGNALLED:
+                self.send(StartMessage(exit_code=exit_code))
                 dist.destroy_process_group()
 
-    def _leave_last_word(self, exit_code: int) -> None:
+    def _send_exit_code(self, exit_code: int) -> None:
         import numpy as np
 
         import fake_torch_dist as dist
 
         for rank in range(1, self.placement.world_size):
-            dist.isend(np.array([exit_code]), rank, tag=LAST_WORD)
+            dist.isend(np.array([exit_code]), rank, tag=EXIT_CODE_TAG)
         dist.destroy_process_group()
 
-    def end_broken(self, error: Exception, interrupts: Interrupts) -> int:
-        """The exit code after ``error``, a collective's; says what happened if it is news. May raise ``Stopped``."""
-        with interrupts.at_once():
-            left = self._last_word()
-            if left is not None:
-                return left
-            time.sleep(GRACE_S)  # for the signal that a launcher sends all ranks when one has failed
-        # One line, marked as torch marks the lines of a rank.
+    def exit_code_after(self, error: Exception, signals: Signals) -> int:
+        """Exit code after ``error`` of a collective: rank 0's, or 1 with the error printed. May raise ``Stopped``."""
+        with signals.at_once():
+            code = self._exit_code_of_main()
+            if code is not None:
+                return code
+            time.sleep(GRACE_S)  # a launcher signals all ranks when one has failed
+        # One line, with the prefix that torch puts before the lines of a rank.
         sys.stderr.write(f"[rank{self.placement.rank}]: {' '.join(str(error).split())}\n")
         return 1
 
-    def broke(self, error: Exception) -> bool:
-        """Whether the error says that a rank is gone, late, or somewhere else."""
+    def is_peer_failure(self, error: Exception) -> bool:
+        """True for the error of a collective: another rank is lost, late, or in another collective."""
         from fake_torch_dist.errors import DistError
 
         return isinstance(error, DistError)
 
-    def _last_word(self) -> int | None:
-        """The exit code that rank 0 left, None if it left none."""
+    def _exit_code_of_main(self) -> int | None:
+        """The exit code that rank 0 has sent; None if it has sent none."""
         import numpy as np
 
         import fake_torch_dist as dist
@@ -123,16 +126,16 @@ class Job:
         code = np.array([0])
         if self.placement.is_main or not dist.is_initialized():
             return None
-        work = dist.irecv(code, 0, tag=LAST_WORD)
+        work = dist.irecv(code, 0, tag=EXIT_CODE_TAG)
         try:
-            done = work is not None and work.wait(timedelta(seconds=2 * GRACE_S))  # it gives others that time, too
+            done = work is not None and work.wait(timedelta(seconds=2 * GRACE_S))  # rank 0 may itself be in its GRACE_S
         except RuntimeError:
             return None
         return int(code[0]) if done else None
 
 
 def _from_main(data: bytes) -> bytes:
-    """Rank 0's ``data``, on all ranks."""
+    """Broadcast rank 0's ``data`` to all ranks."""
     import numpy as np
 
     import fake_torch_dist as dist
@@ -144,8 +147,20 @@ def _from_main(data: bytes) -> bytes:
     return held.tobytes()
 
 
+def _versions(message: StartMessage) -> nccl_log.Versions:
+    """NCCL's version that the run's log states, with the CUDA version of the driver that its GPUs have."""
+    if message.config is None or not os.environ.get("NCCL_DEBUG"):
+        return nccl_log.Versions()
+    from accelerate_sim import catalog
+    from accelerate_sim.monitoring.nvidia_smi.boards import HOPPER_DRIVER, board_of
+
+    cluster = message.config["cluster"]
+    board = board_of(catalog.gpu(cluster["gpu"]))
+    return nccl_log.Versions(cluster["nccl_version"], (board.driver if board else HOPPER_DRIVER).cuda)
+
+
 def _gathered(mine: int, world_size: int) -> tuple[int, ...]:
-    """Every rank's number, in rank order."""
+    """The numbers of all ranks, in rank order."""
     import numpy as np
 
     import fake_torch_dist as dist
@@ -156,7 +171,7 @@ def _gathered(mine: int, world_size: int) -> tuple[int, ...]:
 
 
 def leave_world() -> None:
-    """Whoever still waits for this process hears that it is gone."""
+    """Destroy the process group, if there is one; ranks that wait for this one get an error."""
     import fake_torch_dist as dist
 
     if dist.is_initialized():

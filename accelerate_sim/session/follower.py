@@ -1,41 +1,42 @@
-"""A rank other than 0: plays what rank 0 says, says only what is its own, and ends when the others do.
+"""The main loop of ranks 1..N-1: receive each run from rank 0, train, log the lines of this rank, exit with the job.
 
-It never waits on the clock, since the collectives hold it back, and reads no command line.
+These ranks read no command line. Their clock never waits, since the collectives keep them in step with rank 0.
 """
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.display.screen import OutputClosed, Screen
-from accelerate_sim.logging import ScreenHandler
 from accelerate_sim.process.clock import Clock
-from accelerate_sim.process.signals import Interrupts, Stopped
-from accelerate_sim.session.coordination import Job, leave_world
-from accelerate_sim.session.cue import Cue
-from accelerate_sim.session.session import Session, terminal_style
+from accelerate_sim.process.signals import SIGPIPE_EXIT, Signals, Stopped
+from accelerate_sim.session.attempt import train_attempt
+from accelerate_sim.session.coordination import Coordination, leave_world
+from accelerate_sim.session.log_handler import logging_to
+from accelerate_sim.session.planned_run import PlannedRun
+from accelerate_sim.session.session import Session
+from accelerate_sim.session.start_message import StartMessage
+from accelerate_sim.session.terminal import terminal_style
+from accelerate_sim.sim.plan import Plan
 
 if TYPE_CHECKING:
     from accelerate_sim.process.placement import Placement
 
-SIGPIPE_EXIT = 128 + 13
 
-
-def follow(train: Callable[[RunConfig], None], placement: Placement) -> int:
-    """Play every run that rank 0 begins. Returns the exit code."""
-    job, interrupts = Job(placement), Interrupts()
+def run_follower(train: Callable[[RunConfig], None], placement: Placement) -> int:
+    """Train every run that rank 0 begins. Returns the exit code."""
+    coordination, signals = Coordination(placement), Signals()
     try:
-        with interrupts, interrupts.at_once():
+        with signals, signals.at_once():
             try:
-                return _play(train, job, interrupts)
+                return _run_attempts(train, coordination, signals)
             except Exception as error:
-                if not job.broke(error):
+                if not coordination.is_peer_failure(error):
                     raise
-                return job.end_broken(error, interrupts)
+                return coordination.exit_code_after(error, signals)
             finally:
                 leave_world()
     except Stopped as stopped:
@@ -46,31 +47,27 @@ def follow(train: Callable[[RunConfig], None], placement: Placement) -> int:
         return SIGPIPE_EXIT
 
 
-def _play(train: Callable[[RunConfig], None], job: Job, interrupts: Interrupts) -> int:
-    cue = job.take()
-    session = _session(cue, job, interrupts)
-    handler = ScreenHandler(session)
-    logging.getLogger().addHandler(handler)
-    logging.getLogger().setLevel(logging.INFO)
-    session.enter()
-    try:
-        while cue.config is not None:
-            session.clock.advance_to(cue.now_s)
-            session.world_size = job.placement.world_size
-            session.run_number, session.resumption = cue.number, cue.resumption
-            train(RunConfig.model_validate(cue.config))
-            session.flush()
-            if cue.is_last:
-                return 0
-            cue = job.take()
-        return cue.exit_code
-    finally:
-        logging.getLogger().removeHandler(handler)
-        session.leave()
+def _run_attempts(train: Callable[[RunConfig], None], coordination: Coordination, signals: Signals) -> int:
+    message = coordination.receive()
+    session = _session(message, coordination, signals)
+    with logging_to(session):
+        session.enter()
+        try:
+            while message.config is not None:
+                session.clock.jump_to(message.now_s)
+                config = RunConfig.model_validate(message.config)
+                train_attempt(train, session, PlannedRun(Plan(config, message.number), message.resumption))
+                if message.is_last:
+                    return 0
+                message = coordination.receive()
+            return message.exit_code
+        finally:
+            session.leave()
 
 
-def _session(cue: Cue, job: Job, interrupts: Interrupts) -> Session:
+def _session(message: StartMessage, coordination: Coordination, signals: Signals) -> Session:
     _, style = terminal_style(1)
-    screen = Screen(1, live=False, encoding=getattr(sys.stdout, "encoding", None) or "utf-8")
-    clock = Clock(cue.start, wait=lambda seconds: screen.flush())
-    return Session(screen=screen, clock=clock, style=style, interrupts=interrupts, progress=False, job=job)
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    screen = Screen(1, live=False, encoding=encoding, on_blocked=signals.end_if_told)
+    clock = Clock(message.start, wait=lambda seconds: screen.flush())
+    return Session(screen=screen, clock=clock, style=style, signals=signals, progress=False, coordination=coordination)

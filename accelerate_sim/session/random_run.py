@@ -1,7 +1,7 @@
-"""A run for those who ask for none: a model, a dataset and GPUs from the catalog, and a cluster that suits them.
+"""Draws a run for sessions without a config: model, dataset and GPUs from the catalog, and a cluster that suits them.
 
 Sizes follow practice: as many GPUs as labs took for models of that size, batches that grow and learning rates that
-shrink with it. Everything is a pure function of (seed, number), so that a session can be shown again.
+shrink with it. Everything is a pure function of (seed, number), so that a session can be repeated.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,17 +28,17 @@ GPUS_BY_SIZE = ((1.5e9, 8, 16), (5e9, 8, 32), (1e10, 8, 64), (2e10, 32, 128), (5
 """(parameters up to, fewest GPUs, most GPUs)."""
 MOST_NODES = 4096
 ATTEMPTS = 6
-"""Models and GPUs that are tried with what is given."""
+"""Largest number of models and GPUs that are tried with the given keys."""
 FILLED = 0.92
-"""Share of the memory that a comfortable layout fills at most."""
+"""Largest share of the memory that a drawn layout fills."""
 SMALL_MODEL = 15e9
-"""Parameters up to which GPUs without NVLink are taken, and no pipelines."""
+"""Parameters up to which GPUs without NVLink are drawn, and no pipelines."""
 REAL_STEP_S = (0.045, 0.11)
-"""What a viewer waits for a step."""
+"""Longest step that is drawn, in simulated seconds, so that a viewer sees it end."""
 REAL_STARTUP_S = (3.0, 6.0)
 REAL_VALIDATION_S = 2.5
 HIGHEST_MFU = 0.85
-"""By convention MFU counts fp8 against the bf16 peak; above this a reader would doubt it, and bf16 is taken."""
+"""Largest MFU of a drawn fp8 run; above it bf16 is drawn, as MFU counts fp8 against the bf16 peak by convention."""
 MOST_EPOCHS_OF_DATA = 4
 """Times that text can be repeated before it teaches nothing (Muennighoff et al. 2023)."""
 
@@ -64,8 +64,8 @@ class _Dice:
 def draw_run(seed: int, number: int, given: Mapping[str, Any] | None = None) -> Raw:
     """The raw config of run ``number`` of a session without a config file.
 
-    ``given`` is what has been settled, a raw config too, to be laid over the result: what is drawn goes with it. If
-    nothing does, or if it is wrong, it is disregarded here, and whoever resolves the two will hear what is the matter.
+    ``given`` is the raw config of the keys that are set. It is laid over the result, and the draws fit it. If nothing
+    fits, or if it is wrong, it is ignored here; the code that resolves both reports the problem.
     """
     settled = {key: value for key, value in (given or {}).items() if value is not None}
     for known in (settled, {"model": settled.get("model")}, {}):
@@ -78,7 +78,7 @@ def draw_run(seed: int, number: int, given: Mapping[str, Any] | None = None) -> 
 
 
 def _believable(dice: _Dice, given: Mapping[str, Any]) -> Raw | None:
-    """The fastest layout; in bf16 where fp8 would be faster, in terms of bf16's peak, than anyone would believe."""
+    """The fastest layout; in bf16 if fp8 would exceed the largest MFU."""
     drawn = _fastest(dice, given)
     if drawn is None or "precision" in given.get("train", {}):
         return drawn
@@ -90,7 +90,7 @@ def _believable(dice: _Dice, given: Mapping[str, Any]) -> Raw | None:
 
 
 def _fastest(dice: _Dice, given: Mapping[str, Any]) -> Raw | None:
-    """On the smallest cluster that will do, the layout that trains fastest; None if there is no such cluster."""
+    """The fastest layout on the smallest cluster that fits; None if no cluster does."""
     settled = RunConfig.model_validate({key: value for key, value in given.items() if key != "model"})
     model = given.get("model") or dice.one_of("model", catalog.model_names())
     named = RunConfig.model_validate({"model": model}).model
@@ -111,7 +111,7 @@ def _fastest(dice: _Dice, given: Mapping[str, Any]) -> Raw | None:
 
 
 def _tokens_per_s(raw: Raw) -> float:
-    """How fast a config trains; 0 if its keys do not agree, or if it does not fit comfortably."""
+    """Tokens per second of a config; 0 if its keys do not agree, or if it fills more than its share of the memory."""
     config = RunConfig.model_validate(raw)
     if conflicts(config):
         return 0.0
@@ -122,14 +122,14 @@ def _tokens_per_s(raw: Raw) -> float:
 
 
 def _suitable_gpus(spec: Architecture) -> list[str]:
-    """Large models want NVLink, and memory enough that thousands of GPUs are not idle."""
+    """GPUs for a model: large ones need NVLink, and enough memory that thousands of GPUs are not idle."""
     gpus = [catalog.gpu(name) for name in catalog.gpu_names()]
     small = spec.parameters < SMALL_MODEL
     return [gpu.name for gpu in gpus if small or (gpu.nvlink_bytes_per_s and gpu.memory_bytes > 60e9)]
 
 
 def _cluster_sizes(dice: _Dice, spec: Architecture, gpus_per_node: int) -> Iterator[int]:
-    """Numbers of machines to try: what is usual for the model's size, then twice as many, and so on."""
+    """Numbers of machines to try: the usual one for the model's size, then twice as many, and so on."""
     _, fewest, most = next(row for row in GPUS_BY_SIZE if spec.parameters <= row[0])
     gpus = fewest * (most / fewest) ** dice.unit("gpus")
     nodes = max(1, 2 ** round(log2(gpus / gpus_per_node)))
@@ -139,7 +139,7 @@ def _cluster_sizes(dice: _Dice, spec: Architecture, gpus_per_node: int) -> Itera
 
 
 def _choices(spec: Architecture, gpu: GpuSpec, cluster: Raw, train: Raw) -> Iterator[Raw]:
-    """What a practitioner would try on this cluster to see which is fastest."""
+    """The layouts that a practitioner would compare on this cluster."""
     world = cluster["nodes"] * cluster["gpus_per_node"]
     for tensor, pipeline, virtual_stages in _degrees(spec, gpu):
         replicas, rest = divmod(world, tensor * pipeline)
@@ -158,7 +158,7 @@ def _choices(spec: Architecture, gpu: GpuSpec, cluster: Raw, train: Raw) -> Iter
 
 
 def _degrees(spec: Architecture, gpu: GpuSpec) -> list[tuple[int, int, int]]:
-    """(tensor, pipeline, virtual stages) that suit a model of this size."""
+    """(tensor, pipeline, virtual stages) for a model of this size."""
     most = gpu.gpus_per_node if gpu.nvlink_bytes_per_s else 1
     if spec.parameters < SMALL_MODEL:
         degrees = [(1, 1, 1), (2, 1, 1)]
@@ -197,14 +197,14 @@ def _precision(dice: _Dice, gpu: GpuSpec) -> str:
 
 
 def _batch(spec: Architecture, unit: int, length: int) -> int:
-    """Sequences a step: half a million to 16 million tokens by size, in whole units; 0 if the cluster is too big."""
+    """Sequences in a step: half a million to 16 million tokens by size, in whole units; 0 if the cluster is too big."""
     wanted = min(max(5e5 * (spec.parameters / 1e9) ** 0.58, 5e5), 1.6e7) / length
     batch = max(1, round(wanted / unit)) * unit
     return batch if batch <= 2 * wanted else 0
 
 
 def _dataset(dice: _Dice, train: Raw) -> str:
-    """A corpus with text enough for the run."""
+    """A dataset with enough text for the run."""
     tokens = train["epochs"] * train["steps_per_epoch"] * train["global_batch"] * train["sequence_length"]
     names = catalog.dataset_names()
     enough = [name for name in names if catalog.dataset(name).tokens * MOST_EPOCHS_OF_DATA >= tokens]
@@ -212,7 +212,7 @@ def _dataset(dice: _Dice, train: Raw) -> str:
 
 
 def _paced(dice: _Dice, raw: Raw, given: Mapping[str, Any]) -> Raw:
-    """The config with a speed, validations and checkpoints that make it lively."""
+    """The config with a speed, validations and checkpoints that suit a viewer."""
     run = Run(RunConfig.model_validate(overlaid(raw, given)), dice.number)
     speed = _round(run.mean_step_s / dice.between("speed", *REAL_STEP_S))
     startup_speed = _round(run.startup.total / dice.between("startup", *REAL_STARTUP_S))

@@ -1,11 +1,9 @@
-"""Which runs are played, and how, as the command line says."""
+"""``RunSource``: the plan of each run of a session, from a config file or drawn from the catalog."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +17,10 @@ from accelerate_sim.sim.plan import Plan
 if TYPE_CHECKING:
     from accelerate_sim.checkpoints.resume import Resumption
     from accelerate_sim.process.placement import Placement
-    from accelerate_sim.session.coordination import Job
-    from accelerate_sim.session.recording import Recording
 
 
-class Score:
-    """Which runs are played: a config file, or anything from the catalog; on as many GPUs as there are processes."""
+class RunSource:
+    """The plans of a session's runs: of a config file, or drawn from the catalog. A launcher decides their cluster."""
 
     def __init__(
         self,
@@ -41,25 +37,28 @@ class Score:
         source = self._read(path)
         self._source = source if path else None
         self._given = source.data
-        # Nobody asked for a particular run, so each session shows others.
+        # Without --seed each session draws other runs.
         self._draw_seed = seed if seed is not None else int.from_bytes(os.urandom(4), "little")
+        self._latest: Plan | None = None
 
-    def config(self, number: int) -> RunConfig:
-        """The config of run ``number``. Raises ConfigError, also when its model does not fit its GPUs."""
-        source = self._source or self._again(number) or self._drawn(number)
-        return source.resolve(number, check=lambda config: _check(Plan(config, number)))
+    def plan(self, number: int) -> Plan:
+        """The plan of run ``number``. Raises ConfigError, also when its model does not fit its GPUs."""
+        if self._latest is None or self._latest.number != number:
+            source = self._source or self._resumed_config(number) or self._drawn(number)
+            self._latest = _checked_plan(source, number)
+        return self._latest
 
     def located(self, error: ConfigError) -> ConfigError:
-        """The same error with the file and line, or the option, that its keys come from."""
+        """``error`` with the file and line, or the option, that each of its keys comes from."""
         return ConfigError(map((self._source or self._read(None)).located, error.problems))
 
     @property
     def drawn(self) -> bool:
-        """Whether each run has a config of its own."""
+        """True if each run draws a config of its own."""
         return self._source is None
 
-    def _again(self, number: int) -> ConfigSource | None:
-        """The config that a run had which goes on, if nobody says which."""
+    def _resumed_config(self, number: int) -> ConfigSource | None:
+        """The config of the resumed run, if ``number`` is its number and the command line names no other."""
         state = self._resumed
         if state is None or state.run != number:
             return None
@@ -78,22 +77,13 @@ class Score:
         return source.with_cluster(cluster, "launcher")
 
 
-def _check(plan: Plan) -> Problem | None:
-    """The problem with a run whose keys all agree."""
-    return misfit(plan) or overlong(plan)
+def _checked_plan(source: ConfigSource, number: int) -> Plan:
+    """The plan of a config whose keys all agree, and that can be run. Raises ConfigError."""
+    plans: list[Plan] = []
 
+    def check(config: RunConfig) -> Problem | None:
+        plans.append(Plan(config, number))
+        return misfit(plans[-1]) or overlong(plans[-1])
 
-@dataclass(frozen=True)
-class Options:
-    """How a session is played, beside what its config says."""
-
-    start_time: datetime | None = None
-    duration_s: float | None = None
-    output_dir: Path | None = None
-    resumption: Resumption | None = None
-    ascii_only: bool = False
-    progress: bool = True
-    job: Job | None = None
-    """The processes that play one rank each; this one is rank 0."""
-    recording: Recording | None = None
-    """Takes the place of standard output."""
+    source.resolve(number, check=check)
+    return plans[-1]

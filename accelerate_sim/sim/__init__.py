@@ -1,1 +1,1 @@
-"""The physics: pure functions of (run, rank or ranks, step). No clock, no printing, no state but caches."""
+"""The physics: pure functions of (run, rank or ranks, step), without clock, output, or state other than caches."""

@@ -1,4 +1,4 @@
-"""Layouts near a run's own on the same machines, one or two settings away: the faster ones, else the nearest."""
+"""Finds layouts one or two settings away from a run's, on the same machines: the faster ones, else the nearest."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,38 +12,38 @@ from accelerate_sim.sim.plan import Plan
 
 SHOWN = 3
 LEAST_GAIN = 1.02
-"""Speed over the present one from which a change is worth a word."""
+"""Speed over the present one from which a change is proposed."""
 WORTH_A_KEY = 1.03
-"""What a second change has to bring over either alone."""
+"""Speed over that of each single change from which a pair of changes is proposed."""
 SHARE_STEP = 0.1
-"""Of a layer's forward pass, more or less of it computed again."""
+"""Steps by which the recomputed share of a layer's forward pass is varied."""
 
 
 @dataclass(frozen=True)
 class Alternative:
-    """A layout that is near."""
+    """A layout near that of the run."""
 
     changes: Changes
     speed: float
-    """Tokens per second over those of the run as it is."""
+    """Tokens per second over those of the run's own layout."""
     tokens_per_s: float
     memory_bytes: float
 
     @property
     def about(self) -> frozenset[str]:
-        """Keys that it changes; the kind of recomputation and its share are one."""
+        """Keys that it changes; the kind of recomputation and its share count as one."""
         return frozenset(key.removesuffix("_share") for key in self.changes)
 
     @property
     def text(self) -> str:
-        """The settings that make it."""
+        """The settings that lead to it."""
         return " and ".join(settings(self.changes))
 
 
 def near_layouts(run: Plan) -> list[Alternative]:
-    """Three that fit, the fastest first: those worth a change, then single changes that cost least; never one twice.
+    """Up to three layouts that fit the memory, the fastest first, without duplicates.
 
-    None if the step time is imposed.
+    Layouts that are faster come before single changes that cost least. Empty if the step time is imposed.
     """
     if run.config.impose.step_time_s:
         return []
@@ -56,7 +56,7 @@ def near_layouts(run: Plan) -> list[Alternative]:
     for one in worth:
         best.setdefault(one.about, one)
     shown = list(best.values())[:SHOWN]
-    # Of settings that do nothing worth a word, each one's best value.
+    # Of settings that are not worth a proposal, the best value of each.
     others = [max(found, key=lambda one: one.speed) for found in singles.values() if found]
     rest = [one for one in others if one.about not in {other.about for other in shown}]
     shown += sorted(rest, key=lambda one: one.speed, reverse=True)[: SHOWN - len(shown)]
@@ -66,7 +66,7 @@ def near_layouts(run: Plan) -> list[Alternative]:
 def _pairs_worth_it(
     run: Plan, singles: dict[str, list[Alternative]], axes: list[tuple[str, list[Changes]]]
 ) -> Iterator[Alternative]:
-    """Two changes that bring more than either of them alone, where that is possible alone."""
+    """Pairs of changes that are faster than each of the two alone, if that one is possible alone."""
     alone = {one.text: one.speed for found in singles.values() for one in found}
     moves = [(axis, changes) for axis, values in axes for changes in values]
     for (axis, first), (other_axis, second) in combinations(moves, 2):
@@ -78,7 +78,7 @@ def _pairs_worth_it(
 
 
 def _tried(run: Plan, changes: Changes) -> Alternative | None:
-    """The layout with these changes; None if keys would disagree, memory would not do, or nothing would differ."""
+    """The layout with these changes; None if keys disagree, memory does not suffice, or nothing differs."""
     config = changed(run.config, changes)
     if conflicts(config):
         return None
@@ -92,9 +92,9 @@ def _tried(run: Plan, changes: Changes) -> Alternative | None:
 
 
 def _axes(run: Plan) -> Iterator[tuple[str, list[Changes]]]:
-    """What can be changed on the same machines, for the same batch, and to what."""
+    """Settings that can be changed on the same machines with the same batch, and their values."""
     layout, model = run.layout, run.model.architecture
-    # Nobody goes over the network who does not have to.
+    # Tensor parallelism across the network is proposed only to a run that has it already.
     inside = [size for size in _near(layout.tensor) if size <= max(layout.tensor, layout.nvlink_domain)]
     sizes = {"train.micro_batch": _near(layout.micro_batch), "parallel.tensor": inside}
     sizes["parallel.pipeline"] = _near(layout.pipeline)
@@ -111,7 +111,7 @@ def _axes(run: Plan) -> Iterator[tuple[str, list[Changes]]]:
 
 
 def _recomputing(run: Plan) -> Iterator[Changes]:
-    """Other kinds of recomputation; and where the config says how much, what its kind does, a little more or less."""
+    """Other kinds of recomputation; and if the config sets a share, the default of its kind and shares near it."""
     train = run.config.train
     share = train.recompute_share
     for how in ("none", "selective", "full"):
@@ -129,7 +129,7 @@ def _near(size: int) -> list[int]:
 
 
 def _near_chunks(chunks: int, layers: int) -> list[int]:
-    """Chunks of a stage: the next numbers that divide its layers, halves and doubles, and the usual few."""
+    """Numbers of chunks of a stage: the nearest divisors of its layers, half and double, and common values."""
     whole = divisors(layers)
     below = [size for size in whole if size < chunks][-1:]
     above = [size for size in whole if size > chunks][:1]

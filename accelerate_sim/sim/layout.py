@@ -1,4 +1,4 @@
-"""Who sits where: the ranks of a job, their nodes, and the groups that share a model.
+"""The layout of a job: its ranks, their nodes, and the groups of ranks that share a model.
 
 Ranks are numbered as Megatron-LM does by default: tensor parallel is innermost, then context, then data, and pipeline
 stages are outermost. So tensor groups are neighbours in one node, and data-parallel groups stride over the nodes.
@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Ranks: TypeAlias = "NDArray[np.int64]"
+OF_THE_METHOD = ("tensor_overlap", "dispatcher", "expert_overlap")
+"""Keys of the section ``parallel`` that say how groups communicate, not who is in them."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """The shape of a set of ranks that communicate: how many, and how many of them share an NVLink domain."""
+    """The shape of a communicating group: number of ranks, and number of those in one NVLink domain."""
 
     size: int
     per_domain: int
@@ -52,13 +54,14 @@ class Layout:
     sequence_parallel: bool = False
     """Tensor-parallel ranks also share norms and residuals."""
     shard_group: int | None = None
-    """Ranks that split the state; None: all that hold the same weights."""
+    """Ranks that shard the state together; None: all that hold the same weights."""
 
     @classmethod
     def of(cls, config: RunConfig, gpu: GpuSpec) -> Layout:
         parallel: dict[str, Any] = dict(config.parallel)
         batch = config.train
-        del parallel["tensor_overlap"]  # belongs to the method
+        for name in OF_THE_METHOD:
+            del parallel[name]
         sequence = parallel.pop("sequence")
         if sequence is None:
             sequence = catalog.stack(batch.stack).sequence_parallel
@@ -115,12 +118,12 @@ class Layout:
 
     @property
     def expert_group(self) -> Group:
-        """Ranks among which a layer's experts are spread: neighbours, tensor-parallel ranks first."""
+        """The group among which a layer's experts are divided: neighbours, tensor-parallel ranks first."""
         return self._group(self.expert, stride=1 if self.expert_tensor == 1 else self.tensor)
 
     @property
     def expert_tensor(self) -> int:
-        """Ranks that share one expert's matrices: with expert parallelism, experts stay whole."""
+        """Ranks that share the matrices of one expert; with expert parallelism experts are not split."""
         return self.tensor if self.expert == 1 else 1
 
     @property
@@ -140,17 +143,17 @@ class Layout:
 
     @property
     def shards(self) -> int:
-        """Ranks that split the state of what they all hold."""
+        """Number of ranks that shard the state of the weights that they all hold."""
         return min(self.weight_ranks, self.shard_group or self.weight_ranks)
 
     @property
     def shard_ranks(self) -> Group:
-        """The ranks that split the state."""
+        """The group of ranks that shard the state."""
         return self._group(self.shards, stride=self.tensor)
 
     @property
     def copy_ranks(self) -> Group:
-        """Ranks with the same shard, where state is split in smaller groups than there are replicas."""
+        """The group of ranks with the same shard, where shard groups are smaller than the number of replicas."""
         return self._group(self.weight_ranks // self.shards, stride=self.tensor * self.shards)
 
     @property
@@ -167,11 +170,11 @@ class Layout:
         return rank % self.gpus_per_node
 
     def data_rank(self, rank: Ranks) -> Ranks:
-        """Which replica a rank belongs to: ranks of one replica read the same batch."""
+        """Index of a rank's replica, whose ranks all read the same batch."""
         return rank // (self.tensor * self.context) % self.data
 
     def stage(self, rank: Ranks) -> Ranks:
-        """Which pipeline stage a rank holds."""
+        """Index of a rank's pipeline stage."""
         return rank // (self.tensor * self.context * self.data)
 
     def describe(self) -> str:

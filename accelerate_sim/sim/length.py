@@ -1,10 +1,10 @@
-"""Whether a run ends while there are dates to print."""
+"""Checks that a run ends before the calendar does."""
 
 from accelerate_sim.config.problems import Problem, shown
 from accelerate_sim.sim.plan import Plan
 
 LONGEST_YEARS = 1000
-"""Simulated years of steps. The calendar ends 7,000 years after the last year that a run may begin in."""
+"""Most simulated years of steps. The calendar ends 7,000 years after the last year that a run may begin in."""
 _YEAR_S = 365.25 * 86400.0
 
 

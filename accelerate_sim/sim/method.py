@@ -1,40 +1,51 @@
-"""How a micro-batch is computed: number format, what is computed twice, and the software that does it."""
+"""The method of a training step: number formats, recomputation, optimizer, and the software that runs."""
 
 from dataclasses import dataclass
 
 from accelerate_sim import catalog
-from accelerate_sim.catalog import SoftwareStack
+from accelerate_sim.catalog import GpuSpec, SoftwareStack
 from accelerate_sim.config.schema import RunConfig
 
 RECOMPUTED_SHARE = {"none": 0.0, "selective": 0.0, "full": 1.0}
-"""Of a layer's forward pass, what is done again. Selective here does attention's core again, which costs next to
-nothing where flash attention does so anyway."""
+"""Share of a layer's forward pass that is computed again, by ``train.recompute``. Selective recomputation repeats
+attention's core, which costs next to nothing where flash attention does so anyway."""
+PORTING_YEARS = 0.5
+"""Years after the beginning of a GPU's year of release from which software on it dates at the earliest."""
 
 
 @dataclass(frozen=True)
 class Method:
-    """Everything about a training step that is neither model, machine nor layout."""
+    """The properties of a training step that belong to neither model, machine nor layout."""
 
     precision: str
     recompute: str
     recompute_share: float
-    """Of the layers' forward work, what is computed again in the backward pass."""
+    """Share of the layers' forward work that is computed again in the backward pass."""
     gradient_bytes: float | None
-    """Bytes of a parameter's gradient; None: what the sharding usually has."""
+    """Bytes of a parameter's gradient; None: as usual for the sharding."""
     stack: SoftwareStack
     compiled: bool
-    """Kernels are merged by a compiler, whatever the stack does by itself."""
+    """True if a compiler merges kernels, independent of the stack."""
     tensor_overlap: bool | None
-    """Tensor-parallel communication runs behind the matrix products; None: what the stack does."""
+    """True if tensor-parallel communication overlaps the matrix products; None: as the stack does."""
     blocking_launches: bool
-    """The host waits for every kernel."""
+    """True if the host waits for every kernel."""
     release: float
     """Year and its share after 2000 of the software."""
+    optimizer: str = "adamw"
+    optimizer_precision: str | None = None
+    """Precision of the optimizer's state; None: what the stack does."""
+    dispatcher: str | None = None
+    """Library that sends tokens to their experts; None: what the stack does."""
+    expert_overlap: bool | None = None
+    """Tokens travel to their experts behind computing; None: what the stack does."""
 
     @classmethod
     def of(cls, config: RunConfig) -> "Method":
+        """Return the method of a run."""
         train, parallel = config.train, config.parallel
-        stack = catalog.stack(train.stack)
+        gpu = catalog.gpu(config.cluster.gpu)
+        stack = running_stack(train.stack, gpu)
         share = train.recompute_share
         return cls(
             precision=train.precision,
@@ -45,41 +56,81 @@ class Method:
             compiled=train.compiled,
             tensor_overlap=parallel.tensor_overlap,
             blocking_launches=train.blocking_launches,
-            release=stack.release if train.release is None else train.release,
+            release=release_of(stack, gpu, parallel.expert) if train.release is None else train.release,
+            optimizer=train.optimizer,
+            optimizer_precision=train.optimizer_precision,
+            dispatcher=parallel.dispatcher,
+            expert_overlap=parallel.expert_overlap,
         )
 
     @property
     def kernels(self) -> str:
-        """unfused, eager or fused."""
+        """The kind of the kernels: unfused, eager or fused."""
         return "fused" if self.compiled else self.stack.kernels
 
     @property
     def is_fp8(self) -> bool:
+        """True where matrix products take 8 bits a number."""
         return self.precision in ("fp8", "mxfp8")
 
     @property
-    def keeps_fp8(self) -> bool:
-        """Whether inputs of matrix products are kept for the backward pass in fp8."""
-        return self.is_fp8 and "inputs" in self.stack.narrow
+    def is_narrow(self) -> bool:
+        """True where matrix products take 8 bits a number or less."""
+        return self.is_fp8 or self.precision == "nvfp4"
+
+    @property
+    def keeps_narrow(self) -> bool:
+        """True where inputs of matrix products are kept for the backward pass in the products' format."""
+        return self.is_narrow and "inputs" in self.stack.narrow
 
     @property
     def norms_in_fp32(self) -> bool:
-        """Whether norms keep their input in single precision; merged kernels do not."""
+        """True where norms keep their input in single precision; merged kernels do not."""
         return self.kernels == "eager" and "norms" not in self.stack.narrow
 
     @property
     def drops_expert_outputs(self) -> bool:
-        """Whether what experts return is weighted before anyone keeps it."""
+        """True where the outputs of experts are weighted before anyone keeps them."""
         return "routed" in self.stack.narrow
 
     @property
     def recomputes_attention(self) -> bool:
-        """Whether attention's core runs twice although the rest of the layer does not."""
+        """True where attention's core runs twice although the rest of the layer does not."""
         return self.recompute == "selective" and self.recompute_share < 1
 
     @property
     def exposes_tensor(self) -> str:
-        """Which share of tensor-parallel communication is waited for: a name in the constants."""
+        """The name in the constants of the share of tensor-parallel communication that is waited for."""
         if self.tensor_overlap is None:
             return {"serial": "serial", "none": "none", "sharded": "none", "full": "full"}[self.stack.overlap]
         return "full" if self.tensor_overlap else "none"
+
+    @property
+    def sends_tokens_once(self) -> bool:
+        """True where a token crosses a link once, however many of its experts are beyond it."""
+        return (self.dispatcher or self.stack.dispatcher) != "alltoall"
+
+    @property
+    def overlaps_experts(self) -> bool:
+        """True where tokens travel to their experts behind computing."""
+        return self.stack.overlaps_experts if self.expert_overlap is None else self.expert_overlap
+
+    @property
+    def state_precision(self) -> str:
+        """Precision of the optimizer's state: fp32, bf16-moments or bf16."""
+        return self.optimizer_precision or self.stack.optimizer_precision
+
+
+def running_stack(name: str, gpu: GpuSpec) -> SoftwareStack:
+    """Return the software that runs on ``gpu`` where ``name`` is asked for: a successor, where that one cannot."""
+    stack = catalog.stack(name)
+    return catalog.stack(stack.successor) if stack.successor and gpu.generation != "ampere" else stack
+
+
+def release_of(stack: SoftwareStack, gpu: GpuSpec, expert_parallel: int) -> float:
+    """Return the year (after 2000) of the software: its own, or that of a later need.
+
+    Software is no older than the GPU that it runs on, nor than the first release that spreads experts, if it does.
+    """
+    spreads = stack.expert_release if expert_parallel > 1 else None
+    return max(stack.release, spreads or 0.0, gpu.year - 2000 + PORTING_YEARS)

@@ -1,7 +1,7 @@
 """Random numbers without a generator: each is a hash of (seed, stream, counters).
 
-Any number can be had at any time, in any order, by any process, and is the same: a run that was killed and resumed,
-64 processes that play a rank each and one process that plays all 64 see the same noise. Counters may be numbers or
+Any process can compute any number at any time and in any order, with the same result: a run that was killed and
+resumed, 64 processes of one rank each and one process of 64 ranks have the same noise. Counters may be numbers or
 arrays and broadcast against each other; element k of an array result has the bits that its counters give alone.
 """
 
@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float64]
 Steps = NDArray[np.int64]
 
-# The finaliser of SplitMix64 (Steele, Lea, Flood 2014) and odd constants to tell the counters apart.
+# The finaliser of SplitMix64 (Steele, Lea, Flood 2014), and odd constants that distinguish the counters.
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
@@ -27,7 +27,7 @@ _LOW_HALF = np.uint64(0xFFFFFFFF)
 
 
 def seed_of(*names: object) -> int:
-    """A seed that stands for these names."""
+    """A seed derived from these names."""
     identity = "/".join(str(name) for name in names)
     return int.from_bytes(hashlib.blake2b(identity.encode(), digest_size=7).digest(), "little")
 
@@ -45,7 +45,9 @@ def normal(seed: int, stream: str, *counters: ArrayLike) -> Floats:
 
 
 def rough_normal(seed: int, stream: str, *counters: ArrayLike) -> Floats:
-    """About normal: unit variance, no tails beyond 3.5. Of four sixteenths of one hash, for figures of many GPUs."""
+    """Nearly normal numbers of unit variance, without tails beyond 3.5: cheap, for figures of many GPUs.
+
+    Each is a sum of four 16-bit parts of one hash."""
     bits = _hash(seed, stream, counters)
     parts = bits.view(np.uint16).reshape(*bits.shape, 4)
     total = parts.sum(axis=-1, dtype=np.int32)
@@ -58,7 +60,7 @@ def exponential(seed: int, stream: str, *counters: ArrayLike) -> Floats:
 
 
 class Draws:
-    """What a run draws once: parameters of its curves, each by name below ``prefix``."""
+    """Constants that a run draws once, such as parameters of its curves; each has a name below ``prefix``."""
 
     def __init__(self, seed: int, prefix: str) -> None:
         self.seed = seed
@@ -68,20 +70,20 @@ class Draws:
         return float(uniform(self.seed, f"{self.prefix}/{name}")[0])
 
     def between(self, name: str, low: float, high: float) -> float:
-        """Uniform in [low, high]."""
+        """A number that is uniform in [low, high]."""
         return low + (high - low) * self._unit(name)
 
     def log(self, name: str, low: float, high: float) -> float:
-        """Log-uniform in [low, high]."""
+        """A number that is log-uniform in [low, high]."""
         return float(low * (high / low) ** self._unit(name))
 
     def chance(self, name: str, probability: float) -> bool:
-        """True for this share of seeds."""
+        """Return True for the share ``probability`` of all seeds."""
         return self._unit(name) < probability
 
 
 def skewed(seed: int, stream: str, skew: float, *counters: ArrayLike) -> Floats:
-    """Unit variance, mean 0, skewed: a normal mixed with a share ``skew`` (-1..1; above 0: right) of an exponential."""
+    """Skewed numbers of mean 0 and unit variance: a normal with a share ``skew`` (-1..1) of an exponential."""
     bell = normal(seed, stream, *counters)
     if not skew:
         return bell
@@ -110,23 +112,23 @@ def persistent(seed: int, stream: str, phi: float, steps: NDArray[np.int64]) -> 
 def smooth(
     seed: int, stream: str, period_s: float, second: float, *counters: ArrayLike, draw: Callable[..., Floats] = normal
 ) -> Floats:
-    """A slow wander, of about unit variance, that takes ``period_s`` to change its mind. Continuous in ``second``."""
+    """Noise of about unit variance, continuous in ``second``, with correlation time ``period_s``."""
     knot = int(np.floor(second / period_s))
     part = second / period_s - knot
     before, after = draw(seed, stream, *counters, knot), draw(seed, stream, *counters, knot + 1)
-    # Weights whose squares add up to one keep the variance between the knots what it is on them.
+    # Weights whose squares add up to one give the same variance between knots as on them.
     angle = 0.5 * np.pi * part
     return np.asarray(np.cos(angle) * before + np.sin(angle) * after)
 
 
 class RoughNormals:
-    """``rough_normal`` for the same counters and one more, of which many are asked for, one after the other."""
+    """``rough_normal`` for fixed counters and one more that varies, with the hash of the fixed ones cached."""
 
     def __init__(self, seed: int, stream: str, *counters: ArrayLike) -> None:
         self._bits = _hash(seed, stream, counters)
 
     def at(self, counter: int) -> Floats:
-        """The bits that ``rough_normal(..., counter)`` gives."""
+        """The numbers of ``rough_normal(..., counter)``, to the bit."""
         bits = _mix(self._bits ^ (np.array([counter], np.int64).view(np.uint64) * _GOLDEN + _GOLDEN))
         pairs = (bits & _LOW_SIXTEENTHS) + ((bits >> _SHIFT_16) & _LOW_SIXTEENTHS)
         total = ((pairs + (pairs >> _SHIFT_32)) & _LOW_HALF).view(np.int64)
@@ -134,7 +136,7 @@ class RoughNormals:
 
 
 class Wander:
-    """``smooth`` of the same counters at many seconds: keeps the knots on both sides of the latest one."""
+    """``smooth`` for fixed counters at many seconds; the knots on both sides of the latest second are cached."""
 
     def __init__(
         self, seed: int, stream: str, period_s: float, *counters: ArrayLike, draw: Callable[..., Floats] = normal
@@ -144,7 +146,7 @@ class Wander:
         self._knots: dict[int, Floats] = {}
 
     def at(self, second: float) -> Floats:
-        """The bits that ``smooth`` gives."""
+        """The numbers of ``smooth``, to the bit."""
         knot = int(np.floor(second / self._period_s))
         self._knots = {
             each: self._knots[each] if each in self._knots else self._draw(each) for each in (knot, knot + 1)
@@ -161,7 +163,7 @@ def _key(seed: int, stream: str) -> np.uint64:
 def _hash(seed: int, stream: str, counters: tuple[ArrayLike, ...]) -> NDArray[np.uint64]:
     bits = np.atleast_1d(np.asarray(_key(seed, stream)))
     for counter in counters:
-        # Negative counters (the filter's steps before the first) wrap around, which is as good as any other number.
+        # Negative counters (the filter's steps before the first) wrap around, which gives a valid counter as well.
         bits = _mix(bits ^ (np.atleast_1d(np.asarray(counter, np.int64)).view(np.uint64) * _GOLDEN + _GOLDEN))
     return bits
 

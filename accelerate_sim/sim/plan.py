@@ -1,6 +1,6 @@
-"""What follows from a config before anything has happened: layout, memory, time of a step, sizes.
+"""Computes what follows from a config alone: layout, memory, mean time of a step, file sizes.
 
-Plain arithmetic, so that a config can be judged before anything heavier is imported.
+It is plain arithmetic without numpy, so that a config can be checked before slower imports.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ from accelerate_sim.sim.speed.throughput import StepParts, Throughput
 
 
 class Plan:
-    """A config worked out. ``number`` counts the runs of a session; each has its own seed."""
+    """The plan of a run. ``number`` counts the runs of a session, from 1; each has its own seed."""
 
     def __init__(self, config: RunConfig, number: int = 1) -> None:
         self.config = config
@@ -49,7 +49,7 @@ class Plan:
 
     @cached_property
     def batches(self) -> BatchSchedule:
-        """Sequences of each step; the layout has those of the whole global batch."""
+        """Sequences of each step; the layout has the whole global batch."""
         return BatchSchedule.of(self.config.train)
 
     @cached_property
@@ -58,7 +58,7 @@ class Plan:
 
     @cached_property
     def network(self) -> Network:
-        return Network.of(self.gpu, self.config.cluster.nic_gbps)
+        return Network.of(self.gpu, self.config.cluster.nic_gbps, self.config.cluster.fabric)
 
     @property
     def tokenizer_name(self) -> str:
@@ -66,7 +66,7 @@ class Plan:
 
     @cached_property
     def noise_seed(self) -> int:
-        """Seed of everything that is drawn: other models, clusters and batches are other runs, with other noise."""
+        """Seed of all noise; it depends on model, dataset, world size and batch, so other runs have other noise."""
         layout = self.layout
         identity = f"{self.seed}/{self.model.name}/{self.dataset.name}/{layout.world_size}/{layout.tokens_per_step}"
         return int.from_bytes(hashlib.blake2b(identity.encode(), digest_size=7).digest(), "little")
@@ -79,7 +79,7 @@ class Plan:
 
     @property
     def last_step(self) -> int:
-        """Steps that are really made: fewer with max_steps, which does not change any of them."""
+        """Number of steps that are made; ``max_steps`` lowers it and changes none of the steps."""
         return min(self.total_steps, self.config.train.max_steps or self.total_steps)
 
     def accumulation(self, step: int) -> int:
@@ -110,11 +110,11 @@ class Plan:
 
     @cached_property
     def step_parts(self) -> StepParts:
-        """Of a step with the whole global batch."""
+        """Parts of the time of a step with the whole global batch."""
         return self.throughput.step()
 
     def stage_parts(self, stage: int) -> StepParts:
-        """Of a step in this stage of the batch's ramp."""
+        """Parts of the time of a step in this stage of the batch's ramp."""
         batch = self.batches.stages[stage].batch
         if batch == self.layout.global_batch:
             return self.step_parts
@@ -126,17 +126,18 @@ class Plan:
 
     @cached_property
     def memory(self) -> MemoryUse:
-        """The fullest GPU."""
+        """Memory of the fullest GPU at its peak."""
         return peak_memory_use(self.model.architecture, self.layout, self.method).within(self.gpu.memory_bytes)
 
     @property
     def memory_per_gpu_bytes(self) -> int:
         imposed = self.config.impose.memory_share
-        return round(imposed[1] * self.gpu.memory_bytes if imposed else self.memory.total)
+        capacity = self.gpu.memory_bytes
+        return round(imposed[1] * capacity if imposed else self.memory.squeezed(capacity).total)
 
     @cached_property
     def mean_step_s(self) -> float:
-        """Of a step with the whole global batch."""
+        """Mean time of a step with the whole global batch."""
         return self.stage_step_s(len(self.batches.stages) - 1)
 
     def stage_step_s(self, stage: int) -> float:
@@ -145,7 +146,7 @@ class Plan:
         return sum(imposed) / 2 if imposed else self.stage_parts(stage).total
 
     def expected_s(self, steps: int) -> float:
-        """What the first so many steps are expected to take together."""
+        """Expected time of the first ``steps`` steps together, undisturbed."""
         each = enumerate(self.batches.steps_in(steps))
         return sum(count * self.stage_step_s(stage) for stage, count in each if count)
 
@@ -166,5 +167,5 @@ class Plan:
         return round(per_micro_batch, 6)
 
     def mfu(self, tokens_per_s: float) -> float:
-        """Model FLOP/s over the peak bf16 FLOP/s of all GPUs."""
+        """Model FLOP/s at this throughput, over the peak bf16 FLOP/s of all GPUs."""
         return tokens_per_s * self.flops_per_token / (self.layout.world_size * self.gpu.bf16_flops)

@@ -1,7 +1,6 @@
-"""A run as numbers: the plan, and every figure of every step on demand.
+"""Computes every figure of every step of a run on demand.
 
-Everything the program shows or writes comes from here. Steps count from 0 inside the physics; what people see counts
-from 1.
+Everything that the program shows or writes comes from here. Steps count from 0 in the physics, and from 1 in records.
 """
 
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.sim import noise
 from accelerate_sim.sim.curves.grad_norm import GradNormCurve
+from accelerate_sim.sim.curves.load_balance import LoadBalance
 from accelerate_sim.sim.curves.loss import LossCurve
 from accelerate_sim.sim.curves.rounding import Printed
 from accelerate_sim.sim.curves.schedule import learning_rate
@@ -31,13 +31,13 @@ from accelerate_sim.sim.storage import Storage
 from accelerate_sim.sim.timeline import BLOCK, Calendar, Timeline
 
 FABRIC_BYTES_PER_S = 200e9 / 8
-"""Per GPU. Clusters that are built for training have as much; what many jobs share has less."""
+"""Bytes/s of network per GPU from which a cluster counts as built for training, not as shared by many jobs."""
 BLOCKS_SAMPLED = 16
-"""Blocks that stand for a whole run when it is planned."""
+"""Blocks that are averaged to estimate a whole run."""
 LAUNCH_SHARE = 0.15
-"""Of a step that is spent waiting for the host; from here on its moods are the step's."""
+"""Share of host wait above which step times take the launch-bound noise model."""
 MICRO_LOSSES_KEPT = 16384
-"""Losses of single micro-batches that are computed together."""
+"""Number of micro-batch losses that are computed together."""
 
 
 @dataclass(frozen=True)
@@ -50,15 +50,17 @@ class StepBlock:
     lr: Floats
     step_s: Floats
     step_end_s: Floats
+    load_balancing_loss: Floats | None
+    """None for a model without experts."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepTiming:
-    """How long a step took, and what that makes."""
+    """Time of a step, and the rates that follow from it."""
 
     seconds: float
     end_s: float
-    """Since the first step began."""
+    """Seconds from the beginning of the first step to the end of this one."""
     tokens_per_s: float
     mfu: float
 
@@ -70,6 +72,15 @@ class Run(Plan):
         super().__init__(config, number)
         self._block: StepBlock | None = None
         self._micro: tuple[tuple[int, int], Floats] | None = None
+
+    @classmethod
+    def of(cls, plan: Plan) -> "Run":
+        """The run of a plan, with everything that the plan has computed so far."""
+        if isinstance(plan, Run):
+            return plan
+        run = cls(plan.config, plan.number)
+        run.__dict__.update(plan.__dict__)
+        return run
 
     # --- What happens once ----------------------------------------------------------------------
 
@@ -89,12 +100,12 @@ class Run(Plan):
 
     @cached_property
     def shape_seed(self) -> int:
-        """Of what reruns share: how this model learns from this data."""
+        """Seed of the noise that reruns share: the way this model learns from this data."""
         return noise.seed_of(self.model.name, self.dataset.name, self.config.train.start)
 
     @cached_property
     def data_seed(self) -> int:
-        """Of the order of the texts: the same on another cluster."""
+        """Seed of the order of texts, which is the same on another cluster."""
         ramp = [stage.first_sequence for stage in self.batches.stages[1:]]
         return noise.seed_of(self.seed, self.dataset.name, self.layout.tokens_per_step, *ramp)
 
@@ -108,7 +119,18 @@ class Run(Plan):
 
     @cached_property
     def grad_norm(self) -> GradNormCurve:
-        return GradNormCurve.of(self.config.train, self.data_seed, self.shape_seed, self.total_steps)
+        active = self.model.architecture.active_parameters
+        return GradNormCurve.of(self.config.train, self.data_seed, self.shape_seed, self.total_steps, active)
+
+    @cached_property
+    def load_balance(self) -> LoadBalance | None:
+        """The load-balancing loss of a mixture of experts; None for other models."""
+        architecture = self.model.architecture
+        if architecture.moe is None:
+            return None
+        return LoadBalance.of(
+            self.config.train, self.data_seed, self.shape_seed, self.total_steps, architecture.active_parameters
+        )
 
     @cached_property
     def printed(self) -> Printed:
@@ -128,7 +150,7 @@ class Run(Plan):
         return Chips.of(self.noise_seed, self.gpu, self.layout, self.config.cluster.ambient_c)
 
     def activity(self, stage: int) -> Activity:
-        """What the GPUs do in a mean step of this stage of the batch's ramp."""
+        """Activity of the GPUs in a mean step of this stage of the batch's ramp."""
         micro_batches = self.accumulation(self.batches.stages[stage].first_step)
         return Activity.of_step(self.throughput, micro_batches, self.stage_parts(stage))
 
@@ -137,25 +159,25 @@ class Run(Plan):
         return Activity.of_validation(self.throughput, self.evaluation_batch_s)
 
     def power_share(self, stage: int) -> float:
-        """Of the way from a resident context to the limit, while stepping in this stage of the batch's ramp."""
-        # An imposed step time says nothing of what the GPUs do; they are then as busy as in a well-tuned run.
+        """Power in steps of this stage of the batch's ramp, from 0 (a resident context) to 1 (the power limit)."""
+        # An imposed step time does not tell the GPUs' activity, so that of a well-tuned run is taken.
         return WELL_TUNED_SHARE if self.config.impose.step_time_s else self.activity(stage).power_share
 
     @property
     def validation_power_share(self) -> float:
-        """The same during a validation."""
+        """Power in validations, from 0 (a resident context) to 1 (the power limit)."""
         if self.config.impose.step_time_s:
             return WELL_TUNED_SHARE * VALIDATION_OVER_STEP
         return self.validation_activity.power_share
 
     @property
     def compute_share(self) -> float:
-        """Share of a step that a slow rank stretches."""
+        """Share of a step's time that grows with the slowest rank."""
         return (self.step_parts.total - self.step_parts.data_comm) / self.step_parts.total
 
     @property
     def _work(self) -> Work:
-        """Texts are packed to one length; instructions and conversations are as long as they are."""
+        """Kind of work, which sets the noise of step times. Texts of instructions and conversations are not packed."""
         chats = any(word in self.dataset.domain for word in ("instructions", "conversations", "questions"))
         if chats and self.config.train.start == "finetune":
             return "ragged"
@@ -165,7 +187,7 @@ class Run(Plan):
 
     @property
     def _machines(self) -> Machines:
-        """Fast links between machines, InfiniBand and the like, are those of clusters that one job has to itself."""
+        """Kind of cluster. Fast links between machines, as InfiniBand, belong to clusters that one job has alone."""
         if self.layout.nodes == 1:
             return "one"
         return "fabric" if self.network.nic_bytes_per_s >= FABRIC_BYTES_PER_S else "shared"
@@ -193,7 +215,7 @@ class Run(Plan):
         )
 
     def _ramped_work(self, steps: Steps) -> Floats:
-        """Of consecutive steps, over that of a step with the whole global batch."""
+        """Work of consecutive steps, over that of a step with the whole global batch."""
         numbers = self.batches.numbers(steps)
         each = {int(stage): self.stage_step_s(int(stage)) for stage in np.unique(numbers)}
         return np.array([each[int(stage)] for stage in numbers]) / self.mean_step_s
@@ -202,7 +224,8 @@ class Run(Plan):
     def telemetry(self) -> Telemetry:
         layout, architecture = self.layout, self.model.architecture
         capacity, stages = self.gpu.memory_bytes, range(layout.pipeline)
-        uses = [memory_use(architecture, layout, self.method, stage).within(capacity) for stage in stages]
+        needs = [memory_use(architecture, layout, self.method, stage) for stage in stages]
+        uses = [need.within(capacity).squeezed(capacity) for need in needs]
         filling = MemoryFilling(uses, self.startup, self.timeline, self.accumulation(0))
         return Telemetry(
             self.noise_seed, self.chips, layout, self.batches, self.power_share, self.validation_power_share,
@@ -212,7 +235,7 @@ class Run(Plan):
     # --- Figures of a step ----------------------------------------------------------------------
 
     def block_of(self, step: int) -> StepBlock:
-        """The block that holds this step; the latest one is kept."""
+        """The block of this step; the latest block is cached."""
         index = step // BLOCK
         if self._block is None or self._block.index != index:
             self._block = self._compute_block(index)
@@ -224,12 +247,14 @@ class Run(Plan):
         leaps = self.loss.instability.norm_log_excess(steps)
         norm = self.printed.norm(self.grad_norm.values(steps, self.loss.residual(steps), leaps))
         rate = learning_rate(self.config.train, self.total_steps, steps)
-        return StepBlock(index, self.printed.loss(self.loss.train(steps)), norm, rate, times.step_s, times.step_end_s)
+        balance = self.load_balance.values(steps) if self.load_balance else None
+        loss = self.printed.loss(self.loss.train(steps))
+        return StepBlock(index, loss, norm, rate, times.step_s, times.step_end_s, balance)
 
     def micro_losses(self, step: int) -> Floats:
         """Losses of a step's micro-batches, [micro_batches, replicas]; their mean is the step's loss."""
         layout, accumulation = self.layout, self.accumulation(step)
-        # As many steps at once as are worth the memory; the numbers do not depend on how many.
+        # Several steps are computed at once, as memory allows; the numbers do not depend on how many.
         together = max(1, min(BLOCK, MICRO_LOSSES_KEPT // (layout.data * layout.accumulation)))
         first = step - step % together
         key = first, accumulation
@@ -241,12 +266,17 @@ class Run(Plan):
         return np.asarray(self._micro[1][step - first])
 
     def lr(self, step: int) -> float:
-        """Learning rate that this step uses."""
+        """Learning rate of this step."""
         return float(self.block_of(step).lr[step % BLOCK])
 
     def grad_norm_at(self, step: int) -> float:
         """Norm of the step's gradients before clipping."""
         return float(self.block_of(step).grad_norm[step % BLOCK])
+
+    def load_balancing_loss(self, step: int) -> float | None:
+        """The router's loss at this step, 1 where experts are even; None for a model without experts."""
+        balance = self.block_of(step).load_balancing_loss
+        return None if balance is None else round(float(balance[step % BLOCK]), 6)
 
     def timing(self, step: int) -> StepTiming:
         """Times and rates of a step."""
@@ -262,7 +292,7 @@ class Run(Plan):
         return self.storage.seconds(self.checkpoint_bytes, "checkpoint", step)
 
     def energy_j(self, steps_j: float, checkpoint_s: float, validation_s: float, other_s: float) -> float:
-        """Energy of all GPUs over phases of these lengths, and steps in which a mean GPU has spent ``steps_j``."""
+        """Joules of all GPUs in phases of these lengths, and in steps in which a mean GPU has spent ``steps_j``."""
         power = self.telemetry.mean_power_w
         per_gpu = (
             steps_j + power("checkpoint") * checkpoint_s
@@ -271,9 +301,9 @@ class Run(Plan):
         return per_gpu * self.layout.world_size
 
     def likely_s(self, steps: int) -> float:
-        """What the first so many steps take on this cluster, with a slow first one, late ones, drifts and slow GPUs.
+        """Likely time of the first ``steps`` steps, with a slow first step, late steps, drifts and slow GPUs.
 
-        Of a long run, blocks all along it stand for those between them; the first one counts for itself.
+        In a long run, sampled blocks stand for those between them; the first block is always computed.
         """
         last = -(-steps // BLOCK) - 1
         sampled = sorted({round(last * part / (BLOCKS_SAMPLED - 1)) for part in range(BLOCKS_SAMPLED)})
@@ -291,7 +321,7 @@ class Run(Plan):
         return first_s + took / planned * (self.expected_s(steps) - self.expected_s(BLOCK))
 
     def expected_steps_j(self, steps: int) -> float:
-        """What a mean GPU is expected to spend in the first so many steps, if nothing disturbs them."""
+        """Expected joules of a mean GPU in the first ``steps`` steps, undisturbed."""
         stages, power = self.batches.stages, self.telemetry.mean_step_power_w
         return sum(
             count * self.stage_step_s(number) * power(stages[number].first_step)

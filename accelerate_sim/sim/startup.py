@@ -1,4 +1,4 @@
-"""Seconds of what happens once: loading, connecting, exporting."""
+"""Durations of the phases that happen once: loading, connecting, exporting."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What is written, how big it is, and how long that takes."""
+"""Sizes of checkpoints and exported models, and the time to write or read them."""
 
 from dataclasses import dataclass
 
@@ -6,14 +6,16 @@ from accelerate_sim.catalog import Architecture, Tensor
 from accelerate_sim.sim.memory.memory import OPTIMIZER_BYTES, WEIGHT_BYTES
 
 STATE_BYTES_PER_PARAMETER = WEIGHT_BYTES + OPTIMIZER_BYTES
-"""bf16 weights, fp32 master weights and Adam's two moments."""
+"""Bytes of a training state per parameter: bf16 weights, fp32 master weights and Adam's two moments."""
 SHARD_BYTES = 5 * 10**9
-"""Largest shard of an exported model."""
+"""Most bytes of a shard of an exported model."""
 NODE_WRITE_BYTES_PER_S = 12e9
-"""What one machine can write: a 100 Gbit/s storage network, the usual second network of nodes of 4 to 8 GPUs since
-2020. File systems take less of many nodes: 57 GB/s of BLOOM's 48, 2 TB/s of Llama 3's 2,048 (Dubey et al. 2024)."""
+"""Bytes/s that one machine can write: a 100 Gbit/s storage network, the usual second network of nodes of 4 to 8 GPUs
+since 2020. File systems take less of many nodes: 57 GB/s of BLOOM's 48, 2 TB/s of Llama 3's 2,048 (Dubey et al.
+2024)."""
 BARRIER_S = 1.5
-"""All ranks wait for the last one's file before and after; an estimate, 1 to 3 s at 8 to 16,384 GPUs."""
+"""Seconds in which all ranks wait for the last file, before and after writing: an estimate, 1 to 3 s at 8 to 16,384
+GPUs."""
 
 
 @dataclass(frozen=True)
@@ -28,20 +30,20 @@ class Storage:
         return cls(seed, min(nodes * NODE_WRITE_BYTES_PER_S, file_system_gbytes_per_s * 1e9))
 
     def seconds(self, size_bytes: float, what: str, number: int) -> float:
-        """Seconds to write (or read) this much, all nodes together; other jobs use the file system too."""
-        from accelerate_sim.sim import noise  # late: sizes are asked for before numpy is there
+        """Seconds to write or read this many bytes, all nodes together, while other jobs use the file system too."""
+        from accelerate_sim.sim import noise  # imported here, because sizes are needed before numpy is loaded
 
         busy = 1.0 + 0.12 * float(noise.exponential(self.seed, "storage/" + what, number)[0])
         return round(size_bytes / self.bytes_per_s * busy + BARRIER_S, 3)
 
 
 def checkpoint_bytes(model: Architecture) -> int:
-    """A full training state."""
+    """Bytes of a full training state."""
     return STATE_BYTES_PER_PARAMETER * model.parameters
 
 
 def export_bytes(model: Architecture) -> int:
-    """Weights alone, in bf16."""
+    """Bytes of the weights in bf16."""
     return WEIGHT_BYTES * model.parameters
 
 

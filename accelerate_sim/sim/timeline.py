@@ -1,8 +1,9 @@
-"""When everything happens: steps, checkpoints and validations on the simulated clock.
+"""The times of steps, checkpoints and validations on the simulated clock.
 
-Seconds count from the beginning of the first step; start-up is before, export after. After the last work of a step come
-its validation, then its checkpoint, which knows how good it is. Sums are made in blocks of steps, always the same ones,
-so that any step's time has the same bits whoever asks for it, and any second can be mapped back to what happens in it.
+Seconds count from the beginning of the first step; start-up is before, export after. A step is followed by its
+validation and then by its checkpoint, which can thus hold the validation's loss. Sums are made in blocks of steps,
+always the same ones, so that any step's time has the same bits whoever asks for it, and any second can be mapped back
+to what happens in it.
 """
 
 from bisect import bisect_right
@@ -18,16 +19,16 @@ from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.sim.noise import Floats, Steps
 
 BLOCK = 256
-"""Steps that are computed together."""
+"""Number of steps that are computed together."""
 LOOK_AFTER_S = 1.0
-"""Into a pause, for a look at what it is like."""
+"""Seconds after a phase has begun at which the GPUs are sampled for a record."""
 
 Mask = NDArray[np.bool_]
 Phase = Literal["startup", "step", "checkpoint", "validation", "export", "idle"]
 
 
 class Span(NamedTuple):
-    """A stretch of time in which one thing happens."""
+    """A span of time with one phase."""
 
     phase: Phase
     begin_s: float
@@ -36,13 +37,13 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True)
 class Calendar:
-    """After which steps there is a checkpoint or a validation. Steps count from 0."""
+    """The steps, from 0, that a checkpoint or a validation follows."""
 
     total_steps: int
     steps_per_epoch: int
     checkpoint_every: int
     eval_every: int
-    """0: only at the end of an epoch."""
+    """Steps between validations; 0: only at the end of an epoch."""
 
     @classmethod
     def of(cls, config: RunConfig, total_steps: int) -> "Calendar":
@@ -75,7 +76,7 @@ class BlockTimes:
         return float(self.step_end_s[-1] + (self.checkpoint_s[-1] + self.validation_s[-1]))
 
     def pauses(self) -> Iterator[Span]:
-        """Whatever is not stepping, in order."""
+        """The pauses between steps of the block, in order."""
         for offset in np.flatnonzero(self.validation_s + self.checkpoint_s):
             begin_s = float(self.step_end_s[offset])
             lengths_s: dict[Phase, Floats] = {"validation": self.validation_s, "checkpoint": self.checkpoint_s}
@@ -109,7 +110,7 @@ class Timeline:
         self._latest: tuple[int, BlockTimes] | None = None
 
     def block(self, index: int) -> BlockTimes:
-        """Times of steps index * BLOCK and the BLOCK - 1 after it."""
+        """Times of the BLOCK steps from index * BLOCK on."""
         while len(self._begins) <= index:
             last = len(self._begins) - 1
             self._begins.append(self._compute(last).next_begin_s)
@@ -134,13 +135,13 @@ class Timeline:
         return float(self.block(step // BLOCK).step_end_s[step % BLOCK])
 
     def end_s(self) -> float:
-        """When the last step's validation and checkpoint are done."""
+        """Second at which the last step's validation and checkpoint are done."""
         last = self.calendar.total_steps - 1
         times, offset = self.block(last // BLOCK), last % BLOCK
         return float(times.step_end_s[offset] + times.checkpoint_s[offset] + times.validation_s[offset])
 
     def _block_at(self, second: float) -> int:
-        """The block that holds this second; before the first, and after the last one, that one."""
+        """The block that holds this second; the first or the last block for a second outside all."""
         index = max(bisect_right(self._begins, second) - 1, 0)
         while index + 1 >= len(self._begins) and index < self._last_block and self.block(index).next_begin_s <= second:
             index += 1
@@ -151,13 +152,13 @@ class Timeline:
         return (self.calendar.total_steps - 1) // BLOCK
 
     def step_at(self, second: float) -> int:
-        """The step that is under way at this second; before the first, and after the last one, that one."""
+        """The step that is under way at this second; the first or the last step for a second outside all."""
         index = self._block_at(second)
         ended = int(np.searchsorted(self.block(index).step_end_s, second, side="right"))
         return min(index * BLOCK + ended, self.calendar.total_steps - 1)
 
     def phase_at(self, second: float) -> Phase:
-        """What the cluster does at this second."""
+        """The phase at this second."""
         if second < 0:
             return "startup" if second >= -self._startup_s else "idle"
         index = self._block_at(second)
@@ -178,7 +179,7 @@ class Timeline:
     def look_into(self, phase: Phase, step: int) -> float | None:
         """A second shortly after the beginning of the phase that follows ``step``; None if no such phase does.
 
-        The start-up, which follows step -1, is looked at shortly before its end.
+        For the start-up, which comes after step -1, it is a second shortly before its end.
         """
         if step < 0 or phase == "startup":
             return -min(LOOK_AFTER_S, self._startup_s / 2) if (step, phase) == (-1, "startup") else None
@@ -192,7 +193,7 @@ class Timeline:
         return begin_s + min(LOOK_AFTER_S, length_s / 2) if length_s else None
 
     def spans(self, begin_s: float, end_s: float) -> list[Span]:
-        """What happens from ``begin_s`` to ``end_s``, in order and without gaps; consecutive steps are one span."""
+        """The phases from ``begin_s`` to ``end_s`` in order and without gaps; consecutive steps are one span."""
         after_s = self.end_s() if self._block_at(end_s) == self._last_block else inf
         export_end_s = after_s + self._export_s
         fixed = [

@@ -1,1 +1,4 @@
-"""Where a run's records are kept for machines. Each module is one kind of place, imported when it is asked for."""
+"""Trackers: each module keeps records in one form, for other programs to read, and is imported when it is asked for.
+
+To add a tracker, write its module here and add a line to ``TRACKERS`` in ``accelerate_sim.config.extensions``.
+"""

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 POLYNOMIAL = 0x82F63B78
-"""Bits reversed."""
+"""The Castagnoli polynomial, with its bits reversed."""
 MASK_DELTA = 0xA282EAD8
 FEW = 16
-"""Rows up to which one by one is quicker than all together."""
+"""Up to this many rows, a loop over rows is faster than one pass over all of them."""
 
 
 def _table() -> tuple[int, ...]:
@@ -26,7 +26,7 @@ _TABLE_ARRAY = np.array(_TABLE, np.uint32)
 
 
 def masked_crc32c(data: bytes) -> int:
-    """Of one record."""
+    """Masked checksum of one record."""
     crc = 0xFFFFFFFF
     for byte in data:
         crc = _TABLE[(crc ^ byte) & 0xFF] ^ crc >> 8
@@ -35,7 +35,7 @@ def masked_crc32c(data: bytes) -> int:
 
 
 def masked_crc32c_of_rows(rows: NDArray[np.uint8]) -> NDArray[np.uint32]:
-    """Of every row of [records, bytes]."""
+    """Masked checksum of each row of [records, bytes]."""
     if len(rows) <= FEW:
         return np.array([masked_crc32c(row.tobytes()) for row in rows], np.uint32)
     crc = np.full(len(rows), 0xFFFFFFFF, np.uint32)

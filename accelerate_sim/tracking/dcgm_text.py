@@ -1,7 +1,7 @@
-"""GPUs as dcgm-exporter names them: its metrics, types, help and labels, in its order.
+"""GPU metrics as dcgm-exporter writes them: its names, types, help texts and labels, in its order.
 
 The metrics are its default counters (4.5: ``etc/default-counters.csv``). The text is made here because client libraries
-sort labels. Both spellings of the host's name that are in the field are there. Errors and retries are 0.
+sort labels. The host's name is given as both labels that versions of the exporter use. Errors and retries are 0.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator
 from accelerate_sim.records import DeviceIdentity, DeviceRecord
 
 Samples = tuple[str, str, str, Iterable[object]]
-"""Name, type, help, a value per GPU."""
+"""Name, type and help of a metric, and its value for each GPU."""
 XID = "DCGM_FI_DEV_XID_ERRORS"
 
 
 def escaped(text: str) -> str:
-    """A label's value as the text format has it."""
+    """Escape a label's value for the text format."""
     return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
 
 
@@ -28,7 +28,7 @@ def family(name: str, kind: str, meaning: str, samples: Iterable[tuple[str, obje
 
 
 class DeviceText:
-    """Makes the text; labels are kept, for they are the same in every scrape."""
+    """Makes the text, and keeps the labels, which are the same in every scrape."""
 
     def __init__(self) -> None:
         self._identities: tuple[DeviceIdentity, ...] | None = None

@@ -1,8 +1,8 @@
-"""TensorBoard's event files as bytes: records one after the other, and many events of scalars at once.
+"""Encodes and decodes TensorBoard's event files: single records, and many events of scalars at once.
 
 A record is its length, a checksum of that, an ``Event`` and a checksum of that. An ``Event`` of scalars differs from
 the one of the next step only in its numbers, so a batch is one table of bytes whose columns of numbers are filled in.
-The wire format is protobuf's; that the bytes are those which the package's own writer makes is tested.
+The wire format is protobuf's; a test compares the bytes with those of the package's own writer.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SUMMARY_VALUE, _VALUE_TAG, _VALUE_SIMPLE = 1 << 3 | 2, 1 << 3 | 2, 2 << 3 | 5
 
 
 def varint(number: int) -> bytes:
-    """A number from 0 as protobuf writes it: seven bits a byte, the lowest first."""
+    """Encode a number from 0 as protobuf does: seven bits a byte, the lowest first."""
     parts = bytearray()
     while number > 0x7F:
         parts.append(number & 0x7F | 0x80)
@@ -33,7 +33,7 @@ def varint(number: int) -> bytes:
 
 
 def record(event: bytes) -> bytes:
-    """An event as it stands in the file."""
+    """Frame an event as a record of the file."""
     return _header(len(event)) + event + struct.pack("<I", masked_crc32c(event))
 
 
@@ -43,7 +43,7 @@ def _header(size_bytes: int) -> bytes:
 
 
 def whole_events(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """(Offset of its record, event) for every record up to the first that is not whole."""
+    """Yield (offset of its record, event) for each record up to the first that is incomplete."""
     offset = 0
     while offset + HEADER_BYTES <= len(data):
         (size,) = struct.unpack_from("<Q", data, offset)
@@ -55,14 +55,14 @@ def whole_events(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 class ScalarEvents:
-    """Events that all have the scalars ``tags``."""
+    """Encoder of events that all have the scalars ``tags``."""
 
     def __init__(self, tags: Sequence[str]) -> None:
         self._tags = [tag.encode() for tag in tags]
         self._layouts: dict[int, tuple[np.dtype[np.void], bytes]] = {}
 
     def records(self, wall_times_s: NDArray[np.float64], steps: Sequence[int], values: NDArray[np.float64]) -> bytes:
-        """The records of events in order, of steps from 1; ``values`` is [events, tags], and kept as 32-bit floats."""
+        """Encode events in the order of their steps, from 1; ``values`` is [events, tags], stored as 32-bit floats."""
         sizes = np.array([len(varint(step)) for step in steps])
         with np.errstate(over="ignore"):
             single = values.astype("<f4")
@@ -72,7 +72,7 @@ class ScalarEvents:
         return b"".join(pieces)
 
     def _same_size(self, wall_times_s: NDArray[np.float64], steps: list[int], values: NDArray[np.float32]) -> bytes:
-        """Of events whose steps take equally many bytes."""
+        """Encode events whose steps have encodings of equal length."""
         dtype, template = self._layout(len(varint(steps[0])))
         data = bytearray(template * len(steps))
         table = np.frombuffer(data, dtype)
@@ -85,7 +85,7 @@ class ScalarEvents:
         return bytes(data)
 
     def _layout(self, step_bytes: int) -> tuple[np.dtype[np.void], bytes]:
-        """Where the numbers of a record stand, and a record with all of them zero."""
+        """Offsets of the numbers in a record, and a record in which all numbers are zero."""
         if step_bytes not in self._layouts:
             self._layouts[step_bytes] = self._make_layout(step_bytes)
         return self._layouts[step_bytes]

@@ -1,4 +1,4 @@
-"""A file that only grows, written in few calls."""
+"""A file that is only appended to, in few system calls."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from contextlib import suppress
 from pathlib import Path
 
 from accelerate_sim.artifacts import plain_file
+from fake_torch_dist.terminal.descriptor import write_all
 
 BUFFER_BYTES = 65536
 
 
 class GrowingFile:
-    """Appends to ``path``, a new file or a plain one whose first ``keep_bytes`` stay. OSError if it can't be written.
+    """Appends to ``path``, a new file or a plain one whose first ``keep_bytes`` stay. OSError if it cannot be opened.
 
-    After an error nothing more is written: what comes later in such a file can't be read without what is missing.
+    After an error nothing more is written, because readers of such files stop at the first gap.
     """
 
     def __init__(self, path: Path, keep_bytes: int = 0) -> None:
@@ -25,27 +26,26 @@ class GrowingFile:
             self._fd = plain_file.create(path)
         os.ftruncate(self._fd, keep_bytes)
         self.size_bytes = keep_bytes
-        """With what is not written yet."""
+        """Size in bytes, with the data that is not written yet."""
         self._pieces: list[bytes] = []
         self._written_bytes = keep_bytes
         self._has_failed = False
 
     def append(self, data: bytes) -> None:
-        """Raises OSError."""
+        """Add ``data``; it is written once there is enough of it. Raises OSError."""
         self._pieces.append(data)
         self.size_bytes += len(data)
         if self.size_bytes - self._written_bytes >= BUFFER_BYTES:
             self.flush()
 
     def flush(self) -> None:
-        """Write what has been appended, all or nothing. Raises OSError."""
-        data = memoryview(b"".join(self._pieces))
+        """Write all appended data; after an error the file ends where it ended before. Raises OSError."""
+        data = b"".join(self._pieces)
         self._pieces = []
         if self._has_failed:
             return
         try:
-            while data:
-                data = data[os.write(self._fd, data) :]
+            write_all(self._fd, data)
         except OSError:
             self._has_failed = True
             with suppress(OSError):
@@ -54,5 +54,5 @@ class GrowingFile:
         self._written_bytes = self.size_bytes
 
     def close(self) -> None:
-        """End without writing what is left."""
+        """Close the file without writing the data that is left."""
         os.close(self._fd)

@@ -1,7 +1,7 @@
-"""metrics.jsonl: one JSON object a line. A line counts when its newline is there.
+"""Writes metrics.jsonl, with one JSON object a line. A line without its newline does not count.
 
-Lines are written whole; but Linux looks for a fatal signal between the pages of one write, so after a SIGKILL the last
-line may be cut off. A run that goes on removes it.
+Lines are written whole. But Linux checks for a fatal signal between the pages of one write, so SIGKILL may cut off the
+last line. A run that is resumed removes such a line. Kinds of record that have no event name are left out.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from contextlib import suppress
+from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from accelerate_sim.records import (
     SummaryRecord,
     WarningRecord,
 )
+from fake_torch_dist.terminal.descriptor import write_all
 
 FILE_NAME = "metrics.jsonl"
 BUFFER_BYTES = 65536
@@ -48,26 +50,28 @@ _EVENTS: dict[type, str] = {
     ExportRecord: "export",
     SummaryRecord: "summary",
 }
+_FIELDS = {kind: tuple(field.name for field in fields(kind)) for kind in _EVENTS}
 _GPU_FIGURES = ("utilization_pct", "memory_used_bytes", "temperature_c", "power_w", "sm_clock_mhz")
 
 
 class JsonlTracker:
     """Appends records to ``directory/metrics.jsonl``.
 
-    Lines are collected while nothing waits, and written whole in one call when somebody might look.
+    Lines are collected and written whole, in one call, when the run waits or the buffer is full.
     """
 
     def __init__(self, directory: Path, *, every_gpu: bool, keep: tuple[int, int] | None = None) -> None:
-        """Make the file, or cut one that is there to a beginning of it and go on with that.
+        """Create the file, or truncate an existing one to ``keep`` and append to it.
 
-        ``keep``: bytes and CRC-32 of the beginning, which the caller has checked. ``every_gpu``: figures of single GPUs
-        even above WHOLE_DETAIL_GPUS. OSError if the file can't be made, or is none to go on with.
+        ``keep`` is the length in bytes and the CRC-32 of the part that stays, which the caller has checked. With
+        ``every_gpu`` figures of single GPUs are written even above WHOLE_DETAIL_GPUS. OSError if the file cannot be
+        created or opened.
         """
         self.path = directory / FILE_NAME
         self.every_gpu = every_gpu
         self._encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=_plain).encode
         self.size_bytes, self.crc32 = keep or (0, 0)
-        """Of the file when everything is written that has been observed."""
+        """Length in bytes and CRC-32 of the file once everything observed is written."""
         self._fd = plain_file.create(self.path) if keep is None else plain_file.open_to_append(self.path)
         if keep is not None:
             os.truncate(self._fd, self.size_bytes)
@@ -75,7 +79,10 @@ class JsonlTracker:
         self._unwritten_bytes = 0
 
     def observe(self, record: Record) -> None:
-        line = (self._encode({"event": _EVENTS[type(record)]} | self._figures(record)) + "\n").encode()
+        event = _EVENTS.get(type(record))
+        if event is None:
+            return
+        line = (self._encode({"event": event} | self._figures(record)) + "\n").encode()
         self._lines.append(line)
         self.size_bytes += len(line)
         self.crc32 = crc32(line, self.crc32)
@@ -85,6 +92,11 @@ class JsonlTracker:
 
     def _figures(self, record: Record) -> dict[str, Any]:
         match record:
+            case StepRecord():
+                figures = {name: getattr(record, name) for name in record.__slots__}
+                if record.load_balancing_loss is None:
+                    del figures["load_balancing_loss"]
+                return figures
             case GpuRecord():
                 return self._gpu_figures(record)
             case StartRecord():
@@ -96,7 +108,7 @@ class JsonlTracker:
                     "run": record.run, "path": record.path, "files": files, "bytes": record.bytes,
                     "seconds": record.seconds,
                 }  # fmt: skip
-        return {name: getattr(record, name) for name in record.__slots__}
+        return {name: getattr(record, name) for name in _FIELDS[type(record)]}
 
     def _gpu_figures(self, record: GpuRecord) -> dict[str, Any]:
         head: dict[str, Any] = {
@@ -123,31 +135,31 @@ class JsonlTracker:
         return head | spread | {"worst": worst}
 
     def flush(self) -> None:
-        """Write what has been collected; raises OutputError, and then no line is there in part."""
+        """Write the collected lines. Raises OutputError, and then removes a line that was written in part."""
         if not self._lines:
             return
-        data, done = b"".join(self._lines), 0
+        data = b"".join(self._lines)
         begin = self.size_bytes - len(data)
         self._lines, self._unwritten_bytes = [], 0
         try:
-            while done < len(data):
-                done += os.write(self._fd, memoryview(data)[done:])
+            write_all(self._fd, data)
         except OSError as error:
             with suppress(OSError):
-                os.truncate(self._fd, begin + data.rfind(b"\n", 0, done) + 1)
+                written = os.fstat(self._fd).st_size - begin
+                os.truncate(self._fd, begin + data.rfind(b"\n", 0, max(written, 0)) + 1)
             raise OutputError(
                 f"{self.path} could not be written: {error.strerror}. What it holds is whole; put things right and go "
                 "on with --resume auto."
             ) from None
 
     def sync(self) -> None:
-        """Everything observed so far is on the disk to stay. Raises OutputError."""
+        """Write everything observed so far and sync the file. Raises OutputError."""
         self.flush()
         with explained(self.path, "What it holds is whole."):
             os.fsync(self._fd)
 
     def close(self) -> None:
-        """Write the rest; a second time, nothing. Raises OutputError."""
+        """Write the rest and close the file; a second call does nothing. Raises OutputError."""
         if self._fd < 0:
             return
         try:

@@ -1,46 +1,67 @@
-"""Answers Prometheus: every GPU under dcgm-exporter's names, and the training under ours.
+"""An exporter for Prometheus: every GPU under dcgm-exporter's names, and the training under names of its own.
 
-Scrapes are answered between steps and while a step lasts, by the run's own waiting loop (``scrape_server``): no thread.
-GPUs that are not NVIDIA's have no metrics.
+Scrapes are answered between steps and while a step lasts, by the run's own waiting loop (``scrape_server``), without a
+thread. GPUs that NVIDIA did not make have no metrics.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from accelerate_sim.logging import get_logger
-from accelerate_sim.process.signals import Interrupts
-from accelerate_sim.records import DeviceRecord, EvalRecord, Record, StepRecord
+from accelerate_sim.config.problems import ConfigError
+from accelerate_sim.process.signals import Signals
+from accelerate_sim.records import DeviceRecord, EvalRecord, ExporterRecord, Record, StepRecord
 from accelerate_sim.tracking.dcgm_text import DeviceText, escaped, family
-from accelerate_sim.tracking.run_start import RunStart
+from accelerate_sim.tracking.registry import problem
 from accelerate_sim.tracking.scrape_server import ScrapeServer
+from accelerate_sim.tracking.tracker import RunStart, TrackerContext
 
-logger = get_logger(__name__)
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class PrometheusTracker:
-    """An exporter on ``address`` (host:port); OSError if that is in use. ``look`` gives the GPUs now."""
+    """Answers scrapes on ``address`` (host:port) with the GPUs that ``look`` reads. OSError if the port is in use.
 
-    def __init__(self, interrupts: Interrupts, look: Callable[[], DeviceRecord | None], address: str) -> None:
+    ``report`` gets a record of the address when the first run begins.
+    """
+
+    def __init__(
+        self,
+        signals: Signals,
+        look: Callable[[], DeviceRecord | None],
+        address: str,
+        report: Callable[[Record], None],
+    ) -> None:
         self._look = look
+        self._report = report
         self._address = address
-        self._server = ScrapeServer(interrupts, address, "/metrics", CONTENT_TYPE, self.text)
+        self._server = ScrapeServer(signals, address, "/metrics", CONTENT_TYPE, self.text)
         self._device_text = DeviceText()
         self._start: RunStart | None = None
         self._step: StepRecord | None = None
         self._eval: EvalRecord | None = None
         self._stepping_s = self._first_s = 0.0
 
+    @classmethod
+    def open(cls, context: TrackerContext) -> PrometheusTracker:
+        """The tracker of a session. Raises ConfigError if nothing can listen on the address."""
+        address = context.log.prometheus_address
+        try:
+            return cls(context.signals, context.look, address, context.report)
+        except OSError as error:
+            reason = f"has prometheus, which can't listen on {address}: {error.strerror}"
+            way_out = "End what listens there, or name another address with --set log.prometheus_address=HOST:PORT."
+            raise ConfigError([problem(context.log.trackers, reason, way_out)]) from None
+
     @property
     def port(self) -> int:
         return self._server.port
 
     def begin(self, start: RunStart) -> None:
-        """A run begins, or goes on."""
+        """Answer with the figures of this run from now on."""
         if self._start is None:
             host = self._address.rpartition(":")[0]
-            logger.info("Metrics for Prometheus: http://%s:%d/metrics", host, self.port)
+            self._report(ExporterRecord("Prometheus", f"http://{host}:{self.port}/metrics"))
         self._start, self._step, self._eval = start, None, None
         self._stepping_s = 0.0
 
@@ -59,11 +80,11 @@ class PrometheusTracker:
     def sync(self) -> None: ...
 
     def close(self) -> None:
-        """Nobody is answered any more."""
+        """Stop answering scrapes."""
         self._server.close()
 
     def text(self) -> str:
-        """The whole answer."""
+        """The body of the answer to a scrape."""
         devices = self._look()
         lines = [*self._training_lines(), *(self._device_text.lines(devices) if devices else ())]
         return "\n".join(lines) + "\n"

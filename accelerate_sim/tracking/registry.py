@@ -1,76 +1,57 @@
-"""The trackers of a session, by the names that Accelerate's ``log_with`` has."""
+"""Opens the trackers that a run names, and refuses those that cannot work here.
+
+``TRACKERS`` in ``accelerate_sim.config.extensions`` is the table of all trackers.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
+from accelerate_sim.config.extensions import TRACKERS, TrackerEntry
 from accelerate_sim.config.problems import ConfigError, Problem, shown
-from accelerate_sim.config.schema import LogConfig
-from accelerate_sim.process.signals import Interrupts
-from accelerate_sim.records import DeviceRecord
-from accelerate_sim.tracking.tracker import Tracker
+from accelerate_sim.tracking.tracker import Tracker, TrackerContext
 
 KEY = "log.trackers"
-JSONL = "jsonl"
-"""Built in: there is one wherever there is an output directory."""
-PACKAGES = {
-    JSONL: (None,), "prometheus": (None,), "wandb": ("wandb",), "tensorboard": ("tensorboard", "tensorboardX"),
-}  # fmt: skip
-"""What each tracker needs one of; None: nothing."""
 
 
 def require_packages(names: Sequence[str], output_dir: Path | None) -> None:
-    """Raise ConfigError for every tracker that has nowhere to write, or whose package is not installed."""
+    """Raise ConfigError for each tracker that needs an output directory or a package that is not there."""
     problems = []
     for name in dict.fromkeys(names):
-        if name != "prometheus" and output_dir is None:
-            problems.append(_problem(names, f"has {name}, which writes files", "Say where to with --output-dir."))
-        elif not _installed(name):
-            way_out = f"Install it with: pip install {name}."
-            problems.append(_problem(names, f"has {name}, whose package is not installed", way_out))
+        entry = TRACKERS[name]
+        if entry.writes_files and output_dir is None:
+            reason = f"has {name}, which writes files"
+            problems.append(problem(names, reason, "Say where to with --output-dir."))
+        elif not _installed(entry):
+            way_out = f"Install it with: pip install {entry.packages[0]}."
+            problems.append(problem(names, f"has {name}, whose package is not installed", way_out))
     if problems:
         raise ConfigError(problems)
 
 
-def open_trackers(
-    log: LogConfig, output_dir: Path | None, interrupts: Interrupts, look: Callable[[], DeviceRecord | None]
-) -> list[Tracker]:
-    """Trackers beside metrics.jsonl. Raises ConfigError when a port is in use."""
-    return [_open(name, log, output_dir, interrupts, look) for name in dict.fromkeys(log.trackers) if name != JSONL]
+def open_trackers(context: TrackerContext) -> list[Tracker]:
+    """Open every tracker that ``log.trackers`` names, metrics.jsonl aside. KeyError for a name that is not in TRACKERS.
+
+    Raises ConfigError if a tracker cannot start, for example because its port is in use.
+    """
+    entries = (TRACKERS[name] for name in dict.fromkeys(context.log.trackers))
+    return [_open(entry.opened_by, context) for entry in entries if entry.opened_by]
 
 
-def _open(
-    name: str,
-    log: LogConfig,
-    output_dir: Path | None,
-    interrupts: Interrupts,
-    look: Callable[[], DeviceRecord | None],
-) -> Tracker:
-    if name == "prometheus":
-        from accelerate_sim.tracking.prometheus import PrometheusTracker
-
-        try:
-            return PrometheusTracker(interrupts, look, log.prometheus_address)
-        except OSError as error:
-            reason = f"has prometheus, which can't listen on {log.prometheus_address}: {error.strerror}"
-            way_out = "End what listens there, or name another address with --set log.prometheus_address=HOST:PORT."
-            raise ConfigError([_problem(log.trackers, reason, way_out)]) from None
-    assert output_dir
-    if name == "tensorboard":
-        from accelerate_sim.tracking.tensorboard import TensorBoardTracker
-
-        return TensorBoardTracker(output_dir)
-    from accelerate_sim.tracking.wandb import WandbTracker
-
-    return WandbTracker(output_dir)
+def _open(opened_by: str, context: TrackerContext) -> Tracker:
+    module, _, name = opened_by.partition(":")
+    tracker: Tracker = getattr(import_module(module), name).open(context)
+    return tracker
 
 
-def _installed(name: str) -> bool:
+def _installed(entry: TrackerEntry) -> bool:
     from importlib.util import find_spec
 
-    return any(package is None or find_spec(package) is not None for package in PACKAGES[name])
+    return not entry.packages or any(find_spec(package) is not None for package in entry.packages)
 
 
-def _problem(names: Sequence[str], reason: str, way_out: str) -> Problem:
+def problem(names: Sequence[str], reason: str, way_out: str) -> Problem:
+    """A problem of the key ``log.trackers``, whose value is ``names``."""
     return Problem.about(KEY, shown(list(names)), reason, way_out)

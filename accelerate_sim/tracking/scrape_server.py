@@ -1,8 +1,8 @@
-"""A small HTTP server for scrapes, served by the run's own waiting loop, that no client can slow down or end.
+"""A small HTTP server for scrapes, run by the session's waiting loop, which no client can slow down or stop.
 
 It has at most 64 connections, gives each 5 s to send its request and 10 s to take the next piece of the answer, and
-spends at most a tenth of the time on making answers, however many ask. What it does not do: HTTP beyond one GET a
-connection, TLS.
+spends at most a tenth of the time on making answers, independent of the number of clients. What it does not do: HTTP
+beyond one GET a connection, TLS.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
-from accelerate_sim.process.signals import Interrupts
+from accelerate_sim.process.signals import Signals
 
 LONGEST_REQUEST_BYTES: Final = 65536
 MOST_CONNECTIONS: Final = 64
-"""Of more, the oldest that has not sent its request is closed, else the oldest."""
+"""Most connections. One more closes the oldest that has not sent its request, or else the oldest."""
 REQUEST_S: Final = 5.0
 ANSWER_S: Final = 10.0
-"""Real seconds in which a client has to take something of its answer."""
+"""Real seconds after which a client that has taken nothing of its answer is closed."""
 _BACKLOG: Final = 1024
 _AT_ONCE: Final = 1024
-"""Connections that are accepted before the run goes on."""
+"""Most connections that are accepted in one turn of the waiting loop."""
 _REST: Final = 9.0
-"""An answer is used again for so many times the time that it took to make."""
+"""An answer is used again for this many times the time that it took to make."""
 _OTHER_NAME: Final = (
     b"The Host header names another host: ask for localhost, an address, or the name in log.prometheus_address.\n"
 )
@@ -44,33 +44,31 @@ class ScrapeServer:
     a name of its own that leads here (DNS rebinding).
     """
 
-    def __init__(
-        self, interrupts: Interrupts, address: str, path: str, content_type: str, make: Callable[[], str]
-    ) -> None:
-        self._interrupts, self._make = interrupts, make
+    def __init__(self, signals: Signals, address: str, path: str, content_type: str, make: Callable[[], str]) -> None:
+        self._signals, self._make = signals, make
         self._path, self._content_type = path.encode(), content_type
         self._listener = _listener(address)
         self._listener.setblocking(False)
         self._host = address.rpartition(":")[0].strip("[]").lower()
         self._only_local = ipaddress.ip_address(self._listener.getsockname()[0].partition("%")[0]).is_loopback
         self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        """Given up when no descriptor is free, to accept a connection and close it."""
+        """A spare descriptor, closed when none is free, so that a connection can be accepted and closed."""
         self._connections: dict[int, _Connection] = {}
         self._body, self._fresh_until_s = b"", 0.0
-        interrupts.serve(self._listener.fileno(), select.POLLIN, self._accept)
+        signals.serve(self._listener.fileno(), select.POLLIN, self._accept)
 
     @property
     def port(self) -> int:
         return int(self._listener.getsockname()[1])
 
     def close(self) -> None:
-        """Nobody is answered any more."""
+        """Close all connections and stop listening."""
         if self._listener.fileno() < 0:
             return
         for connection in list(self._connections.values()):
             self._drop(connection)
-        self._interrupts.dismiss(self._listener.fileno())
-        self._interrupts.call_at(None, self._drop_late)
+        self._signals.dismiss(self._listener.fileno())
+        self._signals.call_at(None, self._drop_late)
         self._listener.close()
         if self._spare >= 0:
             os.close(self._spare)
@@ -89,7 +87,7 @@ class ScrapeServer:
             peer.setblocking(False)
             connection = _Connection(peer, time.monotonic() + REQUEST_S)
             self._connections[peer.fileno()] = connection
-            self._interrupts.serve(peer.fileno(), select.POLLIN, partial(self._read, connection))
+            self._signals.serve(peer.fileno(), select.POLLIN, partial(self._read, connection))
             self._read(connection)  # most requests are here already
             if len(self._connections) > MOST_CONNECTIONS:
                 held = self._connections.values()
@@ -97,7 +95,7 @@ class ScrapeServer:
             self._set_alarm()
 
     def _turn_away(self) -> bool:
-        """Accept a connection and close it, where no descriptor is free: else it would be reported for ever."""
+        """Accept and close a connection when no descriptor is free; otherwise the selector would report it for ever."""
         done = False
         if self._spare >= 0:
             os.close(self._spare)
@@ -111,7 +109,7 @@ class ScrapeServer:
 
     def _set_alarm(self) -> None:
         until_s = min((each.until_s for each in self._connections.values()), default=None)
-        self._interrupts.call_at(until_s, self._drop_late)
+        self._signals.call_at(until_s, self._drop_late)
 
     def _drop_late(self) -> None:
         now_s = time.monotonic()
@@ -132,8 +130,8 @@ class ScrapeServer:
         elif b"\r\n\r\n" in connection.request:
             connection.unsent = [memoryview(part) for part in self._answer(bytes(connection.request)) if part]
             connection.until_s = time.monotonic() + ANSWER_S
-            self._interrupts.dismiss(connection.peer.fileno())
-            self._interrupts.serve(connection.peer.fileno(), select.POLLOUT, partial(self._send, connection))
+            self._signals.dismiss(connection.peer.fileno())
+            self._signals.serve(connection.peer.fileno(), select.POLLOUT, partial(self._send, connection))
             self._send(connection)
 
     def _send(self, connection: _Connection) -> None:
@@ -149,14 +147,14 @@ class ScrapeServer:
 
     def _drop(self, connection: _Connection) -> None:
         fd = connection.peer.fileno()
-        self._interrupts.dismiss(fd)
+        self._signals.dismiss(fd)
         del self._connections[fd]
         connection.peer.close()
 
     # --- HTTP -----------------------------------------------------------------------------------
 
     def _answer(self, request: bytes) -> tuple[bytes, bytes]:
-        """Head and body; all clients share the body's memory."""
+        """The head and the body of an answer; all clients share the memory of the body."""
         head = request.partition(b"\r\n\r\n")[0]
         method, _, rest = head.partition(b" ")
         path = rest.partition(b" ")[0].partition(b"?")[0]
@@ -174,7 +172,7 @@ class ScrapeServer:
         return said.encode() + b"Connection: close\r\n\r\n", b"" if method == b"HEAD" else body
 
     def _is_ours(self, host: str) -> bool:
-        """Whether a Host header names this exporter: a page of the web comes with a name of its own, not an address."""
+        """Return True if a Host header names this exporter; a page that uses DNS rebinding has another name."""
         name = host.rpartition(":")[0] if _has_port(host) else host
         name = name.strip("[]").lower().removesuffix(".")
         if not self._only_local or name in ("localhost", self._host):
@@ -184,7 +182,7 @@ class ScrapeServer:
         return False
 
     def _fresh(self) -> bytes:
-        """The body, made anew unless making it takes too large a share of the time."""
+        """The body of the answer; an older one if making it would take too large a share of the time."""
         begin_s = time.monotonic()
         if begin_s >= self._fresh_until_s:
             self._body = self._make().encode()
@@ -194,17 +192,17 @@ class ScrapeServer:
 
 
 class _Connection:
-    """One client; ``until_s`` is when it has to have gone on."""
+    """One client's connection; it is closed if nothing moves until ``until_s``."""
 
     def __init__(self, peer: socket.socket, until_s: float) -> None:
         self.peer = peer
         self.until_s = until_s
         self.request = bytearray()
         self.unsent: list[memoryview] = []
-        """The answer; empty before the request is whole."""
+        """Bytes of the answer that are still to be sent; empty before the request is complete."""
 
     def sent(self, count: int) -> None:
-        """The client has taken so many bytes of the answer."""
+        """Drop the first bytes of the answer, which the client has taken."""
         while self.unsent and count >= len(self.unsent[0]):
             count -= len(self.unsent.pop(0))
         if count:
@@ -212,7 +210,7 @@ class _Connection:
 
 
 def _hosts(head: bytes) -> list[str]:
-    """Values of the Host headers; a request of HTTP/1.0 may have none."""
+    """Values of the request's Host headers; a request of HTTP/1.0 may have none."""
     lines = head.decode("latin-1").split("\r\n")[1:]
     headers = (line.partition(":") for line in lines)
     return [value.strip() for name, _, value in headers if name.strip().lower() == "host"]

@@ -1,4 +1,4 @@
-"""TensorBoard event files: scalars, hyperparameters, a text. Wall times are simulated.
+"""Writes TensorBoard event files: scalars, hyperparameters and a text. Wall times are simulated.
 
 Messages are those of the ``tensorboard`` package, or of ``tensorboardX``; events of scalars, of which there is one a
 step, are made many at once (``event_records.py``). What this does not use: ``SummaryWriter``, which starts a thread.
@@ -20,7 +20,7 @@ from accelerate_sim.artifacts.atomic import explained, make_directory
 from accelerate_sim.records import EvalRecord, Record, StepRecord, SummaryRecord
 from accelerate_sim.tracking.event_records import ScalarEvents, record, whole_events
 from accelerate_sim.tracking.growing_file import GrowingFile
-from accelerate_sim.tracking.run_start import RunStart, flat
+from accelerate_sim.tracking.tracker import RunStart, TrackerContext, flat
 
 DIRECTORY = "runs"
 FILE_NAME_END = ".simulated"
@@ -31,11 +31,16 @@ STEP_SCALARS = {
 }  # fmt: skip
 EVAL_SCALARS = {"loss": "eval/loss", "perplexity": "eval/perplexity"}
 BATCH = 512
-"""Steps that are kept until they are written together, while nothing waits."""
+"""Steps that are kept to be encoded together."""
 
 
 class TensorBoardTracker:
-    """One event file per run below ``directory/runs``. ImportError without one of the packages."""
+    """Writes one event file per run below ``directory/runs``. ImportError without one of the packages."""
+
+    @classmethod
+    def open(cls, context: TrackerContext) -> TensorBoardTracker:
+        """The tracker of a session."""
+        return cls(context.directory)
 
     def __init__(self, directory: Path) -> None:
         self._messages = _Messages()
@@ -50,7 +55,7 @@ class TensorBoardTracker:
         self._time_s = 0.0
 
     def begin(self, start: RunStart) -> None:
-        """A run begins, or goes on: its file is cut to the steps that have been made, and continued.
+        """Open the file of a run; that of a resumed run is truncated after the steps that were made, and appended to.
 
         Raises OutputError.
         """
@@ -64,13 +69,13 @@ class TensorBoardTracker:
                 self._file = GrowingFile(found[-1], self._bytes_until(start.step, plain_file.read(found[-1])))
                 return
             name = f"events.out.tfevents.{int(self._time_s)}.{socket.gethostname()}{FILE_NAME_END}"
-            # A file that is there is of this run, which begins once more: perhaps on another host.
+            # An older file is of this run too, which starts again from its beginning, perhaps on another host.
             self._file = GrowingFile(found[-1] if found else folder / name)
         for event in self._messages.first_events(self._time_s, start.config):
             self._file.append(record(event))
 
     def _bytes_until(self, step: int, data: bytes) -> int:
-        """How long the part is that knows of no later step."""
+        """Length in bytes of the part of the file that holds no later step."""
         end = 0
         for offset, event in whole_events(data):
             its_step = self._messages.step_of(event)
@@ -107,7 +112,7 @@ class TensorBoardTracker:
                 self._file.append(data)
 
     def flush(self) -> None:
-        """What has been observed can be read. Raises OutputError."""
+        """Write everything that has been observed. Raises OutputError."""
         self._append_steps()
         if self._file:
             with explained(self._file.path, "The run's other files are complete."):
@@ -117,7 +122,7 @@ class TensorBoardTracker:
         self.flush()
 
     def close(self) -> None:
-        """End the file. Raises OutputError."""
+        """Write the rest and close the file. Raises OutputError."""
         try:
             self.flush()
         finally:
@@ -127,7 +132,7 @@ class TensorBoardTracker:
 
 
 class _Messages:
-    """What the package's protobuf messages are needed for."""
+    """Events that are made with the package's protobuf messages."""
 
     def __init__(self) -> None:
         try:
@@ -144,7 +149,7 @@ class _Messages:
         self._hparams: Any = plugin_data_pb2
 
     def step_of(self, event: bytes) -> int | None:
-        """The step of an event; None of bytes that are none."""
+        """The step of an event; None if the bytes are no event."""
         from google.protobuf.message import DecodeError
 
         try:
@@ -153,7 +158,7 @@ class _Messages:
             return None
 
     def first_events(self, time_s: float, config: Mapping[str, Any]) -> list[bytes]:
-        """The version of the format, the hyperparameters, and what these figures are."""
+        """First events of a file: format version, hyperparameters, and the note that figures are simulated."""
         text = "Simulated: these figures are of a run that did not take place."
         events = (
             self._event(wall_time=time_s, file_version="brain.Event:2"),

@@ -1,8 +1,8 @@
-"""Weights & Biases, always offline: a run directory below the output directory that ``wandb sync`` uploads.
+"""Writes runs for Weights & Biases, always offline: run directories that ``wandb sync`` uploads.
 
 Messages are those of the ``wandb`` package, and so is the file's format; it is written here (``wandb_records.py``) and
-not by wandb's own process, which takes 0.7 ms a step and knows only real time. Times are simulated. What this does not
-do: talk to a server, look at the machine.
+not by wandb's own process, which takes 0.7 ms a step and uses real time. Times are simulated. What this does not
+do: connect to a server, record facts of the machine.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from accelerate_sim.artifacts import plain_file
 from accelerate_sim.artifacts.atomic import explained, make_directory
 from accelerate_sim.records import EvalRecord, Record, StepRecord, SummaryRecord
 from accelerate_sim.tracking.growing_file import GrowingFile
-from accelerate_sim.tracking.run_start import RunStart
+from accelerate_sim.tracking.tracker import RunStart, TrackerContext
 from accelerate_sim.tracking.wandb_records import FILE_HEADER, fragments, history_record, whole_records
 
 DIRECTORY = "wandb"
@@ -26,13 +26,18 @@ STEP_FIGURES = (
     "loss", "perplexity", "grad_norm", "lr", "global_batch", "tokens", "tokens_per_s", "mfu", "step_time_s",
 )  # fmt: skip
 OLDEST_READER = "0.70.0"
-"""Version of the file format."""
+"""Oldest version of wandb that reads the file format."""
 BATCH = 512
-"""Steps that are kept until they are written together, while nothing waits."""
+"""Steps that are kept to be encoded together."""
 
 
 class WandbTracker:
-    """An offline run per run. ImportError without the package."""
+    """Writes one offline run of wandb per run. ImportError without the package."""
+
+    @classmethod
+    def open(cls, context: TrackerContext) -> WandbTracker:
+        """The tracker of a session."""
+        return cls(context.directory)
 
     def __init__(self, directory: Path) -> None:
         import wandb
@@ -52,7 +57,7 @@ class WandbTracker:
         self._finished = False
 
     def begin(self, start: RunStart) -> None:
-        """A run begins, or goes on: its file is cut to the steps that have been made, and continued.
+        """Open the file of a run; that of a resumed run is truncated after the steps that were made, and appended to.
 
         Raises OutputError.
         """
@@ -63,7 +68,7 @@ class WandbTracker:
             if found:
                 self._go_on(found[-1], start.step)
                 return
-            # Two runs that are the same to the byte are still two to who uploads them, if they begin at other times.
+            # The id depends on the start time, because equal runs of different times are different runs for an upload.
             text = f"{start.model}/{start.seed}/{start.time.isoformat()}"
             identifier = f"{hashlib.blake2b(text.encode(), digest_size=4).hexdigest()}r{start.number}"
             folder = self.directory / f"offline-run-{start.time:%Y%m%d_%H%M%S}-{identifier}"
@@ -117,7 +122,7 @@ class WandbTracker:
                 self._finished = True
 
     def _append_steps(self, number: int) -> None:
-        """Write the first ``number`` steps that are kept, and what the latest figures are."""
+        """Write the first ``number`` of the kept steps, and a summary of the latest figures."""
         steps, self._steps = self._steps[:number], self._steps[number:]
         for step in steps:
             figures = dict(zip(STEP_FIGURES, self._step_figures(step), strict=True))
@@ -143,11 +148,11 @@ class WandbTracker:
         self._records += 1
 
     def flush(self) -> None:
-        """What can be read are all steps but the latest one, which may still be validated. Raises OutputError."""
+        """Write all steps except the latest, whose validation may still follow. Raises OutputError."""
         self._write(len(self._steps) - 1)
 
     def sync(self) -> None:
-        """What has been observed can be read. Raises OutputError."""
+        """Write everything that has been observed. Raises OutputError."""
         self._write(len(self._steps))
 
     def _write(self, steps: int) -> None:
@@ -157,7 +162,7 @@ class WandbTracker:
                 self._file.flush()
 
     def close(self) -> None:
-        """End the file; it says how the run ended if it did. Raises OutputError."""
+        """Write the rest, and an exit record if the run has finished, and close the file. Raises OutputError."""
         if self._file is None:
             return
         try:

@@ -1,7 +1,8 @@
-"""wandb's run files as bytes: a log of protobuf records, cut into the fragments that LevelDB's log format has.
+"""Encodes and decodes wandb's run files: protobuf records, cut into the fragments of LevelDB's log format.
 
 A file is a header and blocks of 32 KiB; a fragment is a CRC-32, a length, a kind and data, and none crosses a block.
-https://github.com/google/leveldb/blob/main/doc/log_format.md; wandb's checksum is zlib's instead of Castagnoli's.
+https://github.com/google/leveldb/blob/main/doc/log_format describes it; wandb's checksum is zlib's instead of
+Castagnoli's.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _ITEM_NESTED_KEY, _ITEM_VALUE_JSON = b"\x12", b"\x82\x01"
 
 
 def fragments(record: bytes, offset: int) -> bytes:
-    """A record as it stands in a file that is ``offset`` bytes long."""
+    """Encode a record for the end of a file that is ``offset`` bytes long."""
     left = BLOCK_BYTES - offset % BLOCK_BYTES
     if _FRAGMENT.size + len(record) <= left:
         return _fragment(_FULL, record)
@@ -44,7 +45,7 @@ def _fragment(kind: int, data: bytes) -> bytes:
 
 
 def whole_records(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """(Length of the file with it, record) for every record up to the first that is not whole."""
+    """Yield (length of the file up to its end, record) for each record up to the first that is incomplete."""
     offset = len(FILE_HEADER)
     pieces: list[bytes] = []
     while True:
@@ -66,7 +67,7 @@ def whole_records(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def history_record(number: int, step: int, figures: Mapping[str, float]) -> bytes:
-    """Record ``number`` of the file: the figures of a step, in the order given."""
+    """Encode the figures of a step, in the order given, as record ``number`` of the file."""
     pieces: list[bytes] = []
     for name, value in figures.items():
         text = repr(value).encode()
@@ -79,7 +80,7 @@ def history_record(number: int, step: int, figures: Mapping[str, float]) -> byte
 
 @cache
 def _before_value(name: str, value_bytes: int) -> bytes:
-    """Of an item, everything but the JSON of its value, which is so long."""
+    """All bytes of a history item that come before its value, whose JSON is ``value_bytes`` long."""
     key = name.encode()
     item = _ITEM_NESTED_KEY + varint(len(key)) + key + _ITEM_VALUE_JSON + varint(value_bytes)
     return _HISTORY_ITEM + varint(len(item) + value_bytes) + item

@@ -1,12 +1,12 @@
-"""torch's all_to_all: everybody sends something else to everybody. Rules and errors as in collectives.py."""
+"""torch's all_to_all: every member sends a part of its own to every member. Rules and errors as in ``collectives``."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fake_torch_dist.api.call import Tensor, begin, member_group, rows_of, rows_of_list
-from fake_torch_dist.api.work import Work
+from fake_torch_dist.api.call import call, member_group, rows_of
 from fake_torch_dist.core.process_group import ProcessGroup
+from fake_torch_dist.core.work import Tensor, Work, rows_of_list
 
 
 def all_to_all(
@@ -17,14 +17,14 @@ def all_to_all(
 ) -> Work | None:
     """Fill ``output_tensor_list[k]`` with what group rank k has at this rank's place of its ``input_tensor_list``.
 
-    Shapes may differ from pair to pair; MismatchError on all ranks if somebody expects another size than it is sent.
+    Shapes may differ from pair to pair; MismatchError on all ranks if a member expects another size than it is sent.
     """
     found = member_group("all_to_all", group)
     if found is None:
         return None
     outputs = rows_of_list(found, output_tensor_list, "output_tensor_list", written=True)
     inputs = rows_of_list(found, input_tensor_list, "input_tensor_list")
-    return begin(found, found.alltoall_rows(outputs, inputs), output_tensor_list, async_op)
+    return call(found, found.alltoall_rows(outputs, inputs), output_tensor_list, async_op)
 
 
 def all_to_all_single(
@@ -37,12 +37,10 @@ def all_to_all_single(
 ) -> Work | None:
     """``all_to_all`` of blocks of rows of one tensor; the sizes say how many rows go to, or come from, each rank.
 
-    Without sizes the blocks are equal. In the virtual world, where one call says the sizes of all ranks, they must be.
+    Without sizes the blocks are equal. In the virtual world they must be, as one call gives the sizes of all ranks.
     """
     found = member_group("all_to_all_single", group)
     if found is None:
         return None
     out, rows = rows_of(found, output, "output", written=True), rows_of(found, input, "input")
-    return begin(
-        found, found.alltoall_single_rows(out, rows, output_split_sizes, input_split_sizes), [output], async_op
-    )
+    return call(found, found.alltoall_single_rows(out, rows, output_split_sizes, input_split_sizes), [output], async_op)

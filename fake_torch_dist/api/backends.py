@@ -1,4 +1,4 @@
-"""Names of backends and what is there: ``Backend``, ``get_backend`` and the ``is_..._available`` questions.
+"""Names of backends: ``Backend``, ``BackendConfig``, ``get_backend`` and the ``is_..._available`` functions.
 
 "gloo" and "nccl" are the same transport here; there are no devices.
 """
@@ -12,6 +12,7 @@ from fake_torch_dist import errors
 from fake_torch_dist.api.registry import find_group
 from fake_torch_dist.core.process_group import ProcessGroup
 from fake_torch_dist.core.reduction import ReduceOp
+from fake_torch_dist.launcher.environment_names import RUN_ID
 
 _DEVICES_OF: Final = {"gloo": ("cpu", "cuda"), "nccl": ("cuda",), "virtual": ("cpu",), "fake": ("cpu", "cuda")}
 
@@ -47,7 +48,7 @@ class Backend(str):
 class BackendConfig:
     """Which backend serves which device: of ``"gloo"``, ``"cpu:gloo,cuda:nccl"`` or ``Backend.UNDEFINED``.
 
-    Errors: ValueError, torch's, for a pair that is none and for a device that is named twice.
+    Errors: ValueError, torch's, for a malformed pair and for a device that is named twice.
     """
 
     def __init__(self, backend: str) -> None:
@@ -95,7 +96,7 @@ def get_backend_config(group: ProcessGroup | None = None) -> str:
 
 
 def get_default_backend_for_device(device: Any) -> str:
-    """``gloo`` for cpu, ``nccl`` for cuda; ValueError for a device that nobody knows."""
+    """``gloo`` for cpu, ``nccl`` for cuda; ValueError for any other device."""
     kind = str(getattr(device, "type", device)).partition(":")[0]
     if kind not in ("cpu", "cuda"):
         raise ValueError(f"Default backend not registered for device : {device}")
@@ -103,7 +104,7 @@ def get_default_backend_for_device(device: Any) -> str:
 
 
 def is_backend_available(backend: str) -> bool:
-    """Whether ``init_process_group`` takes it."""
+    """True if ``init_process_group`` accepts the name."""
     return backend.lower() in _DEVICES_OF
 
 
@@ -133,17 +134,17 @@ def is_xccl_available() -> bool:
 
 
 def supports_complex(reduceOp: ReduceOp) -> bool:
-    """Whether torch lets complex tensors be reduced so."""
+    """True if torch reduces complex tensors with this operation."""
     return reduceOp.name not in ("MAX", "MIN", "PRODUCT", "BAND", "BOR", "BXOR")
 
 
 def is_torchelastic_launched() -> bool:
-    """Whether a launcher like torchrun started this process."""
-    return os.environ.get("TORCHELASTIC_RUN_ID") is not None
+    """True if a launcher like torchrun started this process."""
+    return os.environ.get(RUN_ID) is not None
 
 
 def get_node_local_rank(fallback_rank: int | None = None) -> int:
-    """LOCAL_RANK, or ``fallback_rank``; RuntimeError if there is neither."""
+    """LOCAL_RANK, or ``fallback_rank``; RuntimeError without both."""
     if "LOCAL_RANK" in os.environ:
         return int(os.environ["LOCAL_RANK"])
     if fallback_rank is not None:

@@ -12,7 +12,7 @@ from fake_torch_dist.api.collectives import barrier
 from fake_torch_dist.api.registry import default_group, world
 
 _counts: dict[tuple[str, int], int] = {}
-"""How often a breakpoint was passed that is to be skipped at first, by file and line."""
+"""Number of calls at each breakpoint, by file and line."""
 
 
 class _TerminalPdb(pdb.Pdb):
@@ -28,7 +28,7 @@ class _TerminalPdb(pdb.Pdb):
 
 
 def breakpoint(rank: int = 0, skip: int = 0, timeout_s: float | None = 3600) -> None:
-    """Stop in pdb on global rank ``rank``; all others wait until it goes on. Every rank calls it.
+    """Stop in pdb on global rank ``rank``; all others wait until it continues. Every rank calls it.
 
     The first ``skip`` calls at this line do nothing. ``timeout_s`` becomes the timeout of all groups, so that the
     barrier outlasts the session; None leaves them. In the virtual world any rank of the world stops this process.

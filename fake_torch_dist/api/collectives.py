@@ -4,14 +4,14 @@ Names, parameters, defaults and in-place effects are torch's. In the virtual wor
 is made once for all ranks, a list of tensors is one list for all ranks, and only the members' shards change. In a
 process that plays one rank tensors are ndarrays, contiguous or not, and every member makes the call.
 
-Errors in all of them: ValueError before ``init_process_group`` and for a group that has ended, TypeError for what is no
-tensor, ValueError or RuntimeError (torch's class) for roots, lists, shapes and dtypes that don't fit; between processes
-MismatchError on all members if they call different things, PeerGoneError if one has ended, TimedOutError if one does
-not come. All of these are RuntimeErrors, and but for a dead member the group stays usable. A process that is no member
-gets torch's warning and None.
+Errors in all of them: ValueError before ``init_process_group`` and for a group that has ended, TypeError for anything
+but a tensor, ValueError or RuntimeError (torch's class) for roots, lists, shapes and dtypes that don't fit; between
+processes MismatchError on all members if they call different things, PeerGoneError if one has ended, TimedOutError if
+one does not come. All of these are RuntimeErrors, and but for a dead member the group stays usable. A process that is
+no member gets torch's warning and None.
 
-What this module does not do: all_to_all (all_to_all.py), the coalesced forms (coalesced.py), point to point
-(point_to_point.py), objects (object_collectives.py).
+What this module does not do: all_to_all (``alltoall``), the coalesced forms (``coalesced``), point to point
+(``point_to_point``), objects (``object_collectives``).
 """
 
 from __future__ import annotations
@@ -20,12 +20,11 @@ import warnings
 from datetime import timedelta
 
 from fake_torch_dist import errors
-from fake_torch_dist.api.call import Tensor, begin, finish, member_group, root_of, rows_of, rows_of_list
-from fake_torch_dist.api.group_arguments import as_duration, check_timeout
-from fake_torch_dist.api.registry import find_group
-from fake_torch_dist.api.work import Work
+from fake_torch_dist.api.call import call, member_group, root_of, rows_of
+from fake_torch_dist.core.checks import as_duration, check_timeout
 from fake_torch_dist.core.process_group import ProcessGroup
 from fake_torch_dist.core.reduction import ReduceOp
+from fake_torch_dist.core.work import Tensor, Work, rows_of_list
 
 
 def all_reduce(
@@ -39,7 +38,7 @@ def all_reduce(
     if found is None:
         return None
     rows = rows_of(found, tensor, written=True)
-    return begin(found, found.allreduce_rows(rows, op), [tensor], async_op)
+    return call(found, found.allreduce_rows(rows, op), [tensor], async_op)
 
 
 def broadcast(
@@ -55,7 +54,7 @@ def broadcast(
         return None
     root = root_of("broadcast", found, src, group_src)
     rows = rows_of(found, tensor, written=root not in found.played)
-    return begin(found, found.broadcast_rows(rows, root), [tensor], async_op)
+    return call(found, found.broadcast_rows(rows, root), [tensor], async_op)
 
 
 def reduce(
@@ -66,13 +65,14 @@ def reduce(
     async_op: bool = False,
     group_dst: int | None = None,
 ) -> Work | None:
-    """Reduce ``tensor`` into the shard of ``dst``. Other shards stay as they are; torch leaves rubbish in them."""
+    """Reduce ``tensor`` into the shard of ``dst``. Other shards stay as they are; torch leaves undefined values in
+    them."""
     found = member_group("reduce", group)
     if found is None:
         return None
     root = root_of("reduce", found, dst, group_dst)
     rows = rows_of(found, tensor, written=root in found.played)
-    return begin(found, found.reduce_rows(rows, root, op), [tensor], async_op)
+    return call(found, found.reduce_rows(rows, root, op), [tensor], async_op)
 
 
 def all_gather(
@@ -86,7 +86,7 @@ def all_gather(
     if found is None:
         return None
     outputs = rows_of_list(found, tensor_list, "tensor_list", written=True)
-    return begin(found, found.allgather_rows(outputs, rows_of(found, tensor)), tensor_list, async_op)
+    return call(found, found.allgather_rows(outputs, rows_of(found, tensor)), tensor_list, async_op)
 
 
 def all_gather_single(
@@ -101,7 +101,7 @@ def all_gather_single(
         return None
     output = rows_of(found, output_tensor, "output_tensor", written=True)
     rows = rows_of(found, input_tensor, "input_tensor")
-    return begin(found, found.allgather_single_rows(output, rows), [output_tensor], async_op)
+    return call(found, found.allgather_single_rows(output, rows), [output_tensor], async_op)
 
 
 def all_gather_into_tensor(
@@ -122,12 +122,13 @@ def reduce_scatter(
     group: ProcessGroup | None = None,
     async_op: bool = False,
 ) -> Work | None:
-    """Reduce everybody's lists and give group rank k the sum of all ``input_list[k]``; shapes as ``output``'s."""
+    """Reduce the lists of all members and give group rank k the sum of all ``input_list[k]``; shapes as
+    ``output``'s."""
     found = member_group("reduce_scatter", group)
     if found is None:
         return None
     out, inputs = rows_of(found, output, "output", written=True), rows_of_list(found, input_list, "input_list")
-    return begin(found, found.reduce_scatter_rows(out, inputs, op), [output], async_op)
+    return call(found, found.reduce_scatter_rows(out, inputs, op), [output], async_op)
 
 
 def reduce_scatter_single(
@@ -142,7 +143,7 @@ def reduce_scatter_single(
     if found is None:
         return None
     out, rows = rows_of(found, output, "output", written=True), rows_of(found, input, "input")
-    return begin(found, found.reduce_scatter_single_rows(out, rows, op), [output], async_op)
+    return call(found, found.reduce_scatter_single_rows(out, rows, op), [output], async_op)
 
 
 def reduce_scatter_tensor(
@@ -178,7 +179,7 @@ def gather(
     if root not in found.played and gather_list:
         raise ValueError(errors.GATHER_LIST_UNWANTED)
     outputs = rows_of_list(found, gather_list or [], "gather_list", written=True)
-    return begin(found, found.gather_rows(outputs, rows_of(found, tensor), root), list(gather_list or []), async_op)
+    return call(found, found.gather_rows(outputs, rows_of(found, tensor), root), list(gather_list or []), async_op)
 
 
 def scatter(
@@ -202,7 +203,7 @@ def scatter(
     if root not in found.played and scatter_list:
         raise ValueError(errors.SCATTER_LIST_UNWANTED)
     inputs = rows_of_list(found, scatter_list or [], "scatter_list")
-    return begin(found, found.scatter_rows(rows_of(found, tensor, written=True), inputs, root), [tensor], async_op)
+    return call(found, found.scatter_rows(rows_of(found, tensor, written=True), inputs, root), [tensor], async_op)
 
 
 def barrier(
@@ -219,13 +220,13 @@ def barrier(
     if device_ids is not None and not isinstance(device_ids, list):
         raise TypeError("Invalid function argument: device_ids type should be List[int]")
     limit = None if timeout is None else as_duration(timeout)
-    return None if found is None else begin(found, found.barrier_round(), [], async_op, limit)
+    return None if found is None else call(found, found.barrier_round(), [], async_op, limit)
 
 
 def monitored_barrier(
     group: ProcessGroup | None = None, timeout: timedelta | float | None = None, wait_all_ranks: bool = False
 ) -> None:
-    """A barrier that says who did not come: group rank 0 names the first absent rank, or with ``wait_all_ranks`` all.
+    """A barrier with names: group rank 0 names the first absent rank, or with ``wait_all_ranks`` all of them.
 
     A ``timeout`` that is a float is seconds, with torch's warning.
     Errors: RuntimeError, torch's text, on rank 0 and on the others that came; ValueError for backends nccl and fake.
@@ -237,24 +238,7 @@ def monitored_barrier(
     check_timeout(timeout)
     if found is None:
         return
-    if found.backend in ("nccl", "fake"):
-        raise ValueError(errors.ONLY_GLOO_MONITORS)
-    if found.engine is None:
-        return
-    limit = found.timeout if timeout is None else timeout
-    try:
-        finish(found, found.barrier_round("MONITORED_BARRIER"), limit)
-    except (errors.TimedOutError, errors.PeerGoneError) as failure:
-        if found.rank():
-            text = errors.BARRIER_PASSED.format(rank=find_group(None).rank(), leader=found.ranks[0])
-            raise errors.DistBackendError(f"{text} ({failure})") from None
-        absent = ("Ranks " if wait_all_ranks else "Rank ") + ", ".join(
-            map(str, failure.ranks if wait_all_ranks else failure.ranks[:1])
-        )
-        limit_ms = round(limit.total_seconds() * 1e3)
-        if limit_ms <= 0:
-            raise errors.DistBackendError(errors.BARRIER_OUT_OF_TIME.format(timeout_ms=limit_ms)) from None
-        raise errors.DistBackendError(errors.BARRIER_FAILED.format(absent=absent, timeout_ms=limit_ms)) from None
+    found.monitored_barrier(timeout, wait_all_ranks)
 
 
 def _warn_of_old_name(old: str, new: str) -> None:

@@ -1,4 +1,4 @@
-"""torch's debug level: OFF, INFO or DETAIL, at first as TORCH_DISTRIBUTED_DEBUG says.
+"""torch's debug level: OFF, INFO or DETAIL, taken from TORCH_DISTRIBUTED_DEBUG until a script sets it.
 
 What it does not do: change what this package checks. Members of a group always compare what they call, as torch does at
 DETAIL. A wrong value of the variable is an error when the level is asked for; in torch it is one at import.
@@ -13,7 +13,7 @@ WRONG_LEVEL = "The value of TORCH_DISTRIBUTED_DEBUG must be OFF, INFO, or DETAIL
 
 
 class DebugLevel(Enum):
-    """How much torch would check and print."""
+    """The amount of checks and output of torch."""
 
     OFF = 0
     INFO = 1
@@ -24,7 +24,7 @@ class DebugLevel(Enum):
 
 
 _chosen: DebugLevel | None = None
-"""The level that was set; None: as the environment said when it is first asked for."""
+"""The level that was set; None before the first call of ``get_debug_level`` reads the environment."""
 
 
 def get_debug_level() -> DebugLevel:
@@ -44,7 +44,7 @@ def set_debug_level(level: DebugLevel) -> None:
 
 
 def set_debug_level_from_env() -> None:
-    """Set the level that TORCH_DISTRIBUTED_DEBUG says, OFF without it. ValueError, torch's, for another value."""
+    """Set the level from TORCH_DISTRIBUTED_DEBUG, OFF without it. ValueError, torch's, for another value."""
     said = os.environ.get("TORCH_DISTRIBUTED_DEBUG", "OFF").upper()
     if said not in DebugLevel.__members__:
         raise ValueError(WRONG_LEVEL)

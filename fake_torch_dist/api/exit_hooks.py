@@ -1,8 +1,8 @@
-"""What happens to a world when its process forks, ends, or fails.
+"""Hooks that end a world when its process forks, exits, or fails.
 
-A forked child closes its copies of the connections and is in no world; its parent's go on. A process that ends without
-``destroy_process_group`` still sends what it owes the others; with backend nccl it is told so, in torch's words. An
-uncaught exception is printed with ``[rank1]: `` before every line, as torch does.
+A forked child closes its copies of the connections and is in no world; those of its parent stay open. A process that
+exits without ``destroy_process_group`` first sends what is still unsent; with backend nccl it prints torch's warning.
+An uncaught exception is printed with ``[rank1]: `` before every line, as torch does.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Final
 
 FLUSH_S: Final = 5.0
-"""How long a process that leaves waits for the others to take what it sends them."""
+"""Seconds for which a process that leaves waits until the others have read what it sent."""
 
 _FORGOTTEN: Final = (  # torch 2.5's line of ProcessGroupNCCL
     "[rank{rank}]:[W{stamp} ProcessGroupNCCL.cpp:1575] Warning: WARNING: destroy_process_group() was not called before "
@@ -29,7 +29,7 @@ _hooked = False
 
 
 def hook_up(*, in_child: Callable[[], None], at_exit: Callable[[], None]) -> None:
-    """Have these called in forked children and when the process ends; the first call counts."""
+    """Register the functions for forked children and for the exit of the process; only the first call has an effect."""
     global _hooked
     if not _hooked:
         _hooked = True
@@ -38,7 +38,7 @@ def hook_up(*, in_child: Callable[[], None], at_exit: Callable[[], None]) -> Non
 
 
 def warn_of_forgotten_destroy(rank: int, backend: str) -> None:
-    """Say on stderr what NCCL says; gloo says nothing."""
+    """Print NCCL's warning on stderr; gloo has none."""
     if "nccl" not in backend or sys.stderr is None:
         return
     now = time.time_ns()
@@ -48,7 +48,7 @@ def warn_of_forgotten_destroy(rank: int, backend: str) -> None:
 
 
 class RankedExceptions:
-    """``sys.excepthook`` that names the rank; ``remove`` puts back what was there."""
+    """A ``sys.excepthook`` that prefixes each line with the rank; ``remove`` restores the hook before it."""
 
     def __init__(self, rank: int) -> None:
         self._prefix = f"[rank{rank}]: "
@@ -56,13 +56,13 @@ class RankedExceptions:
         sys.excepthook = self._print
 
     def remove(self) -> None:
-        """Restore the hook, unless somebody has put his own over ours."""
+        """Restore the hook, unless another one has replaced this one."""
         if sys.excepthook == self._print:
             sys.excepthook = self._before
 
     def _print(self, kind: type[BaseException], value: BaseException, trace: TracebackType | None) -> None:
         if self._before is not sys.__excepthook__ or issubclass(kind, KeyboardInterrupt):
-            self._before(kind, value, trace)  # a debugger's, or somebody else's manners
+            self._before(kind, value, trace)  # a debugger's, or another library's, which prints in its own way
             return
         lines = "".join(traceback.format_exception(kind, value, trace)).splitlines()
         sys.stderr.write("".join(f"{self._prefix}{line}\n" for line in lines))

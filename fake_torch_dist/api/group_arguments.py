@@ -1,4 +1,4 @@
-"""Arguments of ``init_process_group`` and ``new_group``: what they may be, and the errors if they are not."""
+"""Checks of the arguments of ``init_process_group`` and ``new_group``."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from fake_torch_dist import errors
 
 _VIRTUAL: Final = "virtual"
 DRY_RUN: Final = "fake"
-"""torch's backend that sends nothing, see dry_run.py."""
+"""torch's backend that sends nothing, see ``transports.dry_run``."""
 _BACKENDS: Final = ("gloo", "nccl", "undefined", DRY_RUN)
 _MISSING: Final = ("mpi", "ucc", "xccl")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VirtualOptions:
-    """What the virtual world can be told beyond torch's arguments: ``init_process_group(..., pg_options=...)``."""
+    """Options of the virtual world that torch has no argument for: ``init_process_group(..., pg_options=...)``."""
 
     ranks_per_node: int | None = None
     """Ranks on one node, as ``--nproc-per-node``; decides the order in which floats are added. None: all on one."""
@@ -28,9 +28,9 @@ class VirtualOptions:
 
 
 def check_backend(backend: str | None) -> str:
-    """The backend's name in small letters. ValueError for what is no string, AssertionError for what nobody knows.
+    """The backend's name in small letters. ValueError for anything but a string, AssertionError for an unknown name.
 
-    RuntimeError for torch's backends that are not there.
+    RuntimeError for backends of torch that this package does not have.
     """
     if backend is not None and not isinstance(backend, str):
         raise ValueError(errors.BACKEND_NOT_A_STRING)
@@ -45,7 +45,7 @@ def check_backend(backend: str | None) -> str:
 
 
 def is_virtual(backend: str) -> bool:
-    """Whether one process plays all ranks."""
+    """True for the backend in which one process plays all ranks."""
     return backend == _VIRTUAL
 
 
@@ -54,28 +54,14 @@ def default_timeout(backend: str) -> timedelta:
     return timedelta(minutes=10 if backend == "nccl" else 30)
 
 
-def check_timeout(timeout: object) -> None:
-    """TypeError unless ``timeout`` is None or a timedelta."""
-    if timeout is not None and not isinstance(timeout, timedelta):
-        raise TypeError(errors.TIMEOUT_TYPE.format(timeout=timeout))
-
-
-def as_duration(timeout: timedelta | float) -> timedelta:
-    """``timeout``; a float is seconds, as torch's C++ functions take it. TypeError for anything else."""
-    if isinstance(timeout, float):
-        return timedelta(seconds=timeout)
-    check_timeout(timeout)
-    return timeout
-
-
-def check_device(device_id: object) -> None:
-    """ValueError unless ``device_id`` is None."""
-    if device_id is not None:
-        raise ValueError(errors.NO_DEVICES.format(name="device_id", device=device_id))
+def check_device(device: object, name: str = "device_id") -> None:
+    """ValueError unless ``device``, the argument ``name``, is None."""
+    if device is not None:
+        raise ValueError(errors.NO_DEVICES.format(name=name, device=device))
 
 
 def check_options(options: VirtualOptions | None) -> VirtualOptions:
-    """``options`` or the defaults; TypeError for what is no VirtualOptions."""
+    """``options`` or the defaults; TypeError for anything but VirtualOptions."""
     if options is None:
         return VirtualOptions()
     if not isinstance(options, VirtualOptions):

@@ -1,10 +1,10 @@
 """Groups of part of the world: ``new_group``, ``new_subgroups`` and their relatives.
 
 Every process of the world calls them, members or not, and in the same order; between processes that is checked: each
-call is a round of the world in which all say what group they are about to make and agree on its number in messages. A
+call is a round of the world in which all compare the group that they are about to make and agree on its number. A
 process that will not be a member gets ``GroupMember.NON_GROUP_MEMBER``. Groups that only their members make, or only
-the members of a group that is split, need not be known to the others: the highest number that is free for one of those
-who take part is free for all of them.
+the members of a group that is split, are unknown to other processes: their number is the highest of the numbers that
+are free for one of the processes that take part.
 """
 
 from __future__ import annotations
@@ -12,26 +12,26 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 from fake_torch_dist import errors
-from fake_torch_dist.api.call import finish
-from fake_torch_dist.api.group_arguments import DRY_RUN, check_backend, check_device, check_ranks, check_timeout
+from fake_torch_dist.api.group_arguments import DRY_RUN, check_backend, check_device, check_ranks
 from fake_torch_dist.api.registry import (
     GroupMember,
     default_group,
+    factory_of,
     find_group,
     is_non_member,
     make_group,
     next_number,
+    plays_all_ranks,
     use_number,
     world,
 )
+from fake_torch_dist.core.checks import check_timeout
 from fake_torch_dist.core.fingerprint import Call
 from fake_torch_dist.core.process_group import ProcessGroup
-
-if TYPE_CHECKING:
-    from fake_torch_dist.transports.processes import ProcessTransport
+from fake_torch_dist.core.work import finish
 
 
 def new_group(
@@ -57,7 +57,7 @@ def new_group(
         backend = check_backend(backend)
         if default.backend == DRY_RUN != backend:
             raise ValueError(errors.ONLY_DRY_RUNS.format(backend=backend))
-    if default.engine is None:
+    if plays_all_ranks():
         check_device(device_id)
         if pg_options is not None:
             raise ValueError("nodes belong to the world: pass VirtualOptions to init_process_group, not to new_group")
@@ -77,20 +77,19 @@ def _form(
 ) -> Any:
     """Make the group ``ranks`` when every process of ``called_by`` (with ``local`` of ``ranks``) is about to."""
     default = default_group()
-    number = None
-    if default.engine is not None:
-        is_member = default.rank() in ranks
-        if local and not is_member:
+    if local and not plays_all_ranks():
+        if default.global_rank() not in ranks:
             return None
-        number = _local_number(default, ranks, timeout) if local else _number(called_by, ranks)
-        if not is_member:
+        number = _local_number(default, ranks, timeout)
+    else:
+        number = _number(called_by, ranks)
+        if not factory_of(default.backend).plays_any(ranks):
             use_number(number)
             return GroupMember.NON_GROUP_MEMBER
     return make_group(
         ranks,
         backend or default.backend,
         timeout or (default.timeout if backend is None else None),
-        world_size=default.size(),
         ranks_per_node=default.ranks_per_node,
         group_desc=group_desc or "undefined",
         number=number,
@@ -98,25 +97,19 @@ def _form(
 
 
 def _number(called_by: ProcessGroup, ranks: Sequence[int]) -> int:
-    """The new group's number, which the members of ``called_by`` agree on."""
-    transport = cast("ProcessTransport", called_by.transport)
-    number: int = finish(called_by, transport.highest(next_number(), Call("NEW_GROUP", "", tuple(ranks))))
+    """The new group's number, on which the members of ``called_by`` agree."""
+    number: int = finish(called_by, called_by.transport.highest(next_number(), Call("NEW_GROUP", "", tuple(ranks))))
     return number
 
 
 def _local_number(default: ProcessGroup, ranks: Sequence[int], timeout: timedelta | None) -> int:
-    """As ``_number``, agreed on by ``ranks`` alone.
+    """The new group's number, on which ``ranks`` alone agree.
 
-    Where they meet follows from who they are and how often they have done so.
+    They meet under a number that follows from their ranks and from how often these ranks have met so.
     """
-    from fake_torch_dist.transports.processes import ProcessTransport
-
-    assert default.engine is not None
     count = world.local_meetings[tuple(ranks)] = world.local_meetings.get(tuple(ranks), 0) + 1
     place = 1 << 31 | zlib.crc32(f"{list(ranks)}/{count}".encode()) & 0x7FFFFFFF
-    if default.backend == DRY_RUN:
-        return world.next_local_number
-    transport = ProcessTransport(default.engine, ranks, place, default.ranks_per_node, reads_memory=False)
+    transport = factory_of(default.backend).transport(ranks, place, default.ranks_per_node)
     call = Call("NEW_GROUP", "", tuple(ranks))
     number: int = finish(default, transport.highest(world.next_local_number, call), timeout, members=ranks)
     return number
@@ -146,7 +139,7 @@ def new_subgroups(
     if size % group_size:
         raise ValueError(f"The world size ({size}) must be divisible by '{group_size=}'")
     lists = [list(whole.ranks[first : first + group_size]) for first in range(0, size, group_size)]
-    if whole is default_group() or whole.engine is None:
+    if whole is default_group() or plays_all_ranks():
         return _enumerated(lists, timeout, backend, pg_options, group_desc)
     check_timeout(timeout)
     name = None if backend is None else check_backend(backend)
@@ -229,6 +222,6 @@ def shrink_group(
     shrink_flags: int = 0,
     pg_options: Any | None = None,
 ) -> ProcessGroup:
-    """torch shrinks NCCL groups only; TypeError, its own, says so."""
+    """Raise TypeError, torch's: it shrinks NCCL groups only."""
     found = find_group(group)
     raise TypeError(f"Process group backend for {found.group_name!r} does not support shrinking operations.")

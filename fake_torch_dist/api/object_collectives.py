@@ -3,26 +3,26 @@
 Objects are pickled, as torch does, so a receiver gets its own copy and an unpicklable object raises pickle's own error
 before anything is sent. Pickles come only from members of the group: processes of this user, or holders of the token.
 
-In the virtual world one object stands for all ranks'; a ``LocalTensor`` in it is what differs between ranks, and entry
-k has rank k's shard of it. What cannot be said in that way is refused there. ``device`` changes nothing between
+In the virtual world one object stands for all ranks'; a ``LocalTensor`` in it differs between ranks, and entry k
+has rank k's shard of it. Results that differ in another way are refused there. ``device`` changes nothing between
 processes and must be None in the virtual world.
 """
 
 from __future__ import annotations
 
 import pickle
-from typing import TYPE_CHECKING, Any, Final, cast
+from collections.abc import Sequence
+from typing import Any, Final
 
 from fake_torch_dist import errors
-from fake_torch_dist.api.call import finish, member_group, root_of
-from fake_torch_dist.api.object_copy import PickledObject
-from fake_torch_dist.api.point_to_point import peer_of, send_and_wait, wait_for_message
-from fake_torch_dist.api.registry import find_group, get_rank, is_non_member
+from fake_torch_dist.api.call import member_group, root_of
+from fake_torch_dist.api.group_arguments import check_device
+from fake_torch_dist.api.point_to_point import peer_named
+from fake_torch_dist.api.registry import find_group, get_rank, is_non_member, plays_all_ranks
 from fake_torch_dist.core.fingerprint import Call
 from fake_torch_dist.core.process_group import ProcessGroup
-
-if TYPE_CHECKING:
-    from fake_torch_dist.transports.processes import ProcessTransport
+from fake_torch_dist.core.sending import receive_and_wait, send_and_wait
+from fake_torch_dist.core.work import finish
 
 _OBJECTS: Final = "objects"
 
@@ -37,13 +37,9 @@ def all_gather_object(object_list: list[Any], obj: Any, group: ProcessGroup | No
         return
     if len(object_list) < found.size():
         raise IndexError(f"object_list has {len(object_list)} entries for {found.size()} ranks")
-    if found.engine is None:
-        pickled = PickledObject(obj)
-        object_list[: found.size()] = [pickled.of_rank(rank) for rank in found.ranks]
-        return
-    call = Call("ALLGATHER_OBJECT", "", ())
-    parts = finish(found, _transport(found).all_gather_bytes(pickle.dumps(obj), call))
-    object_list[: found.size()] = [pickle.loads(part) for part in parts]
+    transport = found.transport
+    packed = finish(found, transport.all_gather_packed(transport.pack(obj), transport.label("ALLGATHER_OBJECT")))
+    object_list[: found.size()] = _unpacked(found, packed)
 
 
 def gather_object(
@@ -67,15 +63,11 @@ def gather_object(
         raise ValueError(errors.GATHER_LIST_UNWANTED)
     if object_gather_list and len(object_gather_list) < found.size():
         raise IndexError(f"object_gather_list has {len(object_gather_list)} entries for {found.size()} ranks")
-    if found.engine is None:
-        assert object_gather_list
-        all_gather_object(object_gather_list, obj, group)
-        return
-    parts = finish(
-        found, _transport(found).gather_bytes(pickle.dumps(obj), root, Call("GATHER_OBJECT", "", (), f"root={root}"))
-    )
+    transport = found.transport
+    call = Call("GATHER_OBJECT", "", (), f"root={root}")
+    packed = finish(found, transport.gather_packed(transport.pack(obj), root, call))
     if object_gather_list:
-        object_gather_list[: found.size()] = [pickle.loads(part) for part in parts]
+        object_gather_list[: found.size()] = _unpacked(found, packed)
 
 
 def broadcast_object_list(
@@ -95,20 +87,16 @@ def broadcast_object_list(
     if found is None:
         return
     root = root_of("broadcast_object_list", found, src, group_src, default=0)
-    if found.engine is None:
-        if device is not None:
-            raise ValueError(errors.NO_DEVICES.format(name="device", device=device))
-        if found.size() != found.num_local:
-            raise ValueError(
-                "broadcast_object_list in a group smaller than the world: one list cannot hold both outcomes"
-            )
-        object_list[:] = PickledObject(object_list).of_rank(found.ranks[root])
-        return
-    data = pickle.dumps(list(object_list)) if root in found.played else b""
+    if plays_all_ranks():
+        check_device(device, "device")
+    if len(found.played) != found.num_local:
+        raise ValueError("broadcast_object_list in a group smaller than the world: one list cannot hold both outcomes")
+    transport = found.transport
+    data = transport.pack(list(object_list)) if root in found.played else None
     call = Call("BROADCAST_OBJECT_LIST", "", (len(object_list),), f"root={root}")
-    received = finish(found, _transport(found).broadcast_bytes(data, root, call))
-    if root not in found.played:
-        object_list[:] = pickle.loads(received)
+    packed = finish(found, transport.broadcast_packed(data, root, call))
+    if any(member != root for member in found.played):
+        object_list[:] = transport.unpack(packed, found.ranks[root])
 
 
 def scatter_object_list(
@@ -129,17 +117,18 @@ def scatter_object_list(
     if not isinstance(scatter_object_output_list, list) or not scatter_object_output_list:
         raise ValueError(errors.NO_SCATTER_OUTPUT)
     root = root_of("scatter_object_list", found, src, group_src, default=0)
-    if found.engine is None:
+    if found.num_local > 1:
         raise ValueError("scatter_object_list in the virtual world: one list cannot hold every rank's object")
-    parts: list[bytes] = []
+    transport, parts = found.transport, []
     if root in found.played:
         if not scatter_object_input_list or len(scatter_object_input_list) != found.size():
             raise ValueError(
                 f"scatter_object_input_list has {len(scatter_object_input_list or [])} entries for {found.size()} ranks"
             )
-        parts = [pickle.dumps(entry) for entry in scatter_object_input_list]
+        parts = [transport.pack(entry) for entry in scatter_object_input_list]
     call = Call("SCATTER_OBJECT_LIST", "", (), f"root={root}")
-    scatter_object_output_list[0] = pickle.loads(finish(found, _transport(found).scatter_bytes(parts, root, call)))
+    packed = finish(found, transport.scatter_packed(parts, root, call))
+    scatter_object_output_list[0] = transport.unpack(packed, found.global_rank())
 
 
 def send_object_list(
@@ -152,7 +141,7 @@ def send_object_list(
 ) -> None:
     """Send the objects to ``dst`` in one message; ``use_batch`` changes nothing. Errors as ``send``, and pickle's."""
     found = _own_group(group)
-    to = peer_of("destination", found, dst, group_dst)
+    to = peer_named("destination", found, dst, group_dst)
     send_and_wait(found, to, f"{_OBJECTS} ({len(object_list)},)", pickle.dumps(list(object_list)))
 
 
@@ -170,8 +159,8 @@ def recv_object_list(
     or that has another number of objects.
     """
     found = _own_group(group)
-    source = peer_of("source", found, src, group_src)
-    received = wait_for_message(found, source)
+    source = peer_named("source", found, src, group_src)
+    received = receive_and_wait(found, source)
     if received is None:
         raise errors.DistBackendError(errors.NO_OBJECTS_COME.format(rank=source))
     if received.label != f"{_OBJECTS} ({len(object_list)},)":
@@ -191,5 +180,6 @@ def _own_group(group: ProcessGroup | None) -> ProcessGroup:
     return find_group(group)
 
 
-def _transport(group: ProcessGroup) -> ProcessTransport:
-    return cast("ProcessTransport", group.transport)
+def _unpacked(group: ProcessGroup, packed: Sequence[Any]) -> list[Any]:
+    """A copy of each member's object, in group order."""
+    return [group.transport.unpack(part, rank) for part, rank in zip(packed, group.ranks, strict=True)]

@@ -1,4 +1,5 @@
-"""Names that torch keeps for old scripts: ``reduce_op`` and the ``_base`` forms of gather and reduce-scatter."""
+"""Names that torch keeps for old scripts: ``reduce_op`` and the forms of gather and reduce-scatter whose names end in
+"_base"."""
 
 from __future__ import annotations
 
@@ -6,11 +7,10 @@ import warnings
 from typing import Any, Final
 
 from fake_torch_dist import errors
-from fake_torch_dist.api.call import Tensor
 from fake_torch_dist.api.collectives import all_gather_single, reduce_scatter_single
-from fake_torch_dist.api.work import Work
 from fake_torch_dist.core.process_group import ProcessGroup
 from fake_torch_dist.core.reduction import ReduceOp
+from fake_torch_dist.core.work import Tensor, Work
 
 
 class _ReduceOps:

@@ -1,9 +1,9 @@
-"""The groups of this process: the package's only module state, and the questions that scripts ask of it.
+"""The world and the groups of this process, as module state, and the functions that scripts query them with.
 
-In the virtual world this process plays every rank. So ``get_rank`` has no single answer; it is 0, the rank that speaks
-(prints, writes files) in scripts that ask ``if rank == 0``.
+In the virtual world this process plays every rank. So ``get_rank`` has no single answer; it is 0, the rank that
+prints and writes files in scripts that test ``if rank == 0``.
 
-What this module does not do: decide which groups there are (world.py, new_groups.py).
+What this module does not do: decide which groups there are (``world``, ``groups``).
 """
 
 from __future__ import annotations
@@ -11,26 +11,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from fake_torch_dist import errors
-from fake_torch_dist.api.group_arguments import DRY_RUN, default_timeout
+from fake_torch_dist.api.exit_hooks import RankedExceptions
+from fake_torch_dist.api.group_arguments import DRY_RUN, default_timeout, is_virtual
 from fake_torch_dist.core.process_group import ProcessGroup
-from fake_torch_dist.transports.virtual import VirtualTransport
+from fake_torch_dist.core.row_collectives import GroupLabels
 
 if TYPE_CHECKING:
-    from fake_torch_dist.api.exit_hooks import RankedExceptions
-    from fake_torch_dist.stores import Store
-    from fake_torch_dist.transports.engine import Engine
-
+    from fake_torch_dist.core.group_factory import GroupFactory
+    from fake_torch_dist.stores.base import Store
 
 LOCAL_NUMBERS: Final = 1 << 30
-"""Numbers of groups that only their members know of begin here, so that they shift nobody else's."""
+"""First number of groups that only their members know of; it leaves the other numbers as they are."""
 
 
 @dataclass(slots=True)
 class World:
-    """What one process knows."""
+    """The state of this process: its default group, its groups, and how new ones are numbered."""
 
     default: ProcessGroup | None = None
     groups: dict[str, ProcessGroup] = field(default_factory=dict)
@@ -39,12 +38,11 @@ class World:
     next_local_number: int = LOCAL_NUMBERS
     """The same for groups that only their members know of."""
     local_meetings: dict[tuple[int, ...], int] = field(default_factory=dict)
-    """How often the members of such groups have met, by their ranks."""
-    engine: Engine | None = None
-    """None in the virtual world."""
-    reads_memory: bool = False
+    """Number of such groups that the same ranks have made, by their ranks."""
+    factory: GroupFactory | None = None
+    """Makes the groups of this world; None before ``init_process_group``."""
     store: Store | None = None
-    """Where the ranks met; others may still need its server."""
+    """The store in which the ranks met, kept because others may still need its server."""
     excepthook: RankedExceptions | None = None
 
 
@@ -64,7 +62,7 @@ class group(metaclass=_WithWorld):
 
 
 class GroupMember(metaclass=_WithWorld):
-    """Holds ``GroupMember.WORLD`` and what a process outside of a new group gets instead of the group."""
+    """Holds ``GroupMember.WORLD`` and the value that a process outside of a new group gets instead of the group."""
 
     NON_GROUP_MEMBER: Final = -100
 
@@ -74,7 +72,6 @@ def make_group(
     backend: str,
     timeout: timedelta | None,
     *,
-    world_size: int,
     ranks_per_node: int,
     group_name: str = "",
     group_desc: str = "undefined",
@@ -90,53 +87,17 @@ def make_group(
         group_name = str(number) if number < LOCAL_NUMBERS else f"local_{number - LOCAL_NUMBERS}"
         while group_name in world.groups:  # the user's group_name was a number
             group_name += "_"
-    engine = world.engine if backend != DRY_RUN else _dry_run_engine()
-    made = _class_of(backend)(
-        ranks,
-        VirtualTransport(ranks, ranks_per_node)
-        if engine is None
-        else _transport(engine, ranks, number, ranks_per_node, dry_run=backend == DRY_RUN),
-        played=range(len(ranks)) if engine is None else [list(ranks).index(engine.peers.rank)],
-        rows=ranks if engine is None else [0],
-        num_local=world_size if engine is None else 1,
-        group_name=group_name,
-        group_desc=group_desc,
-        backend=backend,
-        ranks_per_node=ranks_per_node,
-        timeout=default_timeout(backend) if timeout is None else timeout,
-        engine=engine,
-        number=number,
-    )
-    world.groups[made.group_name] = made
+    factory = factory_of(backend)
+    limit = default_timeout(backend) if timeout is None else timeout
+    labels = GroupLabels(group_name, group_desc, backend, limit, world.store)
+    made = world.groups[group_name] = factory.group(ranks, number, ranks_per_node, labels)
     return made
 
 
-def _class_of(backend: str) -> type[ProcessGroup]:
-    if backend != DRY_RUN:
-        return ProcessGroup
-    from fake_torch_dist.transports.dry_run import DryRunGroup
-
-    return DryRunGroup
-
-
-def _dry_run_engine() -> Engine:
-    """The engine of a group of backend "fake": the world's if that is such a one. ValueError in the virtual world."""
-    from fake_torch_dist.transports.dry_run import DryRunEngine
-
-    if world.engine is None:
-        raise ValueError(errors.DRY_RUN_OF_ALL)
-    return world.engine if isinstance(world.engine, DryRunEngine) else DryRunEngine(world.engine.peers.rank)
-
-
-def _transport(engine: Engine, ranks: Sequence[int], number: int, ranks_per_node: int, *, dry_run: bool = False) -> Any:
-    if dry_run:
-        from fake_torch_dist.transports.dry_run import DryRunTransport
-
-        return DryRunTransport(len(ranks), list(ranks).index(engine.peers.rank))
-    from fake_torch_dist.transports.processes import ProcessTransport
-
-    reads_memory = world.reads_memory and engine.peers.same_host(ranks)
-    return ProcessTransport(engine, ranks, number, ranks_per_node, reads_memory=reads_memory)
+def factory_of(backend: str) -> GroupFactory:
+    """The factory of this world's groups of a backend. ValueError for backend "fake" in the virtual world."""
+    assert world.factory is not None
+    return world.factory.dry_run() if backend == DRY_RUN else world.factory
 
 
 def next_number() -> int:
@@ -154,7 +115,7 @@ def use_number(number: int) -> None:
         world.next_number = number + 1
 
 
-# -- asking -----------------------------------------------------------------------------------------------------------
+# -- queries -----------------------------------------------------------------------------------------------------------
 
 
 def default_group() -> ProcessGroup:
@@ -180,8 +141,13 @@ def find_group(group: ProcessGroup | str | None) -> ProcessGroup:
     raise ValueError(errors.GROUP_NOT_REGISTERED.format(group=group))
 
 
+def plays_all_ranks() -> bool:
+    """True in the virtual world, where some arguments have no meaning."""
+    return is_virtual(default_group().backend)
+
+
 def is_non_member(group: object) -> bool:
-    """Whether this is what a process outside of a new group got."""
+    """True for the value that a process outside of a new group got."""
     return isinstance(group, int) and group == GroupMember.NON_GROUP_MEMBER
 
 
@@ -191,7 +157,7 @@ def is_available() -> bool:
 
 
 def is_initialized() -> bool:
-    """Whether there is a default group."""
+    """True after ``init_process_group``."""
     return world.default is not None
 
 
@@ -201,7 +167,7 @@ def get_pg_count() -> int:
 
 
 def get_rank(group: ProcessGroup | None = None) -> int:
-    """Rank of this process in ``group``: 0 in the virtual world, for the rank that speaks; -1 for a non-member."""
+    """Rank of this process in ``group``: 0 in the virtual world; -1 for a non-member."""
     default_group()
     return -1 if is_non_member(group) else find_group(group).rank()
 

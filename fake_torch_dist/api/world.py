@@ -3,7 +3,8 @@
 With torch's backends, "gloo" and "nccl" meaning the same here, this process plays one rank and meets the others; in the
 virtual world it plays all of them, and with "fake" one, alone.
 
-What this module does not do: groups of part of the world (new_groups.py), meeting (rendezvous_handlers.py, meeting.py).
+What this module does not do: groups of part of the world (``groups``), meeting (``meeting.handlers``,
+``meeting.exchange``).
 """
 
 from __future__ import annotations
@@ -12,21 +13,22 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from fake_torch_dist import errors
-from fake_torch_dist.api import exit_hooks as leaving
+from fake_torch_dist.api.exit_hooks import FLUSH_S, RankedExceptions, hook_up, warn_of_forgotten_destroy
 from fake_torch_dist.api.group_arguments import (
     DRY_RUN,
     check_backend,
     check_device,
     check_options,
-    check_timeout,
     default_timeout,
     is_virtual,
 )
 from fake_torch_dist.api.registry import LOCAL_NUMBERS, find_group, is_non_member, make_group, world
+from fake_torch_dist.core.checks import check_timeout
 from fake_torch_dist.core.process_group import ProcessGroup
+from fake_torch_dist.transports.virtual import VirtualGroups
 
 if TYPE_CHECKING:
-    from fake_torch_dist.stores import Store
+    from fake_torch_dist.stores.base import Store
 
 default_pg_timeout: Final = timedelta(seconds=1800)
 """torch's. Nothing in the virtual world can be late."""
@@ -50,11 +52,12 @@ def init_process_group(
     ranks meet by ``init_method`` (env://, tcp://host:port, file:///path) or a ``store``. Default timeout: 10 minutes
     for nccl, 30 otherwise. "virtual": this process plays all ``world_size`` ranks, tensors are ``LocalTensor``, and
     ``pg_options`` may be a ``VirtualOptions``; it means nothing to the other backends. "fake", as torch's: this process
-    plays rank ``rank`` of ``world_size``, nothing is sent, and there is nobody to meet (dry_run.py).
+    plays rank ``rank`` of ``world_size``, nothing is sent, and there is no other rank to meet (``transports.dry_run``).
 
     Errors: ValueError the second time, for missing or wrong environment variables, or when an argument has no meaning
-    in the virtual world; AssertionError for a backend that nobody knows, RuntimeError for one that is not there;
-    DistStoreError naming the ranks that do not come within ``timeout``; DistNetworkError if there is no store.
+    in the virtual world; AssertionError for an unknown backend, RuntimeError for one of torch that this package does
+    not have; DistStoreError naming the ranks that do not come within ``timeout``; DistNetworkError if there is no
+    store.
     """
     if world.default is not None:
         raise ValueError(errors.INITIALIZED_TWICE)
@@ -63,20 +66,20 @@ def init_process_group(
     if is_virtual(backend):
         _check_virtual(rank, init_method, store, _ranks, world_size, device_id)
         options = check_options(pg_options)
+        world.factory = VirtualGroups(world_size)
         world.default = make_group(
             range(world_size),
             backend,
             timeout,
-            world_size=world_size,
             ranks_per_node=options.ranks_per_node or world_size,
             group_name=group_name,
             group_desc="default_pg",
         )
     elif backend == DRY_RUN:
-        _be_alone(timeout, world_size, rank, store, group_name)
+        _init_dry_run(timeout, world_size, rank, store, group_name)
     else:
         limit = default_timeout(backend) if timeout is None else timeout
-        _meet(backend, init_method, limit, world_size, rank, store, group_name)
+        _init_processes(backend, init_method, limit, world_size, rank, store, group_name)
 
 
 def _check_virtual(
@@ -92,25 +95,24 @@ def _check_virtual(
         raise ValueError(errors.NO_WORLD_SIZE)
 
 
-def _be_alone(timeout: timedelta | None, world_size: int, rank: int, store: Store | None, group_name: str) -> None:
-    """Become one rank of a world in which nothing is sent."""
-    from fake_torch_dist.transports.dry_run import DryRunEngine
+def _init_dry_run(timeout: timedelta | None, world_size: int, rank: int, store: Store | None, group_name: str) -> None:
+    """Make the world of a dry run."""
+    from fake_torch_dist.transports.dry_run import DryRunGroups
 
     if not 0 <= rank < world_size:
         raise RuntimeError(errors.NO_SUCH_RANK.format(rank=rank, size=world_size))
-    world.store, world.engine = store, DryRunEngine(rank)
+    world.store, world.factory = store, DryRunGroups(rank)
     world.default = make_group(
         range(world_size),
         DRY_RUN,
         timeout,
-        world_size=world_size,
         ranks_per_node=world_size,
         group_name=group_name,
         group_desc="default_pg",
     )
 
 
-def _meet(
+def _init_processes(
     backend: str,
     init_method: str | None,
     timeout: timedelta,
@@ -119,18 +121,18 @@ def _meet(
     store: Store | None,
     group_name: str,
 ) -> None:
-    """Become one rank of a world of processes."""
+    """Meet the other processes and make their world."""
     from fake_torch_dist.meeting.exchange import meet
     from fake_torch_dist.meeting.handlers import find_store
+    from fake_torch_dist.transports.process_groups import ProcessGroups
 
     found, rank, world_size = find_store(init_method, rank, world_size, store, timeout)
     meeting = meet(found, rank, world_size, timeout)
-    world.store, world.engine, world.reads_memory = meeting.store, meeting.engine, meeting.reads_memory
+    world.store, world.factory = meeting.store, ProcessGroups(meeting.engine, reads_memory=meeting.reads_memory)
     world.default = make_group(
         range(world_size),
         backend,
         timeout,
-        world_size=world_size,
         ranks_per_node=meeting.ranks_per_node,
         group_name=group_name,
         group_desc="default_pg",
@@ -139,54 +141,54 @@ def _meet(
         from fake_torch_dist import nccl_log
 
         contacts = meeting.engine.peers.contacts
-        nccl_log.speak(rank, world_size, meeting.ranks_per_node, name=contacts[0].unix)
-    world.excepthook = leaving.RankedExceptions(rank)
-    leaving.hook_up(in_child=_forget, at_exit=_end_at_exit)
+        nccl_log.print_lines(rank, world_size, meeting.ranks_per_node, name=contacts[0].unix)
+    world.excepthook = RankedExceptions(rank)
+    hook_up(in_child=_reset, at_exit=_end_at_exit)
 
 
 def destroy_process_group(group: ProcessGroup | None = None) -> None:
     """End ``group``, or with None (or the default group) all groups. AssertionError if there is none.
 
-    Ends the process's part only: collectives that it has begun are waited for, what it owes the others is sent before,
-    and whoever then waits for it gets PeerGoneError. Work that fails meanwhile, and receives that have not received,
-    raise DistBackendError when they are waited for.
+    Ends the process's part only: it waits for the collectives that it has begun and sends what is unsent. Ranks that
+    wait for it later get PeerGoneError. Work that fails meanwhile, and receives that have not received, raise
+    DistBackendError when they are waited for.
     """
     if group is not None and is_non_member(group):
         return
     if group is None or group is world.default:
         if world.default is None:
             raise AssertionError(errors.NO_GROUP_TO_DESTROY)
-        if world.engine is not None:
-            world.engine.settle()
-        _leave()
+        if world.factory is not None:
+            world.factory.runner.settle()
+        _leave_world()
         return
     found = find_group(group)
     found.close()
     del world.groups[found.group_name]
 
 
-def _leave() -> None:
-    """Send what this process owes the others and be in no world."""
-    if world.engine is not None:
-        world.engine.flush(leaving.FLUSH_S)
-        world.engine.close()
-    _forget(close=False)
+def _leave_world() -> None:
+    """Send what is unsent, close the connections, and reset the state."""
+    if world.factory is not None:
+        world.factory.runner.flush(FLUSH_S)
+        world.factory.runner.close()
+    _reset(close=False)
 
 
-def _forget(close: bool = True) -> None:
-    """Be in no world; in a forked child this closes its copies of the connections, which are the parent's."""
+def _reset(close: bool = True) -> None:
+    """Reset the state. ``close``: in a forked child, also close its copies of the parent's connections."""
     for member in world.groups.values():
         member.close()
-    if close and world.engine is not None:
-        world.engine.forsake()
+    if close and world.factory is not None:
+        world.factory.runner.close_in_child()
     if world.excepthook is not None:
         world.excepthook.remove()
     world.default, world.groups, world.next_number = None, {}, 0
     world.next_local_number, world.local_meetings = LOCAL_NUMBERS, {}
-    world.engine, world.store, world.excepthook = None, None, None
+    world.factory, world.store, world.excepthook = None, None, None
 
 
 def _end_at_exit() -> None:
-    if world.default is not None and world.engine is not None:
-        leaving.warn_of_forgotten_destroy(world.default.rank(), world.default.backend)
-        _leave()
+    if world.default is not None:
+        warn_of_forgotten_destroy(world.default.rank(), world.default.backend)
+        _leave_world()

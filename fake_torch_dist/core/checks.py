@@ -1,12 +1,14 @@
 """Shapes, dtypes and list lengths of a collective's arrays, checked before anything is sent.
 
-Arrays have a leading axis of the ranks played here; what is said about shapes is about one rank's.
+Arrays have a leading axis of the ranks played here; shapes in error texts are those of one rank.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 
+from fake_torch_dist import errors
 from fake_torch_dist.core.reduction import Array
 
 
@@ -54,7 +56,8 @@ def check_blocks(what: str, whole: Array, part: Array, size: int) -> None:
 
 
 def check_pairs(outputs: Sequence[Array], inputs: Sequence[Array], size: int) -> None:
-    """What ``all_to_all`` asks of its lists: one entry per member, one dtype. RuntimeError or ValueError, torch's."""
+    """RuntimeError or ValueError, torch's, unless both lists of ``all_to_all`` have one entry per member and one
+    dtype."""
     for side, arrays in (("input", inputs), ("output", outputs)):
         if len(arrays) != size:
             raise RuntimeError(f"alltoall: {side} tensor list size {len(arrays)} does not match world size {size}")
@@ -63,7 +66,7 @@ def check_pairs(outputs: Sequence[Array], inputs: Sequence[Array], size: int) ->
 
 
 def split_bounds(rows: int, splits: Sequence[int] | None, size: int, side: str) -> list[int]:
-    """Where the members' blocks of ``rows`` rows begin, and the end. RuntimeError, torch's, if they don't fit."""
+    """The first row of each member's block of ``rows`` rows, and the end. RuntimeError, torch's, if they don't fit."""
     if not splits:
         if rows % size:
             raise RuntimeError(f"Tensor's dim 0 does not divide equally across group size ({side}: {rows} by {size})")
@@ -76,3 +79,17 @@ def split_bounds(rows: int, splits: Sequence[int] | None, size: int, side: str) 
     for count in splits:
         bounds.append(bounds[-1] + count)
     return bounds
+
+
+def check_timeout(timeout: object) -> None:
+    """TypeError unless ``timeout`` is None or a timedelta."""
+    if timeout is not None and not isinstance(timeout, timedelta):
+        raise TypeError(errors.TIMEOUT_TYPE.format(timeout=timeout))
+
+
+def as_duration(timeout: timedelta | float) -> timedelta:
+    """``timeout``; a float is seconds, as torch's C++ functions take it. TypeError for anything else."""
+    if isinstance(timeout, float):
+        return timedelta(seconds=timeout)
+    check_timeout(timeout)
+    return timeout

@@ -1,4 +1,4 @@
-"""What a member of a group says it is about to do, so that members who do different things are told at once."""
+"""The description of a collective that members compare, so that different collectives raise an error at once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ ROUNDS: Final = 4
 
 
 class Call(NamedTuple):
-    """What a member is about to do; the members of a group have to agree on all of it."""
+    """The collective that a member is about to run; the members of a group have to agree on all fields."""
 
     collective: str
     dtype: str

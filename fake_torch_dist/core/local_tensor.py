@@ -46,7 +46,7 @@ class LocalTensor:
             raise ValueError(f"from_ranks needs one value per rank along axis 0; got shape {shards.shape}")
         return cls(shards)
 
-    # -- what a tensor tells ------------------------------------------------------------------------------------------
+    # -- attributes and values -----------------------------------------------------------------------------------------
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -77,8 +77,8 @@ class LocalTensor:
     def item(self) -> Any:
         """The one number that every rank holds, as a Python number.
 
-        RuntimeError if a shard is not one element, ValueError if the ranks disagree: which one is "the" value is then
-        for the caller to say, with a reduction or with ``rank(r)``.
+        RuntimeError if a shard is not one element, ValueError if the ranks disagree: the caller then has to choose
+        one value, with a reduction or with ``rank(r)``.
         """
         flat = self.shards.reshape(len(self.shards), -1)
         if flat.shape[1] != 1:
@@ -95,7 +95,7 @@ class LocalTensor:
                 )
         return first.item()
 
-    # -- copies and views ---------------------------------------------------------------------------------------------
+    # -- copies and views ----------------------------------------------------------------------------------------------
 
     def detach(self) -> LocalTensor:
         """A tensor on the same memory, as torch's; there is no graph to leave."""
@@ -130,7 +130,7 @@ class LocalTensor:
     def __bool__(self) -> bool:
         return bool(self.item())
 
-    # -- arithmetic: written out, because a generic dispatch would cost as much as adding 64 numbers ------------------
+    # -- arithmetic: written out, because a generic dispatch would cost as much as adding 64 numbers -------------------
 
     def __add__(self, other: Operand) -> LocalTensor:
         mine, theirs = _pair(self.shards, other)
@@ -182,7 +182,7 @@ class LocalTensor:
     def __neg__(self) -> LocalTensor:
         return LocalTensor(-self.shards)
 
-    # -- comparison: elementwise, as torch's; so tensors hash by identity --------------------------------------------
+    # -- comparison: elementwise, as torch's; so tensors hash by identity ----------------------------------------------
 
     def __lt__(self, other: Operand) -> LocalTensor:
         mine, theirs = _pair(self.shards, other)

@@ -1,4 +1,4 @@
-"""Where a result may be written as it comes: into the caller's output, unless somebody may still read data there."""
+"""Arrays of the caller that a result may be written into as it arrives: those that no member may still be reading."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fake_torch_dist.core.reduction import Array
 
 
 def writable_row(mine: Array) -> Array | None:
-    """The one row of ``mine`` if a result can be written there as it comes."""
+    """The one row of ``mine`` if it is contiguous; None otherwise."""
     row = mine[0, ...]
     return row if row.flags.c_contiguous else None
 

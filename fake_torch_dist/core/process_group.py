@@ -1,339 +1,358 @@
-"""Process groups: what each collective means, as numpy on arrays with a leading axis of the ranks played here.
+"""``ProcessGroup``: torch's methods of a group, ``group.allreduce([tensor])`` and others. Each begins a collective.
 
-A collective is written once, on top of a *transport* that only moves bytes. In the virtual world a process plays every
-member and moving is indexing; a process that plays one rank hands the same methods arrays whose leading axis is 1 long.
-``allreduce_rows`` and the like are coroutines: ``tasks.run_alone`` runs one in the virtual world, an ``Engine`` lets
-many go on at once.
-
-What this module does not do: torch's argument rules (collectives.py), torch's methods of a group (group_methods.py) and
-the list of groups (world.py).
+All return a ``Work``; ``wait()`` waits for the ranks. Roots, sources and destinations are group ranks. The forms are
+torch's: a list of one tensor (or one list of tensors per rank) with an option struct, or the tensor itself with plain
+arguments; several tensors in one list belonged to several devices, which are not here. Errors as in
+``api.collectives``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Coroutine, Sequence
 from datetime import timedelta
-from functools import cache
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final, NoReturn
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
 
 from fake_torch_dist import errors
-from fake_torch_dist.core import group_methods, reduction
-from fake_torch_dist.core.checks import check_blocks, check_list, check_pairs, check_parts, split_bounds
-from fake_torch_dist.core.fingerprint import Call
-from fake_torch_dist.core.output_buffers import writable_block, writable_row, writable_rows
+from fake_torch_dist.core.checks import as_duration, check_timeout
+from fake_torch_dist.core.collective_options import (
+    AllgatherOptions,
+    AllreduceCoalescedOptions,
+    AllreduceOptions,
+    AllToAllOptions,
+    BarrierOptions,
+    BroadcastOptions,
+    GatherOptions,
+    ReduceOptions,
+    ReduceScatterOptions,
+    ScatterOptions,
+)
 from fake_torch_dist.core.reduction import Array, ReduceOp
-from fake_torch_dist.core.transport import Transport
+from fake_torch_dist.core.row_collectives import RowCollectives
+from fake_torch_dist.core.sending import begin_receive, begin_send, peer_of
+from fake_torch_dist.core.tensor_lists import begin_gathering_each, begin_reducing_each
+from fake_torch_dist.core.transport import ANY_SOURCE
+from fake_torch_dist.core.work import Tensor, Work, begin, finish
 from fake_torch_dist.torch_names import no_such_attribute
 
 if TYPE_CHECKING:
-    from fake_torch_dist.transports.engine import Engine
+    from fake_torch_dist.stores.base import Store
 
-_UNSAID: Final = Call("", "", ())
-"""In the virtual world nobody compares."""
+Tensors: TypeAlias = "Tensor | Sequence[Tensor]"
+Lists: TypeAlias = "Sequence[Tensor] | Sequence[Sequence[Tensor]]"
 
 
-class ProcessGroup:
-    """An ordered set of ranks that communicate. Made by ``init_process_group`` and ``new_group``.
+class ProcessGroup(RowCollectives):
+    """An ordered set of ranks that communicate. Made by ``init_process_group`` and ``new_group``."""
 
-    Roots are group ranks. Arrays are of shape (ranks played here, \\*shape), members of other groups included; only the
-    members' rows are read and written. Shapes and dtypes are checked here, roots and tensors in collectives.py.
-    """
+    __slots__ = ()
 
-    __slots__ = (
-        "_rows", "backend", "engine", "group_desc", "group_name", "is_open", "num_local", "number", "played", "ranks",
-        "ranks_per_node", "timeout", "transport",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        ranks: Sequence[int],
-        transport: Transport,
-        *,
-        played: Sequence[int],
-        rows: Sequence[int],
-        num_local: int,
-        group_name: str,
-        group_desc: str,
-        backend: str,
-        ranks_per_node: int,
-        timeout: timedelta,
-        engine: Engine | None = None,
-        number: int = 0,
-    ) -> None:
-        """``played[i]`` is a group rank that this process plays, ``rows[i]`` its row of a tensor's ``num_local``."""
-        self.ranks = tuple(ranks)
-        """Global ranks of the members; the index is the group rank."""
-        self.transport = transport
-        self.played = played
-        self._rows = _as_slice(rows)
-        self.num_local = num_local
-        self.group_name = group_name
-        self.group_desc = group_desc
-        self.backend = backend
-        self.ranks_per_node = ranks_per_node
-        self.timeout = timeout
-        self.engine = engine
-        """What moves messages in a process that plays one rank; None in the virtual world."""
-        self.number = number
-        """The group's in messages between processes."""
-        self.is_open = True
-
-    def __repr__(self) -> str:
-        return f"<ProcessGroup {self.group_name!r} of {self.size()} ranks, backend {self.backend!r}>"
+    bound_device_id: Final = None
+    """torch's: the device of an NCCL group. There are no devices."""
 
     def __getattr__(self, name: str) -> NoReturn:
         raise no_such_attribute("ProcessGroup", name)
-
-    def size(self) -> int:
-        """Number of members."""
-        return len(self.ranks)
-
-    def rank(self) -> int:
-        """Group rank of this process; of the first member it plays if it plays several."""
-        return self.played[0]
 
     def name(self) -> str:
         """Name of the backend, as torch's method of this name."""
         return self.backend
 
-    def close(self) -> None:
-        """End the group: its collectives raise from now on."""
-        self.is_open = False
-        self.transport.close()
+    _get_backend_name = name
 
-    bound_device_id: Final = None
-    """torch's: the device of an NCCL group. There are no devices."""
+    def allreduce(
+        self,
+        tensors: Tensors,
+        opts: AllreduceOptions | ReduceOp | None = None,
+        timeout: timedelta | float | None = None,
+        *,
+        op: ReduceOp = ReduceOp.SUM,
+    ) -> Work:
+        """Reduce the tensor over the self, in place."""
+        if isinstance(opts, AllreduceOptions):
+            op, timeout = opts.reduceOp, opts.timeout
+        elif opts is not None:
+            op = opts
+        tensor = _only(tensors)
+        return _begin(self, self.allreduce_rows(_rows(self, tensor, written=True), op), [tensor], timeout)
 
-    def _get_backend_name(self) -> str:
-        """As ``name``."""
-        return self.backend
+    def allreduce_coalesced(self, tensors: Sequence[Tensor], opts: AllreduceCoalescedOptions | None = None) -> Work:
+        """Reduce every tensor of the list over the self, in place."""
+        opts = opts or AllreduceCoalescedOptions()
+        return begin_reducing_each(self, list(tensors), opts.reduceOp, _limit(opts.timeout))
 
-    # -- torch's methods ----------------------------------------------------------------------------------------------
+    def broadcast(
+        self,
+        tensors: Tensors,
+        opts: BroadcastOptions | int | None = None,
+        timeout: timedelta | float | None = None,
+        *,
+        root: int = 0,
+    ) -> Work:
+        """Give every member the root's tensor, in place."""
+        if isinstance(opts, BroadcastOptions):
+            root, timeout = opts.rootRank, opts.timeout
+        elif opts is not None:
+            root = opts
+        tensor = _only(tensors)
+        root = _root("broadcast", self, root)
+        rows = _rows(self, tensor, written=root not in self.played)
+        return _begin(self, self.broadcast_rows(rows, root), [tensor], timeout)
 
-    allreduce = group_methods.allreduce
-    allreduce_coalesced = group_methods.allreduce_coalesced
-    broadcast = group_methods.broadcast
-    reduce = group_methods.reduce
-    allgather = group_methods.allgather
-    allgather_coalesced = group_methods.allgather_coalesced
-    all_gather_single = _allgather_base = group_methods.allgather_base
-    reduce_scatter = group_methods.reduce_scatter
-    reduce_scatter_single = _reduce_scatter_base = group_methods.reduce_scatter_base
-    gather = group_methods.gather
-    scatter = group_methods.scatter
-    alltoall = group_methods.alltoall
-    all_to_all_single = alltoall_base = group_methods.alltoall_base
-    barrier = group_methods.barrier
-    monitored_barrier = group_methods.monitored_barrier
-    send = group_methods.send
-    recv = group_methods.recv
-    recv_anysource = group_methods.recv_anysource
-    set_timeout = group_methods.set_timeout
-    get_group_store = group_methods.get_group_store
+    def reduce(
+        self,
+        tensors: Tensors,
+        opts: ReduceOptions | int | None = None,
+        op: ReduceOp = ReduceOp.SUM,
+        timeout: timedelta | float | None = None,
+        *,
+        root: int = 0,
+    ) -> Work:
+        """Reduce the tensor into the root's."""
+        if isinstance(opts, ReduceOptions):
+            root, op, timeout = opts.rootRank, opts.reduceOp, opts.timeout
+        elif opts is not None:
+            root = opts
+        tensor = _only(tensors)
+        root = _root("reduce", self, root)
+        rows = _rows(self, tensor, written=root in self.played)
+        return _begin(self, self.reduce_rows(rows, root, op), [tensor], timeout)
 
-    # -- collectives of rows ------------------------------------------------------------------------------------------
+    def allgather(
+        self,
+        output_tensors: Lists,
+        input_tensors: Tensors,
+        opts: AllgatherOptions | None = None,
+        timeout: timedelta | float | None = None,
+    ) -> Work:
+        """Fill the list of outputs with every member's input."""
+        outputs, tensor = _only_list(output_tensors), _only(input_tensors)
+        limit = timeout if opts is None else opts.timeout
+        into = [_rows(self, each, "output_tensors", written=True) for each in outputs]
+        return _begin(self, self.allgather_rows(into, _rows(self, tensor)), outputs, limit)
 
-    async def allreduce_rows(self, shards: Array, op: ReduceOp) -> None:
-        """Every member's row becomes the reduction of all."""
-        out = None if self.engine is None else writable_row(self._mine(shards))
-        result = await self._fold("ALLREDUCE", shards, op, "", out)
-        if result is not out:
-            shards[self._rows] = result
+    def allgather_coalesced(
+        self,
+        output_lists: Sequence[Sequence[Tensor]],
+        input_list: Sequence[Tensor],
+        opts: AllgatherOptions | None = None,
+    ) -> Work:
+        """Fill ``output_lists[k]`` with the list of group rank k."""
+        outputs = [list(each) for each in output_lists]
+        return begin_gathering_each(self, outputs, list(input_list), _limit((opts or AllgatherOptions()).timeout))
 
-    async def reduce_rows(self, shards: Array, root: int, op: ReduceOp) -> None:
-        """The root's row becomes the reduction. The others keep theirs, which torch does not promise."""
-        result = await self._fold("REDUCE", shards, op, f"root={root}")
-        if root in self.played:
-            shards[self._row_of(root)] = result
+    def all_gather_single(self, output: Tensor, input: Tensor, opts: AllgatherOptions | None = None) -> Work:
+        """Fill ``output`` with every member's input, one after the other."""
+        out, rows = _rows(self, output, "output", written=True), _rows(self, input, "input")
+        return _begin(self, self.allgather_single_rows(out, rows), [output], None if opts is None else opts.timeout)
 
-    async def broadcast_rows(self, shards: Array, root: int) -> None:
-        """Every member's row becomes the root's."""
-        mine = self._mine(shards)
-        out = writable_row(mine) if self.engine is not None else None
-        result = await self.transport.broadcast(mine, root, self._call("BROADCAST", shards, f"root={root}"), out)
-        if result is not out:
-            shards[self._rows] = result
+    _allgather_base = all_gather_single
 
-    async def allgather_rows(self, outputs: Sequence[Array], shards: Array) -> None:
-        """``outputs[k]`` becomes, on every member, group rank k's row of ``shards``."""
-        check_list("allgather", "output", outputs, shards, self.size())
-        for output in outputs:
-            self._mine(output)
-        await self._gather_into([output[self._rows] for output in outputs], outputs, shards, "ALLGATHER")
+    def reduce_scatter(
+        self,
+        output_tensors: Tensors,
+        input_tensors: Lists,
+        opts: ReduceScatterOptions | ReduceOp | None = None,
+        timeout: timedelta | float | None = None,
+        *,
+        op: ReduceOp = ReduceOp.SUM,
+    ) -> Work:
+        """Give group rank k the reduction of all members' k-th input."""
+        if isinstance(opts, ReduceScatterOptions):
+            op, timeout = opts.reduceOp, opts.timeout
+        elif opts is not None:
+            op = opts
+        output = _only(output_tensors)
+        inputs = [_rows(self, each, "input_tensors") for each in _only_list(input_tensors)]
+        rows = _rows(self, output, "output_tensors", written=True)
+        return _begin(self, self.reduce_scatter_rows(rows, inputs, op), [output], timeout)
 
-    async def allgather_single_rows(self, output: Array, shards: Array) -> None:
-        """``output``, per rank (size * n, ...) or (size, n, ...) for shards of (n, ...), becomes the concatenation."""
-        check_blocks("allgather", whole=output, part=shards, size=self.size())
-        self._mine(output)
-        if output[:1].flags.c_contiguous:
-            blocks = output.reshape(len(output), self.size(), *shards.shape[1:])
-            outputs = [blocks[:, k] for k in range(self.size())]
-            await self._gather_into([block[self._rows] for block in outputs], outputs, shards, "_ALLGATHER_BASE")
-            return
-        gathered = await self.transport.all_gather(self._mine(shards), self._call("_ALLGATHER_BASE", shards))
-        output[self._rows] = np.array(gathered).reshape(output.shape[1:])
+    def reduce_scatter_single(
+        self, outputTensor: Tensor, inputTensor: Tensor, opts: ReduceScatterOptions | None = None
+    ) -> Work:
+        """Give group rank k block k of the reduction of ``inputTensor``."""
+        opts = opts or ReduceScatterOptions()
+        out, rows = _rows(self, outputTensor, "outputTensor", written=True), _rows(self, inputTensor, "inputTensor")
+        return _begin(self, self.reduce_scatter_single_rows(out, rows, opts.reduceOp), [outputTensor], opts.timeout)
 
-    async def reduce_scatter_single_rows(self, output: Array, shards: Array, op: ReduceOp) -> None:
-        """Group rank k's row of ``output`` becomes block k of the reduction; shapes as in ``allgather_single_rows``."""
-        check_blocks("reduce_scatter", whole=shards, part=output, size=self.size())
-        reduction.check_op(op, shards.dtype)
-        mine = reduction.before(self._mine(shards), op)
-        out = writable_block(output, mine, self.played[0]) if self.engine is not None else None
-        call = self._call("_REDUCE_SCATTER_BASE", shards, str(op))
-        self._mine(output)
-        blocks = await self.transport.reduce_scatter(mine, reduction.UFUNCS[op.name], call, out)
-        blocks = reduction.after(blocks, op, self.size(), out)
-        if blocks is not out:
-            output[self._rows] = blocks.reshape(len(self.played), *output.shape[1:])
+    _reduce_scatter_base = reduce_scatter_single
 
-    async def reduce_scatter_rows(self, output: Array, inputs: Sequence[Array], op: ReduceOp) -> None:
-        """Group rank k's row of ``output`` becomes the reduction of everybody's ``inputs[k]``.
+    def gather(
+        self,
+        output_tensors: Lists,
+        input_tensors: Tensors,
+        opts: GatherOptions | int | None = None,
+        timeout: timedelta | float | None = None,
+        *,
+        root: int = 0,
+    ) -> Work:
+        """Fill the root's list of outputs with every member's input; elsewhere that list is empty."""
+        if isinstance(opts, GatherOptions):
+            root, timeout = opts.rootRank, opts.timeout
+        elif opts is not None:
+            root = opts
+        outputs, tensor = _only_list(output_tensors), _only(input_tensors)
+        root = _root("gather", self, root)
+        into = [_rows(self, each, "output_tensors", written=True) for each in outputs]
+        return _begin(self, self.gather_rows(into, _rows(self, tensor), root), outputs, timeout)
 
-        The shapes of ``inputs`` may differ, but not between processes; ``output`` has the shape of its own.
+    def scatter(
+        self,
+        output_tensors: Tensors,
+        input_tensors: Lists,
+        opts: ScatterOptions | int | None = None,
+        timeout: timedelta | float | None = None,
+        *,
+        root: int = 0,
+    ) -> Work:
+        """Give group rank k the root's k-th input; elsewhere the list of inputs is empty."""
+        if isinstance(opts, ScatterOptions):
+            root, timeout = opts.rootRank, opts.timeout
+        elif opts is not None:
+            root = opts
+        output = _only(output_tensors)
+        root = _root("scatter", self, root)
+        inputs = [_rows(self, each, "input_tensors") for each in _only_list(input_tensors)]
+        rows = _rows(self, output, "output_tensors", written=True)
+        return _begin(self, self.scatter_rows(rows, inputs, root), [output], timeout)
+
+    def alltoall(
+        self,
+        output_tensors: Sequence[Tensor],
+        input_tensors: Sequence[Tensor],
+        opts: AllToAllOptions | None = None,
+    ) -> Work:
+        """Fill output k with group rank k's input for this rank."""
+        outputs = [_rows(self, each, "output_tensors", written=True) for each in output_tensors]
+        inputs = [_rows(self, each, "input_tensors") for each in input_tensors]
+        return _begin(
+            self, self.alltoall_rows(outputs, inputs), list(output_tensors), None if opts is None else opts.timeout
+        )
+
+    def all_to_all_single(
+        self,
+        output: Tensor,
+        input: Tensor,
+        output_split_sizes: Sequence[int],
+        input_split_sizes: Sequence[int],
+        opts: AllToAllOptions | timedelta | None = None,
+    ) -> Work:
+        """``alltoall`` of blocks of rows of one tensor; without sizes the blocks are equal."""
+        timeout = opts.timeout if isinstance(opts, AllToAllOptions) else opts
+        out, rows = _rows(self, output, "output", written=True), _rows(self, input, "input")
+        splits = list(output_split_sizes) or None, list(input_split_sizes) or None
+        return _begin(self, self.alltoall_single_rows(out, rows, *splits), [output], timeout)
+
+    alltoall_base = all_to_all_single
+
+    def barrier(
+        self,
+        opts: BarrierOptions | timedelta | float | None = None,
+        timeout: timedelta | float | None = None,
+    ) -> Work:
+        """Begin a barrier; its ``wait()`` waits for every member."""
+        limit = opts.timeout if isinstance(opts, BarrierOptions) else timeout if opts is None else opts
+        return _begin(self, self.barrier_round(), [], limit)
+
+    def monitored_barrier(self, timeout: timedelta | float | None = None, wait_all_ranks: bool = False) -> None:
+        """Wait for every member. Group rank 0 names the first absent rank, or with ``wait_all_ranks`` all of them.
+
+        A ``timeout`` that is a float is seconds, with torch's warning. Errors: RuntimeError, torch's text, on rank 0
+        and on the others that came; ValueError for backends nccl and fake.
         """
-        if len(inputs) != self.size():
-            raise RuntimeError(f"invalid input tensor list size, must be world size ({self.size()}, got {len(inputs)})")
-        if self.engine is None or len({part.shape for part in inputs}) == 1:
-            check_list("reduce_scatter", "input", inputs, output, self.size())
-            await self.reduce_scatter_single_rows(output, np.stack(inputs, axis=1), op)
-            return
-        check_parts("reduce_scatter", inputs, output, self.rank())
-        reduction.check_op(op, output.dtype)
-        mine = np.concatenate([self._mine(part).reshape(1, part.size) for part in inputs], axis=1)
-        sizes = [part.size for part in inputs]
-        call = Call("REDUCE_SCATTER", _name_of(output.dtype), tuple(sizes), str(op))
-        self._mine(output)
-        block = await self.transport.reduce_scatter(
-            reduction.before(mine, op), reduction.UFUNCS[op.name], call, None, sizes
-        )
-        output[self._rows] = reduction.after(block, op, self.size(), None).reshape(output.shape)
-
-    async def gather_rows(self, outputs: Sequence[Array], shards: Array, root: int) -> None:
-        """On the root, ``outputs[k]`` becomes group rank k's row of ``shards``; elsewhere ``outputs`` is empty."""
-        out, row = None, 0
-        mine = self._mine(shards)
-        if root in self.played:
-            check_list("gather", "output", outputs, shards, self.size())
-            row = self._row_of(root)
-            out = self._rows_of([output[row, ...] for output in outputs], mine)
-        gathered = await self.transport.gather(mine, root, self._call("GATHER", shards, f"root={root}"), out)
-        if root in self.played and (gathered is not out or out is None):
-            assert gathered is not None
-            for output, shard in zip(outputs, np.array(gathered), strict=True):
-                output[row] = shard
-
-    async def scatter_rows(self, shards: Array, inputs: Sequence[Array], root: int) -> None:
-        """Group rank k's row becomes the root's row of ``inputs[k]``; on other ranks ``inputs`` is empty."""
-        mine = self._mine(shards)
-        parts = None
-        if root in self.played:
-            check_list("scatter", "input", inputs, shards, self.size())
-            row = self._row_of(root)
-            parts = [part[row, ...] for part in inputs]
-        out = None
-        if self.engine is not None and not any(np.may_share_memory(mine, part) for part in parts or ()):
-            out = writable_row(mine)
-        call = self._call("SCATTER", shards, f"root={root}")
-        result = await self.transport.scatter(parts, root, call, mine[0, ...], out)
-        if result is not out:
-            shards[self._rows] = result
-
-    async def alltoall_rows(self, outputs: Sequence[Array], inputs: Sequence[Array]) -> None:
-        """``outputs[k]`` becomes group rank k's entry for this rank of its ``inputs``."""
-        check_pairs(outputs, inputs, self.size())
-        call = self._call("ALLTOALL", inputs[0], shapeless=True)
-        await self._all_to_all(outputs, inputs, call)
-
-    async def alltoall_single_rows(
-        self, output: Array, shards: Array, output_splits: Sequence[int] | None, input_splits: Sequence[int] | None
-    ) -> None:
-        """As ``alltoall_rows``, the entries being blocks of rows, of which the splits say the lengths (None: even)."""
-        check_pairs([output] * self.size(), [shards] * self.size(), self.size())
-        if any(array.ndim < 2 for array in (output, shards)):
-            raise RuntimeError("alltoall_base: tensors need an axis 0 to be split along")
-        outs, ins = (
-            split_bounds(array.shape[1], splits, self.size(), side)
-            for array, splits, side in ((output, output_splits, "output"), (shards, input_splits, "input"))
-        )
-        call = self._call("ALLTOALL_BASE", shards, shapeless=True)
-        await self._all_to_all(
-            [output[:, a:b] for a, b in pairwise(outs)],
-            [shards[:, a:b] for a, b in pairwise(ins)],
-            call,
-        )
-
-    async def barrier_round(self, name: str = "BARRIER") -> None:
-        """Return when every member has come."""
+        if isinstance(timeout, float):
+            warnings.warn(errors.FLOAT_TIMEOUT.format(timeout=timeout), stacklevel=2)
+            timeout = as_duration(timeout)
+        check_timeout(timeout)
         self._check_open()
-        await self.transport.barrier(_UNSAID if self.engine is None else Call(name, "", ()))
+        if self.backend in ("nccl", "fake"):
+            raise ValueError(errors.ONLY_GLOO_MONITORS)
+        limit = self.timeout if timeout is None else timeout
+        try:
+            finish(self, self.barrier_round("MONITORED_BARRIER"), limit)
+        except (errors.TimedOutError, errors.PeerGoneError) as failure:
+            raise errors.DistBackendError(self._text_of_absent(failure, limit, wait_all_ranks)) from None
 
-    # -- what they share ----------------------------------------------------------------------------------------------
+    def _text_of_absent(
+        self, failure: errors.TimedOutError | errors.PeerGoneError, limit: timedelta, wait_all_ranks: bool
+    ) -> str:
+        """torch's text for members that did not come to a monitored barrier."""
+        if self.rank():
+            return f"{errors.BARRIER_PASSED.format(rank=self.global_rank(), leader=self.ranks[0])} ({failure})"
+        limit_ms = round(limit.total_seconds() * 1e3)
+        if limit_ms <= 0:
+            return errors.BARRIER_OUT_OF_TIME.format(timeout_ms=limit_ms)
+        named = ", ".join(map(str, failure.ranks if wait_all_ranks else failure.ranks[:1]))
+        absent = f"{'Ranks' if wait_all_ranks else 'Rank'} {named}"
+        return errors.BARRIER_FAILED.format(absent=absent, timeout_ms=limit_ms)
 
-    def _call(self, name: str, shards: Array, detail: str = "", shapeless: bool = False) -> Call:
-        if self.engine is None:
-            return _UNSAID
-        return Call(name, _name_of(shards.dtype), () if shapeless else shards.shape[1:], detail)
+    def send(self, tensors: Tensors, dstRank: int, tag: int) -> Work:
+        """Begin to send the tensor to a group rank."""
+        self._check_open()
+        return begin_send(self, _only(tensors), peer_of(self, "destination", dstRank), tag)
 
-    async def _fold(self, name: str, shards: Array, op: ReduceOp, root: str, out: Array | None = None) -> Array:
-        reduction.check_op(op, shards.dtype)
-        mine = reduction.before(self._mine(shards), op)
-        call = self._call(name, shards, f"{op}{root and ', '}{root}" if self.engine is not None else "")
-        total = await self.transport.all_fold(mine, reduction.UFUNCS[op.name], call, out)
-        return reduction.after(total, op, len(self.ranks), out)
+    def recv(self, tensors: Tensors, srcRank: int, tag: int) -> Work:
+        """Begin to receive a tensor from a group rank."""
+        self._check_open()
+        return begin_receive(self, _only(tensors), peer_of(self, "source", srcRank), tag)
 
-    async def _gather_into(self, targets: Sequence[Array], outputs: Sequence[Array], shards: Array, name: str) -> None:
-        """``outputs`` are whole tensors, ``targets`` the members' rows of them."""
-        mine = self._mine(shards)
-        out = self._rows_of([target[0, ...] for target in targets], mine)
-        gathered = await self.transport.all_gather(mine, self._call(name, shards), out)
-        if out is None or gathered is not out:
-            # Copied: an output may be the input's own memory, or overlap it.
-            for output, shard in zip(outputs, np.array(gathered), strict=True):
-                output[self._rows] = shard
+    def recv_anysource(self, tensors: Tensors, tag: int) -> Work:
+        """Begin to receive a tensor from whichever member sends first."""
+        self._check_open()
+        return begin_receive(self, _only(tensors), ANY_SOURCE, tag)
 
-    async def _all_to_all(self, outputs: Sequence[Array], inputs: Sequence[Array], call: Call) -> None:
-        parts, outs = [self._mine(array) for array in inputs], [self._mine(array) for array in outputs]
-        if self.engine is not None:
-            parts, outs = [part[0, ...] for part in parts], [out[0, ...] for out in outs]
-        results = await self.transport.all_to_all(parts, call, outs)
-        for output, out, result in zip(outputs, outs, results, strict=True):
-            if result is not out:
-                output[self._rows] = result.reshape(len(self.played), *output.shape[1:])
+    def set_timeout(self, timeout: timedelta | float) -> None:
+        """Change how long the group's later collectives wait for their members."""
+        self.timeout = as_duration(timeout)
 
-    def _rows_of(self, rows: list[Array], mine: Array) -> list[Array] | None:
-        return None if self.engine is None else writable_rows(rows, mine, self.played[0])
-
-    def _mine(self, shards: Array) -> Array:
-        """The rows of the members played here, in group order; a view where indexing allows one."""
-        if not self.is_open:
-            self._check_open()
-        if len(shards) != self.num_local:
-            raise ValueError(
-                f"the tensor has shards of {len(shards)} ranks, but this process plays {self.num_local}; "
-                "its axis 0 must be the ranks, all of the world's, members of the group or not"
-            )
-        return shards[self._rows]
-
-    def _row_of(self, group_rank: int) -> int:
-        return int(np.arange(self.num_local)[self._rows][self.played.index(group_rank)])
-
-    def _check_open(self) -> None:
-        if not self.is_open:
-            raise ValueError(errors.GROUP_NOT_REGISTERED.format(group=self))
+    def get_group_store(self) -> Store:
+        """The store in which the ranks met. RuntimeError where they met in none, as in the virtual world."""
+        if self.store is None:
+            raise RuntimeError(f"{self} has no store: its ranks did not meet in one")
+        return self.store
 
 
-@cache
-def _name_of(dtype: np.dtype[Any]) -> str:
-    """numpy puts a dtype's name together anew each time it is asked for."""
-    return dtype.name
+# -- arguments ---------------------------------------------------------------------------------------------------------
 
 
-def _as_slice(rows: Sequence[int]) -> slice | Array:
-    """``rows`` as a slice if evenly spaced and rising, so that indexing makes a view instead of a copy."""
-    step = rows[1] - rows[0] if len(rows) > 1 else 1
-    if step > 0 and list(rows) == list(range(rows[0], rows[-1] + 1, step)):
-        return slice(rows[0], rows[-1] + 1, step)
-    return np.array(rows)
+def _only(tensors: Any) -> Any:
+    """The one tensor of a list, or the tensor itself."""
+    if not isinstance(tensors, list | tuple):
+        return tensors
+    if len(tensors) != 1:
+        raise RuntimeError(f"a list of one tensor is expected, as this process has one device; got {len(tensors)}")
+    return tensors[0]
+
+
+def _only_list(tensors: Any) -> list[Any]:
+    """The one list of a list of lists, or the list itself; a list that is empty stays so."""
+    if not isinstance(tensors, list | tuple):
+        raise TypeError(f"a list of tensors is expected, got {type(tensors).__name__}")
+    if tensors and isinstance(tensors[0], list | tuple):
+        return list(_only(tensors))
+    return list(tensors)
+
+
+def _rows(group: RowCollectives, tensor: Any, name: str = "tensors", *, written: bool = False) -> Array:
+    return group.transport.rows_of(tensor, name, written=written)
+
+
+def _root(what: str, group: RowCollectives, root: int) -> int:
+    group.check_root(what, root)
+    return root
+
+
+def _limit(timeout: timedelta | float | None) -> timedelta | None:
+    """A timeout as ``begin`` takes it; None: the group's."""
+    limit = None if timeout is None else as_duration(timeout)
+    return None if limit is None or limit < timedelta(0) else limit
+
+
+def _begin(
+    group: RowCollectives, coroutine: Coroutine[Any, Any, Any], tensors: list[Any], timeout: timedelta | float | None
+) -> Work:
+    try:
+        limit = _limit(timeout)
+    except TypeError:
+        coroutine.close()
+        raise
+    return begin(group, coroutine, tensors, limit)

@@ -21,7 +21,7 @@ Array: TypeAlias = npt.NDArray[Any]
 
 
 _Constant: TypeAlias = "RedOpType"
-"""The class below, which ``ReduceOp`` has an attribute of the same name for."""
+"""The class below; ``ReduceOp`` has an attribute of its name."""
 
 
 class ReduceOp:
@@ -139,7 +139,8 @@ UFUNCS: Final[dict[str, np.ufunc]] = {
     "BXOR": np.bitwise_xor,
     "PREMUL_SUM": np.add,
 }
-"""What folds two shards, by the name of the reduction. What AVG and PREMUL_SUM do besides: ``before``, ``after``."""
+"""The function that folds two shards, by the name of the reduction. ``before`` and ``after`` complete AVG and
+PREMUL_SUM."""
 
 _LOOP_FROM = 100
 """Elements per row from which a Python loop over rows beats ``ufunc.accumulate``, which costs about 4 ns for every
@@ -165,7 +166,7 @@ def fold_world(shards: Array, op: ReduceOp, ranks_per_node: int | Sequence[int])
 
 
 def fold_nodes(shards: Array, ufunc: np.ufunc, ranks_per_node: int | Sequence[int]) -> Array:
-    """``fold_world`` without its checks and without what AVG and PREMUL_SUM add."""
+    """``fold_world`` without checks, ``before`` and ``after``."""
     ranks = len(shards)
     if not ranks or not ranks_per_node:
         raise ValueError(f"nothing to fold: {ranks} shards, {ranks_per_node} ranks per node")
@@ -189,7 +190,7 @@ def fold_nodes(shards: Array, ufunc: np.ufunc, ranks_per_node: int | Sequence[in
 def fold_rows(rows: Array, ufunc: np.ufunc) -> Array:
     """Strict left fold along axis 0, by whichever of two ways is faster; both give the same bits.
 
-    ``ufunc.reduce`` would be no fold: along a contiguous axis it adds in pairs.
+    ``ufunc.reduce`` is not a left fold: along a contiguous axis it adds in pairs.
     """
     if len(rows) == 1:
         total: Array = rows[0].copy()
@@ -205,7 +206,7 @@ def fold_rows(rows: Array, ufunc: np.ufunc) -> Array:
 
 
 def before(shards: Array, op: ReduceOp) -> Array:
-    """What each rank does to its own shard before the fold: PREMUL_SUM scales, the others nothing."""
+    """Each rank's shard as it enters the fold: PREMUL_SUM scales it, other reductions do not change it."""
     if op.factor is None:
         return shards
     with np.errstate(over="ignore", invalid="ignore"):
@@ -214,7 +215,7 @@ def before(shards: Array, op: ReduceOp) -> Array:
 
 
 def after(total: Array, op: ReduceOp, ranks: int, out: Array | None = None) -> Array:
-    """What is done to the folded result: AVG divides by the number of ranks, in place if it is ``out``."""
+    """The result of a fold: AVG divides it by the number of ranks, in place if it is ``out``."""
     if op.name != "AVG":
         return total
     mean: Array = np.true_divide(total, total.dtype.type(ranks), out=out if total is out else None)

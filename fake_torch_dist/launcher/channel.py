@@ -1,58 +1,71 @@
-"""Messages between the processes of a launcher: one JSON object a line, and descriptors with it if need be."""
+"""One end of a stream socket that carries messages, and file descriptors with them over Unix sockets."""
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final, Generic, TypeVar
 
 from fake_torch_dist.launcher.loop import Loop, Timer
+from fake_torch_dist.launcher.protocol.codec import (
+    NotAMessageError,
+    Received,
+    UnexpectedMessageError,
+    WireMessage,
+    decode,
+    encode,
+)
 
-Message = dict[str, Any]
-"""``kind`` says what it is."""
+Sent = TypeVar("Sent", bound=WireMessage)
 
 _READ_BYTES: Final = 65536
-_MOST_DESCRIPTORS: Final = 64
-"""That a peer sends with one piece: more than two are never sent with one message."""
+_MAX_DESCRIPTORS: Final = 64
+"""Descriptors taken with one read; a message never has more than two."""
 _RETRY_S: Final = 0.001
-_LONGEST_BYTES: Final = 4 << 20
-"""Of one message; a start of thousands of ranks has less."""
+_MAX_MESSAGE_BYTES: Final = 4 << 20
+"""Size of one message; a start of thousands of ranks is smaller."""
 
 
-class Channel:
-    """One end of a stream socket. ``on_message`` is told every message, ``on_end`` that the other end is gone."""
+class Channel(Generic[Sent, Received]):
+    """Calls ``on_message`` with each message and its descriptors, and ``on_end`` when the other end is gone.
+
+    ``known`` are the classes of the messages that come, by their kind. A peer that sends anything else is disconnected
+    and treated as gone; ``is_misunderstood`` then tells a peer of another version from other programs.
+    """
 
     def __init__(
         self,
         loop: Loop,
         sock: socket.socket,
-        on_message: Callable[[Message, Sequence[int]], None],
+        known: Mapping[str, type[Received]],
+        on_message: Callable[[Received, Sequence[int]], None],
         on_end: Callable[[], None],
     ) -> None:
-        """Descriptors come only over Unix sockets. Who sends anything but messages is treated as gone."""
         self._loop = loop
         self._sock = sock
+        self._known = known
         self._on_message = on_message
         self._on_end = on_end
         self._received = b""
         self._descriptors: list[int] = []
         self._unsent = bytearray()
         self._retry: Timer | None = None
+        self.is_misunderstood = False
+        """The peer sent a message of an unknown kind or with wrong fields."""
         self.open = True
         sock.setblocking(False)
         loop.on_readable(sock.fileno(), self._read)
 
-    def send(self, message: Mapping[str, Any], descriptors: Sequence[int] = ()) -> None:
-        """Send soon. To an end that is gone nothing is sent; its ``on_end`` says so.
+    def send(self, message: Sent, descriptors: Sequence[int] = ()) -> None:
+        """Send soon. If the other end is gone, nothing is sent, and ``on_end`` is called later.
 
-        ``descriptors``, at most 2, come with the message; the caller closes its own. They make this call wait.
+        At most 2 ``descriptors`` come with the message, and the call then waits; the caller closes its own copies.
         """
         if not self.open:
             return
-        data = json.dumps({**message, "descriptors": len(descriptors)}).encode() + b"\n"
+        data = encode(message, len(descriptors))
         try:
             if descriptors:
                 self._send_with(descriptors, data)
@@ -60,23 +73,23 @@ class Channel:
                 self._unsent += data
                 self._flush()
         except OSError:
-            self._unsent.clear()  # its end is read, too
+            self._unsent.clear()  # the read that follows finds the end
 
     def close(self) -> None:
-        """Without a word, and without ``on_end``."""
+        """Close the connection without a message and without ``on_end``."""
         if self.open:
             self.open = False
             self._loop.forget(self._sock.fileno())
             if self._sock.family != socket.AF_UNIX:
-                self._leave_nothing_unread()
+                self._drain()
             self._sock.close()
             for descriptor in self._descriptors:
                 os.close(descriptor)
 
-    def _leave_nothing_unread(self) -> None:
-        """TCP answers a close with data unread by a reset, which overtakes what was sent last."""
+    def _drain(self) -> None:
+        """Read what is left: TCP answers a close with data unread by a reset, which overtakes what was sent last."""
         with suppress(OSError):
-            for _ in range(_LONGEST_BYTES // _READ_BYTES):
+            for _ in range(_MAX_MESSAGE_BYTES // _READ_BYTES):
                 if not self._sock.recv(_READ_BYTES):
                     break
 
@@ -94,7 +107,7 @@ class Channel:
         try:
             while self._unsent:
                 del self._unsent[: self._sock.send(self._unsent)]
-        except BlockingIOError:  # a peer that is busy; messages are few and small
+        except BlockingIOError:  # the peer is busy; messages are few and small, so a timer will do
             if self._retry is None:
                 self._retry = self._loop.after(_RETRY_S, self._flush_later)
 
@@ -107,7 +120,7 @@ class Channel:
     def _read(self) -> None:
         try:
             if self._sock.family == socket.AF_UNIX:
-                data, descriptors, _, _ = socket.recv_fds(self._sock, _READ_BYTES, _MOST_DESCRIPTORS)
+                data, descriptors, _, _ = socket.recv_fds(self._sock, _READ_BYTES, _MAX_DESCRIPTORS)
                 self._descriptors += descriptors
             else:
                 data = self._sock.recv(_READ_BYTES)
@@ -116,27 +129,25 @@ class Channel:
         except OSError:
             data = b""
         *lines, self._received = (self._received + data).split(b"\n")
-        messages = [_message(line) for line in lines]
-        if not data or None in messages or len(self._received) > _LONGEST_BYTES:
+        messages = self._decoded(lines)
+        if not data or messages is None or len(self._received) > _MAX_MESSAGE_BYTES:
             self.close()
             self._on_end()
             return
-        for message in messages:
-            if message is not None:
-                self._hand_over(message)
+        for message, count in messages:
+            self._deliver(message, count)
 
-    def _hand_over(self, message: Message) -> None:
-        count = message.pop("descriptors")
+    def _decoded(self, lines: Sequence[bytes]) -> list[tuple[Received, int]] | None:
+        """Return the messages with their numbers of descriptors; None if a line is none."""
+        try:
+            return [decode(line, self._known) for line in lines]
+        except UnexpectedMessageError:
+            self.is_misunderstood = True
+        except NotAMessageError:
+            pass
+        return None
+
+    def _deliver(self, message: Received, count: int) -> None:
         descriptors, self._descriptors = self._descriptors[:count], self._descriptors[count:]
         if self.open:
             self._on_message(message, descriptors)
-
-
-def _message(line: bytes) -> Message | None:
-    """None if it is none."""
-    try:
-        message = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    is_one = isinstance(message, dict) and isinstance(message.get("descriptors"), int) and "kind" in message
-    return message if is_one else None

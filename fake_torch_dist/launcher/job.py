@@ -1,9 +1,9 @@
-"""A job from its first attempt to its end: starts all nodes, ends them together, restarts them.
+"""Supervises a job from its first attempt to its end: starts all nodes, ends them together, restarts them.
 
-A group of ranks lives and dies together: the first one that fails ends the others, and the whole world begins anew as
-long as restarts are left. Nodes that have commands of their own are told what to do; one that is gone counts as failed,
-and the next attempt does without it if --nnodes allows. A node that comes to a job that runs, at a c10d endpoint with
---nnodes MIN:MAX, is taken in: the ranks are ended, and start again with it. That counts as no restart.
+The first rank that fails ends all others, and all ranks start again as long as restarts are left. Nodes that have
+commands of their own are told what to do; one that is gone counts as failed, and the next attempt does without it if
+--nnodes allows. A node that joins a running job, at a c10d endpoint with --nnodes MIN:MAX, is taken in: the ranks are
+ended and start again with it, which does not count as a restart.
 """
 
 from __future__ import annotations
@@ -11,67 +11,70 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from fake_torch_dist.launcher.commandline.config import LaunchConfig
-from fake_torch_dist.launcher.hosts.admission import MeetingPoint
-from fake_torch_dist.launcher.hosts.remote_node import RemoteNode
+from fake_torch_dist.launcher.failures import ProcessFailure, root_cause
 from fake_torch_dist.launcher.loop import Loop, Timer
-from fake_torch_dist.launcher.reports.failures import ProcessFailure, root_cause
-from fake_torch_dist.launcher.reports.messages import NODE_GONE
-from fake_torch_dist.launcher.stop import Stop
-from fake_torch_dist.launcher.worker_group import AGENT_PATIENCE_S, WorkerGroup
-from fake_torch_dist.launcher.workers.environment import Placement
+from fake_torch_dist.launcher.protocol.assignment import NodeAssignment
+from fake_torch_dist.launcher.protocol.stop import StopJob
+from fake_torch_dist.launcher.reports.log_messages import NODE_GONE
+from fake_torch_dist.launcher.shutdown import AGENT_PATIENCE_S
+from fake_torch_dist.launcher.worker_group import WorkerGroup
+
+if TYPE_CHECKING:
+    from fake_torch_dist.launcher.hosts.admission import Admission
+    from fake_torch_dist.launcher.hosts.remote_node import RemoteNode
 
 NODE_PATIENCE_S: Final = 2 * AGENT_PATIENCE_S
-"""What another node may take, after the grace, to say that nothing is left there."""
+"""Time after the grace period in which another node has to report that nothing is left there."""
 _MORE_NODES_S: Final = 0.1
-"""Between the first node that comes to a job that runs, and the end of its ranks: torchrun's monitor interval."""
+"""Time between the arrival of a node at a running job and the end of its ranks: torchrun's monitor interval."""
 
 
 @dataclass
-class _Attempt:
-    """What has happened since all nodes were started."""
+class _JobAttempt:
+    """One start of all nodes, and the events since."""
 
     number: int = -1
     restarts: int = 0
-    """How many failures there were before."""
+    """Number of earlier starts that followed a failure."""
     regrouping: bool = False
-    """The ranks are ended because other nodes have come."""
+    """The ranks are ended because other nodes have joined."""
     final: str = ""
-    """Why there will be no restart."""
+    """Reason why there will be no restart; empty if there may be one."""
     lost: str = ""
-    """Which node is gone."""
+    """Text about the node that is gone; empty if none is."""
 
 
-class Job:
-    """Directs the group of this command, and the nodes that come to the meeting point if there is one."""
+class JobSupervisor:
+    """Directs the worker group of this command, and the nodes that have joined the job if it admits any."""
 
     def __init__(
         self,
         config: LaunchConfig,
         loop: Loop,
         group: WorkerGroup,
-        place: Callable[[int, int, Sequence[int]], list[Placement]],
-        meeting_point: MeetingPoint | None = None,
+        assign: Callable[[int, int, Sequence[int]], list[NodeAssignment]],
+        admission: Admission | None = None,
     ) -> None:
-        """``place(attempt, restarts, ranks of each node)`` is where the ranks of each node are told that they are."""
+        """``assign(attempt, restarts, nproc_per_node of each node)`` returns the assignments of the nodes."""
         self._config = config
         self._loop = loop
         self._group = group
-        self._place = place
-        self._meeting_point = meeting_point
+        self._assign = assign
+        self._admission = admission
         self._others: list[RemoteNode] = []
-        self._attempt = _Attempt()
+        self._attempt = _JobAttempt()
         self._last_resort: Timer | None = None
 
     def run(self) -> int:
-        """Until the last attempt is over. Returns the exit code."""
-        return self._group.run(self._begin, self._stopped, self._look_for_the_end)
+        """Run the job until its last attempt is over. Returns the exit code."""
+        return self._group.run(self._begin, self._on_stop, self._finish_if_over)
 
     def _begin(self) -> None:
-        if self._meeting_point:
-            self._meeting_point.open(
+        if self._admission:
+            self._admission.open(
                 self._group.log, lambda: self._start(0), lambda text: self._group.finish(1, text), self._regroup_soon
             )  # fmt: skip
         else:
@@ -79,52 +82,52 @@ class Job:
 
     def _take_in(self, nodes: Sequence[RemoteNode]) -> None:
         for node in nodes:
-            node.on_stop, node.on_empty, node.on_lost = self._stopped_by, self._look_for_the_end, self._lost
+            node.on_stop, node.on_empty, node.on_lost = self._on_remote_stop, self._finish_if_over, self._on_lost
         self._others += nodes
 
     def _start(self, restarts: int) -> None:
         number = self._attempt.number + 1
-        self._attempt = _Attempt(number, restarts)
-        if self._meeting_point:
-            self._take_in(self._meeting_point.admitted())
+        self._attempt = _JobAttempt(number, restarts)
+        if self._admission:
+            self._take_in(self._admission.admitted())
         local = [self._config.nproc_per_node] * len(self._group.nodes)
-        places = self._place(number, restarts, [*local, *(node.application.nproc_per_node for node in self._others)])
-        for node, place in zip(self._others, places[len(local) :], strict=True):
-            node.start(place)
-        self._group.start(places[: len(local)])
+        assignments = self._assign(number, restarts, [*local, *(node.request.nproc_per_node for node in self._others)])
+        for node, assignment in zip(self._others, assignments[len(local) :], strict=True):
+            node.start(assignment)
+        self._group.start(assignments[: len(local)])
 
     def _regroup_soon(self) -> None:
-        """A node has come to the job that runs; others that come at the same time are taken in together."""
+        """Regroup after a moment, so that nodes which arrive at the same time are taken in together."""
         self._loop.after(_MORE_NODES_S, self._regroup)
 
     def _regroup(self) -> None:
-        """End the ranks, unless the attempt is ending anyway: the next one has all nodes that wait."""
+        """End the ranks, unless the attempt is ending anyway: the next one includes all nodes that wait."""
         running = not self._group.is_over and all(not node.is_empty for node in self._others)
-        waiting = self._meeting_point.waiting if self._meeting_point else ()
+        waiting = self._admission.waiting if self._admission else ()
         if not running or not waiting or self._last_resort:
             return
         self._attempt.regrouping = True
-        names = ", ".join(str(node.application) for node in waiting)
+        names = ", ".join(str(node.request) for node in waiting)
         reason = f"the job starts again in a larger world, with {names}"
-        stop = Stop(signal.SIGTERM, self._config.shutdown_timeout_s, reason, regroup=True)
+        stop = StopJob(signal.SIGTERM, self._config.shutdown_timeout_s, reason, regroup=True)
         self._group.stop(stop)
         self._pass_on(stop, self._others)
 
     # -- ending -------------------------------------------------------------------------------------------------------
 
-    def _stopped(self, stop: Stop) -> None:
-        """The ranks of this command are being ended."""
+    def _on_stop(self, stop: StopJob) -> None:
+        """Tell the other nodes that the ranks of this command are being ended."""
         self._pass_on(stop, self._others)
         if self._attempt.number < 0:
-            if self._meeting_point:
-                self._meeting_point.close(stop.reason)
+            if self._admission:
+                self._admission.close(stop.reason)
             self._group.finish(1)
 
-    def _stopped_by(self, source: RemoteNode, stop: Stop) -> None:
+    def _on_remote_stop(self, source: RemoteNode, stop: StopJob) -> None:
         self._group.stop(stop)
         self._pass_on(stop, [node for node in self._others if node is not source])
 
-    def _pass_on(self, stop: Stop, nodes: Sequence[RemoteNode]) -> None:
+    def _pass_on(self, stop: StopJob, nodes: Sequence[RemoteNode]) -> None:
         if stop.final:
             self._attempt.final = self._attempt.final or stop.reason
         for node in nodes:
@@ -134,25 +137,25 @@ class Job:
         self._last_resort = self._loop.after(0.0 if stop.at_once else stop.grace_s + NODE_PATIENCE_S, self._leave_nodes)
 
     def _leave_nodes(self) -> None:
-        """Those that should have ended by now; what they hear last is the end of their connection."""
+        """Disconnect the nodes that have not ended in time; a launcher there ends its ranks when it is disconnected."""
         for node in [node for node in self._others if not node.is_empty]:
-            self._lost(node)
+            self._on_lost(node)
             node.leave()
 
-    def _lost(self, node: RemoteNode) -> None:
+    def _on_lost(self, node: RemoteNode) -> None:
         self._others.remove(node)
         if not node.is_empty:
-            reason = f"{node.application} is gone: its launcher was killed, or the connection to it broke"
+            reason = f"{node.request} is gone: its launcher was killed, or the connection to it broke"
             self._attempt.lost = self._attempt.lost or reason
             if not self._attempt.final:
-                self._group.log.say(NODE_GONE, reason=reason)
-            stop = Stop(signal.SIGTERM, self._config.shutdown_timeout_s, reason)
+                self._group.log.emit(NODE_GONE, reason=reason)
+            stop = StopJob(signal.SIGTERM, self._config.shutdown_timeout_s, reason)
             if not self._last_resort:
                 self._group.stop(stop)
                 self._pass_on(stop, self._others)
-        self._look_for_the_end()
+        self._finish_if_over()
 
-    def _look_for_the_end(self) -> None:
+    def _finish_if_over(self) -> None:
         if not self._group.is_over or not all(node.is_empty for node in self._others) or self._attempt.number < 0:
             return
         if self._last_resort:
@@ -184,6 +187,6 @@ class Job:
     def _finish(self, exit_code: int, reason: str) -> None:
         for node in self._others:
             node.finish(exit_code, reason)
-        if self._meeting_point:
-            self._meeting_point.close(reason, exit_code)
+        if self._admission:
+            self._admission.close(reason, exit_code)
         self._group.finish(exit_code, reason)

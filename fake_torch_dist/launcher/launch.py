@@ -1,7 +1,7 @@
-"""Launch a job: prepare once what all ranks share, host the store, and see the job through.
+"""Launches a job: prepares what all ranks share, serves the store, and runs the job to its end.
 
-With several emulated nodes this one command is all of them. Else it is one node: the only one of its job, or the one
-that hosts it, or one that joins it.
+With several emulated nodes this one command runs all of them. Otherwise it runs one node: the only one of its job, the
+one that hosts it, or one that joins it.
 """
 
 from __future__ import annotations
@@ -12,34 +12,33 @@ import socket
 import sys
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from fake_torch_dist.errors import DistNetworkError
 from fake_torch_dist.launcher.channel import Channel
 from fake_torch_dist.launcher.commandline.config import LaunchConfig
-from fake_torch_dist.launcher.hosts.admission import MeetingPoint
-from fake_torch_dist.launcher.hosts.endpoint import Endpoint
-from fake_torch_dist.launcher.hosts.follower_node import Member
-from fake_torch_dist.launcher.hosts.handshake import Application
-from fake_torch_dist.launcher.hosts.join import Joining
-from fake_torch_dist.launcher.hosts.master_port import Master
-from fake_torch_dist.launcher.job import Job
+from fake_torch_dist.launcher.environment_names import TOKEN
+from fake_torch_dist.launcher.hosts.master_port import MasterPort
+from fake_torch_dist.launcher.job import JobSupervisor
+from fake_torch_dist.launcher.local_node import AgentChannel, LocalNode, kill_orphans
 from fake_torch_dist.launcher.logs import LogDirectoryError, LogTree
 from fake_torch_dist.launcher.loop import Loop
-from fake_torch_dist.launcher.node import Node, end_orphans
-from fake_torch_dist.launcher.reports.messages import NPROC_PER_NODE, OMP_NUM_THREADS, LauncherLog, level_named
+from fake_torch_dist.launcher.protocol.agent_messages import FROM_AGENT, TO_AGENT
+from fake_torch_dist.launcher.protocol.assignment import NodeAssignment
+from fake_torch_dist.launcher.reports.log_messages import NPROC_PER_NODE, OMP_NUM_THREADS, LauncherLog, level_named
 from fake_torch_dist.launcher.worker_group import WorkerGroup
-from fake_torch_dist.launcher.workers import descriptors, signal_mask
-from fake_torch_dist.launcher.workers import linux_processes as kinship
+from fake_torch_dist.launcher.workers import descriptors, linux_processes, signal_mask
 from fake_torch_dist.launcher.workers.agent import Agent
 from fake_torch_dist.launcher.workers.debugger import fork
-from fake_torch_dist.launcher.workers.emulated_host import be_host
-from fake_torch_dist.launcher.workers.environment import Placement
+from fake_torch_dist.launcher.workers.emulated_host import set_hostname
 from fake_torch_dist.launcher.workers.worker import Command, work_of
-from fake_torch_dist.stores.authentication import TOKEN_VARIABLE, job_token
+from fake_torch_dist.stores.authentication import job_token
 from fake_torch_dist.stores.server import StoreServer
 from fake_torch_dist.stores.sockets import listen
 from fake_torch_dist.terminal.descriptor import printable
+
+if TYPE_CHECKING:
+    from fake_torch_dist.launcher.hosts.endpoint import Endpoint
 
 LOOPBACK: Final = "127.0.0.1"
 
@@ -48,7 +47,7 @@ def launch(config: LaunchConfig) -> int:
     """Run the job to its end. Returns the exit code: 0, or 1."""
     try:
         log = LauncherLog(descriptors.write_stderr, level=level_named(os.environ.get("LOGLEVEL")))
-        log.say(NPROC_PER_NODE, nproc_per_node=config.nproc_per_node)
+        log.emit(NPROC_PER_NODE, nproc_per_node=config.nproc_per_node)
         _limit_threads(config, log)
         descriptors.allow_many()
         return _Launch(config).run()
@@ -58,32 +57,32 @@ def launch(config: LaunchConfig) -> int:
 
 
 def _limit_threads(config: LaunchConfig, log: LauncherLog) -> None:
-    """As torchrun: many ranks share the processors, so none of them starts threads unless told to."""
+    """Let each of several ranks use one thread, as torchrun does, since they share the processors."""
     if "OMP_NUM_THREADS" not in os.environ and config.nproc_per_node > 1:
         os.environ["OMP_NUM_THREADS"] = "1"
-        log.say(OMP_NUM_THREADS, threads=1)
+        log.emit(OMP_NUM_THREADS, threads=1)
 
 
 class _Launch:
-    """What there is once: the script, the store, the log files, the nodes."""
+    """Owns what a launch has once: the script, the store, the log files, the nodes."""
 
     def __init__(self, config: LaunchConfig) -> None:
         self._config = config
         self._loop = Loop()
-        self._token = os.environ.get(TOKEN_VARIABLE) or os.urandom(32).hex()
+        self._token = os.environ.get(TOKEN) or os.urandom(32).hex()
         self._names = [f"node{index}" for index in range(config.max_nodes)] if config.emulated else [""]
         meets = config.max_nodes > 1 and not config.emulated
-        self._endpoint = Endpoint.of(config) if meets else None
+        self._endpoint = _endpoint_of(config) if meets else None
         self._listener = self._endpoint and self._endpoint.listen()
-        self._master = Master(config, self._endpoint)
+        self._master = MasterPort(config, self._endpoint)
         if self._endpoint is None:
             self._master.reserve()
         self._work = work_of(config)
         self._inherited = set(sys.modules)
 
     def run(self) -> int:
-        kinship.adopt_orphans()
-        nodes = [Node(index, name, self._connect) for index, name in enumerate(self._names)]
+        linux_processes.set_child_subreaper()
+        nodes = [LocalNode(index, name, self._connect) for index, name in enumerate(self._names)]
         self._tree = tree = LogTree.create(
             self._config.log_dir, self._config.run_id, nodes=self._names if self._config.emulated else (),
             files_wanted=_wants_files(self._config),
@@ -98,39 +97,45 @@ class _Launch:
         finally:
             for node in nodes:
                 node.end()
-            end_orphans(nodes)
+            kill_orphans(nodes)
             tree.remove()
             self._master.release()
 
     def _host(self, group: WorkerGroup) -> int:
-        """Be the node that decides, or all nodes."""
-        meeting_point = None
+        """Run the node that hosts the job, or all nodes."""
+        admission = None
         if self._endpoint and self._listener:
+            from fake_torch_dist.launcher.hosts.admission import Admission  # only jobs of several hosts need it
+
             token = job_token()
-            meeting_point = MeetingPoint(self._config, self._loop, self._endpoint, self._listener, token)
+            admission = Admission(self._config, self._loop, self._endpoint, self._listener, token)
         host = self._endpoint.host if self._endpoint else LOOPBACK
         with StoreServer(listen(host, 0), self._token.encode()) as store:
             self._loop.on_readable(store.fileno(), store.on_readable)
             self._store, self._empty_store = f"{host}:{store.port}", store.forget_all
-            return Job(self._config, self._loop, group, self._places, meeting_point).run()
+            return JobSupervisor(self._config, self._loop, group, self._assignments, admission).run()
 
     def _join(self, endpoint: Endpoint, group: WorkerGroup) -> int:
-        application = Application(
+        from fake_torch_dist.launcher.hosts.follower_node import FollowerNode  # only jobs of several hosts need these
+        from fake_torch_dist.launcher.hosts.join import JoinClient
+        from fake_torch_dist.launcher.protocol.host_messages import JoinRequest
+
+        request = JoinRequest(
             backend=self._config.rdzv_backend, run_id=self._config.run_id, min_nodes=self._config.min_nodes,
             max_nodes=self._config.max_nodes, node_rank=endpoint.node_rank, host=group.host, pid=os.getpid(),
             nproc_per_node=self._config.nproc_per_node,
         )  # fmt: skip
-        joining = Joining(self._loop, endpoint, job_token(), application)
-        return Member(self._config, endpoint, group, joining).run()
+        client = JoinClient(self._loop, endpoint, job_token(), request)
+        return FollowerNode(self._config, endpoint, group, client).run()
 
-    def _places(self, attempt: int, restarts: int, sizes: Sequence[int]) -> list[Placement]:
-        """Of nodes with so many ranks each."""
+    def _assignments(self, attempt: int, restarts: int, sizes: Sequence[int]) -> list[NodeAssignment]:
+        """Return the assignments of nodes with these numbers of ranks."""
         self._master.reserve()
         if attempt:
             self._empty_store()
         firsts = list(accumulate(sizes, initial=0))
         return [
-            Placement(
+            NodeAssignment(
                 attempt=attempt,
                 restarts=restarts,
                 group_rank=index,
@@ -149,38 +154,46 @@ class _Launch:
 
     # -- agents -------------------------------------------------------------------------------------------------------
 
-    def _connect(self, node: Node) -> tuple[int, Channel]:
-        """Fork the agent of a node."""
+    def _connect(self, node: LocalNode) -> tuple[int, AgentChannel]:
+        """Fork the agent of a node; return its pid and the channel to it."""
         ours, theirs = socket.socketpair()
         launcher = os.getpid()
         signal_mask.block(self._config.signals)
         try:
             pid = fork()
             if pid == 0:
-                self._be_agent(node, theirs, launcher)
+                self._run_agent(node, theirs, launcher)
         finally:
-            signal_mask.as_before()
+            signal_mask.restore()
         theirs.close()
-        return pid, Channel(self._loop, ours, node.heard, node.lost)
+        return pid, Channel(self._loop, ours, FROM_AGENT, node.on_message, node.on_agent_gone)
 
-    def _be_agent(self, node: Node, sock: socket.socket, launcher: int) -> NoReturn:
-        """Never returns. What the launcher has open is closed by its number; its objects are left alone."""
+    def _run_agent(self, node: LocalNode, sock: socket.socket, launcher: int) -> NoReturn:
+        """Run the agent in the forked process. The launcher's descriptors are closed by number; its objects stay."""
         try:
             os.setsid()
-            kinship.on_end_of(launcher, signal.SIGCONT)  # it may have been stopped, and has to see this end
+            linux_processes.set_parent_death_signal(
+                launcher, signal.SIGCONT
+            )  # continues a stopped agent, which then ends
             signal.set_wakeup_fd(-1)
             for number in signal.valid_signals():
                 if callable(signal.getsignal(number)):
                     signal.signal(number, signal.SIG_DFL)
             descriptors.close_all_but(sock.fileno())
-            kinship.be_called(node.name or "agent")
+            linux_processes.set_process_name(node.name or "agent")
             if self._config.emulated:
-                be_host(node.name, self._names)
+                set_hostname(node.name, self._names)
             loop = Loop()
             agent = Agent(self._config, loop, self._work, self._inherited, self._tree.remove)
-            agent.serve(Channel(loop, sock, agent.heard, agent.orphaned))
+            agent.serve(Channel(loop, sock, TO_AGENT, agent.on_message, agent.on_launcher_gone))
         finally:
             os._exit(1)
+
+
+def _endpoint_of(config: LaunchConfig) -> Endpoint:
+    from fake_torch_dist.launcher.hosts.endpoint import Endpoint  # only jobs of several hosts need it
+
+    return Endpoint.of(config)
 
 
 def _wants_files(config: LaunchConfig) -> bool:

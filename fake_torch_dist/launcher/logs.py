@@ -1,15 +1,15 @@
-"""Log files: torchrun's tree, and where each stream of each rank goes.
+"""Log files of a run: torchrun's directory tree, and the files that each stream of each rank goes to.
 
 One node writes to ``<log dir>/<run id>_<8 random>/attempt_<restart>/<local rank>/``, as with torchrun, the files
 stdout.log, stderr.log and error.json; streams that are filtered go to ``attempt_<restart>/filtered_stdout.log`` and
-``filtered_stderr.log`` as well. An emulated node has a level of its own above that,
-``<log dir>/node3/<run id>_<8 random>/...``: what ``torchrun --log-dir DIR/$(hostname)`` gives on real nodes, but that
-all nodes of a run have the same eight characters, so ``DIR/*/<run id>_<8 random>`` is the run. (Real nodes that share
-a log directory without that get unrelated characters each, and nothing says which tree is whose.)
+``filtered_stderr.log`` as well. An emulated node has its own level above that,
+``<log dir>/node3/<run id>_<8 random>/...``, like real nodes with ``torchrun --log-dir DIR/$(hostname)``. All emulated
+nodes of a run have the same eight characters, so ``DIR/*/<run id>_<8 random>`` is the run. (Real nodes that share a log
+directory get unrelated characters each, and no name tells which tree is whose.)
 
 Without a log directory torchrun makes /tmp/torchelastic_* and leaves it there. Here it stays only if streams were sent
-to files; if it was for error files only, which the report shows, it goes at the end, and a job does without them where
-it can't be made (a full disk).
+to files. If it was made for error files only, which the report shows, it is removed at the end, and a job runs without
+them if it cannot be made (a full disk).
 
 What this module does not do: write streams. ``--log-dir /dev/null`` means no files at all, as with torchrun.
 """
@@ -23,13 +23,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
-from fake_torch_dist.launcher.commandline.config import Std, Streams
+from fake_torch_dist.launcher.commandline.config import Std, StreamSelection
+from fake_torch_dist.launcher.protocol.agent_messages import Stream
 
-Stream = Literal["stdout", "stderr"]
 _RANDOM_BYTES: Final = 5
-"""Of a new directory's name: eight characters."""
+"""Random bytes in the name of a new directory: eight characters."""
 _BITS: Final[Mapping[Stream, Std]] = {"stdout": Std.OUT, "stderr": Std.ERR}
 
 
@@ -43,9 +43,9 @@ class LogTree:
 
     base: Path
     kept: bool
-    """Its files outlive the run."""
+    """The files outlive the run."""
     run_directories: Mapping[str | None, Path] = field(default_factory=dict)
-    """By emulated node, or by None for the one real node; empty if there are no files."""
+    """Directories by emulated node, or by None for the one real node; empty if there are no files."""
 
     @classmethod
     def create(
@@ -53,7 +53,7 @@ class LogTree:
     ) -> LogTree:
         """Make the run's directories. Raises LogDirectoryError.
 
-        ``nodes`` are the emulated ones, in order; none for one real node. ``files_wanted``: streams go to files.
+        ``nodes`` are the emulated nodes, in order; none for one real node. ``files_wanted``: streams go to files.
         """
         if log_dir is not None and os.fspath(log_dir) == os.devnull:
             return cls(base=log_dir, kept=True)
@@ -64,18 +64,18 @@ class LogTree:
             base = log_dir.absolute() if log_dir else _temporary_directory()  # a script may change its directory
             directories = _run_directories(base, run_id, nodes)
         except OSError as error:
-            if log_dir is None and not files_wanted:  # it would be for error files only
+            if log_dir is None and not files_wanted:  # the directory is for error files only
                 shutil.rmtree(base or "", ignore_errors=True)
                 return cls(base=Path(os.devnull), kept=True)
             raise _unusable(log_dir, error) from error
         return cls(base=base, kept=log_dir is not None or files_wanted, run_directories=directories)
 
     def run_directory(self, node: str | None = None) -> Path | None:
-        """Of an emulated node, or of the one real node; None if there are no files."""
+        """Return the directory of an emulated node, or of the one real node; None if there are no files."""
         return self.run_directories.get(node)
 
     def remove(self) -> None:
-        """At the run's end, however it ended: remove what nobody asked for. May be called again."""
+        """Remove the files at the end of the run, unless they are kept. May be called again."""
         if not self.kept:
             shutil.rmtree(self.base, ignore_errors=True)
 
@@ -88,7 +88,7 @@ def _unusable(path: Path | None, error: OSError) -> LogDirectoryError:
 
 
 def _temporary_directory() -> Path:
-    """A new one, where ``tempfile`` would make it. That module has work to do in every rank that is forked."""
+    """Make a directory where ``tempfile`` would. That module itself would do work in every rank that is forked."""
     wanted = [os.environ[name] for name in ("TMPDIR", "TEMP", "TMP") if os.environ.get(name)]
     for directory in (*wanted, "/tmp", "/var/tmp", "/usr/tmp"):
         with suppress(OSError):
@@ -97,7 +97,7 @@ def _temporary_directory() -> Path:
 
 
 def _new_directory(above: Path, prefix: str) -> Path:
-    """Only for this user, with a name that nobody has. OSError if it can't be made."""
+    """Make a directory with an unused name, for this user only. Raises OSError if it cannot be made."""
     while True:
         name = base64.b32encode(os.urandom(_RANDOM_BYTES)).decode().lower()
         with suppress(FileExistsError):
@@ -106,7 +106,7 @@ def _new_directory(above: Path, prefix: str) -> Path:
 
 
 def _run_directories(base: Path, run_id: str, nodes: Sequence[str]) -> dict[str | None, Path]:
-    """The first one's name is chosen so that it is new; the others take it over."""
+    """Make the directories of all nodes, under the same new name."""
     first, *rest = nodes or (None,)
     above = base / first if first else base
     above.mkdir(parents=True, exist_ok=True)
@@ -124,13 +124,13 @@ class AttemptLogs:
     """The log files of one node for one start of its ranks."""
 
     directory: Path | None
-    """None: no files."""
+    """Directory of the attempt; None if there are no files."""
 
     @classmethod
     def create(
         cls, run_directory: Path | None, restart_count: int, nproc_per_node: int, *, required: bool = True
     ) -> AttemptLogs:
-        """Make an empty directory for each local rank. LogDirectoryError if files are required and it can't."""
+        """Make an empty directory for each local rank. If that fails and files are required, LogDirectoryError."""
         if run_directory is None:
             return cls(None)
         directory = run_directory / f"attempt_{restart_count}"
@@ -145,27 +145,27 @@ class AttemptLogs:
         return cls(directory)
 
     def error_file(self, local_rank: int) -> str:
-        """TORCHELASTIC_ERROR_FILE of a rank; empty if there are no files."""
+        """Return the path of a rank's error file; empty if there are no files."""
         return "" if self.directory is None else str(self.directory / str(local_rank) / "error.json")
 
     def stream_file(self, local_rank: int, stream: Stream) -> Path | None:
         return self.directory and self.directory / str(local_rank) / f"{stream}.log"
 
     def filtered_file(self, stream: Stream) -> Path | None:
-        """Of all local ranks' lines that match the duplicate filters."""
+        """Return the path of the log of lines that match the duplicate filters; None if there are no files."""
         return self.directory and self.directory / f"filtered_{stream}.log"
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where one stream of one rank goes; nowhere if ``console`` and ``file`` are unset."""
+    """Destinations of one stream of one rank; it is discarded if ``console`` and ``file`` are unset."""
 
     console: bool
     prefix: bool
-    """On the console each line says who wrote it."""
+    """Lines on the console have a prefix that names the rank."""
     file: Path | None
     filtered: bool
-    """Its lines go past the duplicate filters."""
+    """Lines that match the duplicate filters go to the filtered log."""
 
 
 def destination(
@@ -173,33 +173,33 @@ def destination(
     local_rank: int,
     stream: Stream,
     *,
-    redirects: Streams,
-    tee: Streams,
+    redirects: StreamSelection,
+    tee: StreamSelection,
     local_ranks_filter: frozenset[int] | None,
     filters: Sequence[str],
     prefix: bool | None = None,
 ) -> Destination:
-    """What the options mean for a stream, as torchrun has it.
+    """Return the destinations of a stream by the launcher's options, as torchrun does.
 
-    The rank filter is for the console and for the filtered file. ``filters`` are those of this stream, and see only
-    what is tee'd. ``prefix`` None: on tee'd streams.
+    The rank filter applies to the console and to the filtered log. ``filters`` are those of this stream, and apply to
+    tee'd streams only. ``prefix`` None means a prefix on tee'd streams.
     """
     if attempt.directory is None:
         return Destination(console=True, prefix=bool(prefix), file=None, filtered=False)
     bit = _BITS[stream]
     teed = bool(tee.of(local_rank) & bit)
     to_file = teed or bool(redirects.of(local_rank) & bit)
-    heard = not local_ranks_filter or local_rank in local_ranks_filter
+    selected = not local_ranks_filter or local_rank in local_ranks_filter
     return Destination(
-        console=heard and (teed or not to_file),
+        console=selected and (teed or not to_file),
         prefix=teed if prefix is None else prefix,
         file=attempt.stream_file(local_rank, stream) if to_file else None,
-        filtered=heard and teed and bool(filters),
+        filtered=selected and teed and bool(filters),
     )
 
 
 def matching_lines(lines: bytes, needles: Sequence[bytes], prefix: bytes = b"") -> bytes:
-    """Those of some whole lines that have any of ``needles`` in them, each with ``prefix`` before it."""
+    """Return the whole lines that contain any of ``needles``, each with ``prefix`` before it."""
     present = [needle for needle in needles if needle in lines]
     if not present:
         return b""
@@ -208,15 +208,15 @@ def matching_lines(lines: bytes, needles: Sequence[bytes], prefix: bytes = b"") 
 
 
 class FilteredLog:
-    """``filtered_stdout.log`` or ``filtered_stderr.log`` of one node's attempt; what is written is there at once."""
+    """``filtered_stdout.log`` or ``filtered_stderr.log`` of one node's attempt, written without a buffer."""
 
     def __init__(self, file: Path, filters: Sequence[str]) -> None:
-        """Make the file, which stays empty if nothing matches. Raises OSError."""
+        """Make the file, which stays empty if no line matches. Raises OSError."""
         self._needles = [os.fsencode(text) for text in filters]
         self._file = open(file, "wb", buffering=0)  # noqa: SIM115 - closed by close()
 
     def write(self, lines: bytes, prefix: bytes) -> None:
-        """Take whole lines of one rank, without their prefix. Raises OSError."""
+        """Write the matching lines of whole lines of one rank, given without prefix. Raises OSError."""
         if found := matching_lines(lines, self._needles, prefix):
             self._file.write(found)
 

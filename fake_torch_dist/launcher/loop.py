@@ -1,4 +1,4 @@
-"""The one loop of a process: descriptors, signals and timers, each with a callback. No threads, no polling."""
+"""The event loop of a process: descriptors, signals and timers, each with a callback. No threads, no polling."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Callback = Callable[[], None]
 
 _WAKEUP_BYTES: Final = 4096
 _LONGEST_SELECT_S: Final = 3600.0
-"""epoll takes at most 2**31 milliseconds; timers may be later."""
+"""Longest wait of one call: epoll takes at most 2**31 milliseconds, and timers may be later."""
 
 
 class Timer:
-    """Something that happens later, unless it is cancelled."""
+    """A callback that the loop calls later, unless it is cancelled."""
 
     def __init__(self, at_s: float, callback: Callback) -> None:
         self.at_s = at_s
@@ -31,7 +31,7 @@ class Timer:
 
 
 class Loop:
-    """Waits for whatever comes first. ``run`` returns after ``stop``; a callback's exception ends it."""
+    """Waits for events and calls their callbacks. ``run`` returns after ``stop``; a callback's exception ends it."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
@@ -53,29 +53,29 @@ class Loop:
         self._selector.register(fd, selectors.EVENT_WRITE, callback)
 
     def forget(self, fd: int) -> None:
-        """Stop looking at ``fd``. Before it is closed, and only if it is looked at."""
+        """Stop watching ``fd``. Call it before ``fd`` is closed, and only if it is watched."""
         self._selector.unregister(fd)
 
     # -- time ---------------------------------------------------------------------------------------------------------
 
     def after(self, seconds: float, callback: Callback) -> Timer:
-        """Call ``callback`` once, so many seconds from now."""
+        """Call ``callback`` once, ``seconds`` from now."""
         return self.at(self._monotonic() + seconds, callback)
 
     def at(self, monotonic_s: float, callback: Callback) -> Timer:
-        """Call ``callback`` once, when the monotonic clock says so."""
+        """Call ``callback`` once, when the monotonic clock reads ``monotonic_s``."""
         timer = Timer(monotonic_s, callback)
         heapq.heappush(self._timers, (timer.at_s, next(self._tie), timer))
         return timer
 
-    def _patience_s(self) -> float | None:
+    def _timeout_s(self) -> float | None:
         while self._timers and self._timers[0][2].callback is None:
             heapq.heappop(self._timers)
         if not self._timers:
             return None
         return min(max(0.0, self._timers[0][0] - self._monotonic()), _LONGEST_SELECT_S)
 
-    def _ring(self) -> None:
+    def _call_due_timers(self) -> None:
         while self._timers and self._timers[0][0] <= self._monotonic():
             callback = heapq.heappop(self._timers)[2].callback
             if callback:
@@ -90,14 +90,14 @@ class Loop:
             for fd in self._wakeup_fds:
                 os.set_blocking(fd, False)
             signal.set_wakeup_fd(self._wakeup_fds[1], warn_on_full_buffer=False)
-            self.on_readable(self._wakeup_fds[0], self._hear)
+            self.on_readable(self._wakeup_fds[0], self._read_signals)
         for number in numbers:
             self._on_signal[number] = callback
-            signal.signal(number, _note)
+            signal.signal(number, _do_nothing)
 
     @contextmanager
     def without_signals(self) -> Iterator[None]:
-        """Handle none meanwhile, as any program at its start: for processes that are forked."""
+        """Restore the default actions of signals within the block, for processes that are forked in it."""
         signal.set_wakeup_fd(-1)
         for number in self._on_signal:
             signal.signal(number, signal.SIG_DFL)
@@ -107,9 +107,9 @@ class Loop:
             if self._wakeup_fds:
                 signal.set_wakeup_fd(self._wakeup_fds[1], warn_on_full_buffer=False)
             for number in self._on_signal:
-                signal.signal(number, _note)
+                signal.signal(number, _do_nothing)
 
-    def _hear(self) -> None:
+    def _read_signals(self) -> None:
         assert self._wakeup_fds is not None
         with suppress(BlockingIOError):
             for number in os.read(self._wakeup_fds[0], _WAKEUP_BYTES):
@@ -119,19 +119,19 @@ class Loop:
     # -- running ------------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Until ``stop``."""
+        """Call callbacks until ``stop``."""
         self._running = True
         while self._running:
-            for key, _ in self._selector.select(self._patience_s()):
+            for key, _ in self._selector.select(self._timeout_s()):
                 # An earlier callback of this round may have closed this one's descriptor.
                 if self._selector.get_map().get(key.fd) is key:
                     key.data()
-            self._ring()
+            self._call_due_timers()
 
     def stop(self) -> None:
-        """``run`` returns when the callbacks of this round are through."""
+        """Let ``run`` return after the callbacks of this round."""
         self._running = False
 
 
-def _note(number: int, frame: object) -> None:
-    """Being there is enough: the number goes to the wakeup descriptor."""
+def _do_nothing(number: int, frame: object) -> None:
+    """Handle a signal by no action: Python writes its number to the wakeup descriptor."""

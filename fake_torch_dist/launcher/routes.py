@@ -1,28 +1,28 @@
-"""Where each stream of each rank of one attempt goes: to the console, to files, or nowhere."""
+"""Decides for one attempt where each stream of each rank goes: to the console, to files, or nowhere."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
 
 from fake_torch_dist.launcher.commandline.config import LaunchConfig
+from fake_torch_dist.launcher.local_node import LocalNode
 from fake_torch_dist.launcher.logs import AttemptLogs, Destination, LogTree, destination
-from fake_torch_dist.launcher.node import Node
 from fake_torch_dist.launcher.output.console import Console
 from fake_torch_dist.launcher.output.prefix import Source
-from fake_torch_dist.launcher.workers.environment import Placement
-from fake_torch_dist.launcher.workers.start import AS_STDOUT, INHERITED, PIPE, terminal_of
-
-STREAMS: Final = ("stdout", "stderr")
+from fake_torch_dist.launcher.protocol.agent_messages import STREAMS, RankTargets, Stream, StreamTarget, TargetKind
+from fake_torch_dist.launcher.protocol.assignment import NodeAssignment
 
 
 class Routes:
-    """Of one attempt, for the nodes that this command runs. Makes the directories; LogDirectoryError if it can't."""
+    """Routes of one attempt, for the nodes that this command runs.
+
+    The constructor makes the log directories. It raises LogDirectoryError if they are required and cannot be made.
+    """
 
     def __init__(
-        self, config: LaunchConfig, tree: LogTree, nodes: Sequence[Node], attempt: int, console: Console
+        self, config: LaunchConfig, tree: LogTree, nodes: Sequence[LocalNode], attempt: int, console: Console
     ) -> None:
         self._config = config
         self._console = console
@@ -37,50 +37,57 @@ class Routes:
             for node in nodes
         }
 
-    def source(self, place: Placement, local_rank: int, stream: str) -> Source:
-        """How the stream of a rank is called in prefixes."""
-        node = place.node if self._config.emulated else ""
-        return Source(place.first_rank + local_rank, local_rank, node, stream)
+    def source(self, assignment: NodeAssignment, local_rank: int, stream: Stream) -> Source:
+        """Return the names that prefixes of the stream's lines are made of."""
+        node = assignment.node if self._config.emulated else ""
+        return Source(assignment.first_rank + local_rank, local_rank, node, stream)
 
-    def targets(self, node: Node, prefix_columns: Callable[[int, str], int]) -> list[dict[str, str]]:
-        """By local rank, what the agent gives it as standard output and error (see ``starting``), and its error file.
+    def targets(self, node: LocalNode, prefix_columns: Callable[[int, Stream], int]) -> tuple[RankTargets, ...]:
+        """Return the standard streams and error files of the node's ranks, by local rank.
 
-        ``prefix_columns(local_rank, stream)``: what the prefix of a line takes of a terminal's width.
+        ``prefix_columns(local_rank, stream)`` is the width of the prefix of the stream's lines, in columns.
         """
-        return [self._targets(node, local_rank, prefix_columns) for local_rank in range(self._config.nproc_per_node)]
+        return tuple(
+            self._targets(node, local_rank, prefix_columns) for local_rank in range(self._config.nproc_per_node)
+        )
 
-    def _targets(self, node: Node, local_rank: int, prefix_columns: Callable[[int, str], int]) -> dict[str, str]:
-        targets = {"error_file": self.error_file(node, local_rank)}
-        for stream in STREAMS:
-            goal = self.destination(node, local_rank, stream)
-            if not (goal.console or goal.filtered):
-                targets[stream] = str(goal.file or os.devnull)
-            elif self._is_handed_on(goal):
-                targets[stream] = INHERITED
-            elif stream == "stderr" and self.are_one(node, local_rank):
-                targets[stream] = AS_STDOUT
-            elif stream in self._console.sizes and _is_shown_only(goal):
-                columns, rows = self._console.sizes[stream]
-                taken = prefix_columns(local_rank, stream) if goal.prefix else 0
-                targets[stream] = terminal_of(max(columns - taken, 1), rows)
-            else:
-                targets[stream] = PIPE
-        return targets
+    def _targets(self, node: LocalNode, local_rank: int, prefix_columns: Callable[[int, Stream], int]) -> RankTargets:
+        out, err = (
+            self._target(node, local_rank, stream, lambda stream=stream: prefix_columns(local_rank, stream))  # type: ignore[misc]
+            for stream in STREAMS
+        )
+        return RankTargets(out, err, self.error_file(node, local_rank))
 
-    def hands_on(self, node: Node, stream: str) -> bool:
-        """Whether the only rank has the launcher's own descriptor, and the launcher sees nothing of what it writes."""
+    def _target(
+        self, node: LocalNode, local_rank: int, stream: Stream, prefix_columns: Callable[[], int]
+    ) -> StreamTarget:
+        goal = self.destination(node, local_rank, stream)
+        if not (goal.console or goal.filtered):
+            return StreamTarget(TargetKind.FILE, str(goal.file or os.devnull))
+        if self._is_handed_on(goal):
+            return StreamTarget(TargetKind.INHERITED)
+        if stream == "stderr" and self.are_one(node, local_rank):
+            return StreamTarget(TargetKind.AS_STDOUT)
+        if stream in self._console.sizes and _is_shown_only(goal):
+            columns, rows = self._console.sizes[stream]
+            taken = prefix_columns() if goal.prefix else 0
+            return StreamTarget(TargetKind.TERMINAL, columns=max(columns - taken, 1), rows=rows)
+        return StreamTarget(TargetKind.PIPE)
+
+    def hands_on(self, node: LocalNode, stream: Stream) -> bool:
+        """Return whether the job's only rank gets the launcher's own descriptor, and no pipe."""
         return self._is_handed_on(self.destination(node, 0, stream))
 
     def _is_handed_on(self, goal: Destination) -> bool:
         return self._one_rank and _is_shown_only(goal) and not goal.prefix and not self._config.dedupe
 
-    def are_one(self, node: Node, local_rank: int) -> bool:
-        """Whether both streams end in the same file: one pipe for both keeps the order in which they are written."""
+    def are_one(self, node: LocalNode, local_rank: int) -> bool:
+        """Return whether both streams end in the same file: one pipe for both keeps the order of their lines."""
         out, err = (self.destination(node, local_rank, stream) for stream in STREAMS)
         return self._console.is_one and _is_shown_only(out) and _is_shown_only(err) and out.prefix == err.prefix
 
-    def destination(self, node: Node, local_rank: int, stream: Any) -> Destination:
-        """What becomes of a stream."""
+    def destination(self, node: LocalNode, local_rank: int, stream: Stream) -> Destination:
+        """Return the console and files that a stream goes to."""
         config = self._config
         filters = config.duplicate_stdout_filters if stream == "stdout" else config.duplicate_stderr_filters
         return destination(
@@ -88,15 +95,15 @@ class Routes:
             local_ranks_filter=config.local_ranks_filter, prefix=config.prefix,
         )  # fmt: skip
 
-    def error_file(self, node: Node, local_rank: int) -> str:
-        """Empty if there is none."""
+    def error_file(self, node: LocalNode, local_rank: int) -> str:
+        """Path of a rank's error file; empty if it has none."""
         return self._logs[node.index].error_file(local_rank)
 
-    def filtered_file(self, node: Node, stream: Any) -> Path | None:
-        """Of the lines that --duplicate-*-filters choose."""
+    def filtered_file(self, node: LocalNode, stream: Stream) -> Path | None:
+        """Path of the log of the lines that --duplicate-*-filters choose; None if there are no log files."""
         return self._logs[node.index].filtered_file(stream)
 
 
 def _is_shown_only(goal: Destination) -> bool:
-    """Whether the console is all that the stream goes to."""
+    """Return whether the stream goes to the console and to no file."""
     return goal.console and not goal.file and not goal.filtered

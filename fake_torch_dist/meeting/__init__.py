@@ -1,1 +1,1 @@
-"""How the processes of a job find each other."""
+"""Rendezvous: the processes of a job find each other through a store."""

@@ -1,4 +1,4 @@
-"""What an address of a rendezvous says: where the store is, who this is, and of how many."""
+"""The addresses of a rendezvous: the place of the store, the rank of this process, and the size of the world."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from datetime import timedelta
 from typing import Final, NoReturn
 from urllib.parse import SplitResult, urlsplit
 
-from fake_torch_dist.meeting.generations import STORE_VARIABLE, agent_has_store
+from fake_torch_dist.launcher.environment_names import STORE
+from fake_torch_dist.meeting.generations import agent_has_store
 from fake_torch_dist.stores.base import Store
 from fake_torch_dist.stores.file_store import FileStore
 from fake_torch_dist.stores.tcp_store import EMPTY_WORLD, TCPStore
@@ -26,15 +27,15 @@ NEGATIVE_WORLD = "world_size = {size}: a world has at least one rank (WORLD_SIZE
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """What an address says; ``port`` is None if ``where`` is a file."""
+class WorldAddress:
+    """A parsed address: host and port of the store, or a path with ``port`` None; rank and world size."""
 
     where: str
     port: int | None
     rank: int
     world_size: int
     has_server: bool = False
-    """Whether a launcher serves there, so that rank 0 must not."""
+    """True if a launcher runs a server there, so that rank 0 must not start one."""
 
     def store(self, timeout: timedelta, *, wait_for_workers: bool) -> Store:
         if self.port is None:
@@ -54,8 +55,8 @@ class Place:
 
 
 hosted: dict[int, TCPStore] = {}
-"""Servers that rank 0 started, by port. They stay until it ends: the others may be back before it is, and would find
-one that is about to go."""
+"""Servers that rank 0 started, by port. They live as long as its process: other ranks may meet again before rank 0
+does, and must not find a server that is about to end."""
 
 
 def _failed(scheme: str, reason: str) -> NoReturn:
@@ -79,12 +80,12 @@ def _variable(name: str) -> str:
     return value
 
 
-def _checked(place: Place) -> Place:
-    """torch looks only at the port; it takes a rank beyond the world for a client and waits."""
-    if place.port is not None and not 0 <= place.port < 2**16:
-        raise ValueError(BAD_PORT.format(port=place.port))
-    check_rank(place.rank, place.world_size)
-    return place
+def _checked(address: WorldAddress) -> WorldAddress:
+    """Check port and rank. torch checks only the port, and waits if the rank is outside the world."""
+    if address.port is not None and not 0 <= address.port < 2**16:
+        raise ValueError(BAD_PORT.format(port=address.port))
+    check_rank(address.rank, address.world_size)
+    return address
 
 
 def check_rank(rank: int, world_size: int) -> None:
@@ -96,24 +97,24 @@ def check_rank(rank: int, world_size: int) -> None:
         raise ValueError(NO_SUCH_RANK.format(rank=rank, size=world_size, last=world_size - 1))
 
 
-def _env(url: str) -> Place:
+def _env(url: str) -> WorldAddress:
     query = query_of(urlsplit(url))
     rank = int(query["rank"] if "rank" in query else _variable("RANK"))
     world_size = int(query["world_size"] if "world_size" in query else _variable("WORLD_SIZE"))
-    if STORE_VARIABLE in os.environ:
-        return _checked(Place(*_launchers_store(os.environ[STORE_VARIABLE]), rank, world_size, has_server=True))
+    if STORE in os.environ:
+        return _checked(WorldAddress(*_launchers_store(os.environ[STORE]), rank, world_size, has_server=True))
     host = _variable("MASTER_ADDR")
-    return _checked(Place(host, int(_variable("MASTER_PORT")), rank, world_size, has_server=agent_has_store()))
+    return _checked(WorldAddress(host, int(_variable("MASTER_PORT")), rank, world_size, has_server=agent_has_store()))
 
 
 def _launchers_store(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     if not host or not port.isdecimal():
-        _failed("env", STORE_UNREADABLE.format(name=STORE_VARIABLE, value=text))
+        _failed("env", STORE_UNREADABLE.format(name=STORE, value=text))
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
-def _tcp(url: str) -> Place:
+def _tcp(url: str) -> WorldAddress:
     parts = urlsplit(url)
     if parts.port is None:
         _failed("tcp", "port number missing")
@@ -121,15 +122,17 @@ def _tcp(url: str) -> Place:
     rank, world_size = _number("tcp", query, "rank"), _number("tcp", query, "world_size")
     if parts.hostname is None:
         raise AssertionError("hostname cannot be None")
-    return _checked(Place(parts.hostname, parts.port, rank, world_size, has_server=agent_has_store()))
+    return _checked(WorldAddress(parts.hostname, parts.port, rank, world_size, has_server=agent_has_store()))
 
 
-def _file(url: str) -> Place:
+def _file(url: str) -> WorldAddress:
     parts = urlsplit(url)
     if not parts.path:
         _failed("file", "path missing")
     query = query_of(parts)
-    return _checked(Place(parts.path, None, _number("file", query, "rank"), _number("file", query, "world_size")))
+    return _checked(
+        WorldAddress(parts.path, None, _number("file", query, "rank"), _number("file", query, "world_size"))
+    )
 
 
-PLACES: Final = {"env": _env, "tcp": _tcp, "file": _file}
+ADDRESSES: Final = {"env": _env, "tcp": _tcp, "file": _file}

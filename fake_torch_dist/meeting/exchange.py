@@ -1,8 +1,9 @@
-"""How the processes of a world find each other: contacts and a secret, exchanged through the store.
+"""``meet``: the processes of a world exchange contacts and a secret through the store, and connect.
 
-Every rank brings its contact, rank 0 a random secret besides, and each gets everybody's; so who can read the store, and
-nobody else, can connect. Without a token all of them have to be processes of one user on one host. In one round over
-the connections all then agree on whether they can read each other's memory. After that the store is not needed.
+Every rank contributes its contact, rank 0 a random secret besides, and each gets those of all; so a process that can
+read the store, and no other, can connect. Without a token all of them have to be processes of one user on one host. In
+one round over the connections they then agree on whether they can read each other's memory. After that the store is not
+needed.
 """
 
 from __future__ import annotations
@@ -33,11 +34,11 @@ if TYPE_CHECKING:
 FOREIGN_RANK = f"rank {{rank}} at {{address}} {{reason}}. {WAY_OUT}"  # DistNetworkError
 
 _WORLD: Final = 0
-"""The number of the group that everyone is in."""
+"""The number of the group of all ranks."""
 
 
 class Meeting(NamedTuple):
-    """A world whose processes know each other."""
+    """The result of ``meet``."""
 
     engine: Engine
     store: Store
@@ -46,17 +47,17 @@ class Meeting(NamedTuple):
     reads_memory: bool
 
 
-class _Card(NamedTuple):
-    """What a rank brings to the meeting beside its contact."""
+class _RankInfo(NamedTuple):
+    """The values that a rank contributes beside its contact."""
 
     node: str
-    """LOCAL_WORLD_SIZE, or nothing."""
+    """LOCAL_WORLD_SIZE, or an empty string."""
     address: int
-    """Where in its memory lies ..."""
+    """The address of ``probe`` in the memory of the rank."""
     probe: bytes
-    """... this, for its neighbour to try whether it can read it."""
+    """Random bytes, by which the next rank on the host tests whether it can read that memory."""
     secret: bytes
-    """Of rank 0, for the whole world."""
+    """The secret of the world; empty for ranks other than 0."""
 
     def text(self, contact: Contact) -> bytes:
         """Four lines after the contact's."""
@@ -64,13 +65,13 @@ class _Card(NamedTuple):
         return contact.text() + card.encode()
 
     @classmethod
-    def parse(cls, text: bytes) -> _Card:
+    def parse(cls, text: bytes) -> _RankInfo:
         *_, node, address, probe, secret = text.decode().split("\n")
         return cls(node, int(address), bytes.fromhex(probe), bytes.fromhex(secret))
 
 
 def meet(store: Store, rank: int, world_size: int, timeout: timedelta) -> Meeting:
-    """Meet all ranks. DistStoreError says who does not come; ValueError that somebody means another world size;
+    """Meet all ranks. DistStoreError names the ranks that do not arrive; ValueError if a rank has another world size;
     DistNetworkError that one is not of this user and host, and there is no token.
     """
     until = time.monotonic() + timeout.total_seconds()
@@ -79,9 +80,9 @@ def meet(store: Store, rank: int, world_size: int, timeout: timedelta) -> Meetin
     try:
         probe = np.frombuffer(os.urandom(16), np.uint8)
         node, secret = os.environ.get("LOCAL_WORLD_SIZE", ""), os.urandom(32) if rank == 0 else b""
-        mine = _Card(node, direct_read.address_of(probe), probe.tobytes(), secret)
+        mine = _RankInfo(node, direct_read.address_of(probe), probe.tobytes(), secret)
         generation = join(store, rank, world_size, timeout, mine.text(peers.contact))
-        first = _Card.parse(generation.values[0])
+        first = _RankInfo.parse(generation.values[0])
         contacts = Contacts(generation.values)
         near = contacts.on_host(peers.contact.host)
         if len(near) < world_size:
@@ -89,7 +90,7 @@ def meet(store: Store, rank: int, world_size: int, timeout: timedelta) -> Meetin
         peers.meet(contacts, mac(first.secret, job_token()))
         engine = Engine(peers)
         neighbour = near[(near.index(rank) + 1) % len(near)]
-        card = _Card.parse(generation.values[neighbour])
+        card = _RankInfo.parse(generation.values[neighbour])
         works = direct_read.works(contacts[neighbour].pid, card.address, card.probe)
         reads_memory = _do_all(works, engine, world_size, max(0.001, until - time.monotonic()))
         if rank == 0:
@@ -102,7 +103,7 @@ def meet(store: Store, rank: int, world_size: int, timeout: timedelta) -> Meetin
 
 
 def _with_addresses(peers: Peers, contacts: Contacts, store: Store, timeout: timedelta) -> Contacts:
-    """Listen for ranks on other hosts, and learn where they do."""
+    """Listen for ranks on other hosts, and add the addresses at which all ranks listen."""
     peers.listen_on(_address_towards(os.environ.get("MASTER_ADDR", "")))
     tcp = join(PrefixStore("tcp", store), peers.rank, len(contacts), timeout, peers.contact.tcp.encode()).values
     whole = Contacts([contacts[rank]._replace(tcp=address.decode()).text() for rank, address in enumerate(tcp)])
@@ -123,17 +124,14 @@ def _refuse_foreign(contacts: Contacts, host: str) -> None:
 
 
 def _do_all(mine: bool, engine: Engine, world_size: int, timeout_s: float) -> bool:
-    """Whether all ranks say yes. Everybody has met when this returns."""
+    """True if ``mine`` is true on all ranks. All ranks have connected when this returns."""
     transport = ProcessTransport(engine, range(world_size), _WORLD, world_size, reads_memory=False)
-    task = engine.start(transport.all_agree(mine, Call("MEET", "", ())), transport.ranks, timeout_s)
-    engine.wait(task)
-    if task.error:
-        raise task.error
-    return bool(task.result)
+    timeout = timedelta(seconds=timeout_s)
+    return bool(engine.run(transport.all_agree(mine, Call("MEET", "", ())), transport.ranks, timeout))
 
 
 def _address_towards(master: str) -> str:
-    """This host's address on the way to the master's; loopback if that is, or is not known."""
+    """This host's address on the way to the master's; loopback if the master's is, or is unknown."""
     try:
         family, _, _, _, address = socket.getaddrinfo(master or "127.0.0.1", 9, type=socket.SOCK_DGRAM)[0]
         with socket.socket(family, socket.SOCK_DGRAM) as probe:

@@ -1,11 +1,12 @@
-"""Generations: every ``init_process_group`` of a job meets under key names of its own.
+"""Generations: every ``init_process_group`` of a job uses key names of its own.
 
-So what an earlier one left in the store misleads nobody. All ranks join the generation that is open, each with what it
-wants the others to know; when the last of them has joined, the next one is opened, and only then all go on. So nobody
-can leave generation g before everybody is in it, however late they are, and nobody who has left it can come back to it.
-With a TCPStore that is one request; other stores take half a dozen. What this does not do: notice that somebody joined
-and died before the others came. Where the store outlives the processes, in a launcher, each restart has names of its
-own.
+So values that an earlier one left in the store cannot be mistaken for new ones. All ranks join the open generation,
+each with a value for the others; when the last of them has joined, the next generation is opened, and only then
+``join`` returns. So no rank leaves generation g before all are in it, and none that has left can join it again. With a
+TCPStore that is one request; other stores take half a dozen. Where the store outlives the processes, in a launcher,
+each restart has key names of its own.
+
+What this module does not do: notice that a rank has joined and died before the others joined.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from datetime import timedelta
 from typing import Final, NamedTuple
 
 from fake_torch_dist.errors import DistStoreError
+from fake_torch_dist.launcher.environment_names import RESTART_COUNT, STORE, USE_AGENT_STORE
 from fake_torch_dist.stores.base import Store
 from fake_torch_dist.stores.gatherings import SIZES_DIFFER
 from fake_torch_dist.stores.messages import Kind, Message, decode, encode
@@ -26,25 +28,21 @@ LATE = "Ranks that did not come: {ranks}."
 TWICE = "Ranks that came more than once: {ranks}; do two processes have the same RANK?"
 
 _TABLE: Final = "what all brought"
-"""Where a store without gatherings keeps it."""
-
-
-STORE_VARIABLE: Final = "FAKE_TORCH_DIST_STORE"
-"""host:port of a store that fake-torchrun hosts for its ranks; MASTER_PORT stays free for the script's own use."""
+"""The key of all values in a store without gatherings."""
 
 
 def agent_has_store() -> bool:
-    """Whether a launcher serves at MASTER_PORT, as torchrun does, so that no rank starts a server there."""
-    return os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    """True if a launcher runs a server at MASTER_PORT, as torchrun does, so that no rank starts one."""
+    return os.environ.get(USE_AGENT_STORE) == "True"
 
 
 class Generation(NamedTuple):
-    """What all ranks of one ``init_process_group`` have in common."""
+    """The store and the values that all ranks of one ``init_process_group`` share."""
 
     store: Store
     """Its keys are those of this generation only."""
     values: Sequence[bytes]
-    """What each rank brought, in rank order."""
+    """The value of each rank, in rank order."""
 
 
 def join(store: Store, rank: int, world_size: int, timeout: timedelta, value: bytes = b"") -> Generation:
@@ -53,8 +51,8 @@ def join(store: Store, rank: int, world_size: int, timeout: timedelta, value: by
     Errors: DistStoreError after ``timeout``, with the ranks that did not come; ValueError if another rank has another
     world size.
     """
-    of_launcher = agent_has_store() or STORE_VARIABLE in os.environ
-    restart = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") if of_launcher else "0"
+    of_launcher = agent_has_store() or STORE in os.environ
+    restart = os.environ.get(RESTART_COUNT, "0") if of_launcher else "0"
     generations = PrefixStore(f"rendezvous/{restart}", store)
     server, prefix = _server_of(generations)
     if server is None:
@@ -63,12 +61,12 @@ def join(store: Store, rank: int, world_size: int, timeout: timedelta, value: by
     try:
         number, values = server.gather(key, rank, world_size, value, timeout)
     except DistStoreError as error:
-        raise DistStoreError(_who_is_missing(server.gather_counts(key), world_size, timeout)) from error
+        raise DistStoreError(_text_of_missing(server.gather_counts(key), world_size, timeout)) from error
     return Generation(PrefixStore(f"{number}/store", generations), values)
 
 
 def _server_of(store: Store) -> tuple[TCPStore | None, str]:
-    """The TCPStore that is asked in the end, and what is put before keys; None if it is another, or a user's own."""
+    """The TCPStore under any PrefixStores, and their prefixes; None for another kind of store or a subclass."""
     prefix = ""
     while type(store) is PrefixStore:
         prefix = store.prefix + prefix
@@ -77,7 +75,7 @@ def _server_of(store: Store) -> tuple[TCPStore | None, str]:
 
 
 def _join_by_keys(generations: PrefixStore, rank: int, world_size: int, timeout: timedelta, value: bytes) -> Generation:
-    """What a server does in one request, in operations that any store has; the last to come puts the table together."""
+    """Join with operations that any store has; the last rank to join puts the values together."""
     meeting = PrefixStore(str(generations.add("complete", 0)), generations)
     size = int(meeting.compare_set("world_size", "", str(world_size)))
     if size != world_size:
@@ -87,7 +85,7 @@ def _join_by_keys(generations: PrefixStore, rank: int, world_size: int, timeout:
     if meeting.add(f"rank/{rank}", 1) == 1 and meeting.add("joined", 1) == world_size:
         names = [f"value/{other}" for other in range(world_size)]
         table = encode(Message(Kind.DONE, 0, meeting.multi_get(names)))
-        generations.add("complete", 1)  # first, so that whoever goes on and comes again finds the next one
+        generations.add("complete", 1)  # first, so that a rank that returns and joins again finds the next one
         own.set(_TABLE, table)
         for name in names:
             meeting.delete_key(name)
@@ -95,17 +93,17 @@ def _join_by_keys(generations: PrefixStore, rank: int, world_size: int, timeout:
         own.wait([_TABLE], timeout)
     except DistStoreError as error:
         counts = {other: meeting.add(f"rank/{other}", 0) for other in range(world_size)}
-        raise DistStoreError(_who_is_missing(counts, world_size, timeout)) from error
+        raise DistStoreError(_text_of_missing(counts, world_size, timeout)) from error
     return Generation(own, decode(own.get(_TABLE)).fields)
 
 
 def forget(generation: Generation) -> None:
-    """Take what the ranks brought out of the store. For one of them to call, once all have joined for sure."""
+    """Delete the ranks' values from the store. One rank calls it, after all have joined."""
     if _server_of(generation.store)[0] is None:
         generation.store.delete_key(_TABLE)
 
 
-def _who_is_missing(counts: Mapping[int, int], world_size: int, timeout: timedelta) -> str:
+def _text_of_missing(counts: Mapping[int, int], world_size: int, timeout: timedelta) -> str:
     came = {rank: count for rank, count in counts.items() if count}
     seconds = round(timeout.total_seconds())
     text = CLIENTS_TIMEOUT.format(s=seconds, joined=len(came), size=world_size)

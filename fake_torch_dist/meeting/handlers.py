@@ -1,8 +1,8 @@
-"""Where ranks meet: ``rendezvous`` as torch has it, and ``find_store`` for ``init_process_group``.
+"""``rendezvous``, as torch has it, and ``find_store`` for ``init_process_group``.
 
 ``env://`` (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT), ``tcp://host:port``, ``file:///path``, or a store of the
-user's. Rank 0 starts the server, unless TORCHELASTIC_USE_AGENT_STORE is True: then a launcher has. With
-FAKE_TORCH_DIST_STORE=host:port, ``env://`` is the store that is there, whatever MASTER_ADDR and MASTER_PORT say.
+user's. Rank 0 starts the server, unless TORCHELASTIC_USE_AGENT_STORE is True, which means that a launcher has. With
+FAKE_TORCH_DIST_STORE=host:port, ``env://`` is the store at that address, and MASTER_ADDR and MASTER_PORT are ignored.
 
 Every ``init_process_group`` of a job has key names of its own, see ``generations``.
 """
@@ -16,7 +16,7 @@ from datetime import timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
-from fake_torch_dist.meeting.address import PLACES, Place, check_rank, query_of
+from fake_torch_dist.meeting.address import ADDRESSES, WorldAddress, check_rank, query_of
 from fake_torch_dist.stores.base import Store
 
 Met = tuple[Store, int, int]
@@ -35,7 +35,7 @@ STORE_WITHOUT_SIZE = "world_size must be positive if using store"  # AssertionEr
 STORE_WITHOUT_RANK = "rank must be non-negative if using store"  # AssertionError
 
 
-# -- torch's ----------------------------------------------------------------------------------------------------------
+# -- torch's -----------------------------------------------------------------------------------------------------------
 
 _handlers: dict[str, Callable[..., Iterator[Met]]] = {}
 
@@ -43,7 +43,7 @@ _handlers: dict[str, Callable[..., Iterator[Met]]] = {}
 def register_rendezvous_handler(scheme: str, handler: Callable[..., Iterator[Met]]) -> None:
     """Let ``handler(url, **kwargs)``, a generator of (store, rank, world size), serve ``scheme://`` addresses.
 
-    RuntimeError if somebody does already.
+    RuntimeError if a handler does already.
     """
     if scheme in _handlers:
         raise RuntimeError(HANDLER_TWICE.format(scheme=scheme))
@@ -53,9 +53,9 @@ def register_rendezvous_handler(scheme: str, handler: Callable[..., Iterator[Met
 def rendezvous(url: str, rank: int = -1, world_size: int = -1, **kwargs: Any) -> Iterator[Met]:
     """An iterator whose first item is (store, rank, world size); there is no second one (RuntimeError).
 
-    ``rank`` and ``world_size`` other than -1 go before the environment. ``timeout`` is passed to the store. Errors, at
-    once: RuntimeError for wrong types and unknown schemes; with the first item: ValueError for what is missing or
-    wrong, and whatever the store raises.
+    ``rank`` and ``world_size`` other than -1 take precedence over the environment. ``timeout`` is passed to the store.
+    Errors, at once: RuntimeError for wrong types and unknown schemes; with the first item: ValueError for a missing or
+    wrong value, and whatever the store raises.
     """
     url = _with_arguments(url, rank, world_size)
     return _handler(url)(url, **kwargs)
@@ -88,24 +88,24 @@ def _handler(url: str) -> Callable[..., Iterator[Met]]:
     return _handlers[scheme]
 
 
-# -- the three methods ------------------------------------------------------------------------------------------------
+# -- the built-in methods ----------------------------------------------------------------------------------------------
 
 
-def _built_in(scheme: str, place_of: Callable[[str], Place]) -> Callable[..., Iterator[Met]]:
+def _built_in(scheme: str, address_of: Callable[[str], WorldAddress]) -> Callable[..., Iterator[Met]]:
     def handler(url: str, timeout: timedelta = _DEFAULT_TIMEOUT, **_: Any) -> Iterator[Met]:
-        place = place_of(url)
-        yield place.store(timeout, wait_for_workers=True), place.rank, place.world_size
+        address = address_of(url)
+        yield address.store(timeout, wait_for_workers=True), address.rank, address.world_size
         raise RuntimeError(NO_AGAIN.format(scheme=scheme))
 
     return handler
 
 
-_BUILT_IN: Final = {scheme: _built_in(scheme, place_of) for scheme, place_of in PLACES.items()}
+_BUILT_IN: Final = {scheme: _built_in(scheme, address_of) for scheme, address_of in ADDRESSES.items()}
 for _scheme, _serve in _BUILT_IN.items():
     register_rendezvous_handler(_scheme, _serve)
 
 
-# -- for init_process_group -------------------------------------------------------------------------------------------
+# -- for init_process_group --------------------------------------------------------------------------------------------
 
 
 def find_store(init_method: str | None, rank: int, world_size: int, store: Store | None, timeout: timedelta) -> Met:
@@ -127,9 +127,9 @@ def find_store(init_method: str | None, rank: int, world_size: int, store: Store
         url = _with_arguments("env://" if init_method is None else init_method, rank, world_size)
         scheme = urlsplit(url).scheme
         handler = _handler(url)
-        if handler is _BUILT_IN.get(scheme):  # ``generations.join`` waits, and knows who is late
-            place = PLACES[scheme](url)
-            store, rank, world_size = place.store(timeout, wait_for_workers=False), place.rank, place.world_size
+        if handler is _BUILT_IN.get(scheme):  # ``generations.join`` waits, and can name the ranks that are late
+            address = ADDRESSES[scheme](url)
+            store, rank, world_size = address.store(timeout, wait_for_workers=False), address.rank, address.world_size
         else:
             store, rank, world_size = next(handler(url, timeout=timeout))
             check_rank(rank, world_size)

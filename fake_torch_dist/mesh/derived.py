@@ -1,24 +1,55 @@
-"""Meshes made of a mesh: slices, flattened and unflattened dimensions, and several parts joined. DeviceMesh's own part.
+"""Meshes made of a mesh: slices, flattened and unflattened dimensions, and several parts joined.
 
 All of them keep the root mesh, in whose list of ranks their dimensions are distances. Flattening and unflattening make
-groups, so every process of the world calls them; slicing and joining ask nobody.
+groups, so every process of the world calls them; slicing and joining are local.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, Self, TypeVar
 
 from fake_torch_dist import errors
-from fake_torch_dist.mesh import checks as mesh_checks
-from fake_torch_dist.mesh.groups import overrides_of
-from fake_torch_dist.mesh.layout import is_rising, joined, overlap, split
-
-if TYPE_CHECKING:
-    from fake_torch_dist.device_mesh import DeviceMesh
+from fake_torch_dist.mesh.axes import Axis, is_rising, joined, overlap, split
+from fake_torch_dist.mesh.line_groups import Override, overrides_of
+from fake_torch_dist.mesh.validation import check_flat_name, check_slice, check_unflatten
 
 
-def slice_of(mesh: DeviceMesh, names: tuple[str, ...]) -> DeviceMesh:
+class Mesh(Protocol):
+    """The parts of ``DeviceMesh`` that another mesh is made of."""
+
+    device_type: str
+    mesh_dim_names: tuple[str, ...] | None
+    _root: Self
+    _axes: tuple[Axis, ...]
+    _rank_map: list[int]
+    _flat: dict[str, Self]
+    """Flattened meshes of the root mesh by name."""
+    _groups: list[list[Any]]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Ranks along each dimension."""
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions."""
+
+    def _make_groups(
+        self, axes: Sequence[Axis], names: Sequence[str] | None, overrides: Sequence[Override]
+    ) -> list[list[Any]]:
+        """The groups of all lines along each axis."""
+
+    def _part(
+        self, axes: Sequence[Axis], names: Sequence[str] | None, groups: list[list[Any]], device_type: str | None = None
+    ) -> Self:
+        """A mesh of the same root along ``axes`` with these groups."""
+
+
+AnyMesh = TypeVar("AnyMesh", bound=Mesh)
+
+
+def slice_of(mesh: AnyMesh, names: tuple[str, ...]) -> AnyMesh:
     """The part of ``mesh`` along the named dimensions; a root mesh also finds its flattened meshes by name."""
     if mesh.mesh_dim_names is None:
         raise RuntimeError("Cannot slice a DeviceMesh without mesh_dim_names!")
@@ -27,7 +58,7 @@ def slice_of(mesh: DeviceMesh, names: tuple[str, ...]) -> DeviceMesh:
     flat = mesh._flat if mesh == mesh._root else {}
     found = {name: (mesh, axis) for axis, name in enumerate(mesh.mesh_dim_names)}
     found |= {name: (each, 0) for name, each in flat.items() if name not in found}
-    mesh_checks.check_slice(names, list(found))
+    check_slice(names, list(found))
     axes = [owner._axes[axis] for owner, axis in map(found.__getitem__, names)]
     if not is_rising(axes):
         raise KeyError(errors.MESH_ORDER.format(names=names))
@@ -37,7 +68,7 @@ def slice_of(mesh: DeviceMesh, names: tuple[str, ...]) -> DeviceMesh:
     return mesh._part(axes, names, groups)
 
 
-def flattened(mesh: DeviceMesh, name: str | None, backend_override: Any | None) -> DeviceMesh:
+def flattened(mesh: AnyMesh, name: str | None, backend_override: Any | None) -> AnyMesh:
     """The mesh of one dimension with the ranks of ``mesh``; the root remembers it by its name."""
     if not mesh.mesh_dim_names:
         raise RuntimeError("Cannot flatten a DeviceMesh without mesh_dim_names!")
@@ -45,7 +76,7 @@ def flattened(mesh: DeviceMesh, name: str | None, backend_override: Any | None) 
     if mesh.ndim == 1 and name in mesh.mesh_dim_names:
         return mesh
     axis = joined(mesh._axes)
-    mesh_checks.check_flat_name(name, mesh._root.mesh_dim_names or (), repr(mesh._root))
+    check_flat_name(name, mesh._root.mesh_dim_names or (), repr(mesh._root))
     if name in mesh._flat:
         if mesh._flat[name]._axes != (axis,):
             raise ValueError(errors.MESH_FLAT_TWICE.format(name=name))
@@ -57,14 +88,14 @@ def flattened(mesh: DeviceMesh, name: str | None, backend_override: Any | None) 
 
 
 def unflattened(
-    mesh: DeviceMesh,
+    mesh: AnyMesh,
     dim: int | str,
     sizes: Sequence[int],
     names: Sequence[str],
     backend_override: Mapping[str, Any] | None,
-) -> DeviceMesh:
+) -> AnyMesh:
     """``mesh`` with dimension ``dim`` cut into ``sizes``, in rows, with a group for each of their lines."""
-    index = mesh_checks.check_unflatten(dim, sizes, names, mesh.shape, mesh.mesh_dim_names)
+    index = check_unflatten(dim, sizes, names, mesh.shape, mesh.mesh_dim_names)
     parts = split(mesh._axes[index], sizes)
     if parts is None:
         raise ValueError(f"dim {dim} of {mesh} has no regular parts of {tuple(sizes)}")
@@ -79,7 +110,7 @@ def unflattened(
     return mesh._part(axes, all_names, groups)
 
 
-def concatenated(meshes: Sequence[DeviceMesh]) -> DeviceMesh:
+def concatenated(meshes: Sequence[AnyMesh]) -> AnyMesh:
     """One mesh with the dimensions of all ``meshes``, in this order."""
     first = meshes[0]
     if any(mesh._rank_map != first._rank_map for mesh in meshes):

@@ -1,7 +1,7 @@
-"""Key-value stores, with which ranks find each other; each in the module of its name.
+"""Key-value stores, by which ranks find each other; each in the module of its name.
 
-What an operation means is written once, in ``table``: operations are ``messages``, so a dictionary here, a log in a
-file and a server at the other end of a socket give the same answers.
+Operations are ``messages``, and ``key_table`` defines the meaning of each; so a dictionary in this process, a log in a
+file and a server behind a socket give the same answers.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name: str) -> Any:
-        """``TCPStore`` on first use: the others work where there are no sockets."""
+        """``TCPStore`` on first use: the others work on systems without sockets."""
         if name != "TCPStore":
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from fake_torch_dist.stores.tcp_store import TCPStore

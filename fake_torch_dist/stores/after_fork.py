@@ -1,4 +1,4 @@
-"""What a forked child must not hold on to: it would keep a server alive that only its parent uses."""
+"""Close store connections in forked children, which would keep alive a server that only the parent uses."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Protocol
 
 
 class Closable(Protocol):
-    """Something that holds a descriptor."""
+    """An object that holds a descriptor."""
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the descriptor."""
 
 
 _not_for_children: set[weakref.ref[Closable]] = set()

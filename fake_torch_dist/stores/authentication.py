@@ -1,8 +1,9 @@
-"""How a client and a server of one job recognise each other, before anything else is said.
+"""Authentication of a client and a server of one job to each other, before the first request.
 
-The client greets, and both prove with keyed BLAKE2b (RFC 7693) over two nonces that they have the job's token. Without
-a token the proof proves nothing, and both check instead whose process the other is (``connected_user``). What this does
-not do: encryption (the token is never sent, keys and values are, as in torch).
+Both prove with keyed BLAKE2b (RFC 7693) over two nonces that they have the job's token. Without a token the proof
+proves nothing, and both check instead the user of the other process (``connected_user``).
+
+What this module does not do: encryption (the token is never sent, keys and values are, as in torch).
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ import os
 from enum import IntEnum
 from typing import Final
 
+from fake_torch_dist.launcher.environment_names import TOKEN
+
 PROTOCOL: Final = b"fake_torch_dist store 2"
-TOKEN_VARIABLE: Final = "FAKE_TORCH_DIST_TOKEN"
 NONCE_BYTES: Final = 32
 MAC_BYTES: Final = 32
 
@@ -30,23 +32,23 @@ class Greeting(IntEnum):
     WELCOME = 103
     """[``proof`` of the server]"""
     WRONG_TOKEN = 104
-    """The client's proof was none, or its user is another and there is no token; the connection ends."""
+    """The client's proof is wrong, or its user is another and there is no token; the connection ends."""
     WITHDRAW = 105
     """Answered with DONE; the parked request is forgotten, as by any other request."""
 
 
 def job_token() -> bytes:
     """The job's token from the environment; empty for a job that all processes of this user on this host can join."""
-    return os.fsencode(os.environ.get(TOKEN_VARIABLE, ""))
+    return os.fsencode(os.environ.get(TOKEN, ""))
 
 
 def proof(token: bytes, who: bytes, client_nonce: bytes, server_nonce: bytes) -> bytes:
-    """What only somebody with the token can know; ``who`` is b"client" or b"server"."""
+    """A code that only a holder of the token can compute; ``who`` is b"client" or b"server"."""
     return mac(token, PROTOCOL + b"\0" + who + b"\0" + client_nonce + server_nonce)
 
 
 def mac(key: bytes, text: bytes) -> bytes:
-    """What only somebody with ``key``, of any length, can make of ``text``.
+    """A code of ``text`` that only a holder of ``key``, of any length, can compute.
 
     BLAKE2b takes a key, so it needs no HMAC around it; OpenSSL's costs a forked rank 47 pages of memory of its own.
     """

@@ -1,4 +1,4 @@
-"""``Store``: the operations that every store has, and what they promise.
+"""``Store``: the operations of every store, and their contract.
 
 Keys are text, values are bytes; both may hold anything, zero bytes included. A time-out of zero means none, as in
 torch.
@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import NoReturn
 
 from fake_torch_dist.errors import DistStoreError
-from fake_torch_dist.stores.arguments import Text, as_bytes
+from fake_torch_dist.stores.keys_and_values import Text, as_bytes
 from fake_torch_dist.stores.timeouts import as_timeout, default_store_timeout
 
 # torch 2.13.0
@@ -22,7 +22,7 @@ LENGTHS_DIFFER = "multiSet keys and values vectors must be of same size"  # Dist
 
 
 _NAMES_IN_TORCH = {"compare_set": "compareSet", "delete_key": "deleteKey", "num_keys": "getNumKeys"}
-"""What torch's C++ calls a method, where the name differs; its error says that."""
+"""Names of methods in torch's C++, where they differ; error texts have them."""
 
 
 class QueueEmptyError(DistStoreError):
@@ -30,10 +30,11 @@ class QueueEmptyError(DistStoreError):
 
 
 class Store:
-    """What every store has; a class of the user's may define any part of it.
+    """The base class of all stores; a class of the user's may define any part of it.
 
-    What is missing raises NotImplementedError, a RuntimeError like torch's. Errors in all stores: TypeError for a key
-    or a value that is neither str nor bytes; DistStoreError when a key does not come within the timeout.
+    A method that is not defined raises NotImplementedError, a RuntimeError like torch's. Errors in all stores:
+    TypeError for a key or a value that is neither str nor bytes; DistStoreError when a key does not come within the
+    timeout.
     """
 
     _timeout = default_store_timeout
@@ -43,7 +44,7 @@ class Store:
         raise NotImplementedError(f"{PURE_VIRTUAL.format(name=in_torch)} {type(self).__name__} does not define {name}")
 
     def set(self, key: Text, value: Text) -> None:
-        """Give ``key`` a value; the old one is gone."""
+        """Set the value of ``key``, replacing any."""
         self._missing("set")
 
     def get(self, key: Text) -> bytes:
@@ -53,23 +54,23 @@ class Store:
     def add(self, key: Text, value: int) -> int:
         """Add ``value`` to the whole number under ``key`` (absent: 0), kept as decimal text, and return the sum.
 
-        Errors: ValueError if there is something else under ``key``, or if the sum needs more than 64 bits.
+        Errors: ValueError if the value of ``key`` is not a whole number, or if the sum needs more than 64 bits.
         """
         self._missing("add")
 
     def check(self, keys: Sequence[Text]) -> bool:
-        """Whether all of ``keys`` have a value or something in their queue. Never waits."""
+        """True if each of ``keys`` has a value or an entry in its queue. Never waits."""
         self._missing("check")
 
     def compare_set(self, key: Text, expected_value: Text, desired_value: Text) -> bytes:
         """Set ``key`` if its value is the expected one, or if it has none and "" is expected.
 
-        Returns what is there afterwards; the expected value if that is nothing.
+        Returns the value afterwards, or the expected value if there is none.
         """
         self._missing("compare_set")
 
     def delete_key(self, key: Text) -> bool:
-        """Forget the value of ``key``; whether it had one. Its queue stays."""
+        """Delete the value of ``key``; True if it had one. Its queue stays."""
         self._missing("delete_key")
 
     def num_keys(self) -> int:
@@ -114,7 +115,7 @@ class Store:
         raise NotImplementedError(NO_QUEUES)
 
     def barrier(self, key: Text, world_size: int, timeout: timedelta | None = None) -> None:
-        """Return when ``world_size`` callers have come; one ``key`` serves one barrier."""
+        """Return when ``world_size`` callers have called; one ``key`` serves one barrier."""
         name = as_bytes("barrier", "key", key)
         if self.add(name + b"/num_members", 1) == world_size:
             self.set(name + b"/last_member", "1")
@@ -125,14 +126,14 @@ class Store:
         self._missing("clone")
 
     def has_extended_api(self) -> bool:
-        """Whether append, multi_get and multi_set are single operations."""
+        """True if append, multi_get and multi_set are single operations."""
         return False
 
     @property
     def timeout(self) -> timedelta:
-        """How long ``get`` and ``wait`` wait."""
+        """The longest wait of ``get`` and ``wait``."""
         return self._timeout
 
     def set_timeout(self, timeout: timedelta) -> None:
-        """Change how long ``get`` and ``wait`` wait."""
+        """Change the longest wait of ``get`` and ``wait``."""
         self._timeout = as_timeout("set_timeout", timeout)

@@ -1,8 +1,10 @@
-"""Which user of this host has the other end of a connection: what processes of a job without a token are admitted by.
+"""The user of the process at the other end of a connection, by which a job without a token admits processes.
 
-The kernel knows the owner of every socket of this host. It is asked through netlink (sock_diag, one lookup), else by
-reading ``/proc/self/net/tcp`` and ``tcp6``. What this module does not do: see through programs that forward connections
-(a proxy, ssh -L, docker-proxy): their owner counts as the owner of what they forward.
+The kernel has the owner of every socket of this host. It is read through netlink (sock_diag, one lookup), else from
+``/proc/self/net/tcp`` and ``tcp6``.
+
+What this module does not do: see through programs that forward connections (a proxy, ssh -L, docker-proxy): their owner
+counts as the owner of the connections that they forward.
 """
 
 from __future__ import annotations
@@ -14,14 +16,13 @@ import sys
 from contextlib import suppress
 from typing import Final, NamedTuple
 
-from fake_torch_dist.stores.authentication import TOKEN_VARIABLE
+from fake_torch_dist.launcher.environment_names import TOKEN
 
 OTHER_USER = "belongs to user {user}, and this process to user {own}"
 OTHER_HOST = "is on another host, in another network namespace, or gone"
 UNKNOWN_USER = "cannot be checked: this system tells its owner neither through netlink nor in /proc/net/tcp"
 WAY_OUT = (
-    f"Without {TOKEN_VARIABLE} only processes of one user on one host form a job; set it to the same secret for all of "
-    "them"
+    f"Without {TOKEN} only processes of one user on one host form a job; set it to the same secret for all of them"
 )
 
 _ESTABLISHED, _SYN_RECV, _LISTEN, _NEW_SYN_RECV = 1, 3, 10, 12
@@ -47,12 +48,13 @@ class _Row(NamedTuple):
 
 
 def foreign(connection: socket.socket) -> str:
-    """Why the other end of a TCP or Unix connection is not known to be a process of this user; empty if it is.
+    """The reason why the other end of a TCP or Unix connection may be another user's process; empty if it is this
+    user's.
 
     A listener that has not accepted the connection yet is the other end's owner.
     """
     if connection.family == socket.AF_UNIX:
-        return _judged(unix_credentials(connection)[1])
+        return _reason_against(unix_credentials(connection)[1])
     try:
         peer, own = _address(connection.getpeername()), _address(connection.getsockname())
         row = _look_up(peer, own)
@@ -62,32 +64,32 @@ def foreign(connection: socket.socket) -> str:
         return UNKNOWN_USER
     if row is None or not row.inode or row.state not in (_ESTABLISHED, _LISTEN):
         return OTHER_HOST
-    return _judged(row.user)
+    return _reason_against(row.user)
 
 
 def foreign_listener(host: str, port: int) -> str:
-    """Why what listens at this address of this host is not known to be a process of this user; empty if it is."""
+    """The reason why the listener at this address may be another user's process; empty if it is this user's."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         row = _listener(_Address(socket.inet_pton(family, host), port))
     except OSError:
         return UNKNOWN_USER
-    return OTHER_HOST if row is None or not row.inode else _judged(row.user)
+    return OTHER_HOST if row is None or not row.inode else _reason_against(row.user)
 
 
 def is_own(user: int) -> bool:
-    """Whether ``user``, as the kernel tells it, is this process's."""
+    """True if ``user``, as the kernel reports it, is this process's."""
     return user == os.geteuid() and (user != _NO_USER or _maps_all_users())
 
 
 def unix_credentials(connection: socket.socket) -> tuple[int, int]:
-    """Process id and user id of the other end of a Unix socket; of who made the socket listen, if we connected."""
+    """Process id and user id of the other end of a Unix socket; for the connecting end, of the process that listens."""
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     pid, user, _ = struct.unpack("3i", credentials)
     return pid, user
 
 
-def _judged(user: int) -> str:
+def _reason_against(user: int) -> str:
     return "" if is_own(user) else OTHER_USER.format(user=user, own=os.geteuid())
 
 
@@ -109,14 +111,14 @@ def _listener(address: _Address) -> _Row | None:
 
 
 def _look_up(local: _Address, remote: _Address) -> _Row | None:
-    """The socket of this host with these two addresses; None if there is none. OSError if it cannot be known."""
+    """The socket of this host with these two addresses, or None. OSError if the kernel cannot be asked."""
     row = None
     with suppress(OSError, struct.error):
         row = _from_netlink(local, remote)
     return row or _from_proc(local, remote) or _from_proc(local, remote)  # a table that changes may hide a row once
 
 
-# -- netlink ----------------------------------------------------------------------------------------------------------
+# -- netlink -----------------------------------------------------------------------------------------------------------
 
 _SOCK_DIAG, _BY_FAMILY, _REQUEST, _ERROR = 4, 20, 1, 2  # NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, ...
 _HEADER: Final = struct.Struct("=IHHII")  # bytes, type, flags, sequence number, sender
@@ -141,7 +143,7 @@ def _from_netlink(local: _Address, remote: _Address) -> _Row | None:
     return _Row(state, user, inode)
 
 
-# -- /proc ------------------------------------------------------------------------------------------------------------
+# -- /proc -------------------------------------------------------------------------------------------------------------
 
 
 def _from_proc(local: _Address, remote: _Address) -> _Row | None:

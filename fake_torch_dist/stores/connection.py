@@ -50,11 +50,11 @@ FOREIGN_SERVER = f"the store at {{host}}:{{port}} {{reason}}. {WAY_OUT}"  # Dist
 _READ_BYTES: Final = 1 << 16
 _SHORTEST_GRACE_S: Final = 1.0
 _LONGEST_GRACE_S: Final = 10.0
-"""Seconds beyond a time-out in which a server has to react, else it is as good as dead."""
+"""Bounds of the seconds beyond a time-out in which a server has to react; a slower one counts as dead."""
 _PROMPT_S: Final = 0.5
-"""A store greets sooner, as a rule; after this it is asked whether it is torch's."""
+"""Seconds in which a store usually answers the greeting; a slower one is tested for torch's protocol."""
 _SILENCE_S: Final = 30.0
-"""Whoever listens and has not greeted after this is no store, or one that is as good as dead."""
+"""Seconds after which a listener that has not answered the greeting counts as no store."""
 NO_ANSWER = "the store at {host}:{port} is connected but has not reacted for {seconds:g} seconds"  # DistNetworkError
 
 
@@ -62,7 +62,7 @@ class Connection:
     """A client's end of one connection: greets, then sends one request after another and reads the answers."""
 
     def __init__(self, host: str, port: int, token: bytes, timeout: timedelta) -> None:
-        """Try until it works or ``timeout`` has run out, then DistNetworkError; at once if the token is wrong."""
+        """Try until connected, or raise DistNetworkError after ``timeout``; at once if the token is wrong."""
         self._address = (host, port)
         self._name = {"host": host, "port": port}
         self._number = 0
@@ -85,7 +85,7 @@ class Connection:
             except BaseException:
                 self.close()
                 raise
-            time.sleep(pause_s)  # nothing tells when somebody starts to listen
+            time.sleep(pause_s)  # the start of a listener causes no event
             pause_s = min(2 * pause_s, 0.25)
 
     def call(self, message: Message, timeout: timedelta) -> Message | None:
@@ -103,12 +103,12 @@ class Connection:
         grace_s = _clamped(timeout.total_seconds() / 4)
         withdrawn = self._send(Message(Greeting.WITHDRAW), grace_s)
         found = self._receive((number, withdrawn), time.monotonic() + grace_s, MAX_MESSAGE)
-        if found is None:  # if it goes on one day, what it answers then is skipped
+        if found is None:  # a later answer is skipped
             raise DistNetworkError(NO_ANSWER.format(seconds=grace_s, **self._name))
         return found[1] if found[0] == number else None
 
     def close(self) -> None:
-        """End the connection; calls fail from now on."""
+        """Close the connection; later calls fail."""
         sock, self._sock = self._sock, None
         if sock is not None:
             sock.close()
@@ -122,7 +122,7 @@ class Connection:
         challenge = self._greet(Message(Greeting.HELLO, 0, [PROTOCOL, nonce]), deadline)
         if challenge.kind != Greeting.CHALLENGE or len(challenge.fields) != 1:
             raise ValueError("what listens there is no store of fake_torch_dist")
-        if not token and (reason := foreign(sock)):  # only now: before it has accepted, nobody has its end
+        if not token and (reason := foreign(sock)):  # only now: before the server has accepted, its end has no owner
             raise DistNetworkError(FOREIGN_SERVER.format(reason=reason, **self._name))
         nonces = nonce, challenge.fields[0]
         answer = self._greet(Message(Greeting.PROOF, 0, [proof(token, b"client", *nonces)]), deadline)
@@ -132,7 +132,8 @@ class Connection:
             raise DistNetworkError(STRANGE_SERVER.format(**self._name))
 
     def _greet(self, message: Message, deadline: float | None) -> Message:
-        """The answer. DistNetworkError if it is that of another program, or if there is none for long."""
+        """The answer to a greeting. DistNetworkError for the answer of another program, or after _SILENCE_S without
+        one."""
         now = time.monotonic()
         left_s = _SILENCE_S if deadline is None else min(_SILENCE_S, max(0.0, deadline - now))
         try:
@@ -182,7 +183,8 @@ class Connection:
         return self._number
 
     def _send_rest(self, sock: socket.socket, data: memoryview, patience_s: float) -> None:
-        """A server that has an answer for us, which nobody waits for any more, reads no more until we have read it."""
+        """Send the rest of a request, and read meanwhile: a server with an unread answer for this client reads no
+        more."""
         both = select.poll()
         both.register(sock, select.POLLIN | select.POLLOUT)
         try:
@@ -202,7 +204,7 @@ class Connection:
             raise
 
     def _receive(self, wanted: tuple[int, ...], deadline: float | None, limit: int) -> tuple[int, Message] | None:
-        """The first answer to one of the ``wanted`` requests; None at the deadline. Others nobody waits for."""
+        """The first answer to one of the ``wanted`` requests; None at the deadline. Other answers are dropped."""
         sock = self._open_socket()
         try:
             while True:

@@ -15,12 +15,13 @@ from datetime import timedelta
 from typing import Final
 
 from fake_torch_dist.errors import DistStoreError
-from fake_torch_dist.stores.arguments import Text, as_bytes, wrong_argument
-from fake_torch_dist.stores.authentication import TOKEN_VARIABLE, job_token
+from fake_torch_dist.launcher.environment_names import TOKEN
+from fake_torch_dist.stores.authentication import job_token
 from fake_torch_dist.stores.base import NO_QUEUES
 from fake_torch_dist.stores.connected_user import is_own
 from fake_torch_dist.stores.key_table import CHANGES, Table
-from fake_torch_dist.stores.lock import Turn
+from fake_torch_dist.stores.keys_and_values import Text, as_bytes, wrong_argument
+from fake_torch_dist.stores.lock import Mutex
 from fake_torch_dist.stores.message_store import WAIT_TIMEOUT, MessageStore
 from fake_torch_dist.stores.messages import HEAD, Kind, Message, decode, encode
 from fake_torch_dist.stores.timeouts import deadline_after, milliseconds
@@ -28,7 +29,7 @@ from fake_torch_dist.stores.timeouts import deadline_after, milliseconds
 GET_TIMEOUT = "Timeout waiting for key: {keys} after {ms} ms"  # of get; a RuntimeError in torch 2.13.0
 FOREIGN_FILE = (  # PermissionError
     "{path} {reason}, who could then speak for every process of the job. Name a file in a directory of your own, or "
-    f"set {TOKEN_VARIABLE} to the same secret for all of them"
+    f"set {TOKEN} to the same secret for all of them"
 )
 
 _MAGIC: Final = b"fake_torch_dist FileStore 1\n"
@@ -39,15 +40,14 @@ _CLEANUPS: Final = b"cleanup/"
 
 
 class FileStore(MessageStore):
-    """A log of changes in a file that all processes can reach; everybody reads it and ends with the same table.
+    """A log of changes in a file that all processes can reach; all read it and arrive at the same table.
 
-    ``world_size`` users: the last one to let go removes the file. -1: the file stays. One user's death in the middle
-    of a record harms nobody: what it wrote is no record, and the next change takes its place. A file that outlived its
-    job is read as it is, so use a new one for a new job. A process that waits looks at the file's size, at first after
-    1 ms, later every 20 ms: files wake nobody; other threads may use the store meanwhile. Over NFS it is as good as its
-    ``flock``.
-    Errors: OSError if the file cannot be opened, or is another user's and there is no token; ValueError if it is
-    something else.
+    ``world_size`` users: the last one to close it removes the file. -1: the file stays. A user that dies in the middle
+    of a record leaves an incomplete one, which the next change overwrites. A file that outlived its job is read as it
+    is, so use a new one for a new job. A process that waits looks at the file's size, at first after 1 ms, later every
+    20 ms, as no event reports a change; other threads may use the store meanwhile. Over NFS it depends on its
+    ``flock``. Errors: OSError if the file cannot be opened, or is another user's and there is no token; ValueError if
+    it is something else.
     """
 
     _KEY_PREFIX = b"/"
@@ -62,7 +62,7 @@ class FileStore(MessageStore):
         self._fcntl = fcntl  # an interpreter that ends may close the store when nothing can be imported any more
         self._fd = -1
         self._refers = False
-        self._turn = Turn()
+        self._mutex = Mutex()
         self._open(refer=True)
 
     @property
@@ -86,13 +86,13 @@ class FileStore(MessageStore):
         return FileStore(self._path, self._world_size)
 
     def close(self) -> None:
-        """Ours: let go of the file, as the end of the object does."""
+        """Ours: close the file, as the end of the object does."""
         fd = self._fd
         if fd < 0:
             return
         if self._refers and self._pid == os.getpid():
             self._refers = False
-            with self._turn, self._locked(exclusive=True):
+            with self._mutex, self._locked(exclusive=True):
                 self._catch_up()
                 cleanups = self._change(Message(Kind.ADD, 1, (_CLEANUPS,)))
                 references = self._change(Message(Kind.ADD, -1, (_REFERENCES,)))
@@ -108,7 +108,7 @@ class FileStore(MessageStore):
                 self.close()
 
     def _open(self, *, refer: bool) -> None:
-        """Open the file that has the name now; who removes one holds its lock. ``refer``: be one of its users."""
+        """Open the file that has the name now; a process that removes it holds its lock. ``refer``: count as a user."""
         while True:
             fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             self._fd, self._at, self._table, self._pid = fd, 0, Table(), os.getpid()
@@ -159,12 +159,12 @@ class FileStore(MessageStore):
             self._fcntl.flock(self._fd, self._fcntl.LOCK_UN)
 
     def _call(self, message: Message, timeout: timedelta) -> Message | None:
-        """As MessageStore's. Other threads have their turn while this one waits for the file to grow."""
+        """As MessageStore's. Other threads may use the store while this one waits for the file to grow."""
         deadline = deadline_after(timeout)
         pause_s = 0.001
         seen = -1
         while True:
-            with self._turn:
+            with self._mutex:
                 answer, at = self._try(message), self._at
             if answer is not None:
                 return answer
@@ -179,7 +179,7 @@ class FileStore(MessageStore):
                 return None
 
     def _try(self, message: Message) -> Message | None:
-        """Read the file on and answer ``message`` if that is possible now; a change is written to the file."""
+        """Read new records and answer ``message`` if that is possible now; a change is written to the file."""
         if self._pid != os.getpid():  # a forked child: parent and child must not share one lock
             os.close(self._fd)
             self._refers = False
@@ -192,7 +192,7 @@ class FileStore(MessageStore):
         return answer
 
     def _catch_up(self) -> None:
-        """Read what others have written. Half a record at the end is a dead writer's, for we hold the lock."""
+        """Read new records. The lock is held, so an incomplete record at the end is that of a dead writer."""
         data = memoryview(_read(self._fd, self._at, os.fstat(self._fd).st_size))
         at = 0
         while at + _RECORD.size <= len(data):
@@ -205,7 +205,7 @@ class FileStore(MessageStore):
         self._at += at
 
     def _change(self, message: Message) -> int:
-        """Answer ``message`` and keep it; we hold the lock and have caught up."""
+        """Apply ``message`` and write it to the file; the caller holds the lock and has caught up."""
         answer = self._table.answer(message)
         assert answer is not None and answer.kind == Kind.DONE
         self._write_record(message)

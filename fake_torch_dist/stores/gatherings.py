@@ -1,10 +1,10 @@
-"""Gatherings: every one of n ranks leaves a value under a key, and when all have, each gets all of them.
+"""Gatherings: each of n ranks leaves a value under a key, and when all have, each gets all values.
 
-A server's own operation, for it needs state that is no value: one request in place of a dozen. Once complete, a
-gathering is forgotten, and the next under the same key has the next number; that is a world's generation, see
-``generations`` two levels up. What stays is one number for each key.
+The server has this operation of its own because its state is not a value; it takes one request in place of a dozen.
+Once complete, a gathering is deleted, and the next under the same key has the next number, which is a world's
+generation (``meeting.generations``). One number for each key stays.
 
-What this module does not do: keep those who wait (``parked_requests``), take back what a client that died had left.
+What this module does not do: keep the requests that wait (``parked_requests``), remove the value of a client that died.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ class _Open:
 
     size: int
     values: dict[int, bytes] = field(default_factory=dict)
-    """By rank; of a rank that came again, because its time was up, the last."""
+    """By rank; the last value of a rank that joined again after a time-out."""
     counts: dict[int, int] = field(default_factory=dict)
-    """How often each rank came."""
+    """Number of times that each rank joined."""
 
 
 class Gatherings:
@@ -35,11 +35,12 @@ class Gatherings:
         self._complete: dict[bytes, int] = {}
 
     def answer(self, message: Message) -> Message | None:
-        """The answer to GATHER and GATHER_COUNTS; None if more ranks have to come. ValueError for nonsense.
+        """The answer to GATHER and GATHER_COUNTS; None if more ranks have to join. ValueError for a malformed request.
 
         GATHER: ``number`` is the rank, ``fields`` are key, number of ranks as decimal text, and value. The answer, for
-        all who wait, is the gathering's number and everybody's values in rank order; a REFUSED is for the sender alone.
-        GATHER_COUNTS: the field is the key; the answer's fields say how often each rank has come to the open one.
+        all requests that wait, is the gathering's number and all values in rank order; a REFUSED is for the sender
+        alone. GATHER_COUNTS: the field is the key; the answer's fields count how often each rank has joined the open
+        one.
         """
         kind, rank, fields = message
         if kind == Kind.GATHER_COUNTS and len(fields) == 1:

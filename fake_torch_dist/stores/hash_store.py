@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from _queue import Empty, SimpleQueue  # not queue, as in ``turn``
+from _queue import Empty, SimpleQueue  # not queue, as in ``lock``
 from datetime import timedelta
 
 from fake_torch_dist.stores.key_table import CHANGES, Table
-from fake_torch_dist.stores.lock import Turn
+from fake_torch_dist.stores.lock import Mutex
 from fake_torch_dist.stores.message_store import MessageStore
 from fake_torch_dist.stores.messages import Message
 from fake_torch_dist.stores.timeouts import deadline_after, next_wait_s
@@ -18,11 +18,11 @@ class HashStore(MessageStore):
 
     def __init__(self) -> None:
         self._table = Table()
-        self._turn = Turn()
+        self._mutex = Mutex()
         self._waiting: list[SimpleQueue[None]] = []
 
     def _call(self, message: Message, timeout: timedelta) -> Message | None:
-        with self._turn:
+        with self._mutex:
             answer = self._table.answer(message)
             if message.kind in CHANGES:
                 for waiting in self._waiting:
@@ -40,15 +40,15 @@ class HashStore(MessageStore):
                     if deadline is not None and time.monotonic() >= deadline:
                         return None
                     continue
-                with self._turn:
+                with self._mutex:
                     answer = self._table.answer(message)
             return answer
         finally:
-            with self._turn:
+            with self._mutex:
                 self._waiting.remove(changed)
 
     def clone(self) -> HashStore:
         made = HashStore()
-        made._table, made._turn, made._waiting = self._table, self._turn, self._waiting
+        made._table, made._mutex, made._waiting = self._table, self._mutex, self._waiting
         made._timeout = self._timeout
         return made

@@ -1,4 +1,4 @@
-"""What every operation of a store means: written once, for dictionaries, files and servers alike.
+"""``Table``: the meaning of every operation of a store, for dictionaries, files and servers alike.
 
 What this module does not do: wait (a store does), torch's wrap-around of ``add`` beyond 64 bits and its reading of
 b"12abc" as 12 (both are refused here).
@@ -13,14 +13,14 @@ from typing import Final
 from fake_torch_dist.stores.messages import Kind, Message
 
 CHANGES: Final = frozenset({Kind.SET, Kind.ADD, Kind.APPEND, Kind.COMPARE_SET, Kind.DELETE, Kind.PUSH, Kind.POP})
-"""What can change a table."""
+"""Kinds of messages that can change a table."""
 
 _WHOLE_NUMBER: Final = re.compile(rb"\s*[+-]?[0-9]+\s*")
 _DONE: Final = Message(Kind.DONE)
 
 
 class Table:
-    """Values and queues by key, and what every kind of message does to them. Knows nothing of waiting."""
+    """Values and queues by key, and the effect of every kind of message on them."""
 
     __slots__ = ("queues", "values")
 
@@ -29,7 +29,8 @@ class Table:
         self.queues: dict[bytes, deque[bytes]] = {}
 
     def answer(self, message: Message) -> Message | None:
-        """The answer; None if the message has to wait for the key ``blocker(message)``. ValueError for nonsense."""
+        """The answer; None if the message has to wait for the key ``blocker(message)``. ValueError for a malformed
+        message."""
         kind, number, fields = message
         values = self.values
         match kind:

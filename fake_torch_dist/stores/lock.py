@@ -1,12 +1,12 @@
-"""Turns: the lock of stores whose users may have threads."""
+"""A mutex on SimpleQueue: importing ``threading`` would add work to every fork."""
 
 from __future__ import annotations
 
-from _queue import SimpleQueue  # queue itself imports threading, which then has work to do in every fork
+from _queue import SimpleQueue  # ``queue`` imports ``threading``
 
 
-class Turn:
-    """One user at a time: a lock for threads that users may have. ``with turn: ...``"""
+class Mutex:
+    """A lock for the threads of a store's user, as a context manager."""
 
     __slots__ = ("_token",)
 

@@ -1,6 +1,6 @@
 """``MessageStore``: a store that turns every operation into a message and asks for the answer.
 
-``HashStore``, ``FileStore`` and ``TCPStore`` are such stores; they differ in who answers.
+``HashStore``, ``FileStore`` and ``TCPStore`` are such stores; each finds the answers in another way.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from fake_torch_dist.errors import DistStoreError
-from fake_torch_dist.stores.arguments import Text, as_bytes, as_list_of_bytes, wrong_argument
 from fake_torch_dist.stores.base import LENGTHS_DIFFER, QueueEmptyError, Store
+from fake_torch_dist.stores.keys_and_values import Text, as_bytes, as_list_of_bytes, wrong_argument
 from fake_torch_dist.stores.messages import Kind, Message
 from fake_torch_dist.stores.timeouts import as_timeout, milliseconds
 
@@ -20,10 +20,10 @@ WAIT_TIMEOUT = "Wait timeout after {ms}ms, keys: {keys}"  # DistStoreError; torc
 
 
 class MessageStore(Store):
-    """A store all of whose operations are messages. Ours; a subclass says how a message is answered."""
+    """A store all of whose operations are messages. Ours; a subclass defines ``_call``."""
 
     _KEY_PREFIX: bytes = b""
-    """Before all keys of users: a store that keeps keys of its own puts users' keys apart."""
+    """A prefix of all users' keys, which separates them from keys of the store's own."""
 
     def _call(self, message: Message, timeout: timedelta) -> Message | None:
         """The answer, whatever its kind; None if there was none within ``timeout``."""

@@ -1,6 +1,6 @@
-"""Requests to a store and their answers, and how they are written as bytes.
+"""Requests to a store, their answers, and their encoding as bytes.
 
-``table`` says what each of them does. A file of a ``FileStore`` and the frames of a ``TCPStore`` carry them.
+``key_table`` defines the effect of each. A file of a ``FileStore`` and the frames of a ``TCPStore`` hold them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import Final, NamedTuple, overload
 
 
 class Kind(IntEnum):
-    """What a message asks for, or how it answers. ``number`` and ``fields`` of each are in ``table.Table``."""
+    """The operation of a request, or the result of an answer. ``key_table.Table`` reads ``number`` and ``fields`` of
+    each."""
 
     SET = 1
     GET = 2
@@ -30,14 +31,14 @@ class Kind(IntEnum):
     QUEUE_LEN = 13
     WAIT_COUNT = 14
     GATHER = 15
-    """What it does, and who answers it, says ``gatherings``; so of the next."""
+    """Answered by ``gatherings``, as is the next."""
     GATHER_COUNTS = 16
     DONE = 64
     """The answer is in ``number`` and ``fields``."""
     REFUSED = 65
-    """The operation makes no sense: a sentence in ``fields``."""
+    """The operation is refused; ``fields`` has a sentence with the reason."""
     EMPTY = 66
-    """There is nothing in the queue."""
+    """The queue is empty."""
 
 
 class Message(NamedTuple):
@@ -51,7 +52,7 @@ class Message(NamedTuple):
 HEAD: Final = struct.Struct("!Bq")
 _LENGTH: Final = struct.Struct("!I")
 _FEW: Final = 8
-"""Fields that are cut out at once."""
+"""Up to this number, fields are cut out when a message is decoded."""
 
 
 def encode(message: Message) -> bytes:
@@ -63,7 +64,7 @@ def encode(message: Message) -> bytes:
 
 
 def decode(data: bytes | bytearray | memoryview) -> Message:
-    """What ``encode`` made. ValueError for anything else."""
+    """The message of the bytes that ``encode`` made. ValueError for anything else."""
     if len(data) < HEAD.size:
         raise ValueError("a message without a head")
     kind, number = HEAD.unpack_from(data)
@@ -82,10 +83,10 @@ def decode(data: bytes | bytearray | memoryview) -> Message:
 
 
 class _Fields(Sequence[bytes]):
-    """Cut out of their message when they are asked for: of what all ranks brought, each reads little."""
+    """Fields that are cut out of their message on access: each rank reads few of the values of all ranks."""
 
     def __init__(self, data: bytes, bounds: array[int]) -> None:
-        """``bounds``: where each of them begins and ends, one after the other."""
+        """``bounds`` has the begin and the end of each field, one after the other."""
         self._data = data
         self._bounds = bounds
 

@@ -1,4 +1,4 @@
-"""Requests that a server cannot answer yet: who waits for which key, in the order in which they came."""
+"""Requests that a server cannot answer yet, by the key that they wait for, in the order of arrival."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fake_torch_dist.stores.messages import Message
 
 
 class Peer:
-    """One connection, and the request of it that waits, if one does."""
+    """A client's connection, and its request that waits, or None."""
 
     __slots__ = ("client_nonce", "incoming", "number", "outgoing", "parked", "server_nonce", "since", "sock", "trusted")
 
@@ -25,18 +25,18 @@ class Peer:
 
 
 class ParkedRequests:
-    """One request of each peer at most, under the key that it waits for."""
+    """At most one request of each peer, under the key that it waits for."""
 
     def __init__(self) -> None:
         self._by_key: dict[bytes, dict[Peer, None]] = {}
 
     def park(self, peer: Peer, number: int, message: Message, key: bytes) -> None:
-        """Keep ``message``, whose request has this number, until ``key`` comes."""
+        """Keep ``message``, whose request has this number, until ``key`` has a value."""
         peer.parked, peer.number = message, number
         self._by_key.setdefault(key, {})[peer] = None
 
     def unpark(self, peer: Peer) -> None:
-        """Forget the request of ``peer``, if it has one here."""
+        """Remove the request of ``peer``, if it has one here."""
         if peer.parked is None:
             return
         for key in peer.parked.fields:
@@ -46,9 +46,9 @@ class ParkedRequests:
         peer.parked = None
 
     def __len__(self) -> int:
-        """Number of keys that somebody waits for."""
+        """Number of keys that requests wait for."""
         return len(self._by_key)
 
     def waiting_for(self, key: bytes) -> list[Peer]:
-        """The peers whose requests wait for ``key``; first come, first."""
+        """The peers whose requests wait for ``key``, in the order of arrival."""
         return list(self._by_key.get(key, ()))

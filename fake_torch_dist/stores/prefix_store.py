@@ -1,6 +1,6 @@
 """``PrefixStore``: a part of another store, under a prefix.
 
-What it does not do: turns for threads, if the other store is a class of the user's that blocks.
+What it does not do: lock for threads, if the other store is a class of the user's that blocks.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from fake_torch_dist.stores.arguments import Text, as_bytes, as_list_of_bytes, wrong_argument
 from fake_torch_dist.stores.base import Store
+from fake_torch_dist.stores.keys_and_values import Text, as_bytes, as_list_of_bytes, wrong_argument
 from fake_torch_dist.stores.timeouts import as_timeout
 
 
@@ -24,7 +24,7 @@ class PrefixStore(Store):
 
     @property
     def prefix(self) -> str:
-        """Ours: what is put before every key."""
+        """Ours: the text that is put before every key."""
         return self._prefix
 
     @property

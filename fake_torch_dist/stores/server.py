@@ -1,9 +1,9 @@
-"""``StoreServer``: the server of a ``TCPStore``, an object for anybody's selector loop.
+"""``StoreServer``: the server of a ``TCPStore``, an object for any selector loop.
 
-Its clients first show that they are of the job (``authentication``); without a token, only processes of this user on
-this host are admitted (``connected_user``). Then one request at a time is answered under its
-number (``frames``). A request that has to wait is parked here until the key comes; the client keeps the time and
-withdraws it with whatever it sends next. There is no pickle, no thread, no timer and no polling.
+Its clients first prove that they belong to the job (``authentication``); without a token, only processes of this user
+on this host are admitted (``connected_user``). Then one request at a time is answered under its number (``frames``). A
+request that has to wait is parked here until the key has a value; the client measures the time and withdraws the
+request with the next one that it sends. There is no pickle, no thread, no timer and no polling.
 
 What it does not do: start a process (``server_process`` does), torch's own wire protocol.
 """
@@ -26,16 +26,16 @@ from fake_torch_dist.stores.messages import Kind, Message, encode
 from fake_torch_dist.stores.parked_requests import ParkedRequests, Peer
 
 _READ_BYTES: Final = 256 << 10
-_MAX_STRANGERS: Final = 1024
+_MAX_UNAUTHENTICATED: Final = 1024
 _GREETING_S: Final = 30.0
-"""Seconds after which a stranger makes room for the next."""
+"""Seconds after which the oldest unauthenticated connection is closed when another arrives."""
 
 
 class StoreServer:
     """Serves one table. Register ``fileno()`` for reading in any loop and call ``on_readable()`` when it is.
 
-    ``on_readable`` never blocks and never raises for anything that a peer does: who sends nonsense, reads nothing or
-    dies loses its connection, and nobody else notices. Close it with ``close()``, or use it in ``with``.
+    ``on_readable`` never blocks and never raises because of a peer: one that sends a malformed message, reads nothing
+    or dies loses its connection, without an effect on others. Close it with ``close()``, or use it in ``with``.
     """
 
     def __init__(self, listener: socket.socket, token: bytes | None = None) -> None:
@@ -44,7 +44,7 @@ class StoreServer:
         self._token = job_token() if token is None else token
         self._table = Table()
         self._gatherings = Gatherings()
-        self._strangers: dict[Peer, None] = {}
+        self._unauthenticated: dict[Peer, None] = {}
         self._members: dict[Peer, None] = {}
         self._parked = ParkedRequests()
         self._listening = True
@@ -56,19 +56,20 @@ class StoreServer:
 
     @property
     def num_clients(self) -> int:
-        """Connections that have shown the token."""
+        """Number of authenticated connections."""
         return len(self._members)
 
     def fileno(self) -> int:
-        """Readable whenever there is something to do."""
+        """A descriptor that is readable whenever ``on_readable`` has work."""
         return self._selector.fileno()
 
     def on_readable(self) -> None:
-        """Do what there is to do."""
+        """Handle everything that is ready."""
         self._handle(self._selector.select(0))
 
     def serve(self, parent_fd: int) -> None:
-        """Serve until the pipe ``parent_fd`` has ended and no client is left. From that end on nobody can connect."""
+        """Serve until the pipe ``parent_fd`` has ended and no client is left. From that end on no client can
+        connect."""
         self._parent_fd = parent_fd
         self._selector.register(parent_fd, selectors.EVENT_READ, None)
         while self._parent_fd >= 0 or self._members:
@@ -83,29 +84,29 @@ class StoreServer:
                 self.stop_listening()
             elif peer is None:
                 self._accept()
-            elif peer in self._members or peer in self._strangers:  # not dropped by an earlier one
+            elif peer in self._members or peer in self._unauthenticated:  # not dropped meanwhile
                 try:
                     self._on_event(peer, events)
                 except (OSError, ValueError, MemoryError):
                     self._drop(peer)
 
     def stop_listening(self) -> None:
-        """Nobody else can come; those who are there stay."""
+        """Accept no more connections; authenticated ones stay."""
         if self._listening:
             self._selector.unregister(self._listener)
         self._listening = False
         self._listener.close()
-        for peer in list(self._strangers):
+        for peer in list(self._unauthenticated):
             self._drop(peer)
 
     def forget_all(self) -> None:
-        """Empty the table and end all connections: the ranks of another attempt find nothing of the earlier ones."""
+        """Empty the table and close all connections, so that the ranks of another attempt find no earlier values."""
         for peer in list(self._members):
             self._drop(peer)
         self._table, self._gatherings, self._parked = Table(), Gatherings(), ParkedRequests()
 
     def close(self) -> None:
-        """End all connections."""
+        """Close all connections."""
         self.stop_listening()
         for peer in list(self._members):
             self._drop(peer)
@@ -117,7 +118,7 @@ class StoreServer:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # -- connections --------------------------------------------------------------------------------------------------
+    # -- connections ---------------------------------------------------------------------------------------------------
 
     def _accept(self) -> None:
         for _ in range(64):
@@ -135,22 +136,23 @@ class StoreServer:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             self._selector.register(sock, selectors.EVENT_READ, peer)
-            self._strangers[peer] = None
-            oldest = next(iter(self._strangers))
-            if len(self._strangers) > _MAX_STRANGERS or peer.since - oldest.since > _GREETING_S:
+            self._unauthenticated[peer] = None
+            oldest = next(iter(self._unauthenticated))
+            if len(self._unauthenticated) > _MAX_UNAUTHENTICATED or peer.since - oldest.since > _GREETING_S:
                 self._drop(oldest)
 
     def _make_room(self) -> None:
-        """No descriptor is left: the oldest stranger goes; if there is none, nobody comes until somebody leaves."""
-        if self._strangers:
-            self._drop(next(iter(self._strangers)))
+        """Close the oldest unauthenticated connection, as no descriptor is left; without one, stop accepting until a
+        client leaves."""
+        if self._unauthenticated:
+            self._drop(next(iter(self._unauthenticated)))
         elif self._listening:
             self._selector.unregister(self._listener)
             self._listening = False
 
     def _drop(self, peer: Peer) -> None:
         self._parked.unpark(peer)
-        self._strangers.pop(peer, None)
+        self._unauthenticated.pop(peer, None)
         self._members.pop(peer, None)
         self._selector.unregister(peer.sock)
         peer.sock.close()
@@ -166,7 +168,7 @@ class StoreServer:
             if not data:
                 raise ConnectionResetError("end of stream")
             peer.incoming += data
-        while not peer.outgoing:  # who does not read its answers is not asked for more
+        while not peer.outgoing:  # a client that does not read its answers gets no more
             found = next_frame(peer.incoming, MAX_MESSAGE if peer.trusted else MAX_GREETING)
             if found is None:
                 return
@@ -200,10 +202,10 @@ class StoreServer:
         if not peer.outgoing:
             self._selector.modify(peer.sock, selectors.EVENT_READ, peer)
 
-    # -- messages -----------------------------------------------------------------------------------------------------
+    # -- messages ------------------------------------------------------------------------------------------------------
 
     def _greet(self, peer: Peer, number: int, message: Message) -> bool:
-        """Answer a stranger; False if the connection has to end."""
+        """Answer a client that is not authenticated; False if the connection has to end."""
         fields = message.fields
         if message.kind == Greeting.HELLO and not peer.client_nonce:
             if len(fields) != 2 or fields[0] != PROTOCOL or len(fields[1]) != NONCE_BYTES:
@@ -218,13 +220,13 @@ class StoreServer:
             self._send(peer, number, Message(Greeting.WRONG_TOKEN))
             return False
         peer.trusted = True
-        del self._strangers[peer]
+        del self._unauthenticated[peer]
         self._members[peer] = None
         self._send(peer, number, Message(Greeting.WELCOME, 0, [proof(self._token, b"server", *nonces)]))
         return True
 
     def _is_foreign(self, peer: Peer) -> bool:
-        """Whether a job without a token must not admit this client."""
+        """True if a job without a token must refuse this client."""
         return not self._token and bool(foreign(peer.sock))
 
     def _request(self, peer: Peer, number: int, message: Message) -> None:
@@ -259,7 +261,7 @@ class StoreServer:
                 self._answer_late(other, other.number, encoded)
 
     def _answer_late(self, peer: Peer, number: int, encoded: bytes) -> None:
-        """Answer one who has waited; what is wrong with its connection is no matter of who is served now."""
+        """Answer a client that has waited. An error of its connection must not reach the client that is served now."""
         try:
             self._send_encoded(peer, number, encoded)
         except OSError:
@@ -271,7 +273,7 @@ class StoreServer:
         self._parked.park(peer, number, message, key)
 
     def _retry(self, key: bytes) -> None:
-        """Answer those who waited for ``key``, first come, first served."""
+        """Answer the requests that waited for ``key``, in the order of arrival."""
         for peer in self._parked.waiting_for(key):
             message, number = peer.parked, peer.number
             if message is None or message.kind == Kind.GATHER:

@@ -18,12 +18,14 @@ from fake_torch_dist.stores.server import StoreServer
 from fake_torch_dist.stores.sockets import listen
 
 _GROUP_SIGNALS: Final = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGPIPE", "SIGUSR1", "SIGUSR2")
-"""What terminals, launchers and schedulers send to everybody: the server goes when its users do, not before."""
+"""Signals that terminals, launchers and schedulers send to whole groups; the server ignores them and ends with its
+users."""
 
 
 class ForkedServer:
-    """The parent's end of a server process. The server ends once this is closed, or its process has died, and no
-    client is left; from then on nobody else can connect.
+    """The parent's end of a server process.
+
+    After this end is closed, or the parent has died, no client can connect, and the server ends when none is left.
     """
 
     def __init__(self, host: str, port: int, fd: int) -> None:
@@ -34,7 +36,7 @@ class ForkedServer:
 
     @property
     def is_open(self) -> bool:
-        """Whether the server is there and this end holds it; False in a forked child."""
+        """True while the server runs and this end is open; False in a forked child."""
         if self._fd < 0:
             return False
         pipe = select.poll()
@@ -42,7 +44,7 @@ class ForkedServer:
         return not pipe.poll(0)
 
     def close(self) -> None:
-        """Let go of the server."""
+        """Close the parent's end."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
@@ -52,10 +54,10 @@ class ForkedServer:
 
 
 def fork_server(host: str, port: int, token: bytes | None = None, listen_fd: int | None = None) -> ForkedServer:
-    """Start a server process by forking, without exec, so it costs what this process shares with it: little.
+    """Start a server process by forking, without exec, so that it shares memory with this process.
 
-    It listens before this returns. It is no child of this process (a child forks it), so nobody has to wait for it.
-    Errors: DistNetworkError as ``listen``; NotImplementedError where processes cannot fork.
+    It listens before this returns. It is not a child of this process (a child forks it), so no process has to wait for
+    it. Errors: DistNetworkError as ``listen``; NotImplementedError where processes cannot fork.
     """
     if not hasattr(os, "fork"):
         raise NotImplementedError(f"a TCPStore's server is a forked process, and {sys.platform} has no fork")
@@ -84,18 +86,18 @@ def fork_server(host: str, port: int, token: bytes | None = None, listen_fd: int
 
 
 def _run(listener: socket.socket, parent_fd: int, token: bytes) -> NoReturn:
-    """In the child: fork once more, serve in the grandchild, and never come back to what the parent was doing."""
+    """In the child: fork once more, serve in the grandchild, and never return into the code of the parent."""
     status = 1
     try:
         if os.fork() == 0:
-            _leave_everything_behind({listener.fileno(), parent_fd})
+            _detach_from_parent({listener.fileno(), parent_fd})
             StoreServer(listener, token).serve(parent_fd)
         status = 0
     finally:
         os._exit(status)
 
 
-def _leave_everything_behind(kept: set[int]) -> None:
+def _detach_from_parent(kept: set[int]) -> None:
     """Close descriptors, forget handlers; finalizers of the parent's objects never run."""
     gc.disable()
     signal.set_wakeup_fd(-1)
@@ -121,7 +123,7 @@ def _leave_everything_behind(kept: set[int]) -> None:
 
 
 def _close_all_but(kept: set[int]) -> None:
-    """The standard descriptors stay, too."""
+    """Close all descriptors but ``kept`` and the standard ones."""
     try:
         entries = os.listdir("/proc/self/fd" if sys.platform == "linux" else "/dev/fd")
     except OSError:  # no /proc

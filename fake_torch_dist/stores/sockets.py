@@ -1,4 +1,4 @@
-"""Sockets of servers and clients: where a host is, listening there, and connecting to it."""
+"""Sockets of servers and clients: resolve a host, listen on it, and connect to it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LISTEN_FAILED = (  # DistNetworkError, torch 2.13.0
 
 
 def addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[str, int]]]:
-    """Where ``host`` may be, IPv4 first, so that a server and its clients mean the same one. OSError if unknown."""
+    """Addresses of ``host``, IPv4 first, so that a server and its clients use the same one. OSError if unknown."""
     with suppress(OSError):
         socket.inet_pton(socket.AF_INET, host)
         return [(socket.AF_INET, (host, port))]  # resolvers read files
@@ -29,8 +29,8 @@ def addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[st
 def listen(host: str, port: int, listen_fd: int | None = None) -> socket.socket:
     """A socket that listens on ``host`` alone, at ``port`` or with 0 at a free one.
 
-    ``listen_fd`` is the descriptor of a socket that takes its place, bound, listening already or not.
-    DistNetworkError, with torch's sentence, if that cannot be.
+    ``listen_fd`` is the descriptor of a bound socket to use instead, listening already or not.
+    DistNetworkError, with torch's text, if that fails.
     """
     failure: OSError | None = None
     family = socket.AF_INET
@@ -68,14 +68,14 @@ def listen(host: str, port: int, listen_fd: int | None = None) -> socket.socket:
 
 
 def connect(host: str, port: int, deadline: float | None) -> socket.socket:
-    """A connection to the first address of ``host`` that takes one. OSError if none does."""
+    """A connection to the first address of ``host`` that accepts one. OSError if none does."""
     failure: OSError | None = None
     for family, address in addresses(host, port):
         sock = socket.socket(family, socket.SOCK_STREAM)
         try:
             sock.settimeout(None if deadline is None else max(0.001, next_wait_s(deadline)))
             sock.connect(address)
-            if sock.getsockname() == sock.getpeername():  # TCP lets a socket find itself on a port that nobody has
+            if sock.getsockname() == sock.getpeername():  # on a free port, TCP can connect a socket with itself
                 raise ConnectionRefusedError("nobody listens there")
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -1,8 +1,10 @@
 """``TCPStore``: a store in another process, reached over a socket.
 
-torch's arguments, texts and key names ("/" before users' keys, "init/" to count who joined). ``is_master`` starts the
-server as a process of its own, which lives as long as it has users. What it does not do: torch's wire protocol (torch
-cannot be the other end), libuv (``use_libuv`` is accepted; there is one implementation).
+torch's arguments, texts and key names ("/" before users' keys, "init/" to count clients). ``is_master`` starts the
+server as a process of its own, which lives as long as it has users.
+
+What it does not do: torch's wire protocol (torch cannot be the other end), libuv (``use_libuv`` is accepted; there is
+one implementation).
 """
 
 from __future__ import annotations
@@ -14,10 +16,10 @@ from datetime import timedelta
 from typing import Final
 
 from fake_torch_dist.errors import DistStoreError
-from fake_torch_dist.stores.arguments import wrong_argument
 from fake_torch_dist.stores.authentication import job_token
 from fake_torch_dist.stores.connection import Connection
-from fake_torch_dist.stores.lock import Turn
+from fake_torch_dist.stores.keys_and_values import wrong_argument
+from fake_torch_dist.stores.lock import Mutex
 from fake_torch_dist.stores.message_store import MessageStore
 from fake_torch_dist.stores.messages import Kind, Message
 from fake_torch_dist.stores.server_process import ForkedServer, fork_server
@@ -37,8 +39,8 @@ class TCPStore(MessageStore):
     ``timeout`` limits connecting, waiting for ``world_size`` clients (the master waits for them, itself included,
     unless ``wait_for_workers`` is False) and later each operation. Port 0 lets the master pick one, see ``port``.
     ``multi_tenant``: a second master of this process with the same address uses the server that is there.
-    Errors: DistNetworkError (address in use, nobody there, wrong token), DistStoreError (clients missing).
-    Threads take turns: a ``get`` that waits keeps the others waiting, so use ``clone()`` in a thread. A forked child
+    Errors: DistNetworkError (address in use, no server, wrong token), DistStoreError (clients missing).
+    A ``get`` that waits makes other threads wait, too, so use ``clone()`` in a thread. A forked child
     connects anew with its first call.
     """
 
@@ -67,7 +69,7 @@ class TCPStore(MessageStore):
         self._server = _server(host_name, port, multi_tenant, master_listen_fd) if is_master else None
         self._port = self._server.port if self._server else port
         self._token = job_token()
-        self._turn = Turn()
+        self._mutex = Mutex()
         self._connect()
         if wait_for_workers and world_size is not None:
             self._ask(Kind.ADD, 1, (_INIT_KEY,))
@@ -81,7 +83,7 @@ class TCPStore(MessageStore):
 
     @property
     def port(self) -> int:
-        """Where the server listens."""
+        """The port of the server."""
         return self._port
 
     @property
@@ -95,16 +97,16 @@ class TCPStore(MessageStore):
         return False
 
     def gather(self, key: bytes, rank: int, size: int, value: bytes, timeout: timedelta) -> tuple[int, Sequence[bytes]]:
-        """Ours: leave ``value`` under ``key`` and, once all of ``size`` ranks have, get everybody's in rank order.
+        """Ours: leave ``value`` under ``key`` and, once all of ``size`` ranks have, get all values in rank order.
 
-        The number says how many gatherings under this key were complete before. DistStoreError if ``timeout`` runs out
-        (what was left stays), ValueError if another rank has another ``size``.
+        The number counts the gatherings under this key that were complete before. DistStoreError if ``timeout`` runs
+        out (the value stays), ValueError if another rank has another ``size``.
         """
         answer = self._ask(Kind.GATHER, rank, (self._KEY_PREFIX + key, b"%d" % size, value), timeout)
         return answer.number, answer.fields
 
     def gather_counts(self, key: bytes) -> dict[int, int]:
-        """Ours: how often each rank has come to the gathering under ``key`` that is not complete."""
+        """Ours: how often each rank has joined the gathering under ``key`` that is not complete."""
         answer = self._ask(Kind.GATHER_COUNTS, 0, (self._KEY_PREFIX + key,))
         return {int(rank): int(count) for rank, count in (field.split() for field in answer.fields)}
 
@@ -114,7 +116,7 @@ class TCPStore(MessageStore):
         return made
 
     def close(self) -> None:
-        """Ours: end the connection, and let go of the server if this store started it."""
+        """Ours: close the connection, and the end of the server if this store started it."""
         self._connection.close()
         self._server = None
 
@@ -130,10 +132,10 @@ class TCPStore(MessageStore):
         self._connection = Connection(self._host, self._port, self._token, self._timeout)
 
     def _call(self, message: Message, timeout: timedelta) -> Message | None:
-        if self._pid != os.getpid():  # a forked child: the connection and the turn are the parent's
-            self._turn = Turn()
+        if self._pid != os.getpid():  # a forked child: the connection and the mutex are the parent's
+            self._mutex = Mutex()
             self._connect()
-        with self._turn:
+        with self._mutex:
             return self._connection.call(message, timeout)
 
     def _timed_out(self, message: Message, timeout: timedelta) -> DistStoreError:

@@ -1,4 +1,4 @@
-"""Time-outs of stores: what users pass, deadlines, and milliseconds as torch prints them."""
+"""Time-outs of stores: arguments, deadlines, and milliseconds as torch prints them."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import time
 from datetime import timedelta
 from typing import Final
 
-from fake_torch_dist.stores.arguments import wrong_argument
+from fake_torch_dist.stores.keys_and_values import wrong_argument
 
 LONGEST_WAIT_S: Final = 3600.0
-"""poll, locks and sockets take limited time-outs, users' may be longer: whoever waits longer than this waits again."""
+"""The longest single wait, as poll, locks and sockets take limited time-outs; a longer wait is repeated."""
 default_store_timeout: Final = timedelta(seconds=300)
-"""torch's."""
+"""torch's default."""
 
 
 def as_timeout(call: str, timeout: object) -> timedelta:
-    """torch takes a float, too: seconds."""
+    """``timeout`` as a timedelta; a float is seconds, as in torch. TypeError for anything else."""
     if isinstance(timeout, float):
         return timedelta(seconds=timeout)
     if not isinstance(timeout, timedelta):

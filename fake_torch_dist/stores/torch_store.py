@@ -1,4 +1,4 @@
-"""Tell whether torch.distributed's TCPStore listens at an address, where a store of this package was looked for.
+"""``is_torch_store``: test for torch.distributed's TCPStore at the address of a store that does not answer.
 
 It speaks just enough of torch's protocol (2.0 to 2.13) for that: a greeting and a ping, which torch's server answers.
 """
@@ -17,7 +17,7 @@ _PING: Final = 13
 
 
 def is_torch_store(host: str, port: int, timeout_s: float) -> bool:
-    """Ask on a connection of its own; False, too, if there is no answer within ``timeout_s``."""
+    """True if torch's server answers a ping on a new connection; False also without an answer within ``timeout_s``."""
     nonce = os.urandom(4)
     try:
         with socket.create_connection((host, port), timeout=timeout_s) as sock:

@@ -1,1 +1,1 @@
-"""Writing to a terminal: descriptors, escape sequences, and rows that are redrawn."""
+"""Terminals: descriptors, escape sequences, lines that are edited, and live rows that are redrawn."""

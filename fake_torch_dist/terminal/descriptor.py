@@ -1,4 +1,4 @@
-"""Terminals behind descriptors: how big they are, writing to them without ever waiting, text that they only show.
+"""Descriptors of terminals: their size, writes that never wait, complete writes, and text that is safe to show.
 
 For the launcher, and for programs that draw on the same terminals.
 """
@@ -9,11 +9,11 @@ import os
 import stat
 
 _COLUMNS, _ROWS = 80, 24
-"""Of a terminal that does not say, as curses and shells assume."""
+"""Size of a terminal that does not tell its own, as curses and shells assume."""
 
 
 def size_of(fd: int) -> tuple[int, int]:
-    """Columns and rows of a terminal; COLUMNS and LINES, or 80 and 24, for one that doesn't know."""
+    """Return columns and rows of a terminal: its own, or else COLUMNS and LINES, or else 80 and 24."""
     try:
         columns, rows = os.get_terminal_size(fd)
     except (OSError, ValueError):
@@ -22,13 +22,13 @@ def size_of(fd: int) -> tuple[int, int]:
 
 
 def count_in_environment(name: str) -> int:
-    """A whole number that a variable holds; 0 if it holds none."""
+    """Return the whole number that a variable holds; 0 if it holds none."""
     text = os.environ.get(name, "")
     return int(text) if text.isdecimal() else 0
 
 
 def set_size(fd: int, columns: int, rows: int) -> None:
-    """Of a terminal, as ``size_of`` finds it. Raises OSError."""
+    """Set the size of a terminal, which ``size_of`` returns later. Raises OSError."""
     import fcntl  # not on every platform
     import struct
     import termios
@@ -37,7 +37,7 @@ def set_size(fd: int, columns: int, rows: int) -> None:
 
 
 def printable(text: object) -> str:
-    """``str(text)`` on one line: everything is escaped that is not a plain visible character."""
+    """Return ``str(text)`` on one line, with escapes for all that is not a plain visible character."""
     shown = str(text)
     if shown.isprintable():
         return shown
@@ -45,10 +45,10 @@ def printable(text: object) -> str:
 
 
 def without_blocking(fd: int) -> int:
-    """A descriptor of the same terminal or pipe to which a write never waits, or ``fd`` if there can't be one.
+    """Return a descriptor of the same terminal or pipe to which a write never waits, or ``fd`` if there can be none.
 
-    A signal does not end a write that waits for its reader. Making ``fd`` itself non-blocking would do so for everyone
-    who has it, the shell for one.
+    A signal does not end a write that waits for its reader. Making ``fd`` itself non-blocking would change it for every
+    process that shares it, such as the shell.
     """
     try:
         if stat.S_ISFIFO(os.fstat(fd).st_mode) or os.isatty(fd):
@@ -56,3 +56,10 @@ def without_blocking(fd: int) -> int:
     except OSError:
         pass
     return fd
+
+
+def write_all(fd: int, data: bytes | memoryview) -> None:
+    """Write all of ``data``, in as many pieces as the system takes. Raises OSError, with a part written."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(fd, rest) :]

@@ -1,25 +1,27 @@
-"""ANSI escape sequences in bytes: which colours a line leaves open, what moves a cursor, how wide text is.
+"""ANSI escape sequences in bytes: the colours that a line leaves open, cursor movements, and the width of text.
 
-Knows what programs write to a log or a progress bar. It is no terminal: fonts, character sets and scroll regions are
-not interpreted. Of what a rank writes, ``only_colors`` lets text, colours and links through to a terminal and nothing
-else: no title, clipboard or notification, no mode, no cursor movement, be it an escape sequence or an 8-bit control.
+Covers what programs write to a log or a progress bar. What this module does not do: act as a terminal; fonts, character
+sets and scroll regions are not interpreted. ``only_colors`` lets text, colours and links of a rank through to a
+terminal and nothing else: no title, clipboard or notification, no mode, no cursor movement, as an escape sequence or an
+8-bit control.
 """
 
 import re
-import unicodedata
 from functools import lru_cache
+
+from fake_torch_dist.terminal.width import columns
 
 RESET = b"\x1b[0m"
 CURSOR_CODE = re.compile(rb"\x1b\[(\d{0,4})([ABCEFJK])")
-"""What bars redraw themselves with: cursor up, down, right, to the next or previous line; erase the screen below, the
-line."""
+"""Sequences that bars redraw themselves with: cursor up, down, right, to the next or previous line; erase below, erase
+the line."""
 OPEN_AT_END = re.compile(rb"\x1b(?!\[0?m)[^\x1b\n]*\n")
-"""Found if the last code of some line is not a reset."""
+"""Matches if the last code of some line is not a reset."""
 UNFINISHED = re.compile(rb"\x1b(?:\[[0-9;:?]{0,32})?\Z")
 """A control sequence that the next chunk may complete."""
 _SGR = re.compile(rb"\x1b\[([0-9;:]{0,64})m")
 _SUSPECT = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-"""Not in lines of plain text. Bytes from 0x80 on may be parts of letters in UTF-8, or 8-bit controls."""
+"""Bytes that lines of plain text do not have. Those from 0x80 on are parts of letters in UTF-8, or 8-bit controls."""
 _END_OF_STRING = r"(?:\x07|\x1b\\|[\x9c\udc9c])"
 _CONTROL = re.compile(
     rf"""
@@ -33,7 +35,7 @@ _CONTROL = re.compile(
     """,
     re.VERBOSE,
 )
-"""One control, or a string that a control begins. Bytes that are no UTF-8 are surrogates here."""
+"""Matches one control, or a string that a control begins. Bytes that are no UTF-8 are surrogates here."""
 _OPEN_LINK, _END_OF_LINK = "\x1b]8;", "\x1b]8;;\x1b\\"
 _LINKS = re.compile(r"\x1b\]8;[^;\x1b\n]*;([^\x1b\n]*)\x1b\\")
 _ROW_PIECE = re.compile(r"(\x1b\[[0-9;:]*m)|\x1b\]8;[^\x1b]*\x1b\\|(.)", re.DOTALL)
@@ -44,7 +46,7 @@ _OFF = {22: (1, 2), 23: (3,), 24: (4, 21), 25: (5, 6), 27: (7,), 28: (8,), 29: (
 
 
 def left_open(line: bytes, before: bytes = b"") -> bytes:
-    """The SGR codes in force after ``line``, if ``before`` were in force before it; empty if there are none."""
+    """Return the SGR codes in force after ``line``, if ``before`` were in force before it; empty if there are none."""
     if b"\x1b" not in line:
         return before
     return _still_open(before, tuple(_SGR.findall(line)))
@@ -87,7 +89,7 @@ def _kind(number: int) -> int:
 
 
 def only_colors(lines: bytes) -> bytes:
-    """Lines without controls other than colours, links, tabs and newlines. A link that a line leaves open is closed."""
+    """Return lines without controls other than colours, links, tabs and newlines; links left open are closed."""
     if not _SUSPECT.search(lines):
         return lines
     text = _CONTROL.sub(_harmless, lines.decode("utf-8", "surrogateescape"))
@@ -110,7 +112,7 @@ def _with_links_closed(line: str) -> str:
 
 
 def clipped(row: bytes, width: int) -> bytes:
-    """``row`` in at most ``width`` terminal columns, colours closed, tabs as one space, controls and links left out."""
+    """Return ``row`` in at most ``width`` columns, with colours closed, tabs as one space, no controls and links."""
     text = only_colors(row).decode("utf-8", "replace")
     if len(text) <= width and text.isascii() and text.isprintable():
         return text.encode()
@@ -128,15 +130,15 @@ def clipped(row: bytes, width: int) -> bytes:
 
 
 def width_of(row: bytes) -> int:
-    """Terminal columns that ``row`` takes, tabs as one."""
+    """Return the terminal columns that ``row`` takes; a tab counts as one."""
     text = only_colors(row).decode("utf-8", "replace")
     return sum(columns(character) for _, character in _ROW_PIECE.findall(text) if character)
 
 
 def place_after(text: bytes, width: int) -> tuple[int, int]:
-    """Rows down and columns from the left, where the cursor is after ``text`` in a terminal of that width.
+    """Return rows down and columns from the left of the cursor after ``text``, in a terminal of that width.
 
-    After a full row it is in the next one.
+    After a full row the cursor is in the next one.
     """
     row = column = 0
     for _, character in _ROW_PIECE.findall(only_colors(text).decode("utf-8", "replace")):
@@ -148,7 +150,7 @@ def place_after(text: bytes, width: int) -> tuple[int, int]:
 
 
 def divided(row: bytes, width: int) -> tuple[bytes, bytes]:
-    """``row`` without its controls, cut after ``width`` terminal columns. Colours at the cut stay before it."""
+    """Return ``row`` before and after ``width`` columns, without controls. Colours at the cut are before it."""
     text = only_colors(row).decode("utf-8", "surrogateescape")
     end = 0
     for piece in _ROW_PIECE.finditer(text):
@@ -158,11 +160,3 @@ def divided(row: bytes, width: int) -> tuple[bytes, bytes]:
                 break
         end = piece.end()
     return text[:end].encode("utf-8", "surrogateescape"), text[end:].encode("utf-8", "surrogateescape")
-
-
-@lru_cache(maxsize=4096)
-def columns(character: str) -> int:
-    """Terminal columns of one character: East Asian wide ones take two, combining marks none."""
-    if unicodedata.category(character) in ("Mn", "Me", "Cf"):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1

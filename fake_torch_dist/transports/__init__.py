@@ -1,1 +1,1 @@
-"""How shards get from rank to rank, one module per way; the protocol is ``process_group.Transport``."""
+"""The ways to move data between ranks: in one process (``virtual``), between processes, or not at all (``dry_run``)."""

@@ -1,4 +1,4 @@
-"""The thread that lets asynchronous work go on while the program computes. It exists only while there is such work."""
+"""The thread that continues asynchronous work while the program computes. It exists only while there is such work."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ if TYPE_CHECKING:
     from fake_torch_dist.transports.driving import Driving
 
 PAUSE_S: Final = 0.01
-"""Work that nobody waits for rests for so long before the thread drives: most is waited for sooner."""
+"""Seconds before the thread drives work that no thread waits for; most work is waited for sooner."""
 _LONG_PAUSE_S: Final = 0.1
-"""How long the thread rests while another one waits, and so drives."""
+"""Seconds between two attempts to drive while another thread drives."""
 _IDLE_PAUSES: Final = 5
-"""After so many pauses without work the thread ends."""
+"""Number of pauses without work after which the thread ends."""
 
 
 class Background:
-    """Drives when work is pending and no other thread does.
+    """Drives when work is pending and no other thread drives.
 
-    ``turn`` moves what can move, and waits for it; ``has_work`` tells whether work is pending that has to go on, and
-    ``visits`` changes whenever other threads begin work.
+    ``turn`` waits for messages and continues tasks; ``has_work`` returns True while work is pending that has to go on,
+    and ``visits`` a number that changes whenever other threads begin work.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Background:
         self._lock = allocate_lock()
         self._is_there = False
         self.drives = False
-        """Whether it is the driver, which leaves when another thread follows and is woken."""
+        """True while it is the driver, which leaves when another thread follows and is woken."""
 
     def begin(self) -> None:
         """Start the thread, unless it is there; called after the work has begun."""
@@ -45,7 +45,7 @@ class Background:
             self._is_there = True
         try:
             start_new_thread(self._run, ())
-        except RuntimeError:  # no thread can be had, or the interpreter ends: work goes on when somebody waits
+        except RuntimeError:  # no thread can start, or the interpreter ends: work goes on when a thread waits for it
             self._is_there = False
 
     def _run(self) -> None:

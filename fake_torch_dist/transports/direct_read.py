@@ -1,7 +1,7 @@
 """Reading another process's memory, where the kernel allows it: one copy instead of two, and nothing to clean up.
 
-Linux has process_vm_readv(2) for processes of one user; Yama may ask the one that is read to agree first (prctl). Where
-it is refused, in some containers and on other systems, bytes go through sockets instead.
+Linux has process_vm_readv(2) for processes of one user; with Yama, the process that is read has to allow it (prctl).
+Where it is refused, in some containers and on other systems, bytes go through sockets instead.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def allow() -> None:
 
 
 def address_of(array: Array) -> int:
-    """Where the bytes of a contiguous array lie."""
+    """The address of the first byte of a contiguous array."""
     return int(array.__array_interface__["data"][0])
 
 
@@ -59,7 +59,7 @@ def read(pid: int, address: int, into: Array) -> None:
 
 
 def works(pid: int, address: int, expected: bytes) -> bool:
-    """Whether the memory of ``pid`` can be read, tried on bytes that are known."""
+    """True if the memory of ``pid`` can be read, as a test with known bytes shows."""
     if sys.platform != "linux":
         return False
     found = np.empty(len(expected), np.uint8)

@@ -1,4 +1,4 @@
-"""Which thread polls for all threads of a process, and how the others wait.
+"""``Driving``: the choice of the thread that polls for all threads of a process; the others wait.
 
 One thread at a time, the driver, polls the connections and lets every task go on; a thread that has to wait while
 another drives is a follower. It sleeps on a lock of its own until its task is done or the driver leaves; the driver
@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from _thread import LockType
 
-    from fake_torch_dist.transports.tasks import Task
+    from fake_torch_dist.core.task import Task
 
 LONGEST_SLEEP_S: Final = 3600.0
-"""Locks and epoll take limited time-outs: a thread that waits longer sleeps again."""
+"""The longest single wait, as locks and epoll take limited time-outs; a longer wait is repeated."""
 
 
 class Driving:
@@ -32,7 +32,7 @@ class Driving:
     def __init__(self, wake: Callable[[], None]) -> None:
         role = RLock()
         self.take = role.acquire
-        """``take(False)``: become the driver unless another thread is; whether this thread is now."""
+        """``take(False)``: become the driver unless another thread is; True if this thread is now."""
         self.give_back = role.release
         self.is_mine = role._is_owned  # type: ignore[attr-defined]
         self._wake = wake
@@ -53,9 +53,9 @@ class Driving:
                 return
 
     def pass_on(self) -> None:
-        """Wake a follower, if there is one: it drives if nobody else does."""
+        """Wake a follower, if there is one: it drives unless another thread does."""
         if self.followers:
-            with suppress(IndexError):  # it has left
+            with suppress(IndexError):  # the follower has left
                 _release(self.followers[-1][1])
 
     def wake_finished(self) -> None:
@@ -67,7 +67,7 @@ class Driving:
     def follow(self, task: Task, until: float | None, look: Callable[[], bool]) -> None:
         """Sleep until ``task`` is done, ``until`` is over or the driver has left.
 
-        ``look`` is asked once the driver knows of this follower: whether the driver has to be woken.
+        ``look`` is called once the driver can see this follower; it returns True if the driver has to be woken.
         """
         sleeps = allocate_lock()
         sleeps.acquire()

@@ -1,15 +1,15 @@
-"""Backend "fake": one rank of a world of any size, in which nothing is sent and nobody is waited for.
+"""Backend "fake": one rank of a world of any size, in which nothing is sent and no rank is waited for.
 
 As torch's: a script runs alone as rank 3 of 1000, to see its shapes and groups. Results are wrong, but every output is
-written: what should come from another rank is this rank's own. A broadcast or a receive leaves its array as it was.
-``DryRunGroup`` is the group, ``DryRunEngine`` runs its collectives at once; new groups of such a world are such groups,
-and so is a group of backend "fake" in a world of processes. In the virtual world there is none.
+written: data of another rank is replaced by this rank's own. A broadcast or a receive leaves its array as it was.
+New groups of such a world are such groups, and so is a group of backend "fake" in a world of processes. The virtual
+world has none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -17,10 +17,17 @@ from fake_torch_dist import errors
 from fake_torch_dist.core import reduction
 from fake_torch_dist.core.checks import check_blocks, check_list
 from fake_torch_dist.core.fingerprint import Call
+from fake_torch_dist.core.one_rank import OneRankTransport
 from fake_torch_dist.core.process_group import ProcessGroup
 from fake_torch_dist.core.reduction import Array, ReduceOp
-from fake_torch_dist.transports.engine import Engine
-from fake_torch_dist.transports.tasks import Task, Written
+from fake_torch_dist.core.row_collectives import GroupLabels
+from fake_torch_dist.core.runner import InlineRunner
+
+if TYPE_CHECKING:
+    from fake_torch_dist.core.group_factory import GroupFactory
+
+_NO_LABEL: Final = Call("", "", ())
+"""The label of every collective: no other member compares it."""
 
 
 class DryRunGroup(ProcessGroup):
@@ -28,9 +35,9 @@ class DryRunGroup(ProcessGroup):
 
     __slots__ = ()
 
-    async def _fold(self, name: str, shards: Array, op: ReduceOp, root: str, out: Array | None = None) -> Array:
-        reduction.check_op(op, shards.dtype)
-        return self._mine(shards)[0, ...]
+    async def _fold(self, mine: Array, op: ReduceOp, call: Call, out: Array | None = None) -> Array:
+        reduction.check_op(op, mine.dtype)
+        return mine[0, ...]
 
     async def reduce_scatter_single_rows(self, output: Array, shards: Array, op: ReduceOp) -> None:
         """``output`` becomes this rank's own block, not reduced."""
@@ -48,19 +55,37 @@ class DryRunGroup(ProcessGroup):
         self._mine(output)[...] = inputs[self.rank()]
 
 
-class DryRunTransport:
-    """Gives every rank's data as this rank's own. Members compare nothing."""
+class DryRunTransport(OneRankTransport):
+    """Gives this rank's data as every rank's. No result is written as it arrives, so every ``out`` is None."""
 
     def __init__(self, size: int, me: int) -> None:
         self._size = size
         self._me = me
 
+    def label(self, name: str, array: Array | None = None, *details: object, shapeless: bool = False) -> Call:
+        """The same empty label for every collective."""
+        return _NO_LABEL
+
+    def out_row(self, mine: Array, *read: Array) -> None:
+        """None."""
+
+    def out_rows(self, rows: list[Array], mine: Array) -> None:
+        """None."""
+
+    def out_block(self, output: Array, mine: Array) -> None:
+        """None."""
+
+    def check_messages(self) -> None:
+        """Messages can be begun."""
+
     async def all_fold(self, shards: Array, ufunc: np.ufunc, call: Call, out: Array | None = None) -> Array:
         """This rank's shard."""
         return shards[0, ...]
 
-    async def reduce_scatter(self, shards: Array, ufunc: np.ufunc, call: Call, out: Array | None = None) -> Array:
-        """This rank's block of its own shard."""
+    async def reduce_scatter(
+        self, shards: Array, ufunc: np.ufunc, call: Call, out: Array | None = None, sizes: Sequence[int] | None = None
+    ) -> Array:
+        """This rank's block of its own shard; blocks are equal."""
         block: Array = shards.reshape(self._size, -1)[self._me]
         return block
 
@@ -69,7 +94,7 @@ class DryRunTransport:
         return [shards[0, ...]] * self._size
 
     async def broadcast(self, shards: Array, root: int, call: Call, out: Array | None = None) -> Array:
-        """This rank's shard, whoever the root is."""
+        """This rank's shard, for every root."""
         return shards[0, ...]
 
     async def gather(
@@ -81,91 +106,79 @@ class DryRunTransport:
     async def scatter(
         self, parts: Sequence[Array] | None, root: int, call: Call, like: Array, out: Array | None = None
     ) -> Array:
-        """The root's own part; elsewhere what the array held."""
+        """The root's own part; elsewhere ``like``."""
         return like if parts is None else parts[self._me]
 
     async def all_to_all(self, parts: Sequence[Array], call: Call, outs: Sequence[Array]) -> list[Array]:
-        """Entry k goes to output k where the shapes agree; another output keeps what it held."""
+        """Entry k goes to output k where the shapes agree; another output keeps its data."""
         return [part if part.shape == out.shape else out for part, out in zip(parts, outs, strict=True)]
 
-    async def barrier(self, call: Call) -> None:
-        """Nobody is waited for."""
+    async def barrier(self, name: str) -> None:
+        """Return at once."""
 
     async def highest(self, number: int, call: Call) -> int:
         """This rank's number."""
         return number
 
-    async def all_gather_bytes(self, data: bytes, call: Call) -> list[bytes]:
+    async def all_gather_packed(self, packed: bytes, call: Call) -> list[bytes]:
         """This rank's object once for every member."""
-        return [data] * self._size
+        return [packed] * self._size
 
-    async def gather_bytes(self, data: bytes, root: int, call: Call) -> list[bytes]:
-        """As ``all_gather_bytes``."""
-        return [data] * self._size
+    async def gather_packed(self, packed: bytes, root: int, call: Call) -> list[bytes]:
+        """As ``all_gather_packed``."""
+        return [packed] * self._size
 
-    async def broadcast_bytes(self, data: bytes, root: int, call: Call) -> bytes:
-        """The root's object. DistBackendError elsewhere: no object is one of the right kind."""
-        if root != self._me:
+    async def broadcast_packed(self, packed: bytes | None, root: int, call: Call) -> bytes:
+        """The root's object. DistBackendError elsewhere: there is no object that could stand for it."""
+        if packed is None:
             raise errors.DistBackendError(errors.NO_OBJECTS_COME.format(rank=root))
-        return data
+        return packed
 
-    async def scatter_bytes(self, parts: Sequence[bytes], root: int, call: Call) -> bytes:
+    async def scatter_packed(self, packed: Sequence[bytes], root: int, call: Call) -> bytes:
         """The root's object for itself. DistBackendError elsewhere."""
         if root != self._me:
             raise errors.DistBackendError(errors.NO_OBJECTS_COME.format(rank=root))
-        return parts[self._me]
+        return packed[self._me]
+
+    async def send(self, to: int, tag: int, label: str, data: memoryview) -> None:
+        """Drop the message."""
+
+    async def receive(self, source: int, tag: int) -> None:
+        """None at once: no message comes."""
 
     def close(self) -> None:
-        """Nothing is held."""
+        """There is nothing to release."""
 
 
-class DryRunPeers:
-    """The connections to ranks that do not exist: none."""
-
-    def __init__(self, rank: int) -> None:
-        self.rank = rank
-        self.gone: frozenset[int] = frozenset()
-        self.unsent: frozenset[int] = frozenset()
-
-    def unsent_to(self, rank: int) -> bool:
-        """Nothing waits to be sent."""
-        return False
-
-    def watch(self, ranks: Sequence[int]) -> None:
-        """Nobody can be lost."""
-
-    def same_host(self, ranks: Sequence[int]) -> bool:
-        """No memory of another process is read."""
-        return False
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-
-class DryRunEngine(Engine):
-    """Runs every collective to its end where it starts. A receive ends at once, and nothing was received."""
+class DryRunGroups:
+    """Makes the groups of a dry run as global ``rank``."""
 
     def __init__(self, rank: int) -> None:
-        super().__init__(cast(Any, DryRunPeers(rank)))
+        self.runner = InlineRunner()
+        self._rank = rank
 
-    def send(self, *message: Any, **_: Any) -> None:
-        """What is sent is dropped."""
+    def plays_any(self, ranks: Sequence[int]) -> bool:
+        """True if the rank of the dry run is one of ``ranks``."""
+        return self._rank in ranks
 
-    def start(
-        self,
-        coroutine: Coroutine[Any, Any, Any],
-        members: Sequence[int],
-        timeout_s: float,
-        group: int | None = None,
-    ) -> Task:
-        """The finished task; what is wrong with the arguments is raised."""
-        task = Task(coroutine, members, timeout_s, group)
-        task.step(None)
-        while isinstance(task.waiting, Written):
-            task.step([])
-        if task.error:
-            raise task.error
-        if task.waiting is not None:
-            coroutine.close()
-            task.waiting, task.done = None, True
-        return task
+    def transport(self, ranks: Sequence[int], number: int, ranks_per_node: int) -> DryRunTransport:
+        """The transport of a group of ``ranks``; ``number`` and nodes have no meaning here."""
+        return DryRunTransport(len(ranks), list(ranks).index(self._rank))
+
+    def group(self, ranks: Sequence[int], number: int, ranks_per_node: int, labels: GroupLabels) -> ProcessGroup:
+        """A group of ``ranks``, of which this process plays one."""
+        return DryRunGroup(
+            ranks,
+            self.transport(ranks, number, ranks_per_node),
+            self.runner,
+            played=[list(ranks).index(self._rank)],
+            rows=[0],
+            num_local=1,
+            labels=labels,
+            ranks_per_node=ranks_per_node,
+            number=number,
+        )
+
+    def dry_run(self) -> GroupFactory:
+        """This factory."""
+        return self

@@ -1,13 +1,14 @@
 """The progress engine: one selector loop that moves messages, and the collectives that wait for them.
 
-A collective is a coroutine that awaits messages. A thread that waits for one collective lets all others of this process
-go on too, so several may be in flight, in any order, on any number of groups. Any number of threads may begin and wait:
-one of them polls for all (driving.py), and what it finds is handled under a lock.
+A collective is a coroutine that awaits messages. A thread that waits for one collective continues all others of this
+process, too, so several may be in flight, in any order, on any number of groups. Any number of threads may begin and
+wait: one of them polls for all (``driving``), and messages are handled under a lock.
 
-Asynchronous work goes on while its process computes: if nobody waits, a thread of the engine drives (background.py).
+Asynchronous work goes on while its process computes: if no thread waits, a thread of the engine drives
+(``background``).
 
 A signal handler may begin work and wait for it, wherever it interrupts its thread except inside of the lock, where
-messages are half moved; a call there raises RuntimeError.
+messages are in an intermediate state; a call there raises RuntimeError.
 
 Order, as in MPI: the collectives of a group match in the order in which each member begins them, asynchronous or not.
 They may end in any order; their arrays belong to them until then. A barrier of a group ends after all collectives of
@@ -23,13 +24,16 @@ import time
 from _thread import RLock
 from collections import defaultdict, deque
 from collections.abc import Callable, Coroutine, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from fake_torch_dist import errors
+from fake_torch_dist.core.task import Callbacks, Task
+from fake_torch_dist.core.transport import ANY_SOURCE
 from fake_torch_dist.transports.background import Background
 from fake_torch_dist.transports.driving import Driving
 from fake_torch_dist.transports.lateness import failure_of
-from fake_torch_dist.transports.tasks import ANY_SOURCE, COLLECTIVE, OVERDUE, Address, Callbacks, Messages, Task
+from fake_torch_dist.transports.waits import COLLECTIVE, OVERDUE, Address, Messages
 
 if TYPE_CHECKING:
     from fake_torch_dist.transports.peers import Peers
@@ -47,7 +51,7 @@ class Engine:
         self._mail: defaultdict[Address, deque[Payload]] = defaultdict(deque)
         self._lock = RLock()
         """Held while tasks and messages are moved; not while the driver polls."""
-        # Half the price of ``with``, and no interrupt can come between entering and the way out: first in ``try``.
+        # Half the cost of ``with``; called first in ``try``, so no interrupt can come between the two.
         self._enter, self._exit = self._lock.acquire, self._lock.release
         self._is_inside = self._lock._is_owned  # type: ignore[attr-defined]
         self._driving = Driving(self._poll_again)
@@ -55,18 +59,19 @@ class Engine:
             self._driving, lambda: self._turn(time.monotonic(), None), self._has_to_move, lambda: self._visits
         )
         self._visits = 0
-        """Grows when something begins, and when a frame that a signal handler interrupted has to poll again."""
+        """A counter that grows when work begins, and when a frame that a signal handler interrupted has to poll
+        again."""
         self._calls_back = False
-        """Whether a task has, or has had, callbacks."""
+        """True if a task has, or has had, callbacks."""
         self._polls_until = 0.0
         self._is_closed = False
 
-    # -- for collectives ----------------------------------------------------------------------------------------------
+    # -- for collectives -----------------------------------------------------------------------------------------------
 
     def send(
         self, to: int, group: int, channel: int, number: int, payload: Payload, tail: memoryview | None = None
     ) -> None:
-        """Hand a message, ``payload`` and ``tail``, to the kernel, or to the queue that the loop empties."""
+        """Send a message, ``payload`` and ``tail``; what the kernel does not accept is queued for the loop."""
         self.peers.send(to, group, channel, number, payload, tail)
 
     def take(self, address: Address) -> Any:
@@ -83,22 +88,26 @@ class Engine:
             del self._mail[address]
         return payload
 
+    def is_written(self, rank: int) -> bool:
+        """True if the kernel has everything sent to ``rank``, or if that rank is gone."""
+        return not self.peers.unsent_to(rank) or rank in self.peers.gone
+
     def begun(self, group: int) -> list[Task]:
         """The collectives of a group that have begun and are not done, in the order in which they began."""
         tasks = self._tasks
         return [task for task in tasks if task.group == group and not task.done] if tasks else tasks
 
-    # -- for those who call them --------------------------------------------------------------------------------------
+    # -- for the callers of collectives --------------------------------------------------------------------------------
 
     def start(
-        self, coroutine: Coroutine[Any, Any, Any], members: Sequence[int], timeout_s: float, group: int | None = None
+        self, coroutine: Coroutine[Any, Any, Any], members: Sequence[int], timeout: timedelta, group: int | None = None
     ) -> Task:
         """Begin a collective of the ranks ``members``; it goes as far as it can at once.
 
-        ``group`` is the number of the group whose barriers wait for it; None for point to point. What is wrong with its
-        arguments, found before anything was awaited, is raised here.
+        ``group`` is the number of the group whose barriers wait for it; None for point to point. Errors that
+        it raises before it awaits anything are raised here.
         """
-        task = Task(coroutine, members, timeout_s, group)
+        task = Task(coroutine, members, timeout.total_seconds(), group)
         if self._is_inside():
             coroutine.close()
             raise RuntimeError(errors.CALLED_INSIDE)
@@ -120,8 +129,22 @@ class Engine:
                 self._exit()
         return task
 
+    def run(
+        self, coroutine: Coroutine[Any, Any, Any], members: Sequence[int], timeout: timedelta, group: int | None = None
+    ) -> Any:
+        """Run a collective to its end and return its result, or raise its error."""
+        task = self.start(coroutine, members, timeout, group)
+        try:
+            self.wait(task)
+        except BaseException:
+            task.group = None  # a signal handler has raised: no caller can wait for it any more, so ``settle`` must not
+            raise
+        if task.error:
+            raise task.error
+        return task.result
+
     def wait(self, task: Task, timeout_s: float | None = None) -> bool:
-        """Run the loop until ``task`` is done; False if ``timeout_s`` is over before. Its error is the caller's."""
+        """Run the loop until ``task`` is done; False if ``timeout_s`` is over before. Does not raise its error."""
         if task.done:
             if task.callbacks:
                 task.callbacks.call()
@@ -155,7 +178,7 @@ class Engine:
         return True
 
     def look(self) -> None:
-        """Take what has arrived, without waiting; nothing to do if another thread drives."""
+        """Handle what has arrived, without waiting; no effect while another thread drives."""
         if self._is_inside():
             raise RuntimeError(errors.CALLED_INSIDE)
         if self._driving.take(False):
@@ -179,8 +202,10 @@ class Engine:
                 time.sleep(0.001)
 
     def when_done(self, task: Task, callback: Callable[[], None]) -> None:
-        """Have ``callback`` called when ``task`` is done, by the thread that finds it done, and before any ``wait`` for
-        it returns. It may be called again, so it has to have no effect the second time.
+        """Call ``callback`` when ``task`` is done, in the thread that finds it done, before any ``wait`` for it
+        returns.
+
+        It may be called again, so it must have no effect the second time.
         """
         with self._lock:
             self._calls_back = True
@@ -191,12 +216,12 @@ class Engine:
             task.callbacks.call()
 
     def keep_moving(self, task: Task) -> None:
-        """Let ``task`` go on while nobody waits for it."""
+        """Let ``task`` go on while no thread waits for it."""
         task.moves = True
         self._background.begin()
 
     def settle(self) -> None:
-        """Wait until the collectives that have begun are done; those that fail now were ended by who calls this."""
+        """Wait until the collectives that have begun are done. One that fails now gets the error of an ended group."""
         for task in [task for task in self._tasks if task.group is not None]:
             self.wait(task)
             if task.error is not None:
@@ -205,7 +230,7 @@ class Engine:
                 task.error = ended
 
     def close(self) -> None:
-        """End what is under way and let go of the connections."""
+        """End the tasks that are under way and close the connections."""
         if self._is_inside():
             raise RuntimeError(errors.CALLED_INSIDE)
         with self._lock:
@@ -222,22 +247,22 @@ class Engine:
         finally:
             self._driving.leave()
 
-    def forsake(self) -> None:
+    def close_in_child(self) -> None:
         """In a forked child: close its copies of the connections, and end the works, which are the parent's."""
         self._is_closed = True
         for task in self._tasks:
             task.error, task.done = errors.DistBackendError(errors.GROUP_ENDED), True
         self.peers.close()
 
-    # -- the loop -----------------------------------------------------------------------------------------------------
+    # -- the loop ------------------------------------------------------------------------------------------------------
 
     def _turn(self, now: float, until: float | None) -> None:
-        """Take what has arrived, waiting for it until the next deadline, and let every task go on that can.
+        """Wait for messages until the next deadline, and continue every task that can.
 
         For the driver. Polling is outside of the lock: meanwhile other threads, and signal handlers, begin work.
         """
         visits = self._visits
-        self._polls_until = _NEVER  # who waits from now on, for a task that is not counted, wakes this poll
+        self._polls_until = _NEVER  # a thread that waits from now on, for a task not counted below, wakes this poll
         self._polls_until = deadline = self._next_deadline(until)
         try:
             events = self.peers.poll(deadline - now if deadline > now else 0.0)
@@ -250,11 +275,11 @@ class Engine:
             if self._is_closed:
                 return
             if self._visits != visits:
-                events = self.peers.poll(0)  # a descriptor that was ready may be another one by now
+                events = self.peers.poll(0)  # a ready descriptor may have been closed and its number reused
             for source, group, channel, number, payload in self.peers.receive(events):
                 self._mail[Address(source, group, channel, number)].append(payload)
                 if channel == OVERDUE:
-                    self._hurry(group, number)
+                    self._expire(group, number)
             for task in self._tasks.copy():
                 self._advance(task)
             finished = self._drop_done()
@@ -265,8 +290,8 @@ class Engine:
             _call_back(finished)
 
     def _driver_has_to_look(self, task: Task) -> bool:
-        """Whether the thread that polls has to be woken because another one waits for ``task`` from now on."""
-        return self._background.drives or task.deadline < self._polls_until or self.peers.news
+        """True if the thread that polls has to be woken because another one waits for ``task`` from now on."""
+        return self._background.drives or task.deadline < self._polls_until or self.peers.has_unread_ends
 
     def _poll_again(self) -> None:
         self._visits += 1
@@ -305,8 +330,8 @@ class Engine:
                 return
             task.step(None, error)
 
-    def _hurry(self, group: int, number: int) -> None:
-        """A member's time for this exchange is up; so is ours, if we wait in it."""
+    def _expire(self, group: int, number: int) -> None:
+        """End the wait of the task in this exchange now, as another member's timeout is over."""
         for task in self._tasks:
             waiting = task.waiting
             if (
@@ -318,7 +343,7 @@ class Engine:
 
 
 def _call_back(finished: list[Task]) -> None:
-    """Call what waits for these tasks; outside of the engine's lock, for it may begin work."""
+    """Call the callbacks of these tasks, outside of the engine's lock, as they may begin work."""
     for task in finished:
         if task.callbacks:
             task.callbacks.call()

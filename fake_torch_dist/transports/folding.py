@@ -1,4 +1,4 @@
-"""Folding what the members of a group hold, node by node, from bytes or from where it lies in their memory.
+"""Fold the data of a group's members, node by node, from bytes or by reading their memory.
 
 Folds are in rank order inside each node and then across nodes, as everywhere, so all transports give the same bits.
 """
@@ -14,7 +14,7 @@ import numpy as np
 from fake_torch_dist.core.reduction import Array, fold_nodes
 
 BLOCK_BYTES: Final = 1 << 18
-"""What is folded at a time: a block of two members stays in the cache."""
+"""Bytes that are folded at a time: the blocks of two members stay in the cache."""
 
 Read = Callable[[int, int, Array], None]
 """``read(member, offset, into)`` fills ``into`` with a member's bytes from ``offset`` on."""
@@ -57,7 +57,7 @@ class NodeFold:
     ) -> None:
         """Fold elements ``begin`` to ``end`` of all members into ``target`` at ``begin - shift``, a block at a time.
 
-        ``source`` are our own elements, which the others may still be reading: they stay as they are outside of
+        ``source`` are our own elements, which the others may still be reading: they do not change outside of
         ``begin`` to ``end``, where ``target`` may be the same memory.
         """
         step = max(1, BLOCK_BYTES // source.itemsize)

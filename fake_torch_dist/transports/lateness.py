@@ -1,4 +1,4 @@
-"""When a collective that waits has to fail: a peer is gone, or its time is up."""
+"""The failure of a collective that waits: a peer is gone, or its timeout is over."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from fake_torch_dist import errors
-from fake_torch_dist.transports.tasks import ANY_SOURCE, Task
+from fake_torch_dist.core.task import Task
+from fake_torch_dist.core.transport import ANY_SOURCE
 
 if TYPE_CHECKING:
     from fake_torch_dist.transports.peers import Peers
 
-LAST_WORD_S: Final = 0.8
-"""After a member has died, or time is up, how long a group may still hear how its collective ended."""
+GRACE_S: Final = 0.8
+"""Seconds after a peer's death or a timeout in which a result already on its way may arrive."""
 
 
 def failure_of(task: Task, missing: list[int], peers: Peers) -> errors.DistError | None:
-    """The error of a task that waits for ``missing`` ranks: that a peer is gone, or that time is up; None before.
+    """The error of a task that waits for ``missing`` ranks: PeerGoneError, TimedOutError, or None while it may still
+    succeed.
 
-    Moves the task's deadline, so that it is asked again.
+    Changes the task's deadline, at which this is called again.
     """
     now = time.monotonic()
     gone = peers.gone
@@ -30,12 +32,12 @@ def failure_of(task: Task, missing: list[int], peers: Peers) -> errors.DistError
             needed = [rank for rank in missing if rank in gone]
             if others:
                 # It may have died after its part was done, with the result still on its way to us.
-                task.deadline = min(task.deadline, now + LAST_WORD_S)
+                task.deadline = min(task.deadline, now + GRACE_S)
         if needed or (others and now >= task.deadline):
-            task.deadline = now + LAST_WORD_S
+            task.deadline = now + GRACE_S
             return errors.PeerGoneError(needed or others)
     if now < task.deadline:
         return None
-    task.deadline = now + LAST_WORD_S  # to ask, and to tell
+    task.deadline = now + GRACE_S  # for the request to the leader and its answer
     late = [rank for rank in task.members if rank != peers.rank] if missing == [ANY_SOURCE] else missing
     return errors.TimedOutError(late, task.timeout_s)

@@ -1,4 +1,4 @@
-"""Processes of other ranks on this host: who is at the other end of a socket, and seeing one end without a connection.
+"""Processes of other ranks on this host: identify the other end of a socket, and notice an end without a connection.
 
 The end of a process is seen through its pidfd, which an epoll watches beside the sockets.
 """
@@ -13,12 +13,12 @@ from fake_torch_dist.stores.connected_user import foreign, unix_credentials
 
 
 def is_process(connection: socket.socket, pid: int) -> bool:
-    """Whether the other end of a Unix socket that we connected is this process of our user."""
+    """True if the other end of a Unix socket that this process connected is process ``pid`` of this user."""
     return unix_credentials(connection)[0] == pid and not foreign(connection)
 
 
 class WatchedProcesses:
-    """Ranks whose processes are watched. ``poll`` says it when the descriptor of one that has ended is readable."""
+    """Ranks whose processes are watched: ``poll`` reports the descriptor of one that has ended as readable."""
 
     def __init__(self, poll: select.epoll) -> None:
         self._poll = poll
@@ -31,12 +31,14 @@ class WatchedProcesses:
         return rank in self._descriptors
 
     def rank_of(self, descriptor: int) -> int | None:
-        """Whose process a descriptor watches; None if it is none of these."""
+        """The rank whose process a descriptor watches, or None."""
         return self._ranks.get(descriptor)
 
     def watch(self, rank: int, pid: int) -> None:
-        """ProcessLookupError if it has ended. Not watched on an old kernel, or without a descriptor that is free: a
-        closed connection will tell.
+        """Watch process ``pid`` of ``rank``. ProcessLookupError if it has ended.
+
+        On an old kernel, or without a free descriptor, it is not watched; then only a closed connection reports its
+        end.
         """
         try:
             descriptor = os.pidfd_open(pid)
@@ -48,7 +50,7 @@ class WatchedProcesses:
         self._poll.register(descriptor, select.EPOLLIN)
 
     def unwatch(self, rank: int) -> None:
-        """Whether it was watched or not."""
+        """Stop watching ``rank``, if it is watched."""
         descriptor = self._descriptors.pop(rank, None)
         if descriptor is not None:
             del self._ranks[descriptor]
@@ -56,6 +58,7 @@ class WatchedProcesses:
             os.close(descriptor)
 
     def close(self) -> None:
-        """Only the descriptors: in a forked child the kernel's list of what to watch is the parent's, too."""
+        """Close the descriptors only: a forked child shares the kernel's list of watched descriptors with its
+        parent."""
         for descriptor in self._ranks:
             os.close(descriptor)

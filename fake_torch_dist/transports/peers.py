@@ -1,12 +1,12 @@
-"""Connections to the other ranks, and the news that a rank is gone.
+"""``Peers``: the connections to the other ranks, and the detection of ranks that are gone.
 
-Each process listens on one socket. A connection is made when a rank first has something to say to another. On one host
-it is a Unix socket without a file, and carries what both say; between hosts it is TCP and carries only what the rank
-that made it says, for the end of one end of it can lose what is on its way to the other. Who connects proves that it
-holds the job's secret before it is heard; who is connected to, on this host, is the process that the contact names. On
-Unix sockets, and on all of a job without a token, only processes of this user are heard and talked to. A
-rank closes its connections when it ends or leaves the world, so a closed connection means that it is gone; the end of
-a process of this host that is waited for, but not connected yet, is seen through its pidfd.
+Each process listens on one socket. A rank connects to another when it first sends it a message. On one host the
+connection is a Unix socket without a file and carries messages both ways; between hosts it is TCP and carries only the
+messages of the rank that connected, as closing one end of it can lose messages on their way to the other. The
+connecting rank proves that it holds the job's secret before its messages are read; on this host, the listener is
+verified to be the process that the contact names. On Unix sockets, and on all of a job without a token, only processes
+of this user are accepted. A rank closes its connections when it ends or leaves the world, so a closed connection means
+that it is gone. The end of a process of this host that is waited for, but not connected, is noticed through its pidfd.
 
 What this module does not do: other systems than Linux (epoll, pidfd, sockets without a file).
 """
@@ -27,17 +27,18 @@ from typing import Final
 from fake_torch_dist.stores.authentication import job_token, mac
 from fake_torch_dist.stores.connected_user import foreign
 from fake_torch_dist.transports.peer_processes import WatchedProcesses, is_process
-from fake_torch_dist.transports.wire import READ_BYTES, Connection, Contact, Contacts, Frame, Payload, host_identity
+from fake_torch_dist.transports.wire import READ_BYTES, Contact, Contacts, Frame, Payload, PeerConnection, host_identity
 
 _HELLO: Final = struct.Struct("<8sI32s")  # magic, rank, proof
 _MAGIC: Final = b"ftdist02"
 CONNECT_S: Final = 30.0
 LONGEST_POLL_S: Final = 3600.0
-"""epoll takes at most 2**31 milliseconds, time-outs may be longer: whoever waits longer polls again."""
-STRANGERS: Final = 64
-"""Connections that have not said who they are; of more than that, and of more than all ranks, the oldest are closed."""
+"""The longest single poll, as epoll takes at most 2**31 milliseconds; a longer wait polls again."""
+MAX_UNAUTHENTICATED: Final = 64
+"""Most connections that have not authenticated, or the number of ranks if that is more; the oldest above it are
+closed."""
 _PER_RANK: Final = 2
-"""Descriptors that a rank can cost: both may have connected, or one is on its way while a pidfd is watched."""
+"""Descriptors that a rank can need: both ranks may have connected, or one connects while a pidfd is watched."""
 _OTHERS: Final = 128
 """Descriptors for everything else that a process has open."""
 
@@ -55,21 +56,22 @@ class Peers:
         self.gone: dict[int, None] = {}
         """Ranks that have ended or left, in that order."""
         self.contacts = Contacts(())
-        self._secret = os.urandom(32)  # nobody knows it until we meet
+        self._secret = os.urandom(32)  # unknown to others until ``meet``
         self._has_token = bool(job_token())
         self._poll = select.epoll()
-        self._connections: dict[int, Connection] = {}
+        self._connections: dict[int, PeerConnection] = {}
         """All of them, by descriptor."""
-        self._to: dict[int, Connection] = {}
-        """The one on which we talk to a rank; it stays the same, so messages arrive in their order."""
+        self._to: dict[int, PeerConnection] = {}
+        """The connection on which messages to a rank are sent, by rank; it stays the same, so messages keep their
+        order."""
         self._watched = WatchedProcesses(self._poll)
         self._near: frozenset[int] = frozenset()
         """Ranks on this host, this one included."""
-        self._allow_strangers = STRANGERS
+        self._max_unauthenticated = MAX_UNAUTHENTICATED
         self._inbox = memoryview(bytearray(READ_BYTES))
         self._listeners: dict[int, socket.socket] = {}
         self._ending: list[int] = []
-        """Ranks that have ended, as far as we can see, but whose last words may not have been heard."""
+        """Ranks that have ended, but whose last messages may not have been read."""
         self._waker = -1
         """An eventfd that ends a ``poll``; made when it is first needed."""
         unix = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -79,7 +81,7 @@ class Peers:
         self.contact = Contact(host_identity(), os.getpid(), name, "", os.urandom(16).hex())
 
     def listen_on(self, host: str) -> None:
-        """Let ranks on other hosts connect, to an address of this one; ``contact`` says where."""
+        """Listen on an address of this host for ranks on other hosts, and add it to ``contact``."""
         tcp = socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
         self._listen(tcp)
         self.contact = self.contact._replace(tcp=f"{host}:{tcp.getsockname()[1]}")
@@ -91,18 +93,18 @@ class Peers:
         self._poll.register(listener, select.EPOLLIN)
 
     def meet(self, contacts: Contacts, secret: bytes) -> None:
-        """Learn where everybody is and what they know."""
+        """Set the contacts of all ranks and the secret of the world."""
         self.contacts, self._secret = contacts, secret
         self._near = frozenset(contacts.on_host(self.contact.host))
-        self._allow_strangers = max(STRANGERS, len(contacts))
+        self._max_unauthenticated = max(MAX_UNAUTHENTICATED, len(contacts))
         _allow_descriptors(_PER_RANK * len(contacts) + _OTHERS)
 
     def same_host(self, ranks: Collection[int]) -> bool:
-        """Whether all these ranks run on one host, where memory can be read directly."""
+        """True if all these ranks run on one host, where memory can be read directly."""
         return self._near.issuperset(ranks) or len({self.contacts[rank].host for rank in ranks}) == 1
 
     def watch_processes(self, ranks: Iterable[int]) -> None:
-        """See it when processes of this host end that have no connection with us."""
+        """Watch the processes of ranks on this host that are not connected, to notice their end."""
         for rank in ranks:
             known = rank in self._to or rank in self._watched or rank in self.gone
             if known or rank == self.rank or rank not in self._near or self.contacts[rank].pid == self.contact.pid:
@@ -112,28 +114,28 @@ class Peers:
             except ProcessLookupError:
                 self._ending.append(rank)
 
-    # -- sending ------------------------------------------------------------------------------------------------------
+    # -- sending -------------------------------------------------------------------------------------------------------
 
     @property
     def unsent(self) -> bool:
-        """Whether anything waits for the kernel to take it."""
+        """True while a message is not completely with the kernel."""
         return any(connection.queue for connection in self._to.values())
 
     def unsent_to(self, to: int) -> bool:
-        """Whether anything waits for the kernel to take it on its way to this rank."""
+        """True while a message to this rank is not completely with the kernel."""
         return to in self._to and bool(self._to[to].queue)
 
     def copy_unsent(self, to: int) -> None:
-        """Make what waits for this rank independent of the sender's memory."""
+        """Copy the unsent messages to this rank, so that the sender may change its memory."""
         if to in self._to:
             self._to[to].copy()
 
     def send(
         self, to: int, group: int, channel: int, number: int, payload: Payload, tail: memoryview | None = None
     ) -> None:
-        """Send a message; what the kernel does not take at once goes while the loop turns. Silent if ``to`` is gone.
+        """Send a message; what the kernel does not accept at once is queued for the loop. No effect if ``to`` is gone.
 
-        A large ``tail`` must stay as it is until ``unsent_to`` says that it has been written.
+        A large ``tail`` must not change until ``unsent_to`` is False.
         """
         if to in self.gone:
             return
@@ -147,7 +149,7 @@ class Peers:
             self._ending.append(to)
 
     def watch(self, ranks: Iterable[int]) -> None:
-        """Connect to those with whom nothing has been exchanged yet, to see them leave."""
+        """Connect to the ranks that are not connected, to notice when they leave."""
         for rank in ranks:
             if rank != self.rank and rank not in self._to and rank not in self.gone:
                 try:
@@ -157,16 +159,16 @@ class Peers:
                 except OSError:
                     self._ending.append(rank)
 
-    def _push(self, connection: Connection) -> None:
+    def _push(self, connection: PeerConnection) -> None:
         if not connection.push():
             self._poll.modify(connection.socket, select.EPOLLIN | select.EPOLLOUT)
 
-    def _connect(self, to: int) -> Connection:
+    def _connect(self, to: int) -> PeerConnection:
         contact = self.contacts[to]
         if to in self._near:
             made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             made.connect(contact.unix.encode("latin-1"))
-            if not is_process(made, contact.pid):  # it ended, and somebody took its place
+            if not is_process(made, contact.pid):  # it ended, and another process has its name
                 made.close()
                 raise ConnectionRefusedError(f"rank {to} is gone")
         else:
@@ -177,24 +179,25 @@ class Peers:
                 raise ConnectionRefusedError(f"what listens in the place of rank {to} is not ours")
             made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         greeting = _HELLO.pack(_MAGIC, self.rank, self._proof(contact, self.rank))
-        connection = self._to[to] = self._keep(Connection(made, to, greeting))
+        connection = self._to[to] = self._keep(PeerConnection(made, to, greeting))
         self._watched.unwatch(to)
         return connection
 
-    def _keep(self, connection: Connection) -> Connection:
+    def _keep(self, connection: PeerConnection) -> PeerConnection:
         connection.socket.setblocking(False)
         self._connections[connection.socket.fileno()] = connection
         self._poll.register(connection.socket, select.EPOLLIN)
         return connection
 
     def _proof(self, listener: Contact, rank: int) -> bytes:
-        """Only who holds the secret can say that it is ``rank`` to this listener; the secret itself is never sent."""
+        """The code by which a holder of the secret proves to ``listener`` that it is ``rank``; the secret is never
+        sent."""
         return mac(self._secret, f"{listener.nonce}/{rank}".encode())
 
-    # -- receiving ----------------------------------------------------------------------------------------------------
+    # -- receiving -----------------------------------------------------------------------------------------------------
 
     def poll(self, timeout_s: float) -> list[tuple[int, int]]:
-        """Wait at most ``timeout_s`` for anything to happen; events for ``receive``. Any thread may send meanwhile."""
+        """Wait at most ``timeout_s`` for events, which ``receive`` handles. Other threads may send meanwhile."""
         if self._ending:
             timeout_s = 0.0
         elif timeout_s > LONGEST_POLL_S:
@@ -202,7 +205,8 @@ class Peers:
         return self._poll.poll(timeout_s)
 
     def receive(self, events: list[tuple[int, int]]) -> list[Frame]:
-        """Frames that have arrived, as ``events`` of ``poll`` say. An event whose descriptor is gone is ignored."""
+        """Handle the events of ``poll`` and return the frames that have arrived. Events of closed descriptors are
+        ignored."""
         frames: list[Frame] = []
         for fd, event in events:
             if fd in self._connections:
@@ -219,12 +223,12 @@ class Peers:
             elif fd == self._waker:
                 os.eventfd_read(fd)
         if self._ending:
-            self._hear_last_words(frames)
+            self._read_from_ended(frames)
         return frames
 
     @property
-    def news(self) -> bool:
-        """Whether a rank has ended and ``receive`` has not been told; a ``poll`` under way does not know it."""
+    def has_unread_ends(self) -> bool:
+        """True if a rank has ended and ``receive`` has not handled it, which does not end a ``poll`` under way."""
         return bool(self._ending)
 
     def wake(self) -> None:
@@ -241,18 +245,18 @@ class Peers:
                 if (accepted.family == socket.AF_UNIX or not self._has_token) and foreign(accepted):
                     accepted.close()
                     continue
-                self._read(self._keep(Connection(accepted)), frames)
-        strangers = [connection for connection in self._connections.values() if connection.rank < 0]
-        for connection in strangers[: -self._allow_strangers]:
+                self._read(self._keep(PeerConnection(accepted)), frames)
+        unauthenticated = [connection for connection in self._connections.values() if connection.rank < 0]
+        for connection in unauthenticated[: -self._max_unauthenticated]:
             self._drop(connection)
 
-    def _read(self, connection: Connection, frames: list[Frame]) -> None:
-        """Take what one connection has; at its end, or at nonsense, drop it."""
+    def _read(self, connection: PeerConnection, frames: list[Frame]) -> None:
+        """Read one connection; close it at its end or after malformed data."""
         try:
             if connection.rank < 0 and not self._admit(connection):
                 self._drop(connection)
                 return
-            if self._may_talk(connection) and connection.read(frames, self._inbox):
+            if self._accepts_data(connection) and connection.read(frames, self._inbox):
                 return
         except BlockingIOError:
             return
@@ -262,8 +266,8 @@ class Peers:
         if connection.rank >= 0:
             self._ending.append(connection.rank)
 
-    def _admit(self, inbound: Connection) -> bool:
-        """Read the greeting; False if it is none, BlockingIOError while it is not whole."""
+    def _admit(self, inbound: PeerConnection) -> bool:
+        """Read the greeting; False if it is malformed or wrong, BlockingIOError while it is incomplete."""
         while len(inbound.buffer) < _HELLO.size:
             data = inbound.socket.recv(_HELLO.size - len(inbound.buffer))
             if not data:
@@ -280,32 +284,32 @@ class Peers:
         self._watched.unwatch(rank)
         return True
 
-    def _may_talk(self, connection: Connection) -> bool:
-        """Whether what comes on a connection is heard; False at the end of one that may not.
+    def _accepts_data(self, connection: PeerConnection) -> bool:
+        """True if messages of a connection are read; False at the end of one whose messages are not.
 
-        We have made it, to another host: nobody has proved there who it is, so only its end means something.
+        The listener on another host has not authenticated, so on a connection to it only the end is noticed.
         """
         if connection.rank in self._near or connection is not self._to.get(connection.rank):
             return True
         connection.socket.recv(1)
         return False
 
-    def _write(self, connection: Connection) -> None:
+    def _write(self, connection: PeerConnection) -> None:
         try:
             if connection.push():
                 self._poll.modify(connection.socket, select.EPOLLIN)
         except OSError:
             self._ending.append(connection.rank)
 
-    # -- ends ---------------------------------------------------------------------------------------------------------
+    # -- closing -------------------------------------------------------------------------------------------------------
 
-    def _drop(self, connection: Connection) -> None:
+    def _drop(self, connection: PeerConnection) -> None:
         self._poll.unregister(connection.socket)
         del self._connections[connection.socket.fileno()]
         connection.socket.close()
 
-    def _hear_last_words(self, frames: list[Frame]) -> None:
-        """Take what those who have ended said before, then believe that they are gone."""
+    def _read_from_ended(self, frames: list[Frame]) -> None:
+        """Drain the sockets of closed peers, then mark them as gone."""
         for listener in self._listeners.values():
             self._accept(listener, frames)
         for connection in list(self._connections.values()):
@@ -322,9 +326,9 @@ class Peers:
         self._ending.clear()
 
     def close(self) -> None:
-        """Close everything; whoever still waits for us sees our end.
+        """Close everything; ranks that still wait for this one notice it.
 
-        In a forked child this is all that may be done: the kernel's list of what to watch is shared with the parent.
+        A forked child may do nothing else: it shares the kernel's list of watched descriptors with its parent.
         """
         self._watched.close()
         for each in [*self._listeners.values(), *(held.socket for held in self._connections.values())]:

@@ -1,7 +1,7 @@
-"""Rounds through a group's first rank, the leader: everybody sends, the leader compares, computes and answers all.
+"""Rounds through a group's first rank, the leader: members send, the leader compares, computes and answers all.
 
-Members that are about to do different things are told at once, and the group stays usable: each collective has its own
-numbers, so what a late member finds is the end of the collective that it came late for.
+Members that call different collectives get an error at once, and the group stays usable: each collective has its own
+numbers, so a late member receives the result of the collective that it is late for.
 """
 
 from __future__ import annotations
@@ -12,21 +12,22 @@ from typing import Final, NoReturn
 
 from fake_torch_dist import errors
 from fake_torch_dist.core.fingerprint import ROUNDS
+from fake_torch_dist.core.task import Task
 from fake_torch_dist.transports.engine import Engine
-from fake_torch_dist.transports.tasks import COLLECTIVE, OVERDUE, Address, Finished, Messages, Task
+from fake_torch_dist.transports.waits import COLLECTIVE, OVERDUE, Address, Finished, Messages
 
 Bytes = bytes | bytearray | memoryview
 Answer = Callable[[list[memoryview]], Sequence[Bytes]]
-"""What the leader makes of the members' data: an answer for each, all in group order."""
+"""The leader's function from the members' data to an answer for each, both in group order."""
 
 _OK, _FAILED, _GONE, _TIMED_OUT = (bytes([code]) for code in range(4))
 _LENGTH: Final = struct.Struct("<I")
 _GONE_LABEL: Final = b"\0gon"
-"""What a member says instead of what it is about to do, before the ranks that it found gone."""
+"""The label of a member that found ranks gone; the numbers of those follow."""
 
 
 class Rounds:
-    """The rounds of one group, as one member sees them. ``ranks`` are the members' global ranks in group order."""
+    """The rounds of one group, on one member. ``ranks`` are the members' global ranks in group order."""
 
     def __init__(self, engine: Engine, ranks: Sequence[int], group: int) -> None:
         self.engine = engine
@@ -44,11 +45,11 @@ class Rounds:
         return self._number
 
     def earlier(self) -> list[Task]:
-        """What this member has begun in the group and is not done."""
+        """Collectives that this member has begun in the group and that are not done."""
         return self.engine.begun(self.group)
 
     async def after(self, earlier: list[Task], number: int) -> None:
-        """Wait until ``earlier`` work is done, well or not, before this member enters a round."""
+        """Wait until ``earlier`` work is done, with or without an error, before this member enters a round."""
         try:
             await Finished(earlier)
         except errors.PeerGoneError as failure:
@@ -76,7 +77,7 @@ class Rounds:
         return _opened(reply)
 
     async def _ask_who_is_late(self, number: int) -> bytes | bytearray:
-        """Who did not come, the leader knows, if it did itself."""
+        """Ask the leader, which knows the absent ranks unless it is absent itself."""
         self.engine.send(self.leader, self.group, OVERDUE, number, b"")
         (reply,) = await Messages([Address(self.leader, self.group, COLLECTIVE, number)])
         answered: bytes | bytearray = reply
@@ -107,9 +108,9 @@ class Rounds:
         return memoryview(answers[0])
 
     async def give_up(self, number: int, failure: errors.PeerGoneError) -> NoReturn:
-        """Take no part in a round because a rank is gone: see to it that all hear of that rank, and raise.
+        """Leave a round because a rank is gone: report that rank to all members, and raise.
 
-        What the leader says goes first: who is gone for us may have left because of another.
+        The leader's error takes precedence: the rank that is gone here may have left because of another.
         """
         if self.is_leader:
             self._tell_failure(number, failure)
@@ -131,7 +132,7 @@ class Rounds:
         self._tell(number, status, [content] * self.size)
 
     def _refuse_overdue(self, number: int) -> None:
-        """Those whose time was up before we came have given up: so must we."""
+        """TimedOutError if members' timeouts were over before the leader called, as they have given up."""
         gave_up = [
             rank for rank in self.ranks[1:] if self.engine.take(Address(rank, self.group, OVERDUE, number)) is not None
         ]
@@ -149,7 +150,7 @@ def _unanswered(contents: list[memoryview]) -> list[bytes]:
 
 
 def _closed(failure: Exception) -> tuple[bytes, bytes]:
-    """A failure as the leader tells it to the others."""
+    """A failure as the leader sends it to the others."""
     if isinstance(failure, errors.PeerGoneError | errors.TimedOutError):
         status = _GONE if isinstance(failure, errors.PeerGoneError) else _TIMED_OUT
         timeout_s = getattr(failure, "timeout_s", 0.0)
@@ -175,7 +176,7 @@ def joined(parts: Sequence[Bytes]) -> bytes:
 
 
 def parted(data: Bytes) -> list[memoryview]:
-    """What ``joined`` joined."""
+    """The pieces that ``joined`` joined."""
     (count,) = struct.unpack_from("<I", data)
     sizes = struct.unpack_from(f"<{count}Q", data, 4)
     parts, start, whole = [], 4 + 8 * count, memoryview(data)

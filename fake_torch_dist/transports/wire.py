@@ -1,4 +1,4 @@
-"""Frames on one connection: bytes in, messages out, and back. Who is at the other end is peers.py's matter.
+"""Frames on one connection: bytes from and to messages. ``peers`` authenticates the other end.
 
 A frame is a header (size, group, channel, number) and its payload. Small ones are collected in a buffer; the payload of
 a large one goes from the kernel to its own memory without a copy between.
@@ -23,16 +23,16 @@ Frame = tuple[int, int, int, int, Payload]
 
 
 class Contact(NamedTuple):
-    """Where a rank can be reached."""
+    """The addresses of a rank, and the nonce of its authentication."""
 
     host: str
-    """Says whether two ranks share a kernel and a network namespace."""
+    """Equal for two ranks that share a kernel and a network namespace."""
     pid: int
     unix: str
     tcp: str
-    """address:port; empty when nobody outside the host has to connect."""
+    """address:port; empty when all ranks are on one host."""
     nonce: str
-    """What a connection to it has to be greeted with, together with the secret."""
+    """A nonce that a connecting rank signs with the secret."""
 
     def text(self) -> bytes:
         """One field a line."""
@@ -40,13 +40,13 @@ class Contact(NamedTuple):
 
     @classmethod
     def parse(cls, text: bytes) -> Contact:
-        """What ``text`` wrote, and maybe more lines; ValueError for anything else."""
+        """The contact of a ``text()``, which more lines may follow; ValueError for anything else."""
         host, pid, unix, tcp, nonce, *_ = text.decode().split("\n")
         return cls(host, int(pid), unix, tcp, nonce)
 
 
 class Contacts:
-    """The contacts of all ranks, as texts that are read when somebody asks: most ranks never talk to most others."""
+    """The contacts of all ranks, as texts that are parsed on access, as a rank talks to few of the others."""
 
     def __init__(self, texts: Sequence[bytes]) -> None:
         self._texts = texts
@@ -68,7 +68,7 @@ class Contacts:
 
 
 def host_identity() -> str:
-    """The same for processes that can reach each other through the kernel they share."""
+    """A text that is equal for processes that can reach each other through the kernel they share."""
     try:
         boot = os.open("/proc/sys/kernel/random/boot_id", os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -80,7 +80,7 @@ def host_identity() -> str:
         return socket.gethostname()
 
 
-class Connection:
+class PeerConnection:
     """A connection with another rank: frames in and frames out."""
 
     __slots__ = ("_body", "_filled", "_header", "buffer", "greeting", "queue", "rank", "socket")
@@ -89,22 +89,22 @@ class Connection:
         """``greeting`` goes out before the first frame."""
         self.socket = connection
         self.rank = rank
-        """Who is at the other end; -1 until it has proved it."""
+        """The rank at the other end; -1 until it has authenticated."""
         self.greeting = greeting
         self.queue: deque[memoryview] = deque()
-        """What the kernel has not taken yet."""
+        """The bytes that the kernel has not accepted yet."""
         self.buffer = bytearray()
         self._body = bytearray()
         self._filled = 0
         self._header = (0, 0, 0)
 
-    # -- in -----------------------------------------------------------------------------------------------------------
+    # -- in ------------------------------------------------------------------------------------------------------------
 
     def read(self, frames: list[Frame], inbox: memoryview) -> bool:
-        """Append the frames that are here; False at the connection's end. ValueError for a size nobody can mean.
+        """Append the frames that are here; False at the connection's end. ValueError for a size above the limit.
 
-        ``inbox`` is READ_BYTES of memory that is only used meanwhile. Were it allocated for each read, the allocator
-        would give it back to the kernel each time, depending on what lies around it, which takes 20 us.
+        ``inbox`` is READ_BYTES of memory that is used during the call only. It is not allocated for each read, as the
+        allocator would return it to the kernel each time, depending on its neighbours, which takes 20 us.
         """
         while True:
             if self._body:
@@ -145,7 +145,7 @@ class Connection:
             start = end
         del buffer[:start]
 
-    # -- out ----------------------------------------------------------------------------------------------------------
+    # -- out -----------------------------------------------------------------------------------------------------------
 
     def add(self, group: int, channel: int, number: int, payload: Payload, tail: memoryview | None = None) -> None:
         """Queue a frame of ``payload`` and ``tail``; a large tail is not copied: it must stay until it is written."""
@@ -165,7 +165,7 @@ class Connection:
             self.greeting = b""
 
     def push(self) -> bool:
-        """Write what the kernel takes; True if nothing is left."""
+        """Write what the kernel accepts; True if nothing is left."""
         while self.queue:
             try:
                 sent = self.socket.send(self.queue[0])
@@ -178,5 +178,5 @@ class Connection:
         return True
 
     def copy(self) -> None:
-        """Make what waits independent of the memory it came from."""
+        """Copy the queued bytes, so that their memory may change."""
         self.queue = deque(memoryview(bytes(held)) for held in self.queue)

@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
-from fake_torch_dist.launcher.commandline.arguments import OURS, Arguments, UsageError, build_parser, parse
 from fake_torch_dist.launcher.commandline.choices import config_of, host_and_port
 from fake_torch_dist.launcher.commandline.config import Std
+from fake_torch_dist.launcher.commandline.parsed_arguments import Arguments, build_parser, parse
+from fake_torch_dist.launcher.commandline.parser import OURS, UsageError
 from fake_torch_dist.run import main
 from tests.support.repository import ROOT
 

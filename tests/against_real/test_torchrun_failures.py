@@ -19,9 +19,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fake_torch_dist.launcher.reports import messages
-from fake_torch_dist.launcher.reports.failures import NOT_AVAILABLE, ProcessFailure, root_cause
-from fake_torch_dist.launcher.reports.messages import LauncherLog
+from fake_torch_dist.launcher.failures import NOT_AVAILABLE, ProcessFailure, root_cause
+from fake_torch_dist.launcher.reports import log_messages
+from fake_torch_dist.launcher.reports.log_messages import LauncherLog
 from fake_torch_dist.launcher.reports.parent_error_file import pass_to_parent
 from fake_torch_dist.launcher.reports.report import child_failed_text, report
 from tests.support.observed_failures import MOMENT_S, failed, log_to
@@ -124,19 +124,19 @@ def own_lines(stderr: str, told: Sequence[ProcessFailure]) -> list[str]:
     stamps = re.findall(r"^[EW](\d{4} \d\d:\d\d:\d\d\.\d{3})000 (\d+) \S+?(\w+\.py:\d+)] (.*)", stderr, flags=re.M)
     year = time.strftime("%Y ")
 
-    def say(message: messages.Message, part: str, **fields: object) -> None:
+    def say(message: log_messages.LogMessage, part: str, **fields: object) -> None:
         stamp, pid = next((stamp, pid) for stamp, pid, _, text in stamps if part in text)
         seconds = datetime.strptime(year + stamp, "%Y %m%d %H:%M:%S.%f").timestamp() + 5e-4
-        LauncherLog(written.append, now=lambda: seconds, pid=int(pid)).say(message, **fields)
+        LauncherLog(written.append, now=lambda: seconds, pid=int(pid)).emit(message, **fields)
 
-    say(messages.OMP_NUM_THREADS, "Setting OMP", threads=1)
+    say(log_messages.OMP_NUM_THREADS, "Setting OMP", threads=1)
     for failure in others:
-        say(messages.SENDING_SIGNAL, f"Sending process {failure.pid} ", pid=failure.pid, signal="SIGTERM")
+        say(log_messages.SENDING_SIGNAL, f"Sending process {failure.pid} ", pid=failure.pid, signal="SIGTERM")
     binary = re.findall(r"of binary: (.*)", stderr)[0]
     fields = {"exitcode": root.exitcode, "local_rank": root.local_rank, "pid": root.pid, "binary": binary}
-    say(messages.FAILED, "failed (exitcode", **fields)
+    say(log_messages.FAILED, "failed (exitcode", **fields)
     if root.error_file != NOT_AVAILABLE:
-        say(messages.NO_PARENT_ERROR_FILE, "no error file defined", path=root.error_file)
+        say(log_messages.NO_PARENT_ERROR_FILE, "no error file defined", path=root.error_file)
     return written
 
 
@@ -159,7 +159,7 @@ def test_a_malformed_file_is_named_as_torchrun_names_it(tmp_path: Path) -> None:
     (file,) = tmp_path.glob("logs/*/attempt_0/0/error.json")
     failure = failed(0, 3, error_file=file)
     written: list[str] = []
-    log_to(written).say(messages.REPLY_FILE_MALFORMED, path=file, reason=failure.malformed)
+    log_to(written).emit(log_messages.REPLY_FILE_MALFORMED, path=file, reason=failure.malformed)
     first, second = (re.sub(r"\d{4} [\d:.]+ \d+", "", line) for line in written[0].splitlines())
     theirs = [re.sub(r"\d{4} [\d:.]+ \d+", "", line) for line in done.stderr.splitlines()]
     assert first in theirs

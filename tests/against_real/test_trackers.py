@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from accelerate_sim.records import StepRecord
-from accelerate_sim.tracking.run_start import RunStart
 from accelerate_sim.tracking.tensorboard import EVAL_SCALARS, STEP_SCALARS, TensorBoardTracker
+from accelerate_sim.tracking.tracker import RunStart
 from accelerate_sim.tracking.wandb import STEP_FIGURES, WandbTracker
 from accelerate_sim.tracking.wandb_records import whole_records
 from tests.support.repository import ROOT

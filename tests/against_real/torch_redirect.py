@@ -19,7 +19,7 @@ import torch.distributed.distributed_c10d
 
 import fake_torch_dist as dist
 from fake_torch_dist import distributed_c10d
-from fake_torch_dist.core import group_methods
+from fake_torch_dist.core import process_group
 
 OURS_ALONE = frozenset(("Future", "LocalTensor", "VirtualOptions", "fold", "fold_world", "shards_of"))
 PRIVATE = (
@@ -39,7 +39,7 @@ def install() -> None:
     _replace("_make_nccl_premul_sum", dist._make_nccl_premul_sum)
     _replace("P2POp", OperationOnTensor)
     for name, value in list(vars(dist.ProcessGroup).items()):
-        if inspect.isfunction(value) and value.__module__ == group_methods.__name__:
+        if inspect.isfunction(value) and value.__module__ == process_group.__name__ and not name.startswith("__"):
             setattr(dist.ProcessGroup, name, on_tensors(value))
 
 

@@ -56,6 +56,8 @@ def test_version(train: Train) -> None:
         ("gpus", catalog.gpu_names(), r"H100-SXM +989 +79\.6 GiB +700 W +2022 +NVIDIA H100 80GB HBM3"),
         ("datasets", catalog.dataset_names(), r"fineweb-edu +1\.30T .*FineWeb-Edu"),
         ("configs", ["llama70b", "debug"], r"debug +\S.*"),
+        ("trackers", ["jsonl", "wandb"], r"wandb +wandb +\S.*"),
+        ("voices", ["house"], r"house +\S.*"),
     ],
 )
 def test_lists_are_tables_of_everything(train: Train, what: str, names: list[str], example: str) -> None:
@@ -64,7 +66,7 @@ def test_lists_are_tables_of_everything(train: Train, what: str, names: list[str
     assert heading.startswith("NAME ")
     assert set(names) <= {row.split()[0] for row in rows}
     assert any(re.fullmatch(example, row) for row in rows)
-    assert len(rows) >= {"models": 30, "gpus": 12, "datasets": 30, "configs": 7}[what]
+    assert len(rows) >= {"models": 30, "gpus": 12, "datasets": 30, "configs": 7, "trackers": 4, "voices": 1}[what]
 
 
 def figure(text: str, pattern: str) -> str:

@@ -76,7 +76,7 @@ def time_of(line: str) -> datetime:
 def test_the_viewer_is_where_the_run_is_at_every_speed(env: dict[str, str]):
     """Between two lines of the log the viewer's clock is between their times, in start-up and after it."""
     with job(env, *SLOW) as process:
-        for before, after in (("Model loaded", "Tokenizer"), ("step 2 ", "step 6 ")):
+        for before, after in (("Model initialized", "Tokenizer"), ("step 2 ", "step 6 ")):
             earlier = time_of(read_until(process, before))
             [[moment, pid]] = {tuple(row) for row in asked(env, "timestamp,count")}
             shown = datetime.strptime(moment, "%Y/%m/%d %H:%M:%S.%f")

@@ -74,6 +74,13 @@ def test_a_launched_command_runs(command, tmp_path):
     assert said
 
 
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("python -m accelerate_sim")])
+def test_a_command_of_a_package_runs(command):
+    done = subprocess.run(arguments(command), cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout
+
+
 @pytest.mark.parametrize("text", re.findall(r"```yaml\n(.*?)```", TEXT, re.S))
 def test_a_config_can_be_played(text, tmp_path):
     (tmp_path / "own.yaml").write_text(text)

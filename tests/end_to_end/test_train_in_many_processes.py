@@ -157,6 +157,9 @@ def test_nccl_speaks_for_every_rank() -> None:
         job.wait()
     for number, rank in enumerate(job.ranks):
         assert f"rank {number} nranks 4" in rank.stdout
+        stated = set(re.findall(r"NCCL version (\d\S+?)(?:\+cuda[\d.]+)?(?= |$)", rank.stdout, re.MULTILINE))
+        assert stated == {"2.21.5"}, "the log and NCCL's own lines agree"
+        assert "cudaDriverVersion 12040" in rank.stdout
 
 
 def test_a_restart_goes_on_from_the_last_checkpoint_and_nothing_is_lost(tmp_path: Path) -> None:

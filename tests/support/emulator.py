@@ -330,7 +330,9 @@ def _shell(command: list[str], env: dict[str, str], tty: int, events: int, order
 
 # --- What is looked for ---------------------------------------------------------------------------
 
-LEFT_BEHIND = re.compile(r"(Loading weights|Merging weights|Optimizing for|Serializing to|Writing shards).*: 100%\|")
+LEFT_BEHIND = re.compile(
+    r"((?:Loading|Initializing) weights|Merging weights|Optimizing for|Serializing to|Writing shards).*: 100%\|"
+)
 """Bars that are done and stay in the scrollback, as tqdm's do."""
 BAR_PIECE = re.compile(r"%\||[█▏▎▍▌▋▊▉]|\d:\d\d<[\d?]")
 STEP_BAR = re.compile(

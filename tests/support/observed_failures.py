@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from fake_torch_dist.launcher.reports.failures import ProcessFailure
-from fake_torch_dist.launcher.reports.messages import LauncherLog
+from fake_torch_dist.launcher.failures import ProcessFailure
+from fake_torch_dist.launcher.reports.log_messages import LauncherLog
 
 MOMENT_S = time.mktime((2026, 11, 21, 20, 48, 22, 0, 0, -1))
 HINT = "To enable traceback see: https://pytorch.org/docs/stable/elastic/errors.html"

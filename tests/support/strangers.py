@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import fake_torch_dist.before_fork  # noqa: F401  the other user may not be able to read what is imported later
-from fake_torch_dist.launcher.hosts import handshake as greeting
+from fake_torch_dist.launcher.hosts import handshake
 from fake_torch_dist.meeting import exchange as meeting
 from fake_torch_dist.stores import connection, file_store, server
 from fake_torch_dist.transports import peers
@@ -66,7 +66,7 @@ def _attack(attack: Callable[[], object], user: int, writer: int) -> None:
 
 def _check_nobody() -> None:
     """An attacker's own program has none of our checks."""
-    for module in (connection, greeting, peers, server):
+    for module in (connection, handshake, peers, server):
         module.foreign = lambda sock: ""
     meeting.foreign_listener = lambda host, port: ""
     file_store.FileStore._refuse_foreign = lambda self: None

@@ -1,14 +1,14 @@
-"""Imports run one way: facts, then physics, then the script's objects, then what shows and keeps them.
+"""Imports go one way: each folder and each file of a package root has a rank, and imports only what has a lower one.
 
-Whatever a module imports counts, also inside its functions; what only a type checker sees does not. For cycles the
-imports that run when a module is loaded count.
+Every import counts, those inside functions and under ``TYPE_CHECKING`` included. Within a folder modules have no ranks,
+but no module may need itself, directly or through others.
 """
 
 from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -17,6 +17,70 @@ import pytest
 from tests.support.repository import ROOT
 
 PACKAGES = ("accelerate_sim", "fake_torch_dist")
+
+RANKS = {
+    "accelerate_sim": (
+        "version",
+        "records",
+        "catalog",  # models, GPUs and datasets
+        "config",
+        "process",  # clock, signals and rank of this process
+        "logging",
+        "sim",  # the physics
+        "artifacts",
+        "display",
+        "voices",
+        "tracking",
+        "reporting",  # physics -> records -> sums and lines
+        "monitoring",
+        "checkpoints",
+        "checkpointing",
+        "training_progress",
+        "session",
+        "state",
+        "progress",
+        "optimizer",
+        "data_loader",
+        "scheduler",
+        "modeling",
+        "export",
+        "accelerator",
+        "cli",
+        "calibration",
+        "",  # the package's front
+        "train",
+        "__main__",
+        "before_fork",
+    ),
+    "fake_torch_dist": (
+        "errors",
+        "elastic_errors",
+        "torch_names",
+        "nccl_log",
+        "default_sigint",
+        "terminal",
+        "launcher.environment_names",
+        "stores",
+        "core",  # the meaning of collectives
+        "transports",  # the ways to move bytes
+        "meeting",
+        "api",
+        "mesh",
+        "device_mesh",
+        "public",
+        "",  # the package's front
+        "launcher",
+        "__main__",
+        "before_fork",
+        "constants",
+        "distributed_c10d",
+        "run",
+    ),
+}
+"""Rooms of each package, the lowest rank first: folders, files of the package root, and "" for its ``__init__``.
+
+A folder inside a folder has the rank of the outer one, or its own if it is listed with a dot.
+"""
 
 PURE = {
     "__future__", "bisect", "collections", "dataclasses", "functools", "hashlib", "itertools", "math", "typing",
@@ -40,25 +104,28 @@ def _for_type_checkers(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
 
 
-def _statements(node: ast.AST, *, inside_functions: bool) -> Iterator[ast.Import | ast.ImportFrom]:
+def _statements(
+    node: ast.AST, *, inside_functions: bool, for_types: bool = False
+) -> Iterator[ast.Import | ast.ImportFrom]:
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.Import | ast.ImportFrom):
             yield child
-        elif _for_type_checkers(child):
+        elif _for_type_checkers(child) and not for_types:
             assert isinstance(child, ast.If)
             for alternative in child.orelse:
                 yield from _statements(alternative, inside_functions=inside_functions)
         elif inside_functions or not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-            yield from _statements(child, inside_functions=inside_functions)
+            yield from _statements(child, inside_functions=inside_functions, for_types=for_types)
 
 
 @cache
-def imports(module: str, *, inside_functions: bool = True) -> frozenset[str]:
-    """Dotted names of what a module imports: of our own packages the module, of others whatever is written."""
+def imports(module: str, *, inside_functions: bool = True, for_types: bool = False) -> frozenset[str]:
+    """Dotted names that a module imports: of our own packages the module, of others whatever is written."""
     path = modules()[module]
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     found = set()
-    for node in _statements(ast.parse(path.read_text(encoding="utf-8")), inside_functions=inside_functions):
+    for node in _statements(tree, inside_functions=inside_functions, for_types=for_types):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
             continue
@@ -80,6 +147,48 @@ def offenders(package: str, forbidden: str) -> list[str]:
     """``module -> import`` for every import whose name matches."""
     pattern = re.compile(forbidden)
     return [f"{module} -> {name}" for module in of(package) for name in imports(module) if pattern.fullmatch(name)]
+
+
+def room_of(module: str) -> str:
+    """The room of a module in the table of its package: the longest name that it is, or is in."""
+    package, _, rest = module.partition(".")
+    rooms = RANKS[package]
+    parts = rest.split(".")
+    return next((room for end in range(len(parts), 0, -1) if (room := ".".join(parts[:end])) in rooms), parts[0])
+
+
+def upward(package: str) -> list[str]:
+    """``module -> import`` for every import of a room with a higher rank, or with none."""
+    rank = {room: number for number, room in enumerate(RANKS[package])}
+    found = []
+    for module in of(package):
+        for name in sorted(imports(module, for_types=True) & set(of(package)) - {module}):
+            ours, theirs = room_of(module), room_of(name)
+            if ours != theirs and rank.get(theirs, len(rank)) > rank.get(ours, -1):
+                found.append(f"{module} -> {name}  ({ours or 'front'} may not import {theirs or 'the front'})")
+    return found
+
+
+@pytest.mark.parametrize("package", RANKS)
+def test_no_import_goes_up(package: str) -> None:
+    arrows = upward(package)
+    assert not arrows, "\n".join(arrows)
+
+
+@pytest.mark.parametrize("package", RANKS)
+def test_each_room_has_one_rank(package: str) -> None:
+    rooms = {room_of(module) for module in of(package)}
+    assert sorted(RANKS[package]) == sorted(rooms)
+
+
+def test_an_import_that_goes_up_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever way it is written: at the top, inside a function, or for types only."""
+    swapped = tuple(reversed(RANKS["accelerate_sim"]))
+    monkeypatch.setitem(RANKS, "accelerate_sim", swapped)
+    arrows = {arrow.partition("  ")[0] for arrow in upward("accelerate_sim")}
+    assert "accelerate_sim.state -> accelerate_sim.session.session" in arrows
+    assert "accelerate_sim.accelerator -> accelerate_sim.session.begin_run" in arrows
+    assert "accelerate_sim.state -> accelerate_sim.session.active_run" in arrows
 
 
 def test_messages_know_nothing_of_training() -> None:
@@ -104,7 +213,7 @@ def test_facts_know_nothing_of_runs() -> None:
 
 
 def test_records_know_nobody() -> None:
-    assert not offenders("accelerate_sim.records", r"accelerate_sim.*")
+    assert not offenders("accelerate_sim.records", r"accelerate_sim(?!\.records\.).*")
 
 
 def test_who_shows_or_keeps_numbers_computes_none() -> None:
@@ -124,33 +233,69 @@ def test_nothing_is_known_of_the_command_line() -> None:
     }  # fmt: skip
 
 
-THREADED = {"background", "driving", "engine", "tasks"}
-"""Modules of transports that may use ``_thread``: a script may call collectives from several threads, so the engine has
-a lock, and asynchronous work of a rank that computes goes on in a thread that exists only while there is such work."""
+THREADED = {
+    "fake_torch_dist.core.task",
+    "fake_torch_dist.transports.background",
+    "fake_torch_dist.transports.driving",
+    "fake_torch_dist.transports.engine",
+}
+"""Modules that may use ``_thread``, and nothing else of the kind.
+
+A script may call collectives from several threads: ``engine`` has a lock for tasks and messages, ``driving`` one for
+each thread that waits, ``task`` one for its callbacks. ``background`` starts the only thread, when asynchronous work is
+pending while the rank computes; it ends when there is none. ``threading`` is not among them: importing it adds work to
+every fork."""
 
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_nobody_starts_threads(package: str) -> None:
     found = set(offenders(package, r"(threading|_thread|concurrent|asyncio|multiprocessing)\b.*"))
-    assert found <= {f"fake_torch_dist.transports.{module} -> _thread" for module in THREADED}
+    assert found == {f"{module} -> _thread" for module in THREADED if module.startswith(package)}
 
 
-def test_no_module_needs_itself() -> None:
-    """No cycle among the imports that run when modules are loaded."""
-    graph = {module: imports(module, inside_functions=False) & modules().keys() - {module} for module in modules()}
-    # What a package's front imports is loaded with each of its modules, but they do not need it.
+def test_the_meaning_of_collectives_needs_no_way_to_move_bytes() -> None:
+    assert not offenders(
+        "fake_torch_dist.core", r"fake_torch_dist\.(api|device_mesh|mesh|meeting|public|transports)\b.*"
+    )
+    assert not offenders("fake_torch_dist.transports", r"fake_torch_dist\.(api|device_mesh|mesh|meeting|public)\b.*")
+
+
+def test_one_module_starts_a_thread() -> None:
+    starting = [module for module in modules() if "start_new_thread" in modules()[module].read_text(encoding="utf-8")]
+    assert starting == ["fake_torch_dist.transports.background"]
+
+
+def find_cycle(graph: Mapping[str, Iterable[str]]) -> str:
+    """A cycle in a graph of imports, as ``a -> b -> a``; empty if there is none."""
     done: set[str] = set()
 
-    def visit(module: str, path: tuple[str, ...]) -> None:
-        assert module not in path, " -> ".join((*path[path.index(module) :], module))
+    def visit(module: str, path: tuple[str, ...]) -> str:
+        if module in path:
+            return " -> ".join((*path[path.index(module) :], module))
         if module in done:
-            return
-        for name in sorted(graph[module]):
-            visit(name, (*path, module))
+            return ""
+        found = next(filter(None, (visit(name, (*path, module)) for name in sorted(graph[module]))), "")
         done.add(module)
+        return found
 
-    for module in sorted(modules()):
-        visit(module, ())
+    return next(filter(None, (visit(module, ()) for module in sorted(graph))), "")
+
+
+def test_no_module_needs_itself_when_it_is_loaded() -> None:
+    # A module does not need what the front of its package imports, though that is loaded with it.
+    graph = {module: imports(module, inside_functions=False) & modules().keys() - {module} for module in modules()}
+    assert not find_cycle(graph)
+
+
+@pytest.mark.parametrize("package", RANKS)
+def test_no_module_needs_itself_in_functions_or_for_types(package: str) -> None:
+    graph = {module: imports(module, for_types=True) & set(of(package)) - {module} for module in of(package)}
+    assert not find_cycle(graph)
+
+
+def test_a_cycle_is_found_and_named() -> None:
+    assert find_cycle({"a": ["b"], "b": ["c"], "c": ["b", "d"], "d": []}) == "b -> c -> b"
+    assert find_cycle({"a": ["b", "c"], "b": ["c"], "c": []}) == ""
 
 
 def test_script_reads_like_any_other() -> None:

@@ -1,4 +1,4 @@
-"""Everything in which the keys of a config disagree."""
+"""Collects all problems in which keys of a config disagree."""
 
 from accelerate_sim.config.checks.facts import Facts
 from accelerate_sim.config.checks.imposed import imposed_ranges
@@ -27,7 +27,7 @@ def conflicts(config: RunConfig) -> list[Problem]:
     """The problems of a config whose names are all known."""
     facts = Facts.of(config)
     layout = [problem for check in (tensor_fits, world_divides, pipeline_fits) for problem in check(facts)]
-    # Without a whole number of replicas there is nothing to say about what each of them does.
+    # Checks of a replica's share need a whole number of replicas.
     of_replicas = () if layout else (experts_divide, shards_divide, shards_exist, batch_problems)
     rest = (
         *of_replicas, sequence_fits, norms_are_split, precision_exists, recomputing_agrees, learning_rates_fit,

@@ -1,4 +1,4 @@
-"""What the checks of a config go by: its keys with the catalog entries that it names, and how they report."""
+"""The input of a config's checks: its keys with the catalog entries that they name."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ class Facts:
 
 
 def divisors(number: int) -> list[int]:
-    """Divisors in ascending order, the first twelve at most: a message has to end."""
+    """The first twelve divisors in ascending order, which keeps messages short."""
     return [size for size in range(1, min(number, 4096) + 1) if number % size == 0][:12]
 
 

@@ -1,4 +1,4 @@
-"""What figures set by hand have to keep to."""
+"""Checks of imposed figures."""
 
 from collections.abc import Iterator
 
@@ -13,11 +13,11 @@ IMPOSED_BOUNDS = {
     "first_loss": (0.1, 100),
     "last_loss": (0.01, 100),
 }
-"""What a range may span."""
+"""Lowest and highest value of each range."""
 
 
 def imposed_ranges(facts: Facts) -> Iterator[Problem]:
-    """Ranges have a lower and an upper end, and stay within what there is."""
+    """Each range goes up and lies within its bounds."""
     impose = facts.config.impose
     for name, (least, most) in IMPOSED_BOUNDS.items():
         pair = getattr(impose, name)

@@ -1,4 +1,4 @@
-"""Names in a config that the catalog has to have."""
+"""Checks that the catalog has the names in a config."""
 
 from collections.abc import Callable, Iterator
 
@@ -13,7 +13,7 @@ NAMES: dict[str, Callable[[], list[str]]] = {
     "data.dataset": catalog.dataset_names,
     "train.stack": catalog.stack_names,
 }
-"""Keys that take a name of the catalog."""
+"""Keys whose value is a name in the catalog."""
 LOOK_UPS: dict[str, Callable[[str], object]] = {
     "model": catalog.model,
     "cluster.gpu": catalog.gpu,
@@ -23,7 +23,7 @@ LOOK_UPS: dict[str, Callable[[str], object]] = {
 
 
 def unknown_names(config: RunConfig) -> Iterator[Problem]:
-    """Models, GPUs and datasets that the catalog does not have."""
+    """Problems with models, GPUs and datasets that the catalog does not have."""
     names = [
         ("cluster.gpu", config.cluster.gpu),
         ("data.dataset", config.data.dataset),
@@ -37,11 +37,11 @@ def unknown_names(config: RunConfig) -> Iterator[Problem]:
 
 
 def unknown_name(key: str, name: str) -> Problem | None:
-    """The problem with a name that should be in the catalog, if there is one."""
+    """The problem with a name that the catalog does not have; None if it has."""
     try:
         LOOK_UPS[key](name)
     except UnknownName as error:
-        # Who writes H100 means H100-SXM, and not H800, which has as many letters in common.
+        # H100 is guessed as H100-SXM and not as H800, which has as many letters in common.
         longer = [known for known in NAMES[key]() if known.lower().startswith(name.lower())]
         guesses = sorted(longer, key=len) or error.suggestions
         close = f"Did you mean '{guesses[0]}'? " if guesses else ""

@@ -1,7 +1,7 @@
-"""What the keys of a layout have to agree on: the GPUs of the cluster, and the model that is spread over them.
+"""Checks that a layout fits the GPUs of the cluster and divides the model.
 
-Each check is a function of the facts that yields problems; each problem names all keys that it is about. Whether the
-model fits the memory is a question for ``sim.fit``, which knows what is in it.
+Each check is a function of the facts that yields problems; each problem names all keys that it is about.
+``sim.memory.fit`` checks whether the model fits the memory.
 """
 
 from collections.abc import Iterator
@@ -15,13 +15,13 @@ MOST_GPUS = 10**6
 
 
 def nvlink_domain(gpu: GpuSpec, gpus_per_node: int) -> int:
-    """GPUs that tensor parallelism can span: a machine, or the rack if the GPU's NVLink reaches over machines."""
+    """Number of GPUs that one tensor-parallel group can span: a machine, or the rack if NVLink joins machines."""
     rack_wide = gpu.nvlink_domain > gpu.gpus_per_node
     return max(gpus_per_node, gpu.nvlink_domain) if rack_wide else gpus_per_node
 
 
 def world_divides(facts: Facts) -> Iterator[Problem]:
-    """Whole replicas: GPUs divisible by tensor x pipeline x context."""
+    """The GPUs are divisible by tensor x pipeline x context, so that replicas are whole."""
     world = facts.world_size
     if world > MOST_GPUS:
         yield problem_with(facts, WORLD, f"makes {world:,} GPUs", f"Use at most {MOST_GPUS:,} in all.")
@@ -31,7 +31,7 @@ def world_divides(facts: Facts) -> Iterator[Problem]:
     if world % replica == 0:
         return
     fits = {key: [size for size in divisors(world) if world % (size * replica // sizes[key]) == 0] for key in sizes}
-    # To blame is one that could put it right alone.
+    # The problem names a key that could be changed alone to solve it.
     key = next((key for key in sizes if fits[key]), "parallel.pipeline")
     if key == "parallel.tensor" and any(tensor_fits(facts)):
         return
@@ -44,8 +44,8 @@ def world_divides(facts: Facts) -> Iterator[Problem]:
 
 
 def tensor_fits(facts: Facts) -> Iterator[Problem]:
-    """Tensor-parallel groups are part of what NVLink joins, or all of it several times; each rank gets whole heads, and
-    as many channels as the others."""
+    """A tensor-parallel group divides an NVLink domain, or is several whole ones; each rank has whole heads and equally
+    many channels."""
     cluster, tensor = facts.config.cluster, facts.config.parallel.tensor
     domain = nvlink_domain(facts.gpu, cluster.gpus_per_node)
     fitting = [size for size in divisors(domain) if not _indivisible(facts.model, size)]
@@ -61,7 +61,7 @@ def tensor_fits(facts: Facts) -> Iterator[Problem]:
 
 
 def _odd_sizes(facts: Facts, domain: int) -> str:
-    """Why sizes that divide the domain are not among those to use, by the first of them; empty if all are."""
+    """The reason why some sizes that divide the domain are not proposed, by the first of them; empty if all are."""
     for size in divisors(domain):
         if width := _indivisible(facts.model, size):
             return f", for {size} does not divide the {width} of {model_name(facts)}"
@@ -69,10 +69,10 @@ def _odd_sizes(facts: Facts, domain: int) -> str:
 
 
 def _indivisible(model: Architecture, tensor: int) -> str:
-    """What a group of this size cannot share evenly; empty when all is well."""
+    """The dimension that a group of this size cannot divide evenly, in words; empty if it divides all."""
     if model.heads % tensor:
         return f"{model.heads} heads"
-    # Fewer key heads than ranks are copied: whole groups of ranks hold the same one.
+    # If there are fewer key heads than ranks, each is copied to a whole group of ranks.
     if model.kv_heads % tensor and tensor % model.kv_heads:
         return f"{model.kv_heads} key-value heads"
     for name, width in (("hidden", model.hidden), ("ffn", model.moe.ffn if model.moe else model.ffn)):
@@ -82,7 +82,7 @@ def _indivisible(model: Architecture, tensor: int) -> str:
 
 
 def pipeline_fits(facts: Facts) -> Iterator[Problem]:
-    """A layer or more for each stage, and for each interleaved chunk of it."""
+    """Each stage, and each interleaved chunk, has at least one layer."""
     parallel, layers = facts.config.parallel, facts.model.layers
     if parallel.pipeline > layers:
         reason = f"is more than the {layers} layers of {model_name(facts)}"
@@ -98,7 +98,7 @@ def pipeline_fits(facts: Facts) -> Iterator[Problem]:
 
 
 def experts_divide(facts: Facts) -> Iterator[Problem]:
-    """Experts are spread evenly over the ranks of a pipeline stage, which would otherwise hold copies."""
+    """Experts are divided evenly among ranks of one pipeline stage."""
     expert, experts = facts.config.parallel.expert, facts.model.moe.experts if facts.model.moe else 1
     keys = ("parallel.expert", "model", *WORLD, *MODEL_PARALLEL)
     if expert > 1 and not facts.model.moe:
@@ -111,7 +111,7 @@ def experts_divide(facts: Facts) -> Iterator[Problem]:
 
 
 def shards_divide(facts: Facts) -> Iterator[Problem]:
-    """Groups that split the state are whole, and all alike."""
+    """Groups that shard the state are whole and of one size."""
     group, ranks = facts.config.parallel.shard_group, facts.replicas * facts.config.parallel.context
     if group is not None and ranks % group:
         keys = ("parallel.shard_group", *WORLD, *MODEL_PARALLEL)
@@ -120,7 +120,7 @@ def shards_divide(facts: Facts) -> Iterator[Problem]:
 
 
 def shards_exist(facts: Facts) -> Iterator[Problem]:
-    """Groups of shards are of a state that is split."""
+    """A shard group is given only if the state is sharded."""
     if facts.config.parallel.shard_group is not None and facts.config.parallel.sharding == "ddp":
         reason = "is for a state that is split, and sharding = 'ddp' splits nothing"
         keys = ("parallel.shard_group", "parallel.sharding")
@@ -128,7 +128,7 @@ def shards_exist(facts: Facts) -> Iterator[Problem]:
 
 
 def norms_are_split(facts: Facts) -> Iterator[Problem]:
-    """Sequence parallelism is among tensor-parallel ranks."""
+    """Sequence parallelism needs tensor parallelism."""
     if facts.config.parallel.sequence and facts.config.parallel.tensor == 1:
         reason = "shares norms among tensor-parallel ranks, and there is one rank"
         keys = ("parallel.sequence", "parallel.tensor")

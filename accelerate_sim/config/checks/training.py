@@ -1,4 +1,4 @@
-"""What the keys of the training have to agree on: batch, sequences, number format and schedule."""
+"""Checks of batch, sequences, number format and schedule."""
 
 from collections.abc import Iterator
 
@@ -7,16 +7,16 @@ from accelerate_sim.config.problems import Problem, shown
 
 MOST_STEPS = 10**9
 MOST_STAGES = 1000
-"""Of a batch that grows."""
+"""Keys of a batch that grows."""
 
 
 def batch_problems(facts: Facts) -> list[Problem]:
-    """Of the global batch; if it has none, of the ramp up to it."""
+    """Problems of the global batch; if there are none, problems of the ramp."""
     return [*batch_divides(facts)] or [*ramp_divides(facts)]
 
 
 def batch_divides(facts: Facts) -> Iterator[Problem]:
-    """A step is a whole number of micro-batches on every replica."""
+    """A step has a whole number of micro-batches on every replica."""
     train, parallel = facts.config.train, facts.config.parallel
     at_once = train.micro_batch * facts.replicas
     keys = ("train.global_batch", "train.micro_batch", *WORLD, *MODEL_PARALLEL)
@@ -34,7 +34,7 @@ def batch_divides(facts: Facts) -> Iterator[Problem]:
 
 
 def ramp_divides(facts: Facts) -> Iterator[Problem]:
-    """A ramp climbs to the global batch by whole increments, in each stage by whole micro-batches on every replica."""
+    """A ramp reaches the global batch in whole increments, and each stage has whole micro-batches on every replica."""
     train, parallel = facts.config.train, facts.config.parallel
     ramp, whole = train.batch_ramp, train.global_batch
     if ramp is None:
@@ -81,20 +81,22 @@ def sequence_fits(facts: Facts) -> Iterator[Problem]:
 
 
 def precision_exists(facts: Facts) -> Iterator[Problem]:
-    """bf16 and fp8 take a GPU that has them."""
+    """The GPU supports the number format."""
     precision, gpu = facts.config.train.precision, facts.gpu
     has_bf16 = gpu.vendor != "NVIDIA" or gpu.year >= 2020  # since Ampere
     has_scales = gpu.generation == "blackwell"
-    missing = {"fp8": not gpu.fp8_flops, "mxfp8": not has_scales, "bf16": not has_bf16}
+    missing = {
+        "fp8": not gpu.fp8_flops, "mxfp8": not has_scales, "nvfp4": not gpu.fp4_flops, "bf16": not has_bf16
+    }  # fmt: skip
     if missing.get(precision):
         reason = f"is a format that {gpu.name} does not have"
-        usable = "fp8" if precision == "mxfp8" and gpu.fp8_flops else "bf16" if has_bf16 else "fp16"
+        usable = "fp8" if precision in ("mxfp8", "nvfp4") and gpu.fp8_flops else "bf16" if has_bf16 else "fp16"
         way_out = f"Use {usable}, or another GPU."
         yield problem_with(facts, ("train.precision", "cluster.gpu"), reason, way_out)
 
 
 def recomputing_agrees(facts: Facts) -> Iterator[Problem]:
-    """Who computes nothing again computes no share again."""
+    """A share to recompute is given only if something is recomputed."""
     train = facts.config.train
     if train.recompute == "none" and train.recompute_share:
         reason = "is computed again, and recompute = 'none' computes nothing again"
@@ -103,7 +105,7 @@ def recomputing_agrees(facts: Facts) -> Iterator[Problem]:
 
 
 def learning_rates_fit(facts: Facts) -> Iterator[Problem]:
-    """The schedule goes up, then down."""
+    """The warm-up fits the run, and the last learning rate is not above the peak."""
     train = facts.config.train
     steps = train.epochs * train.steps_per_epoch
     if train.min_lr > train.lr:
@@ -115,7 +117,7 @@ def learning_rates_fit(facts: Facts) -> Iterator[Problem]:
 
 
 def length_is_sane(facts: Facts) -> Iterator[Problem]:
-    """A run has an end."""
+    """The run has at most MOST_STEPS steps."""
     train = facts.config.train
     steps = train.epochs * train.steps_per_epoch
     if steps > MOST_STEPS:

@@ -1,4 +1,4 @@
-"""The GPU grid for jobs of many nodes: how each figure is distributed, and the GPUs that need a look."""
+"""The GPU grid for jobs of many nodes: the distribution of each figure, and the worst GPUs."""
 
 from dataclasses import replace
 
@@ -29,7 +29,7 @@ _DECIMALS = {"util": 0, "memory": 1, "temp": 1, "power": 0}
 _RESOLUTION = {"util": 1.0, "memory": 2.0**-10, "temp": 0.1, "power": 0.1}
 _HISTOGRAM_BINS = 24
 _WIDE, _WITH_UNITS, _WITH_HISTOGRAM = 54, 68, 96
-"""Columns from which a line holds all quartiles, their unit, a histogram."""
+"""Widths in columns from which a line holds all quartiles, their unit, and a histogram."""
 
 
 def distribution_lines(record: GpuRecord, figures: Figures, room: int, style: Style, host: str) -> list[str]:
@@ -44,7 +44,7 @@ def distribution_lines(record: GpuRecord, figures: Figures, room: int, style: St
 
 
 def _gpus_like(record: GpuRecord, ordered: list[Floats], places: list[int]) -> GpuRecord:
-    """Five GPUs, each of which is in everything what one of the quartiles is."""
+    """A record of five made-up GPUs, each of which has one quartile of every figure."""
     util, gib, temp, power = (values[places] for values in ordered)
     return replace(
         record,
@@ -56,7 +56,7 @@ def _gpus_like(record: GpuRecord, ordered: list[Floats], places: list[int]) -> G
 
 
 def _shape(room: int) -> tuple[int, int, tuple[int, ...]]:
-    """Columns of the name, of a value, and which quartiles there is room for."""
+    """(columns of the name, columns of a value, quartiles that fit)."""
     if room >= _WIDE:
         return 11, 8, (0, 1, 2, 3, 4)
     return (6, 8, (0, 2, 4)) if room >= 30 else (6, 6, (2, 4))
@@ -85,7 +85,7 @@ def _figure_line(values: Figure, everyone: Floats, total_gib: float, room: int, 
 
 
 def _histogram(ordered: Floats, resolution: float, style: Style) -> str:
-    """How many GPUs there are from the minimum to the maximum; a single one shows, too."""
+    """A histogram of the GPUs from the minimum to the maximum; a bin with one GPU is visible."""
     low, high = float(ordered[0]), float(ordered[-1])
     bins = int(min(_HISTOGRAM_BINS, round((high - low) / resolution) + 1))
     # Few distinct values get a bar each, in the middle of its bin.
@@ -121,7 +121,7 @@ def _worst_lines(record: GpuRecord, figures: Figures, room: int, style: Style, h
 
 
 def _worst(record: GpuRecord, figures: Figures) -> list[tuple[int, Figure]]:
-    """The worst GPUs, each with the figure that it is worst in. One thing gone wrong everywhere hides no other."""
+    """The worst GPUs, each with its worst figure, taken from all kinds of figure so that no kind hides another."""
     found: dict[int, tuple[float, Figure]] = {}
     for figure in (*figures.all(), figures.clock):
         for gpu in _two_highest(-figure.values if figure.name in ("util", "clock") else figure.values):
@@ -143,7 +143,7 @@ def _two_highest(values: Floats) -> list[int]:
 
 
 def _badness(record: GpuRecord, figures: Figures, figure: Figure, gpu: int) -> float:
-    """How bad a figure of a GPU is: 0 where yellow begins, 1 where red does."""
+    """Badness of a GPU's figure: 0 where yellow begins, 1 where red begins."""
     value = float(figure.values[gpu])
     if figure.name == "temp":
         return (value - record.slowdown_temperature_c + WARM_C) / (WARM_C - HOT_C)
@@ -154,7 +154,7 @@ def _badness(record: GpuRecord, figures: Figures, figure: Figure, gpu: int) -> f
         return (SLOW_SHARE - share) / (SLOW_SHARE - CRAWLING_SHARE) if share < SLOW_SHARE else NO_TOPIC
     if figure.name == "memory":
         return (value / figures.total_gib - FULL_SHARE) / (CRITICAL_SHARE - FULL_SHARE)
-    # Boards overshoot their limit for moments: the least of what is red, and no topic below it.
+    # Boards exceed their power limit for moments: above it power counts as just red, below it not at all.
     return value / record.power_limit_w if value > record.power_limit_w else NO_TOPIC
 
 

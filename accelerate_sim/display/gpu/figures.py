@@ -1,4 +1,4 @@
-"""The figures of every GPU, ready to be shown: rounded, rated by health, and turned into text through a cache."""
+"""The figures of every GPU, rounded, rated by health, and formatted through a cache."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,11 +11,11 @@ from accelerate_sim.records import Floats, GpuRecord
 
 HEALTH_COLORS = ("green", "yellow", "red")
 WARM_C, HOT_C = 6.0, 2.0
-"""Kelvins below the slowdown temperature from which a GPU is yellow, red."""
+"""Kelvins below the slowdown temperature from which a GPU is yellow, and red."""
 FULL_SHARE, CRITICAL_SHARE = 0.93, 0.98
 LAZY_PCT, IDLE_PCT = 85.0, 60.0
 SLOW_SHARE, CRAWLING_SHARE = 0.96, 0.85
-"""Of the median clock."""
+"""Shares of the median clock below which a GPU is yellow, and red."""
 
 Levels = NDArray[np.int8]
 """Per GPU 0 (green), 1 (yellow) or 2 (red)."""
@@ -39,24 +39,24 @@ class Figures:
     temp: Figure
     power: Figure
     clock: Figure
-    """In MHz; has no row of its own, but who is slow is seen by it."""
+    """SM clock in MHz. It has no row of its own, but a slow GPU is rated by it."""
     total_gib: float
 
     def all(self) -> tuple[Figure, Figure, Figure, Figure]:
-        """Those that are shown of every GPU."""
+        """The figures that are shown for every GPU."""
         return self.util, self.memory, self.temp, self.power
 
     def alert_levels(self) -> Levels:
-        """Of each GPU, the level of its worst figure.
+        """The level of the worst figure of each GPU.
 
-        Memory counts from critical on: a job that fills its GPUs well is not in trouble.
+        Memory counts only if it is red, because a job that fills its GPUs is healthy.
         """
         full = np.where(self.memory.levels == 2, self.memory.levels, 0).astype(np.int8)
         return np.maximum(np.maximum(self.util.levels, self.power.levels), np.maximum(self.temp.levels, full))
 
 
 def figures_of(record: GpuRecord) -> Figures:
-    """The record in the units that people read, each figure with its health."""
+    """Convert the record to %, GiB, degrees Celsius and W, and rate each figure."""
     util, used = record.utilization_pct, record.memory_used_bytes
     temp, power = record.temperature_c, record.power_w
     slowdown, total = record.slowdown_temperature_c, record.memory_total_bytes
@@ -83,7 +83,7 @@ def _levels(yellow: NDArray[np.bool_], red: NDArray[np.bool_]) -> Levels:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How a figure is written: right-aligned in ``width`` columns with its unit, then a dim ``suffix``."""
+    """The format of a figure: right-aligned in ``width`` columns with its unit, then a dim ``suffix``."""
 
     width: int
     decimals: int
@@ -96,7 +96,7 @@ class Form:
 
 
 class _Texts(dict[int, str]):
-    """Rounded value and level -> painted text, made when first asked for; as many as there are distinct values."""
+    """Painted text by rounded value and level, made when it is first needed."""
 
     def __init__(self, form: Form, style: Style) -> None:
         self._form, self._style = form, style

@@ -1,6 +1,6 @@
-"""How the cells of the GPU grid are laid out: what a cell holds and how many stand in a line.
+"""Lays out the GPU grid: the content of a cell, and the number of cells in a line.
 
-Depends on the shape of the job and of the terminal only, not on the figures, so it is worked out once.
+The layout depends on the shapes of the job and of the terminal and not on the figures, so it is computed once.
 """
 
 from collections.abc import Iterator
@@ -25,15 +25,15 @@ class Digits:
 
 @dataclass(frozen=True, slots=True)
 class CellForm:
-    """How a GPU is drawn: rows of (figure, form), and what stands between the figures and between the cells."""
+    """The form of a cell: rows of (figure, form), and the text between figures and between cells."""
 
     rows: tuple[tuple[tuple[str, Form], ...], ...]
     gap: str
     separator: str
     ranks: bool = True
-    """Whether a line is labelled with the ranks that it shows."""
+    """True if the label of a line names the ranks that it shows."""
     label: str = ""
-    """What the label of the second row says instead of ranks: the units."""
+    """Units, which label the second row instead of ranks."""
 
     @property
     def columns(self) -> int:
@@ -41,7 +41,7 @@ class CellForm:
 
     @property
     def edge(self) -> str:
-        """What stands between the label and the first cell."""
+        """Text between the label and the first cell."""
         return self.separator if self.separator[0] == " " else " " + self.separator
 
 
@@ -58,7 +58,7 @@ class Grid:
 def grid_of(
     num_gpus: int, per_node: int, names: tuple[str, ...], room: int, style: Style, full: bool, digits: Digits
 ) -> Grid:
-    """Cells side by side, grouped by node, in the fewest lines; of the forms that do, the richest."""
+    """The layout with the fewest lines, cells grouped by node; of equals, the form that shows most."""
     forms = (_full_forms if full else _compact_forms)(digits, style)
     label_widths = [_label_width(form, names, num_gpus, style) for form in forms]
     most = [
@@ -80,7 +80,7 @@ def _dim(separator: str, style: Style) -> str:
 
 
 def _even(total: int, most: int) -> int:
-    """How many to put in a line, at most ``most``, so that lines are alike."""
+    """Number of cells in a line, at most ``most``, so that all lines have the same length."""
     divisor = next(size for size in range(most, 0, -1) if total % size == 0)
     return divisor if 2 * divisor > most else -(-total // -(-total // most))
 
@@ -147,7 +147,7 @@ def _full_forms(digits: Digits, style: Style) -> list[CellForm]:
 
 
 def _compact_forms(digits: Digits, style: Style) -> list[CellForm]:
-    """Only the first have room for the total memory; the last have none for units."""
+    """Forms of a cell, the richest first: only the first show the total memory, and the last show no units."""
     bar, degree = style.glyph("bar"), style.glyph("degree")
     total = f"/{digits.total_gib:.0f}G"
 

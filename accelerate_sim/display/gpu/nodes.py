@@ -1,4 +1,4 @@
-"""The GPU grid for narrow terminals: one line a node."""
+"""The GPU grid for narrow terminals: one line per node."""
 
 from dataclasses import dataclass
 
@@ -38,7 +38,7 @@ class _Column:
 
 
 def node_lines(record: GpuRecord, figures: Figures, names: tuple[str, ...], room: int, style: Style) -> list[str]:
-    """Per node: mean utilization, largest memory, range of temperatures, power. What doesn't fit is left out."""
+    """Per node: mean utilization, largest memory, range of temperatures, power. Columns without room are left out."""
     name_width = columns(names[0])
     chosen, gap = _fitting(record, figures, room - name_width, style)
     lines = []
@@ -55,7 +55,7 @@ def node_lines(record: GpuRecord, figures: Figures, names: tuple[str, ...], room
 
 
 def _fitting(record: GpuRecord, figures: Figures, room: int, style: Style) -> tuple[list[_Column], int]:
-    """The richest columns for this much room, and the gap before each."""
+    """The columns that fit into ``room``, and the gap before each."""
     nodes = _nodes(record, figures)
     for brief in (False, True):
         all_columns = _columns(nodes, figures.total_gib, style, brief)
@@ -88,7 +88,7 @@ def _nodes(record: GpuRecord, figures: Figures) -> _Nodes:
 
 
 def _columns(nodes: _Nodes, total_gib: float, style: Style, brief: bool) -> list[_Column]:
-    """Utilization, memory, temperature, power, a text per node."""
+    """Texts of each node for utilization, memory, temperature and power."""
     to, degree = style.glyph("to"), style.glyph("degree" if brief else "celsius")
     ranges = zip(nodes.coolest_c, nodes.hottest_c, strict=True)
     titles = ("", "", "", "") if brief else ("util", "max memory", "temp", "power")

@@ -1,7 +1,7 @@
-"""The GPU grid: all GPUs of a job at a glance, in the form that suits the width and the size of the job.
+"""The GPU grid, in the form that suits the width of the terminal and the size of the job.
 
-At least 120 columns: a full cell per GPU. At least 80: two short lines per row of GPUs. Below: one line a node. A job
-of many nodes gets its distribution and its worst GPUs instead (``gpu_distribution.py``). No line is wider than
+From 120 columns on, a GPU has a full cell; from 80 on, a row of GPUs has two short lines; below, a node has one line.
+A job of many nodes gets its distribution and its worst GPUs instead (``distribution.py``). No line is wider than
 ``width - 1`` columns: a full last column makes some terminals wrap.
 """
 
@@ -19,7 +19,7 @@ from accelerate_sim.records import GpuRecord
 
 FULL_WIDTH, COMPACT_WIDTH = 120, 80
 MAX_NODES, MAX_GPUS = 16, 512
-"""More than one of these is no grid any more."""
+"""Jobs with more nodes or more GPUs than this get distributions instead of a grid."""
 
 
 def gpu_table(record: GpuRecord, width: int, style: Style, host: str = "node") -> list[str]:
@@ -39,7 +39,7 @@ def gpu_table(record: GpuRecord, width: int, style: Style, host: str = "node") -
 
 
 def _header(record: GpuRecord, figures: Figures, num_nodes: int, room: int, style: Style) -> str:
-    """Totals of all GPUs; what doesn't fit is left out, the least important first."""
+    """Totals of all GPUs; those without room are left out, the least important first."""
     num_gpus, temp = len(record.utilization_pct), figures.temp.values
     gpus = f"{num_gpus:,} GPU{'s' * (num_gpus > 1)}"
     nodes = f" on {num_nodes:,} nodes" if num_nodes > 1 and room >= FULL_WIDTH - 1 else ""
@@ -62,7 +62,7 @@ def _header(record: GpuRecord, figures: Figures, num_nodes: int, room: int, styl
 
 
 def _alerts(figures: Figures) -> Iterator[tuple[str, str]]:
-    """How many GPUs are not well."""
+    """The number of yellow and red GPUs, in the colour of the worst; nothing if there are none."""
     levels = figures.alert_levels()
     count = int(np.count_nonzero(levels))
     if count:
@@ -70,7 +70,7 @@ def _alerts(figures: Figures) -> Iterator[tuple[str, str]]:
 
 
 def _node_names(host: str, num_nodes: int, room: int, style: Style) -> tuple[str, ...]:
-    """Names of one width; of a long host name the beginning, since the numbers tell nodes apart."""
+    """Node names of one width; a long host name keeps its beginning and the number, which tells nodes apart."""
     limit = max(6, room // 11)
     digits = len(str(num_nodes - 1))
     stem = cut(style.text(host), limit - digits, style)
@@ -79,7 +79,7 @@ def _node_names(host: str, num_nodes: int, room: int, style: Style) -> tuple[str
 
 
 def _digits(record: GpuRecord, figures: Figures) -> Digits:
-    """Columns that the figures take: as many as usual, so that a grid looks like the one before it, or more."""
+    """Columns of each figure: the usual number, so that grids look alike, or more if a value needs it."""
 
     def widest(*values: float, decimals: int = 0) -> int:
         return max(len(f"{value:.{decimals}f}") for value in values)

@@ -1,1 +1,1 @@
-"""The text of `--plan`."""
+"""The report of ``--plan``."""

@@ -1,4 +1,4 @@
-"""What sections of a plan are made of."""
+"""The rows that a plan's sections consist of."""
 
 from dataclasses import dataclass
 

@@ -1,13 +1,13 @@
-"""What a plan says, section by section: facts in words, and sums taken apart."""
+"""The plan's sections on model, layout, memory, step time, speed, near layouts and files."""
 
 from accelerate_sim.display.plan.rows import Fact, Part, Section, plural, seconds_text
 from accelerate_sim.display.plan.whole_run import mean_checkpoint_s
-from accelerate_sim.display.units import bytes_text, count_text, gib_text, rate_text, si_text
+from accelerate_sim.display.units import bytes_text, count_text, gib_text, mfu_text, rate_text, si_text
 from accelerate_sim.sim import storage
 from accelerate_sim.sim.alternatives import near_layouts
+from accelerate_sim.sim.memory.fit import memory_uncertainty
 from accelerate_sim.sim.memory.memory import WEIGHT_BYTES
 from accelerate_sim.sim.run import Run
-from accelerate_sim.voices.house import mfu_text
 
 _STEP_PARTS = {
     "matmul": "matrix products",
@@ -25,7 +25,7 @@ _STEP_PARTS = {
 
 
 def sections_of(run: Run) -> list[Section]:
-    """What is what, and what a step takes: sections, each a heading and its rows."""
+    """All these sections in order, each a heading and its rows."""
     return [_model(run), _layout(run), _memory(run), _step(run), _speed(run), *_near(run), _files(run)]
 
 
@@ -69,7 +69,7 @@ def _layout(run: Run) -> Section:
 
 
 def _ramp(run: Run) -> list[Fact]:
-    """How the batch grows."""
+    """Rows on the batch ramp; none without one."""
     ramp, batches = run.config.train.batch_ramp, run.batches
     if ramp is None or len(batches.stages) == 1:
         return []
@@ -91,7 +91,8 @@ def _memory(run: Run) -> Section:
     ]
     fits = total <= capacity
     rest = f"{gib_text(abs(capacity - total))} {'free' if fits else 'too little'}"
-    rows.append(Fact("capacity", f"{gib_text(capacity)}: {rest}", "" if fits else "red"))
+    rows.append(Fact("capacity", f"{gib_text(capacity)}: {rest}", "" if fits else "yellow"))
+    rows.append(Fact("uncertainty", f"{memory_uncertainty(run.model.architecture):.0%} of the memory model's total"))
     if imposed:
         low, high = (gib_text(share * capacity) for share in imposed)
         rows.append(Fact("imposed", f"{low} to {high} (impose.memory_share), in place of the sum above", "yellow"))

@@ -1,4 +1,4 @@
-"""What a plan says of the whole run: how long all of it takes, and the energy."""
+"""The plan's section on the whole run: its duration, part by part, and its energy."""
 
 import math
 
@@ -9,11 +9,11 @@ from accelerate_sim.display.units import duration_text, energy_text, si_text
 from accelerate_sim.sim.run import Run
 
 CHECKPOINTS_AVERAGED = 16
-"""Checkpoints whose write times stand for all."""
+"""Checkpoints whose write times are averaged for an estimate of all."""
 
 
 def whole_run_section(run: Run) -> Section:
-    """Steps, validations, checkpoints and the rest, as far as can be told before."""
+    """An estimate of the time in steps, validations, checkpoints, start-up and export, and of the energy."""
     num_checkpoints, num_validations = _num_checkpoints(run), _num_validations(run)
     checkpoint_s = mean_checkpoint_s(run) if num_checkpoints else 0.0
     validation_s = run.config.eval.batches * run.evaluation_batch_s
@@ -49,7 +49,7 @@ def whole_run_section(run: Run) -> Section:
 
 
 def _disturbances(run: Run) -> str:
-    """What makes the steps of this seed's cluster take longer than the time of a step times their number."""
+    """The disturbances that make all steps together longer than an undisturbed step times their number."""
     first = seconds_text(float(run.step_times.seconds(np.arange(1))[0]))
     return f"a first step of {first}, late steps, drifting clocks, slow GPUs, as drawn for seed {run.seed}"
 
@@ -60,14 +60,14 @@ def _num_checkpoints(run: Run) -> int:
 
 
 def mean_checkpoint_s(run: Run) -> float:
-    """Mean seconds to write one, of the first few; of a run that writes none, what they would take after each step."""
+    """Mean seconds to write one of the first checkpoints; a run without any counts as if each step had one."""
     every, total = run.config.checkpoint.every or 1, run.last_step
     saved = range(every - 1, max(total, every), every)[:CHECKPOINTS_AVERAGED]
     return sum(run.storage.seconds(run.checkpoint_bytes, "checkpoint", step) for step in saved) / len(saved)
 
 
 def _num_validations(run: Run) -> int:
-    """After every epoch, every ``eval.every`` steps, and the last step."""
+    """Number of validations: after every epoch, every ``eval.every`` steps, and the last step."""
     total, epoch, every = run.last_step, run.config.train.steps_per_epoch, run.config.eval.every
     number = total // epoch
     if every:
@@ -76,7 +76,7 @@ def _num_validations(run: Run) -> int:
 
 
 def _imposed_curves(run: Run) -> list[Fact]:
-    """What else does not follow from the physics."""
+    """A row on the other imposed figures; none without them."""
     impose, texts = run.config.impose, []
     if impose.utilization_pct:
         texts.append("utilization {:g}–{:g}%".format(*impose.utilization_pct))

@@ -1,4 +1,4 @@
-"""``fake-nvidia-smi``: NVIDIA's tool for the GPUs of a running job, which published itself with ``--publish``.
+"""``fake-nvidia-smi``: NVIDIA's tool for the GPUs of a job that runs with ``--publish``.
 
-What it does not do: change anything, ``dmon``, ``pmon``, ``topo``, ``nvlink`` and the other sub-commands, MIG devices.
+What it does not do: change settings, ``dmon``, ``pmon``, ``topo``, ``nvlink`` and other sub-commands, MIG devices.
 """

@@ -1,10 +1,10 @@
-"""``fake-nvidia-smi``, also ``python -m accelerate_sim.monitoring.nvidia_smi``."""
+"""The command ``fake-nvidia-smi``, and ``python -m accelerate_sim.monitoring.nvidia_smi``."""
 
 from __future__ import annotations
 
-from accelerate_sim.process.default_sigint import DeadlyCtrlC
+from fake_torch_dist.default_sigint import DefaultSigint
 
-with DeadlyCtrlC():
+with DefaultSigint():
     import signal
     import sys
     import time
@@ -21,7 +21,7 @@ with DeadlyCtrlC():
     from accelerate_sim.process.runtime_directory import UnsafeDirectory
 
 INVALID_ARGUMENT, NOT_FOUND, NO_DRIVER = 2, 6, 9
-"""Exit codes of nvidia-smi."""
+"""The exit codes of nvidia-smi."""
 FAILED = (
     "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. "
     "Make sure that the latest NVIDIA driver is installed and running.\n\n"
@@ -31,7 +31,7 @@ NO_DEVICES = "No devices were found\n"
 
 def main() -> int:
     """Run the command line. Returns the exit code."""
-    for name in ("SIGINT", "SIGPIPE"):  # as a C program: a Ctrl-C or a closed pipe ends it without a word
+    for name in ("SIGINT", "SIGPIPE"):  # as in a C program, Ctrl-C or a closed pipe ends it silently
         with suppress(AttributeError, ValueError):
             signal.signal(getattr(signal, name), signal.SIG_DFL)
     return run(sys.argv[1:], write=_write)
@@ -43,7 +43,7 @@ def _write(text: str) -> None:
 
 
 def run(words: Sequence[str], write: Callable[[str], None], sleep: Callable[[float], None] = time.sleep) -> int:
-    """Show what ``words`` ask for, until told to stop if they say so. Returns the exit code."""
+    """Print the output that ``words`` ask for, repeatedly with ``--loop``. Returns the exit code."""
     try:
         arguments = parse(words)
         show = _display(arguments)
@@ -73,7 +73,7 @@ def run(words: Sequence[str], write: Callable[[str], None], sleep: Callable[[flo
 
 
 def _display(arguments: Arguments) -> Callable[[Reading, bool], str]:
-    """What makes the text of a reading; the flag says whether it is the first. Raises UnknownField."""
+    """A function from a reading and a flag for the first one to the text. Raises UnknownField."""
     fields = arguments.gpu_fields or arguments.app_fields
     if fields is not None:
         query = Query.of_gpus(fields) if arguments.gpu_fields else Query.of_apps(fields)
@@ -101,7 +101,7 @@ def _about(arguments: Arguments) -> str:
 
 
 def _chosen(reading: Reading, ids: tuple[str, ...] | None) -> Reading:
-    """Only the GPUs with these indices, bus ids or UUIDs."""
+    """The reading with only the GPUs of these indices, bus ids or UUIDs."""
     if ids is None:
         return reading
     wanted = {each.lower() for each in ids}

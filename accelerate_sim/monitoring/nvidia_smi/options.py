@@ -1,4 +1,4 @@
-"""The command line of ``fake-nvidia-smi``: nvidia-smi's switches for looking, and three of our own."""
+"""The command line of ``fake-nvidia-smi``: nvidia-smi's options that print, and three of its own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from accelerate_sim.monitoring.nvidia_smi.query import CsvFormat
 from accelerate_sim.monitoring.nvidia_smi.report import DISPLAYS
 
 INVALID = "Invalid combination of input arguments. Please run 'nvidia-smi -h' for help.\n"
-"""The tool's own text."""
+"""The text of nvidia-smi."""
 DEFAULT_LOOP_S = 5.0
 
 HELP = """NVIDIA System Management Interface -- simulated
@@ -69,12 +69,12 @@ nvidia-smi [OPTION1 [ARG1]] [OPTION2 [ARG2]] ...
 
 
 class InvalidArguments(Exception):
-    """The command line cannot be understood; the text is for standard output, as the tool has it."""
+    """Raised for a wrong command line. The text goes to standard output, as that of nvidia-smi does."""
 
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """What is to be shown, how often, and of which GPUs."""
+    """The output that is asked for, its interval, and the GPUs."""
 
     help: bool = False
     version: bool = False
@@ -105,7 +105,7 @@ _VALUES = {
 
 
 def parse(words: Sequence[str]) -> Arguments:
-    """Raises InvalidArguments."""
+    """Parse the command line. Raises InvalidArguments."""
     found: dict[str, object] = {}
     has_format = False
     for kind, value in _options(words):
@@ -132,7 +132,7 @@ def parse(words: Sequence[str]) -> Arguments:
 
 
 def _options(words: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """(what, value) of every option; values follow after ``=`` or as the next word."""
+    """(option, value) of each option; values follow after ``=`` or as the next word."""
     waiting = list(words)
     while waiting:
         word = waiting.pop(0)

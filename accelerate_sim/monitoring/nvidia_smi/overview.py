@@ -19,7 +19,7 @@ LONGEST_NAME = 27
 
 
 def table(reading: Reading) -> str:
-    """The whole table, with its end of line."""
+    """The whole table, with a newline at its end."""
     driver = reading.board.driver
     since_580 = driver.major >= 580
     lines = [
@@ -52,7 +52,7 @@ def _gpu(gpu: Gpu) -> Iterable[str]:
 
 
 def fan_pct(gpu: Gpu) -> int:
-    """Fans of boards that have them follow the temperature: 30 % up to 50 C, all they have at the limit."""
+    """Speed of the fans of boards that have them: 30 % up to 50 C, rising to 100 % at the slowdown temperature."""
     return min(100, 30 + max(0, gpu.temperature_c - 50) * 70 // max(gpu.slowdown_c - 50, 1))
 
 
@@ -75,5 +75,5 @@ def _processes(gpus: Iterable[Gpu], pid_width: int) -> Iterable[str]:
 
 
 def listing(reading: Reading) -> str:
-    """``-L``: a line for every GPU."""
+    """``-L``: a line for each GPU."""
     return "".join(f"GPU {gpu.index}: {gpu.name} (UUID: {gpu.uuid})\n" for gpu in reading.gpus)

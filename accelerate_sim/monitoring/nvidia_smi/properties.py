@@ -1,4 +1,4 @@
-"""Everything that can be asked of a GPU or of a process on it, by the tool's own names."""
+"""All properties of a GPU, and of a process on it, that can be queried, by nvidia-smi's names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NOT_AVAILABLE = "[N/A]"
 
 @dataclass(frozen=True, slots=True)
 class Property:
-    """``value`` of a GPU; with a unit, unless it is not available, the unit follows it."""
+    """The function that gives ``value`` of a GPU, and the unit that follows it if it is available."""
 
     value: Callable[[Reading, Gpu], object]
     unit: str = ""
@@ -49,7 +49,7 @@ def _ecc_counters() -> Iterable[tuple[str, Property]]:
 
 
 def timestamp(reading: Reading) -> str:
-    """``2026/01/05 09:30:00.250``"""
+    """A time in nvidia-smi's format: ``2026/01/05 09:30:00.250``."""
     return reading.time.strftime("%Y/%m/%d %H:%M:%S.") + f"{reading.time.microsecond // 1000:03d}"
 
 
@@ -182,15 +182,15 @@ GPU_ALIASES = {
     "clocks.max.gr": "clocks.max.graphics",
     "clocks.max.mem": "clocks.max.memory",
 } | {name.replace("event", "throttle", 1): name for name in GPU_PROPERTIES if name.startswith("clocks_event_reasons.")}
-"""Other names that the tool takes; the header has the first one."""
+"""Aliases of properties; the header prints the first name."""
 APP_ALIASES = {"name": "process_name", "used_memory": "used_gpu_memory"}
 
 
 def min_power_w(gpu: Gpu) -> float:
-    """The lowest limit that can be set: on most boards two sevenths of the default."""
+    """The lowest power limit that can be set: on most boards two sevenths of the default."""
     return round(gpu.power_limit_w * 2 / 7 / 50) * 50.0
 
 
 def video_clock_mhz(clock_mhz: int) -> int:
-    """Video engines are clocked at about 0.78 of the SMs (1,545 of 1,980 MHz on an H100)."""
+    """Clock of the video engines: about 0.78 of the SM clock (1,545 of 1,980 MHz on an H100)."""
     return round(clock_mhz * 0.78 / 15) * 15

@@ -1,4 +1,4 @@
-"""``--query-gpu`` and ``--query-compute-apps``: chosen properties as CSV."""
+"""``--query-gpu`` and ``--query-compute-apps``: properties as CSV."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from accelerate_sim.monitoring.nvidia_smi.reading import Gpu, Reading
 
 
 class UnknownField(Exception):
-    """A property that cannot be asked for; the text is the tool's own."""
+    """Raised for an unknown property, with nvidia-smi's text."""
 
     def __init__(self, field: str) -> None:
         super().__init__(f'Field "{field}" is not a valid field to query.\n')
@@ -25,7 +25,7 @@ class UnknownField(Exception):
 
 @dataclass(frozen=True, slots=True)
 class CsvFormat:
-    """What ``--format`` asks for."""
+    """The format of the CSV, from ``--format``."""
 
     header: bool = True
     units: bool = True
@@ -33,19 +33,19 @@ class CsvFormat:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Properties of GPUs, or of the processes on them, by the names that the header has."""
+    """Properties of GPUs, or of the processes on them, under the names of the header."""
 
     names: tuple[str, ...]
     properties: Mapping[str, Property]
 
     @classmethod
     def of_gpus(cls, fields: str) -> Query:
-        """Raises UnknownField."""
+        """The properties of GPUs with these names. Raises UnknownField."""
         return cls(_names(fields, GPU_PROPERTIES, GPU_ALIASES), GPU_PROPERTIES)
 
     @classmethod
     def of_apps(cls, fields: str) -> Query:
-        """Raises UnknownField."""
+        """The properties of processes with these names. Raises UnknownField."""
         return cls(_names(fields, APP_PROPERTIES, APP_ALIASES), APP_PROPERTIES)
 
     def header(self) -> str:
@@ -53,7 +53,7 @@ class Query:
         return ", ".join(map("".join, zip(self.names, units, strict=True))) + "\n"
 
     def rows(self, reading: Reading, csv_format: CsvFormat) -> str:
-        """A line for every GPU, or for every process."""
+        """The lines of CSV: one for each GPU, or for each process."""
         chosen = [self.properties[name] for name in self.names]
         gpus = (gpu for gpu in reading.gpus if gpu.has_process or self.properties is GPU_PROPERTIES)
         cells = ([_cell(each, reading, gpu, csv_format.units) for each in chosen] for gpu in gpus)
@@ -77,7 +77,7 @@ def _names(fields: str, known: Mapping[str, Property], aliases: Mapping[str, str
 
 
 def field_names() -> Sequence[str]:
-    """What ``--query-gpu`` takes, for ``--help-query-gpu``."""
+    """The text of ``--help-query-gpu``."""
     others: dict[str, list[str]] = {}
     for alias, name in GPU_ALIASES.items():
         others.setdefault(name, []).append(alias)

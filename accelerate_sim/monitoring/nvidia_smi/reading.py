@@ -1,4 +1,4 @@
-"""All that the driver of one node would know at one moment, worked out from a published job."""
+"""``Reading``: the values that the driver of one node has at one moment, computed from a published job."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from accelerate_sim.sim.gpus.telemetry import GpuSample
 from accelerate_sim.sim.run import Run
 
 CONTEXT_MIB = 10
-"""In use that belongs to no process."""
+"""Memory in use that belongs to no process, in MiB."""
 IDLE, POWER_CAP, SLOWDOWN, THERMAL, BRAKE = 0x1, 0x4, 0x8, 0x20, 0x80
 """Bits of NVML's clocks event reasons."""
 
 
 class NoJob(Exception):
-    """There is nothing to look at. ``hint`` says why, and what to do about it."""
+    """Raised if there is no job to read. ``hint`` gives the reason and the way out."""
 
     def __init__(self, hint: str) -> None:
         self.hint = hint
@@ -30,14 +30,14 @@ class NoJob(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """One GPU as the driver sees it; memory in MiB, as the driver counts."""
+    """One GPU as the driver reports it; memory is in MiB."""
 
     index: int
     name: str
     uuid: str
     serial: str
     pci: tuple[int, int]
-    """Domain and bus."""
+    """PCI domain and bus."""
     bus_id: str
     board: Board
     utilization_pct: int
@@ -52,7 +52,7 @@ class Gpu:
     clock_mhz: int
     max_clock_mhz: int
     reasons: int
-    """Why the clock is not higher: bits."""
+    """Bits of the reasons why the clock is not higher."""
     pid: int
     command: str
 
@@ -70,35 +70,35 @@ class Gpu:
 
     @property
     def has_process(self) -> bool:
-        """Whether the job has a context on it."""
+        """True if the job has a context on the GPU."""
         return self.process_mib > 0
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A node at one moment of simulated time."""
+    """The GPUs of a node at one moment of simulated time."""
 
     time: datetime
     board: Board
     num_gpus: int
     gpus: tuple[Gpu, ...]
-    """Those that were asked for."""
+    """The GPUs that were asked for."""
 
 
 class Node:
-    """A node of a job; None: the newest job's first one."""
+    """A node of a job. None: the first node of the newest job."""
 
     def __init__(self, node: int = 0, pid: int | None = None) -> None:
         self._node = node
         self._pid = pid
 
     def read(self) -> Reading:
-        """Look at it now. Raises NoJob, UnsafeDirectory."""
+        """Read the node at this moment. Raises NoJob, UnsafeDirectory."""
         job, position = self._job()
         try:
             run = _run_of(job.config_text(), job.run)
             return reading(run, job, position.at(time.monotonic()), self._node)
-        except (ValueError, OverflowError) as error:  # pydantic's, the catalog's and datetime's errors
+        except (ValueError, OverflowError) as error:  # errors of pydantic, the catalog and datetime
             reason = str(error).partition("\n")[0]
             raise NoJob(f"the job with process {job.pid} is of another version: {reason}") from None
 
@@ -126,7 +126,7 @@ def _run_of(config: str, number: int) -> Run:
 
 
 def reading(run: Run, job: PublishedJob, clock_s: float, node: int = 0) -> Reading:
-    """What node ``node`` shows when the simulated clock of ``job`` stands at ``clock_s``. Raises NoJob."""
+    """The reading of node ``node`` at the simulated second ``clock_s`` of ``job``. Raises NoJob."""
     board, layout = board_of(run.gpu), run.layout
     if board is None:
         raise NoJob(f"the job runs on {run.gpu.product}, which NVIDIA's driver knows nothing of")
@@ -175,7 +175,7 @@ def _gpu(run: Run, job: PublishedJob, board: Board, sample: GpuSample, rank: int
 
 def _reasons(run: Run, utilization_pct: int, temperature_c: float, power_w: float, slowed: bool) -> int:
     if slowed:
-        # As the job's own warning has it: far from the thermal limit it is the server that slows the GPU.
+        # As in the job's own warning: far from the thermal limit it is the server that slows the GPU.
         return THERMAL if temperature_c > run.gpu.slowdown_temperature_c - 3 else SLOWDOWN | BRAKE
     if not utilization_pct:
         return IDLE

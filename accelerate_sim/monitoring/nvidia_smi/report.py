@@ -1,4 +1,4 @@
-"""``-q`` and ``-q -x``: the tree of every GPU written as text or as XML."""
+"""``-q`` and ``-q -x``: the tree of each GPU as text or as XML."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from accelerate_sim.monitoring.nvidia_smi.report_tree import gpu_tree, heading
 
 VALUE_COLUMN = 42
 _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
-"""Of text in XML. The standard library has them too, but loads an HTTP client first."""
+"""Characters that are escaped in XML. The standard library's function is not used, as it imports an HTTP client."""
 DISPLAYS = {
     "MEMORY": ("fb_memory_usage", "bar1_memory_usage", "cc_protected_memory_usage"),
     "UTILIZATION": ("utilization",),
@@ -31,11 +31,11 @@ DISPLAYS = {
     "FBC_STATS": ("fbc_stats",),
     "ROW_REMAPPER": ("remapped_rows",),
 }  # fmt: skip
-"""Sections of a GPU that ``-d`` names."""
+"""The sections of a GPU that ``-d`` takes."""
 
 
 def text_log(reading: Reading, displays: Collection[str] = ()) -> str:
-    """``-q``; with ``displays`` only those sections."""
+    """The text of ``-q``; with ``displays`` only these sections."""
     wanted = {tag for display in displays for tag in DISPLAYS[display]}
     lines = ["", "==============NVSMI LOG==============", ""]
     lines += _text(heading(reading), 0)
@@ -78,7 +78,7 @@ def _processes(gpu: Gpu) -> Iterable[str]:
 
 
 def xml_log(reading: Reading) -> str:
-    """``-q -x``"""
+    """The XML of ``-q -x``."""
     version = "13" if reading.board.driver.major >= 580 else "12"
     lines = [
         '<?xml version="1.0" ?>',

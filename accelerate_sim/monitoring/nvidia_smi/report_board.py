@@ -1,4 +1,4 @@
-"""``-q``: what a board is, and how it is connected."""
+"""``-q``: identity of a board and its connections."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from accelerate_sim.monitoring.nvidia_smi.report_entry import NA, Entry, all_na,
 
 
 def identity(gpu: Gpu) -> Iterable[Entry]:
-    """Names, numbers and modes."""
+    """Entries of names, numbers and modes."""
     board = gpu.board
     mig = "Disabled" if board.has_mig else NA
     yield Entry("Product Name", "product_name", gpu.name)
@@ -61,7 +61,7 @@ def identity(gpu: Gpu) -> Iterable[Entry]:
 
 
 def pci(gpu: Gpu) -> Entry:
-    """Address, link and traffic."""
+    """Entries of the PCI address, link and traffic."""
     domain, bus = gpu.pci
     generation, device = str(gpu.board.pcie_generation), f"{gpu.board.device_id:04X}10DE"
     link = section(
@@ -107,7 +107,7 @@ def pci(gpu: Gpu) -> Entry:
 
 
 def fabric(gpu: Gpu) -> Entry:
-    """The NVLink domain; boards before Hopper know nothing of it."""
+    """Entries of the NVLink domain, for boards from Hopper on."""
     joined = gpu.board.architecture in ("Hopper", "Blackwell")
     return section(
         "Fabric",

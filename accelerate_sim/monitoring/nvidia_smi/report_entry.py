@@ -1,4 +1,4 @@
-"""What the tree of ``-q`` is made of."""
+"""``Entry``: a node in the tree of ``-q``."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ NA = "N/A"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A value or a section. Without a label it is in the XML only, without a tag in the text only."""
+    """A value or a section. Without a label it appears in the XML only, without a tag in the text only."""
 
     label: str
     tag: str
     value: str | tuple[Entry, ...]
     xml: str | None = None
-    """The value in XML where it differs."""
+    """The value in the XML, if it differs from that in the text."""
 
 
 def section(label: str, tag: str, *entries: Entry) -> Entry:
-    """Entries under a heading of their own."""
+    """A section of entries."""
     return Entry(label, tag, entries)
 
 
 def all_na(*names: tuple[str, str]) -> tuple[Entry, ...]:
-    """Entries, each (label, tag), that do not apply."""
+    """Entries, each (label, tag), whose value is N/A."""
     return tuple(Entry(label, tag, NA) for label, tag in names)

@@ -1,4 +1,4 @@
-"""``-q``: how a GPU is: memory, load, errors, temperature, power, clocks."""
+"""``-q``: the state of a GPU: memory, load, errors, temperature, power, clocks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from accelerate_sim.monitoring.nvidia_smi.report_entry import NA, Entry, all_na,
 
 
 def reasons(gpu: Gpu) -> Entry:
-    """Why the clocks are not higher."""
+    """Entries of the reasons why the clocks are not higher."""
     names = (
         ("Idle", "gpu_idle", IDLE),
         ("Applications Clocks Setting", "applications_clocks_setting", 0),
@@ -33,7 +33,7 @@ def reasons(gpu: Gpu) -> Entry:
 
 
 def memory(gpu: Gpu) -> Iterable[Entry]:
-    """Frame buffer, BAR1, protected memory."""
+    """Entries of the frame buffer, BAR1 and protected memory."""
     yield section(
         "FB Memory Usage",
         "fb_memory_usage",
@@ -58,7 +58,7 @@ def _usage(label: str, tag: str, total_mib: int, used_mib: int) -> Entry:
 
 
 def utilization(gpu: Gpu) -> Entry:
-    """Of each engine."""
+    """Entries of the utilization of each engine."""
     newer = "0 %" if gpu.board.architecture != "Volta" else NA
     return section(
         "Utilization",
@@ -73,7 +73,7 @@ def utilization(gpu: Gpu) -> Entry:
 
 
 def session_stats(label: str, tag: str) -> Entry:
-    """Of an encoder that nobody uses."""
+    """Entries of an encoder without sessions."""
     return section(
         label,
         tag,
@@ -84,7 +84,7 @@ def session_stats(label: str, tag: str) -> Entry:
 
 
 def ecc(gpu: Gpu) -> Iterable[Entry]:
-    """Counters of errors, and the memory that has been taken out of use."""
+    """Entries of ECC errors, and of retired or remapped memory."""
     mode, count = ("Enabled", "0") if gpu.board.has_ecc else (NA, NA)
     yield section("ECC Mode", "ecc_mode", Entry("Current", "current_ecc", mode), Entry("Pending", "pending_ecc", mode))
     counters = (
@@ -112,7 +112,7 @@ def ecc(gpu: Gpu) -> Iterable[Entry]:
 
 
 def _retired_pages() -> Entry:
-    # The text has the count alone where the XML has a section.
+    # The text has only the count where the XML has a section.
     counts = all_na(("", "retired_count"), ("", "retired_pagelist"))
     return section(
         "Retired Pages",
@@ -152,7 +152,7 @@ def _remapped_rows(gpu: Gpu) -> Entry:
 
 
 def temperature(gpu: Gpu) -> Entry:
-    """Now, and the limits: from Hopper on as kelvins to go."""
+    """Entries of temperatures and their limits; from Hopper on limits are the kelvins that remain."""
     now, slowdown = gpu.temperature_c, gpu.slowdown_c
     memory = f"{gpu.memory_temperature_c} C" if gpu.board.has_ecc else NA
     if gpu.board.has_temperature_margin:
@@ -185,7 +185,7 @@ def temperature(gpu: Gpu) -> Entry:
 
 
 def power(gpu: Gpu) -> Iterable[Entry]:
-    """Draw and limits, of the GPU, its memory and its module."""
+    """Entries of power draw and limits of the GPU, its memory and its module."""
     yield section("", "supported_gpu_target_temp", *all_na(("", "gpu_target_temp_min"), ("", "gpu_target_temp_max")))
     names = (
         ("Power Draw", "power_draw", gpu.power_w),
@@ -198,14 +198,14 @@ def power(gpu: Gpu) -> Iterable[Entry]:
     state = Entry("", "power_state", "P0")
     watts = (Entry(label, tag, f"{value:.2f} W") for label, tag, value in names)
     yield section("GPU Power Readings", "gpu_power_readings", state, *watts)
-    # The blank after the label is the tool's.
+    # nvidia-smi prints a blank after this label
     yield section("GPU Memory Power Readings ", "gpu_memory_power_readings", Entry("Power Draw", "power_draw", NA))
     module = all_na(*((label, tag) for label, tag, _ in names))
     yield section("Module Power Readings", "module_power_readings", state, *module)
 
 
 def clocks(gpu: Gpu) -> Iterable[Entry]:
-    """Now, as set, and the highest."""
+    """Entries of the present clocks, the set ones, and the highest."""
     memory = Entry("Memory", "mem_clock", f"{gpu.board.memory_clock_mhz} MHz")
 
     def all_clocks(label: str, tag: str, clock_mhz: int) -> Entry:

@@ -1,6 +1,6 @@
-"""``-q``: everything about every GPU as one tree, from which the text and the XML are made.
+"""``-q``: all properties of all GPUs as one tree, from which the text and the XML are made.
 
-Order and names are those of driver 550 (``nvsmi_device_v12.dtd``); later drivers put a few entries more in between.
+Order and names are those of driver 550 (``nvsmi_device_v12.dtd``); later drivers insert a few entries.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from accelerate_sim.monitoring.nvidia_smi.report_state import (
 
 
 def heading(reading: Reading) -> tuple[Entry, ...]:
-    """What is said once."""
+    """The entries before the GPUs."""
     driver = reading.board.driver
     return (
         Entry("Timestamp", "timestamp", reading.time.strftime(TIME)),
@@ -32,7 +32,7 @@ def heading(reading: Reading) -> tuple[Entry, ...]:
 
 
 def gpu_tree(gpu: Gpu) -> tuple[Entry, ...]:
-    """All that is said of one GPU, from its name to its clocks; its processes are listed after it."""
+    """The entries of one GPU from its name to its clocks; its processes follow."""
     return (
         *identity(gpu),
         pci(gpu),

@@ -1,7 +1,8 @@
-"""Gradient norm before clipping: a steep start, a slow fall to a plateau, a right-skewed band, and rare spikes.
+"""Gradient norm before clipping: its level over a run, the noise of its batches, and rare spikes.
 
-Levels and habits follow from model, data and batch; the noise belongs to the data, as the loss's does. A batch whose
-loss is far off has a large gradient too, and before the loss leaps the norm does. Ranges from public logs.
+Levels follow from the model, the batch and the learning rate's schedule; habits of a data set are drawn once from the
+names of model and data. The noise belongs to the data, as the loss's does: a batch whose loss is far off has a large
+gradient too, and before the loss leaps the norm does. Shapes and ranges were measured on public training logs.
 """
 
 import math
@@ -12,18 +13,40 @@ import numpy as np
 from accelerate_sim.config.schema import TrainConfig
 from accelerate_sim.sim import noise
 from accelerate_sim.sim.batch_ramp import BatchSchedule
+from accelerate_sim.sim.curves.from_scratch import slow_time_constant
+from accelerate_sim.sim.curves.schedule import full_rate_steps
 from accelerate_sim.sim.noise import Draws, Floats, Steps
 
 SMALL_BATCH_TOKENS = 2e5
-"""Below it the norm is mostly the batch's noise, which grows like the root of fewer tokens."""
+"""Tokens a step below which single batches differ more in their norm."""
+NOISY_TOKENS = 3.5e5
+"""Tokens a step at which the noise of the batch makes as much of the settled norm's square as the true gradient.
 
+With it 124M settles at 0.26 for half a million tokens a step and at 0.7 for 32,768, as logs of three teams do.
+"""
+SETTLED_NORM = (0.165, 0.24)
+"""Range of the norm of the true gradient of a model that has settled."""
 HIGHEST_PLATEAU = 5.0
+"""Highest settled norm, however small the batch is."""
+START_STEPS = 0.23
+"""Steps of the first fall over the root of the warm-up's: 6 where that takes 715 steps, 2.3 where it takes 100."""
+HUMP_SHARE = 0.48
+"""Steps at the peak rate until the hump, over the time constant of the loss's slow fall: 60 of 126 for 124M."""
+HUMP_TOKENS = 5e5
+"""Tokens a step of the logs in which the hump was measured; in larger batches less of it is noise."""
+SHORT_WARMUP, LONG_WARMUP = 80, 450
+"""Steps of warm-up up to which the first fall hides the hump, and from which a dip is seen before it."""
 
 
 @dataclass(frozen=True)
 class FromScratchLevel:
-    """A start of 6-25, a fall over the first thousand steps, a plateau that drifts."""
+    """The level of a run from scratch: a steep fall, a dip, a hump while the rate rises, and a slow fall to a plateau.
 
+    The norm is 15 at first, 4.5 at step 10, 0.75 at 100, 1.1 at 350 and 0.3 at 2,000 for 124M with a warm-up of 715.
+    The hump is where the model begins to use more of a text than how often each token occurs.
+    """
+
+    train: TrainConfig
     total_steps: int
     sequence_length: int
     batches: BatchSchedule
@@ -31,37 +54,48 @@ class FromScratchLevel:
     start_steps: float
     second: float
     second_steps: float
-    second_power: float
-    plateau: float
+    hump: float
+    hump_steps: float
+    """Steps at the peak rate until the hump's top."""
+    settled: float
     drift: float
     drift_power: float
 
     @classmethod
-    def of(cls, train: TrainConfig, draws: Draws, total_steps: int) -> "FromScratchLevel":
-        patience = max(1.0, train.warmup_steps / 100) ** 0.5  # nothing changes while the rate is tiny
+    def of(cls, train: TrainConfig, draws: Draws, total_steps: int, parameters: float) -> "FromScratchLevel":
+        """Draw the level of a model of this size."""
+        warmup = min(train.warmup_steps, total_steps)
+        hump_steps = HUMP_SHARE * slow_time_constant(train, parameters) * draws.log("hump steps", 0.8, 1.25)
+        warm = warmup / 2.0  # steps at the peak rate that the warm-up is worth
+        hump_at = math.sqrt(2.0 * warmup * hump_steps) if warm > hump_steps else hump_steps + warm
+        long = min(max((warmup - SHORT_WARMUP) / (LONG_WARMUP - SHORT_WARMUP), 0.0), 1.0)
         return cls(
-            total_steps=total_steps, sequence_length=train.sequence_length, batches=BatchSchedule.of(train),
-            start=draws.log("start", 6, 25),
-            start_steps=draws.log("start steps", 2, 8) * patience, second=draws.between("second", 1.4, 2.6),
-            second_steps=draws.log("second steps", 8, 25) * patience,
-            second_power=draws.between("second power", 0.38, 0.55),
-            plateau=draws.log("plateau", 0.15, 0.6),
-            drift=draws.between("drift", -0.25, 0.35), drift_power=draws.between("drift power", 0.7, 2.0),
+            train=train, total_steps=total_steps, sequence_length=train.sequence_length,
+            batches=BatchSchedule.of(train), start=draws.log("start", 9, 20),
+            start_steps=max(START_STEPS * math.sqrt(warmup), 1.0) * draws.log("start steps", 0.8, 1.3),
+            second=draws.between("second", 1.0, 1.4), second_steps=hump_at * (0.6 - 0.4 * long),
+            hump=draws.between("hump", 0.85, 1.05) * (0.5 + 0.5 * long), hump_steps=hump_steps,
+            settled=draws.log("settled", *SETTLED_NORM),
+            drift=draws.between("drift", -0.25, 0.3), drift_power=draws.between("drift power", 0.7, 2.0),
         )  # fmt: skip
 
     def at(self, steps: Steps) -> Floats:
+        """The level at these steps."""
         tokens = np.asarray(self.batches.batches(steps)) * self.sequence_length
-        noisy = np.maximum(1.0, SMALL_BATCH_TOKENS / tokens) ** 0.5
-        plateau = np.minimum(self.plateau * noisy, HIGHEST_PLATEAU)
+        plateau = np.minimum(self.settled * np.sqrt(1.0 + NOISY_TOKENS / tokens), HIGHEST_PLATEAU)
         start = self.start / (1.0 + (steps / self.start_steps) ** 1.6)
-        second = self.second * noisy * (1.0 + steps / self.second_steps) ** -self.second_power
+        second = self.second / (1.0 + (steps / self.second_steps) ** 2)
+        way = np.maximum(full_rate_steps(self.train, self.total_steps, steps) / self.hump_steps, 1e-6)
+        hump = 2.0 * self.hump / (1.0 / way + way**0.8)
+        hump = hump * np.sqrt((1.0 + NOISY_TOKENS / tokens) / (1.0 + NOISY_TOKENS / HUMP_TOKENS))
         done = np.clip(steps / max(self.total_steps, 1), 0.0, 1.0)
-        return np.asarray((plateau**4 + (start + second) ** 4) ** 0.25 * np.exp(self.drift * done**self.drift_power))
+        level = np.sqrt(plateau**2 + (start + second + hump) ** 2)
+        return np.asarray(level * np.exp(self.drift * done**self.drift_power))
 
 
 @dataclass(frozen=True)
 class FineTunedLevel:
-    """A short start above a plateau of any height, which then drifts, down more often than up."""
+    """The level of a fine-tuning: flat or slowly rising, after a short start that is high only on unfamiliar data."""
 
     total_steps: int
     start_factor: float
@@ -71,14 +105,23 @@ class FineTunedLevel:
     drift_power: float
 
     @classmethod
-    def of(cls, draws: Draws, total_steps: int) -> "FineTunedLevel":
+    def of(cls, train: TrainConfig, draws: Draws, total_steps: int) -> "FineTunedLevel":
+        """Draw the level of a model and its data; a pretraining that goes on keeps the norm it had."""
+        plateau = draws.log("tune plateau", 0.15, 8.0)
+        if train.start == "checkpoint":
+            tokens = train.global_batch * train.sequence_length
+            plateau = draws.log("settled", *SETTLED_NORM) * math.sqrt(1.0 + NOISY_TOKENS / tokens)
+        unfamiliar, falls = draws.chance("unfamiliar", 0.3), draws.chance("tune falls", 0.15)
         return cls(
-            total_steps, draws.log("tune start", 1.3, 12), draws.log("tune start share", 0.003, 0.02),
-            draws.log("tune plateau", 0.15, 8.0), draws.between("tune drift", -1.8, 0.7),
+            total_steps,
+            draws.log("tune start", 1.7, 8.0) if unfamiliar else draws.log("familiar start", 0.7, 1.5),
+            draws.log("tune start share", 0.003, 0.02), plateau,
+            draws.between("tune fall", -1.3, -0.35) if falls else draws.between("tune drift", -0.25, 0.5),
             draws.between("tune drift power", 0.5, 1.5),
         )  # fmt: skip
 
     def at(self, steps: Steps) -> Floats:
+        """The level at these steps."""
         done = np.clip(steps / max(self.total_steps, 1), 0.0, 1.0)
         start = (self.start_factor - 1.0) / (1.0 + (done / self.start_share) ** 1.6)
         return np.asarray(self.plateau * (1.0 + start) * np.exp(self.drift * done**self.drift_power))
@@ -86,49 +129,61 @@ class FineTunedLevel:
 
 @dataclass(frozen=True)
 class GradNormCurve:
-    """One run's gradient norm."""
+    """The gradient norm of one run at every step."""
 
     seed: int
-    """Of the data's order."""
+    """Seed of the data's order."""
     shape: FromScratchLevel | FineTunedLevel
     sigma: float
-    """Of the logarithm."""
+    """Standard deviation of the norm's logarithm from batch to batch."""
     skew: float
     memory: float
-    """Share of the variance that persists."""
+    """Share of the variance that persists from step to step."""
     phi: float
     loss_coupling: float
+    """Units of sigma that the norm is higher for each standard deviation that the batch's loss is higher."""
     odd_coupling: float
-    """What a loss that is far off adds, in units of sigma for each of its own."""
+    """Units of sigma that the norm is higher for each standard deviation that the loss is off beyond 1.2."""
     spike_share: float
     spike_size: float
     spike_tails: tuple[float, float, float]
-    """What is left of a spike's log excess in the steps after it."""
+    """Shares of a spike's log excess at its own step and at the two after it."""
     spike_limit: float
 
     @classmethod
-    def of(cls, train: TrainConfig, seed: int, shape_seed: int, total_steps: int) -> "GradNormCurve":
+    def of(cls, train: TrainConfig, seed: int, shape_seed: int, total_steps: int, parameters: float) -> "GradNormCurve":
+        """The norm of a run; ``seed`` is that of the data's order, ``shape_seed`` stands for model and data."""
         draws = Draws(shape_seed, "grad norm")
-        finetune = train.start == "finetune"
+        if train.start != "scratch":
+            return cls._of_finetuning(train, draws, seed, total_steps)
         few = train.global_batch * train.sequence_length < SMALL_BATCH_TOKENS
-        sigma = draws.log("sigma", 0.06, 0.13) if few else draws.log("sigma", 0.045, 0.095)
-        if finetune:
-            sigma = (
-                draws.log("tune sigma", 0.3, 0.65) if train.global_batch <= 16 else draws.log("tune sigma", 0.07, 0.3)
-            )
-        rough = finetune and train.global_batch <= 64  # a few odd conversations make a batch
         return cls(
-            seed=seed,
-            shape=FineTunedLevel.of(draws, total_steps) if finetune else FromScratchLevel.of(train, draws, total_steps),
-            sigma=sigma, skew=draws.between("skew", 0.45, 0.9),
-            memory=draws.between("tune memory", 0.0, 0.12) if finetune else draws.between("memory", 0.2, 0.45),
-            phi=draws.between("tune phi", 0.8, 0.95) if finetune else draws.between("phi", 0.72, 0.86),
-            loss_coupling=draws.between("tune coupling" if finetune else "coupling", 0.0, 0.4 if finetune else 0.15),
-            odd_coupling=draws.between("odd coupling", 0.0, 0.45),
-            spike_share=draws.log("tune spike share", 0.02, 0.1) if finetune else draws.log("spike share", 0.006, 0.04),
-            spike_size=draws.log("rough spike size", 0.25, 0.8) if rough else draws.log("spike size", 0.08, 0.35),
+            seed=seed, shape=FromScratchLevel.of(train, draws, total_steps, parameters),
+            sigma=draws.log("sigma", 0.045, 0.12) if few else draws.log("sigma", 0.046, 0.088),
+            skew=draws.between("skew", 0.45, 0.9),
+            memory=draws.between("memory", 0.2, 0.45), phi=draws.between("phi", 0.72, 0.86),
+            loss_coupling=draws.between("coupling", 0.03, 0.25), odd_coupling=draws.between("odd coupling", 0.1, 0.7),
+            spike_share=draws.log("spike share", 0.004, 0.022), spike_size=draws.log("spike size", 0.15, 0.45),
             spike_tails=(1.0, draws.between("after", 0.2, 0.5), draws.between("after that", 0.1, 0.3)),
-            spike_limit=math.log(300.0) if rough else math.log(9.0),
+            spike_limit=math.log(14.0),
+        )  # fmt: skip
+
+    @classmethod
+    def _of_finetuning(cls, train: TrainConfig, draws: Draws, seed: int, total_steps: int) -> "GradNormCurve":
+        # A batch of a few conversations is as odd as each of them; what single ones add averages out in large batches.
+        uneven = train.global_batch <= 8 and draws.chance("uneven conversations", 0.35)
+        per_sequence = draws.log("tune sigma", 0.4, 0.8) / math.sqrt(train.global_batch)
+        sigma = draws.log("uneven sigma", 0.3, 0.6) if uneven else min(max(per_sequence, 0.04), 0.35)
+        return cls(
+            seed=seed, shape=FineTunedLevel.of(train, draws, total_steps), sigma=sigma,
+            skew=draws.between("uneven skew", 0.6, 0.9) if uneven else draws.between("tune skew", 0.0, 0.8),
+            memory=draws.between("tune memory", 0.0, 0.15), phi=draws.between("tune phi", 0.8, 0.95),
+            loss_coupling=draws.between("tune coupling", 0.05, 0.5),
+            odd_coupling=draws.between("tune odd coupling", 0.05, 0.5),
+            spike_share=draws.log("tune spike share", 0.001, 0.014),
+            spike_size=draws.log("tune spike size", 0.15, 0.6),
+            spike_tails=(1.0, draws.between("after", 0.0, 0.4), draws.between("after that", 0.0, 0.2)),
+            spike_limit=math.log(300.0) if uneven else math.log(20.0),
         )  # fmt: skip
 
     def level(self, steps: Steps) -> Floats:

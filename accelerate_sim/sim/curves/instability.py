@@ -1,4 +1,4 @@
-"""Rare leaps of the loss: the gradient norm explodes, some steps later the loss is up, and both come back.
+"""Rare spikes of the loss: the gradient norm grows, some steps later the loss is high, and both return.
 
 Rates: none to one in 1e5 steps of well-tuned public runs, more where the learning rate is high for the model's size.
 The shape is that of the chronicles of BLOOM 176B and of an 8B run: the norm leads by 2-5 steps and grows a hundredfold,
@@ -14,9 +14,9 @@ from accelerate_sim.sim import noise
 from accelerate_sim.sim.noise import Draws, Floats, Steps
 
 RATE_PER_STEP = 4e-6
-"""At the learning rate that is usual for the model's size."""
+"""Probability per step that a spike begins at the learning rate that is usual for the model's size."""
 LONGEST = 320
-"""Steps after which nothing of a leap is left: eight times the longest recovery."""
+"""Steps after which a spike is over: eight times the longest recovery."""
 
 
 def usual_learning_rate(parameters: float) -> float:
@@ -26,13 +26,13 @@ def usual_learning_rate(parameters: float) -> float:
 
 @dataclass(frozen=True)
 class Leap:
-    """One of them."""
+    """A spike of the loss that begins with the gradient norm."""
 
     born: int
     lead_steps: int
-    """Of the gradient norm."""
+    """Steps by which the gradient norm leads the loss."""
     height: float
-    """Nats."""
+    """Height of the loss above its trend in nats."""
     norm_log_height: float
     recovery_steps: float
 
@@ -52,13 +52,13 @@ class Leap:
 
 @dataclass(frozen=True)
 class Instability:
-    """All leaps of a run, each a pure function of (seed, step at which it begins)."""
+    """All spikes of a run, each a pure function of the seed and the step at which it begins."""
 
     seed: int
     rate: float
-    """Probability per step."""
+    """Probability that one begins in a step."""
     first_step: int
-    """None begins before: the rate is still warming up."""
+    """Step before which no spike begins, as the learning rate is still warming up."""
 
     @classmethod
     def of(cls, seed: int, lr: float, parameters: float, warmup_steps: int) -> "Instability":
@@ -66,7 +66,7 @@ class Instability:
         return cls(seed, RATE_PER_STEP * excess, max(warmup_steps, 20))
 
     def during(self, steps: Steps) -> list[Leap]:
-        """Leaps that are felt at some of these consecutive steps."""
+        """Spikes that touch some of these consecutive steps."""
         if not self.rate:
             return []
         born = np.arange(max(int(steps[0]) - LONGEST, self.first_step), int(steps[-1]) + 1)

@@ -1,4 +1,4 @@
-"""Training and validation loss: the shape of the run, the noise of its batches, and rare leaps.
+"""Training and validation loss: the shape of the run, the noise of its batches, and rare spikes.
 
 The noise of a run from scratch is constant in nats and set by the number of tokens behind one logged value; that of a
 fine-tuning is a share of the loss. It belongs to the data: a rerun on the same texts in the same order replays it,
@@ -18,15 +18,15 @@ from accelerate_sim.sim.curves.instability import Instability
 from accelerate_sim.sim.curves.loss_shape import Exponential, Shape, shape_of
 from accelerate_sim.sim.noise import Draws, Floats, Steps
 
-NOISE_AT_HALF_MILLION_TOKENS = (0.028, 0.044)
+NOISE_AT_HALF_MILLION_TOKENS = (0.033, 0.049)
 """Standard deviation, in nats, of a loss that is the mean over 5e5 tokens in texts of 1000."""
-TEXT_TOKENS = (500, 2000)
-"""Of a typical text of a dataset: pages of the web, or books and source files."""
+TEXT_TOKENS = (600, 3500)
+"""Range of the tokens in a typical text of a dataset: pages of the web, or books and source files."""
 LEAST_NOISE = 0.005
-FINETUNE_NOISE_AT_8_SEQUENCES = (0.1, 0.35)
+FINETUNE_NOISE_AT_8_SEQUENCES = (0.07, 0.26)
 """Standard deviation as a share of the loss, of the mean over 8 sequences of one conversation or instruction each."""
-UNKNOWN_DATA_NOISE = 1.5
-"""Factor on it where a model that has learned from other data goes on."""
+UNKNOWN_DATA_NOISE = 2.4
+"""Factor on the noise if a model that has learned from other data goes on."""
 MOST_FALL = 3.0
 """Factor by which the loss falls while its noise grows."""
 VALIDATION_NOISE = 0.0012
@@ -38,21 +38,25 @@ SEED_LUCK = 0.008
 
 @dataclass(frozen=True)
 class BatchNoise:
-    """How single batches differ from the trend, in units of a standard deviation."""
+    """Deviations of single batches from the trend, in units of a standard deviation."""
 
     seed: int
     skew: float
     odd_share: float
-    """Of the batches that are unlike the rest."""
+    """Share of the batches that are unlike the rest."""
     odd_upward: float
-    """Share of them that are harder than the rest."""
+    """Share of those that are harder than the rest."""
     unevenness: float
-    """Of the batches: their mix of texts makes some noisier than others."""
+    """Standard deviation of the logarithm of a batch's own noise: its mix of texts makes it noisier than others."""
+    uneven_phi: float
+    """Correlation of that from one batch to the next: kinds of texts come in runs."""
+    balancing: float
+    """Share of a batch's deviation that the next one makes up for: texts that were drawn are not drawn again."""
     wander: float
     """Share of the variance that persists from step to step (unshuffled shards)."""
     phi: float
     turn_step: float
-    """Where another kind of shard begins, with noise and level of its own."""
+    """Step at which another kind of shard begins, with noise and level of its own."""
     turn_factor: float
     turn_offset: float
 
@@ -62,20 +66,23 @@ class BatchNoise:
         turns = steps > 3000 and not finetune and draws.chance("turn", 0.12)
         return cls(
             seed=seed,
-            skew=draws.between("skew", -0.2, 0.65) if web else draws.between("skew", -0.65, 0.0),
+            skew=draws.between("skew", -0.2, 0.7) if web else draws.between("skew", -0.5, 0.1),
             odd_share=draws.log("odd", 0.001, 0.006) if web else draws.log("odd", 0.0001, 0.002),
-            odd_upward=0.8 if web else 0.5, unevenness=draws.between("uneven", 0.0, 0.22),
-            wander=draws.between("wander", 0.2, 0.4) if draws.chance("shards", 0.33) else 0.0,
+            odd_upward=0.8 if web else 0.5, unevenness=draws.between("uneven", 0.0, 0.25),
+            uneven_phi=draws.between("uneven phi", 0.05, 0.9),
+            balancing=draws.between("balancing", 0.02, 0.14) if draws.chance("balanced", 0.4) else 0.0,
+            wander=draws.between("wander", 0.1, 0.4) if draws.chance("shards", 0.4) else 0.0,
             phi=draws.between("phi", 0.85, 0.97),
             turn_step=draws.between("turn step", 0.2, 0.8) * steps if turns else math.inf,
             turn_factor=draws.log("turn factor", 0.7, 1.6), turn_offset=draws.between("turn offset", -0.05, 0.05),
         )  # fmt: skip
 
     def at(self, steps: Steps) -> Floats:
-        """Of consecutive batches."""
-        white = noise.skewed(self.seed, "loss/batch", self.skew, steps)
-        uneven = np.exp(self.unevenness * noise.normal(self.seed, "loss/uneven", steps) - self.unevenness**2)
-        white = white * uneven
+        """Deviations of consecutive batches, in units of a standard deviation."""
+        white = noise.skewed(self.seed, "loss/batch", self.skew, np.concatenate((steps[:1] - 1, steps)))
+        white = (white[1:] - self.balancing * white[:-1]) / math.sqrt(1.0 + self.balancing**2)
+        slowly = noise.persistent(self.seed, "loss/uneven", self.uneven_phi, steps)
+        white *= np.exp(self.unevenness * slowly - self.unevenness**2)
         odd = noise.uniform(self.seed, "loss/odd", steps)
         # One batch in a few hundred is unlike the rest; the next one is normal again.
         size = 2.5 - 2.0 * np.log(noise.uniform(self.seed, "loss/odd size", steps))
@@ -95,21 +102,20 @@ class LossCurve:
     """One run's loss, in nats per token; steps count from 0."""
 
     seed: int
-    """Of the data's order."""
+    """Seed of the data's order."""
     shape: Shape
     luck: float
     gap: float
-    """Validation minus training."""
+    """Validation loss minus training loss, in nats."""
     batch: BatchNoise
     batches: BatchSchedule
     sigmas: tuple[float, ...]
     """Noise of a step's loss in each stage of the batch's ramp: nats, or a share of the loss if it is ``relative``."""
     micro_sigma: float
-    """The same of one micro-batch's loss."""
+    """Noise of one micro-batch's loss, in the same unit."""
     relative: bool
     hardening: float
-    """Power of its fall by which the noise of a ``relative`` one grows: what is easy in all texts is learned first, and
-    what is left differs more."""
+    """Power of the loss's fall by which ``relative`` noise grows: what all texts share is learned first."""
     instability: Instability
 
     @classmethod
@@ -117,8 +123,10 @@ class LossCurve:
         cls, config: RunConfig, seed: int, shape_seed: int, vocab: int, active_parameters: float, total_steps: int,
         *, retokenized: bool = False,
     ) -> "LossCurve":  # fmt: skip
-        """``shape_seed`` stands for model and data, ``seed`` for the order of the data. ``retokenized``: texts are cut
-        into other tokens than the model's own."""
+        """The loss of a run; ``shape_seed`` stands for model and data, ``seed`` for the order of the data.
+
+        ``retokenized`` says that texts are cut into other tokens than the model's own.
+        """
         train, own, draws = config.train, Draws(seed, "loss"), Draws(shape_seed, "loss")
         finetune = train.start == "finetune"
         step_tokens = train.global_batch * train.sequence_length
@@ -175,7 +183,7 @@ class LossCurve:
         return np.asarray(np.array(self.sigmas)[self.batches.numbers(steps)])
 
     def micro_deviation(self, steps: Steps, replicas: int, micro_batches: int) -> Floats:
-        """How the micro-batches of steps differ from their mean. Shape [steps, micro_batches, replicas], sum 0 a step.
+        """Deviations of micro-batches from their step's mean, [steps, micro_batches, replicas]; sum 0 a step.
 
         Each is the difference of two neighbours in a ring of independent normals, so the whole adds up to nothing.
         """
@@ -194,7 +202,7 @@ class LossCurve:
         return max(float(expected) + self.gap + VALIDATION_NOISE * wobble, 0.05)
 
     def validation_deviation(self, step: int, batch: int, replicas: int) -> Floats:
-        """How validation micro-batches of the replicas differ from their mean. Shape [replicas], sum 0."""
+        """Deviations of the replicas' validation micro-batches from their mean, [replicas]; they add up to 0."""
         own = noise.normal(self.seed, "loss/validation batch", batch, np.arange(replicas))
         return _ring_differences(own * (self._micro_nats(np.array([step]))[0] / np.sqrt(2.0)))
 

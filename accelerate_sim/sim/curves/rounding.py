@@ -1,6 +1,6 @@
-"""The decimals in which a stack keeps its figures: 2.4321 here, 2.463556 there, the same for a whole run.
+"""Decimal places of the logged loss and gradient norm; drawn once per run, as public logs differ in them.
 
-What is cut off here is nowhere: screen, metrics and sums know the figure as the stack logs it.
+The screen, the metrics file and every sum use the rounded figure.
 """
 
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ import numpy as np
 
 from accelerate_sim.sim.noise import Draws, Floats
 
-LOSS_DECIMALS = ((0.36, 4), (0.62, 5), (0.74, 6), (1.0, 7))
-NORM_DECIMALS = ((0.18, 2), (0.38, 3), (0.54, 4), (1.0, 7))
+LOSS_DECIMALS = ((0.30, 4), (0.45, 5), (0.70, 6), (1.0, 7))
+NORM_DECIMALS = ((0.08, 2), (0.22, 3), (0.42, 4), (1.0, 7))
 """(cumulative share of public logs, decimals); 7 are all that a float32 has."""
 
 
@@ -20,7 +20,7 @@ def _decimals(draw: float, shares: tuple[tuple[float, int], ...]) -> int:
 
 @dataclass(frozen=True)
 class Printed:
-    """How the loss and the gradient norm are written."""
+    """Rounding of one run's loss and gradient norm."""
 
     loss_decimals: int
     norm_decimals: int
@@ -32,7 +32,7 @@ class Printed:
         return cls(_decimals(loss, LOSS_DECIMALS), _decimals(norm, NORM_DECIMALS))
 
     def loss(self, values: Floats) -> Floats:
-        """Never a tie in the fourth decimal, which sums in another order would round the other way."""
+        """Round losses; none is a tie in the fourth decimal, which sums in another order would round the other way."""
         kept = np.round(values, self.loss_decimals)
         if self.loss_decimals == 4:
             return kept
@@ -40,5 +40,5 @@ class Printed:
         return np.asarray(np.round(kept + tie * 10.0**-self.loss_decimals, self.loss_decimals))
 
     def norm(self, values: Floats) -> Floats:
-        """At least two digits, however small it is."""
+        """Round norms; none becomes 0."""
         return np.maximum(np.round(values, self.norm_decimals), 10.0**-self.norm_decimals)

@@ -8,8 +8,11 @@ from accelerate_sim.sim.batch_ramp import BatchSchedule
 from accelerate_sim.sim.noise import Floats
 
 CRITICAL_BATCH_TOKENS = 5e5
-"""Twice that batch is worth 4/3 as much a step, half of it 2/3. It grows as the loss falls: 0.3M at a loss of 4, 0.8M
-at 3.2 (Kaplan et al. 2020, B* = 2e8 tokens / L^4.76); ramps are for the time between the two."""
+"""Tokens of a batch of which a doubled one is worth 4/3 as much a step, and a halved one 2/3.
+
+It grows as the loss falls: 0.3M at a loss of 4, 0.8M at 3.2 (Kaplan et al. 2020, B* = 2e8 tokens / L^4.76); ramps are
+for the time between the two.
+"""
 COOLDOWN_SHARE = 0.2
 """Share of the steps in which a WSD schedule decays (Hägele et al. 2024)."""
 
@@ -36,9 +39,36 @@ def learning_rate(train: TrainConfig, total_steps: int, step: ArrayLike) -> Floa
     return np.asarray(np.where(step + 1.0 <= warmup, train.lr * ramp, decayed))
 
 
+def distance_share(train: TrainConfig, total_steps: int, step: ArrayLike) -> Floats:
+    """Sum of the learning rates of the updates before ``step``, over that of the whole run: 0 to 1."""
+    warmup = min(train.warmup_steps, total_steps)
+    least = min(train.min_lr / train.lr, 1.0)
+
+    def summed(at: Floats) -> Floats:
+        before = np.minimum(at, warmup)
+        done = np.clip((at - warmup) / max(total_steps - warmup, 1), 0.0, 1.0)
+        if train.schedule == "cosine":
+            shape = 0.5 * (done + np.sin(np.pi * done) / np.pi)
+        elif train.schedule == "linear":
+            shape = done - 0.5 * done**2
+        elif train.schedule == "wsd":
+            late = np.maximum(done - (1.0 - COOLDOWN_SHARE), 0.0)
+            shape = done - 0.5 * late**2 / COOLDOWN_SHARE
+        else:
+            shape = done
+        lowest = 1.0 if train.schedule == "constant" else least
+        after = lowest * done + (1.0 - lowest) * shape
+        return np.asarray(0.5 * before**2 / max(warmup, 1) + after * max(total_steps - warmup, 0))
+
+    whole = float(summed(np.asarray(float(total_steps))))
+    return np.asarray(np.clip(summed(np.asarray(step, float)) / max(whole, 1e-9), 0.0, 1.0))
+
+
 def full_rate_steps(train: TrainConfig, total_steps: int, step: ArrayLike) -> Floats:
-    """What the updates before ``step`` amount to, in steps at the peak rate: those of the warm-up count as little as
-    their rate. An Adam step moves each weight by about the rate, so this is how far the weights have gone."""
+    """Number of steps at the peak rate that the updates before ``step`` are worth, each in proportion to its rate.
+
+    An Adam step moves each weight by about the rate, so this is the distance that the weights have moved.
+    """
     step = np.asarray(step, float)
     warmup = min(train.warmup_steps, total_steps)
     ramped = np.minimum(step, warmup)

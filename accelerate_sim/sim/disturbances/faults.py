@@ -1,4 +1,4 @@
-"""What breaks in a fleet, how often, where, and what the driver says: drawn from published causes and rates.
+"""Draws the faults of a fleet, with time, place and the driver's report, from published causes and rates.
 
 Here faults are only drawn. What they cost is in ``goodput``; what one does to the processes of a job is not done here.
 
@@ -30,11 +30,11 @@ class Cause:
     name: str
     count: int
     xids: tuple[tuple[int, float], ...] = ()
-    """What the driver reports first, each with its share of this cause; the rest reports nothing. Codes that only
-    follow others are never the first: 45 (the channels that a fault leaves are cleaned up), 154 (what is to be done),
-    171 and 172 (where in the memory)."""
+    """Codes that the driver reports first, each with its share of this cause; the rest reports nothing. Codes that only
+    follow others are never the first: 45 (the channels that a fault leaves are cleaned up), 154 (the recovery that is
+    needed), 171 and 172 (the place in the memory)."""
     whole_node: bool = False
-    """Whether it concerns the machine and none of its GPUs in particular."""
+    """True if the cause concerns the machine and none of its GPUs in particular."""
 
 
 CAUSES = (

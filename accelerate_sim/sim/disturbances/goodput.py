@@ -1,4 +1,4 @@
-"""What failures make of a run: the share of its time that counts, and how often it should save its state.
+"""Computes the goodput of a run with failures, and the interval of checkpoints that makes it highest.
 
 Failures of a running job come at random (exponential times of mean M). A segment of tau seconds of steps and delta
 seconds of saving counts once it has passed without one. The chance of that is exp(-(tau + delta)/M), so on average
@@ -21,7 +21,7 @@ from accelerate_sim.sim.disturbances.faults import Faults
 
 @dataclass(frozen=True)
 class Reliability:
-    """What a fault rate above 0 makes of a run, and of how often it saves its state. Times in seconds."""
+    """Effects of a fault rate above 0 on a run, and the best interval of its checkpoints. Times in seconds."""
 
     mtbf_s: float
     interruptions: float

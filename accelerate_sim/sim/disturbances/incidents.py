@@ -1,4 +1,4 @@
-"""What goes slightly wrong now and then: a GPU that runs hot, a rank that is slow, memory that gets tight.
+"""Small troubles of single ranks: a GPU that runs hot, a rank that is slow, memory that gets tight.
 
 Incidents come with GPUs and with time: their number per window of steps is Poisson's. Everything else follows from
 them: the GPU's temperature and clock, the rank's time, the step time of everyone, and the warning that the rank
@@ -22,20 +22,25 @@ Kind = Literal["hot", "slow", "memory"]
 
 WINDOW = 200
 """Steps whose incidents are drawn together; longer than any of them lasts."""
-RATE = 3.2e-3
-"""Incidents per GPU-hour, one per GPU in 13 days. An assumption: fleets publish how much jobs are slowed, not by how
-many GPUs. It makes three in half a day on 64 GPUs. With the sizes below it takes 5 % of the computing on 16,384 GPUs
-and a tenth on 100,000; large jobs lose a tenth (Lin et al. 2025) to a quarter of their time (Wu et al. 2025) to all
-kinds of stragglers together."""
+HOURLY_AT_64, GROWTH = 0.2, 1.0 / 3.0
+"""Incidents in an hour on 64 GPUs, and the power of the number of GPUs by which larger clusters have more.
+
+An assumption: fleets publish how much jobs are slowed, not by how many GPUs. In smaller jobs they come with GPUs;
+beyond, they grow more slowly than the cluster, because GPUs that were slow before are kept out of large jobs. It makes
+three in half a day on 64 GPUs and seven in five hours on 16,384, where logs of 2,560 to 10,752 GPUs stay within 0.4 to
+0.9 % of their level.
+"""
 QUIET_STEPS = 25
-"""At first, when everything is slow."""
+"""Steps at the beginning of a run without incidents, as all of them are slow."""
 LEAST_STEPS, MOST_STEPS = 12, 60
-"""How long one lasts."""
+"""Range of an incident's length in steps."""
 HOT_SHARE, MEMORY_SHARE = 0.45, 0.3
-"""Of all incidents; those of memory only where it is tight, else these ranks are slow, too, as are the rest."""
+"""Shares of all incidents; those of memory become slow ranks where memory is not tight. The rest are slow ranks."""
 EXCESS: dict[Kind, tuple[float, float]] = {"hot": (0.02, 0.01), "slow": (0.03, 0.03), "memory": (0.01, 0.01)}
-"""How much longer the rank computes: at least, and the mean of the exponential above that. BLOOM's one slow node cost
-5 % (149 to 140 TFLOP/s)."""
+"""Share by which the rank computes longer: the least, and the mean of the exponential above that.
+
+BLOOM's one slow node cost 5 % (149 to 140 TFLOP/s).
+"""
 TIGHT_MEMORY = 0.88
 """Share of a GPU's memory in use from which fragmentation can fill the rest."""
 
@@ -53,7 +58,7 @@ class Incident:
 
     @property
     def noticed(self) -> int:
-        """The step at which it is plain to see."""
+        """The step at which the rank logs its warning."""
         return self.start + max(1, (self.stop - self.start) // 4)
 
     def strength(self, step: int) -> float:
@@ -62,7 +67,7 @@ class Incident:
         return max(0.0, min(1.0, 4.0 * part, 4.0 * (1.0 - part)))
 
     def excess(self, step: int) -> float:
-        """How much longer than usual the rank computes at this step, as a share."""
+        """Share by which the rank computes longer than usual at this step."""
         return (self.slowdown - 1.0) * self.strength(step)
 
 
@@ -74,19 +79,20 @@ class Incidents:
     world_size: int
     memory_share: float
     step_s: float
-    """Mean step: with it, steps are time."""
+    """Mean time of a step, which turns steps into hours."""
 
     def __hash__(self) -> int:
         return hash((self.seed, self.world_size, self.step_s))
 
     @property
     def per_step(self) -> float:
-        """Mean number that begin in a step, on all GPUs."""
-        return RATE * self.world_size * self.step_s / 3600.0
+        """Mean number of incidents that begin in a step, on all GPUs."""
+        size = self.world_size / 64.0
+        return float(HOURLY_AT_64 * min(size, size**GROWTH) * self.step_s / 3600.0)
 
     @lru_cache(maxsize=64)  # noqa: B019 - small, and as long-lived as the run
     def of_window(self, window: int) -> tuple[Incident, ...]:
-        """Those that begin in steps window * WINDOW and the WINDOW - 1 after it, in order."""
+        """Incidents that begin in steps window * WINDOW and the WINDOW - 1 after it, in order."""
         if window < 0:
             return ()
         share = float(noise.uniform(self.seed, "incidents", window)[0])
@@ -114,7 +120,7 @@ class Incidents:
         return "memory" if self.memory_share > TIGHT_MEMORY and draw > 1.0 - MEMORY_SHARE else "slow"
 
     def _slowdown(self, kind: Kind, size: float) -> float:
-        """``size``: of an exponential of mean 1."""
+        """Factor on the computing time; ``size`` is an exponential draw of mean 1."""
         least, mean_above = EXCESS[kind]
         return float(1.0 + least + mean_above * size)
 
@@ -125,7 +131,7 @@ class Incidents:
         return [incident for incident in found if incident.start <= last and incident.stop > first]
 
     def noticed_at(self, step: int) -> list[Incident]:
-        """Those that become plain to see at this step: not what a worse one hides, which everyone waits for."""
+        """Incidents whose warning is due at this step; one that a worse incident hides is not warned of."""
         present = self.during(step, step)
         worst = max((incident.excess(step) for incident in present), default=0.0)
         return [incident for incident in present if incident.noticed == step and incident.excess(step) == worst]
@@ -141,7 +147,7 @@ class Incidents:
 
     @cached_property
     def mean_slowdown(self) -> float:
-        """What ``slowdown`` is expected to be, far from the first step.
+        """Expected value of ``slowdown``, far from the first step.
 
         Incidents at one moment are Poisson's, too, each of a kind, a size and a strength of its own; the worst one is
         below x as often as there is none above it: the mean excess is the integral of 1 - exp(-number above x).

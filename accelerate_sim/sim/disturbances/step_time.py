@@ -1,8 +1,9 @@
 """Seconds of each step: a tight core with a heavy right tail, slow first steps, hiccups that come back, and incidents.
 
-What differs from stack to stack is in ``step_habits``.
+The figures that differ from stack to stack are in ``step_habits``.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,8 +16,13 @@ from accelerate_sim.sim.noise import Floats, Steps
 
 STRETCH = 128
 """Steps that hold one spell of contention at most."""
-FREEZE = 2.0
-"""Logarithm of how much longer the longest frozen step takes: seven times."""
+LEAST_WAIT, MOST_WAIT = 8.0, 32.0
+"""Range of how many times longer a step takes that waits for data, an evaluation or a file system: 10 to 30 times in
+the logs of single machines."""
+LONGEST_WAIT_S = 200.0
+"""Longest such wait in seconds: a loader that lags does so by what it reads, whatever a step takes."""
+WAIT_GROWTH = 0.9
+"""Logarithm by which such waits grow over a run, as memory and caches fill: one author noted 24, 92 and 186 s."""
 MOST_CAUGHT_UP, MOST_CAUGHT_UP_S = 0.25, 0.3
 """Logarithm of how much shorter a step looks at most after one that was seen late, and by how much in seconds: a host
 is late by what it was busy with, whatever the GPUs do meanwhile."""
@@ -118,7 +124,7 @@ class StepTimes:
         return np.asarray(level)
 
     def _each(self, draw: Callable[..., Floats], stream: str, numbers: Steps) -> Floats:
-        """What is drawn for each number; there are many of a few neighbouring ones, so each is drawn once."""
+        """Draw once for each of a few neighbouring numbers, and repeat the draw wherever its number occurs."""
         first = numbers.min()
         return np.asarray(draw(self.seed, f"step time/{stream}", np.arange(first, numbers.max() + 1))[numbers - first])
 
@@ -144,11 +150,16 @@ class StepTimes:
         tail = np.where(draw > 1.0 - habits.stall_share, np.minimum(stall, 1.8), tail)
         if habits.freeze_share:
             waits = noise.uniform(self.seed, "step time/freeze", steps) < habits.freeze_share
-            tail = np.where(
-                waits, FREEZE * (0.6 + 0.4 * noise.uniform(self.seed, "step time/freeze size", steps)), tail
-            )
+            tail = np.where(waits, self._wait(steps), tail)
         short = (draw > 0.5) & (draw < 0.5 + habits.short_share)
         return np.where(short, -np.minimum(habits.short_size * np.exp(0.5 * bell), 0.12), tail)
+
+    def _wait(self, steps: Steps) -> Floats:
+        """Logarithm of how many times longer a step takes if it waits, for any of these steps."""
+        share = noise.uniform(self.seed, "step time/freeze size", steps)
+        size = math.log(LEAST_WAIT) + (math.log(MOST_WAIT) - math.log(LEAST_WAIT)) * share
+        size += WAIT_GROWTH * (np.clip(steps / max(self.total_steps, 1), 0.0, 1.0) - 0.5)
+        return np.minimum(size, math.log1p(LONGEST_WAIT_S / self.mean_s))
 
     def _contention(self, steps: Steps) -> Floats:
         """Somebody else's job on the same network: it comes, slows a few steps by amounts that differ, and goes."""
@@ -194,7 +205,7 @@ class StepTimes:
         return total
 
     def _warm_up(self, steps: Steps) -> Floats:
-        """What the first step left for the second."""
+        """Factor on the second step, in which some of the first step's work is left."""
         return np.where(steps == 1, self.habits.second_factor, 1.0)
 
     def _imposed(self, steps: Steps) -> Floats:

@@ -1,4 +1,4 @@
-"""Which GPU is which: identifiers that are the same whatever runs on it. Pure functions of config and place."""
+"""Identifiers of GPUs, which do not depend on what runs there: pure functions of config and place."""
 
 import hashlib
 
@@ -8,25 +8,25 @@ BUSES_PER_DOMAIN = 15
 
 
 def _digest(config: RunConfig, node: int, local: int, what: str) -> str:
-    """Hexadecimal digits that belong to one GPU of one cluster."""
+    """Hexadecimal digits derived from one GPU of one cluster."""
     cluster = config.cluster
     place = f"{what}/{config.run.seed}/{cluster.host}/{cluster.gpu}/{node}/{local}"
     return hashlib.blake2b(place.encode(), digest_size=16).hexdigest()
 
 
 def uuid(config: RunConfig, node: int, local: int) -> str:
-    """As the driver writes it: ``GPU-`` and 32 hexadecimal digits."""
+    """UUID as the driver writes it: ``GPU-`` and 32 hexadecimal digits."""
     digits = _digest(config, node, local, "uuid")
     return f"GPU-{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def serial(config: RunConfig, node: int, local: int) -> str:
-    """Thirteen digits, the first ones those of data-centre boards."""
+    """Serial number of thirteen digits, of which the first are those of data-centre boards."""
     return f"165{int(_digest(config, node, local, 'serial')[:12], 16) % 10**10:010d}"
 
 
 def pci_address(local: int) -> tuple[int, int]:
-    """(domain, bus) of a GPU of a node: the bus that NCCL's log has for it."""
+    """PCI (domain, bus) of a GPU in its node, the same as in NCCL's log."""
     domain, place = divmod(local, BUSES_PER_DOMAIN)
     return domain, 0x3 + 0x11 * place
 

@@ -1,4 +1,4 @@
-"""Readings of a GPU that follow from others. Arrays or single numbers; rounded as the driver shows them."""
+"""Readings of a GPU that follow from other readings, as arrays or single numbers, rounded as by the driver."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import numpy as np
 from accelerate_sim.catalog import GpuSpec
 
 TRAFFIC_SHARE = 0.62
-"""Of the time in which kernels run: how much of it the memory is busy at full power, as dense training has it."""
+"""Share of the time with kernels in which memory is busy at full power, as in dense training."""
 
 
 def memory_busy_share(gpu: GpuSpec, utilization_pct: Any, power_w: Any) -> Any:
@@ -17,10 +17,10 @@ def memory_busy_share(gpu: GpuSpec, utilization_pct: Any, power_w: Any) -> Any:
 
 
 def memory_utilization_pct(gpu: GpuSpec, utilization_pct: Any, power_w: Any) -> Any:
-    """The same in whole percent."""
+    """Share of the time in which the memory is read or written, in whole per cent."""
     return np.round(100 * memory_busy_share(gpu, utilization_pct, power_w)).astype(int)
 
 
 def memory_temperature_c(gpu: GpuSpec, temperature_c: Any, power_w: Any) -> Any:
-    """Stacks of memory are cooler than the die when idle, and warmer under load."""
+    """Temperature of the memory stacks, which are cooler than the die when idle and warmer under load."""
     return np.round(temperature_c - 3.0 + 13.0 * power_w / gpu.power_limit_w).astype(int)

@@ -1,9 +1,9 @@
-"""What nvidia-smi would say of every GPU at any second: utilization, memory, temperature, power, clock.
+"""Computes utilization, memory, temperature, power and clock of every GPU at any second.
 
-Causes come first: the phase of the run sets the power that the work wants; each chip has its limits and its place; the
-temperature is the power of the last minutes through a thermal resistance. So a GPU that is hot now is hot at the next
-look, and all of it can be computed for any second without the ones before it. Utilization is the share of time in which
-any kernel is resident, so it is near 100 % for everyone, also for those who wait for a slow one: power and clock tell.
+The phase of the run sets the power that the work wants; each chip has its limits and its place; the temperature is the
+power of the last minutes through a thermal resistance. So a GPU that is hot now is hot in the next sample, and any
+second can be computed without the seconds before it. Utilization is the share of time in which
+any kernel is resident, so it is near 100 % also for GPUs that wait for a slow one; power and clock show the difference.
 """
 
 from collections.abc import Callable, Iterator
@@ -26,18 +26,18 @@ from accelerate_sim.sim.timeline import Phase, Span, Timeline
 
 THERMAL_TAU_S = 40.0
 THERMAL_MEMORY_S = 10 * THERMAL_TAU_S
-"""What was before is counted like its end: it makes 0.002 C."""
+"""Seconds of power that a temperature depends on; earlier power is taken as constant, an error of 0.002 C."""
 IDLE_CLOCK_MHZ = 345
 WAITING_SHARE = 0.2
-"""Of the dynamic power, what a kernel draws that polls for its peers."""
+"""Share of the dynamic power that a kernel draws while it polls for its peers."""
 STEADY_UTILIZATION_PCT: dict[Phase, float] = {
     "startup": 8.0, "step": 99.2, "checkpoint": 22.0, "validation": 97.0, "export": 4.0, "idle": 0.0,
 }  # fmt: skip
 SAVING_SHARE = 0.04
-"""Of the way from a resident context to the limit: states are copied to the host."""
+"""Power during a checkpoint, from 0 (a resident context) to 1 (the limit): states are copied to the host."""
 CLOCK_STEP_MHZ = 15
 STAGES_KEPT = 12
-"""Of the batch's ramp: GPUs are looked at now, and remember a few minutes."""
+"""Stages of the batch's ramp that are cached: a sample depends on the last few minutes only."""
 BUSY: tuple[Phase, ...] = ("step", "validation")
 
 
@@ -55,7 +55,7 @@ class GpuSample:
 
 
 class StepLoad(NamedTuple):
-    """What stepping makes each GPU draw, and the share of its highest clock that is left; arrays are [GPUs]."""
+    """Watts of each GPU in steps, and its clock over its maximum; arrays are [GPUs]."""
 
     power_w: Floats
     clocks: Floats
@@ -116,10 +116,10 @@ class Telemetry:
 
     def _load_at(self, power_share: float) -> StepLoad:
         wanted_w = drawn_w(self.gpu, power_share)
-        return StepLoad(self.chips.allowed_w(wanted_w), self.chips.clocks(wanted_w))
+        return StepLoad(self.chips.allowed_w(wanted_w), self.chips.shown_clocks(wanted_w))
 
     def _load(self, stage: int) -> StepLoad:
-        """Of a step in this stage of the batch's ramp."""
+        """Power and clocks in a step of this stage of the batch's ramp."""
         if stage == self._whole:
             return self._whole_load
         if stage not in self._load_of_stage:
@@ -129,7 +129,7 @@ class Telemetry:
         return self._load_of_stage[stage]
 
     def memory_used_bytes(self, rank: int, step: int) -> int:
-        """Of one GPU at the end of a step: the first ones fill the allocator's cache, then little changes."""
+        """Bytes in use on one GPU at the end of a step; after the first steps, which fill a cache, little changes."""
         used = float(self.memory_used[rank]) * cache_filled(step)
         for incident in self.incidents.during(step, step):
             if incident.rank == rank and incident.kind == "memory":
@@ -164,7 +164,7 @@ class Telemetry:
     def _power_and_clocks(
         self, phase: Phase, second: float, step: int, incidents: list[Incident]
     ) -> tuple[Floats, Floats]:
-        """Whoever is slow has a lower clock and draws less; those who wait for it draw a little less, too."""
+        """Lower the clock and the power of slow GPUs, and slightly the power of the GPUs that wait for them."""
         if phase in BUSY:
             steady_w, clocks = self._load(self.batches.number_at(step)) if phase == "step" else self._validation_load
         else:
@@ -182,7 +182,7 @@ class Telemetry:
                 clocks[incident.rank] *= own
                 kept[incident.rank] = own**POWER_EXPONENT
             power = idle + (power - idle) * kept
-        # At its limit a board is held there, to within what the sensor shows.
+        # A board at its limit is held there, to within the accuracy of the sensor.
         return np.asarray(np.minimum(power, self.gpu.power_limit_w)), np.asarray(clocks)
 
     def _utilization(self, phase: Phase, second: float) -> Floats:
@@ -194,7 +194,7 @@ class Telemetry:
         return np.asarray(np.round(np.clip(STEADY_UTILIZATION_PCT[phase] + own, 0.0, 100.0)), float)
 
     def _limit_c(self, incident: Incident) -> float:
-        """Where a GPU with a blocked fan goes: to its limit, where the clock is cut until it stays there."""
+        """Temperature of a GPU with a blocked fan: its limit, at which the lowered clock holds it."""
         limit = self.gpu.slowdown_temperature_c - 1.5 + 1.5 * (incident.slowdown - 1.02) / 0.08
         return min(limit, self.impose.temperature_c[1]) if self.impose.temperature_c else limit
 
@@ -211,7 +211,7 @@ class Telemetry:
         return np.asarray(self.chips.inlet_c + room[self.node] + self.chips.rise_c(self._recent_w(second)) + air)
 
     def _recent_w(self, second: float) -> Floats:
-        """Power of the last minutes, each moment weighted as a body remembers it that cools with THERMAL_TAU_S."""
+        """Power of the last minutes, weighted exponentially with time constant THERMAL_TAU_S."""
         begin_s = second - THERMAL_MEMORY_S
         weights: dict[tuple[Phase, int], float] = {}
         for span in self.timeline.spans(begin_s, second):
@@ -226,7 +226,7 @@ class Telemetry:
         return np.asarray(sum(each))
 
     def _stages_in(self, span: Span) -> Iterator[tuple[int, float, float]]:
-        """(Stage of the batch's ramp, begin, end) of what sets the power in this time."""
+        """(stage of the batch's ramp, begin, end) of the spans that set the power in this time."""
         begin_s = span.begin_s
         if span.phase == "step" and self._whole:
             first, last = (self.batches.number_at(self.timeline.step_at(at_s)) for at_s in (begin_s, span.end_s))
@@ -245,11 +245,11 @@ class Telemetry:
         return np.asarray(low + (high - low) / (1.0 + np.exp(-1.3 * (0.9 * own + 0.4 * slow))))
 
     def mean_power_w(self, phase: Phase) -> float:
-        """Mean over the GPUs: what the energy is the sum of. Of steps, those with the whole global batch."""
+        """Mean watts over the GPUs in a phase; in steps, with the whole global batch."""
         return float(self.phase_w[phase].mean())
 
     def mean_step_power_w(self, step: int) -> float:
-        """The same of this step."""
+        """Mean watts over the GPUs in this step."""
         stage = self.batches.number_at(step)
         if stage not in self._mean_w_of_stage:
             self._mean_w_of_stage[stage] = float(self._load(stage).power_w.mean())

@@ -11,24 +11,24 @@ from accelerate_sim.sim.layout import Layout
 from accelerate_sim.sim.method import Method
 
 CHEAP_FIRST = 1.5
-"""Memory that recomputing frees over the work it costs: what is cheapest to compute again is dropped first."""
+"""Share of memory that recomputing frees over the share of work it costs, as the cheapest is recomputed first."""
 SCORE_BYTES = 5.0
-"""Of an attention score: in half precision before and after the softmax, and its dropout mask."""
+"""Bytes of an attention score: in half precision before and after the softmax, and its dropout mask."""
 SCORE_GRADIENT_BYTES = 4.0
-"""Of the first two, their gradients."""
+"""Bytes of the gradients of a score before and after the softmax."""
 
 
 class Activations(NamedTuple):
     """Bytes of one layer and one micro-batch on a rank."""
 
     kept: float
-    """From forward to backward."""
+    """Bytes kept from the forward to the backward pass."""
     working: float
-    """While its backward pass runs, beside that: what is computed again, and gradients of activations."""
+    """Bytes beside those while the backward pass runs: recomputed activations, and gradients of activations."""
 
 
 def layer_activations(model: Architecture, layout: Layout, method: Method) -> Activations:
-    """Of a layer that is like most."""
+    """Return the activations of one layer, in the mean over layers."""
     tokens = layout.micro_batch * layout.sequence_length / layout.context
     full = _layer_bytes(model, layout, method, tokens)
     kept = full
@@ -43,7 +43,7 @@ def layer_activations(model: Architecture, layout: Layout, method: Method) -> Ac
 
 
 def micro_batches_in_flight(layout: Layout, stage: int) -> float:
-    """Micro-batches whose backward pass has not begun (Narayanan et al. 2021), in whole stages of layers.
+    """Return the micro-batches whose backward pass has not begun (Narayanan et al. 2021), in whole stages of layers.
 
     Interleaved, the last stage too has begun nearly all chunks of ``pipeline`` micro-batches before the first returns.
     """
@@ -53,16 +53,16 @@ def micro_batches_in_flight(layout: Layout, stage: int) -> float:
 
 
 def _layer_bytes(model: Architecture, layout: Layout, method: Method, tokens: float) -> float:
-    """One layer's activations with nothing computed again."""
+    """Return one layer's activations with nothing computed again, in bytes."""
     shards = layout.tensor
     hidden = model.hidden / (shards if layout.sequence_parallel else 1)
     if method.stack.attention == "unfused":
         # Korthikanti et al. 2022: 10 bytes a channel outside the tensor-parallel regions, 24 inside, and the scores.
         return tokens * (10 * hidden + 24 * model.hidden / shards) + _scores(model, layout, tokens) * SCORE_BYTES
     # Inputs of matrix products are kept in the product's precision where the software can.
-    each = 1 if method.keeps_fp8 else 2
+    each = narrow_bytes(method) if method.keeps_narrow else 2.0
     heads = model.heads * (model.head_dim + model.v_head_dim) + model.kv_heads * (model.head_dim + model.v_head_dim)
-    attention = 2 * heads + (1 if method.keeps_fp8 else 0) * model.heads * model.v_head_dim + 4 * model.heads
+    attention = 2 * heads + (1 if method.keeps_narrow else 0) * model.heads * model.v_head_dim + 4 * model.heads
     width = active_ffn(model) * ((4 if model.gated_mlp else 2) + each)
     norms = (8 if method.norms_in_fp32 else 4) + 2 * each
     routed = 0.0
@@ -71,19 +71,24 @@ def _layer_bytes(model: Architecture, layout: Layout, method: Method, tokens: fl
     return tokens * (norms * hidden + (attention + width + routed) / shards)
 
 
+def narrow_bytes(method: Method) -> float:
+    """Return the bytes of a number in the format of narrow matrix products, with its share of a scale."""
+    return 0.5 + 1 / 16 if method.precision == "nvfp4" else 1.0
+
+
 def _attention_core_bytes(model: Architecture, layout: Layout, method: Method, tokens: float) -> float:
-    """What is freed when scores, softmax and values are computed again: scores, or what a flash kernel keeps of them.
+    """Return the bytes that recomputing attention frees: the scores, or what a flash kernel keeps of them.
 
     Its result is the next product's input and stays, unless that is kept in fp8.
     """
     if method.stack.attention == "unfused":
         return _scores(model, layout, tokens) * SCORE_BYTES
-    result = 2 * model.v_head_dim if method.keeps_fp8 else 0
+    result = 2 * model.v_head_dim if method.keeps_narrow else 0
     return tokens * model.heads * (4 + result) / layout.tensor
 
 
 def _gradient_bytes(model: Architecture, layout: Layout, method: Method, tokens: float) -> float:
-    """Gradients of one layer's activations, of which the MLP's or the scores' are there at a time."""
+    """Return the bytes of the gradients of one layer's activations; the MLP's and the scores' are not there at once."""
     hidden = model.hidden / (layout.tensor if layout.sequence_parallel else 1)
     width = active_ffn(model) * (6 if model.gated_mlp else 4) * tokens / layout.tensor
     scores = SCORE_GRADIENT_BYTES * _scores(model, layout, tokens) if method.stack.attention == "unfused" else 0.0
@@ -93,12 +98,12 @@ def _gradient_bytes(model: Architecture, layout: Layout, method: Method, tokens:
 
 
 def _scores(model: Architecture, layout: Layout, tokens: float) -> float:
-    """Attention scores on a rank."""
+    """Return the number of attention scores on a rank."""
     return tokens * layout.sequence_length * model.heads / layout.tensor
 
 
 def active_ffn(model: Architecture) -> float:
-    """Inner width of the MLPs that a token visits in one layer, in channels."""
+    """Return the inner width of the MLPs that a token visits in one layer, in channels."""
     if model.moe is None:
         return float(model.ffn)
     return float(model.moe.ffn * (model.moe.active_experts + model.moe.shared_experts))

@@ -1,7 +1,7 @@
-"""How much of a GPU's memory is in use at each second of a run, as a share of what it is in the end.
+"""Memory in use at each second of a run, as a share of its final value.
 
-A context first, then weights as they are loaded, NCCL's buffers when ranks connect; activations, gradients and the
-optimizer's state appear in the course of the first step. The allocator gives nothing back until the process ends.
+The context comes first, then weights as they are loaded, and NCCL's buffers when ranks connect. Activations, gradients
+and the optimizer's state appear in the course of the first step. The allocator frees nothing until the process ends.
 """
 
 from collections.abc import Sequence
@@ -14,19 +14,19 @@ from accelerate_sim.sim.startup import StartUp
 from accelerate_sim.sim.timeline import Timeline
 
 DRIVER_BYTES = 4 * 2**20
-"""In use while no process is there."""
+"""Memory in use without any process."""
 BARE_CONTEXT_SHARE = 0.2
-"""Of what is not the allocator's: the rest are NCCL's channels and the workspaces of libraries."""
+"""Share of the context in memory outside the allocator; NCCL's channels and libraries' workspaces are the rest."""
 LINGERING_S = 5.0
-"""After the export: a process takes so long to leave."""
+"""Time that a process takes to end after the export."""
 FIRST_STEP_CACHE = 0.95
-"""Filled after the first step; what is missing is down to a third after each further one."""
+"""Share in use after the first step; each further step leaves a third of what is missing."""
 OPTIMIZER_AT = 0.96
-"""Of the first step: the moments are made when it is first called."""
+"""Share of the first step after which the optimizer makes its moments."""
 
 
 class MemoryFilling:
-    """Of the GPUs of each pipeline stage, whose peak memory is ``uses``."""
+    """The filling of the GPUs of each pipeline stage, whose peak memory is ``uses``."""
 
     def __init__(self, uses: Sequence[MemoryUse], startup: StartUp, timeline: Timeline, micro_batches: int) -> None:
         self.peak_bytes = np.array([use.total for use in uses])
@@ -39,7 +39,7 @@ class MemoryFilling:
         self._startup, self._timeline, self._micro_batches = startup, timeline, micro_batches
 
     def share(self, second: float, step: int) -> Floats | float:
-        """[stages], or a number for all of them; ``step`` (from 0) is the latest that has begun."""
+        """Return the share of each stage, or one number for all; ``step`` (from 0) is the latest that has begun."""
         if second < 0.0:
             return self._while_starting(second + self._startup.total)
         if step == 0 and second < (end_s := self._timeline.step_end_s(0)):
@@ -50,7 +50,7 @@ class MemoryFilling:
         return cache_filled(step)
 
     def _while_starting(self, since_s: float) -> Floats:
-        """``since_s`` after the process was started."""
+        """Return the shares ``since_s`` after the process was started."""
         if since_s < 0.0:
             return np.asarray(DRIVER_BYTES / self.peak_bytes)
         times = self._startup
@@ -61,7 +61,7 @@ class MemoryFilling:
         return np.asarray(self._context * context + self._weights * loaded)
 
     def _in_first_step(self, done: float) -> Floats:
-        """When this share of it is over."""
+        """Return the shares when this share of the first step is over."""
         first = 1.0 / self._micro_batches
         loaded = self._context + self._weights
         forward = np.maximum(1.0 - loaded - self._backward - self._optimizer, 0.0)
@@ -75,10 +75,10 @@ class MemoryFilling:
 
 
 def cache_filled(step: int) -> float:
-    """Share of its final memory that a GPU uses after this step: buffers appear in the first, then nothing changes."""
+    """Return the share of its final memory that a GPU uses after this step."""
     return 1.0 - (1.0 - FIRST_STEP_CACHE) * 0.3 ** min(max(step, 0), 20)
 
 
 def _part(value: float, begin: float, end: float) -> float:
-    """How far ``value`` is on the way from ``begin`` to ``end``, 0..1."""
+    """Return the place of ``value`` between ``begin`` and ``end``, from 0 to 1."""
     return min(max((value - begin) / (end - begin), 0.0), 1.0) if end > begin else float(value >= begin)

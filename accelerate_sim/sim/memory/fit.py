@@ -1,9 +1,10 @@
-"""Whether a run's model fits its GPUs, and what would make it fit."""
+"""The check that a run's model fits its GPUs, and the changes that would make it fit."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any
 
+from accelerate_sim import catalog
 from accelerate_sim.catalog import Architecture, GpuSpec
 from accelerate_sim.config.checks.conflicts import conflicts
 from accelerate_sim.config.problems import Problem, shorten
@@ -14,34 +15,36 @@ from accelerate_sim.sim.method import Method
 from accelerate_sim.sim.plan import Plan
 
 ROOM = 0.97
-"""Share of the memory that a way out may fill: some GPUs hold a little more than the plan says."""
+"""Share of the memory that a way out may fill, as some GPUs hold a little more than the plan says."""
 ALTERNATIVES = 3
 MOST_NODES = 4096
 COSTS = {
     "parallel.sharding": 1, "train.recompute": 1, "train.micro_batch": 1, "parallel.tensor": 1, "parallel.pipeline": 2,
     "cluster.nodes": 2,
 }  # fmt: skip
-"""What a change is worth avoiding, for each doubling: machines are dear, and a deeper pipeline idles."""
+"""Cost of a change, for each doubling: machines are expensive, and a deeper pipeline idles."""
 RECOMPUTED_PARTS = (0.3, 0.6)
-"""Of a layer's forward pass, what is tried before all of it is computed again."""
+"""Shares of a layer's forward pass that are tried before all of it is computed again."""
 RELATED = (
     "parallel.sharding", "parallel.tensor", "parallel.pipeline", "parallel.context", "parallel.expert",
     "parallel.virtual_stages", "cluster.gpu", "cluster.nodes", "cluster.gpus_per_node", "train.micro_batch",
     "train.global_batch", "train.sequence_length", "train.recompute", "train.recompute_share", "impose.memory_share",
 )  # fmt: skip
-"""Everything that memory depends on beside the model."""
+"""Keys that memory depends on beside the model."""
 
 Changes = dict[str, Any]
 
 
 def misfit(run: Plan) -> Problem | None:
-    """The problem with a model that needs more memory than a GPU has; None if it fits, or if memory is imposed."""
+    """Return the problem with a model that needs more memory than a GPU has by more than the uncertainty of the need.
+
+    None if it fits, if the uncertainty leaves room for that, or if memory is imposed.
+    """
     need, have = run.memory.total, run.gpu.memory_bytes
-    if run.config.impose.memory_share or need <= have:
+    uncertainty = memory_uncertainty(run.model.architecture)
+    if run.config.impose.memory_share or need <= (1 + uncertainty) * have:
         return None
-    reason = (
-        f"needs {_gib(need)} GiB on each {run.gpu.name}, which has {_gib(have)} GiB: {_gib(need - have)} GiB too much"
-    )
+    reason = f"{_too_much(run)}, more than the memory model's uncertainty of {uncertainty:.0%}"
     found = [
         f"{_text(changes)} ({_gib(size)} GiB, {_rate(run, changes):,.0f} tokens/s)" for changes, size in _ways_out(run)
     ]
@@ -49,8 +52,31 @@ def misfit(run: Plan) -> Problem | None:
     return Problem.about("model", f"'{shorten(run.config.model_name)}'", reason, way_out, RELATED)
 
 
+def tightness(run: Plan) -> str | None:
+    """Return a warning about a model that may not fit: it needs more than a GPU has, within the uncertainty."""
+    need, have = run.memory.total, run.gpu.memory_bytes
+    uncertainty = memory_uncertainty(run.model.architecture)
+    if run.config.impose.memory_share or not have < need <= (1 + uncertainty) * have:
+        return None
+    name = shorten(run.config.model_name)
+    return f"{name} {_too_much(run)}, which is within the memory model's uncertainty of {uncertainty:.0%}: it may fit"
+
+
+def memory_uncertainty(model: Architecture, constants: Mapping[str, float] | None = None) -> float:
+    """Return the share by which a need for memory may be overestimated: larger for models with experts."""
+    k = catalog.constants() if constants is None else constants
+    return k[f"memory_uncertainty.{'experts' if model.moe else 'dense'}"]
+
+
+def _too_much(run: Plan) -> str:
+    need, have = run.memory.total, run.gpu.memory_bytes
+    return (
+        f"needs {_gib(need)} GiB on each {run.gpu.name}, which has {_gib(have)} GiB: {_gib(need - have)} GiB too much"
+    )
+
+
 def _ways_out(run: Plan) -> list[tuple[Changes, float]]:
-    """The smallest changes that fit and that keep all keys in agreement, each with the bytes then needed."""
+    """Return the smallest changes that fit and keep all keys in agreement, each with the bytes then needed."""
     found: list[tuple[Changes, float]] = []
     for changes in _candidates(run):
         if any(earlier.items() <= changes.items() for earlier, _ in found) or _grows_only(changes, found):
@@ -66,12 +92,12 @@ def _ways_out(run: Plan) -> list[tuple[Changes, float]]:
 
 
 def _grows_only(changes: Changes, found: list[tuple[Changes, float]]) -> bool:
-    """Whether a smaller change of the same keys was found already."""
+    """Return True where a smaller change of the same keys was found already."""
     return any(earlier.keys() <= changes.keys() for earlier, _ in found)
 
 
 def _candidates(run: Plan) -> list[Changes]:
-    """Combinations of changes, the cheapest first."""
+    """Return combinations of changes, the cheapest first."""
     axes = _axes(run)
     ranked: list[tuple[int, Changes]] = []
     for steps in product(*(range(len(values) + 1) for _, values in axes)):
@@ -85,7 +111,7 @@ def _candidates(run: Plan) -> list[Changes]:
 
 
 def _axes(run: Plan) -> list[tuple[str, list[Changes]]]:
-    """What can be changed, and to what, the nearest value first."""
+    """Return the keys that can be changed, each with its values, the nearest first."""
     parallel, train, cluster = run.config.parallel, run.config.train, run.config.cluster
     values: dict[str, list[Any]] = {
         "parallel.sharding": [] if parallel.sharding in ("fsdp", "zero3") else ["fsdp"],
@@ -100,7 +126,7 @@ def _axes(run: Plan) -> list[tuple[str, list[Changes]]]:
 
 
 def _more_recomputed(config: RunConfig) -> Iterator[Changes]:
-    """Kinds of recomputation that hold less: attention's core, a part of every layer, all of it."""
+    """Yield kinds of recomputation that hold less: attention's core, a part of every layer, all of it."""
     how, share = config.train.recompute, config.train.recompute_share
     if how == "none":
         yield {"train.recompute": "selective", **without_share(config)}
@@ -112,7 +138,7 @@ def _more_recomputed(config: RunConfig) -> Iterator[Changes]:
 
 
 def without_share(config: RunConfig) -> Changes:
-    """What takes back a share of recomputation that the config gives: a kind of its own goes with another share."""
+    """Return the change that removes a given share of recomputation, as another kind needs another share."""
     return {} if config.train.recompute_share is None else {"train.recompute_share": None}
 
 
@@ -123,7 +149,7 @@ def _doubled(value: int, most: int) -> Iterator[int]:
 
 
 def _with_batch(config: RunConfig, changes: Changes) -> Changes:
-    """The changes, with a global batch that more replicas can share if the present one is too small."""
+    """Return the changes, with a larger global batch if the present one is too small for the replicas."""
     parallel, cluster = config.parallel, config.cluster
     tensor = changes.get("parallel.tensor", parallel.tensor)
     pipeline = changes.get("parallel.pipeline", parallel.pipeline)
@@ -134,7 +160,7 @@ def _with_batch(config: RunConfig, changes: Changes) -> Changes:
 
 
 def changed(config: RunConfig, changes: Changes) -> RunConfig:
-    """The config with some keys changed to values that the schema allows."""
+    """Return the config with some keys changed to values that the schema allows."""
     sections: dict[str, dict[str, Any]] = {}
     for key, value in changes.items():
         section, name = key.split(".")
@@ -144,7 +170,7 @@ def changed(config: RunConfig, changes: Changes) -> RunConfig:
 
 
 def _memory(model: Architecture, config: RunConfig, gpu: GpuSpec) -> MemoryUse | None:
-    """Memory of the fullest GPU; None where there are more GPUs to a replica than in all."""
+    """Return the memory of the fullest GPU; None where a replica takes more GPUs than there are."""
     layout = Layout.of(config, gpu)
     if layout.data < 1 or layout.accumulation < 1:
         return None
@@ -152,7 +178,7 @@ def _memory(model: Architecture, config: RunConfig, gpu: GpuSpec) -> MemoryUse |
 
 
 def settings(changes: Changes) -> list[str]:
-    """The changes as ``--set`` takes them."""
+    """Return the changes as ``--set`` takes them."""
     return [f"{key}={'null' if value is None else value}" for key, value in changes.items()]
 
 
@@ -162,7 +188,7 @@ def _text(changes: Changes) -> str:
 
 
 def _rate(run: Plan, changes: Changes) -> float:
-    """Tokens per second of the run with these changes."""
+    """Return the tokens per second of the run with these changes."""
     other = Plan(changed(run.config, changes))
     return other.layout.tokens_per_step / other.mean_step_s
 

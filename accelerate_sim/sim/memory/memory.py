@@ -14,19 +14,22 @@ from accelerate_sim import catalog
 from accelerate_sim.catalog import Architecture
 from accelerate_sim.sim.layout import Layout
 from accelerate_sim.sim.memory.activations import layer_activations, micro_batches_in_flight
+from accelerate_sim.sim.memory.optimizer_state import optimizer_state_bytes
 from accelerate_sim.sim.method import Method
 
 WEIGHT_BYTES = 2
 FP32_BYTES = 4
 GRADIENT_BYTES = {"ddp": 4, "zero1": 4, "zero2": 4, "zero3": 2, "fsdp": 2}
 OPTIMIZER_BYTES = 12
-"""fp32 master weights and Adam's two moments."""
+"""Bytes of AdamW's state for a parameter: fp32 master weight and two moments."""
 NARROW_GRADIENT_BYTES = 2
-"""Where the software's recipes add and reduce gradients in half precision, whatever is sharded."""
+"""Bytes of a gradient where the software adds and reduces gradients in half precision, whatever is sharded."""
 LEAST_FRAGMENTS = 0.02
-"""Of what is allocated: gaps that stay when the allocator has given back all blocks that are free."""
+"""Gaps over what is allocated that stay when the allocator has given back all free blocks."""
+FULL_SHARE = 0.985
+"""Share of a GPU's memory in use where a run just fits, although more was expected."""
 SHARDED = ("fsdp", "zero3")
-"""What splits weights as well; master weights are then the weights, gathered in half precision."""
+"""Shardings that split weights as well; weights are then gathered from master weights in half precision."""
 
 
 @dataclass(frozen=True)
@@ -37,36 +40,36 @@ class MemoryUse:
     gradients: float
     optimizer: float
     activations: float
-    """What all layers keep from forward to backward, of all micro-batches in flight."""
+    """Activations that all layers keep from forward to backward, of all micro-batches in flight."""
     logits: float
-    """With their gradients, at the end of the forward pass."""
+    """Logits and their gradients, at the end of the forward pass."""
     working: float
-    """What a layer's backward pass needs beside the activations: what it computes again, and gradients of them."""
+    """Memory of a layer's backward pass beside the activations: recomputed ones, and gradients of them."""
     in_flight: float
     """Gradients of one matrix before they are added to the others, buckets of them on their way."""
     buffers: float
     """Fragments of the caching allocator, and blocks that it keeps for later."""
     context: float
-    """CUDA context, NCCL channels and cuBLAS workspaces: seen by nvidia-smi, not by the allocator."""
+    """CUDA context, NCCL channels and cuBLAS workspaces, which nvidia-smi counts and the allocator does not."""
 
     @property
     def total(self) -> float:
-        """What nvidia-smi calls used."""
+        """Bytes that nvidia-smi calls used."""
         return self.reserved + self.context
 
     @property
     def allocated(self) -> float:
-        """What torch.cuda.max_memory_allocated says."""
+        """Bytes that torch.cuda.max_memory_allocated returns."""
         return self._needed - min(self.logits, self.working)
 
     @property
     def reserved(self) -> float:
-        """What torch.cuda.max_memory_reserved says."""
+        """Bytes that torch.cuda.max_memory_reserved returns."""
         return self._needed + self.buffers
 
     @property
     def least(self) -> float:
-        """What has to be there: without blocks that the allocator gives back before it runs out of memory."""
+        """Bytes that have to be there: the total without blocks that the allocator gives back when memory is short."""
         return self._needed * (1 + LEAST_FRAGMENTS) + self.context
 
     @property
@@ -75,35 +78,41 @@ class MemoryUse:
         return states + self.activations + self.logits + self.working + self.in_flight
 
     def within(self, capacity: float) -> "MemoryUse":
-        """The same on a GPU of so many bytes: what is reserved beyond need gives way, what is needed does not."""
+        """Return the same on a GPU of ``capacity`` bytes: blocks beyond the need are given back, the need stays."""
         spare = self.total - max(self.least, capacity)
         return replace(self, buffers=self.buffers - spare) if spare > 0 else self
 
+    def squeezed(self, capacity: float) -> "MemoryUse":
+        """Return the same use, scaled down where it exceeds a GPU of ``capacity`` bytes to what a full one shows."""
+        share = min(1.0, FULL_SHARE * capacity / self.total) if self.total > capacity else 1.0
+        return replace(self, **{name: size * share for name, size in self.parts().items()})
+
     def parts(self) -> dict[str, float]:
+        """Return the bytes by what they are for."""
         return {name: float(value) for name, value in vars(self).items()}
 
 
 def gradient_bytes(layout: Layout, method: Method) -> float:
-    """Bytes of a parameter's gradient."""
+    """Return the bytes of a parameter's gradient."""
     if method.gradient_bytes is not None:
         return method.gradient_bytes
     return NARROW_GRADIENT_BYTES if "gradients" in method.stack.narrow else GRADIENT_BYTES[layout.sharding]
 
 
 def stage_layers(model: Architecture, layout: Layout) -> int:
-    """Layers of the fullest pipeline stage."""
+    """Return the layers of the fullest pipeline stage."""
     return -(-model.layers // layout.pipeline)
 
 
 def reduced_gradient_bytes(layout: Layout, method: Method) -> float:
-    """Bytes of a parameter's gradient while it is reduced over the replicas."""
+    """Return the bytes of a parameter's gradient while it is reduced over the replicas."""
     held = gradient_bytes(layout, method)
     sent = method.stack.reduced_gradient_bytes if method.gradient_bytes is None else FP32_BYTES
     return min(float(sent), held)
 
 
 def gathered_weight_bytes(method: Method) -> float:
-    """Bytes of a weight while it is gathered from the replicas that share its state."""
+    """Return the bytes of a weight while it is gathered from the replicas that share its state."""
     # MXFP8 scales rows and columns apart, so both need the weight in bf16.
     return 1.0 if method.precision == "fp8" and method.stack.gathers_fp8_weights else float(WEIGHT_BYTES)
 
@@ -113,19 +122,26 @@ class Held(NamedTuple):
 
     dense: float
     experts: float
-    """Already spread over the expert-parallel ranks."""
+    """Experts' parameters of this rank, already spread over the expert-parallel ranks."""
 
     @property
     def total(self) -> float:
         return self.dense + self.experts
 
+    def split(self, layout: Layout) -> float:
+        """Parameters that replicas can split, as more than one of them has a copy."""
+        if layout.shards == 1:
+            return 0.0
+        return self.dense + (self.experts if self.experts and layout.expert_ranks > 1 else 0.0)
+
     def shard(self, layout: Layout) -> float:
-        """What is left when replicas split it; an expert has fewer replicas than the rest."""
-        return self.dense / layout.shards + self.experts / min(layout.shards, layout.expert_ranks)
+        """Parameters of a rank where replicas split them; an expert has fewer replicas than the rest."""
+        shards = layout.shards
+        return self.dense / shards + (self.experts / min(shards, layout.expert_ranks) if self.experts else 0.0)
 
 
 def parameters_per_layer(model: Architecture, layout: Layout) -> Held:
-    """Parameters of one layer that a rank holds, in the mean over all layers."""
+    """Return the parameters of one layer that a rank holds, in the mean over all layers."""
     experts = model.moe_layers * model.moe.experts * model.expert_parameters if model.moe else 0
     head = 0 if model.tied_embeddings else model.head_parameters
     body = model.parameters - model.embedding_parameters - head - experts
@@ -133,7 +149,7 @@ def parameters_per_layer(model: Architecture, layout: Layout) -> Held:
 
 
 def parameters_per_rank(model: Architecture, layout: Layout, stage: int = 0) -> Held:
-    """Parameters that a rank of this pipeline stage holds: its layers, and the embedding or the head at the ends."""
+    """Return the parameters of a rank of this pipeline stage: its layers, and embedding or head at the ends."""
     layer, layers = parameters_per_layer(model, layout), stage_layers(model, layout)
     last = stage == layout.pipeline - 1
     # A tied head is a copy on the last stage, unless that is the first one.
@@ -145,19 +161,22 @@ def parameters_per_rank(model: Architecture, layout: Layout, stage: int = 0) -> 
 def memory_use(
     model: Architecture, layout: Layout, method: Method, stage: int = 0, constants: Mapping[str, float] | None = None
 ) -> MemoryUse:
-    """Peak memory of a GPU of this pipeline stage."""
+    """Return the peak memory of a GPU of this pipeline stage."""
     k = catalog.constants() if constants is None else constants
     held = parameters_per_rank(model, layout, stage)
     whole, shard = held.total, held.shard(layout)
     per_gradient = gradient_bytes(layout, method)
+    per_state = optimizer_state_bytes(model, method)
     sharded = layout.sharding in SHARDED
     weights = 0.0 if sharded else float(WEIGHT_BYTES * whole)
     gradients = per_gradient * (whole if layout.sharding in ("ddp", "zero1") else shard)
-    optimizer = OPTIMIZER_BYTES * (whole if layout.sharding == "ddp" else shard)
+    optimizer = per_state * (whole if layout.sharding == "ddp" else shard)
     if sharded:
-        # Two layers are gathered at a time; with a pipeline the stage stays gathered over its micro-batches.
-        two_layers = min(whole, 2 * parameters_per_layer(model, layout).total)
-        weights = WEIGHT_BYTES * (shard + (whole if layout.pipeline > 1 else two_layers))
+        # Two layers are gathered at a time; with a pipeline the stage stays gathered over its micro-batches. What one
+        # rank holds alone is there already.
+        gathered = held.split(layout)
+        two_layers = min(gathered, 2 * parameters_per_layer(model, layout).split(layout))
+        weights = WEIGHT_BYTES * (shard + (gathered if layout.pipeline > 1 else two_layers))
         gradients += per_gradient * two_layers
     layer = layer_activations(model, layout, method)
     activations = layer.kept * stage_layers(model, layout) * micro_batches_in_flight(layout, stage)
@@ -172,14 +191,15 @@ def memory_use(
 
 
 def _logit_bytes(model: Architecture, layout: Layout, method: Method, k: Mapping[str, float]) -> float:
-    """Logits and their gradients of one micro-batch."""
+    """Return the bytes of one micro-batch's logits and their gradients."""
     tokens = layout.micro_batch * layout.sequence_length / layout.context
-    how = "merged" if "logits" in method.stack.narrow else method.stack.kernels
+    whole = method.compiled and method.stack.compiles == "whole"
+    how = "compiled" if whole else "merged" if "logits" in method.stack.narrow else method.stack.kernels
     return k[f"logit_bytes.{how}"] * tokens * model.vocab / layout.tensor
 
 
 def _largest_matrix(model: Architecture, layout: Layout, stage: int) -> float:
-    """Parameters of the largest single matrix on a rank."""
+    """Return the parameters of the largest single matrix on a rank."""
     mlp = model.hidden * model.ffn * (2 if model.gated_mlp else 1) if model.dense_layers else 0
     ends = model.vocab * model.hidden if stage in (0, layout.pipeline - 1) else 0
     return max(mlp, ends) / layout.tensor
@@ -188,7 +208,7 @@ def _largest_matrix(model: Architecture, layout: Layout, stage: int) -> float:
 def peak_memory_use(
     model: Architecture, layout: Layout, method: Method, constants: Mapping[str, float] | None = None
 ) -> MemoryUse:
-    """Memory of the fullest stage: it decides whether the layout fits."""
+    """Return the memory of the fullest stage, which decides whether the layout fits."""
     stages = {0, layout.pipeline - 1}
     uses = (memory_use(model, layout, method, stage, constants) for stage in stages)
     return max(uses, key=lambda use: use.total)

@@ -1,4 +1,4 @@
-"""The collectives that a job would time now and then: which, how big, by which algorithm, how long."""
+"""Timed collectives of a run: name, size, algorithm and duration of one every 75 steps or so."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ SPACING = 75
 SPREAD = 12
 TEST_BYTES = 2**30
 HIDDEN_BYTES = 2
-"""Of an activation that is sent."""
+"""Bytes of an activation that is sent."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Collective:
 
     name: str
     axis: str
-    """Which groups of the layout do it: tensor, context, pipeline, data, expert or world."""
+    """Groups of the layout that take part: tensor, context, pipeline, data, expert or world."""
     choice: Choice
     size_bytes: int
     num_ranks: int
@@ -36,7 +36,7 @@ class Collective:
 
 
 class Candidate(NamedTuple):
-    """A collective that a step has many of; ``size_bytes`` as ``Network.seconds`` counts them."""
+    """A collective of every step; ``size_bytes`` as ``Network.seconds`` counts them."""
 
     name: str
     axis: str
@@ -83,7 +83,7 @@ class Communication:
             yield Candidate("send_recv", "pipeline", Group(2, 2 if near else 1), int(hidden_bytes / layout.tensor))
 
     def at(self, step: int) -> Collective | None:
-        """The collective that is timed in this step (from 0), if any."""
+        """Return the collective that is timed in this step (from 0), if any."""
         if not self.candidates:
             return None
         number = (step - SPACING // 3 + SPACING // 2) // SPACING
@@ -94,11 +94,11 @@ class Communication:
         return self._timed(self.candidates[pick], step)
 
     def test(self) -> Collective:
-        """The all-reduce test over the whole world before the first step."""
+        """Return the all-reduce test over the whole world before the first step."""
         return self._timed(Candidate("all_reduce", "world", self.layout.world_group, TEST_BYTES), -1)
 
     def seconds(self, candidate: Candidate) -> float:
-        """Time of a collective while nothing else is on the links."""
+        """Return the seconds of a collective while nothing else is on the links."""
         name, axis, group, size = candidate
         if axis == "pipeline":
             return self.network.neighbour_s(size, far=group.num_domains > 1)
@@ -120,7 +120,7 @@ class Communication:
         )
 
     def _nodes(self, candidate: Candidate) -> int:
-        """Machines that a group is spread over."""
+        """Return the number of machines that a group is spread over."""
         per_node = self.layout.gpus_per_node
         if candidate.axis == "pipeline":
             return 1 if self.layout.stage_stride < per_node else 2

@@ -11,18 +11,20 @@ from accelerate_sim.sim.layout import Layout
 from accelerate_sim.sim.method import Method
 
 TILE = 128 * 128
-"""Elements of a product that one processor makes at a time; cuBLAS on A100 to GB300, its most frequent tile."""
+"""Elements of a product that one processor computes at a time: the most frequent tile of cuBLAS, A100 to GB300."""
 USUAL_HELD_EXPERTS = 16
 """Experts of a rank for which ``routing_stall_s`` is given."""
+USUAL_EXPERT_TOKENS = 8192
+"""Tokens of an expert on a rank for which ``expert_half_width`` is given."""
 FIXED_STALL_EXPERTS = 4
-"""What counting tokens takes with no experts, in experts: an estimate, for 1 to 32 experts on a rank."""
+"""Time to count tokens without any expert, in times of one expert: an estimate, for 1 to 32 experts on a rank."""
 ALIGNMENT = 64
 """Channels that the tiles of a matrix product are whole multiples of, A100 to GB300 (NVIDIA's guide to matrix products
 asks for 64 elements of 2 bytes, the BLOOM team measured it)."""
 
 
 class Kernels:
-    """One layer of a model on one rank, for one micro-batch. Forward times; backward is the caller's affair."""
+    """Forward times of one layer of a model on one rank, for one micro-batch; the caller derives backward times."""
 
     def __init__(
         self, model: Architecture, gpu: GpuSpec, layout: Layout, method: Method, constants: Mapping[str, float]
@@ -39,6 +41,10 @@ class Kernels:
         )
         if gpu.power_limit_w >= 1400:
             self.rate_fp8 *= k["gemm_power_headroom"]
+        if method.precision == "nvfp4":
+            # Over the peak, as the best product in this format was not measured; transposes, scales and the layers
+            # that stay in more bits take their share.
+            self.rate_fp8 = (gpu.fp4_flops or gpu.bf16_flops) * k["gemm_share_nvfp4"]
         if method.kernels == "unfused":
             self.rate_bf16 *= k["gemm_share_old"]
         self.quantisation = k["gemm_wave"] * gpu.processors * TILE
@@ -49,11 +55,11 @@ class Kernels:
     def matmul_s(
         self, rows: float, inner: float, columns: float, *, fp8: bool | None = None, count: float = 1
     ) -> float:
-        """``count`` products [rows, inner] x [inner, columns] in one launch."""
-        fp8 = self.method.is_fp8 if fp8 is None else fp8
+        """Return the seconds of ``count`` products [rows, inner] x [inner, columns] in one launch."""
+        fp8 = self.method.is_narrow if fp8 is None else fp8
         aligned = not (inner % ALIGNMENT or columns % ALIGNMENT)
         rate = (self.rate_fp8 if fp8 else self.rate_bf16) * (1.0 if aligned else self.k["gemm_share_unaligned"])
-        # The last wave of tiles leaves processors idle; in the mean over shapes, this share of one wave.
+        # The last wave of tiles leaves processors idle: in the mean over shapes, this share of one wave.
         work = 2 * count * rows * inner * columns + 2 * inner * self.quantisation
         operands = count * (rows * inner + inner * columns)
         elements = operands + count * rows * columns
@@ -63,7 +69,7 @@ class Kernels:
         return seconds
 
     def projections_s(self) -> float:
-        """Into and out of attention."""
+        """Return the seconds of the projections into and out of attention."""
         model, shards, tokens = self.model, self.layout.tensor, self.tokens
         out = self.matmul_s(tokens, model.heads * model.v_head_dim / shards, model.hidden)
         if latent := model.mla:
@@ -79,22 +85,31 @@ class Kernels:
         return out + self.matmul_s(tokens, model.hidden, width / shards)
 
     def mlp_s(self) -> float:
-        """The plain MLP of a layer without experts."""
+        """Return the seconds of the plain MLP of a layer without experts."""
         return self._mlp_s(self.tokens, self.model.ffn / self.layout.tensor)
 
     def experts_s(self) -> float:
-        """Routed and shared experts of a layer that has them."""
+        """Return the seconds of routed and shared experts of a layer that has them."""
         layout, moe = self.layout, self.model.moe
         assert moe is not None
         local = moe.experts / layout.expert
         # Every token visits active_experts of them; the rank that has most to do sets the pace.
         routed = self.tokens / layout.tensor * layout.expert_tensor * moe.active_experts * self.k["expert_imbalance"]
         width = moe.ffn / layout.expert_tensor
-        slow = 1 + self.k["expert_half_width"] * self.software_age() / moe.ffn
-        seconds = self._mlp_s(routed / local, width, count=local) * slow
+        seconds = self._mlp_s(routed / local, width, count=local) + self._grouping_s(routed / local, width, local)
         if moe.shared_experts:
             seconds += self._mlp_s(self.tokens, moe.shared_experts * moe.ffn / layout.tensor)
         return seconds
+
+    def _grouping_s(self, rows: float, width: float, count: float) -> float:
+        """Return the seconds that grouped products lose, as narrow experts with few tokens fill few processors."""
+        moe = self.model.moe
+        assert moe is not None
+        rate = self.rate_fp8 if self.method.is_narrow else self.rate_bf16
+        products = 3 if self.model.gated_mlp else 2
+        arithmetic_s = 2 * count * rows * self.model.hidden * width * products / rate
+        crowded = float((USUAL_EXPERT_TOKENS / rows) ** self.k["expert_tokens_power"])
+        return arithmetic_s * self.k["expert_half_width"] * self.software_age() / moe.ffn * crowded
 
     def _mlp_s(self, rows: float, width: float, count: float = 1) -> float:
         up = 2 if self.model.gated_mlp else 1
@@ -102,7 +117,7 @@ class Kernels:
         return self.matmul_s(rows, hidden, up * width, count=count) + self.matmul_s(rows, width, hidden, count=count)
 
     def head_s(self) -> float:
-        """Output head and loss, forward and backward; always in bf16."""
+        """Return the seconds of output head and loss, forward and backward; always in bf16."""
         shard = self.model.vocab / self.layout.tensor
         product = 3 * self.matmul_s(self.tokens, self.model.hidden, shard, fp8=False)
         return product + self.k["loss_traffic"] * self.tokens * shard / self.bus
@@ -110,7 +125,7 @@ class Kernels:
     # --- Attention ------------------------------------------------------------------------------
 
     def attention_s(self) -> float:
-        """Scores, softmax and their product with the values."""
+        """Return the seconds of scores, softmax and their product with the values."""
         model, layout, k = self.model, self.layout, self.k
         width = model.heads * (model.head_dim + model.v_head_dim) / 2 / layout.tensor
         flops = 4 * self.tokens * layout.sequence_length * width
@@ -125,13 +140,16 @@ class Kernels:
         return flops / 2 / (share * depth * length * self.gpu.matmul_flops)
 
     def _attention_kernel(self) -> str:
+        """The kernel's name in the constants; AMD has one kind of flash kernels, Ampere the second version."""
+        if self.generation == "cdna":
+            return "flash"
         kernel = self.method.stack.attention
         return "flash2" if kernel == "cudnn" and self.generation == "ampere" else kernel
 
     # --- What the memory bus sets -----------------------------------------------------------------
 
     def elementwise_s(self) -> float:
-        """Norms, residuals, activations, rotations: forward's third of the passes."""
+        """Return the seconds of norms, residuals, activations and rotations: the forward third of the passes."""
         model, layout, k = self.model, self.layout, self.k
         shards = layout.tensor
         hidden = model.hidden / (shards if layout.sequence_parallel else 1)
@@ -144,14 +162,14 @@ class Kernels:
         return seconds
 
     def routing_s(self) -> float:
-        """Sorting tokens by expert and back."""
+        """Return the seconds of sorting tokens by expert and back."""
         model, moe = self.model, self.model.moe
         assert moe is not None
         moved = self.tokens / self.layout.tensor * moe.active_experts * model.hidden
         return self.k["routing_passes"] * self.software_age() * 2 * moved / self.bus / 3
 
     def mean_width(self) -> float:
-        """Inner width of the MLPs that a token visits in a layer, in the mean over layers."""
+        """Return the inner width of the MLPs that a token visits in a layer, in the mean over layers."""
         model = self.model
         if model.moe is None:
             return float(model.ffn)
@@ -177,16 +195,16 @@ class Kernels:
         return blocking + self.k["routing_stall_s"] * self.host_age() * share * self._stalls_of_experts()
 
     def _stalls_of_experts(self) -> float:
-        """How long the host splits tokens over the experts that a rank holds, over that for the usual number."""
+        """Return the host's time to split tokens over the experts of a rank, over that for the usual number."""
         moe = self.model.moe
         assert moe is not None
         held = moe.experts / self.layout.expert
         return (FIXED_STALL_EXPERTS + held) / (FIXED_STALL_EXPERTS + USUAL_HELD_EXPERTS)
 
     def host_age(self) -> float:
-        """How much longer the host takes for an expert layer than with software of January 2026."""
+        """Return the host's time for an expert layer over that with software of January 2026."""
         return float(2 ** ((26.0 - self.method.release) * self.k["expert_host_doublings_per_year"]))
 
     def software_age(self) -> float:
-        """How much slower expert kernels are than those of January 2026."""
+        """Return the time of expert kernels over that of January 2026's."""
         return float(2 ** ((26.0 - self.method.release) * self.k["expert_doublings_per_year"]))

@@ -1,8 +1,8 @@
-"""Which algorithm and protocol NCCL takes for a collective, as NCCL_DEBUG_SUBSYS=TUNING shows them.
+"""The algorithm and protocol that NCCL takes for a collective, as NCCL_DEBUG_SUBSYS=TUNING shows them.
 
-NCCL estimates each one's time from latencies and bandwidths that are fixed in it, and takes the shortest. So does this,
-with the latencies of NCCL 2.21 (src/graph/tuning.cc) and the bandwidths of the link model. What it does not say: how
-long the collective takes. That is measured (``network.py``).
+NCCL estimates each one's time from latencies and bandwidths that are fixed in it, and takes the shortest. This module
+does so with the latencies of NCCL 2.21 (src/graph/tuning.cc) and the bandwidths of the link model. It does not predict
+how long the collective takes; ``network.py`` does, from measurements.
 """
 
 from collections.abc import Iterator
@@ -13,22 +13,22 @@ from accelerate_sim.sim.layout import Group
 from accelerate_sim.sim.speed.network import NVLINK_EFFICIENCY, Network
 
 POINT_TO_POINT = ("all_to_all", "send_recv")
-"""Made of single transfers: there is nothing to choose but the protocol."""
+"""Collectives that are made of single transfers, for which NCCL chooses only the protocol."""
 POINT_TO_POINT_LL_BYTES = 16 * 1024
-"""Up to so many bytes from rank to rank (NCCL_P2P_LL_THRESHOLD)."""
+"""Largest transfer from rank to rank that takes LL (NCCL_P2P_LL_THRESHOLD)."""
 NVLS_S = 34e-6
-"""Of an all-reduce in the switch: 8 H100 take Ring/LL up to 1 MiB and NVLS/Simple from 2 MiB
+"""Start-up time of an all-reduce in the switch: 8 H100 take Ring/LL up to 1 MiB and NVLS/Simple from 2 MiB
 (NVIDIA DGX Cloud nccl/README, 2025)."""
 LL_RATES = (87.7e9, 22.5e9, 19.0e9)
 """Highest bus bandwidth of LL on Ampere and later, in bytes/s: one node, two, more."""
 TREE_RATE = 0.92
-"""Of a ring's."""
+"""Bandwidth of a tree over that of a ring."""
 PCIE_MOST_BYTES_PER_S = 64e9
-"""Links up to this rate are no NVLink: LL128 needs stores of 128 bytes that arrive whole."""
+"""Highest rate of links that are no NVLink; LL128 needs stores of 128 bytes that arrive whole."""
 
 
 class Choice(NamedTuple):
-    """In NCCL's words; P2P where it has none."""
+    """Algorithm and protocol by NCCL's names; P2P where NCCL has no name."""
 
     algorithm: str
     protocol: str
@@ -58,7 +58,7 @@ TREE = {
 
 
 def nccl_choice(network: Network, collective: str, size_bytes: float, group: Group) -> Choice:
-    """What NCCL takes for one collective of ``size_bytes`` (as ``Network.seconds`` counts them) over ``group``."""
+    """Return NCCL's choice for one collective of ``size_bytes`` (as ``Network.seconds`` counts them) over ``group``."""
     if collective in POINT_TO_POINT:
         each = size_bytes / group.size if collective == "all_to_all" else size_bytes
         return Choice("P2P", "LL" if each <= POINT_TO_POINT_LL_BYTES else "Simple")
@@ -67,7 +67,7 @@ def nccl_choice(network: Network, collective: str, size_bytes: float, group: Gro
 
 
 def _estimates(network: Network, collective: str, size_bytes: float, group: Group) -> Iterator[tuple[Choice, float]]:
-    """Seconds of every candidate."""
+    """Yield every candidate with its estimated seconds."""
     on_bus = network.bus_factor(collective, group) * size_bytes
     whole = network.bus_bytes_per_s(collective, group)
     ring = min(whole, NVLINK_EFFICIENCY[network.generation] * network.nvlink_bytes_per_s)
@@ -91,7 +91,7 @@ def _estimates(network: Network, collective: str, size_bytes: float, group: Grou
 
 
 def _rate(network: Network, protocol: str, whole: float, group: Group) -> float | None:
-    """Bus bandwidth of a protocol where Simple reaches ``whole``; None where it is not used."""
+    """Return the bus bandwidth of a protocol where Simple reaches ``whole``; None where NCCL does not use it."""
     if protocol == "LL":  # half of every word is a flag, and lines are stored one by one
         return min(whole / 4, LL_RATES[min(group.num_domains - 1, 2)])
     if protocol == "LL128":

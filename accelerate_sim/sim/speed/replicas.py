@@ -30,7 +30,7 @@ class Replicas:
         self.gradient_bytes = reduced_gradient_bytes(layout, method)
 
     def waiting_s(self, stage_s: float) -> float:
-        """What is left to wait for in a step, of which a rank computes for ``stage_s`` per micro-batch."""
+        """Return the seconds left to wait for in a step, of which a rank computes for ``stage_s`` per micro-batch."""
         forward_s, backward_s = stage_s / 3, 2 * stage_s / 3
         # Of interleaved stages all but one are done with the last micro-batch before their rank is. That hides what is
         # exchanged once a step.
@@ -43,19 +43,19 @@ class Replicas:
         return self._whole_weights_s(forward_s, backward_s)
 
     def waiting_for_weights_s(self, compute_s: float) -> float:
-        """The same of a forward pass alone, which computes for ``compute_s``."""
+        """Return the seconds left to wait for in a forward pass alone, which computes for ``compute_s``."""
         if self.layout.sharding not in ("fsdp", "zero3"):
             return 0.0
         return self._exposed(self._gathering_s(), compute_s)
 
     @property
     def _reduces_often(self) -> bool:
-        """Gradients are reduced after every micro-batch, as no rank has room for all of them."""
+        """True where gradients are reduced after every micro-batch, as no rank has room for all of them."""
         layout = self.layout
         return layout.sharding == "zero2" or (layout.sharding in ("fsdp", "zero3") and layout.pipeline == 1)
 
     def _sharded_weights_s(self, forward_s: float, backward_s: float) -> float:
-        """Each pass gathers its weights anew."""
+        """Return the waiting time where each pass gathers its weights anew."""
         layout, held, k = self.layout, self.held, self.k
         gather = self._gathering_s()
         reduce = self._over_shards("reduce_scatter", self.gradient_bytes * held.dense)
@@ -72,7 +72,7 @@ class Replicas:
         return layout.accumulation * each + (layout.accumulation - 1) * self._exposed(both, backward_s) + last
 
     def _whole_weights_s(self, forward_s: float, backward_s: float) -> float:
-        """Every rank has its layers' weights; gradients are added up and, but for DDP, weights sent round again."""
+        """Return the waiting time where every rank has whole weights: for gradients and, but for DDP, new weights."""
         layout, held = self.layout, self.held
         reductions = layout.accumulation if self._reduces_often else 1
         gathered = self.gradient_bytes if layout.sharding == "ddp" else self.weight_bytes
@@ -85,12 +85,12 @@ class Replicas:
         return experts + (reductions - 1) * self._exposed(reduce, backward_s) + last + self._exposed(gather, forward_s)
 
     def _gathering_s(self) -> float:
-        """Sharded weights of all of a rank's layers, experts included."""
+        """Return the seconds to gather the sharded weights of a rank's layers, experts included."""
         dense = self._over_shards("all_gather", self.weight_bytes * self.held.dense)
         return dense + self._over_experts("all_gather", self.weight_bytes * self.held.experts)
 
     def _copied_experts_s(self, gathered_bytes: float, reduced_bytes: float, reductions: int) -> float:
-        """What is waited for of the weights and gradients of experts, over the ranks that hold the same ones."""
+        """Return the waiting time for weights and gradients of experts, over the ranks that hold the same ones."""
         gather = self._over_experts("all_gather", gathered_bytes)
         every = gather + reductions * self._over_experts("reduce_scatter", reduced_bytes)
         if self.method.stack.overlap in ("serial", "none"):
@@ -98,7 +98,7 @@ class Replicas:
         return self.k["expert_data_exposed"] * every
 
     def _over_shards(self, collective: str, size_bytes: float) -> float:
-        """A collective of the ranks that split a state."""
+        """Return the seconds of a collective of the ranks that split a state."""
         seconds = self.network.seconds(collective, size_bytes, self.layout.shard_ranks)
         if collective == "all_gather" and self.method.stack.gathers_by_broadcast:
             seconds += self.k["broadcast_startup_s"] * self.layout.shards
@@ -108,15 +108,15 @@ class Replicas:
         return self.network.seconds(collective, size_bytes, self.layout.expert_copies)
 
     def _copies_s(self) -> float:
-        """Gradients of a shard, reduced over the groups that hold copies of it."""
+        """Return the seconds to reduce a shard's gradients over the groups that hold copies of it."""
         shard_bytes = self.gradient_bytes * self.held.shard(self.layout)
         return self.network.seconds("all_reduce", shard_bytes, self.layout.copy_ranks)
 
     def _stages_behind(self) -> float:
-        """Passes through a rank's layers that are still to come, or are over, when the first of its weights are done.
+        """Return the passes through a rank's layers still to come when the first of its weights are done.
 
-        One, unless stages are interleaved: then a stage has its last micro-batches, as many as there are ranks in the
-        pipeline, while the rank's other stages still wait for theirs (Narayanan et al. 2021, figure 4).
+        That is one, unless stages are interleaved: then a stage has its last micro-batches, as many as ranks in
+        the pipeline, while its other stages still wait for theirs (Narayanan et al. 2021, figure 4).
         """
         layout = self.layout
         if layout.virtual_stages == 1:
@@ -125,7 +125,7 @@ class Replicas:
         return own + min(layout.pipeline, layout.accumulation) * (1 - own)
 
     def _exposed(self, comm_s: float, compute_s: float) -> float:
-        """What overlapped communication costs: what sticks out, and the contention of what does not."""
+        """Return the cost of overlapped communication: the part that is not hidden, and contention with the rest."""
         if self.method.stack.overlap == "serial":
             return self.k["data_exposed.serial"] * comm_s
         if self.method.stack.overlap == "none":

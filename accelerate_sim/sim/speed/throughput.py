@@ -1,4 +1,4 @@
-"""Seconds of a step, taken apart: what each GPU computes, what it waits for, and what nobody can hide.
+"""Seconds of a step, taken apart into computing, exposed communication and overheads.
 
 Kernel times come from ``kernels.py``, collectives from ``network.py``, what replicas exchange from ``replicas.py``;
 they are put together into pipeline slots here, and the step is summed up. Constants are in ``catalog/constants.json``.
@@ -6,11 +6,13 @@ they are put together into pipeline slots here, and the step is summed up. Const
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from accelerate_sim import catalog
 from accelerate_sim.catalog import Architecture, GpuSpec
 from accelerate_sim.sim.layout import Group, Layout
 from accelerate_sim.sim.memory.memory import parameters_per_rank, reduced_gradient_bytes, stage_layers
+from accelerate_sim.sim.memory.optimizer_state import optimizer_flops, optimizer_traffic_bytes
 from accelerate_sim.sim.method import Method
 from accelerate_sim.sim.speed.kernels import Kernels
 from accelerate_sim.sim.speed.network import Network
@@ -18,14 +20,13 @@ from accelerate_sim.sim.speed.replicas import Replicas
 
 BACKWARD_OVER_FORWARD = 2.0
 ATTENTION_BACKWARD_OVER_FORWARD = 2.5
-"""Flash kernels compute the scores again: five products, forward two (Dao 2023)."""
-OPTIMIZER_TRAFFIC_BYTES = 30
-"""Of a parameter: read gradient, master weight and both moments, write the last three and the weight."""
+"""Work of attention's backward pass over the forward pass: flash kernels compute the scores again, so five products
+against two (Dao 2023)."""
 
 
 @dataclass(frozen=True)
 class StepParts:
-    """Where the seconds of one optimizer step go. Their sum is the step."""
+    """The seconds of one optimizer step by cause; their sum is the step."""
 
     matmul: float
     attention: float
@@ -47,7 +48,7 @@ class StepParts:
 
     @property
     def computing(self) -> float:
-        """Seconds in which the tensor cores are at work."""
+        """Seconds in which the tensor cores work."""
         return self.matmul + self.attention + self.recompute
 
     def parts(self) -> dict[str, float]:
@@ -65,7 +66,7 @@ class LayerTimes:
     context_comm: float
     expert_comm: float
     stall: float
-    """The GPU waits for the host: kernels shorter than their launches, tokens to be counted."""
+    """Waiting for the host: kernels are shorter than their launches, or tokens have to be counted."""
 
     @property
     def total(self) -> float:
@@ -92,7 +93,11 @@ class Throughput:
     # --- One layer ------------------------------------------------------------------------------
 
     def layer(self) -> LayerTimes:
-        """Forward, in the mean over layers."""
+        """Return the forward times, in the mean over layers."""
+        return self._forward
+
+    @cached_property
+    def _forward(self) -> LayerTimes:
         model, kernels = self.model, self.kernels
         matmul = kernels.projections_s()
         if model.dense_layers:
@@ -106,7 +111,7 @@ class Throughput:
         return LayerTimes(*busy, self._stall_s(sum(busy), 1.0))
 
     def backward_layer(self) -> LayerTimes:
-        """The same backward. Hidden states and tokens are exchanged once again, keys and values twice."""
+        """Return the backward times: hidden states and tokens are exchanged once again, keys and values twice."""
         forward = self.layer()
         busy = (
             forward.matmul * BACKWARD_OVER_FORWARD, forward.attention * self._attention_backward(),
@@ -116,7 +121,7 @@ class Throughput:
         return LayerTimes(*busy, self._stall_s(sum(busy), BACKWARD_OVER_FORWARD))
 
     def _stall_s(self, busy_s: float, over_forward: float) -> float:
-        """Waiting for the host in one direction, with ``over_forward`` times the launches of the forward pass.
+        """Return the wait for the host in one direction, with ``over_forward`` times the launches of the forward pass.
 
         The floor is of a direction with its own communication: what a faster link saves, the floor gives back at most.
         Where both are about as long, some kernels wait for their launch and others have theirs waiting, so the edge
@@ -129,7 +134,7 @@ class Throughput:
         return either_s - busy_s + waiting_s
 
     def _tensor_s(self) -> float:
-        """What is waited for of the two reductions of hidden states."""
+        """Return the exposed seconds of the two reductions of hidden states."""
         if self.layout.tensor == 1:
             return 0.0
         size = 2 * self.tokens * self.model.hidden
@@ -147,32 +152,42 @@ class Throughput:
         return self.network.seconds("all_gather", size, layout.context_group) * self.k["context_exposed"]
 
     def _expert_s(self) -> float:
-        """Tokens to their experts, and back."""
+        """Return the exposed seconds of tokens on their way to their experts and back."""
         layout, model = self.layout, self.model
         if model.moe is None or layout.expert == 1:
             return 0.0
         group, visits = layout.expert_group, model.moe.active_experts
         # Where a dispatcher is made for it, tokens go out in fp8 and come back in bf16.
-        narrow = self.method.is_fp8 and self.method.stack.sends_tokens_once
+        narrow = self.method.is_narrow and self.method.sends_tokens_once
         each = (1.5 if narrow else 2.0) * self.tokens / layout.tensor * model.hidden
         one = self.network.seconds("all_to_all", each * visits, group)
-        if self.method.stack.sends_tokens_once and group.num_domains > 1:
-            # Of the other domains, those that hold one of the token's experts; from there it goes on over NVLink.
-            domains = group.num_domains
-            others = (domains - 1) * (1 - (1 - 1 / domains) ** visits)
-            across = self.network.seconds("all_to_all", each * others * domains / (domains - 1), group)
-            inside = self.network.seconds("all_to_all", each * visits, Group(group.per_domain, group.per_domain))
-            one = min(one, max(across, inside))
-        return 2 * one * self.k["expert_exposed"] * model.moe_layers / model.layers
+        if self.method.sends_tokens_once:
+            one = min(one, self._sent_once_s(each, visits))
+        exposed = self.k["expert_exposed"] * (self.k["expert_overlapped"] if self.method.overlaps_experts else 1.0)
+        return 2 * one * exposed * model.moe_layers / model.layers
+
+    def _sent_once_s(self, each_bytes: float, visits: int) -> float:
+        """Return the seconds of an all-to-all that sends a token once to each GPU, and once to each NVLink domain."""
+        group = self.layout.expert_group
+        ranks, domains = group.per_domain, group.num_domains
+        # A token's experts on one GPU share its copy; from the GPU that it reaches in a domain, it goes on over NVLink.
+        here = domains * ranks * (1 - (1 - 1 / (domains * ranks)) ** visits) / domains * min(domains, visits)
+        inside = self.network.seconds("all_to_all", each_bytes * min(visits, here), Group(ranks, ranks))
+        if domains == 1:
+            return inside
+        others = (domains - 1) * (1 - (1 - 1 / domains) ** visits)
+        across = self.network.seconds("all_to_all", each_bytes * others * domains / (domains - 1), group)
+        return max(across, inside)
 
     # --- The step -------------------------------------------------------------------------------
 
     def step(self) -> StepParts:
-        """The mean step."""
+        """Return the mean step."""
         layer, backward, layout, k = self.layer(), self.backward_layer(), self.layout, self.k
         layers, micro_batches = stage_layers(self.model, layout), layout.accumulation
         mean_layers = self.model.layers / layout.pipeline
-        again = self.method.recompute_share * layer.total
+        # Computing again stops where the backward pass has all it needs: tokens need not come back from their experts.
+        again = self.method.recompute_share * (layer.total - layer.expert_comm / 2)
         if self.method.recomputes_attention:
             again = min(layer.total, again + layer.attention)
         again *= k["recompute_cost"]
@@ -200,14 +215,16 @@ class Throughput:
         doublings = max(0.0, (layout.world_size - 1).bit_length() - 3)
         known = sum(parts.values()) + other
         other += known * k[f"jitter.{self.method.stack.cluster}"] * doublings
-        slower = k.get(f"stack.{self.method.stack.name}", 1.0)
+        # Software grows faster with its releases; the stack's own figure is of the release that the catalog gives.
+        years = self.method.stack.release - self.method.release
+        slower = k.get(f"stack.{self.method.stack.name}", 1.0) * float(2 ** (years * k["doublings_per_year"]))
         return StepParts(**{name: seconds * slower for name, seconds in parts.items()}, other=other * slower)
 
     def _attention_backward(self) -> float:
         return BACKWARD_OVER_FORWARD if self.method.stack.attention == "unfused" else ATTENTION_BACKWARD_OVER_FORWARD
 
     def _pipeline_hop_s(self) -> float:
-        """Hidden states of a micro-batch from one stage to the next."""
+        """Return the seconds that hidden states of a micro-batch take from one stage to the next."""
         layout = self.layout
         if layout.pipeline == 1:
             return 0.0
@@ -215,7 +232,7 @@ class Throughput:
         return self.network.neighbour_s(size, far=self._stages_are_apart())
 
     def _pipeline_sync_s(self) -> float:
-        """Host and GPU waiting for each other around the two exchanges of a micro-batch, where these block."""
+        """Return the time that host and GPU wait for each other around a micro-batch's two blocking exchanges."""
         if self.layout.pipeline == 1 or self.method.stack.overlap != "serial":
             return 0.0
         return 2 * self.k["pipeline_sync_s"]
@@ -224,10 +241,11 @@ class Throughput:
         layout = self.layout
         held = parameters_per_rank(self.model, layout)
         owned = held.total if layout.sharding == "ddp" else held.shard(layout)
-        return OPTIMIZER_TRAFFIC_BYTES * owned / self.gpu.memory_bytes_per_s
+        traffic = optimizer_traffic_bytes(self.model, self.method) / self.gpu.memory_bytes_per_s
+        return owned * (traffic + optimizer_flops(self.model, self.method) / self.kernels.rate_bf16)
 
     def _tied_head_s(self) -> float:
-        """Adding up the gradients of an embedding that the last pipeline stage uses as its head: after all others."""
+        """Return the seconds to add up, after all others, the gradients of an embedding that is also the head."""
         layout, model = self.layout, self.model
         if layout.pipeline == 1 or not model.tied_embeddings:
             return 0.0
@@ -236,11 +254,11 @@ class Throughput:
         return self.network.seconds("all_reduce", size, ends)
 
     def _stages_are_apart(self) -> bool:
-        """Neighbouring stages are in different NVLink domains."""
+        """Return True where neighbouring stages are in different NVLink domains."""
         return self.layout.world_size // self.layout.pipeline >= self.layout.nvlink_domain
 
     def evaluation_batch_s(self) -> float:
-        """One micro-batch of validation on every replica: forward only."""
+        """Return the seconds of one micro-batch of validation on every replica: a forward pass."""
         layer, layout = self.layer(), self.layout
         forward = stage_layers(self.model, layout) * layer.total + self.kernels.head_s() / 3
         pipeline = forward * layout.pipeline

@@ -29,7 +29,7 @@ class Traffic:
 
     @classmethod
     def of(cls, model: Architecture, gpu: GpuSpec, layout: Layout, method: Method) -> "Traffic":
-        """Of the first pipeline stage."""
+        """Return the traffic of a GPU of the first pipeline stage."""
         nvlink = pcie = 0.0
         for collective, size_bytes, group, times in _collectives(model, layout, method):
             if group.size == 1:
@@ -45,7 +45,7 @@ class Traffic:
 
 
 def _collectives(model: Architecture, layout: Layout, method: Method) -> Iterator[tuple[str, float, Group, float]]:
-    """(Name, bytes as ``Network.seconds`` counts them, group, times a step)."""
+    """Yield (name, bytes as ``Network.seconds`` counts them, group, times a step) of each collective."""
     tokens = layout.micro_batch * layout.sequence_length / layout.context
     layers = stage_layers(model, layout) * layout.accumulation
     # Forward and backward reduce hidden states twice a layer each.
@@ -72,7 +72,7 @@ def _collectives(model: Architecture, layout: Layout, method: Method) -> Iterato
 
 
 def _to_next_stage(model: Architecture, layout: Layout) -> tuple[float, float]:
-    """(Bytes to a GPU of the same NVLink domain, bytes to one of another) of hidden states and their gradients."""
+    """Return the bytes of hidden states and gradients to a GPU of the same NVLink domain, and to one of another."""
     if layout.pipeline == 1:
         return 0.0, 0.0
     tokens = layout.micro_batch * layout.sequence_length / layout.context

@@ -1,1 +1,1 @@
-"""What the command line says, and what it means for a job."""
+"""The command line of ``fake-torchrun``: flags, checks, and the configuration of a launch."""

@@ -1,4 +1,4 @@
-"""From a command line to a ``LaunchConfig``: every value checked, and torchrun's choices made, in its order."""
+"""Makes a ``LaunchConfig`` of a command line: checks every value and makes torchrun's choices, in its order."""
 
 from __future__ import annotations
 
@@ -8,20 +8,22 @@ import signal
 from collections.abc import Mapping
 from pathlib import Path
 
-from fake_torch_dist.launcher.commandline.arguments import AUTO, START_METHODS, Arguments, UsageError, unknown_signals
-from fake_torch_dist.launcher.commandline.config import EntryKind, LaunchConfig, Std, Streams
+from fake_torch_dist.launcher.commandline.config import EntryKind, LaunchConfig, Std, StreamSelection
+from fake_torch_dist.launcher.commandline.flags import START_METHODS
+from fake_torch_dist.launcher.commandline.parsed_arguments import Arguments, unknown_signals
+from fake_torch_dist.launcher.commandline.parser import AUTO, UsageError
 
 STREAMS_FORMS = r"<^[0123]$> or <^(\d:[0123],)*(\d:[0123])$>"
-"""How torch 2.13 describes what --redirects and --tee take. Ranks of several digits are taken here, too."""
+"""Forms of --redirects and --tee in torch 2.13's error. Ranks of several digits are accepted here, too."""
 ADDRESS_FLAGS = frozenset({"node_rank", "rdzv_endpoint", "master_addr", "master_port"})
-"""Who gives one of these has other nodes in mind, on other machines or in other terminals."""
+"""Flags that refer to other nodes, on other machines or in other terminals: with one, nodes are not emulated."""
 DEFAULT_PORT = 29500
 C10D_PORT = 29400
 """torch's default ports: of the static rendezvous, and of an endpoint without a port."""
 
 
 def config_of(arguments: Arguments, environment: Mapping[str, str]) -> LaunchConfig:
-    """Check the arguments in torchrun's order and make its choices. Raises UsageError; looks at no file."""
+    """Check the arguments in torchrun's order and make its choices. Raises UsageError; reads no file."""
     min_nodes, max_nodes = _nodes(arguments.nnodes)
     if arguments.max_restarts < 0:
         raise UsageError(f"max_restarts must be >= 0: --max-restarts is {arguments.max_restarts}; 0 means no restart")
@@ -67,7 +69,7 @@ def config_of(arguments: Arguments, environment: Mapping[str, str]) -> LaunchCon
 
 
 def host_and_port(endpoint: str, default_port: int = C10D_PORT) -> tuple[str, int]:
-    """Host and port of ``HOST[:PORT]``, where HOST may be an IPv6 address in brackets. Raises UsageError."""
+    """Return host and port of ``HOST[:PORT]``, where HOST may be an IPv6 address in brackets. Raises UsageError."""
     host, colon, digits = endpoint, "", ""
     if not (endpoint.startswith("[") and endpoint.endswith("]")):
         host, colon, digits = endpoint.rpartition(":") if ":" in endpoint else (endpoint, "", "")
@@ -122,7 +124,7 @@ def _nproc_per_node(text: str) -> int:
 
 
 def _rendezvous(arguments: Arguments, max_nodes: int, emulated: bool) -> tuple[str, str, str]:
-    """Backend, endpoint and id. Where nobody else is to come, torchrun takes a free port and a fresh id."""
+    """Return backend, endpoint and id. For a single node, torchrun takes a free port and a new id."""
     backend, endpoint, run_id = arguments.rdzv_backend, arguments.rdzv_endpoint.strip(), arguments.rdzv_id
     if backend in ("etcd", "etcd-v2"):
         raise UsageError(f"The rendezvous backend '{backend}' needs etcd, which is not used here: give c10d")
@@ -131,8 +133,8 @@ def _rendezvous(arguments: Arguments, max_nodes: int, emulated: bool) -> tuple[s
             f"The rendezvous backend '{backend}' is not registered. Did you forget to call `register`? "
             "Give static or c10d"
         )
-    nobody_to_meet = backend == "static" and not endpoint and arguments.master_port is None
-    if arguments.standalone or (nobody_to_meet and (max_nodes == 1 or emulated)):
+    is_alone = backend == "static" and not endpoint and arguments.master_port is None
+    if arguments.standalone or (is_alone and (max_nodes == 1 or emulated)):
         named = emulated and not arguments.standalone and "rdzv_id" in arguments.given
         return "c10d", "localhost:0", run_id if named else _fresh_id()
     if backend == "static":
@@ -146,7 +148,7 @@ def _rendezvous(arguments: Arguments, max_nodes: int, emulated: bool) -> tuple[s
 
 
 def _fresh_id() -> str:
-    from uuid import uuid4  # here, because most questions to the launcher need none
+    from uuid import uuid4  # costly, and most calls need none
 
     return str(uuid4())
 
@@ -203,13 +205,13 @@ def _start_method(arguments: Arguments) -> str | None:
     return arguments.start_method
 
 
-def _streams(flag: str, text: str) -> Streams:
+def _streams(flag: str, text: str) -> StreamSelection:
     if re.fullmatch("[0-3]", text):
-        return Streams(everyone=Std(int(text)))
+        return StreamSelection(everyone=Std(int(text)))
     if not re.fullmatch(r"([0-9]+:[0-3],)*[0-9]+:[0-3]", text):
         raise UsageError(f"{text} does not match: {STREAMS_FORMS}: give {flag} 3 for both streams, or RANK:STREAMS,...")
     pairs = (pair.split(":") for pair in text.split(","))
-    return Streams(by_local_rank={int(rank): Std(int(streams)) for rank, streams in pairs})
+    return StreamSelection(by_local_rank={int(rank): Std(int(streams)) for rank, streams in pairs})
 
 
 def _local_ranks(text: str, nproc_per_node: int) -> frozenset[int] | None:

@@ -1,4 +1,4 @@
-"""Completion of a command's options in bash and zsh, as a script to be evaluated there.
+"""Makes the script that completes a command's options in bash and zsh.
 
 The script holds all words, so that no interpreter starts when a key is pressed.
 """
@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping
 def completion_script(
     program: str, options: Iterable[str], values: Mapping[str, Iterable[str]], by_python: bool
 ) -> str:
-    """A script that completes ``program``'s options, and the ``values`` of those that have known ones.
+    """Return a script that completes ``program``'s options, and the ``values`` of those that have known ones.
 
-    Where it has nothing to offer, files are. ``by_python``: it is a script that is run as ``python program``, or by
+    Where no option fits, file names are completed. ``by_python``: the program is a script for ``python`` or
     fake-torchrun.
     """
     name = _function(program)
@@ -42,7 +42,7 @@ def _function(program: str) -> str:
 
 
 def _completed_by_script() -> list[str]:
-    """What follows a script is completed as the script's, if its own completion is there."""
+    """Return lines that complete the words after a script by the script's own completion, if that is loaded."""
     return [
         '    for each in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do',
         '        case "$each" in *.py)',
@@ -54,7 +54,7 @@ def _completed_by_script() -> list[str]:
 
 
 def _completed_by_python(name: str, program: str) -> list[str]:
-    """Python itself is completed only where nobody else does so."""
+    """Return lines that complete ``python`` with the script, unless another completion of ``python`` is loaded."""
     return [
         f'{name}_by_python() {{ COMPREPLY=(); case "${{COMP_WORDS[1]}}" in {program}|*/{program}) {name} ;; esac; }}',
         f"complete -p python >/dev/null 2>&1 || complete -o default -F {name}_by_python python python3",

@@ -1,1 +1,1 @@
-"""Several nodes with a command each: how they find each other and are directed by one of them."""
+"""Jobs of several nodes that have a command each: one hosts the job, the others join it."""

@@ -1,7 +1,8 @@
-"""Where a node that hosts a job waits for the others: listens at the endpoint until enough have come.
+"""Admits nodes to the job that this node hosts: listens at the endpoint until enough have joined.
 
-Who comes and does not belong to the job is told why, and waited for no longer. A job that has begun takes in others at
-a c10d endpoint, up to the maximum of --nnodes. A static endpoint's port is free then, for rank 0 of a torch script.
+A node that does not belong to the job is told why and disconnected. After the job has begun, a c10d endpoint admits
+more nodes, up to the maximum of --nnodes; a static endpoint is closed, which frees its port for rank 0 of a torch
+script.
 """
 
 from __future__ import annotations
@@ -11,22 +12,24 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from fake_torch_dist.launcher.channel import Channel, Message
 from fake_torch_dist.launcher.commandline.config import LaunchConfig
-from fake_torch_dist.launcher.hosts.endpoint import Endpoint, prepare
-from fake_torch_dist.launcher.hosts.handshake import Application, Guest, Refused
+from fake_torch_dist.launcher.hosts.endpoint import Endpoint, set_socket_options
+from fake_torch_dist.launcher.hosts.handshake import HostingHandshake, JoinRefused, NodeCallbacks, NodeChannel
 from fake_torch_dist.launcher.hosts.remote_node import RemoteNode
 from fake_torch_dist.launcher.loop import Loop, Timer
-from fake_torch_dist.launcher.reports.messages import NODE_GONE, NODE_JOINED, NODE_REFUSED, LauncherLog
+from fake_torch_dist.launcher.protocol.host_messages import JoinRequest
+from fake_torch_dist.launcher.reports.log_messages import NODE_GONE, NODE_JOINED, NODE_REFUSED, LauncherLog
 
-_MOST_STRANGERS: Final = 64
-_AT_ONCE: Final = 16
-"""Connections taken before anything else is looked at."""
+_MAX_HANDSHAKES: Final = 64
+"""Connections whose handshake is not over; when there are more, the oldest is closed."""
+_ACCEPTED_AT_ONCE: Final = 16
+"""Connections accepted before the loop looks at anything else."""
 
 
-class MeetingPoint:
-    """Call ``open`` once. Later it calls ``on_complete`` or ``on_failed``, and after ``on_complete`` it calls
-    ``on_waiting`` for each node that comes. Call ``close`` before the loop is left.
+class Admission:
+    """Call ``open`` once, and ``close`` before the loop is left.
+
+    ``on_complete`` or ``on_failed`` is called later; after ``on_complete``, ``on_waiting`` for each node that joins.
     """
 
     def __init__(
@@ -37,10 +40,10 @@ class MeetingPoint:
         self._endpoint = endpoint
         self._listener = listener
         self._token = token
-        self._strangers: dict[Guest, None] = {}
+        self._handshakes: dict[HostingHandshake, None] = {}
         self.waiting: list[RemoteNode] = []
-        """Nodes that have come, and are not yet part of the job."""
-        self._members: list[RemoteNode] = []
+        """Nodes that have joined, and are not yet part of the job."""
+        self._admitted: list[RemoteNode] = []
         self._listening = False
         self._begun = False
         self._timers: list[Timer] = []
@@ -54,21 +57,21 @@ class MeetingPoint:
         on_failed: Callable[[str], None],
         on_waiting: Callable[[], None],
     ) -> None:
-        """Wait. ``on_complete``: all nodes are there, see ``admitted``. ``on_failed``: what to print."""
+        """Wait for nodes. ``on_complete`` means that enough have joined; ``on_failed`` gets the text to print."""
         self._log, self._on_complete, self._on_failed, self._on_waiting = log, on_complete, on_failed, on_waiting
         self._listening = True
         self._loop.on_readable(self._listener.fileno(), self._accept)
         self._timers.append(self._loop.after(self._endpoint.wait_s, self._give_up))
-        self._look_whether_complete()
+        self._complete_if_enough()
 
     def admitted(self) -> list[RemoteNode]:
-        """Nodes that are part of the job from now on, in the order of their ranks; not those before."""
+        """Return the nodes that become part of the job now, in the order of their ranks."""
         nodes, self.waiting = self.waiting, []
-        self._members = [node for node in self._members if node.is_open] + nodes
+        self._admitted = [node for node in self._admitted if node.is_open] + nodes
         return nodes
 
     def close(self, reason: str = "", exit_code: int = 1) -> None:
-        """Nobody is waited for any more; those who have come without a job are told why."""
+        """Stop waiting; nodes that have joined and are not part of the job are told the reason."""
         self._stop_listening()
         for node in self.waiting:
             node.finish(exit_code, reason)
@@ -79,15 +82,15 @@ class MeetingPoint:
             self._loop.forget(self._listener.fileno())
         self._listener.close()
         self._stop_waiting()
-        for guest in list(self._strangers):
-            guest.close()
+        for handshake in list(self._handshakes):
+            handshake.close()
 
     def _stop_waiting(self) -> None:
         for timer in self._timers:
             timer.cancel()
 
     def _accept(self) -> None:
-        for _ in range(_AT_ONCE):
+        for _ in range(_ACCEPTED_AT_ONCE):
             try:
                 connection, address = self._listener.accept()
             except BlockingIOError:
@@ -95,62 +98,60 @@ class MeetingPoint:
             except OSError:  # no descriptor is left
                 self._make_room()
                 return
-            with suppress(OSError):  # it has gone again, which is seen when it is read
-                prepare(connection)
-            guest = Guest(
-                self._loop, connection, address[0], self._token, self._admit, self._refused, self._known
+            with suppress(OSError):  # the peer may have gone; the read that follows finds it
+                set_socket_options(connection)
+            handshake = HostingHandshake(
+                self._loop, connection, address[0], self._token, self._admit, self._on_refused, self._on_settled
             )  # fmt: skip
-            self._strangers[guest] = None
-            if len(self._strangers) > _MOST_STRANGERS:
+            self._handshakes[handshake] = None
+            if len(self._handshakes) > _MAX_HANDSHAKES:
                 self._make_room()
 
     def _make_room(self) -> None:
-        if self._strangers:
-            next(iter(self._strangers)).close()
+        if self._handshakes:
+            next(iter(self._handshakes)).close()
 
-    def _known(self, guest: Guest) -> None:
-        self._strangers.pop(guest, None)
+    def _on_settled(self, handshake: HostingHandshake) -> None:
+        self._handshakes.pop(handshake, None)
 
-    def _refused(self, reason: str) -> None:
-        self._log.say(NODE_REFUSED, reason=reason)
+    def _on_refused(self, reason: str) -> None:
+        self._log.emit(NODE_REFUSED, reason=reason)
 
-    def _admit(
-        self, application: Application, channel: Channel
-    ) -> tuple[Callable[[Message], None], Callable[[], None]]:
-        self._check(application)
-        node = RemoteNode(application, channel, self._left)
+    def _admit(self, request: JoinRequest, channel: NodeChannel) -> NodeCallbacks:
+        self._check(request)
+        node = RemoteNode(request, channel, self._on_left)
         self.waiting.append(node)
-        self._log.say(NODE_JOINED, node=application, count=self._count(), nnodes=_nnodes(self._config))
-        self._loop.after(0, self._on_waiting if self._begun else self._look_whether_complete)  # when it was welcomed
-        return node.heard, node.lost
+        self._log.emit(NODE_JOINED, node=request, count=self._count(), nnodes=_nnodes(self._config))
+        self._loop.after(0, self._on_waiting if self._begun else self._complete_if_enough)  # after the welcome
+        return node.on_message, node.on_end
 
-    def _check(self, application: Application) -> None:
+    def _check(self, request: JoinRequest) -> None:
         config = self._config
         for flag, ours, theirs in (
-            ("--rdzv-backend", config.rdzv_backend, application.backend),
-            ("--rdzv-id", config.run_id, application.run_id),
-            ("--nnodes", _nnodes(config), _nnodes(application)),
+            ("--rdzv-backend", config.rdzv_backend, request.backend),
+            ("--rdzv-id", config.run_id, request.run_id),
+            ("--nnodes", _nnodes(config), _nnodes(request)),
         ):
             if ours != theirs:
-                raise Refused(f"{flag} is {theirs} on {application}, and {ours} on the node that hosts the job")
+                raise JoinRefused(f"{flag} is {theirs} on {request}, and {ours} on the node that hosts the job")
         if self._count() == config.max_nodes:
-            raise Refused(f"the job {config.run_id!r} at {self._endpoint} has begun: nobody else can join it")
+            raise JoinRefused(f"the job {config.run_id!r} at {self._endpoint} has begun: nobody else can join it")
         for node in self.waiting:
-            if self._endpoint.is_static and node.application.node_rank == application.node_rank:
-                raise Refused(f"{application} is there already: {node.application}; each needs its own --node-rank")
+            if self._endpoint.is_static and node.request.node_rank == request.node_rank:
+                raise JoinRefused(f"{request} is there already: {node.request}; each needs its own --node-rank")
 
     def _count(self) -> int:
-        """Nodes that are there, this one included."""
-        return 1 + len([node for node in self._members if node.is_open]) + len(self.waiting)
+        """Return the number of nodes that have joined, this one included."""
+        return 1 + len([node for node in self._admitted if node.is_open]) + len(self.waiting)
 
-    def _left(self, node: RemoteNode) -> None:
+    def _on_left(self, node: RemoteNode) -> None:
         self.waiting.remove(node)
-        self._log.say(NODE_GONE, reason=f"{node.application} has left before all nodes were there")
+        self._log.emit(NODE_GONE, reason=f"{node.request} has left before all nodes were there")
         if self._last_call and self._count() < self._config.min_nodes:
             self._last_call.cancel()
             self._last_call = None
 
-    def _look_whether_complete(self) -> None:
+    def _complete_if_enough(self) -> None:
         count = self._count()
         needed = self._config.max_nodes if self._endpoint.is_static else self._config.min_nodes
         if self._begun or count < needed:
@@ -166,12 +167,12 @@ class MeetingPoint:
         self._stop_waiting()
         if self._endpoint.is_static:
             self._stop_listening()
-            self.waiting.sort(key=lambda node: node.application.node_rank)
+            self.waiting.sort(key=lambda node: node.request.node_rank)
         self._on_complete()
 
     def _give_up(self) -> None:
         if self._last_call:
-            return  # enough have come
+            return  # enough nodes have joined
         count, endpoint = self._count(), self._endpoint
         needed = self._config.max_nodes if endpoint.is_static else self._config.min_nodes
         said = f"Timed out after {endpoint.wait_s:g} seconds waiting for clients. {count}/{needed} clients joined."
@@ -182,6 +183,6 @@ class MeetingPoint:
         self._on_failed(text)
 
 
-def _nnodes(told: LaunchConfig | Application) -> str:
-    low, high = told.min_nodes, told.max_nodes
+def _nnodes(options: LaunchConfig | JoinRequest) -> str:
+    low, high = options.min_nodes, options.max_nodes
     return str(high) if low == high else f"{low}:{high}"

@@ -1,4 +1,4 @@
-"""Where the nodes of a job meet when each has a command of its own, and how long they wait there."""
+"""The endpoint at which the nodes of a job meet when each has its own command, and the time they wait there."""
 
 from __future__ import annotations
 
@@ -12,35 +12,36 @@ from dataclasses import dataclass
 from fake_torch_dist.errors import DistNetworkError
 from fake_torch_dist.launcher.commandline.choices import host_and_port
 from fake_torch_dist.launcher.commandline.config import LaunchConfig
-from fake_torch_dist.stores.authentication import TOKEN_VARIABLE, job_token
+from fake_torch_dist.launcher.environment_names import TOKEN
+from fake_torch_dist.stores.authentication import job_token
 from fake_torch_dist.stores.sockets import addresses, listen
 
 TRUE = ("1", "true", "t", "yes", "y")
 _IDLE_S, _PROBE_S, _PROBES = 10, 5, 3
-"""A host that has lost its power or its network is noticed after 25 s."""
+"""Keep-alive times: the loss of a host without power or network is noticed after 25 s."""
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Host and port, of the static rendezvous or of c10d."""
+    """Host and port of the static rendezvous or of c10d, and the options of the rendezvous."""
 
     host: str
     port: int
     is_static: bool
     node_rank: int
-    """-1: as the nodes come."""
+    """-1: the host assigns ranks in the order of arrival."""
     is_host: bool | None
-    """Whether this node hosts the job; None: if it can."""
+    """This node hosts the job; None: it does if nothing listens at the endpoint yet."""
     wait_s: float
-    """For other nodes."""
+    """Time to wait for the nodes that the job needs."""
     wait_option: str
-    """What sets ``wait_s``."""
+    """Option that sets ``wait_s``, for messages."""
     last_call_s: float
-    """For more nodes than have to come."""
+    """Time to wait for more nodes than the job needs."""
 
     @classmethod
     def of(cls, config: LaunchConfig) -> Endpoint:
-        """ValueError, with the way out, if the nodes can't meet there."""
+        """Return the endpoint of a launch. Raises ValueError, with the way out, if nodes cannot meet there."""
         host, port = host_and_port(config.rdzv_endpoint)
         conf, is_static = config.rdzv_conf, config.rdzv_backend == "static"
         if port == 0:
@@ -59,14 +60,14 @@ class Endpoint:
         )
         if not job_token() and not endpoint.is_loopback:
             raise ValueError(
-                f"{TOKEN_VARIABLE} is not set, and {endpoint} can be reached from other hosts: ranks execute what "
+                f"{TOKEN} is not set, and {endpoint} can be reached from other hosts: ranks execute what "
                 "they get from each other (pickle), so set it to the same secret on all nodes"
             )
         return endpoint
 
     @property
     def is_loopback(self) -> bool:
-        """Whether only this host reaches it. A name that nobody knows may become another host's."""
+        """True if only this host reaches it. A name that cannot be resolved may become another host's."""
         with suppress(OSError):
             found = [ipaddress.ip_address(address[0].partition("%")[0]) for _, address in self.addresses()]
             return all(address.is_loopback for address in found)
@@ -74,13 +75,16 @@ class Endpoint:
 
     @property
     def hint(self) -> str:
-        """Why others may not find it."""
+        """Reason why other hosts may not reach it, in parentheses; empty if they can."""
         if self.host == "localhost" or not self.is_loopback or self.host[0] in "0123456789:":
             return ""
         return f" ({self.host} is {self.addresses()[0][1][0]} here, where no other host gets to: give an address)"
 
     def listen(self) -> socket.socket | None:
-        """If this node hosts the job; None if it joins it. DistNetworkError if it has to host, and can't."""
+        """Return a listening socket if this node hosts the job, None if it joins it.
+
+        Raises DistNetworkError if it has to host, and the port cannot be had.
+        """
         if self.is_host is False:
             return None
         try:
@@ -91,7 +95,7 @@ class Endpoint:
             raise
 
     def addresses(self) -> list[tuple[socket.AddressFamily, tuple[str, int]]]:
-        """OSError if nobody knows the host."""
+        """Return the host's addresses. Raises OSError if its name cannot be resolved."""
         return addresses(self.host, self.port)
 
     def __str__(self) -> str:
@@ -102,8 +106,8 @@ def _is_host(conf: Mapping[str, str]) -> bool | None:
     return conf["is_host"].lower() in TRUE if "is_host" in conf else None
 
 
-def prepare(connection: socket.socket) -> None:
-    """For short messages, and so that the end of the other host is noticed."""
+def set_socket_options(connection: socket.socket) -> None:
+    """Send short messages at once, and notice the loss of the other host."""
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     with suppress(AttributeError, OSError):  # Linux
@@ -114,12 +118,7 @@ def prepare(connection: socket.socket) -> None:
 
 
 def _is_elsewhere(failure: BaseException | None) -> bool:
-    """Whether listening failed because another process, or another host, has the address."""
+    """Return whether listening failed because another process, or another host, has the address."""
     return isinstance(failure, socket.gaierror) or (
         isinstance(failure, OSError) and failure.errno in (errno.EADDRINUSE, errno.EADDRNOTAVAIL)
     )
-
-
-def printable(text: object) -> str:
-    """What somebody else sent, for a terminal."""
-    return "".join(character if character.isprintable() else "?" for character in str(text)[:1000])

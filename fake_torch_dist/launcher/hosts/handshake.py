@@ -1,8 +1,8 @@
-"""How the command of one node and the one that hosts the job recognise each other, and what they tell each other.
+"""The handshake of two launchers: both sides recognise each other before a node joins a job.
 
-Over a ``Channel``: ``hello`` (nonce), ``challenge`` (nonce), ``join`` (proof, application), then ``welcome`` (proof) or
-``refused`` (reason). Both prove that they have the same token, or without one check that the other belongs to the same
-user of this host; what they say later is neither signed nor encrypted.
+The joining side sends ``Hello``, gets ``Challenge``, sends ``Join``, and gets ``Welcome`` or ``JoinRejected``. Both
+prove that they have the same token, or, without a token, check that the other belongs to the same user of this host.
+Later messages are neither signed nor encrypted.
 """
 
 from __future__ import annotations
@@ -11,49 +11,53 @@ import hmac
 import os
 import socket
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Final, TypeAlias
 
-from fake_torch_dist.launcher.channel import Channel, Message
-from fake_torch_dist.launcher.hosts.endpoint import printable
+from fake_torch_dist.launcher.channel import Channel
+from fake_torch_dist.launcher.environment_names import TOKEN
 from fake_torch_dist.launcher.loop import Loop
-from fake_torch_dist.stores.authentication import NONCE_BYTES, TOKEN_VARIABLE, proof
+from fake_torch_dist.launcher.protocol.host_messages import (
+    FROM_HOST,
+    PROTOCOL,
+    TO_HOST,
+    Challenge,
+    FromHost,
+    Hello,
+    Join,
+    JoinRejected,
+    JoinRequest,
+    ToHost,
+    Welcome,
+)
+from fake_torch_dist.stores.authentication import NONCE_BYTES, proof
 from fake_torch_dist.stores.connected_user import WAY_OUT, foreign
+from fake_torch_dist.terminal.descriptor import printable
 
-GREETING_S: Final = 30.0
-PROTOCOL: Final = "fake-torchrun 3"
+HANDSHAKE_S: Final = 30.0
+"""Time that a joining side has for the handshake."""
 _JOINING: Final = b"joining launcher"
 _HOSTING: Final = b"hosting launcher"
+_MAX_REASON_CHARS: Final = 1000
+
+NodeChannel: TypeAlias = Channel[FromHost, ToHost]
+HostChannel: TypeAlias = Channel[ToHost, FromHost]
+NodeCallbacks: TypeAlias = tuple[Callable[[ToHost], None], Callable[[], None]]
+"""Called with each message of an admitted node, and at the end of its connection."""
 
 
-class Refused(Exception):
-    """A node can't join; the text is for its user."""
+class JoinRefused(Exception):
+    """A node cannot join; the text is for its user."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Application:
-    """Who wants to join, and what it believes the job to be."""
-
-    protocol: str = PROTOCOL
-    backend: str
-    run_id: str
-    min_nodes: int
-    max_nodes: int
-    node_rank: int
-    """-1: as it comes."""
-    nproc_per_node: int
-    host: str
-    pid: int
-
-    def __str__(self) -> str:
-        node = f"node {self.node_rank} on " if self.node_rank >= 0 else ""
-        return f"{node}{printable(self.host)} (pid {self.pid})"
+class UnexpectedStepError(ValueError):
+    """A message does not come at this step of the handshake."""
 
 
-class Guest:
-    """The hosting side of a connection: strangers first, then a node.
+class HostingHandshake:
+    """The hosting side of one connection.
 
-    ``admit`` raises ``Refused``, or returns who hears what the node says from then on, and its end.
+    ``admit`` raises JoinRefused, or returns the callbacks for the admitted node. ``on_settled`` is called when the
+    connection has become a node's, or has been closed before that.
     """
 
     def __init__(
@@ -62,141 +66,155 @@ class Guest:
         connection: socket.socket,
         address: str,
         token: bytes,
-        admit: Callable[[Application, Channel], tuple[Callable[[Message], None], Callable[[], None]]],
+        admit: Callable[[JoinRequest, NodeChannel], NodeCallbacks],
         on_refused: Callable[[str], None],
-        on_gone: Callable[[Guest], None],
+        on_settled: Callable[[HostingHandshake], None],
     ) -> None:
-        """``on_gone``: this is no stranger any more, nor will it be a node."""
         self._token = token
         self._connection = connection
         self._admit = admit
         self._on_refused = on_refused
-        self._on_gone = on_gone
-        self._name = printable(address)
+        self._on_settled = on_settled
+        self._name = printable(address[:_MAX_REASON_CHARS])
         self._nonces = (b"", os.urandom(NONCE_BYTES))
-        self._node: tuple[Callable[[Message], None], Callable[[], None]] | None = None
-        self._channel = Channel(loop, connection, lambda message, _: self._heard(message), self._lost)
-        self._timer = loop.after(GREETING_S, self.close)
+        self._node: NodeCallbacks | None = None
+        self._channel: NodeChannel = Channel(
+            loop, connection, TO_HOST, lambda message, _: self._on_message(message), self._on_end
+        )
+        self._timer = loop.after(HANDSHAKE_S, self.close)
 
     def close(self) -> None:
-        """Unless it has become a node."""
+        """Close the connection, unless it has become a node's."""
         self._timer.cancel()
         if self._node is None:
             self._channel.close()
-            self._on_gone(self)
+            self._on_settled(self)
 
-    def _lost(self) -> None:
+    def _on_end(self) -> None:
         if self._node:
             self._node[1]()
         else:
             self.close()
 
-    def _heard(self, message: Message) -> None:
+    def _on_message(self, message: ToHost) -> None:
         if self._node:
             self._node[0](message)
             return
         try:
-            self._greet(message)
-        except Refused as refusal:
+            self._advance(message)
+        except JoinRefused as refusal:
             self._on_refused(f"{self._name}: {refusal}")
-            self._channel.send({"kind": "refused", "reason": str(refusal)})
+            self._channel.send(JoinRejected(str(refusal)))
             self.close()
-        except (KeyError, TypeError, ValueError):
+        except UnexpectedStepError:
             self.close()
 
-    def _greet(self, message: Message) -> None:
+    def _advance(self, message: ToHost) -> None:
+        """Take the next message of the handshake."""
         theirs, ours = self._nonces
-        if message["kind"] == "hello" and not theirs:
-            self._nonces = (_nonce(message), ours)
-            self._channel.send({"kind": "challenge", "nonce": ours.hex()})
-            return
-        if message["kind"] != "join" or not theirs:
-            raise ValueError("not what is said next")
-        if not hmac.compare_digest(proof(self._token, _JOINING, theirs, ours), bytes.fromhex(message["proof"])):
-            raise Refused(f"{TOKEN_VARIABLE} is not the same on both nodes: set it to the same secret")
+        match message:
+            case Hello() if not theirs:
+                self._nonces = (_checked_nonce(message.nonce), ours)
+                self._channel.send(Challenge(ours))
+            case Join() if theirs:
+                self._check(message)
+                self._node = self._admit(message.application, self._channel)
+                self._timer.cancel()
+                self._on_settled(self)
+                self._channel.send(Welcome(proof(self._token, _HOSTING, theirs, ours)))
+            case _:
+                raise UnexpectedStepError
+
+    def _check(self, message: Join) -> None:
+        """Raise JoinRefused for a stranger or another version, UnexpectedStepError for a request without ranks."""
+        request = message.application
+        if not hmac.compare_digest(proof(self._token, _JOINING, *self._nonces), message.proof):
+            raise JoinRefused(f"{TOKEN} is not the same on both nodes: set it to the same secret")
         if not self._token and (reason := foreign(self._connection)):
-            raise Refused(f"what connects from there {reason}. {WAY_OUT}")
-        application = _application(message["application"])
-        self._node = self._admit(application, self._channel)
-        self._timer.cancel()
-        self._on_gone(self)
-        self._channel.send({"kind": "welcome", "proof": proof(self._token, _HOSTING, theirs, ours).hex()})
+            raise JoinRefused(f"what connects from there {reason}. {WAY_OUT}")
+        if request.protocol != PROTOCOL:
+            raise JoinRefused(f"the other node speaks {PROTOCOL!r}, this one {request.protocol!r}: install one version")
+        if request.nproc_per_node < 1:
+            raise UnexpectedStepError("no ranks")
 
 
-class Visit:
-    """The joining side, on a connection that has just been made."""
+class JoiningHandshake:
+    """The joining side of a connection that has just been made.
+
+    ``on_welcome`` or ``on_refused`` is called once; after ``on_welcome`` come ``on_message`` and ``on_lost``.
+    """
 
     def __init__(
         self,
         loop: Loop,
         connection: socket.socket,
         token: bytes,
-        application: Application,
+        request: JoinRequest,
         *,
         on_welcome: Callable[[], None],
         on_refused: Callable[[str], None],
-        on_message: Callable[[Message], None],
+        on_message: Callable[[FromHost], None],
         on_lost: Callable[[], None],
     ) -> None:
         self._token = token
         self._connection = connection
-        self._application = application
+        self._request = request
         self._on_welcome = on_welcome
         self._on_refused = on_refused
-        self._on_message = on_message
+        self._on_host_message = on_message
+        self._on_lost = on_lost
         self._nonces = (os.urandom(NONCE_BYTES), b"")
-        self.welcome = False
-        self.channel = Channel(loop, connection, lambda message, _: self._heard(message), on_lost)
-        self.channel.send({"kind": "hello", "nonce": self._nonces[0].hex()})
+        self.is_welcome = False
+        self.channel: HostChannel = Channel(
+            loop, connection, FROM_HOST, lambda message, _: self._on_message(message), self._on_end
+        )
+        self.channel.send(Hello(self._nonces[0]))
 
-    def _heard(self, message: Message) -> None:
-        if self.welcome:
-            self._on_message(message)
+    def _on_end(self) -> None:
+        if self.channel.is_misunderstood and not self.is_welcome:
+            self._refuse_version()
+        else:
+            self._on_lost()
+
+    def _on_message(self, message: FromHost) -> None:
+        if self.is_welcome:
+            self._on_host_message(message)
             return
         try:
-            self._greet(message)
-        except (KeyError, TypeError, ValueError):
-            self._refuse("what listens there is no fake-torchrun of this version")
+            self._advance(message)
+        except UnexpectedStepError:
+            self._refuse_version()
 
-    def _greet(self, message: Message) -> None:
+    def _advance(self, message: FromHost) -> None:
+        """Take the next message of the handshake."""
         ours, theirs = self._nonces
-        match message["kind"]:
-            case "challenge":
-                self._nonces = (ours, _nonce(message))
+        match message:
+            case Challenge():
+                self._nonces = (ours, _checked_nonce(message.nonce))
                 if not self._token and (reason := foreign(self._connection)):
                     self._refuse(f"what listens there {reason}. {WAY_OUT}")
                     return
-                shown = proof(self._token, _JOINING, *self._nonces).hex()
-                self.channel.send({"kind": "join", "proof": shown, "application": asdict(self._application)})
-            case "refused":
-                self._refuse(printable(message["reason"]))
-            case "welcome" if theirs:
-                if not hmac.compare_digest(proof(self._token, _HOSTING, ours, theirs), bytes.fromhex(message["proof"])):
-                    self._refuse(f"what listens there does not know our {TOKEN_VARIABLE}")
+                self.channel.send(Join(proof(self._token, _JOINING, *self._nonces), self._request))
+            case JoinRejected():
+                self._refuse(printable(message.reason[:_MAX_REASON_CHARS]))
+            case Welcome() if theirs:
+                if not hmac.compare_digest(proof(self._token, _HOSTING, ours, theirs), message.proof):
+                    self._refuse(f"what listens there does not know our {TOKEN}")
                     return
-                self.welcome = True
+                self.is_welcome = True
                 self._on_welcome()
             case _:
-                raise ValueError("not what is said next")
+                raise UnexpectedStepError
+
+    def _refuse_version(self) -> None:
+        self._refuse("what listens there is no fake-torchrun of this version")
 
     def _refuse(self, reason: str) -> None:
         self.channel.close()
         self._on_refused(reason)
 
 
-def _nonce(message: Message) -> bytes:
-    nonce = bytes.fromhex(message["nonce"])
+def _checked_nonce(nonce: bytes) -> bytes:
     if len(nonce) != NONCE_BYTES:
-        raise ValueError("no nonce")
+        raise UnexpectedStepError("no nonce")
     return nonce
-
-
-def _application(fields: dict[str, Any]) -> Application:
-    application = Application(**fields)
-    if application.protocol != PROTOCOL:
-        raise Refused(f"the other node speaks {PROTOCOL!r}, this one {application.protocol!r}: install one version")
-    if not all(isinstance(getattr(application, name), int) for name in ("node_rank", "nproc_per_node", "pid")):
-        raise TypeError("numbers that are none")
-    if application.nproc_per_node < 1:
-        raise ValueError("no ranks")
-    return application

@@ -1,4 +1,4 @@
-"""How a node comes to the one that hosts its job: tries to connect to the endpoint until somebody is there."""
+"""Connects a joining node to the node that hosts its job: tries the endpoint until a host answers there."""
 
 from __future__ import annotations
 
@@ -9,88 +9,89 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from fake_torch_dist.launcher.channel import Channel, Message
-from fake_torch_dist.launcher.hosts.endpoint import Endpoint, prepare
-from fake_torch_dist.launcher.hosts.handshake import Application, Visit
+from fake_torch_dist.launcher.hosts.endpoint import Endpoint, set_socket_options
+from fake_torch_dist.launcher.hosts.handshake import HostChannel, JoiningHandshake
 from fake_torch_dist.launcher.loop import Loop, Timer
+from fake_torch_dist.launcher.protocol.host_messages import FromHost, JoinRequest
 
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 1.0
 _CONNECT_S: Final = 10.0
-"""An address that does not answer is left for the next one."""
+"""Time after which an address that does not answer is left for the next one."""
+_NO_ANSWER: Final = "it did not answer"
 _HUNG_UP: Final = "what listens there hung up"
 
 
-class Joining:
-    """Call ``begin`` once: it tells one of two things, later; after the first, ``on_message`` and ``on_lost``."""
+class JoinClient:
+    """Call ``begin`` once. Later ``on_joined`` or ``on_failed`` is called; after ``on_joined`` the other callbacks."""
 
-    def __init__(self, loop: Loop, endpoint: Endpoint, token: bytes, application: Application) -> None:
+    def __init__(self, loop: Loop, endpoint: Endpoint, token: bytes, request: JoinRequest) -> None:
         self._loop = loop
         self._endpoint = endpoint
         self._token = token
-        self._application = application
+        self._request = request
         self._tries = 0
-        self._problem = "it did not answer"
+        self._problem = _NO_ANSWER
         self._connecting: socket.socket | None = None
-        self._visit: Visit | None = None
+        self._handshake: JoiningHandshake | None = None
         self._deadline: Timer | None = None
         self._timer: Timer | None = None
 
     def begin(
         self,
         *,
-        on_joined: Callable[[Channel], None],
+        on_joined: Callable[[HostChannel], None],
         on_failed: Callable[[str], None],
-        on_message: Callable[[Message], None],
+        on_message: Callable[[FromHost], None],
         on_lost: Callable[[], None],
     ) -> None:
-        """``on_failed``: what to print."""
+        """Start to connect. ``on_failed`` is called with the text to print."""
         self._on_joined, self._on_failed, self._on_message, self._on_lost = on_joined, on_failed, on_message, on_lost
         self._deadline = self._loop.after(self._endpoint.wait_s, self._give_up)
         self._try()
 
     def close(self) -> None:
-        """Try no more."""
+        """Stop trying, and close the connection if there is one."""
         for timer in (self._deadline, self._timer):
             if timer:
                 timer.cancel()
         self._drop_connecting()
-        if self._visit:
-            self._visit.channel.close()
+        if self._handshake:
+            self._handshake.channel.close()
 
     def _try(self) -> None:
         try:
-            places = self._endpoint.addresses()
-            family, address = places[self._tries % len(places)]
+            found = self._endpoint.addresses()
+            family, address = found[self._tries % len(found)]
             self._connecting = sock = socket.socket(family, socket.SOCK_STREAM)
             sock.setblocking(False)
             failure = sock.connect_ex(address)
         except OSError as error:
-            self._again(error.strerror or str(error))
+            self._retry(error.strerror or str(error))
             return
         if failure not in (0, errno.EINPROGRESS):
             self._drop_connecting(watched=False)
-            self._again(os.strerror(failure))
+            self._retry(os.strerror(failure))
             return
-        self._loop.on_writable(sock.fileno(), self._connected)
-        self._timer = self._loop.after(_CONNECT_S, lambda: self._failed("it did not answer"))
+        self._loop.on_writable(sock.fileno(), self._on_connected)
+        self._timer = self._loop.after(_CONNECT_S, lambda: self._fail(_NO_ANSWER))
 
-    def _connected(self) -> None:
+    def _on_connected(self) -> None:
         sock = self._connecting
         assert sock is not None and self._timer is not None
         failure = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if failure or _is_itself(sock):
             failure = failure or errno.ECONNREFUSED
-            self._failed(os.strerror(failure))
+            self._fail(os.strerror(failure))
             return
         self._timer.cancel()
         self._loop.forget(sock.fileno())
         self._connecting = None
-        with suppress(OSError):  # it has hung up, which is seen when it is read
-            prepare(sock)
-        self._visit = Visit(
-            self._loop, sock, self._token, self._application,
-            on_welcome=self._welcomed, on_refused=self._refused, on_message=self._on_message, on_lost=self._hung_up,
+        with suppress(OSError):  # the peer may have hung up; the read that follows finds it
+            set_socket_options(sock)
+        self._handshake = JoiningHandshake(
+            self._loop, sock, self._token, self._request, on_welcome=self._on_welcome, on_refused=self._on_refused,
+            on_message=self._on_message, on_lost=self._on_end,
         )  # fmt: skip
 
     def _drop_connecting(self, *, watched: bool = True) -> None:
@@ -100,31 +101,31 @@ class Joining:
             self._connecting.close()
             self._connecting = None
 
-    def _failed(self, problem: str) -> None:
+    def _fail(self, problem: str) -> None:
         if self._timer:
             self._timer.cancel()
         self._drop_connecting()
-        self._again(problem)
+        self._retry(problem)
 
-    def _again(self, problem: str) -> None:
+    def _retry(self, problem: str) -> None:
         self._problem = problem
         pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 1.3**self._tries)
         self._tries += 1
         self._timer = self._loop.after(pause_s, self._try)
 
-    def _hung_up(self) -> None:
-        if self._visit and self._visit.welcome:
+    def _on_end(self) -> None:
+        if self._handshake and self._handshake.is_welcome:
             self._on_lost()
             return
-        self._visit = None
-        self._again(_HUNG_UP)
+        self._handshake = None
+        self._retry(_HUNG_UP)
 
-    def _welcomed(self) -> None:
-        assert self._visit is not None and self._deadline is not None
+    def _on_welcome(self) -> None:
+        assert self._handshake is not None and self._deadline is not None
         self._deadline.cancel()
-        self._on_joined(self._visit.channel)
+        self._on_joined(self._handshake.channel)
 
-    def _refused(self, reason: str) -> None:
+    def _on_refused(self, reason: str) -> None:
         self.close()
         self._on_failed(f"the node at {self._endpoint} does not take this one: {reason}")
 
@@ -139,7 +140,7 @@ class Joining:
 
 
 def _is_itself(sock: socket.socket) -> bool:
-    """TCP lets a socket find itself on a port that nobody has."""
+    """Return whether a socket is connected to itself, as TCP may do on a port where nothing listens."""
     with suppress(OSError):
         return bool(sock.getsockname() == sock.getpeername())
     return False

@@ -1,19 +1,22 @@
-"""MASTER_ADDR and MASTER_PORT, which are kept free for rank 0 of a torch script: it listens there."""
+"""MASTER_ADDR and MASTER_PORT of a job. The port is reserved for rank 0 of a torch script, which listens there."""
 
 from __future__ import annotations
 
 import os
 import socket
+from typing import TYPE_CHECKING
 
 from fake_torch_dist.errors import DistNetworkError
 from fake_torch_dist.launcher.commandline.choices import host_and_port
 from fake_torch_dist.launcher.commandline.config import LaunchConfig
-from fake_torch_dist.launcher.hosts.endpoint import Endpoint
 from fake_torch_dist.stores.sockets import listen
 
+if TYPE_CHECKING:
+    from fake_torch_dist.launcher.hosts.endpoint import Endpoint
 
-class Master:
-    """What ranks are told. The port is only theirs from ``reserve`` on."""
+
+class MasterPort:
+    """Address and port for the ranks; the port is certain from ``reserve`` on."""
 
     def __init__(self, config: LaunchConfig, endpoint: Endpoint | None) -> None:
         self.addr = "localhost"
@@ -25,9 +28,9 @@ class Master:
         self._reserved: socket.socket | None = None
 
     def reserve(self) -> None:
-        """Keep the port, a free one if none was given. DistNetworkError if somebody has it.
+        """Reserve the port, a free one if none was given. Raises DistNetworkError if another process has it.
 
-        A socket that does not listen is no hindrance to one with SO_REUSEADDR, but nobody else gets the port.
+        A bound socket that does not listen lets one with SO_REUSEADDR listen, and keeps the port from all others.
         """
         if self._reserved:
             return
@@ -45,7 +48,7 @@ class Master:
         self._reserved, self.port = reserved, reserved.getsockname()[1]
 
     def release(self) -> None:
-        """Keep the port no longer."""
+        """Give the port up."""
         if self._reserved:
             self._reserved.close()
             self._reserved = None

@@ -1,78 +1,79 @@
-"""A node whose ranks another command starts, as the command sees it that hosts the job.
-
-To it: ``start`` (place), ``stop`` (fields of ``Stop``), ``finish`` (exit_code, reason). From it: ``stop``, when its
-ranks are being ended for a reason of its own; ``empty`` (attempt, failed, failure: its root cause or null) when nothing
-is left of an attempt.
-"""
+"""A node whose ranks another command starts, as the host of the job sees it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 
-from fake_torch_dist.launcher.channel import Channel, Message
-from fake_torch_dist.launcher.hosts.handshake import Application
-from fake_torch_dist.launcher.reports.failures import ProcessFailure
-from fake_torch_dist.launcher.stop import Stop
-from fake_torch_dist.launcher.workers.environment import Placement
+from fake_torch_dist.launcher.failures import ProcessFailure
+from fake_torch_dist.launcher.hosts.handshake import NodeChannel
+from fake_torch_dist.launcher.protocol.assignment import NodeAssignment
+from fake_torch_dist.launcher.protocol.host_messages import (
+    AttemptOver,
+    JobFinished,
+    JoinRequest,
+    StartNode,
+    ToHost,
+)
+from fake_torch_dist.launcher.protocol.stop import StopJob
 from fake_torch_dist.stores.authentication import job_token
 
 
 class RemoteNode:
-    """``on_stop``, ``on_empty`` and ``on_lost`` are who directs the job, once there is somebody."""
+    """Callbacks ``on_stop``, ``on_empty`` and ``on_lost`` are set by the job's supervisor when it takes the node in."""
 
-    def __init__(self, application: Application, channel: Channel, on_lost: Callable[[RemoteNode], None]) -> None:
-        self.application = application
+    def __init__(self, request: JoinRequest, channel: NodeChannel, on_lost: Callable[[RemoteNode], None]) -> None:
+        self.request = request
         self.on_lost = on_lost
-        self.on_stop: Callable[[RemoteNode, Stop], None] = lambda node, stop: None
+        self.on_stop: Callable[[RemoteNode, StopJob], None] = lambda node, stop: None
         self.on_empty: Callable[[], None] = lambda: None
         self.is_empty = True
         """No process of an attempt is left there."""
         self.failed = False
         self.failure: ProcessFailure | None = None
-        """Of this attempt."""
+        """Root cause of this attempt's failures there."""
         self._channel = channel
         self._attempt = -1
 
     @property
     def is_open(self) -> bool:
-        """Whether its command is there."""
+        """True if the node's command is connected."""
         return self._channel.open
 
-    def start(self, place: Placement) -> None:
-        """Its ranks."""
+    def start(self, assignment: NodeAssignment) -> None:
+        """Start its ranks."""
         self.is_empty, self.failed, self.failure = False, False, None
-        self._attempt = place.attempt
-        if job_token():  # its own is the same, and is not sent through a network
-            place = replace(place, token="")
-        self._channel.send({"kind": "start", "place": asdict(place)})
+        self._attempt = assignment.attempt
+        if job_token():  # the node has the same token, which need not go through a network
+            assignment = replace(assignment, token="")
+        self._channel.send(StartNode(assignment))
 
-    def stop(self, stop: Stop) -> None:
-        """Its ranks, if any are left."""
+    def stop(self, stop: StopJob) -> None:
+        """Stop its ranks, if any are left."""
         if not self.is_empty:
-            self._channel.send({"kind": "stop", **stop.fields()})
+            self._channel.send(stop)
 
     def finish(self, exit_code: int, reason: str) -> None:
-        """The job is over, also for it."""
-        self._channel.send({"kind": "finish", "exit_code": exit_code, "reason": reason})
+        """Tell it that the job is over, and disconnect."""
+        self._channel.send(JobFinished(exit_code, reason))
         self._channel.close()
 
     def leave(self) -> None:
-        """It is not waited for any more."""
+        """Disconnect, and do not wait for it any more."""
         self._channel.close()
         self.is_empty = True
 
-    def heard(self, message: Message) -> None:
-        """What it says; of an attempt that is over, nothing counts."""
+    def on_message(self, message: ToHost) -> None:
+        """Take a message of the node. One of an earlier attempt is dropped."""
         match message:
-            case {"kind": "stop", "signal": number, "grace_s": grace_s, "reason": reason, "final": final}:
-                if final or not self.is_empty:
-                    self.on_stop(self, Stop(number, grace_s, reason, final))
-            case {"kind": "empty", "attempt": self._attempt, "failed": failed, "failure": failure}:
-                self.is_empty, self.failed = True, failed
-                self.failure = ProcessFailure(**failure) if failure else None
+            case StopJob():
+                if message.final or not self.is_empty:
+                    self.on_stop(self, replace(message, regroup=False))
+            case AttemptOver() if message.attempt == self._attempt:
+                self.is_empty, self.failed = True, message.failed
+                self.failure = message.failure
                 self.on_empty()
 
-    def lost(self) -> None:
-        """Its command has ended, or can't be reached."""
+    def on_end(self) -> None:
+        """Report that its command has ended, or cannot be reached."""
         self.on_lost(self)

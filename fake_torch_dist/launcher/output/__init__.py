@@ -1,1 +1,1 @@
-"""The output of all ranks on its way to the launcher's own."""
+"""Merges the output of all ranks into the launcher's own: whole lines with a prefix, bars, and log files."""

@@ -1,30 +1,27 @@
-r"""The rows of a stream that redraws them: progress bars with ``\r``, several bars with ``\n`` and cursor-up codes.
+r"""The rows of a stream that redraws them: progress bars with ``\\r``, several bars with ``\\n`` and cursor-up codes.
 
-A terminal of a few rows that knows one thing more: a row that no bar will come back to is a line, and leaves it at the
-top. Text overwrites whole rows, not columns: of what ``\r`` redraws, the last frame is all that remains.
+``BarRows`` is a terminal of a few rows. A row that no bar comes back to becomes a line and leaves it at the top. Text
+overwrites whole rows, not columns: of the frames that ``\\r`` redraws, the last one is all that remains.
 
-tqdm draws the bar at position p as p newlines, ``\r``, the bar and p times cursor-up. So a newline after a frame may
-end a bar or lead to the next one. A stream that has never moved up is believed to end it. If frames are shown while
-they are unfinished (``live``), the row waits for what comes next, because nobody misses it meanwhile.
+tqdm draws the bar at position p as p newlines, ``\\r``, the bar and p times cursor-up. So a newline after a frame may
+end a bar or lead to the next one. In a stream that has never moved up it ends the bar. If frames are shown while they
+are unfinished (``live``), the row waits for the next data, because it is visible meanwhile.
 
-If standard output and error of a rank are one stream (``shared``), text of the one may follow a frame of the other.
-Where the frame ends is known of tqdm's, by its form, and of those that fill the terminal, by its width: there the text
-is a line of its own, and the frame stays. After any other frame the two are one line, as on a terminal.
+If standard output and error of a rank are one stream (``shared``), text of the one may follow a frame of the other
+(``frame_end``): then the text is a line of its own, and the frame stays.
 """
 
 import re
 from collections.abc import Sequence
 
-from fake_torch_dist.launcher.output.edited import edited
-from fake_torch_dist.terminal.escapes import CURSOR_CODE, divided, width_of
+from fake_torch_dist.launcher.output.frame_end import FrameEnd
+from fake_torch_dist.terminal.edited_line import edited
+from fake_torch_dist.terminal.escapes import CURSOR_CODE
+from fake_torch_dist.terminal.live_protocol import split_update
 
-LIVE_BLOCK_BEGIN, LIVE_BLOCK_END = b"\x1b]fake-torchrun;live;", b"\x07"
-"""A line like this updates the live block, the rows that a script wants at the bottom of the terminal."""
 _TOKEN = re.compile(rb"[\n\r]|" + CURSOR_CODE.pattern)
-_TQDM_METER = re.compile(rb"\[(?:\d+:)?\d\d:\d\d(?:<[^\],\n]*)?,[^\]\n]*\]+")
-"""The last part of a tqdm bar: time, rate and postfix."""
 _MAX_ROWS = 64
-"""More than bars anywhere; a stray "cursor up 9999" must not hold back lines."""
+"""Most rows that are held, more than any bars need; a stray "cursor up 9999" must not hold back lines."""
 
 
 class _Row:
@@ -34,7 +31,7 @@ class _Row:
         self.text = bytearray() if text is None else text
         self.redrawn = redrawn
         self.at_start = False
-        """The cursor has gone back to the first column: what is written next replaces the text."""
+        """The cursor is in the first column again: the next text replaces this one."""
 
     @property
     def blank(self) -> bool:
@@ -45,42 +42,38 @@ class _Row:
         self.redrawn, self.at_start = True, False
 
 
-class Frames:
-    """Starts with the unfinished line ``text``. ``live``: see above; updates of the live block are taken out."""
+class BarRows:
+    """Rows of one stream, which begin with its unfinished line ``text``. ``live``: take out updates of live rows."""
 
     def __init__(self, text: bytearray, *, live: bool, shared: bool = False, max_line_bytes: int) -> None:
         self.newest: bytes | None = None
-        """The frame that was completed last, as long as no line has been made of it."""
-        self.block: bytes | None = None
-        """The newest update of the live block, if there was one."""
-        self._widths: set[int] = set()
-        """Columns that the terminal has had."""
-        self._last_frame = b""
-        """The newest one that is known to be complete, whether or not a line has been made of it."""
+        """Frame that was completed last, as long as it has not become a line."""
+        self.update: tuple[bytes, ...] | None = None
+        """Rows of the newest update of the live rows; None if there was none."""
+        self._frame_end = FrameEnd()
         self._beside = False
-        """The cursor is below a frame that stays, and text is no frame before it goes back."""
+        """The cursor is below a frame that stays; text is no frame until the cursor goes back."""
         self._aside = bytearray()
-        """Of the unfinished line that is written there."""
+        """Text of the unfinished line that is written there."""
         self._live = live
         self._shared = shared
         self._max_line_bytes = max_line_bytes
         self._rows = [_Row(text)]
         self._cursor = 0
         self._height = 1
-        """Rows that the stream is known to move between."""
+        """Number of rows that the stream has moved between."""
         self._after_newline = False
         self._framed: _Row | None = None
-        """The row of the last frame, unless the cursor has gone up since."""
+        """Row of the last frame, unless the cursor has gone up since."""
         self._lines: list[bytes] = []
 
     def set_columns(self, columns: int) -> None:
-        """Of the terminal from now on; 0: there is none."""
-        if columns:
-            self._widths |= {columns, columns - 1}  # what bars may take for its whole width
+        """Set the width of the terminal; 0 if there is none."""
+        self._frame_end.add_width(columns)
 
     @property
     def unfinished(self) -> bytearray | None:
-        """The unfinished line, if it is all there is and no frame: the stream reads like any other."""
+        """The unfinished line, if there is no frame and no other row, so that the stream can be read like any other."""
         row = self._rows[0]
         if len(self._rows) > 1 or self._height > 1 or row.redrawn or row.at_start or self._aside:
             return None
@@ -88,17 +81,17 @@ class Frames:
 
     @property
     def rows(self) -> tuple[bytes, ...]:
-        """The frames as a terminal shows them now."""
+        """Frames as a terminal shows them now."""
         texts = [self._parts(row)[0] for row in self._rows if (row.redrawn or row.at_start) and not row.blank]
         return tuple(bytes(text) for text in texts)
 
     @property
     def begun(self) -> bytes:
-        """The unfinished line that follows a frame, as on a row of its own; empty if there is none."""
+        """The unfinished line that follows a frame; empty if there is none."""
         return bytes(self._aside) + self._parts(self._rows[self._cursor])[1]
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Lines that ``data`` completed, without newlines. ``data`` does not end inside a control sequence."""
+        """Return lines that ``data`` completed, without newlines. ``data`` does not end inside a control sequence."""
         end = 0
         for found in _TOKEN.finditer(data):
             if found.start() > end:
@@ -110,7 +103,7 @@ class Frames:
         return self._take_lines()
 
     def close(self) -> list[bytes]:
-        """What is left, as lines."""
+        """Return what is left, as lines."""
         self._release(len(self._rows) - 1)
         if self._rows[0].text:
             self._finish(self._rows[0])
@@ -120,7 +113,7 @@ class Frames:
         return self._take_lines()
 
     def take_newest(self) -> bytes:
-        """The newest frame, once."""
+        """Return the newest frame, once."""
         newest, self.newest = self.newest, None
         return newest or b""
 
@@ -162,7 +155,7 @@ class Frames:
             row.text = bytearray(edited(bytes(row.text))[0])
 
     def _right(self, found: re.Match[bytes]) -> None:
-        """The cursor of somebody who edits a line: it does not begin anew."""
+        """Move the cursor right, as an editor of a line does: the line does not begin again."""
         row = self._rows[self._cursor]
         if row.at_start:
             row.text += b"\x1b[G"
@@ -172,10 +165,10 @@ class Frames:
     def _complete(self, row: _Row) -> None:
         self._take_aside(row)
         if not row.blank:
-            self.newest = self._last_frame = bytes(row.text)
+            self.newest = self._frame_end.last_frame = bytes(row.text)
 
     def _take_aside(self, row: _Row) -> bool:
-        """Take the text that follows a frame out of the row. Whether there is any."""
+        """Take the text that follows a frame out of the row. Returns whether there is any."""
         frame, text = self._parts(row)
         if text:
             row.text = bytearray(frame)
@@ -183,26 +176,14 @@ class Frames:
         return bool(text)
 
     def _parts(self, row: _Row) -> tuple[bytes | bytearray, bytes]:
-        """The frame in a row, and the text that follows it."""
+        """Return the frame in a row, and the text that follows it."""
         if not self._shared or not row.redrawn or row.at_start:
             return row.text, b""
-        frame, text = self._divided(bytes(row.text))
-        if self._last_frame and text.startswith(b" "):  # a bar blanks what it drew before
-            blank = max(width_of(self._last_frame) - width_of(frame), 0)
-            text = text[min(blank, len(text) - len(text.lstrip(b" "))) :]
+        frame, text = self._frame_end.divide(bytes(row.text))
         return (frame, text) if text.strip() else (row.text, b"")
 
-    def _divided(self, text: bytes) -> tuple[bytes, bytes]:
-        last = self._last_frame
-        meter = _TQDM_METER.search(text)
-        if meter and (not last or _ends_with_meter(last)):
-            return text[: meter.end()], text[meter.end() :]
-        if last and self._widths and (width := width_of(last)) in self._widths:
-            return divided(text, width)
-        return text, b""
-
     def _up(self, count: int) -> None:
-        # Rows that have left as lines already are blank when a bar comes back to them.
+        # Rows that have become lines are blank when a bar comes back to them.
         for _ in range(min(count - self._cursor, _MAX_ROWS - len(self._rows))):
             self._rows.insert(0, _Row(redrawn=True))
             self._cursor += 1
@@ -215,12 +196,12 @@ class Frames:
 
     def _newline(self) -> None:
         row = self._rows[self._cursor]
-        if self._live and self._take_block(row):
+        if self._live and self._take_update(row):
             return
         if self._beside or self._take_aside(row):
             self._lines.append(bytes(self._aside))
             self._aside, self._beside = bytearray(), True
-            self._last_frame = bytes(row.text)
+            self._frame_end.last_frame = bytes(row.text)
             return
         self._cursor += 1
         if self._cursor == len(self._rows):
@@ -232,28 +213,28 @@ class Frames:
             self._release(1)
         self._release(self._cursor + 1 - max(self._height, 2 if self._live else 1))
 
-    def _take_block(self, row: _Row) -> bool:
-        """Whether the row ends with an update of the live block. Text before it is a line that is not over yet."""
-        if row.text.endswith(LIVE_BLOCK_END):
-            text, begin, block = row.text.partition(LIVE_BLOCK_BEGIN)
-            if begin:
-                self.block = bytes(block.removesuffix(LIVE_BLOCK_END))
-                row.text = text
-                return True
-        return False
+    def _take_update(self, row: _Row) -> bool:
+        """Take an update of the live rows off the end of a row. Returns whether there is one.
+
+        Text before it is a line that goes on.
+        """
+        if (found := split_update(row.text)) is None:
+            return False
+        row.text, self.update = bytearray(found[0]), found[1]
+        return True
 
     def _write(self, text: bytes) -> None:
         if self._beside:
             self._aside += text
             return
-        if self._after_newline and self._cursor:  # no bar goes on like this: what is above has ended
+        if self._after_newline and self._cursor:  # no bar continues so: the rows above have ended
             self._release(self._cursor)
             del self._rows[1:]
             self._height = 1
         self._after_newline = False
         row = self._rows[self._cursor]
         if row.at_start:
-            if row is self._framed:  # a bar at another position would have moved up in between
+            if row is self._framed:  # a bar at another position would have moved up before
                 self._release(self._cursor)
             self._framed = row
             row.erase()
@@ -264,22 +245,17 @@ class Frames:
             row.text = bytearray(rest)
 
     def _release(self, count: int) -> None:
-        """The uppermost rows are lines now."""
+        """Make lines of the uppermost rows."""
         for _ in range(count):
             self._finish(self._rows.pop(0))
             self._cursor = max(self._cursor - 1, 0)
 
     def _finish(self, row: _Row) -> None:
         self.newest = None
-        if not (row.redrawn and row.blank):  # else a bar that took itself away
+        if not (row.redrawn and row.blank):  # else a bar that has erased itself
             self._lines.append(bytes(row.text))
 
 
-def _ends_with_meter(frame: bytes) -> bool:
-    found = _TQDM_METER.search(frame)
-    return found is not None and not frame[found.end() :].strip()
-
-
 def pieces_of(text: bytes, size_bytes: int) -> Sequence[bytes]:
-    """``text`` in pieces of ``size_bytes``; the last one may be shorter, but is not empty."""
+    """Return ``text`` in pieces of ``size_bytes``; the last one may be shorter, but is not empty."""
     return [text[start : start + size_bytes] for start in range(0, max(len(text), 1), size_bytes)]

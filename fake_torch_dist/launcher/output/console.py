@@ -1,4 +1,4 @@
-"""The launcher's own standard output and error, as far as ranks may have them."""
+"""Facts about the launcher's own standard output and error that decide what ranks get."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Console:
-    """Where the output of ranks goes that is neither redirected nor filtered out."""
+    """Destination of the output of ranks that is neither redirected nor filtered out."""
 
     is_one: bool
     """Standard output and standard error are the same file."""
     sizes: Mapping[str, tuple[int, int]]
-    """Columns and rows by stream, ``stdout`` and ``stderr``, of those that are terminals."""
+    """Columns and rows of the streams, ``stdout`` and ``stderr``, that are terminals."""

@@ -1,15 +1,15 @@
-r"""Identical lines of many ranks become one: ``[ranks 0-62]:line``.
+r"""Merges identical lines of many ranks into one: ``[ranks 0-62]:line``.
 
-A line waits until every rank that is alive has said it, for a tenth of a second at most; lines behind it wait with it,
-so that each rank's lines stay in their order. Nothing is lost: what differs is printed for itself.
+A line waits until every rank that is alive has written it, for a tenth of a second at most. Lines behind it wait, too,
+so that each rank's lines stay in order. Nothing is lost: lines that differ are printed separately.
 
 Lines are identical if they differ only in
 
 * the rank's own number where the line names it in its first 100 bytes: ``[Rank 3/64]`` and ``[rank3]:``, which are left
-  out because the prefix says which ranks, and ``rank=3`` or ``rank 3``, shown as ``rank=*``;
+  out because the prefix names the ranks, and ``rank=3`` or ``rank 3``, shown as ``rank=*``;
 * the time of day there, as ranks never write in the same millisecond: ``12:34:56``, with its fraction if it has one.
 
-Shown is the line that came first, with its time. Process ids, host names and all other figures count as differences.
+The line that came first is shown, with its time. Process ids, host names and all other figures count as differences.
 """
 
 import re
@@ -21,22 +21,22 @@ from operator import attrgetter
 
 WINDOW_S = 0.1
 MAX_WAITING_LINES = 100_000
-"""When more wait, the oldest go before their time: ranks that are far apart must not fill the memory."""
+"""Most lines that wait. The oldest are released early if there are more, so that slow ranks cannot fill the memory."""
 _HEAD_BYTES = 100
 _TIME_OF_DAY = re.compile(rb"(?<!\d)\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?!\d)")
 
 
 class _Group:
-    """A line and the ranks that have said it; ``number`` counts groups in the order of their first line."""
+    """A line and the ranks that have written it; ``number`` counts groups in the order of their first line."""
 
     __slots__ = ("deadline_s", "key", "line", "number", "ranks", "said")
 
     def __init__(self, number: int, key: bytes, line: bytes, said: bytes, deadline_s: float) -> None:
         self.number, self.key, self.deadline_s = number, key, deadline_s
         self.line = line
-        """As the first rank said it."""
+        """Line as the first rank wrote it."""
         self.said = said
-        """The same without that rank's number."""
+        """The same line without that rank's number."""
         self.ranks: set[int] = set()
 
 
@@ -44,7 +44,7 @@ _number = attrgetter("number")
 
 
 class Deduper:
-    """One per output. ``prefixes``: of every rank that will write, for lines that it says alone."""
+    """Merges the lines of one output. ``prefixes``, of all ranks that will write, are for lines of a single rank."""
 
     def __init__(
         self,
@@ -60,17 +60,17 @@ class Deduper:
         self._waiting: deque[_Group] = deque()
         self._by_key: dict[bytes, list[_Group]] = {}
         self._last = dict.fromkeys(prefixes, -1)
-        """Number of the group that each rank's last line is in."""
+        """Number of the group of each rank's last line."""
         self._count = 0
         self._own_number = {rank: _own_number(rank) for rank in prefixes}
 
     @property
     def deadline_s(self) -> float | None:
-        """When to call ``release``, on the monotonic clock; None if nothing waits."""
+        """Time to call ``release``, on the monotonic clock; None if no line waits."""
         return self._waiting[0].deadline_s if self._waiting else None
 
     def add(self, rank: int, lines: bytes) -> bytes:
-        """Whole lines of a rank, without prefix; returns what needs to wait no longer."""
+        """Take whole lines of a rank, without prefix. Returns the lines that are due."""
         if not lines:
             return b""
         deadline_s = self._monotonic() + self._window_s
@@ -79,17 +79,17 @@ class Deduper:
         return self._take(lambda group: self._alive <= group.ranks or len(self._waiting) > MAX_WAITING_LINES)
 
     def leave(self, rank: int) -> bytes:
-        """The rank's stream has ended: nobody waits for it any more."""
+        """Stop waiting for a rank, whose stream has ended. Returns the lines that are due."""
         self._alive.discard(rank)
         return self._take(lambda group: self._alive <= group.ranks)
 
     def release(self) -> bytes:
-        """What has waited long enough."""
+        """Return the lines that have waited long enough."""
         now_s = self._monotonic()
         return self._take(lambda group: group.deadline_s <= now_s or self._alive <= group.ranks)
 
     def close(self) -> bytes:
-        """Everything."""
+        """Return all lines that wait."""
         return self._take(lambda group: True)
 
     def _add_line(self, rank: int, line: bytes, deadline_s: float) -> None:
@@ -140,7 +140,7 @@ def _anonymous(found: re.Match[bytes]) -> bytes:
 
 
 def ranges(ranks: Iterable[int]) -> str:
-    """Ranks in order, neighbours as a range: ``0-3,7``."""
+    """Return ranks in order, with neighbours as a range: ``0-3,7``."""
     spans: list[list[int]] = []
     for rank in sorted(ranks):
         if spans and rank == spans[-1][1] + 1:

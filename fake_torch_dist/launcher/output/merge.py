@@ -1,12 +1,11 @@
-r"""Bytes of one stream, in whatever pieces they arrive, to whole lines with a prefix. Does no I/O.
+r"""Makes whole lines with a prefix of the bytes of one stream, which arrive in any pieces. Does no I/O.
 
-A line is held back until it is complete, so lines of many streams never mix; what is held can be looked at
-(``unfinished``). ``\r\n`` is a newline; any other ``\r`` redraws the line as on a
-terminal (see frames.py): only what is visible in the end becomes a line. Colours that a line leaves open are closed at
-its end and opened again on the next line of the stream. All else passes untouched, UTF-8 or not, and a last line
-without a newline gets one.
+A line is held back until it is complete, so lines of many streams never mix; ``unfinished`` returns what is held.
+``\r\n`` is a newline; any other ``\r`` redraws the line as on a terminal (``bars``): only what is visible in the end
+becomes a line. Colours that a line leaves open are closed at its end and opened again on the next line of the stream.
+All else passes unchanged, UTF-8 or not, and a last line without a newline gets one.
 
-Plain text is handled by chunks, not by lines: that is what makes 64 ranks flat out affordable.
+Plain text is handled by chunks, not by lines, which makes 64 ranks at full speed affordable.
 """
 
 import math
@@ -14,24 +13,25 @@ import re
 import time
 from collections.abc import Callable
 
-from fake_torch_dist.launcher.output.bars import LIVE_BLOCK_BEGIN, LIVE_BLOCK_END, Frames, pieces_of
+from fake_torch_dist.launcher.output.bars import BarRows, pieces_of
 from fake_torch_dist.terminal.escapes import CURSOR_CODE, OPEN_AT_END, RESET, UNFINISHED, left_open
+from fake_torch_dist.terminal.live_protocol import BEGIN as BEGIN_UPDATE
+from fake_torch_dist.terminal.live_protocol import split_update
 
 MAX_LINE_BYTES = 16 << 20
-"""A longer line is broken into pieces of this size, each a line of its own: memory has to end somewhere."""
-ROW_SEPARATOR = b"\x1f"
+"""Size of pieces, each a line of its own, into which a longer line is broken, since memory is limited."""
 _LONE_RETURN = re.compile(rb"\r(?!\n)")
 _CUT_CHARACTER = re.compile(rb"(?:[\xc2-\xdf]|[\xe0-\xef][\x80-\xbf]?|[\xf0-\xf4][\x80-\xbf]{0,2})\Z")
-"""A UTF-8 character that the next chunk completes."""
+"""Matches a UTF-8 character that the next chunk completes."""
 
 
 class LineMerger:
-    """One per stream: ``feed`` what was read, write what it returns.
+    """Merger of one stream: ``feed`` what was read, write what it returns.
 
-    ``live``: unfinished frames and live blocks are shown by whoever asks for ``rows``. ``bar_every_s``: a bar leaves
-    its newest frame as a line at most so often, when data arrives; it always leaves the last one. ``keep_returns``:
+    ``live``: unfinished frames and live rows are shown by the user of ``rows``. ``bar_every_s``: shortest interval at
+    which a bar leaves its newest frame as a line when data arrives; the last frame is always left. ``keep_returns``:
     ``\\r\\n`` of lines that are no frames stays as it is. ``shared``: standard output and error are this one stream.
-    ``columns``: of the terminal that it is written to, 0 if it is none; set it when the size changes.
+    ``columns``: width of the terminal that the stream is written to, 0 if it is none; set it when the size changes.
     """
 
     def __init__(
@@ -58,51 +58,52 @@ class LineMerger:
         self._held = bytearray()
         self._held_codes = False
         self._cut = b""
-        """Ends the data so far: a control sequence or ``\\r`` whose meaning depends on what comes."""
+        """End of the data so far: a control sequence or ``\\r`` whose meaning depends on the next data."""
         self._open_colors = b""
-        self._frames: Frames | None = None
+        self._bar_rows: BarRows | None = None
         self._bar_due_s = math.inf
         self._block: tuple[bytes, ...] = ()
 
     @property
     def rows(self) -> tuple[bytes, ...]:
-        """What a live stream wants to have at the bottom of the terminal now, without prefix."""
-        return (*self._block, *(self._frames.rows if self._frames else ()))
+        """Rows, without prefix, that a live stream shows at the bottom of the terminal now."""
+        return (*self._block, *(self._bar_rows.rows if self._bar_rows else ()))
 
     @property
     def holds_text(self) -> bool:
-        """Whether a line may have begun that is no frame of a bar."""
-        return bool(self._held or self._frames)
+        """True if a line may have begun that is no frame of a bar."""
+        return bool(self._held or self._bar_rows)
 
     def unfinished(self) -> bytes:
-        """The line that has begun, as the first line that ``feed`` or ``close`` returns next is going to begin; empty
-        if there is none, or it is a frame of a bar. It ends between characters.
+        """Return the line that has begun, up to the last whole character; empty if there is none.
+
+        The next line that ``feed`` or ``close`` returns begins with it. A frame of a bar is no such line.
         """
-        text = self._frames.begun if self._frames else self._held
+        text = self._bar_rows.begun if self._bar_rows else self._held
         if not text:
             return b""
         cut = _CUT_CHARACTER.search(text, max(len(text) - 3, 0))
         return b"".join((self._prefix, self._open_colors, text[: cut.start() if cut else None]))
 
     def feed(self, data: bytes) -> bytes:
-        """The lines that ``data`` completed, each with its prefix and newline; may be empty."""
-        if self._cut or self._frames or self._open_colors or self._held_codes or b"\x1b" in data or b"\r" in data:
+        """Return the lines that ``data`` completed, each with its prefix and newline; may be empty."""
+        if self._cut or self._bar_rows or self._open_colors or self._held_codes or b"\x1b" in data or b"\r" in data:
             return self._feed_codes(data)
         if len(self._held) + len(data) > self._max_line_bytes:
             return self._render(self._split(data))
         return self._feed_plain(data)
 
     def close(self) -> bytes:
-        """What the stream left unfinished, as lines of their own."""
+        """Return what the stream left unfinished, as lines of their own."""
         text = self._render(self._lines(self._cut.removesuffix(b"\r")))
-        if self._frames:
-            text += self._render(self._frames.close())
+        if self._bar_rows:
+            text += self._render(self._bar_rows.close())
         elif self._held:
             text += self._render([bytes(self._held)])
-        self._frames, self._held, self._cut, self._block = None, bytearray(), b"", ()
+        self._bar_rows, self._held, self._cut, self._block = None, bytearray(), b"", ()
         return text
 
-    # --- Plain text: no call per line -----------------------------------------------------------
+    # -- plain text: no call per line ---------------------------------------------------------------------------------
 
     def _feed_plain(self, data: bytes) -> bytes:
         prefixed = data.replace(b"\n", self._newline_and_prefix) if self._prefix else data
@@ -115,7 +116,7 @@ class LineMerger:
             return b"".join((self._prefix, held, memoryview(prefixed)[:end]))
         return prefixed[:end]
 
-    # --- Colours, bars, very long lines ---------------------------------------------------------
+    # -- colours, bars, very long lines -------------------------------------------------------------------------------
 
     def _feed_codes(self, data: bytes) -> bytes:
         data = self._cut + data
@@ -124,7 +125,7 @@ class LineMerger:
         if data.endswith(b"\r"):
             start = len(data) - 1
         data, self._cut = data[:start], data[start:]
-        if self._held_codes and len(self._held) < len(data):  # what it begins may well be closed in data
+        if self._held_codes and len(self._held) < len(data):  # data often closes what the held text opens
             data, self._held, self._held_codes = bytes(self._held) + data, bytearray(), False
         if self._closes_colors(data):
             text = self._feed_plain(data)
@@ -134,13 +135,13 @@ class LineMerger:
         return text
 
     def _closes_colors(self, data: bytes) -> bool:
-        """Whether all is plain text but for colours that each line closes itself, as a logger's do."""
+        """Return whether all is plain text except for colours that each line closes itself, as a logger's do."""
         return not (
-            self._frames
+            self._bar_rows
             or self._held_codes
             or self._open_colors
             or self._redraws(data)
-            or (self._live and LIVE_BLOCK_BEGIN in data)
+            or (self._live and BEGIN_UPDATE in data)
             or OPEN_AT_END.search(data)
             or len(self._held) + len(data) > self._max_line_bytes
         )
@@ -151,23 +152,24 @@ class LineMerger:
         return b"\x1b" in data and CURSOR_CODE.search(data) is not None
 
     def _lines(self, data: bytes) -> list[bytes]:
-        if not self._keep_returns or self._frames:
+        if not self._keep_returns or self._bar_rows:
             data = data.replace(b"\r\n", b"\n")
-        if not self._frames and not self._redraws(data):
+        if not self._bar_rows and not self._redraws(data):
             lines = self._split(data)
             return self._without_blocks(lines) if self._live else lines
         data = data.replace(b"\r\n", b"\n")
-        if not self._frames:
-            self._frames = Frames(self._held, live=self._live, shared=self._shared, max_line_bytes=self._max_line_bytes)
+        if not self._bar_rows:
+            self._bar_rows = BarRows(
+                self._held, live=self._live, shared=self._shared, max_line_bytes=self._max_line_bytes
+            )
             self._held = bytearray()
-        self._frames.set_columns(self.columns)
-        lines = self._frames.feed(data)
-        if self._frames.block is not None:
-            self._set_block(self._frames.block)
-            self._frames.block = None
-        rest = self._frames.unfinished
+        self._bar_rows.set_columns(self.columns)
+        lines = self._bar_rows.feed(data)
+        if self._bar_rows.update is not None:
+            self._block, self._bar_rows.update = self._bar_rows.update, None
+        rest = self._bar_rows.unfinished
         if rest is not None:
-            self._frames, self._held = None, rest
+            self._bar_rows, self._held = None, rest
         return lines
 
     def _split(self, data: bytes) -> list[bytes]:
@@ -186,16 +188,16 @@ class LineMerger:
         return lines
 
     def _bar_line(self) -> list[bytes]:
-        """The newest frame, if it is time for one."""
+        """Return the newest frame, if one is due."""
         if self._live or self._bar_every_s == math.inf:
             return []
-        if not self._frames:
+        if not self._bar_rows:
             self._bar_due_s = math.inf
-        elif self._frames.newest is not None:
+        elif self._bar_rows.newest is not None:
             now_s = self._monotonic()
             if now_s >= self._bar_due_s:
                 self._bar_due_s = now_s + self._bar_every_s
-                return [self._frames.take_newest()]
+                return [self._bar_rows.take_newest()]
             self._bar_due_s = min(self._bar_due_s, now_s + self._bar_every_s)
         return []
 
@@ -207,7 +209,7 @@ class LineMerger:
         return b"".join((self._prefix, self._newline_and_prefix.join(lines), b"\n"))
 
     def _closed(self, line: bytes) -> bytes:
-        """The line with the colours that the one before left open, and its own closed."""
+        """Return the line with the colours that the one before left open, and its own closed."""
         if not line:
             return line
         before = self._open_colors
@@ -215,18 +217,14 @@ class LineMerger:
         return b"".join((before, line, RESET if self._open_colors else b""))
 
     def _without_blocks(self, lines: list[bytes]) -> list[bytes]:
-        """Lines without the updates of the live block. Text before an update belongs to the line that follows."""
+        """Return lines without updates of the live rows. Text before an update belongs to the line that follows."""
         kept, begun = [], b""
         for line in lines:
-            text, begin, block = line.partition(LIVE_BLOCK_BEGIN)
-            if begin and block.endswith(LIVE_BLOCK_END):
-                self._set_block(block.removesuffix(LIVE_BLOCK_END))
-                begun += text
+            if update := split_update(line):
+                begun += update[0]
+                self._block = update[1]
             else:
                 kept.append(begun + line)
                 begun = b""
         self._held[:0] = begun
         return kept
-
-    def _set_block(self, rows: bytes) -> None:
-        self._block = tuple(rows.split(ROW_SEPARATOR)) if rows else ()

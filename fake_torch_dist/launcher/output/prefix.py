@@ -1,4 +1,4 @@
-"""Which rank a line is from, and how that is written before it."""
+"""The prefix of a line: names the rank that wrote it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import os
 import string
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
-TEMPLATE_VARIABLE: Final = "TORCHELASTIC_LOG_LINE_PREFIX_TEMPLATE"
+from fake_torch_dist.launcher.environment_names import LOG_LINE_PREFIX_TEMPLATE
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One stream of one rank. ``node``: host name, empty where there is one node only."""
+    """One stream of one rank. ``node`` is a host name, empty if there is one node only."""
 
     rank: int
     local_rank: int
@@ -22,9 +21,10 @@ class Source:
 
 
 def prefix_of(source: Source, role: str, environment: Mapping[str, str]) -> bytes:
-    """``[default3]:``, with several nodes ``[node1:default3]:``, or what TORCHELASTIC_LOG_LINE_PREFIX_TEMPLATE says."""
+    """Return ``[default3]:``, with several nodes ``[node1:default3]:``, or the filled template of the environment."""
     template = (
-        environment.get(TEMPLATE_VARIABLE) or ("[${node}:" if source.node else "[") + "${role_name}${local_rank}]:"
+        environment.get(LOG_LINE_PREFIX_TEMPLATE)
+        or ("[${node}:" if source.node else "[") + "${role_name}${local_rank}]:"
     )
     filled = string.Template(template).safe_substitute(
         role_name=role, rank=source.rank, local_rank=source.local_rank, node=source.node

@@ -1,4 +1,4 @@
-"""One stream of one rank: its bytes become lines for the console, and go to log files."""
+"""State of one stream of a rank that is read: its lines for the console, and its log files."""
 
 from __future__ import annotations
 
@@ -9,36 +9,35 @@ from fake_torch_dist.launcher.logs import FilteredLog
 from fake_torch_dist.launcher.output.merge import LineMerger
 from fake_torch_dist.launcher.output.prefix import Source
 from fake_torch_dist.launcher.output.writer import Output
+from fake_torch_dist.terminal.descriptor import write_all
 
 
 @dataclass(eq=False, slots=True)
 class Reader:
-    """Takes what is read of ``source``."""
+    """Reader of the stream ``source``."""
 
     source: Source
     output: Output
     merger: LineMerger | None
-    """For the console; None: it does not get there."""
+    """Merger for the console; None if the stream is not shown."""
     lines: LineMerger | None
-    """For the filtered log, without prefix."""
+    """Merger for the filtered log, without prefix; None if there is none."""
     file: BinaryIO | None
     filtered: FilteredLog | None
     prefix: bytes
     shown_prefix: bytes
-    """That of its lines on the console."""
+    """Prefix of its lines on the console; empty if they have none."""
     terminal_fd: int | None = None
-    """The terminal that the rank writes to, if it is one."""
+    """Descriptor of the pseudo-terminal that the rank writes to; None if it is a pipe."""
     read_s: float = 0.0
-    """When something came last."""
+    """Time of the last data, on the monotonic clock."""
     held_s: float | None = None
-    """Since when there is text of an unfinished line that nobody has seen."""
+    """Time since which there is text of an unfinished line that is not shown; None if there is none."""
 
     def keep(self, data: bytes) -> None:
-        """In the log files; nothing means the end. Raises OSError."""
+        """Write ``data`` to the log files; no data means the end. Raises OSError."""
         if self.file:
-            rest = memoryview(data)
-            while rest:  # a disk that gets full takes a part, and says so only the next time
-                rest = rest[self.file.write(rest) :]
+            write_all(self.file.fileno(), data)  # a disk that gets full takes a part, and fails only the next time
             if not data:
                 self.file.close()
         if self.lines and self.filtered:

@@ -1,7 +1,7 @@
-"""When text without a newline is shown: a prompt at once for a person, the dots of a heartbeat before a watchdog bites.
+"""Decides when text without a newline is shown, such as a prompt, or the dots of a heartbeat that a watchdog reads.
 
-On a terminal as soon as the rank has been quiet for a moment. Elsewhere a line should rather stay whole: it is shown
-when nothing else has been written for a while, or its rank says nothing more.
+On a terminal it is shown as soon as the rank has written nothing for a moment. Elsewhere whole lines are preferred: it
+is shown when nothing else has been written for a while, or its rank writes nothing for longer.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ RANK_QUIET_S: Final = 3.0
 
 
 class UnfinishedLines:
-    """``show`` is called with each reader whose unfinished line is due. One timer, only while there is such a line."""
+    """Calls ``show`` with each reader whose unfinished line is due. One timer runs, only while there is such a line."""
 
     def __init__(
         self, loop: Loop, show: Callable[[Reader], None], monotonic: Callable[[], float] = time.monotonic
@@ -31,7 +31,7 @@ class UnfinishedLines:
         self._timer: Timer | None = None
 
     def note(self, reader: Reader, *, completed: bool) -> None:
-        """Something was read; ``completed``: a line was, so what is left has just begun."""
+        """Note that data was read. ``completed``: it ended a line, so the text that is held has just begun."""
         assert reader.merger
         if not reader.merger.holds_text:
             if reader.held_s is not None:
@@ -41,10 +41,10 @@ class UnfinishedLines:
         if completed or reader.held_s is None:
             reader.held_s = reader.read_s
             self._waiting.add(reader)
-        self._look_at(self._due_s(reader))
+        self._set_timer(self._due_s(reader))
 
     def seen(self, reader: Reader) -> None:
-        """All that there is of its line has been shown."""
+        """Note that all of the unfinished line has been shown."""
         if reader.held_s is not None:
             self._forget(reader)
 
@@ -58,19 +58,19 @@ class UnfinishedLines:
         since_s = max(reader.held_s or 0.0, reader.output.written_s)
         return min(since_s + OUTPUT_IDLE_S, reader.read_s + RANK_QUIET_S)
 
-    def _look(self) -> None:
+    def _show_due(self) -> None:
         self._timer = None
         now_s = self._monotonic()
         for reader in [reader for reader in self._waiting if self._due_s(reader) <= now_s]:
             self._forget(reader)
             self._show(reader)
         if self._waiting:
-            self._look_at(min(map(self._due_s, self._waiting)))
+            self._set_timer(min(map(self._due_s, self._waiting)))
 
-    def _look_at(self, due_s: float) -> None:
-        """At the latest."""
+    def _set_timer(self, due_s: float) -> None:
+        """Set the timer to ``due_s``, unless it is due earlier."""
         if self._timer and self._timer.at_s <= due_s:
             return
         if self._timer:
             self._timer.cancel()
-        self._timer = self._loop.at(due_s, self._look)
+        self._timer = self._loop.at(due_s, self._show_due)

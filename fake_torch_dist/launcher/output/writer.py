@@ -1,9 +1,9 @@
-"""Where merged lines go: a pipe, terminal, socket or file that a write never waits for.
+"""Writes merged lines to a pipe, terminal, socket or file, without ever waiting for its reader.
 
-A reader that is slow makes ``blocked`` true, and the launcher then reads no more from the ranks until it has caught up;
-a reader that is gone makes ``closed`` true. Lines leave whole and in order, but a write of more than PIPE_BUF bytes is
-not atomic: who else writes to the same pipe may come in between. So standard output and standard error are one
-``Output`` where they are the same file.
+A slow reader makes ``blocked`` true, and the launcher reads no more from the ranks until it has caught up. A reader
+that is gone makes ``closed`` true. Lines are written whole and in order, but a write of more than PIPE_BUF bytes is not
+atomic, so text of another writer of the same pipe may come in between. Therefore standard output and standard error are
+one ``Output`` if they are the same file.
 """
 
 import errno
@@ -22,18 +22,18 @@ GONE = (errno.EPIPE, errno.EIO, errno.ECONNRESET, errno.ENOTCONN, errno.EBADF, e
 
 
 class Output:
-    """Writes to file descriptor ``fd``. ``on_error`` gets one message, if the file can't take any more.
+    """Writes to file descriptor ``fd``. ``on_error`` gets one message if a write to a file fails.
 
-    ``pollable`` outputs have a ``fileno()`` to be watched for EPOLLOUT | EPOLLET as long as they live. Edge-triggered:
+    The ``fileno()`` of ``pollable`` outputs is to be watched for EPOLLOUT | EPOLLET until ``release``. Edge-triggered:
     a terminal can be ready for a byte and refuse two, and would be reported for ever.
     """
 
     def __init__(self, fd: int, *, name: str = "standard output", on_error: Callable[[str], None]) -> None:
         self.closed = False
-        """Nobody reads any more; whatever is written is discarded."""
+        """The reader is gone; all that is written is discarded."""
         self.is_terminal = os.isatty(fd)
         self.written_s = 0.0
-        """When something was written last, on the monotonic clock."""
+        """Time of the last write, on the monotonic clock."""
         self._name = name
         self._on_error = on_error
         self._failed = False
@@ -41,17 +41,17 @@ class Output:
         self._fd, self._owned = fd, False
         self._socket: socket.socket | None = None
         self._step_bytes: int | None = None
-        """Most that a write may have so that it does not wait, if the descriptor would let it."""
+        """Largest write that does not wait, if the descriptor itself is blocking; None if it is not."""
         self.pollable = self._open(fd)
 
     def _open(self, fd: int) -> bool:
-        """Find the way to write without waiting. False for a file: there is no such thing as waiting for it."""
+        """Find a way to write without waiting. Returns False for a file, which has no reader to wait for."""
         try:
             mode = os.fstat(fd).st_mode
         except OSError:
             self.closed = True
             return False
-        if stat.S_ISSOCK(mode):  # can't be opened anew, but a single message can ask not to wait
+        if stat.S_ISSOCK(mode):  # cannot be opened again, but each message can ask not to wait
             self._socket = socket.socket(fileno=os.dup(fd))
             return True
         if not stat.S_ISFIFO(mode) and not os.isatty(fd):
@@ -62,16 +62,16 @@ class Output:
         return True
 
     def fileno(self) -> int:
-        """The descriptor to watch."""
+        """Return the descriptor to watch."""
         return self._socket.fileno() if self._socket else self._fd
 
     @property
     def blocked(self) -> bool:
-        """Something is still to be written."""
+        """True if something is still to be written."""
         return bool(self._pending)
 
     def write(self, chunks: Iterable[bytes]) -> None:
-        """Write as much as is taken now, and keep the rest for ``on_writable``."""
+        """Write as much as possible now, and keep the rest for ``on_writable``."""
         self.written_s = time.monotonic()
         if self.closed or self._failed:
             return
@@ -81,7 +81,7 @@ class Output:
             self._flush()
 
     def on_writable(self) -> None:
-        """The descriptor is reported as writable, in error or hung up."""
+        """Go on writing: the descriptor is writable, in error or hung up."""
         if self._pending:
             self._flush()
         elif not self.closed and self._events(0) & (select.POLLERR | select.POLLHUP | select.POLLNVAL):
@@ -108,7 +108,7 @@ class Output:
                 self._fail(error)
 
     def _write_some(self) -> int:
-        """Bytes that were taken. BlockingIOError: none can be, for now."""
+        """Write once. Returns the bytes written; raises BlockingIOError if none can be now."""
         if self._step_bytes:
             if not self._events(select.POLLOUT) & (select.POLLOUT | select.POLLERR | select.POLLHUP):
                 raise BlockingIOError
@@ -144,7 +144,7 @@ class Output:
 
 
 def standard_outputs(on_error: Callable[[str], None], out_fd: int = 1, err_fd: int = 2) -> tuple[Output, Output]:
-    """Standard output and standard error: one and the same object if they are the same file."""
+    """Return standard output and standard error, which are one object if they are the same file."""
     out = Output(out_fd, on_error=on_error)
     if _same_file(out_fd, err_fd):
         return out, out

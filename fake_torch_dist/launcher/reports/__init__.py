@@ -1,1 +1,1 @@
-"""What the launcher says of itself and of ranks that failed."""
+"""Log lines of the launcher, and its reports of failed ranks."""

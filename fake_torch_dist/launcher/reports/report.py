@@ -1,4 +1,4 @@
-"""The launcher's last words: torchrun's ChildFailedError and SignalException, in their layout and words (2.13.0)."""
+"""The final report of the launcher: torchrun's ChildFailedError and SignalException, in its layout (2.13.0)."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from datetime import datetime
 from typing import Final
 
 from fake_torch_dist.launcher.commandline.config import EntryKind
-from fake_torch_dist.launcher.reports.failures import NOT_AVAILABLE, ProcessFailure, root_cause
+from fake_torch_dist.launcher.failures import NOT_AVAILABLE, ProcessFailure, root_cause
 from fake_torch_dist.terminal.descriptor import printable
 
 WIDEST_RULE: Final = 60
-# The header without frames is what a parser needs that puts a traceback's lines together; frames of this package would
-# tell nobody anything, and torchrun's would not be true. Python itself writes it so with a traceback limit of 0.
+# Parsers that put a traceback's lines together need the header; frames of this package would not help users, and
+# torchrun's would not be true. Python itself writes a header without frames for a traceback limit of 0.
 _HEADER: Final = "Traceback (most recent call last):\n"
 _CHILD_FAILED: Final = "torch.distributed.elastic.multiprocessing.errors.ChildFailedError"
 _SIGNALLED: Final = "torch.distributed.elastic.multiprocessing.api.SignalException"
 
 
 def without_files(failures: Iterable[ProcessFailure]) -> list[ProcessFailure]:
-    """The same failures for a report that outlives their error files."""
+    """Return the failures without error files, for a report that outlives these."""
     return [replace(failure, error_file=NOT_AVAILABLE) for failure in failures]
 
 
 def report(name: str, failures: Sequence[ProcessFailure]) -> str:
-    """The report from its first rule to its last, without a final newline; entries are numbered as given."""
+    """Return the report from its first rule to its last, without a final newline; entries are numbered as given."""
     root = root_cause(failures)
     title = f"{printable(name)} FAILED"
     entries = [_entry(number, failure) for number, failure in enumerate(failures)]
@@ -59,22 +59,22 @@ def _entry(number: int, failure: ProcessFailure) -> str:
 
 
 def child_failed_text(name: str, failures: Sequence[ProcessFailure]) -> str:
-    """What the launcher prints as its last words when ranks failed."""
+    """Return the text that the launcher prints last when ranks failed."""
     return f"{_HEADER}{_CHILD_FAILED}: \n{report(name, failures)}\n"
 
 
 def signalled_text(pid: int, signum: int) -> str:
-    """What the launcher, process ``pid``, prints as its last words when it was signalled."""
+    """Return the text that the launcher, process ``pid``, prints last when it got a signal."""
     return f"{_HEADER}{_SIGNALLED}: {got_signal(pid, signum)}\n"
 
 
 def got_signal(pid: int, signum: int) -> str:
-    """The sentence about it."""
+    """Return the sentence about a signal."""
     return f"Process {pid} got signal: {int(signum)}"
 
 
 def entry_name(kind: EntryKind, entrypoint: str, python: str | None = None) -> str:
-    """What the report's title calls the job: file or module or program, or the interpreter that PYTHON_EXEC names."""
+    """Return the name in the report's title: file, module, program, or the interpreter that PYTHON_EXEC names."""
     if kind is EntryKind.RUN_PATH:
         return "run_script_path"  # the function that torchrun runs
     return entrypoint if kind is EntryKind.PROGRAM or python is None else python

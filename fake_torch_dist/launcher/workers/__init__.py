@@ -1,1 +1,1 @@
-"""Starting and ending the ranks of one node."""
+"""Processes of one node: the agent that starts and ends ranks, and the ranks themselves."""

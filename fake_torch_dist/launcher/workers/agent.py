@@ -1,16 +1,11 @@
-"""One node: starts its ranks, sees them end, ends them. Told what to do by the launcher, over a ``Channel``.
+"""The agent of one node: a process that starts the node's ranks, sees them end, and ends them.
 
-The agent is the parent of its ranks and the heir of whatever they leave behind. It touches none of their output: the
-reading ends of their pipes go to the launcher. When the launcher is gone, so are the agent and all that it started.
+The launcher directs it by the messages of ``agent_messages``. The agent is the parent of its ranks and inherits the
+processes that they leave behind. It reads none of their output: the reading ends of their pipes go to the launcher.
+When the launcher is gone, the agent kills all that it started and ends.
 
-Signals that are sent to all processes of a job do nothing here (``signal_mask``): what a signal means for the ranks is
-the launcher's to decide.
-
-To the agent: ``start`` (place, ranks, terminal, prefix_columns, color), ``stop`` (signal, grace_s), ``pass_on``
-(signal) without an end. From it, all with
-their attempt: ``rank`` (local_rank, pid, streams, with their descriptors), ``exit`` (local_rank, pid, status, time_s,
-told), ``signalled`` and ``forced`` (pid, signal), ``empty`` when no process of the attempt is left, ``refused``
-(reason) when a rank can't be started.
+Signals that are sent to all processes of a job are blocked here (``signal_mask``): the launcher decides what they mean
+for the ranks.
 """
 
 from __future__ import annotations
@@ -21,24 +16,40 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias
 
-from fake_torch_dist.launcher.channel import Channel, Message
+from fake_torch_dist.launcher.channel import Channel
 from fake_torch_dist.launcher.commandline.config import LaunchConfig
 from fake_torch_dist.launcher.loop import Loop, Timer
-from fake_torch_dist.launcher.workers import linux_processes as kinship
-from fake_torch_dist.launcher.workers.belongings import Belongings
-from fake_torch_dist.launcher.workers.environment import Placement, change_environment, changes, rank_environment
-from fake_torch_dist.launcher.workers.start import AT_ONCE, Rank, start_ranks
+from fake_torch_dist.launcher.protocol.agent_messages import (
+    FromAgent,
+    NodeEmpty,
+    RankExited,
+    RankStarted,
+    SignalRanks,
+    StartFailed,
+    StartRanks,
+    StopForced,
+    StopRanks,
+    StopSignalSent,
+    ToAgent,
+)
+from fake_torch_dist.launcher.workers import linux_processes
+from fake_torch_dist.launcher.workers.job_processes import JobProcesses
+from fake_torch_dist.launcher.workers.leftovers import Leftovers
+from fake_torch_dist.launcher.workers.rank_environment import change_environment, changes, rank_environment
+from fake_torch_dist.launcher.workers.start import RANKS_AT_ONCE, Rank, start_ranks
 from fake_torch_dist.launcher.workers.worker import Command
 
 if TYPE_CHECKING:
     from fake_torch_dist.launcher.workers.script import Script
 
+LauncherChannel: TypeAlias = Channel[FromAgent, ToAgent]
+
 _LEFTOVERS_S: Final = 1.0
-"""For what ranks that ended by themselves have left behind, such as a resource tracker, to end after SIGTERM."""
+"""Time after SIGTERM for leftovers of ranks that ended by themselves, such as a resource tracker, to end."""
 _ROUNDS_OF_KILLS: Final = 5
-"""A process that is still there then is another user's, or waits in the kernel: it is not waited for."""
+"""A process that is there after so many rounds is another user's, or waits in the kernel: the agent stops waiting."""
 
 
 class Agent:
@@ -52,115 +63,121 @@ class Agent:
         inherited: set[str],
         clean_up: Callable[[], None],
     ) -> None:
-        """``clean_up``: what is left to do when the launcher was killed and all processes are gone."""
+        """``clean_up`` is called if the launcher is killed, after all processes are gone."""
         self._config = config
         self._loop = loop
         self._work = work
         self._inherited = inherited
         self._clean_up = clean_up
-        self._channel: Channel | None = None
+        self._channel: LauncherChannel | None = None
         self._environment = dict(os.environ)
         self._attempt = -1
         self._alive: dict[int, int] = {}
         """Local rank by pid."""
-        self._ranks_told: set[int] = set()
-        """Pids, and process groups, of the ranks to which the signal of a stop was sent."""
-        self._told: set[int] = set()
-        """Leftovers to which it, or SIGTERM, was sent."""
+        self._signalled: set[int] = set()
+        """Pids, which are also process groups, of the ranks to which the signal of a stop was sent."""
         self._stop_signal = 0
-        """Of the stop that is under way; 0 if the ranks end by themselves."""
+        """Signal of the stop that is under way; 0 if the ranks end by themselves."""
         self._kills = 0
-        self._belongings = Belongings()
+        self._job_processes = JobProcesses()
+        self._leftovers = Leftovers(self._job_processes)
         self._timer: Timer | None = None
 
-    def serve(self, channel: Channel) -> NoReturn:
-        """Do what comes over ``channel`` (``heard`` and ``orphaned`` are its callbacks), then end the process."""
+    def serve(self, channel: LauncherChannel) -> NoReturn:
+        """Follow the messages of ``channel``, whose callbacks are methods of this object, then end the process."""
         self._channel = channel
-        kinship.adopt_orphans()
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # the ranks take it over, as Python has it
+        linux_processes.set_child_subreaper()
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # the ranks inherit it, as Python's default
         self._loop.on_signals([signal.SIGCHLD], lambda _: self._reap())
         self._loop.run()
         os._exit(0)
 
-    def orphaned(self) -> NoReturn:
-        """The launcher is gone: kill everything, at once."""
-        kinship.end_all(lambda: self._unreaped() + self._leftovers())
+    def on_launcher_gone(self) -> NoReturn:
+        """Kill all processes of the node and end."""
+        linux_processes.kill_all(lambda: self._unreaped() + self._leftovers.find(self._alive))
         self._clean_up()
         os._exit(1)
 
-    def heard(self, message: Message, descriptors: Sequence[int]) -> None:
-        """The launcher says something."""
-        match message.pop("kind"):
-            case "start":
+    def on_message(self, message: ToAgent, descriptors: Sequence[int]) -> None:
+        """Do what a message of the launcher says."""
+        match message:
+            case StartRanks():
                 self._start(message)
-            case "stop":
-                self._stop(message["signal"], message["grace_s"])
-            case "pass_on":
+            case StopRanks():
+                self._stop(message.signal, message.grace_s)
+            case SignalRanks():
                 for pid in self._alive:
-                    with suppress(OSError):  # a rank that has become another user
-                        os.kill(pid, message["signal"])
+                    with suppress(OSError):  # a rank may have become another user's
+                        os.kill(pid, message.signal)
 
-    def _say(self, kind: str, descriptors: Sequence[int] = (), **fields: Any) -> None:
+    def _send(self, message: FromAgent, descriptors: Sequence[int] = ()) -> None:
         assert self._channel is not None
-        self._channel.send({"kind": kind, "attempt": self._attempt, **fields}, descriptors)
+        self._channel.send(message, descriptors)
 
     # -- starting -----------------------------------------------------------------------------------------------------
 
-    def _start(self, order: Message) -> None:
-        place = Placement(**order["place"])
-        self._attempt = place.attempt
-        self._alive, self._ranks_told, self._told = {}, set(), set()
+    def _start(self, order: StartRanks) -> None:
+        assignment = order.assignment
+        self._attempt = assignment.attempt
+        self._alive, self._signalled = {}, set()
         self._stop_signal = self._kills = 0
-        self._belongings.forget()
+        self._job_processes.forget()
+        self._leftovers.forget()
+        linux_processes.set_process_name(os.path.basename(sys.executable))  # the name of a rank with an interpreter
+        with self._loop.without_signals():
+            self._start_in_batches(self._prepared_ranks(order), assignment.first_rank)
+        linux_processes.set_process_name(assignment.node or "agent")
+        self._reap()  # SIGCHLD was not handled meanwhile
+
+    def _prepared_ranks(self, order: StartRanks) -> list[Rank]:
+        """Return the ranks, and give this process the variables that they have in common."""
         environments = [
             rank_environment(
-                self._config, place, local_rank, rank["error_file"], terminal=order["terminal"],
-                prefix_columns=order["prefix_columns"], color=order["color"], base=self._environment,
+                self._config, order.assignment, local_rank, rank.error_file, terminal=order.terminal,
+                prefix_columns=order.prefix_columns, color=order.color, base=self._environment,
             )
-            for local_rank, rank in enumerate(order["ranks"])
+            for local_rank, rank in enumerate(order.ranks)
         ]  # fmt: skip
         common = environments[-1]
         change_environment(changes(os.environ, common))
-        ranks = [
-            Rank(local_rank, streams, changes(common, environment))
-            for local_rank, (streams, environment) in enumerate(zip(order["ranks"], environments, strict=True))
+        return [
+            Rank(local_rank, targets, changes(common, environment))
+            for local_rank, (targets, environment) in enumerate(zip(order.ranks, environments, strict=True))
         ]
-        kinship.be_called(os.path.basename(sys.executable))  # as a rank is called that starts an interpreter
-        with self._loop.without_signals():
-            for first in range(0, len(ranks), AT_ONCE):
-                together = ranks[first : first + AT_ONCE]
-                failure = start_ranks(together, self._work, self._inherited)
-                for rank in together:
-                    self._started(rank)
-                if failure:
-                    number = place.first_rank + len(self._alive)
-                    self._say("refused", reason=f"rank {number} can't be started: {_reason_of(failure)}")
-                    break
-        kinship.be_called(place.node or "agent")
-        self._reap()  # nobody was told of ends meanwhile
 
-    def _started(self, rank: Rank) -> None:
+    def _start_in_batches(self, ranks: Sequence[Rank], first_rank: int) -> None:
+        for first in range(0, len(ranks), RANKS_AT_ONCE):
+            together = ranks[first : first + RANKS_AT_ONCE]
+            failure = start_ranks(together, self._work, self._inherited)
+            for rank in together:
+                self._report_start(rank)
+            if failure:
+                reason = f"rank {first_rank + len(self._alive)} can't be started: {_reason_of(failure)}"
+                self._send(StartFailed(self._attempt, reason))
+                return
+
+    def _report_start(self, rank: Rank) -> None:
         if rank.pid:
             self._alive[rank.pid] = rank.local_rank
-            self._belongings.add_rank(rank.pid, rank.ours.values())
-            self._say("rank", [*rank.ours.values()], local_rank=rank.local_rank, pid=rank.pid, streams=[*rank.ours])
+            self._job_processes.add_rank(rank.pid, rank.ours.values())
+            started = RankStarted(self._attempt, rank.local_rank, rank.pid, tuple(rank.ours))
+            self._send(started, [*rank.ours.values()])
         rank.close()
 
     # -- ending -------------------------------------------------------------------------------------------------------
 
     def _reap(self) -> None:
-        now_s = time.time()  # of what is seen together nobody knows which came first
+        now_s = time.time()  # ends that are seen together have one time: their order is unknown
         with suppress(ChildProcessError):
             while True:
                 pid, status = os.waitpid(-1, os.WNOHANG)
                 if not pid:
                     break
                 if pid in self._alive:
-                    self._say(
-                        "exit", local_rank=self._alive.pop(pid), pid=pid, time_s=now_s, told=pid in self._ranks_told,
-                        status=os.waitstatus_to_exitcode(status),
-                    )  # fmt: skip
-        self._look_for_the_end()
+                    local_rank, exitcode = self._alive.pop(pid), os.waitstatus_to_exitcode(status)
+                    was_signalled = pid in self._signalled
+                    self._send(RankExited(self._attempt, local_rank, pid, exitcode, now_s, was_signalled))
+        self._finish_if_empty()
 
     def _stop(self, number: int, grace_s: float) -> None:
         """Send a signal to all ranks and to what they started, and kill what is still there after ``grace_s``."""
@@ -168,53 +185,37 @@ class Agent:
             return
         self._stop_signal = number
         for pid in self._alive:
-            kinship.kill(pid, number)  # it is not reaped, so it is ours
-            self._ranks_told.add(pid)
+            linux_processes.kill(pid, number)  # the pid is not reaped, so it is still this rank's
+            self._signalled.add(pid)
             if number != signal.SIGKILL:
-                self._say("signalled", pid=pid, signal=number)
-        self._tell(self._leftovers())
+                self._send(StopSignalSent(self._attempt, pid, number))
+        self._leftovers.signal(self._leftovers.find(self._alive), number, self._signalled)
         self._kill_after(grace_s, lambda: self._force(number))
 
     def _force(self, number: int) -> None:
         for pid in self._alive if number != signal.SIGKILL else ():
-            self._say("forced", pid=pid, signal=number)
+            self._send(StopForced(self._attempt, pid, number))
         self._kill_rest()
 
-    def _look_for_the_end(self) -> None:
-        """When the ranks have ended, so must what they left behind; then the attempt is over.
+    def _finish_if_empty(self) -> None:
+        """End what ended ranks have left behind; the attempt is over when nothing is left.
 
-        In a stop that has the rest of the grace: the rank may have been a shell, and what it left is the script.
+        During a stop the leftovers have the rest of the grace: a rank may be a shell, and its leftover the script.
         """
         if self._alive or self._attempt < 0:
             return
-        leftovers = self._leftovers()
+        leftovers = self._leftovers.find(self._alive)
         if not leftovers or self._kills > _ROUNDS_OF_KILLS:
             if self._timer:
                 self._timer.cancel()
                 self._timer = None
-            self._say("empty")
+            self._send(NodeEmpty(self._attempt))
             self._attempt = -1
-        elif self._tell(leftovers) and not self._stop_signal:
+        elif (
+            self._leftovers.signal(leftovers, self._stop_signal or signal.SIGTERM, self._signalled)
+            and not self._stop_signal
+        ):
             self._kill_after(_LEFTOVERS_S, self._kill_rest)
-
-    def _leftovers(self) -> list[int]:
-        """Processes of the job that ranks have left behind; where nothing tells children, the ranks' process groups."""
-        if _is_childless():
-            return []
-        children = kinship.children()
-        if children is None:
-            return [group for group in self._belongings.groups if -group not in self._alive]
-        return [pid for pid in children if pid not in self._alive and pid in self._belongings]
-
-    def _tell(self, leftovers: Sequence[int]) -> bool:
-        """Send them the signal of the stop, or SIGTERM, once. Whether there were any that had not got it."""
-        untold = [pid for pid in leftovers if pid not in self._told]
-        for pid in untold:
-            if _group_of(pid) not in self._ranks_told:  # else it got the signal with its rank
-                with suppress(OSError):
-                    os.kill(pid, self._stop_signal or signal.SIGTERM)
-        self._told.update(untold)
-        return bool(untold)
 
     def _kill_after(self, seconds: float, kill: Callable[[], None]) -> None:
         if self._timer:
@@ -222,14 +223,14 @@ class Agent:
         self._timer = self._loop.after(seconds, kill)
 
     def _kill_rest(self) -> None:
-        for pid in [*self._alive, *self._leftovers()]:
-            kinship.kill(pid, signal.SIGKILL)
+        for pid in [*self._alive, *self._leftovers.find(self._alive)]:
+            linux_processes.kill(pid, signal.SIGKILL)
         self._kills += 1
         self._kill_after(_LEFTOVERS_S, self._kill_rest)  # they may just have started others
-        self._look_for_the_end()
+        self._finish_if_empty()
 
     def _unreaped(self) -> list[int]:
-        """Ranks whose end has not been seen."""
+        """Return the ranks that have not ended; those that have are reaped."""
         for pid in list(self._alive):
             with suppress(ChildProcessError):
                 if os.waitpid(pid, os.WNOHANG)[0] == 0:
@@ -242,20 +243,3 @@ def _reason_of(error: OSError) -> str:
     if error.filename:
         return f"{error.strerror}: {error.filename} can't be written"
     return f"{error.strerror}: start fewer ranks, or raise the limit on processes (ulimit -u, pids.max of the cgroup)"
-
-
-def _group_of(pid: int) -> int:
-    """Of a process; a negative number is a group itself. 0 if it is gone."""
-    if pid < 0:
-        return -pid
-    with suppress(OSError):
-        return os.getpgid(pid)
-    return 0
-
-
-def _is_childless() -> bool:
-    try:
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:
-        return True
-    return False

@@ -1,6 +1,6 @@
 """Forks that a Python debugger (pydevd: VS Code, PyCharm) does not follow.
 
-The launcher's agents are none of the user's business. A rank is followed when it is exec'ed: pydevd gives each program
+Users do not debug the launcher's agents. A rank that is a program of its own is followed: pydevd gives each program
 that this interpreter starts the arguments that make it connect to the editor, as a child of the launcher.
 """
 
@@ -12,12 +12,12 @@ from contextlib import suppress
 from typing import Any, Final
 
 _UNPATCHED_FORK: Final = "original_fork"
-"""Where pydevd keeps ``os.fork``. Its own asks the editor for a session for each process."""
+"""Attribute in which pydevd keeps ``os.fork``; its replacement asks the editor for a session for each process."""
 _launcher: Final = os.getpid()
 
 
 def fork() -> int:
-    """As ``os.fork``, but a debugger does not learn of the child."""
+    """Fork like ``os.fork``, without a notice to a debugger."""
     pid: int = getattr(os, _UNPATCHED_FORK, os.fork)()
     if pid == 0 and "pydevd" in sys.modules:
         with suppress(Exception):
@@ -26,6 +26,6 @@ def fork() -> int:
 
 
 def _leave(pydevd: Any, constants: Any) -> None:
-    """The threads that speak with the editor are not in this process: nothing is to wait for them."""
+    """Detach the debugger: its threads, which talk to the editor, do not exist in the fork."""
     constants.set_global_debugger(None)
     pydevd.SetupHolder.setup = {**(pydevd.SetupHolder.setup or {}), constants.ARGUMENT_PPID: _launcher}

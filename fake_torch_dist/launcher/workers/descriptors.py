@@ -1,4 +1,4 @@
-"""Descriptors of a forked process: the launcher needs many, its ranks get none of them."""
+"""File descriptors of a forked process: the launcher needs many, and its ranks get none of them."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def fill_standard() -> None:
 
 
 def write_stderr(text: str) -> None:
-    """At once, and if that can't be done (a full disk), not at all."""
+    """Write text to standard error at once; an error, such as a full disk, is ignored."""
     with suppress(OSError):
         sys.stderr.flush()
         os.write(2, text.encode(errors="backslashreplace"))
 
 
 def allow_many() -> None:
-    """Raise the soft limit of this process to the hard one; ``as_before`` takes it back in a rank."""
+    """Raise the soft limit of this process to the hard one; ``restore_limit`` undoes that in a rank."""
     global _allowed_before
     with suppress(ImportError, ValueError, OSError):
         import resource  # not on every platform
@@ -41,8 +41,8 @@ def allow_many() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def as_before() -> None:
-    """The limit that the launcher itself was started with."""
+def restore_limit() -> None:
+    """Restore the limit that the launcher itself was started with."""
     if _allowed_before:
         import resource
 
@@ -52,7 +52,7 @@ def as_before() -> None:
 
 @contextmanager
 def own_output() -> Iterator[None]:
-    """Standard output and error may be others in the meantime."""
+    """Restore standard output and error at the end of the block, which may replace them."""
     own = os.dup(1), os.dup(2)
     try:
         yield
@@ -63,7 +63,7 @@ def own_output() -> Iterator[None]:
 
 
 def highest() -> int:
-    """The last one that is open: with a limit of a million nobody can close all that might be."""
+    """Return the highest open descriptor. A limit of a million is too many to close one by one."""
     open_ones = _open()
     return os.sysconf("SC_OPEN_MAX") if open_ones is None else max(open_ones)
 
@@ -83,7 +83,7 @@ def close_all_but(*kept: int) -> None:
 
 
 def _open() -> list[int] | None:
-    """None where no /proc tells them; ``closerange`` then needs one system call, or on an old kernel one for each."""
+    """Return the open descriptors, or None if no /proc lists them; ``closerange`` may then need one call for each."""
     try:
         return [int(name) for name in os.listdir("/proc/self/fd" if sys.platform == "linux" else "/dev/fd")]
     except OSError:

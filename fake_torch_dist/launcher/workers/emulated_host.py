@@ -1,7 +1,7 @@
-"""A host name for an emulated node, which every rank can resolve.
+"""Gives an emulated node a host name that every rank can resolve.
 
-An agent gets UTS and mount namespaces of its own, and an /etc/hosts with the names of all nodes, each at a loopback
-address of its own. Where that takes rights that the launcher lacks, the host's own name stays.
+An agent gets its own UTS and mount namespaces, and an /etc/hosts with the names of all nodes, each at its own loopback
+address. Without the rights for that, the host's own name stays.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _MS_SLAVE: Final = 1 << 19
 
 _HOSTS: Final = "/etc/hosts"
 _DIRECTORIES: Final = ("/tmp", "/dev/shm", "/run", "/var/tmp")
-"""For a file that is there for an instant, beside TMPDIR."""
+"""Directories, after TMPDIR, for a file that exists for an instant."""
 
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
-def be_host(name: str, names: Sequence[str]) -> bool:
+def set_hostname(name: str, names: Sequence[str]) -> bool:
     """Give this process, and those it forks, the host name ``name``, one of ``names``. False if it keeps its own."""
     if _libc is None or _libc.unshare(_CLONE_NEWNS | _CLONE_NEWUTS) != 0:
         return False
@@ -50,7 +50,7 @@ def _replace_hosts(names: Sequence[str]) -> bool:
         with suppress(OSError):
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
             try:
-                os.fchmod(fd, 0o644)  # whatever the umask is
+                os.fchmod(fd, 0o644)  # independent of the umask
                 if os.write(fd, text) < len(text):
                     continue  # a full disk
                 return bool(_libc.mount(os.fsencode(path), _HOSTS.encode(), None, _MS_BIND, None) == 0)
@@ -61,6 +61,6 @@ def _replace_hosts(names: Sequence[str]) -> bool:
 
 
 def _lines(names: Sequence[str]) -> bytes:
-    """A loopback address for each name, so that an address is one node's and resolves back to its name."""
+    """Return lines with a loopback address for each name, so that the address resolves back to the name."""
     addresses = (f"127.1.{number >> 8 & 255}.{number & 255}" for number in range(1, len(names) + 1))
     return "".join(f"{address} {name}\n" for address, name in zip(addresses, names, strict=True)).encode()

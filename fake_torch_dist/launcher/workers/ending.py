@@ -1,8 +1,8 @@
-"""The end of a forked rank: an exception is reported, and the process ends, as Python does both.
+"""Ends a forked rank as Python ends a script: reports its exception, then ends the process.
 
-Finalizing an interpreter copies most of the memory that a rank shares with the others. It is left out where nobody can
-tell: when no object of the script's is left that has something to do at its end, such as an open file. So is the C
-library's ``exit``, which runs the handlers of OpenSSL and others, when the script has used no library of C's.
+Finalizing an interpreter copies most of the memory that a rank shares with the others. It is left out where it has no
+effect: when no object of the script is left that does something at its end, such as an open file. The C library's
+``exit``, which runs the handlers of OpenSSL and others, is left out when the script has used no C library.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _FLUSH_FAILED: Final = 120
 _display: Final = sys.__excepthook__
 _SUSPENDABLE: Final = (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType)
 _END_WITHOUT_WORK: Final = frozenset({"numpy", "pydantic_core", "_yaml", "yaml"})
-"""Packages with extension modules that leave nothing to ``Py_AtExit``."""
+"""Packages whose extension modules register nothing with ``Py_AtExit``."""
 _LIBRARIES: Final = frozenset({ctypes.CDLL, ctypes.PyDLL})
 
 
-class _Left(Enum):
-    """Who has something to do at the end of a process."""
+class _WorkLeft(Enum):
+    """Part of a process that has something to do at its end."""
 
     NOTHING = 0
     C_LIBRARIES = 1
@@ -38,7 +38,7 @@ class _Left(Enum):
 
 
 def report(error: BaseException) -> int:
-    """Print the exception that ended the script, as ``PyErr_Print``. Returns the exit code, -SIGINT for Ctrl-C."""
+    """Print the exception that ended the script, as Python does. Returns the exit code, -SIGINT for Ctrl-C."""
     if isinstance(error, SystemExit):
         return _code_of(error)
     sys.last_type, sys.last_value, sys.last_traceback = type(error), error, error.__traceback__
@@ -65,19 +65,19 @@ def end(code: int, inherited: set[str]) -> NoReturn:
     """
     try:
         if (threading := sys.modules.get("threading")) and len(sys._current_frames()) == 1:
-            threading._shutdown()  # what waits for the end of threads, although there are none
+            threading._shutdown()  # runs its callbacks, although there are no threads to wait for
         if len(sys._current_frames()) == 1:
             atexit._run_exitfuncs()
         if not _flush():
             code = _FLUSH_FAILED
         left = _work_left(inherited)
-        if left is _Left.PYTHONS:
+        if left is _WorkLeft.PYTHONS:
             _finalize(code)
-    except BaseException:  # such as that of a signal's handler
+    except BaseException:  # a signal's handler may raise
         _finalize(code)
     if code < 0:
-        _die_of(-code)
-    if left is _Left.C_LIBRARIES:
+        _end_by_signal(-code)
+    if left is _WorkLeft.C_LIBRARIES:
         ctypes.pythonapi.exit(code)
     ctypes.pythonapi.fflush(None)
     os._exit(code)
@@ -98,7 +98,7 @@ def _code_of(ending: SystemExit) -> int:
 
 
 def _failure_of(hook: Any, error: BaseException) -> BaseException | None:
-    """What the hook raises, with the hook's frame as the first."""
+    """Return the exception that the hook raises, with the hook's frame as the first; None if it raises none."""
     try:
         hook(type(error), error, error.__traceback__)
     except BaseException as failure:
@@ -107,13 +107,13 @@ def _failure_of(hook: Any, error: BaseException) -> BaseException | None:
 
 
 def _show(error: BaseException) -> None:
-    """As Python's own hook, which says nothing of what goes wrong with it."""
+    """Print an exception as Python's own hook does, and ignore errors of that."""
     with suppress(BaseException):
         _display(type(error), error, error.__traceback__)
 
 
 def _write_stderr(text: str) -> None:
-    """To ``sys.stderr``, or to the descriptor where that is missing or broken."""
+    """Write to ``sys.stderr``, or to the descriptor if that is missing or broken."""
     try:
         sys.stderr.write(text)
     except BaseException:
@@ -121,23 +121,23 @@ def _write_stderr(text: str) -> None:
             os.write(2, text.encode(errors="backslashreplace"))
 
 
-def _work_left(inherited: set[str]) -> _Left:
-    """Who still does something: for threads and objects of Python's, or in handlers of C's ``exit``."""
+def _work_left(inherited: set[str]) -> _WorkLeft:
+    """Return which part has something left to do: Python, for its threads and objects, or handlers of C's ``exit``."""
     if len(sys._current_frames()) > 1 or "Py_AtExit" in vars(ctypes.pythonapi):
-        return _Left.PYTHONS
+        return _WorkLeft.PYTHONS
     extensions = [name for name in sys.modules.keys() - inherited if _is_extension(name)]
     if any(_is_foreign(name) for name in extensions):
-        return _Left.PYTHONS
-    created = gc.get_objects()  # since the fork: what was there before is frozen
+        return _WorkLeft.PYTHONS
+    created = gc.get_objects()  # objects made since the fork: older ones are frozen
     kinds = set(map(type, created))
     finalized = {kind for kind in kinds if hasattr(kind, "__del__")}
     if finalized and any(type(thing) in finalized and _does_something(thing) for thing in created):
-        return _Left.PYTHONS
-    return _Left.C_LIBRARIES if extensions or kinds & _LIBRARIES else _Left.NOTHING
+        return _WorkLeft.PYTHONS
+    return _WorkLeft.C_LIBRARIES if extensions or kinds & _LIBRARIES else _WorkLeft.NOTHING
 
 
 def _does_something(thing: Any) -> bool:
-    """Whether an object of a type with a finalizer would do something visible there."""
+    """Return whether an object of a type with a finalizer would do something visible there."""
     if isinstance(thing, _SUSPENDABLE):
         frame = getattr(thing, "gi_frame", None) or getattr(thing, "cr_frame", None) or getattr(thing, "ag_frame", None)
         return frame is not None and frame.f_lasti > 0
@@ -150,14 +150,14 @@ def _is_extension(name: str) -> bool:
 
 
 def _is_foreign(extension: str) -> bool:
-    """Whether an extension module may have left something to ``Py_AtExit``."""
+    """Return whether an extension module may have left something to ``Py_AtExit``."""
     if is_pythons_own(sys.modules[extension].__file__):
         return False
     return extension.partition(".")[0] not in _END_WITHOUT_WORK
 
 
 def _flush() -> bool:
-    """Flush standard output and error. False if that fails; then the stream is not flushed again at the very end."""
+    """Flush standard output and error. Returns False if that fails; then the stream is not flushed again later."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name, None)
         try:
@@ -173,8 +173,8 @@ def _flush() -> bool:
 
 
 def _finalize(code: int) -> NoReturn:
-    """As the interpreter's own end: everything is finalized, then C's ``exit`` is called."""
-    gc.unfreeze()  # what the script has hung on a module that was imported before belongs to it
+    """End as the interpreter does: finalize everything, then call C's ``exit``."""
+    gc.unfreeze()  # objects that the script has stored in older modules are the script's
     if code < 0:
         library: Any = ctypes.pythonapi
         library.on_exit(ctypes.cast(library["raise"], ctypes.c_void_p), None)  # it gets the exit code: a signal
@@ -183,7 +183,7 @@ def _finalize(code: int) -> NoReturn:
     raise AssertionError("Py_Exit has returned")
 
 
-def _die_of(number: int) -> NoReturn:
+def _end_by_signal(number: int) -> NoReturn:
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
     os._exit(128 + number)

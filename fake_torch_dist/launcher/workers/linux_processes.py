@@ -1,6 +1,7 @@
 """Linux process control: parent-death signal, child subreaper, children and their end, process name.
 
-Elsewhere these do nothing, and what is left behind when a launcher is killed has to be found by hand.
+On other systems these functions do nothing, and processes that a killed launcher leaves behind have to be ended by
+hand.
 """
 
 from __future__ import annotations
@@ -21,34 +22,34 @@ _PR_SET_CHILD_SUBREAPER: Final = 36
 
 _PAUSE_S: Final = 0.002
 _KILLED_WITHIN_S: Final = 5.0
-"""A process that SIGKILL has not ended by then is another user's, or waits in the kernel."""
+"""A process that SIGKILL has not ended within this time is another user's, or waits in the kernel."""
 
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
-def on_end_of(parent: int, number: int) -> None:
-    """From now on this process gets signal ``number`` when its parent, whose pid was ``parent``, ends, however."""
+def set_parent_death_signal(parent: int, number: int) -> None:
+    """Let this process get signal ``number`` when its parent, whose pid was ``parent``, ends in any way."""
     if _libc is None:
         return
     _libc.prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
-    if os.getppid() != parent:  # it had ended before
+    if os.getppid() != parent:  # the parent ended before the call
         os.kill(os.getpid(), number)
 
 
-def adopt_orphans() -> bool:
-    """Whether processes below this one whose parents end become its children from now on."""
+def set_child_subreaper() -> bool:
+    """Make this process the parent of descendants whose parents end. Returns False where that is not possible."""
     return _libc is not None and _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
 
 
 def children() -> list[int] | None:
-    """Pids of this process's children, the adopted ones and zombies included. None where no /proc tells them."""
+    """Pids of this process's children, inherited ones and zombies included; None if no /proc lists them."""
     own = os.getpid()
     try:
         if os.readlink("/proc/self") != str(own):
             return None  # a /proc of another PID namespace, where the same numbers are other processes
         with suppress(OSError), open(f"/proc/self/task/{own}/children") as pids:
             return [int(pid) for pid in pids.read().split()]
-        # a kernel without that file
+        # The kernel has no such file.
         return [int(entry) for entry in os.listdir("/proc") if entry.isdigit() and _parent_of(entry) == own]
     except OSError:
         return None
@@ -60,8 +61,8 @@ def _parent_of(pid: str) -> int:
     return 0
 
 
-def end_all(find: Callable[[], Sequence[int]]) -> None:
-    """Kill and reap the processes that ``find`` names, until it names none or some can't be killed.
+def kill_all(find: Callable[[], Sequence[int]]) -> None:
+    """Kill and reap the processes that ``find`` returns, until it returns none or some cannot be killed.
 
     A negative number is a process group, as for ``os.kill``.
     """
@@ -75,16 +76,16 @@ def end_all(find: Callable[[], Sequence[int]]) -> None:
 
 
 def kill(pid: int, number: int) -> None:
-    """Send a signal to a process, and to the group that it leads. Nothing happens if it is gone."""
+    """Send a signal to a process and to the process group that it leads. A process that is gone is no error."""
     assert abs(pid) > 1, "-1 is every process"
     try:
         os.kill(-abs(pid), number)
-    except OSError:  # it leads none; a rank that has just been forked does not yet
+    except OSError:  # it leads no group; a rank that has just been forked does not yet
         with suppress(OSError):
             os.kill(pid, number)
 
 
-def be_called(name: str) -> None:
-    """In ``ps`` and ``top``; the kernel keeps 15 bytes."""
+def set_process_name(name: str) -> None:
+    """Set the name that ``ps`` and ``top`` show for this process; the kernel keeps 15 bytes."""
     if _libc is not None:
         _libc.prctl(_PR_SET_NAME, name.encode(errors="surrogateescape")[:15], 0, 0, 0)

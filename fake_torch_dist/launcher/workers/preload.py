@@ -1,8 +1,9 @@
-"""What the ranks would all import, imported once before they are forked.
+"""Imports modules that all ranks import, once before the ranks are forked.
 
-Only what the script imports before it does anything else, in its order, found where the script would find it, up to the
-first module that is not known to do nothing but to be there: then it makes no difference that it comes early. Known are
-Python's own modules, a few packages, and any package that has a module ``before_fork``, which is imported in its place.
+These are the modules that the script imports before any other statement, in its order and from where the script finds
+them, up to the first one that is not known to be free of side effects: for those it makes no difference that they come
+early. Known are Python's own modules, a few packages, and any package that has a module ``before_fork``, which is
+imported in its place.
 """
 
 from __future__ import annotations
@@ -24,24 +25,24 @@ _BEFORE_ANY_SCRIPT: Final = frozenset({
     "abc", "builtins", "codecs", "encodings", "genericpath", "io", "marshal", "os", "posix", "posixpath", "site",
     "stat", "sys", "time", "zipimport",
 })  # fmt: skip
-"""What every interpreter has imported before it looks at its path; names with an underscore aside."""
+"""Modules that every interpreter imports before it looks at its path; names with an underscore are left out."""
 _NEVER: Final = frozenset({"__main__", "antigravity", "idlelib", "this", "tkinter", "turtle", "turtledemo"})
-"""Modules of Python's that do something when they are imported."""
+"""Modules of Python that have a side effect when they are imported."""
 _BLAS_VARIABLES: Final = ("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS")
-"""Where OpenBLAS looks for its number of threads; the first that is set counts."""
+"""Variables from which OpenBLAS takes its number of threads; the first that is set counts."""
 
 
 def begin_path(directory: str) -> None:
-    """Have the script's directory first on the path, unless Python was told not to (``-P``, PYTHONSAFEPATH)."""
+    """Put the script's directory first on the path, unless Python was told not to (-P, PYTHONSAFEPATH)."""
     if not sys.flags.safe_path:
         sys.path[0] = directory
 
 
 def shadowed_by(directory: str) -> frozenset[str]:
-    """Modules imported here that a rank has to import by itself.
+    """Return modules imported here that a rank has to import itself.
 
-    In the script's directory, or in one of PYTHONPATH, there is one of that name: the script would find that one, or it
-    is that one, and was imported without a rank's environment.
+    The script's directory, or one of PYTHONPATH, has a module of that name. The script would find that one, or it is
+    that one and was imported without a rank's environment.
     """
     if sys.flags.safe_path:
         return frozenset()
@@ -51,7 +52,7 @@ def shadowed_by(directory: str) -> frozenset[str]:
 
 
 def _users_folders(directory: str) -> list[str]:
-    """Where the user's own modules lie, which go before Python's and the installed ones."""
+    """Return the directories of the user's own modules, which precede Python's and the installed ones."""
     if sys.flags.ignore_environment:
         return [directory]
     return [directory, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
@@ -71,26 +72,26 @@ def _is_package(folder: str) -> bool:
 
 
 def freeze() -> None:
-    """Nothing that is here now is written by a child's garbage collector or lookups of names: its pages stay shared."""
+    """Keep garbage collection and attribute lookups in forks from writing to present objects, which stay shared."""
     gc.collect()
-    sys._clear_type_cache()  # a name that is replaced in there is written, too, wherever it lies
+    sys._clear_type_cache()  # replacing an entry writes to the name in it, wherever that is
     sys._clear_type_cache()
     gc.freeze()
 
 
 def import_ahead(modules: Iterable[str], directory: str) -> None:
-    """Import those that a script in ``directory`` imports first, until one is not known to be harmless."""
+    """Import the modules that a script in ``directory`` imports first, up to one that is not known to be harmless."""
     own = {os.path.realpath(folder) for folder in _users_folders(directory)}
     for module in modules:
         try:
             if not _import(module, own):
                 return
-        except Exception:  # the script will raise it, too
+        except Exception:  # the script raises it again
             return
 
 
 def _import(module: str, own_folders: set[str]) -> bool:
-    """Import it if it is harmless. Returns whether it is."""
+    """Import a module if it is harmless. Returns whether it is."""
     package = module.partition(".")[0]
     if not package or package in _NEVER:
         return False
@@ -99,8 +100,8 @@ def _import(module: str, own_folders: set[str]) -> bool:
     spec = _spec(package)
     if spec is None:
         return False
-    if _says_that_it_is_safe(spec):
-        importlib.import_module(package)  # it may say there how many threads it wants
+    if _has_before_fork(spec):
+        importlib.import_module(package)  # it may set its number of threads there
         if not _is_single_threaded(os.environ):
             return False
         module = f"{package}.before_fork"
@@ -111,17 +112,17 @@ def _import(module: str, own_folders: set[str]) -> bool:
 
 
 def _spec(package: str) -> ModuleSpec | None:
-    """What the script would import under this name, whatever is imported here already."""
-    found = (finder.find_spec(package, None) for finder in sys.meta_path)  # such as those of editable installs
+    """Return what the script would import under this name, even if another is imported here."""
+    found = (finder.find_spec(package, None) for finder in sys.meta_path)  # includes those of editable installs
     return PathFinder.find_spec(package, sys.path) or next(filter(None, found), None)
 
 
-def _says_that_it_is_safe(spec: ModuleSpec) -> bool:
+def _has_before_fork(spec: ModuleSpec) -> bool:
     return any(Path(folder, "before_fork.py").is_file() for folder in spec.submodule_search_locations or ())
 
 
 def _is_known(package: str, spec: ModuleSpec, own_folders: set[str]) -> bool:
-    """Whether it is one of the packages that are known, as installed, and not the user's own copy."""
+    """Return whether it is a known package as installed, and not the user's own copy."""
     if package not in FORK_SAFE or spec.origin is None:
         return False
     place = os.path.dirname(os.path.realpath(spec.origin))
@@ -131,7 +132,7 @@ def _is_known(package: str, spec: ModuleSpec, own_folders: set[str]) -> bool:
 
 
 def _is_single_threaded(environment: Mapping[str, str]) -> bool:
-    """Whether numpy's BLAS starts no threads when it is imported: none may be there when ranks are forked."""
+    """Return whether numpy's BLAS starts no threads when it is imported: a process with threads cannot be forked."""
     asked = next((value for name in _BLAS_VARIABLES if (value := environment.get(name))), None)
     if asked is None:
         return len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)) == 1

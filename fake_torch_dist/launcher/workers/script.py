@@ -1,7 +1,7 @@
-"""A forked rank runs the user's script, as a fresh ``python -u SCRIPT`` would.
+"""Runs the user's script in a forked rank, as a fresh ``python -u`` would run it.
 
-The script is read and compiled once, by the launcher. What differs from a fresh interpreter: modules that the launcher
-has imported are there already, ``hash`` of strings is the same on all ranks, and the launcher's frames are below the
+The launcher reads and compiles the script once. Differences from a fresh interpreter: modules that the launcher has
+imported are there already, ``hash`` of strings is the same on all ranks, and the launcher's frames are below the
 script's first one, so the recursion limit is higher by their number.
 """
 
@@ -18,38 +18,36 @@ from importlib.machinery import BuiltinImporter, SourceFileLoader
 from typing import Any, Final, NoReturn, TextIO
 
 from fake_torch_dist.launcher.commandline.config import EntryKind, LaunchConfig
-from fake_torch_dist.launcher.entrypoint import full_path
-from fake_torch_dist.launcher.workers import ending
-from fake_torch_dist.launcher.workers import linux_processes as kinship
-from fake_torch_dist.launcher.workers import preload as warm
+from fake_torch_dist.launcher.entrypoint.preflight import full_path
+from fake_torch_dist.launcher.workers import ending, linux_processes, preload
 from fake_torch_dist.launcher.workers.top_level import UNKNOWN, read_top_level
 
 _MAIN: Final = ("__main__", "__mp_main__")
-"""The second is multiprocessing's name for the first."""
+"""Names of the main module; the second is that of ``multiprocessing``."""
 _RECURSION_LIMIT: Final = sys.getrecursionlimit()
 _CALLS_OF_SCRIPT: Final = 5 if sys.version_info < (3, 12) else 3
-"""By which a script lies deeper than ``prepare``; up to Python 3.11 calls of C functions count."""
+"""Calls between ``prepare`` and the script's first frame; up to Python 3.11 calls of C functions count."""
 
 
 @dataclass(frozen=True)
 class Script:
-    """A script (with its compiled ``code``) or a module, and its arguments."""
+    """Script (with its compiled ``code``) or module that forked ranks run, and its arguments."""
 
     name: str
     kind: EntryKind
     arguments: Sequence[str]
     code: types.CodeType | None = None
     shadowed: frozenset[str] = frozenset()
-    """Modules that are imported here, and that a rank has to import by itself."""
+    """Modules that are imported here, and that a rank has to import itself."""
 
     def freeze(self) -> None:
-        """Keep what is in this process now shared with its forks, as far as it goes."""
-        warm.freeze()
+        """Keep the memory of this process shared with its forks, as far as possible."""
+        preload.freeze()
 
     def prepare(self) -> None:
-        """Make this process what its forks are to be, all alike: of what is done here, none copies a page.
+        """Do in this process, once, what all its forks need, so that no fork copies pages for it.
 
-        Standard output and error have to be of the kind, a file or a pipe, that they will be there.
+        Standard output and error have to be of the same kind, a file or a pipe, as in the forks.
         """
         _renew_streams()
         target = ["-m", self.name] if self.kind == EntryKind.MODULE else [self.name]
@@ -59,21 +57,21 @@ class Script:
         gc.freeze()
 
     def run(self, inherited: set[str]) -> NoReturn:
-        """Run it in this process, which was forked from one that is prepared, and end the process.
+        """Run the script in this process, a fork of one that is prepared, and end the process.
 
-        ``inherited``: modules that were there before.
+        ``inherited``: modules that were imported before the fork.
         """
         try:
-            kinship.be_called(os.path.basename(sys.executable))
+            linux_processes.set_process_name(os.path.basename(sys.executable))
             if "numpy.random" in sys.modules:
-                sys.modules["numpy.random"].seed()  # else all ranks would draw the same
+                sys.modules["numpy.random"].seed()  # without it all ranks would draw the same numbers
             self._forget_shadowed()
             ending.end(self._exit_code(), inherited)
         finally:
             os._exit(1)
 
     def _forget_shadowed(self) -> None:
-        if self.shadowed:  # a look at every module is a page of almost every one, copied
+        if self.shadowed:  # reading every module's name would copy a page of almost each
             for name in [name for name in sys.modules if name.partition(".")[0] in self.shadowed]:
                 del sys.modules[name]
 
@@ -85,7 +83,7 @@ class Script:
             ended_by = error
         if ended_by is None:
             return 0
-        # Not while the exception is being handled: then it would be the context of what its hook raises.
+        # Outside the handler: within it, the exception would be the context of whatever its hook raises.
         return ending.report(ended_by.with_traceback(_below(ended_by.__traceback__)))
 
     def _execute(self) -> None:
@@ -101,19 +99,19 @@ class Script:
 
 
 def prepared_script(config: LaunchConfig, sources: Sequence[bytes]) -> Script:
-    """Compile the script, and import what it imports first. ``sources``: see ``forked_sources``.
+    """Compile the script, and import the modules that it imports first. ``sources``: see ``forked_sources``.
 
-    The script's directory comes first on the path from now on, and the ranks' ``__main__`` is this process's, so that
-    modules that keep it keep the right one. Nothing else may: at the end it goes when ``sys.modules`` does.
+    The script's directory is first on the path from now on. The ranks' ``__main__`` becomes this process's, so that
+    modules that store it store the right one. Nothing else may store it: it has to be freed with ``sys.modules``.
     """
     name, kind = config.entrypoint, config.kind
     code = compile(sources[0], full_path(name), "exec", dont_inherit=True) if kind is EntryKind.SCRIPT else None
     main = _fresh_main(full_path(name) if code else None)
     sys.modules["__main__"] = main
     directory = _first_on_path(name, kind)
-    warm.begin_path(directory)
-    shadowed = warm.shadowed_by(directory)
-    warm.import_ahead(_leading_imports(sources), directory)
+    preload.begin_path(directory)
+    shadowed = preload.shadowed_by(directory)
+    preload.import_ahead(_leading_imports(sources), directory)
     for each in _MAIN:
         if each in sys.modules:
             sys.modules[each] = main
@@ -125,7 +123,7 @@ def prepared_script(config: LaunchConfig, sources: Sequence[bytes]) -> Script:
 def _leading_imports(sources: Sequence[bytes]) -> Sequence[str]:
     try:
         return read_top_level(sources).imports
-    except (SyntaxError, ValueError):  # of a module, which nobody has compiled
+    except (SyntaxError, ValueError):  # a module's source, which has not been compiled yet
         return [UNKNOWN]
 
 
@@ -136,7 +134,7 @@ def _first_on_path(name: str, kind: EntryKind) -> str:
 
 
 def _fresh_main(path: str | None) -> types.ModuleType:
-    """``__main__`` as an interpreter has it before it runs a script, or ``-m``."""
+    """Return ``__main__`` as an interpreter has it before it runs a script or a module."""
     main = types.ModuleType("__main__")
     main.__dict__.update(__annotations__={}, __builtins__=sys.modules["builtins"], __loader__=BuiltinImporter)
     if path is not None:
@@ -145,7 +143,7 @@ def _fresh_main(path: str | None) -> types.ModuleType:
 
 
 def _depth() -> int:
-    """Frames from the first one to the caller's."""
+    """BarRows from the first one to the caller's."""
     frame: types.FrameType | None = sys._getframe(1)
     depth = 0
     while frame is not None:
@@ -154,14 +152,14 @@ def _depth() -> int:
 
 
 def _below(trace: types.TracebackType | None) -> types.TracebackType | None:
-    """A traceback from the script's first frame on, or runpy's."""
+    """Return a traceback from the first frame of the script, or of runpy, on."""
     while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
         trace = trace.tb_next
     return trace
 
 
 def _renew_streams() -> None:
-    """Standard output and error as ``-u`` makes them: what is printed is written at once."""
+    """Make standard output and error unbuffered, as ``python -u`` does."""
     for name, fd in (("stdout", 1), ("stderr", 2)):
         before: TextIO | None = getattr(sys, f"__{name}__")
         raw: Any = io.FileIO(fd, "w", closefd=False)

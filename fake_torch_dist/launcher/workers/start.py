@@ -1,15 +1,16 @@
-"""Ranks that start together: all that they need is opened first, and what they have in common is made, once.
+"""Starts ranks in batches: their descriptors are opened first, and what they have in common is made once.
 
-A page of memory that is written between two forks is one that no other rank shares with the first of the two; so
-between two forks there is next to nothing.
+A page of memory that is written between two forks is not shared by the ranks before and after. So next to nothing is
+done between two forks.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from fake_torch_dist.launcher.protocol.agent_messages import RankTargets, Stream, StreamTarget, TargetKind
 from fake_torch_dist.launcher.workers import descriptors
 from fake_torch_dist.launcher.workers.worker import Command, start_rank
 from fake_torch_dist.terminal.descriptor import set_size
@@ -17,86 +18,66 @@ from fake_torch_dist.terminal.descriptor import set_size
 if TYPE_CHECKING:
     from fake_torch_dist.launcher.workers.script import Script
 
-AT_ONCE: Final = 16
-"""Ranks whose pipes are open here at the same time: an agent may be allowed no more descriptors than the launcher."""
-PIPE: Final = "pipe"
-"""A stream that the launcher reads."""
-INHERITED: Final = "inherited"
-"""The launcher's own descriptor."""
-AS_STDOUT: Final = "as stdout"
-"""The pipe or terminal that is standard output, for standard error."""
-_TERMINAL: Final = "terminal "
-"""A terminal that the launcher reads, with its size. Anything else is a file's name."""
-_STREAMS: Final = ("stdout", "stderr")
-
-
-def terminal_of(columns: int, rows: int) -> str:
-    """A terminal of this size as a stream's goal."""
-    return f"{_TERMINAL}{columns} {rows}"
+RANKS_AT_ONCE: Final = 16
+"""Ranks in a batch. Their pipes are open at the same time, and the descriptors of an agent are limited."""
 
 
 class Rank:
-    """One that is about to be forked. ``streams``: where each goes; ``changes``: of this process's environment."""
+    """A rank that is about to be forked. ``changes`` are changes of this process's environment."""
 
-    def __init__(self, local_rank: int, streams: Mapping[str, str], changes: Sequence[tuple[str, str | None]]) -> None:
+    def __init__(self, local_rank: int, targets: RankTargets, changes: Sequence[tuple[str, str | None]]) -> None:
         self.local_rank = local_rank
         self.changes = changes
         self.pid = 0
-        """0 until it is started."""
-        self.ours: dict[str, int] = {}
-        """The ends of its pipes that are read, by stream."""
+        """Process id; 0 until the rank is started."""
+        self.ours: dict[Stream, int] = {}
+        """Reading ends of its pipes and pseudo-terminals, by stream."""
         self._theirs: list[int] = []
-        self._streams = streams
+        self._streams: dict[Stream, StreamTarget] = {"stdout": targets.stdout, "stderr": targets.stderr}
 
     @property
     def is_open(self) -> bool:
-        """Whether it can be started."""
-        return len(self._theirs) == len(_STREAMS)
+        """True if all its streams are open, so that it can be started."""
+        return len(self._theirs) == len(self._streams)
 
     def open(self) -> None:
-        """Open its streams. OSError, with some of them open."""
-        for fd, stream in enumerate(_STREAMS, start=1):
-            self._theirs.append(self._opened(fd, stream, self._streams[stream]))
+        """Open its streams. Raises OSError, with some of them open."""
+        for fd, (stream, target) in enumerate(self._streams.items(), start=1):
+            self._theirs.append(self._opened(fd, stream, target))
 
-    def _opened(self, fd: int, stream: str, goal: str) -> int:
-        """The descriptor that the rank is to have as ``fd``."""
-        if goal == INHERITED:
-            return os.dup(fd)
-        if goal == AS_STDOUT:
-            return os.dup(self._theirs[0])
-        if goal == PIPE or goal.startswith(_TERMINAL):
-            self.ours[stream], theirs = _terminal(goal) or os.pipe()
-            return theirs
-        return os.open(goal, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    def _opened(self, fd: int, stream: Stream, target: StreamTarget) -> int:
+        """Return the descriptor that the rank is to have as ``fd``."""
+        match target.kind:
+            case TargetKind.INHERITED:
+                return os.dup(fd)
+            case TargetKind.AS_STDOUT:
+                return os.dup(self._theirs[0])
+            case TargetKind.FILE:
+                return os.open(target.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        terminal = _terminal(target) if target.kind is TargetKind.TERMINAL else None
+        self.ours[stream], theirs = terminal or os.pipe()
+        return theirs
 
     @property
-    def kinds(self) -> tuple[str, ...]:
-        """Alike for ranks whose standard output and error are files, pipes or terminals alike."""
-        goals = (self._streams[stream] for stream in _STREAMS)
-        return tuple(goal.partition(" ")[0] if _is_no_file(goal) else "file" for goal in goals)
+    def kinds(self) -> tuple[TargetKind, ...]:
+        """Kinds of its standard output and error: ranks with equal ones can be prepared together."""
+        return tuple(target.kind for target in self._streams.values())
 
     def take_output(self) -> None:
-        """Have its standard output and error in this process, for it to inherit."""
+        """Make its standard output and error this process's own, for the rank to inherit."""
         for fd, theirs in enumerate(self._theirs, start=1):
             os.dup2(theirs, fd)
 
     def close(self) -> None:
-        """What was opened: the launcher and the rank have it now."""
+        """Close what was opened, after the launcher and the rank have got it."""
         for fd in (*self._theirs, *self.ours.values()):
             os.close(fd)
 
 
-def _is_no_file(goal: str) -> bool:
-    return goal in (PIPE, INHERITED, AS_STDOUT) or goal.startswith(_TERMINAL)
-
-
-def _terminal(goal: str) -> tuple[int, int] | None:
-    """Both ends of a terminal whose output comes as it was written. None for a pipe, or if there are no terminals."""
-    if not goal.startswith(_TERMINAL):
-        return None
+def _terminal(target: StreamTarget) -> tuple[int, int] | None:
+    """Both ends of a pseudo-terminal that passes output unchanged; None if the system has none left."""
     import termios  # not on every platform
 
-    columns, rows = map(int, goal.removeprefix(_TERMINAL).split())
     try:
         ours, theirs = os.openpty()
     except OSError:
@@ -104,12 +85,12 @@ def _terminal(goal: str) -> tuple[int, int] | None:
     settings = termios.tcgetattr(theirs)
     settings[1] &= ~termios.OPOST
     termios.tcsetattr(theirs, termios.TCSANOW, settings)
-    set_size(theirs, columns, rows)
+    set_size(theirs, target.columns, target.rows)
     return ours, theirs
 
 
 def start_ranks(ranks: Sequence[Rank], work: Script | Command, inherited: set[str]) -> OSError | None:
-    """Start them in order. Returns what went wrong with the first that could not be started; those before it are."""
+    """Start ranks in order. Returns the error of the first that could not be started; those before it run."""
     failure = None
     try:
         for rank in ranks:

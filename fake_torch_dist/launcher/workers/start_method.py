@@ -1,8 +1,8 @@
-"""Chooses how ranks start: as interpreters of their own, as torchrun starts them, or as forks of a warm one.
+"""Chooses how ranks start: as interpreters of their own, as torchrun starts them, or as forks of a prepared one.
 
 A fork is quicker and smaller, but it shares what was imported before it. So by default only scripts that begin with one
-of our packages are forked, and only where this interpreter has nothing in it that a fresh one would set up by itself: a
-debugger, a profiler, a site's own code, options on the command line of Python.
+of our packages are forked, and only if this interpreter holds nothing that a fresh one would set up itself: a debugger,
+a profiler, a site's own code, options on the command line of Python.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _SAME_IN_RANKS: Final = frozenset({"-u"})
 
 
 def forked_sources(config: LaunchConfig) -> list[bytes] | None:
-    """Sources that run first in a rank, in their order, if ranks are to be forked; None if they are to be exec'ed.
+    """Return the sources that run first in a rank, in order; None if ranks are to be interpreters of their own.
 
-    Empty if they can't be read, as of a module that only its package can find.
+    The list is empty if they cannot be read, as those of a module that only its package can find.
     """
     if config.kind is EntryKind.PROGRAM or config.python is not None or config.start_method == SPAWN:
         return None
@@ -37,7 +37,7 @@ def forked_sources(config: LaunchConfig) -> list[bytes] | None:
         return None
     sources = _sources(config)
     if is_auto and not any(package.encode() in source for source in sources for package in OUR_PACKAGES):
-        return None  # most scripts of others: no need to parse them
+        return None  # most other scripts: they need no parsing
     from fake_torch_dist.launcher.workers.top_level import read_top_level
 
     try:
@@ -50,7 +50,7 @@ def forked_sources(config: LaunchConfig) -> list[bytes] | None:
 
 
 def is_observed() -> bool:
-    """Whether somebody else's code runs in this interpreter: it would run again in a fresh one, but not in a fork."""
+    """Return whether a debugger or other foreign code runs here: a fresh interpreter would run it, a fork does not."""
     if sys.gettrace() or sys.getprofile() or _has_options():
         return True
     monitoring = getattr(sys, "monitoring", None)  # from Python 3.12 on
@@ -62,7 +62,7 @@ def is_observed() -> bool:
 
 
 def is_pythons_own(file: str | None) -> bool:
-    """Whether a file belongs to the standard library."""
+    """Return whether a file belongs to the standard library."""
     if not file or not file.startswith(_STANDARD_LIBRARY):
         return False
     return not _INSTALLED & set(file.removeprefix(_STANDARD_LIBRARY).split(os.sep))
@@ -76,7 +76,7 @@ def _is_foreign(name: str) -> bool:
 
 
 def _has_options() -> bool:
-    """Whether Python was started with options (``-O``, ``-X``): torchrun does not pass them on to ranks."""
+    """Return whether Python was started with options such as -X: torchrun does not pass them on to ranks."""
     for argument in sys.orig_argv[1:]:
         if argument == "-m" or not argument.startswith("-"):
             return False
@@ -86,7 +86,7 @@ def _has_options() -> bool:
 
 
 def _has_working_directory() -> bool:
-    """Whether it has not been deleted: no path from there could be made absolute."""
+    """Return False if it has been deleted: then no path can be made absolute."""
     try:
         os.getcwd()
     except OSError:
@@ -95,7 +95,7 @@ def _has_working_directory() -> bool:
 
 
 def _is_source(config: LaunchConfig) -> bool:
-    """Whether the script is a file that can be compiled here: no directory or archive with a ``__main__``."""
+    """Return whether the script is a file that can be compiled, and no directory or archive with a ``__main__``."""
     if config.streamed or config.entrypoint.endswith(".pyc"):
         return False
     try:
@@ -109,7 +109,7 @@ def _sources(config: LaunchConfig) -> list[bytes]:
     if config.kind is not EntryKind.MODULE:
         with open(config.entrypoint, "rb") as file:
             return [file.read()]
-    from fake_torch_dist.launcher.module_search import find_module, source_of
+    from fake_torch_dist.launcher.entrypoint.module_search import find_module, source_of
 
     try:
         specs = find_module(config.entrypoint)
@@ -123,7 +123,7 @@ def _sources(config: LaunchConfig) -> list[bytes]:
 
 
 def _declares_itself(imports: tuple[str, ...], config: LaunchConfig) -> bool:
-    """Whether the script begins with one of our packages, and not with a copy of it that lies beside the script."""
+    """Return whether the script begins with one of our packages, and not with a copy of it beside the script."""
     packages = {name.partition(".")[0] for name in imports} & set(OUR_PACKAGES)
     if config.kind is EntryKind.MODULE and config.entrypoint.partition(".")[0] in OUR_PACKAGES:
         packages.add(config.entrypoint.partition(".")[0])

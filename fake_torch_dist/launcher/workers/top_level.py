@@ -1,4 +1,4 @@
-"""Reads from a script's syntax tree what it does first, without running it."""
+"""Reads the leading imports of a script from its syntax tree, without running it."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from dataclasses import dataclass
 from typing import Final
 
 UNKNOWN: Final = ""
-"""Stands for the name of a module that is imported relative to a package."""
+"""Name of a module that is imported relative to a package."""
 _PATH_METHODS: Final = frozenset({"append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort"})
 
 
 @dataclass(frozen=True, slots=True)
 class TopLevel:
-    """Beginning of a script, or of a module with the packages that are imported before it."""
+    """Leading imports of a script, or of a module with the packages that are imported before it."""
 
     imports: tuple[str, ...]
     """Modules that are imported before any other statement, in their order."""
     changes_path: bool
-    """Whether ``sys.path`` is changed anywhere, so that later imports may find other modules."""
+    """``sys.path`` is changed somewhere, so later imports may find other modules."""
 
 
 def read_top_level(sources: Iterable[bytes]) -> TopLevel:
-    """Read sources that run one after the other. SyntaxError or ValueError if one is no Python."""
+    """Read sources that run one after the other. Raises SyntaxError or ValueError if one is no Python."""
     imports: list[str] = []
     changes_path = only_imports = False
     for number, source in enumerate(sources):
@@ -36,7 +36,7 @@ def read_top_level(sources: Iterable[bytes]) -> TopLevel:
 
 
 def _leading_imports(tree: ast.Module) -> tuple[list[str], bool]:
-    """Names imported before the first other statement, and whether there is no other statement."""
+    """Return names imported before the first other statement, and whether there is no other statement."""
     names: list[str] = []
     for number, statement in enumerate(tree.body):
         if isinstance(statement, ast.Import | ast.ImportFrom):
@@ -71,7 +71,7 @@ def _changes_path(node: ast.AST) -> bool:
 
 
 def _is_path(node: ast.AST) -> bool:
-    """Whether this is ``sys.path``."""
+    """Return whether an expression is ``sys.path``."""
     match node:
         case ast.Attribute(attr="path", value=ast.Name(id="sys")):
             return True

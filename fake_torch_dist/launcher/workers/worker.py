@@ -1,4 +1,4 @@
-"""One rank's process: forked from the warm interpreter to run the script, or exec'ed."""
+"""Starts the process of one rank: a fork of the prepared interpreter that runs the script, or a program."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from fake_torch_dist.launcher.commandline.config import EntryKind, LaunchConfig
-from fake_torch_dist.launcher.streamed_script import STANDARD_INPUT, handed_on
-from fake_torch_dist.launcher.workers import descriptors, signal_mask
-from fake_torch_dist.launcher.workers import linux_processes as kinship
+from fake_torch_dist.launcher.entrypoint.streamed_script import STANDARD_INPUT, handed_on
+from fake_torch_dist.launcher.workers import descriptors, linux_processes, signal_mask
 from fake_torch_dist.launcher.workers.debugger import fork
-from fake_torch_dist.launcher.workers.environment import change_environment
+from fake_torch_dist.launcher.workers.rank_environment import change_environment
 from fake_torch_dist.launcher.workers.start_method import forked_sources
 
 if TYPE_CHECKING:
@@ -27,32 +26,32 @@ _RUN_PATH: Final = (
     "sys.flags.safe_path or sys.path.__setitem__(0, os.path.dirname(os.path.realpath(sys.argv[0]))); "
     "runpy.run_path(sys.argv[0], run_name='__main__')"
 )
-"""Program of a fresh interpreter for ``--run-path``; ``python -c`` has an argument of its own before the script."""
+"""Program of a fresh interpreter for ``--run-path``. ``python -c`` puts its own argument before the script's."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """A rank that is exec'ed."""
+    """Program that a rank executes in place of a fork of the script."""
 
     words: tuple[str, ...]
     """Program and arguments."""
     source: bytes | None = None
-    """Contents of descriptor ``source_fd`` of each rank; None: it has none."""
+    """Bytes that each rank finds on descriptor ``source_fd``; None if there are none."""
     source_fd: int = 0
 
 
 def work_of(config: LaunchConfig) -> Script | Command:
-    """What each rank does; for ranks that are forked, this process is warm afterwards."""
+    """Return what each rank runs. For ranks that are forked, this process has imported their modules afterwards."""
     sources = forked_sources(config)
     if sources is None:
         return command(config)
-    from fake_torch_dist.launcher.workers.script import prepared_script  # here: fresh interpreters need none of it
+    from fake_torch_dist.launcher.workers.script import prepared_script  # not needed for ranks that are no forks
 
     return prepared_script(config, sources)
 
 
 def command(config: LaunchConfig) -> Command:
-    """Program and arguments of a rank that is exec'ed."""
+    """Return program and arguments of a rank that is no fork."""
     target, number = (config.entrypoint, 0) if config.source is None else handed_on(config)
     if config.kind != EntryKind.PROGRAM and target.startswith("-") and target != STANDARD_INPUT:
         target = os.path.join(os.curdir, target)  # no option of Python
@@ -75,10 +74,10 @@ def start_rank(
 ) -> int:
     """Start a rank; returns its pid, which is also its process group.
 
-    It has its own session, as with torchrun, and is killed when this process ends. Of this process it has the handling
-    of signals, the environment with these changes, and the standard descriptors; ``highest`` is the last one open here.
-    Few lines run here and there, for each copies pages of memory that the ranks would share otherwise.
-    OSError if no process can be made.
+    The rank has its own session, as with torchrun, and is killed when this process ends. It inherits this process's
+    handling of signals, its environment with ``changes``, and the standard descriptors; ``highest`` is the highest
+    open descriptor. Little is done here, since each line copies pages of memory that the ranks would share otherwise.
+    Raises OSError if no process can be made.
     """
     parent = os.getpid()
     pid = fork()
@@ -86,10 +85,10 @@ def start_rank(
         return pid
     try:
         os.setsid()
-        kinship.on_end_of(parent, signal.SIGKILL)
+        linux_processes.set_parent_death_signal(parent, signal.SIGKILL)
         os.closerange(3, highest + 1)
-        descriptors.as_before()
-        signal_mask.as_before()
+        descriptors.restore_limit()
+        signal_mask.restore()
         change_environment(changes)
         if isinstance(work, Command):
             _execute(work)
@@ -99,7 +98,11 @@ def start_rank(
 
 
 def _execute(command: Command) -> NoReturn:
-    for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):  # Python's own handling is for Python alone
+    for number in (
+        signal.SIGINT,
+        signal.SIGPIPE,
+        signal.SIGXFSZ,
+    ):  # Python sets its own handling, which is not for other programs
         signal.signal(number, signal.SIG_DFL)
     program = command.words[0]
     try:
@@ -113,7 +116,7 @@ def _execute(command: Command) -> NoReturn:
 
 
 def _hand_on(source: bytes, number: int) -> None:
-    """Have these bytes, from the first one on, on this descriptor in the program that is exec'ed."""
+    """Open a file with these bytes as descriptor ``number``, for the program that is executed."""
     if hasattr(os, "memfd_create"):
         fd = os.memfd_create("script")
     else:

@@ -68,8 +68,8 @@ def test_bars_that_are_done_stay_in_the_scrollback_once():
         assert terminal.exit_code() == 0
         left = [line.split(":")[0] for line in terminal.everything.split("\n") if LEFT_BEHIND.match(line)]
     assert left == [
-        "Loading weights", "Merging weights of all ranks", "Optimizing for inference", "Serializing to safetensors",
-        "Writing shards",
+        "Initializing weights", "Merging weights of all ranks", "Optimizing for inference",
+        "Serializing to safetensors", "Writing shards",
     ]  # fmt: skip
 
 

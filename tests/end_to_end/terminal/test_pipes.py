@@ -55,7 +55,7 @@ def test_a_pipe_gets_plain_lines(plain: bytes):
 def test_on_a_pipe_a_bar_is_a_line_now_and_then(plain: bytes):
     lines = plain.decode().split("\n")
     assert sum(line.startswith("Epoch 1/2: ") for line in lines) == 10
-    assert sum(line.startswith("Loading weights: 100%|") for line in lines) == 1
+    assert sum(line.startswith("Initializing weights: 100%|") for line in lines) == 1
     assert all(len(line) < 120 for line in lines if "%|" in line)
 
 

@@ -14,10 +14,10 @@ from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.display.screen import Screen
 from accelerate_sim.display.style import Style
 from accelerate_sim.process.clock import Clock
-from accelerate_sim.process.signals import Interrupts
+from accelerate_sim.process.signals import Signals
 from accelerate_sim.records import Record
+from accelerate_sim.session.coordination import leave_world
 from accelerate_sim.session.session import Session
-from accelerate_sim.state import PartialState
 
 SMALL = {
     "model": "gpt2", "cluster": {"nodes": 2, "gpus_per_node": 4}, "parallel": {"tensor": 2},
@@ -44,14 +44,12 @@ def session() -> Iterator[Session]:
     """A session of its own for the test."""
     fd = os.open(os.devnull, os.O_WRONLY)
     clock = Clock(datetime(2026, 1, 1), wait=lambda seconds: None)
-    with Interrupts() as interrupts:
-        session = Session(
-            screen=Screen(fd, live=False), clock=clock, style=Style(), interrupts=interrupts, progress=False
-        )
+    with Signals() as signals:
+        session = Session(screen=Screen(fd, live=False), clock=clock, style=Style(), signals=signals, progress=False)
         session.enter()
         yield session
         session.leave()
-        PartialState().end()
+        leave_world()
     os.close(fd)
 
 
@@ -59,7 +57,7 @@ def session() -> Iterator[Session]:
 def told(session: Session) -> list[Record]:
     """Records that are reported to the session."""
     notes = Notes()
-    session.observers.append(notes)
+    session.outputs.add_observer(notes)
     return notes.records
 
 

@@ -29,7 +29,7 @@ def test_training_epoch_is_all_micro_batches_of_its_steps(accelerate: Accelerate
 def test_next_epoch_goes_on_where_the_last_one_ended(accelerate: Accelerate) -> None:
     accelerator = accelerate()
     batches = loader(accelerator, "train")
-    accelerator.completed_steps = 6
+    accelerator.active.progress.continue_after(6)
     assert next(iter(batches))["input_ids"] == (6, 0)
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from accelerate_sim.display.screen import Screen
 from accelerate_sim.display.style import Style
 from accelerate_sim.process.clock import Clock
-from accelerate_sim.process.signals import Interrupts
+from accelerate_sim.process.signals import Signals
 from accelerate_sim.progress import PIPE_WIDTH, short_figures, tqdm
 from accelerate_sim.session.session import Session
 
@@ -32,7 +32,7 @@ class PlainScreen(Screen):
 
 def session_on(screen: Screen) -> Session:
     clock = Clock(datetime(2026, 1, 1))
-    return Session(screen=screen, clock=clock, style=Style(), interrupts=Interrupts())
+    return Session(screen=screen, clock=clock, style=Style(), signals=Signals())
 
 
 @pytest.fixture
@@ -160,7 +160,7 @@ def test_elapsed_time_and_rate_are_simulated(session: Session):
 
 def test_a_bar_is_drawn_as_soon_as_it_is_made(session: Session):
     tqdm(total=10, desc="Loading")
-    session.interrupts.wait(0.0)
+    session.signals.wait(0.0)
     assert "Loading:   0%|" in session.screen.written[-1]  # type: ignore[attr-defined]
 
 

@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from fake_torch_dist.nccl_log import CHANNELS, Communicator, binary_tree, lines
+from fake_torch_dist import nccl_log
+from fake_torch_dist.nccl_log import CHANNELS, Communicator, Versions, binary_tree, lines
 
 
 def communicator(rank: int, num_ranks: int = 16, ranks_per_node: int = 8) -> Communicator:
@@ -65,3 +66,22 @@ def test_every_line_has_nccls_prefix():
 def test_less_than_info_is_the_version_on_rank_0_alone():
     assert lines(communicator(0), "WARN") == lines(communicator(0), "VERSION") == ["NCCL version 2.27.7+cuda13.0"]
     assert lines(communicator(1), "WARN") == lines(communicator(0), None) == lines(communicator(0), "") == []
+
+
+def test_the_versions_are_those_that_the_job_has():
+    job = Communicator(0, 16, 8, "node0", 34204, "job/0", Versions("2.21.5", "12.4"))
+    first, second = lines(job, "INFO")[:2]
+    assert first.endswith("NCCL INFO cudaDriverVersion 12040")
+    assert second.endswith("NCCL INFO NCCL version 2.21.5+cuda12.4")
+    assert lines(job, "WARN") == ["NCCL version 2.21.5+cuda12.4"]
+
+
+def test_lines_that_are_delayed_state_the_versions_that_are_known_later(monkeypatch, capsys):
+    monkeypatch.setenv("NCCL_DEBUG", "VERSION")
+    nccl_log.delay()
+    nccl_log.speak(0, 2, 2, "job/0")
+    assert capsys.readouterr().out == ""
+    nccl_log.print_delayed(Versions("2.19.3", "12.8"))
+    assert capsys.readouterr().out == "NCCL version 2.19.3+cuda12.8\n"
+    nccl_log.speak(0, 2, 2, "job/0")
+    assert capsys.readouterr().out == "NCCL version 2.27.7+cuda13.0\n"

@@ -10,10 +10,10 @@ import pytest
 from accelerate_sim.calibration.cells import Refused
 from accelerate_sim.calibration.columns import measured
 from accelerate_sim.catalog import Architecture
-from tests.support.repository import ROOT
+from tests.support.repository import REFERENCE
 
-OPEN = ROOT.parent / "shared" / "reference" / "physics" / "open_reference_runs.csv"
-"""All published runs; not part of the project."""
+OPEN = REFERENCE / "published_runs.csv"
+"""All published runs."""
 RUN = {
     "layers": 4, "hidden": 1024, "heads": 16, "vocab": 1000, "ffn_hidden": 4096, "seq_len": 2048, "global_batch": 8,
     "micro_batch": 1, "gpu": "H100", "n_gpus": 8, "tokens_per_s_per_gpu": 9000,
@@ -49,7 +49,6 @@ def test_shapes_that_no_model_has_are_refused(cells: dict[str, Any]) -> None:
         model(**cells)
 
 
-@pytest.mark.skipif(not OPEN.exists(), reason="the table of all published runs is not here")
 def test_models_of_published_runs_have_their_parameters() -> None:
     compared = 0
     with OPEN.open(encoding="utf-8", newline="") as file:

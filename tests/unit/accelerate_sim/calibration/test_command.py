@@ -55,6 +55,16 @@ def test_every_run_is_printed_on_demand(capsys: pytest.CaptureFixture[str]) -> N
         assert all(f"{row['row_id']} " in printed for row in csv.DictReader(file))
 
 
+def test_several_files_are_one_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = tmp_path / "a", tmp_path / "b"
+    first.mkdir(), second.mkdir()
+    files = written(first, RUN), written(second, {**RUN, "row_id": "other", "family": "theirs"}, {**RUN, "gpu": "H0"})
+    assert main([*files, "--rows"]) == 0
+    printed = capsys.readouterr().out
+    assert "speed, dense     2" in printed and "Left out (1):" in printed
+    assert printed.index("mine") < printed.index("other")
+
+
 def test_few_columns_are_enough(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([written(tmp_path, RUN), "--rows"]) == 0
     error = float(capsys.readouterr().out.splitlines()[1].split()[-1].strip("%"))
@@ -172,7 +182,7 @@ def test_fitted_constants_can_be_written_and_used(tmp_path: Path, capsys: pytest
     runs = written(tmp_path, *({**RUN, "tokens_per_s_per_gpu": 7000 + 5 * number} for number in range(FEWEST_RUNS)))
     target = tmp_path / "mine.json"
     assert main([runs, "--fit", "--write", str(target)]) == 0
-    assert "unseen: median" in capsys.readouterr().out
+    assert "left out: median" in capsys.readouterr().out
     assert main([runs, "--constants", str(target)]) == 0
     fitted = capsys.readouterr().out
     assert main([runs]) == 0

@@ -71,6 +71,7 @@ def test_constants_are_within_their_bounds_and_say_where_they_come_from() -> Non
 
 def test_every_constant_is_used() -> None:
     """Over the runs that come with the project and the other GPUs and stacks of the catalog."""
+    from accelerate_sim.sim.memory.fit import memory_uncertainty
     from accelerate_sim.sim.memory.memory import peak_memory_use
 
     class Noting(dict[str, float]):
@@ -86,13 +87,17 @@ def test_every_constant_is_used() -> None:
     constants = Noting(catalog.constants())
     for run in read_runs(OWN).runs:
         for name in catalog.stack_names():
-            for gpu in ("A100-80-SXM", "H100-SXM", "GB300"):
-                for precision in ("fp8", "mxfp8"):
+            for gpu in ("A100-80-SXM", "H100-SXM", "GB300", "MI300X"):
+                for precision in ("fp8", "mxfp8", "nvfp4"):
                     stack, spec = catalog.stack(name), catalog.gpu(gpu)
-                    method = replace(run.method, stack=stack, precision=precision)
+                    behind, compiled = precision == "fp8", precision == "nvfp4"
+                    method = replace(
+                        run.method, stack=stack, precision=precision, expert_overlap=behind, compiled=compiled
+                    )
                     Throughput(run.model, spec, run.layout, run.network, method, constants).step()
                     peak_memory_use(run.model, run.layout, method, constants)
                     Kernels(run.model, spec, run.layout, method, constants)
+                    memory_uncertainty(run.model, constants)
         if len(Noting.read) == len(constants):
             return
     assert constants.keys() - Noting.read == set()

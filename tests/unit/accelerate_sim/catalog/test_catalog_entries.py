@@ -77,3 +77,21 @@ def test_a_gpu_has_the_magnitudes_of_a_gpu(name: str) -> None:
 def test_a_document_has_tens_of_tokens_to_a_book_of_them(name: str) -> None:
     spec = dataset(name)
     assert 50 < spec.tokens / spec.samples < 200_000
+
+
+@pytest.mark.parametrize("name", gpu_names())
+def test_boards_of_one_vendor_have_facts_that_its_tool_prints(name: str) -> None:
+    """One entry of one file is all that a new GPU needs."""
+    spec = gpu(name)
+    assert (spec.board is None) == (spec.vendor != "NVIDIA")
+    if spec.board:
+        assert re.fullmatch(r"[0-9A-F]{2}(\.[0-9A-F]{2}){4}", spec.board.vbios)
+        assert spec.board.idle_clock_mhz < spec.max_clock_mhz
+        assert spec.board.reserved_mib * 2**20 < 0.02 * spec.memory_bytes
+        assert spec.board.driver.major >= 550
+
+
+@pytest.mark.parametrize("name", gpu_names())
+def test_four_bits_are_at_least_twice_eight_where_there_are_any(name: str) -> None:
+    spec = gpu(name)
+    assert spec.fp4_flops is None or (spec.fp8_flops and spec.fp4_flops >= 2 * spec.fp8_flops)

@@ -34,7 +34,8 @@ def messages(tmp_path: Path, text: str) -> list[str]:
         ("cluster: {nodes: .inf}", "cluster.nodes = inf is not finite. Use a whole number from 1 to 100,000, e.g. 8."),
         ("cluster: {nodes: true}", "cluster.nodes = true is a switch (true/false), not a number. "
          "Use a whole number from 1 to 100,000, e.g. 8."),
-        ("train: {precision: bf61}", "train.precision = 'bf61' is not known. Use one of bf16, fp16, fp8, mxfp8."),
+        ("train: {precision: bf61}",
+         "train.precision = 'bf61' is not known. Use one of bf16, fp16, fp8, mxfp8, nvfp4."),
         ("train: {peak_lr: 1}", "unknown key 'train.peak_lr'. Did you mean 'train.lr'?"),
         ("train: {tensor: 1}", "unknown key 'train.tensor'. Did you mean 'parallel.tensor'?"),
         ("train: {batch_size: 1}", "unknown key 'train.batch_size'. Did you mean 'train.global_batch'?"),

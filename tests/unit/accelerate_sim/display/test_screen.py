@@ -277,8 +277,7 @@ def test_a_reader_that_takes_nothing_can_be_given_up(output: Output):
         if asked == 2:
             raise KeyboardInterrupt
 
-    screen = output.screen(live=False)
-    screen.on_blocked = give_up_the_second_time
+    screen = output.screen(live=False, on_blocked=give_up_the_second_time)
     with pytest.raises(KeyboardInterrupt):
         for _ in range(10_000):
             screen.write(["x" * 1000])
@@ -287,7 +286,7 @@ def test_a_reader_that_takes_nothing_can_be_given_up(output: Output):
 
 def test_a_reader_may_take_its_time_but_not_for_ever(output: Output):
     """Here the reader takes something now and then, until it takes nothing any more."""
-    screen, asked = output.screen(live=False), 0
+    asked = 0
 
     def now_and_then() -> None:
         nonlocal asked
@@ -296,7 +295,7 @@ def test_a_reader_may_take_its_time_but_not_for_ever(output: Output):
         if asked < 5:
             output.take()
 
-    screen.patience_s, screen.on_blocked = 1.0, now_and_then
+    screen = output.screen(live=False, patience_s=1.0, on_blocked=now_and_then)
     with pytest.raises(OutputClosed):
         for _ in range(10_000):
             screen.write(["x" * 1000])
@@ -314,8 +313,7 @@ def test_output_that_does_not_block_loses_nothing(output: Output):
         nonlocal got
         got += os.read(read_end, 4096)
 
-    screen = Screen(write_end, live=False)
-    screen.on_blocked = read
+    screen = Screen(write_end, live=False, on_blocked=read)
     screen.write([f"{n:0999}" for n in range(100)])  # more than a pipe holds
     screen.flush()
     os.close(write_end)

@@ -25,8 +25,8 @@ from accelerate_sim.monitoring.published_job import (
 )
 from accelerate_sim.monitoring.publisher import SHORTEST_S, Publisher
 from accelerate_sim.process.clock import Clock
-from accelerate_sim.process.signals import Interrupts
-from accelerate_sim.tracking.run_start import RunStart
+from accelerate_sim.process.signals import Signals
+from accelerate_sim.tracking.tracker import RunStart
 
 START = RunStart(3, "gpt2", 44, 0, datetime(2026, 1, 1), {"model": "gpt2"})
 
@@ -50,10 +50,10 @@ class Stage:
     def __init__(self, speed: float) -> None:
         self.real = Real()
         self.clock = Clock(datetime(2026, 1, 1), speed, wait=self._wait, monotonic=self.real.read)
-        self.interrupts = Interrupts(monotonic=self.real.read)
-        self.publisher = Publisher(self.clock, self.interrupts, monotonic=self.real.read)
+        self.signals = Signals(monotonic=self.real.read)
+        self.publisher = Publisher(self.clock, self.signals, monotonic=self.real.read)
         self.seen: list[float] = []
-        self.looks = (0.0, 0.25, 0.5, 1.0)
+        self.looks: tuple[float, ...] = (0.0, 0.25, 0.5, 1.0)
         """At which parts of a wait the viewer looks."""
 
     def _wait(self, seconds: float) -> None:
@@ -92,13 +92,15 @@ def test_a_job_says_what_another_process_needs(stage: Stage, directory: Path):
 def test_nothing_stays_when_it_is_over(stage: Stage, directory: Path):
     stage.publisher.close()
     assert list(directory.iterdir()) == []
-    stage.clock.on_advance(5.0)
+    stage.looks = ()
+    stage.clock.advance_to(5.0)
     assert list(directory.iterdir()) == []
 
 
 def test_nothing_is_published_before_a_run_begins(directory: Path):
     stage = Stage(speed=math.inf)
-    stage.clock.on_advance(5.0)
+    stage.looks = ()
+    stage.clock.advance_to(5.0)
     assert running_jobs() == [] and list(directory.iterdir()) == []
 
 
@@ -125,11 +127,11 @@ def test_what_has_not_been_played_yet_is_not_seen(stage: Stage):
 def test_a_paused_job_stands_still_and_then_goes_on(stage: Stage):
     def pause_in_the_middle(seconds: float) -> None:
         stage.real.now_s += seconds / 2
-        stage.interrupts.on_pause()
+        stage.signals.tell_pause()
         for _ in range(3):
             stage.real.now_s += 100.0
             stage.seen.append(stage.look())
-        stage.interrupts.on_redraw()
+        stage.signals.tell_redraw()
         stage.real.now_s += seconds / 2
         stage.seen.append(stage.look())
 
@@ -141,7 +143,7 @@ def test_a_paused_job_stands_still_and_then_goes_on(stage: Stage):
 def test_a_resize_is_no_pause(stage: Stage):
     stage.clock.advance(40.0)
     before = running_jobs()
-    stage.interrupts.on_redraw()
+    stage.signals.tell_redraw()
     assert running_jobs() == before
 
 

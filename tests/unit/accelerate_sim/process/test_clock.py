@@ -119,3 +119,12 @@ def test_another_speed_holds_from_now_on(real: RealTime):
     clock.advance(10.0)
     assert real.slept == [10.0, pytest.approx(0.1), 0.0, 5.0]
     assert clock.now_s == 40.0
+
+
+def test_listeners_are_told_of_a_second_before_it_comes():
+    clock = Clock(datetime(2026, 1, 1), wait=lambda seconds: None)
+    told: list[tuple[float, float]] = []
+    clock.add_listener(lambda second: told.append((second, clock.now_s)))
+    clock.advance_to(5.0)
+    clock.advance(2.0)
+    assert told == [(5.0, 0.0), (7.0, 5.0)]

@@ -10,40 +10,40 @@ from collections.abc import Iterator
 
 import pytest
 
-from accelerate_sim.process.default_sigint import DeadlyCtrlC
-from accelerate_sim.process.signals import ENDING, PAUSING, REDRAWING, Interrupts, Stopped
+from accelerate_sim.process.signals import ENDING, PAUSING, REDRAWING, Signals, Stopped
+from fake_torch_dist.default_sigint import DefaultSigint
 
 SOON_S = 5.0
 
 
 @pytest.fixture
-def interrupts() -> Iterator[Interrupts]:
+def signals() -> Iterator[Signals]:
     """Entered, and past its first wait."""
-    with Interrupts() as entered:
+    with Signals() as entered:
         entered.wait(0.0)
         yield entered
 
 
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_an_ending_signal_stops_at_the_next_safe_point(interrupts: Interrupts, number: int, code: int):
+def test_an_ending_signal_stops_at_the_next_safe_point(signals: Signals, number: int, code: int):
     signal.raise_signal(number)
     with pytest.raises(Stopped) as stopped:
-        interrupts.wait(0.0)
+        signals.wait(0.0)
     assert stopped.value.exit_code == code
 
 
-def test_a_wait_ends_when_a_signal_arrives(interrupts: Interrupts):
+def test_a_wait_ends_when_a_signal_arrives(signals: Signals):
     threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGTERM)).start()
     begin = time.monotonic()
     with pytest.raises(Stopped, match="terminated"):
-        interrupts.wait(60.0)
+        signals.wait(60.0)
     assert time.monotonic() - begin < SOON_S
 
 
-def test_a_signal_just_before_a_wait_is_not_slept_over(interrupts: Interrupts):
-    interrupts.before_waiting = lambda seconds: signal.raise_signal(signal.SIGINT)
+def test_a_signal_just_before_a_wait_is_not_slept_over(signals: Signals):
+    signals.add_listener(before_waiting=lambda seconds: signal.raise_signal(signal.SIGINT))
     with pytest.raises(Stopped, match="interrupted"):
-        interrupts.wait(60.0)
+        signals.wait(60.0)
 
 
 def test_stopped_is_no_error_that_a_script_survives():
@@ -51,28 +51,28 @@ def test_stopped_is_no_error_that_a_script_survives():
 
 
 def test_before_the_first_wait_nobody_waits_for_a_safe_point():
-    with Interrupts(), pytest.raises(Stopped):
+    with Signals(), pytest.raises(Stopped):
         signal.raise_signal(signal.SIGTERM)
 
 
 def test_an_import_that_loses_the_exception_does_not_lose_the_signal():
-    with Interrupts() as interrupts:
+    with Signals() as signals:
         with contextlib.suppress(BaseException):
             signal.raise_signal(signal.SIGTERM)
         with pytest.raises(Stopped, match="terminated"):
-            interrupts.wait(0.0)
+            signals.wait(0.0)
 
 
 def test_ctrl_c_can_be_deadly_for_a_while():
     before = signal.getsignal(signal.SIGINT)
-    with DeadlyCtrlC():
+    with DefaultSigint():
         assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
     assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_another_thread_leaves_signals_alone():
     def use() -> None:
-        with DeadlyCtrlC():
+        with DefaultSigint():
             assert signal.getsignal(signal.SIGINT) is before
 
     before = signal.getsignal(signal.SIGINT)
@@ -83,90 +83,90 @@ def test_another_thread_leaves_signals_alone():
 def test_a_handler_of_somebody_elses_stays():
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with DeadlyCtrlC():
+        with DefaultSigint():
             assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
 
 
-def test_a_second_ctrl_c_does_not_wait_either(interrupts: Interrupts):
+def test_a_second_ctrl_c_does_not_wait_either(signals: Signals):
     signal.raise_signal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
 
 
-def test_ctrl_c_after_a_signal_has_been_taken_does_not_wait_either(interrupts: Interrupts):
+def test_ctrl_c_after_a_signal_has_been_taken_does_not_wait_either(signals: Signals):
     signal.raise_signal(signal.SIGTERM)
     with pytest.raises(Stopped):
-        interrupts.poll()
+        signals.poll()
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
 
 
-def test_a_resize_redraws_and_the_wait_goes_on(interrupts: Interrupts):
+def test_a_resize_redraws_and_the_wait_goes_on(signals: Signals):
     drawn: list[str] = []
-    interrupts.on_redraw = lambda: drawn.append("redraw")
+    signals.add_listener(on_redraw=lambda: drawn.append("redraw"))
     threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGWINCH)).start()
     begin = time.monotonic()
-    interrupts.wait(0.2)
+    signals.wait(0.2)
     assert drawn == ["redraw"]
     assert time.monotonic() - begin >= 0.2
 
 
-def test_an_end_comes_before_a_redraw(interrupts: Interrupts):
-    interrupts.on_redraw = lambda: pytest.fail("drawn though the run ends")
+def test_an_end_comes_before_a_redraw(signals: Signals):
+    signals.add_listener(on_redraw=lambda: pytest.fail("drawn though the run ends"))
     signal.raise_signal(signal.SIGWINCH)
     signal.raise_signal(signal.SIGINT)
     with pytest.raises(Stopped):
-        interrupts.poll()
+        signals.poll()
 
 
 def test_the_session_ends_at_its_deadline():
     now_s = 100.0
-    interrupts = Interrupts(monotonic=lambda: now_s)
-    interrupts.deadline = 110.0
-    interrupts.wait(0.0)
+    signals = Signals(monotonic=lambda: now_s)
+    signals.deadline = 110.0
+    signals.wait(0.0)
     now_s = 110.0
     with pytest.raises(Stopped) as stopped:
-        interrupts.wait(0.0)
+        signals.wait(0.0)
     assert (stopped.value.reason, stopped.value.exit_code) == ("time is up", 0)
 
 
 def test_a_wait_does_not_go_beyond_the_deadline():
-    with Interrupts() as interrupts:
-        interrupts.deadline = time.monotonic() + 0.05
+    with Signals() as signals:
+        signals.deadline = time.monotonic() + 0.05
         begin = time.monotonic()
         with pytest.raises(Stopped, match="time is up"):
-            interrupts.wait(60.0)
+            signals.wait(60.0)
         assert time.monotonic() - begin < SOON_S
 
 
-def test_before_a_wait_it_is_said_how_long_it_is(interrupts: Interrupts):
+def test_before_a_wait_it_is_said_how_long_it_is(signals: Signals):
     told: list[float] = []
-    interrupts.before_waiting = told.append
-    interrupts.wait(0.01)
-    interrupts.wait(0.0)
+    signals.add_listener(before_waiting=told.append)
+    signals.wait(0.01)
+    signals.wait(0.0)
     assert told == [0.01, 0.0]
 
 
-def test_a_reader_that_leaves_ends_a_wait(interrupts: Interrupts):
+def test_a_reader_that_leaves_ends_a_wait(signals: Signals):
     read_end, write_end = os.pipe()
 
     def hang_up() -> None:
         raise BrokenPipeError
 
-    interrupts.watch(write_end, hang_up)
-    interrupts.wait(0.01)
+    signals.watch(write_end, hang_up)
+    signals.wait(0.01)
     os.close(read_end)
     with pytest.raises(BrokenPipeError):
-        interrupts.wait(60.0)
+        signals.wait(60.0)
     os.close(write_end)
 
 
 def test_signals_are_given_back():
     numbers = (*ENDING, *REDRAWING, *PAUSING)
     before = [signal.getsignal(number) for number in numbers]
-    with Interrupts():
+    with Signals():
         assert all(signal.getsignal(number) not in before for number in numbers)
     assert [signal.getsignal(number) for number in numbers] == before
 
@@ -175,9 +175,9 @@ def test_after_an_end_another_ctrl_c_is_quiet():
     """Python would show a traceback for one that comes while it takes itself apart."""
     before = [signal.getsignal(number) for number in ENDING]
     try:
-        with Interrupts() as interrupts, pytest.raises(Stopped):
+        with Signals() as signals, pytest.raises(Stopped):
             signal.raise_signal(signal.SIGTERM)
-            interrupts.poll()
+            signals.poll()
         assert [signal.getsignal(number) for number in ENDING] == [signal.SIG_DFL] * len(ENDING)
     finally:
         for number, handler in zip(ENDING, before, strict=True):
@@ -188,28 +188,42 @@ def test_ignored_signals_stay_ignored():
     """``nohup`` ignores SIGHUP for its command."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with Interrupts() as interrupts:
+        with Signals() as signals:
             signal.raise_signal(signal.SIGHUP)
-            interrupts.wait(0.01)
+            signals.wait(0.01)
         assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
 
 
-def test_what_never_polls_can_be_interrupted_at_once(interrupts: Interrupts):
-    with pytest.raises(Stopped, match="terminated"), interrupts.at_once():
+def test_what_never_polls_can_be_interrupted_at_once(signals: Signals):
+    with pytest.raises(Stopped, match="terminated"), signals.at_once():
         signal.raise_signal(signal.SIGTERM)
 
 
-def test_a_signal_from_before_is_not_waited_over(interrupts: Interrupts):
+def test_a_signal_from_before_is_not_waited_over(signals: Signals):
     signal.raise_signal(signal.SIGTERM)
-    with pytest.raises(Stopped), interrupts.at_once():
+    with pytest.raises(Stopped), signals.at_once():
         pytest.fail("it would wait now")
 
 
-def test_afterwards_signals_are_taken_at_safe_points_again(interrupts: Interrupts):
-    with interrupts.at_once():
+def test_afterwards_signals_are_taken_at_safe_points_again(signals: Signals):
+    with signals.at_once():
         pass
     signal.raise_signal(signal.SIGTERM)
     with pytest.raises(Stopped):
-        interrupts.poll()
+        signals.poll()
+
+
+def test_listeners_are_called_in_the_order_in_which_they_came(signals: Signals):
+    calls: list[str] = []
+    for name in ("first", "second"):
+        signals.add_listener(
+            before_waiting=lambda seconds, name=name: calls.append(f"{name} waits"),
+            on_pause=lambda name=name: calls.append(f"{name} pauses"),
+            on_redraw=lambda name=name: calls.append(f"{name} draws"),
+        )
+    signals.wait(0.0)
+    signals.tell_pause()
+    signals.tell_redraw()
+    assert calls == [f"{name} {what}" for what in ("waits", "pauses", "draws") for name in ("first", "second")]

@@ -33,14 +33,14 @@ def gpus(utilization: float, memory_gib: int) -> GpuRecord:
 
 @pytest.fixture
 def ledger(accelerate: Accelerate) -> Ledger:
-    return accelerate().ledger
+    return accelerate().active.ledger
 
 
 def test_summary_adds_up_what_was_reported(ledger: Ledger, session: Session) -> None:
     for record in (
         STEP, LAST, gpus(98.0, 12), gpus(96.0, 11), CheckpointRecord(1, 2, "out/a", 10**9, 5.0),
         EvalRecord(1, 1, 2, 2.7, 14.8797, 3.0, True), EvalRecord(1, 1, 2, 2.8, 16.4446, 3.0, False),
-        ExportRecord(1, "out/final", (("model.safetensors", 5),), 5, 7.0),
+        ExportRecord(1, "out/final", (("model.safetensors", 5),), 5, 7.0, 1),
     ):  # fmt: skip
         ledger.observe(record)
     session.clock.advance(100.0)

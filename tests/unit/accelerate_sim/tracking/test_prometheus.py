@@ -13,10 +13,10 @@ from functools import cache
 import numpy as np
 import pytest
 
-from accelerate_sim.process.signals import Interrupts
-from accelerate_sim.records import DeviceIdentity, DeviceRecord, StepRecord
+from accelerate_sim.process.signals import Signals
+from accelerate_sim.records import DeviceIdentity, DeviceRecord, Record, StepRecord
 from accelerate_sim.tracking.prometheus import PrometheusTracker
-from accelerate_sim.tracking.run_start import RunStart
+from accelerate_sim.tracking.tracker import RunStart
 
 DASHBOARD = ("GPU_TEMP", "POWER_USAGE", "SM_CLOCK", "GPU_UTIL", "FB_USED")
 """Metrics that dashboard 12239 shows, with DCGM_FI_PROF_PIPE_TENSOR_ACTIVE."""
@@ -32,6 +32,10 @@ DEFAULT_COUNTERS = (
 )  # fmt: skip
 START = RunStart(1, 'a "model"', 42, 0, datetime(2026, 1, 1), {})
 LIMIT_S = 30.0
+
+
+def ignored(record: Record) -> None:
+    """Takes the record of the address, which these tests have no use for."""
 
 
 def devices(number: int) -> DeviceRecord:
@@ -76,30 +80,30 @@ def step(number: int) -> StepRecord:
 
 
 @pytest.fixture
-def interrupts() -> Iterator[Interrupts]:
-    with Interrupts() as taken:
+def signals() -> Iterator[Signals]:
+    with Signals() as taken:
         yield taken
 
 
 @pytest.fixture
-def exporter(interrupts: Interrupts) -> Iterator[PrometheusTracker]:
-    tracker = PrometheusTracker(interrupts, lambda: devices(64), "127.0.0.1:0")
+def exporter(signals: Signals) -> Iterator[PrometheusTracker]:
+    tracker = PrometheusTracker(signals, lambda: devices(64), "127.0.0.1:0", ignored)
     tracker.begin(START)
     tracker.observe(step(1))
     yield tracker
     tracker.close()
 
 
-def ask(interrupts: Interrupts, port: int, request: bytes, pieces: int = 1) -> bytes:
+def ask(signals: Signals, port: int, request: bytes, pieces: int = 1) -> bytes:
     """The answer to a request that arrives in pieces, while the run goes on at full speed."""
     answer = b""
     with socket.create_connection(("127.0.0.1", port), timeout=LIMIT_S) as scraper:
         for piece in range(pieces):
             scraper.sendall(request[piece * len(request) // pieces : (piece + 1) * len(request) // pieces])
-            interrupts.wait(0.0)
+            signals.wait(0.0)
         deadline = time.monotonic() + LIMIT_S
         while time.monotonic() < deadline:
-            interrupts.wait(0.0)
+            signals.wait(0.0)
             if select.select([scraper], [], [], 0)[0]:
                 data = scraper.recv(2**20)
                 if not data:
@@ -108,8 +112,8 @@ def ask(interrupts: Interrupts, port: int, request: bytes, pieces: int = 1) -> b
     raise AssertionError("no answer")
 
 
-def test_scrape_is_answered_between_steps(interrupts: Interrupts, exporter: PrometheusTracker) -> None:
-    answer = ask(interrupts, exporter.port, b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+def test_scrape_is_answered_between_steps(signals: Signals, exporter: PrometheusTracker) -> None:
+    answer = ask(signals, exporter.port, b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200 OK\r\n")
     assert b"Content-Type: text/plain; version=0.0.4" in head
@@ -117,17 +121,17 @@ def test_scrape_is_answered_between_steps(interrupts: Interrupts, exporter: Prom
     assert body.decode() == exporter.text()
 
 
-def test_scrape_is_answered_while_a_step_lasts(interrupts: Interrupts, exporter: PrometheusTracker) -> None:
+def test_scrape_is_answered_while_a_step_lasts(signals: Signals, exporter: PrometheusTracker) -> None:
     with socket.create_connection(("127.0.0.1", exporter.port), timeout=LIMIT_S) as scraper:
         scraper.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
-        interrupts.wait(0.3)
+        signals.wait(0.3)
         scraper.setblocking(False)
         assert scraper.recv(15) == b"HTTP/1.1 200 OK"
 
 
 @pytest.mark.parametrize("pieces", [1, 3, 20])
-def test_request_may_come_in_pieces(interrupts: Interrupts, exporter: PrometheusTracker, pieces: int) -> None:
-    answer = ask(interrupts, exporter.port, b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n", pieces)
+def test_request_may_come_in_pieces(signals: Signals, exporter: PrometheusTracker, pieces: int) -> None:
+    answer = ask(signals, exporter.port, b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n", pieces)
     assert answer.endswith(exporter.text().encode())
 
 
@@ -140,22 +144,22 @@ def test_request_may_come_in_pieces(interrupts: Interrupts, exporter: Prometheus
         ("GET /metrics?x HTTP/1", "200"),
     ],
 )
-def test_other_requests(interrupts: Interrupts, exporter: PrometheusTracker, request_line: str, status: str) -> None:
-    assert ask(interrupts, exporter.port, f"{request_line}\r\n\r\n".encode()).split()[1] == status.encode()
+def test_other_requests(signals: Signals, exporter: PrometheusTracker, request_line: str, status: str) -> None:
+    assert ask(signals, exporter.port, f"{request_line}\r\n\r\n".encode()).split()[1] == status.encode()
 
 
-def test_scraper_that_leaves_hurts_nobody(interrupts: Interrupts, exporter: PrometheusTracker) -> None:
+def test_scraper_that_leaves_hurts_nobody(signals: Signals, exporter: PrometheusTracker) -> None:
     for request in (b"", b"GET", b"GET /metrics HTTP/1.1\r\n\r\n", b"x" * 70_000):
         with socket.create_connection(("127.0.0.1", exporter.port), timeout=LIMIT_S) as scraper:
             scraper.sendall(request)
         for _ in range(5):
-            interrupts.wait(0.0)
-    assert ask(interrupts, exporter.port, b"GET /metrics HTTP/1.1\r\n\r\n").startswith(b"HTTP/1.1 200")
+            signals.wait(0.0)
+    assert ask(signals, exporter.port, b"GET /metrics HTTP/1.1\r\n\r\n").startswith(b"HTTP/1.1 200")
 
 
-def test_port_in_use_is_an_error(interrupts: Interrupts, exporter: PrometheusTracker) -> None:
+def test_port_in_use_is_an_error(signals: Signals, exporter: PrometheusTracker) -> None:
     with pytest.raises(OSError, match="in use"):
-        PrometheusTracker(interrupts, lambda: None, f"127.0.0.1:{exporter.port}")
+        PrometheusTracker(signals, lambda: None, f"127.0.0.1:{exporter.port}", ignored)
 
 
 def test_gpus_have_the_names_and_the_label_order_of_dcgm_exporter(exporter: PrometheusTracker) -> None:
@@ -189,15 +193,15 @@ def test_last_error_has_its_text(exporter: PrometheusTracker) -> None:
 
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="needs IPv6")
-def test_address_may_be_of_ipv6(interrupts: Interrupts) -> None:
-    tracker = PrometheusTracker(interrupts, lambda: None, "[::1]:0")
+def test_address_may_be_of_ipv6(signals: Signals) -> None:
+    tracker = PrometheusTracker(signals, lambda: None, "[::1]:0", ignored)
     with socket.create_connection(("::1", tracker.port), timeout=LIMIT_S):
-        interrupts.wait(0.0)
+        signals.wait(0.0)
     tracker.close()
 
 
-def test_gpus_that_the_tools_do_not_know_are_left_out(interrupts: Interrupts) -> None:
-    tracker = PrometheusTracker(interrupts, lambda: None, "127.0.0.1:0")
+def test_gpus_that_the_tools_do_not_know_are_left_out(signals: Signals) -> None:
+    tracker = PrometheusTracker(signals, lambda: None, "127.0.0.1:0", ignored)
     tracker.begin(START)
     assert "DCGM" not in tracker.text()
     assert "training_simulated_info{" in tracker.text()
@@ -216,8 +220,8 @@ def test_training_is_there_with_labels_of_the_run(exporter: PrometheusTracker) -
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "limit_s"), [(64, 0.02), (16_384, 2.0)])
-def test_scrape_is_quick(interrupts: Interrupts, number: int, limit_s: float) -> None:
-    tracker = PrometheusTracker(interrupts, lambda: devices(number), "127.0.0.1:0")
+def test_scrape_is_quick(signals: Signals, number: int, limit_s: float) -> None:
+    tracker = PrometheusTracker(signals, lambda: devices(number), "127.0.0.1:0", ignored)
     times = []
     for _ in range(3):
         begin = time.perf_counter()

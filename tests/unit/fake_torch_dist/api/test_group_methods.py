@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import fake_torch_dist as dist
-from fake_torch_dist.api import collective_options as options
+from fake_torch_dist.core import collective_options as options
 from tests.support.worlds import ranks, values
 
 

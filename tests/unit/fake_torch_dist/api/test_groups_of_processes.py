@@ -321,7 +321,7 @@ def test_hosts_that_share_no_kernel_meet_by_tcp(monkeypatch):
 
 def test_strangers_are_not_heard():
     def body(rank):
-        contacts = dist.group.WORLD.engine.peers.contacts
+        contacts = dist.group.WORLD.runner.peers.contacts
         if rank == 0:
             for text in (b"", b"GET / HTTP/1.0\r\n\r\n", b"ftdist01" + bytes(36), os.urandom(200)):
                 with socket.socket(socket.AF_UNIX) as sock:

@@ -144,7 +144,7 @@ def test_a_world_that_ends_while_a_thread_waits():
             except RuntimeError as failure:
                 told.append(type(failure).__name__)
 
-        engine = dist.group.WORLD.engine
+        engine = dist.group.WORLD.runner
         thread = threading.Thread(target=wait)
         thread.start()
         deadline = time.monotonic() + 10
@@ -206,7 +206,7 @@ def test_a_call_from_inside_of_the_engine_is_refused():
     """As a signal handler makes it that interrupts its thread while messages are moved."""
 
     def body(rank):
-        engine = dist.group.WORLD.engine
+        engine = dist.group.WORLD.runner
         with engine._lock:
             for call in (dist.barrier, lambda: dist.recv(np.zeros(1), 1 - rank), dist.destroy_process_group):
                 with pytest.raises(RuntimeError, match=r"signal handler .* Set a flag in the handler"):

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from fake_torch_dist import ProcessGroup, ReduceOp
+from fake_torch_dist.core.fingerprint import Call
 from fake_torch_dist.core.reduction import fold_nodes
-from fake_torch_dist.transports.tasks import run_alone
+from fake_torch_dist.core.row_collectives import GroupLabels
+from fake_torch_dist.core.runner import InlineRunner
 
 
 class RecordedTransport:
@@ -15,6 +17,18 @@ class RecordedTransport:
 
     def __init__(self, everyone: np.ndarray, me: int) -> None:
         self.everyone, self.me, self.closed = everyone, me, False
+
+    def label(self, name, array=None, *details, shapeless=False):
+        return Call(name, "", ())
+
+    def out_row(self, mine, *read):
+        return None
+
+    def out_rows(self, rows, mine):
+        return None
+
+    def out_block(self, output, mine):
+        return None
 
     async def all_fold(self, shards, ufunc, call, out=None):
         assert shards.tobytes() == self.everyone[self.me : self.me + 1].tobytes()
@@ -37,7 +51,7 @@ class RecordedTransport:
         assert (parts is None) == (root != self.me)
         return np.array([[7.0, 8.0]])
 
-    async def barrier(self, call):
+    async def barrier(self, name):
         self.closed = "barrier"
 
     def close(self):
@@ -47,12 +61,16 @@ class RecordedTransport:
 EVERYONE = np.arange(8.0).reshape(4, 2)
 
 
+def run_alone(coroutine):
+    return InlineRunner().run(coroutine, (), timedelta(0))
+
+
 @pytest.fixture
 def rank_2():
     """Group rank 2 of 4, in a process of its own; and its tensor."""
     group = ProcessGroup(
-        [10, 11, 12, 13], RecordedTransport(EVERYONE, 2), played=[2], rows=[0], num_local=1, group_name="0",
-        group_desc="", backend="recorded", ranks_per_node=2, timeout=timedelta(seconds=1),
+        [10, 11, 12, 13], RecordedTransport(EVERYONE, 2), InlineRunner(), played=[2], rows=[0], num_local=1,
+        labels=GroupLabels("0", "", "recorded", timedelta(seconds=1)), ranks_per_node=2,
     )  # fmt: skip
     return group, EVERYONE[2:3].copy()
 

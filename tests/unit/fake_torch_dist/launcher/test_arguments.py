@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from fake_torch_dist.launcher.commandline.arguments import UsageError, flags_without_meaning, parse
+from fake_torch_dist.launcher.commandline.parsed_arguments import flags_without_meaning, parse
+from fake_torch_dist.launcher.commandline.parser import UsageError
 from tests.support.repository import ROOT
 
 LIMIT_S = 60

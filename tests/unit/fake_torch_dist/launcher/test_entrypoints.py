@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from fake_torch_dist.launcher.commandline.arguments import UsageError
-from fake_torch_dist.launcher.module_search import check_module
+from fake_torch_dist.launcher.commandline.parser import UsageError
+from fake_torch_dist.launcher.entrypoint.module_search import check_module
 from tests.support.processes import DEADLINE_S
 from tests.support.repository import ROOT
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fake_torch_dist.elastic_errors import write_atomically
-from fake_torch_dist.launcher.reports.failures import NOT_AVAILABLE
+from fake_torch_dist.launcher.failures import NOT_AVAILABLE
 from fake_torch_dist.launcher.reports.parent_error_file import pass_signal_to_parent, pass_to_parent
 from fake_torch_dist.launcher.reports.report import signalled_text
 from tests.support.observed_failures import HINT, MOMENT_S, failed, lines_of, log_to, recorded

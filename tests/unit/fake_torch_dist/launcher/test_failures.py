@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fake_torch_dist.launcher.commandline.config import EntryKind
-from fake_torch_dist.launcher.reports.failures import ProcessFailure, root_cause
+from fake_torch_dist.launcher.failures import ProcessFailure, root_cause
 from fake_torch_dist.launcher.reports.report import child_failed_text, entry_name, report, signalled_text, without_files
 from tests.support.observed_failures import HINT, MOMENT_S, failed, recorded
 

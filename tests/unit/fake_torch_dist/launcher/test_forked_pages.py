@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fake_torch_dist.launcher.workers.environment import change_environment, changes
+from fake_torch_dist.launcher.workers.rank_environment import change_environment, changes
 from tests.support.launched import Jobs
 from tests.support.repository import ROOT
 

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from fake_torch_dist.launcher.workers import descriptors
-from fake_torch_dist.launcher.workers import linux_processes as kinship
-from fake_torch_dist.launcher.workers.belongings import Belongings
+from fake_torch_dist.launcher.workers import descriptors, linux_processes
+from fake_torch_dist.launcher.workers.job_processes import JobProcesses
 from tests.support.launched import Jobs
 from tests.support.repository import ROOT
 
@@ -119,15 +118,15 @@ def _is_open(fd: int) -> bool:
 
 
 def test_children_are_unknown_where_proc_shows_other_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert kinship.children() is not None
+    assert linux_processes.children() is not None
     monkeypatch.setattr(os, "readlink", lambda path: "1")
-    assert kinship.children() is None
+    assert linux_processes.children() is None
 
 
 def test_what_cannot_be_killed_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kinship, "_KILLED_WITHIN_S", 0.05)
-    monkeypatch.setattr(kinship, "kill", lambda pid, number: None)
-    kinship.end_all(lambda: [os.getppid()])
+    monkeypatch.setattr(linux_processes, "_KILLED_WITHIN_S", 0.05)
+    monkeypatch.setattr(linux_processes, "kill", lambda pid, number: None)
+    linux_processes.kill_all(lambda: [os.getppid()])
 
 
 @pytest.mark.parametrize("holds_pipe", [False, True])
@@ -136,12 +135,12 @@ def test_a_process_with_a_session_and_output_of_its_own_is_detached(holds_pipe: 
     with subprocess.Popen(
         ["sleep", "600"], start_new_session=True, stdout=write_end if holds_pipe else subprocess.DEVNULL
     ) as process:
-        belongings = Belongings()
-        belongings.add_rank(os.getpid(), [read_end])
+        job_processes = JobProcesses()
+        job_processes.add_rank(os.getpid(), [read_end])
         try:
-            assert (process.pid in belongings) is holds_pipe
-            belongings.add_rank(process.pid, [])
-            assert process.pid in belongings and process.pid in (Belongings() | belongings)
+            assert (process.pid in job_processes) is holds_pipe
+            job_processes.add_rank(process.pid, [])
+            assert process.pid in job_processes and process.pid in (JobProcesses() | job_processes)
         finally:
             os.kill(process.pid, signal.SIGKILL)
     os.close(read_end)

@@ -17,10 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fake_torch_dist import run
-from fake_torch_dist.launcher.commandline.arguments import UsageError, parse
 from fake_torch_dist.launcher.commandline.choices import config_of, host_and_port
-from fake_torch_dist.launcher.commandline.config import EntryKind, LaunchConfig, Std, Streams
-from fake_torch_dist.launcher.entrypoint import check_entrypoint
+from fake_torch_dist.launcher.commandline.config import EntryKind, LaunchConfig, Std, StreamSelection
+from fake_torch_dist.launcher.commandline.parsed_arguments import parse
+from fake_torch_dist.launcher.commandline.parser import UsageError
+from fake_torch_dist.launcher.entrypoint.preflight import check_entrypoint
 
 
 def config(*words: str, **variables: str) -> LaunchConfig:
@@ -163,7 +164,7 @@ def test_unknown_signals_are_left_out_and_doubles_are_one() -> None:
 
 def test_streams_of_all_ranks_or_of_some() -> None:
     job = config("-r", "3", "-t", "0:1,12:2")
-    assert job.redirects == Streams(everyone=Std.ALL)
+    assert job.redirects == StreamSelection(everyone=Std.ALL)
     assert [job.tee.of(rank) for rank in (0, 1, 12)] == [Std.OUT, Std.NONE, Std.ERR]
 
 
@@ -171,7 +172,7 @@ def test_streams_of_all_ranks_or_of_some() -> None:
 def test_any_map_of_streams_is_read_as_written(streams: dict[int, Std]) -> None:
     text = ",".join(f"{rank}:{std.value}" for rank, std in streams.items())
     job = config("--redirects", text)
-    assert job.redirects == Streams(by_local_rank=streams)
+    assert job.redirects == StreamSelection(by_local_rank=streams)
 
 
 def test_ranks_that_reach_the_console() -> None:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fake_torch_dist.launcher.commandline.config import Std, Streams
+from fake_torch_dist.launcher.commandline.config import Std, StreamSelection
 from fake_torch_dist.launcher.logs import (
     AttemptLogs,
     Destination,
@@ -26,22 +26,22 @@ from fake_torch_dist.launcher.logs import (
     matching_lines,
 )
 
-NOTHING = Streams()
+NOTHING = StreamSelection()
 STREAMS: tuple[Stream, ...] = ("stdout", "stderr")
 ATTEMPT = AttemptLogs(Path("/logs/job_abcdefgh/attempt_0"))
 
 
-def of(by_local_rank: Mapping[int, int] | int) -> Streams:
+def of(by_local_rank: Mapping[int, int] | int) -> StreamSelection:
     if isinstance(by_local_rank, int):
-        return Streams(everyone=Std(by_local_rank))
-    return Streams(by_local_rank={rank: Std(bits) for rank, bits in by_local_rank.items()})
+        return StreamSelection(everyone=Std(by_local_rank))
+    return StreamSelection(by_local_rank={rank: Std(bits) for rank, bits in by_local_rank.items()})
 
 
 def where(
     local_rank: int,
     stream: Stream,
-    redirects: Streams = NOTHING,
-    tee: Streams = NOTHING,
+    redirects: StreamSelection = NOTHING,
+    tee: StreamSelection = NOTHING,
     *,
     attempt: AttemptLogs = ATTEMPT,
     ranks: frozenset[int] | None = None,
@@ -230,7 +230,7 @@ def as_option(streams: int | dict[int, int]) -> str:
 
 
 def played(
-    base: Path, redirects: Streams, tee: Streams, ranks: frozenset[int] | None, filters: Sequence[str]
+    base: Path, redirects: StreamSelection, tee: StreamSelection, ranks: frozenset[int] | None, filters: Sequence[str]
 ) -> dict[str, list[str]]:
     """Console output of SCRIPT's two ranks, after their files were written as ours says."""
     attempt = AttemptLogs.create(LogTree.create(base, "job").run_directory(), 0, 2)

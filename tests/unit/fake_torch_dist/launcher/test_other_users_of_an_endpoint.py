@@ -9,9 +9,9 @@ import socket
 import pytest
 
 from fake_torch_dist.launcher.hosts.endpoint import Endpoint
-from fake_torch_dist.launcher.hosts.handshake import Application
-from fake_torch_dist.launcher.hosts.join import Joining
+from fake_torch_dist.launcher.hosts.join import JoinClient
 from fake_torch_dist.launcher.loop import Loop
+from fake_torch_dist.launcher.protocol.host_messages import JoinRequest
 from tests.support.launched import Jobs
 from tests.support.processes import until
 from tests.support.strangers import DEADLINE_S, STRANGER, needs_root, stranger, told
@@ -39,7 +39,7 @@ def port() -> int:
 @pytest.mark.parametrize("backend", ["static", "c10d"])
 def test_another_user_joins_no_job(jobs: Jobs, port: int, backend: str) -> None:
     endpoint = Endpoint("127.0.0.1", port, backend == "static", 1, False, DEADLINE_S, "", 0)
-    application = Application(
+    request = JoinRequest(
         backend=backend, run_id="none" if backend == "static" else "job7", min_nodes=2, max_nodes=2,
         node_rank=1 if backend == "static" else -1, nproc_per_node=1, host="elsewhere", pid=1,
     )  # fmt: skip
@@ -51,7 +51,7 @@ def test_another_user_joins_no_job(jobs: Jobs, port: int, backend: str) -> None:
             said.append(text)
             loop.stop()
 
-        joining = Joining(loop, endpoint, b"", application)
+        joining = JoinClient(loop, endpoint, b"", request)
         joining.begin(on_joined=over, on_failed=over, on_message=over, on_lost=lambda: over("lost"))
         loop.run()
         return str(said[0])

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from fake_torch_dist.launcher.commandline.arguments import parse
 from fake_torch_dist.launcher.commandline.choices import config_of
-from fake_torch_dist.launcher.workers import preload as warm
-from fake_torch_dist.launcher.workers import start_method
+from fake_torch_dist.launcher.commandline.parsed_arguments import parse
+from fake_torch_dist.launcher.workers import preload, start_method
 from fake_torch_dist.launcher.workers.top_level import UNKNOWN, read_top_level
 from tests.support.launched import Jobs
 from tests.support.repository import ROOT
@@ -136,7 +135,7 @@ def test_imports_before_any_other_statement_are_read_in_order() -> None:
 @pytest.fixture
 def imported(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
-    monkeypatch.setattr(warm.importlib, "import_module", names.append)
+    monkeypatch.setattr(preload.importlib, "import_module", names.append)
     return names
 
 
@@ -146,7 +145,7 @@ def test_importing_ahead_ends_at_the_first_module_that_may_do_something(
     (tmp_path / "mine.py").write_text("")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    warm.import_ahead(["sys", "json", "numpy", "mine", "tqdm"], str(tmp_path))
+    preload.import_ahead(["sys", "json", "numpy", "mine", "tqdm"], str(tmp_path))
     assert imported == ["json", "numpy"]
 
 
@@ -159,7 +158,7 @@ def test_the_users_own_copy_is_not_imported_ahead(
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path) if where == "PYTHONPATH" else "")
     for name in ("statistics", "tqdm"):
-        warm.import_ahead([name], str(tmp_path if where == "beside the script" else tmp_path / "elsewhere"))
+        preload.import_ahead([name], str(tmp_path if where == "beside the script" else tmp_path / "elsewhere"))
     assert imported == []
 
 
@@ -179,7 +178,7 @@ def test_numpy_is_imported_ahead_only_with_one_thread(
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    warm.import_ahead(["numpy"], "/nowhere")
+    preload.import_ahead(["numpy"], "/nowhere")
     assert imported == (["numpy"] if ahead else [])
 
 

@@ -1,10 +1,12 @@
 """The virtual transport folds by node, whatever ranks a group has and in whatever order."""
 
+from datetime import timedelta
+
 import numpy as np
 import pytest
 
 from fake_torch_dist.core.fingerprint import Call
-from fake_torch_dist.transports.tasks import run_alone
+from fake_torch_dist.core.runner import InlineRunner
 from fake_torch_dist.transports.virtual import VirtualTransport
 
 A, B, C, D, E = VALUES = np.random.default_rng(5).normal(size=5).tolist()
@@ -19,5 +21,7 @@ A, B, C, D, E = VALUES = np.random.default_rng(5).normal(size=5).tolist()
     ],
 )
 def test_members_of_a_node_are_folded_together(ranks, want):
-    folded = run_alone(VirtualTransport(ranks, 2).all_fold(np.array(VALUES), np.add, Call("", "", ())))
+    folded = InlineRunner().run(
+        VirtualTransport(ranks, 2).all_fold(np.array(VALUES), np.add, Call("", "", ())), ranks, timedelta(0)
+    )
     assert folded.item().hex() == want.hex()

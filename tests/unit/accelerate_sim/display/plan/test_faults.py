@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from accelerate_sim.config.schema import RunConfig
-from accelerate_sim.display.plan.faults import faults_section
+from accelerate_sim.display.plan.expected_failures import faults_section
 from accelerate_sim.display.plan.rows import Fact, Section
 from accelerate_sim.display.plan.sections import sections_of
 from accelerate_sim.sim.disturbances.faults import CAUSES
@@ -135,11 +135,12 @@ def test_no_fault_and_very_many() -> None:
 def test_stragglers_are_those_of_this_cluster() -> None:
     """More GPUs wait longer; the share is what the steps of such a run show."""
     small, large = said()["stragglers"], said(**LARGE)["stragglers"]
-    assert share(small) < 0.005 < 0.03 < share(large) < 0.08
+    assert share(small) < 0.002 < share(large) < 0.02  # logs of 2,560 to 10,752 GPUs: levels within 0.4 to 0.9 %
     one = run(**LARGE)
     slowdown = one.incidents.slowdown(np.arange(one.last_step))
     longer = (1 + one.compute_share * (slowdown - 1)).mean()
     assert share(large) == pytest.approx(1 - 1 / longer, abs=0.008)
-    expected = re.search(r": (\d+) hot or slow GPUs", large)
+    expected = re.search(r": ([\d.]+) hot or slow GPUs", large)
     assert expected
-    assert len(one.incidents.during(0, one.last_step - 1)) == pytest.approx(int(expected[1]), rel=0.2)
+    many = float(expected[1])
+    assert len(one.incidents.during(0, one.last_step - 1)) == pytest.approx(many, abs=4 * many**0.5)

@@ -14,7 +14,7 @@ from accelerate_sim.config.schema import (
     RunConfig,
     TrainConfig,
 )
-from accelerate_sim.display.plan.report import plan_report
+from accelerate_sim.display.plan.plan_report import plan_report
 from accelerate_sim.display.style import Style, columns
 from accelerate_sim.sim.run import Run
 

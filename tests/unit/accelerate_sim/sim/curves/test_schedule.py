@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accelerate_sim.config.schema import TrainConfig
-from accelerate_sim.sim.curves.schedule import full_rate_steps, learning_rate
+from accelerate_sim.sim.curves.schedule import distance_share, full_rate_steps, learning_rate
 
 Schedule = Literal["cosine", "linear", "wsd", "constant"]
 SCHEDULES: tuple[Schedule, ...] = ("cosine", "linear", "wsd", "constant")
@@ -73,3 +73,12 @@ def test_steps_at_the_full_rate_are_the_sum_of_rates(warmup: int, total: int, st
     one = config("constant", warmup)
     rates = learning_rate(one, total, np.arange(step)) / 3e-4
     assert full_rate_steps(one, total, step).item() == pytest.approx(rates.sum())
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "linear", "wsd", "constant"])
+def test_distance_is_the_sum_of_the_rates(schedule: str) -> None:
+    train = TrainConfig.model_validate({"schedule": schedule, "warmup_steps": 50})
+    summed = np.cumsum(learning_rate(train, 1000, np.arange(1000)))
+    share = distance_share(train, 1000, np.arange(1, 1001))
+    assert share == pytest.approx(summed / summed[-1], abs=2e-3)
+    assert distance_share(train, 1000, 0) == 0

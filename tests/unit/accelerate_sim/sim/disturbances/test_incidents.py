@@ -38,23 +38,32 @@ def test_they_come_now_and_then() -> None:
         ranks = {each.rank for each in found}
         assert len(ranks) > 0.6 * len(found)
         assert ranks <= set(range(64))
-    assert np.mean(counts) == pytest.approx(20, rel=0.15)  # three in 3,000 steps
-    assert 3 < np.std(counts) < 6.5  # Poisson's: 4.5
+    assert np.mean(counts) == pytest.approx(19.4, rel=0.15)  # three in 3,000 steps
+    assert 3 < np.std(counts) < 6.5  # Poisson's: 4.4
 
 
-@pytest.mark.parametrize(("gpus", "step_s"), [(4, 17.5), (64, 0.05), (1024, 17.5), (16_384, 6.5), (100_000, 6.0)])
+@pytest.mark.parametrize(("gpus", "step_s"), [(4, 17.5), (64, 0.05), (1024, 17.5), (16_384, 65.0), (100_000, 60.0)])
 def test_they_come_with_gpus_and_with_time(gpus: int, step_s: float) -> None:
-    """As many per GPU-hour everywhere; what begins in the first steps is left out."""
+    """In proportion to time and, up to 64, to GPUs; beyond, to their cube root, as slow ones are kept out."""
     counts = [len(cluster(seed, gpus, step_s=step_s).during(0, 3999)) for seed in range(10)]
-    expected = 3.2e-3 * gpus * (4000 - 25) * step_s / 3600 * len(counts)
+    expected = 0.2 * min(gpus / 64, (gpus / 64) ** (1 / 3)) * (4000 - 25) * step_s / 3600 * len(counts)
     assert sum(counts) == pytest.approx(expected, abs=4 * expected**0.5 + 1)
 
 
+def test_a_large_cluster_warns_a_few_times_in_some_hours() -> None:
+    """16,384 GPUs in 3,000 steps of 6.5 s: their operators see a handful of warnings, not one every three minutes."""
+    warnings = [
+        sum(len(large.noticed_at(step)) for step in range(3000))
+        for large in (cluster(seed, 16_384, step_s=6.5) for seed in range(8))
+    ]
+    assert 2 < np.mean(warnings) < 12
+
+
 def test_only_the_worst_is_warned_of() -> None:
-    """A hundred thousand GPUs have many at any time, and yet hardly more warnings than a tenth as many."""
+    """A hundred thousand GPUs that have dozens at any time give hardly more warnings than a tenth as many."""
     warned = {}
     for gpus in (64, 10_000, 100_000):
-        large = cluster(1, gpus, step_s=6.0)
+        large = cluster(1, gpus, step_s=6000.0)  # a hundred years of a laptop: two begin in a step
         steps = range(1000)
         noticed = [large.noticed_at(step) for step in steps]
         for step, found in zip(steps, noticed, strict=True):
@@ -62,15 +71,17 @@ def test_only_the_worst_is_warned_of() -> None:
             assert all(each in present and each.noticed == step for each in found)
             assert all(each.excess(step) == max(other.excess(step) for other in present) for each in found)
         warned[gpus] = sum(map(len, noticed))
-    assert warned[64] < 5 < warned[10_000] < 60
-    assert warned[10_000] / 2 < warned[100_000] < 80  # a step in twenty or so, of five hundred that begin
+    assert 20 < warned[64] < 120
+    assert warned[64] / 2 < warned[10_000] < 110
+    assert warned[10_000] / 2 < warned[100_000] < 110  # a step in ten or so, of two thousand that begin
 
 
 @pytest.mark.parametrize(
-    ("gpus", "step_s", "memory_share"), [(64, 17.5, 0.6), (1024, 20.0, 0.95), (16_384, 6.5, 0.6), (100_000, 6.0, 0.6)]
+    ("gpus", "step_s", "memory_share"),
+    [(64, 17.5, 0.6), (1024, 200.0, 0.95), (16_384, 650.0, 0.6), (100_000, 600.0, 0.6)],
 )
 def test_mean_slowdown_is_that_of_many_draws(gpus: int, step_s: float, memory_share: float) -> None:
-    runs = [cluster(seed, gpus, memory_share, step_s) for seed in range(400 if gpus == 64 else 12)]
+    runs = [cluster(seed, gpus, memory_share, step_s) for seed in range(400 if gpus == 64 else 40)]
     drawn = np.mean([each.slowdown(np.arange(1000, 2000)).mean() for each in runs])
     assert drawn - 1 == pytest.approx(runs[0].mean_slowdown - 1, rel=0.2 if gpus == 64 else 0.06)
 

@@ -61,8 +61,8 @@ def test_core_is_tight_and_the_tail_is_heavy() -> None:
     assert 0.02 < cores.max() < 0.12
     assert 1.005 < np.median([np.quantile(ratio, 0.99) for ratio in runs]) < 1.1
     highest = np.array([ratio.max() for ratio in runs])
-    assert 1.2 < np.median(highest) < 4
-    assert highest.max() < 9
+    assert 2 < np.median(highest) < 20  # twelve logs of one machine: 12.6
+    assert highest.max() < 80
     assert np.median([(ratio.max() - 1) / (1 - ratio.min()) for ratio in runs]) > 3
 
 
@@ -166,10 +166,10 @@ def test_one_slow_gpu_slows_everyone() -> None:
 
 
 def test_slow_gpus_are_in_the_mean() -> None:
-    """A large cluster nearly always waits for somebody; its mean step is what was planned nevertheless."""
+    """A cluster that nearly always waits for somebody has the mean step that was planned nevertheless."""
     longer = []
     for seed in range(6):
-        troubled = Incidents(seed, 16_384, 0.5, 6.5)
+        troubled = Incidents(seed, 16_384, 0.5, 650.0)
         with_them, without = (
             StepTimes.of(seed, 6.5, 0.9, each, None) for each in (troubled, Quiet(seed, 64, 0.5, 6.5))
         )
@@ -205,25 +205,41 @@ def test_contention_comes_in_spells() -> None:
         assert slow[1:][slow[:-1]].mean() > 0.5 > 2 * slow.mean()
 
 
-def test_few_clusters_freeze_and_rarely() -> None:
-    clusters = [times(seed).habits.freeze_share for seed in range(100)]
-    assert 15 < sum(share > 0 for share in clusters) < 45
-    assert max(clusters) < 0.0005
+def test_half_of_single_machines_starve_now_and_then() -> None:
+    """For 10 to 30 steps' time, in 0.04 to 0.2 % of the steps, ever longer; dedicated clusters seldom do."""
+    machines = [times(seed).habits.freeze_share for seed in range(100)]
+    assert 35 < sum(share > 0 for share in machines) < 75
+    assert 0.0003 < np.median([share for share in machines if share]) < 0.0021
+    clusters = [times(seed, machines="fabric").habits.freeze_share for seed in range(100)]
+    assert sum(share > 0 for share in clusters) < 25
+    waits = np.exp(times(1, mean_s=1.0)._wait(np.arange(3000)))
+    assert 5 < waits.min() < waits.max() < 60
+    assert 10 < np.median(waits) < 25
+    assert waits[2000:].mean() > 1.4 * waits[:1000].mean()
 
 
-@pytest.mark.parametrize("machines", ["fabric", "shared"])
-def test_nodes_in_a_network_remember(machines: Machines) -> None:
-    def remembering(machines: Machines) -> int:
-        return sum(times(seed, machines=machines).habits.memory > 0 for seed in range(60))
+def test_no_step_waits_for_hours() -> None:
+    """A loader lags by what it reads: a step of a minute waits some times its own length at most."""
+    assert np.exp(times(1, mean_s=60.0)._wait(np.arange(3000))).max() * 60.0 < 300.0
 
-    assert remembering(machines) > 1.5 * remembering("one")
+
+def test_steps_of_clusters_hardly_remember() -> None:
+    """Correlation of neighbouring steps in 13 logs of 64 to 10,752 GPUs: 0.08; at 20 steps: 0.0."""
+    near, far = [], []
+    for seed in range(60):
+        ratio = np.clip(np.log(ratios(seed, machines="fabric", mean_s=5.0)[:340]), -0.01, 0.01)
+        ratio -= ratio.mean()
+        near.append(np.mean(ratio[1:] * ratio[:-1]) / ratio.var())
+        far.append(np.mean(ratio[20:] * ratio[:-20]) / ratio.var())
+    assert -0.05 < np.median(near) < 0.35
+    assert -0.1 < np.median(far) < 0.15
 
 
 def test_dedicated_clusters_are_even() -> None:
     """As MLPerf's and Megatron-LM's logs of 128 to 8192 GPUs: the middle one keeps half of its steps within tenths of a
     per cent, nine tenths within 1.5 % below and 3 % above, and yet some step is late by a tenth in most runs."""
     runs = [ratios(seed, machines="fabric") for seed in range(80)]
-    assert 0.002 < np.median([core(ratio) for ratio in runs]) < 0.009
+    assert 0.0007 < np.median([core(ratio) for ratio in runs]) < 0.004  # 13 logs: 0.0011
     assert np.mean([np.quantile(ratio, 0.05) > 0.985 for ratio in runs]) > 0.7
     assert np.mean([np.quantile(ratio, 0.95) < 1.03 for ratio in runs]) > 0.8
     assert np.median([ratio.max() for ratio in runs]) > 1.1
@@ -267,7 +283,8 @@ def test_a_clock_read_late_gives_back_what_it_took() -> None:
     assert len(alone) > 5
     assert seen[alone + 1] == pytest.approx(-hasty.habits.caught_up * late[alone])
     slow = replace(hasty, mean_s=40.0)
-    assert (slow._tail(np.arange(40_000)) - late).min() > -0.01  # a host is not late by seconds
+    # A host is not late by seconds.
+    assert (slow._tail(np.arange(40_000)) - slow._late(np.arange(40_000))).min() > -0.01
     assert all(one._tail(STEPS).min() > -0.13 for one in map(times, SEEDS) if not one.habits.caught_up)
 
 

@@ -257,14 +257,16 @@ def of_kind(one: Run, kind: str) -> Incident | None:
 
 def test_full_memory_is_one_figure() -> None:
     """The rank's own report and the look at all GPUs agree, also while something is wrong."""
-    for seed in range(12):
+    seen = 0
+    for seed in range(24):
         one = played({"train": {"micro_batch": 2}, "run": {"seed": seed}, "impose": {"memory_share": [0.9, 0.99]}})
         tight = [incident for incident in one.incidents.during(0, 2999) if incident.kind == "memory"]
+        seen += len(tight)
         for incident in tight:
             step = incident.noticed
             used = look(step, one).memory_used_bytes
             assert used[incident.rank] == used.max() == one.telemetry.memory_used_bytes(incident.rank, step)
-    assert tight
+    assert seen
 
 
 def test_imposed_ranges_hold() -> None:
@@ -301,13 +303,17 @@ def test_no_healthy_board_passes_its_limit() -> None:
 
 def test_warm_aisles_throttle_and_slow_everyone() -> None:
     """A cool room slows nobody; the warmer it is, the lower the slowest chip's clock and the longer every step."""
-    factors, seconds = [], []
+    factors, seconds, clocks = [], [], []
     for ambient_c in (20, 35, 45, 52):
         one = played({"cluster": {"ambient_c": ambient_c}, "train": {"micro_batch": 2}})
         factors.append(one.step_times.throttling)
         seconds.append(float(np.median(one.step_times.seconds(np.arange(100, 200)))))
         assert look(300, one).temperature_c.max() < one.gpu.slowdown_temperature_c + 2
-        assert (look(300, one).sm_clock_mhz.min() < one.gpu.max_clock_mhz) == (factors[-1] > 1.005)
+        clocks.append(look(300, one).sm_clock_mhz.min())
+        # Matrix products keep the clock below its boost where it is cool, too; heat lowers it where it slows steps.
+        assert 0.7 * one.gpu.max_clock_mhz < clocks[0] < one.gpu.max_clock_mhz
+        assert clocks[-1] <= clocks[0]
+    assert clocks[-1] < clocks[0]
     assert factors[0] == 1
     assert factors == sorted(factors)
     assert factors[-1] > 1.02

@@ -1,0 +1,126 @@
+"""All kinds of record that a run reports: the one vocabulary of those who make, show and keep figures.
+
+Figures are rounded when a record is made, once, so that the screen, the log and the metrics file cannot disagree. Steps
+and epochs count from 1. Seconds, bytes and watts are SI; shares are 0..1. ``time`` is the simulated clock's and has its
+zone, if the start time named one. A voice (``accelerate_sim.voices``) words records, a tracker
+(``accelerate_sim.tracking``) keeps them; both leave out kinds that mean nothing to them.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from accelerate_sim.records.devices import (
+    DeviceIdentity,
+    DeviceRecord,
+    Floats,
+    GpuRecord,
+)
+from accelerate_sim.records.setup import (
+    BatchRecord,
+    ConnectRecord,
+    DataRecord,
+    DeletedRecord,
+    DetectRecord,
+    ExporterRecord,
+    ExportFileRecord,
+    ExportingRecord,
+    LaunchRecord,
+    LinkTestRecord,
+    LitterRecord,
+    ModelLoadedRecord,
+    ModelRecord,
+    NoHolesRecord,
+    ProcessRecord,
+    RampRecord,
+    RestoredRecord,
+    RestoringRecord,
+    ResumeRecord,
+    RunFacts,
+    SavingRecord,
+    TightMemoryRecord,
+    TokenizerRecord,
+)
+from accelerate_sim.records.training import (
+    CheckpointRecord,
+    CollectiveRecord,
+    EvalRecord,
+    ExportRecord,
+    StartRecord,
+    StepRecord,
+    SummaryRecord,
+    WarningRecord,
+)
+
+Record: TypeAlias = (
+    StartRecord
+    | StepRecord
+    | CollectiveRecord
+    | WarningRecord
+    | EvalRecord
+    | CheckpointRecord
+    | ExportRecord
+    | SummaryRecord
+    | GpuRecord
+    | LaunchRecord
+    | ResumeRecord
+    | TightMemoryRecord
+    | ProcessRecord
+    | ExporterRecord
+    | ModelRecord
+    | ModelLoadedRecord
+    | TokenizerRecord
+    | DataRecord
+    | BatchRecord
+    | ConnectRecord
+    | LinkTestRecord
+    | DetectRecord
+    | SavingRecord
+    | DeletedRecord
+    | LitterRecord
+    | NoHolesRecord
+    | RestoringRecord
+    | RestoredRecord
+    | ExportingRecord
+    | ExportFileRecord
+)
+"""Anything that an observer may be given."""
+
+__all__ = [
+    "BatchRecord",
+    "CheckpointRecord",
+    "CollectiveRecord",
+    "ConnectRecord",
+    "DataRecord",
+    "DeletedRecord",
+    "DetectRecord",
+    "DeviceIdentity",
+    "DeviceRecord",
+    "EvalRecord",
+    "ExportFileRecord",
+    "ExportRecord",
+    "ExporterRecord",
+    "ExportingRecord",
+    "Floats",
+    "GpuRecord",
+    "LaunchRecord",
+    "LinkTestRecord",
+    "LitterRecord",
+    "ModelLoadedRecord",
+    "ModelRecord",
+    "NoHolesRecord",
+    "ProcessRecord",
+    "RampRecord",
+    "Record",
+    "RestoredRecord",
+    "RestoringRecord",
+    "ResumeRecord",
+    "RunFacts",
+    "SavingRecord",
+    "StartRecord",
+    "StepRecord",
+    "SummaryRecord",
+    "TightMemoryRecord",
+    "TokenizerRecord",
+    "WarningRecord",
+]

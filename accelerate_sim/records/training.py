@@ -1,0 +1,153 @@
+"""Records of a run that trains: its start, steps, validations, checkpoints, warnings, export and summary.
+
+The metrics file holds all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class StartRecord:
+    """A run begins; a run that is resumed reports none."""
+
+    run: int
+    seed: int
+    start_time: str
+    config: Mapping[str, Any]
+    """All sections and keys, with defaults filled in."""
+    plan: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """An optimizer step is done."""
+
+    run: int
+    epoch: int
+    step: int
+    time: datetime
+    elapsed_s: float
+    """Seconds since the first step began, validations and checkpoints included."""
+    step_time_s: float
+    loss: float
+    perplexity: float
+    grad_norm: float
+    """Norm of the gradients before clipping."""
+    lr: float
+    global_batch: int
+    """Sequences in this step."""
+    tokens: int
+    """Tokens trained on since the run began, this step included."""
+    tokens_per_s: float
+    mfu: float
+    memory_used_bytes: int
+    """Memory in use on the GPU of the rank that reports."""
+    load_balancing_loss: float | None = None
+    """Loss of the experts' router, 1 where they get as many tokens each; None for a model without experts."""
+
+
+@dataclass(frozen=True, slots=True)
+class CollectiveRecord:
+    """A collective has been timed."""
+
+    run: int
+    step: int
+    collective: str
+    axis: str
+    algorithm: str
+    """Ring, Tree, NVLS or NVLSTree, as NCCL calls it; P2P where ranks send to each other."""
+    protocol: str
+    """LL, LL128 or Simple."""
+    bytes: int
+    ranks: int
+    nodes: int
+    seconds: float
+    algbw_bytes_per_s: float
+    busbw_bytes_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class WarningRecord:
+    """Something is wrong with one rank. ``figures`` are the numbers in the message."""
+
+    run: int
+    step: int
+    rank: int
+    kind: str
+    message: str
+    figures: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class EvalRecord:
+    """A validation is done."""
+
+    run: int
+    epoch: int
+    step: int
+    loss: float
+    perplexity: float
+    seconds: float
+    best: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointRecord:
+    """A training state is written."""
+
+    run: int
+    step: int
+    path: str
+    bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ExportRecord:
+    """The model is exported."""
+
+    run: int
+    path: str
+    files: tuple[tuple[str, int], ...]
+    """(name, size in bytes) of each file."""
+    bytes: int
+    """Size of all weight files together."""
+    seconds: float
+    weight_files: int
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryRecord:
+    """A run is over."""
+
+    run: int
+    model: str
+    parameters: int
+    gpus: int
+    gpu: str
+    total_time_s: float
+    """Seconds from start-up to the end of the export."""
+    train_time_s: float
+    """Seconds from the first step to the last validation."""
+    epochs: int
+    steps: int
+    tokens: int
+    final_loss: float
+    final_perplexity: float
+    best_loss: float
+    """Lowest validation loss."""
+    best_perplexity: float
+    mean_tokens_per_s: float
+    """Throughput over the time of all steps."""
+    mean_mfu: float
+    mean_gpu_utilization_pct: float
+    peak_memory_bytes: int
+    energy_j: float
+    """Energy that all GPUs have used."""
+    export_path: str
+    export_bytes: int

@@ -1,0 +1,28 @@
+"""Connects the cluster before the first step: the process group, a test of the links, the GPUs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from accelerate_sim.process.clock import Clock
+from accelerate_sim.records import ConnectRecord, DetectRecord, LinkTestRecord, Record
+from accelerate_sim.sim.run import Run
+
+
+def connect(run: Run, clock: Clock, report: Callable[[Record], None]) -> None:
+    """Initialise the process group, time an all-reduce and find the GPUs, each in its simulated time."""
+    clock.advance(run.startup.connect)
+    report(ConnectRecord(run.config.cluster.nccl_version, run.layout.describe()))
+    clock.advance(run.startup.all_reduce_test)
+    if run.layout.world_size > 1:
+        report(_link_test(run))
+    clock.advance(run.startup.detect)
+    report(DetectRecord(run.config.faults.rate))
+
+
+def _link_test(run: Run) -> LinkTestRecord:
+    test = run.communication.test()
+    return LinkTestRecord(
+        test.choice.algorithm, test.choice.protocol, test.size_bytes, test.num_ranks, test.seconds,
+        test.algorithm_bytes_per_s, test.bus_bytes_per_s,
+    )  # fmt: skip

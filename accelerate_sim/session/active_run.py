@@ -1,0 +1,66 @@
+"""``ActiveRun``: the run that the training script is in, with everything that belongs to this run alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from accelerate_sim.checkpointing import Checkpoints
+from accelerate_sim.records import DeviceRecord
+from accelerate_sim.reporting.ledger import Ledger
+from accelerate_sim.reporting.monitor import Monitor
+from accelerate_sim.sim.run import Run
+from accelerate_sim.sim.timeline import Phase
+from accelerate_sim.tracking.tracker import Observer
+from accelerate_sim.training_progress import TrainingProgress
+
+if TYPE_CHECKING:
+    from accelerate_sim.checkpoints.resume import Resumption
+    from accelerate_sim.monitoring.device_agent import DeviceAgent
+
+
+@dataclass(frozen=True)
+class ActiveRun:
+    """A run from its beginning to its end. ``begin_run`` makes it."""
+
+    run: Run
+    origin_s: float
+    """Simulated second at which the run began."""
+    observers: tuple[Observer, ...]
+    """Observers of this run's records, before those of the session."""
+    ledger: Ledger
+    monitor: Monitor
+    checkpoints: Checkpoints
+    progress: TrainingProgress
+    resumption: Resumption | None
+    """The checkpoint that the run continues from; None for a run that begins at its first step."""
+
+    def where(self) -> str:
+        """A phrase that says how far the run is."""
+        if not self.progress.completed_steps:
+            return "before the first step"
+        last = self.checkpoints.last
+        return f"{self.ledger.where()} | {f'last checkpoint {last}' if last else 'no checkpoint'}"
+
+    def save(self) -> str | None:
+        """Save the latest step that the run can resume after, and say so; None if the config asks for no such save."""
+        if not self.checkpoints.on_disk or self.run.config.checkpoint.on_preempt != "save":
+            return None
+        return self.checkpoints.save_at_last_mark()
+
+    def read_gpus(self) -> DeviceRecord | None:
+        """The GPUs at this moment; None if they are not NVIDIA's."""
+        progress, ledger = self.progress, self.ledger
+        startup_s = min(progress.clock.now_s, progress.training_origin_s) - self.origin_s
+        spent: dict[Phase, float] = {
+            "startup": startup_s, "checkpoint": ledger.checkpoint_s, "validation": ledger.validation_s,
+        }  # fmt: skip
+        tokens = ledger.last_step.tokens if ledger.last_step else 0
+        return self._device_agent.read(progress.elapsed_s, spent, ledger.step_j, tokens)
+
+    @cached_property
+    def _device_agent(self) -> DeviceAgent:
+        from accelerate_sim.monitoring.device_agent import DeviceAgent
+
+        return DeviceAgent(self.run)

@@ -1,0 +1,35 @@
+"""``train_attempt``: one call of the training function for a run.
+
+A run takes one attempt, or several if each but the last ends before the run does; an attempt that continues from a
+checkpoint is given it in its ``PlannedRun``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+
+from accelerate_sim.config.schema import RunConfig
+from accelerate_sim.session.planned_run import PlannedRun
+from accelerate_sim.session.session import Session
+
+
+class AttemptEnd(Enum):
+    """The way in which an attempt ended without an exception."""
+
+    FINISHED = "the training function has ended the run"
+    UNFINISHED = "the training function has returned before it ended the run"
+
+
+def train_attempt(train: Callable[[RunConfig], None], session: Session, planned: PlannedRun) -> AttemptEnd:
+    """Call the training function for a planned run, at the present time of the clock. No run is active afterwards.
+
+    An exception leaves the run active, so that the last line of the session says how far it came.
+    """
+    session.plan_run(planned)
+    train(planned.plan.config)
+    end = AttemptEnd.UNFINISHED if session.active else AttemptEnd.FINISHED
+    if end is AttemptEnd.UNFINISHED:
+        session.end_run()
+    session.flush()
+    return end

@@ -1,0 +1,103 @@
+"""Begin and end of a run in a session: process group, observers, checkpoints and first records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from accelerate_sim.checkpointing import Checkpoints
+from accelerate_sim.checkpoints.trainer_state import TrainerHistory
+from accelerate_sim.records import ProcessRecord
+from accelerate_sim.reporting.build import start_record
+from accelerate_sim.reporting.ledger import Ledger
+from accelerate_sim.reporting.monitor import Monitor
+from accelerate_sim.session.active_run import ActiveRun
+from accelerate_sim.session.coordination import leave_world
+from accelerate_sim.session.planned_run import PlannedRun
+from accelerate_sim.session.session import Session
+from accelerate_sim.sim.layout import Layout
+from accelerate_sim.sim.run import Run
+from accelerate_sim.tracking.tracker import RunStart
+from accelerate_sim.training_progress import TrainingProgress
+
+if TYPE_CHECKING:
+    from accelerate_sim.checkpoints.resume import Resumption
+
+
+def begin_run(session: Session, planned: PlannedRun, project_dir: Path | None = None) -> ActiveRun:
+    """Join the process group of a planned run, make the run active, and report its beginning.
+
+    ``project_dir`` holds its checkpoints; None: the session's output directory, or one named after the model.
+    """
+    run, resumption = Run.of(planned.plan), planned.resumption
+    if resumption and not resumption.checkpoint:
+        resumption = None
+    join_world(session, run.layout)
+    origin_s = resumption.state.origin_s if resumption else session.clock.now_s
+    active = _active_run(session, run, origin_s, resumption, project_dir or _planned_dir(session, run))
+    session.begin_run(active)
+    session.clock.set_speed(run.config.run.startup_speed or run.config.run.speed)
+    if session.is_main_process:
+        _report_beginning(session, active)
+    elif placement := session.placement:
+        session.report(ProcessRecord(placement.rank, placement.local_rank, placement.node))
+    return active
+
+
+def end_run(session: Session) -> None:
+    """End the active run, and leave its process group."""
+    session.end_run()
+    leave_world()
+
+
+def join_world(session: Session, layout: Layout) -> None:
+    """Join the process group of a run: as one of its processes, or without a launcher as all of its ranks."""
+    if session.coordination:
+        session.coordination.check_world(layout.world_size)
+        with session.signals.at_once():
+            session.coordination.meet()
+        return
+    import fake_torch_dist as dist
+
+    leave_world()
+    nodes = dist.VirtualOptions(ranks_per_node=layout.gpus_per_node)
+    dist.init_process_group(backend="virtual", world_size=layout.world_size, pg_options=nodes)
+
+
+def _active_run(
+    session: Session, run: Run, origin_s: float, resumption: Resumption | None, project_dir: Path
+) -> ActiveRun:
+    is_main, placement = session.is_main_process, session.placement
+    clock = session.clock
+    ledger, history = Ledger(run, clock), TrainerHistory(run)
+    monitor = Monitor(run, session.report, None if is_main or placement is None else placement.rank)
+    checkpoints = Checkpoints(
+        run=run, project_dir=project_dir, origin_s=origin_s, clock=clock, outputs=session.outputs,
+        report=session.report, ledger=ledger, history=history, is_main_process=is_main,
+    )  # fmt: skip
+    return ActiveRun(
+        run=run, origin_s=origin_s, observers=(ledger, history) if is_main else (),
+        ledger=ledger, monitor=monitor, checkpoints=checkpoints, resumption=resumption,
+        progress=TrainingProgress(run, clock, origin_s + run.startup.total, checkpoints, monitor),
+    )  # fmt: skip
+
+
+def _report_beginning(session: Session, active: ActiveRun) -> None:
+    """Write run.json and the start record of a new run, and tell the trackers of a new or resumed one."""
+    run, time = active.run, session.clock.time()
+    step = active.resumption.state.step if active.resumption else 0
+    if not step:
+        active.checkpoints.begin()
+        session.report(start_record(run, time))
+    pids = session.coordination.pids if session.coordination else ()
+    config = run.config.model_dump(mode="json")
+    session.outputs.begin(RunStart(run.number, run.model.name, run.seed, step, time, config, active.origin_s, pids))
+
+
+def _planned_dir(session: Session, run: Run) -> Path:
+    """The directory of a run below the output directory, or the name that it would have if one were written."""
+    if session.outputs.directory is None:
+        return Path("outputs", run.model.name)
+    from accelerate_sim.checkpoints.directory import path_of_run
+
+    return path_of_run(session.outputs.directory, run.number)

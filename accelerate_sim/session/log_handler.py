@@ -1,0 +1,67 @@
+"""The handler of Python's ``logging`` that prints records on a session's screen.
+
+A line is ``[YYYY-mm-dd HH:MM:SS] [Rank r/W] LEVEL message``, in simulated time.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from accelerate_sim.display.folding import fold
+from accelerate_sim.session.session import Session
+
+PREFIX = "[%(asctime)s] [Rank %(rank)d/%(world_size)d]"
+DATE = "%Y-%m-%d %H:%M:%S"
+COLORS = {"DEBUG": "thin_white", "INFO": "green", "WARNING": "yellow", "ERROR": "red", "CRITICAL": "bold_red"}
+
+
+class ScreenHandler(logging.Handler):
+    """Prints records on a session's screen, folded to its width."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(logging.INFO)
+        self.session = session
+        self.setFormatter(self._formatter())
+
+    def _formatter(self) -> logging.Formatter:
+        if self.session.style.color:
+            formatter = _colored_formatter()
+        else:
+            formatter = logging.Formatter(f"{PREFIX} %(levelname)s %(message)s", DATE)
+        formatter.converter = lambda _: self.session.clock.time().timetuple()
+        return formatter
+
+    def emit(self, record: logging.LogRecord) -> None:
+        record.world_size = self.session.world_size
+        if not hasattr(record, "rank"):
+            record.rank = 0
+        self.session.screen.write(fold(self.format(record), self.session.screen.width))
+
+
+def _colored_formatter() -> logging.Formatter:
+    # Imported here, because colorlog is slow to import and output without colours does not need it.
+    from colorlog import ColoredFormatter
+
+    text = PREFIX.replace("[%(asctime)s]", "%(thin)s[%(asctime)s]%(reset)s").replace("[Rank", "%(cyan)s[Rank")
+    return ColoredFormatter(
+        text + "%(reset)s %(log_color)s%(levelname)s%(reset)s %(message_log_color)s%(message)s%(reset)s",
+        datefmt=DATE,
+        reset=False,
+        log_colors=COLORS,
+        secondary_log_colors={"message": {"WARNING": "yellow", "ERROR": "red"}},
+        force_color=True,
+    )
+
+
+@contextmanager
+def logging_to(session: Session) -> Iterator[None]:
+    """Print what is logged inside the block on the session's screen, from level INFO on."""
+    handler, root = ScreenHandler(session), logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)

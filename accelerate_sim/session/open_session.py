@@ -1,0 +1,121 @@
+"""Opens the screen or the recording of a session, its metrics file and its trackers."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from accelerate_sim.config.problems import ConfigError, Problem, printable
+from accelerate_sim.config.schema import RunConfig
+from accelerate_sim.display.screen import Screen
+from accelerate_sim.display.style import Style
+from accelerate_sim.process.clock import Clock
+from accelerate_sim.process.placement import terminal_behind_launcher
+from accelerate_sim.process.signals import Signals
+from accelerate_sim.session.options import SessionOptions
+from accelerate_sim.session.session import Session
+from accelerate_sim.session.terminal import terminal_style
+from accelerate_sim.tracking.outputs import Outputs
+from fake_torch_dist.terminal.descriptor import without_blocking
+
+if TYPE_CHECKING:
+    from accelerate_sim.monitoring.publisher import Publisher
+    from accelerate_sim.session.recording import Recording
+    from accelerate_sim.tracking.jsonl import JsonlTracker
+    from accelerate_sim.tracking.tracker import Tracker
+
+
+def open_stdout() -> None:
+    """Open /dev/null as standard output if that is closed, so that no file opened later takes its number."""
+    if sys.stdout is None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    else:
+        sys.stdout.flush()
+
+
+def open_session(options: SessionOptions) -> Session:
+    """The session of a process that reads the command line."""
+    if options.recording:
+        return _recorded_session(options, options.recording)
+    live, style = terminal_style(1, ascii_only=options.ascii_only)
+    deadline = None if options.duration_s is None else time.monotonic() + options.duration_s
+    signals = Signals(deadline=deadline)
+    start = options.start_time or datetime.now().replace(microsecond=0)
+    if options.resumption:
+        start = datetime.fromisoformat(options.resumption.state.start_time)
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    screen = Screen(
+        without_blocking(1), live=live, terminal=terminal_behind_launcher(), encoding=encoding,
+        on_blocked=signals.end_if_told,
+    )  # fmt: skip
+    return Session(
+        screen=screen,
+        clock=Clock(start, wait=signals.wait, monotonic=signals.awake_s),
+        style=style,
+        signals=signals,
+        progress=options.progress,
+        outputs=Outputs(options.output_dir),
+        coordination=options.coordination,
+    )
+
+
+def _recorded_session(options: SessionOptions, recording: Recording) -> Session:
+    start = options.start_time or datetime.now().replace(microsecond=0)
+    recording.begin(start, f"{Path(sys.argv[0]).name} (simulated)")
+    style = Style(color=not os.environ.get("NO_COLOR"), ascii=options.ascii_only)
+    make = partial(Session, progress=options.progress, outputs=Outputs(options.output_dir))
+    return recording.session(start, style, duration_s=options.duration_s, make=make)
+
+
+def open_outputs(session: Session, options: SessionOptions, config: RunConfig) -> None:
+    """Open the trackers and the metrics file that the config and the options ask for. Raises ConfigError."""
+    trackers: list[Tracker] = []
+    if config.run.publish and not options.recording:
+        publisher = _open_publisher(session)
+        trackers += [publisher] if publisher else []
+    if config.log.trackers:
+        from accelerate_sim.tracking.registry import open_trackers
+        from accelerate_sim.tracking.tracker import TrackerContext
+
+        trackers += open_trackers(
+            TrackerContext(config.log, options.output_dir, session.signals, session.read_gpus, session.report)
+        )
+    session.outputs.add_keepers(_open_metrics(options, config), trackers)
+
+
+def _open_publisher(session: Session) -> Publisher | None:
+    """The publisher; None, after a warning, if another user prevents it. ConfigError if this user can mend it."""
+    from accelerate_sim.monitoring.publisher import Publisher
+    from accelerate_sim.process.runtime_directory import UnsafeDirectory
+
+    try:
+        return Publisher(session.clock, session.signals)
+    except UnsafeDirectory as error:
+        if error.foreign:
+            place = f"{printable(str(error.path))} {error.reason}, so fake-nvidia-smi will not see this run."
+            sys.stderr.write(f"--publish: {place} Point XDG_RUNTIME_DIR at a directory of your own.\n")
+            return None
+        way_out = "Make it your own with mode 700, or point XDG_RUNTIME_DIR at a directory that is."
+        raise ConfigError([Problem("--publish", None, "", str(error.path), error.reason, way_out)]) from None
+
+
+def _open_metrics(options: SessionOptions, config: RunConfig) -> JsonlTracker | None:
+    """The tracker of metrics.jsonl; locks the output directory until the process ends. Raises ConfigError."""
+    directory, resumption = options.output_dir, options.resumption
+    if directory is None:
+        return None
+    from accelerate_sim.checkpoints import output_directory
+    from accelerate_sim.tracking.jsonl import JsonlTracker
+
+    every_gpu = config.log.gpu_detail == "full"
+    with output_directory.refused(directory):
+        output_directory.make_and_own(directory, launched=options.coordination is not None)
+        if resumption:
+            return JsonlTracker(directory, every_gpu=every_gpu, keep=resumption.prepare(directory))
+        output_directory.require_empty(directory)
+        return JsonlTracker(directory, every_gpu=every_gpu)

@@ -1,0 +1,33 @@
+"""``SessionOptions``: the settings of a session that are not part of a run's config."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from accelerate_sim.checkpoints.resume import Resumption
+    from accelerate_sim.session.coordination import Coordination
+    from accelerate_sim.session.recording import Recording
+
+
+@dataclass(frozen=True)
+class SessionOptions:
+    """The settings of a session, from the command line."""
+
+    start_time: datetime | None = None
+    """Start of the simulated clock; None: now."""
+    duration_s: float | None = None
+    """Real seconds after which the session ends; None: when its runs are over."""
+    output_dir: Path | None = None
+    resumption: Resumption | None = None
+    """The state that the first run continues from."""
+    ascii_only: bool = False
+    progress: bool = True
+    """Show bars."""
+    coordination: Coordination | None = None
+    """Link of rank 0 to the other processes of the job; None: this process runs all ranks."""
+    recording: Recording | None = None
+    """The recording that takes the place of standard output."""

@@ -1,0 +1,18 @@
+"""``PlannedRun``: the run that the training function is about to begin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from accelerate_sim.checkpoints.resume import Resumption
+    from accelerate_sim.sim.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRun:
+    """The plan of a run, and the state that it continues from; without one it begins at its first step."""
+
+    plan: Plan
+    resumption: Resumption | None = None

@@ -1,0 +1,211 @@
+"""The expected loss of a run from scratch: an early fall, a slow one, and the law of model size and tokens.
+
+The two falls are transients in steps at the peak rate, so they depend neither on the length of the run nor on its
+batch; what is left after them is what a model of this size knows after so many tokens. Constants were fitted to public
+logs of 124M to 15B parameters, with 0.03 to 1.6 million tokens a step and five optimizers.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from accelerate_sim.config.schema import TrainConfig
+from accelerate_sim.sim.batch_ramp import BatchSchedule
+from accelerate_sim.sim.curves.instability import usual_learning_rate
+from accelerate_sim.sim.curves.schedule import learning_rate, useful_steps
+from accelerate_sim.sim.noise import Draws, Floats
+
+LOWEST = 1.7
+"""Nats; the entropy of text in tokens of a usual vocabulary, below which no published pretraining run went."""
+USUAL_VOCAB = 32_000
+"""Tokens in the vocabulary for which ``law`` was fitted."""
+GROWN_PARAMETERS = 8e9
+"""Size from which published rates are chosen such that wider models move as far in a step as this one."""
+SLOW_STEPS_AT_USUAL_RATE = 370.0
+"""Time constant of the slow fall for a model of that size, in steps at its usual rate.
+
+Fitted to public logs with the law's part taken off: 310 steps for 8B at 4e-4 and 210 at 8e-4, 330 for 15B at 4.5e-4,
+126 for 124M at 6e-4.
+"""
+SLOW_SIZE_POWER = 0.32
+"""Power of the size by which smaller models are faster."""
+SLOW_RATE_POWER = 0.5
+"""Power of the learning rate by which a higher one is faster."""
+SLOW_POWER = (1.0, 2.3)
+"""Range of the power with which the slow fall fades."""
+OPTIMIZERS: dict[str, tuple[float, float, float]] = {
+    "adamw": (1.0, 1.0, 1.0), "muon": (1.0, 0.2, 1.7), "soap": (1.0, 0.2, 1.6), "lion": (4.0, 0.9, 1.0),
+    "adafactor": (1.0, 1.15, 0.9),
+}  # fmt: skip
+"""Per optimizer: AdamW's rate of equal effect over its own, its time constant over AdamW's, and the number of AdamW's
+tokens that one of its own is worth.
+
+Muon and SOAP brought 124M below 5.5 nats in 62 to 139 steps, AdamW in 202 to 464. Muon's updates are taken as scaled to
+AdamW's (Liu et al. 2025), Lion's rate as a quarter of AdamW's (Chen et al. 2023).
+"""
+CRITICAL_AT_ONE_NAT, CRITICAL_POWER = 2e8, 4.76
+"""Tokens of the critical batch at a loss of one nat, and the power by which it shrinks as the loss is higher: 0.3M at 4
+nats, 3M at 2.4 (Kaplan et al. 2020). A batch of its size needs twice the tokens that a small one needs."""
+USUAL_BATCH_TOKENS = 5e5
+"""Tokens a step of the runs that ``law`` holds for while they are young."""
+UNTRAINED_NOISE = 0.05
+"""The noise of an untrained model's loss as a share of what it grows to: 0.002 of 0.09 nats in one log, 0.005 of 0.04
+and 0.01 of 0.1 in others."""
+HIDDEN_POWER = 1.2
+"""A cosine's bonus grows like the share of the run to the power of 1.3-1.6, a linear cool-down's like 1.0-1.2."""
+
+
+def law(parameters: float, tokens: float) -> float:
+    """Loss of a model of this size after this many tokens (Hoffmann et al. 2022, rounded constants)."""
+    return float(1.69 + 406.4 / parameters**0.34 + 410.7 / tokens**0.28)
+
+
+def token_information(vocab: int) -> float:
+    """Nats that a token of this vocabulary carries over those of a usual token.
+
+    A byte carries about a quarter. Beyond the usual vocabulary tokens grow longer more slowly than it grows.
+    """
+    ratio = math.log(max(vocab, 2)) / math.log(USUAL_VOCAB)
+    return ratio**2 if ratio < 1.0 else ratio**0.55
+
+
+def equal_rate(train: TrainConfig) -> float:
+    """Peak learning rate of AdamW that has the effect of the config's optimizer and rate."""
+    return train.lr * OPTIMIZERS[train.optimizer][0]
+
+
+def slow_time_constant(train: TrainConfig, parameters: float) -> float:
+    """Steps at the peak rate in which the slow fall would end if it kept its first speed."""
+    at_usual = SLOW_STEPS_AT_USUAL_RATE * min(parameters / GROWN_PARAMETERS, 1.0) ** SLOW_SIZE_POWER
+    over_usual = equal_rate(train) / usual_learning_rate(parameters)
+    return float(at_usual * OPTIMIZERS[train.optimizer][1] * over_usual**-SLOW_RATE_POWER)
+
+
+@dataclass(frozen=True)
+class FromScratch:
+    """The loss of a run that starts from random weights."""
+
+    train: TrainConfig
+    batches: BatchSchedule
+    total_steps: int
+    first: float
+    plateau: float
+    """Nats where the early fall ends: the model knows how often each token occurs, and little else."""
+    size_loss: float
+    """Nats that no number of tokens takes away from a model of this size."""
+    token_loss: float
+    """Nats of the law's part that falls with tokens, times tokens to the power of 0.28."""
+    head_start_tokens: float
+    """Tokens at which the law gives the plateau; they are added, for the law knows no first step."""
+    scale: float
+    """Nats that a token of this vocabulary carries over those of a usual one."""
+    token_worth: float
+    """Tokens of AdamW that one of this optimizer's is worth."""
+    lowest: float
+    early: "EarlyFall"
+    slow_steps: float
+    slow_power: float
+    hidden: float
+    """Nats that the peak learning rate hides; they show as it decays."""
+    overshoot: float
+    """Nats by which a warm-up that is too short drives the loss up at first."""
+
+    @classmethod
+    def of(cls, train: TrainConfig, draws: Draws, vocab: int, parameters: float, total_steps: int) -> "FromScratch":
+        """Draw the shape of a model of this size and vocabulary on the data that ``draws`` stands for."""
+        information = token_information(vocab)
+        first = math.log(vocab) + draws.between("first", 0.03, 0.35)
+        plateau = min(draws.between("plateau", 6.6, 7.4) * min(information, 1.0), 0.85 * first)
+        # Texts of one source are easier than those of another.
+        difficulty = draws.between("difficulty", -0.14, 0.08)
+        size_loss = information * (1.69 + 406.4 / parameters**0.34 + difficulty)
+        size_loss = min(size_loss, 0.9 * plateau)
+        token_loss = information * 410.7 * draws.log("learnable", 0.92, 1.08)
+        batches = BatchSchedule.of(train)
+        whole = useful_steps(train, batches, total_steps, total_steps).item()
+        slow_power = draws.between("power", *SLOW_POWER)
+        time_constant = slow_time_constant(train, parameters) * draws.log("slow", 0.78, 1.28)
+        hasty = train.warmup_steps < 6 and total_steps > 500 and draws.chance("hasty", 0.5)
+        return cls(
+            train=train, batches=batches, total_steps=total_steps, first=first, plateau=plateau, size_loss=size_loss,
+            token_loss=token_loss, head_start_tokens=(token_loss / (plateau - size_loss)) ** (1.0 / 0.28),
+            scale=information, token_worth=OPTIMIZERS[train.optimizer][2],
+            lowest=LOWEST * min(information, 1.0),
+            early=EarlyFall.of(draws, equal_rate(train), parameters, whole),
+            slow_steps=time_constant * slow_power, slow_power=slow_power,
+            hidden=min(draws.log("hidden", 0.03, 0.22) * information, 0.1 * plateau),
+            overshoot=draws.between("overshoot", 3.0, 10.0) if hasty else 0.0,
+        )  # fmt: skip
+
+    def at(self, step: Floats) -> Floats:
+        """The expected training loss before the update of ``step``."""
+        moved = useful_steps(self.train, self.batches, self.total_steps, step)
+        known = self.size_loss + self.token_loss * self._tokens(step) ** -0.28
+        slow = (self.plateau - known) * (1.0 + moved / self.slow_steps) ** -self.slow_power
+        early = (self.first - self.plateau) * self.early.left(moved)
+        hidden = self.hidden * (1.0 - (1.0 - _rate_share(self.train, self.total_steps, step)) ** HIDDEN_POWER)
+        # Nothing is hidden before anything is learned.
+        hidden *= 1.0 - slow / self.plateau
+        leap = self.overshoot * step * np.exp(1.0 - step) if self.overshoot else 0.0
+        return np.asarray(np.maximum(known + slow + early + hidden, self.lowest) + leap)
+
+    def _tokens(self, step: Floats) -> Floats:
+        """Tokens before ``step`` in the law's terms: those of batches far above the critical one teach less."""
+        tokens = self.train.sequence_length * self.batches.sequences_done(step)
+        batch = tokens / np.maximum(step, 1.0)
+        critical = CRITICAL_AT_ONE_NAT / self._law_loss(tokens) ** CRITICAL_POWER
+        share = np.minimum((1.0 + USUAL_BATCH_TOKENS / critical) / (1.0 + batch / critical), 1.0)
+        return np.asarray(self.head_start_tokens + self.token_worth * share * tokens)
+
+    def _law_loss(self, tokens: Floats) -> Floats:
+        return np.asarray((self.size_loss + self.token_loss * (self.head_start_tokens + tokens) ** -0.28) / self.scale)
+
+    def known(self, step: Floats) -> Floats:
+        """Share of a text's own difficulty that the loss shows; an untrained model finds all tokens equally hard."""
+        left = self.early.left(useful_steps(self.train, self.batches, self.total_steps, step))
+        return np.asarray(UNTRAINED_NOISE + (1.0 - UNTRAINED_NOISE) * (1.0 - left))
+
+    unseen = at
+
+
+@dataclass(frozen=True)
+class EarlyFall:
+    """The way from knowing nothing to knowing how often each token occurs: two falls with a knee between them.
+
+    The frequent tokens come first. Steps are those at the peak rate; where the rate is tiny at first, so is the fall.
+    """
+
+    frequent: float
+    """Share of the fall that frequent tokens make."""
+    frequent_steps: float
+    frequent_power: float
+    steps: float
+    power: float
+
+    @classmethod
+    def of(cls, draws: Draws, peak_rate: float, parameters: float, whole: float) -> "EarlyFall":
+        """Draw the fall; ``whole`` is the run in steps at the peak rate."""
+        # A wide model needs smaller moves of its weights for the same change of its output.
+        way = draws.log("early", 0.7e-3, 2.0e-3) * math.sqrt(1000 / _width(parameters))
+        steps = min(max(way / peak_rate, 0.4), whole / 6 + 1.0)
+        return cls(
+            draws.between("frequent", 0.26, 0.42), steps * draws.log("frequent steps", 0.02, 0.08),
+            draws.between("frequent power", 0.9, 1.5), steps, draws.between("early power", 1.2, 2.0),
+        )  # fmt: skip
+
+    def left(self, moved: Floats) -> Floats:
+        """Share of the fall that is still to come."""
+        first = self.frequent / (1.0 + (moved / self.frequent_steps) ** self.frequent_power)
+        return np.asarray(first + (1.0 - self.frequent) / (1.0 + (moved / self.steps) ** self.power))
+
+
+def _width(parameters: float) -> float:
+    """About the hidden size of a model of usual proportions, whose layers are an eightieth of it."""
+    return float((80.0 / 12.0 * parameters) ** (1.0 / 3.0))
+
+
+def _rate_share(train: TrainConfig, total_steps: int, step: Floats | float) -> Floats:
+    """Learning rate over its peak; 1 in the warm-up, when little is hidden because little is known."""
+    rate = learning_rate(train, total_steps, step) / train.lr
+    return np.asarray(np.where(np.asarray(step) < train.warmup_steps, 1.0, np.clip(rate, 0.0, 1.0)))

@@ -1,0 +1,66 @@
+"""Everything that keeps the records of a session's runs: metrics.jsonl and the trackers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from accelerate_sim.records import Record
+from accelerate_sim.tracking.tracker import Keeper, Observer, RunStart, Tracker
+
+if TYPE_CHECKING:
+    from accelerate_sim.tracking.jsonl import JsonlTracker
+
+
+class Outputs:
+    """The keepers of one session. ``directory`` is ``--output-dir``; None: no files are written."""
+
+    def __init__(self, directory: Path | None = None) -> None:
+        self.directory = directory
+        self._metrics: JsonlTracker | None = None
+        self._trackers: list[Tracker] = []
+        self._keepers: list[Keeper] = []
+        self._observers: list[Observer] = []
+
+    def add_keepers(self, metrics: JsonlTracker | None, trackers: Sequence[Tracker]) -> None:
+        """Add the tracker of metrics.jsonl, whose length checkpoints store, and the other trackers."""
+        self._metrics = metrics
+        self._trackers += trackers
+        self._keepers += [*([metrics] if metrics else []), *trackers]
+        self._observers += self._keepers
+
+    def add_observer(self, observer: Observer) -> None:
+        """Add an observer of all records."""
+        self._observers.append(observer)
+
+    def begin(self, start: RunStart) -> None:
+        """Tell the trackers that a run begins or resumes."""
+        for tracker in self._trackers:
+            tracker.begin(start)
+
+    def observe(self, record: Record) -> None:
+        """Give a record to all observers."""
+        for observer in self._observers:
+            observer.observe(record)
+
+    def flush(self) -> None:
+        """Write what the observers have buffered."""
+        for observer in self._observers:
+            observer.flush()
+
+    def metrics_length(self) -> tuple[int, int]:
+        """Bytes and CRC-32 of metrics.jsonl including all records reported so far; zeros without the file."""
+        return (self._metrics.size_bytes, self._metrics.crc32) if self._metrics else (0, 0)
+
+    def sync(self) -> None:
+        """Write all records to the disk, and to the files of trackers. Raises OutputError."""
+        if self._metrics:
+            self._metrics.sync()
+        for tracker in self._trackers:
+            tracker.sync()
+
+    def close(self) -> None:
+        """Close all keepers; a second call does nothing. Raises OutputError."""
+        for keeper in self._keepers:
+            keeper.close()

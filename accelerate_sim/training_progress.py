@@ -1,0 +1,93 @@
+"""``TrainingProgress``: completed steps, gradient accumulation and phases of a run, and the clock that they advance.
+
+``Accelerator.prepare`` hands it to the model, the optimizer, the loaders and the scheduler, which know nothing else of
+the accelerator.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from accelerate_sim.checkpointing import Checkpoints
+    from accelerate_sim.process.clock import Clock
+    from accelerate_sim.reporting.monitor import Monitor
+    from accelerate_sim.sim.run import Run
+    from accelerate_sim.sim.timeline import Phase
+
+
+class TrainingProgress:
+    """The position of a run in its training. ``training_origin_s`` is the simulated second of the first step."""
+
+    def __init__(
+        self, run: Run, clock: Clock, training_origin_s: float, checkpoints: Checkpoints, monitor: Monitor
+    ) -> None:
+        self.run = run
+        self.clock = clock
+        self.training_origin_s = training_origin_s
+        self.completed_steps = 0
+        self.sync_gradients = True
+        """True in the last micro-batch of a step."""
+        self._micro_batches = 0
+        self._checkpoints = checkpoints
+        self._monitor = monitor
+
+    @property
+    def elapsed_s(self) -> float:
+        """Simulated seconds since the first step began."""
+        return self.clock.now_s - self.training_origin_s
+
+    @property
+    def micro_batches_per_step(self) -> int:
+        """Micro-batches that a rank takes for the present step; fewer while the batch is still growing."""
+        return self.run.accumulation(self.completed_steps)
+
+    def begin_micro_batch(self) -> None:
+        """Count a micro-batch; the last one of a step synchronises the gradients."""
+        self._micro_batches += 1
+        self.sync_gradients = self._micro_batches == self.micro_batches_per_step
+        if self.sync_gradients:
+            self._micro_batches = 0
+
+    def finish_step(self) -> None:
+        """Count an optimizer step, and let its time pass."""
+        self._checkpoints.mark(self.completed_steps)
+        end_s = self.training_origin_s + self.run.timeline.step_end_s(self.completed_steps)
+        self.completed_steps += 1
+        self.clock.advance_to(end_s)
+
+    def continue_after(self, step: int) -> None:
+        """Set the completed steps to those of a checkpoint."""
+        self.completed_steps = step
+
+    def begin_phase(self, phase: Phase) -> None:
+        """Report the GPUs in a phase that is no step, such as a validation."""
+        self._monitor.begin_phase(phase, self.completed_steps)
+
+    def begin_export(self) -> None:
+        """End the training: a process that is told to end from here on resumes with the export."""
+        self._checkpoints.mark(self.completed_steps)
+        self.begin_phase("export")
+
+
+class Accumulation:
+    """The context of each micro-batch of a run."""
+
+    def __init__(self, progress: TrainingProgress) -> None:
+        self._progress = progress
+
+    def __enter__(self) -> None:
+        self._progress.begin_micro_batch()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+
+@runtime_checkable
+class Prepared(Protocol):
+    """An object that ``Accelerator.prepare`` connects to the training."""
+
+    def connect(self, progress: TrainingProgress) -> None:
+        """Take the progress that the object reads or advances."""

@@ -1,0 +1,85 @@
+"""The software that runs: what a GPU, or experts spread over many, ask of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from accelerate_sim import catalog
+from accelerate_sim.config.schema import RunConfig
+from accelerate_sim.sim.method import Method, release_of, running_stack
+from accelerate_sim.sim.plan import Plan
+
+H100, A100, B300, MI300X = (catalog.gpu(name) for name in ("H100-SXM", "A100-80-SXM", "B300", "MI300X"))
+
+
+@pytest.mark.parametrize("old", ["deepspeed", "megatron-2021", "megatron-deepspeed"])
+def test_software_without_kernels_for_a_gpu_is_followed_by_its_successor(old: str) -> None:
+    assert running_stack(old, A100).name == old
+    for gpu in (H100, B300, MI300X):
+        later = running_stack(old, gpu)
+        assert later.release > catalog.stack(old).release and later.attention != "unfused"
+
+
+def test_every_successor_exists_and_needs_none() -> None:
+    for name in catalog.stack_names():
+        if successor := catalog.stack(name).successor:
+            assert catalog.stack(successor).successor is None
+
+
+def test_software_is_no_older_than_its_gpu_or_than_its_way_to_spread_experts() -> None:
+    fsdp = catalog.stack("fsdp")
+    assert release_of(fsdp, H100, 1) == fsdp.release
+    assert release_of(fsdp, H100, 8) == fsdp.expert_release
+    assert release_of(fsdp, B300, 1) == 25.5
+
+
+def test_a_release_that_the_config_gives_is_kept() -> None:
+    config = RunConfig.model_validate({"cluster": {"gpu": "B300"}, "train": {"release": 24.1}})
+    assert Method.of(config).release == 24.1
+
+
+EXPERTS = {"model": "deepseek-v3", "cluster": {"nodes": 32, "gpu": "B300", "nic_gbps": 400},
+           "parallel": {"tensor": 1, "pipeline": 8, "expert": 32, "sharding": "zero1"},
+           "train": {"sequence_length": 4096, "global_batch": 1024, "micro_batch": 1,
+                     "stack": "megatron-2024"}}  # fmt: skip
+
+
+def step_s(fabric: str = "infiniband", **parallel: Any) -> float:
+    raw = {**EXPERTS, "cluster": {**EXPERTS["cluster"], "fabric": fabric}}  # type: ignore[dict-item]
+    return Plan(RunConfig.model_validate({**raw, "parallel": {**EXPERTS["parallel"], **parallel}})).step_parts.total  # type: ignore[dict-item]
+
+
+def test_tokens_that_cross_a_link_once_arrive_sooner() -> None:
+    assert step_s(dispatcher="deepep") < step_s(dispatcher="alltoall") == step_s()
+    assert step_s(dispatcher="hybridep") == step_s(dispatcher="deepep")
+
+
+def test_tokens_that_travel_behind_computing_cost_less() -> None:
+    for dispatcher in ("alltoall", "deepep"):
+        assert step_s(dispatcher=dispatcher, expert_overlap=True) < step_s(dispatcher=dispatcher, expert_overlap=False)
+
+
+def test_an_all_to_all_is_slower_over_ethernet_and_slowest_over_efa() -> None:
+    assert step_s("infiniband") < step_s("roce") < step_s("efa")
+
+
+def test_the_fabric_does_not_matter_inside_an_nvlink_domain() -> None:
+    raw = {"model": "llama-3-8b", "cluster": {"nodes": 1}, "parallel": {"tensor": 1}}
+    times = [
+        Plan(RunConfig.model_validate({**raw, "cluster": {"nodes": 1, "fabric": fabric}})).step_parts.total
+        for fabric in ("infiniband", "efa")
+    ]
+    assert times[0] == times[1]
+
+
+def test_four_bits_are_faster_and_held_smaller_than_eight() -> None:
+    plans = [
+        Plan(RunConfig.model_validate({"model": "llama-3-8b", "cluster": {"gpu": "B200"}, "parallel": {"tensor": 1},
+                                       "train": {"precision": precision, "recompute": "none"}}))
+        for precision in ("bf16", "mxfp8", "nvfp4")
+    ]  # fmt: skip
+    times, kept = [one.step_parts.total for one in plans], [one.memory.activations for one in plans]
+    assert times == sorted(times, reverse=True) and kept == sorted(kept, reverse=True)
+    assert len(set(times)) == len(set(kept)) == 3

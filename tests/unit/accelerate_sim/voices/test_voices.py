@@ -1,0 +1,137 @@
+"""Every log line of the package is worded by a voice, and a voice is found through one table."""
+
+import ast
+import logging
+import sys
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import get_args
+
+import pytest
+
+from accelerate_sim import records
+from accelerate_sim.config import extensions
+from accelerate_sim.config.extensions import VOICES, VoiceEntry
+from accelerate_sim.config.schema import LogConfig, RunConfig
+from accelerate_sim.display.screen import Screen
+from accelerate_sim.display.style import Style
+from accelerate_sim.records import BatchRecord, ExportFileRecord, LaunchRecord, ProcessRecord, Record, ResumeRecord
+from accelerate_sim.reporting.build import run_facts
+from accelerate_sim.reporting.console import Console
+from accelerate_sim.sim.plan import Plan
+from accelerate_sim.voices.voice import Line, voice_called
+
+PACKAGE = Path(records.__file__).resolve().parents[1]
+LEVELS = {"debug", "info", "warning", "error", "critical", "exception", "log"}
+MAY_LOG = {"train.py", "logging.py", "reporting/console.py"}
+"""The script's own lines, the adapter that hands lines on, and the console, which logs what a voice says."""
+SILENT = {records.StartRecord, records.GpuRecord}
+"""Kinds that the house voice leaves out: one is for files alone, the other is drawn."""
+FACTS = run_facts(Plan(RunConfig()))
+
+
+def said(record: Record, voice: str = "house") -> list[str]:
+    return [line.text for line in voice_called(voice)[type(record)](record, FACTS)]
+
+
+def test_only_the_console_logs() -> None:
+    found = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = path.relative_to(PACKAGE).as_posix()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in LEVELS:
+                target = ast.unparse(node.func.value)
+                if name not in MAY_LOG and ("logger" in target or target == "logging"):
+                    found.append(f"{name}:{node.lineno}")
+    assert not found
+
+
+@pytest.mark.parametrize("name", VOICES)
+def test_a_voice_words_kinds_of_record_and_nothing_else(name: str) -> None:
+    assert set(voice_called(name)) <= set(get_args(Record))
+
+
+def test_the_house_voice_knows_every_kind_of_record() -> None:
+    assert set(voice_called("house")) == set(get_args(Record)) - SILENT
+
+
+def test_a_resumed_run_names_each_checkpoint_that_was_damaged() -> None:
+    lines = list(voice_called("house")[ResumeRecord](ResumeRecord(None, ("a is damaged", "b\nis")), FACTS))
+    assert [line.level for line in lines] == [logging.WARNING, logging.WARNING, logging.INFO]
+    assert [line.text for line in lines] == [
+        "Checkpoint a is damaged", r"Checkpoint b\nis", "Going on from the beginning of run 1",
+    ]  # fmt: skip
+
+
+def test_a_restarted_job_says_which_attempt_it_is() -> None:
+    assert len(said(LaunchRecord("train.py", attempt=0))) == 1
+    assert said(LaunchRecord("train.py", attempt=2))[1] == "Attempt 3: the launcher has restarted the job"
+
+
+@pytest.mark.parametrize(
+    ("shard", "shards", "text"),
+    [(0, 90, "  x | 5 B"), (40, 90, "  x | 5 B"), (41, 90, "  ... and 49 more"), (42, 90, ""), (90, 90, "  x | 5 B")],
+)
+def test_a_long_export_lists_its_first_files_and_the_last(shard: int, shards: int, text: str) -> None:
+    assert said(ExportFileRecord("x", 5, shard, shards)) == ([text] if text else [])
+
+
+def test_consumed_samples_follow_from_tokens() -> None:
+    assert FACTS.consumed_samples(10 * FACTS.sequence_length * 128) == 1280
+
+
+# --- The console ------------------------------------------------------------------------------------
+
+
+def shown(caplog: pytest.LogCaptureFixture, rank: int | None, *observed: Record) -> list[tuple[int, str]]:
+    """(rank, text) of each line that the process of ``rank`` logs."""
+    console = Console(Screen(-1, live=False), Style(), rank)
+    console.begin(FACTS, "house")
+    with caplog.at_level(logging.INFO):
+        for record in observed:
+            console.observe(record)
+    return [(line.__dict__["rank"], line.getMessage()) for line in caplog.records]
+
+
+def test_a_process_logs_the_lines_of_its_own_rank_only(caplog: pytest.LogCaptureFixture) -> None:
+    observed = ProcessRecord(3, 1, 1), BatchRecord(5, 64, 2)
+    assert [rank for rank, _ in shown(caplog, 3, *observed)] == [3]
+    caplog.clear()
+    assert [rank for rank, _ in shown(caplog, 0, *observed)] == [0]
+    caplog.clear()
+    assert [rank for rank, _ in shown(caplog, None, *observed)] == [3, 0]
+
+
+def test_percent_signs_in_a_line_stay(caplog: pytest.LogCaptureFixture) -> None:
+    record = records.ExportingRecord("100%s", "out/%d")
+    assert shown(caplog, None, record) == [(0, "Exporting 100%s to out/%d")]
+
+
+def test_nothing_is_shown_before_a_run_has_begun(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        Console(Screen(-1, live=False), Style(), None).observe(BatchRecord(5, 64, 2))
+    assert not caplog.records
+
+
+# --- The table --------------------------------------------------------------------------------------
+
+
+def test_every_voice_of_the_table_can_be_loaded_and_is_described() -> None:
+    for name, entry in VOICES.items():
+        assert import_module(entry.module).LINES is voice_called(name)
+        assert entry.help
+        assert LogConfig(voice=name).voice == name
+
+
+def test_an_unknown_voice_is_refused() -> None:
+    with pytest.raises(ValueError, match="is no voice; use house"):
+        LogConfig(voice="hous")
+
+
+def test_a_voice_is_one_module_and_one_line_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    terse = ModuleType("terse_voice")
+    terse.LINES = {BatchRecord: lambda record, run: [Line(f"batch={record.global_batch} of {run.world_size}")]}  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "terse_voice", terse)
+    monkeypatch.setitem(extensions.VOICES, "terse", VoiceEntry("key=value", "terse_voice"))
+    assert said(BatchRecord(5, 64, 2), "terse") == ["batch=64 of 64"]
