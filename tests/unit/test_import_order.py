@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.repository import ROOT
+
 PACKAGES = ("accelerate_sim", "fake_torch_dist")
 
 RANKS = {
@@ -104,7 +105,7 @@ PURE = {
     "__future__", "bisect", "collections", "dataclasses", "functools", "hashlib", "itertools", "math", "typing",
     "numpy",
 }  # fmt: skip
-"""What physics may use: nothing with a state, a clock or a way out."""
+"""Modules that physics may use: none with a state, a clock or a way out."""
 
 
 @cache
