@@ -1,4 +1,4 @@
-"""Runs that many tests read: each is played once per session, by the command that users type."""
+"""Fixtures of all tests: train.py as a function, runs that many tests read, and the check of what is left running."""
 
 from __future__ import annotations
 
@@ -8,20 +8,24 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from tests.support.processes import AT_SESSION_END, SessionMark, described, until
 from tests.support.reading import Completed, Play, Played, Train
+from tests.support.repository import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 START = "2026-01-01T00:00:00"
 LIMIT_S = 60
+LEFT_S = 10.0
+"""Longest time that a process may take to end after the last test."""
 MOST_WORKERS = 4
-"""Processes of pytest's; those that take long start some of their own."""
+"""Most pytest processes; long tests start processes of their own."""
 WORKER = "PYTEST_XDIST_WORKER"
-"""Set in each of them."""
+"""Variable that pytest-xdist sets in each of its processes."""
 
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
@@ -29,9 +33,9 @@ settings.load_profile("repeatable")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Where pytest-xdist is installed, the cores of the machine share the whole suite, unless ``-n`` says otherwise.
+    """Run the whole suite on several cores if pytest-xdist is installed, unless ``-n`` says otherwise.
 
-    What is named on the command line, what measures (``-m slow``) and what is debugged stays in one process.
+    Tests that are named on the command line, that measure (``-m slow``) or that are debugged stay in one process.
     """
     option = config.option
     whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS and "not slow" in option.markexpr
@@ -44,7 +48,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
 
 def pytest_configure() -> None:
-    """Have no signals ignored, as a shell that runs us in the background and nohup do: all that we start would, too."""
+    """Undo ignored signals, as a shell in the background and nohup leave them: every child would inherit them."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in ("SIGHUP", "SIGQUIT"):
         if hasattr(signal, name):
@@ -52,10 +56,22 @@ def pytest_configure() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def temporary_files(home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """All that is started here, and this process, leave theirs where pytest tidies up, even if we are killed.
+def no_process_is_left(home: Path) -> Iterator[None]:
+    """Fail the session if a process that a test started is still there when the last test has ended."""
+    mark = SessionMark(home / "mark")
+    yield
+    AT_SESSION_END.close()
+    try:
+        until(lambda: not mark.pids(), "all processes of the tests are gone", LEFT_S)
+    except AssertionError as error:
+        raise AssertionError("\n".join([str(error), *described(mark.pids())])) from None
 
-    Hundreds of programs compile the packages once, and not into the tree.
+
+@pytest.fixture(scope="session", autouse=True)
+def temporary_files(home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Put temporary files of this process and its children below pytest's directory, which it deletes later.
+
+    The hundreds of programs share one directory of byte code there, so the packages are compiled once, not in the tree.
     """
     os.environ["TMPDIR"] = str(home)
     tempfile.tempdir = None
@@ -71,7 +87,7 @@ def setting(*changes: str) -> list[str]:
 
 
 def environment(home: Path) -> dict[str, str]:
-    """A plain environment whose home and temporary directory are ``home``; nothing of the caller's terminal."""
+    """Environment for a child: home and temporary directory are ``home``; no variable of the caller's terminal."""
     unwanted = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "PYTHONSTARTUP")
     kept = {key: value for key, value in os.environ.items() if key not in unwanted}
     return kept | {"HOME": str(home), "TMPDIR": str(home), "PYTHONUTF8": "1"}
@@ -85,13 +101,13 @@ def root() -> Path:
 
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Home and temporary directory of everything that is started here."""
+    """Home and temporary directory of every process that the tests start."""
     return tmp_path_factory.mktemp("home")
 
 
 @pytest.fixture(scope="session")
 def train(home: Path) -> Train:
-    """``train(*arguments, cwd=...)`` runs train.py with its output on pipes. Configs are found from the repository."""
+    """``train(*arguments, cwd=...)`` runs train.py with its output on pipes, by default in the repository."""
     from tests.support.warm_train import run_warm  # loads it all, which most tests can do without
 
     def run(*arguments: str, cwd: Path = ROOT) -> Completed:
@@ -102,7 +118,7 @@ def train(home: Path) -> Train:
 
 @pytest.fixture(scope="session")
 def new_python(home: Path) -> Train:
-    """``train`` in an interpreter of its own."""
+    """Like ``train``, in a new interpreter: for tests of how a program starts and ends."""
 
     def run(*arguments: str, cwd: Path = ROOT) -> Completed:
         return subprocess.run(
@@ -116,12 +132,12 @@ def new_python(home: Path) -> Train:
 
 @pytest.fixture(scope="session")
 def play(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Play:
-    """``play(*arguments)`` plays to the end at full speed, with a metrics file."""
+    """``play(*arguments)`` runs train.py to its end at full speed, with a metrics file, and must succeed."""
 
     numbers = itertools.count(100)
 
     def run(*arguments: str) -> Played:
-        # The path is shown, so all have the same length.
+        # The output shows the path, so all paths have the same length.
         directory = tmp_path_factory.mktemp(f"run{next(numbers)}", numbered=False) / "out"
         common = ("--speed", "max", "--start-time", START, "--output-dir", str(directory))
         done = train(*arguments, *common)
@@ -154,6 +170,6 @@ def experts(play: Play) -> Played:
 
 @pytest.fixture(scope="session")
 def drawn(play: Play) -> Played:
-    """What is played without a config, but on 8 nodes, of two short epochs, each step with its detail line."""
+    """A run drawn without a config, but on 8 nodes, of two short epochs, each step with its detail line."""
     short = setting("train.epochs=2", "train.steps_per_epoch=120", "train.warmup_steps=20")
     return play("--seed", "7", *short, *setting("cluster.nodes=8", "log.every=1"))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fake_torch_dist.terminal.width import columns as character_columns
 
 _SGR = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
-_GLYPHS = {
+GLYPHS = {
     # name: (Unicode, ASCII)
     "bar": ("│", "|"),
     "rule": ("─", "-"),
@@ -32,7 +32,7 @@ _GLYPHS = {
 }
 
 
-_PLAIN = str.maketrans({ours: plain for ours, plain in _GLYPHS.values() if len(ours) == 1} | {"µ": "u"})
+_PLAIN = str.maketrans({ours: plain for ours, plain in GLYPHS.values() if len(ours) == 1} | {"µ": "u"})
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Style:
 
     def glyph(self, name: str) -> str:
         """The character called ``name``, or what stands for it in ASCII."""
-        return _GLYPHS[name][self.ascii]
+        return GLYPHS[name][self.ascii]
 
     def text(self, text: str) -> str:
         """Return any text, such as a sentence or a name, in characters that the output has."""

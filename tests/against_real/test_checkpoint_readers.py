@@ -21,7 +21,7 @@ REMOTE_CODE = ("deepseek-moe-16b",)
 """Their class is not in transformers."""
 DENSE = [name for name in catalog.model_names() if not catalog.model(name).architecture.moe and name not in REMOTE_CODE]
 RENAMED = {"embed_out.weight": "lm_head.weight"}
-"""What transformers 5 calls in memory otherwise than in a file."""
+"""Tensor names that transformers 5 changes when it loads a file."""
 
 
 def saved(spec: ModelSpec, directory: Path) -> Path:

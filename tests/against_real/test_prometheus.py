@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -21,7 +20,9 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.processes import until
+from tests.support.repository import ROOT
+
 LIMIT_S = 60.0
 pytestmark = pytest.mark.real
 JOB = (
@@ -34,7 +35,7 @@ LINT_OF_DCGM = re.compile(
     r"DCGM_\w+ (counter metrics should have \"_total\" suffix|metric name should not include type 'counter'|"
     r"label names should be written in 'snake_case' not 'camelCase')"
 )
-"""What promtool would rather have otherwise in dcgm-exporter's own names."""
+"""Complaints of promtool about names that are dcgm-exporter's own."""
 
 
 @contextmanager
@@ -47,7 +48,7 @@ def ended(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
 
 
 def url_of(process: subprocess.Popen[str]) -> str:
-    """Where it can be scraped, when it has made its first steps."""
+    """Address at which the run can be scraped, once it has made its first steps."""
     assert process.stdout
     url = ""
     for line in process.stdout:
@@ -104,7 +105,7 @@ def free_port() -> int:
 
 
 def asked(server: str, query: str) -> list[dict[str, Any]]:
-    """What a query gives now; nothing while the server is not there yet."""
+    """Result of a query now; empty while the server has not started."""
     words = urllib.parse.urlencode({"query": query})
     try:
         answer = json.loads(fetched(f"{server}/api/v1/query?{words}"))
@@ -131,10 +132,9 @@ def test_prometheus_has_the_loss_of_the_metrics_file(job: str, tmp_path: Path) -
     ]  # fmt: skip
     server = f"http://127.0.0.1:{port}"
     with ended(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True)):
-        deadline = time.monotonic() + LIMIT_S
-        while len(found := asked(server, '{__name__=~"training_step|training_loss|training_tokens_total"}')) < 3:
-            assert time.monotonic() < deadline, "prometheus has scraped nothing"
-            time.sleep(0.2)
+        query = '{__name__=~"training_step|training_loss|training_tokens_total"}'
+        until(lambda: len(asked(server, query)) == 3, "prometheus has scraped the run", LIMIT_S)
+        found = asked(server, query)
         values = {each["metric"]["__name__"]: float(each["value"][1]) for each in found}
         event = steps(tmp_path / "out")[int(values["training_step"])]
         assert (values["training_loss"], values["training_tokens_total"]) == (event["loss"], event["tokens"])

@@ -19,13 +19,13 @@ from fake_torch_dist.launcher.commandline.config import Std
 from fake_torch_dist.launcher.commandline.parsed_arguments import Arguments, build_parser, parse
 from fake_torch_dist.launcher.commandline.parser import OURS, UsageError
 from fake_torch_dist.run import main
+from tests.support.repository import ROOT
 
 pytestmark = pytest.mark.real
 
 torchrun: Any = pytest.importorskip("torch.distributed.run", reason="compares with torchrun")
 rendezvous: Any = pytest.importorskip("torch.distributed.elastic.rendezvous.utils")
 
-ROOT = Path(__file__).resolve().parents[2]
 LIMIT_S = 120
 
 VALUES = {  # of a flag's type, and not its default
@@ -41,7 +41,7 @@ SWITCHES = ("standalone", "module", "no_python", "run_path", "virtual_local_rank
 
 
 def flags(parser: argparse.ArgumentParser) -> list[dict[str, Any]]:
-    """What a parser was told of each argument, in order; not the prose."""
+    """Each argument as it was declared to a parser, in order, without its help text."""
     told = ("option_strings", "dest", "nargs", "const", "default", "required", "metavar")
     return [
         {name: getattr(action, name) for name in told}

@@ -1,4 +1,4 @@
-"""How a job ends, and what its ranks are told, under fake-torchrun and under the real torchrun: the same script, twice.
+"""The same script under fake-torchrun and the real torchrun: its end, and its ranks' environment, are the same.
 
 Compared are the exit code, the report's root cause and its other entries, and each rank's environment in each attempt.
 """
@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.launched import ROOT, children_of, until
+from tests.support.processes import children_of, until
+from tests.support.repository import ROOT
 
 pytestmark = pytest.mark.real
 
@@ -63,7 +64,7 @@ ENTRY = re.compile(
 
 @dataclass(frozen=True)
 class Scenario:
-    """What the ranks do when all are there, and what is done to them."""
+    """A script that the ranks run once all are there, and the signal that is sent to them."""
 
     then: str
     before: str = ""
@@ -74,7 +75,7 @@ class Scenario:
 
 @dataclass
 class Ending:
-    """What is compared."""
+    """Values that are compared."""
 
     code: int
     root: tuple[object, ...] | None

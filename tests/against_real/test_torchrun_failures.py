@@ -82,7 +82,7 @@ ENTRY = re.compile(
 
 
 def failures_in(text: str) -> list[ProcessFailure]:
-    """What torchrun reported, observed again by us: only its numbers and its error files are taken over."""
+    """Failures that torchrun reported, observed again by us: only its numbers and its error files are taken over."""
     found = sorted(ENTRY.findall(text), key=lambda entry: int(entry[0]))
     return [
         ProcessFailure.observed(

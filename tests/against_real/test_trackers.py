@@ -21,8 +21,8 @@ from accelerate_sim.tracking.tensorboard import EVAL_SCALARS, STEP_SCALARS, Tens
 from accelerate_sim.tracking.tracker import RunStart
 from accelerate_sim.tracking.wandb import STEP_FIGURES, WandbTracker
 from accelerate_sim.tracking.wandb_records import whole_records
+from tests.support.repository import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 LIMIT_S = 120
 pytestmark = pytest.mark.real
 SHORT = (

@@ -32,7 +32,7 @@ _MARKS = struct.Struct("<8d")
 
 
 class Marks(NamedTuple):
-    """What a rank notes about itself; times of the monotonic clock."""
+    """Figures that a rank measures of itself; times of the monotonic clock."""
 
     called: float
     met: float
@@ -46,7 +46,7 @@ class Marks(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What a meeting took, in wall time from the first rank's begin to the last rank's end."""
+    """Cost of a meeting, in wall time from the first rank's begin to the last rank's end."""
 
     world_size: int
     fork_ms: float
@@ -60,12 +60,12 @@ class Figures:
     rank_cpu_ms: float
     """Per rank, without its end."""
     server_cpu_ms: float
-    """Of the parent, with its forks."""
+    """Figure of the parent, with its forks."""
     requests_per_rank: float
     received_bytes_per_rank: float
     context_switches_per_rank: float
     total_pss_mb: float
-    """Of all ranks after the barrier, in 10^6 bytes; 0 if nobody asked for it."""
+    """Memory of all ranks after the barrier, in 10^6 bytes; 0 unless asked for."""
 
 
 class CountingServer(StoreServer):

@@ -1,6 +1,6 @@
-"""How many lines a second the launcher merges: many writers flat out, their lines prefixed, into one output.
+"""Lines a second that the launcher merges: many writers flat out, their lines prefixed, into one output.
 
-    python tests/benchmarks/merge_bench.py [--writers 64] [--seconds 2] [--read-bytes 65536] [--pipe-bytes 0]
+    python -m tests.benchmarks.merge_bench [--writers 64] [--seconds 2] [--read-bytes 65536] [--pipe-bytes 0]
 
 Printed for each way of writing and each reader, in million lines/s; ``bare`` is the same pipeline without the merge
 (read, write on as it is), which is what the machine can do at most. ``memory`` has no pipe at all, only the merge.
@@ -14,21 +14,17 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from fake_torch_dist.launcher.output.merge import LineMerger
 from fake_torch_dist.launcher.output.writer import Output
 
 LINE = b"x" * 119 + b"\n"
 BLOCK = LINE * (65536 // len(LINE))
-"""What a buffered writer hands over at a time; not a divisor of the pipe's size, so reads end inside lines."""
+"""Bytes that a buffered writer writes at a time; not a divisor of the pipe's size, so reads end inside lines."""
 BLOCKS = {"blocks": BLOCK, "lines": LINE}
 SINKS = ("/dev/null", "cat >/dev/null")
 WARM_UP_S = 0.3
@@ -36,7 +32,7 @@ WARM_UP_S = 0.3
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What is measured."""
+    """Parameters of a measurement."""
 
     writers: int = 64
     seconds: float = 2.0

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.repository import ROOT
+
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.real,
@@ -20,7 +22,6 @@ pytestmark = [
 ]
 
 SCRIPT = Path(__file__).with_name("collectives_bench.py")
-ROOT = Path(__file__).parents[2]
 LIMIT_S = 300
 
 

@@ -1,4 +1,4 @@
-"""What the launcher costs, beside torchrun's cost where torch is installed. ``pytest -m slow -s`` shows the figures.
+"""Cost of the launcher, beside torchrun's where torch is installed. ``pytest -m slow -s`` prints the figures.
 
 Limits leave room for a busy machine; the figures are printed with the goal of each.
 """
@@ -17,7 +17,9 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.processes import children_of, until
+from tests.support.repository import ROOT
+
 OURS = [sys.executable, "-m", "fake_torch_dist.run"]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
 NODES = ("--nnodes", "8", "--nproc-per-node", "8")
@@ -86,22 +88,16 @@ class Playing:
         self.process.wait()
 
     def wait_for(self, condition: Callable[[bytes], bool]) -> None:
-        until_s = time.monotonic() + 60
-        while not condition(self._out.read_bytes()):
-            assert time.monotonic() < until_s and self.process.poll() is None, self._out.read_text()[-2000:]
-            time.sleep(0.01)
+        until(lambda: condition(self._out.read_bytes()) or self.process.poll() is not None, "the output is there")
+        assert condition(self._out.read_bytes()), self._out.read_text()[-2000:]
 
     @property
     def launcher_and_agents(self) -> list[int]:
-        return [self.process.pid, *_children(self.process.pid)]
+        return [self.process.pid, *children_of(self.process.pid)]
 
     @property
     def ranks(self) -> list[int]:
-        return [rank for agent in _children(self.process.pid) for rank in _children(agent)]
-
-
-def _children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return [rank for agent in children_of(self.process.pid) for rank in children_of(agent)]
 
 
 def cpu_s(pids: list[int]) -> float:

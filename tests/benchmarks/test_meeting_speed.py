@@ -1,4 +1,4 @@
-"""How fast forked ranks meet, and what they cost. Printed; what is judged are ratios that no machine's speed changes.
+"""Time and cost of the meeting of forked ranks. Printed; only ratios that no machine's speed changes are judged.
 
 python -m pytest -m slow tests/benchmarks/test_meeting_speed.py -s
 """
@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.support.repository import ROOT
 
 pytestmark = [
     pytest.mark.slow,
@@ -23,7 +25,7 @@ REPEATS = 5
 def best(world_size: int, repeats: int = REPEATS) -> dict[str, Any]:
     """The figures of the fastest of several meetings, in a process that imports what a launcher does."""
     command = [sys.executable, str(BENCH), str(world_size), str(repeats)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=BENCH.parents[2], timeout=300)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT, timeout=300)
     return min((json.loads(line) for line in done.stdout.splitlines()), key=lambda figures: figures["init_ms"])
 
 
@@ -48,7 +50,7 @@ def test_what_idle_ranks_keep(capsys):
     code = "import json, sys; sys.path.insert(0, sys.argv[1]); import meeting_bench as bench; "
     code += "print(json.dumps([bench.measure(size, with_pss=True).total_pss_mb for size in (8, 64)]))"
     command = [sys.executable, "-c", code, str(BENCH.parent)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=BENCH.parents[2], timeout=100)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT, timeout=100)
     few, many = json.loads(done.stdout)
     with capsys.disabled():
         print(f"\n  64 ranks after a barrier: {many:.0f} MB PSS in all, {(many - few) / 56:.2f} MB for each more")

@@ -1,4 +1,4 @@
-"""What a run costs: start, steps per second, share of a core, memory. Printed, not judged.
+"""Cost of a run: start, steps per second, share of a core, memory. Printed, not judged.
 
     python -m pytest -m slow tests/benchmarks -s
 
@@ -16,9 +16,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.repository import ROOT
+
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
 TRAIN = [sys.executable, str(ROOT / "train.py")]
 IMPORTS = [sys.executable, "-c", "import numpy, tqdm, colorlog, typer, yaml, pydantic; print()"]
 ROUNDS = 9

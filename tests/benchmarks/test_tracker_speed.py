@@ -1,4 +1,4 @@
-"""What trackers cost: steps per second at full speed with each of them, as shares of those without. Printed.
+"""Cost of trackers: steps per second at full speed with each of them, as shares of those without. Printed.
 
     python -m pytest -m slow tests/benchmarks/test_tracker_speed.py -s
 
@@ -16,9 +16,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.repository import ROOT
+
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
 ROUNDS = 3
 STEPS = 8000
 MOST_COST = 0.30

@@ -1,4 +1,4 @@
-"""What can be typed after ``python train.py``, and what happens when it is wrong."""
+"""The arguments of ``python train.py``: their effect, and the error when they are wrong."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import yaml
 
 from accelerate_sim import catalog
 from tests.support.reading import Completed, Play, Train, clock, count, printed
+from tests.support.repository import ROOT
 
 SHORT = ("--config", "configs/debug.yaml", "--speed", "max", "--start-time", "2026-01-01T00:00:00")
 LLAMA = ("--config", "configs/llama70b.yaml")
@@ -21,7 +22,7 @@ OPTIONS = (
 
 
 def said(done: Completed) -> str:
-    """What a command that went well has printed."""
+    """Output of a command that must succeed."""
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     return done.stdout
@@ -241,9 +242,8 @@ def test_mistake_is_explained(case: str, capfd: pytest.CaptureFixture[str], monk
 
     arguments, wanted = MISTAKES[case]
     given = arguments if "--config" in arguments else [*LLAMA, *arguments]
-    root = Path(__file__).resolve().parents[2]
-    monkeypatch.chdir(root)
-    monkeypatch.setattr("sys.argv", [str(root / "train.py"), *given])
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("sys.argv", [str(ROOT / "train.py"), *given])
     with pytest.raises(SystemExit) as left:
         launch(main)
     out, err = capfd.readouterr()
@@ -255,7 +255,7 @@ def test_mistake_is_explained(case: str, capfd: pytest.CaptureFixture[str], monk
 
 
 def test_all_mistakes_are_told_at_once(new_python: Train, tmp_path: Path) -> None:
-    """Of the file, with the line, and of the command line; and from a real process."""
+    """Mistakes of the file, with the line, and of the command line are in one message of a real process."""
     path = tmp_path / "wrong.yaml"
     path.write_text("model: llama-3-70b\ntrain:\n  lr: fast\n  epochs: 0\n", encoding="utf-8")
     done = new_python("--config", str(path), "--set", "cluster.nodes=-2", "--speed", "max")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.repository import ROOT
+
 OF_TRAIN = [str(ROOT / "train.py"), "--show-completion"]
 OF_LAUNCHER = ["-m", "fake_torch_dist.run", "--show-completion"]
 pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
@@ -23,7 +23,7 @@ def scripts() -> str:
 
 
 def offered(scripts: str, function: str, *words: str) -> list[str]:
-    """What Tab offers at the end of the last of ``words``."""
+    """Words that Tab offers at the end of the last of ``words``."""
     count = len(words) - 1
     ask = f'COMP_CWORD={count}; COMP_WORDS=("$@"); {function}; printf "%s\\n" "${{COMPREPLY[@]}}"'
     command = ["bash", "--norc", "-c", f"{scripts}{ask}", "bash", *words]

@@ -10,13 +10,13 @@ from accelerate_sim.config.load import ConfigSource
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.sim.memory.fit import misfit
 from accelerate_sim.sim.run import Run
+from tests.support.repository import CONFIGS
 
-FOLDER = Path(__file__).parents[2] / "configs"
-FILES = sorted(FOLDER.glob("*.yaml"))
+FILES = sorted(CONFIGS.glob("*.yaml"))
 
 
 def config(name: str) -> RunConfig:
-    return ConfigSource.read(FOLDER / f"{name}.yaml").resolve()
+    return ConfigSource.read(CONFIGS / f"{name}.yaml").resolve()
 
 
 def test_all_are_there() -> None:
@@ -64,7 +64,7 @@ def test_debug_is_four_gpus_and_twenty_steps() -> None:
 
 
 def test_classic_keeps_its_numbers_run_after_run() -> None:
-    source = ConfigSource.read(FOLDER / "classic.yaml")
+    source = ConfigSource.read(CONFIGS / "classic.yaml")
     models = set()
     for number in range(1, 40):
         drawn = source.resolve(number)

@@ -17,11 +17,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.repository import ROOT
+
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed"),
 ]
-ROOT = Path(__file__).resolve().parents[2]
 RUN = (
     sys.executable, str(ROOT / "train.py"), "--config", str(ROOT / "configs/debug.yaml"), "--speed", "max",
     "--start-time", "2026-01-01", "--set", "checkpoint.every=3", "--set", "train.steps_per_epoch=4",

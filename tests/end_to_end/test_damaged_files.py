@@ -18,9 +18,9 @@ from accelerate_sim.artifacts.damage import Damaged, checksum_of
 from accelerate_sim.checkpoints.directory import state_of_checkpoint
 from accelerate_sim.checkpoints.resume import find
 from accelerate_sim.config.problems import ConfigError
+from tests.support.repository import ROOT
 from tests.support.warm_train import run_warm
 
-ROOT = Path(__file__).resolve().parents[2]
 RUN = (
     "--config", str(ROOT / "configs/debug.yaml"), "--start-time", "2026-01-01", "--output-dir", "out",
     "--set", "checkpoint.shards=tiny", "--set", "checkpoint.every=3", "--set", "checkpoint.keep_last=2",
@@ -264,7 +264,7 @@ JSON = st.recursive(
 
 
 def paths_of(value: object, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Of every place in a JSON document."""
+    """Paths of every place in a JSON document."""
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     return [path, *(place for key, each in inner for place in paths_of(each, (*path, key)))]
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.repository import ROOT
+
 LIMIT_S = 60
 IMPORTED = "import time:"
 """Before each line that Python writes under ``-X importtime``, when a module has been imported."""

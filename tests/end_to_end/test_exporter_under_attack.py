@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.repository import ROOT
+
 DESCRIPTORS = 96
-"""Of the run: little more than it needs for itself and 64 connections."""
+"""Open files allowed to the run: little more than it needs for itself and 64 connections."""
 LIMIT_S = 120.0
 RUN = (
     "--config", "configs/debug.yaml", "--speed", "20", "--set", "train.epochs=500",

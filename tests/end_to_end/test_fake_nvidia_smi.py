@@ -16,7 +16,9 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.processes import state_of, until
+from tests.support.repository import ROOT
+
 DEADLINE_S = 30.0
 START = "2026-01-01T00:00:00"
 SLOW = ("--config", "configs/debug.yaml", "--set", "run.speed=2", "--set", "train.epochs=500", "--set", "log.every=1")
@@ -89,10 +91,7 @@ def test_a_job_that_is_stopped_stands_still_and_is_gone_when_it_is_killed(env: d
     with job(env, *SLOW) as process:
         read_until(process, "step 1 ")
         process.send_signal(signal.SIGTSTP)
-        until_s = time.monotonic() + DEADLINE_S
-        while os.waitpid(process.pid, os.WUNTRACED | os.WNOHANG)[0] == 0:
-            assert time.monotonic() < until_s, "the job does not stop"
-            time.sleep(0.005)
+        until(lambda: state_of(process.pid) == "T", "the job is stopped", DEADLINE_S)
         looks = [asked(env, "timestamp,utilization.gpu,power.draw,temperature.gpu") for _ in range(2)]
         assert looks[0] == looks[1]
         process.send_signal(signal.SIGCONT)

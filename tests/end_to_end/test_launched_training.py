@@ -6,12 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.processes import children_of, until
+from tests.support.repository import ROOT
+
 DEADLINE_S = 90.0
 RUN = (
     "--config", str(ROOT / "configs/debug.yaml"), "--start-time", "2026-01-01", "--set", "checkpoint.every=5",
@@ -55,16 +56,12 @@ def test_a_killed_rank_costs_a_restart_and_nothing_else(tmp_path: Path) -> None:
 
 
 def _kill_a_rank(launcher: int) -> None:
-    agent = _children(launcher)[-1]
-    os.kill(_children(agent)[-1], signal.SIGKILL)
+    os.kill(_last_child(_last_child(launcher)), signal.SIGKILL)
 
 
-def _children(pid: int) -> list[int]:
-    end_s = time.monotonic() + DEADLINE_S
-    while time.monotonic() < end_s:
-        if found := Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-            return [int(child) for child in found]
-    raise AssertionError(f"{pid} has no children")
+def _last_child(pid: int) -> int:
+    until(lambda: children_of(pid), f"{pid} has children", DEADLINE_S)
+    return children_of(pid)[-1]
 
 
 @pytest.mark.parametrize("flags", [("--nproc-per-node", "4"), ("--nnodes", "2", "--nproc-per-node", "2")])

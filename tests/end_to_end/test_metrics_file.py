@@ -55,7 +55,7 @@ KEYS: dict[str, Kinds] = {
         "peak_memory_bytes": int, "energy_j": float, "export_path": str, "export_bytes": int,
     },
 }  # fmt: skip
-"""What each event has at least."""
+"""Fields that each event has at least."""
 
 SPREAD = ("min", "p25", "p50", "p75", "max")
 FIGURES = ("utilization_pct", "memory_used_bytes", "temperature_c", "power_w", "sm_clock_mhz")
@@ -276,7 +276,7 @@ def test_all_that_is_written_is_there_to_stay(llama: Played) -> None:
 
 
 def refusal(train: Train, directory: Path) -> str:
-    """What is said when output goes there; nothing else may happen."""
+    """Message when output goes there; nothing else may happen."""
     done = train(*SHORT, "--output-dir", str(directory))
     assert done.returncode == 2
     assert done.stdout == ""

@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from accelerate_sim.checkpoints import output_lock
+from tests.support.processes import Children
+from tests.support.repository import ROOT
 from tests.support.warm_train import WarmTrain, run_warm
 
-ROOT = Path(__file__).resolve().parents[2]
 RUN = (
     "--config", str(ROOT / "configs/debug.yaml"), "--start-time", "2026-01-01", "--output-dir", "out",
     "--set", "checkpoint.shards=tiny", "--set", "train.steps_per_epoch=3", "--set", "checkpoint.every=2",
@@ -73,8 +74,7 @@ def test_a_process_that_died_before_the_run_began_has_left_nothing_in_the_way(
 def test_killed_as_soon_as_there_is_a_file_it_begins_once_more(tmp_path: Path, whole: dict[str, bytes]) -> None:
     out = tmp_path / "out"
     with WarmTrain((*RUN, *FAST, *AGAIN), os.environ, tmp_path) as process:
-        while not (out / "metrics.jsonl").exists():
-            assert os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+        process.wait_until((out / "metrics.jsonl").exists, "the first file")
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert go(tmp_path, *RUN, *FAST, *AGAIN)[::2] == (0, "")
@@ -100,7 +100,7 @@ def test_a_run_that_goes_on_elsewhere_has_begun_there(tmp_path: Path, whole: dic
     assert go(tmp_path, *RUN, *FAST)[0] == 0
     other = (*RUN[:4], "--output-dir", "other", *RUN[6:])
     with WarmTrain((*other, *SLOW, "--resume", "out/checkpoint-6"), os.environ, tmp_path, merged=True) as process:
-        next(line for line in process.stdout if "Going on from" in line)
+        process.read_until("Going on from")
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert go(tmp_path, *other, *FAST, *AGAIN)[::2] == (0, "")
@@ -150,7 +150,7 @@ def test_a_delete_that_fails_is_warned_of_once_and_done_later(tmp_path: Path, wh
 
 def test_a_second_process_is_told_who_owns_the_directory(tmp_path: Path) -> None:
     with WarmTrain((*RUN, *SLOW), os.environ, tmp_path, merged=True) as first:
-        next(line for line in first.stdout if " step 1 |" in line or "Training" in line)
+        first.read_until("Training")
         (tmp_path / "same").symlink_to("out")
         for name, again in (("out", AGAIN), ("out", ()), ("same", AGAIN)):
             code, said, errors = go(tmp_path, *RUN[:4], "--output-dir", name, *RUN[6:], *FAST, *again)
@@ -165,42 +165,36 @@ def test_a_second_process_is_told_who_owns_the_directory(tmp_path: Path) -> None
 
 def test_a_child_does_not_keep_the_directory(tmp_path: Path) -> None:
     """Forked after its parent became the owner, it lives on when the parent is dead."""
-    reader, writer = os.pipe()
-    owner = os.fork()
-    if owner == 0:
+
+    def body(writer: int) -> None:
         output_lock.own(tmp_path, 0.0)
         if os.fork() == 0:
             os.write(writer, f"{os.getpid()}\n".encode())
             signal.pause()
-        os._exit(0)
-    child = int(os.read(reader, 32))
-    try:
-        assert os.waitpid(owner, 0)[1] == 0
-        fd = os.open(tmp_path, os.O_RDONLY)
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.close(fd)
-    finally:
-        os.kill(child, signal.SIGKILL)
-        os.close(reader)
-        os.close(writer)
+
+    with Children() as children:
+        owner = children.fork(body, pipes=1)
+        children.read_until(lambda: owner.outputs[0].endswith(b"\n"), "the child lives")
+        try:
+            children.read_until(lambda: owner.exit_code == 0, "its parent has ended")
+            fd = os.open(tmp_path, os.O_RDONLY)
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.close(fd)
+        finally:
+            os.kill(int(owner.outputs[0]), signal.SIGKILL)
 
 
 def test_an_owner_that_is_about_to_end_is_waited_for(tmp_path: Path) -> None:
-    reader, writer = os.pipe()
-    owner = os.fork()
-    if owner == 0:
+    def own_and_end(writer: int) -> None:
         output_lock.own(tmp_path, 0.0)
         os.write(writer, b"owned")
         signal.sigtimedwait([], 0.2)
-        os._exit(0)
-    assert os.read(reader, 5) == b"owned"
-    waiting = os.fork()
-    if waiting == 0:
-        output_lock.own(tmp_path, 30.0)
-        os._exit(0)
-    assert os.waitpid(waiting, 0)[1] == os.waitpid(owner, 0)[1] == 0
-    os.close(reader)
-    os.close(writer)
+
+    with Children() as children:
+        owner = children.fork(own_and_end, pipes=1)
+        children.read_until(lambda: owner.outputs == [b"owned"], "the directory has an owner")
+        children.fork(lambda: output_lock.own(tmp_path, 30.0))
+        assert children.wait() == [0, 0]
 
 
 # --- The true reason --------------------------------------------------------------------------------
@@ -248,7 +242,7 @@ def test_what_is_no_directory_is_called_what_it_is(kind: str, again: tuple[str, 
 
 
 def test_a_disk_that_is_full_at_the_first_checkpoint_can_be_gone_on_with(tmp_path: Path) -> None:
-    """What the message recommends works."""
+    """The command that the message recommends works."""
     script = (
         "import os, runpy, sys; import accelerate_sim.artifacts.atomic as atomic\n"
         "def full(*_): raise OSError(28, os.strerror(28))\n"

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support.repository import ROOT
+
 MOST_CPU_S = 1.0
 MOST_BYTES = 300e6
 CLUSTERS = {

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from fake_torch_dist.launcher.logs import LogTree
+from tests.support.repository import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "fake_torch_dist" / "SECURITY.md").read_text(encoding="utf-8")
 CITED = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", PAGE)
 LOADERS = {"loads", "load", "Unpickler"}

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.jobs import Job
 from tests.support.reading import Train
+from tests.support.train_ranks import Job
 
 START = "2026-01-01T00:00:00"
 SMALL = (
@@ -47,7 +47,7 @@ def lines_of(text: str, said: Callable[[int], bool]) -> list[str]:
 
 
 def own_lines(job: Job, rank: int) -> list[str]:
-    """What a rank says after it has introduced itself."""
+    """Lines of a rank after the one that introduces it."""
     return INTRODUCTION.sub("", job.ranks[rank].stdout, count=1).splitlines()
 
 
@@ -206,10 +206,7 @@ def test_a_signal_reaches_who_waits_for_others() -> None:
         job.kill(signal.SIGSTOP, 3)
         job.go_on_for(0.3)
         job.kill(signal.SIGTERM, 0, 1, 2)
-        begin = time.monotonic()
-        job.go_on_for(0.0)
-        while any(rank.exit_code is None for rank in job.ranks[:3]) and time.monotonic() - begin < PROMPT_S:
-            job.go_on_for(0.05)
+        job.read_until_ended(0, 1, 2, deadline_s=PROMPT_S)
         assert [rank.exit_code for rank in job.ranks] == [143, 143, 143, None]
     assert not any(rank.stderr for rank in job.ranks)
 
@@ -219,9 +216,7 @@ def test_a_signal_reaches_who_waits_for_rank_0_to_come() -> None:
         job.kill(signal.SIGSTOP, 0)
         job.go_on_for(0.3)
         job.kill(signal.SIGTERM, 1, 2)
-        begin = time.monotonic()
-        while any(rank.exit_code is None for rank in job.ranks[1:]) and time.monotonic() - begin < PROMPT_S:
-            job.go_on_for(0.05)
+        job.read_until_ended(1, 2, deadline_s=PROMPT_S)
         assert [rank.exit_code for rank in job.ranks[1:]] == [143, 143]
     assert not any(rank.stderr for rank in job.ranks[1:])
 
@@ -273,7 +268,9 @@ def test_bars_go_to_the_launcher_that_has_the_terminal() -> None:
             first = _blocks(job.ranks[0].stdout)
             _set_size(slave, 50)
             job.kill(signal.SIGWINCH, 0)
-            job.go_on_for(0.5)
+            job.read_until_so(
+                lambda: max(map(len, _blocks(job.ranks[0].stdout)[-1])) < 50, "rows for the new width are drawn"
+            )
             job.kill(signal.SIGTERM)
             assert job.wait() == [143, 143]
     finally:

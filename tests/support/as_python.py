@@ -8,11 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support.launched import ROOT
+from tests.support.repository import ROOT
 
 
 def same(directory: Path, *target: str, start_method: str = "fork", **environment: str) -> None:
-    """What comes out of a rank is what comes out of Python; the launcher's report aside, its exit code in it."""
+    """A rank's output and exit code are those of ``python -u``; the launcher's report is left out of the comparison."""
     variables = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | environment
     launcher = "-m", "fake_torch_dist.run", "--log-dir", os.devnull, "--start-method", start_method
     commands = ("-u",), launcher

@@ -17,15 +17,15 @@ import termios
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from types import TracebackType
 
 import pyte
 from pyte.screens import Char
 
+from tests.support.processes import Children, state_of, until
+from tests.support.repository import ROOT
 from tests.support.warm_train import become_train
 
-ROOT = Path(__file__).resolve().parents[2]
 DEADLINE_S = 30.0
 """Far more than anything takes, even on a machine that is busy with something else."""
 CTRL_C, CTRL_Z = "\x03", "\x1a"
@@ -33,7 +33,7 @@ ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 FRAME_END = re.compile(rb"\x1b\[J\r(\x1b\[\d+A)?(\x1b\[\?2026l)?")
 SHELL_SAYS = "[1]+  Stopped"
 END_OF_OUTPUT = b"\0"
-"""What the shell writes when the command has ended: the kernel hands on what was written before at its own time."""
+"""Byte that the shell writes after the end of the command, as the kernel may deliver earlier output late."""
 WARM = "train.py in a child of this process"
 _CLEARED = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "LC_ALL", "LC_CTYPE", "PYTHONIOENCODING", "PYTHONUTF8")
 
@@ -85,17 +85,18 @@ class Terminal:
 
     def _start(self, command: list[str], env: dict[str, str], size: tuple[int, int]) -> None:
         self._master, slave = os.openpty()
+        self._name = os.ttyname(slave)
         _set_size(slave, *size)
         self._events_fd, events = os.pipe()
         orders, self._orders = os.pipe()
-        self._shell = os.fork()
-        if self._shell == 0:
-            try:
-                for fd in (self._master, self._events_fd, self._orders):
-                    os.close(fd)
-                _shell(command, env, slave, events, orders)
-            finally:
-                os._exit(99)
+
+        def body() -> None:
+            for fd in (self._master, self._events_fd, self._orders):
+                os.close(fd)
+            _shell(command, env, slave, events, orders)
+
+        self._children = Children()
+        self._children.fork(body)
         for fd in (slave, events, orders):
             os.close(fd)
         self.pid = int(self._event("pid"))
@@ -124,6 +125,18 @@ class Terminal:
             self._read(min(left, 0.05))
             while self._show():
                 pass
+
+    def wait_until_full(self, deadline_s: float = DEADLINE_S) -> None:
+        """Read nothing until the terminal takes no more output, or the command has ended."""
+        fd = os.open(self._name, os.O_WRONLY | os.O_NOCTTY)
+        try:
+            until(
+                lambda: not select.select([], [fd], [], 0)[1] or state_of(self.pid) in "Z",
+                "the terminal takes no more output",
+                deadline_s,
+            )
+        finally:
+            os.close(fd)
 
     def next_frames(self, count: int = 2) -> None:
         """Read until at least ``count`` more chunks have arrived."""
@@ -244,7 +257,7 @@ class Terminal:
 
     @property
     def keyboard(self) -> list[object]:
-        """What the terminal does with keys."""
+        """Settings of the terminal for keys, as ``termios`` returns them."""
         return termios.tcgetattr(self._master)
 
     # --- The end --------------------------------------------------------------------------------
@@ -255,10 +268,9 @@ class Terminal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for pid in (self.pid, self._shell):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        os.waitpid(self._shell, 0)
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        self._children.close()
         for fd in (self._master, self._events_fd, self._orders):
             if fd >= 0:
                 os.close(fd)
@@ -336,7 +348,7 @@ def stale_bars(lines: Sequence[str]) -> list[str]:
 
 
 def is_training(terminal: Terminal) -> bool:
-    """Whether a frame is complete, and its last lines are the bars of epoch and step with nothing like them above."""
+    """True if a frame is complete and its last lines are the bars of epoch and step, with nothing like them above."""
     *above, epoch, step = ["", *terminal.used_lines]
     return (
         epoch.startswith("Training: ")
@@ -347,7 +359,7 @@ def is_training(terminal: Terminal) -> bool:
 
 
 def step_figures(terminal: Terminal) -> dict[str, str]:
-    """What the step bar says."""
+    """Fields of the step bar."""
     found = STEP_BAR.search(terminal.used_lines[-1])
     assert found, terminal.text
     return found.groupdict()

@@ -7,14 +7,14 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-DEADLINE_S = 60.0
-"""For whatever takes well under a second on an idle machine."""
+from tests.support.processes import DEADLINE_S, children_of, pids_with_variable, until
+from tests.support.repository import ROOT
+
 LEFT_BEHIND_S = 2.0
 MARK = "FAKE_TORCHRUN_TEST"
 
@@ -31,32 +31,6 @@ class Ended:
     @property
     def lines(self) -> list[str]:
         return self.out.splitlines()
-
-
-def until(condition: Callable[[], object], what: str, deadline_s: float = DEADLINE_S) -> None:
-    """Look again and again until it is so; what is waited for happens in other processes."""
-    end_s = time.monotonic() + deadline_s
-    while not condition():
-        if time.monotonic() > end_s:
-            raise AssertionError(f"not within {deadline_s} s: {what}")
-        time.sleep(0.005)
-
-
-def processes_marked(mark: str) -> list[int]:
-    """Pids of all processes, zombies aside, that inherited this mark in their environment."""
-    wanted = f"{MARK}={mark}".encode()
-    found = []
-    for entry in os.listdir("/proc"):
-        with suppress(OSError):
-            if entry.isdigit() and wanted in Path("/proc", entry, "environ").read_bytes().split(b"\0"):
-                found.append(int(entry))
-    return found
-
-
-def children_of(pid: int) -> list[int]:
-    with suppress(OSError):
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return []
 
 
 class RunningJob:
@@ -124,10 +98,10 @@ class RunningJob:
         return ended
 
     def assert_nothing_left(self) -> None:
-        until(lambda: not processes_marked(self.mark), f"processes of the job gone: {self.mark}", LEFT_BEHIND_S)
+        until(lambda: not pids_with_variable(MARK, self.mark), f"processes of the job gone: {self.mark}", LEFT_BEHIND_S)
 
     def clean_up(self) -> None:
-        for pid in processes_marked(self.mark):
+        for pid in pids_with_variable(MARK, self.mark):
             with suppress(OSError):
                 os.kill(pid, 9)
         self.process.wait(DEADLINE_S)

@@ -6,7 +6,7 @@ from tests.support.reading import Interval, Played
 
 
 def rounded(value: float, digits: int) -> Interval:
-    """What a value that was rounded to so many decimals can have been."""
+    """All values that are printed as ``value`` at so many decimals."""
     return Interval(value - 0.5 * 10.0**-digits, value + 0.5 * 10.0**-digits)
 
 

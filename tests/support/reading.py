@@ -55,7 +55,7 @@ class Interval:
         return Interval(math.exp(self.low), math.exp(self.high))
 
     def agrees(self, other: Interval | float) -> bool:
-        """Whether the two can be the same number."""
+        """True if the two can be the same number."""
         other = as_interval(other)
         slack = ULP * max(map(abs, (self.low, self.high, other.low, other.high)))
         return self.low <= other.high + slack and other.low <= self.high + slack
@@ -66,7 +66,7 @@ def as_interval(number: Interval | float) -> Interval:
 
 
 def printed(text: str) -> Interval:
-    """What ``42,265`` or ``4.50e-05`` or ``987.8 GB`` can stand for: half a unit of the last digit either way."""
+    """All values that ``42,265`` or ``4.50e-05`` or ``987.8 GB`` stands for: half a last digit either way."""
     found = re.fullmatch(r"(-?[\d,]+(?:\.\d+)?(?:e[+-]\d+)?)\s*([kKMGTPBQ]?)(?:B|GB/s|W|Wh|s)?", text.strip())
     assert found, f"{text!r} is no figure"
     value = Decimal(found[1].replace(",", ""))
@@ -83,7 +83,7 @@ def count(text: str) -> int:
 
 
 def power_falls(looks: dict[int, list[float]], rank: int, step: int) -> bool:
-    """Whether a rank draws less, next to the median, in the looks after a step than well before it.
+    """True if a rank draws less, next to the median, in the looks after a step than well before it.
 
     One look is a sample, and its chance is as large as what a slow GPU saves.
     """

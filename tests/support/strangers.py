@@ -5,10 +5,10 @@ from __future__ import annotations
 import encodings.idna  # noqa: F401  as below, for a host name that is looked up
 import os
 import select
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,6 +18,7 @@ from fake_torch_dist.launcher.hosts import handshake
 from fake_torch_dist.meeting import exchange as meeting
 from fake_torch_dist.stores import connection, file_store, server
 from fake_torch_dist.transports import peers
+from tests.support.processes import Children
 
 STRANGER = 65534
 """A user id without rights."""
@@ -40,41 +41,27 @@ class Planted:
 @contextmanager
 def stranger(attack: Callable[[], object], user: int = STRANGER) -> Iterator[Callable[[], str]]:
     """Let ``attack`` run as another user; what is yielded waits for its outcome: its result, or its error, as text."""
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        _attack(attack, user, writer)
-    os.close(writer)
-    text = bytearray()
+    with Children(DEADLINE_S) as children:
+        child = children.fork(partial(_attack, attack, user), pipes=1)
 
-    def outcome() -> str:
-        while data := os.read(reader, 1 << 16):
-            text.extend(data)
-        return text.decode()
+        def outcome() -> str:
+            children.wait()
+            return child.outputs[0].decode()
 
-    try:
         yield outcome
-    finally:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        os.close(reader)
 
 
 def _attack(attack: Callable[[], object], user: int, writer: int) -> None:
-    """The child: never comes back."""
+    """Run the attack in the child, and write its result or its error."""
+    _check_nobody()
+    os.setgroups([])
+    os.setgid(user)
+    os.setuid(user)
     try:
-        signal.alarm(int(DEADLINE_S))
-        _check_nobody()
-        os.setgroups([])
-        os.setgid(user)
-        os.setuid(user)
-        try:
-            said = f"{attack()}"
-        except Exception as error:
-            said = f"{type(error).__name__}: {error}"
-        os.write(writer, said.encode())
-    finally:
-        os._exit(0)
+        said = f"{attack()}"
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}"
+    os.write(writer, said.encode())
 
 
 def _check_nobody() -> None:
@@ -86,6 +73,6 @@ def _check_nobody() -> None:
 
 
 def told(reader: int) -> bytes:
-    """What a child writes when it is ready."""
+    """Bytes that a child writes when it is ready."""
     assert select.select([reader], [], [], DEADLINE_S)[0], f"the other process was not ready within {DEADLINE_S:g} s"
     return os.read(reader, 1 << 10)

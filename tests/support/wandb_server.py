@@ -1,4 +1,4 @@
-"""What of W&B's server ``wandb sync`` needs to upload a run: it notes the history that it is sent.
+"""The part of W&B's server that ``wandb sync`` needs to upload a run; it notes the history that it receives.
 
     python wandb_server.py FILE
 

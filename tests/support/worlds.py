@@ -1,24 +1,19 @@
-"""One test body, three worlds: virtual, processes, and torch with gloo.
+"""One test body in three worlds: virtual, processes, and torch with gloo.
 
-A body gets ``dist`` and ``tensor``; ``tensor(f)`` makes the array ``f(rank)`` on each rank. What it returns, a list of
-tensors, comes back as lists, one per rank. Ranks are forked from the test process, end with ``os._exit``, are killed at
-a deadline and always reaped.
+A body gets ``dist`` and ``tensor``; ``tensor(f)`` makes the array ``f(rank)`` on each rank. It returns a list of
+tensors, which comes back as lists, one per rank. Ranks are children of the test process (processes.py).
 """
 
 from __future__ import annotations
 
-import atexit
 import os
 import pickle
-import selectors
-import signal
 import socket
-import time
 import traceback
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cache
+from functools import cache, partial
 from itertools import count
 from typing import Any
 
@@ -26,6 +21,7 @@ import numpy as np
 
 import fake_torch_dist as dist
 from fake_torch_dist.stores import TCPStore
+from tests.support.processes import AT_SESSION_END, Children
 
 Body = Callable[..., Any]
 DEADLINE_S = 30.0
@@ -36,7 +32,7 @@ _numbers = count()
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a rank ended: with a value, an exception (class, text, traceback), or a signal."""
+    """The end of a rank: its value, its exception (class, text, traceback), or the signal that killed it."""
 
     value: Any = None
     error: tuple[str, str, str] | None = None
@@ -45,81 +41,40 @@ class Outcome:
 
 @cache
 def _port() -> int:
-    """A store for all worlds of this session; each has key names of its own."""
+    """Port of a store for all worlds of this session; each has key names of its own."""
     server = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    atexit.register(server.close)
+    AT_SESSION_END.callback(server.close)
     return server.port
 
 
 def outcomes(body: Callable[[int], Any], size: int, *, dead: Collection[int] = ()) -> list[Outcome]:
     """Run ``body(rank)`` in ``size`` forked processes; ``dead`` are ranks that are meant to be killed."""
-    children: dict[int, tuple[int, int]] = {}
-    for rank in range(size):
-        reader, writer = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            _play(body, rank, writer)
-        os.close(writer)
-        children[reader] = (rank, pid)
-    try:
-        texts = _read_all(children)
-    finally:
-        for _, pid in children.values():
-            os.kill(pid, signal.SIGKILL)  # a zombie, as a rule
-        statuses = {rank: os.waitpid(pid, 0)[1] for rank, pid in children.values()}
-    late = [rank for rank in range(size) if rank not in texts]
-    assert not late, f"ranks {late} were not done after {DEADLINE_S} s"
+    with Children(DEADLINE_S) as children:
+        ranks = [children.fork(partial(_play, body, rank), pipes=1) for rank in range(size)]
+        children.wait()
     found = []
-    for rank in range(size):
-        if texts[rank]:
-            found.append(pickle.loads(texts[rank]))
-        else:
-            assert rank in dead, f"rank {rank} ended with status {statuses[rank]}"
-            found.append(Outcome(signal=os.WTERMSIG(statuses[rank])))
+    for rank, child in enumerate(ranks):
+        (text,) = child.outputs
+        code = child.exit_code or 0
+        assert text or rank in dead, f"rank {rank} ended with {code}"
+        found.append(pickle.loads(text) if text else Outcome(signal=max(0, -code)))
     return found
 
 
 def _play(body: Callable[[int], Any], rank: int, writer: int) -> None:
-    """The child: never comes back."""
-    code = 1
+    """Run the body in the child, and write its outcome."""
     try:
-        signal.set_wakeup_fd(-1)
-        try:
-            outcome = Outcome(body(rank))
-        except BaseException as failure:
-            outcome = Outcome(error=(type(failure).__name__, str(failure), traceback.format_exc()))
-        if dist.is_initialized():
-            dist.destroy_process_group()
-        with os.fdopen(writer, "wb") as pipe:
-            pipe.write(pickle.dumps(outcome))
-        code = 0
-    finally:
-        os._exit(code)
-
-
-def _read_all(children: dict[int, tuple[int, int]]) -> dict[int, bytes]:
-    """What each rank wrote until it ended; those that had not at the deadline are missing."""
-    texts: dict[int, bytes] = {}
-    pieces: dict[int, bytes] = {}
-    until = time.monotonic() + DEADLINE_S
-    with selectors.DefaultSelector() as selector:
-        for fd in children:
-            selector.register(fd, selectors.EVENT_READ)
-        while selector.get_map() and time.monotonic() < until:
-            for key, _ in selector.select(until - time.monotonic()):
-                data = os.read(key.fd, 1 << 16)
-                rank = children[key.fd][0]
-                pieces[rank] = pieces.get(rank, b"") + data
-                if not data:
-                    selector.unregister(key.fd)
-                    texts[rank] = pieces[rank]
-    for fd in children:
-        os.close(fd)
-    return texts
+        outcome = Outcome(body(rank))
+    except BaseException as failure:
+        outcome = Outcome(error=(type(failure).__name__, str(failure), traceback.format_exc()))
+    if dist.is_initialized():
+        dist.destroy_process_group()
+    with os.fdopen(writer, "wb") as pipe:
+        pipe.write(pickle.dumps(outcome))
 
 
 def values(found: list[Outcome]) -> list[Any]:
-    """The values; AssertionError with the traceback of a rank that has none."""
+    """Values of all ranks; AssertionError with the traceback of a rank that has none."""
     for rank, outcome in enumerate(found):
         assert outcome.error is None, f"rank {rank}: {outcome.error and outcome.error[2]}"
     return [outcome.value for outcome in found]

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.repository import ROOT
+
 PACKAGES = ("accelerate_sim", "fake_torch_dist")
 
 RANKS = {
@@ -91,6 +92,25 @@ RANKS = {
         "public",
         "",  # the package's front
         "launcher",
+        "launcher.loop",
+        "launcher.failures",
+        "launcher.commandline",
+        "launcher.entrypoint",
+        "launcher.protocol",
+        "launcher.channel",
+        "launcher.logs",
+        "launcher.workers",
+        "launcher.output",
+        "launcher.reports",
+        "launcher.local_node",
+        "launcher.routes",
+        "launcher.group_attempt",
+        "launcher.job_control",
+        "launcher.shutdown",
+        "launcher.worker_group",
+        "launcher.hosts",
+        "launcher.job",
+        "launcher.launch",
         "__main__",
         "before_fork",
         "constants",
@@ -107,7 +127,7 @@ PURE = {
     "__future__", "bisect", "collections", "dataclasses", "functools", "hashlib", "itertools", "math", "typing",
     "numpy",
 }  # fmt: skip
-"""What physics may use: nothing with a state, a clock or a way out."""
+"""Modules that physics may use: none with a state, a clock or a way out."""
 
 
 @cache

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.repository import ROOT
+
 FRAGMENT = re.compile(r"(What|Of|Whether|How|Where)\b")
 FILE = re.compile(r"(?<![\w*<./-])[\w./-]*\w\.(?:py|yaml|md|json)\b(?!\w)")
 QUOTED = re.compile(r"``([^`]+)``")
@@ -37,17 +38,20 @@ OF_OTHERS = {
 """Words between double backticks that are not the packages' own."""
 
 
+def texts(*tops: str) -> dict[Path, str]:
+    """Text of every module below these folders."""
+    return {path: path.read_text(encoding="utf-8") for top in tops for path in sorted((ROOT / top).rglob("*.py"))}
+
+
 @cache
 def sources() -> dict[Path, str]:
     """Text of every module of both packages."""
-    packages = (ROOT / "accelerate_sim", ROOT / "fake_torch_dist")
-    return {path: path.read_text(encoding="utf-8") for package in packages for path in sorted(package.rglob("*.py"))}
+    return texts("accelerate_sim", "fake_torch_dist")
 
 
-def docstrings(path: Path) -> Iterator[tuple[int, str]]:
+def docstrings(source: str) -> Iterator[tuple[int, str]]:
     """(line, text) of each docstring of a module, a class, a function, or a field."""
-    tree = ast.parse(sources()[path])
-    for node in ast.walk(tree):
+    for node in ast.walk(ast.parse(source)):
         body = getattr(node, "body", None)
         if not isinstance(body, list):
             continue
@@ -57,10 +61,10 @@ def docstrings(path: Path) -> Iterator[tuple[int, str]]:
                 yield statement.lineno, value.value
 
 
-def all_docstrings() -> Iterator[tuple[str, str]]:
-    """(place, text) of each docstring of both packages."""
-    for path in sources():
-        for line, text in docstrings(path):
+def all_docstrings(modules: dict[Path, str]) -> Iterator[tuple[str, str]]:
+    """(place, text) of each docstring of these modules."""
+    for path, source in modules.items():
+        for line, text in docstrings(source):
             yield f"{path.relative_to(ROOT)}:{line}", text
 
 
@@ -70,17 +74,17 @@ def known_words() -> frozenset[str]:
     words = {*keyword.kwlist, *keyword.softkwlist, *dir(builtins), *sys.stdlib_module_names}
     for path, text in sources().items():
         words |= set(path.relative_to(ROOT).with_suffix("").parts)
-        ours = {line for line, _ in docstrings(path)}
+        ours = {line for line, _ in docstrings(text)}
         for token in tokenize.generate_tokens(io.StringIO(text).readline):
             if token.type == tokenize.NAME or (token.type == tokenize.STRING and token.start[0] not in ours):
                 words |= set(WORD.findall(token.string))
     return frozenset(words)
 
 
-def test_no_docstring_begins_with_a_fragment() -> None:
-    found = [
-        f"{place}: {text.strip().splitlines()[0]}" for place, text in all_docstrings() if FRAGMENT.match(text.strip())
-    ]
+@pytest.mark.parametrize("top", ["accelerate_sim", "fake_torch_dist", "tests"])
+def test_no_docstring_begins_with_a_fragment(top: str) -> None:
+    begun = ((place, text.strip()) for place, text in all_docstrings(texts(top)))
+    found = [f"{place}: {text.splitlines()[0]}" for place, text in begun if FRAGMENT.match(text)]
     assert not found, "\n".join(found)
 
 
@@ -88,7 +92,7 @@ def test_no_docstring_begins_with_a_fragment() -> None:
 def test_each_file_that_a_docstring_names_exists(top: str) -> None:
     everywhere = {str(path) for path in ROOT.rglob("*") if ".git" not in path.parts}
     missing = []
-    for place, text in all_docstrings():
+    for place, text in all_docstrings(sources()):
         if place.startswith(top):
             for name in FILE.findall(text):
                 if not any(path.endswith("/" + name) for path in everywhere) and name not in WRITTEN_BY_A_RUN:
@@ -99,7 +103,7 @@ def test_each_file_that_a_docstring_names_exists(top: str) -> None:
 @pytest.mark.parametrize("top", ["accelerate_sim", "fake_torch_dist"])
 def test_each_name_that_a_docstring_quotes_exists(top: str) -> None:
     unknown = []
-    for place, text in all_docstrings():
+    for place, text in all_docstrings(sources()):
         if place.startswith(top):
             for quoted in QUOTED.findall(text):
                 strange = [word for word in WORD.findall(quoted) if word not in known_words() | OF_OTHERS]

@@ -1,4 +1,4 @@
-"""What a viewer reads in a run of Llama 3 70B whose output is a pipe: validations, checkpoints, export,
+"""The output of a run of Llama 3 70B on a pipe: validations, checkpoints, export,
 summary.
 
 One test for each thing that there is to see; the names in brackets are those of the requirements.
@@ -12,7 +12,7 @@ from tests.support.reading import Play, Played, clock, count, printed
 
 
 def test_each_epoch_ends_in_a_validation(llama: Played) -> None:
-    """[VAL-01..03] Start line, bar, loss and perplexity, and whether it is the best so far."""
+    """Start line, bar, loss and perplexity, and whether it is the best so far."""
     begun = llama.all_said(r"Validation after")
     assert [line.fields()[0].split(":")[0] for line in begun] == [
         f"Validation after step {134 * epoch} (epoch {epoch})" for epoch in (1, 2, 3)
@@ -31,7 +31,7 @@ def test_each_epoch_ends_in_a_validation(llama: Played) -> None:
 
 
 def test_checkpoints_have_the_size_and_time_of_a_training_state(llama: Played) -> None:
-    """[CKPT-01] bf16 weights, fp32 master weights and two fp32 moments: 14 bytes a parameter."""
+    """bf16 weights, fp32 master weights and two fp32 moments: 14 bytes a parameter."""
     begun = llama.all_said("Saving checkpoint")
     saved = llama.all_said("Checkpoint saved")
     form = r"Checkpoint saved: (\S+) \| ([\d.]+ [GT]B) \| ([\d.]+) s \| ([\d.]+) GB/s"
@@ -50,7 +50,6 @@ def test_checkpoints_have_the_size_and_time_of_a_training_state(llama: Played) -
 
 
 def test_only_the_last_checkpoints_are_kept(llama: Played) -> None:
-    """[CKPT-02]"""
     told = llama.all_said(r"Checkpoint saved|Deleted old checkpoint")
     kept: list[str] = []
     for line in told:
@@ -66,7 +65,7 @@ def test_only_the_last_checkpoints_are_kept(llama: Played) -> None:
 
 
 def test_export_writes_the_model_that_was_trained(llama: Played) -> None:
-    """[EXPORT-01] Four bars in this order; shards of whole tensors that add up; the files around them."""
+    """Four bars in this order; shards of whole tensors that add up; the files around them."""
     stages = ("Merging weights", "Optimizing for inference", "Serializing to safetensors", "Writing shards")
     places = [next(k for k, line in enumerate(llama.lines) if line.startswith(stage)) for stage in stages]
     assert places == sorted(places)
@@ -90,7 +89,6 @@ def test_export_writes_the_model_that_was_trained(llama: Played) -> None:
 
 
 def test_summary_repeats_the_run(llama: Played) -> None:
-    """[EXPORT-02]"""
     table, steps = llama.summary, llama.step_lines
     validations = list(llama.matches(r"Validation \| loss (\d\.\d{4}) \| ppl ([\d.,]+) .*"))
     assert (table["Epochs"], table["Steps"]) == ("3", "402")

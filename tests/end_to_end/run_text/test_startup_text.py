@@ -1,4 +1,4 @@
-"""What a viewer reads in a run of Llama 3 70B whose output is a pipe: the start-up.
+"""The output of a run of Llama 3 70B on a pipe: the start-up.
 
 One test for each thing that there is to see; the names in brackets are those of the requirements.
 """
@@ -12,7 +12,7 @@ from tests.support.reading import Play, Played, clock, count, printed
 
 
 def test_model_is_loaded(llama: Played) -> None:
-    """[INIT-01] Its figures are Meta's, and its parameters are what they add up to."""
+    """Its figures are Meta's, and its parameters are what they add up to."""
     assert llama.said("Loading model").message == (
         "Loading model meta-llama/Meta-Llama-3-70B (LlamaForCausalLM) | configuration only, weights at random"
     )
@@ -29,7 +29,7 @@ def test_model_is_loaded(llama: Played) -> None:
 
 
 def test_loading_takes_as_long_as_it_says(llama: Played) -> None:
-    """[INIT-01] From scratch no published weights are loaded: the first loss is that of random ones."""
+    """From scratch no published weights are loaded: the first loss is that of random ones."""
     seconds = float(llama.match(r"Model initialized in ([\d.]+) s \(random weights, step 0\)")[1])
     passed = llama.said("Model initialized").time - llama.said("Loading model").time
     assert abs(passed.total_seconds() - seconds) <= 1
@@ -39,14 +39,12 @@ def test_loading_takes_as_long_as_it_says(llama: Played) -> None:
 
 
 def test_tokenizer_is_the_models(llama: Played) -> None:
-    """[INIT-02]"""
     said = llama.match(r"Tokenizer: (\S.*?) \| vocabulary ([\d,]+) tokens")
     assert "Llama-3" in said[1]
     assert count(said[2]) == LLAMA_3_70B["vocab"]
 
 
 def test_batch_and_steps_follow_from_the_layout(llama: Played) -> None:
-    """[INIT-03]"""
     dataset = llama.match(r"Dataset: (.+?) \| ([\d,]+) samples \| ([\d,]+) tokens")
     assert dataset[1] == "FineWeb-Edu, subset sample-141MT"
     batch = llama.match(
@@ -69,7 +67,6 @@ def test_batch_and_steps_follow_from_the_layout(llama: Played) -> None:
 
 
 def test_distributed_environment_adds_up(llama: Played) -> None:
-    """[INIT-04]"""
     said = llama.match(
         r"Distributed environment: backend (\w+) \| NCCL version (\d+\.\d+\.\d+) \| world size (\d+) \| "
         r"(\d+) nodes x (\d+) GPUs"
@@ -84,7 +81,7 @@ def test_distributed_environment_adds_up(llama: Played) -> None:
 
 
 def test_all_reduce_test_is_what_the_links_allow(llama: Played) -> None:
-    """[INIT-04] Time and bandwidths agree; the NICs carry no more than they can, and are not idle either."""
+    """Time and bandwidths agree; the NICs carry no more than they can, and are not idle either."""
     said = llama.match(
         r"All-reduce test: ([\d.,]+ MB) over (\d+) ranks in ([\d.]+) ms \| "
         r"\w+/\w+ \| algbw ([\d.]+) GB/s \| busbw ([\d.]+) GB/s"
@@ -99,7 +96,6 @@ def test_all_reduce_test_is_what_the_links_allow(llama: Played) -> None:
 
 
 def test_sixteen_gpus_are_listed(llama: Played) -> None:
-    """[INIT-05]"""
     assert llama.said("Detected").message == "Detected 64 x NVIDIA H100 80GB HBM3"
     listed = list(llama.matches(r"rank +(\d+) \| node(\d+) GPU (\d+) \| (.+?) \| ([\d.]+) GiB"))
     assert [int(gpu[1]) for gpu in listed] == list(range(16))

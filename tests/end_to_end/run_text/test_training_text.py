@@ -1,4 +1,4 @@
-"""What a viewer reads in a run of Llama 3 70B whose output is a pipe: the training and its GPUs.
+"""The output of a run of Llama 3 70B on a pipe: the training and its GPUs.
 
 One test for each thing that there is to see; the names in brackets are those of the requirements.
 """
@@ -22,7 +22,7 @@ from tests.support.reading import Played, clock, count, power_falls, printed
 
 
 def test_bar_shows_the_step_it_stands_at(llama: Played) -> None:
-    """[TRAIN-02..06] Loss, perplexity, learning rate, tokens/s, elapsed time."""
+    """Loss, perplexity, learning rate, tokens/s, elapsed time."""
     events = llama.of("step")
     assert len(llama.bars) >= 3 * 8
     for shown in llama.bars:
@@ -39,7 +39,7 @@ def test_bar_shows_the_step_it_stands_at(llama: Played) -> None:
 
 
 def test_bar_foretells_when_the_epoch_ends(llama: Played) -> None:
-    """[TRAIN-06] Time left is steps left at the present pace, and that comes true.
+    """Time left is steps left at the present pace, and that comes true.
 
     As tqdm has it, a checkpoint counts towards the pace of the steps right after it.
     """
@@ -56,7 +56,7 @@ def test_bar_foretells_when_the_epoch_ends(llama: Played) -> None:
 
 
 def test_loss_falls_as_training_does(llama: Played) -> None:
-    """[TRAIN-07] From knowing nothing, fast at first, slower later, with noise that stays the same size."""
+    """From knowing nothing, fast at first, slower later, with noise that stays the same size."""
     losses = [event["loss"] for event in llama.of("step")]
     assert 0 < losses[0] - math.log(LLAMA_3_70B["vocab"]) < 0.9
     tenth = len(losses) // 10
@@ -159,7 +159,6 @@ def test_warned_of_trouble_slows_everyone(llama: Played) -> None:
 
 
 def test_grid_shows_every_gpu_by_node(llama: Played) -> None:
-    """[GPU-01, GPU-02]"""
     assert [grid.step for grid in llama.grids] == list(range(10, 403, 10))
     for grid, event in zip(llama.grids, llama.stepping_gpus, strict=True):
         assert len(grid.cells) == RANKS
@@ -179,7 +178,7 @@ def test_grid_shows_every_gpu_by_node(llama: Played) -> None:
 
 
 def test_gpus_differ_and_stay_what_they_are(llama: Played) -> None:
-    """[GPU-03, GPU-04] No two are alike; who is warm at one look is warm at the next; memory stands still."""
+    """No two are alike; who is warm at one look is warm at the next; memory stands still."""
     first, second, last = llama.grids[4], llama.grids[5], llama.grids[-1]
     assert len(set(first.cells)) >= RANKS - 2
     celsius = [[cell[3] for cell in grid.cells] for grid in (first, second, last)]

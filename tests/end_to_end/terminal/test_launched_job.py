@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.emulator import CTRL_C, ROOT, Terminal
+from tests.support.emulator import CTRL_C, Terminal
+from tests.support.repository import ROOT
 
 BARS = """
 import os, sys, time

@@ -11,7 +11,9 @@ from collections.abc import Mapping
 
 import pytest
 
-from tests.support.emulator import DEADLINE_S, ROOT, Terminal, environment, is_training, train_command, warm_train
+from tests.support.emulator import DEADLINE_S, Terminal, environment, is_training, train_command, warm_train
+from tests.support.processes import until
+from tests.support.repository import ROOT
 from tests.support.warm_train import run_warm
 
 LLAMA = ("--config", "configs/llama70b.yaml", "--start-time", "2026-01-01")
@@ -37,7 +39,7 @@ def warm_run(*arguments: str, env: Mapping[str, str | None] | None = None) -> by
 
 @pytest.fixture(scope="module")
 def plain() -> bytes:
-    """What the small run writes to a pipe."""
+    """Bytes that the small run writes to a pipe."""
     return run(*SMALL)
 
 
@@ -185,10 +187,7 @@ def test_a_run_that_waits_notices_at_once_that_nobody_reads():
 
 def wait_until_full(pipe: int) -> None:
     """Until nothing more can be written to this end."""
-    end = time.monotonic() + DEADLINE_S
-    while select.select([], [pipe], [], 0)[1]:
-        assert time.monotonic() < end, "the pipe does not fill up"
-        time.sleep(0.005)
+    until(lambda: not select.select([], [pipe], [], 0)[1], "the pipe is full")
 
 
 def test_a_signal_is_heard_while_the_reader_takes_nothing():

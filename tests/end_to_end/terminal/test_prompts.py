@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.emulator import CTRL_C, CTRL_Z, ROOT, SHELL_SAYS, Terminal
+from tests.support.emulator import CTRL_C, CTRL_Z, SHELL_SAYS, Terminal
+from tests.support.repository import ROOT
 
 OTHER = """
 else:

@@ -55,7 +55,7 @@ def session() -> Iterator[Session]:
 
 @pytest.fixture
 def told(session: Session) -> list[Record]:
-    """What is reported to the session."""
+    """Records that are reported to the session."""
     notes = Notes()
     session.outputs.add_observer(notes)
     return notes.records

@@ -169,7 +169,7 @@ def test_training_ends(accelerate: Accelerate, told: list[Record], session: Sess
 
 
 def test_script_and_config_have_to_agree(accelerate: Accelerate) -> None:
-    """What the script asks for is either planned or refused, with the place to change it."""
+    """The script's settings are either those of the plan or refused, with the place to change them."""
     accelerate()
     for wrong in ({"gradient_accumulation_steps": 5}, {"mixed_precision": "fp16"}):
         with pytest.raises(ValueError, match=r"planned|takes"):

@@ -79,9 +79,9 @@ def test_the_versions_are_those_that_the_job_has():
 def test_lines_that_are_delayed_state_the_versions_that_are_known_later(monkeypatch, capsys):
     monkeypatch.setenv("NCCL_DEBUG", "VERSION")
     nccl_log.delay()
-    nccl_log.speak(0, 2, 2, "job/0")
+    nccl_log.print_lines(0, 2, 2, "job/0")
     assert capsys.readouterr().out == ""
     nccl_log.print_delayed(Versions("2.19.3", "12.8"))
     assert capsys.readouterr().out == "NCCL version 2.19.3+cuda12.8\n"
-    nccl_log.speak(0, 2, 2, "job/0")
+    nccl_log.print_lines(0, 2, 2, "job/0")
     assert capsys.readouterr().out == "NCCL version 2.27.7+cuda13.0\n"

@@ -10,8 +10,8 @@ import pytest
 from accelerate_sim.calibration.accuracy import Comparison, Errors, compared, ranked_pairs
 from accelerate_sim.calibration.report import row_lines, summary_markdown, totals
 from accelerate_sim.calibration.run_table import read_runs
+from tests.support.repository import ROOT
 
-ROOT = Path(__file__).parents[4]
 OWN = ROOT / "tests" / "reference" / "measured_runs.csv"
 FITTED = [ROOT / "tests" / "reference" / name for name in ("published_runs.csv", "tuning_runs.csv")]
 """Runs that the constants are fitted to."""
@@ -26,7 +26,7 @@ def used(*paths: Path) -> list[Comparison]:
 
 
 def section(name: str) -> str:
-    """What the page says of a table of runs."""
+    """The page's figures for a table of runs."""
     return CLAIMS.split(f"<!-- printed of {name} -->")[1].split("<!-- end -->")[0]
 
 

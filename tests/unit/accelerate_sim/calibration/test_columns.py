@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +10,9 @@ import pytest
 from accelerate_sim.calibration.cells import Refused
 from accelerate_sim.calibration.columns import measured
 from accelerate_sim.catalog import Architecture
+from tests.support.repository import REFERENCE
 
-OPEN = Path(__file__).parents[3] / "reference" / "published_runs.csv"
+OPEN = REFERENCE / "published_runs.csv"
 """All published runs."""
 RUN = {
     "layers": 4, "hidden": 1024, "heads": 16, "vocab": 1000, "ffn_hidden": 4096, "seq_len": 2048, "global_batch": 8,

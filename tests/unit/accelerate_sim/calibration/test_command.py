@@ -1,4 +1,4 @@
-"""What ``python -m accelerate_sim.calibration`` prints, and what it says to bad input."""
+"""``python -m accelerate_sim.calibration``: its output, and its errors for bad input."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ import pytest
 from accelerate_sim.calibration.__main__ import main
 from accelerate_sim.calibration.fitting import FEWEST_RUNS
 from accelerate_sim.calibration.page import code_state
+from tests.support.repository import REFERENCE
 
-OWN = Path(__file__).parents[3] / "reference" / "measured_runs.csv"
+OWN = REFERENCE / "measured_runs.csv"
 RUN = {
     "row_id": "mine", "layers": 32, "hidden": 4096, "heads": 32, "kv_heads": 8, "vocab": 128256, "ffn_hidden": 14336,
     "seq_len": 8192, "global_batch": 128, "micro_batch": 1, "gpu": "H100", "n_gpus": 8, "tp": 1, "sharding": "fsdp",

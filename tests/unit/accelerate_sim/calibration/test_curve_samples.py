@@ -53,7 +53,7 @@ def test_an_optimizer_may_work_harder_every_tenth_step() -> None:
 
 
 def test_a_log_begins_at_a_processs_first_step_or_behind_it() -> None:
-    """Where it begins at the first step, that is a slow one."""
+    """A sample that begins at the first step begins at a slow one."""
     for name in ("weekly-test", "405b-512"):
         one = next(one for one in KINDS if one.name == name)
         rows = list(itertools.islice(played(one, 1), 40))

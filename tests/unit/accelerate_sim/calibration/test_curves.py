@@ -10,8 +10,9 @@ import yaml
 
 from accelerate_sim.calibration.__main__ import main
 from accelerate_sim.calibration.curves import FIGURES, Series, figures_of, read
+from tests.support.repository import REFERENCE
 
-OWN = Path(__file__).parents[3] / "reference" / "measured_curves.yaml"
+OWN = REFERENCE / "measured_curves.yaml"
 SMALL = {
     "run": "small", "source": "nowhere", "every": 1, "steps": 300,
     "config": {

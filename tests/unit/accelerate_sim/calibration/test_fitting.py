@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -14,8 +13,9 @@ from accelerate_sim.calibration.held_out import DEALS, dealt, held_out
 from accelerate_sim.calibration.run_table import read_runs
 from accelerate_sim.sim.speed.kernels import Kernels
 from accelerate_sim.sim.speed.throughput import Throughput
+from tests.support.repository import REFERENCE
 
-OWN = Path(__file__).parents[3] / "reference" / "measured_runs.csv"
+OWN = REFERENCE / "measured_runs.csv"
 LOOSE = ("gemm_share_bf16.ampere", "recompute_cost", "launch_s.fused")
 
 

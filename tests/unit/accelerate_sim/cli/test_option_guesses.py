@@ -1,4 +1,4 @@
-"""What is said to somebody who types an option as another program has it, or none at all."""
+"""Errors for options that other programs have, and for no option at all, name the right one."""
 
 from __future__ import annotations
 

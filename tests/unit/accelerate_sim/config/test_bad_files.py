@@ -95,7 +95,7 @@ def test_control_characters_are_shown_escaped(tmp_path: Path, data: bytes) -> No
     ],
 )
 def test_yaml_that_cannot_be_read(tmp_path: Path, text: str, message: str) -> None:
-    """What the parser says of a syntax error is its own affair; where it is and what to do is ours."""
+    """The parser words a syntax error; the place and the way out are ours."""
     assert re.search(message, refusal(written(tmp_path, text.encode())))
 
 

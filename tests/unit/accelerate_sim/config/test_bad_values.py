@@ -9,7 +9,7 @@ from accelerate_sim.config.problems import ConfigError
 
 
 def messages(tmp_path: Path, text: str) -> list[str]:
-    """What is wrong with a file of this text, without the directory."""
+    """The message for a file of this text, without the directory."""
     path = tmp_path / "bad.yaml"
     path.write_text(text)
     with pytest.raises(ConfigError) as error:

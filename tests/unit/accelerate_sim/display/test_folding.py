@@ -83,5 +83,5 @@ def test_no_escape_is_torn(line: str, width: int):
 
 
 def solid(text: str) -> str:
-    """What must not be lost: all but spaces and the bars between fields."""
+    """Text that must not be lost: all but spaces and the bars between fields."""
     return re.sub(r"[ |]", "", text)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accelerate_sim.display.style import _GLYPHS, Style, columns, cut, padded
+from accelerate_sim.display.style import GLYPHS, Style, columns, cut, padded
 
 
 def test_colours_are_escape_codes_only_where_they_are_allowed() -> None:
@@ -12,7 +12,7 @@ def test_colours_are_escape_codes_only_where_they_are_allowed() -> None:
     assert Style(color=False).paint("hot", "bold red") == "hot"
 
 
-@pytest.mark.parametrize("name", _GLYPHS)
+@pytest.mark.parametrize("name", GLYPHS)
 def test_every_glyph_has_an_ascii_form(name: str) -> None:
     assert Style(ascii=True).glyph(name).isascii()
     assert not Style(ascii=False).glyph(name).isascii()

@@ -1,4 +1,4 @@
-"""What a job says of itself, and what another process makes of it."""
+"""The file that a job publishes, and its reading by another process."""
 
 from __future__ import annotations
 

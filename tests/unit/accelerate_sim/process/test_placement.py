@@ -1,4 +1,4 @@
-"""What the environment says of this process's place."""
+"""This process's place as the environment's variables give it."""
 
 from __future__ import annotations
 

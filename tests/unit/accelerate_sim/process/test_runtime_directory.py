@@ -1,4 +1,4 @@
-"""Where jobs are published is the user's alone, or it is refused."""
+"""The directory in which jobs are published is the user's alone, or it is refused."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def test_an_error_leaves_the_run_active(session: Session) -> None:
 
 
 def test_the_announced_plan_is_the_one_that_is_run(session: Session) -> None:
-    """What the plan has computed is not computed again."""
+    """Results of the plan are not computed again."""
     plan, runs = Plan(CONFIG), []
     layout, throughput = plan.layout, plan.throughput
 

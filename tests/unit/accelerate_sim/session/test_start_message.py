@@ -1,4 +1,4 @@
-"""What rank 0 tells the other ranks comes back whole, and reading it executes nothing."""
+"""A message from rank 0 to the other ranks comes back whole, and reading it executes nothing."""
 
 from __future__ import annotations
 

@@ -11,8 +11,9 @@ from accelerate_sim.config.load import ConfigSource
 from accelerate_sim.sim.alternatives import WORTH_A_KEY, near_layouts
 from accelerate_sim.sim.memory.fit import misfit, settings
 from accelerate_sim.sim.plan import Plan
+from tests.support.repository import CONFIGS
 
-CONFIGS = sorted((Path(__file__).parents[4] / "configs").glob("*.yaml"))
+SHIPPED = sorted(CONFIGS.glob("*.yaml"))
 SLOW = ("train.recompute=full", "parallel.tensor=8", "train.micro_batch=1")
 TUNED = ("model=gpt2", "cluster.nodes=1", "parallel.tensor=1", "train.sequence_length=1024", "train.recompute=none",
          "train.micro_batch=16", "parallel.sharding=ddp")  # fmt: skip
@@ -26,7 +27,7 @@ def speed(run: Plan) -> float:
     return run.layout.tokens_per_step / run.step_parts.total
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_they_are_what_the_plan_says_with_these_keys(path: Path) -> None:
     run = plan(path=path)
     for other in near_layouts(run):
@@ -39,7 +40,7 @@ def test_they_are_what_the_plan_says_with_these_keys(path: Path) -> None:
         assert changed.memory.total == pytest.approx(other.memory_bytes)
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_no_two_of_them_are_the_same_and_none_is_what_is_there(path: Path) -> None:
     run = plan(path=path)
     found = near_layouts(run)
@@ -49,7 +50,7 @@ def test_no_two_of_them_are_the_same_and_none_is_what_is_there(path: Path) -> No
         assert (changed.step_parts, changed.memory) != (run.step_parts, run.memory)
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_a_second_change_is_worth_it(path: Path) -> None:
     """Over each of the two alone, where that is possible."""
     for other in near_layouts(plan(path=path)):
@@ -73,7 +74,7 @@ def test_a_wasteful_layout_has_faster_ones() -> None:
 
 
 def test_a_tuned_layout_has_three_all_the_same() -> None:
-    """What is near is shown although it is slower, with one change each."""
+    """Near alternatives are shown although they are slower, with one change each."""
     found = near_layouts(plan(*TUNED))
     assert len(found) == 3
     slower = [other for other in found if other.speed < 1]
@@ -90,8 +91,8 @@ def test_neighbours_of_the_number_of_chunks_are_tried() -> None:
 
 @pytest.mark.parametrize("kind", ["none", "full"])
 def test_another_kind_of_recomputation_comes_without_the_share_of_this_one(kind: str) -> None:
-    """What is said of none is what none does."""
-    path = next(path for path in CONFIGS if path.stem == "llama405b")
+    """A reason that is given for all alternatives holds for each."""
+    path = next(path for path in SHIPPED if path.stem == "llama405b")
     run = plan("train.micro_batch=1", "cluster.gpu=H200-SXM", path=path)
     assert run.config.train.recompute_share
     other = plan(f"train.recompute={kind}", "train.recompute_share=null", "cluster.gpu=H200-SXM", path=path)
@@ -103,7 +104,7 @@ def test_another_kind_of_recomputation_comes_without_the_share_of_this_one(kind:
 
 
 def test_a_share_of_recomputation_is_varied() -> None:
-    path = next(path for path in CONFIGS if path.stem == "llama405b")
+    path = next(path for path in SHIPPED if path.stem == "llama405b")
     texts = [other.text for other in near_layouts(plan(path=path))]
     assert any(text.startswith("train.recompute_share=0.2") for text in texts), texts
 

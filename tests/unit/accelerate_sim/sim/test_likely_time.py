@@ -1,4 +1,4 @@
-"""What a plan says that a whole run takes, with everything that disturbs its steps."""
+"""A plan's time for a whole run, with everything that disturbs its steps."""
 
 from __future__ import annotations
 

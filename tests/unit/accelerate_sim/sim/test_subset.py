@@ -9,7 +9,7 @@ from accelerate_sim.sim.subset import short_count, subset_of
 
 
 def test_an_epoch_is_a_pass_over_a_named_subset() -> None:
-    """Of the size that it reads; a dataset that has no more than that is read as a whole."""
+    """A subset has the size that is read; a dataset that has no more than that is read as a whole."""
     spec = catalog.dataset("alpaca")
     part = subset_of(spec, spec.tokens // 10)
     assert (part.name, part.tokens) == ("sample-580KT", spec.tokens // 10)

@@ -17,7 +17,7 @@ from accelerate_sim.tracking.event_records import ScalarEvents, record, whole_ev
 
 TAGS = ("train/loss", "long" * 60, "x")
 STEPS = (1, 5, 127, 128, 300, 16_383, 16_384, 2**31, 3) * 5
-"""Of one to five bytes, and back."""
+"""Numbers of one to five bytes are written and read back."""
 
 
 def unmasked(crc: int) -> int:

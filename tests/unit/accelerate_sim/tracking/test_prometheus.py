@@ -19,7 +19,7 @@ from accelerate_sim.tracking.prometheus import PrometheusTracker
 from accelerate_sim.tracking.tracker import RunStart
 
 DASHBOARD = ("GPU_TEMP", "POWER_USAGE", "SM_CLOCK", "GPU_UTIL", "FB_USED")
-"""What dashboard 12239 shows, with DCGM_FI_PROF_PIPE_TENSOR_ACTIVE."""
+"""Metrics that dashboard 12239 shows, with DCGM_FI_PROF_PIPE_TENSOR_ACTIVE."""
 DEFAULT_COUNTERS = (
     ("DEV_SM_CLOCK", "gauge"), ("DEV_MEM_CLOCK", "gauge"), ("DEV_MEMORY_TEMP", "gauge"), ("DEV_GPU_TEMP", "gauge"),
     ("DEV_POWER_USAGE", "gauge"), ("DEV_TOTAL_ENERGY_CONSUMPTION", "counter"), ("DEV_PCIE_REPLAY_COUNTER", "counter"),

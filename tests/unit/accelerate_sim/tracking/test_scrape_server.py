@@ -21,7 +21,7 @@ TEXT = "training_step 1\n"
 
 
 class Text:
-    """What is scraped; counts how often it was made."""
+    """Page that is scraped; counts how often it was made."""
 
     def __init__(self) -> None:
         self.text, self.cost_s, self.made = TEXT, 0.0, 0
@@ -67,7 +67,7 @@ def connect(clients: ExitStack, server: ScrapeServer, request: bytes = b"") -> s
 
 
 def answers(signals: Signals, clients: list[socket.socket], wait_s: float = 0.0) -> list[bytes]:
-    """What each client gets until its connection ends, while the run goes on."""
+    """Bytes that each client receives until its connection ends, while the run goes on."""
     found = dict.fromkeys(clients, b"")
     left, deadline = list(clients), time.monotonic() + LIMIT_S
     while left:

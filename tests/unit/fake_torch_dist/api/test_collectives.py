@@ -1,4 +1,4 @@
-"""What each collective leaves on which rank; torch's argument errors."""
+"""Results of each collective by rank; torch's argument errors."""
 
 from datetime import timedelta
 

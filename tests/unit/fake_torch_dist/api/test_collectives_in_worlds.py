@@ -1,4 +1,4 @@
-"""What a collective leaves on every rank, in each world: one body, compared with what torch does."""
+"""Results of a collective on every rank, in each world: one body, compared with torch."""
 
 from __future__ import annotations
 

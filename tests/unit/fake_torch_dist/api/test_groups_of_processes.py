@@ -10,13 +10,13 @@ import textwrap
 import time
 import warnings
 from datetime import timedelta
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import fake_torch_dist as dist
 from tests.support.free_ports import free_port
+from tests.support.repository import ROOT
 from tests.support.worlds import initializer, outcomes, ranks, values
 
 
@@ -358,10 +358,9 @@ SCRIPT = """
     ],
 )
 def test_how_a_script_ends(backend, ending, code, text):
-    root = Path(__file__).resolve().parents[4]
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(SCRIPT), backend, ending],
-        capture_output=True, text=True, timeout=30, env={**os.environ, "PYTHONPATH": str(root)}, check=False,
+        capture_output=True, text=True, timeout=30, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False,
     )  # fmt: skip
     assert done.returncode == code
     assert text in done.stderr

@@ -1,4 +1,4 @@
-"""What follows asynchronous work on a group: barriers, further collectives, messages, the end of the group."""
+"""Order of calls after asynchronous work on a group: barriers, further collectives, messages, the end of the group."""
 
 from __future__ import annotations
 

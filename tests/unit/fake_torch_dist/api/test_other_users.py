@@ -31,7 +31,7 @@ LATER = timedelta(seconds=20)
 
 @pytest.fixture
 def planted(tmp_path: Path) -> Iterator[Planted]:
-    """What the attacker sends; it must not have been unpickled in the end."""
+    """Object that the attacker sends; it must not have been unpickled in the end."""
     path = tmp_path / "executed"
     yield Planted(str(path))
     assert not path.exists(), "the attacker's pickle was executed"

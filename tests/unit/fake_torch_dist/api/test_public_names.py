@@ -14,8 +14,9 @@ import pytest
 
 import fake_torch_dist as dist
 from fake_torch_dist.torch_names import TORCH_NAMES
+from tests.support.repository import ROOT
 
-REFERENCE = Path(__file__).resolve().parents[5] / "shared" / "reference" / "torch" / "dist_api.json"
+REFERENCE = ROOT.parent / "shared" / "reference" / "torch" / "dist_api.json"
 OURS_ALONE = {"Future", "LocalTensor", "VirtualOptions", "fold", "fold_world", "shards_of"}
 
 with_reference = pytest.mark.skipif(not REFERENCE.exists(), reason="needs the record of torch's names and signatures")

@@ -77,6 +77,6 @@ def test_a_work_of_the_virtual_world_is_a_work_like_any_other(virtual):
 
 @pytest.mark.parametrize("folder", ["api", "core", "mesh"])
 def test_no_module_asks_for_the_engine(folder):
-    """What differs between worlds is a method of the group's transport or runner."""
+    """Each difference between worlds is a method of the group's transport or runner."""
     for path in (PACKAGE / folder).glob("*.py"):
         assert not re.search(r"engine is (not )?None|\.engine is\b", path.read_text(encoding="utf-8")), path.name

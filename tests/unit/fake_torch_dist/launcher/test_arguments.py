@@ -1,18 +1,17 @@
-"""What the command line means, and what is said of it when it means nothing."""
+"""The meaning of the command line, and the errors when it has none."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from fake_torch_dist.launcher.commandline.parsed_arguments import flags_without_meaning, parse
 from fake_torch_dist.launcher.commandline.parser import UsageError
+from tests.support.repository import ROOT
 
-ROOT = Path(__file__).resolve().parents[4]
 LIMIT_S = 60
 
 

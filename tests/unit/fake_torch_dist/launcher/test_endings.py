@@ -1,4 +1,4 @@
-"""How a job ends: well, by failures, by signals, by a reader that goes away; and how it begins again."""
+"""The end of a job: orderly, by failures, by signals, by a reader that goes away; and its restart."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import termios
 
 import pytest
 
-from tests.support.launched import Jobs, until
+from tests.support.launched import Jobs
+from tests.support.processes import until
 
 WAIT = "import os, time\nprint('up', os.environ['RANK'])\ntime.sleep(600)\n"
 STUBBORN = "import signal\nfor s in (2, 15): signal.signal(s, signal.SIG_IGN)\n" + WAIT
@@ -160,7 +161,8 @@ def test_a_second_signal_waits_for_nobody(jobs: Jobs) -> None:
 
 
 def test_ranks_that_ignore_sigterm_are_killed_when_a_peer_fails(jobs: Jobs) -> None:
-    script = "import signal\nsignal.signal(15, signal.SIG_IGN)\n" + fails_on(1, "time.sleep(0.2); sys.exit(1)")
+    ready = "import os, signal\nsignal.signal(15, signal.SIG_IGN)\nopen('ready' + os.environ['RANK'], 'w').close()\n"
+    script = ready + fails_on(1, "while not os.path.exists('ready0'): time.sleep(0.005)\n    sys.exit(1)")
     ended = jobs.run(script, "--nproc-per-node", "2", "--shutdown-timeout", "1")
     assert ended.code == 1
     assert "exitcode  : -9" in ended.err and "rank      : 1" in ended.err[ended.err.index("Root Cause") :]
@@ -195,7 +197,7 @@ def test_a_reader_that_goes_away_ends_even_a_silent_job(jobs: Jobs) -> None:
 
 
 def waiting_bytes(read_end: int) -> int:
-    """What a reader of the pipe has not yet taken."""
+    """Bytes that the reader of the pipe has not read yet."""
     return int.from_bytes(fcntl.ioctl(read_end, termios.FIONREAD, b"\0" * 4), sys.byteorder)
 
 

@@ -1,4 +1,4 @@
-"""What can be given to run: modules in any folders, scripts that are streams, odd names, a directory that is gone."""
+"""Targets of a job: modules in any folders, scripts that are streams, odd names, a directory that is gone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import pytest
 
 from fake_torch_dist.launcher.commandline.parser import UsageError
 from fake_torch_dist.launcher.entrypoint.module_search import check_module
-from tests.support.launched import DEADLINE_S, ROOT
+from tests.support.processes import DEADLINE_S
+from tests.support.repository import ROOT
 
 RANK = "import os, sys\nprint('rank', os.environ['RANK'], sys.argv[1:], flush=True)\n"
 

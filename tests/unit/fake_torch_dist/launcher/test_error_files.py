@@ -1,4 +1,4 @@
-"""What failed ranks left in their error files, and what of it the launcher's own parent gets."""
+"""Error files of failed ranks, and the one that the launcher's own parent gets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What keeps memory of forked ranks shared: nothing with work to do in every fork, and environments as differences."""
+"""Memory of forked ranks stays shared: nothing has work to do in every fork, and environments are differences."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from fake_torch_dist.launcher.workers.rank_environment import change_environment, changes
-from tests.support.launched import ROOT, Jobs
+from tests.support.launched import Jobs
+from tests.support.repository import ROOT
 
 LOADED = """
 import os, sys

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.launched import ROOT, Jobs
+from tests.support.launched import Jobs
+from tests.support.repository import ROOT
 
 SAY = "import os, sys\nprint('out', os.environ['RANK'])\nprint('err', os.environ['RANK'], file=sys.stderr)\n"
 MUCH = "for i in range(3000): print('x' * 99)\nprint('end')\n"

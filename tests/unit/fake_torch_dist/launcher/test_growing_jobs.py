@@ -8,7 +8,8 @@ import socket
 
 import pytest
 
-from tests.support.launched import Jobs, RunningJob, until
+from tests.support.launched import Jobs, RunningJob
+from tests.support.processes import until
 
 MEETS = """
 import os, sys, time

@@ -13,7 +13,8 @@ import pytest
 
 from fake_torch_dist.launcher.workers import descriptors, linux_processes
 from fake_torch_dist.launcher.workers.job_processes import JobProcesses
-from tests.support.launched import ROOT, Jobs
+from tests.support.launched import Jobs
+from tests.support.repository import ROOT
 
 NAMES = """
 import os, socket

@@ -25,7 +25,7 @@ from fake_torch_dist.launcher.entrypoint.preflight import check_entrypoint
 
 
 def config(*words: str, **variables: str) -> LaunchConfig:
-    """What ``fake-torchrun WORDS x.py`` is to do, in an environment of nothing but ``variables``."""
+    """Launch config of ``fake-torchrun WORDS x.py`` in an environment of nothing but ``variables``."""
     return config_of(parse([*words, "x.py"], variables), variables)
 
 
@@ -216,7 +216,7 @@ def test_bad_values_in_the_environment() -> None:
 
 
 def said(words: list[str], capfd: pytest.CaptureFixture[str]) -> str:
-    """What the command says when it is refused; nothing is started then."""
+    """Error of a command that is refused; nothing is started then."""
     assert run.main(words) == 1
     captured = capfd.readouterr()
     assert captured.out == ""

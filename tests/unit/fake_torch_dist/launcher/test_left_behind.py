@@ -10,7 +10,8 @@ from contextlib import suppress
 
 import pytest
 
-from tests.support.launched import Jobs, RunningJob, until
+from tests.support.launched import Jobs, RunningJob
+from tests.support.processes import until
 
 BUSY = """
 import os, subprocess, sys, time

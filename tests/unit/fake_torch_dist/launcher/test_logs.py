@@ -232,7 +232,7 @@ def as_option(streams: int | dict[int, int]) -> str:
 def played(
     base: Path, redirects: StreamSelection, tee: StreamSelection, ranks: frozenset[int] | None, filters: Sequence[str]
 ) -> dict[str, list[str]]:
-    """What SCRIPT's two ranks leave on the console, after their files were written as ours says."""
+    """Console output of SCRIPT's two ranks, after their files were written as ours says."""
     attempt = AttemptLogs.create(LogTree.create(base, "job").run_directory(), 0, 2)
     console: dict[str, list[str]] = {stream: [] for stream in STREAMS}
     for stream in STREAMS:

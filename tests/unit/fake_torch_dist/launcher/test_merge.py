@@ -107,7 +107,7 @@ class Recorder(io.StringIO):
 
 
 def two_bars(*, leave: bool) -> list[bytes]:
-    """What real tqdm writes for a bar of 3 with a bar of 4 below, and a line in each."""
+    """Bytes that tqdm writes for a bar of 3 with a bar of 4 below, and a line in each."""
     file = Recorder()
     common = {"file": file, "mininterval": 0, "ncols": 50, "miniters": 1}
     with tqdm(total=3, desc="outer", **common) as outer:

@@ -1,4 +1,4 @@
-"""What all ranks write comes out whole, in order per rank, and complete, whatever the pieces."""
+"""The output of all ranks comes out whole, in order per rank, and complete, whatever the pieces."""
 
 from __future__ import annotations
 

@@ -12,7 +12,8 @@ from fake_torch_dist.launcher.hosts.endpoint import Endpoint
 from fake_torch_dist.launcher.hosts.join import JoinClient
 from fake_torch_dist.launcher.loop import Loop
 from fake_torch_dist.launcher.protocol.host_messages import JoinRequest
-from tests.support.launched import Jobs, until
+from tests.support.launched import Jobs
+from tests.support.processes import until
 from tests.support.strangers import DEADLINE_S, STRANGER, needs_root, stranger, told
 
 pytestmark = needs_root

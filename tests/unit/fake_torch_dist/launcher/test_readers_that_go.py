@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.launched import Jobs, RunningJob, until
+from tests.support.launched import Jobs, RunningJob
+from tests.support.processes import until
 
 SAVES = """
 import os, signal, sys, time

@@ -67,7 +67,7 @@ BODIES: dict[str, Callable[[], object]] = {
 
 
 def outcome(decorate: Record, body: Callable[[], object], file: Path) -> tuple[object, object]:
-    """What the caller sees, and the error file without its time and without the decorator's own frame."""
+    """The caller's exception, and the error file without its time and without the decorator's own frame."""
     file.unlink(missing_ok=True)
     try:
         seen: object = decorate(body)()

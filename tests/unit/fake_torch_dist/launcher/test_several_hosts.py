@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from tests.support.free_ports import free_port
-from tests.support.launched import Ended, Jobs, RunningJob, until
+from tests.support.launched import Ended, Jobs, RunningJob
+from tests.support.processes import until
 
 MEET = """
 import os
@@ -50,7 +51,7 @@ def c10d(port: int, nnodes: str = "2", *more: str, run_id: str = "job7") -> list
 
 
 def found(*commands: RunningJob) -> list[dict[str, Any]]:
-    """What the ranks of all these commands print, in rank order."""
+    """Lines that the ranks of all these commands print, in rank order."""
     ended = [command.end() for command in commands]
     assert [command.code for command in ended] == [0] * len(commands), [command.err for command in ended]
     ranks = [json.loads(line) for command in ended for line in command.lines]

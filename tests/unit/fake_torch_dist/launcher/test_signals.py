@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.launched import Jobs, RunningJob, until
+from tests.support.launched import Jobs, RunningJob
+from tests.support.processes import until
 
 SAVES = """
 import os, signal, sys, time
@@ -31,7 +32,7 @@ ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
 
 def send_to_all(job: RunningJob, number: int) -> None:
-    """What Slurm, systemd and ``pkill -f`` do."""
+    """Send the signal to every process of a job, as Slurm, systemd and ``pkill -f`` do."""
     for pid in (job.pid, *job.agents, *job.ranks):
         os.kill(pid, number)
 

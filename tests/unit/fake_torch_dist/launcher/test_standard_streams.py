@@ -1,4 +1,4 @@
-"""What ranks have as standard output and error: the launcher's own, one pipe for both, or a pipe each."""
+"""Standard output and error of ranks: the launcher's own, one pipe for both, or a pipe each."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import signal
 
 import pytest
 
-from tests.support.launched import Jobs, until
+from tests.support.launched import Jobs
+from tests.support.processes import until
 
 ALTERNATING = """
 import os
@@ -22,7 +23,7 @@ print(os.environ["RANK"], *(os.fstat(fd).st_ino for fd in (1, 2)))
 
 
 def merged(jobs: Jobs, script: str, *flags: str) -> str:
-    """What is in a file after ``> file 2>&1``."""
+    """Contents of a file after ``> file 2>&1``."""
     path = jobs.directory / "both"
     with open(path, "wb") as file:
         job = jobs.start(script, *flags, stdout=file.fileno(), stderr=file.fileno())

@@ -1,4 +1,4 @@
-"""What a rank finds when it starts: its environment, its arguments, its interpreter, its node."""
+"""The start of a rank: its environment, its arguments, its interpreter, its node."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OF_EMULATED_NODES = {"FAKE_TORCHRUN_NODE", "HOSTNAME", "GLOO_SOCKET_IFNAME"}
 
 
 def found(jobs: Jobs, *flags: str, arguments: tuple[str, ...] = (), **environment: str) -> list[dict[str, Any]]:
-    """What the ranks found, in rank order."""
+    """Values that the ranks found, in rank order."""
     ended = jobs.run(PRINT_ENVIRONMENT, "--no-prefix", *flags, arguments=arguments, **environment)
     assert ended.code == 0, ended.err
     return sorted((json.loads(line) for line in ended.lines), key=lambda rank: int(rank["env"]["RANK"]))

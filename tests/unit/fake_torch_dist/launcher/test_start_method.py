@@ -13,7 +13,8 @@ from fake_torch_dist.launcher.commandline.choices import config_of
 from fake_torch_dist.launcher.commandline.parsed_arguments import parse
 from fake_torch_dist.launcher.workers import preload, start_method
 from fake_torch_dist.launcher.workers.top_level import UNKNOWN, read_top_level
-from tests.support.launched import ROOT, Jobs
+from tests.support.launched import Jobs
+from tests.support.repository import ROOT
 
 IS_FORK = "\nimport sys\nprint('fake_torch_dist.run' in sys.modules or 'fake_torch_dist.launcher' in sys.modules)\n"
 """Only a fork has the launcher's modules in it."""

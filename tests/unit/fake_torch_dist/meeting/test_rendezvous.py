@@ -1,14 +1,13 @@
-"""Where ranks meet: addresses, the variables of a launcher, and their errors."""
+"""Rendezvous of ranks: addresses, the variables of a launcher, and their errors."""
 
 from __future__ import annotations
 
-import os
-import selectors
 import socket
 import sys
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,8 @@ from fake_torch_dist.stores import HashStore, PrefixStore, Store, TCPStore
 from fake_torch_dist.stores.server import StoreServer
 from fake_torch_dist.stores.sockets import listen
 from tests.support.free_ports import free_port
-from tests.support.meeting import SHORT, SOON, VARIABLES, forked, resolve
+from tests.support.meeting import SHORT, SOON, VARIABLES, resolve
+from tests.support.processes import Children
 
 module = sys.modules["fake_torch_dist.meeting.handlers"]
 pytestmark = pytest.mark.usefixtures("no_launcher")
@@ -33,29 +33,6 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     for name, value in values.items():
         monkeypatch.setenv(name, value)
     return values
-
-
-def serve_until_ended(server: StoreServer, children: list[int]) -> None:
-    """Be the loop of a launcher until all ``children`` have ended, with status 0 and within ten seconds."""
-    deadline = time.monotonic() + 10
-    left = {os.pidfd_open(child): child for child in children}
-    codes = []
-    with selectors.DefaultSelector() as selector:
-        for fd in (server.fileno(), *left):
-            selector.register(fd, selectors.EVENT_READ)
-        while left and time.monotonic() < deadline:
-            for key, _ in selector.select(deadline - time.monotonic()):
-                if key.fd == server.fileno():
-                    server.on_readable()
-                    continue
-                selector.unregister(key.fd)
-                os.close(key.fd)
-                codes.append(os.waitpid(left.pop(key.fd), 0)[1])
-    for fd, child in left.items():
-        os.kill(child, 9)
-        os.waitpid(child, 0)
-        os.close(fd)
-    assert codes == [0] * len(children)
 
 
 # -- errors -----------------------------------------------------------------------------------------------------------
@@ -229,7 +206,11 @@ def test_a_store_of_fake_torchrun_leaves_the_masters_port_alone(
                 if rank == 0:
                     free.bind((launched["MASTER_ADDR"], int(launched["MASTER_PORT"])))
 
-        serve_until_ended(server, [forked(body, rank) for rank in range(size)])
+        with Children(deadline_s=10) as children:
+            for rank in range(size):
+                children.fork(partial(body, rank))
+            children.watch(server.fileno(), server.on_readable)
+            assert children.wait() == [0] * size
 
 
 @pytest.mark.parametrize("value", ["", "localhost", ":29400", "localhost:port"])

@@ -25,7 +25,7 @@ def opened() -> Iterator[ExitStack]:
 
 @pytest.fixture(params=["netlink", "proc"])
 def source(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Where the answer comes from; the other source is not there."""
+    """Source of the answer; the other source is not there."""
     other = "_from_proc" if request.param == "netlink" else "_from_netlink"
     monkeypatch.setattr(connected_user, other, lambda local, remote: None)
     return str(request.param)

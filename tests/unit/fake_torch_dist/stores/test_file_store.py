@@ -7,7 +7,6 @@ import signal
 import struct
 import threading
 import time
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from queue import SimpleQueue
@@ -15,22 +14,7 @@ from queue import SimpleQueue
 import pytest
 
 from fake_torch_dist.stores import FileStore
-
-
-def forked(*bodies: Callable[[], None]) -> list[int]:
-    """Run every body in a child of its own; the exit codes, minus the signal for those that were killed."""
-    children = []
-    for body in bodies:
-        child = os.fork()
-        if child == 0:
-            code = 1
-            try:
-                body()
-                code = 0
-            finally:
-                os._exit(code)
-        children.append(child)
-    return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+from tests.support.processes import exit_codes
 
 
 def test_processes_share_a_file(tmp_path: Path):
@@ -44,7 +28,7 @@ def test_processes_share_a_file(tmp_path: Path):
         assert store.get("n") == b"200"
         store.close()
 
-    assert forked(*(lambda rank=rank: body(rank) for rank in range(4))) == [0] * 4
+    assert exit_codes(*(lambda rank=rank: body(rank) for rank in range(4))) == [0] * 4
     assert list(tmp_path.iterdir()) == []  # the last one removed it
 
 
@@ -91,7 +75,7 @@ def test_a_writer_killed_in_the_middle_holds_up_nobody(tmp_path: Path):
             os.kill(os.getpid(), signal.SIGKILL)
 
     store = FileStore(path)
-    assert forked(body) == [-signal.SIGKILL]
+    assert exit_codes(body) == [-signal.SIGKILL]
     store.set("a", "1")
     assert FileStore(path).get("a") == b"1"
 
@@ -113,7 +97,7 @@ def test_a_forked_child_gets_a_lock_of_its_own(tmp_path: Path):
         for _ in range(100):
             store.add("n", 1)
 
-    assert forked(body, body, body) == [0, 0, 0]
+    assert exit_codes(body, body, body) == [0, 0, 0]
     assert store.get("n") == b"300"
 
 

@@ -74,7 +74,7 @@ class Peer:
         return self.read()
 
     def gets_nothing(self, message: Message | None = None) -> bool:
-        """Whether there is no answer, to ``message`` if given, within 20 ms."""
+        """True if there is no answer, to ``message`` if given, within 20 ms."""
         if message is not None:
             self.send(message)
         try:
@@ -84,7 +84,7 @@ class Peer:
         return False
 
     def is_dropped(self) -> bool:
-        """Whether the server closes the connection; reads what it said before."""
+        """True if the server closes the connection; reads what it sent before."""
         try:
             while True:
                 self.read()
@@ -99,7 +99,7 @@ def turn(server: StoreServer, seconds: float, *others: socket.socket) -> None:
 
 
 def comes_true(server: StoreServer, condition: Callable[[], bool]) -> bool:
-    """Whether ``condition`` holds within five seconds of serving."""
+    """True if ``condition`` holds within five seconds of serving."""
     deadline = time.monotonic() + 5
     while not condition():
         if time.monotonic() > deadline:

@@ -15,6 +15,7 @@ import pytest
 
 from fake_torch_dist.stores import TCPStore
 from fake_torch_dist.stores.server_process import fork_server
+from tests.support.processes import state_of, until
 
 
 def server_processes(group: int) -> set[int]:
@@ -35,11 +36,8 @@ def server_processes(group: int) -> set[int]:
 
 def new_server(before: set[int]) -> int:
     """The server process that this process has started since; it gives itself its name at once, but after the fork."""
-    deadline = time.monotonic() + 5
-    while not (new := server_processes(os.getpgrp()) - before):
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
-    (server,) = new
+    until(lambda: server_processes(os.getpgrp()) - before, "a new server process has its name", 5)
+    (server,) = server_processes(os.getpgrp()) - before
     return server
 
 
@@ -59,22 +57,9 @@ def started(code: str) -> tuple[subprocess.Popen[str], str, set[int]]:
     return process, process.stdout.readline(), server_processes(process.pid)
 
 
-def gone(pids: set[int]) -> bool:
-    """Whether the processes end within two seconds."""
-    deadline = time.monotonic() + 2
-    while any(state_of(pid) not in "Z" for pid in pids):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.005)
-    return True
-
-
-def state_of(pid: int) -> str:
-    """The letter that ps shows; empty if there is no such process."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
-    except OSError:
-        return ""
+def assert_gone(pids: set[int]) -> None:
+    """The processes end within two seconds."""
+    until(lambda: all(state_of(pid) in "Z" for pid in pids), f"{pids} have ended", 2)
 
 
 MASTER = """
@@ -94,7 +79,7 @@ def test_the_server_goes_with_its_parent(how: signal.Signals | None):
     if how is not None:
         process.send_signal(how)
     process.communicate(timeout=5)
-    assert gone(servers)
+    assert_gone(servers)
 
 
 @linux
@@ -115,7 +100,7 @@ def test_the_server_stays_for_clients_that_outlive_its_parent_but_lets_nobody_in
     assert client.add("n", 1) == 1
     assert servers <= server_processes(process.pid)
     client.close()
-    assert gone(servers)
+    assert_gone(servers)
 
 
 @linux
@@ -126,7 +111,7 @@ def test_children_of_the_parent_do_not_keep_the_server():
     try:
         process.kill()
         process.wait(5)
-        assert gone(servers)
+        assert_gone(servers)
     finally:
         os.kill(child, signal.SIGKILL)
         process.communicate()
@@ -149,7 +134,7 @@ def test_the_server_holds_nothing_of_its_parents():
     os.kill(server, signal.SIGINT)
     os.kill(server, signal.SIGTERM)
     assert process.communicate(timeout=5) == ("exit ", None)
-    assert gone(servers)
+    assert_gone(servers)
 
 
 @linux
@@ -160,7 +145,7 @@ def test_closing_lets_go_of_the_server():
     assert handle.is_open
     handle.close()
     assert not handle.is_open
-    assert gone(servers)
+    assert_gone(servers)
 
 
 @linux
@@ -172,7 +157,7 @@ def test_a_server_that_is_killed_is_noticed():
     first = TCPStore("127.0.0.1", port, 1, True, multi_tenant=True, timeout=timedelta(seconds=5))
     server = new_server(before)
     os.kill(server, signal.SIGKILL)
-    assert gone({server})
+    assert_gone({server})
     second = TCPStore("127.0.0.1", port, 1, True, multi_tenant=True, timeout=timedelta(seconds=5))
     assert second.num_keys() == 1
     with pytest.raises(RuntimeError):

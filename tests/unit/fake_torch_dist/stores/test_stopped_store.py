@@ -15,6 +15,7 @@ from fake_torch_dist.meeting.generations import join
 from fake_torch_dist.stores import TCPStore
 from fake_torch_dist.stores.server import StoreServer
 from fake_torch_dist.stores.sockets import listen
+from tests.support.processes import Children, state_of, until
 
 SHORT = timedelta(seconds=0.5)
 LONG = timedelta(seconds=30)
@@ -28,24 +29,19 @@ class Server:
     def __init__(self) -> None:
         listener = listen("127.0.0.1", 0)
         self.port: int = listener.getsockname()[1]
-        self.pid = os.fork()
-        if self.pid == 0:
-            try:
-                StoreServer(listener, b"").serve(os.pipe()[0])
-            finally:
-                os._exit(1)
+        self._children = Children()
+        self._process = self._children.fork(lambda: StoreServer(listener, b"").serve(os.pipe()[0]))
         listener.close()
 
     def stop(self) -> None:
-        os.kill(self.pid, signal.SIGSTOP)
-        os.waitpid(self.pid, os.WUNTRACED)
+        self._process.send_signal(signal.SIGSTOP)
+        until(lambda: state_of(self._process.pid) == "T", "the server is stopped")
 
     def go_on(self) -> None:
-        os.kill(self.pid, signal.SIGCONT)
+        self._process.send_signal(signal.SIGCONT)
 
     def end(self) -> None:
-        os.kill(self.pid, signal.SIGKILL)
-        os.waitpid(self.pid, 0)
+        self._children.close()
 
 
 @pytest.fixture

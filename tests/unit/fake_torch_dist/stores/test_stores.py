@@ -1,4 +1,4 @@
-"""What all stores do: values, queues, waiting, errors."""
+"""Operations of all stores: values, queues, waiting, errors."""
 
 from __future__ import annotations
 

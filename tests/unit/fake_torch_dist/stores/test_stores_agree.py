@@ -36,7 +36,7 @@ QUEUES = st.one_of(
 
 
 def outcomes(store: Any, calls: list[tuple[Any, ...]], *, as_torch: bool = False) -> Iterator[Any]:
-    """What every call returned or raised. A ``get`` that would wait is left out; ``as_torch``: an ``add`` that torch
+    """Results or errors of every call. A ``get`` that would wait is left out; ``as_torch``: an ``add`` that torch
     answers in ways of its own, too (no number, an empty value, more than 64 bits).
     """
     num_own = store.num_keys()

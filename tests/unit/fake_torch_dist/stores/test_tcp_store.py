@@ -18,10 +18,11 @@ from fake_torch_dist.errors import DistNetworkError, DistStoreError
 from fake_torch_dist.stores import HashStore, Store, TCPStore
 from fake_torch_dist.stores.messages import Kind, Message
 from tests.support.free_ports import free_port
+from tests.support.processes import Children
 
 SECOND = timedelta(seconds=1)
 FAR_FROM_THE_DEFAULT_S = 10.0
-"""Of the 300 s that a store waits if it is told nothing; a loaded machine adds seconds to whatever is told."""
+"""A small part of the 300 s that a store waits by default; a loaded machine adds seconds to any other limit."""
 
 
 def test_the_master_picks_a_port_and_counts_itself():
@@ -249,7 +250,7 @@ def test_a_sum_of_values_too_big_for_an_answer():
 
 
 class Interrupted(Exception):
-    """What the alarm raises."""
+    """Exception that the alarm raises."""
 
 
 def interrupt(*_: object) -> None:
@@ -294,20 +295,16 @@ def test_a_server_that_dies():
 
 def test_a_forked_child_has_a_connection_of_its_own():
     store = TCPStore("127.0.0.1", 0, 1, True)
-    children = []
-    for _ in range(3):
-        child = os.fork()
-        if child == 0:
-            try:
-                for _ in range(50):
-                    store.add("n", 1)
-                os._exit(0)
-            finally:
-                os._exit(1)
-        children.append(child)
-    for _ in range(50):
-        store.add("n", 1)
-    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0, 0]
+
+    def add() -> None:
+        for _ in range(50):
+            store.add("n", 1)
+
+    with Children() as children:
+        for _ in range(3):
+            children.fork(add)
+        add()
+        assert children.wait() == [0, 0, 0]
     assert store.get("n") == b"200"
 
 

@@ -1,4 +1,4 @@
-"""What a rank writes can colour a terminal and set links on it, and do nothing else to it."""
+"""A rank's output can colour a terminal and set links on it, and do nothing else to it."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ def test_a_rank_that_leaves_is_gone_for_those_who_wait_for_it():
 
 
 def left_behind():
-    """What a world could leave: shared memory, socket files. Processes are reaped by the caller, or it hangs."""
+    """Files that a world could leave: shared memory, sockets. Processes are reaped by the caller, or it hangs."""
     places = [place for place in ("/dev/shm", tempfile.gettempdir()) if os.path.isdir(place)]
     return {name for place in places for name in os.listdir(place) if "fake" in name and "torch" in name}
 

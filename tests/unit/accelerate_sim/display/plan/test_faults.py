@@ -1,4 +1,4 @@
-"""What a plan says of failures."""
+"""A plan's report of failures."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ LARGE = {
 
 
 def test_frequent_failures_leave_something() -> None:
-    """Where one comes every seven minutes a run that saves often gets on; one that saves as usual hardly does."""
+    """With a failure every seven minutes a run that saves often gets on; one that saves as usual hardly does."""
     facts = said(**LARGE, faults={"rate": 5e-4})
     assert 0 <= share(facts["goodput"]) < 0.05
     best = facts["best interval"].rpartition(": ")[2]

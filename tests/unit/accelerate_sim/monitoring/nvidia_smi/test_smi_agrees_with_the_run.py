@@ -1,4 +1,4 @@
-"""What the viewer works out is what the run itself showed at that moment."""
+"""The viewer computes the figures that the run itself showed at that moment."""
 
 from __future__ import annotations
 

@@ -269,7 +269,7 @@ def test_validation_is_nearly_free_of_noise_and_near_the_training_loss() -> None
 @settings(max_examples=30)
 @given(seed=st.integers(0, 1000), step=st.integers(0, 5000), replicas=st.integers(1, 64), micro=st.integers(1, 32))
 def test_micro_batches_average_to_the_batch(seed: int, step: int, replicas: int, micro: int) -> None:
-    """What all ranks report has the run's loss as its mean."""
+    """The losses that all ranks report have the run's loss as their mean."""
     one = curve(seed)
     deviation = one.micro_deviation(np.array([step, step + 1]), replicas, micro)
     assert deviation.shape == (2, micro, replicas)

@@ -1,4 +1,4 @@
-"""What breaks, how often, and what the driver says of it."""
+"""Hardware faults: their kinds, their rates, and the driver's messages."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_huge_fleets_break_as_often_as_they_should() -> None:
 
 @cache
 def xids() -> dict[str, Counter[int | None]]:
-    """What is reported of the faults of 40 such fleets, by cause."""
+    """Reported faults of 40 such fleets, by cause."""
     found: dict[str, Counter[int | None]] = {cause.name: Counter() for cause in CAUSES}
     for seed in range(40):
         for fault in llama(seed).between(0, 54 * DAY_S):

@@ -1,4 +1,4 @@
-"""What failures make of a run, and how often it should save."""
+"""Goodput of a run with failures, and the best interval between checkpoints."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def played(interval_s: float, stall_s: float, restart_s: float, faults: Faults, 
 def test_it_is_what_a_run_that_is_played_gets(
     mtbf_s: float, interval_s: float, stall_s: float, restart_s: float
 ) -> None:
-    """Where failures are rare and where few segments ever pass."""
+    """Rare failures, and failures so frequent that few segments ever pass."""
     faults = Faults(3, 1000, 3.6 / mtbf_s)
     assert faults.mtbf_s == pytest.approx(mtbf_s)
     expected = goodput(interval_s, stall_s, restart_s, mtbf_s)
@@ -123,7 +123,7 @@ def test_more_failures_never_help(rate: float, worse: float, gpus: int, stall_s:
 
 @given(rate=st.floats(1e-6, 0.1), step_s=st.floats(0.1, 500.0), every=st.integers(1, 5000))
 def test_no_number_of_steps_is_better(rate: float, step_s: float, every: int) -> None:
-    """Of those that save at least once; there is no saving in the middle of a step."""
+    """Intervals at which a run saves at least once; there is no saving in the middle of a step."""
     found = reliability(rate, every=every, step_s=step_s)
     assert found.best_steps >= 1
     if max(every, found.best_steps) * step_s <= 30 * DAY_S:

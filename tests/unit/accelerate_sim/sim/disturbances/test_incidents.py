@@ -1,4 +1,4 @@
-"""What goes slightly wrong now and then."""
+"""Incidents: small disturbances that come now and then."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What GPUs draw follows from what they compute and move."""
+"""A GPU's power follows from what it computes and moves."""
 
 from dataclasses import replace
 from typing import Any

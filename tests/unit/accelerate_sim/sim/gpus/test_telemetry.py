@@ -1,4 +1,4 @@
-"""What nvidia-smi would say."""
+"""GPU telemetry as nvidia-smi would show it."""
 
 from __future__ import annotations
 

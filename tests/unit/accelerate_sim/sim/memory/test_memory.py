@@ -159,7 +159,7 @@ def test_known_layouts_need_what_was_reported() -> None:
 
 
 def test_experts_are_shared_out() -> None:
-    """Of Mixtral's parameters nearly all are experts: with 8 of them on 8 GPUs each has little more than one."""
+    """Nearly all of Mixtral's parameters are experts: with 8 of them on 8 GPUs each has little more than one."""
     mixtral = catalog.model("mixtral-8x7b").architecture
     together, apart = (
         memory_use(mixtral, layout(sharding="zero1", expert=expert), method()).weights for expert in (1, 8)

@@ -48,7 +48,7 @@ def test_muon_keeps_one_moment_of_matrices_and_two_of_embeddings() -> None:
 
 
 def test_soap_leaves_out_sides_that_are_too_long() -> None:
-    """Of 4,096 x 14,336 only the short side has a preconditioner and its eigenvectors."""
+    """Only the short side of 4,096 x 14,336 has a preconditioner and its eigenvectors."""
     embeddings = 2 * LLAMA.vocab * LLAMA.hidden / LLAMA.parameters
     assert state("soap") == pytest.approx(4 + 4 * (2 + (1 - embeddings) * 2 * 4096 / 14336))
 

@@ -1,4 +1,4 @@
-"""What holds for the speed and memory of any layout, whatever the constants."""
+"""Laws of speed and memory that hold for any layout, whatever the constants."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_no_run_beats_its_matrix_units(raw: dict[str, Any]) -> None:
 
 
 def levels(one: Plan) -> list[int]:
-    """How far the groups that grow or spread with the cluster reach: nowhere, inside an NVLink domain, beyond it."""
+    """Reach of the groups that grow or spread with the cluster: nowhere, inside an NVLink domain, beyond it."""
     layout = one.layout
     groups = [layout.shard_ranks, layout.copy_ranks, layout.expert_copies]
     stages_apart = layout.world_size // layout.pipeline >= layout.nvlink_domain

@@ -225,7 +225,7 @@ def test_a_reader_that_takes_its_time_gets_every_line():
     arguments = (*SMALL, "--speed", "max", "--runs", "1", "--set", "log.every=1", "--set", "train.steps_per_epoch=60")
     with Terminal(warm_train(*arguments), 120, 40) as terminal:
         terminal.wait_for("step 1 ")
-        time.sleep(0.5)  # meanwhile the output fills the pty and the run has to wait
+        terminal.wait_until_full()
         assert terminal.exit_code() == 0
         said = [word for line in terminal.everything.split("\n") for word in line.split("step ")[1:]]
         assert [int(text.split()[0]) for text in said if " | loss" in text] == list(range(1, 121))
@@ -235,7 +235,7 @@ def test_a_reader_that_takes_its_time_gets_every_line():
 def test_ctrl_c_does_not_wait_for_a_reader_that_takes_nothing():
     with Terminal(warm_train(*LLAMA, "--speed", "max"), 120, 40) as terminal:
         terminal.wait_for("step 10 |")
-        time.sleep(0.3)  # nobody reads: the output is stuck
+        terminal.wait_until_full()
         terminal.send(signal.SIGTERM)
         terminal.reading = False
         assert terminal.exit_code(PROMPT_S) == 143

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from tests.support.reading import Completed
+from tests.support.repository import ROOT
 from tests.support.warm_train import WarmTrain, run_warm
 
-ROOT = Path(__file__).resolve().parents[2]
 SEVEN = (
     "--set",
     "checkpoint.shards=tiny",
@@ -68,26 +68,21 @@ def copy(never_killed: Path, tmp_path: Path) -> Path:
 
 
 def kill_after(cwd: Path, lines: int, *arguments: str) -> tuple[int, str]:
-    """Start, kill after so many lines of output, and wait for the end: exit code and everything said."""
-    return _signalled(cwd, lambda said: len(said) == lines, signal.SIGKILL, arguments)
+    """Start a run, kill it after so many lines of output, and wait for the end: exit code and whole output."""
+    return _signalled(cwd, lambda said: len(said) >= lines, signal.SIGKILL, arguments)
 
 
 def tell_after_step(cwd: Path, step: int, number: int, *arguments: str) -> tuple[int, str]:
     """The same with signal ``number``, as soon as the line of a step is there."""
-    return _signalled(cwd, lambda said: f" step {step} |" in said[-1], number, arguments)
+    return _signalled(cwd, lambda said: any(f" step {step} |" in line for line in said), number, arguments)
 
 
 def _signalled(cwd: Path, due: Callable[[list[str]], bool], number: int, arguments: tuple[str, ...]) -> tuple[int, str]:
-    said: list[str] = []
     with WarmTrain(arguments, os.environ, cwd, merged=True) as process:
-        for line in process.stdout:
-            said.append(line)
-            if due(said):
-                process.send_signal(number)
-                break
-        said += process.stdout.readlines()
-        code = process.wait()
-    return code, "".join(said)
+        process.read_lines_until(due, "the line after which the signal is due")
+        if process.returncode is None:
+            process.send_signal(number)
+        return process.wait(), process.stdout
 
 
 def files(directory: Path) -> dict[str, bytes | int]:
@@ -140,8 +135,10 @@ def test_session_of_several_runs_goes_on_in_the_right_one(tmp_path: Path) -> Non
         (tmp_path / name).mkdir()
     assert go(tmp_path / "whole", *both).returncode == 0
     second = (*both, *AGAIN)
-    code, _ = _signalled(tmp_path / "killed", lambda said: "Saving checkpoint out/run-2/checkpoint-21" in said[-1],
-                         signal.SIGKILL, second)  # fmt: skip
+    line = "Saving checkpoint out/run-2/checkpoint-21"
+    code, _ = _signalled(
+        tmp_path / "killed", lambda said: any(line in each for each in said), signal.SIGKILL, second
+    )  # fmt: skip
     assert code == -signal.SIGKILL
     done = go(tmp_path / "killed", *both, *AGAIN)
     assert "Going on from out/run-2/checkpoint-" in done.stdout
@@ -305,11 +302,10 @@ def test_full_disk_ends_the_run_and_leaves_the_checkpoint_before(tmp_path: Path)
 def test_directory_that_vanishes_ends_the_run(tmp_path: Path) -> None:
     arguments = (*SHORT, "--set", "run.speed=4", "--set", "run.startup_speed=1000")
     with WarmTrain(arguments, os.environ, tmp_path) as process:
-        next(line for line in process.stdout if "step 1 |" in line)
+        process.read_until("step 1 |")
         shutil.rmtree(tmp_path / "out")
-        _, errors = process.communicate()
-    assert process.returncode == 1
-    assert "its directory has gone" in errors
+        assert process.wait() == 1
+    assert "its directory has gone" in process.stderr
     assert not (tmp_path / "out").exists()
 
 
