@@ -87,8 +87,12 @@ class Accelerator(
             step_scheduler_with_optimizer=step_scheduler_with_optimizer, device_placement=device_placement, cpu=cpu,
             handlers=others, refused=of_the_config,
         )  # fmt: skip
-        if others or of_the_config:
+        if others or of_the_config or dataloader_config or gradient_accumulation_plugin:
             _ = self.settings  # which refuses what is not simulated
+        self._keep_track_of_own_objects()
+        self._keep_no_files_yet(log_with if self.own_script else None)
+        self._prepared = []
+        self._connected = False
         directory = Path(project_dir) if project_dir else None
         if config is None:
             self.active = self._begin_script_run(directory)
@@ -105,10 +109,6 @@ class Accelerator(
         self.step_context = gradient_state.Accumulation(self.gradient_state)
         planned = training_progress.Accumulation(self._progress)
         self._accumulation = self.step_context if self.own_script else planned
-        self._keep_track_of_own_objects()
-        self._keep_no_files_yet(log_with if self.own_script else None)
-        self._prepared = []
-        self._connected = False
 
     @cached_property
     def settings(self) -> ScriptSettings:

@@ -85,9 +85,11 @@ class PartialState(ProcessControl):
 
     def end(self) -> None:
         """End the run and leave its process group; the state is as before the run."""
-        from accelerate_sim.session.script_run import end_any_run
+        from accelerate_sim.session.begin_run import end_run
+        from fake_torch_dist import LocalTensor
 
-        end_any_run(self.session)
+        end_run(self.session)
+        LocalTensor.speak_for(None)
         self._shared_state.clear()
 
     destroy_process_group = end

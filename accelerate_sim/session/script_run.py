@@ -1,4 +1,4 @@
-"""Begin and end of the run of a user's own script, which hands in no config."""
+"""Begin of the run of a user's own script, which hands in no config."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from accelerate_sim.script_settings import script_config
-from accelerate_sim.session.begin_run import begin_run, end_run
+from accelerate_sim.session.begin_run import begin_run
 from accelerate_sim.session.session import Session
 
 if TYPE_CHECKING:
@@ -25,11 +25,3 @@ def begin_script_run(session: Session, precision: str, num_steps: int, project_d
     active = begin_run(session, replace(planned, own_script=True), project_dir)
     LocalTensor.speak_for(0)
     return active
-
-
-def end_any_run(session: Session) -> None:
-    """End the active run, planned or of a script; tensors are as before it."""
-    from fake_torch_dist import LocalTensor
-
-    end_run(session)
-    LocalTensor.speak_for(None)

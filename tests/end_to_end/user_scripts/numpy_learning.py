@@ -32,7 +32,7 @@ class Loss:
 
 
 class Output:
-    """What the model returns."""
+    """Output of the model."""
 
     def __init__(self, loss, logits):
         self.loss, self.logits = loss, logits
