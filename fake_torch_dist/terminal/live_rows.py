@@ -26,6 +26,8 @@ from fake_torch_dist.terminal.frame import (
 )
 
 SAVE_CURSOR, RESTORE_CURSOR = b"\x1b7", b"\x1b8"
+INDEX = b"\x1bD"
+"""Moves down a row, in the same column; at the bottom the screen scrolls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,11 @@ class LiveTerminal:
 
     def _rows_and_back(self, line: _Line, rows: list[bytes], columns: int) -> list[bytes]:
         """Return the rows after the end of ``line``, and the way back to its cursor."""
+        if rows and line.text and not line.after:
+            # The terminal may have echoed what was typed, with its newline, so it alone knows where the cursor is. The
+            # screen scrolls before that place is saved.
+            room = [INDEX * len(rows), cursor_up(len(rows))]
+            return [*room, SAVE_CURSOR, b"\r\n", b"\r\n".join(rows), RESTORE_CURSOR]
         row, column = place_after(line.before, columns)
         pieces, up = [], place_after(line.text, columns)[0] - row
         if rows:
