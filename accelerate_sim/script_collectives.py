@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from accelerate_sim.gradient_state import GradientState
-from accelerate_sim.logging import get_logger
+from accelerate_sim.records import UnknownLengthRecord
 
-logger = get_logger(__name__)
+if TYPE_CHECKING:
+    from accelerate_sim.state import AcceleratorState
 
 
 class ScriptCollectives:
     """The part of ``Accelerator`` that gathers."""
 
     gradient_state: GradientState
+    state: AcceleratorState
     _triggered = False
 
     def gather(self, tensor: Any) -> Any:
@@ -38,7 +40,7 @@ class ScriptCollectives:
         if not self.gradient_state.end_of_dataloader or remainder == 0:
             return data
         if remainder < 0:
-            logger.info("The used dataset had no length, returning gathered tensors. Drop the remainder yourself.")
+            self.state.session.report(UnknownLengthRecord())
             return data
         if use_gather_object:
             return data[:remainder]

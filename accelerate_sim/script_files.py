@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from accelerate_sim import own_checkpoints as files
-from accelerate_sim.logging import get_logger
 from accelerate_sim.prepared_objects import PreparedObjects
+from accelerate_sim.records import OwnStateRecord
 
 if TYPE_CHECKING:
     from accelerate_sim.own_trackers import GeneralTracker
     from accelerate_sim.utils.dataclasses import ProjectConfiguration
 
-logger = get_logger(__name__)
 Hook = Callable[..., Any]
 
 
@@ -102,7 +101,7 @@ class ScriptFiles(PreparedObjects):
         if directory is None:
             raise ValueError("save_state needs a directory, or ProjectConfiguration(automatic_checkpoint_naming=True)")
         path = Path(directory)
-        logger.info("Saving current state to %s", path)
+        self.state.session.report(OwnStateRecord(str(path), saving=True))
         models = list(self._models)
         weights = [model.state_dict() if hasattr(model, "state_dict") else None for model in models]
         for hook in self._save_hooks.values():
@@ -151,7 +150,7 @@ class ScriptFiles(PreparedObjects):
         path = Path(input_dir)
         if not path.is_dir():
             raise ValueError(f"Tried to find {path} but folder does not exist")
-        logger.info("Loading states from %s", path)
+        self.state.session.report(OwnStateRecord(str(path), saving=False))
         models = list(self._models)
         for hook in self._load_hooks.values():
             hook(models, str(path))

@@ -181,6 +181,15 @@ def test_hooks_and_registered_objects_belong_to_a_checkpoint(tmp_path: Path) -> 
         accelerator.load_state(tmp_path / "second")
 
 
+def test_a_script_that_logs_reads_where_its_states_go(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    accelerator = Accelerator()
+    with caplog.at_level("INFO"):
+        accelerator.save_state(str(tmp_path / "first"))
+        accelerator.load_state(tmp_path / "first")
+    texts = [line.getMessage() for line in caplog.records]
+    assert texts == [f"Saving current state to {tmp_path / 'first'}", f"Loading states from {tmp_path / 'first'}"]
+
+
 def test_automatic_checkpoints_are_numbered_and_limited(tmp_path: Path) -> None:
     project = utilities.ProjectConfiguration(str(tmp_path), automatic_checkpoint_naming=True, total_limit=2)
     accelerator = Accelerator(project_config=project)
