@@ -92,9 +92,13 @@ class Screen:
         """Mark the live lines as changed; they are drawn when the program next waits."""
         self._dirty = True
 
+    def is_due(self, seconds: float) -> bool:
+        """True if the next frame is due within ``seconds`` real seconds."""
+        return self._monotonic() + seconds >= self._last_frame_s + FRAME_S
+
     def rest(self, seconds: float) -> None:
         """Draw if a frame is due: the program is about to wait ``seconds`` real seconds without a change."""
-        if self._monotonic() + seconds >= self._last_frame_s + FRAME_S:
+        if self.is_due(seconds):
             self.flush()
 
     # --- Drawing --------------------------------------------------------------------------------

@@ -154,8 +154,8 @@ class Session:
         self.screen.hurry(PATIENCE_S)
 
     def _rest(self, seconds: float) -> None:
-        """Draw before a wait; before one that takes time, write the files as well."""
-        if seconds > 0.0:
+        """Draw before a wait; the files are written first, so that they have whatever is on the screen."""
+        if seconds > 0.0 or self.screen.is_due(0.0):
             self.outputs.flush()
         self.screen.rest(seconds)
 
