@@ -8,18 +8,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from accelerate_sim import gradient_state, training_progress
 from accelerate_sim.config.schema import RunConfig
+from accelerate_sim.gradient_state import GradientState
+from accelerate_sim.names_without_meaning import NamesWithoutMeaning
+from accelerate_sim.own_objects import clip_norm, with_gradients
+from accelerate_sim.process_properties import ProcessProperties
+from accelerate_sim.run_position import RunPosition
+from accelerate_sim.script_collectives import ScriptCollectives
+from accelerate_sim.script_gradients import ScriptGradients
+from accelerate_sim.script_settings import ScriptSettings, refuse_other_plans, settings
 from accelerate_sim.session.session import Session
-from accelerate_sim.state import PartialState
-from accelerate_sim.training_progress import Accumulation, Prepared
+from accelerate_sim.setting_properties import SettingProperties
+from accelerate_sim.simulated_objects import is_simulated
+from accelerate_sim.state import AcceleratorState, PartialState
 
 if TYPE_CHECKING:
-    from accelerate_sim.data_loader import DataLoader
-    from accelerate_sim.sim.plan import Plan
-    from fake_torch_dist import LocalTensor as Tensor
+    from accelerate_sim.session.active_run import ActiveRun
+    from accelerate_sim.utils.dataclasses import (
+        DataLoaderConfiguration,
+        GradientAccumulationPlugin,
+        KwargsHandler,
+        ProjectConfiguration,
+    )
 
 T = TypeVar("T")
 
@@ -31,59 +46,88 @@ class RunKwargs:
     config: RunConfig
 
 
-class Accelerator:
-    """Runs a script on all ranks of the planned cluster."""
+class Accelerator(
+    ProcessProperties, ScriptCollectives, ScriptGradients, RunPosition, SettingProperties, NamesWithoutMeaning
+):
+    """Runs a script on all ranks of the planned cluster.
+
+    With ``RunKwargs`` the script follows the config of a run. Without, it is a user's own: it brings its own objects,
+    writes its own checkpoints, and says itself how many micro-batches make a step.
+    """
 
     def __init__(
         self,
+        device_placement: bool = True,
+        split_batches: bool | None = None,
         mixed_precision: str | None = None,
         gradient_accumulation_steps: int | None = None,
-        log_with: str | Sequence[str] | None = None,
+        cpu: bool = False,
+        dataloader_config: DataLoaderConfiguration | None = None,
+        log_with: Any = None,
         project_dir: str | Path | None = None,
-        kwargs_handlers: Sequence[RunKwargs] = (),
+        project_config: ProjectConfiguration | None = None,
+        gradient_accumulation_plugin: GradientAccumulationPlugin | None = None,
+        step_scheduler_with_optimizer: bool = True,
+        kwargs_handlers: Sequence[RunKwargs | KwargsHandler] | None = None,
+        rng_types: Sequence[str] | None = None,
+        **of_the_config: Any,
     ) -> None:
-        from accelerate_sim.session.begin_run import begin_run
-
-        config = next((handler.config for handler in kwargs_handlers), None) or RunConfig()
+        handlers = list(kwargs_handlers or ())
+        config = next((handler.config for handler in handlers if isinstance(handler, RunKwargs)), None)
         self.session = Session.current()
-        planned = self.session.planned_run(config)
-        _refuse_other_plans(planned.plan, mixed_precision, gradient_accumulation_steps, log_with)
-        self.active = begin_run(self.session, planned, Path(project_dir) if project_dir else None)
+        config = config or PartialState.planned_config()
+        self.own_script = config is None
+        """True if the script follows no config."""
+        others = [handler for handler in handlers if not isinstance(handler, RunKwargs)]
+        self._make_settings = partial(
+            settings, mixed_precision=mixed_precision if self.own_script else None,
+            gradient_accumulation_steps=gradient_accumulation_steps,
+            gradient_accumulation_plugin=gradient_accumulation_plugin, dataloader_config=dataloader_config,
+            split_batches=split_batches, project_dir=project_dir, project_config=project_config,
+            step_scheduler_with_optimizer=step_scheduler_with_optimizer, device_placement=device_placement, cpu=cpu,
+            handlers=others, refused=of_the_config,
+        )  # fmt: skip
+        if others or of_the_config or dataloader_config or gradient_accumulation_plugin:
+            _ = self.settings  # which refuses what is not simulated
+        self._keep_track_of_own_objects()
+        self._keep_no_files_yet(log_with if self.own_script else None)
+        self._prepared = []
+        self._connected = False
+        directory = Path(project_dir) if project_dir else None
+        if config is None:
+            self.active = self._begin_script_run(directory)
+        else:
+            asked = (mixed_precision, gradient_accumulation_steps, log_with)
+            self.active = self._begin_planned_run(config, directory, *asked)
         self.run = self.active.run
         self.clock = self.session.clock
-        self.state = PartialState()
+        self.state = AcceleratorState(cpu=cpu)
+        self.state.set_precision(config.train.precision if config else self.settings.precision)
         self._progress = self.active.progress
-        self._accumulation = Accumulation(self._progress)
-        self._prepared: list[Any] = []
+        self.gradient_state = GradientState(self.settings.accumulation if self.own_script else None)
+        self.gradient_state.progress = self._progress
+        self.step_context = gradient_state.Accumulation(self.gradient_state)
+        planned = training_progress.Accumulation(self._progress)
+        self._accumulation = self.step_context if self.own_script else planned
 
-    # --- Ranks and time -------------------------------------------------------------------------
+    @cached_property
+    def settings(self) -> ScriptSettings:
+        """The arguments that a user's own objects follow. Making them takes time, and a planned run reads none."""
+        return self._make_settings()
 
-    @property
-    def num_processes(self) -> int:
-        return self.state.num_processes
+    def _begin_script_run(self, project_dir: Path | None) -> ActiveRun:
+        from accelerate_sim.session.script_run import begin_script_run
 
-    @property
-    def process_index(self) -> int:
-        return self.state.process_index
+        precision, num_steps = self.settings.precision, self.settings.accumulation.num_steps or 1
+        AcceleratorState().refuse_other_precision(precision)
+        return begin_script_run(self.session, precision, num_steps, project_dir)
 
-    @property
-    def is_main_process(self) -> bool:
-        return self.state.is_main_process
+    def _begin_planned_run(self, config: RunConfig, project_dir: Path | None, *asked: Any) -> ActiveRun:
+        from accelerate_sim.session.begin_run import begin_run
 
-    @property
-    def elapsed_s(self) -> float:
-        """Simulated seconds since the first step began."""
-        return self._progress.elapsed_s
-
-    @property
-    def completed_steps(self) -> int:
-        """Optimizer steps done, those before a resumed checkpoint included."""
-        return self._progress.completed_steps
-
-    @property
-    def tokens_per_s(self) -> float:
-        """Throughput of the latest step, all ranks together."""
-        return self.run.timing(self.completed_steps - 1).tokens_per_s
+        planned = self.session.planned_run(config)
+        refuse_other_plans(planned.plan, *asked)
+        return begin_run(self.session, planned, project_dir)
 
     # --- The training loop ----------------------------------------------------------------------
 
@@ -92,43 +136,77 @@ class Accelerator:
         """True in the last micro-batch of a step, in which gradients are synchronised."""
         return self._progress.sync_gradients
 
+    @sync_gradients.setter
+    def sync_gradients(self, sync_gradients: bool) -> None:
+        self._progress.sync_gradients = sync_gradients
+
     @property
     def gradient_accumulation_steps(self) -> int:
         """Micro-batches that a rank takes for the present step; fewer while the batch is still growing."""
-        return self._progress.micro_batches_per_step
+        return self.gradient_state.num_steps if self.own_script else self._progress.micro_batches_per_step
 
-    def prepare(self, *objects: Any) -> Any:
-        """Connect model, optimizer, loaders and scheduler to the training. Logs the cluster."""
+    @gradient_accumulation_steps.setter
+    def gradient_accumulation_steps(self, steps: int) -> None:
+        if not self.own_script:
+            raise ValueError(f"the run is planned: train.global_batch and train.micro_batch say how many, not {steps}")
+        self.gradient_state.plugin_kwargs["num_steps"] = steps
+
+    def prepare(self, *objects: Any, device_placement: Sequence[bool] | None = None) -> Any:
+        """Connect model, optimizer, loaders and scheduler to the training. Logs the cluster.
+
+        Objects of a user's own come back wrapped, or as they are; nothing is written to them.
+        """
+        ready = []
+        for thing in objects:
+            if is_simulated(thing):
+                thing.connect(self._progress)
+                self._prepared.append(thing)
+                ready.append(thing)
+            else:
+                ready.append(self._prepare_own(thing))
+        if not self._connected:
+            self._connect()
+        return tuple(ready) if len(ready) != 1 else ready[0]
+
+    def _connect(self) -> None:
         from accelerate_sim.reporting.connect import connect
 
-        for thing in objects:
-            if isinstance(thing, Prepared):
-                thing.connect(self._progress)
-        self._prepared += objects
+        self._connected = True
         connect(self.run, self.clock, self.session.report)
         self.clock.advance_to(self._progress.training_origin_s)
         if not self.resume_from_checkpoint:
             self._progress.begin_phase("startup")
         self.clock.set_speed(self.run.config.run.speed)
-        return objects if len(objects) != 1 else objects[0]
 
-    def accumulate(self, *models: Any) -> Accumulation:
+    def accumulate(self, *models: Any) -> training_progress.Accumulation | gradient_state.Accumulation:
         """The context of one micro-batch; ``sync_gradients`` is true in the last one of a step."""
         return self._accumulation
 
-    def backward(self, loss: Tensor) -> None:
-        """Do nothing: there are no gradients, and the time of a step passes in ``AdamW.step``."""
+    def backward(self, loss: Any, **kwargs: Any) -> None:
+        """Call the own ``backward()`` of a loss and average the gradients of own models.
 
-    def clip_grad_norm_(self, parameters: Any, max_norm: float) -> float:
-        """The norm of the gradients before they are clipped to ``max_norm``."""
+        For a simulated model nothing is done: it has no gradients, and the time of a step passes in ``AdamW.step``.
+        """
+        if self._models:
+            self._backward_of_own_models(loss, **kwargs)
+
+    def clip_grad_norm_(self, parameters: Any, max_norm: float, norm_type: float = 2.0) -> Any:
+        """The norm of the gradients before they are clipped to ``max_norm``; None for own ones that are not whole."""
+        if self._models:
+            clipped = with_gradients(parameters)
+            return clip_norm(clipped, max_norm, norm_type) if clipped and self.sync_gradients else None
         return self.run.grad_norm_at(self.completed_steps)
 
     # --- Collectives ----------------------------------------------------------------------------
 
-    def reduce(self, tensor: Tensor, reduction: str = "sum") -> Tensor:
-        """Sum or mean of ``tensor`` over all ranks, on all ranks."""
+    def reduce(self, tensor: Any, reduction: str = "sum", scale: float = 1.0) -> Any:
+        """Sum or mean over all ranks, on all ranks; also of tensors in nested lists, tuples and dicts."""
         import fake_torch_dist as dist
 
+        if self.own_script or not isinstance(tensor, dist.LocalTensor):
+            from accelerate_sim import gathering
+
+            return gathering.reduce(tensor, reduction, scale)
         result = tensor.clone()
         # A process that runs one rank has one shard, and communicates in arrays.
         mine = result if self.session.placement is None else result.rank(0)
@@ -138,97 +216,38 @@ class Accelerator:
 
     def wait_for_everyone(self) -> None:
         """Block until all ranks are here."""
-        import fake_torch_dist as dist
-
-        with self.session.signals.at_once():
-            dist.barrier()
+        self.state.wait_for_everyone()
 
     # --- Records --------------------------------------------------------------------------------
 
-    def log(self, values: Mapping[str, float], step: int) -> None:
-        """Report the figures of a step, or with ``eval_loss`` among them of a validation, to all observers."""
-        is_main, monitor = self.session.is_main_process, self.active.monitor
-        if "eval_loss" in values:
-            if is_main:
-                from accelerate_sim.reporting.build import eval_record
+    def log(
+        self, values: Mapping[str, Any], step: int | None = None, log_kwargs: Mapping[str, Any] | None = None
+    ) -> None:
+        """Report the figures of a step, or with ``eval_loss`` among them of a validation, to all observers.
 
-                self.session.report(eval_record(self.run, values, step, self.active.ledger.best_loss))
-            return
-        end_s = self.run.timing(step - 1).end_s
-        if not is_main:
-            monitor.warn(step, end_s)
-            return
-        from accelerate_sim.reporting.build import step_record
+        A user's own figures go to the trackers of ``init_trackers``.
+        """
+        if self.own_script:
+            self._log_to_trackers(values, step, log_kwargs)
+        elif step is None:
+            raise ValueError("log: figures of a planned run belong to a step; say which")
+        else:
+            from accelerate_sim.session.figures import report_figures
 
-        memory = monitor.memory_used_bytes(step)
-        self.session.report(step_record(self.run, values, step, self.clock.time(), memory))
-        monitor.after_step(step, end_s)
+            report_figures(self.session, self.active, values, step)
 
-    # --- Checkpoints and the end ----------------------------------------------------------------
+    # --- The end --------------------------------------------------------------------------------
 
-    @property
-    def project_dir(self) -> Path:
-        """The directory of the run's checkpoints and of its exported model."""
-        return self.active.checkpoints.project_dir
-
-    def save_state(self, output_dir: str) -> Path:
-        """Write a checkpoint below ``project_dir`` and delete those that are not kept. Raises OutputError."""
-        # The phase is reported before the mark that a checkpoint sets, so that a resumed run has its record on disk.
-        self._progress.begin_phase("checkpoint")
-        return self.active.checkpoints.save(output_dir, self.completed_steps)
-
-    @property
-    def resume_from_checkpoint(self) -> Path | None:
-        """The checkpoint that the run continues from; None for a run that begins at its first step."""
-        return self.active.resumption.checkpoint if self.active.resumption else None
-
-    def load_state(self, input_dir: str | Path) -> None:
-        """Continue after the step of a checkpoint, which has to be ``resume_from_checkpoint``."""
-        from accelerate_sim.checkpoints.files import scheduler_state
-
-        planned, resumption = self.resume_from_checkpoint, self.active.resumption
-        if resumption is None or planned != Path(input_dir):
-            raise ValueError(f"the run goes on from {planned}, not from {input_dir}: --resume says from which")
-        self._progress.continue_after(resumption.state.step)
-        for thing in self._prepared:
-            if hasattr(thing, "load_state_dict"):
-                thing.load_state_dict(scheduler_state(self.run, self.completed_steps))
-        self.active.checkpoints.restore(resumption)
-
-    def skip_first_batches(self, dataloader: DataLoader, num_batches: int = 0) -> DataLoader:
-        """A loader of the same data that leaves out its first batches."""
-        return dataloader.without_first(num_batches)
-
-    def unwrap_model(self, model: T) -> T:
+    def unwrap_model(self, model: T, keep_fp32_wrapper: bool = True, keep_torch_compile: bool = True) -> T:
         """The model as it was before ``prepare``."""
         return model
 
     def end_training(self) -> None:
-        """Report the summary, wait for all ranks, and leave the process group."""
-        from accelerate_sim.session.begin_run import end_run
-
-        if self.session.is_main_process:
+        """Report the summary of a planned run, close the trackers, wait for all ranks, and leave the process group."""
+        self._finish_trackers()
+        if self.session.is_main_process and not self.own_script:
             self.session.report(self.active.ledger.summary())
             self.active.checkpoints.finish()
         self.wait_for_everyone()
-        end_run(self.session)
-
-
-def _refuse_other_plans(
-    plan: Plan,
-    mixed_precision: str | None,
-    gradient_accumulation_steps: int | None,
-    log_with: str | Sequence[str] | None,
-) -> None:
-    """Raise ValueError if a script asks for something else than its config plans."""
-    planned, config = plan.layout.accumulation, plan.config
-    if gradient_accumulation_steps not in (None, planned):
-        raise ValueError(
-            f"gradient_accumulation_steps = {gradient_accumulation_steps}, but a global batch of "
-            f"{plan.layout.global_batch} takes {planned}"
-        )
-    if mixed_precision not in (None, config.train.precision):
-        raise ValueError(f"mixed_precision = {mixed_precision!r}, but the run is planned in {config.train.precision!r}")
-    trackers = (log_with,) if isinstance(log_with, str) else tuple(log_with or ())
-    if log_with is not None and set(trackers) != set(config.log.trackers):
-        raise ValueError(f"log_with = {list(trackers)}, but the run is planned with {list(config.log.trackers)}")
+        self.state.end()
+        GradientState._reset_state()

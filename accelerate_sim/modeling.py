@@ -44,6 +44,10 @@ class CausalLM:
         """Take the training's progress, which the export of the model advances."""
         self.progress = progress
 
+    def to(self, device: object, **options: object) -> CausalLM:
+        """The same model, which is on the GPUs of the run."""
+        return self
+
     def train(self, mode: bool = True) -> CausalLM:
         self.training = mode
         return self

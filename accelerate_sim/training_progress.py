@@ -7,7 +7,7 @@ the accelerator.
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from accelerate_sim.checkpointing import Checkpoints
@@ -83,11 +83,3 @@ class Accumulation:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None: ...
-
-
-@runtime_checkable
-class Prepared(Protocol):
-    """An object that ``Accelerator.prepare`` connects to the training."""
-
-    def connect(self, progress: TrainingProgress) -> None:
-        """Take the progress that the object reads or advances."""

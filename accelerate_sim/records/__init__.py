@@ -31,6 +31,7 @@ from accelerate_sim.records.setup import (
     ModelLoadedRecord,
     ModelRecord,
     NoHolesRecord,
+    OwnStateRecord,
     ProcessRecord,
     RampRecord,
     RestoredRecord,
@@ -40,6 +41,7 @@ from accelerate_sim.records.setup import (
     SavingRecord,
     TightMemoryRecord,
     TokenizerRecord,
+    UnknownLengthRecord,
 )
 from accelerate_sim.records.training import (
     CheckpointRecord,
@@ -83,6 +85,8 @@ Record: TypeAlias = (
     | RestoredRecord
     | ExportingRecord
     | ExportFileRecord
+    | OwnStateRecord
+    | UnknownLengthRecord
 )
 """Anything that an observer may be given."""
 
@@ -109,6 +113,7 @@ __all__ = [
     "ModelLoadedRecord",
     "ModelRecord",
     "NoHolesRecord",
+    "OwnStateRecord",
     "ProcessRecord",
     "RampRecord",
     "Record",
@@ -122,5 +127,6 @@ __all__ = [
     "SummaryRecord",
     "TightMemoryRecord",
     "TokenizerRecord",
+    "UnknownLengthRecord",
     "WarningRecord",
 ]

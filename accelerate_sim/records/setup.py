@@ -130,6 +130,18 @@ class TokenizerRecord(NamedTuple):
     vocab_size: int
 
 
+class OwnStateRecord(NamedTuple):
+    """A user's own script saves or loads the states of its objects."""
+
+    path: str
+    saving: bool
+    """True before they are saved, False before they are loaded."""
+
+
+class UnknownLengthRecord(NamedTuple):
+    """The dataset of a user's own has no length, so repetitions in its last batch are not dropped."""
+
+
 class RampRecord(NamedTuple):
     """The plan of a global batch that grows. It is a part of ``DataRecord``."""
 

@@ -35,6 +35,8 @@ class ActiveRun:
     progress: TrainingProgress
     resumption: Resumption | None
     """The checkpoint that the run continues from; None for a run that begins at its first step."""
+    own_script: bool
+    """True for the run of a user's own script, which follows no config."""
 
     def where(self) -> str:
         """A phrase that says how far the run is."""

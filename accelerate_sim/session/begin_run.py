@@ -33,8 +33,7 @@ def begin_run(session: Session, planned: PlannedRun, project_dir: Path | None = 
     if resumption and not resumption.checkpoint:
         resumption = None
     join_world(session, run.layout)
-    origin_s = resumption.state.origin_s if resumption else session.clock.now_s
-    active = _active_run(session, run, origin_s, resumption, project_dir or _planned_dir(session, run))
+    active = _active_run(session, planned, run, resumption, project_dir or _planned_dir(session, run))
     session.begin_run(active)
     session.clock.set_speed(run.config.run.startup_speed or run.config.run.speed)
     if session.is_main_process:
@@ -65,8 +64,9 @@ def join_world(session: Session, layout: Layout) -> None:
 
 
 def _active_run(
-    session: Session, run: Run, origin_s: float, resumption: Resumption | None, project_dir: Path
+    session: Session, planned: PlannedRun, run: Run, resumption: Resumption | None, project_dir: Path
 ) -> ActiveRun:
+    origin_s = resumption.state.origin_s if resumption else session.clock.now_s
     is_main, placement = session.is_main_process, session.placement
     clock = session.clock
     ledger, history = Ledger(run, clock), TrainerHistory(run)
@@ -78,6 +78,7 @@ def _active_run(
     return ActiveRun(
         run=run, origin_s=origin_s, observers=(ledger, history) if is_main else (),
         ledger=ledger, monitor=monitor, checkpoints=checkpoints, resumption=resumption,
+        own_script=planned.own_script,
         progress=TrainingProgress(run, clock, origin_s + run.startup.total, checkpoints, monitor),
     )  # fmt: skip
 

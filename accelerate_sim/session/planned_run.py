@@ -16,3 +16,5 @@ class PlannedRun:
 
     plan: Plan
     resumption: Resumption | None = None
+    own_script: bool = False
+    """True for the run of a user's own script, which follows no config."""

@@ -33,6 +33,7 @@ from accelerate_sim.records import (
     ModelLoadedRecord,
     ModelRecord,
     NoHolesRecord,
+    OwnStateRecord,
     ProcessRecord,
     RestoredRecord,
     RestoringRecord,
@@ -43,6 +44,7 @@ from accelerate_sim.records import (
     SummaryRecord,
     TightMemoryRecord,
     TokenizerRecord,
+    UnknownLengthRecord,
     WarningRecord,
 )
 from accelerate_sim.voices.voice import Line, Lines, Voice
@@ -116,6 +118,14 @@ def _model_loaded(record: ModelLoadedRecord, run: RunFacts) -> Lines:
 
 def _tokenizer(record: TokenizerRecord, run: RunFacts) -> Lines:
     return (Line(f"Tokenizer: {record.name} | vocabulary {record.vocab_size:,} tokens"),)
+
+
+def _own_state(record: OwnStateRecord, run: RunFacts) -> Lines:
+    return (Line(f"Saving current state to {record.path}" if record.saving else f"Loading states from {record.path}"),)
+
+
+def _unknown_length(record: UnknownLengthRecord, run: RunFacts) -> Lines:
+    return (Line("The used dataset had no length, returning gathered tensors. Drop the remainder yourself."),)
 
 
 def _data(record: DataRecord, run: RunFacts) -> Iterator[Line]:
@@ -326,6 +336,8 @@ LINES: Voice = {
     ExportingRecord: _exporting,
     ExportFileRecord: _export_file,
     ExportRecord: _export,
+    OwnStateRecord: _own_state,
+    UnknownLengthRecord: _unknown_length,
     SummaryRecord: _summary,
 }
 """Every kind of record that the house voice mentions. GPU grids and the summary's table are drawn, not worded."""

@@ -9,26 +9,33 @@ What it does not do: autograd, devices, numpy functions (``np.exp(t)`` raises; w
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from fake_torch_dist import errors
+from fake_torch_dist.core.numpy_by_rank import function_by_rank, ufunc_by_rank
+from fake_torch_dist.core.tensor_methods import TensorMethods
 
 Array: TypeAlias = npt.NDArray[Any]
 Operand: TypeAlias = "LocalTensor | npt.ArrayLike"
 
 
-class LocalTensor:
+class LocalTensor(TensorMethods):
     """One ndarray, ``shards``, with a leading axis of the ranks that this process plays: shape (ranks, \\*shape)."""
 
     __slots__ = ("shards",)
 
     # numpy leaves `array + tensor` to __radd__ instead of adding along the wrong axis, and refuses np.exp(tensor).
-    __array_ufunc__ = None
+    __array_ufunc__: ClassVar[Any] = None
+    if TYPE_CHECKING:
+        __array_function__: ClassVar[Any]
 
     shards: Array
+
+    speaker: ClassVar[int | None] = None
+    """Rank whose number ``item()`` gives where the ranks disagree; None: that is an error."""
 
     def __init__(self, shards: Array) -> None:
         """Wrap ``shards`` as they are: shape (ranks, \\*shape), no check, no copy. ``from_ranks`` checks."""
@@ -45,6 +52,23 @@ class LocalTensor:
         if shards.ndim == 0 or len(shards) == 0:
             raise ValueError(f"from_ranks needs one value per rank along axis 0; got shape {shards.shape}")
         return cls(shards)
+
+    @classmethod
+    def speak_for(cls, rank: int | None) -> None:
+        """Make tensors of all ranks usable where code knows one rank: a script that one process runs for all of them.
+
+        ``item()`` then gives ``rank``'s number where the ranks disagree, and numpy's functions act on each rank's
+        shard, also ``np.exp(tensor)`` and ``array @ tensor``; ``np.asarray(tensor)`` is ``rank``'s shard.
+        None: as before.
+        """
+        cls.speaker = rank
+        if rank is None:
+            cls.__array_ufunc__ = None
+            if "__array_function__" in vars(cls):
+                del cls.__array_function__
+        else:
+            cls.__array_ufunc__ = ufunc_by_rank
+            cls.__array_function__ = function_by_rank
 
     # -- attributes and values -----------------------------------------------------------------------------------------
 
@@ -78,7 +102,7 @@ class LocalTensor:
         """The one number that every rank holds, as a Python number.
 
         RuntimeError if a shard is not one element, ValueError if the ranks disagree: the caller then has to choose
-        one value, with a reduction or with ``rank(r)``.
+        one value, with a reduction, with ``rank(r)``, or for a whole program with ``speak_for``.
         """
         flat = self.shards.reshape(len(self.shards), -1)
         if flat.shape[1] != 1:
@@ -89,6 +113,8 @@ class LocalTensor:
             same |= (flat != flat) & (first != first)  # NaN agrees with NaN
             rank = int(same.argmin())
             if not same[rank, 0]:
+                if self.speaker is not None:
+                    return flat[self.speaker, 0].item()
                 raise ValueError(
                     f"item() needs one value, but the ranks disagree: rank 0 has {first}, rank {rank} has "
                     f"{flat[rank, 0]}. Reduce it first (all_reduce), or ask for one rank's value: rank({rank})"
@@ -108,7 +134,9 @@ class LocalTensor:
     copy = clone
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> Array:
-        """All shards, shape (ranks, \\*shape)."""
+        """All shards, shape (ranks, \\*shape); the speaker's alone if there is one."""
+        if self.speaker is not None:
+            return np.array(self.rank(self.speaker), dtype=dtype)
         return np.array(self.shards, dtype=dtype, copy=True) if copy else np.asarray(self.shards, dtype=dtype)
 
     def __getitem__(self, index: Any) -> LocalTensor:

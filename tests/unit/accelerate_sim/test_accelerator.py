@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -186,7 +187,15 @@ def test_nothing_works_without_it() -> None:
     for needs in (
         lambda: AutoModelForCausalLM.from_pretrained("gpt2"),
         lambda: load_dataset("c4"),
-        lambda: set_seed(1),
     ):
         with pytest.raises(RuntimeError, match="initialize the accelerate state"):
             needs()
+
+
+def test_a_seed_needs_no_state() -> None:
+    """Accelerate's ``set_seed`` seeds Python's and numpy's generators, also before there is an Accelerator."""
+    draws = []
+    for _ in range(2):
+        set_seed(1)
+        draws.append((random.random(), np.random.random()))
+    assert draws[0] == draws[1]

@@ -1,0 +1,28 @@
+"""Figures that a training script logs, as records of the active run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from accelerate_sim.reporting.build import eval_record, step_record
+
+if TYPE_CHECKING:
+    from accelerate_sim.session.active_run import ActiveRun
+    from accelerate_sim.session.session import Session
+
+
+def report_figures(session: Session, active: ActiveRun, values: Mapping[str, Any], step: int) -> None:
+    """Report the figures of a step, or with ``eval_loss`` among them of a validation, to all observers."""
+    run, monitor, is_main = active.run, active.monitor, session.is_main_process
+    if "eval_loss" in values:
+        if is_main:
+            session.report(eval_record(run, values, step, active.ledger.best_loss))
+        return
+    end_s = run.timing(step - 1).end_s
+    if not is_main:
+        monitor.warn(step, end_s)
+        return
+    memory = monitor.memory_used_bytes(step)
+    session.report(step_record(run, values, step, session.clock.time(), memory))
+    monitor.after_step(step, end_s)
