@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from accelerate_sim.config.schema import RunConfig
     from accelerate_sim.data_loader import DataLoader, load_dataset
     from accelerate_sim.export import export_model
-    from accelerate_sim.gradient_state import GradientState
-    from accelerate_sim.local_sgd import LocalSGD
     from accelerate_sim.logging import get_logger
     from accelerate_sim.modeling import AutoModelForCausalLM, AutoTokenizer, CausalLM, Tokenizer
     from accelerate_sim.optimizer import AdamW
-    from accelerate_sim.own_trackers import GeneralTracker
+    from accelerate_sim.own_script.gradient_state import GradientState
+    from accelerate_sim.own_script.local_sgd import LocalSGD
+    from accelerate_sim.own_script.sharded_loader import skip_first_batches
+    from accelerate_sim.own_script.trackers import GeneralTracker
     from accelerate_sim.progress import tqdm
     from accelerate_sim.scheduler import (
         LRScheduler,
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
         get_linear_schedule_with_warmup,
         get_scheduler,
     )
-    from accelerate_sim.sharded_loader import skip_first_batches
     from accelerate_sim.state import AcceleratorState, PartialState, set_seed
     from accelerate_sim.utils.dataclasses import (
         AutocastKwargs,
@@ -95,17 +95,17 @@ _HOMES = {
     "config.schema": ("RunConfig",),
     "data_loader": ("DataLoader", "load_dataset"),
     "export": ("export_model",),
-    "gradient_state": ("GradientState",),
-    "local_sgd": ("LocalSGD",),
+    "own_script.gradient_state": ("GradientState",),
+    "own_script.local_sgd": ("LocalSGD",),
     "logging": ("get_logger",),
     "modeling": ("AutoModelForCausalLM", "AutoTokenizer", "CausalLM", "Tokenizer"),
     "optimizer": ("AdamW",),
-    "own_trackers": ("GeneralTracker",),
+    "own_script.trackers": ("GeneralTracker",),
     "progress": ("tqdm",),
     "scheduler": (
         "LRScheduler", "get_cosine_schedule_with_warmup", "get_linear_schedule_with_warmup", "get_scheduler",
     ),
-    "sharded_loader": ("skip_first_batches",),
+    "own_script.sharded_loader": ("skip_first_batches",),
     "state": ("AcceleratorState", "PartialState", "set_seed"),
     "utils.dataclasses": (
         "AutocastKwargs",

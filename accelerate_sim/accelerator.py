@@ -12,19 +12,20 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from accelerate_sim import gradient_state, training_progress
+from accelerate_sim import training_progress
 from accelerate_sim.config.schema import RunConfig
-from accelerate_sim.gradient_state import GradientState
-from accelerate_sim.names_without_meaning import NamesWithoutMeaning
-from accelerate_sim.own_objects import clip_norm, with_gradients
-from accelerate_sim.process_properties import ProcessProperties
-from accelerate_sim.run_position import RunPosition
-from accelerate_sim.script_collectives import ScriptCollectives
-from accelerate_sim.script_gradients import ScriptGradients
-from accelerate_sim.script_settings import ScriptSettings, refuse_other_plans, settings
+from accelerate_sim.own_script import gradient_state
+from accelerate_sim.own_script.collectives import ScriptCollectives
+from accelerate_sim.own_script.gradient_state import GradientState
+from accelerate_sim.own_script.gradients import ScriptGradients
+from accelerate_sim.own_script.names_without_meaning import NamesWithoutMeaning
+from accelerate_sim.own_script.objects import clip_norm, with_gradients
+from accelerate_sim.own_script.process_properties import ProcessProperties
+from accelerate_sim.own_script.run_position import RunPosition
+from accelerate_sim.own_script.setting_properties import SettingProperties
+from accelerate_sim.own_script.settings import ScriptSettings, refuse_other_plans, settings
+from accelerate_sim.own_script.simulated_objects import is_simulated
 from accelerate_sim.session.session import Session
-from accelerate_sim.setting_properties import SettingProperties
-from accelerate_sim.simulated_objects import is_simulated
 from accelerate_sim.state import AcceleratorState, PartialState
 
 if TYPE_CHECKING:
@@ -204,7 +205,7 @@ class Accelerator(
         import fake_torch_dist as dist
 
         if self.own_script or not isinstance(tensor, dist.LocalTensor):
-            from accelerate_sim import gathering
+            from accelerate_sim.own_script import gathering
 
             return gathering.reduce(tensor, reduction, scale)
         result = tensor.clone()

@@ -223,7 +223,7 @@ def common_seed() -> int:
 
     seed = [getrandbits(63)]
     if PartialState().initialized:
-        from accelerate_sim.gathering import broadcast_object_list
+        from accelerate_sim.own_script.gathering import broadcast_object_list
 
         broadcast_object_list(seed)
     return seed[0]
@@ -239,7 +239,7 @@ def default_collate(samples: Sequence[Any]) -> Any:
     if isinstance(first, str | bytes):
         return list(samples)
     if isinstance(first, tuple | list):
-        from accelerate_sim.gathering import honor_type
+        from accelerate_sim.own_script.gathering import honor_type
 
         return honor_type(first, map(default_collate, zip(*samples, strict=True)))
     return np.stack([np.asarray(sample) for sample in samples])

@@ -10,12 +10,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from accelerate_sim.records.devices import (
-    DeviceIdentity,
-    DeviceRecord,
-    Floats,
-    GpuRecord,
-)
+from accelerate_sim.records.devices import DeviceIdentity, DeviceRecord, Floats, GpuRecord
 from accelerate_sim.records.setup import (
     BatchRecord,
     ConnectRecord,

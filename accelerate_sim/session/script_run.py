@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from accelerate_sim.script_settings import script_config
+from accelerate_sim.own_script.settings import script_config
 from accelerate_sim.session.begin_run import begin_run
 from accelerate_sim.session.session import Session
 

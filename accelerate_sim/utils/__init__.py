@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from accelerate_sim.gathering import (
+    from accelerate_sim.own_script.gathering import (
         broadcast,
         broadcast_object_list,
         concatenate,
@@ -105,7 +105,7 @@ __all__ = [
     "wait_for_everyone",
 ]
 
-_HOMES = ("utils.dataclasses", "gathering", "utils.memory", "utils.other", "state", "progress")
+_HOMES = ("utils.dataclasses", "own_script.gathering", "utils.memory", "utils.other", "state", "progress")
 """Modules that the names are looked for in, in this order."""
 
 WITHOUT_MEANING = {

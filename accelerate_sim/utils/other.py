@@ -69,7 +69,7 @@ def merge_dicts(source: Mapping[str, Any], destination: dict[str, Any]) -> dict[
 
 def listify(data: Any) -> Any:
     """Tensors in nested lists, tuples and dicts as Python numbers and lists."""
-    from accelerate_sim.gathering import recursively_apply
+    from accelerate_sim.own_script.gathering import recursively_apply
 
     return recursively_apply(lambda tensor: tensor.tolist(), data)
 
@@ -95,7 +95,7 @@ def wait_for_everyone() -> None:
 
 def save(obj: Any, f: Any, save_on_each_node: bool = False, safe_serialization: bool = False) -> None:
     """Pickle an object to a path, once for all ranks or once for each machine. ValueError for safetensors."""
-    from accelerate_sim.own_checkpoints import write_pickle
+    from accelerate_sim.own_script.checkpoints import write_pickle
     from accelerate_sim.state import PartialState
 
     if safe_serialization:
@@ -112,8 +112,8 @@ def load(f: Any, map_location: Any = None, **kwargs: Any) -> Any:
 
 def synchronize_rng_states(rng_types: Sequence[Any] = (), generator: Any = None) -> None:
     """Give all ranks rank 0's random states, of Python and of numpy's global generator."""
-    from accelerate_sim.gathering import broadcast_object_list
-    from accelerate_sim.own_checkpoints import random_states, set_random_states
+    from accelerate_sim.own_script.checkpoints import random_states, set_random_states
+    from accelerate_sim.own_script.gathering import broadcast_object_list
 
     states = [random_states()]
     broadcast_object_list(states)

@@ -8,13 +8,7 @@ from dataclasses import replace
 from fake_torch_dist.launcher.failures import ProcessFailure
 from fake_torch_dist.launcher.hosts.handshake import NodeChannel
 from fake_torch_dist.launcher.protocol.assignment import NodeAssignment
-from fake_torch_dist.launcher.protocol.host_messages import (
-    AttemptOver,
-    JobFinished,
-    JoinRequest,
-    StartNode,
-    ToHost,
-)
+from fake_torch_dist.launcher.protocol.host_messages import AttemptOver, JobFinished, JoinRequest, StartNode, ToHost
 from fake_torch_dist.launcher.protocol.stop import StopJob
 from fake_torch_dist.stores.authentication import job_token
 

@@ -3,7 +3,7 @@
 from numpy_learning import SGD, Classifier, flowers
 
 from accelerate_sim import Accelerator, DataLoader
-from accelerate_sim.local_sgd import LocalSGD
+from accelerate_sim.own_script.local_sgd import LocalSGD
 from accelerate_sim.utils import gather_object, set_seed
 
 accelerator = Accelerator()

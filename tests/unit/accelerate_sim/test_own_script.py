@@ -12,7 +12,7 @@ import pytest
 
 import accelerate_sim.utils as utilities
 from accelerate_sim import Accelerator, DataLoader, GradientState, PartialState
-from accelerate_sim.own_trackers import GeneralTracker
+from accelerate_sim.own_script.trackers import GeneralTracker
 from accelerate_sim.session.session import Session
 from fake_torch_dist import LocalTensor
 from fake_torch_dist.core.local_tensor import LocalTensor as Shards

@@ -21,14 +21,7 @@ from fake_torch_dist.launcher.protocol.agent_messages import (
 )
 from fake_torch_dist.launcher.protocol.assignment import NodeAssignment
 from fake_torch_dist.launcher.protocol.codec import NotAMessageError, UnexpectedMessageError, decode, encode
-from fake_torch_dist.launcher.protocol.host_messages import (
-    FROM_HOST,
-    TO_HOST,
-    AttemptOver,
-    Hello,
-    Join,
-    JoinRequest,
-)
+from fake_torch_dist.launcher.protocol.host_messages import FROM_HOST, TO_HOST, AttemptOver, Hello, Join, JoinRequest
 from fake_torch_dist.launcher.protocol.stop import StopJob
 
 ASSIGNMENT = NodeAssignment(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from accelerate_sim.device import Device
-from accelerate_sim.process_control import ProcessControl
+from accelerate_sim.own_script.device import Device
+from accelerate_sim.own_script.process_control import ProcessControl
 from accelerate_sim.state import AcceleratorState
 
 if TYPE_CHECKING:

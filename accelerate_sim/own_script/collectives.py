@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from accelerate_sim.gradient_state import GradientState
+from accelerate_sim.own_script.gradient_state import GradientState
 from accelerate_sim.records import UnknownLengthRecord
 
 if TYPE_CHECKING:
@@ -22,13 +22,13 @@ class ScriptCollectives:
 
     def gather(self, tensor: Any) -> Any:
         """Tensors of all ranks one after the other, on every rank; also in nested lists, tuples and dicts."""
-        from accelerate_sim import gathering
+        from accelerate_sim.own_script import gathering
 
         return gathering.gather(tensor)
 
     def gather_for_metrics(self, input_data: Any, use_gather_object: bool = False) -> Any:
         """As ``gather``, or ``gather_object`` where something is no tensor, without repetitions in the last batch."""
-        from accelerate_sim import gathering
+        from accelerate_sim.own_script import gathering
 
         if not use_gather_object:
             try:
@@ -48,7 +48,7 @@ class ScriptCollectives:
 
     def pad_across_processes(self, tensor: Any, dim: int = 0, pad_index: float = 0, pad_first: bool = False) -> Any:
         """Tensors as long along ``dim`` as the longest one of any rank."""
-        from accelerate_sim import gathering
+        from accelerate_sim.own_script import gathering
 
         return gathering.pad_across_processes(tensor, dim=dim, pad_index=pad_index, pad_first=pad_first)
 
@@ -58,7 +58,7 @@ class ScriptCollectives:
 
     def check_trigger(self) -> bool:
         """True on all ranks if the flag is raised on one of them; it is lowered then."""
-        from accelerate_sim import gathering
+        from accelerate_sim.own_script import gathering
 
         triggered = bool(gathering.gather(np.array([self._triggered], np.int64)).any())
         if triggered:

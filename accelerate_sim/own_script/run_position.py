@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from accelerate_sim.script_files import ScriptFiles
-from accelerate_sim.simulated_objects import is_simulated
+from accelerate_sim.own_script.files import ScriptFiles
+from accelerate_sim.own_script.simulated_objects import is_simulated
 
 if TYPE_CHECKING:
     from accelerate_sim.session.active_run import ActiveRun
@@ -90,6 +90,6 @@ class RunPosition(ScriptFiles):
         """A loader of the same data that leaves out its first batches."""
         if is_simulated(dataloader):
             return dataloader.without_first(num_batches)
-        from accelerate_sim.sharded_loader import skip_first_batches
+        from accelerate_sim.own_script.sharded_loader import skip_first_batches
 
         return skip_first_batches(dataloader, num_batches)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from accelerate_sim import own_objects
-from accelerate_sim.gradient_state import Accumulation, GradientState
-from accelerate_sim.script_settings import ScriptSettings
+from accelerate_sim.own_script import objects as own_objects
+from accelerate_sim.own_script.gradient_state import Accumulation, GradientState
+from accelerate_sim.own_script.settings import ScriptSettings
 
 if TYPE_CHECKING:
     from accelerate_sim.state import AcceleratorState
@@ -76,7 +76,7 @@ class PreparedObjects:
         self, data_loader: Any, device_placement: bool | None = None, slice_fn_for_dispatch: Any = None
     ) -> Any:
         """The loader, wrapped so that each rank reads its share."""
-        from accelerate_sim.sharded_loader import DataLoaderShard
+        from accelerate_sim.own_script.sharded_loader import DataLoaderShard
 
         if not isinstance(data_loader, DataLoaderShard):
             loaders = self.settings.loaders

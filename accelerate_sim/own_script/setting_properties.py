@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from accelerate_sim.script_settings import ScriptSettings
+from accelerate_sim.own_script.settings import ScriptSettings
 
 
 class SettingProperties:

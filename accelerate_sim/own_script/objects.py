@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from accelerate_sim.gradient_state import GradientState
+from accelerate_sim.own_script.gradient_state import GradientState
 
 CONTAINERS = (str, bytes, list, tuple, dict, set, frozenset, range, np.ndarray)
 """Things that can be iterated over and are data, not loaders of it."""
@@ -116,7 +116,7 @@ def parameters_of(models: Iterable[Any]) -> Iterator[Any]:
 
 def average_gradients(models: Iterable[Any]) -> None:
     """Replace each gradient by its mean over the ranks."""
-    from accelerate_sim.gathering import reduce
+    from accelerate_sim.own_script.gathering import reduce
 
     for parameter in parameters_of(models):
         if parameter.grad is not None:
@@ -125,7 +125,7 @@ def average_gradients(models: Iterable[Any]) -> None:
 
 def average_parameters(models: Iterable[Any]) -> None:
     """Replace the value of each parameter, its ``data``, by the mean over the ranks. ValueError without parameters."""
-    from accelerate_sim.gathering import reduce
+    from accelerate_sim.own_script.gathering import reduce
 
     averaged = False
     for parameter in parameters_of(models):

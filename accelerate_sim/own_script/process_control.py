@@ -13,7 +13,7 @@ from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from accelerate_sim.device import Device
+    from accelerate_sim.own_script.device import Device
 
 Function = Callable[..., Any]
 
@@ -130,7 +130,7 @@ class ProcessControl:
         if not self.use_distributed:
             yield inputs
             return
-        from accelerate_sim.shares import all_shares, entries_of, share
+        from accelerate_sim.own_script.shares import all_shares, entries_of, share
 
         if isinstance(inputs, Mapping) and len({len(value) for value in inputs.values()}) > 1:
             raise ValueError("All values in the dictionary must have the same length")

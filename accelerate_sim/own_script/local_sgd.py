@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from accelerate_sim import own_objects
+from accelerate_sim.own_script import objects as own_objects
 
 if TYPE_CHECKING:
     from accelerate_sim.accelerator import Accelerator

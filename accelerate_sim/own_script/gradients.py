@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, NoReturn
 
-from accelerate_sim import own_objects
-from accelerate_sim.prepared_objects import PreparedObjects
+from accelerate_sim.own_script import objects as own_objects
+from accelerate_sim.own_script.prepared_objects import PreparedObjects
 
 
 class ScriptGradients(PreparedObjects):

@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from accelerate_sim import own_checkpoints as files
-from accelerate_sim.prepared_objects import PreparedObjects
+from accelerate_sim.own_script import checkpoints as files
+from accelerate_sim.own_script.prepared_objects import PreparedObjects
 from accelerate_sim.records import OwnStateRecord
 
 if TYPE_CHECKING:
-    from accelerate_sim.own_trackers import GeneralTracker
+    from accelerate_sim.own_script.trackers import GeneralTracker
     from accelerate_sim.utils.dataclasses import ProjectConfiguration
 
 Hook = Callable[..., Any]
@@ -48,7 +48,7 @@ class ScriptFiles(PreparedObjects):
         """Begin with nothing open. ValueError for a tracker that is not there."""
         self.log_with: list[Any] = []
         if log_with is not None:
-            from accelerate_sim.own_trackers import check_trackers
+            from accelerate_sim.own_script.trackers import check_trackers
 
             self.log_with = check_trackers(log_with)
         self.trackers: list[GeneralTracker] = []
@@ -198,7 +198,7 @@ class ScriptFiles(PreparedObjects):
         """Open the trackers that ``log_with`` names, and give them the hyperparameters."""
         if not self.is_main_process:
             return
-        from accelerate_sim.own_trackers import open_trackers
+        from accelerate_sim.own_script.trackers import open_trackers
 
         self.trackers = open_trackers(self.log_with, project_name, self.logging_dir, init_kwargs or {})
         for tracker in self.trackers if config is not None else ():
@@ -214,7 +214,7 @@ class ScriptFiles(PreparedObjects):
                 return tracker.tracker if unwrap else tracker
         if self.trackers:
             raise ValueError(f"{name} is not an available tracker stored inside the `Accelerator`.")
-        from accelerate_sim.own_trackers import GeneralTracker
+        from accelerate_sim.own_script.trackers import GeneralTracker
 
         return GeneralTracker()
 
