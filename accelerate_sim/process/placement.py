@@ -92,6 +92,11 @@ def own_placement() -> Placement | None:
     return Placement.of()
 
 
+if hasattr(os, "register_at_fork"):
+    # A launcher forks the ranks, and sets the variables of each in the child.
+    os.register_at_fork(after_in_child=own_placement.cache_clear)
+
+
 def is_other_rank(environ: Mapping[str, str] = os.environ) -> bool:
     """True if another rank prints the errors that every rank finds."""
     return environ.get("RANK", "0") not in ("", "0")

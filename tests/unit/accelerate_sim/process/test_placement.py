@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from accelerate_sim.config.problems import ConfigError
-from accelerate_sim.process.placement import Placement
+from accelerate_sim.process.placement import Placement, own_placement
 
 LAUNCHED = {
     "RANK": "13", "LOCAL_RANK": "5", "WORLD_SIZE": "16", "LOCAL_WORLD_SIZE": "8",
@@ -43,3 +45,15 @@ def test_without_a_number_of_local_ranks_there_is_one_node() -> None:
 def test_a_place_that_cannot_be_is_refused(changes: dict[str, str], said: str) -> None:
     with pytest.raises(ConfigError, match=f"^environment: {said}"):
         Placement.of(LAUNCHED | changes)
+
+
+def test_a_forked_process_reads_its_own_placement():
+    """The parent has read that it has none; a launcher sets the child's variables after the fork."""
+    assert own_placement() is None
+    pid = os.fork()
+    if pid == 0:
+        os.environ.update(LAUNCHED)
+        placement = own_placement()
+        os._exit(placement.rank if placement else 100)
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 13
