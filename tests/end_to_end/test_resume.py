@@ -39,7 +39,7 @@ every step has its line.
 Tensors are tiny, because copies of sparse files are not sparse."""
 FAST = ("--speed", "max")
 AGAIN = ("--resume", "auto")
-STANDING = ("--set", "run.speed=2", "--set", "run.startup_speed=100000")
+STANDING = ("--set", "run.speed=1", "--set", "run.startup_speed=100000")
 """Each step takes a moment of real time; a signal comes in the middle of one."""
 
 Go = Callable[..., Completed]
@@ -257,7 +257,7 @@ def test_harmless_differences_are_none(copy: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 def test_preempted_run_saves_its_last_step_and_goes_on(number: int, never_killed: Path, tmp_path: Path) -> None:
-    code, said = tell_after_step(tmp_path, 3, number, *SHORT, *STANDING)
+    code, said = tell_after_step(tmp_path, 1, number, *SHORT, *STANDING)
     last = said.splitlines()[-1]
     assert code == 143
     assert last.startswith("Terminated: epoch 1/2, step ")
@@ -273,7 +273,7 @@ def test_preempted_run_saves_its_last_step_and_goes_on(number: int, never_killed
 
 def test_preempted_run_can_be_told_to_save_nothing(tmp_path: Path) -> None:
     alone = ("--set", "checkpoint.on_preempt=exit")
-    code, said = tell_after_step(tmp_path, 3, signal.SIGTERM, *SHORT, *STANDING, *alone)
+    code, said = tell_after_step(tmp_path, 1, signal.SIGTERM, *SHORT, *STANDING, *alone)
     assert code == 143
     assert "saved" not in said.splitlines()[-1]
     assert not list((tmp_path / "out").glob("checkpoint-*"))
