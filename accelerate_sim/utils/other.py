@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -107,7 +106,9 @@ def save(obj: Any, f: Any, save_on_each_node: bool = False, safe_serialization: 
 
 def load(f: Any, map_location: Any = None, **kwargs: Any) -> Any:
     """The object of a file that ``save`` has written. Unpickling runs code: load only files that you have made."""
-    return pickle.loads(Path(f).read_bytes())
+    from accelerate_sim.own_script.checkpoints import read_pickle
+
+    return read_pickle(Path(f))
 
 
 def synchronize_rng_states(rng_types: Sequence[Any] = (), generator: Any = None) -> None:
