@@ -45,8 +45,7 @@ def test_a_cited_test_exists(path: str, name: str) -> None:
 
 
 def test_only_object_collectives_unpickle() -> None:
-    """Objects come from members of a group, copies from the process itself, and checkpoints of a script of the user's own
-    from the files that it names."""
+    """Objects come from a group's members, copies from this process, checkpoints from files that a script names."""
     reading = set()
     for path, tree in modules():
         for node in ast.walk(tree):
