@@ -81,7 +81,7 @@ def test_restarts_begin_the_whole_world_again(jobs: Jobs) -> None:
     script = """
 import os, sys, time
 attempt = os.environ["TORCHELASTIC_RESTART_COUNT"]
-print("attempt", attempt, "rank", os.environ["RANK"])
+os.write(1, f"attempt {attempt} rank {os.environ['RANK']}\\n".encode())  # at once: a rank may be ended at any moment
 if attempt < "2":
     if os.environ["RANK"] == "3": sys.exit(1)
     time.sleep(600)
