@@ -54,11 +54,18 @@ def launch(train: Callable[[RunConfig], None]) -> NoReturn:
         coordination = Coordination(placement)
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     settings = {"help_option_names": ["-h", "--help"]}
-    app.command(cls=Command, help=HELP, context_settings=settings)(_command(train, coordination))
+    program = Path(sys.argv[0]).name
+    if sys.argv[1:2] == ["report"]:
+        from accelerate_sim.cli.report import report
+
+        sys.argv[1:2], program = [], f"{program} report"
+        app.command(context_settings=settings)(report)
+    else:
+        app.command(cls=Command, help=HELP, context_settings=settings)(_command(train, coordination))
     code: str | int | None = 0
     with DefaultSigint():
         try:
-            app(prog_name=Path(sys.argv[0]).name)
+            app(prog_name=program)
         except SystemExit as end:
             code = end.code
         except ConfigError as error:
@@ -88,6 +95,7 @@ def _command(train: Callable[[RunConfig], None], coordination: Coordination | No
         record: option.Record = None,
         record_pace: option.RecordPace = None,
         record_size: option.RecordSize = "120x40",
+        report: option.Report = None,
         listing: option.Listing = None,
         plan: option.ShowPlan = False,
         print_config: option.PrintConfig = False,
@@ -127,12 +135,17 @@ def _command(train: Callable[[RunConfig], None], coordination: Coordination | No
             resumption = _resumption(resume, output_dir, coordination, read_only=plan or print_config)
             placement = coordination.placement if coordination else None
             source = RunSource(config, changes, seed, placement, resumption)
+            if report:
+                from accelerate_sim.report.write import OPTION, require_drawing
+
+                require_drawing(OPTION, report)
             if print_config or plan:
-                _show(source, ascii_only=ascii_only, whole_config=print_config)
+                _show(source, ascii_only=ascii_only, whole_config=print_config, report=report)
                 return
             options = SessionOptions(
-                start_time, duration, output_dir, resumption, ascii_only, not no_progress, coordination
-            )
+                start_time, duration, output_dir, resumption, ascii_only, not no_progress, coordination,
+                report=report,
+            )  # fmt: skip
             sys.exit(_run(train, source, options, record, record_size))
         except ConfigError as error:
             sys.exit(_refuse(str(error)))
@@ -167,14 +180,22 @@ def _resumption(
     return find_and_own(resume, output_dir, launched=coordination is not None)
 
 
-def _show(source: RunSource, *, ascii_only: bool, whole_config: bool) -> None:
-    """Print the config or the plan of the first run."""
+def _show(source: RunSource, *, ascii_only: bool, whole_config: bool, report: Path | None) -> None:
+    """Print the config or the plan of the first run; with ``report`` also write the plan as a page."""
     from accelerate_sim.cli import listings
 
     if whole_config:
         listings.show_config(source.plan(1).config)
     else:
         listings.show_plan(source.plan(1), ascii_only=ascii_only)
+        if report:
+            from accelerate_sim.artifacts.output_error import OutputError
+            from accelerate_sim.report.write import write_plan_report
+
+            try:
+                write_plan_report(report, source.plan(1))
+            except OutputError as error:
+                sys.exit(str(error))
 
 
 def _run(

@@ -113,6 +113,14 @@ RecordSize = Annotated[
     str,
     typer.Option(metavar="COLUMNSxROWS", parser=values.size, help="Size of the recorded terminal. [default: 120x40]"),
 ]
+Report = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.html",
+        parser=values.path("--report"),
+        help="Write a page with the pictures of the run there, or with --plan of the plan.",
+    ),
+]
 Listing = Annotated[
     str | None,
     typer.Option(

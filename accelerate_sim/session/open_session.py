@@ -86,6 +86,10 @@ def open_outputs(session: Session, options: SessionOptions, config: RunConfig) -
             TrackerContext(config.log, options.output_dir, session.signals, session.read_gpus, session.report)
         )
     session.outputs.add_keepers(_open_metrics(options, config), trackers)
+    if options.report:
+        from accelerate_sim.report.write import ReportKeeper
+
+        session.outputs.add_keeper(ReportKeeper(options.report))
 
 
 def _open_publisher(session: Session) -> Publisher | None:

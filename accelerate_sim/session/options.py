@@ -31,3 +31,5 @@ class SessionOptions:
     """Link of rank 0 to the other processes of the job; None: this process runs all ranks."""
     recording: Recording | None = None
     """The recording that takes the place of standard output."""
+    report: Path | None = None
+    """The page to write when the session ends."""

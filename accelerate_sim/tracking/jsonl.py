@@ -79,60 +79,16 @@ class JsonlTracker:
         self._unwritten_bytes = 0
 
     def observe(self, record: Record) -> None:
-        event = _EVENTS.get(type(record))
+        event = json_event(record, every_gpu=self.every_gpu)
         if event is None:
             return
-        line = (self._encode({"event": event} | self._figures(record)) + "\n").encode()
+        line = (self._encode(event) + "\n").encode()
         self._lines.append(line)
         self.size_bytes += len(line)
         self.crc32 = crc32(line, self.crc32)
         self._unwritten_bytes += len(line)
         if self._unwritten_bytes >= BUFFER_BYTES:
             self.flush()
-
-    def _figures(self, record: Record) -> dict[str, Any]:
-        match record:
-            case StepRecord():
-                figures = {name: getattr(record, name) for name in record.__slots__}
-                if record.load_balancing_loss is None:
-                    del figures["load_balancing_loss"]
-                return figures
-            case GpuRecord():
-                return self._gpu_figures(record)
-            case StartRecord():
-                known = ("run", "seed", "start_time", "config")
-                return {"simulated": True} | {name: getattr(record, name) for name in known} | dict(record.plan)
-            case ExportRecord():
-                files = [{"name": name, "bytes": size} for name, size in record.files]
-                return {
-                    "run": record.run, "path": record.path, "files": files, "bytes": record.bytes,
-                    "seconds": record.seconds,
-                }  # fmt: skip
-        return {name: getattr(record, name) for name in _FIELDS[type(record)]}
-
-    def _gpu_figures(self, record: GpuRecord) -> dict[str, Any]:
-        head: dict[str, Any] = {
-            "run": record.run, "step": record.step, "phase": record.phase, "elapsed_s": record.elapsed_s,
-            "gpus": len(record.power_w),
-        }  # fmt: skip
-        figures = {name: getattr(record, name) for name in _GPU_FIGURES}
-        if self.every_gpu or len(record.power_w) <= WHOLE_DETAIL_GPUS:
-            return head | {name: values.tolist() for name, values in figures.items()}
-        spread = {
-            name: dict(
-                zip(
-                    ("min", "p25", "p50", "p75", "max"),
-                    np.percentile(values, (0, 25, 50, 75, 100)).tolist(),
-                    strict=True,
-                )
-            )
-            for name, values in figures.items()
-        }
-        hottest = np.argsort(-record.temperature_c, kind="stable")[:WORST_LISTED]
-        worst = [
-            {"rank": int(rank)} | {name: values[rank].item() for name, values in figures.items()} for rank in hottest
-        ]
-        return head | spread | {"worst": worst}
 
     def flush(self) -> None:
         """Write the collected lines. Raises OutputError, and then removes a line that was written in part."""
@@ -167,6 +123,61 @@ class JsonlTracker:
         finally:
             os.close(self._fd)
             self._fd = -1
+
+
+def json_event(record: Record, *, every_gpu: bool = False) -> dict[str, Any] | None:
+    """The object that metrics.jsonl has for a record; None for a kind of record that it does not have.
+
+    With ``every_gpu`` it has the figures of single GPUs even above WHOLE_DETAIL_GPUS.
+    """
+    event = _EVENTS.get(type(record))
+    return None if event is None else {"event": event} | _figures(record, every_gpu)
+
+
+def _figures(record: Record, every_gpu: bool) -> dict[str, Any]:
+    match record:
+        case StepRecord():
+            figures = {name: getattr(record, name) for name in record.__slots__}
+            if record.load_balancing_loss is None:
+                del figures["load_balancing_loss"]
+            return figures
+        case GpuRecord():
+            return _gpu_figures(record, every_gpu)
+        case StartRecord():
+            known = ("run", "seed", "start_time", "config")
+            return {"simulated": True} | {name: getattr(record, name) for name in known} | dict(record.plan)
+        case ExportRecord():
+            files = [{"name": name, "bytes": size} for name, size in record.files]
+            return {
+                "run": record.run, "path": record.path, "files": files, "bytes": record.bytes,
+                "seconds": record.seconds,
+            }  # fmt: skip
+    return {name: getattr(record, name) for name in _FIELDS[type(record)]}
+
+
+def _gpu_figures(record: GpuRecord, every_gpu: bool) -> dict[str, Any]:
+    head: dict[str, Any] = {
+        "run": record.run, "step": record.step, "phase": record.phase, "elapsed_s": record.elapsed_s,
+        "gpus": len(record.power_w),
+    }  # fmt: skip
+    figures = {name: getattr(record, name) for name in _GPU_FIGURES}
+    if every_gpu or len(record.power_w) <= WHOLE_DETAIL_GPUS:
+        return head | {name: values.tolist() for name, values in figures.items()}
+    spread = {
+        name: dict(
+            zip(
+                ("min", "p25", "p50", "p75", "max"),
+                np.percentile(values, (0, 25, 50, 75, 100)).tolist(),
+                strict=True,
+            )
+        )
+        for name, values in figures.items()
+    }
+    hottest = np.argsort(-record.temperature_c, kind="stable")[:WORST_LISTED]
+    worst = [
+        {"rank": int(rank)} | {name: values[rank].item() for name, values in figures.items()} for rank in hottest
+    ]
+    return head | spread | {"worst": worst}
 
 
 def _plain(value: object) -> Any:

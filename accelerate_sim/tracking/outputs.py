@@ -30,6 +30,11 @@ class Outputs:
         self._keepers += [*([metrics] if metrics else []), *trackers]
         self._observers += self._keepers
 
+    def add_keeper(self, keeper: Keeper) -> None:
+        """Add a keeper that no checkpoint depends on."""
+        self._keepers.append(keeper)
+        self._observers.append(keeper)
+
     def add_observer(self, observer: Observer) -> None:
         """Add an observer of all records."""
         self._observers.append(observer)

@@ -31,6 +31,7 @@ RANKS = {
         "display",
         "voices",
         "tracking",
+        "report",  # a page of pictures
         "reporting",  # physics -> records -> sums and lines
         "monitoring",
         "checkpoints",

@@ -1,0 +1,173 @@
+"""Puts pictures and figures of a run, or of a plan alone, on one HTML page that loads nothing from anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from html import escape
+from importlib.resources import files
+from string import Template
+
+import numpy as np
+
+from accelerate_sim.display.units import bytes_text, count_text, duration_text, energy_text, mfu_text, rate_text
+from accelerate_sim.report import cluster_pictures as cluster
+from accelerate_sim.report import plan_pictures as plan
+from accelerate_sim.report import training_pictures as training
+from accelerate_sim.report.drawing import style
+from accelerate_sim.report.history import RunHistory
+from accelerate_sim.sim.run import Run
+
+USD_PER_GPU_HOUR = 2.5
+"""Price of an hour of one GPU unless the caller names another; a round figure of the H100 rents of 2025."""
+SIMULATED = "Everything on this page is simulated by fake-torchrun: no GPU took part."
+Facts = Iterable[tuple[str, str]]
+
+
+def run_page(history: RunHistory, usd_per_gpu_hour: float = USD_PER_GPU_HOUR) -> str:
+    """The page of a run that has made at least one step. Raises ValueError for one that has not."""
+    if not history.steps:
+        raise ValueError("the run has not made a step yet")
+    with style():
+        return _run_page(history, usd_per_gpu_hour)
+
+
+def _run_page(history: RunHistory, usd_per_gpu_hour: float) -> str:
+    run = history.run
+    parts = [
+        _heading("Training"),
+        _grid(
+            [
+                _figure("Loss and perplexity", training.loss_picture(history)),
+                _figure("Learning rate and gradient norm", training.schedule_picture(history)),
+                _figure("Throughput", training.throughput_picture(history)),
+                _figure("Time of a step", training.step_time_picture(history)),
+            ]
+        ),
+        _heading("Cluster"),
+        _grid([_figure("What happened when", cluster.timeline_picture(history)), *_gpu_figures(history)]),
+        *_fault_table(history),
+        *_plan_parts(run),
+    ]
+    facts = _facts(run_facts(history, usd_per_gpu_hour))
+    return _page(run, f"Run {run.number}", [facts, *parts], f"Started {history.start['start_time']}, seed {run.seed}. ")
+
+
+def plan_page(run: Run) -> str:
+    """The page of a plan alone: nothing of it has been played."""
+    rate = run.layout.tokens_per_step / run.mean_step_s
+    facts = [
+        *_cluster_facts(run),
+        ("step", f"{run.mean_step_s:,.3f} s, {rate_text(rate)}, MFU {mfu_text(run.mfu(rate))}"),
+        ("steps", f"{run.last_step:,}, about {duration_text(run.expected_s(run.last_step))}"),
+        ("checkpoint", bytes_text(run.checkpoint_bytes)),
+        ("exported model", bytes_text(run.export_bytes)),
+    ]
+    with style():
+        return _page(run, "Plan", [_facts(facts), *_plan_parts(run)], "")
+
+
+def run_facts(history: RunHistory, usd_per_gpu_hour: float) -> Facts:
+    """The figures of a run in words: how far it is, its speed, its energy and its cost."""
+    run, last = history.run, history.steps[-1]
+    spent_s = float(np.nansum(history.figures("step_time_s")))
+    seconds = history.summary["total_time_s"] if history.summary else last["elapsed_s"] + history.start["startup_s"]
+    gpu_hours = run.layout.world_size * seconds / 3600.0
+    rate = float(np.sum(history.figures("step_time_s") * history.figures("tokens_per_s"))) / spent_s
+    yield from _cluster_facts(run)
+    yield "steps", f"{int(last['step']):,} of {run.last_step:,}" + ("" if history.summary else ", not finished")
+    yield "tokens", f"{count_text(int(last['tokens']))} ({int(last['tokens']):,})"
+    yield "loss", f"{last['loss']:.4f} after the last step, perplexity {last['perplexity']:,.2f}"
+    if history.validations:
+        best = min(history.validations, key=lambda each: float(each["loss"]))
+        yield "best validation", f"{best['loss']:.4f} after step {int(best['step']):,}"
+    yield "throughput", f"{rate_text(rate)}, MFU {mfu_text(run.mfu(rate))}"
+    lost = len(history.steps) - len({int(step["step"]) for step in history.steps})
+    if lost:
+        yield "steps made again", f"{lost:,} in {int(history.attempts.max()) + 1} attempts"
+    yield "time", duration_text(seconds)
+    if history.summary:
+        yield "energy", energy_text(history.summary["energy_j"])
+    yield "cost", f"{gpu_hours:,.1f} GPU-hours, ${gpu_hours * usd_per_gpu_hour:,.0f} at ${usd_per_gpu_hour:g} each"
+
+
+def _cluster_facts(run: Run) -> Facts:
+    layout = run.layout
+    degrees = f"DP {layout.data:,} × TP {layout.tensor} × PP {layout.pipeline} × CP {layout.context}"
+    yield "model", f"{run.model.title}, {count_text(run.model.architecture.parameters)} parameters"
+    yield "cluster", f"{layout.world_size:,} × {run.gpu.product}, {layout.nodes:,} nodes of {layout.gpus_per_node}"
+    yield "layout", degrees
+    yield "memory", f"{run.memory_per_gpu_bytes / 2**30:.1f} of {run.gpu.memory_bytes / 2**30:.1f} GiB on the fullest GPU"
+
+
+def _gpu_figures(history: RunHistory) -> list[str]:
+    if not any(look["elapsed_s"] >= 0.0 for look in history.looks):
+        return []
+    per = "of every GPU" if cluster.has_every_gpu(history) else "over all GPUs"
+    return [
+        _figure("Memory of the fullest GPU", cluster.memory_picture(history)),
+        _figure(f"Temperature {per}", cluster.heat_picture(history, "temperature_c", "°C", "inferno")),
+        _figure(f"Power {per}", cluster.heat_picture(history, "power_w", "W", "viridis")),
+    ]
+
+
+def _fault_table(history: RunHistory) -> list[str]:
+    """The faults that were played, with what is true of each; nothing for a run without any."""
+    rows = []
+    for each in cluster.fault_begins(history):
+        truth = each.get("truth") or {}
+        target = each.get("target") or {}
+        where = ", ".join(f"{name} {_listed(value)}" for name, value in target.items() if value)
+        action = str(truth.get("action", ""))
+        cells = (each["id"], each["kind"], f"{int(each['step']):,}", duration_text(each["elapsed"]), where, action)
+        rows.append("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in cells) + "</tr>")
+    if not rows:
+        return []
+    names = ("fault", "kind", "step", "after", "target", "right action")
+    head = "<tr>" + "".join(f"<th>{name}</th>" for name in names) + "</tr>"
+    table = f'<div class="facts scroll"><table>{head}{"".join(rows)}</table></div>'
+    return [_heading("Faults, as they really were"), table]
+
+
+def _listed(value: object) -> str:
+    if isinstance(value, list):
+        return " ".join(str(each.get("host", each.get("uuid", each)) if isinstance(each, dict) else each) for each in value)
+    return str(value)
+
+
+def _plan_parts(run: Run) -> list[str]:
+    bubble = plan.bubble_picture(run)
+    share = run.step_parts.pipeline_bubble / run.step_parts.total
+    figures = [
+        _figure("Where the time of a step goes", plan.step_parts_picture(run)),
+        _figure("Where the memory goes", plan.memory_parts_picture(run)),
+        _figure("Who talks to whom", plan.groups_picture(run.layout), "Ranks of one colour form a group."),
+    ]
+    if bubble:
+        note = f"Blue forward, green backward, gaps idle: the bubble is {share:.1%} of a step."
+        figures.append(_figure("The pipeline", bubble, note))
+    return [_heading("Plan"), _grid(figures)]
+
+
+def _page(run: Run, what: str, parts: Iterable[str], lead: str) -> str:
+    title = f"{what}: {run.model.title} on {run.layout.world_size:,} × {run.gpu.product}"
+    template = Template(files("accelerate_sim.report").joinpath("page.html").read_text("utf-8"))
+    return template.substitute(title=escape(title), lead=escape(lead + SIMULATED), body="\n".join(parts))
+
+
+def _heading(text: str) -> str:
+    return f"<h2>{escape(text)}</h2>"
+
+
+def _grid(figures: Iterable[str]) -> str:
+    return f'<div class="grid">{"".join(figures)}</div>'
+
+
+def _figure(title: str, svg: str, note: str = "") -> str:
+    caption = f"<figcaption>{escape(note)}</figcaption>" if note else ""
+    labelled = svg.replace("<svg", f'<svg role="img" aria-label="{escape(title)}"', 1)
+    return f"<figure><strong>{escape(title)}</strong>{labelled}{caption}</figure>"
+
+
+def _facts(facts: Facts) -> str:
+    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in facts)
+    return f'<dl class="facts">{rows}</dl>'
