@@ -33,6 +33,7 @@ RANKS = {
         "tracking",
         "report",  # a page of pictures
         "reporting",  # physics -> records -> sums and lines
+        "api",  # plans and runs as Python objects
         "monitoring",
         "checkpoints",
         "checkpointing",

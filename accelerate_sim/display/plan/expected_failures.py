@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from accelerate_sim.display.plan.rows import Fact, Section
-from accelerate_sim.display.plan.whole_run import mean_checkpoint_s
+from accelerate_sim.sim.whole_run import mean_checkpoint_s
 from accelerate_sim.display.units import duration_text
 from accelerate_sim.sim.disturbances.faults import PUBLISHED_RATE, Fault, Faults
 from accelerate_sim.sim.disturbances.goodput import Reliability, young_daly_s

@@ -1,13 +1,13 @@
 """The plan's sections on model, layout, memory, step time, speed, near layouts and files."""
 
 from accelerate_sim.display.plan.rows import Fact, Part, Section, plural, seconds_text
-from accelerate_sim.display.plan.whole_run import mean_checkpoint_s
 from accelerate_sim.display.units import bytes_text, count_text, gib_text, mfu_text, rate_text, si_text
 from accelerate_sim.sim import storage
 from accelerate_sim.sim.alternatives import near_layouts
 from accelerate_sim.sim.memory.fit import memory_uncertainty
 from accelerate_sim.sim.memory.memory import WEIGHT_BYTES
 from accelerate_sim.sim.run import Run
+from accelerate_sim.sim.whole_run import mean_checkpoint_s
 
 _STEP_PARTS = {
     "matmul": "matrix products",

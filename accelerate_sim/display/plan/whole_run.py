@@ -1,49 +1,36 @@
 """The plan's section on the whole run: its duration, part by part, and its energy."""
 
-import math
-
 import numpy as np
 
 from accelerate_sim.display.plan.rows import Fact, Part, Section, plural, seconds_text
 from accelerate_sim.display.units import duration_text, energy_text, si_text
 from accelerate_sim.sim.run import Run
-
-CHECKPOINTS_AVERAGED = 16
-"""Checkpoints whose write times are averaged for an estimate of all."""
-
+from accelerate_sim.sim.whole_run import WholeRun
 
 def whole_run_section(run: Run) -> Section:
     """An estimate of the time in steps, validations, checkpoints, start-up and export, and of the energy."""
-    num_checkpoints, num_validations = _num_checkpoints(run), _num_validations(run)
-    checkpoint_s = mean_checkpoint_s(run) if num_checkpoints else 0.0
-    validation_s = run.config.eval.batches * run.evaluation_batch_s
-    undisturbed, stepping = run.expected_s(run.last_step), run.likely_s(run.last_step)
-    saving, validating = num_checkpoints * checkpoint_s, num_validations * validation_s
-    other = run.startup.total + run.export_times.total
-    total = stepping + saving + validating + other
-    steps_j = run.expected_steps_j(run.last_step) * stepping / undisturbed
-    energy = run.energy_j(steps_j, saving, validating, other)
+    whole = WholeRun.of(run)
 
     def part(label: str, seconds: float) -> Part:
-        return Part(label, duration_text(seconds), seconds / total)
+        return Part(label, duration_text(seconds), seconds / whole.total_s)
 
     terms = [
-        f"{plural(run.last_step, 'step')} × {seconds_text(undisturbed / run.last_step)} "
-        f"{stepping / undisturbed - 1.0:+.1%}",
-        f"{plural(num_validations, 'validation')} × {seconds_text(validation_s)}",
-        f"{plural(num_checkpoints, 'checkpoint')} × {seconds_text(checkpoint_s)}"
-        if num_checkpoints
+        f"{plural(whole.num_steps, 'step')} × {seconds_text(whole.undisturbed_s / whole.num_steps)} "
+        f"{whole.steps_s / whole.undisturbed_s - 1.0:+.1%}",
+        f"{plural(whole.num_validations, 'validation')} × {seconds_text(whole.validation_s)}",
+        f"{plural(whole.num_checkpoints, 'checkpoint')} × {seconds_text(whole.checkpoint_s)}"
+        if whole.num_checkpoints
         else "no checkpoints",
     ]
     return "The whole run (an estimate)", [
-        part("steps", stepping),
-        part("validations", validating),
-        part("checkpoints", saving),
-        part("start-up, export", other),
-        part("total", total),
+        part("steps", whole.steps_s),
+        part("validations", whole.validating_s),
+        part("checkpoints", whole.saving_s),
+        part("start-up, export", whole.other_s),
+        part("total", whole.total_s),
         Fact("made of", ", ".join(terms)),
         Fact("disturbed by", _disturbances(run)),
-        Fact("energy", f"{energy_text(energy)} for the GPUs, {si_text(energy / total, 'W', 2)} on average"),
+        Fact("energy", f"{energy_text(whole.energy_j)} for the GPUs, {si_text(whole.energy_j / whole.total_s, 'W', 2)} on average"),
         *_imposed_curves(run),
     ]
 
@@ -52,27 +39,6 @@ def _disturbances(run: Run) -> str:
     """The disturbances that make all steps together longer than an undisturbed step times their number."""
     first = seconds_text(float(run.step_times.seconds(np.arange(1))[0]))
     return f"a first step of {first}, late steps, drifting clocks, slow GPUs, as drawn for seed {run.seed}"
-
-
-def _num_checkpoints(run: Run) -> int:
-    every = run.config.checkpoint.every
-    return run.last_step // every if every else 0
-
-
-def mean_checkpoint_s(run: Run) -> float:
-    """Mean seconds to write one of the first checkpoints; a run without any counts as if each step had one."""
-    every, total = run.config.checkpoint.every or 1, run.last_step
-    saved = range(every - 1, max(total, every), every)[:CHECKPOINTS_AVERAGED]
-    return sum(run.storage.seconds(run.checkpoint_bytes, "checkpoint", step) for step in saved) / len(saved)
-
-
-def _num_validations(run: Run) -> int:
-    """Number of validations: after every epoch, every ``eval.every`` steps, and the last step."""
-    total, epoch, every = run.last_step, run.config.train.steps_per_epoch, run.config.eval.every
-    number = total // epoch
-    if every:
-        number += total // every - total // math.lcm(epoch, every)
-    return number + (total % epoch != 0 and (not every or total % every != 0))
 
 
 def _imposed_curves(run: Run) -> list[Fact]:

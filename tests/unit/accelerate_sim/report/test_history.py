@@ -1,4 +1,4 @@
-"""``RunHistory``: what metrics.jsonl and faults.jsonl hold of one run, whole or still growing."""
+"""``RunHistory``: the events that metrics.jsonl and faults.jsonl hold of one run, whole or still growing."""
 
 from __future__ import annotations
 

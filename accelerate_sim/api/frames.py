@@ -1,0 +1,23 @@
+"""``to_frame``: records as a table, with pandas if it is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib import import_module
+from typing import Any
+
+from accelerate_sim.records import Record
+from accelerate_sim.tracking.jsonl import json_event
+
+
+def to_frame(records: Iterable[Record], kind: type | None = None) -> Any:
+    """A pandas DataFrame with a row for each record, and the columns of metrics.jsonl.
+
+    ``kind`` keeps the records of one class, such as StepRecord. Raises ImportError, which says how to get pandas.
+    """
+    try:
+        pandas = import_module("pandas")
+    except ImportError:
+        raise ImportError("to_frame needs pandas: pip install pandas") from None
+    rows = [json_event(record, every_gpu=True) for record in records if kind is None or isinstance(record, kind)]
+    return pandas.DataFrame([row for row in rows if row is not None])

@@ -1,0 +1,67 @@
+"""``plan`` and ``telemetry``: figures before a run, and of its GPUs at any second."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from accelerate_sim.api import ConfigError, GpuRecord, plan, play, telemetry
+
+SMALL = {
+    "model": "gpt2", "cluster": {"nodes": 1, "gpus_per_node": 2}, "parallel": {"tensor": 1},
+    "train": {"sequence_length": 1024},
+}  # fmt: skip
+
+
+def test_the_figures_of_a_plan_agree_with_each_other() -> None:
+    report = plan("llama70b")
+    assert report.world_size == report.nodes * report.gpus_per_node == 64
+    assert report.parallel["data"] * report.parallel["tensor"] == 64
+    assert report.global_batch == report.micro_batch * report.accumulation * report.parallel["data"]
+    assert report.tokens_per_s == pytest.approx(report.tokens_per_step / report.step_s)
+    assert sum(report.step_parts_s.values()) == pytest.approx(report.step_s)
+    assert sum(report.memory_parts_bytes.values()) >= report.memory_bytes * 0.9
+    assert report.memory_bytes < report.memory_total_bytes
+    assert report.total_s > report.steps * report.step_s
+
+
+def test_a_plan_is_what_the_command_line_shows(train) -> None:
+    shown = train("--config", "llama70b", "--plan").stdout
+    report = plan("llama70b")
+    assert f"{report.parameters:,}" in shown
+    assert f"{report.tokens_per_s:,.0f} tokens/s" in shown
+
+
+def test_a_plan_can_be_written_as_json() -> None:
+    report = plan(SMALL, ["train.micro_batch=4"])
+    assert json.loads(json.dumps(report.to_dict()))["micro_batch"] == 4
+
+
+def test_a_config_may_be_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(json.dumps(SMALL))  # JSON is YAML
+    assert plan(path) == plan(str(path)) == plan(SMALL)
+
+
+def test_every_problem_of_a_config_is_named() -> None:
+    with pytest.raises(ConfigError) as caught:
+        plan("debug", ["train.lr=-1", "cluster.gpu=H1000"])
+    assert "train.lr" in str(caught.value)
+    assert "H1000" in str(caught.value)
+
+
+def test_a_reading_is_what_the_run_reports() -> None:
+    look = next(record for record in play("debug") if isinstance(record, GpuRecord) and record.phase == "step")
+    readings = telemetry("debug").at(look.elapsed_s - 1e-3)
+    assert [each.temperature_c for each in readings] == look.temperature_c.tolist()
+    assert [each.memory_used_bytes for each in readings] == look.memory_used_bytes.tolist()
+    assert [(each.host, each.index) for each in readings] == [("node0", 0), ("node0", 1), ("node1", 0), ("node1", 1)]
+
+
+def test_the_moment_says_what_happens_then() -> None:
+    run = telemetry("llama70b")
+    assert run.phase(-1.0) == "startup"
+    assert (run.phase(50.0), run.step(50.0)) == ("step", 2)
+    assert {each["elapsed_s"] for each in run.to_dicts(50.0)} == {50.0}
