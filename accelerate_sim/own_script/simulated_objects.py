@@ -9,7 +9,7 @@ def is_simulated(thing: Any) -> bool:
     """True for a simulated model, optimizer, loader or scheduler."""
     from accelerate_sim.data_loader import DataLoader, MapDataLoader
     from accelerate_sim.modeling import CausalLM
-    from accelerate_sim.optimizer import AdamW
+    from accelerate_sim.optimizer import Optimizer
     from accelerate_sim.scheduler import LRScheduler
 
-    return isinstance(thing, CausalLM | AdamW | LRScheduler | DataLoader) and not isinstance(thing, MapDataLoader)
+    return isinstance(thing, CausalLM | Optimizer | LRScheduler | DataLoader) and not isinstance(thing, MapDataLoader)

@@ -20,6 +20,7 @@ PACKAGES = ("accelerate_sim", "fake_torch_dist")
 
 RANKS = {
     "accelerate_sim": (
+        "lazy_names",
         "version",
         "records",
         "catalog",  # models, GPUs and datasets
