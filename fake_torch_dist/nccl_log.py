@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
+from fake_torch_dist.pci_addresses import nccl_bus_id
+
 CHANNELS: Final = 16
 
 
@@ -68,8 +70,7 @@ class Communicator:
 
     @property
     def bus_id(self) -> str:
-        """PCI bus as NCCL prints it: in hex, without leading zeros."""
-        return f"{(0x3 + 0x11 * self.device) << 12:x}"
+        return nccl_bus_id(self.device)
 
     @property
     def comm_id(self) -> str:

@@ -80,6 +80,7 @@ RANKS = {
         "errors",
         "elastic_errors",
         "torch_names",
+        "pci_addresses",
         "nccl_log",
         "default_sigint",
         "terminal",
