@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class PreparedObjects:
-    """The part of ``Accelerator`` that knows models, optimizers, schedulers and loaders of a user."""
+    """The part of ``Accelerator`` that keeps the models, optimizers, schedulers and loaders of a user."""
 
     if TYPE_CHECKING:
 

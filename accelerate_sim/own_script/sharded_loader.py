@@ -56,7 +56,7 @@ class DataLoaderShard:
         return len(self.base_dataloader.dataset)
 
     def set_epoch(self, epoch: int) -> None:
-        """Tell the loader, or its sampler, which epoch is next."""
+        """Set the next epoch of the loader, or of its sampler."""
         self.iteration = epoch
         for thing in (self.base_dataloader, getattr(self.base_dataloader, "sampler", None)):
             if thing is not None and hasattr(thing, "set_epoch"):

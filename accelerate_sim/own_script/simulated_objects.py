@@ -1,4 +1,4 @@
-"""``is_simulated``: tells simulated models, optimizers, loaders and schedulers from a user's own."""
+"""``is_simulated``: the test for simulated models, optimizers, loaders and schedulers, as opposed to a user's own."""
 
 from __future__ import annotations
 

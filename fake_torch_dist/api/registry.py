@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fake_torch_dist.stores.base import Store
 
 LOCAL_NUMBERS: Final = 1 << 30
-"""First number of groups that only their members know of; it leaves the other numbers as they are."""
+"""First number of groups that only their members have made; it leaves the other numbers as they are."""
 
 
 @dataclass(slots=True)
@@ -36,7 +36,7 @@ class World:
     next_number: int = 0
     """The lowest number that no group of this process has had; it is the group's name, too, as in torch."""
     next_local_number: int = LOCAL_NUMBERS
-    """The same for groups that only their members know of."""
+    """The same for groups that only their members have made."""
     local_meetings: dict[tuple[int, ...], int] = field(default_factory=dict)
     """Number of such groups that the same ranks have made, by their ranks."""
     factory: GroupFactory | None = None

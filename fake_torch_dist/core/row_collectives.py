@@ -111,7 +111,7 @@ class RowCollectives:
             shards[self._rows] = result
 
     async def reduce_rows(self, shards: Array, root: int, op: ReduceOp) -> None:
-        """The root's row becomes the reduction. The others keep theirs, which torch does not promise."""
+        """The root's row becomes the reduction. The others keep theirs, which torch does not guarantee."""
         mine = self._mine(shards)
         result = await self._fold(mine, op, self.transport.label("REDUCE", shards, op, f"root={root}"))
         if root in self.played:

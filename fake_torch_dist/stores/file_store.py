@@ -29,7 +29,7 @@ from fake_torch_dist.terminal.descriptor import write_all
 
 GET_TIMEOUT = "Timeout waiting for key: {keys} after {ms} ms"  # of get; a RuntimeError in torch 2.13.0
 FOREIGN_FILE = (  # PermissionError
-    "{path} {reason}, who could then speak for every process of the job. Name a file in a directory of your own, or "
+    "{path} {reason}, who could then act as any process of the job. Name a file in a directory of your own, or "
     f"set {TOKEN} to the same secret for all of them"
 )
 
@@ -43,7 +43,7 @@ _CLEANUPS: Final = b"cleanup/"
 class FileStore(MessageStore):
     """A log of changes in a file that all processes can reach; all read it and arrive at the same table.
 
-    ``world_size`` users: the last one to close it removes the file. -1: the file stays. A user that dies in the middle
+    ``world_size`` users: the last one to close it removes the file. -1: the file stays. A user that ends in the middle
     of a record leaves an incomplete one, which the next change overwrites. A file that outlived its job is read as it
     is, so use a new one for a new job. A process that waits looks at the file's size, at first after 1 ms, later every
     20 ms, as no event reports a change; other threads may use the store meanwhile. Over NFS it depends on its

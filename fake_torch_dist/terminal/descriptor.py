@@ -9,7 +9,7 @@ import os
 import stat
 
 _COLUMNS, _ROWS = 80, 24
-"""Size of a terminal that does not tell its own, as curses and shells assume."""
+"""Size of a terminal that does not report its own, as curses and shells assume."""
 
 
 def size_of(fd: int) -> tuple[int, int]:

@@ -130,7 +130,7 @@ class VirtualTransport:
         return packed.of_rank(rank)
 
     async def all_gather_packed(self, packed: Any, call: Call) -> list[Any]:
-        """``packed`` for each member; ``unpack`` tells the ranks apart."""
+        """``packed`` for each member; ``unpack`` takes the rank whose object it returns."""
         return [packed] * self._size
 
     async def gather_packed(self, packed: Any, root: int, call: Call) -> list[Any]:
