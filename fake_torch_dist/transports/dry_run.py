@@ -9,7 +9,7 @@ world has none.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,12 +22,10 @@ from fake_torch_dist.core.process_group import ProcessGroup
 from fake_torch_dist.core.reduction import Array, ReduceOp
 from fake_torch_dist.core.row_collectives import GroupLabels
 from fake_torch_dist.core.runner import InlineRunner
+from fake_torch_dist.transports.nothing_sent import NothingSent
 
 if TYPE_CHECKING:
     from fake_torch_dist.core.group_factory import GroupFactory
-
-_NO_LABEL: Final = Call("", "", ())
-"""The label of every collective: no other member compares it."""
 
 
 class DryRunGroup(ProcessGroup):
@@ -55,25 +53,12 @@ class DryRunGroup(ProcessGroup):
         self._mine(output)[...] = inputs[self.rank()]
 
 
-class DryRunTransport(OneRankTransport):
-    """Gives this rank's data as every rank's. No result is written as it arrives, so every ``out`` is None."""
+class DryRunTransport(NothingSent, OneRankTransport):
+    """Gives this rank's data as every rank's."""
 
     def __init__(self, size: int, me: int) -> None:
         self._size = size
         self._me = me
-
-    def label(self, name: str, array: Array | None = None, *details: object, shapeless: bool = False) -> Call:
-        """The same empty label for every collective."""
-        return _NO_LABEL
-
-    def out_row(self, mine: Array, *read: Array) -> None:
-        """None."""
-
-    def out_rows(self, rows: list[Array], mine: Array) -> None:
-        """None."""
-
-    def out_block(self, output: Array, mine: Array) -> None:
-        """None."""
 
     def check_messages(self) -> None:
         """Messages can be begun."""

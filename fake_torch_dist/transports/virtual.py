@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Coroutine, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -17,19 +17,14 @@ from fake_torch_dist.core.reduction import Array, fold_nodes
 from fake_torch_dist.core.row_collectives import GroupLabels
 from fake_torch_dist.core.runner import InlineRunner
 from fake_torch_dist.core.transport import Received
+from fake_torch_dist.transports.nothing_sent import NothingSent
 
 if TYPE_CHECKING:
     from fake_torch_dist.core.group_factory import GroupFactory
 
-_NO_LABEL: Final = Call("", "", ())
-"""The label of every collective: members of one process cannot disagree, so none is made."""
 
-
-class VirtualTransport:
-    """Serves a group whose members are all played here: row k of an array is group rank k's shard.
-
-    No result is written as it arrives, so every ``out`` is None.
-    """
+class VirtualTransport(NothingSent):
+    """Serves a group whose members are all played here: row k of an array is group rank k's shard."""
 
     __slots__ = ("_node_order", "_per_node", "_size")
 
@@ -52,19 +47,6 @@ class VirtualTransport:
     def rows_of(tensor: object, name: str, *, written: bool = False) -> Array:
         """The array of a ``LocalTensor``; TypeError for anything else."""
         return tensor.shards if isinstance(tensor, LocalTensor) else shards_of(tensor, name)
-
-    def label(self, name: str, array: Array | None = None, *details: object, shapeless: bool = False) -> Call:
-        """The same empty label for every collective."""
-        return _NO_LABEL
-
-    def out_row(self, mine: Array, *read: Array) -> None:
-        """None."""
-
-    def out_rows(self, rows: list[Array], mine: Array) -> None:
-        """None."""
-
-    def out_block(self, output: Array, mine: Array) -> None:
-        """None."""
 
     def check_messages(self) -> None:
         """NotImplementedError: the sender and the receiver are this process."""
