@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from accelerate_sim.data_loader import Batch, MapDataLoader
-from accelerate_sim.own_script.gathering import honor_type
 from accelerate_sim.own_script.gradient_state import GradientState
+from accelerate_sim.own_script.nested_tensors import honor_type
 from accelerate_sim.state import PartialState
 from fake_torch_dist import LocalTensor
 

@@ -13,15 +13,17 @@ if TYPE_CHECKING:
     from accelerate_sim.own_script.gathering import (
         broadcast,
         broadcast_object_list,
-        concatenate,
-        find_batch_size,
         gather,
         gather_object,
+        pad_across_processes,
+        reduce,
+    )
+    from accelerate_sim.own_script.nested_tensors import (
+        concatenate,
+        find_batch_size,
         honor_type,
         is_torch_tensor,
-        pad_across_processes,
         recursively_apply,
-        reduce,
         send_to_device,
         slice_tensors,
     )
@@ -109,9 +111,11 @@ __all__ = [
 # fmt: off
 _HOMES = {
     "own_script.gathering": (
-        "broadcast", "broadcast_object_list", "concatenate", "find_batch_size", "gather", "gather_object",
-        "honor_type", "is_torch_tensor", "pad_across_processes", "recursively_apply", "reduce",
-        "send_to_device", "slice_tensors",
+        "broadcast", "broadcast_object_list", "gather", "gather_object", "pad_across_processes", "reduce",
+    ),
+    "own_script.nested_tensors": (
+        "concatenate", "find_batch_size", "honor_type", "is_torch_tensor", "recursively_apply", "send_to_device",
+        "slice_tensors",
     ),
     "progress": ("tqdm",),
     "state": ("set_seed",),

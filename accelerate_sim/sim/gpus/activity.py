@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from accelerate_sim.catalog import GpuSpec
 from accelerate_sim.sim.memory.memory import parameters_per_layer
+from accelerate_sim.sim.speed.step_parts import StepParts
 from accelerate_sim.sim.speed.throughput import (
     ATTENTION_BACKWARD_OVER_FORWARD,
     BACKWARD_OVER_FORWARD,
-    StepParts,
     Throughput,
 )
 
