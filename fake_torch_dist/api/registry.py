@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Final
 from fake_torch_dist import errors
 from fake_torch_dist.api.exit_hooks import RankedExceptions
 from fake_torch_dist.api.group_arguments import DRY_RUN, default_timeout, is_virtual
+from fake_torch_dist.core.group_members import GroupLabels
 from fake_torch_dist.core.process_group import ProcessGroup
-from fake_torch_dist.core.row_collectives import GroupLabels
 
 if TYPE_CHECKING:
     from fake_torch_dist.core.group_factory import GroupFactory

@@ -17,10 +17,10 @@ from fake_torch_dist import errors
 from fake_torch_dist.core import reduction
 from fake_torch_dist.core.checks import check_blocks, check_list
 from fake_torch_dist.core.fingerprint import Call
+from fake_torch_dist.core.group_members import GroupLabels
 from fake_torch_dist.core.one_rank import OneRankTransport
 from fake_torch_dist.core.process_group import ProcessGroup
 from fake_torch_dist.core.reduction import Array, ReduceOp
-from fake_torch_dist.core.row_collectives import GroupLabels
 from fake_torch_dist.core.runner import InlineRunner
 from fake_torch_dist.transports.nothing_sent import NothingSent
 
@@ -98,21 +98,6 @@ class DryRunTransport(NothingSent, OneRankTransport):
         """Entry k goes to output k where the shapes agree; another output keeps its data."""
         return [part if part.shape == out.shape else out for part, out in zip(parts, outs, strict=True)]
 
-    async def barrier(self, name: str) -> None:
-        """Return at once."""
-
-    async def highest(self, number: int, call: Call) -> int:
-        """This rank's number."""
-        return number
-
-    async def all_gather_packed(self, packed: bytes, call: Call) -> list[bytes]:
-        """This rank's object once for every member."""
-        return [packed] * self._size
-
-    async def gather_packed(self, packed: bytes, root: int, call: Call) -> list[bytes]:
-        """As ``all_gather_packed``."""
-        return [packed] * self._size
-
     async def broadcast_packed(self, packed: bytes | None, root: int, call: Call) -> bytes:
         """The root's object. DistBackendError elsewhere: there is no object that could stand for it."""
         if packed is None:
@@ -130,9 +115,6 @@ class DryRunTransport(NothingSent, OneRankTransport):
 
     async def receive(self, source: int, tag: int) -> None:
         """None at once: no message comes."""
-
-    def close(self) -> None:
-        """There is nothing to release."""
 
 
 class DryRunGroups:

@@ -10,11 +10,11 @@ import numpy as np
 
 from fake_torch_dist import errors
 from fake_torch_dist.core.fingerprint import Call
+from fake_torch_dist.core.group_members import GroupLabels
 from fake_torch_dist.core.local_tensor import LocalTensor, shards_of
 from fake_torch_dist.core.object_copy import PickledObject
 from fake_torch_dist.core.process_group import ProcessGroup
 from fake_torch_dist.core.reduction import Array, fold_nodes
-from fake_torch_dist.core.row_collectives import GroupLabels
 from fake_torch_dist.core.runner import InlineRunner
 from fake_torch_dist.core.transport import Received
 from fake_torch_dist.transports.nothing_sent import NothingSent
@@ -94,13 +94,6 @@ class VirtualTransport(NothingSent):
         # Group rank b gets row a of entry b from group rank a.
         return [np.stack([part[source] for part in parts]) for source in range(len(parts))]
 
-    async def barrier(self, name: str) -> None:
-        """Return at once."""
-
-    async def highest(self, number: int, call: Call) -> int:
-        """``number``."""
-        return number
-
     # -- objects -------------------------------------------------------------------------------------------------------
 
     def pack(self, obj: object) -> PickledObject:
@@ -110,14 +103,6 @@ class VirtualTransport(NothingSent):
     def unpack(self, packed: Any, rank: int) -> Any:
         """A copy of ``rank``'s object."""
         return packed.of_rank(rank)
-
-    async def all_gather_packed(self, packed: Any, call: Call) -> list[Any]:
-        """``packed`` for each member; ``unpack`` takes the rank whose object it returns."""
-        return [packed] * self._size
-
-    async def gather_packed(self, packed: Any, root: int, call: Call) -> list[Any]:
-        """As ``all_gather_packed``."""
-        return [packed] * self._size
 
     async def broadcast_packed(self, packed: Any | None, root: int, call: Call) -> Any:
         """``packed``."""
@@ -137,9 +122,6 @@ class VirtualTransport(NothingSent):
     def receive(self, source: int, tag: int) -> Coroutine[Any, Any, Received | None]:
         """NotImplementedError."""
         raise NotImplementedError(errors.NO_MESSAGES_TO_ONESELF)
-
-    def close(self) -> None:
-        """There is nothing to release."""
 
 
 class VirtualGroups:

@@ -1,4 +1,4 @@
-"""What pyproject.toml promises to developers."""
+"""The project file: its licence, the group of developers, and the options of pytest."""
 
 from __future__ import annotations
 
