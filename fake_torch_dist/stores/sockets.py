@@ -76,7 +76,7 @@ def connect(host: str, port: int, deadline: float | None) -> socket.socket:
             sock.settimeout(None if deadline is None else max(0.001, next_wait_s(deadline)))
             sock.connect(address)
             if sock.getsockname() == sock.getpeername():  # on a free port, TCP can connect a socket with itself
-                raise ConnectionRefusedError("nothing listens there")
+                raise ConnectionRefusedError("nobody listens there")
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             sock.setblocking(False)
