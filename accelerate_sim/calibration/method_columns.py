@@ -19,7 +19,7 @@ STACKS = {
 PRECISIONS = ("bf16", "fp16", "fp8", "mxfp8", "nvfp4")
 DISPATCHERS = ("alltoall", "deepep", "hybridep")
 OVERLAP = {"overlap on": True, "overlap off": False}
-"""Remarks on whether tokens travel behind computing, for rows without a column for it."""
+"""Remarks on whether tokens are sent while the GPUs compute, for rows without a column for it."""
 
 
 def method_of(cells: Cells, gpu: GpuSpec) -> Method:

@@ -87,7 +87,7 @@ class PreparedObjects:
         return data_loader
 
     def free_memory(self, *objects: Any) -> list[None]:
-        """Forget all that has been prepared. Returns None for each object, to be assigned in place of it."""
+        """Drop all that has been prepared. Returns None for each object, to be assigned in place of it."""
         from accelerate_sim.utils.memory import release_memory
 
         for held in (self._models, self._optimizers, self._schedulers, self._dataloaders):

@@ -24,12 +24,11 @@ from typing import Final
 from fake_torch_dist.stores.authentication import job_token
 from fake_torch_dist.transports.connecting import connect_on_host, connect_to_host, greeting, read_greeting
 from fake_torch_dist.transports.descriptor_limit import allow_descriptors
+from fake_torch_dist.transports.driving import LONGEST_WAIT_S
 from fake_torch_dist.transports.listeners import Listeners
 from fake_torch_dist.transports.peer_processes import WatchedProcesses
 from fake_torch_dist.transports.wire import READ_BYTES, Contact, Contacts, Frame, Payload, PeerConnection, host_identity
 
-LONGEST_POLL_S: Final = 3600.0
-"""The longest single poll, as epoll takes at most 2**31 milliseconds; a longer wait polls again."""
 MAX_UNAUTHENTICATED: Final = 64
 """Most connections that have not authenticated, or the number of ranks if that is more; the oldest above it are
 closed."""
@@ -171,8 +170,8 @@ class Peers:
         """Wait at most ``timeout_s`` for events, which ``receive`` handles. Other threads may send meanwhile."""
         if self._ending:
             timeout_s = 0.0
-        elif timeout_s > LONGEST_POLL_S:
-            timeout_s = LONGEST_POLL_S
+        elif timeout_s > LONGEST_WAIT_S:
+            timeout_s = LONGEST_WAIT_S
         return self._poll.poll(timeout_s)
 
     def receive(self, events: list[tuple[int, int]]) -> list[Frame]:
