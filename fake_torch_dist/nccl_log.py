@@ -209,8 +209,7 @@ def _named(comm: Communicator, rank: int) -> str:
 
 
 def print_lines(rank: int, num_ranks: int, ranks_per_node: int, name: str) -> None:
-    """Print the lines that NCCL_DEBUG selects, to standard output as NCCL does, in one write. ``name``: see
-    Communicator."""
+    """Print the lines that NCCL_DEBUG selects to standard output, in one write. ``name``: see Communicator."""
     comm = Communicator(rank, num_ranks, ranks_per_node, socket.gethostname(), os.getpid(), name)
     if _delayed is None:
         _print(comm)
