@@ -8,7 +8,6 @@ import math
 
 from accelerate_sim import (
     Accelerator,
-    AdamW,
     AutoModelForCausalLM,
     AutoTokenizer,
     CausalLM,
@@ -17,6 +16,7 @@ from accelerate_sim import (
     RunKwargs,
     export_model,
     get_logger,
+    get_optimizer,
     get_scheduler,
     launch,
     load_dataset,
@@ -52,7 +52,7 @@ def main(config: RunConfig) -> None:
     dataset = load_dataset(config.data.dataset)
     train_loader = DataLoader(dataset["train"], batch_size=train.micro_batch)
     eval_loader = DataLoader(dataset["validation"], batch_size=train.micro_batch)
-    optimizer = AdamW(model.parameters(), lr=train.lr, weight_decay=train.weight_decay)
+    optimizer = get_optimizer(train.optimizer, model.parameters(), lr=train.lr, weight_decay=train.weight_decay)
     total_steps = train.epochs * train.steps_per_epoch
     scheduler = get_scheduler(train.schedule, optimizer, train.warmup_steps, total_steps)
 

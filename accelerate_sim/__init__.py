@@ -8,8 +8,9 @@ from fake_torch_dist.default_sigint import DefaultSigint
 
 with DefaultSigint():
     import os
-    from importlib import import_module
     from typing import TYPE_CHECKING
+
+    from accelerate_sim.lazy_names import lazy_names
 
 # One thread is all a simulated rank needs; BLAS would start one per core when numpy is imported.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from accelerate_sim.export import export_model
     from accelerate_sim.logging import get_logger
     from accelerate_sim.modeling import AutoModelForCausalLM, AutoTokenizer, CausalLM, Tokenizer
-    from accelerate_sim.optimizer import AdamW
+    from accelerate_sim.optimizer import SOAP, Adafactor, AdamW, Lion, Muon, get_optimizer
     from accelerate_sim.own_script.gradient_state import GradientState
     from accelerate_sim.own_script.local_sgd import LocalSGD
     from accelerate_sim.own_script.sharded_loader import skip_first_batches
@@ -50,8 +51,10 @@ if TYPE_CHECKING:
     from accelerate_sim.version import __version__
 
 __all__ = [
+    "SOAP",
     "Accelerator",
     "AcceleratorState",
+    "Adafactor",
     "AdamW",
     "AutoModelForCausalLM",
     "AutoTokenizer",
@@ -67,7 +70,9 @@ __all__ = [
     "GradientState",
     "InitProcessGroupKwargs",
     "LRScheduler",
+    "Lion",
     "LocalSGD",
+    "Muon",
     "PartialState",
     "ProfileKwargs",
     "RunConfig",
@@ -79,6 +84,7 @@ __all__ = [
     "get_cosine_schedule_with_warmup",
     "get_linear_schedule_with_warmup",
     "get_logger",
+    "get_optimizer",
     "get_scheduler",
     "launch",
     "load_dataset",
@@ -99,7 +105,7 @@ _HOMES = {
     "own_script.local_sgd": ("LocalSGD",),
     "logging": ("get_logger",),
     "modeling": ("AutoModelForCausalLM", "AutoTokenizer", "CausalLM", "Tokenizer"),
-    "optimizer": ("AdamW",),
+    "optimizer": ("SOAP", "Adafactor", "AdamW", "Lion", "Muon", "get_optimizer"),
     "own_script.trackers": ("GeneralTracker",),
     "progress": ("tqdm",),
     "scheduler": (
@@ -123,21 +129,17 @@ _HOMES = {
 }
 # fmt: on
 """The names by the module that has them."""
-_FOR_OWN_SCRIPTS = {
-    "gradient_state", "local_sgd", "own_trackers", "sharded_loader",
-    "utils.dataclasses", "utils.memory", "utils.other",
-}  # fmt: skip
-"""Modules that only a user's own script needs; each is loaded when one of its names is used."""
+_OF_EVERY_RUN = (
+    "accelerator",
+    "config.schema",
+    "data_loader",
+    "logging",
+    "modeling",
+    "optimizer",
+    "progress",
+    "scheduler",
+    "state",
+)
+"""Modules that are loaded together; each other one is loaded when one of its names is used."""
 
-
-def __getattr__(name: str) -> object:
-    """Load all names of a planned run on first use, with SIGINT's default action meanwhile."""
-    if name not in __all__:
-        raise AttributeError(f"accelerate_sim has no {name!r}; what is there: accelerate_sim.__all__")
-    wanted = next(home for home, names in _HOMES.items() if name in names)
-    homes = {wanted} if wanted in _FOR_OWN_SCRIPTS else _HOMES.keys() - _FOR_OWN_SCRIPTS
-    with DefaultSigint():
-        for home in sorted(homes):
-            module = import_module(f"{__name__}.{home}")
-            globals().update({each: getattr(module, each) for each in _HOMES[home]})
-    return globals()[name]
+__getattr__ = lazy_names(__name__, _HOMES, together=_OF_EVERY_RUN)

@@ -186,7 +186,7 @@ class Accelerator(
     def backward(self, loss: Any, **kwargs: Any) -> None:
         """Call the own ``backward()`` of a loss and average the gradients of own models.
 
-        For a simulated model nothing is done: it has no gradients, and the time of a step passes in ``AdamW.step``.
+        For a simulated model nothing is done: it has no gradients, and the time of a step passes in ``Optimizer.step``.
         """
         if self._models:
             self._backward_of_own_models(loss, **kwargs)

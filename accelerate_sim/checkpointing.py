@@ -82,7 +82,7 @@ class Checkpoints:
     # --- Saving ---------------------------------------------------------------------------------
 
     def mark(self, step: int) -> None:
-        """Remember the present moment: all records of the first ``step`` steps have been reported."""
+        """Mark the present moment as one to save: all records of the first ``step`` steps have been reported."""
         if self.on_disk:
             self._mark = Mark(step, self.clock.now_s, self.outputs.metrics_length(), self.ledger.mark())
             self.history.thin(step)

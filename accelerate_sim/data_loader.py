@@ -239,7 +239,7 @@ def default_collate(samples: Sequence[Any]) -> Any:
     if isinstance(first, str | bytes):
         return list(samples)
     if isinstance(first, tuple | list):
-        from accelerate_sim.own_script.gathering import honor_type
+        from accelerate_sim.own_script.nested_tensors import honor_type
 
         return honor_type(first, map(default_collate, zip(*samples, strict=True)))
     return np.stack([np.asarray(sample) for sample in samples])

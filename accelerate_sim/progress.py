@@ -54,9 +54,14 @@ class tqdm(std_tqdm):  # type: ignore[type-arg]
             if self._screen.live:
                 self._screen.pin(self.render)
 
-    def render(self, width: int) -> str:
-        """The bar in at most ``width - 1`` columns, in the fullest format that leaves room for a bar."""
+    def render(self, width: int, *, has_ended: bool = False) -> str:
+        """The bar in at most ``width - 1`` columns, in the fullest format that leaves room for a bar.
+
+        A bar that ``has_ended`` shows the mean rate, as tqdm does without a smoothed one.
+        """
         figures = dict(self.format_dict) | {"figures": short_figures(str(self.postfix or ""))}
+        if has_ended:
+            figures["rate"] = None
         for bar_format in self._formats:
             bare, has_bar = bar_format.replace("{bar}", ""), "{bar}" in bar_format
             text: str = self.format_meter(**figures | {"bar_format": bare, "ncols": None}).rstrip()
@@ -86,8 +91,7 @@ class tqdm(std_tqdm):  # type: ignore[type-arg]
         if self._screen.live:
             self._screen.unpin(self.render)
             if self.leave and self.n >= (self.total or 0):
-                self._ema_dt = lambda: None  # without a smoothed rate tqdm shows the mean rate, as it does at the end
-                self._screen.write([self.render(self._screen.width)])
+                self._screen.write([self.render(self._screen.width, has_ended=True)])
 
 
 def short_figures(postfix: str) -> str:

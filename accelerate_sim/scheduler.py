@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from accelerate_sim.optimizer import AdamW
+from accelerate_sim.optimizer import Optimizer
 from accelerate_sim.state import PartialState
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ SCHEDULES = ("cosine", "linear", "wsd", "constant")
 class LRScheduler:
     """Sets the optimizer's learning rate. It counts optimizer steps, not micro-batches."""
 
-    def __init__(self, optimizer: AdamW, rate: Callable[[int], float] | None = None) -> None:
+    def __init__(self, optimizer: Optimizer, rate: Callable[[int], float] | None = None) -> None:
         """``rate`` gives the learning rate of each optimizer step; None: that of the run."""
         self.optimizer = optimizer
         self._progress: TrainingProgress | None = None
@@ -48,7 +48,7 @@ class LRScheduler:
         self.optimizer.param_groups[0]["lr"] = self._last_lr
 
 
-def get_scheduler(name: str, optimizer: AdamW, num_warmup_steps: int, num_training_steps: int) -> LRScheduler:
+def get_scheduler(name: str, optimizer: Optimizer, num_warmup_steps: int, num_training_steps: int) -> LRScheduler:
     """The schedule ``name``. In a planned run it has to be the one that the run is planned with.
 
     A user's own script gets the one that it asks for, from the optimizer's rate to zero. Raises ValueError.
@@ -64,7 +64,7 @@ def get_scheduler(name: str, optimizer: AdamW, num_warmup_steps: int, num_traini
     return LRScheduler(optimizer)
 
 
-def _rates(train: TrainConfig, name: str, optimizer: AdamW, warmup: int, total: int) -> Callable[[int], float]:
+def _rates(train: TrainConfig, name: str, optimizer: Optimizer, warmup: int, total: int) -> Callable[[int], float]:
     """The learning rate of each optimizer step by the schedule ``name``. ValueError for one that is not there."""
     from accelerate_sim.sim.curves.schedule import learning_rate
 
@@ -76,11 +76,15 @@ def _rates(train: TrainConfig, name: str, optimizer: AdamW, warmup: int, total: 
     return lambda step: float(learning_rate(changed, total, step))
 
 
-def get_linear_schedule_with_warmup(optimizer: AdamW, num_warmup_steps: int, num_training_steps: int) -> LRScheduler:
+def get_linear_schedule_with_warmup(
+    optimizer: Optimizer, num_warmup_steps: int, num_training_steps: int
+) -> LRScheduler:
     """A rate that rises over the warm-up and then falls evenly to zero."""
     return get_scheduler("linear", optimizer, num_warmup_steps, num_training_steps)
 
 
-def get_cosine_schedule_with_warmup(optimizer: AdamW, num_warmup_steps: int, num_training_steps: int) -> LRScheduler:
+def get_cosine_schedule_with_warmup(
+    optimizer: Optimizer, num_warmup_steps: int, num_training_steps: int
+) -> LRScheduler:
     """A rate that rises over the warm-up and then falls to zero as half a cosine does."""
     return get_scheduler("cosine", optimizer, num_warmup_steps, num_training_steps)

@@ -89,7 +89,7 @@ class PartialState(ProcessControl):
         from fake_torch_dist import LocalTensor
 
         end_run(self.session)
-        LocalTensor.speak_for(None)
+        LocalTensor.act_as_rank(None)
         self._shared_state.clear()
 
     destroy_process_group = end
@@ -172,7 +172,7 @@ class PartialState(ProcessControl):
         return isinstance(entries, list) and len(entries) == self.split_length
 
     def note_split(self, length: int | None) -> None:
-        """Remember how many entries were split among the ranks."""
+        """Store how many entries were split among the ranks."""
         self.split_length = length
 
     def __repr__(self) -> str:

@@ -66,7 +66,7 @@ class TrainingProgress:
         self._monitor.begin_phase(phase, self.completed_steps)
 
     def begin_export(self) -> None:
-        """End the training: a process that is told to end from here on resumes with the export."""
+        """End the training: a process that is ended from here on resumes with the export."""
         self._checkpoints.mark(self.completed_steps)
         self.begin_phase("export")
 

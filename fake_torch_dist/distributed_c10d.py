@@ -14,7 +14,6 @@ from fake_torch_dist.api.old_names import _all_gather_base as _all_gather_base
 from fake_torch_dist.api.old_names import _reduce_scatter_base as _reduce_scatter_base
 from fake_torch_dist.api.registry import default_group, find_group, get_rank, is_non_member
 from fake_torch_dist.constants import default_pg_nccl_timeout as default_pg_nccl_timeout
-from fake_torch_dist.core.checks import as_duration
 from fake_torch_dist.core.collective_options import AllgatherOptions as AllgatherOptions
 from fake_torch_dist.core.process_group import ProcessGroup
 from fake_torch_dist.torch_names import TORCH_VERSION
@@ -55,7 +54,7 @@ def _set_pg_timeout(timeout: timedelta | float, group: ProcessGroup | None = Non
     """Change how long later collectives of ``group`` wait for its members. ValueError, torch's, outside of it."""
     if group is not None and is_non_member(group):
         raise ValueError(errors.INVALID_GROUP)
-    find_group(group).timeout = as_duration(timeout)
+    find_group(group).set_timeout(timeout)
 
 
 def __getattr__(name: str) -> Any:

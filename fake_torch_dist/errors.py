@@ -38,7 +38,7 @@ class PeerGoneError(DistBackendError):
 
 
 class TimedOutError(DistBackendError):
-    """Ranks did not arrive within the timeout. ``ranks`` are those that this rank knows of."""
+    """Ranks did not arrive within the timeout. ``ranks`` are those that this rank has learned to be late."""
 
     def __init__(self, ranks: Sequence[int], timeout_s: float, what: str = "") -> None:
         self.ranks = tuple(ranks)
@@ -104,7 +104,7 @@ NO_WORLD_SIZE = (  # ValueError
     "the virtual world needs to know how many ranks this process plays: init_process_group('virtual', world_size=N)"
 )
 NO_RENDEZVOUS = (  # ValueError
-    "{what} has no meaning in the virtual world: every rank lives in this process, so there is nobody to meet"
+    "{what} has no meaning in the virtual world: this process plays every rank, so there is no other to meet"
 )
 NO_DEVICES = "{name}={device!r}: there are no devices in the virtual world; leave it out"  # ValueError
 PROCESS_HAS_NO_RANK = (  # ValueError

@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
+from fake_torch_dist.pci_addresses import nccl_bus_id
+
 CHANNELS: Final = 16
 
 
@@ -68,8 +70,7 @@ class Communicator:
 
     @property
     def bus_id(self) -> str:
-        """PCI bus as NCCL prints it: in hex, without leading zeros."""
-        return f"{(0x3 + 0x11 * self.device) << 12:x}"
+        return nccl_bus_id(self.device)
 
     @property
     def comm_id(self) -> str:
@@ -208,8 +209,7 @@ def _named(comm: Communicator, rank: int) -> str:
 
 
 def print_lines(rank: int, num_ranks: int, ranks_per_node: int, name: str) -> None:
-    """Print the lines that NCCL_DEBUG selects, to standard output as NCCL does, in one write. ``name``: see
-    Communicator."""
+    """Print the lines that NCCL_DEBUG selects to standard output, in one write. ``name``: see Communicator."""
     comm = Communicator(rank, num_ranks, ranks_per_node, socket.gethostname(), os.getpid(), name)
     if _delayed is None:
         _print(comm)

@@ -1,4 +1,4 @@
-"""Writes directories and small files so that each is complete or absent, even if the process dies meanwhile.
+"""Writes directories and small files so that each is complete or absent, even if the process ends meanwhile.
 
 Each is written beside its place under a name that begins with ``.tmp-``, synced, and renamed; syncing the parent then
 makes the new name durable. A process that dies before that leaves a ``.tmp-`` directory, which the next process

@@ -9,11 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from accelerate_sim.artifacts.config_keys import (
+    Keys,
+    bloom_keys,
+    falcon_keys,
+    gpt2_keys,
+    gpt_neox_keys,
+    mpt_keys,
+    opt_keys,
+)
 from accelerate_sim.artifacts.file_image import FileImage, json_image
 from accelerate_sim.artifacts.tokenizer import end_of_text_id
 from accelerate_sim.catalog import Architecture
-
-Keys = dict[str, Any]
 
 TRANSFORMERS_VERSION = "4.57.0"
 """The release whose key names are written; later ones read them."""
@@ -187,99 +194,6 @@ def _deepseek_v3(model: Architecture) -> Keys:
     }
 
 
-def _gpt2(model: Architecture) -> Keys:
-    return {
-        "n_embd": model.hidden,
-        "n_layer": model.layers,
-        "n_head": model.heads,
-        "n_inner": model.ffn,
-        "n_positions": model.context,
-        "n_ctx": model.context,
-        "activation_function": "gelu_new",
-        "layer_norm_epsilon": 1e-05,
-        "initializer_range": 0.02,
-        "embd_pdrop": 0.0,
-        "attn_pdrop": 0.0,
-        "resid_pdrop": 0.0,
-    }
-
-
-def _gpt_neox(model: Architecture) -> Keys:
-    return {
-        "hidden_size": model.hidden,
-        "intermediate_size": model.ffn,
-        "num_hidden_layers": model.layers,
-        "num_attention_heads": model.heads,
-        "max_position_embeddings": model.context,
-        "hidden_act": "gelu",
-        "layer_norm_eps": 1e-05,
-        "rotary_pct": 0.25,
-        "rotary_emb_base": 10000,
-        "attention_bias": True,
-        "use_parallel_residual": True,
-        "initializer_range": 0.02,
-    }
-
-
-def _opt(model: Architecture) -> Keys:
-    return {
-        "hidden_size": model.hidden,
-        "word_embed_proj_dim": model.hidden,
-        "ffn_dim": model.ffn,
-        "num_hidden_layers": model.layers,
-        "num_attention_heads": model.heads,
-        "max_position_embeddings": model.context,
-        "activation_function": "relu",
-        "do_layer_norm_before": True,
-        "enable_bias": True,
-        "dropout": 0.1,
-    }
-
-
-def _bloom(model: Architecture) -> Keys:
-    return {
-        "hidden_size": model.hidden,
-        "n_layer": model.layers,
-        "n_head": model.heads,
-        "seq_length": model.context,
-        "layer_norm_epsilon": 1e-05,
-        "initializer_range": 0.02,
-        "apply_residual_connection_post_layernorm": False,
-    }
-
-
-def _falcon(*, two_norms: bool) -> Callable[[Architecture], Keys]:
-    return lambda model: {
-        "hidden_size": model.hidden,
-        "ffn_hidden_size": model.ffn,
-        "num_hidden_layers": model.layers,
-        "num_attention_heads": model.heads,
-        "num_kv_heads": model.kv_heads,
-        "max_position_embeddings": model.context,
-        "new_decoder_architecture": two_norms,
-        "multi_query": not two_norms and model.kv_heads == 1,
-        "parallel_attn": True,
-        "bias": False,
-        "alibi": False,
-        "layer_norm_epsilon": 1e-05,
-        "rope_theta": 10000.0,
-        "initializer_range": 0.02,
-    }
-
-
-def _mpt(model: Architecture) -> Keys:
-    return {
-        "d_model": model.hidden,
-        "n_layers": model.layers,
-        "n_heads": model.heads,
-        "expansion_ratio": model.ffn // model.hidden,
-        "max_seq_len": model.context,
-        "no_bias": True,
-        "layer_norm_epsilon": 1e-05,
-        "attn_config": {"alibi": True, "attn_type": "multihead_attention", "clip_qkv": None},
-    }
-
-
 _KEYS: dict[str, Callable[[Architecture], Keys]] = {
     "llama": _llama,
     "mistral": _decoder,
@@ -297,11 +211,11 @@ _KEYS: dict[str, Callable[[Architecture], Keys]] = {
     "deepseek": _deepseek,
     "deepseek_v2": _deepseek_v2,
     "deepseek_v3": _deepseek_v3,
-    "gpt2": _gpt2,
-    "gpt_neox": _gpt_neox,
-    "opt": _opt,
-    "bloom": _bloom,
-    "falcon": _falcon(two_norms=False),
-    "falcon_two_norms": _falcon(two_norms=True),
-    "mpt": _mpt,
+    "gpt2": gpt2_keys,
+    "gpt_neox": gpt_neox_keys,
+    "opt": opt_keys,
+    "bloom": bloom_keys,
+    "falcon": falcon_keys(two_norms=False),
+    "falcon_two_norms": falcon_keys(two_norms=True),
+    "mpt": mpt_keys,
 }

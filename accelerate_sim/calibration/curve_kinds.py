@@ -95,7 +95,7 @@ def tiny(vocab: int, layers: int = 9, hidden: int = 512) -> Raw:
 
 DDP: Raw = {"sharding": "ddp"}
 FOREIGN = "Mixtral SentencePiece"
-"""Tokenizer of a benchmark whose checkpoint knows another."""
+"""Tokenizer of a benchmark whose checkpoint was trained with another."""
 BIG: Raw = {"tensor": 8, "pipeline": 8, "virtual_stages": 4, "sharding": "zero1"}
 GPT3: Raw = {"tensor": 4, "pipeline": 8, "virtual_stages": 6, "sharding": "zero1"}
 D20: Raw = {"name": "d20", "layers": 20, "hidden": 1280, "heads": 10, "ffn": 5120, "vocab": 65536, "context": 2048,

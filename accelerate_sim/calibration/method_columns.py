@@ -19,7 +19,7 @@ STACKS = {
 PRECISIONS = ("bf16", "fp16", "fp8", "mxfp8", "nvfp4")
 DISPATCHERS = ("alltoall", "deepep", "hybridep")
 OVERLAP = {"overlap on": True, "overlap off": False}
-"""Remarks on whether tokens travel behind computing, for rows without a column that says so."""
+"""Remarks on whether tokens are sent while the GPUs compute, for rows without a column for it."""
 
 
 def method_of(cells: Cells, gpu: GpuSpec) -> Method:
@@ -29,7 +29,7 @@ def method_of(cells: Cells, gpu: GpuSpec) -> Method:
     share = cells.number("recompute_frac") if cells["recompute_frac"] else RECOMPUTED_SHARE[recompute]
     release = _release(cells["sw"]) if cells["sw"] else release_of(stack, gpu, cells.positive("ep"))
     remarks = cells["notes"].lower()
-    told = next((name for name in DISPATCHERS if name in remarks), None)
+    remarked = next((name for name in DISPATCHERS if name in remarks), None)
     behind = next((answer for remark, answer in OVERLAP.items() if remark in remarks), None)
     return Method(
         precision=precision, recompute=recompute, recompute_share=share,
@@ -37,7 +37,7 @@ def method_of(cells: Cells, gpu: GpuSpec) -> Method:
         compiled=cells.flag("compiled"), tensor_overlap=True if "async tp" in remarks else None,
         blocking_launches=cells.flag("blocking"), release=release, optimizer=_one_of(cells, "optimizer", MOMENTS),
         optimizer_precision=_one_of(cells, "optimizer_precision", ("", *MASTER_BYTES)) or None,
-        dispatcher=_one_of(cells, "dispatcher", ("", *DISPATCHERS)) or told,
+        dispatcher=_one_of(cells, "dispatcher", ("", *DISPATCHERS)) or remarked,
         expert_overlap=cells.flag("expert_overlap") if cells["expert_overlap"] else behind,
     )  # fmt: skip
 

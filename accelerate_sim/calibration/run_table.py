@@ -94,8 +94,8 @@ def _nothing_to_compare(path: Path, runs: Sequence[Measured], left_out: Sequence
     reasons += [f"  {run.row_id}: fit_ok = 0 says that it is no measure" for run in runs]
     if len(reasons) > MOST_REASONS:
         reasons[MOST_REASONS:] = [f"  and {len(reasons) - MOST_REASONS} more"]
-    told = "\n".join([":", *reasons]) if reasons else ": there are no rows below the header"
-    return f"{path}: no run that predictions can be compared with{told}\n--help lists what a row has to say"
+    listed = "\n".join([":", *reasons]) if reasons else ": there are no rows below the header"
+    return f"{path}: no run that predictions can be compared with{listed}\n--help lists what a row has to say"
 
 
 def _is_known(name: str) -> bool:

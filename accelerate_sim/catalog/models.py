@@ -16,11 +16,11 @@ class ModelSpec(Entry):
     tokenizer: str = Field(description="What the tokenizer is called in a sentence.")
     tokenizer_vocab: int = Field(
         default_factory=lambda data: data["architecture"].vocab if "architecture" in data else 0,
-        description="Tokens it knows; default: every row of the embedding.",
+        description="Size of the tokenizer's vocabulary; default: every row of the embedding.",
     )
     published_parameters: int = Field(description="Parameters that the source states: exact, or rounded as there.")
     source: str = Field(min_length=1, description="Paper or model card, with its year.")
-    note: str = Field("", description="What a reader who checks the numbers would ask.")
+    note: str = Field("", description="Remark for readers who check the numbers.")
 
 
 _MODELS = Entries("model", ModelSpec, "models.yaml")

@@ -8,7 +8,7 @@ from accelerate_sim.catalog.entries import Entries, Entry
 
 
 class SoftwareStack(Entry):
-    """A framework at one stage of its life."""
+    """A version of a training framework."""
 
     name: str = Field(description="Key in stacks.yaml, e.g. megatron-core.")
     title: str
@@ -17,7 +17,7 @@ class SoftwareStack(Entry):
         "each (eager), or merged by hand or by a compiler (fused)."
     )
     attention: Literal["unfused", "triton", "flash2", "cudnn"] = Field(
-        description="Attention writes its scores to memory (unfused), or stays on chip."
+        description="Attention writes its scores to memory (unfused), or keeps them on chip."
     )
     sequence_parallel: bool = Field(description="Tensor-parallel ranks also share norms and residuals.")
     overlap: Literal["serial", "none", "sharded", "full"] = Field(

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from accelerate_sim.checkpoints.directory import METRICS, checkpoint_step, in_the_way, latest_run
-from accelerate_sim.checkpoints.output_lock import PATIENCE_AFTER_LAUNCHER_S, PATIENCE_S, Owned, own
+from accelerate_sim.checkpoints.output_lock import LAUNCHED_OWNER_WAIT_S, OWNER_WAIT_S, Owned, own
 from accelerate_sim.config.problems import ConfigError, Problem, printable
 
 OPTION = "--output-dir"
@@ -25,17 +25,17 @@ def own_if_there(directory: Path, *, launched: bool) -> None:
     """
     with refused(directory):
         if directory.is_dir():
-            own(directory, _patience_s(launched))
+            own(directory, _owner_wait_s(launched))
 
 
 def make_and_own(directory: Path, *, launched: bool) -> None:
     """Make the directory if it is not there, and lock it. Raises OSError, Owned."""
     directory.mkdir(parents=True, exist_ok=True)
-    own(directory, _patience_s(launched))
+    own(directory, _owner_wait_s(launched))
 
 
-def _patience_s(launched: bool) -> float:
-    return PATIENCE_AFTER_LAUNCHER_S if launched else PATIENCE_S
+def _owner_wait_s(launched: bool) -> float:
+    return LAUNCHED_OWNER_WAIT_S if launched else OWNER_WAIT_S
 
 
 def require_empty(directory: Path) -> None:

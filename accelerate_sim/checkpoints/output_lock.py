@@ -13,11 +13,11 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-PATIENCE_S = 1.0
+OWNER_WAIT_S = 1.0
 """Real seconds to wait for the owner, which may be about to end."""
-PATIENCE_AFTER_LAUNCHER_S = 5.0
+LAUNCHED_OWNER_WAIT_S = 5.0
 """Real seconds to wait under a launcher: ranks of a killed launcher still save a checkpoint before they end."""
-PATIENCE_WITH_DYING_S = 20.0
+KILLED_OWNER_WAIT_S = 20.0
 """Real seconds to wait for an owner that has been killed, and still waits for a disk or frees its memory."""
 PAUSE_S = 0.02
 
@@ -29,14 +29,14 @@ _held: dict[tuple[int, int], int] = {}
 
 
 class Owned(Exception):
-    """Raised when another process owns the directory. ``owner`` is its pid; None if the system does not tell."""
+    """Raised when another process owns the directory. ``owner`` is its pid; None if the system does not report it."""
 
     def __init__(self, owner: int | None) -> None:
         self.owner = owner
         super().__init__(f"is being written by {f'process {owner}' if owner else 'another process'}")
 
 
-def own(directory: Path, patience_s: float) -> None:
+def own(directory: Path, wait_s: float) -> None:
     """Own a directory until this process ends. Raises Owned, OSError."""
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     status = os.fstat(fd)
@@ -45,14 +45,14 @@ def own(directory: Path, patience_s: float) -> None:
         os.close(fd)
         return
     try:
-        _lock(fd, status.st_ino, patience_s)
+        _lock(fd, status.st_ino, wait_s)
     except BaseException:
         os.close(fd)
         raise
     _held[identity] = fd
 
 
-def _lock(fd: int, inode: int, patience_s: float) -> None:
+def _lock(fd: int, inode: int, wait_s: float) -> None:
     import fcntl  # not available on every platform
 
     begin_s = time.monotonic()
@@ -66,7 +66,7 @@ def _lock(fd: int, inode: int, patience_s: float) -> None:
             if error.errno in _UNKNOWN:
                 return
             raise
-        if waited_s >= (PATIENCE_WITH_DYING_S if owner and _is_dying(owner) else patience_s):
+        if waited_s >= (KILLED_OWNER_WAIT_S if owner and _was_killed(owner) else wait_s):
             raise Owned(owner)
         time.sleep(PAUSE_S)
 
@@ -81,7 +81,7 @@ def _owner(inode: int) -> int | None:
     return None
 
 
-def _is_dying(pid: int) -> bool:
+def _was_killed(pid: int) -> bool:
     """True if a process is a zombie, or if SIGKILL is pending for it (proc_pid_status(5))."""
     with suppress(OSError, ValueError), open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as status:
         fields = dict(line.rstrip("\n").split(":\t", 1) for line in status if ":\t" in line)

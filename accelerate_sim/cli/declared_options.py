@@ -92,7 +92,7 @@ StartTime = Annotated[
     datetime | None,
     typer.Option(metavar="ISO8601", parser=values.start_time, help="Begin of the simulated clock. [default: now]"),
 ]
-Publish = Annotated[bool, typer.Option("--publish", help="Let fake-nvidia-smi see the job.")]
+Publish = Annotated[bool, typer.Option("--publish", help="Publish the job for fake-nvidia-smi.")]
 Record = Annotated[
     Path | None,
     typer.Option(

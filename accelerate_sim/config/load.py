@@ -4,7 +4,7 @@ Nothing is corrected silently. A key with a bad value is left out and the rest i
 messages of one attempt are enough to correct a file.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from accelerate_sim.config.checks.conflicts import conflicts
-from accelerate_sim.config.checks.names import unknown_names
 from accelerate_sim.config.drawn_values import bad_draws, draws_in, values_to_check, with_draws
 from accelerate_sim.config.files import read_text, refuse_control_characters
-from accelerate_sim.config.keys import KeyPath, dotted, field_at, meant, overlaid, value_at, with_value, without
+from accelerate_sim.config.keys import KeyPath, dotted, field_at, meant, overlaid, value_at, with_value
 from accelerate_sim.config.problems import ConfigError, Problem, printable, shorten, shown
 from accelerate_sim.config.schema import PlayConfig, RunConfig
-from accelerate_sim.config.validation_messages import field_problems, kind_of
+from accelerate_sim.config.validation import Found, leave_out, validated
+from accelerate_sim.config.validation_messages import kind_of
 from accelerate_sim.config.yaml_reader import read_yaml
 
 OVERRIDE = "--set"
@@ -26,8 +26,6 @@ ATTEMPTS = 64
 """Times that a run draws again because drawn values disagree, e.g. heads and tensor-parallel size."""
 
 Check = Callable[[RunConfig], Problem | None]
-Found = list[tuple[KeyPath, Problem]]
-"""Problems, each with the path of the key to leave out."""
 
 
 @dataclass(frozen=True)
@@ -167,9 +165,9 @@ class ConfigSource:
     def _fixed_problems(self) -> Found:
         """Problems that do not depend on draws."""
         found = list(bad_draws(self.data))
-        data = _leave_out(self.data, (path for path, _ in found))
+        data = leave_out(self.data, (path for path, _ in found))
         for path, value in values_to_check(data):
-            _, problems = _validated(with_value({}, path, value))
+            _, problems = validated(with_value({}, path, value))
             # A key that is checked alone lacks the keys that belong to it, which is no problem.
             found += [(path, problem) for about, problem in problems if value_at(data, about) is not None][:1]
         return found
@@ -177,9 +175,9 @@ class ConfigSource:
     def _resolve_once(
         self, number: int, attempt: int, found: Found, check: Check | None
     ) -> tuple[RunConfig, list[Problem]]:
-        data = _leave_out(self.data, (path for path, _ in found))
+        data = leave_out(self.data, (path for path, _ in found))
         data = with_draws(data, _seed(data) + number - 1, attempt)
-        config, refused = _validated({key: value for key, value in data.items() if value is not None})
+        config, refused = validated({key: value for key, value in data.items() if value is not None})
         problems = [*self.unreadable, *(self.located(problem, path) for path, problem in (*found, *refused))]
         if any(problem.source != OVERRIDE for problem in self.unreadable):
             return config, problems  # the file could not be read, so nothing can disagree with it
@@ -198,30 +196,6 @@ class ConfigSource:
             return []  # an unknown key that resembles no known key may have been meant as any of them
         written = (problem for problem in disagreeing if value_at(self.data, _path(problem.key)) is not None)
         return [problem for problem in written if not _involves(problem, [*offending, *suspects])]
-
-
-def _validated(data: dict[str, Any]) -> tuple[RunConfig, Found]:
-    """(config without the refused keys, problems of those keys)."""
-    found: Found = []
-    while True:
-        try:
-            config = RunConfig.model_validate(data)
-        except ValidationError as error:
-            problems = field_problems(error, data)
-        else:
-            problems = [(_path(problem.key), problem) for problem in unknown_names(config)]
-        if not problems:
-            return config, found
-        found += problems
-        data = _leave_out(data, (path for path, _ in problems))
-
-
-def _leave_out(data: Mapping[str, Any], paths: Iterable[KeyPath]) -> dict[str, Any]:
-    """``data`` without these keys. An architecture or a ramp that would lack a key is removed as a whole."""
-    left = dict(data)
-    for path in paths:
-        left = without(left, path[:1] if path[0] == "model" else path[:2])
-    return left
 
 
 def _placed(problem: Problem, source: str, line: int | None, *, is_its_own: bool) -> Problem:

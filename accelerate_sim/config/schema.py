@@ -173,7 +173,7 @@ class ParallelConfig(Section):
         None, description="Library that sends tokens to their experts; null: what the software does."
     )
     expert_overlap: bool | None = Field(
-        None, description="Tokens travel to their experts behind computing; null: what the software does."
+        None, description="Tokens are sent to their experts while the GPUs compute; null: what the software does."
     )
 
 

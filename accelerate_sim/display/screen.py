@@ -155,7 +155,10 @@ class Screen:
         self.deliver(text)
 
     def deliver(self, text: str) -> None:
-        """Write ``text`` to the descriptor. Raises OutputClosed."""
+        """Write ``text`` to the descriptor. Raises OutputClosed.
+
+        Unlike ``write_all``, it serves signals while a slow reader takes nothing, and gives up on one in the end.
+        """
         data = memoryview(text.encode(self._encoding, "replace"))
         taken_s = self._last_frame_s
         while data:

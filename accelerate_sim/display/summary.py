@@ -74,7 +74,7 @@ def _row(row: Row, label_width: int, inner: int, style: Style) -> list[tuple[str
     room = inner - label_width - 4
     if columns(value + more) > room:
         more = ""
-    # A path that is too long loses its beginning, because its end tells more.
+    # A path that is too long loses its beginning, because its end is more specific.
     while columns(value) > room and label == "Saved to" and len(value) > 1:
         value = style.glyph("ellipsis") + value.lstrip(style.glyph("ellipsis"))[1:]
     name = padded("  " + cut(label, label_width, style), label_width + 4)

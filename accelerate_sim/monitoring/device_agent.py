@@ -12,6 +12,7 @@ from accelerate_sim.sim.gpus import devices, sensors
 from accelerate_sim.sim.run import Run
 from accelerate_sim.sim.speed.traffic import Traffic
 from accelerate_sim.sim.timeline import Phase
+from fake_torch_dist.pci_addresses import driver_bus_id
 
 
 class DeviceAgent:
@@ -84,7 +85,7 @@ class DeviceAgent:
             places = (divmod(rank, layout.gpus_per_node) for rank in range(layout.world_size))
             self._identities = tuple(
                 DeviceIdentity(
-                    f"{config.cluster.host}{node}", local, devices.uuid(config, node, local), devices.bus_id(local)
+                    f"{config.cluster.host}{node}", local, devices.uuid(config, node, local), driver_bus_id(local)
                 )
                 for node, local in places
             )

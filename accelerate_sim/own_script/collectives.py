@@ -29,10 +29,11 @@ class ScriptCollectives:
     def gather_for_metrics(self, input_data: Any, use_gather_object: bool = False) -> Any:
         """As ``gather``, or ``gather_object`` where something is no tensor, without repetitions in the last batch."""
         from accelerate_sim.own_script import gathering
+        from accelerate_sim.own_script.nested_tensors import recursively_apply
 
         if not use_gather_object:
             try:
-                gathering.recursively_apply(lambda each: each, input_data, error_on_other_type=True)
+                recursively_apply(lambda each: each, input_data, error_on_other_type=True)
             except TypeError:
                 use_gather_object = True
         data = gathering.gather_object(input_data) if use_gather_object else gathering.gather(input_data)
@@ -44,7 +45,7 @@ class ScriptCollectives:
             return data
         if use_gather_object:
             return data[:remainder]
-        return gathering.recursively_apply(lambda tensor: tensor[:remainder], data)
+        return recursively_apply(lambda tensor: tensor[:remainder], data)
 
     def pad_across_processes(self, tensor: Any, dim: int = 0, pad_index: float = 0, pad_first: bool = False) -> Any:
         """Tensors as long along ``dim`` as the longest one of any rank."""

@@ -14,7 +14,7 @@ class ReadLoader(Protocol):
 
 
 class HasSync(Protocol):
-    """An object that knows when gradients are synchronised."""
+    """An object with the attribute ``sync_gradients``."""
 
     sync_gradients: bool
     """True in the last micro-batch of an optimizer step."""

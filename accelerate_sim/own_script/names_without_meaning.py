@@ -1,4 +1,4 @@
-"""Names of Accelerate's that have no meaning in a simulation; ``Accelerator`` says so when a script asks for one."""
+"""Names of Accelerate's that have no meaning in a simulation; ``Accelerator`` raises an AttributeError for each."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ CONTAINERS = (str, bytes, list, tuple, dict, set, frozenset, range, np.ndarray)
 
 
 def is_optimizer(thing: Any) -> bool:
-    """True for what steps and forgets gradients."""
+    """True for an object with the methods ``step`` and ``zero_grad``."""
     return hasattr(thing, "step") and hasattr(thing, "zero_grad")
 
 
@@ -44,7 +44,7 @@ def is_model(thing: Any) -> bool:
 
 
 class AcceleratedOptimizer:
-    """An optimizer that steps, and forgets gradients, only in the last micro-batch of a step.
+    """An optimizer that steps, and clears gradients, only in the last micro-batch of a step.
 
     Other attributes are those of ``optimizer``.
     """
@@ -67,7 +67,7 @@ class AcceleratedOptimizer:
         return None
 
     def zero_grad(self, *args: Any, **kwargs: Any) -> Any:
-        """Forget the gradients, unless they are still being accumulated."""
+        """Clear the gradients, unless they are still being accumulated."""
         if self.gradient_state.sync_gradients:
             return self.optimizer.zero_grad(*args, **kwargs)
         return None

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class PreparedObjects:
-    """The part of ``Accelerator`` that knows models, optimizers, schedulers and loaders of a user."""
+    """The part of ``Accelerator`` that keeps the models, optimizers, schedulers and loaders of a user."""
 
     if TYPE_CHECKING:
 
@@ -87,7 +87,7 @@ class PreparedObjects:
         return data_loader
 
     def free_memory(self, *objects: Any) -> list[None]:
-        """Forget all that has been prepared. Returns None for each object, to be assigned in place of it."""
+        """Drop all that has been prepared. Returns None for each object, to be assigned in place of it."""
         from accelerate_sim.utils.memory import release_memory
 
         for held in (self._models, self._optimizers, self._schedulers, self._dataloaders):

@@ -19,7 +19,7 @@ Function = Callable[..., Any]
 
 
 class ProcessControl:
-    """Accelerate's process methods, for a class that knows its index and how many there are."""
+    """Accelerate's process methods, for a class that has its index and the number of processes."""
 
     if TYPE_CHECKING:
 
@@ -85,7 +85,7 @@ class ProcessControl:
         return self._only(lambda: self.plays_all_ranks or self.local_process_index == local_process_index, function)
 
     def _only(self, here: Callable[[], bool], function: Function | None) -> Function:
-        """``function`` where ``here()`` says so at the time of the call, or if there is one rank."""
+        """``function`` where ``here()`` is true at the time of the call, or if there is one rank."""
         if function is None:
             return partial(self._only, here)
 

@@ -1,4 +1,4 @@
-"""Methods of ``Accelerator`` that tell how far a run is, save it and continue it: planned, or of an own script."""
+"""Methods of ``Accelerator`` that return how far a run is, save it and continue it: planned, or of an own script."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class RunPosition(ScriptFiles):
-    """The part of ``Accelerator`` that knows the position of its run."""
+    """The part of ``Accelerator`` that holds the position of its run."""
 
     active: ActiveRun
     run: Run

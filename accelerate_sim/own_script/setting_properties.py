@@ -1,4 +1,4 @@
-"""Properties of ``Accelerator`` that tell a script what it has set."""
+"""Properties of ``Accelerator`` that return what the script has set."""
 
 from __future__ import annotations
 

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from accelerate_sim.data_loader import Batch, MapDataLoader
-from accelerate_sim.own_script.gathering import honor_type
 from accelerate_sim.own_script.gradient_state import GradientState
+from accelerate_sim.own_script.nested_tensors import honor_type
 from accelerate_sim.state import PartialState
 from fake_torch_dist import LocalTensor
 
@@ -56,7 +56,7 @@ class DataLoaderShard:
         return len(self.base_dataloader.dataset)
 
     def set_epoch(self, epoch: int) -> None:
-        """Tell the loader, or its sampler, which epoch is next."""
+        """Set the next epoch of the loader, or of its sampler."""
         self.iteration = epoch
         for thing in (self.base_dataloader, getattr(self.base_dataloader, "sampler", None)):
             if thing is not None and hasattr(thing, "set_epoch"):

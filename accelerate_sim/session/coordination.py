@@ -18,7 +18,7 @@ from accelerate_sim.process.signals import ENDING, Signals
 from accelerate_sim.session.start_message import StartMessage
 from fake_torch_dist import nccl_log
 
-PATIENCE = timedelta(days=20)
+RUN_TIMEOUT = timedelta(days=20)
 """Timeout of collectives after the first meeting. A run may be stopped for long; epoll's largest timeout is 24 days."""
 GRACE_S = 0.5
 """Real seconds to wait after a peer is lost: if a signal ended it, the same signal reaches this process by then."""
@@ -54,11 +54,11 @@ class Coordination:
         if dist.is_initialized():
             return
         # The first meeting has torch's timeout. Between two runs rank 0 may wait for as long as the clock says.
-        dist.init_process_group(backend="nccl", timeout=PATIENCE if self._met_before else None)
+        dist.init_process_group(backend="nccl", timeout=RUN_TIMEOUT if self._met_before else None)
         self._met_before = True
         world = dist.group.WORLD
         assert world is not None
-        world.timeout = PATIENCE
+        world.set_timeout(RUN_TIMEOUT)
 
     def send(self, message: StartMessage) -> None:
         """In rank 0: send a message to the other ranks."""

@@ -23,5 +23,5 @@ def begin_script_run(session: Session, precision: str, num_steps: int, project_d
 
     planned = session.planned_run(script_config(session.placement, precision, num_steps))
     active = begin_run(session, replace(planned, own_script=True), project_dir)
-    LocalTensor.speak_for(0)
+    LocalTensor.act_as_rank(0)
     return active

@@ -38,7 +38,7 @@ class Method:
     dispatcher: str | None = None
     """Library that sends tokens to their experts; None: what the stack does."""
     expert_overlap: bool | None = None
-    """Tokens travel to their experts behind computing; None: what the stack does."""
+    """Tokens are sent to their experts while the GPUs compute; None: what the stack does."""
 
     @classmethod
     def of(cls, config: RunConfig) -> "Method":
@@ -112,7 +112,7 @@ class Method:
 
     @property
     def overlaps_experts(self) -> bool:
-        """True where tokens travel to their experts behind computing."""
+        """True where tokens are sent to their experts while the GPUs compute."""
         return self.stack.overlaps_experts if self.expert_overlap is None else self.expert_overlap
 
     @property

@@ -16,7 +16,8 @@ from accelerate_sim.sim.layout import Layout
 from accelerate_sim.sim.memory.memory import MemoryUse, peak_memory_use
 from accelerate_sim.sim.method import Method
 from accelerate_sim.sim.speed.network import Network
-from accelerate_sim.sim.speed.throughput import StepParts, Throughput
+from accelerate_sim.sim.speed.step_parts import StepParts
+from accelerate_sim.sim.speed.throughput import Throughput
 
 
 class Plan:

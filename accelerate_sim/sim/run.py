@@ -100,7 +100,7 @@ class Run(Plan):
 
     @cached_property
     def shape_seed(self) -> int:
-        """Seed of the noise that reruns share: the way this model learns from this data."""
+        """Seed of the noise that reruns of one model on one dataset share."""
         return noise.seed_of(self.model.name, self.dataset.name, self.config.train.start)
 
     @cached_property
@@ -160,7 +160,7 @@ class Run(Plan):
 
     def power_share(self, stage: int) -> float:
         """Power in steps of this stage of the batch's ramp, from 0 (a resident context) to 1 (the power limit)."""
-        # An imposed step time does not tell the GPUs' activity, so that of a well-tuned run is taken.
+        # The GPUs' activity does not follow from an imposed step time, so that of a well-tuned run is taken.
         return WELL_TUNED_SHARE if self.config.impose.step_time_s else self.activity(stage).power_share
 
     @property

@@ -40,7 +40,7 @@ class Outputs:
         self._observers.append(observer)
 
     def begin(self, start: RunStart) -> None:
-        """Tell the trackers that a run begins or resumes."""
+        """Begin a run, new or resumed, in each tracker."""
         for tracker in self._trackers:
             tracker.begin(start)
 

@@ -67,7 +67,7 @@ class Keeper(Observer, Protocol):
 
 
 class Tracker(Keeper, Protocol):
-    """A keeper that is also told of each run that begins or is resumed."""
+    """A keeper that also gets the start of each run that begins or is resumed."""
 
     def begin(self, start: RunStart) -> None: ...
 

@@ -5,22 +5,25 @@ A name of Accelerate's that is not here raises an AttributeError that says why, 
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from accelerate_sim.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from accelerate_sim.own_script.gathering import (
         broadcast,
         broadcast_object_list,
-        concatenate,
-        find_batch_size,
         gather,
         gather_object,
+        pad_across_processes,
+        reduce,
+    )
+    from accelerate_sim.own_script.nested_tensors import (
+        concatenate,
+        find_batch_size,
         honor_type,
         is_torch_tensor,
-        pad_across_processes,
         recursively_apply,
-        reduce,
         send_to_device,
         slice_tensors,
     )
@@ -105,8 +108,31 @@ __all__ = [
     "wait_for_everyone",
 ]
 
-_HOMES = ("utils.dataclasses", "own_script.gathering", "utils.memory", "utils.other", "state", "progress")
-"""Modules that the names are looked for in, in this order."""
+# fmt: off
+_HOMES = {
+    "own_script.gathering": (
+        "broadcast", "broadcast_object_list", "gather", "gather_object", "pad_across_processes", "reduce",
+    ),
+    "own_script.nested_tensors": (
+        "concatenate", "find_batch_size", "honor_type", "is_torch_tensor", "recursively_apply", "send_to_device",
+        "slice_tensors",
+    ),
+    "progress": ("tqdm",),
+    "state": ("set_seed",),
+    "utils.dataclasses": (
+        "AutocastKwargs", "DataLoaderConfiguration", "DistributedDataParallelKwargs", "DistributedType",
+        "GradientAccumulationPlugin", "GradScalerKwargs", "InitProcessGroupKwargs", "KwargsHandler",
+        "LoggerType", "PrecisionType", "ProfileKwargs", "ProjectConfiguration", "RNGType",
+    ),
+    "utils.memory": ("find_executable_batch_size", "release_memory", "should_reduce_batch_size"),
+    "utils.other": (
+        "clear_environment", "extract_model_from_parallel", "is_cuda_available", "listify", "load",
+        "merge_dicts", "parse_choice_from_env", "parse_flag_from_env", "patch_environment", "save",
+        "str_to_bool", "synchronize_rng_states", "wait_for_everyone",
+    ),
+}
+# fmt: on
+"""The names by the module that has them."""
 
 WITHOUT_MEANING = {
     **dict.fromkeys(
@@ -122,14 +148,4 @@ WITHOUT_MEANING = {
 }
 """Accelerate's names that mean nothing here, and the reason."""
 
-
-def __getattr__(name: str) -> object:
-    if name in __all__:
-        for home in _HOMES:
-            module = import_module(f"accelerate_sim.{home}")
-            if name in vars(module):
-                globals()[name] = found = vars(module)[name]
-                return found
-    if name in WITHOUT_MEANING:
-        raise AttributeError(f"accelerate_sim.utils.{name} has no meaning here: {WITHOUT_MEANING[name]}")
-    raise AttributeError(f"accelerate_sim.utils has no {name!r}; what is there: accelerate_sim.utils.__all__")
+__getattr__ = lazy_names(__name__, _HOMES, without_meaning=WITHOUT_MEANING)

@@ -68,7 +68,7 @@ def merge_dicts(source: Mapping[str, Any], destination: dict[str, Any]) -> dict[
 
 def listify(data: Any) -> Any:
     """Tensors in nested lists, tuples and dicts as Python numbers and lists."""
-    from accelerate_sim.own_script.gathering import recursively_apply
+    from accelerate_sim.own_script.nested_tensors import recursively_apply
 
     return recursively_apply(lambda tensor: tensor.tolist(), data)
 

@@ -39,7 +39,7 @@ def breakpoint(rank: int = 0, skip: int = 0, timeout_s: float | None = 3600) -> 
     group = default_group()
     if timeout_s is not None:
         for each in world.groups.values():
-            each.timeout = timedelta(seconds=timeout_s)
+            each.set_timeout(timedelta(seconds=timeout_s))
     if rank in (group.ranks[member] for member in group.played):
         debugger = _TerminalPdb()
         debugger.message(

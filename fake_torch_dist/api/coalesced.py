@@ -10,10 +10,11 @@ import warnings
 
 from fake_torch_dist import errors
 from fake_torch_dist.api.call import member_group
+from fake_torch_dist.core.future import Future
 from fake_torch_dist.core.process_group import ProcessGroup
 from fake_torch_dist.core.reduction import ReduceOp
 from fake_torch_dist.core.tensor_lists import begin_gathering_each, begin_reducing_each
-from fake_torch_dist.core.work import Future, Tensor, Work
+from fake_torch_dist.core.work import Tensor, Work
 
 
 def all_reduce_coalesced(

@@ -212,7 +212,7 @@ def barrier(
     device_ids: list[int] | None = None,
     timeout: timedelta | float | None = None,
 ) -> Work | None:
-    """Wait for every member. ``device_ids`` tells NCCL where to run the barrier and changes nothing about waiting.
+    """Wait for every member. ``device_ids`` is where NCCL runs the barrier; it does not change the waiting.
 
     A ``timeout`` that is a float is seconds.
     """

@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Final
 from fake_torch_dist import errors
 from fake_torch_dist.api.exit_hooks import RankedExceptions
 from fake_torch_dist.api.group_arguments import DRY_RUN, default_timeout, is_virtual
+from fake_torch_dist.core.group_members import GroupLabels
 from fake_torch_dist.core.process_group import ProcessGroup
-from fake_torch_dist.core.row_collectives import GroupLabels
 
 if TYPE_CHECKING:
     from fake_torch_dist.core.group_factory import GroupFactory
     from fake_torch_dist.stores.base import Store
 
 LOCAL_NUMBERS: Final = 1 << 30
-"""First number of groups that only their members know of; it leaves the other numbers as they are."""
+"""First number of groups that only their members have made; it leaves the other numbers as they are."""
 
 
 @dataclass(slots=True)
@@ -36,7 +36,7 @@ class World:
     next_number: int = 0
     """The lowest number that no group of this process has had; it is the group's name, too, as in torch."""
     next_local_number: int = LOCAL_NUMBERS
-    """The same for groups that only their members know of."""
+    """The same for groups that only their members have made."""
     local_meetings: dict[tuple[int, ...], int] = field(default_factory=dict)
     """Number of such groups that the same ranks have made, by their ranks."""
     factory: GroupFactory | None = None

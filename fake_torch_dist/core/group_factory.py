@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from fake_torch_dist.core.group_members import GroupLabels
 from fake_torch_dist.core.process_group import ProcessGroup
-from fake_torch_dist.core.row_collectives import GroupLabels
 from fake_torch_dist.core.runner import Runner
 from fake_torch_dist.core.transport import Transport
 

@@ -34,7 +34,7 @@ class LocalTensor(TensorMethods):
 
     shards: Array
 
-    speaker: ClassVar[int | None] = None
+    acting_rank: ClassVar[int | None] = None
     """Rank whose number ``item()`` gives where the ranks disagree; None: that is an error."""
 
     def __init__(self, shards: Array) -> None:
@@ -54,14 +54,14 @@ class LocalTensor(TensorMethods):
         return cls(shards)
 
     @classmethod
-    def speak_for(cls, rank: int | None) -> None:
-        """Make tensors of all ranks usable where code knows one rank: a script that one process runs for all of them.
+    def act_as_rank(cls, rank: int | None) -> None:
+        """Make tensors of all ranks usable in code for one rank: a script that one process runs for all of them.
 
         ``item()`` then gives ``rank``'s number where the ranks disagree, and numpy's functions act on each rank's
         shard, also ``np.exp(tensor)`` and ``array @ tensor``; ``np.asarray(tensor)`` is ``rank``'s shard.
         None: as before.
         """
-        cls.speaker = rank
+        cls.acting_rank = rank
         if rank is None:
             cls.__array_ufunc__ = None
             if "__array_function__" in vars(cls):
@@ -102,7 +102,7 @@ class LocalTensor(TensorMethods):
         """The one number that every rank holds, as a Python number.
 
         RuntimeError if a shard is not one element, ValueError if the ranks disagree: the caller then has to choose
-        one value, with a reduction, with ``rank(r)``, or for a whole program with ``speak_for``.
+        one value, with a reduction, with ``rank(r)``, or for a whole program with ``act_as_rank``.
         """
         flat = self.shards.reshape(len(self.shards), -1)
         if flat.shape[1] != 1:
@@ -113,8 +113,8 @@ class LocalTensor(TensorMethods):
             same |= (flat != flat) & (first != first)  # NaN agrees with NaN
             rank = int(same.argmin())
             if not same[rank, 0]:
-                if self.speaker is not None:
-                    return flat[self.speaker, 0].item()
+                if self.acting_rank is not None:
+                    return flat[self.acting_rank, 0].item()
                 raise ValueError(
                     f"item() needs one value, but the ranks disagree: rank 0 has {first}, rank {rank} has "
                     f"{flat[rank, 0]}. Reduce it first (all_reduce), or ask for one rank's value: rank({rank})"
@@ -134,9 +134,9 @@ class LocalTensor(TensorMethods):
     copy = clone
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> Array:
-        """All shards, shape (ranks, \\*shape); the speaker's alone if there is one."""
-        if self.speaker is not None:
-            return np.array(self.rank(self.speaker), dtype=dtype)
+        """All shards, shape (ranks, \\*shape); the acting rank's alone if there is one."""
+        if self.acting_rank is not None:
+            return np.array(self.rank(self.acting_rank), dtype=dtype)
         return np.array(self.shards, dtype=dtype, copy=True) if copy else np.asarray(self.shards, dtype=dtype)
 
     def __getitem__(self, index: Any) -> LocalTensor:

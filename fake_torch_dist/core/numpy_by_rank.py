@@ -1,6 +1,6 @@
 """numpy's functions on tensors of several ranks: each acts on every rank's shard, never along the axis of ranks.
 
-``LocalTensor.speak_for`` turns them on. A function that is not done rank by rank here raises TypeError; numpy would
+``LocalTensor.act_as_rank`` turns them on. A function that is not done rank by rank here raises TypeError; numpy would
 otherwise take the axis of ranks for one of the data.
 """
 

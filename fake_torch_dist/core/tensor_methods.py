@@ -239,11 +239,11 @@ class TensorMethods:
         return self if dtype is None else self.astype(dtype)
 
     def tolist(self) -> Any:
-        """The elements as nested lists, of the rank that tensors speak for; without one, of every rank in order."""
+        """The elements as nested lists, of the acting rank; without one, of every rank in order."""
         return np.asarray(self).tolist()
 
     def numpy(self) -> Array:
-        """An array of the rank that tensors speak for; without one, of every rank along axis 0."""
+        """An array of the acting rank; without one, of every rank along axis 0."""
         return np.asarray(self)
 
     def cpu(self) -> Self:

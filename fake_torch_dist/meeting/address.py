@@ -55,7 +55,7 @@ class WorldAddress:
 
 
 hosted: dict[int, TCPStore] = {}
-"""Servers that rank 0 started, by port. They live as long as its process: other ranks may meet again before rank 0
+"""Servers that rank 0 started, by port. They run as long as its process: other ranks may meet again before rank 0
 does, and must not find a server that is about to end."""
 
 

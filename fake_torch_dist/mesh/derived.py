@@ -69,7 +69,7 @@ def slice_of(mesh: AnyMesh, names: tuple[str, ...]) -> AnyMesh:
 
 
 def flattened(mesh: AnyMesh, name: str | None, backend_override: Any | None) -> AnyMesh:
-    """The mesh of one dimension with the ranks of ``mesh``; the root remembers it by its name."""
+    """The mesh of one dimension with the ranks of ``mesh``; the root stores it under its name."""
     if not mesh.mesh_dim_names:
         raise RuntimeError("Cannot flatten a DeviceMesh without mesh_dim_names!")
     name = name or "_".join(mesh.mesh_dim_names)

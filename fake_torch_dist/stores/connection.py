@@ -95,8 +95,8 @@ class Connection:
         of the request: after another quarter of ``timeout``, which is taken as 1 s at least and 10 s at most.
         """
         deadline = deadline_after(timeout)
-        patience_s = _clamped(timeout.total_seconds() or _LONGEST_GRACE_S)
-        number = self._send(message, patience_s)
+        limit_s = _clamped(timeout.total_seconds() or _LONGEST_GRACE_S)
+        number = self._send(message, limit_s)
         found = self._receive((number,), deadline, MAX_MESSAGE)
         if found is not None:
             return found[1]
@@ -138,8 +138,8 @@ class Connection:
         left_s = _SILENCE_S if deadline is None else min(_SILENCE_S, max(0.0, deadline - now))
         try:
             number = self._send(message)
-            for patience_s in (min(_PROMPT_S, left_s / 2), left_s):
-                found = self._receive((number,), now + patience_s, MAX_GREETING)
+            for limit_s in (min(_PROMPT_S, left_s / 2), left_s):
+                found = self._receive((number,), now + limit_s, MAX_GREETING)
                 if found is not None:
                     return found[1]
                 self._refuse_torch(now + left_s - time.monotonic())
@@ -152,7 +152,7 @@ class Connection:
                 raise ConnectionResetError(f"the connection was closed in the greeting ({error})") from error
             raise
         if deadline is not None and time.monotonic() >= deadline:
-            raise TimeoutError("somebody listens there but does not greet as a store of fake_torch_dist")
+            raise TimeoutError("what listens there does not greet as a store of fake_torch_dist")
         why = f"it has said nothing for {_SILENCE_S:g} seconds"
         raise DistNetworkError(NO_STORE.format(why=why, **self._name))
 
@@ -163,10 +163,10 @@ class Connection:
         if self._is_torch:
             raise DistNetworkError(TORCH_STORE.format(**self._name))
 
-    def _send(self, message: Message, patience_s: float = _LONGEST_GRACE_S) -> int:
+    def _send(self, message: Message, limit_s: float = _LONGEST_GRACE_S) -> int:
         """Send it all, however long that takes, as long as the server goes on reading; the request's number.
 
-        ``patience_s``: after so long without reading, DistNetworkError.
+        ``limit_s``: after so long without reading, DistNetworkError.
         """
         self._number = (self._number + 1) & 0xFFFFFFFF
         data = memoryview(frame(self._number, message))
@@ -179,19 +179,19 @@ class Connection:
             self.close()
             raise DistNetworkError(BROKEN_PIPE) from error
         if data:
-            self._send_rest(sock, data, patience_s)
+            self._send_rest(sock, data, limit_s)
         return self._number
 
-    def _send_rest(self, sock: socket.socket, data: memoryview, patience_s: float) -> None:
+    def _send_rest(self, sock: socket.socket, data: memoryview, limit_s: float) -> None:
         """Send the rest of a request, and read meanwhile: a server with an unread answer for this client reads no
         more."""
         both = select.poll()
         both.register(sock, select.POLLIN | select.POLLOUT)
         try:
             while data:
-                events = both.poll(patience_s * 1000)
+                events = both.poll(limit_s * 1000)
                 if not events:
-                    raise DistNetworkError(NO_ANSWER.format(seconds=patience_s, **self._name))
+                    raise DistNetworkError(NO_ANSWER.format(seconds=limit_s, **self._name))
                 if events[0][1] & select.POLLOUT:
                     data = data[sock.send(data) :]
                 if events[0][1] & ~select.POLLOUT:

@@ -25,10 +25,11 @@ from fake_torch_dist.stores.lock import Mutex
 from fake_torch_dist.stores.message_store import WAIT_TIMEOUT, MessageStore
 from fake_torch_dist.stores.messages import HEAD, Kind, Message, decode, encode
 from fake_torch_dist.stores.timeouts import deadline_after, milliseconds
+from fake_torch_dist.terminal.descriptor import write_all
 
 GET_TIMEOUT = "Timeout waiting for key: {keys} after {ms} ms"  # of get; a RuntimeError in torch 2.13.0
 FOREIGN_FILE = (  # PermissionError
-    "{path} {reason}, who could then speak for every process of the job. Name a file in a directory of your own, or "
+    "{path} {reason}, who could then act as any process of the job. Name a file in a directory of your own, or "
     f"set {TOKEN} to the same secret for all of them"
 )
 
@@ -42,7 +43,7 @@ _CLEANUPS: Final = b"cleanup/"
 class FileStore(MessageStore):
     """A log of changes in a file that all processes can reach; all read it and arrive at the same table.
 
-    ``world_size`` users: the last one to close it removes the file. -1: the file stays. A user that dies in the middle
+    ``world_size`` users: the last one to close it removes the file. -1: the file stays. A user that ends in the middle
     of a record leaves an incomplete one, which the next change overwrites. A file that outlived its job is read as it
     is, so use a new one for a new job. A process that waits looks at the file's size, at first after 1 ms, later every
     20 ms, as no event reports a change; other threads may use the store meanwhile. Over NFS it depends on its
@@ -147,7 +148,7 @@ class FileStore(MessageStore):
             raise ValueError(f"{self._path} is not the file of a FileStore; it stays as it is")
         if head != _MAGIC:
             os.ftruncate(self._fd, 0)
-            _write(self._fd, _MAGIC, 0)
+            write_all(self._fd, _MAGIC, 0)
         self._at = len(_MAGIC)
 
     @contextmanager
@@ -214,7 +215,7 @@ class FileStore(MessageStore):
     def _write_record(self, message: Message) -> None:
         body = encode(message)
         os.ftruncate(self._fd, self._at)
-        _write(self._fd, _RECORD.pack(len(body), zlib.crc32(body)) + body, self._at)
+        write_all(self._fd, _RECORD.pack(len(body), zlib.crc32(body)) + body, self._at)
         self._at += _RECORD.size + len(body)
 
     def _timed_out(self, message: Message, timeout: timedelta) -> DistStoreError:
@@ -229,10 +230,3 @@ def _read(fd: int, start: int, end: int) -> bytes:
         parts.append(part)
         start += len(part)
     return b"".join(parts)
-
-
-def _write(fd: int, data: bytes, at: int) -> None:
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(fd, view, at)
-        view, at = view[written:], at + written

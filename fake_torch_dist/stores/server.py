@@ -35,7 +35,7 @@ class StoreServer:
     """Serves one table. Register ``fileno()`` for reading in any loop and call ``on_readable()`` when it is.
 
     ``on_readable`` never blocks and never raises because of a peer: one that sends a malformed message, reads nothing
-    or dies loses its connection, without an effect on others. Close it with ``close()``, or use it in ``with``.
+    or ends loses its connection, without an effect on others. Close it with ``close()``, or use it in ``with``.
     """
 
     def __init__(self, listener: socket.socket, token: bytes | None = None) -> None:

@@ -98,7 +98,7 @@ def _run(listener: socket.socket, parent_fd: int, token: bytes) -> NoReturn:
 
 
 def _detach_from_parent(kept: set[int]) -> None:
-    """Close descriptors, forget handlers; finalizers of the parent's objects never run."""
+    """Close descriptors and remove signal handlers; finalizers of the parent's objects never run."""
     gc.disable()
     signal.set_wakeup_fd(-1)
     for number in signal.valid_signals():

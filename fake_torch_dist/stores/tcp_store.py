@@ -1,7 +1,7 @@
 """``TCPStore``: a store in another process, reached over a socket.
 
 torch's arguments, texts and key names ("/" before users' keys, "init/" to count clients). ``is_master`` starts the
-server as a process of its own, which lives as long as it has users.
+server as a process of its own, which runs as long as it has users.
 
 What it does not do: torch's wire protocol (torch cannot be the other end), libuv (``use_libuv`` is accepted; there is
 one implementation).

@@ -9,7 +9,7 @@ import os
 import stat
 
 _COLUMNS, _ROWS = 80, 24
-"""Size of a terminal that does not tell its own, as curses and shells assume."""
+"""Size of a terminal that does not report its own, as curses and shells assume."""
 
 
 def size_of(fd: int) -> tuple[int, int]:
@@ -58,8 +58,12 @@ def without_blocking(fd: int) -> int:
     return fd
 
 
-def write_all(fd: int, data: bytes | memoryview) -> None:
-    """Write all of ``data``, in as many pieces as the system takes. Raises OSError, with a part written."""
+def write_all(fd: int, data: bytes | memoryview, at: int | None = None) -> None:
+    """Write all of ``data``, in as many pieces as the system takes. Raises OSError, with a part written.
+
+    ``at``: offset in a file; None: where the descriptor stands.
+    """
     rest = memoryview(data)
     while rest:
-        rest = rest[os.write(fd, rest) :]
+        written = os.write(fd, rest) if at is None else os.pwrite(fd, rest, at + len(data) - len(rest))
+        rest = rest[written:]

@@ -1,4 +1,4 @@
-"""The escape sequence by which a rank tells its launcher the live rows that it wants at the bottom of the terminal.
+"""The escape sequence by which a rank sends its launcher the live rows for the bottom of the terminal.
 
 An update is one line: it holds all live rows of the rank, and replaces those before. A terminal that gets one ignores
 it, since it is an operating system command that no terminal knows.

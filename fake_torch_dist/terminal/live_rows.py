@@ -133,8 +133,8 @@ class LiveTerminal:
     def _rows_and_back(self, line: _Line, rows: list[bytes], columns: int) -> list[bytes]:
         """Return the rows after the end of ``line``, and the way back to its cursor."""
         if rows and line.text and not line.after:
-            # The terminal may have echoed what was typed, with its newline, so it alone knows where the cursor is. The
-            # screen scrolls before that place is saved.
+            # The terminal may have echoed what was typed, with its newline, so the position of the cursor is not known
+            # here. The screen scrolls before that place is saved.
             room = [INDEX * len(rows), cursor_up(len(rows))]
             return [*room, SAVE_CURSOR, b"\r\n", b"\r\n".join(rows), RESTORE_CURSOR]
         row, column = place_after(line.before, columns)

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
     from fake_torch_dist.core.task import Task
 
-LONGEST_SLEEP_S: Final = 3600.0
-"""The longest single wait, as locks and epoll take limited time-outs; a longer wait is repeated."""
+LONGEST_WAIT_S: Final = 3600.0
+"""The longest single wait, as locks take limited timeouts and epoll at most 2**31 milliseconds; a longer one is
+repeated."""
 
 
 class Driving:
@@ -60,31 +61,31 @@ class Driving:
 
     def wake_finished(self) -> None:
         """Wake the followers whose tasks are done."""
-        for task, sleeps in list(self.followers):
+        for task, lock in list(self.followers):
             if task.done:
-                _release(sleeps)
+                _release(lock)
 
     def follow(self, task: Task, until: float | None, look: Callable[[], bool]) -> None:
         """Sleep until ``task`` is done, ``until`` is over or the driver has left.
 
-        ``look`` is called once the driver can see this follower; it returns True if the driver has to be woken.
+        ``look`` is called once this follower is in the list; it returns True if the driver has to be woken.
         """
-        sleeps = allocate_lock()
-        sleeps.acquire()
-        follower = (task, sleeps)
+        lock = allocate_lock()
+        lock.acquire()
+        follower = (task, lock)
         self.followers.append(follower)
         try:
-            if self.take(False):  # the driver left before it could see this follower
+            if self.take(False):  # the driver left before this follower was in the list
                 self.leave()
             elif not task.done:
                 if look():
                     self._wake()
-                rest_s = LONGEST_SLEEP_S if until is None else until - time.monotonic()
-                sleeps.acquire(timeout=min(max(0.0, rest_s), LONGEST_SLEEP_S))
+                rest_s = LONGEST_WAIT_S if until is None else until - time.monotonic()
+                lock.acquire(timeout=min(max(0.0, rest_s), LONGEST_WAIT_S))
         finally:
             self.followers.remove(follower)
 
 
-def _release(sleeps: LockType) -> None:
+def _release(lock: LockType) -> None:
     with suppress(RuntimeError):  # it is released already
-        sleeps.release()
+        lock.release()

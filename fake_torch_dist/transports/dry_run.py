@@ -9,7 +9,7 @@ world has none.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,17 +17,15 @@ from fake_torch_dist import errors
 from fake_torch_dist.core import reduction
 from fake_torch_dist.core.checks import check_blocks, check_list
 from fake_torch_dist.core.fingerprint import Call
+from fake_torch_dist.core.group_members import GroupLabels
 from fake_torch_dist.core.one_rank import OneRankTransport
 from fake_torch_dist.core.process_group import ProcessGroup
 from fake_torch_dist.core.reduction import Array, ReduceOp
-from fake_torch_dist.core.row_collectives import GroupLabels
 from fake_torch_dist.core.runner import InlineRunner
+from fake_torch_dist.transports.nothing_sent import NothingSent
 
 if TYPE_CHECKING:
     from fake_torch_dist.core.group_factory import GroupFactory
-
-_NO_LABEL: Final = Call("", "", ())
-"""The label of every collective: no other member compares it."""
 
 
 class DryRunGroup(ProcessGroup):
@@ -55,25 +53,12 @@ class DryRunGroup(ProcessGroup):
         self._mine(output)[...] = inputs[self.rank()]
 
 
-class DryRunTransport(OneRankTransport):
-    """Gives this rank's data as every rank's. No result is written as it arrives, so every ``out`` is None."""
+class DryRunTransport(NothingSent, OneRankTransport):
+    """Gives this rank's data as every rank's."""
 
     def __init__(self, size: int, me: int) -> None:
         self._size = size
         self._me = me
-
-    def label(self, name: str, array: Array | None = None, *details: object, shapeless: bool = False) -> Call:
-        """The same empty label for every collective."""
-        return _NO_LABEL
-
-    def out_row(self, mine: Array, *read: Array) -> None:
-        """None."""
-
-    def out_rows(self, rows: list[Array], mine: Array) -> None:
-        """None."""
-
-    def out_block(self, output: Array, mine: Array) -> None:
-        """None."""
 
     def check_messages(self) -> None:
         """Messages can be begun."""
@@ -113,21 +98,6 @@ class DryRunTransport(OneRankTransport):
         """Entry k goes to output k where the shapes agree; another output keeps its data."""
         return [part if part.shape == out.shape else out for part, out in zip(parts, outs, strict=True)]
 
-    async def barrier(self, name: str) -> None:
-        """Return at once."""
-
-    async def highest(self, number: int, call: Call) -> int:
-        """This rank's number."""
-        return number
-
-    async def all_gather_packed(self, packed: bytes, call: Call) -> list[bytes]:
-        """This rank's object once for every member."""
-        return [packed] * self._size
-
-    async def gather_packed(self, packed: bytes, root: int, call: Call) -> list[bytes]:
-        """As ``all_gather_packed``."""
-        return [packed] * self._size
-
     async def broadcast_packed(self, packed: bytes | None, root: int, call: Call) -> bytes:
         """The root's object. DistBackendError elsewhere: there is no object that could stand for it."""
         if packed is None:
@@ -145,9 +115,6 @@ class DryRunTransport(OneRankTransport):
 
     async def receive(self, source: int, tag: int) -> None:
         """None at once: no message comes."""
-
-    def close(self) -> None:
-        """There is nothing to release."""
 
 
 class DryRunGroups:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from fake_torch_dist.core.group_members import GroupLabels
 from fake_torch_dist.core.process_group import ProcessGroup
-from fake_torch_dist.core.row_collectives import GroupLabels
 from fake_torch_dist.transports.engine import Engine
 from fake_torch_dist.transports.processes import ProcessTransport
 

@@ -11,126 +11,22 @@ An ``out`` is a contiguous array that the result may be written into; it is retu
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from fake_torch_dist import errors
 from fake_torch_dist.core.fingerprint import Call
-from fake_torch_dist.core.one_rank import OneRankTransport
-from fake_torch_dist.core.output_buffers import writable_block, writable_row, writable_rows
 from fake_torch_dist.core.reduction import Array
-from fake_torch_dist.core.transport import ANY_SOURCE, Received, Rows
+from fake_torch_dist.core.transport import Rows
 from fake_torch_dist.transports import direct_read
-from fake_torch_dist.transports.engine import Engine
-from fake_torch_dist.transports.folding import NodeFold, Read
-from fake_torch_dist.transports.rounds import Answer, Rounds, joined, parted
-from fake_torch_dist.transports.waits import POINT_TO_POINT, Address, Messages, Written
-
-SMALL_BYTES: Final = 32768
-"""Data up to this size travels with the first round."""
-
-_NUMBER: Final = struct.Struct("<Q")
-_ADDRESSES: Final = struct.Struct("<IQQ")  # process, address of the input, address of the output
+from fake_torch_dist.transports.rounds import joined, parted
+from fake_torch_dist.transports.small_exchanges import SmallExchanges
 
 
-class MemoryAddresses(NamedTuple):
-    """The process of a member, and the addresses of its input and its output."""
-
-    pid: int
-    source: int
-    target: int
-
-
-class ProcessTransport(OneRankTransport):
-    """One group, as one process has it. ``ranks`` are the members' global ranks in group order."""
-
-    def __init__(
-        self, engine: Engine, ranks: Sequence[int], group: int, ranks_per_node: int, *, reads_memory: bool
-    ) -> None:
-        self._engine = engine
-        self._group = group
-        self.ranks = tuple(ranks)
-        self.size = len(ranks)
-        self.me = self.ranks.index(engine.peers.rank)
-        self.pid = engine.peers.contact.pid
-        self.reads_memory = reads_memory
-        self.rounds = Rounds(engine, ranks, group)
-        self._fold = NodeFold(ranks, ranks_per_node, self.me)
-
-    # -- arguments -----------------------------------------------------------------------------------------------------
-
-    def label(self, name: str, array: Array | None = None, *details: object, shapeless: bool = False) -> Call:
-        """The name, dtype, shape per rank and details of a collective, which the members compare."""
-        if array is None:
-            return Call(name, "", ())
-        detail = str(details[0]) if len(details) == 1 else ", ".join(map(str, details))
-        return Call(name, _name_of(array.dtype), () if shapeless else array.shape[1:], detail)
-
-    def out_row(self, mine: Array, *read: Array) -> Array | None:
-        """The row of ``mine`` if it is contiguous and shares no memory with ``read``."""
-        if read and any(np.may_share_memory(mine, array) for array in read):
-            return None
-        return writable_row(mine)
-
-    def out_rows(self, rows: list[Array], mine: Array) -> list[Array] | None:
-        """``rows`` if a result can be written there while other members read ``mine``."""
-        return writable_rows(rows, mine, self.me)
-
-    def out_block(self, output: Array, mine: Array) -> Array | None:
-        """The row of ``output`` if a fold can be written there while other members read ``mine``."""
-        return writable_block(output, mine, self.me)
-
-    def check_messages(self) -> None:
-        """Messages can be sent."""
-
-    # -- rounds --------------------------------------------------------------------------------------------------------
-
-    async def _small(self, call: Call, data: bytes, answer: Answer) -> memoryview:
-        number = self.rounds.next()
-        return await self.rounds.round(number, call.fingerprint(number), data, answer)
-
-    async def _addresses(
-        self, call: Call, source: Array, target: Array | None = None
-    ) -> tuple[int, list[MemoryAddresses]]:
-        """First round of a collective on large data: all members exchange the addresses of theirs."""
-        number = self.rounds.next()
-        address = direct_read.address_of(source)
-        mine = _ADDRESSES.pack(self.pid, address, address if target is None else direct_read.address_of(target))
-        label = call.fingerprint(number)
-        table = await self.rounds.round(number, label, mine, lambda all_of: [b"".join(all_of)] * self.size)
-        return number, [MemoryAddresses(*fields) for fields in _ADDRESSES.iter_unpack(table)]
-
-    async def _read_then_meet(self, number: int, work: Callable[[], None]) -> None:
-        """Do ``work`` in the others' memory; return when all members are done, or raise on all."""
-        label = b""
-        try:
-            work()
-        except errors.PeerGoneError as failure:
-            await self.rounds.give_up(number, failure)
-        except errors.DistBackendError as failure:
-            label = str(failure).encode()
-        await self.rounds.round(number, label, b"", lambda all_of: [b""] * self.size)
-
-    def _read(self, place: MemoryAddresses | int, address: int, into: Array, owner: int) -> None:
-        pid = place if isinstance(place, int) else place.pid
-        try:
-            direct_read.read(pid, address, into)
-        except ProcessLookupError:
-            raise errors.PeerGoneError([self.ranks[owner]]) from None
-        except OSError as failure:
-            raise errors.DistBackendError(f"rank {self.ranks[self.me]}: {failure}") from failure
-
-    def _reader(self, places: list[MemoryAddresses]) -> Read:
-        return lambda member, offset, into: self._read(places[member], places[member].source + offset, into, member)
-
-    def _is_large(self, size_bytes: int) -> bool:
-        return self.reads_memory and size_bytes > SMALL_BYTES
-
-    # -- collectives ---------------------------------------------------------------------------------------------------
+class ProcessTransport(SmallExchanges):
+    """The collectives of a group whose members are processes."""
 
     async def all_fold(self, shards: Array, ufunc: np.ufunc, call: Call, out: Array | None = None) -> Array:
         """Fold all members' rows in rank order. ``out`` may be the input's own memory."""
@@ -313,84 +209,6 @@ class ProcessTransport(OneRankTransport):
             ends = np.cumsum((head.size, *sizes)).tolist()
             pieces.append([message[ends[k] : ends[k + 1]] for k in range(size)])
         return [joined([b"", *(row[b] for row in pieces)]) for b in range(size)]
-
-    async def barrier(self, name: str) -> None:
-        """Return when every member has called and its earlier collectives of this group are done."""
-        number = self.rounds.next()
-        earlier = self.rounds.earlier()
-        if earlier:
-            await self.rounds.after(earlier, number)
-        label = Call(name, "", ()).fingerprint(number)
-        await self.rounds.round(number, label, b"", lambda parts: [b""] * self.size)
-
-    async def highest(self, number: int, call: Call) -> int:
-        """The highest of the numbers that the members bring."""
-
-        def answer(brought: list[memoryview]) -> list[bytes]:
-            return [max(brought, key=_NUMBER.unpack).tobytes()] * self.size
-
-        reply = await self._small(call, _NUMBER.pack(number), answer)
-        return int(_NUMBER.unpack(reply)[0])
-
-    async def all_agree(self, flag: bool, call: Call) -> bool:
-        """True if ``flag`` is true on all members."""
-        reply = await self._small(
-            call, bytes([flag]), lambda flags: [bytes([all(each[0] for each in flags)])] * self.size
-        )
-        return bool(reply[0])
-
-    # -- objects -------------------------------------------------------------------------------------------------------
-
-    async def all_gather_packed(self, packed: bytes, call: Call) -> Sequence[memoryview]:
-        """Every member's bytes, of any length, in group order."""
-        reply = await self._small(call, packed, lambda parts: [joined(parts)] * self.size)
-        return parted(reply)
-
-    async def gather_packed(self, packed: bytes, root: int, call: Call) -> list[memoryview]:
-        """Every member's bytes at group rank ``root``; an empty list elsewhere."""
-        nothing = joined([])
-        reply = await self._small(
-            call, packed, lambda parts: [joined(parts) if k == root else nothing for k in range(self.size)]
-        )
-        return parted(reply)
-
-    async def broadcast_packed(self, packed: bytes | None, root: int, call: Call) -> memoryview:
-        """The bytes of group rank ``root``."""
-        return await self._small(call, packed or b"", lambda parts: [parts[root]] * self.size)
-
-    async def scatter_packed(self, packed: Sequence[bytes], root: int, call: Call) -> memoryview:
-        """Entry k of the root's ``packed`` for group rank k; other members' are empty."""
-        return await self._small(call, joined(packed), lambda sent: parted(sent[root]))
-
-    # -- point to point ------------------------------------------------------------------------------------------------
-
-    async def send(self, to: int, tag: int, label: str, data: memoryview) -> None:
-        """Send a message to global rank ``to``; done when the kernel has all of it."""
-        text = label.encode()
-        head = len(text).to_bytes(2, "little") + text
-        self._engine.send(to, self._group, POINT_TO_POINT, tag, head, data)
-        try:
-            await Written(to)
-        except errors.DistError:
-            self._engine.peers.copy_unsent(to)  # the rest may still go, and the memory is the caller's again
-            raise
-
-    async def receive(self, source: int, tag: int) -> Received:
-        """The next message of global rank ``source``, or of any with ANY_SOURCE."""
-        self._engine.peers.watch(self.ranks if source == ANY_SOURCE else [source])
-        (found,) = await Messages([Address(source, self._group, POINT_TO_POINT, tag)])
-        sender, payload = found if source == ANY_SOURCE else (source, found)
-        end = 2 + int.from_bytes(payload[:2], "little")
-        return Received(sender, payload[2:end].decode(), memoryview(payload)[end:])
-
-    def close(self) -> None:
-        """The connections belong to the world, not to a group."""
-
-
-@cache
-def _name_of(dtype: np.dtype[Any]) -> str:
-    """The name of a dtype, which numpy puts together anew each time it is asked for."""
-    return dtype.name
 
 
 def _blocks(data: bytes | memoryview, size: int) -> list[memoryview]:

@@ -56,7 +56,7 @@ class Rounds:
             await self.give_up(number, failure)
         except errors.TimedOutError as failure:
             if self.is_leader:
-                self._tell_failure(number, failure)
+                self._send_failure(number, failure)
             else:
                 _opened(await self._ask_who_is_late(number))
             raise
@@ -77,7 +77,7 @@ class Rounds:
         return _opened(reply)
 
     async def _ask_who_is_late(self, number: int) -> bytes | bytearray:
-        """Ask the leader, which knows the absent ranks unless it is absent itself."""
+        """Ask the leader for the absent ranks; it may be absent itself."""
         self.engine.send(self.leader, self.group, OVERDUE, number, b"")
         (reply,) = await Messages([Address(self.leader, self.group, COLLECTIVE, number)])
         answered: bytes | bytearray = reply
@@ -102,9 +102,9 @@ class Rounds:
                 raise errors.MismatchError(self._mismatch(labels))
             answers = answer(contents)
         except Exception as failure:
-            self._tell_failure(number, failure)
+            self._send_failure(number, failure)
             raise
-        self._tell(number, _OK, answers)
+        self._send_answers(number, _OK, answers)
         return memoryview(answers[0])
 
     async def give_up(self, number: int, failure: errors.PeerGoneError) -> NoReturn:
@@ -113,23 +113,23 @@ class Rounds:
         The leader's error takes precedence: the rank that is gone here may have left because of another.
         """
         if self.is_leader:
-            self._tell_failure(number, failure)
+            self._send_failure(number, failure)
             raise failure
         label = _GONE_LABEL + struct.pack(f"<{len(failure.ranks)}I", *failure.ranks)
         try:
             await self.round(number, label, b"", _unanswered)
-        except errors.PeerGoneError as told:
-            if self.leader not in told.ranks:
-                raise told from failure
+        except errors.PeerGoneError as reported:
+            if self.leader not in reported.ranks:
+                raise reported from failure
         raise failure
 
-    def _tell(self, number: int, status: bytes, contents: Sequence[Bytes]) -> None:
+    def _send_answers(self, number: int, status: bytes, contents: Sequence[Bytes]) -> None:
         for rank, content in zip(self.ranks[1:], contents[1:], strict=True):
             self.engine.send(rank, self.group, COLLECTIVE, number, b"".join((status, content)))
 
-    def _tell_failure(self, number: int, failure: Exception) -> None:
+    def _send_failure(self, number: int, failure: Exception) -> None:
         status, content = _closed(failure)
-        self._tell(number, status, [content] * self.size)
+        self._send_answers(number, status, [content] * self.size)
 
     def _refuse_overdue(self, number: int) -> None:
         """TimedOutError if members' timeouts were over before the leader called, as they have given up."""

@@ -4,32 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Coroutine, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from fake_torch_dist import errors
 from fake_torch_dist.core.fingerprint import Call
+from fake_torch_dist.core.group_members import GroupLabels
 from fake_torch_dist.core.local_tensor import LocalTensor, shards_of
 from fake_torch_dist.core.object_copy import PickledObject
 from fake_torch_dist.core.process_group import ProcessGroup
 from fake_torch_dist.core.reduction import Array, fold_nodes
-from fake_torch_dist.core.row_collectives import GroupLabels
 from fake_torch_dist.core.runner import InlineRunner
 from fake_torch_dist.core.transport import Received
+from fake_torch_dist.transports.nothing_sent import NothingSent
 
 if TYPE_CHECKING:
     from fake_torch_dist.core.group_factory import GroupFactory
 
-_NO_LABEL: Final = Call("", "", ())
-"""The label of every collective: members of one process cannot disagree, so none is made."""
 
-
-class VirtualTransport:
-    """Serves a group whose members are all played here: row k of an array is group rank k's shard.
-
-    No result is written as it arrives, so every ``out`` is None.
-    """
+class VirtualTransport(NothingSent):
+    """Serves a group whose members are all played here: row k of an array is group rank k's shard."""
 
     __slots__ = ("_node_order", "_per_node", "_size")
 
@@ -52,19 +47,6 @@ class VirtualTransport:
     def rows_of(tensor: object, name: str, *, written: bool = False) -> Array:
         """The array of a ``LocalTensor``; TypeError for anything else."""
         return tensor.shards if isinstance(tensor, LocalTensor) else shards_of(tensor, name)
-
-    def label(self, name: str, array: Array | None = None, *details: object, shapeless: bool = False) -> Call:
-        """The same empty label for every collective."""
-        return _NO_LABEL
-
-    def out_row(self, mine: Array, *read: Array) -> None:
-        """None."""
-
-    def out_rows(self, rows: list[Array], mine: Array) -> None:
-        """None."""
-
-    def out_block(self, output: Array, mine: Array) -> None:
-        """None."""
 
     def check_messages(self) -> None:
         """NotImplementedError: the sender and the receiver are this process."""
@@ -112,13 +94,6 @@ class VirtualTransport:
         # Group rank b gets row a of entry b from group rank a.
         return [np.stack([part[source] for part in parts]) for source in range(len(parts))]
 
-    async def barrier(self, name: str) -> None:
-        """Return at once."""
-
-    async def highest(self, number: int, call: Call) -> int:
-        """``number``."""
-        return number
-
     # -- objects -------------------------------------------------------------------------------------------------------
 
     def pack(self, obj: object) -> PickledObject:
@@ -128,14 +103,6 @@ class VirtualTransport:
     def unpack(self, packed: Any, rank: int) -> Any:
         """A copy of ``rank``'s object."""
         return packed.of_rank(rank)
-
-    async def all_gather_packed(self, packed: Any, call: Call) -> list[Any]:
-        """``packed`` for each member; ``unpack`` tells the ranks apart."""
-        return [packed] * self._size
-
-    async def gather_packed(self, packed: Any, root: int, call: Call) -> list[Any]:
-        """As ``all_gather_packed``."""
-        return [packed] * self._size
 
     async def broadcast_packed(self, packed: Any | None, root: int, call: Call) -> Any:
         """``packed``."""
@@ -155,9 +122,6 @@ class VirtualTransport:
     def receive(self, source: int, tag: int) -> Coroutine[Any, Any, Received | None]:
         """NotImplementedError."""
         raise NotImplementedError(errors.NO_MESSAGES_TO_ONESELF)
-
-    def close(self) -> None:
-        """There is nothing to release."""
 
 
 class VirtualGroups:

@@ -46,7 +46,7 @@ class Contact(NamedTuple):
 
 
 class Contacts:
-    """The contacts of all ranks, as texts that are parsed on access, as a rank talks to few of the others."""
+    """The contacts of all ranks, as texts that are parsed on access, as a rank sends to few of the others."""
 
     def __init__(self, texts: Sequence[bytes]) -> None:
         self._texts = texts

@@ -20,6 +20,7 @@ PACKAGES = ("accelerate_sim", "fake_torch_dist")
 
 RANKS = {
     "accelerate_sim": (
+        "lazy_names",
         "version",
         "records",
         "catalog",  # models, GPUs and datasets
@@ -81,6 +82,7 @@ RANKS = {
         "errors",
         "elastic_errors",
         "torch_names",
+        "pci_addresses",
         "nccl_log",
         "default_sigint",
         "terminal",

@@ -125,9 +125,9 @@ def _worst(record: GpuRecord, figures: Figures) -> list[tuple[int, Figure]]:
     found: dict[int, tuple[float, Figure]] = {}
     for figure in (*figures.all(), figures.clock):
         for gpu in _two_highest(-figure.values if figure.name in ("util", "clock") else figure.values):
-            score = _badness(record, figures, figure, gpu)
-            if score > found.get(gpu, (NO_TOPIC, figure))[0]:
-                found[gpu] = score, figure
+            badness = _badness(record, figures, figure, gpu)
+            if badness > found.get(gpu, (NO_TOPIC, figure))[0]:
+                found[gpu] = badness, figure
     ordered = sorted(found.items(), key=lambda item: (-item[1][0], item[0]))
     return [(gpu, figure) for gpu, (_, figure) in ordered[:NUM_WORST]]
 

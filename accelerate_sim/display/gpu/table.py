@@ -70,7 +70,7 @@ def _alerts(figures: Figures) -> Iterator[tuple[str, str]]:
 
 
 def _node_names(host: str, num_nodes: int, room: int, style: Style) -> tuple[str, ...]:
-    """Node names of one width; a long host name keeps its beginning and the number, which tells nodes apart."""
+    """Node names of one width; a long host name keeps its beginning and the number, by which nodes differ."""
     limit = max(6, room // 11)
     digits = len(str(num_nodes - 1))
     stem = cut(style.text(host), limit - digits, style)

@@ -13,6 +13,7 @@ from accelerate_sim.monitoring.published_job import Position, PublishedJob, runn
 from accelerate_sim.sim.gpus import devices, sensors
 from accelerate_sim.sim.gpus.telemetry import GpuSample
 from accelerate_sim.sim.run import Run
+from fake_torch_dist.pci_addresses import driver_bus_id, pci_address
 
 CONTEXT_MIB = 10
 """Memory in use that belongs to no process, in MiB."""
@@ -153,8 +154,8 @@ def _gpu(run: Run, job: PublishedJob, board: Board, sample: GpuSample, rank: int
         name=spec.product,
         uuid=devices.uuid(config, node, local),
         serial=devices.serial(config, node, local),
-        pci=devices.pci_address(local),
-        bus_id=devices.bus_id(local),
+        pci=pci_address(local),
+        bus_id=driver_bus_id(local),
         board=board,
         utilization_pct=utilization,
         memory_utilization_pct=int(sensors.memory_utilization_pct(spec, utilization, power)),

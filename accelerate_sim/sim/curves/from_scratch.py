@@ -91,13 +91,13 @@ class FromScratch:
     total_steps: int
     first: float
     plateau: float
-    """Nats where the early fall ends: the model knows how often each token occurs, and little else."""
+    """Nats where the early fall ends: the model has learned how often each token occurs, and little else."""
     size_loss: float
-    """Nats that no number of tokens takes away from a model of this size."""
+    """Nats that remain at this model size after any number of tokens."""
     token_loss: float
     """Nats of the law's part that falls with tokens, times tokens to the power of 0.28."""
     head_start_tokens: float
-    """Tokens at which the law gives the plateau; they are added, for the law knows no first step."""
+    """Tokens at which the law gives the plateau; they are added, as the law is infinite at no tokens."""
     scale: float
     """Nats that a token of this vocabulary carries over those of a usual one."""
     token_worth: float
@@ -107,7 +107,7 @@ class FromScratch:
     slow_steps: float
     slow_power: float
     hidden: float
-    """Nats that the peak learning rate hides; they show as it decays."""
+    """Nats that the peak learning rate adds to the loss; they vanish as it decays."""
     overshoot: float
     """Nats by which a warm-up that is too short drives the loss up at first."""
 

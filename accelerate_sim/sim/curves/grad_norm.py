@@ -203,9 +203,9 @@ class GradNormCurve:
     def _spikes(self, steps: Steps) -> Floats:
         """Log excess of spikes, each fading over the two steps after it."""
         tails = len(self.spike_tails)
-        born = np.arange(steps[0] - tails + 1, steps[-1] + 1)
-        hit = noise.uniform(self.seed, "grad norm/spike", born) < self.spike_share
-        size = 2.2 * self.sigma + self.spike_size * noise.exponential(self.seed, "grad norm/spike size", born)
+        starts = np.arange(steps[0] - tails + 1, steps[-1] + 1)
+        hit = noise.uniform(self.seed, "grad norm/spike", starts) < self.spike_share
+        size = 2.2 * self.sigma + self.spike_size * noise.exponential(self.seed, "grad norm/spike size", starts)
         excess = np.where(hit, np.minimum(size, self.spike_limit), 0.0)
         total = np.zeros(len(steps))
         for age, share in enumerate(self.spike_tails):

@@ -28,7 +28,7 @@ def usual_learning_rate(parameters: float) -> float:
 class Leap:
     """A spike of the loss that begins with the gradient norm."""
 
-    born: int
+    start: int
     lead_steps: int
     """Steps by which the gradient norm leads the loss."""
     height: float
@@ -38,13 +38,13 @@ class Leap:
 
     def loss_excess(self, steps: Steps) -> Floats:
         """Nats above the trend, before the roughness of single steps."""
-        age = steps - self.born - self.lead_steps
+        age = steps - self.start - self.lead_steps
         risen = (1.0 - np.exp(-(age + 1.0) / 3.0)) * np.exp(-age / self.recovery_steps)
         return np.asarray(np.where((age >= 0) & (age < LONGEST), self.height * risen, 0.0))
 
     def norm_log_excess(self, steps: Steps) -> Floats:
         """Logarithm of the factor on the gradient norm."""
-        age = steps - self.born
+        age = steps - self.start
         rise = np.clip((age + 1.0) / (self.lead_steps + 2.0), 0.0, 1.0)
         fall = np.exp(-np.maximum(age - self.lead_steps - 1.0, 0.0) / (0.6 * self.recovery_steps))
         return np.asarray(np.where((age >= 0) & (age < LONGEST), self.norm_log_height * rise * fall, 0.0))
@@ -69,16 +69,16 @@ class Instability:
         """Spikes that touch some of these consecutive steps."""
         if not self.rate:
             return []
-        born = np.arange(max(int(steps[0]) - LONGEST, self.first_step), int(steps[-1]) + 1)
-        if not len(born):
+        start = np.arange(max(int(steps[0]) - LONGEST, self.first_step), int(steps[-1]) + 1)
+        if not len(start):
             return []
-        hits = born[noise.uniform(self.seed, "leap", born) < self.rate]
+        hits = start[noise.uniform(self.seed, "leap", start) < self.rate]
         return [self._leap(int(step)) for step in hits]
 
-    def _leap(self, born: int) -> Leap:
-        draws = Draws(self.seed, f"leap/{born}")
+    def _leap(self, start: int) -> Leap:
+        draws = Draws(self.seed, f"leap/{start}")
         return Leap(
-            born, 2 + int(4 * draws.between("lead", 0.0, 1.0)), draws.between("height", 0.4, 2.5),
+            start, 2 + int(4 * draws.between("lead", 0.0, 1.0)), draws.between("height", 0.4, 2.5),
             draws.between("norm", math.log(4), math.log(300)), draws.log("recovery", 6, 40),
         )  # fmt: skip
 

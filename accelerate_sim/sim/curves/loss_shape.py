@@ -54,9 +54,9 @@ class Continued:
 
 @dataclass(frozen=True)
 class Restarted:
-    """The loss from a checkpoint with a tokenizer that it does not know: flat in the warm-up, then a second first fall.
+    """The loss from a checkpoint with a tokenizer that it was not trained with.
 
-    MLPerf's 405B starts at 7.7.
+    It is flat in the warm-up, and then falls as from scratch. MLPerf's 405B starts at 7.7.
     """
 
     first: float
@@ -163,7 +163,7 @@ def shape_of(
 ) -> Shape:  # fmt: skip
     """The shape of a run's loss; ``shape_seed`` stands for the names of model and data.
 
-    ``retokenized`` says that texts are cut into other tokens than those that the checkpoint knows.
+    ``retokenized`` says that texts are cut into other tokens than those that the checkpoint was trained on.
     """
     draws = Draws(shape_seed, "loss shape")
     if train.start == "finetune":

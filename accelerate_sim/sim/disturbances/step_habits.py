@@ -29,7 +29,7 @@ LAUNCHED: Range = (0.004, 0.06)
 class Site:
     """Chances that a habit is present on such machines, and ranges of its size as the logarithm of a ratio.
 
-    ``Habits`` says what each is of; a range is drawn from where the chance beside it comes true.
+    ``Habits`` describes each; a range is drawn from where the chance beside it comes true.
     """
 
     tight: float
@@ -39,7 +39,7 @@ class Site:
     core: Range
     """Core of the loose runs."""
     routed_core: Range
-    """Core of half of the runs of experts, which get now more, now fewer tokens."""
+    """Core of half of the runs of experts, which get changing numbers of tokens."""
     large_level: float
     level: Range
     """Size of large shifts of the level."""
@@ -50,7 +50,7 @@ class Site:
     drift: Range
     settles: float
     settling: Range
-    remembers: float
+    persists: float
     memory: Range
     """Share of the core's variance that persists."""
     often_late: float
@@ -75,7 +75,7 @@ SITES: dict[Machines, Site] = {
     "one": Site(
         tight=0.35, loose=0.2, core=(0.008, 0.05), routed_core=(0.01, 0.06), large_level=0.08, level=(0.008, 0.03),
         restless=0.08, wander=(0.01, 0.035), drifts=0.3, drift=(0.002, 0.04), settles=0.5, settling=(0.002, 0.03),
-        remembers=0.35, memory=(0.1, 0.6),
+        persists=0.35, memory=(0.1, 0.6),
         often_late=0.75, often=(0.005, 0.018), straggler=(0.015, 0.2), stall=(0.0002, 0.0025),
         contended=0.08, contention=(0.03, 0.25), pausing=0.3, hasty_clock=0.25,
         starved=0.55, starvation=(0.0004, 0.0022),
@@ -84,7 +84,7 @@ SITES: dict[Machines, Site] = {
     "fabric": Site(
         tight=0.6, loose=0.06, core=(0.005, 0.01), routed_core=(0.005, 0.02), large_level=0.04, level=(0.004, 0.012),
         restless=0.04, wander=(0.004, 0.01), drifts=0.2, drift=(0.001, 0.006), settles=0.3, settling=(0.001, 0.01),
-        remembers=0.35, memory=(0.1, 0.5),
+        persists=0.35, memory=(0.1, 0.5),
         often_late=0.6, often=(0.003, 0.012), straggler=(0.008, 0.08), stall=(0.00003, 0.0006),
         contended=0.06, contention=(0.01, 0.08), pausing=0.3, hasty_clock=0.03,
         starved=0.1, starvation=(0.00005, 0.0003),
@@ -92,7 +92,7 @@ SITES: dict[Machines, Site] = {
     "shared": Site(
         tight=0.1, loose=0.6, core=(0.01, 0.06), routed_core=(0.01, 0.06), large_level=0.15, level=(0.008, 0.03),
         restless=0.15, wander=(0.01, 0.035), drifts=0.5, drift=(0.002, 0.04), settles=0.6, settling=(0.002, 0.05),
-        remembers=0.5, memory=(0.1, 0.7),
+        persists=0.5, memory=(0.1, 0.7),
         often_late=0.8, often=(0.006, 0.02), straggler=(0.015, 0.25), stall=(0.0001, 0.0015),
         contended=0.25, contention=(0.03, 0.35), pausing=0.5, hasty_clock=0.05,
         starved=0.4, starvation=(0.0002, 0.001),
@@ -124,7 +124,7 @@ class Habits:
     level_steps: int
     drift: float
     wander: float
-    """Size of slow changes over hundreds of steps, by room temperature, neighbours and memory."""
+    """Size of slow changes over hundreds of steps, by room temperature, other jobs on the node and memory."""
     wander_steps: int
     straggler_share: float
     straggler_size: float
@@ -164,7 +164,7 @@ class Habits:
 
     @classmethod
     def of(cls, seed: int, mean_s: float, work: Work, machines: Machines) -> "Habits":
-        """Draw the habits; ``work`` says how much the steps differ by themselves."""
+        """Draw the habits; ``work`` is the kind of variation that the steps have by themselves."""
         draws, site = Draws(seed, "step time"), SITES[machines]
         core = _core(draws, work, site)
         often = draws.chance("often late", site.often_late)
@@ -188,14 +188,14 @@ class Habits:
             second = draws.log("early second", 0.7, 1.0)
         drift = draws.log("drift", *site.drift) * (1.0 if draws.chance("drifts up", 0.8) else -1.0)
         settling = draws.log("settling", *site.settling) * (1.0 if draws.chance("settles down", 0.8) else -0.5)
-        remembers = draws.chance("remembers", 0.5 if work == "ragged" else site.remembers)
+        persists = draws.chance("remembers", 0.5 if work == "ragged" else site.persists)
         alone = machines == "one"
         # Kernels are compiled and chosen, buffers are grown and connections are made in the first step.
         first = min(draws.log("first", 0.5, 60), 60 * mean_s) + mean_s * draws.log("cold caches", 0.1, 1.0)
         return cls(
             core=core, heavy=draws.chance("heavy", 0.4),
             stretch=draws.between("stretch", 1.2, 2.4) if draws.chance("stretched", 0.7) else 1.0,
-            memory=draws.between("memory", *site.memory) if remembers else 0.0,
+            memory=draws.between("memory", *site.memory) if persists else 0.0,
             phi=draws.between("phi", 0.5, 0.95),
             queueing=draws.between("queueing", 0.1, 0.35) if draws.chance("queues", 0.22 if alone else 0.06) else 0.0,
             level=level if draws.chance("shifts", 0.5) else 0.0,

@@ -75,7 +75,7 @@ class StepTimes:
         excess += self._contention(steps) + self._aftermath(steps)
         if steps[0] == 0:
             excess[0] = max(excess[0], 0.0)  # a process that has just started is never early
-        # The mean is that of clusters in which somebody was slow, too.
+        # The mean is that of clusters that had slow ranks, too.
         usual_s = self.mean_s / (1.0 + self.compute_share * (self.incidents.mean_slowdown - 1.0))
         seconds = usual_s * np.exp(excess) * slowdown * self._warm_up(steps)
         if self.work_of:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from accelerate_sim.catalog import GpuSpec
 from accelerate_sim.sim.memory.memory import parameters_per_layer
+from accelerate_sim.sim.speed.step_parts import StepParts
 from accelerate_sim.sim.speed.throughput import (
     ATTENTION_BACKWARD_OVER_FORWARD,
     BACKWARD_OVER_FORWARD,
-    StepParts,
     Throughput,
 )
 
@@ -25,9 +25,9 @@ LINK_SHARE = 0.05
 
 With them an H100 draws 180 W while it polls for its peers, about 400 W while it only moves memory, and 560 to 670 of
 its 700 W in well-tuned training (three quarters of a node's rated 10.2 kW: Latif et al. 2024). A large matrix product
-by itself wants more than the limit, which is why its best measured rate is below the peak."""
+by itself would draw more than the limit, which is why its best measured rate is below the peak."""
 HIGHEST_SHARE = 1.05
-"""Largest power that work can want, over the same range; above 1 the limit lowers the clock."""
+"""Largest power demand of work, over the same range; above 1 the limit lowers the clock."""
 WELL_TUNED_SHARE = 0.85
 VALIDATION_OVER_STEP = 0.92
 """Power of steps whose time is imposed, over the same range, and the factor on it in validations."""
@@ -35,7 +35,7 @@ ELEMENT_BYTES = 2
 
 
 def drawn_w(gpu: GpuSpec, power_share: float) -> float:
-    """Watts that a mean chip wants at ``power_share`` of the range from a resident context to its limit."""
+    """Power demand of a mean chip, in watts, at ``power_share`` of the range from a resident context to its limit."""
     base_w = gpu.idle_w + CONTEXT_W
     return base_w + (gpu.power_limit_w - base_w) * power_share
 

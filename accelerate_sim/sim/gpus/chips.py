@@ -20,7 +20,7 @@ REAR_SLOT_RISE = 0.09
 POWER_EXPONENT = 2.3
 """Dynamic power grows like the clock to this power: 0.84 of the GEMM rate at 500 instead of 700 W."""
 PRODUCTS_OVER_MEAN = 1.4
-"""Power that matrix products want over the mean of a step, which also moves memory and waits.
+"""Power demand of matrix products over the mean of a step, which also moves memory and waits.
 
 With it an H100 that draws 600 of its 700 W runs at 1.8 GHz, and at its boost clock of 1.98 GHz where it draws 400 W. A
 judgement: no log of clocks was measured.
@@ -61,37 +61,37 @@ class Chips:
         """Kelvins of the core over the inlet air in equilibrium at this power."""
         return np.asarray(RISE_AT_LIMIT_C * power_w / self.gpu.power_limit_w * self.resistance_gain)
 
-    def allowed_w(self, wanted_w: float) -> Floats:
-        """Power of each chip where the work wants ``wanted_w`` of a mean one; its limits cut the rest off."""
+    def allowed_w(self, demand_w: float) -> Floats:
+        """Power of each chip, within its limits, where the work demands ``demand_w`` of a mean one."""
         room_c = np.maximum(self.gpu.slowdown_temperature_c - THROTTLE_MARGIN_C - self.inlet_c, 1.0)
         coolable_w = room_c * self.gpu.power_limit_w / (RISE_AT_LIMIT_C * self.resistance_gain)
-        return np.asarray(np.minimum(wanted_w * self.power_gain, np.minimum(self.gpu.power_limit_w, coolable_w)))
+        return np.asarray(np.minimum(demand_w * self.power_gain, np.minimum(self.gpu.power_limit_w, coolable_w)))
 
-    def clocks(self, wanted_w: float) -> Floats:
-        """Clock of each chip over its maximum, where the work wants ``wanted_w`` of a mean chip."""
-        dynamic_w = np.maximum(wanted_w * self.power_gain - self.gpu.idle_w, 1.0)
-        return clock_share(np.maximum(self.allowed_w(wanted_w) - self.gpu.idle_w, 1.0) / dynamic_w)
+    def clocks(self, demand_w: float) -> Floats:
+        """Clock of each chip over its maximum, where the work demands ``demand_w`` of a mean chip."""
+        dynamic_w = np.maximum(demand_w * self.power_gain - self.gpu.idle_w, 1.0)
+        return clock_share(np.maximum(self.allowed_w(demand_w) - self.gpu.idle_w, 1.0) / dynamic_w)
 
-    def shown_clocks(self, wanted_w: float) -> Floats:
-        """Clock of each chip over its boost clock as a driver samples it while the work wants ``wanted_w``.
+    def shown_clocks(self, demand_w: float) -> Floats:
+        """Clock of each chip over its boost clock as a driver samples it while the work demands ``demand_w``.
 
         It is cut by the power limit within matrix products, which the measured matrix rates hold already.
         """
-        dynamic_w = np.maximum(PRODUCTS_OVER_MEAN * wanted_w * self.power_gain - self.gpu.idle_w, 1.0)
+        dynamic_w = np.maximum(PRODUCTS_OVER_MEAN * demand_w * self.power_gain - self.gpu.idle_w, 1.0)
         in_products = clock_share((self.gpu.power_limit_w - self.gpu.idle_w) / dynamic_w)
-        return np.asarray(np.minimum(self.clocks(wanted_w), in_products))
+        return np.asarray(np.minimum(self.clocks(demand_w), in_products))
 
-    def throttling(self, wanted_w: float) -> float:
+    def throttling(self, demand_w: float) -> float:
         """Permanent factor on the compute time of the slowest chip: 1 if none is slower than the middle chip.
 
         A power limit that all chips share is part of the measured matrix rates, so only what goes beyond the middle
         chip counts.
         """
-        clocks = self.clocks(wanted_w)
-        usual = float(np.median(clock_share(_share_at_power_limit(self, wanted_w))))
+        clocks = self.clocks(demand_w)
+        usual = float(np.median(clock_share(_share_at_power_limit(self, demand_w))))
         return max(1.0, usual / float(clocks.min()))
 
 
-def _share_at_power_limit(chips: Chips, wanted_w: float) -> Floats:
-    dynamic_w = np.maximum(wanted_w * chips.power_gain - chips.gpu.idle_w, 1.0)
+def _share_at_power_limit(chips: Chips, demand_w: float) -> Floats:
+    dynamic_w = np.maximum(demand_w * chips.power_gain - chips.gpu.idle_w, 1.0)
     return np.asarray(np.minimum(1.0, (chips.gpu.power_limit_w - chips.gpu.idle_w) / dynamic_w))

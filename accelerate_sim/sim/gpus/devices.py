@@ -4,8 +4,6 @@ import hashlib
 
 from accelerate_sim.config.schema import RunConfig
 
-BUSES_PER_DOMAIN = 15
-
 
 def _digest(config: RunConfig, node: int, local: int, what: str) -> str:
     """Hexadecimal digits derived from one GPU of one cluster."""
@@ -23,15 +21,3 @@ def uuid(config: RunConfig, node: int, local: int) -> str:
 def serial(config: RunConfig, node: int, local: int) -> str:
     """Serial number of thirteen digits, of which the first are those of data-centre boards."""
     return f"165{int(_digest(config, node, local, 'serial')[:12], 16) % 10**10:010d}"
-
-
-def pci_address(local: int) -> tuple[int, int]:
-    """PCI (domain, bus) of a GPU in its node, the same as in NCCL's log."""
-    domain, place = divmod(local, BUSES_PER_DOMAIN)
-    return domain, 0x3 + 0x11 * place
-
-
-def bus_id(local: int) -> str:
-    """PCI bus id as the driver writes it: ``00000000:14:00.0``."""
-    domain, bus = pci_address(local)
-    return f"{domain:08X}:{bus:02X}:00.0"

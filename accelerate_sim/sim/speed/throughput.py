@@ -5,7 +5,6 @@ they are put together into pipeline slots here, and the step is summed up. Const
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 
 from accelerate_sim import catalog
@@ -17,63 +16,12 @@ from accelerate_sim.sim.method import Method
 from accelerate_sim.sim.speed.kernels import Kernels
 from accelerate_sim.sim.speed.network import Network
 from accelerate_sim.sim.speed.replicas import Replicas
+from accelerate_sim.sim.speed.step_parts import LayerTimes, StepParts
 
 BACKWARD_OVER_FORWARD = 2.0
 ATTENTION_BACKWARD_OVER_FORWARD = 2.5
 """Work of attention's backward pass over the forward pass: flash kernels compute the scores again, so five products
 against two (Dao 2023)."""
-
-
-@dataclass(frozen=True)
-class StepParts:
-    """The seconds of one optimizer step by cause; their sum is the step."""
-
-    matmul: float
-    attention: float
-    elementwise: float
-    recompute: float
-    tensor_comm: float
-    context_comm: float
-    expert_comm: float
-    pipeline_comm: float
-    pipeline_bubble: float
-    data_comm: float
-    optimizer: float
-    launch: float
-    other: float
-
-    @property
-    def total(self) -> float:
-        return sum(self.parts().values())
-
-    @property
-    def computing(self) -> float:
-        """Seconds in which the tensor cores work."""
-        return self.matmul + self.attention + self.recompute
-
-    def parts(self) -> dict[str, float]:
-        return dict(vars(self))
-
-
-@dataclass(frozen=True)
-class LayerTimes:
-    """Seconds of one layer for one micro-batch, in one direction."""
-
-    matmul: float
-    attention: float
-    elementwise: float
-    tensor_comm: float
-    context_comm: float
-    expert_comm: float
-    stall: float
-    """Waiting for the host: kernels are shorter than their launches, or tokens have to be counted."""
-
-    @property
-    def total(self) -> float:
-        return float(sum(vars(self).values()))
-
-    def parts(self) -> dict[str, float]:
-        return dict(vars(self))
 
 
 class Throughput:

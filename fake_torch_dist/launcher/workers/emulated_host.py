@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
+from fake_torch_dist.terminal.descriptor import write_all
+
 # linux/sched.h, linux/mount.h
 _CLONE_NEWNS: Final = 0x00020000
 _CLONE_NEWUTS: Final = 0x04000000
@@ -51,8 +53,7 @@ def _replace_hosts(names: Sequence[str]) -> bool:
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
             try:
                 os.fchmod(fd, 0o644)  # independent of the umask
-                if os.write(fd, text) < len(text):
-                    continue  # a full disk
+                write_all(fd, text)  # a full disk raises OSError
                 return bool(_libc.mount(os.fsencode(path), _HOSTS.encode(), None, _MS_BIND, None) == 0)
             finally:
                 os.close(fd)

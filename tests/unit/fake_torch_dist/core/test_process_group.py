@@ -7,8 +7,8 @@ import pytest
 
 from fake_torch_dist import ProcessGroup, ReduceOp
 from fake_torch_dist.core.fingerprint import Call
+from fake_torch_dist.core.group_members import GroupLabels
 from fake_torch_dist.core.reduction import fold_nodes
-from fake_torch_dist.core.row_collectives import GroupLabels
 from fake_torch_dist.core.runner import InlineRunner
 
 

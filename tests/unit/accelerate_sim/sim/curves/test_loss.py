@@ -383,7 +383,7 @@ def test_leaps_are_rare_and_the_norm_leads() -> None:
     found = wild.during(steps)
     assert 20 < len(found) < 70
     leap = found[0]
-    around = np.arange(leap.born - 5, leap.born + 400)
+    around = np.arange(leap.start - 5, leap.start + 400)
     loss, norm = leap.loss_excess(around), leap.norm_log_excess(around)
     assert np.flatnonzero(loss > 0.02)[0] - np.flatnonzero(norm > 0.02)[0] >= 2
     assert 0.2 < loss.max() <= leap.height

@@ -15,7 +15,8 @@ from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.sim.memory.memory import gathered_weight_bytes
 from accelerate_sim.sim.plan import Plan
 from accelerate_sim.sim.speed.network import Network
-from accelerate_sim.sim.speed.throughput import StepParts, Throughput
+from accelerate_sim.sim.speed.step_parts import StepParts
+from accelerate_sim.sim.speed.throughput import Throughput
 
 
 def plan(raw: dict[str, Any]) -> Plan:
