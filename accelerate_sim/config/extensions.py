@@ -91,6 +91,44 @@ VOICES = {
         },
         {"log_throughput": VoiceOption(True, "iteration lines have the throughput per GPU (--log-throughput)")},
     ),
+    "hf": VoiceEntry(
+        "Hugging Face's Trainer: dictionaries on standard output, a tqdm bar on standard error",
+        "accelerate_sim.voices.hf",
+        {
+            "4": "bare numbers, the loss with 4 decimals (transformers 4.38 to 4.57)",
+            "5": "every float is a string of 4 significant digits (transformers 5.0 and later)",
+        },
+        {
+            "log_level": VoiceOption("passive", "info: the banner and the saved checkpoints are logged"),
+            "log_metrics": VoiceOption(True, "the table of metrics at the end, as the example scripts print it"),
+        },
+    ),
+    "mlperf": VoiceEntry(
+        "MLPerf Training's :::MLLOG lines, a version for each benchmark", "accelerate_sim.voices.mlperf",
+        {
+            "llama2_70b_lora": "target loss 0.925, keys of LoRA",
+            "llama31_405b": "target loss 5.6, the first checkpoint's step",
+            "llama31_8b": "target loss 3.3",
+        },
+        {
+            "submission_org": VoiceOption("simulated", "value of the key submission_org"),
+            "submission_division": VoiceOption("closed", "closed or open"),
+        },
+    ),
+    "torchtitan": VoiceEntry(
+        "torchtitan's steps, in colours also on a pipe", "accelerate_sim.voices.torchtitan",
+        {
+            "0.1": "on standard error; the loss with 4 decimals, no grad_norm",
+            "0.2.2": "on standard output; the loss with 5 decimals, and grad_norm",
+        },
+        {"disable_color_printing": VoiceOption(False, "no colours (metrics.disable_color_printing)")},
+    ),
+    "nanogpt": VoiceEntry("nanoGPT's iter and step lines", "accelerate_sim.voices.nanogpt"),
+    "deepspeed": VoiceEntry(
+        "DeepSpeed's engine: step and throughput lines", "accelerate_sim.voices.deepspeed",
+        {"0.16": "prints steps by default", "0.18": "prints steps only with log_level=info (0.17.6 and later)"},
+        {"log_level": VoiceOption("", "info or warning; empty: the version's own")},
+    ),
 }  # fmt: skip
 """Voices by the names that ``log.voice`` has."""
 

@@ -16,6 +16,11 @@ def rfc3339(time: datetime) -> str:
     return f"{time:%Y-%m-%dT%H:%M:%S}.{time.microsecond // 1000:03d}Z"
 
 
+def asctime(time: datetime) -> str:
+    """A time as Python's ``logging`` writes it by default: ``2026-01-31 09:30:00,123``."""
+    return f"{time:%Y-%m-%d %H:%M:%S},{time.microsecond // 1000:03d}"
+
+
 @lru_cache(maxsize=64)
 def _local_offset(year: int, month: int, day: int, hour: int) -> timedelta:
     """Local time minus UTC in an hour; asking the system for each line would take longer than to word it."""
