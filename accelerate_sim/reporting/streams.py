@@ -62,12 +62,18 @@ class Streams:
 
     def _draw(self, bar: Bar) -> None:
         text = bar.text(0)
-        self._put(bar, f"\r{text}{' ' * (self._bar_chars - len(text))}")
+        rest = self._bar_chars - len(text)
+        self._put(bar, f"\r{text}{' ' * rest}" if rest > 0 else f"\r{text}")
         self._bar_chars = len(text)
 
     def _put(self, bar: Bar, text: str) -> None:
-        with suppress(OutputClosed) if bar.to_stderr else suppress():
-            (self._errors if bar.to_stderr else self._screen).put(text)
+        if bar.to_stderr and self._errors is not self._screen:
+            try:
+                self._errors.put(text)
+            except OutputClosed:  # nobody reads it, which ends no program
+                return
+        else:
+            self._screen.put(text)
 
     def _pin(self, bar: Bar) -> None:
         if self._bar is None:

@@ -100,13 +100,17 @@ def _step(record: StepRecord, state: Trainer) -> Iterator[Line | Bar]:
         return
     loss = state.loss / state.steps
     _count_loss(state)
-    values = {
-        "loss": round(loss, 4) if state.is_4 else loss,
-        "grad_norm": record.grad_norm,
-        "learning_rate": record.lr,
-        "epoch": state.epoch(record.step),
-    }
-    yield Line(state.entry(values))
+    epoch = record.step / state.run.steps_per_epoch
+    if state.is_4:
+        yield Line(
+            f"{{'loss': {round(loss, 4)}, 'grad_norm': {record.grad_norm}, 'learning_rate': {record.lr}, "
+            f"'epoch': {round(epoch, 2)}}}"
+        )
+    else:
+        yield Line(
+            f"{{'loss': '{loss:.4g}', 'grad_norm': '{record.grad_norm:.4g}', 'learning_rate': '{record.lr:.4g}', "
+            f"'epoch': '{epoch:.4g}'}}"
+        )
 
 
 def _count_loss(state: Trainer) -> None:

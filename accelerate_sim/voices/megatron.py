@@ -13,6 +13,7 @@ from collections.abc import Container, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 
+from accelerate_sim.display.timestamps import to_microseconds, to_seconds
 from accelerate_sim.records import (
     CheckpointRecord,
     DataRecord,
@@ -67,12 +68,11 @@ class _Megatron(VoiceState):
         """The time in brackets in front of a line; forks have none."""
         if self.version == "plain":
             return ""
-        return f"[{time:%Y-%m-%d %H:%M:%S}.{time.microsecond:06d}] " if self.micros else f"[{time:%Y-%m-%d %H:%M:%S}] "
+        return f"[{to_microseconds(time) if self.micros else to_seconds(time)}] "
 
     def datetime_line(self, what: str) -> Line:
         """A line with the date and the time, which ends with a blank."""
-        time = self.now()
-        return Line(f"[{what}] datetime: {time:%Y-%m-%d %H:%M:%S}.{time.microsecond:06d} ")
+        return Line(f"[{what}] datetime: {to_microseconds(self.now())} ")
 
 
 def _last(text: str, state: _Megatron) -> Line:

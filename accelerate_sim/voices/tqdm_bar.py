@@ -29,6 +29,8 @@ class TqdmBar:
         self._head = f"{description}: " if description else ""
         self._counts = self._seconds = 0.0
         self._draws = 0
+        self._text: tuple[int, str] | None = None
+        """Width and text of the present state, which is drawn again after each line."""
 
     def update(self, count: int, now_s: float) -> bool:
         """Set the units that are done. Returns True if the bar is to be drawn again."""
@@ -40,16 +42,22 @@ class TqdmBar:
         self._seconds += SMOOTHING * (seconds - self._seconds)
         self._draws += 1
         self._drawn_s, self._drawn_count = now_s, count
+        self._text = None
         return True
 
     def bar(self, *, leaves: bool | None = None) -> Bar:
         """The present state, on standard error; ``leaves`` as in ``Bar``."""
         if leaves is not None:
-            self._draws = 0
+            self._draws, self._text = 0, None
         return Bar(self.text, leaves=leaves)
 
     def text(self, width: int) -> str:
         """The bar in ``width`` columns; 0: with a bar of ten characters."""
+        if self._text is None or self._text[0] != width:
+            self._text = width, self._worded(width)
+        return self._text[1]
+
+    def _worded(self, width: int) -> str:
         share = self.count / self.total if self.total else 1.0
         elapsed_s = self._now_s - self._begin_s
         rate = self._rate(elapsed_s)
