@@ -87,7 +87,7 @@ class AutoModelForCausalLM:
         run, spec, shape = state.run, state.run.model, state.run.model.architecture
         if name.lower() != spec.name.lower():
             raise ValueError(f"the run trains {spec.name!r}, not {name!r}: model in the config says which")
-        if not state.session.is_main_process:
+        if not (state.session.is_main_process or state.session.console.speaks):
             state.session.clock.advance(run.startup.weights)
             return CausalLM(run)
         fresh = run.config.train.start == "scratch"

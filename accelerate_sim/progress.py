@@ -45,7 +45,7 @@ class tqdm(std_tqdm):  # type: ignore[type-arg]
         self._screen = session.screen
         self._formats = (bar_format or FULL, *NARROWER)
         self._parts, self._parts_said = parts, 0
-        kwargs.setdefault("disable", not (session.progress and session.is_main_process))
+        kwargs.setdefault("disable", not (session.progress and session.is_main_process and session.shows_script))
         kwargs |= {"gui": True, "mininterval": 0.0, "miniters": 0, "ascii": session.style.ascii}
         super().__init__(iterable, *args, **kwargs)
         if not self.disable:

@@ -90,6 +90,7 @@ def _command(train: Callable[[RunConfig], None], coordination: Coordination | No
         output_dir: option.OutputDir = None,
         resume: option.Resume = None,
         log_with: option.LogWith = None,
+        voice: option.Voice = None,
         start_time: option.StartTime = None,
         publish: option.Publish = False,
         record: option.Record = None,
@@ -120,7 +121,8 @@ def _command(train: Callable[[RunConfig], None], coordination: Coordination | No
                 return
             from accelerate_sim.config.load import Override
 
-            changes = [Override(text) for text in settings or []]
+            changes = _set("--voice", voice, f"log.voice={voice}", "log.voice_options={}")
+            changes += [Override(text) for text in settings or []]
             changes += _set("--speed", speed, f"run.speed={speed}", "run.startup_speed=null")
             changes += _set("--seed", seed, f"run.seed={seed}")
             changes += _set("--runs", runs, f"run.runs={runs}")

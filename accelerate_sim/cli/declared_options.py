@@ -88,6 +88,14 @@ LogWith = Annotated[
         help=f"Also log to {trackers_help()}; repeatable.",
     ),
 ]
+Voice = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME[@VERSION]",
+        parser=values.voice,
+        help="Log in the words of a framework, such as megatron@0.15; --list voices shows all.",
+    ),
+]
 StartTime = Annotated[
     datetime | None,
     typer.Option(metavar="ISO8601", parser=values.start_time, help="Begin of the simulated clock. [default: now]"),

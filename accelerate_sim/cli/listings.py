@@ -86,5 +86,17 @@ def _trackers() -> list[tuple[str, ...]]:
 
 
 def _voices() -> list[tuple[str, ...]]:
-    """The voices that ``log.voice`` takes."""
-    return [("NAME", "WHAT"), *((name, entry.help) for name, entry in VOICES.items())]
+    """The voices that ``log.voice`` takes, each followed by its versions and options."""
+    rows: list[tuple[str, ...]] = [("NAME", "WHAT")]
+    for name, entry in VOICES.items():
+        rows.append((name, entry.help))
+        for version, difference in entry.versions.items():
+            rows.append((f"{name}@{version}", difference + (" (default)" if version == entry.newest else "")))
+        for option, about in entry.options.items():
+            setting = f"--set log.voice_options.{option}={_shown(about.default)}"
+            rows.append((name, f"{setting}: {about.help}"))
+    return rows
+
+
+def _shown(value: bool | int | float | str) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

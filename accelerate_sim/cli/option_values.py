@@ -143,6 +143,18 @@ def trackers(text: str) -> str:
     return text
 
 
+def voice(text: str) -> str:
+    """Parse the name of a voice, with or without ``@`` and a version; the text is returned as it is."""
+    from accelerate_sim.config.extensions import voice_choice
+
+    try:
+        voice_choice(text)
+    except ValueError as error:
+        reason, _, way_out = str(error).partition("; ")
+        refuse("--voice", text, reason, f"{way_out[:1].upper()}{way_out[1:]}.")
+    return text
+
+
 def guessed(text: str, known: list[str] | tuple[str, ...]) -> str:
     """``Did you mean 'x'? `` for a name with a likely misspelling; otherwise empty."""
     close = get_close_matches(text.lower(), known, n=1, cutoff=0.5)

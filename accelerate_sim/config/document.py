@@ -78,6 +78,8 @@ def _yaml(value: Any) -> str:
     if isinstance(value, str):
         plain = _PLAIN.fullmatch(value) and plain_scalar(value) == value
         return value if plain else json.dumps(value, ensure_ascii=False)
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_yaml(key)}: {_yaml(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_yaml, value)) + "]"
     return _float(value) if isinstance(value, float) else str(value)

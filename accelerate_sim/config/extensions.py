@@ -7,6 +7,8 @@ line of ``VOICES``. Modules are named and not imported here, so that reading a c
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from typing import NamedTuple
 
 
@@ -26,13 +28,38 @@ class TrackerEntry(NamedTuple):
     """A word that ``--help`` adds to the name."""
 
 
+class VoiceOption(NamedTuple):
+    """An option of the framework that changes its lines; ``log.voice_options`` sets it."""
+
+    default: bool | int | float | str
+    help: str
+
+
 class VoiceEntry(NamedTuple):
     """A voice that ``log.voice`` may name."""
 
     help: str
     """Description for ``--list voices``."""
     module: str
-    """Module whose ``LINES`` words each kind of record."""
+    """Module whose ``VOICE`` words each kind of record."""
+    versions: Mapping[str, str] = {}
+    """Difference of each version from the one before it, oldest first. The last one is the default."""
+    options: Mapping[str, VoiceOption] = {}
+    """Options by their names in ``log.voice_options``."""
+
+    @property
+    def newest(self) -> str:
+        """The version that a name without one means; empty for a voice without versions."""
+        return list(self.versions)[-1] if self.versions else ""
+
+
+class VoiceChoice(NamedTuple):
+    """A voice and one of its versions, as ``log.voice`` and ``--voice`` name them."""
+
+    name: str
+    version: str
+    """Empty for a voice without versions."""
+    entry: VoiceEntry
 
 
 TRACKERS = {
@@ -54,8 +81,100 @@ TRACKERS = {
 
 VOICES = {
     "house": VoiceEntry("fields between bars, after a time and a rank in brackets", "accelerate_sim.voices.house"),
-}
+    "kv": VoiceEntry("key=value after a time in RFC 3339 (logfmt): Katib, Loki, mtail", "accelerate_sim.voices.kv"),
+    "megatron": VoiceEntry(
+        "Megatron-LM's iteration lines, most of them from the last rank", "accelerate_sim.voices.megatron",
+        {
+            "plain": "no time in front: Megatron-DeepSpeed, GPT-NeoX and other forks",
+            "0.15": "times in whole seconds (core 0.5 to 0.15)",
+            "0.19": "times in microseconds, also on checkpoint lines; iteration 1 gets a line (core 0.16 and later)",
+        },
+        {"log_throughput": VoiceOption(True, "iteration lines have the throughput per GPU (--log-throughput)")},
+    ),
+    "hf": VoiceEntry(
+        "Hugging Face's Trainer: dictionaries on standard output, a tqdm bar on standard error",
+        "accelerate_sim.voices.hf",
+        {
+            "4": "bare numbers, the loss with 4 decimals (transformers 4.38 to 4.57)",
+            "5": "every float is a string of 4 significant digits (transformers 5.0 and later)",
+        },
+        {
+            "log_level": VoiceOption("passive", "info: the banner and the saved checkpoints are logged"),
+            "log_metrics": VoiceOption(True, "the table of metrics at the end, as the example scripts print it"),
+        },
+    ),
+    "mlperf": VoiceEntry(
+        "MLPerf Training's :::MLLOG lines, a version for each benchmark", "accelerate_sim.voices.mlperf",
+        {
+            "llama2_70b_lora": "target loss 0.925, keys of LoRA",
+            "llama31_405b": "target loss 5.6, the first checkpoint's step",
+            "llama31_8b": "target loss 3.3",
+        },
+        {
+            "submission_org": VoiceOption("simulated", "value of the key submission_org"),
+            "submission_division": VoiceOption("closed", "closed or open"),
+        },
+    ),
+    "torchtitan": VoiceEntry(
+        "torchtitan's steps, in colours also on a pipe", "accelerate_sim.voices.torchtitan",
+        {
+            "0.1": "on standard error; the loss with 4 decimals, no grad_norm",
+            "0.2.2": "on standard output; the loss with 5 decimals, and grad_norm",
+        },
+        {"disable_color_printing": VoiceOption(False, "no colours (metrics.disable_color_printing)")},
+    ),
+    "nanogpt": VoiceEntry("nanoGPT's iter and step lines", "accelerate_sim.voices.nanogpt"),
+    "deepspeed": VoiceEntry(
+        "DeepSpeed's engine: step and throughput lines", "accelerate_sim.voices.deepspeed",
+        {"0.16": "prints steps by default", "0.18": "prints steps only with log_level=info (0.17.6 and later)"},
+        {"log_level": VoiceOption("", "info or warning; empty: the version's own")},
+    ),
+}  # fmt: skip
 """Voices by the names that ``log.voice`` has."""
+
+
+def voice_choice(text: object) -> VoiceChoice:
+    """The voice and the version that ``NAME`` or ``NAME@VERSION`` names.
+
+    ValueError, as ``reason; way out``, if there is no such voice or version.
+    """
+    name, has_version, version = text.partition("@") if isinstance(text, str) else ("", "", "")
+    if name not in VOICES:
+        raise ValueError(f"is no voice; {_way_out(name, VOICES)}")
+    entry = VOICES[name]
+    if not has_version:
+        return VoiceChoice(name, entry.newest, entry)
+    if not entry.versions:
+        raise ValueError(f"names a version, but {name} has none; use {name}")
+    if version not in entry.versions:
+        known = [f"{name}@{each}" for each in entry.versions]
+        raise ValueError(f"is no version of {name}; {_way_out(f'{name}@{version}', known)}")
+    return VoiceChoice(name, version, entry)
+
+
+def voice_options(entry: VoiceEntry, given: Mapping[str, object]) -> dict[str, object]:
+    """All options of a voice with their values. ValueError, as ``reason; way out``, for an option it does not have."""
+    values: dict[str, object] = {name: option.default for name, option in entry.options.items()}
+    for name, value in given.items():
+        if name not in values:
+            way_out = _way_out(name, values) if values else "the voice has no options"
+            raise ValueError(f"holds {name!r:.40}, which is no option of the voice; {way_out}")
+        kind = type(values[name])
+        fits = isinstance(value, int | float) if kind is float else isinstance(value, kind)
+        if not fits or (kind is not bool and isinstance(value, bool)):
+            raise ValueError(f"holds {name} = {value!r:.40}, which is no {_KINDS[kind]}; use e.g. {values[name]}")
+        values[name] = value
+    return values
+
+
+_KINDS = {bool: "switch (true or false)", int: "whole number", float: "number", str: "text"}
+
+
+def _way_out(text: str, known: Iterable[str]) -> str:
+    """The names that there are, after the one that ``text`` is likely a misspelling of."""
+    names = list(known)
+    close = get_close_matches(text.lower(), names, n=1, cutoff=0.5)
+    return f"did you mean '{close[0]}'? Known: {', '.join(names)}" if close else f"use one of {', '.join(names)}"
 
 
 def optional_trackers() -> dict[str, TrackerEntry]:

@@ -29,7 +29,6 @@ def _plain_name(value: Any) -> Any:
 EPOCHS, STEPS_PER_EPOCH, LR = 3, 1000, 1.5e-4
 """Defaults that others follow from, also where a file has a value that is refused: pydantic 2.10 asks for them then."""
 TRACKERS = tuple(extensions.TRACKERS)
-VOICES = tuple(extensions.VOICES)
 Count = Annotated[int, BeforeValidator(_not_bool)]
 """A whole number, with or without bounds of its own."""
 Number = Annotated[float, BeforeValidator(_not_bool), Field(allow_inf_nan=False)]
@@ -72,8 +71,7 @@ def _trackers(value: Any) -> Any:
 
 
 def _voice(value: Any) -> Any:
-    if value not in VOICES:
-        raise ValueError(f"is no voice; use {' or '.join(VOICES)}")
+    extensions.voice_choice(value)
     return value
 
 
@@ -89,7 +87,7 @@ Address = Annotated[str, BeforeValidator(_address)]
 Trackers = Annotated[tuple[str, ...], BeforeValidator(_trackers)]
 """Names of TRACKERS."""
 Voice = Annotated[str, BeforeValidator(_voice)]
-"""One name of VOICES."""
+"""A name of ``extensions.VOICES``, with or without ``@`` and a version."""
 Speed = Annotated[float, BeforeValidator(_speed), PlainSerializer(lambda speed: "max" if speed == math.inf else speed)]
 """Simulated seconds per real second; infinite for 'max'."""
 Interval = Annotated[int, BeforeValidator(_interval), PlainSerializer(lambda steps: steps or "epoch")]
@@ -291,7 +289,20 @@ class LogConfig(Section):
         description=f"Also log to some of [{', '.join(extensions.optional_trackers())}], named as in Accelerate's "
         "log_with.",
     )
-    voice: Voice = Field("house", description="Wording of the log lines; --list voices describes each.")
+    voice: Voice = Field(
+        "house", description="Wording of the log lines, NAME or NAME@VERSION; --list voices describes each."
+    )
+    voice_options: dict[str, Any] = Field(
+        default_factory=dict, description="Options of the voice, by name; --list voices shows them."
+    )
+    ranks: Literal["main", "node", "all"] | None = Field(
+        None,
+        description="Ranks that log steps: rank 0 (main), the first of each node, or all. null: those of the voice's "
+        "framework; in house style node under fake-torchrun with several nodes, else main.",
+    )
+    json_values: Literal["numbers", "strings"] = Field(
+        "numbers", description="Figures in metrics.jsonl: numbers, or strings as Katib's collector takes them."
+    )
     prometheus_address: Address = Field(
         "127.0.0.1:9400",
         description="HOST:PORT on which prometheus scrapes are answered; port 0: any free one. IPv6: [::1]:9400.",

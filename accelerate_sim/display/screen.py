@@ -56,6 +56,8 @@ class Screen:
         self._encoding = encoding
         self._monotonic = monotonic
         self._lines: list[str] = []
+        self._pieces: list[str] = []
+        """Text for a pipe before the lines, which need not end its line."""
         self._pending_chars = 0
         self._live_lines: list[Callable[[int], str]] = []
         self._canvas = canvas or (LauncherCanvas(terminal) if terminal else TerminalCanvas(fd))
@@ -76,6 +78,23 @@ class Screen:
         self._pending_chars += sum(map(len, lines))
         if not self.live and self._pending_chars > PIPE_BUFFER_BYTES:
             self.flush()
+
+    def put(self, text: str) -> None:
+        """Add text to a pipe, without a newline after it; for bars that are drawn there."""
+        if self._lines:
+            self._pieces.append("\n".join(self._lines) + "\n")
+            self._lines = []
+        self._pieces.append(text)
+        self._pending_chars += len(text)
+        if self._pending_chars > PIPE_BUFFER_BYTES:
+            self.flush()
+
+    def beside(self, fd: int) -> "Screen":
+        """A screen for another pipe of the same process."""
+        return Screen(
+            fd, live=False, encoding=self._encoding, monotonic=self._monotonic, on_blocked=self._on_blocked,
+            patience_s=self._patience_s,
+        )  # fmt: skip
 
     def pin(self, render: Callable[[int], str]) -> None:
         """Add a live line; ``render(width)`` gives its text."""
@@ -107,9 +126,9 @@ class Screen:
         """Draw a frame with everything that has changed, or write the lines to a pipe."""
         if self.live and (self._dirty or self._lines):
             self._emit(self._frame())
-        elif self._lines:
-            text = "\n".join(self._lines) + "\n"
-            self._lines, self._pending_chars = [], 0
+        elif self._lines or self._pieces:
+            text = "".join(self._pieces) + ("\n".join(self._lines) + "\n" if self._lines else "")
+            self._lines, self._pieces, self._pending_chars = [], [], 0
             self._emit(text)
 
     def _frame(self) -> str:
@@ -147,7 +166,7 @@ class Screen:
 
     def hang_up(self) -> None:
         """Discard the lines that are not written and raise OutputClosed, since the reader is gone."""
-        self._lines, self._pending_chars = [], 0
+        self._lines, self._pieces, self._pending_chars = [], [], 0
         raise OutputClosed
 
     def _emit(self, text: str) -> None:

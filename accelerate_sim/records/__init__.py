@@ -43,6 +43,7 @@ from accelerate_sim.records.training import (
     CollectiveRecord,
     EvalRecord,
     ExportRecord,
+    RankStepRecord,
     StartRecord,
     StepRecord,
     SummaryRecord,
@@ -52,6 +53,7 @@ from accelerate_sim.records.training import (
 Record: TypeAlias = (
     StartRecord
     | StepRecord
+    | RankStepRecord
     | CollectiveRecord
     | WarningRecord
     | EvalRecord
@@ -111,6 +113,7 @@ __all__ = [
     "OwnStateRecord",
     "ProcessRecord",
     "RampRecord",
+    "RankStepRecord",
     "Record",
     "RestoredRecord",
     "RestoringRecord",

@@ -52,6 +52,24 @@ class StepRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class RankStepRecord:
+    """A rank has done its part of an optimizer step; ``time`` is when it did, before those it waits for."""
+
+    step: int
+    rank: int
+    node: int
+    time: datetime
+    loss: float
+    """Mean loss of the rank's own micro-batches, before it is averaged over the replicas."""
+    memory_used_bytes: int
+    """Memory in use on the rank's GPU."""
+    data_wait_s: float
+    """Time for which the rank has waited for its batches."""
+    node_tokens_per_s: float
+    """Tokens per second of the rank's node since it did its part of the step before, pauses between steps aside."""
+
+
+@dataclass(frozen=True, slots=True)
 class CollectiveRecord:
     """A collective has been timed."""
 

@@ -1,13 +1,23 @@
-"""Shows records on the screen: log lines in the words of a voice, GPU grids, and the summary's table."""
+"""Shows records on the screen: log lines in the words of a voice, GPU grids, and the summary's table.
+
+A kind of record for which a framework's voice has no words is left out. If the house's words for it are a warning, that
+is logged with the house's prefix on standard error, so that no warning is lost and no parser of the log is disturbed.
+"""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 
 from accelerate_sim.display.screen import PIPE_WIDTH, Screen
 from accelerate_sim.display.style import Style
-from accelerate_sim.records import GpuRecord, Record, RunFacts, SummaryRecord
-from accelerate_sim.voices.voice import Voice, voice_called
+from accelerate_sim.records import GpuRecord, RankStepRecord, Record, RunFacts, StepRecord, SummaryRecord
+from accelerate_sim.reporting.build import run_facts
+from accelerate_sim.reporting.streams import Streams
+from accelerate_sim.sim.plan import Plan
+from accelerate_sim.voices import house
+from accelerate_sim.voices.voice import Bar, Line, Speaker, speaker_of
 
 logger = logging.getLogger(__name__)
 
@@ -16,37 +26,116 @@ class Console:
     """Shows what a process reports on its screen.
 
     ``rank`` is the rank that the process plays, whose lines alone it logs; None: it plays all ranks and logs all lines.
+    ``now`` is the present time of the simulated clock. ``bars``: show progress bars.
     """
 
-    def __init__(self, screen: Screen, style: Style, rank: int | None) -> None:
+    def __init__(
+        self, screen: Screen, style: Style, rank: int | None, now: Callable[[], datetime], *, bars: bool = True
+    ) -> None:
         self.screen = screen
         self.style = style
         self.rank = rank
         self.run: RunFacts | None = None
-        self._voice: Voice = {}
+        self.detail_ranks: Sequence[int] = ()
+        """Ranks that this process plays and that report detail lines of their own."""
+        self._now = now
+        self._bars = bars
+        self._plan: Plan | None = None
+        self._speaker: Speaker | None = None
+        self._streams: Streams | None = None
+        """Streams of a framework's voice; None in house style."""
+        self._told: Sequence[int] | None = None
+        """Ranks that log steps, if the config names them."""
 
-    def begin(self, run: RunFacts, voice: str) -> None:
-        """Show the records of ``run`` in this voice from now on; until the first call nothing is shown."""
-        self.run = run
-        self._voice = voice_called(voice)
+    def begin(self, plan: Plan) -> None:
+        """Show the records of the run of ``plan`` from now on; until the first call nothing is shown."""
+        known = self._plan
+        if known and known.config is plan.config and known.number == plan.number:
+            return  # the voice goes on with what it has counted
+        self._plan = plan
+        self.run = run_facts(plan)
+        self._speaker = speaker_of(plan, self.run, self._now)
+        self._told = ranks_that_log(plan.config.log.ranks, self.run)
+        is_house = self._speaker.voice.is_house
+        if is_house and self._told is None and self.rank is not None and self.run.nodes > 1:
+            self._told = ranks_that_log("node", self.run)
+        has_details = RankStepRecord in self._speaker.voice.lines and self._told != [0]
+        self.detail_ranks = self._played(self._told or ()) if has_details else ()
+        self._streams = None if is_house else Streams(self.screen, bars=self._bars)
+
+    def _played(self, ranks: Sequence[int]) -> Sequence[int]:
+        """Those of the ranks that this process plays."""
+        return ranks if self.rank is None else [self.rank] if self.rank in ranks else ()
+
+    @property
+    def is_house(self) -> bool:
+        """True if the screen has the house's tables, bars and prefix, and the script's own lines."""
+        return self._streams is None
+
+    @property
+    def speaks(self) -> bool:
+        """True if this process prints lines about the whole run, and so needs all records."""
+        if self.rank is None or self._speaker is None or self.is_house:
+            return self.rank in (None, 0)
+        return self.rank in self._speaker.ranks or self.rank in (self._told or ())
 
     @property
     def table_width(self) -> int:
         """Columns that a table may take."""
         return self.screen.width if self.screen.live else PIPE_WIDTH
 
-    def flush(self) -> None: ...
+    def flush(self) -> None:
+        """Write what has been collected for standard error."""
+        if self._streams:
+            self._streams.flush()
+
+    def warn(self, text: str) -> None:
+        """Print a line of the house's on standard error, beside the lines of a framework."""
+        if self._streams:
+            self._streams.show(Line(text, to_stderr=True))
 
     def observe(self, record: Record) -> None:
-        if self.run is None:
+        if self.run is None or self._speaker is None:
+            return
+        voice, state, _ = self._speaker
+        wording = voice.lines.get(type(record))
+        if self._streams:
+            if wording is None:
+                self._log_warnings(record, self.run)
+            elif type(record) is StepRecord and self._told is not None and not self.detail_ranks:
+                self._say_for_all(wording(record, state), self._streams)
+            else:
+                self._say(wording(record, state), self._streams)
             return
         if isinstance(record, GpuRecord | SummaryRecord):
             self._draw(record, self.run)
-        wording = self._voice.get(type(record))
-        if wording is None:
+        if wording is not None:
+            for line in wording(record, state):
+                if self.rank is None or line.rank == self.rank:
+                    logger.log(line.level, line.text, extra={"rank": line.rank, "moment": line.time})
+
+    def _say(self, items: Iterable[Line | Bar], streams: Streams) -> None:
+        rank = self.rank
+        for item in items:
+            if rank is None or rank == (0 if isinstance(item, Bar) else item.rank):
+                streams.show(item)
+
+    def _say_for_all(self, items: Iterable[Line | Bar], streams: Streams) -> None:
+        """Print the lines of a step once for each rank that the config names, bars as always."""
+        ranks = self._played(self._told or ())
+        for item in items:
+            if isinstance(item, Bar):
+                self._say((item,), streams)
+                continue
+            for _ in ranks:
+                streams.show(item)
+
+    def _log_warnings(self, record: Record, run: RunFacts) -> None:
+        """Log the warnings that the house has for a record, which a framework has no words for."""
+        if (wording := house.LINES.get(type(record))) is None:
             return
-        for line in wording(record, self.run):
-            if self.rank is None or line.rank == self.rank:
+        for line in wording(record, run):
+            if line.level >= logging.WARNING and self.rank in (None, line.rank):
                 logger.log(line.level, line.text, extra={"rank": line.rank})
 
     def _draw(self, record: GpuRecord | SummaryRecord, run: RunFacts) -> None:
@@ -59,3 +148,12 @@ class Console:
             from accelerate_sim.display.gpu.table import gpu_table
 
             self.screen.write(gpu_table(record, self.table_width, self.style, run.host))
+
+
+def ranks_that_log(who: str | None, run: RunFacts) -> Sequence[int] | None:
+    """The ranks that ``log.ranks`` names; None if it names none."""
+    if who == "main":
+        return [0]
+    if who == "node":
+        return range(0, run.world_size, run.gpus_per_node)
+    return range(run.world_size) if who == "all" else None

@@ -76,7 +76,8 @@ def _active_run(
         report=session.report, ledger=ledger, history=history, is_main_process=is_main,
     )  # fmt: skip
     return ActiveRun(
-        run=run, origin_s=origin_s, observers=(ledger, history) if is_main else (),
+        run=run, origin_s=origin_s,
+        observers=(ledger, history) if is_main else (ledger,) if session.console.speaks else (),
         ledger=ledger, monitor=monitor, checkpoints=checkpoints, resumption=resumption,
         own_script=planned.own_script,
         progress=TrainingProgress(run, clock, origin_s + run.startup.total, checkpoints, monitor),

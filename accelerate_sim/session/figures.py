@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from accelerate_sim.reporting.build import eval_record, step_record
+from accelerate_sim.reporting.rank_details import rank_step_records
 
 if TYPE_CHECKING:
     from accelerate_sim.session.active_run import ActiveRun
@@ -14,15 +15,19 @@ if TYPE_CHECKING:
 
 def report_figures(session: Session, active: ActiveRun, values: Mapping[str, Any], step: int) -> None:
     """Report the figures of a step, or with ``eval_loss`` among them of a validation, to all observers."""
-    run, monitor, is_main = active.run, active.monitor, session.is_main_process
+    run, monitor, is_main, console = active.run, active.monitor, session.is_main_process, session.console
     if "eval_loss" in values:
-        if is_main:
+        if is_main or console.speaks:
             session.report(eval_record(run, values, step, active.ledger.best_loss))
         return
     end_s = run.timing(step - 1).end_s
-    if not is_main:
+    if console.detail_ranks and step % run.config.log.every == 0:
+        for record in rank_step_records(run, step, session.clock.time(), console.detail_ranks):
+            session.report(record)
+    if is_main or console.speaks:
+        memory = monitor.memory_used_bytes(step)
+        session.report(step_record(run, values, step, session.clock.time(), memory))
+    if is_main:
+        monitor.after_step(step, end_s)
+    else:
         monitor.warn(step, end_s)
-        return
-    memory = monitor.memory_used_bytes(step)
-    session.report(step_record(run, values, step, session.clock.time(), memory))
-    monitor.after_step(step, end_s)

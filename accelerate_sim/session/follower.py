@@ -69,5 +69,8 @@ def _session(message: StartMessage, coordination: Coordination, signals: Signals
     _, style = terminal_style(1)
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     screen = Screen(1, live=False, encoding=encoding, on_blocked=signals.end_if_told)
-    clock = Clock(message.start, wait=lambda seconds: screen.flush())
-    return Session(screen=screen, clock=clock, style=style, signals=signals, progress=False, coordination=coordination)
+    clock = Clock(message.start, wait=lambda seconds: session.flush_screen())
+    session = Session(
+        screen=screen, clock=clock, style=style, signals=signals, progress=False, coordination=coordination
+    )
+    return session

@@ -1,6 +1,7 @@
 """The handler of Python's ``logging`` that prints records on a session's screen.
 
-A line is ``[YYYY-mm-dd HH:MM:SS] [Rank r/W] LEVEL message``, in simulated time.
+A line is ``[YYYY-mm-dd HH:MM:SS] [Rank r/W] LEVEL message``, in simulated time. In the voice of a framework the planned
+script's own lines are left out, except warnings, which go to standard error.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 
 from accelerate_sim.display.folding import fold
 from accelerate_sim.session.session import Session
@@ -23,6 +25,8 @@ class ScreenHandler(logging.Handler):
     def __init__(self, session: Session) -> None:
         super().__init__(logging.INFO)
         self.session = session
+        self._moment: datetime | None = None
+        """Time of the present record; None: that of the clock."""
         self.setFormatter(self._formatter())
 
     def _formatter(self) -> logging.Formatter:
@@ -30,14 +34,18 @@ class ScreenHandler(logging.Handler):
             formatter = _colored_formatter()
         else:
             formatter = logging.Formatter(f"{PREFIX} %(levelname)s %(message)s", DATE)
-        formatter.converter = lambda _: self.session.clock.time().timetuple()
+        formatter.converter = lambda _: (self._moment or self.session.clock.time()).timetuple()
         return formatter
 
     def emit(self, record: logging.LogRecord) -> None:
         record.world_size = self.session.world_size
         if not hasattr(record, "rank"):
             record.rank = 0
-        self.session.screen.write(fold(self.format(record), self.session.screen.width))
+        self._moment = getattr(record, "moment", None)
+        if self.session.shows_script:
+            self.session.screen.write(fold(self.format(record), self.session.screen.width))
+        elif record.levelno >= logging.WARNING:
+            self.session.console.warn(self.format(record))
 
 
 def _colored_formatter() -> logging.Formatter:

@@ -18,7 +18,6 @@ from accelerate_sim.process.clock import Clock
 from accelerate_sim.process.placement import Placement, own_placement
 from accelerate_sim.process.signals import Signals
 from accelerate_sim.records import DeviceRecord, Record
-from accelerate_sim.reporting.build import run_facts
 from accelerate_sim.reporting.console import Console
 from accelerate_sim.session.planned_run import PlannedRun
 from accelerate_sim.sim.plan import Plan
@@ -57,7 +56,8 @@ class Session:
         self.progress = progress
         self.outputs = outputs or Outputs()
         self.coordination = coordination
-        self.console = Console(screen, style, coordination.placement.rank if coordination else None)
+        rank = coordination.placement.rank if coordination else None
+        self.console = Console(screen, style, rank, clock.time, bars=progress)
         self.active: ActiveRun | None = None
         self.world_size = 1
         self._planned: PlannedRun | None = None
@@ -91,7 +91,8 @@ class Session:
             self.signals.watch(self.screen.fd, self.screen.hang_up)
 
     def leave(self) -> None:
-        """Give the keyboard back; no session is current."""
+        """Give the keyboard back and write what is left for standard error; no session is current."""
+        self.console.flush()
         Session._current = None
         self._keyboard.restore()
 
@@ -117,13 +118,21 @@ class Session:
     def _show(self, plan: Plan) -> None:
         """Let log lines state the facts of ``plan``, in the voice that its config names."""
         self.world_size = plan.layout.world_size
-        self.console.begin(run_facts(plan), plan.config.log.voice)
+        self.console.begin(plan)
 
     def end_run(self) -> None:
         """End the active run; the next run has the next number."""
         self.active = self._planned = None
         self._run_number += 1
         self._has_ended_a_run = True
+
+    @property
+    def shows_script(self) -> bool:
+        """True if the script's own lines and bars are shown: in house style, and always those of a user's own script.
+
+        Another voice has words of its own for what the planned script says.
+        """
+        return self.console.is_house or bool(self.active and self.active.own_script)
 
     def where(self) -> str:
         """A phrase that says how far the session is, for its last line."""
@@ -147,7 +156,12 @@ class Session:
     def flush(self) -> None:
         """Write all buffers."""
         self.outputs.flush()
+        self.flush_screen()
+
+    def flush_screen(self) -> None:
+        """Write what has been collected for standard output and standard error."""
         self.screen.flush()
+        self.console.flush()
 
     def hurry(self) -> None:
         """After an ending signal: drop the rest of the output if its reader takes nothing for PATIENCE_S."""
@@ -157,6 +171,7 @@ class Session:
         """Draw before a wait; the files are written first, so that they have whatever is on the screen."""
         if seconds > 0.0 or self.screen.is_due(0.0):
             self.outputs.flush()
+            self.console.flush()
         self.screen.rest(seconds)
 
     def _pause(self) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeAlias
 
 from accelerate_sim.display.units import (
     bytes_text,
@@ -35,6 +36,7 @@ from accelerate_sim.records import (
     NoHolesRecord,
     OwnStateRecord,
     ProcessRecord,
+    RankStepRecord,
     RestoredRecord,
     RestoringRecord,
     ResumeRecord,
@@ -47,13 +49,14 @@ from accelerate_sim.records import (
     UnknownLengthRecord,
     WarningRecord,
 )
-from accelerate_sim.voices.voice import Line, Lines, Voice
+from accelerate_sim.voices.voice import Line, Voice, Wording
 from fake_torch_dist.terminal.descriptor import printable
 
 GPUS_LISTED = 16
 """GPUs that get a line each when they are detected."""
 SHARDS_LISTED = 40
 """Weight files that get a line each when they are written; the last one gets a line in any case."""
+Lines: TypeAlias = Iterable[Line]
 STARTS = {"scratch": "random weights", "checkpoint": "weights of an earlier run", "finetune": "pretrained weights"}
 """Words for what training starts from, by ``train.start``."""
 
@@ -222,6 +225,15 @@ def _step(record: StepRecord, run: RunFacts) -> Iterator[Line]:
         yield Line(f"Experts | load_balancing_loss {record.load_balancing_loss:.4f} | step {record.step}")
 
 
+def _rank_step(record: RankStepRecord, run: RunFacts) -> Lines:
+    text = (
+        f"step {record.step} on {run.host}{record.node} | own loss {record.loss:.4f} | "
+        f"mem {record.memory_used_bytes / 2**30:.1f}/{gib_text(run.memory_total_bytes)} | "
+        f"data wait {record.data_wait_s * 1e3:.1f} ms | node tokens/s {record.node_tokens_per_s:,.0f}"
+    )
+    return (Line(text, rank=record.rank, time=record.time),)
+
+
 def _collective(record: CollectiveRecord, run: RunFacts) -> Lines:
     """A timed collective, in the terms of nccl-tests."""
     where = f"{record.nodes} nodes" if record.nodes > 1 else "1 node"
@@ -308,7 +320,7 @@ def _summary(record: SummaryRecord, run: RunFacts) -> Lines:
     return (Line(f"Training finished successfully. Model: {printable(record.export_path)}"),)
 
 
-LINES: Voice = {
+LINES: Mapping[type, Wording] = {
     LaunchRecord: _launch,
     ResumeRecord: _resume,
     TightMemoryRecord: _tight_memory,
@@ -323,6 +335,7 @@ LINES: Voice = {
     LinkTestRecord: _link_test,
     DetectRecord: _detect,
     StepRecord: _step,
+    RankStepRecord: _rank_step,
     CollectiveRecord: _collective,
     WarningRecord: _warning,
     EvalRecord: _evaluation,
@@ -341,3 +354,5 @@ LINES: Voice = {
     SummaryRecord: _summary,
 }
 """Every kind of record that the house voice mentions. GPU grids and the summary's table are drawn, not worded."""
+
+VOICE = Voice(LINES, begin=lambda setting: setting.run, is_house=True)

@@ -58,7 +58,12 @@ def own_lines(job: Job, rank: int) -> list[str]:
 
 @pytest.mark.parametrize(
     "nodes, gpus, layout",
-    [(1, 4, ("--seed", "8")), (2, 4, ("--seed", "2", "--set", "parallel.tensor=2"))],
+    [
+        (1, 4, ("--seed", "8")),
+        (2, 4, ("--seed", "2", "--set", "parallel.tensor=2", "--set", "log.ranks=main")),
+        (2, 4, ("--seed", "2", "--set", "parallel.tensor=2", "--set", "log.ranks=node")),
+        (2, 2, ("--seed", "2", "--set", "log.ranks=all")),
+    ],
 )
 def test_all_figures_are_those_of_one_process(
     train: Train, tmp_path: Path, nodes: int, gpus: int, layout: tuple[str, ...]
@@ -74,7 +79,6 @@ def test_all_figures_are_those_of_one_process(
     expected = alone.stdout.replace(str(tmp_path / "one"), str(tmp_path / "all"))
     assert job.ranks[0].stdout.splitlines() == lines_of(expected, lambda rank: rank == 0)
     for rank in range(1, nodes * gpus):
-        assert INTRODUCTION.match(job.ranks[rank].stdout)
         assert own_lines(job, rank) == lines_of(expected, lambda said, rank=rank: said == rank)
     assert lines_of(expected, bool), "the run has to be one in which other ranks have something to say"
     one, all_ = ((tmp_path / name / "metrics.jsonl").read_text() for name in ("one", "all"))
@@ -199,7 +203,22 @@ def test_a_signal_to_all_ends_all(number: signal.Signals, code: int) -> None:
     last = job.ranks[0].stdout.splitlines()[-1]
     assert re.match(r"(Interrupted|Terminated): epoch 1/2, step \d+/100000 \| loss", last)
     assert not any(rank.stderr for rank in job.ranks)
-    assert not any(own_lines(job, rank) for rank in range(1, 8))
+    assert not any("own loss" not in line for rank in range(1, 8) for line in own_lines(job, rank))
+    assert not any(own_lines(job, rank) for rank in (1, 2, 3, 5, 6, 7))
+
+
+def test_the_first_rank_of_each_node_logs_figures_of_its_own_by_default() -> None:
+    """They are about the same steps as rank 0's lines, and not later."""
+    with Job([*SMALL, "--max-steps", "40"], 4, 2) as job:
+        assert job.wait() == [0] * 4
+    lines = [lines_of(job.ranks[rank].stdout, lambda said, rank=rank: said == rank) for rank in range(4)]
+    own = [[line for line in said if " | own loss " in line] for said in lines]
+    assert [len(each) for each in own] == [2, 0, 2, 0]
+    for node, rank in enumerate((0, 2)):
+        pattern = rf"\[.*\] \[Rank {rank}/4\] INFO step \d0 on node{node} \| own loss \d+\.\d{{4}} \| mem [\d.]+/79\.6 GiB "
+        assert all(re.match(pattern + r"\| data wait [\d.]+ ms \| node tokens/s [\d,]+$", line) for line in own[rank])
+    steps = [line for line in lines[0] if re.search(r"INFO step \d+ \|", line)]
+    assert [line[1:20] for line in own[2]] <= [line[1:20] for line in steps]
 
 
 def test_a_signal_reaches_who_waits_for_others() -> None:

@@ -19,6 +19,7 @@ from accelerate_sim.config.checks.training import (
     recomputing_agrees,
     sequence_fits,
 )
+from accelerate_sim.config.checks.voices import voice_has_options
 from accelerate_sim.config.problems import Problem
 from accelerate_sim.config.schema import RunConfig
 
@@ -31,6 +32,6 @@ def conflicts(config: RunConfig) -> list[Problem]:
     of_replicas = () if layout else (experts_divide, shards_divide, shards_exist, batch_problems)
     rest = (
         *of_replicas, sequence_fits, norms_are_split, precision_exists, recomputing_agrees, learning_rates_fit,
-        length_is_sane, imposed_ranges,
+        length_is_sane, imposed_ranges, voice_has_options,
     )  # fmt: skip
     return [*layout, *(problem for check in rest for problem in check(facts))]

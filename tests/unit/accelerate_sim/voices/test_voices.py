@@ -3,6 +3,7 @@
 import ast
 import logging
 import sys
+from datetime import datetime
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -12,7 +13,8 @@ import pytest
 
 from accelerate_sim import records
 from accelerate_sim.config import extensions
-from accelerate_sim.config.extensions import VOICES, VoiceEntry
+from accelerate_sim.config.checks.conflicts import conflicts
+from accelerate_sim.config.extensions import VOICES, VoiceEntry, voice_options
 from accelerate_sim.config.schema import LogConfig, RunConfig
 from accelerate_sim.display.screen import Screen
 from accelerate_sim.display.style import Style
@@ -20,7 +22,7 @@ from accelerate_sim.records import BatchRecord, ExportFileRecord, LaunchRecord, 
 from accelerate_sim.reporting.build import run_facts
 from accelerate_sim.reporting.console import Console
 from accelerate_sim.sim.plan import Plan
-from accelerate_sim.voices.voice import Line, voice_called
+from accelerate_sim.voices.voice import Line, Voice, voice_called
 
 PACKAGE = Path(records.__file__).resolve().parents[1]
 LEVELS = {"debug", "info", "warning", "error", "critical", "exception", "log"}
@@ -28,11 +30,13 @@ MAY_LOG = {"train.py", "logging.py", "reporting/console.py"}
 """The script's own lines, the adapter that hands lines on, and the console, which logs what a voice says."""
 SILENT = {records.StartRecord, records.GpuRecord}
 """Kinds that the house voice leaves out: one is for files alone, the other is drawn."""
-FACTS = run_facts(Plan(RunConfig()))
+PLAN = Plan(RunConfig())
+FACTS = run_facts(PLAN)
+NOW = datetime(2026, 1, 31, 9, 30)
 
 
 def said(record: Record, voice: str = "house") -> list[str]:
-    return [line.text for line in voice_called(voice)[type(record)](record, FACTS)]
+    return [line.text for line in voice_called(voice).lines[type(record)](record, FACTS)]
 
 
 def test_only_the_console_logs() -> None:
@@ -49,15 +53,15 @@ def test_only_the_console_logs() -> None:
 
 @pytest.mark.parametrize("name", VOICES)
 def test_a_voice_words_kinds_of_record_and_nothing_else(name: str) -> None:
-    assert set(voice_called(name)) <= set(get_args(Record))
+    assert set(voice_called(name).lines) <= set(get_args(Record))
 
 
 def test_the_house_voice_knows_every_kind_of_record() -> None:
-    assert set(voice_called("house")) == set(get_args(Record)) - SILENT
+    assert set(voice_called("house").lines) == set(get_args(Record)) - SILENT
 
 
 def test_a_resumed_run_names_each_checkpoint_that_was_damaged() -> None:
-    lines = list(voice_called("house")[ResumeRecord](ResumeRecord(None, ("a is damaged", "b\nis")), FACTS))
+    lines = list(voice_called("house").lines[ResumeRecord](ResumeRecord(None, ("a is damaged", "b\nis")), FACTS))
     assert [line.level for line in lines] == [logging.WARNING, logging.WARNING, logging.INFO]
     assert [line.text for line in lines] == [
         "Checkpoint a is damaged", r"Checkpoint b\nis", "Going on from the beginning of run 1",
@@ -86,8 +90,8 @@ def test_consumed_samples_follow_from_tokens() -> None:
 
 def shown(caplog: pytest.LogCaptureFixture, rank: int | None, *observed: Record) -> list[tuple[int, str]]:
     """(rank, text) of each line that the process of ``rank`` logs."""
-    console = Console(Screen(-1, live=False), Style(), rank)
-    console.begin(FACTS, "house")
+    console = Console(Screen(-1, live=False), Style(), rank, lambda: NOW)
+    console.begin(PLAN)
     with caplog.at_level(logging.INFO):
         for record in observed:
             console.observe(record)
@@ -110,7 +114,7 @@ def test_percent_signs_in_a_line_stay(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_nothing_is_shown_before_a_run_has_begun(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
-        Console(Screen(-1, live=False), Style(), None).observe(BatchRecord(5, 64, 2))
+        Console(Screen(-1, live=False), Style(), None, lambda: NOW).observe(BatchRecord(5, 64, 2))
     assert not caplog.records
 
 
@@ -119,19 +123,55 @@ def test_nothing_is_shown_before_a_run_has_begun(caplog: pytest.LogCaptureFixtur
 
 def test_every_voice_of_the_table_can_be_loaded_and_is_described() -> None:
     for name, entry in VOICES.items():
-        assert import_module(entry.module).LINES is voice_called(name)
+        assert import_module(entry.module).VOICE is voice_called(name)
         assert entry.help
         assert LogConfig(voice=name).voice == name
+        for version, difference in entry.versions.items():
+            assert voice_called(f"{name}@{version}") is voice_called(name)
+            assert difference
 
 
-def test_an_unknown_voice_is_refused() -> None:
-    with pytest.raises(ValueError, match="is no voice; use house"):
-        LogConfig(voice="hous")
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("hous", "is no voice; did you mean 'house'\\? Known: house, "),
+        ("", "is no voice; use one of house, "),
+        ("megatron@0.14", "is no version of megatron; did you mean 'megatron@0.19|5'\\? Known: megatron@plain, "),
+        ("megatron@", "is no version of megatron; "),
+        ("house@1", "names a version, but house has none; use house"),
+    ],
+)
+def test_an_unknown_voice_or_version_is_refused(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        LogConfig(voice=text)
+
+
+@pytest.mark.parametrize(
+    ("voice", "options", "message"),
+    [
+        ("megatron", {"log_thruput": False}, "holds 'log_thruput', which is no option of the voice"),
+        ("megatron", {"log_throughput": 1}, "holds log_throughput = 1, which is no switch"),
+        ("kv", {"log_throughput": True}, "which is no option of the voice"),
+    ],
+)
+def test_options_that_a_voice_does_not_have_are_refused(voice: str, options: dict[str, object], message: str) -> None:
+    config = RunConfig(log=LogConfig(voice=voice, voice_options=options))
+    found = [str(problem) for problem in conflicts(config)]
+    assert len(found) == 1
+    assert message in found[0]
+    assert f"log.voice = {voice}" in found[0]
+
+
+def test_options_have_the_defaults_of_the_table() -> None:
+    entry = VOICES["megatron"]
+    assert voice_options(entry, {}) == {"log_throughput": True}
+    assert voice_options(entry, {"log_throughput": False}) == {"log_throughput": False}
 
 
 def test_a_voice_is_one_module_and_one_line_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
     terse = ModuleType("terse_voice")
-    terse.LINES = {BatchRecord: lambda record, run: [Line(f"batch={record.global_batch} of {run.world_size}")]}  # type: ignore[attr-defined]
+    words = {BatchRecord: lambda record, run: [Line(f"batch={record.global_batch} of {run.world_size}")]}
+    terse.VOICE = Voice(words)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "terse_voice", terse)
     monkeypatch.setitem(extensions.VOICES, "terse", VoiceEntry("key=value", "terse_voice"))
     assert said(BatchRecord(5, 64, 2), "terse") == ["batch=64 of 64"]
