@@ -14,11 +14,10 @@ from fake_torch_dist.launcher.commandline.choices import host_and_port
 from fake_torch_dist.launcher.commandline.config import LaunchConfig
 from fake_torch_dist.launcher.environment_names import TOKEN
 from fake_torch_dist.stores.authentication import job_token
-from fake_torch_dist.stores.sockets import addresses, listen
+from fake_torch_dist.stores.resolving import addresses
+from fake_torch_dist.stores.sockets import LOST_HOST_S, keep_alive, listen
 
 TRUE = ("1", "true", "t", "yes", "y")
-_IDLE_S, _PROBE_S, _PROBES = 10, 5, 3
-"""Keep-alive times: the loss of a host without power or network is noticed after 25 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +106,10 @@ def _is_host(conf: Mapping[str, str]) -> bool | None:
 
 
 def set_socket_options(connection: socket.socket) -> None:
-    """Send short messages at once, and notice the loss of the other host."""
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    """Send short messages at once, and notice the loss of the other host, also while something is being sent."""
+    keep_alive(connection)
     with suppress(AttributeError, OSError):  # Linux
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _IDLE_S)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _PROBE_S)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _PROBES)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * (_IDLE_S + _PROBES * _PROBE_S))
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * LOST_HOST_S)
 
 
 def _is_elsewhere(failure: BaseException | None) -> bool:
