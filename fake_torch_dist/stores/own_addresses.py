@@ -23,6 +23,13 @@ def is_loopback(address: str) -> bool:
     return ipaddress.ip_address(address.partition("%")[0]).is_loopback
 
 
+def is_numeric(host: str) -> bool:
+    """True for an IPv4 or IPv6 address."""
+    with suppress(ValueError):
+        return bool(ipaddress.ip_address(host.partition("%")[0]))
+    return False
+
+
 def is_own_name(host: str) -> bool:
     """True if ``host`` is this host: by its host name, whether it resolves or not, or by one of its addresses."""
     own = socket.gethostname()
