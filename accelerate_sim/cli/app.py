@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, NoReturn
 import typer
 
 from accelerate_sim.cli import declared_options as option
-from accelerate_sim.cli.command import Command, completion
+from accelerate_sim.cli.command import Command, completion, without_local_rank
 from accelerate_sim.config.problems import ConfigError
 from accelerate_sim.display.screen import OutputClosed
-from accelerate_sim.process.placement import is_other_rank, own_placement
+from accelerate_sim.process.placement import is_other_rank, own_placement, scheduler_restarts
+from accelerate_sim.process.schedulers import detect, unplaced
 from accelerate_sim.process.signals import SIGPIPE_EXIT, Stopped
 from fake_torch_dist.default_sigint import DefaultSigint
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from accelerate_sim.checkpoints.resume import Resumption
     from accelerate_sim.config.load import Override
     from accelerate_sim.config.schema import RunConfig
+    from accelerate_sim.process.placement import Placement
     from accelerate_sim.session.coordination import Coordination
     from accelerate_sim.session.options import SessionOptions
     from accelerate_sim.session.run_source import RunSource
@@ -39,8 +41,11 @@ def launch(train: Callable[[RunConfig], None]) -> NoReturn:
 
     Under a launcher rank 0 does so, and starts the same runs in the other processes.
     """
+    words, local_rank = without_local_rank(sys.argv[1:])
+    if local_rank and not os.environ.get("LOCAL_RANK"):
+        os.environ["LOCAL_RANK"] = local_rank
     try:
-        placement = own_placement()
+        placement = _placement()
     except ConfigError as error:
         sys.exit(2 if is_other_rank() else _refuse(str(error)))
     if placement and not placement.is_main:
@@ -55,17 +60,17 @@ def launch(train: Callable[[RunConfig], None]) -> NoReturn:
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     settings = {"help_option_names": ["-h", "--help"]}
     program = Path(sys.argv[0]).name
-    if sys.argv[1:2] == ["report"]:
+    if words[:1] == ["report"]:
         from accelerate_sim.cli.report import report
 
-        sys.argv[1:2], program = [], f"{program} report"
+        words, program = words[1:], f"{program} report"
         app.command(context_settings=settings)(report)
     else:
         app.command(cls=Command, help=HELP, context_settings=settings)(_command(train, coordination))
     code: str | int | None = 0
     with DefaultSigint():
         try:
-            app(prog_name=program)
+            app(words, prog_name=program)
         except SystemExit as end:
             code = end.code
         except ConfigError as error:
@@ -73,6 +78,33 @@ def launch(train: Callable[[RunConfig], None]) -> NoReturn:
         if coordination:
             coordination.dismiss(1 if isinstance(code, str) else code or 0)
     _leave(code)
+
+
+def _placement() -> Placement | None:
+    """The rank of this process; None if it plays all ranks. One line of rank 0 says what was detected.
+
+    Raises ConfigError.
+    """
+    given = dict(os.environ)
+    detection = detect(given)
+    placement = own_placement()
+    if placement is None:
+        if note := unplaced(given):
+            sys.stderr.write(f"{Path(sys.argv[0]).name}: note: {note}\n")
+        return None
+    if not placement.local_world_size:
+        from accelerate_sim.session.layout import settled  # it takes a meeting of all ranks
+        from fake_torch_dist.errors import DistError
+
+        try:
+            placement = settled(placement)
+        except DistError as error:
+            sys.stderr.write(f"[rank{placement.rank}]: {' '.join(str(error).split())}\n")
+            sys.exit(1)
+    if detection and detection.names and placement.is_main:
+        sentence = detection.sentence(given, placement.num_nodes, placement.local_world_size)
+        sys.stderr.write(f"{Path(sys.argv[0]).name}: note: {sentence}\n")
+    return placement
 
 
 def _command(train: Callable[[RunConfig], None], coordination: Coordination | None) -> Callable[..., None]:
@@ -170,8 +202,9 @@ def _set(name: str, value: object, *changes: str) -> list[Override]:
 def _resumption(
     resume: str | None, output_dir: Path | None, coordination: Coordination | None, *, read_only: bool
 ) -> Resumption | None:
-    """The state that ``--resume`` names. After a restart by the launcher it is ``auto``. Raises ConfigError."""
-    if resume is None and output_dir and coordination and coordination.placement.attempt:
+    """The state that ``--resume`` names. After a restart by launcher or scheduler it is ``auto``. Raises ConfigError."""
+    restarts = coordination.placement.attempt if coordination else scheduler_restarts()
+    if resume is None and output_dir and restarts:
         resume = "auto"
     if resume is None:
         return None

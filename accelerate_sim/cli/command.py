@@ -13,6 +13,26 @@ from accelerate_sim.config.problems import ConfigError, Problem, shorten
 END_OF_OPTIONS = "--"
 
 
+_LOCAL_RANK = ("--local_rank", "--local-rank")
+"""Option that DeepSpeed and ``torch.distributed.launch`` append to a script's; it is not in the help."""
+
+
+def without_local_rank(words: Sequence[str]) -> tuple[list[str], str]:
+    """The words of a command line without the local rank that a launcher appends, and that rank; empty without one."""
+    rest, found = [], ""
+    waiting = list(words)
+    while waiting:
+        word = waiting.pop(0)
+        name, _, value = word.partition("=")
+        if name in _LOCAL_RANK and value.isdecimal():
+            found = value
+        elif word in _LOCAL_RANK and waiting and waiting[0].isdecimal():
+            found = waiting.pop(0)
+        else:
+            rest.append(word)
+    return rest, found
+
+
 class Command(TyperCommand):
     """A command that has options only. ``refuse_mistakes`` checks the words before typer parses them."""
 

@@ -1,7 +1,8 @@
 """The rank of this process, read from the environment variables that torchrun sets.
 
 RANK, WORLD_SIZE, LOCAL_RANK and LOCAL_WORLD_SIZE count processes. If LOCAL_RANK is set, a launcher has started this
-process; Accelerate decides by the same variable. Without a launcher a single process runs all ranks.
+process; Accelerate decides by the same variable. What Slurm, MPI and Kubernetes set in their place is translated first
+(``schedulers``). Without a launcher a single process runs all ranks.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from dataclasses import dataclass
 from functools import cache
 
 from accelerate_sim.config.problems import ConfigError, Problem, shown
+from accelerate_sim.process.schedulers import ENVIRONMENT, apply, detect
 from fake_torch_dist.launcher.environment_names import RESTART_COUNT, TERMINAL
 
-ENVIRONMENT = "environment"
+SCHEDULER_RESTARTS = ("SLURM_RESTART_COUNT", "JOBSET_RESTART_ATTEMPT")
 WAY_OUT = "fake-torchrun and torchrun set it; unset LOCAL_RANK to play all ranks in one process."
 
 
@@ -24,11 +26,14 @@ class Placement:
 
     rank: int
     local_rank: int
+    """-1 if the environment does not say it, until the ranks have met."""
     world_size: int
     local_world_size: int
-    """Processes on each node."""
+    """Processes on each node; 0 if the environment does not say it, until the ranks have met."""
     attempt: int = 0
     """Number of times that the launcher has restarted the whole job before."""
+    likely_local_size: int = 0
+    """Ranks on this node as a scheduler says, while ``local_world_size`` is not known; 0 if it does not."""
 
     @property
     def node(self) -> int:
@@ -45,24 +50,42 @@ class Placement:
     @classmethod
     def of(cls, environ: Mapping[str, str] = os.environ) -> Placement | None:
         """The placement in ``environ``; None without a launcher. Raises ConfigError if variables do not agree."""
-        if not environ.get("LOCAL_RANK"):
+        detection = detect(environ)
+        if detection:
+            environ = {**environ, **detection.variables}
+        elif not environ.get("LOCAL_RANK"):
             return None
         world_size = _number(environ, "WORLD_SIZE", 1)
-        local_world_size = _number(environ, "LOCAL_WORLD_SIZE", 1) if "LOCAL_WORLD_SIZE" in environ else world_size
+        known = not detection and environ.get("LOCAL_WORLD_SIZE")
+        local_world_size = _number(environ, "LOCAL_WORLD_SIZE", 1) if known else 0
+        local_rank = -1
+        if environ.get("LOCAL_RANK"):
+            local_rank = _number(environ, "LOCAL_RANK", 0, local_world_size or world_size)
         placement = cls(
             rank=_number(environ, "RANK", 0, world_size),
-            local_rank=_number(environ, "LOCAL_RANK", 0, local_world_size),
+            local_rank=local_rank,
             world_size=world_size,
             local_world_size=local_world_size,
-            attempt=_number(environ, RESTART_COUNT, 0) if RESTART_COUNT in environ else 0,
+            attempt=_attempts(environ),
+            likely_local_size=detection.local_size if detection else 0,
         )
         for name in ("MASTER_ADDR", "MASTER_PORT"):
             if not environ.get(name):
-                raise _missing(name)
-        if world_size % local_world_size:
+                raise _missing(name, "LOCAL_RANK" if environ.get("LOCAL_RANK") else "RANK")
+        if local_world_size and world_size % local_world_size:
             reason = f"is not a multiple of LOCAL_WORLD_SIZE = {local_world_size}: nodes would differ in size"
             raise _wrong("WORLD_SIZE", str(world_size), reason, "Start as many processes on each node.")
         return placement
+
+
+def _attempts(environ: Mapping[str, str]) -> int:
+    """Number of times that a launcher and a scheduler have started this job before."""
+    return (_number(environ, RESTART_COUNT, 0) if environ.get(RESTART_COUNT) else 0) + scheduler_restarts(environ)
+
+
+def scheduler_restarts(environ: Mapping[str, str] = os.environ) -> int:
+    """Number of times that Slurm has requeued the job, or JobSet has made its pods again."""
+    return sum(_number(environ, name, 0) for name in SCHEDULER_RESTARTS if environ.get(name))
 
 
 def _number(environ: Mapping[str, str], name: str, least: int, below: int | None = None) -> int:
@@ -78,8 +101,11 @@ def _number(environ: Mapping[str, str], name: str, least: int, below: int | None
     return number
 
 
-def _missing(name: str) -> ConfigError:
-    return ConfigError([Problem(ENVIRONMENT, None, "", None, f"LOCAL_RANK is set, but {name} is not", WAY_OUT)])
+def _missing(name: str, known: str = "LOCAL_RANK") -> ConfigError:
+    way_out = WAY_OUT
+    if name == "MASTER_ADDR":
+        way_out = "Set it to the host of rank 0 for all ranks (mpirun -x MASTER_ADDR=HOST), or start them by fake-torchrun."
+    return ConfigError([Problem(ENVIRONMENT, None, "", None, f"{known} is set, but {name} is not", way_out)])
 
 
 def _wrong(name: str, value: str, reason: str, way_out: str) -> ConfigError:
@@ -88,7 +114,8 @@ def _wrong(name: str, value: str, reason: str, way_out: str) -> ConfigError:
 
 @cache
 def own_placement() -> Placement | None:
-    """The placement of this process, read once. Raises ConfigError."""
+    """The placement of this process, read once; torchrun's variables are set if they were not. Raises ConfigError."""
+    apply(detect(os.environ))
     return Placement.of()
 
 

@@ -39,7 +39,8 @@ class Stopped(BaseException):
 
 
 class Signals:
-    """The process's signal handlers, installed while it is entered; only in the main thread, as Python requires.
+    """The process's signal handlers, installed while it is entered. In another thread than the main one, as of Ray Train
+    or a notebook, signals are left alone, as Python requires.
 
     Signals that are ignored on entry, as under ``nohup``, stay ignored. ``monotonic`` gives real seconds, and
     ``deadline`` the real second at which the session ends with exit code 0; None: never.
@@ -56,6 +57,7 @@ class Signals:
         self._ending = False
         self._starting = False
         self._at_once = False
+        self._takes_signals = True
         self._previous: dict[int, object] = {}
         self._poller = select.poll()
         self._hang_ups: dict[int, Callable[[], None]] = {}
@@ -70,8 +72,11 @@ class Signals:
         for end in (self._wakeup, self._wakeup_writer):
             os.set_blocking(end, False)
         self._poller.register(self._wakeup, select.POLLIN)
-        self._previous_wakeup_fd = signal.set_wakeup_fd(self._wakeup_writer, warn_on_full_buffer=False)
-        for number in (*ENDING, *REDRAWING, *PAUSING):
+        try:
+            self._previous_wakeup_fd = signal.set_wakeup_fd(self._wakeup_writer, warn_on_full_buffer=False)
+        except ValueError:  # not the main thread: the signals are another one's
+            self._takes_signals = False
+        for number in (*ENDING, *REDRAWING, *PAUSING) if self._takes_signals else ():
             if signal.getsignal(number) != signal.SIG_IGN:
                 self._previous[number] = signal.signal(number, self._note)
         self._starting = True
@@ -83,7 +88,8 @@ class Signals:
         for number, handler in self._previous.items():
             # After an ending signal nothing is left to clean up, so the next Ctrl-C takes the default action.
             signal.signal(number, signal.SIG_DFL if self._ending and number in ENDING else handler)  # type: ignore[arg-type]
-        signal.set_wakeup_fd(self._previous_wakeup_fd)
+        if self._takes_signals:
+            signal.set_wakeup_fd(self._previous_wakeup_fd)
         self._poller.unregister(self._wakeup)
         os.close(self._wakeup)
         os.close(self._wakeup_writer)

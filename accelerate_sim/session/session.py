@@ -193,7 +193,9 @@ def quiet_session() -> Session:
     signals, placement, coordination = Signals(), own_placement(), None
     if placement:
         from accelerate_sim.session.coordination import Coordination
+        from accelerate_sim.session.layout import settled
 
+        placement = settled(placement)
         coordination = Coordination(placement)
     return Session(
         screen=Screen(1, live=False, on_blocked=signals.end_if_told),

@@ -6,8 +6,9 @@ import os
 import sys
 
 from accelerate_sim.display.style import Style
-from accelerate_sim.process.placement import terminal_behind_launcher
-from fake_torch_dist.launcher.environment_names import COLOR
+from accelerate_sim.process.placement import own_placement, terminal_behind_launcher
+from accelerate_sim.process.schedulers import is_started_by_machine
+from fake_torch_dist.launcher.environment_names import COLOR, STORE
 
 
 def terminal_style(fd: int, *, ascii_only: bool = False) -> tuple[bool, Style]:
@@ -16,7 +17,7 @@ def terminal_style(fd: int, *, ascii_only: bool = False) -> tuple[bool, Style]:
     NO_COLOR, FORCE_COLOR and TERM=dumb are obeyed (https://no-color.org, https://force-color.org). A launcher passes
     on which terminal it writes to.
     """
-    live = on_terminal(fd) and os.environ.get("TERM") != "dumb"
+    live = on_terminal(fd)
     color = bool(os.environ.get("FORCE_COLOR") or os.environ.get(COLOR)) or live
     if os.environ.get("NO_COLOR"):
         color = False
@@ -24,8 +25,23 @@ def terminal_style(fd: int, *, ascii_only: bool = False) -> tuple[bool, Style]:
 
 
 def on_terminal(fd: int) -> bool:
-    """True if a terminal shows what is written to ``fd``, directly or through a launcher."""
-    return os.isatty(fd) or terminal_behind_launcher() is not None
+    """True if a terminal shows what is written to ``fd``, directly or through fake-torchrun, and a person sees it.
+
+    A pty that a machine has made is none: of Slurm, MPI or another launcher, of a container or a CI job. TERM=dumb
+    takes no bars.
+    """
+    environ = os.environ.get
+    if environ("TERM") == "dumb" or environ("CI", "").lower() not in ("", "0", "false", "no"):
+        return False
+    if terminal_behind_launcher() is not None:
+        return True
+    by_launcher = STORE in os.environ  # fake-torchrun, which gives its own terminal to a single rank
+    return os.isatty(fd) and (by_launcher or not _is_started_by_machine())
+
+
+def _is_started_by_machine() -> bool:
+    """True for a rank of another launcher, a task of a scheduler, and the first process of a container."""
+    return os.getpid() == 1 or is_started_by_machine(os.environ) or own_placement() is not None
 
 
 def _shows_unicode() -> bool:

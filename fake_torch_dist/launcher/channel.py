@@ -58,6 +58,13 @@ class Channel(Generic[Sent, Received]):
         sock.setblocking(False)
         loop.on_readable(sock.fileno(), self._read)
 
+    @property
+    def own_address(self) -> str:
+        """Numeric address at which the other end has reached this host, or this one has left it; empty if closed."""
+        with suppress(OSError):
+            return str(self._sock.getsockname()[0]).removeprefix("::ffff:")
+        return ""
+
     def send(self, message: Sent, descriptors: Sequence[int] = ()) -> None:
         """Send soon. If the other end is gone, nothing is sent, and ``on_end`` is called later.
 

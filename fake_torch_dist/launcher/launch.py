@@ -34,10 +34,11 @@ from fake_torch_dist.launcher.workers.emulated_host import set_hostname
 from fake_torch_dist.launcher.workers.worker import Command, work_of
 from fake_torch_dist.stores.authentication import job_token
 from fake_torch_dist.stores.server import StoreServer
-from fake_torch_dist.stores.sockets import listen
+from fake_torch_dist.stores.sockets import listen, listen_for_job
 from fake_torch_dist.terminal.descriptor import printable
 
 if TYPE_CHECKING:
+    from fake_torch_dist.launcher.hosts.admission import Admission
     from fake_torch_dist.launcher.hosts.endpoint import Endpoint
 
 LOOPBACK: Final = "127.0.0.1"
@@ -73,7 +74,8 @@ class _Launch:
         self._names = [f"node{index}" for index in range(config.max_nodes)] if config.emulated else [""]
         meets = config.max_nodes > 1 and not config.emulated
         self._endpoint = _endpoint_of(config) if meets else None
-        self._listener = self._endpoint and self._endpoint.listen()
+        self._listener = self._endpoint and self._endpoint.listen(_note)
+        self._admission: Admission | None = None
         self._master = MasterPort(config, self._endpoint)
         if self._endpoint is None:
             self._master.reserve()
@@ -103,17 +105,15 @@ class _Launch:
 
     def _host(self, group: WorkerGroup) -> int:
         """Run the node that hosts the job, or all nodes."""
-        admission = None
         if self._endpoint and self._listener:
             from fake_torch_dist.launcher.hosts.admission import Admission  # only jobs of several hosts need it
 
-            token = job_token()
-            admission = Admission(self._config, self._loop, self._endpoint, self._listener, token)
-        host = self._endpoint.host if self._endpoint else LOOPBACK
-        with StoreServer(listen(host, 0), self._token.encode()) as store:
+            self._admission = Admission(self._config, self._loop, self._endpoint, self._listener, job_token())
+        listener = listen_for_job(self._endpoint.host, 0, job_token()) if self._endpoint else listen(LOOPBACK, 0)
+        with StoreServer(listener, self._token.encode()) as store:
             self._loop.on_readable(store.fileno(), store.on_readable)
-            self._store, self._empty_store = f"{host}:{store.port}", store.forget_all
-            return JobSupervisor(self._config, self._loop, group, self._assignments, admission).run()
+            self._store_port, self._empty_store = store.port, store.forget_all
+            return JobSupervisor(self._config, self._loop, group, self._assignments, self._admission).run()
 
     def _join(self, endpoint: Endpoint, group: WorkerGroup) -> int:
         from fake_torch_dist.launcher.hosts.follower_node import FollowerNode  # only jobs of several hosts need these
@@ -134,6 +134,7 @@ class _Launch:
         if attempt:
             self._empty_store()
         firsts = list(accumulate(sizes, initial=0))
+        host = self._admission.host if self._admission else LOOPBACK
         return [
             NodeAssignment(
                 attempt=attempt,
@@ -145,7 +146,7 @@ class _Launch:
                 master_addr=self._master.addr,
                 master_port=self._master.port,
                 run_id=self._config.run_id,
-                store=self._store,
+                store=f"{host}:{self._store_port}",
                 token=self._token,
                 node=self._names[index] if self._config.emulated else "",
             )
@@ -194,6 +195,10 @@ def _endpoint_of(config: LaunchConfig) -> Endpoint:
     from fake_torch_dist.launcher.hosts.endpoint import Endpoint  # only jobs of several hosts need it
 
     return Endpoint.of(config)
+
+
+def _note(text: str) -> None:
+    descriptors.write_stderr(f"fake-torchrun: note: {printable(text)}\n")
 
 
 def _wants_files(config: LaunchConfig) -> bool:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Final, NoReturn
 from urllib.parse import SplitResult, urlsplit
 
+from fake_torch_dist.errors import DistNetworkError
 from fake_torch_dist.launcher.environment_names import STORE
 from fake_torch_dist.meeting.generations import agent_has_store
+from fake_torch_dist.meeting.torch_board import store_of_rank_0
 from fake_torch_dist.stores.base import Store
 from fake_torch_dist.stores.file_store import FileStore
 from fake_torch_dist.stores.tcp_store import EMPTY_WORLD, TCPStore
+from fake_torch_dist.stores.torch_store import TorchStoreError, is_torch_store
 
 # torch 2.13.0
 FAILED = "Error initializing torch.distributed using {scheme}:// rendezvous: {reason}"  # ValueError
@@ -23,6 +28,8 @@ NO_SUCH_RANK = "rank {rank} of a world of {size}: ranks are 0 to {last} (RANK an
 STORE_UNREADABLE = (  # ValueError
     "{name} = {value!r} is no host:port. A launcher sets it to where it serves; unset it to meet at MASTER_PORT"
 )
+_PING_S: Final = 0.5
+"""Seconds in which torch's store answers whether it is one."""
 NEGATIVE_WORLD = "world_size = {size}: a world has at least one rank (WORLD_SIZE, or world_size)"
 
 
@@ -35,23 +42,47 @@ class WorldAddress:
     rank: int
     world_size: int
     has_server: bool = False
-    """True if a launcher runs a server there, so that rank 0 must not start one."""
+    """True if fake-torchrun serves a store there, so that rank 0 must not start one."""
+    is_agents: bool = False
+    """True if TORCHELASTIC_USE_AGENT_STORE says that a launcher serves a store there, which is torch's or of this
+    package."""
 
     def store(self, timeout: timedelta, *, wait_for_workers: bool) -> Store:
+        """The store, which rank 0 starts if no launcher has. Where torch's is, that leads to the store of rank 0.
+
+        DistNetworkError or DistStoreError if ``timeout`` runs out, or something else is at the address.
+        """
         if self.port is None:
             return FileStore(self.where, self.world_size)
-        store = TCPStore(
+        through_torch = partial(
+            store_of_rank_0, self.where, self.port, self.rank, self.world_size, timeout,
+            wait_for_workers=wait_for_workers,
+        )  # fmt: skip
+        if self.is_agents and is_torch_store(self.where, self.port, _PING_S):
+            return through_torch()
+        try:
+            store = self._own_store(self.port, timeout, wait_for_workers=wait_for_workers)
+        except TorchStoreError:
+            return through_torch()
+        except DistNetworkError as error:
+            taken = isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EADDRINUSE
+            if taken and is_torch_store(self.where, self.port, _PING_S):
+                return through_torch()
+            raise
+        if store.is_master:
+            hosted[store.port] = store
+        return store
+
+    def _own_store(self, port: int, timeout: timedelta, *, wait_for_workers: bool) -> TCPStore:
+        return TCPStore(
             self.where,
-            self.port,
+            port,
             self.world_size,
-            is_master=self.rank == 0 and not self.has_server,
+            is_master=self.rank == 0 and not self.has_server and not self.is_agents,
             timeout=timeout,
             wait_for_workers=wait_for_workers,
             multi_tenant=True,
         )
-        if store.is_master:
-            hosted[store.port] = store
-        return store
 
 
 hosted: dict[int, TCPStore] = {}
@@ -104,7 +135,7 @@ def _env(url: str) -> WorldAddress:
     if STORE in os.environ:
         return _checked(WorldAddress(*_launchers_store(os.environ[STORE]), rank, world_size, has_server=True))
     host = _variable("MASTER_ADDR")
-    return _checked(WorldAddress(host, int(_variable("MASTER_PORT")), rank, world_size, has_server=agent_has_store()))
+    return _checked(WorldAddress(host, int(_variable("MASTER_PORT")), rank, world_size, is_agents=agent_has_store()))
 
 
 def _launchers_store(text: str) -> tuple[str, int]:
@@ -122,7 +153,9 @@ def _tcp(url: str) -> WorldAddress:
     rank, world_size = _number("tcp", query, "rank"), _number("tcp", query, "world_size")
     if parts.hostname is None:
         raise AssertionError("hostname cannot be None")
-    return _checked(WorldAddress(parts.hostname, parts.port, rank, world_size, has_server=agent_has_store()))
+    masters = os.environ.get("MASTER_PORT") == str(parts.port)
+    is_agents = masters and agent_has_store()
+    return _checked(WorldAddress(parts.hostname, parts.port, rank, world_size, is_agents=is_agents))
 
 
 def _file(url: str) -> WorldAddress:

@@ -9,7 +9,6 @@ needed.
 from __future__ import annotations
 
 import os
-import socket
 import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -18,9 +17,11 @@ import numpy as np
 
 from fake_torch_dist.core.fingerprint import Call
 from fake_torch_dist.errors import DistNetworkError
+from fake_torch_dist.launcher.environment_names import STORE
 from fake_torch_dist.meeting.generations import forget, join
 from fake_torch_dist.stores.authentication import job_token, mac
 from fake_torch_dist.stores.connected_user import WAY_OUT, foreign_listener
+from fake_torch_dist.stores.own_addresses import outer_address, own_address
 from fake_torch_dist.stores.prefix_store import PrefixStore
 from fake_torch_dist.transports import direct_read
 from fake_torch_dist.transports.engine import Engine
@@ -104,7 +105,8 @@ def meet(store: Store, rank: int, world_size: int, timeout: timedelta) -> Meetin
 
 def _with_addresses(peers: Peers, contacts: Contacts, store: Store, timeout: timedelta) -> Contacts:
     """Listen for ranks on other hosts, and add the addresses at which all ranks listen."""
-    peers.listen_on(_address_towards(os.environ.get("MASTER_ADDR", "")))
+    place = _meeting_place()
+    peers.listen_on(own_address(place) if place else outer_address())
     tcp = join(PrefixStore("tcp", store), peers.rank, len(contacts), timeout, peers.contact.tcp.encode()).values
     whole = Contacts([contacts[rank]._replace(tcp=address.decode()).text() for rank, address in enumerate(tcp)])
     if not job_token():
@@ -130,12 +132,7 @@ def _do_all(mine: bool, engine: Engine, world_size: int, timeout_s: float) -> bo
     return bool(engine.run(transport.all_agree(mine, Call("MEET", "", ())), transport.ranks, timeout))
 
 
-def _address_towards(master: str) -> str:
-    """This host's address on the way to the master's; loopback if the master's is, or is unknown."""
-    try:
-        family, _, _, _, address = socket.getaddrinfo(master or "127.0.0.1", 9, type=socket.SOCK_DGRAM)[0]
-        with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.connect(address)  # sends nothing
-            return str(probe.getsockname()[0])
-    except OSError:
-        return "127.0.0.1"
+def _meeting_place() -> str:
+    """The host at which all ranks meet: of fake-torchrun's store, else MASTER_ADDR; empty if neither is set."""
+    host = os.environ.get(STORE, "").rpartition(":")[0] or os.environ.get("MASTER_ADDR", "")
+    return host.removeprefix("[").removesuffix("]")

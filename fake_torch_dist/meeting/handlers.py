@@ -1,7 +1,8 @@
 """``rendezvous``, as torch has it, and ``find_store`` for ``init_process_group``.
 
 ``env://`` (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT), ``tcp://host:port``, ``file:///path``, or a store of the
-user's. Rank 0 starts the server, unless TORCHELASTIC_USE_AGENT_STORE is True, which means that a launcher has. With
+user's. Rank 0 starts the server, unless TORCHELASTIC_USE_AGENT_STORE is True, which means that a launcher has. Where
+torch's store is, which this package does not use, it leads to a server of rank 0 (``torch_board``). With
 FAKE_TORCH_DIST_STORE=host:port, ``env://`` is the store at that address, and MASTER_ADDR and MASTER_PORT are ignored.
 
 Every ``init_process_group`` of a job has key names of its own, see ``generations``.

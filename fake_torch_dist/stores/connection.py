@@ -18,7 +18,7 @@ from fake_torch_dist.stores.frames import MAX_GREETING, MAX_MESSAGE, frame, next
 from fake_torch_dist.stores.messages import Message
 from fake_torch_dist.stores.sockets import connect
 from fake_torch_dist.stores.timeouts import deadline_after, milliseconds, next_wait_s
-from fake_torch_dist.stores.torch_store import is_torch_store
+from fake_torch_dist.stores.torch_store import TorchStoreError, is_torch_store
 
 # torch 2.13.0
 CONNECT_TIMEOUT = (  # DistNetworkError
@@ -37,7 +37,7 @@ WRONG_TOKEN = (  # DistNetworkError
 STRANGE_SERVER = (  # DistNetworkError
     "the store at {host}:{port} does not know the job's token: it belongs to another job, or pretends to be a store"
 )
-TORCH_STORE = (  # DistNetworkError
+TORCH_STORE = (  # TorchStoreError
     "the store at {host}:{port} is torch.distributed's, which fake_torch_dist cannot use. Start the script with "
     "fake-torchrun instead of torchrun, or let the ranks meet elsewhere: init_method='file:///path' or 'tcp://host:port'"
 )
@@ -58,6 +58,10 @@ _SILENCE_S: Final = 30.0
 NO_ANSWER = "the store at {host}:{port} is connected but has not reacted for {seconds:g} seconds"  # DistNetworkError
 
 
+class _HungUpError(ConnectionResetError):
+    """The listener has closed a connection that was being greeted: it is ending, busy, or no store."""
+
+
 class Connection:
     """A client's end of one connection: greets, then sends one request after another and reads the answers."""
 
@@ -73,12 +77,17 @@ class Connection:
         keep_from_children(self)
         deadline = deadline_after(timeout)
         pause_s = 0.002
+        hung_up_s = math.inf  # since then every connection was closed in the greeting
         while True:
             try:
                 self._attempt(host, port, token, deadline)
                 return
             except (OSError, ValueError) as error:
                 self.close()
+                hung_up_s = min(hung_up_s, time.monotonic()) if isinstance(error, _HungUpError) else math.inf
+                if time.monotonic() >= hung_up_s + _SILENCE_S:
+                    why = f"it has closed every connection for {_SILENCE_S:g} seconds"
+                    raise DistNetworkError(NO_STORE.format(why=why, **self._name)) from error
                 if deadline is not None and time.monotonic() + pause_s >= deadline:
                     text = CONNECT_TIMEOUT.format(ms=milliseconds(timeout), **self._name)
                     raise DistNetworkError(f"{text} Last attempt: {error}") from error
@@ -149,7 +158,7 @@ class Connection:
                 raise DistNetworkError(NO_STORE.format(why=why, **self._name)) from error
             if isinstance(error.__cause__, OSError):
                 self._refuse_torch(now + left_s - time.monotonic())
-                raise ConnectionResetError(f"the connection was closed in the greeting ({error})") from error
+                raise _HungUpError(f"the connection was closed in the greeting ({error})") from error
             raise
         if deadline is not None and time.monotonic() >= deadline:
             raise TimeoutError("what listens there does not greet as a store of fake_torch_dist")
@@ -157,11 +166,11 @@ class Connection:
         raise DistNetworkError(NO_STORE.format(why=why, **self._name))
 
     def _refuse_torch(self, left_s: float) -> None:
-        """DistNetworkError if the server is torch's; it is asked once, if time is left."""
+        """TorchStoreError if the server is torch's; it is asked once, if time is left."""
         if self._is_torch is None and left_s > 0:
             self._is_torch = is_torch_store(*self._address, min(left_s, _PROMPT_S))
         if self._is_torch:
-            raise DistNetworkError(TORCH_STORE.format(**self._name))
+            raise TorchStoreError(TORCH_STORE.format(**self._name))
 
     def _send(self, message: Message, limit_s: float = _LONGEST_GRACE_S) -> int:
         """Send it all, however long that takes, as long as the server goes on reading; the request's number.

@@ -24,6 +24,7 @@ from fake_torch_dist.stores.gatherings import Gatherings
 from fake_torch_dist.stores.key_table import CHANGES, Table
 from fake_torch_dist.stores.messages import Kind, Message, encode
 from fake_torch_dist.stores.parked_requests import ParkedRequests, Peer
+from fake_torch_dist.stores.sockets import keep_alive
 
 _READ_BYTES: Final = 256 << 10
 _MAX_UNAUTHENTICATED: Final = 1024
@@ -133,8 +134,7 @@ class StoreServer:
             peer = Peer(sock)
             sock.setblocking(False)
             if sock.family in (socket.AF_INET, socket.AF_INET6):
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+                keep_alive(sock)
             self._selector.register(sock, selectors.EVENT_READ, peer)
             self._unauthenticated[peer] = None
             oldest = next(iter(self._unauthenticated))

@@ -15,7 +15,7 @@ from typing import Final, NoReturn
 from fake_torch_dist.stores.after_fork import keep_from_children
 from fake_torch_dist.stores.authentication import job_token
 from fake_torch_dist.stores.server import StoreServer
-from fake_torch_dist.stores.sockets import listen
+from fake_torch_dist.stores.sockets import listen, listen_for_job
 
 _GROUP_SIGNALS: Final = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGPIPE", "SIGUSR1", "SIGUSR2")
 """Signals that terminals, launchers and schedulers send to whole groups; the server ignores them and ends with its
@@ -61,8 +61,8 @@ def fork_server(host: str, port: int, token: bytes | None = None, listen_fd: int
     """
     if not hasattr(os, "fork"):
         raise NotImplementedError(f"a TCPStore's server is a forked process, and {sys.platform} has no fork")
-    listener = listen(host, port, listen_fd)
     token = job_token() if token is None else token
+    listener = listen_for_job(host, port, token) if listen_fd is None else listen(host, port, listen_fd)
     read_end, write_end = os.pipe()
     everything = signal.valid_signals()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, everything)

@@ -17,7 +17,7 @@ from fake_torch_dist.transports.wire import Contact, PeerConnection
 
 _HELLO: Final = struct.Struct("<8sI32s")  # magic, rank, proof
 _MAGIC: Final = b"ftdist02"
-CONNECT_S: Final = 30.0
+CONNECT_S: Final = 20.0
 
 
 def connect_on_host(contact: Contact, rank: int) -> socket.socket:
@@ -37,7 +37,6 @@ def connect_to_host(contact: Contact, rank: int, *, own_user_only: bool) -> sock
     if own_user_only and foreign(made):
         made.close()
         raise ConnectionRefusedError(f"what listens in the place of rank {rank} is not ours")
-    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return made
 
 

@@ -6,7 +6,8 @@ messages of the rank that connected, as closing one end of it can lose messages 
 connecting rank proves that it holds the job's secret before its messages are read; on this host, the listener is
 verified to be the process that the contact names. On Unix sockets, and on all of a job without a token, only processes
 of this user are accepted. A rank closes its connections when it ends or leaves the world, so a closed connection means
-that it is gone. The end of a process of this host that is waited for, but not connected, is noticed through its pidfd.
+that it is gone; between hosts that is the connection which that rank made, after whose end nothing of it is on its way
+(``far_peers``). The end of a process of this host that is waited for, but not connected, is noticed through its pidfd.
 
 What this module does not do: other systems than Linux (epoll, pidfd, sockets without a file).
 """
@@ -22,9 +23,10 @@ from contextlib import suppress
 from typing import Final
 
 from fake_torch_dist.stores.authentication import job_token
+from fake_torch_dist.stores.sockets import keep_alive
 from fake_torch_dist.transports.connecting import connect_on_host, connect_to_host, greeting, read_greeting
 from fake_torch_dist.transports.descriptor_limit import allow_descriptors
-from fake_torch_dist.transports.driving import LONGEST_WAIT_S
+from fake_torch_dist.transports.far_peers import FarPeers
 from fake_torch_dist.transports.listeners import Listeners
 from fake_torch_dist.transports.peer_processes import WatchedProcesses
 from fake_torch_dist.transports.wire import READ_BYTES, Contact, Contacts, Frame, Payload, PeerConnection, host_identity
@@ -56,6 +58,7 @@ class Peers:
         """The connection on which messages to a rank are sent, by rank; it stays the same, so messages keep their
         order."""
         self._watched = WatchedProcesses(self._poll)
+        self._far = FarPeers()
         self._near: frozenset[int] = frozenset()
         """Ranks on this host, this one included."""
         self._max_unauthenticated = MAX_UNAUTHENTICATED
@@ -122,7 +125,7 @@ class Peers:
 
         A large ``tail`` must not change until ``unsent_to`` is False.
         """
-        if to in self.gone:
+        if to in self.gone or to in self._far:
             return
         try:
             connection = self._to.get(to) or self._connect(to)
@@ -131,18 +134,18 @@ class Peers:
             if idle:
                 self._push(connection)
         except OSError:
-            self._ending.append(to)
+            self._lose_way(to)
 
     def watch(self, ranks: Iterable[int]) -> None:
         """Connect to the ranks that are not connected, to notice when they leave."""
         for rank in ranks:
-            if rank != self.rank and rank not in self._to and rank not in self.gone:
+            if rank != self.rank and rank not in self._to and rank not in self.gone and rank not in self._far:
                 try:
                     connection = self._connect(rank)
                     connection.greet()
                     self._push(connection)
                 except OSError:
-                    self._ending.append(rank)
+                    self._lose_way(rank)
 
     def _push(self, connection: PeerConnection) -> None:
         if not connection.push():
@@ -160,6 +163,9 @@ class Peers:
 
     def _keep(self, connection: PeerConnection) -> PeerConnection:
         connection.socket.setblocking(False)
+        if connection.socket.family != socket.AF_UNIX:
+            keep_alive(connection.socket)
+            self._far.add(connection)
         self._connections[connection.socket.fileno()] = connection
         self._poll.register(connection.socket, select.EPOLLIN)
         return connection
@@ -170,8 +176,8 @@ class Peers:
         """Wait at most ``timeout_s`` for events, which ``receive`` handles. Other threads may send meanwhile."""
         if self._ending:
             timeout_s = 0.0
-        elif timeout_s > LONGEST_WAIT_S:
-            timeout_s = LONGEST_WAIT_S
+        else:
+            timeout_s = min(timeout_s, self._far.longest_poll_s)
         return self._poll.poll(timeout_s)
 
     def receive(self, events: list[tuple[int, int]]) -> list[Frame]:
@@ -192,6 +198,8 @@ class Peers:
                 self._watched.unwatch(rank)
             elif fd == self._waker:
                 os.eventfd_read(fd)
+        if self._far:
+            self._ending += self._far.ended()
         if self._ending:
             self._read_from_ended(frames)
         return frames
@@ -199,7 +207,7 @@ class Peers:
     @property
     def has_unread_ends(self) -> bool:
         """True if a rank has ended and ``receive`` has not handled it, which does not end a ``poll`` under way."""
-        return bool(self._ending)
+        return bool(self._ending) or self._far.is_losing
 
     def wake(self) -> None:
         """Let a ``poll`` of another thread, or of a frame that a signal handler has interrupted, return at once."""
@@ -229,8 +237,18 @@ class Peers:
         except (OSError, ValueError):
             pass
         self._drop(connection)
-        if connection.rank >= 0:
+        if connection.rank not in self._near and connection is self._to.get(connection.rank):
+            self._lose_way(connection.rank)
+        elif connection.rank >= 0:
             self._ending.append(connection.rank)
+
+    def _lose_way(self, rank: int) -> None:
+        """Note that nothing can be sent to ``rank``: one of this host has ended, another's last messages may come."""
+        if rank in self._near:
+            self._ending.append(rank)
+            return
+        self._far.lose_way(rank)
+        self._drop_way(rank)
 
     def _admit(self, inbound: PeerConnection) -> bool:
         """Read the greeting; False if it is malformed or wrong, BlockingIOError while it is incomplete."""
@@ -258,13 +276,14 @@ class Peers:
             if connection.push():
                 self._poll.modify(connection.socket, select.EPOLLIN)
         except OSError:
-            self._ending.append(connection.rank)
+            self._lose_way(connection.rank)
 
     # -- closing -------------------------------------------------------------------------------------------------------
 
     def _drop(self, connection: PeerConnection) -> None:
         self._poll.unregister(connection.socket)
         del self._connections[connection.socket.fileno()]
+        self._far.remove(connection)
         connection.socket.close()
 
     def _read_from_ended(self, frames: list[Frame]) -> None:
@@ -277,12 +296,16 @@ class Peers:
         for rank in dict.fromkeys(self._ending):
             self.gone[rank] = None
             self._watched.unwatch(rank)
-            way = self._to.pop(rank, None)
-            if way is not None:
-                way.queue.clear()
-                if way.socket.fileno() >= 0:
-                    self._drop(way)
+            self._far.forget(rank)
+            self._drop_way(rank)
         self._ending.clear()
+
+    def _drop_way(self, rank: int) -> None:
+        way = self._to.pop(rank, None)
+        if way is not None:
+            way.queue.clear()
+            if way.socket.fileno() >= 0:
+                self._drop(way)
 
     def close(self) -> None:
         """Close everything; ranks that still wait for this one notice it.

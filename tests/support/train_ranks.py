@@ -55,12 +55,15 @@ class Job:
         per_node: int | None = None,
         environ: Mapping[str, str] | None = None,
         cwd: Path = ROOT,
+        placed: Callable[[int], Mapping[str, str]] | None = None,
     ) -> None:
+        """``placed(rank)``: variables that take the place of torchrun's."""
         self._children = Children()
         words, port = list(arguments), free_port()
         self.ranks = []
         for rank in range(size):
-            variables = _environment(rank, size, per_node or size, port) | dict(environ or {})
+            place = placed(rank) if placed else _launched(rank, size, per_node or size, port)
+            variables = _inherited() | dict(place) | dict(environ or {})
             self.ranks.append(Rank(self._children.fork(partial(run_train, words, variables, cwd), pipes=2)))
 
     def __enter__(self) -> Job:
@@ -97,10 +100,13 @@ class Job:
             self.ranks[rank].send_signal(number)
 
 
-def _environment(rank: int, size: int, per_node: int, port: int) -> dict[str, str]:
+def _inherited() -> dict[str, str]:
     unwanted = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "NCCL_DEBUG")
-    kept = {key: value for key, value in os.environ.items() if key not in unwanted}
-    return kept | {
+    return {key: value for key, value in os.environ.items() if key not in unwanted} | {"PYTHONUTF8": "1"}
+
+
+def _launched(rank: int, size: int, per_node: int, port: int) -> dict[str, str]:
+    return {
         "RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_RANK": str(rank % per_node),
-        "LOCAL_WORLD_SIZE": str(per_node), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "PYTHONUTF8": "1",
+        "LOCAL_WORLD_SIZE": str(per_node), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
     }  # fmt: skip

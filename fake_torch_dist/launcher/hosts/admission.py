@@ -22,6 +22,7 @@ from fake_torch_dist.launcher.reports.log_messages import NODE_GONE, NODE_JOINED
 
 _MAX_HANDSHAKES: Final = 64
 """Connections whose handshake is not over; when there are more, the oldest is closed."""
+EVERYWHERE: Final = ("::", "0.0.0.0")
 _ACCEPTED_AT_ONCE: Final = 16
 """Connections accepted before the loop looks at anything else."""
 
@@ -48,7 +49,17 @@ class Admission:
         self._begun = False
         self._timers: list[Timer] = []
         self._last_call: Timer | None = None
+        self._is_everywhere = listener.getsockname()[0] in EVERYWHERE
         listener.setblocking(False)
+
+    @property
+    def host(self) -> str:
+        """Host of the job's store for the ranks: the endpoint's, if this host has its address under that name.
+
+        Else the address at which a node has reached this host, which is not the endpoint's behind a Service or NAT.
+        """
+        found = [node.address_of_host for node in self._admitted] if self._is_everywhere else []
+        return next(filter(None, found), self._endpoint.host)
 
     def open(
         self,

@@ -5,20 +5,27 @@ from __future__ import annotations
 import errno
 import ipaddress
 import socket
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Final
 
 from fake_torch_dist.errors import DistNetworkError
 from fake_torch_dist.launcher.commandline.choices import host_and_port
 from fake_torch_dist.launcher.commandline.config import LaunchConfig
 from fake_torch_dist.launcher.environment_names import TOKEN
 from fake_torch_dist.stores.authentication import job_token
-from fake_torch_dist.stores.sockets import addresses, listen
+from fake_torch_dist.stores.own_addresses import is_own_name
+from fake_torch_dist.stores.resolving import addresses
+from fake_torch_dist.stores.sockets import LOST_HOST_S, keep_alive, listen_for_job
 
+NO_NAME: Final = (
+    "Correct --rdzv-endpoint, raise {option}, or let the node that is to host the job say so: --rdzv-conf is_host=1"
+)
 TRUE = ("1", "true", "t", "yes", "y")
-_IDLE_S, _PROBE_S, _PROBES = 10, 5, 3
-"""Keep-alive times: the loss of a host without power or network is noticed after 25 s."""
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
+"""Seconds between two look-ups of a name that is not known yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,23 +83,43 @@ class Endpoint:
     @property
     def hint(self) -> str:
         """Reason why other hosts may not reach it, in parentheses; empty if they can."""
-        if self.host == "localhost" or not self.is_loopback or self.host[0] in "0123456789:":
+        if self.host == "localhost" or not self.is_loopback or self.host[0] in "0123456789:" or job_token():
             return ""
         return f" ({self.host} is {self.addresses()[0][1][0]} here, where no other host gets to: give an address)"
 
-    def listen(self) -> socket.socket | None:
+    def listen(self, note: Callable[[str], None]) -> socket.socket | None:
         """Return a listening socket if this node hosts the job, None if it joins it.
 
-        Raises DistNetworkError if it has to host, and the port cannot be had.
+        Whoever is told to host needs no name. At a c10d endpoint a name that is not known yet, as of a pod that has
+        just started, is waited for; ``note`` gets a line about that. Raises DistNetworkError if this node has to host,
+        and the port cannot be had, or if the name does not come.
         """
-        if self.is_host is False:
+        if self.is_host is False or (self.is_host is None and not self._is_here(note)):
             return None
         try:
-            return listen(self.host, self.port)
+            return listen_for_job(self.host, self.port, job_token())
         except DistNetworkError as error:
-            if self.is_host is None and _is_elsewhere(error.__cause__):
+            if self.is_host is None and _is_taken(error.__cause__):
                 return None
             raise
+
+    def _is_here(self, note: Callable[[str], None]) -> bool:
+        """True if the endpoint's host is this one; its name is waited for."""
+        until_s, pause_s = time.monotonic() + self.wait_s, _FIRST_PAUSE_S
+        while not is_own_name(self.host):
+            try:
+                self.addresses()
+                return is_own_name(self.host)  # the name may have come since
+            except OSError as error:
+                left_s = until_s - time.monotonic()
+                if left_s <= 0:
+                    text = f"{self.host} can't be resolved: {error.strerror}. {NO_NAME.format(option=self.wait_option)}"
+                    raise DistNetworkError(text) from error
+                if pause_s == _FIRST_PAUSE_S:
+                    note(f"{self.host} can't be resolved yet ({error.strerror}), which is tried for {self.wait_s:g} s")
+            time.sleep(min(pause_s, left_s))  # a name's arrival causes no event
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+        return True
 
     def addresses(self) -> list[tuple[socket.AddressFamily, tuple[str, int]]]:
         """Return the host's addresses. Raises OSError if its name cannot be resolved."""
@@ -107,18 +134,12 @@ def _is_host(conf: Mapping[str, str]) -> bool | None:
 
 
 def set_socket_options(connection: socket.socket) -> None:
-    """Send short messages at once, and notice the loss of the other host."""
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    """Send short messages at once, and notice the loss of the other host, also while something is being sent."""
+    keep_alive(connection)
     with suppress(AttributeError, OSError):  # Linux
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _IDLE_S)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _PROBE_S)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _PROBES)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * (_IDLE_S + _PROBES * _PROBE_S))
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * LOST_HOST_S)
 
 
-def _is_elsewhere(failure: BaseException | None) -> bool:
-    """Return whether listening failed because another process, or another host, has the address."""
-    return isinstance(failure, socket.gaierror) or (
-        isinstance(failure, OSError) and failure.errno in (errno.EADDRINUSE, errno.EADDRNOTAVAIL)
-    )
+def _is_taken(failure: BaseException | None) -> bool:
+    """Return whether listening failed because another process of this host has the address."""
+    return isinstance(failure, OSError) and failure.errno == errno.EADDRINUSE

@@ -18,6 +18,7 @@ from fake_torch_dist.launcher.protocol.host_messages import AttemptOver, FromHos
 from fake_torch_dist.launcher.protocol.stop import StopJob
 from fake_torch_dist.launcher.worker_group import WorkerGroup
 from fake_torch_dist.stores.authentication import job_token
+from fake_torch_dist.stores.own_addresses import is_numeric
 
 
 class FollowerNode:
@@ -86,7 +87,10 @@ class FollowerNode:
         self._group.finish(exit_code, reason)
 
     def _as_seen_here(self, assignment: NodeAssignment) -> NodeAssignment:
-        """Replace the host's own name in an assignment by the one that this node reaches it under."""
-        port = assignment.store.rpartition(":")[2]
+        """Replace the host's own name in an assignment by the one that this node reaches it under.
+
+        A numeric address stays: it is that of the host itself, not of a Service in front of it.
+        """
+        host, _, port = assignment.store.rpartition(":")
         token = job_token().decode() or assignment.token
-        return replace(assignment, store=f"{self._endpoint.host}:{port}", token=token)
+        return replace(assignment, store=f"{host if is_numeric(host) else self._endpoint.host}:{port}", token=token)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from fake_torch_dist.errors import DistNetworkError
 from fake_torch_dist.launcher.commandline.choices import host_and_port
 from fake_torch_dist.launcher.commandline.config import LaunchConfig
-from fake_torch_dist.stores.sockets import listen
+from fake_torch_dist.stores.authentication import job_token
+from fake_torch_dist.stores.sockets import listen_for_job
 
 if TYPE_CHECKING:
     from fake_torch_dist.launcher.hosts.endpoint import Endpoint
@@ -35,7 +36,7 @@ class MasterPort:
         if self._reserved:
             return
         if self.port:
-            listen(self.addr, self.port).close()
+            listen_for_job(self.addr, self.port, job_token()).close()
         reserved = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         try:
             reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

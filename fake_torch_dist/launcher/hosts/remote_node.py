@@ -34,6 +34,11 @@ class RemoteNode:
         """True if the node's command is connected."""
         return self._channel.open
 
+    @property
+    def address_of_host(self) -> str:
+        """Numeric address of this host at which the node has reached it."""
+        return self._channel.own_address
+
     def start(self, assignment: NodeAssignment) -> None:
         """Start its ranks."""
         self.is_empty, self.failed, self.failure = False, False, None

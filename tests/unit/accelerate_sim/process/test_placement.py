@@ -7,7 +7,7 @@ import os
 import pytest
 
 from accelerate_sim.config.problems import ConfigError
-from accelerate_sim.process.placement import Placement, own_placement
+from accelerate_sim.process.placement import Placement, own_placement, scheduler_restarts
 
 LAUNCHED = {
     "RANK": "13", "LOCAL_RANK": "5", "WORLD_SIZE": "16", "LOCAL_WORLD_SIZE": "8",
@@ -17,7 +17,7 @@ LAUNCHED = {
 
 def test_without_a_launcher_there_is_no_place() -> None:
     assert Placement.of({}) is None
-    assert Placement.of({"RANK": "1", "WORLD_SIZE": "2"}) is None
+    assert Placement.of({"RANK": "0", "WORLD_SIZE": "1"}) is None
 
 
 def test_a_launcher_says_which_rank_this_is() -> None:
@@ -26,9 +26,23 @@ def test_a_launcher_says_which_rank_this_is() -> None:
     assert (place.node, place.num_nodes, place.is_main) == (1, 2, False)
 
 
-def test_without_a_number_of_local_ranks_there_is_one_node() -> None:
+def test_without_a_number_of_local_ranks_the_layout_is_not_known() -> None:
     place = Placement.of({key: value for key, value in LAUNCHED.items() if key != "LOCAL_WORLD_SIZE"})
-    assert place and (place.num_nodes, place.local_world_size) == (1, 16)
+    assert place and (place.rank, place.local_rank, place.local_world_size) == (13, 5, 0)
+
+
+def test_a_rank_without_a_local_rank_is_one() -> None:
+    place = Placement.of({key: value for key, value in LAUNCHED.items() if not key.startswith("LOCAL")})
+    assert place and (place.rank, place.local_rank, place.world_size, place.local_world_size) == (13, -1, 16, 0)
+    with pytest.raises(ConfigError, match=r"^environment: RANK is set, but MASTER_ADDR is not\. Set it to the host"):
+        Placement.of({"RANK": "1", "WORLD_SIZE": "2"})
+
+
+@pytest.mark.parametrize("name", ["SLURM_RESTART_COUNT", "JOBSET_RESTART_ATTEMPT"])
+def test_a_scheduler_that_starts_the_job_again_counts(name: str) -> None:
+    place = Placement.of(LAUNCHED | {"TORCHELASTIC_RESTART_COUNT": "1", name: "2"})
+    assert place and place.attempt == 3
+    assert (scheduler_restarts({}), scheduler_restarts({name: "2"})) == (0, 2)
 
 
 @pytest.mark.parametrize(

@@ -227,3 +227,17 @@ def test_listeners_are_called_in_the_order_in_which_they_came(signals: Signals):
     signals.tell_pause()
     signals.tell_redraw()
     assert calls == [f"{name} {what}" for what in ("waits", "pauses", "draws") for name in ("first", "second")]
+
+
+def test_another_thread_takes_no_signals():
+    """As of Ray Train, of Dask, or of a notebook's server."""
+
+    def play() -> int:
+        with Signals() as entered:
+            entered.wait(0.001)
+            return 1
+
+    before = signal.getsignal(signal.SIGTERM)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        assert pool.submit(play).result(SOON_S) == 1
+    assert signal.getsignal(signal.SIGTERM) is before
