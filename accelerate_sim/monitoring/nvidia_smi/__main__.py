@@ -19,7 +19,6 @@ with DefaultSigint():
     from accelerate_sim.monitoring.nvidia_smi.boards import HOPPER_DRIVER, Driver
     from accelerate_sim.monitoring.nvidia_smi.options import Arguments, InvalidArguments, parse
     from accelerate_sim.monitoring.nvidia_smi.reading import Node, NoJob, Reading
-    from accelerate_sim.monitoring.nvidia_smi.subcommands import NOT_SIMULATED, parse_subcommand
     from accelerate_sim.process.runtime_directory import UnsafeDirectory
 
 NO_FILE, INVALID_ARGUMENT, NOT_SUPPORTED, NOT_FOUND, NO_DRIVER = 1, 2, 3, 6, 9
@@ -29,6 +28,14 @@ FAILED = (
     "Make sure that the latest NVIDIA driver is installed and running.\n\n"
 )
 NO_DEVICES = "No devices were found\n"
+
+SUBCOMMANDS = ("dmon", "pmon", "topo", "nvlink")
+NOT_SIMULATED = (
+    "daemon", "replay", "drain", "c2c", "clocks", "encodersessions", "fbcsessions", "vgpu", "mig", "compute-policy",
+    "boost-slider", "power-hint", "base-clocks", "conf-compute", "gpm", "pci", "power-smoothing", "power-profiles",
+    "rusd", "prm", "soc",
+)  # fmt: skip
+"""Sub-commands of nvidia-smi that there are not here."""
 
 Write = Callable[[str], None]
 Display = Callable[[Reading, bool], str]
@@ -54,7 +61,9 @@ def run(words: Sequence[str], write: Write, sleep: Callable[[float], None] = tim
         print(f"fake-nvidia-smi: '{words[0]}' is not simulated. fake-nvidia-smi -h shows what is.", file=sys.stderr)
         return NOT_SUPPORTED
     try:
-        if words and words[0] in ("dmon", "pmon", "topo", "nvlink"):
+        if words and words[0] in SUBCOMMANDS:
+            from accelerate_sim.monitoring.nvidia_smi.subcommands import parse_subcommand
+
             subcommand = parse_subcommand(words[0], words[1:])
             if subcommand.arguments.help:
                 return _help(subcommand.name, write)
@@ -72,9 +81,9 @@ def run(words: Sequence[str], write: Write, sleep: Callable[[float], None] = tim
 
 
 def _help(subcommand: str, write: Write) -> int:
-    from accelerate_sim.monitoring.nvidia_smi.help_texts import SUBCOMMANDS, help_text
+    from accelerate_sim.monitoring.nvidia_smi.help_texts import OF_SUBCOMMANDS, help_text
 
-    write(SUBCOMMANDS[subcommand] if subcommand else help_text())
+    write(OF_SUBCOMMANDS[subcommand] if subcommand else help_text())
     return 0
 
 

@@ -5,11 +5,10 @@ The default is a GPU without a fault. ``reading._gpu`` is the one place that giv
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorCounts:
+class ErrorCounts(NamedTuple):
     """ECC errors over one span of time."""
 
     sram_corrected: int = 0
@@ -31,13 +30,12 @@ class ErrorCounts:
         return self.sram_uncorrected + self.dram_uncorrected
 
 
-@dataclass(frozen=True, slots=True)
-class Health:
+class Health(NamedTuple):
     """State of a GPU's memory, links and clocks, as far as faults change it."""
 
-    volatile: ErrorCounts = field(default_factory=ErrorCounts)
+    volatile: ErrorCounts = ErrorCounts()
     """Errors since the driver was loaded."""
-    aggregate: ErrorCounts = field(default_factory=ErrorCounts)
+    aggregate: ErrorCounts = ErrorCounts()
     """Errors of the board's whole life."""
     sram_threshold_exceeded: bool = False
     remapped_correctable: int = 0

@@ -97,7 +97,7 @@ _DMON_GROUPS = """                          Can be any of:
 _PMON_GROUPS = """                          Can be any of:
                               u - Utilization
                               m - Memory: frame buffer, protected"""
-SUBCOMMANDS = {
+OF_SUBCOMMANDS = {
     "dmon": "\n    One line per GPU and sampling interval. Simulated.\n\n    Usage: nvidia-smi dmon [options]\n"
     + _MONITOR_OPTIONS.format(default="puc", groups=_DMON_GROUPS),
     "pmon": "\n    One line per process and sampling interval. Simulated.\n\n    Usage: nvidia-smi pmon [options]\n"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from accelerate_sim.monitoring.nvidia_smi.fields.field import Field
 from accelerate_sim.monitoring.nvidia_smi.fields.row_fields import TABLES, Table
@@ -10,8 +10,7 @@ from accelerate_sim.monitoring.nvidia_smi.options import CsvFormat, InvalidArgum
 from accelerate_sim.monitoring.nvidia_smi.reading import Reading
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(NamedTuple):
     """Fields of a table, under the names of the header."""
 
     table: Table

@@ -8,12 +8,6 @@ from dataclasses import dataclass
 from accelerate_sim.monitoring.nvidia_smi.options import INVALID, Arguments, InvalidArguments, ids_of, whole
 from accelerate_sim.monitoring.nvidia_smi.reading import Reading
 
-NOT_SIMULATED = (
-    "daemon", "replay", "drain", "c2c", "clocks", "encodersessions", "fbcsessions", "vgpu", "mig", "compute-policy",
-    "boost-slider", "power-hint", "base-clocks", "conf-compute", "gpm", "pci", "power-smoothing", "power-profiles",
-    "rusd", "prm", "soc",
-)  # fmt: skip
-"""Sub-commands of nvidia-smi that there are not here."""
 _ALWAYS = {"-h": "help", "--help": "help", "--node": "node", "--job": "job"}
 _MONITOR = _ALWAYS | {
     "-i": "id", "--id": "id", "-d": "delay", "--delay": "delay", "-c": "count", "--count": "count",

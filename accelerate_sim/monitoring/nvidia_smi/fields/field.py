@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from accelerate_sim.monitoring.nvidia_smi.reading import Gpu, Reading
 
@@ -11,8 +11,7 @@ NOT_AVAILABLE = "[N/A]"
 DEPRECATED = "[Requested functionality has been deprecated]"
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(NamedTuple):
     """The function that gives ``value`` of a GPU, and the unit that follows it if it is available."""
 
     value: Callable[[Reading, Gpu], object]
@@ -60,12 +59,12 @@ def unavailable(unit: str = "", *aliases: str) -> Field:
 
 def since(branch: int, fields: Fields) -> dict[str, Field]:
     """The fields, known from ``branch`` on."""
-    return {name: replace(field, since=branch) for name, field in fields.items()}
+    return {name: field._replace(since=branch) for name, field in fields.items()}
 
 
 def deprecated(branch: int, fields: Fields) -> dict[str, Field]:
     """The fields, deprecated from ``branch`` on."""
-    return {name: replace(field, deprecated=branch) for name, field in fields.items()}
+    return {name: field._replace(deprecated=branch) for name, field in fields.items()}
 
 
 def yes_no(flag: bool) -> str:

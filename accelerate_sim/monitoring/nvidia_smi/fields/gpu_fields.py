@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from accelerate_sim.monitoring.nvidia_smi.fields.errors import ERRORS
 from accelerate_sim.monitoring.nvidia_smi.fields.field import Field, Fields, fixed, if_, of_gpu, since, unavailable
 from accelerate_sim.monitoring.nvidia_smi.fields.identity import IDENTITY
@@ -19,7 +17,7 @@ def _fabric(value: str) -> Field:
 
 
 def _health(name: str, branch: int) -> tuple[str, Field]:
-    return f"fabric.health.{name}", replace(fixed(NO_FABRIC), since=branch)
+    return f"fabric.health.{name}", fixed(NO_FABRIC)._replace(since=branch)
 
 
 MODES: Fields = {

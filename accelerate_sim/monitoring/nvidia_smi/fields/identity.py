@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from accelerate_sim.monitoring.nvidia_smi.fields.field import (
     NOT_AVAILABLE,
     Field,
@@ -37,7 +35,7 @@ def _needs_reset(gpu: Gpu) -> str:
 
 
 _RESET = {
-    name: replace(of_gpu(_needs_reset), until=570, deprecated=570)
+    name: of_gpu(_needs_reset)._replace(until=570, deprecated=570)
     for name in ("reset_status.reset_required", "reset_status.drain_and_reset_recommended")
 }
 
@@ -87,7 +85,7 @@ IDENTITY: Fields = {
     "driver_model.current": unavailable(),
     "driver_model.pending": unavailable(),
     "vbios_version": of_gpu(lambda gpu: gpu.board.vbios),
-    "inforom.img": replace(_inforom(0), aliases=("inforom.image",)),
+    "inforom.img": _inforom(0)._replace(aliases=("inforom.image",)),
     "inforom.oem": _inforom(1),
     "inforom.ecc": _inforom(2),
     "inforom.pwr": unavailable("", "inforom.power"),

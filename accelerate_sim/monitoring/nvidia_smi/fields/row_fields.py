@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from accelerate_sim.monitoring.nvidia_smi.fields.errors import ERRORS
 from accelerate_sim.monitoring.nvidia_smi.fields.field import Fields, fixed, of_gpu, unavailable
@@ -53,8 +53,7 @@ SUPPORTED_CLOCKS: Fields = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(NamedTuple):
     """The fields of one query, and the GPUs that have rows in it."""
 
     fields: Fields
