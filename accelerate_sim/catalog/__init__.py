@@ -9,7 +9,7 @@ from accelerate_sim.catalog.architecture import Architecture
 from accelerate_sim.catalog.constants import Constant, constant_table, constants
 from accelerate_sim.catalog.datasets import DatasetSpec, dataset, dataset_names
 from accelerate_sim.catalog.entries import UnknownName
-from accelerate_sim.catalog.gpus import GpuSpec, gpu, gpu_names
+from accelerate_sim.catalog.gpus import GpuSpec, gpu, gpu_names, with_driver
 from accelerate_sim.catalog.models import ModelSpec, model, model_names
 from accelerate_sim.catalog.stacks import SoftwareStack, stack, stack_names
 from accelerate_sim.catalog.tensors import Tensor
@@ -36,4 +36,5 @@ __all__ = [
     "model_names",
     "stack",
     "stack_names",
+    "with_driver",
 ]

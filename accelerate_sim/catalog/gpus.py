@@ -35,6 +35,18 @@ HOPPER_DRIVER = Driver(version="550.90.12", cuda="12.4")
 """The newest driver that NCCL 2.21 and CUDA 12.4 were built for; boards that the catalog gives no other one have it."""
 
 
+DRIVERS = {
+    550: HOPPER_DRIVER,
+    570: Driver(version="570.124.06", cuda="12.8"),
+    580: Driver(version="580.65.06", cuda="13.0"),
+    590: Driver(version="590.48.01", cuda="13.1"),
+    610: Driver(version="610.57.04", cuda="13.3"),
+}
+"""A driver of each branch whose tool is known."""
+LAST_OF_VOLTA = 580
+"""The last branch that supports Volta."""
+
+
 class Board(Entry):
     """Facts of an NVIDIA board that nvidia-smi prints and that nothing is predicted from."""
 
@@ -47,6 +59,13 @@ class Board(Entry):
     vbios: str = Field(description="Version of the board's firmware.")
     pcie_generation: int = Field(5, ge=1, description="Generation of the PCIe link.")
     brand: str = Field("NVIDIA", description="Product brand that nvidia-smi prints.")
+    inforom: tuple[str, str, str] | None = Field(
+        None, description="Versions of the inforom's image, OEM and ECC objects; none: not known."
+    )
+    part_number: str | None = Field(None, description="Part number of the board; none: not known.")
+    gpu_part: str = Field("885-A1", description="Part number of the chip, after its device identifier.")
+    subsystem_id: int = Field(0x16C1, ge=0, le=0xFFFF, description="PCI subsystem identifier.")
+    remap_banks: int = Field(0, ge=0, description="Memory banks whose rows can be remapped; 0: none.")
     has_ecc: bool = Field(True, description="Memory has error correction; boards without it have fans.")
     is_superchip: bool = Field(False, description="The GPU sits beside a CPU that shares its memory.")
     driver: Driver = Field(HOPPER_DRIVER, description="Driver that the machine runs.")
@@ -106,6 +125,13 @@ _GPUS = Entries("gpu", GpuSpec, "gpus.yaml")
 def gpu(name: str) -> GpuSpec:
     """Return the accelerator called ``name``, in any case; raise ``UnknownName`` if none."""
     return _GPUS.get(name)
+
+
+def with_driver(spec: GpuSpec, branch: int | None) -> GpuSpec:
+    """Return the accelerator with the driver of ``branch``; None: its own."""
+    if branch is None or spec.board is None:
+        return spec
+    return spec.model_copy(update={"board": spec.board.model_copy(update={"driver": DRIVERS[branch]})})
 
 
 def gpu_names() -> list[str]:

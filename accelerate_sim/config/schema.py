@@ -144,6 +144,9 @@ class ClusterConfig(Section):
         "infiniband", description="Network between machines: InfiniBand, Ethernet with RDMA, or AWS's EFA."
     )
     nccl_version: Name = Field("2.21.5", description="NCCL version that the log states.")
+    driver: Literal[550, 570, 580, 590, 610] | None = Field(
+        None, description="Branch of NVIDIA's driver, whose words fake-nvidia-smi uses; null: the GPU's usual one."
+    )
 
 
 class ParallelConfig(Section):

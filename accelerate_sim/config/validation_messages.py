@@ -166,7 +166,11 @@ def _types(annotation: Any) -> set[Any]:
 
 
 def _choices(annotation: Any) -> tuple[Any, ...]:
-    return get_args(annotation) if get_origin(annotation) is Literal else ()
+    """The values of a key that takes one of a few, ``null`` included where it may be left open."""
+    if get_origin(annotation) is Literal:
+        return get_args(annotation)
+    found = tuple(choice for branch in get_args(annotation) for choice in _choices(branch))
+    return (*found, "null") if found and type(None) in get_args(annotation) else found
 
 
 def _number(bound: float) -> str:

@@ -155,7 +155,7 @@ def _versions(message: StartMessage) -> nccl_log.Versions:
     from accelerate_sim.monitoring.nvidia_smi.boards import HOPPER_DRIVER, board_of
 
     cluster = message.config["cluster"]
-    board = board_of(catalog.gpu(cluster["gpu"]))
+    board = board_of(catalog.with_driver(catalog.gpu(cluster["gpu"]), cluster["driver"]))
     return nccl_log.Versions(cluster["nccl_version"], (board.driver if board else HOPPER_DRIVER).cuda)
 
 

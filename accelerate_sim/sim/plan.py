@@ -38,7 +38,8 @@ class Plan:
 
     @cached_property
     def gpu(self) -> GpuSpec:
-        return catalog.gpu(self.config.cluster.gpu)
+        cluster = self.config.cluster
+        return catalog.with_driver(catalog.gpu(cluster.gpu), cluster.driver)
 
     @cached_property
     def dataset(self) -> DatasetSpec:

@@ -170,20 +170,24 @@ class _Messages:
     def _hyperparameters(self, time_s: float, config: Mapping[str, Any]) -> Any:
         from google.protobuf.struct_pb2 import Value
 
-        info = self._hparams.SessionStartInfo(start_time_secs=time_s)
-        for key, value in flat(config):
+        info, keys = self._hparams.SessionStartInfo(start_time_secs=time_s), dict(flat(config))
+        for key, value in keys.items():
             number = isinstance(value, int | float) and not isinstance(value, bool)
             info.hparams[key].CopyFrom(
                 Value(number_value=value) if number else Value(string_value=json.dumps(value).strip('"'))
             )
         content = self._hparams.HParamsPluginData(version=0, session_start_info=info).SerializeToString()
-        value = self._summary.Value(tag="_hparams_/session_start_info")
-        value.metadata.plugin_data.plugin_name = "hparams"
-        value.metadata.plugin_data.content = content
-        return self._summary(value=[value])
+        # Readers give a summary without a value an empty tensor of floats; some take that for a scalar, and fail.
+        summary = self._string("_hparams_/session_start_info", "hparams", json.dumps(keys))
+        summary.value[0].metadata.plugin_data.content = content
+        return summary
 
     def _text(self, tag: str, text: str) -> Any:
-        value = self._summary.Value(tag=f"{tag}/text_summary")
-        value.metadata.plugin_data.plugin_name = "text"
+        return self._string(f"{tag}/text_summary", "text", text)
+
+    def _string(self, tag: str, plugin: str, text: str) -> Any:
+        """A summary of one value, a string."""
+        value = self._summary.Value(tag=tag)
+        value.metadata.plugin_data.plugin_name = plugin
         value.tensor.CopyFrom(self._tensor(dtype=self._string_type, string_val=[text.encode()]))
         return self._summary(value=[value])

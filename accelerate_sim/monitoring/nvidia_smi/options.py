@@ -5,71 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from accelerate_sim.monitoring.nvidia_smi.query import CsvFormat
-from accelerate_sim.monitoring.nvidia_smi.report import DISPLAYS
+from accelerate_sim.monitoring.nvidia_smi.displays import DISPLAYS
 
 INVALID = "Invalid combination of input arguments. Please run 'nvidia-smi -h' for help.\n"
 """The text of nvidia-smi."""
 DEFAULT_LOOP_S = 5.0
 
-HELP = """NVIDIA System Management Interface -- simulated
-
-fake-nvidia-smi shows the GPUs of a running simulated job as nvidia-smi would. The job must have been started with
---publish (python train.py --publish); there is no GPU, and nothing here can change one.
-
-nvidia-smi [OPTION1 [ARG1]] [OPTION2 [ARG2]] ...
-
-    -h,   --help                Print usage information and exit.
-          --version             Print version information and exit.
-
-  LIST OPTIONS:
-
-    -L,   --list-gpus           Display a list of GPUs connected to the system.
-
-  SUMMARY OPTIONS:
-
-    <no arguments>              Show a summary of GPUs connected to the system.
-
-    [plus any of]
-
-    -i,   --id=                 Target specific GPUs: indices, PCI bus ids or UUIDs, separated by commas.
-    -l,   --loop=               Probe until Ctrl+C at specified second interval.
-    -lms, --loop-ms=            Probe until Ctrl+C at specified millisecond interval.
-
-  QUERY OPTIONS:
-
-    -q,   --query               Display GPU info.
-
-    [plus any of]
-
-    -x,   --xml-format          Produce XML output.
-    -d,   --display=            Display only selected information:
-                                {displays}.
-
-  SELECTIVE QUERY OPTIONS:
-
-    --query-gpu=                Information about GPUs. Call --help-query-gpu for the properties.
-    --query-compute-apps=       List of processes: timestamp, gpu_name, gpu_bus_id, gpu_serial, gpu_uuid, pid,
-                                process_name, used_gpu_memory.
-
-    [mandatory]
-
-    --format=                   Comma separated list of format options:
-                                csv - comma separated values (MANDATORY)
-                                noheader - skip first line with column headers
-                                nounits - don't print units for numerical values
-
-  SIMULATION OPTIONS (not nvidia-smi's):
-
-    --node=                     Node of the simulated cluster, from 0. [default: 0]
-    --job=                      Process id of the job. [default: the newest one]
-
-  Exit codes: 0 success, 2 an invalid argument, 6 no such GPU, 9 no driver, that is no published job.
-"""
-
 
 class InvalidArguments(Exception):
     """Raised for a wrong command line. The text goes to standard output, as that of nvidia-smi does."""
+
+
+@dataclass(frozen=True, slots=True)
+class CsvFormat:
+    """The format of the CSV, from ``--format``."""
+
+    header: bool = True
+    units: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,29 +30,34 @@ class Arguments:
 
     help: bool = False
     version: bool = False
-    help_query: bool = False
+    help_query: str | None = None
+    """The table whose fields are to be explained, e.g. ``gpu``."""
     list_gpus: bool = False
     query: bool = False
     xml: bool = False
     displays: tuple[str, ...] = ()
-    gpu_fields: str | None = None
-    app_fields: str | None = None
+    table: str | None = None
+    """The table that is queried, and its fields, separated by commas."""
+    fields: str = ""
     csv: CsvFormat = field(default_factory=CsvFormat)
     ids: tuple[str, ...] | None = None
     loop_s: float | None = None
+    filename: str | None = None
+    """The file to write to in place of standard output."""
     node: int = 0
     job: int | None = None
 
 
+QUERIES = ("gpu", "compute-apps", "accounted-apps", "retired-pages", "remapped-rows", "supported-clocks")
+"""Ends of the options ``--query-...`` and ``--help-query-...``."""
 _FLAGS = {
-    "-h": "help", "--help": "help", "--version": "version", "--help-query-gpu": "help_query",
+    "-h": "help", "--help": "help", "--version": "version",
     "-L": "list_gpus", "--list-gpus": "list_gpus", "-q": "query", "--query": "query", "-a": "query",
     "-x": "xml", "--xml-format": "xml",
 }  # fmt: skip
 _VALUES = {
     "-i": "id", "--id": "id", "-l": "loop", "--loop": "loop", "-lms": "loop-ms", "--loop-ms": "loop-ms",
-    "-d": "display", "--display": "display", "--query-gpu": "gpu_fields", "--query-compute-apps": "app_fields",
-    "--format": "format", "--node": "node", "--job": "job",
+    "-d": "display", "--display": "display", "-f": "filename", "--filename": "filename", "--format": "format", "--node": "node", "--job": "job",
 }  # fmt: skip
 
 
@@ -108,25 +65,30 @@ def parse(words: Sequence[str]) -> Arguments:
     """Parse the command line. Raises InvalidArguments."""
     found: dict[str, object] = {}
     has_format = False
+    tables = 0
     for kind, value in _options(words):
         if kind == "id":
-            found["ids"] = tuple(each.strip() for each in value.split(","))
+            found["ids"] = ids_of(value)
+        elif kind.startswith("query-"):
+            found["table"], found["fields"] = kind.removeprefix("query-"), value
+            tables += 1
+        elif kind.startswith("help-query-"):
+            found["help_query"] = kind.removeprefix("help-query-")
         elif kind in ("loop", "loop-ms"):
             found["loop_s"] = _seconds(value, 1.0 if kind == "loop" else 1e-3)
         elif kind == "display":
             found["displays"] = _displays(value)
         elif kind in ("node", "job"):
-            found[kind] = _whole(value, f"--{kind}")
+            found[kind] = whole(value, f"--{kind}")
         elif kind == "format":
             has_format, found["csv"] = True, _csv(value)
         else:
             found[kind] = value or True
     arguments = Arguments(**found)  # type: ignore[arg-type]
-    selective = arguments.gpu_fields is not None or arguments.app_fields is not None
-    if selective and not has_format:
+    if arguments.table and not has_format:
         raise InvalidArguments("\"--format=\" switch is missing. Please run 'nvidia-smi -h' for help.\n")
-    modes = (arguments.list_gpus, arguments.query, arguments.gpu_fields, arguments.app_fields)
-    if sum(map(bool, modes)) > 1 or (has_format and not selective) or (arguments.xml and not arguments.query):
+    modes = arguments.list_gpus + arguments.query + tables
+    if modes > 1 or (has_format and not arguments.table) or (arguments.xml and not arguments.query):
         raise InvalidArguments(INVALID)
     return arguments
 
@@ -139,14 +101,30 @@ def _options(words: Sequence[str]) -> Iterator[tuple[str, str]]:
         name, equals, value = word.partition("=")
         if word in _FLAGS:
             yield _FLAGS[word], ""
+        elif word.removeprefix("--help-query-") in QUERIES and word.startswith("--help"):
+            yield word.removeprefix("--"), ""
+        elif name.removeprefix("--query-") in QUERIES and name.startswith("--query-"):
+            yield name.removeprefix("--"), value if equals else _next(waiting)
         elif name in _VALUES and equals:
             yield _VALUES[name], value
-        elif word in _VALUES and waiting and not waiting[0].startswith("-"):
-            yield _VALUES[word], waiting.pop(0)
-        elif word in ("-l", "--loop"):
+        elif word in ("-l", "--loop") and (not waiting or waiting[0].startswith("-")):
             yield "loop", str(DEFAULT_LOOP_S)
+        elif word in _VALUES:
+            yield _VALUES[word], _next(waiting)
         else:
             raise InvalidArguments(INVALID)
+
+
+def _next(waiting: list[str]) -> str:
+    """The value of an option, which is the next word. Raises InvalidArguments."""
+    if not waiting or waiting[0].startswith("-"):
+        raise InvalidArguments(INVALID)
+    return waiting.pop(0)
+
+
+def ids_of(text: str) -> tuple[str, ...]:
+    """The GPUs that ``-i`` names."""
+    return tuple(each.strip() for each in text.split(","))
 
 
 def _seconds(text: str, unit_s: float) -> float:
@@ -159,7 +137,8 @@ def _seconds(text: str, unit_s: float) -> float:
     return seconds
 
 
-def _whole(text: str, option: str) -> int:
+def whole(text: str, option: str) -> int:
+    """The whole number that is an option's value. Raises InvalidArguments."""
     if not (text.isascii() and text.isdecimal()):
         raise InvalidArguments(f"{option} takes a whole number, not {text!r}.\n")
     return int(text)
@@ -177,9 +156,3 @@ def _csv(text: str) -> CsvFormat:
     if "csv" not in words or not words <= {"csv", "noheader", "nounits"}:
         raise InvalidArguments(INVALID)
     return CsvFormat(header="noheader" not in words, units="nounits" not in words)
-
-
-def help_text() -> str:
-    names = list(DISPLAYS)
-    lines = [", ".join(names[start : start + 6]) for start in range(0, len(names), 6)]
-    return HELP.format(displays=(",\n" + " " * 32).join(lines))

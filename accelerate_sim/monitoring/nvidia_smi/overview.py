@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from accelerate_sim.monitoring.nvidia_smi.boards import Driver
 from accelerate_sim.monitoring.nvidia_smi.reading import Gpu, Reading
 
 TIME = "%a %b %e %H:%M:%S %Y"
@@ -25,7 +26,7 @@ def table(reading: Reading) -> str:
     lines = [
         f"{reading.time.strftime(TIME)}       ",
         WIDE_RULE,
-        f"| NVIDIA-SMI {driver.version:<23}Driver Version: {driver.version:<15}CUDA Version: {driver.cuda:<9}|",
+        _title(driver),
         RULE if since_580 else f"|{RULE[1:]}",
         *HEADINGS,
     ]
@@ -36,8 +37,15 @@ def table(reading: Reading) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _title(driver: Driver) -> str:
+    tool = f"| NVIDIA-SMI {driver.version:<22} "
+    if driver.major < 610:
+        return f"{tool}Driver Version: {driver.version:<14} CUDA Version: {driver.cuda:<9}|"
+    return f"{tool}KMD Version: {driver.version:<13} CUDA UMD Version: {driver.cuda:<9}|"
+
+
 def _gpu(gpu: Gpu) -> Iterable[str]:
-    ecc = "0" if gpu.board.has_ecc else "N/A"
+    ecc = str(gpu.health.volatile.uncorrected) if gpu.board.has_ecc else "N/A"
     mig = "Disabled" if gpu.board.has_mig else "N/A"
     name = gpu.name if len(gpu.name) <= LONGEST_NAME else gpu.name[: LONGEST_NAME - 4].rstrip() + " ..."
     fan = "N/A" if gpu.board.has_ecc else f"{fan_pct(gpu)}%"

@@ -9,15 +9,20 @@ from functools import lru_cache
 
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.monitoring.nvidia_smi.boards import Board, board_of
+from accelerate_sim.monitoring.nvidia_smi.health import HEALTHY, Health
 from accelerate_sim.monitoring.published_job import Position, PublishedJob, running_jobs
 from accelerate_sim.sim.gpus import devices, sensors
 from accelerate_sim.sim.gpus.telemetry import GpuSample
 from accelerate_sim.sim.run import Run
 from fake_torch_dist.pci_addresses import driver_bus_id, pci_address
+from accelerate_sim.sim.speed.traffic import Traffic
 
 CONTEXT_MIB = 10
 """Memory in use that belongs to no process, in MiB."""
-IDLE, POWER_CAP, SLOWDOWN, THERMAL, BRAKE = 0x1, 0x4, 0x8, 0x20, 0x80
+IDLE_PCIE_KB_PER_S = 500
+NVLINK_BYTES_PER_S = {"ampere": 25e9, "hopper": 25e9, "blackwell": 50e9, "cdna": 25e9}
+"""Bandwidth of one NVLink, each direction."""
+IDLE, POWER_CAP, SLOWDOWN, THERMAL, HW_THERMAL, BRAKE = 0x1, 0x4, 0x8, 0x20, 0x40, 0x80
 """Bits of NVML's clocks event reasons."""
 
 
@@ -54,8 +59,18 @@ class Gpu:
     max_clock_mhz: int
     reasons: int
     """Bits of the reasons why the clock is not higher."""
+    pcie_kb_per_s: int
+    """Traffic over PCIe in each direction."""
+    nvlinks: int
+    """Number of NVLinks of the board; 0: none."""
     pid: int
     command: str
+    health: Health
+
+    @property
+    def branch(self) -> int:
+        """The branch of the driver, e.g. 550, which decides what is printed."""
+        return self.board.driver.major
 
     @property
     def reserved_mib(self) -> int:
@@ -64,6 +79,11 @@ class Gpu:
     @property
     def free_mib(self) -> int:
         return self.total_mib - self.used_mib - self.reserved_mib
+
+    @property
+    def used_bar1_mib(self) -> int:
+        """Use of the window to the memory, into which drivers from 580 on map all that is allocated."""
+        return self.used_mib + 1 if self.branch >= 580 else 4
 
     @property
     def process_mib(self) -> int:
@@ -84,6 +104,8 @@ class Reading:
     num_gpus: int
     gpus: tuple[Gpu, ...]
     """The GPUs that were asked for."""
+    fabric: str
+    """The network between machines: infiniband, roce or efa."""
 
 
 class Node:
@@ -139,12 +161,23 @@ def reading(run: Run, job: PublishedJob, clock_s: float, node: int = 0) -> Readi
     slowed = {incident.rank for incident in run.incidents.during(step, step) if incident.kind == "hot"}
     first = node * layout.gpus_per_node
     ranks = range(first, min(first + layout.gpus_per_node, layout.world_size))
-    gpus = tuple(_gpu(run, job, board, sample, rank, rank in slowed) for rank in ranks)
+    pcie = _pcie_kb_per_s(run, second, step)
+    gpus = tuple(_gpu(run, job, board, sample, rank, rank in slowed, pcie) for rank in ranks)
     moment = datetime.fromisoformat(job.start) + timedelta(seconds=clock_s)
-    return Reading(moment, board, len(gpus), gpus)
+    return Reading(moment, board, len(gpus), gpus, run.config.cluster.fabric)
 
 
-def _gpu(run: Run, job: PublishedJob, board: Board, sample: GpuSample, rank: int, slowed: bool) -> Gpu:
+def _pcie_kb_per_s(run: Run, second: float, step: int) -> int:
+    """Traffic of one GPU over PCIe in each direction, in KB/s; texts and polling alone are a few hundred."""
+    if run.telemetry.timeline.phase_at(second) != "step":
+        return IDLE_PCIE_KB_PER_S
+    traffic = Traffic.of(run.model.architecture, run.gpu, run.layout, run.method)
+    share = run.tokens_of(step) / run.layout.tokens_per_step
+    step_s = run.stage_step_s(run.batches.number_at(step))
+    return IDLE_PCIE_KB_PER_S + round(traffic.pcie_bytes * share / step_s / 1000)
+
+
+def _gpu(run: Run, job: PublishedJob, board: Board, sample: GpuSample, rank: int, slowed: bool, pcie: int) -> Gpu:
     node, local = divmod(rank, run.layout.gpus_per_node)
     spec, config = run.gpu, run.config
     power, temperature = float(sample.power_w[rank]), float(sample.temperature_c[rank])
@@ -169,8 +202,11 @@ def _gpu(run: Run, job: PublishedJob, board: Board, sample: GpuSample, rank: int
         clock_mhz=round(float(sample.sm_clock_mhz[rank])),
         max_clock_mhz=spec.max_clock_mhz,
         reasons=_reasons(run, utilization, temperature, power, slowed),
+        pcie_kb_per_s=pcie,
+        nvlinks=round((spec.nvlink_bytes_per_s or 0) / NVLINK_BYTES_PER_S[spec.generation]),
         pid=job.pid_of(rank),
         command=job.command,
+        health=HEALTHY,
     )
 
 

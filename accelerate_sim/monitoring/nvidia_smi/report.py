@@ -4,69 +4,56 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
+from accelerate_sim.monitoring.nvidia_smi.displays import DISPLAYS
 from accelerate_sim.monitoring.nvidia_smi.reading import Gpu, Reading
+from accelerate_sim.monitoring.nvidia_smi.report_board import capabilities
 from accelerate_sim.monitoring.nvidia_smi.report_entry import Entry
 from accelerate_sim.monitoring.nvidia_smi.report_tree import gpu_tree, heading
 
-VALUE_COLUMN = 42
+VALUE_COLUMN, WIDE_VALUE_COLUMN = 42, 55
+"""Columns of values: in drivers before 580 and in lists of processes; in drivers from 580 on."""
 _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 """Characters that are escaped in XML. The standard library's function is not used, as it imports an HTTP client."""
-DISPLAYS = {
-    "MEMORY": ("fb_memory_usage", "bar1_memory_usage", "cc_protected_memory_usage"),
-    "UTILIZATION": ("utilization",),
-    "ECC": ("ecc_mode", "ecc_errors"),
-    "TEMPERATURE": ("temperature",),
-    "POWER": ("gpu_power_readings", "gpu_memory_power_readings", "module_power_readings"),
-    "CLOCK": (
-        "clocks", "applications_clocks", "default_applications_clocks", "deferred_clocks", "max_clocks",
-        "max_customer_boost_clocks", "clock_policy",
-    ),
-    "COMPUTE": ("compute_mode",),
-    "PIDS": ("processes",),
-    "PERFORMANCE": ("performance_state", "clocks_event_reasons", "sparse_operation_mode"),
-    "PAGE_RETIREMENT": ("retired_pages",),
-    "ACCOUNTING": ("accounting_mode", "accounting_mode_buffer_size"),
-    "ENCODER_STATS": ("encoder_stats",),
-    "VOLTAGE": ("voltage",),
-    "FBC_STATS": ("fbc_stats",),
-    "ROW_REMAPPER": ("remapped_rows",),
-}  # fmt: skip
-"""The sections of a GPU that ``-d`` takes."""
 
 
 def text_log(reading: Reading, displays: Collection[str] = ()) -> str:
     """The text of ``-q``; with ``displays`` only these sections."""
+    column = WIDE_VALUE_COLUMN if reading.board.driver.major >= 580 else VALUE_COLUMN
     wanted = {tag for display in displays for tag in DISPLAYS[display]}
     lines = ["", "==============NVSMI LOG==============", ""]
-    lines += _text(heading(reading), 0)
-    lines += ["", _line("Attached GPUs", str(reading.num_gpus), 0)]
+    lines += _text(heading(reading), 0, column)
+    lines += ["", _line("Attached GPUs", str(reading.num_gpus), 0, column)]
     for gpu in reading.gpus:
         lines.append(f"GPU {gpu.bus_id}")
-        lines += _text((entry for entry in gpu_tree(gpu) if not wanted or entry.tag in wanted), 1)
+        lines += _text((entry for entry in gpu_tree(gpu) if not wanted or entry.tag in wanted), 1, column)
         if not wanted or "processes" in wanted:
-            lines += _processes(gpu)
+            lines += _processes(gpu, column)
+        if "supported_clocks" in wanted:
+            lines += _supported_clocks(gpu, column)
+        if not wanted:
+            lines += _text(capabilities(gpu), 1, column)
         lines.append("")
     return "\n".join(lines) + "\n"
 
 
-def _line(label: str, value: str, depth: int) -> str:
-    return f"{'    ' * depth + label:<{VALUE_COLUMN}}: {value}"
+def _line(label: str, value: str, depth: int, column: int = VALUE_COLUMN) -> str:
+    return f"{'    ' * depth + label:<{column}}: {value}"
 
 
-def _text(entries: Iterable[Entry], depth: int) -> Iterable[str]:
+def _text(entries: Iterable[Entry], depth: int, column: int) -> Iterable[str]:
     for entry in entries:
         if not entry.label:
             continue
         if isinstance(entry.value, str):
-            yield _line(entry.label, entry.value, depth)
+            yield _line(entry.label, entry.value, depth, column)
         else:
             yield "    " * depth + entry.label
-            yield from _text(entry.value, depth + 1)
+            yield from _text(entry.value, depth + 1, column)
 
 
-def _processes(gpu: Gpu) -> Iterable[str]:
+def _processes(gpu: Gpu, column: int) -> Iterable[str]:
     if not gpu.has_process:
-        yield _line("Processes", "None", 1)
+        yield _line("Processes", "None", 1, column)
         return
     yield "    Processes"
     yield _line("GPU instance ID", "N/A", 2)
@@ -75,6 +62,12 @@ def _processes(gpu: Gpu) -> Iterable[str]:
     yield _line("Type", "C", 3)
     yield _line("Name", gpu.command, 3)
     yield _line("Used GPU Memory", f"{gpu.process_mib} MiB", 3)
+
+
+def _supported_clocks(gpu: Gpu, column: int) -> Iterable[str]:
+    yield "    Supported Clocks"
+    yield _line("Memory", f"{gpu.board.memory_clock_mhz} MHz", 2, column)
+    yield _line("Graphics", f"{gpu.max_clock_mhz} MHz", 3, column)
 
 
 def xml_log(reading: Reading) -> str:
@@ -88,7 +81,8 @@ def xml_log(reading: Reading) -> str:
         f"\t<attached_gpus>{reading.num_gpus}</attached_gpus>",
     ]
     for gpu in reading.gpus:
-        lines += [f'\t<gpu id="{gpu.bus_id}">', *_xml(gpu_tree(gpu), 2), *_xml_processes(gpu), "\t</gpu>", ""]
+        lines += [f'\t<gpu id="{gpu.bus_id}">', *_xml(gpu_tree(gpu), 2), *_xml_processes(gpu)]
+        lines += [*_xml(capabilities(gpu), 2), "\t</gpu>", ""]
     return "\n".join([*lines, "</nvidia_smi_log>"]) + "\n"
 
 

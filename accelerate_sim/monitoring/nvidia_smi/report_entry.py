@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 NA = "N/A"
+DEPRECATED = "Requested functionality has been deprecated"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,33 +1,37 @@
 """``-q``: all properties of all GPUs as one tree, from which the text and the XML are made.
 
-Order and names are those of driver 550 (``nvsmi_device_v12.dtd``); later drivers insert a few entries.
+Order and names are those of the branch of the driver: 550 to 610.
 """
 
 from __future__ import annotations
 
 from accelerate_sim.monitoring.nvidia_smi.overview import TIME, fan_pct
 from accelerate_sim.monitoring.nvidia_smi.reading import Gpu, Reading
+from accelerate_sim.monitoring.nvidia_smi.readings import has_sparsity_mode
 from accelerate_sim.monitoring.nvidia_smi.report_board import fabric, identity, pci
 from accelerate_sim.monitoring.nvidia_smi.report_entry import NA, Entry
-from accelerate_sim.monitoring.nvidia_smi.report_state import (
-    clocks,
-    ecc,
-    memory,
-    power,
-    reasons,
-    session_stats,
-    temperature,
-    utilization,
-)
+from accelerate_sim.monitoring.nvidia_smi.report_errors import errors
+from accelerate_sim.monitoring.nvidia_smi.report_power import clocks, power, temperature
+from accelerate_sim.monitoring.nvidia_smi.report_state import memory, reasons, session_stats, utilization
 
 
 def heading(reading: Reading) -> tuple[Entry, ...]:
     """The entries before the GPUs."""
-    driver = reading.board.driver
+    version, cuda = reading.board.driver.version, reading.board.driver.cuda
+    time = Entry("Timestamp", "timestamp", reading.time.strftime(TIME))
+    if reading.board.driver.major < 610:
+        return (
+            time,
+            Entry("Driver Version", "driver_version", version),
+            Entry("CUDA Version", "cuda_version", cuda),
+        )
+    notice = "[Deprecated; will be removed in CUDA 14.0. Use {} Version instead]"
     return (
-        Entry("Timestamp", "timestamp", reading.time.strftime(TIME)),
-        Entry("Driver Version", "driver_version", driver.version),
-        Entry("CUDA Version", "cuda_version", driver.cuda),
+        time,
+        Entry("Driver Version", "driver_version", f"{version} {notice.format('KMD')}", version),
+        Entry("CUDA Version", "cuda_version", f"{cuda} {notice.format('CUDA UMD')}", cuda),
+        Entry("KMD Version", "kmd_version", version),
+        Entry("CUDA UMD Version", "cuda_umd_version", cuda),
     )
 
 
@@ -38,14 +42,14 @@ def gpu_tree(gpu: Gpu) -> tuple[Entry, ...]:
         pci(gpu),
         Entry("Fan Speed", "fan_speed", NA if gpu.board.has_ecc else f"{fan_pct(gpu)} %"),
         Entry("Performance State", "performance_state", "P0"),
-        reasons(gpu),
-        Entry("Sparse Operation Mode", "sparse_operation_mode", NA),
+        *reasons(gpu),
+        Entry("Sparse Operation Mode", "sparse_operation_mode", "Disabled" if has_sparsity_mode(gpu) else NA),
         *memory(gpu),
         Entry("Compute Mode", "compute_mode", "Default"),
         utilization(gpu),
         session_stats("Encoder Stats", "encoder_stats"),
         session_stats("FBC Stats", "fbc_stats"),
-        *ecc(gpu),
+        *errors(gpu),
         temperature(gpu),
         *power(gpu),
         *clocks(gpu),

@@ -9,12 +9,10 @@ from typing import Final
 
 from fake_torch_dist.launcher.commandline.config import EntryKind
 from fake_torch_dist.launcher.failures import NOT_AVAILABLE, ProcessFailure, root_cause
+from fake_torch_dist.launcher.reports.frames import OF_A_SIGNAL, OF_FAILED_RANKS, traceback_text
 from fake_torch_dist.terminal.descriptor import printable
 
 WIDEST_RULE: Final = 60
-# Parsers that put a traceback's lines together need the header; frames of this package would not help users, and
-# torchrun's would not be true. Python itself writes a header without frames for a traceback limit of 0.
-_HEADER: Final = "Traceback (most recent call last):\n"
 _CHILD_FAILED: Final = "torch.distributed.elastic.multiprocessing.errors.ChildFailedError"
 _SIGNALLED: Final = "torch.distributed.elastic.multiprocessing.api.SignalException"
 
@@ -60,12 +58,12 @@ def _entry(number: int, failure: ProcessFailure) -> str:
 
 def child_failed_text(name: str, failures: Sequence[ProcessFailure]) -> str:
     """Return the text that the launcher prints last when ranks failed."""
-    return f"{_HEADER}{_CHILD_FAILED}: \n{report(name, failures)}\n"
+    return f"{traceback_text(OF_FAILED_RANKS)}{_CHILD_FAILED}: \n{report(name, failures)}\n"
 
 
 def signalled_text(pid: int, signum: int) -> str:
     """Return the text that the launcher, process ``pid``, prints last when it got a signal."""
-    return f"{_HEADER}{_SIGNALLED}: {got_signal(pid, signum)}\n"
+    return f"{traceback_text(OF_A_SIGNAL)}{_SIGNALLED}: {got_signal(pid, signum)}\n"
 
 
 def got_signal(pid: int, signum: int) -> str:

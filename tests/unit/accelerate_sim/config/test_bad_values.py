@@ -36,6 +36,7 @@ def messages(tmp_path: Path, text: str) -> list[str]:
          "Use a whole number from 1 to 100,000, e.g. 8."),
         ("train: {precision: bf61}",
          "train.precision = 'bf61' is not known. Use one of bf16, fp16, fp8, mxfp8, nvfp4."),
+        ("cluster: {driver: 535}", "cluster.driver = 535 is not known. Use one of 550, 570, 580, 590, 610, null."),
         ("train: {peak_lr: 1}", "unknown key 'train.peak_lr'. Did you mean 'train.lr'?"),
         ("train: {tensor: 1}", "unknown key 'train.tensor'. Did you mean 'parallel.tensor'?"),
         ("train: {batch_size: 1}", "unknown key 'train.batch_size'. Did you mean 'train.global_batch'?"),

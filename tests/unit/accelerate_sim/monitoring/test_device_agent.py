@@ -8,7 +8,7 @@ import pytest
 
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.monitoring.device_agent import DeviceAgent
-from accelerate_sim.monitoring.nvidia_smi.properties import GPU_PROPERTIES
+from accelerate_sim.monitoring.nvidia_smi.fields.gpu_fields import GPU_FIELDS
 from accelerate_sim.monitoring.nvidia_smi.reading import reading
 from accelerate_sim.monitoring.published_job import PublishedJob
 from accelerate_sim.records import DeviceRecord
@@ -57,10 +57,10 @@ def test_exporter_and_nvidia_smi_agree(name: str, request: pytest.FixtureRequest
             asked = [(each, gpu) for each in readings for gpu in each.gpus]
             assert len(lines) == len(asked) == run.layout.world_size
             for line, (node_reading, gpu) in zip(lines, asked, strict=True):
-                assert float(line.rpartition(" ")[2]) == float(str(GPU_PROPERTIES[field].value(node_reading, gpu)))
+                assert float(line.rpartition(" ")[2]) == float(str(GPU_FIELDS[field].value(node_reading, gpu)))
                 labels = dict(re.findall(r'(\w+)="([^"]*)"', line))
                 for label, of_smi in SAME_LABELS.items():
-                    assert labels[label] == str(GPU_PROPERTIES[of_smi].value(node_reading, gpu))
+                    assert labels[label] == str(GPU_FIELDS[of_smi].value(node_reading, gpu))
 
 
 def test_traffic_is_what_links_can_carry(llama: Played, experts: Played) -> None:

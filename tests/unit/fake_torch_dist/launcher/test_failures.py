@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -67,15 +68,29 @@ def test_a_recorded_traceback_is_indented_and_its_file_named(tmp_path: Path) -> 
 
 def test_the_last_words_are_found_by_those_who_look_for_torchs() -> None:
     text = child_failed_text("x.py", [failed(0)])
-    header, error, rest = text.split("\n", 2)
+    header, *frames = text[: text.index("torch.distributed.elastic.multiprocessing.errors.Child")].splitlines()
     assert header == "Traceback (most recent call last):"
-    assert error == "torch.distributed.elastic.multiprocessing.errors.ChildFailedError: "
-    assert rest == report("x.py", [failed(0)]) + "\n"
-    assert signalled_text(14762, 15).split("\n") == [
-        header,
-        "torch.distributed.elastic.multiprocessing.api.SignalException: Process 14762 got signal: 15",
-        "",
-    ]
+    assert text.endswith("errors.ChildFailedError: \n" + report("x.py", [failed(0)]) + "\n")
+    assert sum(line.startswith('  File "') for line in frames) in (6, 8)
+    assert frames[-1] == "    raise ChildFailedError("
+    signalled = signalled_text(14762, 15).splitlines()
+    assert signalled[0] == header and signalled[-1] == (
+        "torch.distributed.elastic.multiprocessing.api.SignalException: Process 14762 got signal: 15"
+    )
+
+
+@pytest.mark.parametrize("text", [child_failed_text("x.py", [failed(0)]), signalled_text(14762, 15)])
+def test_a_collector_joins_the_last_words_to_one_record(text: str) -> None:
+    """Rules of collectors: a frame, source lines and underlines are indented, what follows is the exception."""
+    lines = text.splitlines()
+    end = next(number for number, line in enumerate(lines[1:], 1) if not line.startswith("  "))
+    for number, line in enumerate(lines[1:end], 1):
+        named = re.fullmatch(r'  File "(/[^"]+|<frozen runpy>)", line \d+, in \S+', line)
+        assert named or line.startswith("    ")
+        if "^" in line:
+            source = lines[number - 1]
+            assert source[line.index("^") : line.rindex("^") + 1].strip(" ") and len(line) <= len(source)
+    assert re.match(r"torch\.distributed\.elastic\.\S+: ", lines[end])
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,12 @@ ONE_GPU = ("cluster.nodes=1", "cluster.gpus_per_node=1", "parallel.tensor=1")
 @pytest.mark.parametrize(
     "overrides, message",
     [
+        (["cluster.gpu=B200", "cluster.driver=550"], "cluster.driver = 550 does not support B200. "
+         "Use one of [570, 580, 590, 610], or null."),
+        (["cluster.gpu=V100-32-SXM", "train.precision=fp16", "cluster.driver=590"], "cluster.driver = 590 does not "
+         "support V100-32-SXM. Use one of [550, 570, 580], or null."),
+        (["cluster.gpu=MI300X", "cluster.driver=570"],
+         "cluster.driver = 570 is a driver of NVIDIA's, and MI300X is AMD's. Use null."),
         (["parallel.pipeline=3"], "parallel.pipeline = 3 does not fit the cluster: pipeline 3 x tensor 8 does not "
          "divide 64 GPUs. Use one of [1, 2, 4, 8], or 24 nodes."),
         (["parallel.tensor=12"], "parallel.tensor = 12 is no multiple of the 8 GPUs of a node. "

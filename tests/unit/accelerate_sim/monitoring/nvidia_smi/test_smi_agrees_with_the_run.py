@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from accelerate_sim.config.schema import RunConfig
+from accelerate_sim.monitoring.nvidia_smi.options import CsvFormat
 from accelerate_sim.monitoring.nvidia_smi.overview import table
-from accelerate_sim.monitoring.nvidia_smi.query import CsvFormat, Query
+from accelerate_sim.monitoring.nvidia_smi.query import Query
 from accelerate_sim.monitoring.nvidia_smi.reading import BRAKE, SLOWDOWN, THERMAL, reading
 from accelerate_sim.monitoring.nvidia_smi.report import text_log, xml_log
 from accelerate_sim.monitoring.published_job import PublishedJob
@@ -75,7 +76,7 @@ def test_a_gpu_without_a_context_has_no_process(small: Played):
     run, job = published(small)
     while_loading = reading(run, job, 0.3 * run.startup.weights)
     gone = reading(run, job, run.startup.total + run.timeline.end_s() + 3600.0)
-    apps = Query.of_apps("pid,used_gpu_memory")
+    apps = Query.of("compute-apps", "pid,used_gpu_memory", 550)
     assert len(apps.rows(while_loading, CsvFormat()).splitlines()) == len(while_loading.gpus)
     assert apps.rows(gone, CsvFormat()) == ""
     assert "No running processes found" not in table(while_loading)

@@ -11,7 +11,7 @@ import pytest
 
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.monitoring.nvidia_smi.__main__ import run
-from accelerate_sim.monitoring.nvidia_smi.options import HELP, INVALID, parse
+from accelerate_sim.monitoring.nvidia_smi.options import INVALID, parse
 from accelerate_sim.monitoring.published_job import Position, PublishedJob, path_of, process_start
 
 FAILED = (
@@ -86,12 +86,17 @@ def publish(directory: Path, job: PublishedJob) -> None:
         (("--query-gpu", "index", "--format", "csv"), 5),
         (("-i", "00000000:14:00.0", "--query-gpu=index", CSV), 1),
         (("--query-compute-apps=pid", CSV), 4),
+        (("--query-retired-pages=gpu_uuid,retired_pages.cause", CSV), 8),
+        (("--query-remapped-rows", "gpu_uuid", "--format=csv"), 5),
+        (("--query-accounted-apps=pid", "--format=csv"), 1),
+        (("--query-supported-clocks=mem,gr", CSV), 4),
     ],
 )
 def test_what_scripts_say_is_understood(tool: Tool, words: tuple[str, ...], rows: int):
     code, text = tool(*words)
     assert code == 0
-    assert text.startswith("Mon Jan  5 09:31:40 2026") if rows == 1 and not words[2:] else text.count("\n") == rows
+    is_table = not words or words == ("-i", "2")
+    assert text.startswith("Mon Jan  5 09:31:40 2026") if is_table else text.count("\n") == rows
 
 
 def test_gpus_are_found_by_uuid(tool: Tool):
@@ -122,12 +127,54 @@ def test_a_loop_has_one_header(tool: Tool, words: tuple[str, ...], seconds: floa
     [
         ("--nonsense",), ("-l", "0"), ("-l", "soon"), ("-L", "-q"), ("-x",), ("--format=csv",), ("-i",), ("stray",),
         ("--query-gpu=index", "--format=noheader"), ("--query-gpu=index", "--format=csv,nohead"),
-        ("-q", "-d", "NOTHING"),
+        ("-q", "-d", "NOTHING"), ("--query-nothing=index", "--format=csv"), ("--help-query-nothing",),
+        ("topo",), ("topo", "-x"), ("nvlink",), ("nvlink", "-s", "-i"), ("dmon", "-s", "q"), ("pmon", "-s", "p"),
+        ("dmon", "-c", "0"), ("dmon", "-d", "soon"), ("dmon", "-o", "X"), ("dmon", "--count"), ("pmon", "-h=1"),
         ("--query-gpu=index", "--query-compute-apps=pid", "--format=csv"), ("-lms", "nan"), ("-l", "inf"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_understood_is_refused_in_the_tools_words(tool: Tool, words: tuple[str, ...]):
     assert tool(*words) == (2, INVALID)
+
+
+@pytest.mark.parametrize("kind, groups", [("dmon", "pm"), ("pmon", "u")])
+def test_a_monitor_takes_as_many_samples_as_asked_for(tool: Tool, kind: str, groups: str):
+    code, text = tool(kind, "-c", "2", "-s", groups, "-d", "3", "-i", "0,1")
+    assert code == 0
+    assert [line[0] == "#" for line in text.splitlines()] == [True] * 2 + [False] * 4
+    assert tool.slept == [3.0]
+
+
+def test_a_monitor_without_a_count_goes_on(tool: Tool):
+    with pytest.raises(Enough):
+        tool("dmon", "-i", "3")
+    assert tool.slept == [1.0] * 3 and tool.text.count("\n") == 2 + 3
+
+
+@pytest.mark.parametrize("words", [("topo", "-m"), ("nvlink", "--status", "-i", "1"), ("topo", "--matrix", "--node=1")])
+def test_topology(tool: Tool, words: tuple[str, ...]):
+    code, text = tool(*words)
+    assert code == 0 and "GPU1" in text.replace(" ", "")
+
+
+@pytest.mark.parametrize("name", ["", "dmon", "pmon", "topo", "nvlink"])
+def test_each_command_has_a_help(tool: Tool, name: str):
+    for word in ("-h", "--help"):
+        code, text = tool(*([name] if name else []), word)
+        assert code == 0 and "imulated" in text and "--help" in text
+
+
+def test_a_sub_command_that_is_not_simulated_says_so(tool: Tool, capsys: pytest.CaptureFixture[str]):
+    assert tool("mig", "-lgip") == (3, "")
+    assert "'mig' is not simulated" in capsys.readouterr().err
+
+
+def test_output_goes_to_a_file_if_asked(tool: Tool, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    path = tmp_path / "smi.csv"
+    assert tool("--query-gpu=index", CSV, "-f", str(path)) == (0, "")
+    assert path.read_text() == "0\n1\n2\n3\n"
+    assert tool("-L", f"--filename={tmp_path}") == (1, "")
+    assert "can't be written" in capsys.readouterr().err
 
 
 def test_a_query_needs_a_format(tool: Tool):
@@ -184,11 +231,16 @@ def test_help_says_that_it_is_simulated_and_names_every_option(tool: Tool):
     assert all(
         option in text for option in ("--node=", "--job=", "--query-gpu=", "-lms", "PAGE_RETIREMENT", "Exit codes")
     )
-    assert "{" not in text and len(max(text.splitlines(), key=len)) <= 120 and HELP
+    assert "{" not in text and len(max(text.splitlines(), key=len)) <= 120
 
 
 def test_version_and_fields(tool: Tool):
-    assert "(simulated)" in tool("--version")[1]
+    assert tool("--version") == (0, """\
+NVIDIA-SMI version  : 550.90.12
+NVML version        : 550.90
+DRIVER version      : 550.90.12
+CUDA Version        : 12.4
+""")
     fields = tool("--help-query-gpu")[1]
     assert '"clocks.current.sm" or "clocks.sm"' in fields
-    assert parse(["--help-query-gpu"]).help_query
+    assert parse(["--help-query-gpu"]).help_query == "gpu"

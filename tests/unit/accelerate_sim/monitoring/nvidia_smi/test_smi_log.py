@@ -8,8 +8,9 @@ from collections.abc import Callable
 
 import pytest
 
+from accelerate_sim.monitoring.nvidia_smi.displays import DISPLAYS
 from accelerate_sim.monitoring.nvidia_smi.reading import Reading
-from accelerate_sim.monitoring.nvidia_smi.report import DISPLAYS, text_log, xml_log
+from accelerate_sim.monitoring.nvidia_smi.report import text_log, xml_log
 
 Look = Callable[..., Reading]
 OF_A_GPU = [
@@ -152,6 +153,6 @@ def test_text_and_xml_say_the_same(look: Look):
 
 @pytest.mark.parametrize("display", DISPLAYS)
 def test_one_display_shows_only_itself(look: Look, display: str):
-    text = text_log(look(), [display])
+    text = text_log(look(driver=570), [display])
     assert ("Product Name" in text, "Attached GPUs" in text) == (False, True)
     assert len(text) > 8 * 60 + 100
