@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from accelerate_sim.config.schema import RunConfig
     from accelerate_sim.session.coordination import Coordination
     from accelerate_sim.session.options import SessionOptions
+    from accelerate_sim.session.recorded_terminal import RecordedTerminal
     from accelerate_sim.session.run_source import RunSource
 
 HELP = """Play a training run of a language model on a GPU cluster that is not there.
@@ -52,23 +53,37 @@ def launch(train: Callable[[RunConfig], None]) -> NoReturn:
         from accelerate_sim.session.coordination import Coordination
 
         coordination = Coordination(placement)
-    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    settings = {"help_option_names": ["-h", "--help"]}
-    app.command(cls=Command, help=HELP, context_settings=settings)(_command(train, coordination))
-    code: str | int | None = 0
     with DefaultSigint():
-        try:
-            app(prog_name=Path(sys.argv[0]).name)
-        except SystemExit as end:
-            code = end.code
-        except ConfigError as error:
-            code = _refuse(str(error))
+        code = run_command_line(train, coordination)
         if coordination:
             coordination.dismiss(1 if isinstance(code, str) else code or 0)
     _leave(code)
 
 
-def _command(train: Callable[[RunConfig], None], coordination: Coordination | None) -> Callable[..., None]:
+def run_command_line(
+    train: Callable[[RunConfig], None],
+    coordination: Coordination | None = None,
+    recording: RecordedTerminal | None = None,
+) -> str | int | None:
+    """Read the command line and run the training function. Returns the exit code, as ``SystemExit`` has it.
+
+    ``recording`` takes the place of standard output for the session, but not for help, lists, plans and mistakes.
+    """
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    settings = {"help_option_names": ["-h", "--help"]}
+    app.command(cls=Command, help=HELP, context_settings=settings)(_command(train, coordination, recording))
+    try:
+        app(prog_name=Path(sys.argv[0]).name)
+    except SystemExit as end:
+        return end.code
+    except ConfigError as error:
+        return _refuse(str(error))
+    return 0
+
+
+def _command(
+    train: Callable[[RunConfig], None], coordination: Coordination | None, recording: RecordedTerminal | None
+) -> Callable[..., None]:
     """The function whose parameters are the options."""
 
     def command(
@@ -131,7 +146,7 @@ def _command(train: Callable[[RunConfig], None], coordination: Coordination | No
                 _show(source, ascii_only=ascii_only, whole_config=print_config)
                 return
             options = SessionOptions(
-                start_time, duration, output_dir, resumption, ascii_only, not no_progress, coordination
+                start_time, duration, output_dir, resumption, ascii_only, not no_progress, coordination, recording
             )
             sys.exit(_run(train, source, options, record, record_size))
         except ConfigError as error:
