@@ -5,7 +5,8 @@ import path from 'node:path';
 import fs from 'node:fs';
 import { pathToFileURL } from 'node:url';
 
-import { clearFreeMemory, linkState, packedMemory } from './memory_image.mjs';
+import { differWithData } from '../page/wasm_data.mjs';
+import { baseOf, clearCopies, clearFreeMemory, linkState, packedMemory } from './memory_image.mjs';
 import { listFiles, packedFiles, writePacked } from './packing.mjs';
 
 const ENVIRONMENT = { HOME: '/home/pyodide', PYTHONOPTIMIZE: '2', PYTHONNODEBUGRANGES: '1' };
@@ -75,14 +76,21 @@ async function makeImage() {
   const inMemory = new Set(loaded.toJs());
   loaded.destroy();
   clearFreeMemory(python._module);
+  const binaries = [];
   const state = linkState(python._module, tableStart, (name) => {
     const binary = fs.readFileSync(path.join(tree, name.slice('/app/'.length)));
     const file = path.basename(name).split('.')[0] + '.wasm';
     fs.writeFileSync(path.join(engine, file), binary);
+    binaries.push(binary);
     return { file, binary };
   });
+  const memory = Buffer.from(python.makeMemorySnapshot());
+  binaries.forEach((binary) => clearCopies(memory, binary)); // the loader keeps the file, for threads
+  const main = fs.readFileSync(path.join(indexURL, 'pyodide.asm.wasm'));
+  state.base = baseOf(memory, main);
+  differWithData(memory, main, state.base);
   fs.writeFileSync(path.join(engine, 'state.json'), JSON.stringify(state));
-  writePacked(path.join(engine, 'memory.bin.gz'), packedMemory(Buffer.from(python.makeMemorySnapshot())));
+  writePacked(path.join(engine, 'memory.bin.gz'), packedMemory(memory));
   const isInMemory = (name) => name.startsWith('numpy/') || (name.endsWith('.pyc') && inMemory.has(`/app/${name}`));
   writePacked(path.join(engine, 'files.bin.gz'), packedFiles(tree, (name) => !isInMemory(name)));
 }

@@ -1,6 +1,8 @@
 // What is kept of a Python in WebAssembly, beside its files: its memory, and where its extension modules lie.
 import { Buffer } from 'node:buffer';
 
+import { differWithData } from '../page/wasm_data.mjs';
+
 const BLOCK = 1 << 16;
 
 // Freed memory holds what it held. Filled with zeros it compresses.
@@ -57,6 +59,21 @@ function addedSlots(module, start, libraries) {
     added.push([slot, ...names.get(value)]);
   }
   return added;
+}
+
+export function clearCopies(memory, file) {
+  for (let at = memory.indexOf(file); at >= 0; at = memory.indexOf(file)) memory.fill(0, at, at + file.length);
+}
+
+// The address at which the main module's data begin, found by what they are.
+export function baseOf(memory, file) {
+  const data = new Uint8Array(memory.length);
+  differWithData(data, file, 0);
+  for (let at = 0; at < memory.length; at += 100_000) {
+    const found = memory.indexOf(data.subarray(at, at + 64)) - at;
+    if (data.subarray(at, at + 64).every(Boolean) && found >= 0) return found;
+  }
+  throw new Error('the data of the main module are not in memory');
 }
 
 // Blocks that are not all zeros: the size of the memory, how many blocks, their numbers, and the blocks.

@@ -2,6 +2,7 @@
 // It starts from a memory image in which everything is imported; without one, or if that fails, from the parts.
 import { loadPyodide } from './vendor/pyodide/pyodide.mjs';
 import { restore } from './restore.mjs';
+import { differWithData } from './wasm_data.mjs';
 
 const EMPTY_ZIP = 'data:application/zip;base64,UEsFBgAAAAAAAAAAAAAAAAAAAAAAAA==';
 const BLOCK = 65536;
@@ -19,9 +20,15 @@ async function load(path) {
   return new Uint8Array(await new Response(unpacked).arrayBuffer());
 }
 
+// A WebAssembly file, compiled while it is loaded, and its bytes.
+function compile(path) {
+  const response = fetch(urlOf(path));
+  const bytes = response.then((each) => each.clone().arrayBuffer()).then((buffer) => new Uint8Array(buffer));
+  return { code: WebAssembly.compileStreaming(response), bytes };
+}
+
 // Pyodide asks for its code only when it has the memory. Compiled meanwhile, it is there by then.
-function compileEarly(url) {
-  const compiled = WebAssembly.compileStreaming(fetch(url));
+function useEarly(compiled) {
   const usual = WebAssembly.instantiateStreaming;
   WebAssembly.instantiateStreaming = async (source, imports) => {
     WebAssembly.instantiateStreaming = usual;
@@ -32,11 +39,13 @@ function compileEarly(url) {
 }
 
 async function startFromImage() {
-  const memory = load('engine/memory.bin.gz').then(unpackMemory);
+  const packed = load('engine/memory.bin.gz');
   const files = load('engine/files.bin.gz');
-  compileEarly(urlOf('pyodide/pyodide.asm.wasm'));
+  const main = compile('pyodide/pyodide.asm.wasm');
+  useEarly(main.code);
   const state = JSON.parse(new TextDecoder().decode(await load('engine/state.json')));
   const libraries = state.libs.map(({ file }) => WebAssembly.compileStreaming(fetch(urlOf(`engine/${file}`))));
+  const memory = Promise.all([packed, main.bytes]).then(([image, binary]) => unpackMemory(image, binary, state.base));
   const python = await restore(loadPyodide, { indexURL: urlOf('pyodide/'), stdLibURL: EMPTY_ZIP }, memory, state, libraries);
   lap('restored');
   loadRest = async () => python.FS.writeFile('/lib/python313.zip', await load('pyodide/python_stdlib.zip'));
@@ -45,14 +54,16 @@ async function startFromImage() {
   return python;
 }
 
-// The size of the memory, how many blocks are kept, their numbers, and the blocks; all others are zeros.
-function unpackMemory(packed) {
+// The size of the memory, how many blocks are kept, their numbers, and the blocks; all others are zeros. What the main
+// module's file holds was taken out of it.
+function unpackMemory(packed, binary, base) {
   const [size, count] = new Uint32Array(packed.buffer, 0, 2);
   const memory = new Uint8Array(size);
   new Uint32Array(packed.buffer, 8, count).forEach((block, index) => {
     const from = 8 + 4 * count + index * BLOCK;
     memory.set(packed.subarray(from, from + BLOCK), block * BLOCK);
   });
+  differWithData(memory, binary, base);
   lap('image');
   return memory;
 }
