@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from accelerate_sim.process.placement import Placement
     from accelerate_sim.session.coordination import Coordination
     from accelerate_sim.session.options import SessionOptions
+    from accelerate_sim.session.recorded_terminal import RecordedTerminal
     from accelerate_sim.session.run_source import RunSource
 
 HELP = """Play a training run of a language model on a GPU cluster that is not there.
@@ -57,24 +58,8 @@ def launch(train: Callable[[RunConfig], None]) -> NoReturn:
         from accelerate_sim.session.coordination import Coordination
 
         coordination = Coordination(placement)
-    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    settings = {"help_option_names": ["-h", "--help"]}
-    program = Path(sys.argv[0]).name
-    if words[:1] == ["report"]:
-        from accelerate_sim.cli.report import report
-
-        words, program = words[1:], f"{program} report"
-        app.command(context_settings=settings)(report)
-    else:
-        app.command(cls=Command, help=HELP, context_settings=settings)(_command(train, coordination))
-    code: str | int | None = 0
     with DefaultSigint():
-        try:
-            app(words, prog_name=program)
-        except SystemExit as end:
-            code = end.code
-        except ConfigError as error:
-            code = _refuse(str(error))
+        code = run_command_line(train, coordination, words=words)
         if coordination:
             coordination.dismiss(1 if isinstance(code, str) else code or 0)
     _leave(code)
@@ -107,7 +92,39 @@ def _placement() -> Placement | None:
     return placement
 
 
-def _command(train: Callable[[RunConfig], None], coordination: Coordination | None) -> Callable[..., None]:
+def run_command_line(
+    train: Callable[[RunConfig], None],
+    coordination: Coordination | None = None,
+    recording: RecordedTerminal | None = None,
+    words: list[str] | None = None,
+) -> str | int | None:
+    """Run the training function as a command line says. Returns the exit code, as ``SystemExit`` has it.
+
+    ``words`` are the arguments; None: those of the program. ``recording`` takes the place of standard output for the
+    session, but not for help, lists, plans and mistakes.
+    """
+    words, program = sys.argv[1:] if words is None else words, Path(sys.argv[0]).name
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    settings = {"help_option_names": ["-h", "--help"]}
+    if words[:1] == ["report"]:
+        from accelerate_sim.cli.report import report
+
+        words, program = words[1:], f"{program} report"
+        app.command(context_settings=settings)(report)
+    else:
+        app.command(cls=Command, help=HELP, context_settings=settings)(_command(train, coordination, recording))
+    try:
+        app(words, prog_name=program)
+    except SystemExit as end:
+        return end.code
+    except ConfigError as error:
+        return _refuse(str(error))
+    return 0
+
+
+def _command(
+    train: Callable[[RunConfig], None], coordination: Coordination | None, recording: RecordedTerminal | None
+) -> Callable[..., None]:
     """The function whose parameters are the options."""
 
     def command(
@@ -177,8 +194,8 @@ def _command(train: Callable[[RunConfig], None], coordination: Coordination | No
                 _show(source, ascii_only=ascii_only, whole_config=print_config, report=report)
                 return
             options = SessionOptions(
-                start_time, duration, output_dir, resumption, ascii_only, not no_progress, coordination,
-                report=report,
+                start_time, duration, output_dir, resumption, ascii_only, not no_progress, coordination, recording,
+                report,
             )  # fmt: skip
             sys.exit(_run(train, source, options, record, record_size))
         except ConfigError as error:

@@ -6,10 +6,13 @@ the terminal's buffer, for the shell.
 """
 
 import os
-from contextlib import suppress
 
-with suppress(ImportError):  # not a Unix: there is no terminal like that
+try:
     import termios
+except ImportError:  # not a Unix: no keyboard has such flags
+    HAS_FLAGS = False
+else:
+    HAS_FLAGS = True
 
 LOCAL_FLAGS = 3
 
@@ -23,6 +26,8 @@ class Keyboard:
 
     def hush(self) -> None:
         """Switch echo and flush off."""
+        if not HAS_FLAGS:
+            return
         before = self._change(termios.NOFLSH)
         if self._before is None:
             self._before = before

@@ -25,7 +25,7 @@ from fake_torch_dist.terminal.descriptor import without_blocking
 
 if TYPE_CHECKING:
     from accelerate_sim.monitoring.publisher import Publisher
-    from accelerate_sim.session.recording import Recording
+    from accelerate_sim.session.recorded_terminal import RecordedTerminal
     from accelerate_sim.tracking.jsonl import JsonlTracker
     from accelerate_sim.tracking.tracker import Tracker
 
@@ -64,7 +64,7 @@ def open_session(options: SessionOptions) -> Session:
     )
 
 
-def _recorded_session(options: SessionOptions, recording: Recording) -> Session:
+def _recorded_session(options: SessionOptions, recording: RecordedTerminal) -> Session:
     start = options.start_time or datetime.now().replace(microsecond=0)
     recording.begin(start, f"{Path(sys.argv[0]).name} (simulated)")
     style = Style(color=not os.environ.get("NO_COLOR"), ascii=options.ascii_only)

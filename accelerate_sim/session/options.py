@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from accelerate_sim.checkpoints.resume import Resumption
     from accelerate_sim.session.coordination import Coordination
-    from accelerate_sim.session.recording import Recording
+    from accelerate_sim.session.recorded_terminal import RecordedTerminal
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class SessionOptions:
     """Show bars."""
     coordination: Coordination | None = None
     """Link of rank 0 to the other processes of the job; None: this process runs all ranks."""
-    recording: Recording | None = None
-    """The recording that takes the place of standard output."""
+    recording: RecordedTerminal | None = None
+    """The recorded terminal that takes the place of standard output."""
     report: Path | None = None
     """The page to write when the session ends."""

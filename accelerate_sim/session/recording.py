@@ -1,7 +1,6 @@
 """``--record``: a session in an asciicast file (version 2), as a terminal would show it.
 
-Nothing waits: real time is a number that each wait increases, so frames and times are those of a live session on an
-idle machine. The file appears when it is complete, and never replaces another.
+The file appears when it is complete, and never replaces another.
 
 Format: https://docs.asciinema.org/manual/asciicast/v2/.
 """
@@ -11,18 +10,12 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
-from accelerate_sim.display.canvas import TerminalCanvas
-from accelerate_sim.display.screen import Screen
-from accelerate_sim.display.style import Style
-from accelerate_sim.process.clock import Clock
-from accelerate_sim.process.signals import Signals
-from accelerate_sim.session.session import Session
+from accelerate_sim.session.recorded_terminal import RecordedTerminal
 from fake_torch_dist.terminal.descriptor import write_all
 
 BUFFER_CHARS = 1 << 20
@@ -35,47 +28,7 @@ class RecordingFailed(Exception):
         super().__init__(f"--record: {path} can't be written: {error.strerror}. Nothing has been recorded.")
 
 
-class RecordedTime:
-    """Real seconds that pass only in waits."""
-
-    def __init__(self) -> None:
-        self.now_s = 0.0
-
-    def read(self) -> float:
-        return self.now_s
-
-    def advance(self, seconds: float) -> None:
-        self.now_s += seconds
-
-
-class RecordedSignals(Signals):
-    """Signals of a recorded session: waits take no time, and no terminal is resized or taken away by Ctrl-Z."""
-
-    def __init__(self, time: RecordedTime, deadline: float | None) -> None:
-        super().__init__(monotonic=time.read, deadline=deadline)
-        self._time = time
-
-    def add_listener(
-        self,
-        *,
-        before_waiting: Callable[[float], None] | None = None,
-        on_pause: Callable[[], None] | None = None,
-        on_redraw: Callable[[], None] | None = None,
-    ) -> None:
-        """Add the listener of waits only."""
-        super().add_listener(before_waiting=before_waiting)
-
-    def wait(self, seconds: float) -> None:
-        """Move the recorded time on, at most to the deadline. Raises ``Stopped``."""
-        self.begin_waiting(seconds)
-        self.poll()
-        if seconds > 0.0:
-            left = seconds if self.deadline is None else min(seconds, self.deadline - self._time.now_s)
-            self._time.advance(left)
-            self.poll()
-
-
-class Recording:
+class Recording(RecordedTerminal):
     """An asciicast of a terminal of ``columns`` x ``rows`` at ``path``.
 
     It is written to an unnamed file, which gets its name when the recording is kept. Raises FileExistsError if the name
@@ -83,9 +36,8 @@ class Recording:
     """
 
     def __init__(self, path: Path, columns: int, rows: int) -> None:
+        super().__init__(columns, rows)
         self.path = path
-        self.columns, self.rows = columns, rows
-        self.time = RecordedTime()
         self.frames = 0
         if os.path.lexists(path):
             raise FileExistsError(path)
@@ -162,42 +114,8 @@ class Recording:
             with suppress(OSError):
                 self._scratch.unlink()
 
-    def session(
-        self, start: datetime, style: Style, *, duration_s: float | None, make: Callable[..., Session]
-    ) -> Session:
-        """A session that is recorded here. ``make`` is given its screen, clock, style and signals."""
-        signals = RecordedSignals(self.time, duration_s)
-        clock = Clock(start, wait=signals.wait, monotonic=self.time.read)
-        return make(screen=RecordedScreen(self, signals), clock=clock, style=style, signals=signals)
-
     def summary(self) -> str:
         """A line about the file: length, size of the terminal, number of frames."""
         minutes, seconds = divmod(self.time.now_s, 60.0)
         size = f"{self.columns}x{self.rows}"
         return f"{self.path}: {int(minutes)}:{seconds:04.1f} of a {size} terminal, {self.frames:,} frames"
-
-
-class RecordedCanvas(TerminalCanvas):
-    """A terminal whose size never changes."""
-
-    def __init__(self, columns: int, rows: int) -> None:
-        super().__init__(-1)
-        self._fixed_size = columns, rows
-
-    def size(self) -> tuple[int, int]:
-        return self._fixed_size
-
-
-class RecordedScreen(Screen):
-    """A screen whose frames go into a recording."""
-
-    def __init__(self, recording: Recording, signals: Signals) -> None:
-        super().__init__(
-            recording.fd, live=True, monotonic=recording.time.read, on_blocked=signals.end_if_told,
-            canvas=RecordedCanvas(recording.columns, recording.rows),
-        )  # fmt: skip
-        self._recording = recording
-
-    def deliver(self, text: str) -> None:
-        """Record ``text``."""
-        self._recording.show(text)

@@ -31,6 +31,7 @@ from fake_torch_dist.terminal.descriptor import printable
 if TYPE_CHECKING:
     from accelerate_sim.checkpoints.resume import Resumption
     from accelerate_sim.session.coordination import Coordination
+    from accelerate_sim.session.recorded_terminal import RecordedTerminal
 
 Train = Callable[[RunConfig], None]
 """The training function of a script: it trains one run."""
@@ -48,7 +49,7 @@ def run_session(train: Train, source: RunSource, options: SessionOptions) -> int
     """
     open_stdout()
     resumption = options.resumption
-    number = resumption.state.run if resumption else 1
+    number = resumption.state.run if resumption else _first_number(options)
     first = source.plan(number)
     if resumption:
         from accelerate_sim.checkpoints.resume import refuse_differences, tidy
@@ -135,6 +136,8 @@ def _run_all(train: Train, source: RunSource, session: Session, first: Plan, opt
         session.clock.advance(PAUSE_S)
         if session.screen.live and session.clock.speed < math.inf:
             session.signals.wait(READING_S - PAUSE_S / session.clock.speed)
+        if options.recording and _ends_between_runs(options.recording, session, number + 1):
+            break
     session.screen.close()
 
 
@@ -152,7 +155,20 @@ def _run_attempt(train: Train, session: Session, planned: PlannedRun, *, is_last
 def _number_of_runs(config: RunConfig, options: SessionOptions) -> int:
     """Number of runs; 0: endless."""
     asked = config.run.runs
-    return asked if asked is not None else (0 if on_terminal(1) and not options.recording else 1)
+    endless = options.recording.endless if options.recording else on_terminal(1)
+    return asked if asked is not None else (0 if endless else 1)
+
+
+def _first_number(options: SessionOptions) -> int:
+    """Number of the first run of a session that resumes none."""
+    return options.recording.beginning.number if options.recording else 1
+
+
+def _ends_between_runs(recording: RecordedTerminal, session: Session, number: int) -> bool:
+    """True if the recorded session ends before run ``number``."""
+    from accelerate_sim.session.recorded_terminal import RunBeginning
+
+    return recording.ends_before(RunBeginning(number, session.clock.now_s, recording.time.now_s))
 
 
 def _resumed(session: Session, planned: PlannedRun, resumption: Resumption) -> PlannedRun:

@@ -77,6 +77,7 @@ RANKS = {
         "train",
         "__main__",
         "before_fork",
+        "web",  # the page: uses the product, which knows nothing of it
     ),
     "fake_torch_dist": (
         "errors",
@@ -270,12 +271,13 @@ def test_who_shows_or_keeps_numbers_computes_none() -> None:
 
 
 def test_nothing_is_known_of_the_command_line() -> None:
-    """It starts everything and is imported by nothing but the package's front, and by what is done before a fork."""
+    """It starts everything and is imported by nothing but the package's front, before a fork, and by the page's engine."""
     users = {
         module for module in modules() if imports(module) & {"accelerate_sim.cli.app", "accelerate_sim.session.runner"}
     }
     assert users <= {
         "accelerate_sim", "accelerate_sim.before_fork", "accelerate_sim.cli.app", "accelerate_sim.cli.record",
+        "accelerate_sim.web.engine",
     }  # fmt: skip
 
 

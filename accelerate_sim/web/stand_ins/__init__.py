@@ -1,0 +1,1 @@
+"""Packages that take the place of others in the page; nothing outside of it imports them."""

@@ -1,0 +1,35 @@
+"""Pictures of a run: the cells are those of a terminal emulator, and the SVG says that it is simulated."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+
+import pyte
+import pytest
+
+from accelerate_sim.web.cell_screen import CellScreen
+from accelerate_sim.web.intros import intro_frames
+from accelerate_sim.web.picture import picture
+
+
+@pytest.mark.parametrize("size", [(120, 40), (44, 34)])
+def test_cells_are_those_of_a_terminal(size: tuple[int, int]):
+    ours, theirs = CellScreen(*size), pyte.Screen(*size)
+    stream = pyte.Stream(theirs)
+    for second, text in intro_frames("llama70b", *size):
+        ours.feed(text)
+        stream.feed(text)
+        if second > 8.0:
+            break
+    assert ["".join(cell.text for cell in row) for row in ours.cells] == theirs.display
+    bold = {(x, y) for y, row in enumerate(ours.cells) for x, cell in enumerate(row) if 1 in cell.attributes}
+    assert bold == {(x, y) for y in range(size[1]) for x in range(size[0]) if theirs.buffer[y][x].bold}
+    assert bold
+
+
+def test_a_picture_shows_the_run_and_says_that_it_is_simulated():
+    drawn = ElementTree.fromstring(picture("debug", 5.0))
+    text = "\n".join("".join(element.itertext()) for element in drawn)
+    assert "simulated" in text.splitlines()[0]
+    assert "python train.py --config debug" in text and "Epoch" in text
+    assert picture("debug", 5.0) == picture("debug", 5.0)

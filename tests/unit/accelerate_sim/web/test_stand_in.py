@@ -1,0 +1,86 @@
+"""The page's stand-in for pydantic: configs, plans, runs and error messages are the same with it as with pydantic."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.repository import ROOT
+
+STAND_INS = ROOT / "accelerate_sim" / "web" / "stand_ins"
+LIMIT_S = 60
+
+pytestmark = pytest.mark.skipif(sys.version_info >= (3, 14), reason="the page's Python is 3.13")
+
+PROGRAM = """
+import sys
+from datetime import datetime
+from accelerate_sim.cli.listings import show_config, show_plan
+from accelerate_sim.config.load import Override
+from accelerate_sim.config.problems import ConfigError
+from accelerate_sim.config.shipped import find_config
+from accelerate_sim.session.options import SessionOptions
+from accelerate_sim.session.run_source import RunSource
+from accelerate_sim.session.runner import run_session
+from accelerate_sim.train import main
+
+what, name, *changes = sys.argv[1:]
+try:
+    source = RunSource(find_config(name) if name else None, [Override(change) for change in changes], 8)
+    if what == "config":
+        show_config(source.plan(1).config)
+    elif what == "plan":
+        show_plan(source.plan(1), ascii_only=True)
+    else:
+        run_session(main, source, SessionOptions(datetime(2026, 1, 31)))
+except ConfigError as error:
+    print(error)
+"""
+"""Shows or plays a config without the command line: typer, which has a version of its own in the page, takes pydantic."""
+
+
+def python(*words: str, stand_in: bool, limit_s: float = LIMIT_S) -> subprocess.CompletedProcess[str]:
+    """Run this Python, with the stand-in in the place of pydantic or with pydantic itself."""
+    path = [str(STAND_INS)] if stand_in else []
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([*path, str(ROOT)])}
+    return subprocess.run(
+        [sys.executable, *words], cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        timeout=limit_s,
+    )  # fmt: skip
+
+
+def test_the_stand_in_is_what_is_imported():
+    assert str(STAND_INS) in python("-c", "import pydantic; print(pydantic.__file__)", stand_in=True).stdout
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", "llama70b", "train.max_steps=30", "run.speed=max", "run.startup_speed=null"),
+        ("run", "", "train.max_steps=2", "run.speed=max", "run.startup_speed=null"),
+        ("plan", "mixtral8x7b"),
+        ("config", "classic"),
+        ("config", "", "train.lrr=1"),
+        ("config", "", "cluster.nodes=eight", "train.lr=-1", "run.seed=true"),
+        ("config", "llama70b", "train.parallel.tensor=3", "train.batch_ramp={start: 0}"),
+        ("config", "", "model={family: llama, layers: 2}"),
+        ("config", "", "cluster.gpu=H1000", "log.trackers=[sheets]", "run.speed=fast"),
+        ("config", "", "train=5", "data={dataset: [1, 2]}"),
+    ],
+)
+def test_all_that_is_said_is_the_same(words: tuple[str, ...]):
+    done, real = (python("-c", PROGRAM, *words, stand_in=stand_in) for stand_in in (True, False))
+    assert (done.returncode, done.stdout, done.stderr) == (0, real.stdout, "")
+    assert done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_configs_and_the_catalog_pass_their_own_tests():
+    unit = "tests/unit/accelerate_sim"
+    folders = [f"{unit}/config", f"{unit}/catalog", f"{unit}/session/test_random_run.py"]
+    done = python("-m", "pytest", *folders, "-n", "0", stand_in=True, limit_s=550)
+    assert done.returncode == 0, done.stdout[-5000:]
