@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import signal
@@ -45,6 +46,21 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
             option.numprocesses = min(os.cpu_count() or 1, MOST_WORKERS)
         if option.dist == "no":
             option.dist = "worksteal"  # neighbours share their fixtures
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection(session: pytest.Session) -> Iterator[None]:
+    """Keep the collector away from the syntax trees and the thousands of tests, which all live until the end.
+
+    Later it would walk through them again and again, in this process and in each of its forked children.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_configure() -> None:

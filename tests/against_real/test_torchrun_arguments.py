@@ -23,9 +23,6 @@ from tests.support.repository import ROOT
 
 pytestmark = pytest.mark.real
 
-torchrun: Any = pytest.importorskip("torch.distributed.run", reason="compares with torchrun")
-rendezvous: Any = pytest.importorskip("torch.distributed.elastic.rendezvous.utils")
-
 LIMIT_S = 120
 
 VALUES = {  # of a flag's type, and not its default
@@ -38,6 +35,11 @@ VALUES = {  # of a flag's type, and not its default
     "numa_binding": "node", "signals_to_handle": "SIGUSR1", "shutdown_timeout": "5", "virtual_local_rank": "1",
 }  # fmt: skip
 SWITCHES = ("standalone", "module", "no_python", "run_path", "virtual_local_rank")
+
+
+def torchrun() -> Any:
+    """Torchrun's module, imported when a test asks: each pytest process loads this file, and few need torch."""
+    return pytest.importorskip("torch.distributed.run", reason="compares with torchrun")
 
 
 def flags(parser: argparse.ArgumentParser) -> list[dict[str, Any]]:
@@ -55,7 +57,7 @@ def flags(parser: argparse.ArgumentParser) -> list[dict[str, Any]]:
 
 
 def theirs(words: list[str]) -> dict[str, Any]:
-    return vars(torchrun.get_args_parser().parse_args(words))
+    return vars(torchrun().get_args_parser().parse_args(words))
 
 
 def ours(words: list[str]) -> dict[str, Any]:
@@ -66,6 +68,7 @@ def ours(words: list[str]) -> dict[str, Any]:
 @pytest.fixture(autouse=True)
 def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing that torchrun would read, and nothing that it leaves."""
+    torchrun()  # skips where it is not
     for name in [name for name in os.environ if name.startswith(("PET_", "TORCHELASTIC_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
@@ -73,7 +76,7 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_flag_is_there_with_its_names_default_type_and_choices() -> None:
-    mine, real = flags(build_parser({})), flags(torchrun.get_args_parser())
+    mine, real = flags(build_parser({})), flags(torchrun().get_args_parser())
     for flag in (*mine, *real):
         if str(flag["type"]).endswith("comma_separated_list") or flag["type"] == "comma_list":
             flag["type"] = "comma list"
@@ -84,7 +87,7 @@ def test_every_flag_is_there_with_its_names_default_type_and_choices() -> None:
 
 def test_the_values_below_are_of_all_flags() -> None:
     assert VALUES.keys() | {"help", "training_script", "training_script_args"} == {
-        flag["dest"] for flag in flags(torchrun.get_args_parser())
+        flag["dest"] for flag in flags(torchrun().get_args_parser())
     }
 
 
@@ -112,7 +115,7 @@ def test_each_beginning_of_each_flag_means_the_same_or_is_refused_alike(capsys: 
             return ending.code, capsys.readouterr().err.partition(": error: ")[2]
         return {name: value for name, value in parsed.items() if name not in OURS | {"given"}}
 
-    mine, real = build_parser({}), torchrun.get_args_parser()
+    mine, real = build_parser({}), torchrun().get_args_parser()
     names = {option for flag in flags(real) for option in flag["option_strings"]} - {"--help", "-h"}
     beginnings = {name[:end] for name in names for end in range(3, len(name) + 1)} - {"--h", "--he", "--hel"}
     for word in sorted(beginnings):
@@ -170,7 +173,7 @@ def test_argparse_says_the_same_and_the_exit_code_is_the_same(
 )
 def test_a_bad_value_is_refused_in_torchruns_words(words: list[str], capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises((ValueError, AssertionError, RuntimeError)) as raised:
-        torchrun.config_from_args(torchrun.parse_args([*words, "x.py"]))
+        torchrun().config_from_args(torchrun().parse_args([*words, "x.py"]))
     assert main([*words, "x.py"]) == 1
     stderr = capfd.readouterr().err
     assert stderr.startswith(f"fake-torchrun: error: {raised.value}")
@@ -182,6 +185,7 @@ def test_a_bad_value_is_refused_in_torchruns_words(words: list[str], capfd: pyte
     "endpoint", ["h:x", "h:65536", "h:", "h o:1", "[::1]x:1", "h", "[::1]", "[::1]:5", "::1", "h:0"]
 )
 def test_an_endpoint_is_read_alike(endpoint: str) -> None:
+    rendezvous = pytest.importorskip("torch.distributed.elastic.rendezvous.utils")
     try:
         means = rendezvous.parse_rendezvous_endpoint(endpoint, 29400)
     except ValueError as error:
@@ -214,8 +218,8 @@ def test_the_choices_are_torchruns(words: list[str], monkeypatch: pytest.MonkeyP
     """Compared with the configuration that torchrun would launch."""
     monkeypatch.chdir(tmp_path)  # torchrun makes its log directory
     launched: list[Any] = []
-    monkeypatch.setattr(torchrun, "elastic_launch", lambda config, entrypoint: lambda *words: launched.append(config))
-    torchrun.run(torchrun.parse_args([*words, "x.py"]))
+    monkeypatch.setattr(torchrun(), "elastic_launch", lambda config, entrypoint: lambda *words: launched.append(config))
+    torchrun().run(torchrun().parse_args([*words, "x.py"]))
     (real,) = launched
     mine = config_of(parse([*words, "x.py"], os.environ), os.environ)
     same = ("min_nodes", "max_nodes", "nproc_per_node", "role", "rdzv_backend", "rdzv_endpoint", "max_restarts",

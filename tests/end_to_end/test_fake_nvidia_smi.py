@@ -22,8 +22,8 @@ from tests.support.repository import ROOT
 DEADLINE_S = 30.0
 START = "2026-01-01T00:00:00"
 SLOW = ("--config", "configs/debug.yaml", "--set", "run.speed=2", "--set", "train.epochs=500", "--set", "log.every=1")
-SLOW += ("--start-time", START, "--set", "run.startup_speed=1000")
-"""Far more steps than any test waits for, each of a part of a second."""
+SLOW += ("--start-time", START, "--set", "run.startup_speed=1000", "--set", "impose.step_time_s=[0.4, 0.5]")
+"""Far more steps than any test waits for, each of a part of a second, the first one too."""
 
 
 @pytest.fixture

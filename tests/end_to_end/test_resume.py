@@ -39,8 +39,10 @@ every step has its line.
 Tensors are tiny, because copies of sparse files are not sparse."""
 FAST = ("--speed", "max")
 AGAIN = ("--resume", "auto")
-STANDING = ("--set", "run.speed=1", "--set", "run.startup_speed=100000")
-"""Each step takes a moment of real time; a signal comes in the middle of one."""
+LONG = (*SHORT, "--set", "impose.step_time_s=[4, 5]")
+"""The first step takes as long as the others."""
+STANDING = ("--set", "run.speed=8", "--set", "run.startup_speed=100000")
+"""Each of the long steps takes half a second of real time; a signal comes in the middle of one."""
 
 Go = Callable[..., Completed]
 
@@ -52,8 +54,18 @@ def go(cwd: Path, *arguments: str) -> Completed:
 @pytest.fixture(scope="module")
 def never_killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run in one piece."""
-    directory = tmp_path_factory.mktemp("never")
-    done = go(directory, *SHORT, *FAST)
+    return in_one_piece(tmp_path_factory.mktemp("never"), *SHORT)
+
+
+@pytest.fixture(scope="module")
+def never_told(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run with long steps in one piece."""
+    return in_one_piece(tmp_path_factory.mktemp("long"), *LONG)
+
+
+def in_one_piece(directory: Path, *arguments: str) -> Path:
+    """Play a run to its end; its directory."""
+    done = go(directory, *arguments, *FAST)
     assert (done.returncode, done.stderr) == (0, "")
     return directory / "out"
 
@@ -256,8 +268,8 @@ def test_harmless_differences_are_none(copy: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-def test_preempted_run_saves_its_last_step_and_goes_on(number: int, never_killed: Path, tmp_path: Path) -> None:
-    code, said = tell_after_step(tmp_path, 1, number, *SHORT, *STANDING)
+def test_preempted_run_saves_its_last_step_and_goes_on(number: int, never_told: Path, tmp_path: Path) -> None:
+    code, said = tell_after_step(tmp_path, 1, number, *LONG, *STANDING)
     last = said.splitlines()[-1]
     assert code == 143
     assert last.startswith("Terminated: epoch 1/2, step ")
@@ -265,15 +277,15 @@ def test_preempted_run_saves_its_last_step_and_goes_on(number: int, never_killed
     names = [path.name for path in (tmp_path / "out").iterdir() if path.name.startswith("checkpoint-")]
     assert len(names) == 1
     assert json.loads((tmp_path / "out" / names[0] / "run_state.json").read_text())["planned"] is False
-    done = go(tmp_path, *SHORT, *FAST, *AGAIN)
+    done = go(tmp_path, *LONG, *FAST, *AGAIN)
     assert f"Going on from out/{names[0]}" in done.stdout
-    assert metrics(tmp_path / "out")[1:] == metrics(never_killed)[1:]  # the first holds the speed
+    assert metrics(tmp_path / "out")[1:] == metrics(never_told)[1:]  # the first holds the speed
     assert not (tmp_path / "out" / names[0]).exists()  # a planned one has taken its place
 
 
 def test_preempted_run_can_be_told_to_save_nothing(tmp_path: Path) -> None:
     alone = ("--set", "checkpoint.on_preempt=exit")
-    code, said = tell_after_step(tmp_path, 1, signal.SIGTERM, *SHORT, *STANDING, *alone)
+    code, said = tell_after_step(tmp_path, 1, signal.SIGTERM, *LONG, *STANDING, *alone)
     assert code == 143
     assert "saved" not in said.splitlines()[-1]
     assert not list((tmp_path / "out").glob("checkpoint-*"))

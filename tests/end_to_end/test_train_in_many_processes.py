@@ -20,17 +20,21 @@ from tests.support.reading import Train
 from tests.support.train_ranks import Job
 
 START = "2026-01-01T00:00:00"
-SMALL = (
-    "--config", "configs/debug.yaml", "--speed", "max", "--start-time", START, "--set", "train.steps_per_epoch=150",
+RUN = (
+    "--config", "configs/debug.yaml", "--start-time", START, "--set", "train.steps_per_epoch=150",
     "--set", "train.warmup_steps=10", "--set", "log.gpu_grid_every=100", "--set", "log.every=20",
     "--set", "train.batch_ramp={start: 32, increment: 32, samples: 1000}",
 )  # fmt: skip
 """GPT-2 for 300 steps, in which the batch grows."""
+FAST = ("--speed", "max")
+SMALL = (*RUN, *FAST)
 LONG = ("--set", "impose.step_time_s=[3000, 3600]")
 """Steps of an hour: long enough for ranks to warn of something."""
 SLOW = ("--config", "configs/debug.yaml", "--set", "train.steps_per_epoch=100000", "--start-time", START)
 """A run that does not end by itself."""
-SPEED = ("--speed", "20")
+BEGUN = ("--set", "run.startup_speed=100000")
+"""The time that a run takes to start is not waited for."""
+SPEED = ("--set", "run.speed=20", *BEGUN)
 PROMPT_S = 3.0
 STOPPED_WITHIN_S = 20.0
 """Longest time in which output that was on its way when a rank was stopped may still come."""
@@ -171,22 +175,23 @@ def test_nccl_speaks_for_every_rank() -> None:
 
 def test_a_restart_goes_on_from_the_last_checkpoint_and_nothing_is_lost(tmp_path: Path) -> None:
     """The metrics of a job that was killed and started again are those of one that was not."""
-    arguments = [*SMALL, "--max-steps", "60", "--set", "checkpoint.every=20", "--set", "checkpoint.shards=tiny"]
+    arguments = [*RUN, "--max-steps", "60", "--set", "checkpoint.every=20", "--set", "checkpoint.shards=tiny"]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    with Job([*arguments, "--output-dir", str(whole)], 2) as job:
+    with Job([*arguments, *FAST, "--output-dir", str(whole)], 2) as job:
         assert job.wait() == [0, 0]
-    with Job([*arguments, "--speed", "5", "--output-dir", str(killed)], 2) as job:
+    with Job([*arguments, "--set", "run.speed=5", *BEGUN, "--output-dir", str(killed)], 2) as job:
         job.read_until("step 40 ")
         job.kill(signal.SIGKILL)
         job.wait()
-    with Job([*arguments, "--output-dir", str(killed)], 2) as job:
+    with Job([*arguments, *FAST, "--output-dir", str(killed)], 2) as job:
         assert job.wait() == [2, 2], "a run is never overwritten"
-    with Job([*arguments, "--output-dir", str(killed)], 2, environ={"TORCHELASTIC_RESTART_COUNT": "1"}) as job:
+    with Job([*arguments, *FAST, "--output-dir", str(killed)], 2, environ={"TORCHELASTIC_RESTART_COUNT": "1"}) as job:
         assert job.wait() == [0, 0]
     assert "[Rank 0/2] INFO Attempt 2: " in job.ranks[0].stdout
     assert "Going on from " in job.ranks[0].stdout
     one, other = ((path / "metrics.jsonl").read_text() for path in (whole, killed))
-    assert other.replace('"speed":5.0', '"speed":"max"') == one.replace(str(whole), str(killed))
+    at_its_pace, at_once = '"speed":5.0,"startup_speed":100000.0', '"speed":"max","startup_speed":null'
+    assert other.replace(at_its_pace, at_once) == one.replace(str(whole), str(killed))
 
 
 # --- The end ------------------------------------------------------------------------------------

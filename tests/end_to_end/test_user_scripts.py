@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.fast_debug import fast_debug
+from tests.support.repository import ROOT
+
 SCRIPTS = Path(__file__).with_name("user_scripts")
 DEADLINE_S = 60.0
 WORLDS = {"one process": (), "launched": ("-m", "fake_torch_dist.run", "--nproc-per-node", "2")}
@@ -25,7 +27,7 @@ def run(world: str, script: str, directory: Path, *arguments: str) -> str:
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("PET_", "TORCHELASTIC"))}
     environ |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     if not WORLDS[world]:
-        environ["ACCELERATE_SIM_CONFIG"] = "debug"
+        environ["ACCELERATE_SIM_CONFIG"] = str(fast_debug(directory))
     command = [sys.executable, *WORLDS[world], str(SCRIPTS / script), *arguments]
     done = subprocess.run(
         command,

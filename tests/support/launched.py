@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.processes import DEADLINE_S, children_of, pids_with_variable, until
+from tests.support.processes import DEADLINE_S, children_of, pids_with_variable, until, wait_for_exit
 from tests.support.repository import ROOT
 
 LEFT_BEHIND_S = 2.0
@@ -92,6 +92,8 @@ class RunningJob:
 
     def end(self) -> Ended:
         """Wait for its end; nothing may be left of it."""
+        if self.process.poll() is None:
+            wait_for_exit(self.pid)
         code = self.process.wait(DEADLINE_S)
         ended = Ended(code, self.out, self.err, time.monotonic() - self._begin_s)
         self.assert_nothing_left()

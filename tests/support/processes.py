@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import select
 import selectors
 import signal
 import time
@@ -179,6 +180,15 @@ def until(condition: Callable[[], object], what: str, deadline_s: float = DEADLI
         if time.monotonic() > end_s:
             raise AssertionError(f"not within {deadline_s:g} s: {what}")
         time.sleep(0.005)
+
+
+def wait_for_exit(pid: int, deadline_s: float = DEADLINE_S) -> None:
+    """Wait for the end of a child, which is not reaped: ``Popen.wait`` with a timeout looks only every 50 ms."""
+    pidfd = os.pidfd_open(pid)
+    try:
+        select.select([pidfd], [], [], deadline_s)
+    finally:
+        os.close(pidfd)
 
 
 # --- Processes of this machine ------------------------------------------------------------------

@@ -151,17 +151,24 @@ def _for_type_checkers(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
 
 
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def _statements(
     node: ast.AST, *, inside_functions: bool, for_types: bool = False
 ) -> Iterator[ast.Import | ast.ImportFrom]:
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.Import | ast.ImportFrom):
             yield child
-        elif _for_type_checkers(child) and not for_types:
+        elif not for_types and _for_type_checkers(child):
             assert isinstance(child, ast.If)
             for alternative in child.orelse:
                 yield from _statements(alternative, inside_functions=inside_functions)
-        elif inside_functions or not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+        elif isinstance(child, ast.expr):
+            continue  # holds no statement
+        elif inside_functions or not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
             yield from _statements(child, inside_functions=inside_functions, for_types=for_types)
 
 
@@ -170,9 +177,8 @@ def imports(module: str, *, inside_functions: bool = True, for_types: bool = Fal
     """Dotted names that a module imports: of our own packages the module, of others whatever is written."""
     path = modules()[module]
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    tree = ast.parse(path.read_text(encoding="utf-8"))
     found = set()
-    for node in _statements(tree, inside_functions=inside_functions, for_types=for_types):
+    for node in _statements(_tree(path), inside_functions=inside_functions, for_types=for_types):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
             continue

@@ -6,6 +6,7 @@ import ast
 import builtins
 import io
 import keyword
+import os
 import re
 import sys
 import tokenize
@@ -49,8 +50,10 @@ def sources() -> dict[Path, str]:
     return texts("accelerate_sim", "fake_torch_dist")
 
 
-def docstrings(source: str) -> Iterator[tuple[int, str]]:
+@cache
+def docstrings(source: str) -> list[tuple[int, str]]:
     """(line, text) of each docstring of a module, a class, a function, or a field."""
+    found = []
     for node in ast.walk(ast.parse(source)):
         body = getattr(node, "body", None)
         if not isinstance(body, list):
@@ -58,7 +61,8 @@ def docstrings(source: str) -> Iterator[tuple[int, str]]:
         for statement in body:
             value = statement.value if isinstance(statement, ast.Expr) else None
             if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                yield statement.lineno, value.value
+                found.append((statement.lineno, value.value))
+    return found
 
 
 def all_docstrings(modules: dict[Path, str]) -> Iterator[tuple[str, str]]:
@@ -81,6 +85,16 @@ def known_words() -> frozenset[str]:
     return frozenset(words)
 
 
+@cache
+def everywhere() -> list[str]:
+    """Path of everything in the repository that is not hidden, caches of tools aside."""
+    found = []
+    for directory, folders, files in os.walk(ROOT):
+        folders[:] = [name for name in folders if not name.startswith(".") and name != "__pycache__"]
+        found += [f"{directory}/{name}" for name in (*folders, *files)]
+    return found
+
+
 @pytest.mark.parametrize("top", ["accelerate_sim", "fake_torch_dist", "tests"])
 def test_no_docstring_begins_with_a_fragment(top: str) -> None:
     begun = ((place, text.strip()) for place, text in all_docstrings(texts(top)))
@@ -90,12 +104,11 @@ def test_no_docstring_begins_with_a_fragment(top: str) -> None:
 
 @pytest.mark.parametrize("top", ["accelerate_sim", "fake_torch_dist"])
 def test_each_file_that_a_docstring_names_exists(top: str) -> None:
-    everywhere = {str(path) for path in ROOT.rglob("*") if ".git" not in path.parts}
     missing = []
     for place, text in all_docstrings(sources()):
         if place.startswith(top):
             for name in FILE.findall(text):
-                if not any(path.endswith("/" + name) for path in everywhere) and name not in WRITTEN_BY_A_RUN:
+                if not any(path.endswith("/" + name) for path in everywhere()) and name not in WRITTEN_BY_A_RUN:
                     missing.append(f"{place}: {name}")
     assert not missing, "\n".join(missing)
 

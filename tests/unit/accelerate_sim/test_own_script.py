@@ -16,6 +16,7 @@ from accelerate_sim.own_script.trackers import GeneralTracker
 from accelerate_sim.session.session import Session
 from fake_torch_dist import LocalTensor
 from fake_torch_dist.core.local_tensor import LocalTensor as Shards
+from tests.support.fast_debug import fast_debug
 
 RANKS = 4
 
@@ -29,6 +30,12 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     PartialState().end()
     GradientState._reset_state()
     Session._current = None
+
+
+@pytest.fixture
+def no_waiting(world: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The same ranks without the time that the start of a run takes."""
+    monkeypatch.setenv("ACCELERATE_SIM_CONFIG", str(fast_debug(tmp_path)))
 
 
 def ranks(*values: Any) -> LocalTensor:
@@ -76,7 +83,7 @@ def test_a_number_is_rank_zeros_in_a_script_and_an_error_elsewhere() -> None:
         np.exp(losses)
 
 
-def test_each_rank_reads_its_batches_and_repetitions_are_dropped() -> None:
+def test_each_rank_reads_its_batches_and_repetitions_are_dropped(no_waiting: None) -> None:
     accelerator = Accelerator()
     loader = accelerator.prepare(DataLoader(range(9), batch_size=2))
     seen = [(batch.shards.tolist(), accelerator.gather_for_metrics(batch).tolist()) for batch in loader]
@@ -85,7 +92,7 @@ def test_each_rank_reads_its_batches_and_repetitions_are_dropped() -> None:
     assert len(loader) == 2
 
 
-def test_uneven_batches_are_refused_with_the_way_out() -> None:
+def test_uneven_batches_are_refused_with_the_way_out(no_waiting: None) -> None:
     accelerator = Accelerator()
     accelerator.even_batches = False
     loader = accelerator.prepare(DataLoader(range(9), batch_size=2))
@@ -112,7 +119,7 @@ class OwnLoader:
         return 8
 
 
-def test_objects_of_a_user_survive_prepare() -> None:
+def test_objects_of_a_user_survive_prepare(no_waiting: None) -> None:
     accelerator = Accelerator()
     model, rows, text = Sealed(), [1, 2], "text"
     prepared = accelerator.prepare(model, rows, text, OwnLoader(), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, get_args
 
 import numpy as np
@@ -26,6 +27,11 @@ class Quiet(Incidents):
     @property
     def per_step(self) -> float:
         return 0.0
+
+    @cached_property
+    def mean_slowdown(self) -> float:
+        """The expected value without its integral, which is 0 where nothing is expected."""
+        return 1.0
 
     def during(self, first: int, last: int) -> list[Incident]:
         return [self.incident] if self.incident else []
