@@ -29,9 +29,7 @@ UNAVAILABLE = CudaError("cudaErrorDevicesUnavailable", 46, "CUDA-capable device(
 NO_DEVICE = CudaError("cudaErrorNoDevice", 100, "no CUDA-capable device is detected")
 ECC = CudaError("cudaErrorECCUncorrectable", 214, "uncorrectable ECC error encountered")
 NVLINK = CudaError("cudaErrorNvlinkUncorrectable", 220, "uncorrectable NVLink error detected during the execution")
-CONTAINED = CudaError(
-    "cudaErrorContained", 226, "Invalid access of peer GPU memory over nvlink or a hardware error"
-)
+CONTAINED = CudaError("cudaErrorContained", 226, "Invalid access of peer GPU memory over nvlink or a hardware error")
 ILLEGAL_ADDRESS = CudaError("cudaErrorIllegalAddress", 700, "an illegal memory access was encountered")
 LAUNCH_TIMEOUT = CudaError("cudaErrorLaunchTimeout", 702, "the launch timed out and was terminated")
 ASSERTION = CudaError("cudaErrorAssert", 710, "device-side assert triggered")
@@ -43,9 +41,7 @@ FABRIC_NOT_READY = CudaError("cudaErrorSystemNotReady", 802, "system not yet ini
 DRIVER_MISMATCH = CudaError(
     "cudaErrorSystemDriverMismatch", 803, "system has unsupported display driver / cuda driver combination"
 )
-CAPTURE = CudaError(
-    "cudaErrorStreamCaptureInvalidated", 901, "operation failed due to a previous error during capture"
-)
+CAPTURE = CudaError("cudaErrorStreamCaptureInvalidated", 901, "operation failed due to a previous error during capture")
 UNKNOWN = CudaError("cudaErrorUnknown", 999, "unknown error")
 
 ERRORS: Final = (
@@ -150,20 +146,22 @@ class GpuMemory(NamedTuple):
         return self.capacity - self.used - sum(size for _, size in self.others)
 
 
-def out_of_memory(
-    gpu: int, asked: int, memory: GpuMemory, *, torch: str = "2.13", allowed: int | None = None
-) -> str:
+def out_of_memory(gpu: int, asked: int, memory: GpuMemory, *, torch: str = "2.13", allowed: int | None = None) -> str:
     """The exception of an allocation that finds no room. Its figures add up, and more is asked than is free."""
     tried = segment_size(asked)
     if memory.free < 0 or memory.free >= tried or memory.reserved < memory.allocated:
-        raise ValueError(f"{size_text(tried)} is no shortage of memory: {memory}, {size_text(max(memory.free, 0))} free")
+        raise ValueError(
+            f"{size_text(tried)} is no shortage of memory: {memory}, {size_text(max(memory.free, 0))} free"
+        )
     processes = "".join(f"Process {pid} has {size_text(size)} memory in use. " for pid, size in memory.others)
     processes += f"Including non-PyTorch memory, this process has {size_text(memory.used)} memory in use. "
     limit = "" if allowed is None else f"{size_text(allowed)} allowed; "
     pools = f"with {size_text(memory.private_pools)} allocated in private pools (e.g., CUDA Graphs), "
     notes = "https://pytorch.org/docs/stable/notes/cuda.html#environment-variables"
     if release(torch) >= (2, 10):
-        notes = "https://docs.pytorch.org/docs/stable/notes/cuda.html#optimizing-memory-usage-with-pytorch-cuda-alloc-conf"
+        notes = (
+            "https://docs.pytorch.org/docs/stable/notes/cuda.html#optimizing-memory-usage-with-pytorch-cuda-alloc-conf"
+        )
     name = "torch.OutOfMemoryError" if release(torch) >= (2, 5) else "torch.cuda.OutOfMemoryError"
     return (
         f"{name}: CUDA out of memory. Tried to allocate {size_text(tried)}. GPU {gpu} has a total capacity of "

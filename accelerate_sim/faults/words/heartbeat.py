@@ -35,7 +35,8 @@ def stuck_watchdog(waiter: Waiter) -> list[TimedLine]:
     lines, log, group = waiter.lines, waiter.log, waiter.default
     text = (
         f"{group.prefix(lines)} ProcessGroupNCCL's watchdog got stuck for {HEARTBEAT_S:.0f} seconds without making "
-        "progress in monitoring enqueued collectives. This typically indicates a NCCL/CUDA API (e.g., CudaEventDestroy) "
+        "progress in monitoring enqueued collectives. This typically indicates a NCCL/CUDA API (e.g., "
+        "CudaEventDestroy) "
         "hang blocking the watchdog, and could be triggered by another thread holding the GIL inside a CUDA api (for "
         "example, CudaEventDestroy), or other deadlock-prone behaviors.If you suspect the watchdog is not actually "
         "stuck and a longer timeout would help, you can either increase the timeout (TORCH_NCCL_HEARTBEAT_TIMEOUT_SEC) "
@@ -53,5 +54,3 @@ def fatal(waiter: Waiter, after_s: float, reason: str) -> list[TimedLine]:
     prefix = group.prefix(lines)
     text = f"Terminating the process after attempting to dump debug info, due to {reason}."
     return waiter.log.lines(after_s, "F", FILE, lines.fatal or 1306, f"{prefix} {prefix} {text}")
-
-

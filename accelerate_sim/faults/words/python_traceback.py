@@ -39,7 +39,10 @@ ALL_REDUCE: Final = (
     *BACKWARD[:2],
     Frame(f"{SITE_PACKAGES}/torch/distributed/c10d_logger.py", 83, "wrapper", "return func(*args, **kwargs)"),
     Frame(
-        f"{SITE_PACKAGES}/torch/distributed/distributed_c10d.py", 3068, "all_reduce", "work = group.allreduce([tensor], opts)"
+        f"{SITE_PACKAGES}/torch/distributed/distributed_c10d.py",
+        3068,
+        "all_reduce",
+        "work = group.allreduce([tensor], opts)",
     ),
 )
 """The calls from a training script into a collective."""

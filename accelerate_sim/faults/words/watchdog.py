@@ -33,7 +33,8 @@ FAILED: Final = (
 TAKING_DOWN: Final = "To avoid data inconsistency, we are taking the entire process down."
 LIKELY: Final = (
     "This is most likely caused by incorrect usages of collectives, e.g., wrong sizes used across ranks, the order of "
-    "collectives is not same for all ranks or the scheduled collective, for some reason, didn't run. Additionally, this "
+    "collectives is not same for all ranks or the scheduled collective, for some reason, didn't run. "
+    "Additionally, this "
     "can be caused by GIL deadlock or other reasons such as network errors or bugs in the communications library (e.g. "
     "NCCL), etc. "
 )
@@ -128,8 +129,14 @@ def waiting_rank(waiter: Waiter, collective: Collective, frames: Sequence[Frame]
     dumped_s = noticed_s + 0.0011
     if lines.first_to_dump:
         prefix = waiter.group.prefix(lines)
-        said += log.lines(dumped_s, "E", FILE, lines.first_to_dump, f"{prefix} First PG on this rank to signal dumping.")
-        said += dump(waiter, dumped_s + waiter.draw.between("poll", 0.002, min(MONITOR_POLL_S, lines.wait_s / 2)), "this local rank")
+        said += log.lines(
+            dumped_s, "E", FILE, lines.first_to_dump, f"{prefix} First PG on this rank to signal dumping."
+        )
+        said += dump(
+            waiter,
+            dumped_s + waiter.draw.between("poll", 0.002, min(MONITOR_POLL_S, lines.wait_s / 2)),
+            "this local rank",
+        )
     said += taking_down(waiter, dumped_s + max(lines.wait_s, 0.0001))
     return said + termination(waiter, dumped_s + lines.wait_s + 0.0015, message, _check_timeout(waiter))
 
@@ -222,7 +229,8 @@ def dump(waiter: Waiter, after_s: float, source: str) -> list[TimedLine]:
     lines, log, group = waiter.lines, waiter.log, waiter.default
     prefix = group.prefix(lines)
     text = (
-        f"{prefix} Received a dump signal due to a collective timeout from {source} and we will try our best to dump the "
+        f"{prefix} Received a dump signal due to a collective timeout from {source} and we will try our best "
+        "to dump the "
         f"debug info. Last enqueued NCCL work: {group.enqueued}, last completed NCCL work: {group.completed}.{LIKELY}"
     )
     active = ", only active collectives: 0" if lines.only_active else ""

@@ -87,5 +87,3 @@ def _lines(said: Said, cause: Cause) -> list[TimedLine]:
     elif cause.driver <= NAMES_UNKNOWN_PROCESSES:
         process = "pid='<unknown>', name=<unknown>, "
     return [TimedLine(said.after_s, KERNEL, f"NVRM: Xid (PCI:{cause.gpu.pci}): {said.code}, {process}{said.body}")]
-
-

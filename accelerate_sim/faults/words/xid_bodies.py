@@ -89,9 +89,7 @@ def _sm_exception(cause: Cause) -> Iterator[Said]:
         where = f"(GPC {gpc}, TPC {tpc}, SM {sm})"
         yield Said(0.00004 * sm, 13, f"Graphics SM Warp Exception on {where}: Out Of Range Address", victim)
         yield Said(0.00004 * sm + 0.00001, 13, f"Graphics SM Global Exception on {where}: Multiple Warp Errors", victim)
-        registers = zip(
-            (0x730, 0x734, 0x728, 0x72C), (0x10E, 0x24, 0x4C1EB72, draw.bits(("esr", sm), 9)), strict=True
-        )
+        registers = zip((0x730, 0x734, 0x728, 0x72C), (0x10E, 0x24, 0x4C1EB72, draw.bits(("esr", sm), 9)), strict=True)
         values = " ".join(f"0x{base + 0x80 * sm + offset:x}=0x{value:x}" for offset, value in registers)
         yield Said(0.00004 * sm + 0.00002, 13, f"Graphics Exception: ESR {values}", victim)
     yield from _stopped_channel(cause)

@@ -18,8 +18,9 @@ MEMORY = cuda.GpuMemory(
 
 
 @pytest.mark.parametrize(
-    "torch, name, search", [("2.4", "RuntimeError", 0), ("2.8.0", "torch.AcceleratorError", 0), ("2.13", "torch.AcceleratorError", 1)]
-)  # fmt: skip
+    "torch, name, search",
+    [("2.4", "RuntimeError", 0), ("2.8.0", "torch.AcceleratorError", 0), ("2.13", "torch.AcceleratorError", 1)],
+)
 def test_the_class_and_the_pointer_to_the_manual_change_with_the_release(torch: str, name: str, search: int) -> None:
     lines = cuda.exception(cuda.ECC, torch).split("\n")
     assert lines[0] == f"{name}: CUDA error: uncorrectable ECC error encountered"
@@ -66,7 +67,8 @@ def sizes(text: str) -> dict[str, float]:
     number = r"([\d.]+) (bytes|KiB|MiB|GiB)"
     unit = {"bytes": 2.0**-30, "KiB": 2.0**-20, "MiB": 2.0**-10, "GiB": 1.0}
     patterns = {
-        "tried": f"Tried to allocate {number}", "capacity": f"total capacity of {number}", "free": f"of which {number} is free",
+        "tried": f"Tried to allocate {number}", "capacity": f"total capacity of {number}",
+        "free": f"of which {number} is free",
         "other": f"Process 881 has {number}", "used": f"this process has {number}",
         "allocated": f"Of the allocated memory {number}", "reserved": f"and {number} is reserved",
     }  # fmt: skip

@@ -67,7 +67,8 @@ def test_links_say_what_they_do() -> None:
     assert texts(kernel.infiniband_port("0000:0c:00.0", "mlx5_0")) == [
         "mlx5_core 0000:0c:00.0 mlx5_0: Port: 1 Link DOWN"
     ]
-    assert [text.rpartition(" ")[2] for text in texts(kernel.infiniband_port("0000:0c:00.0", "mlx5_0", down=False))] == [
+    up = texts(kernel.infiniband_port("0000:0c:00.0", "mlx5_0", down=False))
+    assert [text.rpartition(" ")[2] for text in up] == [
         "INIT", "ACTIVE",
     ]  # fmt: skip
     assert texts(kernel.ethernet_link("0000:0c:00.0", "eth2", down=False)) == ["mlx5_core 0000:0c:00.0 eth2: Link up"]

@@ -41,8 +41,13 @@ def test_a_waiting_rank_says_what_it_waited_for_and_that_it_aborts(torch: str) -
         r"NumelIn=442368, NumelOut=884736, Timeout\(ms\)=600000\) ran for (6000\d\d) milliseconds before timing out\.",
         messages[0],
     )
-    order = ["Watchdog caught", "detected by watchdog", "Some NCCL operations have failed", "To avoid data inconsistency",
-             "Process group watchdog thread terminated with exception"]  # fmt: skip
+    order = [
+        "Watchdog caught",
+        "detected by watchdog",
+        "Some NCCL operations have failed",
+        "To avoid data inconsistency",
+        "Process group watchdog thread terminated with exception",
+    ]
     places = [next(k for k, message in enumerate(messages) if word in message) for word in order]
     assert places == sorted(places)
     assert {line.stream for line in lines} == {STDERR}
@@ -89,7 +94,11 @@ def test_old_releases_say_exception_and_later_ones_failure() -> None:
         return logged(waiting_rank(waiter(torch), COLLECTIVE))[1][2]
 
     state = "last enqueued NCCL work: 57, last completed NCCL work: 56."
-    assert second("2.4") == f"[PG 0 (default_pg) Rank 3] Exception (either an error or timeout) detected by watchdog at work: 57, {state}"
+    assert (
+        second("2.4")
+        == "[PG 0 (default_pg) Rank 3] Exception (either an error or timeout) detected by watchdog at work: 57, "
+        + state
+    )
     assert second("2.5").startswith("[PG ID 0 PG GUID 0(default_pg) Rank 3] Exception (either")
     assert second("2.13") == (
         "[PG ID 0 PG GUID 0(default_pg) Rank 3]  failure detected by watchdog at work sequence id: 57 PG status: "
