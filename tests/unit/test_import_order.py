@@ -28,6 +28,7 @@ RANKS = {
         "process",  # clock, signals and rank of this process
         "logging",
         "sim",  # the physics
+        "faults",
         "artifacts",
         "display",
         "voices",

@@ -32,6 +32,7 @@ OF_OTHERS = {
     "transformers", "save_pretrained", "weights_only", "Conv1D", "SummaryWriter",  # libraries
     "block_current_stream", "_local_tensor",  # torch
     "dmon", "pmon", "topo", "nvsmi_device_v12", "si", "fg", "nohup", "etc",  # commands and their files
+    "KillWait", "scancel", "dmesg",  # Slurm and the kernel
     "TB", "kWh", "GWh", "YYYY", "mm", "dd", "HH", "MM", "SS", "LEVEL", "DIR",  # units and placeholders
     "filtered_stdout", "filtered_stderr", "is_", "_available", "rank1", "rank3", "default3", "node1",
     "node3", "ps",  # made at run time

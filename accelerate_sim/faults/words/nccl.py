@@ -1,0 +1,256 @@
+"""NCCL's warnings about peers, links and versions, and what torch makes of its errors.
+
+NCCL prints warnings to standard output with ``NCCL_DEBUG=WARN`` or more. torch reports the error on standard error: the
+watchdog of each rank that is in a collective, and the main thread of a rank that calls the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
+
+from accelerate_sim.faults.words.cpp_log import Call, frames_text
+from accelerate_sim.faults.words.draw import Draw
+from accelerate_sim.faults.words.line import STDOUT, TimedLine
+from accelerate_sim.faults.words.nccl_release import EVENT_NON_FATAL, Place, warning_places
+from accelerate_sim.faults.words.python_traceback import ALL_REDUCE, Frame, traceback_of_rank
+from accelerate_sim.faults.words.torch_release import release
+from accelerate_sim.faults.words.watchdog import (
+    FILE,
+    Collective,
+    Waiter,
+    failure,
+    place,
+    taking_down,
+    termination,
+    watchdog_frames,
+)
+
+PORT_EVENTS: Final = {"port error": 10, "port active": 9}
+RETRY_EXCEEDED, FLUSHED = 12, 5
+STATUS_NAMES: Final = {12: "IBV_WC_RETRY_EXC_ERR", 5: "IBV_WC_WR_FLUSH_ERR", 4: "IBV_WC_LOC_PROT_ERR"}
+VENDOR_ERRORS: Final = {12: 129, 5: 249, 4: 81}
+
+
+class NcclError(NamedTuple):
+    """A result code of NCCL: its name, NCCL's text for it, and torch's explanation."""
+
+    name: str
+    text: str
+    explanation: str
+
+
+REMOTE = NcclError(
+    "ncclRemoteError",
+    "remote process exited or there was a network error",
+    "A call failed possibly due to a network error or a remote process exiting prematurely.",
+)
+SYSTEM = NcclError(
+    "ncclSystemError",
+    "unhandled system error (run with NCCL_DEBUG=INFO for details)",
+    "System call (e.g. socket, malloc) or external library call failed or device error.",
+)
+CUDA = NcclError(
+    "ncclUnhandledCudaError",
+    "unhandled cuda error (run with NCCL_DEBUG=INFO for details)",
+    "Call to CUDA function failed.",
+)
+INTERNAL = NcclError(
+    "ncclInternalError",
+    "internal error - please report this issue to the NCCL developers",
+    "Internal check failed.",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speaker:
+    """A process whose NCCL warns."""
+
+    host: str
+    pid: int
+    thread: int
+    """Id of the thread; warnings about the network come from the proxy's thread."""
+
+    device: int
+    start: datetime
+    """Simulated time at which ``after_s`` is 0."""
+
+    version: str = "2.29.7"
+
+
+def warning(speaker: Speaker, where: Place, text: str, function: str = "", after_s: float = 0.0) -> list[TimedLine]:
+    """A warning: an empty line, then the line."""
+    places = warning_places(speaker.version)
+    time = speaker.start + timedelta(seconds=after_s)
+    stamp = f"[{time:%Y-%m-%d %H:%M:%S}] " if places.has_time else ""
+    caller = f" ({function})" if places.has_function and function else ""
+    head = f"{stamp}{speaker.host}:{speaker.pid}:{speaker.thread} [{speaker.device}] {where[0]}:{where[1]}{caller}"
+    return [TimedLine(after_s, STDOUT, ""), TimedLine(after_s, STDOUT, f"{head} NCCL WARN {text}")]
+
+
+def closed_text(peer: str, port: int) -> str:
+    """The text about a peer whose socket is closed; the peer is named by host."""
+    return f"socketProgress: Connection closed by remote peer {peer}<{port}>"
+
+
+def connection_closed(speaker: Speaker, peer: str, port: int) -> list[TimedLine]:
+    """The warning about a peer that has exited: its socket is closed, seconds after the exit at the most."""
+    return warning(speaker, warning_places(speaker.version).closed, closed_text(peer, port), "socketProgress")
+
+
+def call_failed_text(ip: str, port: int, version: str, reason: str, sends: bool = False) -> str:
+    """The text about a socket call that failed."""
+    places = warning_places(version)
+    call = "send to" if sends and places.names_direction else "recv from"
+    return f"{places.call}: Call to {call} {ip}<{port}> failed : {reason}"
+
+
+def connection_reset(
+    speaker: Speaker, ip: str, port: int, reason: str = "Connection reset by peer", *, sends: bool = False
+) -> list[TimedLine]:
+    """The warning about a socket that the peer's host has reset, or whose pipe is broken."""
+    places = warning_places(speaker.version)
+    return warning(speaker, places.call_failed, call_failed_text(ip, port, speaker.version, reason, sends), places.call)
+
+
+def retries_s(timeout: int = 20, count: int = 7) -> float:
+    """Seconds until an InfiniBand queue gives up: 4.096 us x 2^NCCL_IB_TIMEOUT, NCCL_IB_RETRY_CNT times."""
+    return 4.096e-6 * 2.0**timeout * count
+
+
+def completion_text(
+    ip: str, port: int, adapter: str, draw: Draw, version: str, *, status: int = RETRY_EXCEEDED, sends: bool = False
+) -> str:
+    """The text about a work request that ended with an error, on InfiniBand (GIDs are printed for RoCE only)."""
+    places = warning_places(version)
+    vendor = VENDOR_ERRORS[status]
+    peer = f"Got completion from peer {ip}<{port}> with"
+    # The opcode of a failed completion is not defined; mlx5 leaves 0 for sends and what was there for receives.
+    if not places.names_status:
+        end = f" hca {adapter}" if places.has_adapter else ""
+        head = "NET/IB:" if places.has_adapter else "NET/IB :"
+        direction = "Send" if sends else "Recv"
+        return f"{head} {peer} status={status} opcode=0 len=0 vendor err {vendor} ({direction}){end}"
+    named = f"status={STATUS_NAMES[status]}({status}) opcode=IBV_WC_SEND(0)"
+    if places.names_request_size:
+        size = (1 + draw.below("size", 64)) * 8192 if sends else 0
+        request = f"reqSize={size} vendor_err={vendor} req_type={'Send' if sends else 'Recv'}"
+        return f"NET/IB: {peer} {named} {request} hca {adapter}"
+    return f"NET/IB: {peer} {named} vendor_err={vendor}  hca {adapter}"
+
+
+def retries_exceeded(
+    speaker: Speaker, ip: str, port: int, adapter: str, draw: Draw, *, sends: bool = True, flushed: int = 1
+) -> list[TimedLine]:
+    """The warnings about a link or peer that no longer answers, and about the requests flushed after it.
+
+    Time 0 is the moment at which the link fails; the first warning comes after all retries.
+    """
+    places, version = warning_places(speaker.version), speaker.version
+    said: list[TimedLine] = []
+    for number in range(1 + flushed):
+        after_s = retries_s() + 0.00002 * number
+        status = FLUSHED if number else RETRY_EXCEEDED
+        if places.completion_event:
+            said += warning(
+                speaker,
+                places.completion_event,
+                _event_text(draw.within(number), version, sends),
+                "ncclIbTest",
+                after_s,
+            )
+        text = completion_text(ip, port, adapter, draw.within(number), version, status=status, sends=sends)
+        said += warning(speaker, places.completion, text, "ncclIbLogCompletionWithError", after_s)
+    return said
+
+
+def _event_text(draw: Draw, version: str, sends: bool) -> str:
+    request, comm = (0x7F0000000000 | draw.bits(name, 36) << 4 for name in ("request", "comm"))
+    caller = "" if warning_places(version).has_function else " ncclIbTest:"
+    return (
+        f"NET/IB:{caller} Got CQE with error (devIndex=0, req=0x{request:x}, comm=0x{comm:x} "
+        f"({'send' if sends else 'recv'}), wr_id={draw.below('id', 256)}, qp_num={200 + draw.below('queue', 8000)})"
+    )
+
+
+def port_event(speaker: Speaker, adapter: str, event: str = "port error", *, port: int = 1) -> list[TimedLine]:
+    """The warning of each process of a node about a port that went down (``port error``) or up (``port active``)."""
+    places = warning_places(speaker.version)
+    numbered = (event, PORT_EVENTS[event]) if places.event_text == EVENT_NON_FATAL else (event,)
+    text = f"NET/IB : {adapter}:{port} {places.event_text.format(*numbered)}"
+    return warning(speaker, places.event, text, "ncclIbAsyncThreadMain")
+
+
+def version_mismatch(speaker: Speaker, rank: int, version: int, other: int, other_version: int) -> list[TimedLine]:
+    """The warning about two ranks with different NCCLs; versions as NCCL numbers them, 22707 for 2.27.7."""
+    text = f"Mismatched NCCL version detected : rank {rank} version {version} rank {other} version {other_version}"
+    where = warning_places(speaker.version).mismatch
+    return warning(speaker, where, text, "initTransportsRank") if where else []
+
+
+def error_text(error: NcclError, last: str, version: str) -> str:
+    """torch's description of an NCCL error; ``last`` is the text of NCCL's last warning."""
+    return f"{error.text}, NCCL version {version}\n{error.name}: {error.explanation}\nLast error:\n{last}"
+
+
+def async_error(
+    waiter: Waiter, collective: Collective, error: NcclError, last: str, *, nccl: str = "2.29.7", after_s: float = 0.0
+) -> list[TimedLine]:
+    """The lines of a rank whose collective fails as a peer or a link is gone, to its abort by SIGABRT.
+
+    ``waiter.expired`` is the simulated time at which the peer or link fails. Releases since 2.9 wait for the flight
+    recorder before they take the process down.
+    """
+    lines, draw = waiter.lines, waiter.draw.within("frames")
+    noticed_s = after_s + waiter.noticed_s
+    message = f"NCCL error: {error_text(error, last, nccl)}"
+    check = Call("cuda", 0x220, "c10d::ProcessGroupNCCL::checkForNCCLErrorsInternal(std::shared_ptr<c10d::NCCLComm>&)")
+    work = Call("cuda", 0x7C, "c10d::ProcessGroupNCCL::WorkNCCL::checkAndSetException()")
+    # In the one release of which a log shows this line (2.5), it is 432 lines below the watchdog's last message.
+    origin = place("checkForNCCLErrorsInternal", lines.terminated + 432, waiter.torch)
+    origin += frames_text(watchdog_frames(waiter, check, work), draw)
+    first = (
+        f"[Rank {waiter.group.rank}] Collective {collective} raised the following async exception: {message}\n{origin}"
+    )
+    said = waiter.log.lines(noticed_s, "E", FILE, lines.async_error or 563, first)
+    said += failure(waiter, collective.seq, noticed_s + 0.0002)
+    said += taking_down(waiter, noticed_s + 0.001 + lines.wait_s)
+    return said + termination(waiter, noticed_s + 0.0015 + lines.wait_s, message, origin)
+
+
+def backend_error(error: NcclError, last: str, *, torch: str = "2.13", nccl: str = "2.29.7") -> str:
+    """The exception of the main thread that calls a collective on a broken communicator."""
+    file, line = next(place for since, place in CHECKS if release(torch) >= since)
+    root = "/pytorch" if release(torch) >= (2, 6) else ".."
+    where = f"{root}/torch/csrc/distributed/c10d/{file}:{line}"
+    return f"torch.distributed.DistBackendError: NCCL error in: {where}, {error_text(error, last, nccl)}"
+
+
+CHECKS: Final = (
+    ((2, 9), ("NCCLUtils.cpp", 93)),
+    ((2, 7), ("NCCLUtils.cpp", 77)),
+    ((2, 0), ("NCCLUtils.hpp", 268)),
+)
+"""Places at which a release of torch, and those after it, check NCCL's results."""
+
+
+def backend_error_of_rank(
+    rank: int,
+    error: NcclError,
+    last: str,
+    frames: Iterable[Frame] = ALL_REDUCE,
+    *,
+    torch: str = "2.13",
+    nccl: str = "2.29.7",
+    after_s: float = 0.0,
+) -> list[TimedLine]:
+    """The lines of a rank whose main thread meets an NCCL error; its exit code is 1."""
+    return traceback_of_rank(rank, backend_error(error, last, torch=torch, nccl=nccl), frames, after_s=after_s)
+
+
+def aborted(rank: int, reason: str = "") -> str:
+    """The exception of a later call on a communicator that the watchdog has aborted."""
+    why = f" Original reason for failure was: {reason}" if reason else ""
+    return f"torch.distributed.DistBackendError: NCCL communicator was aborted on rank {rank}. {why}"
