@@ -1,0 +1,5 @@
+"""Faults that are played: the language, the kinds, and the schedule of what happens to a run and when.
+
+Nothing here prints, waits or ends a process; ``accelerate_sim.session`` does what a schedule says. A run without
+faults imports none of it.
+"""
