@@ -75,6 +75,7 @@ def _command(train: Callable[[RunConfig], None], coordination: Coordination | No
         context: typer.Context,
         config: option.Config = None,
         settings: option.Settings = None,
+        fault: option.Faults = None,
         speed: option.Speed = None,
         seed: option.Seed = None,
         runs: option.Runs = None,
@@ -126,7 +127,7 @@ def _command(train: Callable[[RunConfig], None], coordination: Coordination | No
 
             resumption = _resumption(resume, output_dir, coordination, read_only=plan or print_config)
             placement = coordination.placement if coordination else None
-            source = RunSource(config, changes, seed, placement, resumption)
+            source = RunSource(config, changes, seed, placement, resumption, fault or ())
             if print_config or plan:
                 _show(source, ascii_only=ascii_only, whole_config=print_config)
                 return

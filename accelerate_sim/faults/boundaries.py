@@ -38,7 +38,7 @@ class Boundaries:
         self._attempt, self._pace, self._moments, self._after = number, pace, None, (0, -1.0)
 
     def end_attempt(self, first_step: int, completed: int) -> None:
-        for phase in self._counts:
+        for phase in {entry.fault.at.phase for entry in self._entries}:
             self._counts[phase] += len([step for step in self._steps(phase) if step <= completed])
 
     def head(self) -> Moment | None:

@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from accelerate_sim.config.fault_entries import word
 from accelerate_sim.faults.fault import After, Attempts, Fault, Value
 from accelerate_sim.faults.kind import Key, Kind
 from accelerate_sim.faults.kinds import KINDS
@@ -54,29 +55,11 @@ def parse(text: str, number: int = 1) -> Fault:
     return _fault(kind, targets, keys, number)
 
 
-def words_of(entry: Mapping[str, Any]) -> str:
-    """The words of a fault that is written as a mapping. Raises FaultMistake."""
-    if not isinstance(entry.get("kind"), str):
-        raise FaultMistake("the fault has no kind", "Add one: {kind: kill, rank: 13, at: 'step:40'}.")
-    words = [str(entry["kind"])]
-    for name, value in entry.items():
-        if name == "kind":
-            continue
-        if name in BARE and value in (True, name):
-            words.append(name)
-        elif isinstance(value, Mapping | list) or value is None:
-            raise FaultMistake(f"'{name}' has no value of one word", f"Write it as text: {name}: '...'.")
-        else:
-            text = ("yes" if value else "no") if isinstance(value, bool) else str(value)
-            words.append(_word(f"{name}={text}"))
-    return " ".join(words)
-
-
 def render(fault: Fault) -> str:
     """The canonical words of a fault: all that differs from a default, targets first."""
     kind = KINDS[fault.kind]
     words = [fault.kind, *map(str, fault.targets)]
-    words += [f"{name}={_text(fault.params[name])}" for name, key in kind.keys.items()
+    words += [f"{name}={text_of(fault.params[name])}" for name, key in kind.keys.items()
               if fault.params[name] != key.default]  # fmt: skip
     if fault.at != At():
         words.append(f"at={fault.at}")
@@ -99,15 +82,11 @@ def render(fault: Fault) -> str:
     words.append(f"id={fault.id}")
     if fault.note:
         words.append(f"note={fault.note}")
-    return " ".join(map(_word, words))
+    return " ".join(map(word, words))
 
 
-def _word(text: str) -> str:
-    """One word as a shell reads it; quoted only if it has to be."""
-    return text if re.fullmatch(r"[\w=:,.+%/*@<>()\[\]{}?!;|&~#^-]+", text, re.ASCII) else shlex.quote(text)
-
-
-def _text(value: Value) -> str:
+def text_of(value: Value) -> str:
+    """The value of a key as it is written."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     return repr(value) if isinstance(value, float) else str(value)

@@ -41,11 +41,13 @@ class _Slow:
 class Pace:
     """Maps the steps of an attempt to seconds and back."""
 
-    def __init__(self, timeline: Timeline, first_step: int, begin_s: float) -> None:
-        """The attempt goes on after ``first_step`` steps, at ``begin_s``."""
+    def __init__(
+        self, timeline: Timeline, first_step: int, begin_s: float, blocks: dict[int, BlockTimes] | None = None
+    ) -> None:
+        """The attempt goes on after ``first_step`` steps, at ``begin_s``; ``blocks`` is a cache that paces share."""
         self.timeline = timeline
         self.first_step = first_step
-        self._blocks: dict[int, BlockTimes] = {}
+        self._blocks = {} if blocks is None else blocks
         self.offset_s = 0.0
         """Seconds by which the attempt is later than the timeline, its slow steps aside."""
         self.offset_s = begin_s - self.base_after_s(first_step)

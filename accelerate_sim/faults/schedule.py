@@ -20,6 +20,7 @@ from accelerate_sim.faults.pace import Pace
 from accelerate_sim.faults.moments import Moment
 from accelerate_sim.faults.pending import Pending
 from accelerate_sim.faults.targets import hit_by
+from accelerate_sim.sim.timeline import BlockTimes
 
 if TYPE_CHECKING:
     from accelerate_sim.sim.run import Run
@@ -80,14 +81,14 @@ class _Walk:
         self.pending = Pending(schedule.run, schedule.faults, drawn=schedule.drawn)
         self.struck: dict[str, int] = {}
         """Strikes so far by the fault's id."""
-        self.total = 0
+        self.blocks: dict[int, BlockTimes] = {}
 
     def attempts(self) -> Iterator[Attempt]:
         number, first_step, begin_s = 0, 0, 0.0
         saved: tuple[int, ...] = ()
         carried: tuple[Occurrence, ...] = ()
         while True:
-            pace = Pace(self.run.timeline, first_step, begin_s)
+            pace = Pace(self.run.timeline, first_step, begin_s, self.blocks)
             pace.slow_down(carried)
             self.pending.begin_attempt(number, pace)
             attempt = self._attempt(number, pace, begin_s, saved, carried)
@@ -195,5 +196,5 @@ class _Walk:
             elif strike.end_s > begin_s:
                 last = FOREVER
                 if not math.isinf(strike.end_s):
-                    last = Pace(self.run.timeline, first_step, begin_s).step_at(strike.end_s)
+                    last = Pace(self.run.timeline, first_step, begin_s, self.blocks).step_at(strike.end_s)
                 yield replace(strike, step=first_step + 1, last_step=last, ramp_steps=0)

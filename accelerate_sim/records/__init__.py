@@ -39,6 +39,7 @@ from accelerate_sim.records.setup import (
     UnknownLengthRecord,
 )
 from accelerate_sim.records.training import (
+    AttemptRecord,
     CheckpointRecord,
     CollectiveRecord,
     EvalRecord,
@@ -51,6 +52,7 @@ from accelerate_sim.records.training import (
 
 Record: TypeAlias = (
     StartRecord
+    | AttemptRecord
     | StepRecord
     | CollectiveRecord
     | WarningRecord
@@ -86,6 +88,7 @@ Record: TypeAlias = (
 """Anything that an observer may be given."""
 
 __all__ = [
+    "AttemptRecord",
     "BatchRecord",
     "CheckpointRecord",
     "CollectiveRecord",

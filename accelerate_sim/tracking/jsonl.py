@@ -7,6 +7,7 @@ last line. A run that is resumed removes such a line. Kinds of record that have 
 from __future__ import annotations
 
 import json
+import math
 import os
 from contextlib import suppress
 from dataclasses import fields
@@ -21,6 +22,7 @@ from accelerate_sim.artifacts import plain_file
 from accelerate_sim.artifacts.atomic import explained
 from accelerate_sim.artifacts.output_error import OutputError
 from accelerate_sim.records import (
+    AttemptRecord,
     CheckpointRecord,
     CollectiveRecord,
     EvalRecord,
@@ -41,6 +43,7 @@ WORST_LISTED = 5
 
 _EVENTS: dict[type, str] = {
     StartRecord: "start",
+    AttemptRecord: "attempt",
     StepRecord: "step",
     GpuRecord: "gpu",
     CollectiveRecord: "nccl",
@@ -51,6 +54,8 @@ _EVENTS: dict[type, str] = {
     SummaryRecord: "summary",
 }
 _FIELDS = {kind: tuple(field.name for field in fields(kind)) for kind in _EVENTS}
+_OF_FAULTS = ("attempts", "lost_steps", "goodput")
+"""Fields of a summary that only a run with faults has."""
 _GPU_FIGURES = ("utilization_pct", "memory_used_bytes", "temperature_c", "power_w", "sm_clock_mhz")
 
 
@@ -69,6 +74,8 @@ class JsonlTracker:
         """
         self.path = directory / FILE_NAME
         self.every_gpu = every_gpu
+        self.attempt: int | None = None
+        """Number of the attempt, from 0, that each line gets in a run with faults."""
         self._encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=_plain).encode
         self.size_bytes, self.crc32 = keep or (0, 0)
         """Length in bytes and CRC-32 of the file once everything observed is written."""
@@ -82,7 +89,8 @@ class JsonlTracker:
         event = _EVENTS.get(type(record))
         if event is None:
             return
-        line = (self._encode({"event": event} | self._figures(record)) + "\n").encode()
+        head: dict[str, Any] = {"event": event} if self.attempt is None else {"event": event, "attempt": self.attempt}
+        line = (self._encode(head | self._figures(record)) + "\n").encode()
         self._lines.append(line)
         self.size_bytes += len(line)
         self.crc32 = crc32(line, self.crc32)
@@ -96,6 +104,9 @@ class JsonlTracker:
                 figures = {name: getattr(record, name) for name in record.__slots__}
                 if record.load_balancing_loss is None:
                     del figures["load_balancing_loss"]
+                for name in ("loss", "perplexity", "grad_norm"):
+                    if not math.isfinite(figures[name]):
+                        figures[name] = None  # JSON has no number for it
                 return figures
             case GpuRecord():
                 return self._gpu_figures(record)
@@ -108,6 +119,8 @@ class JsonlTracker:
                     "run": record.run, "path": record.path, "files": files, "bytes": record.bytes,
                     "seconds": record.seconds,
                 }  # fmt: skip
+            case SummaryRecord() if record.attempts is None:
+                return {name: getattr(record, name) for name in _FIELDS[SummaryRecord] if name not in _OF_FAULTS}
         return {name: getattr(record, name) for name in _FIELDS[type(record)]}
 
     def _gpu_figures(self, record: GpuRecord) -> dict[str, Any]:

@@ -34,6 +34,11 @@ class Outputs:
         """Add an observer of all records."""
         self._observers.append(observer)
 
+    def begin_attempt(self, number: int | None) -> None:
+        """Write this attempt's number, from 0, into each line of metrics.jsonl; None: none, as without faults."""
+        if self._metrics:
+            self._metrics.attempt = number
+
     def begin(self, start: RunStart) -> None:
         """Tell the trackers that a run begins or resumes."""
         for tracker in self._trackers:
