@@ -31,6 +31,7 @@ from accelerate_sim.tracking.outputs import Outputs
 if TYPE_CHECKING:
     from accelerate_sim.artifacts.file_image import FileImage
     from accelerate_sim.artifacts.model_files import Sizes
+    from accelerate_sim.checkpoints.attempt_file import AttemptEnd
     from accelerate_sim.checkpoints.files import CheckpointFiles
     from accelerate_sim.checkpoints.resume import Resumption
     from accelerate_sim.checkpoints.state import RunState
@@ -60,6 +61,8 @@ class Checkpoints:
     ledger: Ledger
     history: TrainerHistory
     is_main_process: bool = True
+    attempt: int = 0
+    """Number of the attempt, in a run in which faults happen."""
 
     def __post_init__(self) -> None:
         self.saved: list[Saved] = []
@@ -193,7 +196,39 @@ class Checkpoints:
             planned=planned,
             ledger=self.ledger.state_dict(mark.ledger),
             saved=tuple(self.saved),
+            attempt=self.attempt,
         )
+
+    def attempt_end(self, step: int) -> AttemptEnd:
+        """The state that the next attempt goes on from, at the checkpoint after ``step`` steps; 0: from none."""
+        from accelerate_sim.checkpoints.attempt_file import AttemptEnd
+
+        size_bytes, crc32 = self.outputs.metrics_length()
+        return AttemptEnd(
+            run=self.run.number, attempt=self.attempt, step=step, start_time=self.clock.start.isoformat(),
+            origin_s=self.origin_s, metrics_bytes=size_bytes, metrics_crc32=crc32, begin_bytes=self._begun_at[0],
+            begin_crc32=self._begun_at[1], config=self.run.config.model_dump(mode="json"),
+            ledger=self.ledger.state_dict(self.ledger.mark()),
+            saved=tuple(saved for saved in self.saved if saved.step <= step),
+            history=self.history.trainer_state(step) if step else {},
+        )  # fmt: skip
+
+    def keep_attempt_end(self, end: AttemptEnd) -> None:
+        """Write the state that the next attempt goes on from to the disk. Raises OutputError."""
+        from accelerate_sim.checkpoints import attempt_file
+
+        self.outputs.sync()
+        attempt_file.write(self.project_dir, end)
+
+    def go_on_after(self, end: AttemptEnd) -> None:
+        """Take over the sums of the attempts before, before the first step of another one."""
+        self.ledger.load_state_dict(end.ledger, end.origin_s)
+        self._begun_at = end.begin_bytes, end.begin_crc32
+        self.saved = [Saved(*saved) for saved in end.saved]
+        if end.step:
+            self.history.go_on_with(end.history)
+            self._written_step = end.step if self.on_disk else None
+        self.mark(end.step)
 
     def _write(self, mark: Mark, *, planned: bool) -> None:
         self.outputs.sync()
@@ -223,6 +258,12 @@ class Checkpoints:
         assert path
         clock = self.clock
         load_s = loading_s(self.run, state)
+        if resumption.ended:
+            self.report(RestoringRecord(str(path), self.run.checkpoint_bytes))
+            clock.advance(load_s)
+            self.mark(state.step)
+            self.report(RestoredRecord(state.step, load_s))
+            return
         self.report(RestoringRecord(str(path), self.run.checkpoint_bytes))
         clock.advance(load_s)
         clock.jump_to(state.clock_s)

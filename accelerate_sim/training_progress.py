@@ -6,8 +6,9 @@ the accelerator.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from accelerate_sim.checkpointing import Checkpoints
@@ -15,6 +16,16 @@ if TYPE_CHECKING:
     from accelerate_sim.reporting.monitor import Monitor
     from accelerate_sim.sim.run import Run
     from accelerate_sim.sim.timeline import Phase
+
+
+class Strike(NamedTuple):
+    """Something that happens to the run at a place of its training."""
+
+    completed: int
+    """Steps that are complete."""
+    place: str
+    """``step``, ``restore`` or a phase of the timeline."""
+    happen: Callable[[], None]
 
 
 class TrainingProgress:
@@ -29,9 +40,14 @@ class TrainingProgress:
         self.completed_steps = 0
         self.sync_gradients = True
         """True in the last micro-batch of a step."""
+        self.startup_end_s = training_origin_s
+        """Simulated second at which the start-up of this process is over."""
         self._micro_batches = 0
         self._checkpoints = checkpoints
         self._monitor = monitor
+        self._strikes: list[Strike] = []
+        self._strike_after = -1
+        """Completed steps at the next strike; -1: none comes."""
 
     @property
     def elapsed_s(self) -> float:
@@ -50,20 +66,38 @@ class TrainingProgress:
         if self.sync_gradients:
             self._micro_batches = 0
 
+    def expect(self, strikes: Sequence[Strike]) -> None:
+        """Let strikes happen at their places, which are in order."""
+        self._strikes = list(strikes)
+        self._strike_after = self._strikes[0].completed if strikes else -1
+
+    def reach(self, place: str) -> None:
+        """Let the strikes happen that are next at this place after the present number of steps."""
+        while self._strike_after == self.completed_steps and self._strikes[0].place == place:
+            strike = self._strikes.pop(0)
+            self._strike_after = self._strikes[0].completed if self._strikes else -1
+            strike.happen()
+
     def finish_step(self) -> None:
         """Count an optimizer step, and let its time pass."""
+        if self._strike_after == self.completed_steps:
+            self.reach("step")
         self._checkpoints.mark(self.completed_steps)
-        end_s = self.training_origin_s + self.run.timeline.step_end_s(self.completed_steps)
+        end_s = self.training_origin_s + self.run.step_end_s(self.completed_steps)
         self.completed_steps += 1
         self.clock.advance_to(end_s)
 
     def continue_after(self, step: int) -> None:
         """Set the completed steps to those of a checkpoint."""
         self.completed_steps = step
+        if self._strike_after == step:
+            self.reach("restore")
 
     def begin_phase(self, phase: Phase) -> None:
         """Report the GPUs in a phase that is no step, such as a validation."""
         self._monitor.begin_phase(phase, self.completed_steps)
+        if self._strike_after == self.completed_steps:
+            self.reach(phase)
 
     def begin_export(self) -> None:
         """End the training: a process that is ended from here on resumes with the export."""

@@ -15,7 +15,8 @@ from typing import Any
 from accelerate_sim.artifacts.atomic import make_directory, remove_unfinished, write_file
 from accelerate_sim.artifacts.damage import Damaged
 from accelerate_sim.artifacts.plain_file import read
-from accelerate_sim.checkpoints import run_file
+from accelerate_sim.checkpoints import attempt_file, run_file
+from accelerate_sim.checkpoints.attempt_file import AttemptEnd
 from accelerate_sim.checkpoints.directory import (
     METRICS,
     RunDirectory,
@@ -28,7 +29,7 @@ from accelerate_sim.checkpoints.directory import (
 )
 from accelerate_sim.checkpoints.metrics_length import require_beginning
 from accelerate_sim.checkpoints.output_directory import own_if_there
-from accelerate_sim.checkpoints.state import RunState
+from accelerate_sim.checkpoints.state import MetricsLength, RunState
 from accelerate_sim.config.problems import ConfigError, Problem, printable, shown
 from accelerate_sim.config.schema import RunConfig
 
@@ -55,6 +56,18 @@ class Resumption:
     """The metrics.jsonl of another directory, whose beginning belongs to the run."""
     begun: bool = True
     """False for a new run after a finished one."""
+    ended: AttemptEnd | None = None
+    """The end of the attempt before, if a fault of the config ended it."""
+
+    @property
+    def attempt(self) -> int:
+        """Number of the attempt that goes on or begins, from 0, in a run in which faults happen."""
+        return self.ended.attempt + 1 if self.ended else self.state.attempt
+
+    @property
+    def metrics(self) -> MetricsLength:
+        """The part of metrics.jsonl that stays."""
+        return self.ended.metrics if self.ended else self.state.metrics
 
     @property
     def source(self) -> Path:
@@ -64,20 +77,20 @@ class Resumption:
 
     def prepare(self, output_dir: Path) -> tuple[int, int]:
         """Remove unfinished files; returns length and checksum of what stays of metrics.jsonl. OSError, ConfigError."""
-        state = self.state
+        state, kept = self.state, self.metrics
         source = self.metrics_from or output_dir / METRICS
         try:
-            require_beginning(source, state.metrics)
+            require_beginning(source, kept)
         except Damaged as damage:
             raise _problem(AUTO, f"finds that {printable(str(output_dir))} is damaged: {damage}", _ANOTHER) from None
         directory = path_of_run(output_dir, state.run)
         make_directory(directory, output_dir)
         tidy(output_dir)
-        if self.metrics_from or not state.metrics_bytes:
-            write_file(output_dir / METRICS, read(source, state.metrics_bytes) if state.metrics_bytes else b"")
+        if self.metrics_from or not kept.size_bytes:
+            write_file(output_dir / METRICS, read(source, kept.size_bytes) if kept.size_bytes else b"")
         if self.begun and not (directory / run_file.NAME).exists():
             run_file.write(directory, state.beginning())
-        return state.metrics
+        return kept
 
 
 def find(asked: str, output_dir: Path | None) -> Resumption | None:
@@ -170,18 +183,35 @@ def _newest(output_dir: Path) -> Resumption | None:
             metrics_crc32=end.metrics_crc32,
         )  # fmt: skip
         return Resumption(output_dir, following, None, begun=False)
+    ended = _ended(directory, begun, output_dir)
     damaged: list[str] = []
     for path in checkpoints:
         judgement = "is damaged: it "
         try:
             state = state_of_checkpoint(path)
             _require_same_run(state, begun)
+            if ended and state.attempt <= ended.attempt:
+                if state.step > ended.step:  # the attempt came further, but what it goes on from is decided
+                    continue
+                return Resumption(output_dir, state, path, tuple(damaged), ended=ended if state.step == ended.step else None)
             judgement = ""  # the checkpoint itself is complete
             require_beginning(output_dir / METRICS, state.metrics)
             return Resumption(output_dir, state, path, tuple(damaged))
         except Damaged as damage:
             damaged.append(f"{printable(str(path))} {judgement}{damage}")
-    return Resumption(output_dir, begun, None, tuple(damaged))
+    return Resumption(output_dir, begun, None, tuple(damaged), ended=ended if ended and not ended.step else None)
+
+
+def _ended(directory: Path, begun: RunState, output_dir: Path) -> AttemptEnd | None:
+    """The end of the latest attempt that a fault ended, if it is of this run and metrics.jsonl still has its lines."""
+    try:
+        ended = attempt_file.read(directory)
+        if ended and (ended.run, ended.start_time, ended.origin_s) == (begun.run, begun.start_time, begun.origin_s):
+            require_beginning(output_dir / METRICS, ended.metrics)
+            return ended
+    except Damaged:
+        pass
+    return None
 
 
 def _begun(directory: Path) -> RunState | None:

@@ -88,6 +88,8 @@ class RunState:
     ledger: Mapping[str, Any] = field(default_factory=dict)
     saved: tuple[tuple[CheckpointName, float | None], ...] = ()
     """Checkpoints that are kept: name and validation loss."""
+    attempt: Annotated[int, Field(ge=0, le=10**9)] = 0
+    """Number of the attempt, in a run in which faults happen."""
 
     @property
     def metrics(self) -> MetricsLength:
@@ -97,7 +99,7 @@ class RunState:
         """The state of the same run before its first step."""
         return replace(
             self, step=0, clock_s=self.origin_s, metrics_bytes=self.begin_bytes, metrics_crc32=self.begin_crc32,
-            planned=True, ledger={}, saved=(),
+            planned=True, ledger={}, saved=(), attempt=0,
         )  # fmt: skip
 
     def image(self) -> FileImage:
@@ -106,7 +108,10 @@ class RunState:
 
     def document(self) -> dict[str, Any]:
         """The state as a JSON object."""
-        return {"simulated": True, **asdict(self)}
+        document = {"simulated": True, **asdict(self)}
+        if not self.attempt:
+            del document["attempt"]
+        return document
 
     @classmethod
     def of(cls, document: Mapping[str, Any], name: str = NAME) -> RunState:

@@ -131,6 +131,7 @@ def _command(
         context: typer.Context,
         config: option.Config = None,
         settings: option.Settings = None,
+        fault: option.Faults = None,
         speed: option.Speed = None,
         seed: option.Seed = None,
         runs: option.Runs = None,
@@ -185,7 +186,7 @@ def _command(
 
             resumption = _resumption(resume, output_dir, coordination, read_only=plan or print_config)
             placement = coordination.placement if coordination else None
-            source = RunSource(config, changes, seed, placement, resumption)
+            source = RunSource(config, changes, seed, placement, resumption, fault or ())
             if report:
                 from accelerate_sim.report.write import OPTION, require_drawing
 

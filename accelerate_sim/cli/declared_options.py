@@ -26,6 +26,15 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("-s", "--set", metavar="KEY=VALUE", help="Change one key, e.g. train.lr=3e-4; repeatable."),
 ]
+Faults = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--fault",
+        metavar="WORDS",
+        parser=values.not_empty("--fault"),
+        help="Let a fault happen, e.g. 'kill rank=13 at=step:40'; repeatable; see --list faults.",
+    ),
+]
 Speed = Annotated[
     str | None,
     typer.Option(

@@ -17,10 +17,10 @@ from accelerate_sim.sim.plan import Plan
 
 
 def show(what: str, *, ascii_only: bool) -> None:
-    """Print a table of models, GPUs, datasets, configs, trackers or voices."""
+    """Print a table of models, GPUs, datasets, configs, trackers, voices or faults."""
     tables = {
         "models": _models, "gpus": _gpus, "datasets": _datasets, "configs": _configs, "trackers": _trackers,
-        "voices": _voices,
+        "voices": _voices, "faults": _faults,
     }  # fmt: skip
     rows = tables[what]()
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
@@ -100,3 +100,13 @@ def _voices() -> list[tuple[str, ...]]:
 
 def _shown(value: bool | int | float | str) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _faults() -> list[tuple[str, ...]]:
+    """The kinds of fault that ``--fault`` takes, with the keys that are each one's own."""
+    from accelerate_sim.faults.kinds import KINDS
+
+    return [
+        ("NAME", "TARGET", "KEYS", "WHAT"),
+        *((kind.name, "|".join(kind.targets), ", ".join(kind.keys) or "-", kind.help) for kind in KINDS.values()),
+    ]

@@ -19,7 +19,7 @@ MOST = {"--seed": 2**63 - 1, "--runs": 10**9, "--max-steps": 10**9}
 """The largest numbers that the config accepts."""
 FIRST_YEAR, LAST_YEAR = 1970, 2999
 """Years in which a run may begin: files count seconds from 1970, and Python's dates end with the year 9999."""
-LISTINGS = ("models", "gpus", "datasets", "configs", "trackers", "voices")
+LISTINGS = ("models", "gpus", "datasets", "configs", "trackers", "voices", "faults")
 _UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 

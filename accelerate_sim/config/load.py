@@ -72,6 +72,21 @@ class ConfigSource:
         data = overlaid(self.data, {"cluster": dict(shape)})
         return replace(self, data=data, places={**self.places, **places})
 
+    def with_faults(self, faults: Sequence[str], option: str) -> "ConfigSource":
+        """The same config with more entries in ``faults.play``, which ``option`` of the command line names."""
+        if not faults:
+            return self
+        path = ("faults", "play")
+        written = value_at(self.data, path)
+        before = list(written) if isinstance(written, list | tuple) else [written] if written else []
+        places: dict[KeyPath, tuple[str, int | None]] = {
+            (*path, str(len(before) + number)): (option, None) for number in range(len(faults))
+        }
+        places.setdefault(path, (option, None))
+        return replace(
+            self, data=with_value(self.data, path, [*before, *faults]), places={**places, **self.places}
+        )
+
     def resolve(self, number: int = 1, check: Check | None = None) -> RunConfig:
         """Return the config of run ``number`` of a session. Raises :class:`ConfigError` with all problems.
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Fiel
 
 from accelerate_sim.catalog import Architecture, ModelSpec
 from accelerate_sim.config import extensions
+from accelerate_sim.config.fault_entries import fault_entries
 
 
 def _not_bool(value: Any) -> Any:
@@ -84,6 +85,8 @@ def _address(value: Any) -> Any:
 
 Address = Annotated[str, BeforeValidator(_address)]
 """Host and port to listen on, as HOST:PORT."""
+FaultEntries = Annotated[tuple[str, ...], BeforeValidator(fault_entries)]
+"""Faults, each in words."""
 Trackers = Annotated[tuple[str, ...], BeforeValidator(_trackers)]
 """Names of TRACKERS."""
 Voice = Annotated[str, BeforeValidator(_voice)]
@@ -335,15 +338,24 @@ class PlayConfig(Section):
 
 
 class FaultsConfig(Section):
-    """Failures that the plan counts with."""
+    """Failures: those that the plan counts with, and those that happen in the run."""
 
     rate: Annotated[Number, Field(ge=0, le=1)] = Field(
         0.0,
-        description="Interruptions per GPU-hour that --plan counts with; they do not happen in the run. 0: none. "
+        description="Interruptions per GPU-hour that --plan counts with; drawn says whether they happen. 0: none. "
         "Published fleets have 2e-5 (1.5e-5 to 1.2e-4).",
+    )
+    drawn: Literal["plan", "play"] = Field(
+        "plan", description="plan: the faults of the rate are only counted with; play: they happen in the run."
+    )
+    restarts: Count = Field(
+        3, ge=0, le=1_000_000, description="Times that the job is started again; a launcher decides that itself."
     )
     restart_minutes: Annotated[Number, Field(ge=0, le=10_000)] = Field(
         7.0, description="Minutes from an interruption to the next step: detection, rescheduling, loading."
+    )
+    play: FaultEntries = Field(
+        (), description="Faults that happen, such as [kill rank=13 at=step:40]; --list faults shows the kinds."
     )
 
 

@@ -61,6 +61,8 @@ class _Node:
     height: int = 0
     keys: dict[str, tuple[int, "_Node"]] = field(default_factory=dict)
     """Line and node of each key, in a mapping."""
+    items: list[tuple[int, "_Node"]] = field(default_factory=list)
+    """Line and node of each item, in a list."""
     pending: tuple[str, Any] | None = None
     """Key, and its mark, whose value comes next in an unfinished mapping."""
     open: bool = True
@@ -117,7 +119,7 @@ class _Reader:
             return
         node = self._node(event)
         if parent:
-            self._put(parent, node)
+            self._put(parent, node, event.start_mark)
         else:
             self._root = node
         if isinstance(event, yaml.CollectionStartEvent):
@@ -171,9 +173,10 @@ class _Reader:
             raise _Unreadable("merge key '<<' is not read", _MERGE_WAY_OUT, event.start_mark)
         return str(event.value)
 
-    def _put(self, parent: _Node, node: _Node) -> None:
+    def _put(self, parent: _Node, node: _Node, begin: Any) -> None:
         if parent.pending is None:
             parent.value.append(node.value)
+            parent.items.append((begin.line + 1, node))
             return
         key, mark = parent.pending
         parent.pending = None
@@ -196,11 +199,12 @@ def plain_scalar(text: str) -> Any:
 
 
 def _key_lines(root: _Node) -> Iterator[tuple[KeyPath, int]]:
-    """Dotted path and line of every key; the number of nodes is bounded, and so is their depth."""
+    """Dotted path and line of every key and list item; the number of nodes is bounded, and so is their depth."""
     stack: list[tuple[KeyPath, _Node]] = [((), root)]
     while stack:
         path, node = stack.pop()
-        for key, (line, child) in node.keys.items():
+        items = ((str(number), item) for number, item in enumerate(node.items))
+        for key, (line, child) in (*node.keys.items(), *items):
             yield (*path, key), line
             stack.append(((*path, key), child))
 

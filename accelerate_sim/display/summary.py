@@ -48,6 +48,7 @@ def _groups(record: SummaryRecord) -> list[tuple[str, list[Row]]]:
             ("Tokens", count_text(record.tokens), f"  ({record.tokens:,})"),
             ("Throughput", rate_text(record.mean_tokens_per_s), f"  ({rate_text(per_gpu).split()[0]} per GPU)"),
             ("MFU", mfu_text(record.mean_mfu), ""),
+            *_faults(record),
         ]),
         ("Loss", [
             ("Final loss", f"{record.final_loss:.4f}", ""),
@@ -67,6 +68,14 @@ def _groups(record: SummaryRecord) -> list[tuple[str, list[Row]]]:
             ("Saved to", printable(record.export_path), ""),
         ]),
     ]  # fmt: skip
+
+
+def _faults(record: SummaryRecord) -> list[Row]:
+    """Rows of a run in which faults happened."""
+    if record.attempts is None or record.goodput is None:
+        return []
+    lost = f"  ({record.lost_steps:,} steps made again)" if record.lost_steps else ""
+    return [("Attempts", f"{record.attempts:,}", lost), ("Goodput", f"{record.goodput:.1%}", "")]
 
 
 def _row(row: Row, label_width: int, inner: int, style: Style) -> list[tuple[str, str]]:

@@ -39,6 +39,7 @@ from accelerate_sim.records.setup import (
     UnknownLengthRecord,
 )
 from accelerate_sim.records.training import (
+    AttemptRecord,
     CheckpointRecord,
     CollectiveRecord,
     EvalRecord,
@@ -52,6 +53,7 @@ from accelerate_sim.records.training import (
 
 Record: TypeAlias = (
     StartRecord
+    | AttemptRecord
     | StepRecord
     | RankStepRecord
     | CollectiveRecord
@@ -88,6 +90,7 @@ Record: TypeAlias = (
 """Anything that an observer may be given."""
 
 __all__ = [
+    "AttemptRecord",
     "BatchRecord",
     "CheckpointRecord",
     "CollectiveRecord",

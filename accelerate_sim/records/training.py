@@ -169,3 +169,21 @@ class SummaryRecord:
     """Energy that all GPUs have used."""
     export_path: str
     export_bytes: int
+    attempts: int | None = None
+    """Starts of the job; None, as the next two, for a run without faults."""
+    lost_steps: int | None = None
+    """Steps that were made again after a restart."""
+    goodput: float | None = None
+    """Time of the steps that count, over the time since the first step, 0..1."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRecord:
+    """The job has been started again, and goes on after a step."""
+
+    run: int
+    step: int
+    """Steps that the checkpoint holds from which it goes on; 0: the run begins anew."""
+    time: datetime
+    elapsed_s: float
+    """Seconds since the first step of the run began."""

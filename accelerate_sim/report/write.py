@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from accelerate_sim.artifacts.atomic import explained, write_file
 from accelerate_sim.config.problems import ConfigError, Problem, printable
-from accelerate_sim.records import Record
+from accelerate_sim.records import AttemptRecord, Record, StartRecord
 from accelerate_sim.tracking.jsonl import json_event
 
 if TYPE_CHECKING:
@@ -59,13 +59,16 @@ class ReportKeeper:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._events: list[dict[str, Any]] = []
+        self._attempt = 0
 
     def observe(self, record: Record) -> None:
-        event = json_event(record)
+        if isinstance(record, StartRecord):  # a session may play runs for ever; only the last one is reported
+            self._events, self._attempt = [], 0
+        elif isinstance(record, AttemptRecord):
+            self._attempt += 1
+        event = json_event(record, attempt=self._attempt or None)
         if event is None:
             return
-        if event["event"] == "start":  # a session may play runs for ever; only the last one is reported
-            self._events.clear()
         self._events.append(event)
 
     def flush(self) -> None: ...

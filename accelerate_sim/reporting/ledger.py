@@ -22,6 +22,7 @@ from accelerate_sim.records import (
     SummaryRecord,
 )
 from accelerate_sim.sim.run import Run
+from accelerate_sim.sim.timeline import BLOCK
 
 Sum = Annotated[float, Field(ge=0.0)]
 
@@ -125,7 +126,8 @@ class Ledger:
         last, run = self.last_step, self.run
         assert last is not None
         total_s = self.clock.now_s - self.begin_s
-        tokens_per_s = last.tokens / self.step_s
+        facts = run.fault_facts
+        tokens_per_s = (last.tokens + (facts.lost_tokens if facts else 0)) / self.step_s
         validated = self.best_loss is not None
         return SummaryRecord(
             run=run.number,
@@ -149,12 +151,21 @@ class Ledger:
             energy_j=round(run.energy_j(self.step_j, self.checkpoint_s, self.validation_s, total_s - self.train_s), 1),
             export_path=self.export.path if self.export else "",
             export_bytes=self.export.bytes if self.export else 0,
+            attempts=facts.attempt + 1 if facts else None,
+            lost_steps=facts.lost_steps if facts else None,
+            goodput=round(self._useful_s(last.step) / last.elapsed_s, 6) if facts else None,
         )
+
+    def _useful_s(self, step: int) -> float:
+        """Seconds that the steps of the run take if each is made once, undisturbed."""
+        timeline = self.run.timeline
+        return sum(float(timeline.block(index).step_s[: step - index * BLOCK].sum()) for index in range(-(-step // BLOCK)))
 
     def _look(self) -> float:
         """Mean utilization at the end of the last step in per cent, for a run that reported no grid."""
         assert self.last_step
-        sample = self.run.telemetry.sample(self.last_step.elapsed_s - 1e-3, self.last_step.step - 1)
+        second = self.run.timeline_s(self.last_step.elapsed_s, self.last_step.step - 1) - 1e-3
+        sample = self.run.telemetry.sample(second, self.last_step.step - 1)
         self.peak_memory_bytes = max(self.peak_memory_bytes, int(sample.memory_used_bytes.max()))
         return round(float(sample.utilization_pct.mean()), 2)
 

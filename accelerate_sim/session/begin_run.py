@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from accelerate_sim.checkpointing import Checkpoints
 from accelerate_sim.checkpoints.trainer_state import TrainerHistory
-from accelerate_sim.records import ProcessRecord
+from accelerate_sim.records import AttemptRecord, ProcessRecord
 from accelerate_sim.reporting.build import start_record
 from accelerate_sim.reporting.ledger import Ledger
 from accelerate_sim.reporting.monitor import Monitor
@@ -30,11 +30,15 @@ def begin_run(session: Session, planned: PlannedRun, project_dir: Path | None = 
     ``project_dir`` holds its checkpoints; None: the session's output directory, or one named after the model.
     """
     run, resumption = Run.of(planned.plan), planned.resumption
-    if resumption and not resumption.checkpoint:
+    ended = resumption.ended if resumption else None
+    if resumption and not resumption.checkpoint and not ended:
         resumption = None
     join_world(session, run.layout)
-    active = _active_run(session, planned, run, resumption, project_dir or _planned_dir(session, run))
+    active = _active_run(session, planned, run, resumption, project_dir or planned_dir(session, run))
     session.begin_run(active)
+    session.outputs.begin_attempt(run.fault_facts.attempt if run.fault_facts else None)
+    if planned.faults:
+        planned.faults.begin(session, active, resumption)
     session.clock.set_speed(run.config.run.startup_speed or run.config.run.speed)
     if session.is_main_process:
         _report_beginning(session, active)
@@ -74,6 +78,7 @@ def _active_run(
     checkpoints = Checkpoints(
         run=run, project_dir=project_dir, origin_s=origin_s, clock=clock, outputs=session.outputs,
         report=session.report, ledger=ledger, history=history, is_main_process=is_main,
+        attempt=run.fault_facts.attempt if run.fault_facts else 0,
     )  # fmt: skip
     return ActiveRun(
         run=run, origin_s=origin_s,
@@ -87,8 +92,11 @@ def _active_run(
 def _report_beginning(session: Session, active: ActiveRun) -> None:
     """Write run.json and the start record of a new run, and tell the trackers of a new or resumed one."""
     run, time = active.run, session.clock.time()
-    step = active.resumption.state.step if active.resumption else 0
-    if not step:
+    resumption = active.resumption
+    step = resumption.state.step if resumption else 0
+    if resumption and resumption.ended:
+        session.report(AttemptRecord(run.number, step, time, round(_elapsed_s(session, active), 6)))
+    elif not step:
         active.checkpoints.begin()
         session.report(start_record(run, time))
     pids = session.coordination.pids if session.coordination else ()
@@ -96,7 +104,11 @@ def _report_beginning(session: Session, active: ActiveRun) -> None:
     session.outputs.begin(RunStart(run.number, run.model.name, run.seed, step, time, config, active.origin_s, pids))
 
 
-def _planned_dir(session: Session, run: Run) -> Path:
+def _elapsed_s(session: Session, active: ActiveRun) -> float:
+    return session.clock.now_s - active.progress.training_origin_s
+
+
+def planned_dir(session: Session, run: Run) -> Path:
     """The directory of a run below the output directory, or the name that it would have if one were written."""
     if session.outputs.directory is None:
         return Path("outputs", run.model.name)

@@ -55,14 +55,27 @@ def _run_attempts(train: Callable[[RunConfig], None], coordination: Coordination
         try:
             while message.config is not None:
                 session.clock.jump_to(message.now_s)
-                config = RunConfig.model_validate(message.config)
-                train_attempt(train, session, PlannedRun(Plan(config, message.number), message.resumption))
+                train_attempt(train, session, _planned(message))
                 if message.is_last:
                     return 0
                 message = coordination.receive()
             return message.exit_code
         finally:
             session.leave()
+
+
+def _planned(message: StartMessage) -> PlannedRun:
+    """The run that rank 0 begins; its faults are derived here as they are there."""
+    plan = Plan(RunConfig.model_validate(message.config), message.number)
+    if message.attempt is None:
+        return PlannedRun(plan, message.resumption)
+    from accelerate_sim.faults.planned import schedule_of
+    from accelerate_sim.session.faults.attempt_play import AttemptPlay
+    from accelerate_sim.sim.run import Run
+
+    play = AttemptPlay.of(plan, schedule_of(Run.of(plan), message.restarts), message.attempt)
+    assert play is not None
+    return PlannedRun(play.run, message.resumption, faults=play)
 
 
 def _session(message: StartMessage, coordination: Coordination, signals: Signals) -> Session:

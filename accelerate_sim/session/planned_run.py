@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from accelerate_sim.checkpoints.resume import Resumption
+    from accelerate_sim.session.faults.attempt_play import AttemptPlay
     from accelerate_sim.sim.plan import Plan
 
 
@@ -18,3 +19,5 @@ class PlannedRun:
     resumption: Resumption | None = None
     own_script: bool = False
     """True for the run of a user's own script, which follows no config."""
+    faults: AttemptPlay | None = None
+    """The attempt that is played, whose run is the plan; None for a run without faults."""

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from accelerate_sim.checkpoints.resume import Resumption
     from accelerate_sim.process.placement import Placement
 
+FAULT = "--fault"
+
 
 class RunSource:
     """The plans of a session's runs: of a config file, or drawn from the catalog. A launcher decides their cluster."""
@@ -29,8 +31,11 @@ class RunSource:
         seed: int | None,
         placement: Placement | None = None,
         resumption: Resumption | None = None,
+        faults: Sequence[str] = (),
     ) -> None:
+        """``faults`` are those of ``--fault``, after the config's own."""
         self._changes = changes
+        self._faults = faults
         self._placement = placement
         known = resumption is not None and resumption.begun and path is None and seed is None
         self._resumed = resumption.state if resumption and known else None
@@ -62,7 +67,13 @@ class RunSource:
         state = self._resumed
         if state is None or state.run != number:
             return None
-        return ConfigSource.read(None, self._changes, base=state.config)
+        source = ConfigSource.read(None, self._changes, base=state.config)
+        return source.with_faults(self._faults, FAULT) if self._are_new(state.config) else source
+
+    def _are_new(self, config: Mapping[str, Any]) -> bool:
+        """True unless the config of the resumed run has the faults of the command line already."""
+        play = config.get("faults", {}).get("play", ())
+        return len(play) < len(self._faults) or not self._faults
 
     def _drawn(self, number: int) -> ConfigSource:
         from accelerate_sim.session.random_run import draw_run
@@ -70,7 +81,7 @@ class RunSource:
         return self._read(None, base=draw_run(self._draw_seed, number, self._given))
 
     def _read(self, path: Path | None, base: Mapping[str, Any] | None = None) -> ConfigSource:
-        source = ConfigSource.read(path, self._changes, base)
+        source = ConfigSource.read(path, self._changes, base).with_faults(self._faults, FAULT)
         if self._placement is None:
             return source
         cluster = {"nodes": self._placement.num_nodes, "gpus_per_node": self._placement.local_world_size}
@@ -83,7 +94,24 @@ def _checked_plan(source: ConfigSource, number: int) -> Plan:
 
     def check(config: RunConfig) -> Problem | None:
         plans.append(Plan(config, number))
-        return misfit(plans[-1]) or overlong(plans[-1])
+        problem = misfit(plans[-1]) or overlong(plans[-1])
+        if problem is None and config.faults.play:
+            problem = _fault_problem(plans)
+        return problem
 
     source.resolve(number, check=check)
     return plans[-1]
+
+
+def _fault_problem(plans: list[Plan]) -> Problem | None:
+    """The first mistake in the faults of the latest plan; without one, the plan gets them in canonical words."""
+    from accelerate_sim.faults.planned import PlannedMistake, canonical
+
+    plan = plans[-1]
+    try:
+        words = canonical(plan)
+    except PlannedMistake as wrong:
+        return Problem.about(f"faults.play.{wrong.index}", None, wrong.mistake.reason, wrong.mistake.way_out)
+    faults = plan.config.faults.model_copy(update={"play": words})
+    plans.append(Plan(plan.config.model_copy(update={"faults": faults}), plan.number))
+    return None

@@ -7,6 +7,8 @@ import math
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -98,13 +100,12 @@ def _run_until_told(train: Train, source: RunSource, session: Session, first: Pl
     """Train all runs until they are over, a signal ends the session, or another rank is lost."""
     try:
         try:
-            _run_all(train, source, session, first, options)
+            return _run_all(train, source, session, first, options)
         except Exception as error:
             session.signals.end_if_told()  # Stopped may have been swallowed by an import; raise it again
             if session.coordination is None or not session.coordination.is_peer_failure(error):
                 raise
             return _end_after_peer_failure(session, session.coordination, error)
-        return 0
     except Stopped as stopped:
         return _end_early(session, stopped)
 
@@ -125,11 +126,19 @@ def _end_early(session: Session, stopped: Stopped) -> int:
     return stopped.exit_code
 
 
-def _run_all(train: Train, source: RunSource, session: Session, first: Plan, options: SessionOptions) -> None:
+def _run_all(train: Train, source: RunSource, session: Session, first: Plan, options: SessionOptions) -> int:
+    """Train all runs. Returns the exit code: 1 if faults have ended a job for good."""
     runs, resumption = _number_of_runs(first.config, options), options.resumption
     for number in itertools.count(first.number):
         plan = first if number == first.number else source.plan(number)
-        _run_attempt(train, session, PlannedRun(plan, resumption), is_last=number == runs)
+        planned, is_last = PlannedRun(plan, resumption), number == runs
+        if plan.config.faults.play or (plan.config.faults.drawn == "play" and plan.config.faults.rate):
+            from accelerate_sim.session.faults.attempts import play_attempts
+
+            if code := play_attempts(session, planned, partial(_run_attempt, train, session, is_last=is_last)):
+                return code
+        else:
+            _run_attempt(train, session, planned, is_last=is_last)
         if number == runs:
             break
         resumption = None
@@ -139,14 +148,20 @@ def _run_all(train: Train, source: RunSource, session: Session, first: Plan, opt
         if options.recording and _ends_between_runs(options.recording, session, number + 1):
             break
     session.screen.close()
+    return 0
 
 
 def _run_attempt(train: Train, session: Session, planned: PlannedRun, *, is_last: bool) -> AttemptEnd:
     """Announce an attempt of a run on the screen and to the other processes, and train it."""
-    if planned.resumption:
+    if planned.faults and planned.resumption and planned.resumption.ended:
+        session.plan_run(planned)
+        planned.faults.begin_again(session)
+    elif planned.resumption:
         planned = _resumed(session, planned, planned.resumption)
     session.plan_run(planned)
-    _announce(session, planned.plan)
+    _announce(session, planned)
+    if planned.resumption and planned.resumption.ended:
+        _report_resumption(session, planned.resumption)
     if session.coordination:
         _send_start(session, session.coordination, planned, is_last=is_last)
     return train_attempt(train, session, planned)
@@ -182,14 +197,20 @@ def _resumed(session: Session, planned: PlannedRun, resumption: Resumption) -> P
 
         plan = Run.of(plan)
         session.clock.jump_to(restart_s(plan, state))
+    _report_resumption(session, resumption)
+    return replace(planned, plan=plan)
+
+
+def _report_resumption(session: Session, resumption: Resumption) -> None:
     checkpoint = str(resumption.checkpoint) if resumption.checkpoint else None
     session.report(ResumeRecord(checkpoint, resumption.damaged))
-    return PlannedRun(plan, resumption)
 
 
-def _announce(session: Session, plan: Plan) -> None:
+def _announce(session: Session, planned: PlannedRun) -> None:
     """Print the first line of a run at once, before the modules of the training are imported."""
-    attempt = session.placement.attempt if session.placement else 0
+    plan, attempt = planned.plan, session.placement.attempt if session.placement else 0
+    if planned.faults:
+        attempt = planned.faults.attempt.number
     session.report(LaunchRecord(Path(sys.argv[0]).name, attempt))
     if warning := tightness(plan):
         session.report(TightMemoryRecord(warning))
@@ -204,6 +225,8 @@ def _send_start(session: Session, coordination: Coordination, planned: PlannedRu
     message = StartMessage(
         plan.config.model_dump(mode="json"), plan.number, clock.start, clock.now_s, planned.resumption, is_last
     )
+    if planned.faults:
+        message = planned.faults.in_message(message)
     with session.signals.at_once():
         coordination.send(message)
 

@@ -31,6 +31,10 @@ class StartMessage:
     is_last: bool = True
     """True if no other message follows unless the run fails."""
     exit_code: int = 0
+    attempt: int | None = None
+    """Number of the attempt of a run with faults, from 0; None for any other run."""
+    restarts: int = 0
+    """Restarts that the job may have in its life."""
 
     def json(self) -> bytes:
         """The whole message, with times and paths as strings."""
@@ -48,8 +52,11 @@ class StartMessage:
 
 def _resumption(fields: dict[str, Any]) -> Resumption:
     from accelerate_sim.checkpoints.resume import Resumption
+    from accelerate_sim.checkpoints.attempt_file import AttemptEnd
     from accelerate_sim.checkpoints.state import RunState
 
+    if fields["ended"] is not None:
+        fields["ended"] = AttemptEnd(**fields["ended"])
     fields["state"] = RunState.of(fields["state"])
     fields["damaged"] = tuple(fields["damaged"])
     for name in ("output_dir", "checkpoint", "metrics_from"):

@@ -65,6 +65,16 @@ class StepTiming:
     mfu: float
 
 
+@dataclass(frozen=True, slots=True)
+class FaultFacts:
+    """The attempt that a run with faults is in, and the work that earlier ones have lost."""
+
+    attempt: int
+    """From 0."""
+    lost_steps: int = 0
+    lost_tokens: int = 0
+
+
 class Run(Plan):
     """One run: the plan, and every figure of every step."""
 
@@ -81,6 +91,25 @@ class Run(Plan):
         run = cls(plan.config, plan.number)
         run.__dict__.update(plan.__dict__)
         return run
+
+    # --- Faults ---------------------------------------------------------------------------------
+
+    @property
+    def fault_facts(self) -> FaultFacts | None:
+        """The attempt of a run in which faults happen; None for any other run."""
+        return None
+
+    def step_end_s(self, step: int) -> float:
+        """Second at which a step ends, counted from the first step of the run."""
+        return self.timeline.step_end_s(step)
+
+    def elapsed_s(self, timeline_s: float, step: int) -> float:
+        """Second after the first step of the run at which, around ``step``, the timeline is at ``timeline_s``."""
+        return timeline_s
+
+    def timeline_s(self, elapsed_s: float, step: int) -> float:
+        """Second of the timeline, which knows of no restart, at a second after the first step of the run."""
+        return elapsed_s
 
     # --- What happens once ----------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ last line. A run that is resumed removes such a line. Kinds of record that have 
 from __future__ import annotations
 
 import json
+import math
 import os
 from contextlib import suppress
 from dataclasses import fields
@@ -21,6 +22,7 @@ from accelerate_sim.artifacts import plain_file
 from accelerate_sim.artifacts.atomic import explained
 from accelerate_sim.artifacts.output_error import OutputError
 from accelerate_sim.records import (
+    AttemptRecord,
     CheckpointRecord,
     CollectiveRecord,
     EvalRecord,
@@ -41,6 +43,7 @@ WORST_LISTED = 5
 
 _EVENTS: dict[type, str] = {
     StartRecord: "start",
+    AttemptRecord: "attempt",
     StepRecord: "step",
     GpuRecord: "gpu",
     CollectiveRecord: "nccl",
@@ -51,6 +54,8 @@ _EVENTS: dict[type, str] = {
     SummaryRecord: "summary",
 }
 _FIELDS = {kind: tuple(field.name for field in fields(kind)) for kind in _EVENTS}
+_OF_FAULTS = ("attempts", "lost_steps", "goodput")
+"""Fields of a summary that only a run with faults has."""
 _GPU_FIGURES = ("utilization_pct", "memory_used_bytes", "temperature_c", "power_w", "sm_clock_mhz")
 
 
@@ -69,6 +74,8 @@ class JsonlTracker:
         """
         self.path = directory / FILE_NAME
         self.every_gpu = every_gpu
+        self.attempt: int | None = None
+        """Number of the attempt, from 0, that each line gets in a run with faults."""
         self._encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=_plain).encode
         self.size_bytes, self.crc32 = keep or (0, 0)
         """Length in bytes and CRC-32 of the file once everything observed is written."""
@@ -79,7 +86,7 @@ class JsonlTracker:
         self._unwritten_bytes = 0
 
     def observe(self, record: Record) -> None:
-        event = json_event(record, every_gpu=self.every_gpu)
+        event = json_event(record, attempt=self.attempt, every_gpu=self.every_gpu)
         if event is None:
             return
         line = (self._encode(event) + "\n").encode()
@@ -125,13 +132,17 @@ class JsonlTracker:
             self._fd = -1
 
 
-def json_event(record: Record, *, every_gpu: bool = False) -> dict[str, Any] | None:
+def json_event(record: Record, *, attempt: int | None = None, every_gpu: bool = False) -> dict[str, Any] | None:
     """The object that metrics.jsonl has for a record; None for a kind of record that it does not have.
 
-    With ``every_gpu`` it has the figures of single GPUs even above WHOLE_DETAIL_GPUS.
+    ``attempt`` is the number of the attempt in a run with faults. With ``every_gpu`` the object has the figures of
+    single GPUs even above WHOLE_DETAIL_GPUS.
     """
     event = _EVENTS.get(type(record))
-    return None if event is None else {"event": event} | _figures(record, every_gpu)
+    if event is None:
+        return None
+    head: dict[str, Any] = {"event": event} if attempt is None else {"event": event, "attempt": attempt}
+    return head | _figures(record, every_gpu)
 
 
 def _figures(record: Record, every_gpu: bool) -> dict[str, Any]:
@@ -140,6 +151,9 @@ def _figures(record: Record, every_gpu: bool) -> dict[str, Any]:
             figures = {name: getattr(record, name) for name in record.__slots__}
             if record.load_balancing_loss is None:
                 del figures["load_balancing_loss"]
+            for name in ("loss", "perplexity", "grad_norm"):
+                if not math.isfinite(figures[name]):
+                    figures[name] = None  # JSON has no number for it
             return figures
         case GpuRecord():
             return _gpu_figures(record, every_gpu)
@@ -152,6 +166,8 @@ def _figures(record: Record, every_gpu: bool) -> dict[str, Any]:
                 "run": record.run, "path": record.path, "files": files, "bytes": record.bytes,
                 "seconds": record.seconds,
             }  # fmt: skip
+        case SummaryRecord() if record.attempts is None:
+            return {name: getattr(record, name) for name in _FIELDS[SummaryRecord] if name not in _OF_FAULTS}
     return {name: getattr(record, name) for name in _FIELDS[type(record)]}
 
 

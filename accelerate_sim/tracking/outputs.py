@@ -39,6 +39,11 @@ class Outputs:
         """Add an observer of all records."""
         self._observers.append(observer)
 
+    def begin_attempt(self, number: int | None) -> None:
+        """Write this attempt's number, from 0, into each line of metrics.jsonl; None: none, as without faults."""
+        if self._metrics:
+            self._metrics.attempt = number
+
     def begin(self, start: RunStart) -> None:
         """Begin a run, new or resumed, in each tracker."""
         for tracker in self._trackers:

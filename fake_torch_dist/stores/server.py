@@ -26,6 +26,8 @@ from fake_torch_dist.stores.messages import Kind, Message, encode
 from fake_torch_dist.stores.parked_requests import ParkedRequests, Peer
 from fake_torch_dist.stores.sockets import keep_alive
 
+KEPT: Final = b"/outlives restarts/"
+"""Beginning of the keys, as a ``TCPStore`` writes them, whose values the ranks of another attempt find."""
 _READ_BYTES: Final = 256 << 10
 _MAX_UNAUTHENTICATED: Final = 1024
 _GREETING_S: Final = 30.0
@@ -101,10 +103,15 @@ class StoreServer:
             self._drop(peer)
 
     def forget_all(self) -> None:
-        """Empty the table and close all connections, so that the ranks of another attempt find no earlier values."""
+        """Empty the table and close all connections, so that the ranks of another attempt find no earlier values.
+
+        Keys that begin with ``KEPT`` stay: ranks leave there what those of another attempt shall find.
+        """
         for peer in list(self._members):
             self._drop(peer)
+        kept = {key: value for key, value in self._table.values.items() if key.startswith(KEPT)}
         self._table, self._gatherings, self._parked = Table(), Gatherings(), ParkedRequests()
+        self._table.values.update(kept)
 
     def close(self) -> None:
         """Close all connections."""

@@ -1,0 +1,82 @@
+"""``AttemptRun``: the figures of a run in one attempt: later by its restarts, and changed by the faults that last."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from accelerate_sim.faults.consequences import Figures
+from accelerate_sim.faults.kinds import KINDS
+from accelerate_sim.faults.pace import Pace
+from accelerate_sim.sim.run import FaultFacts, Run, StepBlock
+from accelerate_sim.sim.timeline import BLOCK
+
+if TYPE_CHECKING:
+    from accelerate_sim.faults.occurrence import Attempt, Occurrence
+    from accelerate_sim.sim.plan import Plan
+
+
+class AttemptRun(Run):
+    """A run in one attempt of a job. Times of the timeline become later; it stays the same for the physics."""
+
+    attempt: Attempt
+    pace: Pace
+    facts: FaultFacts
+
+    @classmethod
+    def of_attempt(cls, plan: Plan, attempt: Attempt, earlier: Sequence[Attempt]) -> AttemptRun:
+        """The run of a plan in an attempt; ``earlier`` are those before it."""
+        base = Run.of(plan)
+        run = cls(base.config, base.number)
+        run.__dict__.update(base.__dict__)
+        run._block = run._micro = None
+        run.attempt = attempt
+        run.pace = Pace(base.timeline, attempt.first_step, attempt.begin_s)
+        run.pace.slow_down([*attempt.carried, *attempt.occurrences])
+        firsts = [each.first_step for each in (*earlier[1:], attempt)] if earlier else []
+        lost = [base.tokens_before(each.completed) - base.tokens_before(first)
+                for each, first in zip(earlier, firsts, strict=True)]  # fmt: skip
+        steps = [each.completed - first for each, first in zip(earlier, firsts, strict=True)]
+        run.facts = FaultFacts(attempt.number, sum(steps), sum(lost))
+        return run
+
+    @property
+    def fault_facts(self) -> FaultFacts | None:
+        return self.facts
+
+    @property
+    def start_s(self) -> float:
+        """Second at which the processes of the attempt start, counted from the first step of the run."""
+        first = self.attempt.first_step
+        loading_s = self.storage.seconds(self.checkpoint_bytes, "load", first) if first else 0.0
+        return self.attempt.begin_s - self.startup.total - loading_s
+
+    def step_end_s(self, step: int) -> float:
+        return self.timeline.step_end_s(step) + self.pace.shift_s(step + 1)
+
+    def elapsed_s(self, timeline_s: float, step: int) -> float:
+        return timeline_s + self.pace.shift_s(step + 1)
+
+    def timeline_s(self, elapsed_s: float, step: int) -> float:
+        return elapsed_s - self.pace.shift_s(step + 1)
+
+    def _compute_block(self, index: int) -> StepBlock:
+        block = super()._compute_block(index)
+        numbers = np.arange(index * BLOCK + 1, (index + 1) * BLOCK + 1)
+        step_s, end_s = block.step_s * self.pace.factors(numbers), block.step_end_s
+        shift = np.array([self.pace.shift_s(int(number)) for number in numbers])
+        figures = Figures(numbers, block.loss, block.grad_norm)
+        for strike in self._lasting(int(numbers[0]), int(numbers[-1])):
+            change = KINDS[strike.fault.kind].figures
+            figures = change(strike, figures) if change else figures
+        return replace(
+            block, step_s=step_s, step_end_s=end_s + shift, loss=figures.loss, grad_norm=figures.grad_norm
+        )
+
+    def _lasting(self, first: int, last: int) -> list[Occurrence]:
+        """Strikes that affect steps between these two, which are counted in."""
+        strikes = (*self.attempt.carried, *self.attempt.occurrences)
+        return [strike for strike in strikes if strike.step <= last and strike.last_step >= first]

@@ -1,0 +1,65 @@
+"""The sections ``target`` and ``expect`` of the ground truth: what a strike hits, and what a detector can check."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING, Any
+
+from accelerate_sim.faults.consequences import HangEnd
+from accelerate_sim.faults.kinds import KINDS
+from accelerate_sim.sim.gpus.devices import uuid
+from fake_torch_dist.pci_addresses import driver_bus_id
+
+if TYPE_CHECKING:
+    from accelerate_sim.faults.occurrence import Attempt, Occurrence
+    from accelerate_sim.faults.schedule import FaultSchedule
+
+
+def target_of(strike: Occurrence) -> dict[str, Any]:
+    """Everything that a strike hits, under all names that a detector may know it by."""
+    hit, run = strike.hit, strike.run
+    host, per_node = run.config.cluster.host, run.layout.gpus_per_node
+    nodes = sorted({*hit.nodes, *(rank // per_node for rank in hit.ranks), *(node for node, _ in hit.links)})
+    return {
+        "ranks": list(hit.ranks),
+        "nodes": [{"index": node, "host": f"{host}{node}"} for node in nodes],
+        "gpus": [
+            {"node": node, "index": index, "uuid": uuid(run.config, node, index), "pci": driver_bus_id(index)}
+            for node, index in hit.gpus
+        ],
+        "links": [{"node": node, "link": link} for node, link in hit.links],
+        "storages": list(hit.storages),
+        "store": hit.store,
+        "job": hit.job,
+    }
+
+
+def expectation(schedule: FaultSchedule, attempt: Attempt, strike: Occurrence) -> dict[str, Any]:
+    """Facts about the logs, the ends of ranks and the job that follow from a strike."""
+    kind, ending = KINDS[strike.fault.kind], strike.ending
+    lines = [] if strike.fault.silent else list(kind.lines(strike))
+    found: dict[str, Any] = {
+        "exit": [
+            {"rank": death.rank, "code": death.exitcode, "signal": _signal_name(death.exitcode)}
+            for death in (ending.deaths if ending else ()) if not isinstance(death.how, HangEnd)
+        ],
+        "kernel": sorted({strike.host(line.rank) for line in lines if line.stream == "kernel"}),
+        "silent_ranks": sorted(set(strike.hit.ranks) - {line.rank for line in lines if line.stream != "kernel"}),
+        "first_error_rank": min(lines, key=lambda line: line.after_s).rank if lines else None,
+    }  # fmt: skip
+    if ending:
+        following = schedule.attempt(attempt.number + 1) if attempt.goes_on else None
+        found["job"] = {
+            "exit": None if following else 1,
+            "restarts": attempt.number,
+            "resume_step": following.first_step if following else None,
+            "lost_steps": attempt.completed - following.first_step if following else None,
+        }
+    return found | dict(kind.expect(strike) if kind.expect else {})
+
+
+def _signal_name(exitcode: int) -> str | None:
+    try:
+        return signal.Signals(-exitcode).name if exitcode < 0 else None
+    except ValueError:
+        return None

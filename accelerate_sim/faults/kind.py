@@ -1,0 +1,72 @@
+"""``Kind``: the entry of one kind of fault in the table, and what an occurrence does, as plain data.
+
+A new kind is one entry in a module of ``accelerate_sim.faults.kinds``. Its functions are pure: they are given an
+``Occurrence`` and return what happens; the session does it, in one process by printing and under a launcher really.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from accelerate_sim.faults.consequences import Ending, Figures, Line, Truth
+from accelerate_sim.faults.fault import Value
+from accelerate_sim.faults.occurrence import Occurrence
+from accelerate_sim.faults.spans import NOTHING, Span
+from accelerate_sim.faults.targets import Noun
+
+
+KeyType = Literal["text", "word", "int", "float", "size", "span", "switch"]
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key of one kind: its type, its default, and the values that it may have."""
+
+    type: KeyType
+    default: Value
+    help: str
+    choices: tuple[str, ...] = ()
+    """Values of a word."""
+    least: float = 0.0
+    most: float = 1e18
+
+
+def _nothing(_: Occurrence) -> tuple[()]:
+    return ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Kind:
+    """One kind of fault. Functions that are not given mean that it does nothing of that sort."""
+
+    name: str
+    help: str
+    """One line for ``--list faults``."""
+    targets: tuple[Noun, ...]
+    """Targets that it may have."""
+    target: str = "rank=any"
+    """The target of a fault that names none."""
+    keys: Mapping[str, Key] = field(default_factory=dict)
+    lasts: Span = NOTHING
+    """Default of ``for``; a kind whose effect has no length takes none."""
+    delay_s: float = 0.0
+    """Default of ``delay``: seconds from the trigger to the first symptom."""
+    check: Callable[[Mapping[str, Value]], str | None] | None = None
+    """Returns a sentence about keys that do not go together; None if they do."""
+    ends: Callable[[Occurrence], Ending | None] | None = None
+    """The end of the attempt; None: the job goes on."""
+    pace: Callable[[Occurrence], float] | None = None
+    """Factor on the step time at full strength, while the fault lasts."""
+    figures: Callable[[Occurrence, Figures], Figures] | None = None
+    """The figures of steps while the fault lasts."""
+    telemetry: Callable[[Occurrence, Any], Any] | None = None
+    """The GPUs as a monitoring agent reads them while the fault lasts."""
+    damages: Callable[[Occurrence], Iterable[str]] = _nothing
+    """``checkpoint`` if the newest checkpoint cannot be read any more."""
+    lines: Callable[[Occurrence], Iterable[Line]] = _nothing
+    """Lines of ranks and machines, the victims' tracebacks included."""
+    truth: Truth
+    expect: Callable[[Occurrence], Mapping[str, Any]] | None = None
+    """Facts that a detector can check beyond exit codes, restarts and lost steps, which follow from the schedule."""

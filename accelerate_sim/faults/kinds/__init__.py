@@ -1,0 +1,13 @@
+"""The table of all kinds of fault. A family is one module with a tuple ``KINDS``; each kind is one entry of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from accelerate_sim.faults.kind import Kind
+from accelerate_sim.faults.kinds import gpus, processes, training
+
+FAMILIES = (processes, gpus, training)
+
+KINDS: Mapping[str, Kind] = {kind.name: kind for family in FAMILIES for kind in family.KINDS}
+"""Every kind by its name."""

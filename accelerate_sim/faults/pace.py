@@ -1,0 +1,147 @@
+"""``Pace``: the times of one attempt, which are the run's timeline, later by its restarts and its slow steps.
+
+Steps count from 1 here. Seconds count from the first step of the run's first attempt.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from accelerate_sim.faults.kinds import KINDS
+from accelerate_sim.sim.timeline import BLOCK, BlockTimes, Timeline
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from accelerate_sim.faults.occurrence import Occurrence
+
+BLOCKS_KEPT = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Slow:
+    """Steps that take longer, by this share at full strength."""
+
+    first: int
+    last: int
+    ramp_steps: int
+    share: float
+
+    def excess(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Share by which each step takes longer."""
+        strength = np.clip((steps - self.first + 1) / (self.ramp_steps + 1), 0.0, 1.0)
+        return np.asarray(self.share * strength * ((steps >= self.first) & (steps <= self.last)))
+
+
+class Pace:
+    """Maps the steps of an attempt to seconds and back."""
+
+    def __init__(
+        self, timeline: Timeline, first_step: int, begin_s: float, blocks: dict[int, BlockTimes] | None = None
+    ) -> None:
+        """The attempt goes on after ``first_step`` steps, at ``begin_s``; ``blocks`` is a cache that paces share."""
+        self.timeline = timeline
+        self.first_step = first_step
+        self._blocks = {} if blocks is None else blocks
+        self.offset_s = 0.0
+        """Seconds by which the attempt is later than the timeline, its slow steps aside."""
+        self.offset_s = begin_s - self.base_after_s(first_step)
+        self.slow: list[_Slow] = []
+        self._extra: dict[int, NDArray[np.float64]] = {}
+        """Extra seconds of the steps of a block up to each, those of earlier blocks included."""
+
+    def slow_down(self, strikes: Sequence[Occurrence]) -> None:
+        """Let strikes whose kind has a pace slow the steps that they affect."""
+        for strike in strikes:
+            pace = KINDS[strike.fault.kind].pace
+            if pace and strike.last_step >= strike.step:
+                self.slow.append(_Slow(strike.step, strike.last_step, strike.ramp_steps, pace(strike) - 1.0))
+                for index in [each for each in self._extra if each >= (strike.step - 1) // BLOCK]:
+                    del self._extra[index]
+
+    def last_until(self, strike: Occurrence) -> int:
+        """The last step that a strike affects which slows the steps down and ends at a second."""
+        pace = KINDS[strike.fault.kind].pace
+        slower = _Slow(strike.step, strike.last_step, strike.ramp_steps, pace(strike) - 1.0 if pace else 0.0)
+        step, second = strike.step, strike.second
+        while second < strike.end_s:
+            times, offset = self.block((step - 1) // BLOCK), (step - 1) % BLOCK
+            steps = np.arange(step, step - offset + BLOCK)
+            pauses = times.validation_s[offset:] + times.checkpoint_s[offset:]
+            factors = np.maximum(self.factors(steps), 1.0 + slower.excess(steps))
+            ends = second + np.cumsum(times.step_s[offset:] * factors + pauses)
+            ended = int(np.searchsorted(ends, strike.end_s))
+            if ended < len(ends) or step > self.timeline.calendar.total_steps:
+                return step + min(ended, len(ends) - 1)
+            step, second = int(steps[-1]) + 1, float(ends[-1])
+        return max(step - 1, strike.step)
+
+    # --- Steps to seconds -----------------------------------------------------------------------
+
+    def block(self, index: int) -> BlockTimes:
+        """The block of the timeline; the latest ones are kept."""
+        if index not in self._blocks:
+            if len(self._blocks) >= BLOCKS_KEPT:
+                self._blocks.clear()
+            self._blocks[index] = self.timeline.block(index)
+        return self._blocks[index]
+
+    def base_after_s(self, step: int) -> float:
+        """Second of the timeline after ``step`` steps, with the validation and the checkpoint that follow."""
+        if step <= 0:
+            return 0.0
+        times, offset = self.block((step - 1) // BLOCK), (step - 1) % BLOCK
+        return float(times.step_end_s[offset] + (times.validation_s[offset] + times.checkpoint_s[offset]))
+
+    def factors(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Time of each of consecutive steps over its usual one: all wait for the slowest."""
+        excess = np.zeros(len(steps))
+        for slow in self.slow:
+            if slow.first <= steps[-1] and slow.last >= steps[0]:
+                excess = np.maximum(excess, slow.excess(steps))
+        return 1.0 + excess
+
+    def extra_s(self, step: int) -> float:
+        """Seconds that the slow steps of the attempt have cost after ``step`` steps."""
+        if not self.slow:
+            return 0.0
+        first = min(slow.first for slow in self.slow)
+        step = min(step, max(slow.last for slow in self.slow))
+        if step < first:
+            return 0.0
+        index, begin = (step - 1) // BLOCK, (first - 1) // BLOCK
+        known = index
+        while known >= begin and known not in self._extra:
+            known -= 1
+        for each in range(known + 1, index + 1):
+            before = float(self._extra[each - 1][-1]) if each > begin else 0.0
+            steps = np.arange(each * BLOCK + 1, (each + 1) * BLOCK + 1)
+            self._extra[each] = before + np.cumsum(self.block(each).step_s * (self.factors(steps) - 1.0))
+        return float(self._extra[index][(step - 1) % BLOCK])
+
+    def shift_s(self, step: int) -> float:
+        """Seconds by which the end of ``step`` is later than in the timeline."""
+        return self.offset_s + self.extra_s(step)
+
+    def begin_s(self, step: int) -> float:
+        """Second at which a step begins, the validation and the checkpoint before it being over."""
+        return self.base_after_s(step - 1) + self.shift_s(step - 1)
+
+    def end_s(self, step: int) -> float:
+        """Second at which a step ends."""
+        times = self.block((step - 1) // BLOCK)
+        return float(times.step_end_s[(step - 1) % BLOCK]) + self.shift_s(step)
+
+    # --- Seconds to steps -----------------------------------------------------------------------
+
+    def step_at(self, second: float) -> int:
+        """The step that is under way, or that begins after the pause that is; the attempt's first one before it."""
+        if not self.slow:
+            return max(self.timeline.step_at(second - self.offset_s) + 1, self.first_step + 1)
+        low, high = self.first_step + 1, max(self.timeline.calendar.total_steps, self.first_step + 1)
+        return low + max(bisect_right(range(low, high + 1), second, key=self.begin_s) - 1, 0)

@@ -1,0 +1,213 @@
+"""``Pending``: the faults that have yet to strike, in queues by step, by steps made in the life of the job, by second.
+
+The earliest moment of all queues strikes next. Within one moment the order of the config counts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING
+
+from accelerate_sim.faults.boundaries import Boundaries
+from accelerate_sim.faults.drawn import drawn_faults
+from accelerate_sim.faults.fault import Fault
+from accelerate_sim.faults.moments import Entry, Moment
+from accelerate_sim.faults.occurrence import Occurrence, fault_seed
+from accelerate_sim.faults.triggers import STEP_PHASES
+from accelerate_sim.sim import noise
+
+if TYPE_CHECKING:
+    from accelerate_sim.faults.pace import Pace
+    from accelerate_sim.sim.run import Run
+
+SHARES = {"forward": 0.15, "backward": 0.5, "allreduce": 0.85, "optimizer": 0.96}
+"""Share of a step's time that has passed in the middle of each of its phases."""
+MIDST = "backward"
+"""The phase of a strike that names none."""
+
+
+class Pending:
+    """The queues, over all attempts of a job."""
+
+    def __init__(self, run: Run, faults: Sequence[Fault], *, drawn: bool) -> None:
+        self._run = run
+        self._seconds: list[tuple[float, int, Entry]] = []
+        self._steps: list[tuple[int, int, Entry]] = []
+        self._lives: list[tuple[int, int, Entry]] = []
+        self._later: list[Entry] = []
+        """Faults of the step queue that may strike in a later attempt."""
+        self._children: dict[str, list[Entry]] = {}
+        self._boundaries = Boundaries(run)
+        self._life = 0
+        """Steps that earlier attempts have made."""
+        self._attempt = 0
+        self._orders = 0
+        self._drawn: Iterator[Fault] = drawn_faults(run) if drawn else iter(())
+        for fault in faults:
+            self._add(Entry(fault, self._order()))
+        self._draw()
+
+    def _order(self) -> int:
+        self._orders += 1
+        return self._orders
+
+    def _draw(self) -> None:
+        """Queue the next fault of the fleet."""
+        if (fault := next(self._drawn, None)) is not None:
+            assert fault.at.time_s is not None
+            entry = Entry(fault, self._order(), is_drawn=True)
+            heappush(self._seconds, (fault.at.time_s, entry.order, entry))
+
+    def _add(self, entry: Entry) -> None:
+        at, fault = entry.fault.at, entry.fault
+        if fault.after and entry.cause is None:
+            self._children.setdefault(fault.after.id, []).append(entry)
+        elif at.recurs:
+            self._recur(entry)
+        elif at.phase and at.phase not in STEP_PHASES:
+            self._boundaries.add(entry)
+        elif at.step is None and at.time_s is not None:
+            heappush(self._seconds, (at.time_s, entry.order, entry))
+        elif at.step is None and at.phase:
+            entry.due_life = at.count
+            heappush(self._lives, (entry.due_life, entry.order, entry))
+        else:
+            heappush(self._steps, (self._step_of(entry), entry.order, entry))
+
+    @staticmethod
+    def _step_of(entry: Entry) -> int:
+        at = entry.fault.at
+        return (at.step or 1) + (at.count - 1 if at.phase else 0)
+
+    def _recur(self, entry: Entry) -> None:
+        """Queue the next recurrence of a fault that comes again and again."""
+        at, number = entry.fault.at, entry.recurrence
+        entry.recurrence += 1
+        if at.every is not None and at.every.steps is not None:
+            entry.due_life += at.every.steps
+        elif at.every is not None:
+            assert at.every.seconds is not None
+            entry.due_s += at.every.seconds
+        else:
+            seed = fault_seed(entry.fault, self._run.noise_seed)
+            draw = float(noise.uniform(seed, "recurs", number)[0])
+            if at.mtti_s is not None:
+                entry.due_s += -math.log(draw) * at.mtti_s
+            elif at.chance is not None:
+                entry.due_life += 1 if at.chance >= 1.0 else 1 + int(math.log(draw) / math.log1p(-at.chance))
+        if entry.due_life:
+            heappush(self._lives, (entry.due_life, entry.order, entry))
+        else:
+            heappush(self._seconds, (entry.due_s, entry.order, entry))
+
+    # --- Attempts -------------------------------------------------------------------------------
+
+    def begin_attempt(self, number: int, pace: Pace) -> None:
+        """Begin attempt ``number``, whose times are those of ``pace``."""
+        self._attempt, self._pace = number, pace
+        later, self._later = self._later, []
+        for entry in later:
+            if self._step_of(entry) > pace.first_step:
+                heappush(self._steps, (self._step_of(entry), entry.order, entry))
+            else:
+                self._later.append(entry)
+        self._boundaries.begin_attempt(number, pace)
+
+    def end_attempt(self, first_step: int, completed: int) -> None:
+        """Count the steps that the attempt has made."""
+        self._life += completed - first_step
+        self._boundaries.end_attempt(first_step, completed)
+
+    # --- The next strike ------------------------------------------------------------------------
+
+    def pop(self) -> Moment | None:
+        """The next strike of the present attempt; None if none comes before its end."""
+        while True:
+            found = min(self._heads(), key=lambda head: (head[0].second, head[0].entry.order), default=None)
+            if found is None:
+                return None
+            moment, queue = found
+            if queue is self._boundaries:
+                self._boundaries.pop()
+            else:
+                heappop(queue)  # type: ignore[arg-type]
+            if self._is_due(moment):
+                return moment
+
+    def _heads(self) -> Iterator[tuple[Moment, object]]:
+        pace, last = self._pace, self._run.last_step
+        while self._steps and self._steps[0][0] <= pace.first_step:
+            self._later.append(heappop(self._steps)[2])  # passed over in this attempt
+        if self._steps and self._steps[0][0] <= last:
+            step, _, entry = self._steps[0]
+            yield self._in_step(entry, step), self._steps
+        if self._lives and (step := self._lives[0][0] - self._life + pace.first_step) <= last:
+            yield self._in_step(self._lives[0][2], max(step, pace.first_step + 1)), self._lives
+        if self._seconds and self._seconds[0][0] < pace.begin_s(last + 1):
+            second, _, entry = self._seconds[0]
+            yield self._at_second(entry, second), self._seconds
+        if (moment := self._boundaries.head()) is not None:
+            yield moment, self._boundaries
+
+    def _in_step(self, entry: Entry, step: int) -> Moment:
+        phase = entry.fault.at.phase or MIDST
+        begin_s = self._pace.begin_s(step)
+        return Moment(entry, step, phase, begin_s + SHARES[phase] * (self._pace.end_s(step) - begin_s))
+
+    def _at_second(self, entry: Entry, second: float) -> Moment:
+        """The moment in the step that is under way, or that comes next after a pause."""
+        step = self._pace.step_at(second)
+        begin_s, end_s = self._pace.begin_s(step), self._pace.end_s(step)
+        second = min(max(second, begin_s), end_s)
+        if phase := entry.fault.at.phase:
+            return self._in_step(entry, step if second <= begin_s + SHARES[phase] * (end_s - begin_s) else step + 1)
+        share = (second - begin_s) / (end_s - begin_s)
+        bounds = {"forward": 0.33, "backward": 0.82, "allreduce": 0.94}
+        return Moment(entry, step, next((name for name, bound in bounds.items() if share < bound), "optimizer"), second)
+
+    def _is_due(self, moment: Moment) -> bool:
+        """True if the popped fault strikes now; otherwise it is queued again where it may."""
+        entry, fault, at = moment.entry, moment.fault, moment.fault.at
+        if entry.is_drawn:
+            self._draw()
+            return at.time_s is not None and at.time_s >= self._pace.begin_s(self._pace.first_step + 1)
+        early = (at.step is not None and moment.step < at.step) or (
+            at.time_s is not None and moment.second < at.time_s
+        )
+        if at.recurs:
+            in_pause = not entry.due_life and entry.due_s < self._pace.begin_s(self._pace.first_step + 1)
+            if early or in_pause or self._attempt not in fault.attempts:
+                self._recur(entry)
+                return False
+            return True
+        if early:
+            if at.time_s is not None and moment.second < at.time_s:
+                heappush(self._seconds, (at.time_s, entry.order, entry))
+            else:
+                heappush(self._steps, (self._step_of(entry), entry.order, entry))
+            return False
+        if self._attempt not in fault.attempts:
+            if self._attempt < fault.attempts.first:
+                self._later.append(entry)
+            return False
+        return True
+
+    def after_strike(self, moment: Moment, strike: Occurrence, count: int) -> None:
+        """Queue what follows from a strike, which was number ``count`` of its fault: cascades, and its next time."""
+        for child in self._children.get(strike.fault.id, ()):
+            after, times = child.fault.after, child.fault.times
+            if after and (times is None or child.recurrence < times):
+                child.recurrence += 1
+                entry = Entry(child.fault, self._order(), cause=strike.fault.id)
+                heappush(self._seconds, (strike.second + after.delay_s, entry.order, entry))
+        entry, at, times = moment.entry, strike.fault.at, strike.fault.times
+        if entry.is_drawn or entry.cause or (times is not None and count >= times):
+            return
+        if at.recurs:
+            self._recur(entry)
+        elif at.phase and at.phase not in STEP_PHASES:
+            self._boundaries.add(entry)
+        elif at.step is not None or at.time_s is None:
+            self._later.append(entry)

@@ -1,0 +1,200 @@
+"""``FaultSchedule``: which faults strike a run and when, attempt by attempt.
+
+It is a pure function of the config and its seed: every process of a job, ``--plan``, and a process that resumes derive
+the same one. Triggers wait in three queues: by step, by the number of steps that the job has made in its life, and by
+second. So an attempt costs what strikes in it, however many faults there are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from accelerate_sim.faults.fault import Fault
+from accelerate_sim.faults.kinds import KINDS
+from accelerate_sim.faults.occurrence import Attempt, Occurrence, fault_seed
+from accelerate_sim.faults.pace import Pace
+from accelerate_sim.faults.moments import Moment
+from accelerate_sim.faults.pending import Pending
+from accelerate_sim.faults.targets import hit_by
+from accelerate_sim.sim.timeline import BlockTimes
+
+if TYPE_CHECKING:
+    from accelerate_sim.sim.run import Run
+
+MOST_STRIKES = 100_000
+"""Strikes of a run, above which its config is refused."""
+FOREVER = 10**12
+"""A last step after all steps."""
+
+
+@dataclass(frozen=True)
+class FaultSchedule:
+    """The attempts of a run with faults. ``restarts``: how often the job is started again at the most."""
+
+    run: Run
+    faults: tuple[Fault, ...]
+    restarts: int
+    drawn: bool = False
+    """Faults of the fleet's rate happen, too."""
+
+    def attempt(self, number: int) -> Attempt | None:
+        """Attempt ``number``, from 0; None if the job does not come to it."""
+        while len(self._walked) <= number:
+            following = next(self._walker, None)
+            if following is None:
+                return None
+            self._walked.append(following)
+        return self._walked[number]
+
+    def attempts(self) -> Iterator[Attempt]:
+        """All attempts in order."""
+        number = 0
+        while (attempt := self.attempt(number)) is not None:
+            yield attempt
+            number += 1
+
+    def with_fault(self, fault: Fault) -> FaultSchedule:
+        """The schedule with one more fault, whose trigger lies ahead: what has happened stays the same."""
+        return replace(self, faults=(*self.faults, fault))
+
+    @cached_property
+    def _walked(self) -> list[Attempt]:
+        return []
+
+    @cached_property
+    def _walker(self) -> Iterator[Attempt]:
+        return _Walk(self).attempts()
+
+
+class _Walk:
+    """The state of a schedule's walk through the life of a job."""
+
+    def __init__(self, schedule: FaultSchedule) -> None:
+        self.schedule = schedule
+        self.run = schedule.run
+        self.config = schedule.run.config
+        self.last_step = schedule.run.last_step
+        self.pending = Pending(schedule.run, schedule.faults, drawn=schedule.drawn)
+        self.struck: dict[str, int] = {}
+        """Strikes so far by the fault's id."""
+        self.blocks: dict[int, BlockTimes] = {}
+
+    def attempts(self) -> Iterator[Attempt]:
+        number, first_step, begin_s = 0, 0, 0.0
+        saved: tuple[int, ...] = ()
+        carried: tuple[Occurrence, ...] = ()
+        while True:
+            pace = Pace(self.run.timeline, first_step, begin_s, self.blocks)
+            pace.slow_down(carried)
+            self.pending.begin_attempt(number, pace)
+            attempt = self._attempt(number, pace, begin_s, saved, carried)
+            yield attempt
+            if not attempt.goes_on:
+                return
+            number, saved = number + 1, attempt.saved
+            first_step, begin_s = saved[-1] if saved else 0, self._next_begin_s(attempt)
+            carried = tuple(self._carried(attempt, first_step, begin_s))
+
+    def _attempt(
+        self, number: int, pace: Pace, begin_s: float, saved: tuple[int, ...], carried: tuple[Occurrence, ...]
+    ) -> Attempt:
+        strikes: list[Occurrence] = []
+        damaged: set[int] = set()
+        end_s, completed = math.inf, self.last_step
+        while (moment := self.pending.pop()) is not None:
+            strike = self._strike(moment, number, pace)
+            strikes.append(strike)
+            self.pending.after_strike(moment, strike, self.struck[strike.fault.id])
+            if "checkpoint" in KINDS[strike.fault.kind].damages(strike):
+                there = self._saved(saved, pace.first_step, strike.step - 1)
+                damaged |= set(there[-1:])
+            if strike.ending:
+                end_s, completed = strike.second + strike.ending.after_s, strike.step - 1
+                break
+            pace.slow_down([strike])
+        ended_by = strikes[-1] if strikes and strikes[-1].ending else None
+        self.pending.end_attempt(pace.first_step, completed)
+        whole = tuple(
+            step for step in self._saved(saved, pace.first_step, completed, ended_by) if step not in damaged
+        )
+        ending = ended_by.ending if ended_by else None
+        goes_on = ending is not None and ending.restarts and number < self.schedule.restarts
+        return Attempt(
+            number, pace.first_step, begin_s, tuple(strikes), carried,
+            pace.begin_s(self.last_step + 1) if ending is None else end_s, whole, goes_on,
+        )  # fmt: skip
+
+    # --- A strike -------------------------------------------------------------------------------
+
+    def _strike(self, moment: Moment, attempt: int, pace: Pace) -> Occurrence:
+        fault = moment.fault
+        count = self.struck.get(fault.id, 0)
+        self.struck[fault.id] = count + 1
+        hit = hit_by(fault.targets, self.run.layout, fault_seed(fault, self.run.noise_seed), count)
+        strike = Occurrence(
+            fault, count, attempt, moment.step, moment.phase, moment.second, hit, self.run, moment.cause
+        )
+        strike = self._with_length(strike, pace)
+        ends = KINDS[fault.kind].ends
+        return replace(strike, ending=ends(strike)) if ends else strike
+
+    def _with_length(self, strike: Occurrence, pace: Pace) -> Occurrence:
+        """The strike with the steps that it affects."""
+        span, ramp = strike.fault.lasts, strike.fault.ramp
+        step_s = self.run.mean_step_s
+        ramp_steps = ramp.steps if ramp.steps is not None else round((ramp.seconds or 0.0) / step_s)
+        if span.steps is not None:
+            last = strike.step + span.steps - 1
+            return replace(strike, last_step=last, end_s=strike.second + span.steps * step_s, ramp_steps=ramp_steps)
+        assert span.seconds is not None
+        end_s = strike.second + span.seconds
+        if not span.seconds:
+            return replace(strike, end_s=end_s)
+        long = replace(strike, last_step=FOREVER, end_s=end_s, ramp_steps=ramp_steps)
+        if math.isinf(end_s):
+            return long
+        return replace(long, last_step=pace.last_until(long))
+
+    # --- Between attempts -----------------------------------------------------------------------
+
+    def _saved(
+        self, before: Sequence[int], first_step: int, completed: int, ended_by: Occurrence | None = None
+    ) -> tuple[int, ...]:
+        """Steps of the checkpoints that are there after ``completed`` steps, as many as are kept."""
+        every, keep = self.config.checkpoint.every, self.config.checkpoint.keep_last
+        kept = [step for step in before if step <= first_step]
+        if every:
+            last = completed - completed % every
+            if ended_by and ended_by.phase in ("eval", "checkpoint") and last == completed:
+                last -= every
+            kept += [step for step in range(max(last - (keep - 1) * every, every), last + 1, every) if step > first_step]
+        return tuple(kept[-keep:])
+
+    def _next_begin_s(self, attempt: Attempt) -> float:
+        """Second at which the first step of the next attempt begins."""
+        ended_by = attempt.ended_by
+        assert ended_by and ended_by.ending
+        first = attempt.saved[-1] if attempt.saved else 0
+        run = self.run
+        loading_s = run.storage.seconds(run.checkpoint_bytes, "load", first) if first else 0.0
+        pause_s = max(60.0 * self.config.faults.restart_minutes, run.startup.total + loading_s)
+        return attempt.end_s + max(pause_s, ended_by.ending.min_restart_s)
+
+    def _carried(self, attempt: Attempt, first_step: int, begin_s: float) -> Iterator[Occurrence]:
+        """Effects that still last when the next attempt begins."""
+        for strike in (*attempt.carried, *attempt.occurrences):
+            if strike.ending or strike.last_step < strike.step:
+                continue
+            if strike.fault.lasts.steps is not None:
+                left = strike.last_step - attempt.completed
+                if left > 0:
+                    yield replace(strike, step=first_step + 1, last_step=first_step + left, ramp_steps=0)
+            elif strike.end_s > begin_s:
+                last = FOREVER
+                if not math.isinf(strike.end_s):
+                    last = Pace(self.run.timeline, first_step, begin_s, self.blocks).step_at(strike.end_s)
+                yield replace(strike, step=first_step + 1, last_step=last, ramp_steps=0)

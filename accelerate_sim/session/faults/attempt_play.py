@@ -1,0 +1,123 @@
+"""``AttemptPlay``: one attempt of a run with faults, in this process: its figures, and what happens at each strike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from accelerate_sim.faults.attempt_run import AttemptRun
+from accelerate_sim.faults.kinds import KINDS
+from accelerate_sim.faults.occurrence import Attempt, Occurrence
+from accelerate_sim.faults.schedule import FaultSchedule
+from accelerate_sim.faults.triggers import START_PHASES
+from accelerate_sim.session.faults.line_output import LineOutput
+from accelerate_sim.session.faults.struck import Struck
+from accelerate_sim.training_progress import Strike
+
+if TYPE_CHECKING:
+    from accelerate_sim.checkpoints.resume import Resumption
+    from accelerate_sim.session.active_run import ActiveRun
+    from accelerate_sim.session.faults.truth_log import TruthLog
+    from accelerate_sim.session.session import Session
+    from accelerate_sim.session.start_message import StartMessage
+    from accelerate_sim.sim.plan import Plan
+
+PLACES = {"eval": "validation", "checkpoint": "checkpoint", "export": "export", "exit": "export", "restore": "restore"}
+"""Places of the training at which strikes happen whose phase is none of a step."""
+
+
+@dataclass(frozen=True)
+class AttemptPlay:
+    """An attempt, the run as it is in it, and the schedule that both are of."""
+
+    schedule: FaultSchedule
+    attempt: Attempt
+    run: AttemptRun
+    origin_s: float = 0.0
+    """Second of the clock at which the run began."""
+    truth: TruthLog | None = None
+    """The writer of the ground truth; None in all processes but one, and without an output directory."""
+
+    @classmethod
+    def of(
+        cls, plan: Plan, schedule: FaultSchedule, number: int, origin_s: float = 0.0, truth: TruthLog | None = None
+    ) -> AttemptPlay | None:
+        """Attempt ``number`` of a run; None if the job does not come to it."""
+        attempt = schedule.attempt(number)
+        if attempt is None:
+            return None
+        earlier = [each for before in range(number) if (each := schedule.attempt(before)) is not None]
+        return cls(schedule, attempt, AttemptRun.of_attempt(plan, attempt, earlier), origin_s, truth)
+
+    def begin_again(self, session: Session) -> None:
+        """Let the time pass until the processes of the attempt start; a process of a launcher starts there."""
+        start_s = self.run.startup.total + self.run.start_s
+        if session.coordination:
+            session.clock.jump_to(self.origin_s + start_s)
+        else:
+            session.clock.advance_to(self.origin_s + start_s)
+
+    def in_message(self, message: StartMessage) -> StartMessage:
+        """The message that starts the other processes of the job, with the attempt to play."""
+        resumption = message.resumption
+        if resumption and resumption.ended:
+            resumption = replace(resumption, ended=replace(resumption.ended, ledger={}, history={}))
+        number, restarts = self.attempt.number, self.schedule.restarts
+        return replace(message, resumption=resumption, attempt=number, restarts=restarts)
+
+    def begin(self, session: Session, active: ActiveRun, resumption: Resumption | None) -> None:
+        """Set a run that has just begun to where the attempt goes on, and expect its strikes."""
+        progress = active.progress
+        progress.startup_end_s = progress.training_origin_s + self.run.start_s + self.run.startup.total
+        if self.attempt.number == 0:
+            progress.startup_end_s = progress.training_origin_s
+        if resumption and resumption.ended and session.is_main_process:
+            active.checkpoints.go_on_after(resumption.ended)
+        if self.truth:
+            self.truth.origin_s = progress.training_origin_s
+            if resumption and resumption.ended:
+                self.truth.recovered(self.attempt)
+        progress.expect(self.strikes(session, active, resumption))
+
+    def strikes(self, session: Session, active: ActiveRun, resumption: Resumption | None) -> list[Strike]:
+        """The strikes that this process has before it, each with its place in the training."""
+        done = resumption.state.step if resumption and not resumption.ended else self.attempt.first_step
+        return [
+            Strike(completed, place, partial(self._strike, session, active, strike))
+            for strike in self.attempt.occurrences
+            for completed, place in [_place(strike)]
+            if place == "startup" or completed >= done
+        ]
+
+    def _strike(self, session: Session, active: ActiveRun, strike: Occurrence) -> None:
+        """Let a strike happen: its lines, its record in the ground truth, and the end of the attempt if it is one."""
+        clock = session.clock
+        second = active.progress.training_origin_s + strike.second
+        if session.is_main_process:
+            clock.advance_to(second)
+        if self.truth:
+            self.truth.begin(self.attempt, strike)
+        ending = strike.ending
+        if not strike.fault.silent:
+            LineOutput(session, clock.start, second).write(list(KINDS[strike.fault.kind].lines(strike)))
+        if ending is None:
+            return
+        following = self.attempt.saved[-1] if self.attempt.saved else 0
+        if session.coordination:
+            from accelerate_sim.session.faults.real_end import end_really
+
+            end_really(session, session.coordination, active, strike, following)
+            return
+        end = active.checkpoints.attempt_end(following)
+        if active.checkpoints.on_disk:
+            active.checkpoints.keep_attempt_end(end)
+        clock.advance_to(second + ending.after_s)
+        raise Struck(end)
+
+
+def _place(strike: Occurrence) -> tuple[int, str]:
+    """Completed steps and place of a strike."""
+    if strike.phase in START_PHASES and strike.phase != "restore":
+        return 0, "startup"
+    return strike.step - 1, PLACES.get(strike.phase, "step")

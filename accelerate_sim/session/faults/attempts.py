@@ -1,0 +1,106 @@
+"""The attempts of a run with faults: one after the other in one process; the launcher starts each one elsewhere."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from accelerate_sim.checkpoints.attempt_file import AttemptEnd
+from accelerate_sim.checkpoints.resume import Resumption
+from accelerate_sim.checkpoints.state import RunState
+from accelerate_sim.faults.planned import schedule_of
+from accelerate_sim.session.begin_run import planned_dir
+from accelerate_sim.session.faults.attempt_play import AttemptPlay
+from accelerate_sim.session.faults.struck import Struck
+from accelerate_sim.session.planned_run import PlannedRun
+from accelerate_sim.sim.run import Run
+from fake_torch_dist.launcher.environment_names import MAX_RESTARTS
+
+if TYPE_CHECKING:
+    from accelerate_sim.session.faults.truth_log import TruthLog
+    from accelerate_sim.session.session import Session
+    from accelerate_sim.sim.plan import Plan
+
+
+def play_attempts(
+    session: Session, planned: PlannedRun, play_one: Callable[[PlannedRun], object]
+) -> int:
+    """Play a run until it is over or its restarts are used up. Returns the exit code.
+
+    ``play_one`` plays one attempt. Under a launcher it is the only one: the process ends with it.
+    """
+    run, resumption = Run.of(planned.plan), planned.resumption
+    if session.coordination and session.outputs.directory is None:
+        resumption = _left_with_launcher(session, run)
+    number = resumption.attempt if resumption else 0
+    restarts = number + _restarts(session, run)
+    schedule = schedule_of(run, restarts)
+    truth = _truth_log(session, run)
+    if truth:
+        truth.planned(schedule)
+    while True:
+        origin_s = resumption.state.origin_s if resumption else session.clock.now_s
+        play = AttemptPlay.of(run, schedule, number, origin_s, truth)
+        assert play is not None
+        try:
+            play_one(PlannedRun(play.run, resumption, faults=play))
+        except Struck as struck:
+            strike = play.attempt.ended_by
+            assert strike
+            _end_attempt(session)
+            from accelerate_sim.session.faults.launcher_report import report_end
+
+            report_end(session, strike, is_last=not play.attempt.goes_on)
+            if not play.attempt.goes_on:
+                if truth:
+                    truth.finished()
+                session.flush()
+                return 1
+            number, resumption = number + 1, resumption_of(struck.end, session, run)
+            continue
+        if truth:
+            truth.finished()
+        return 0
+
+
+def _end_attempt(session: Session) -> None:
+    """Take the bars off the screen; no run is active."""
+    session.flush()
+    session.screen.close()
+    session.active = None
+
+
+def _restarts(session: Session, run: Run) -> int:
+    """Restarts that are left: those of the config, or those that the launcher has not used."""
+    if session.placement is None:
+        return run.config.faults.restarts
+    return max(0, int(os.environ.get(MAX_RESTARTS, "0")) - session.placement.attempt)
+
+
+def _left_with_launcher(session: Session, run: Run) -> Resumption | None:
+    from accelerate_sim.session.faults.launcher_store import find
+
+    end = find()
+    return resumption_of(end, session, run) if end and end.run == run.number else None
+
+
+def resumption_of(end: AttemptEnd, session: Session, plan: Plan) -> Resumption:
+    """The state that the attempt after ``end`` goes on from."""
+    state = RunState(
+        run=end.run, step=end.step, config=end.config, start_time=end.start_time, origin_s=end.origin_s,
+        clock_s=end.origin_s, metrics_bytes=end.metrics_bytes, metrics_crc32=end.metrics_crc32,
+        begin_bytes=end.begin_bytes, begin_crc32=end.begin_crc32, attempt=end.attempt,
+    )  # fmt: skip
+    directory = planned_dir(session, Run.of(plan))
+    path = directory / f"checkpoint-{end.step}" if end.step else None
+    return Resumption(session.outputs.directory or Path(), state, path, ended=end)
+
+
+def _truth_log(session: Session, run: Run) -> TruthLog | None:
+    if session.outputs.directory is None:
+        return None
+    from accelerate_sim.session.faults.truth_log import TruthLog
+
+    return TruthLog(session.outputs.directory, session.clock, run)

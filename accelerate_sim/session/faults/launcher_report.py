@@ -1,0 +1,67 @@
+"""The launcher's lines and report in a session of one process, worded by the launcher's own code."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from accelerate_sim.faults.consequences import HangEnd
+from accelerate_sim.session.faults.line_output import LineOutput
+from fake_torch_dist.launcher.failures import ProcessFailure, root_cause
+from fake_torch_dist.launcher.reports import log_messages
+from fake_torch_dist.launcher.reports.log_messages import LauncherLog
+from fake_torch_dist.launcher.reports.report import child_failed_text
+
+if TYPE_CHECKING:
+    from accelerate_sim.faults.occurrence import Occurrence
+    from accelerate_sim.session.session import Session
+
+MOST_RANKS = 64
+"""Ranks in a report; in larger jobs each node's launcher reports its own, and that of the root cause is shown."""
+SIGTERM = 15
+
+
+def report_end(session: Session, strike: Occurrence, *, is_last: bool) -> None:
+    """Print the launcher's lines about ranks that a strike has ended; ``is_last``: and its report, as it gives up."""
+    moment_s = session.clock.time().timestamp()
+    output = LineOutput(session, session.clock.start, session.clock.now_s)
+    failures = _failures(strike, moment_s)
+    log = LauncherLog(lambda text: output.write_text(text.rstrip("\n")), now=lambda: moment_s, pid=_pid(strike, -1))
+    for failure in failures:
+        if failure.told_to_stop:
+            log.emit(log_messages.SENDING_SIGNAL, pid=failure.pid, signal="SIGTERM")
+    root = root_cause(failures)
+    log.emit(
+        log_messages.FAILED, exitcode=root.exitcode, local_rank=root.local_rank, pid=root.pid, binary=sys.executable
+    )
+    if is_last:
+        output.write_text(child_failed_text(sys.argv[0], failures).rstrip("\n"))
+
+
+def _failures(strike: Occurrence, moment_s: float) -> list[ProcessFailure]:
+    """The failure of each rank in the order of ranks; those that no strike hit have got the launcher's signal."""
+    ending, layout = strike.ending, strike.run.layout
+    assert ending
+    deaths = {death.rank: death for death in ending.deaths}
+    ranks: list[int] = list(range(layout.world_size))
+    if layout.world_size > MOST_RANKS:
+        first = ending.deaths[0].rank // layout.gpus_per_node * layout.gpus_per_node
+        ranks = list(range(first, first + layout.gpus_per_node))
+    found = []
+    for rank in ranks:
+        death = deaths.get(rank)
+        by_itself = death is not None and not isinstance(death.how, HangEnd)
+        found.append(
+            ProcessFailure.observed(
+                local_rank=rank % layout.gpus_per_node, rank=rank, node=strike.host(rank), pid=_pid(strike, rank),
+                exitcode=death.exitcode if death else -SIGTERM,
+                observed_s=moment_s + (death.after_s - ending.after_s if death and by_itself else 0.0),
+                error_file=None, told_to_stop=not by_itself,
+            )
+        )  # fmt: skip
+    return found
+
+
+def _pid(strike: Occurrence, rank: int) -> int:
+    """Process id of a rank that is not there; -1 is the launcher."""
+    return 2000 + strike.run.noise_seed % 20_000 + strike.attempt * (strike.run.layout.world_size + 50) + rank

@@ -1,0 +1,40 @@
+"""The state of a run between two attempts of a job without an output directory: a key of the launcher's store."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+from accelerate_sim.checkpoints.attempt_file import AttemptEnd
+from fake_torch_dist.launcher.environment_names import STORE
+
+if TYPE_CHECKING:
+    from fake_torch_dist.stores.tcp_store import TCPStore
+
+KEY = "outlives restarts/attempt"
+"""Keys that begin so are not forgotten when the ranks start again."""
+
+
+def keep(end: AttemptEnd) -> None:
+    """Leave the state with the launcher; without one of ours nothing is kept."""
+    if store := _store():
+        store.set(KEY, end.text())
+
+
+def find() -> AttemptEnd | None:
+    """The state that an earlier attempt has left; None if none has."""
+    store = _store()
+    if store is None or not store.check([KEY]):
+        return None
+    return AttemptEnd.of(json.loads(store.get(KEY)))
+
+
+def _store() -> TCPStore | None:
+    address = os.environ.get(STORE)
+    if not address:
+        return None
+    from fake_torch_dist.stores.tcp_store import TCPStore
+
+    host, _, port = address.rpartition(":")
+    return TCPStore(host.strip("[]"), int(port), is_master=False, wait_for_workers=False)

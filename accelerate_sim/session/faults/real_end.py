@@ -1,0 +1,98 @@
+"""The end of an attempt under a launcher: the ranks that a strike hits really end, the others lose their peers.
+
+All ranks know the strike. They meet once more before it, so that what is on the disk is the same each time; then the
+victims end in their own way, and the others fail in their next collective, or are ended by the launcher.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, NoReturn
+
+from accelerate_sim.faults.consequences import Death, ExitEnd, HangEnd, RaiseEnd, SignalEnd
+
+if TYPE_CHECKING:
+    from accelerate_sim.faults.occurrence import Occurrence
+    from accelerate_sim.session.active_run import ActiveRun
+    from accelerate_sim.session.coordination import Coordination
+    from accelerate_sim.session.session import Session
+
+
+def end_really(
+    session: Session, coordination: Coordination, active: ActiveRun, strike: Occurrence, following: int
+) -> None:
+    """Keep the state for the next attempt, meet all ranks, and end as the strike says. It does not return."""
+    import fake_torch_dist as dist
+
+    ending, rank = strike.ending, coordination.placement.rank
+    assert ending
+    if session.is_main_process:
+        _keep(session, active, following)
+    with session.signals.at_once():
+        dist.barrier()
+    _die_of_signals()
+    death = next((death for death in ending.deaths if death.rank == rank), None)
+    if death:
+        _end(death)
+    dist.barrier()  # which raises the error of a lost peer
+
+
+def _keep(session: Session, active: ActiveRun, following: int) -> None:
+    """Keep the state that the next attempt goes on from: on the disk, or with the launcher, which outlives it."""
+    end = active.checkpoints.attempt_end(following)
+    if active.checkpoints.on_disk:
+        active.checkpoints.keep_attempt_end(end)
+    else:
+        from accelerate_sim.session.faults.launcher_store import keep
+
+        keep(end)
+    session.screen.close()
+    session.outputs.flush()
+
+
+def _die_of_signals() -> None:
+    """Let signals end this process as they end any process, and leave no core file."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
+
+
+def _end(death: Death) -> None:
+    match death.how:
+        case SignalEnd(number):
+            with suppress(OSError, ValueError):
+                signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            _wait_for_the_end()
+        case ExitEnd(code):
+            os._exit(code)
+        case RaiseEnd(name, text):
+            raise exception_called(name)(text)
+        case HangEnd(how):
+            if how == "stop":
+                os.kill(os.getpid(), signal.SIGSTOP)
+            elif how == "io":
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a process in the kernel takes no signal but SIGKILL
+            _wait_for_the_end()
+
+
+def _wait_for_the_end() -> NoReturn:
+    while True:
+        time.sleep(3600.0)
+
+
+def exception_called(name: str) -> type[Exception]:
+    """The built-in exception of this name, or a new one; dots divide its module from its name."""
+    import builtins
+
+    found = getattr(builtins, name, None)
+    if isinstance(found, type) and issubclass(found, Exception):
+        return found
+    module, _, last = name.rpartition(".")
+    made = type(last, (RuntimeError,), {})
+    made.__module__ = module or "builtins"
+    return made
