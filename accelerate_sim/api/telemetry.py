@@ -60,5 +60,3 @@ class Telemetry:
 def telemetry(config: Config, changes: Sequence[str] = (), *, seed: int | None = None) -> Telemetry:
     """The telemetry of the run that a config plans. Raises ConfigError."""
     return Telemetry(planned_run(config, changes, seed=seed))
-
-

@@ -32,5 +32,3 @@ def report(
     except OutputError as error:
         sys.exit(str(error))
     print(f"{printable(str(out))}: the report of {printable(str(directory))}")
-
-

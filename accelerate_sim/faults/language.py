@@ -9,7 +9,6 @@ import math
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from accelerate_sim.config.fault_entries import word
 from accelerate_sim.faults.fault import After, Attempts, Fault, Value

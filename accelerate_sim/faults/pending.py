@@ -173,9 +173,7 @@ class Pending:
         if entry.is_drawn:
             self._draw()
             return at.time_s is not None and at.time_s >= self._pace.begin_s(self._pace.first_step + 1)
-        early = (at.step is not None and moment.step < at.step) or (
-            at.time_s is not None and moment.second < at.time_s
-        )
+        early = (at.step is not None and moment.step < at.step) or (at.time_s is not None and moment.second < at.time_s)
         if at.recurs:
             in_pause = not entry.due_life and entry.due_s < self._pace.begin_s(self._pace.first_step + 1)
             if early or in_pause or self._attempt not in fault.attempts:

@@ -63,7 +63,9 @@ def memory_picture(history: RunHistory) -> str:
     picture = Picture("memory", 2.3)
     axes = picture.axes
     axes.plot(hours, [_fullest(look) / 2**30 for look in looks], color=BLUE, label="fullest GPU")
-    axes.axhline(history.run.gpu.memory_bytes / 2**30, color=RED, linestyle="--", linewidth=0.8, label="memory of a GPU")
+    axes.axhline(
+        history.run.gpu.memory_bytes / 2**30, color=RED, linestyle="--", linewidth=0.8, label="memory of a GPU"
+    )
     axes.set_ylim(bottom=0.0)
     axes.set_ylabel("GiB")
     axes.set_xlabel("hours since the first step")

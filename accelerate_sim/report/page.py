@@ -96,7 +96,10 @@ def _cluster_facts(run: Run) -> Facts:
     yield "model", f"{run.model.title}, {count_text(run.model.architecture.parameters)} parameters"
     yield "cluster", f"{layout.world_size:,} × {run.gpu.product}, {layout.nodes:,} nodes of {layout.gpus_per_node}"
     yield "layout", degrees
-    yield "memory", f"{run.memory_per_gpu_bytes / 2**30:.1f} of {run.gpu.memory_bytes / 2**30:.1f} GiB on the fullest GPU"
+    yield (
+        "memory",
+        f"{run.memory_per_gpu_bytes / 2**30:.1f} of {run.gpu.memory_bytes / 2**30:.1f} GiB on the fullest GPU",
+    )
 
 
 def _gpu_figures(history: RunHistory) -> list[str]:
@@ -130,7 +133,9 @@ def _fault_table(history: RunHistory) -> list[str]:
 
 def _listed(value: object) -> str:
     if isinstance(value, list):
-        return " ".join(str(each.get("host", each.get("uuid", each)) if isinstance(each, dict) else each) for each in value)
+        return " ".join(
+            str(each.get("host", each.get("uuid", each)) if isinstance(each, dict) else each) for each in value
+        )
     return str(value)
 
 

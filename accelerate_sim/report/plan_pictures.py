@@ -33,7 +33,9 @@ def step_parts_picture(run: Run) -> str:
 def memory_parts_picture(run: Run) -> str:
     """GiB of the fullest GPU by use, the largest first."""
     parts = {
-        name.replace("_", " "): value / 2**30 for name, value in vars(run.memory).items() if isinstance(value, (int, float))
+        name.replace("_", " "): value / 2**30
+        for name, value in vars(run.memory).items()
+        if isinstance(value, (int, float))
     }
     return _bars("memoryparts", {name: value for name, value in parts.items() if value > 0.005}, "GiB of a GPU")
 

@@ -44,7 +44,9 @@ def schedule_picture(history: RunHistory) -> str:
     rate.set_ylabel("learning rate")
     rate.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
     norm.plot(steps, history.figures("grad_norm"), color=GREEN, linewidth=0.8)
-    norm.axhline(history.run.config.train.max_grad_norm, color=RED, linewidth=0.8, linestyle="--", label="clipped above")
+    norm.axhline(
+        history.run.config.train.max_grad_norm, color=RED, linewidth=0.8, linestyle="--", label="clipped above"
+    )
     norm.set_yscale("log")
     norm.set_ylabel("gradient norm")
     norm.set_xlabel("step")

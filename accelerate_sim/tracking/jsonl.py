@@ -190,9 +190,7 @@ def _gpu_figures(record: GpuRecord, every_gpu: bool) -> dict[str, Any]:
         for name, values in figures.items()
     }
     hottest = np.argsort(-record.temperature_c, kind="stable")[:WORST_LISTED]
-    worst = [
-        {"rank": int(rank)} | {name: values[rank].item() for name, values in figures.items()} for rank in hottest
-    ]
+    worst = [{"rank": int(rank)} | {name: values[rank].item() for name, values in figures.items()} for rank in hottest]
     return head | spread | {"worst": worst}
 
 

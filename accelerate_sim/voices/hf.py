@@ -142,9 +142,7 @@ def _end(record: ExportingRecord, state: Trainer) -> Iterator[Line | Bar]:
     last = state.last
     if last is None or state.bar is None:
         return
-    yield from state.info(
-        "\n\nTraining completed. Do not forget to share your model on huggingface.co/models =)\n\n"
-    )
+    yield from state.info("\n\nTraining completed. Do not forget to share your model on huggingface.co/models =)\n\n")
     values = _train_metrics(state, last)
     yield Line(state.entry(values))
     state.bar.update(last.step, state.seconds(state.now()))

@@ -49,7 +49,9 @@ class _Megatron(VoiceState):
         layout = self.plan.layout
         block = layout.tensor * layout.context
         self.first_replicas = tuple(
-            rank for stage in range(layout.pipeline) for rank in range(stage * layout.stage_stride, stage * layout.stage_stride + block)
+            rank
+            for stage in range(layout.pipeline)
+            for rank in range(stage * layout.stage_stride, stage * layout.stage_stride + block)
         )
         """Ranks with data-parallel rank 0."""
         self.flops_per_gpu = self.run.flops_per_token / self.run.world_size / 1e12
@@ -149,7 +151,9 @@ def _training(record: DetectRecord, state: _Megatron) -> Iterator[Line]:
 def _restoring(record: RestoringRecord, state: _Megatron) -> Iterator[Line]:
     path = Path(record.path)
     state.loaded_from = str(path.parent)
-    yield Line(f" loading distributed checkpoint from {path.parent} at iteration {path.name.removeprefix('checkpoint-')}")
+    yield Line(
+        f" loading distributed checkpoint from {path.parent} at iteration {path.name.removeprefix('checkpoint-')}"
+    )
 
 
 def _restored(record: RestoredRecord, state: _Megatron) -> Iterator[Line]:
@@ -201,9 +205,7 @@ def _memory(record: StepRecord, state: _Megatron) -> Iterator[Line]:
     plan = state.plan
     shape, layout = plan.model.architecture, plan.layout
     ends = shape.embedding_parameters + (0 if shape.tied_embeddings else shape.head_parameters)
-    yield Line(
-        f"Number of parameters in transformer block in billions: {(shape.parameters - ends) / 1e9: .2f}"
-    )
+    yield Line(f"Number of parameters in transformer block in billions: {(shape.parameters - ends) / 1e9: .2f}")
     yield Line(f"Number of parameters in embedding layers in billions: {ends / 1e9:.2f}")
     yield Line(f"Total number of parameters in billions: {shape.parameters / 1e9:.2f}")
     use = plan.memory
@@ -225,16 +227,16 @@ def _memory(record: StepRecord, state: _Megatron) -> Iterator[Line]:
 
 def _evaluation(record: EvalRecord, state: _Megatron) -> Iterator[Line]:
     perplexity = math.exp(min(LARGEST_LOSS_OF_PPL, record.loss))
-    text = (
-        f" validation loss at iteration {record.step} | lm loss value: {record.loss:.6E} | lm loss PPL: {perplexity:.6E} | "
-    )
+    text = f" validation loss at iteration {record.step} | lm loss value: {record.loss:.6E} | lm loss PPL: {perplexity:.6E} | "
     dashes = "-" * (len(text) + 1)
     yield from (_last(dashes, state), _last(text, state), _last(dashes, state))
 
 
 def _saving(record: SavingRecord, state: _Megatron) -> Iterator[Line]:
     stamp = state.stamp(state.now()) if state.micros else ""
-    yield Line(f"{stamp}saving checkpoint at iteration {record.step:7d} to {Path(record.path).parent} in torch_dist format")
+    yield Line(
+        f"{stamp}saving checkpoint at iteration {record.step:7d} to {Path(record.path).parent} in torch_dist format"
+    )
 
 
 def _saved(record: CheckpointRecord, state: _Megatron) -> Iterator[Line]:

@@ -42,7 +42,9 @@ def _launch(record: LaunchRecord, state: _NanoGpt) -> Iterator[Line]:
 def _model(record: ModelRecord, state: _NanoGpt) -> Iterator[Line]:
     shape = state.plan.model.architecture
     scratch = record.start == "scratch"
-    yield Line("Initializing a new model from scratch" if scratch else f"Initializing from pretrained weights: {record.name}")
+    yield Line(
+        "Initializing a new model from scratch" if scratch else f"Initializing from pretrained weights: {record.name}"
+    )
     yield Line(f"number of parameters: {record.parameters / 1e6:.2f}M")
     tensors = list(shape.tensors())
     sizes = [_elements(tensor.shape) for tensor in tensors]

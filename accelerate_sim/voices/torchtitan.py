@@ -75,7 +75,11 @@ def _launch(record: LaunchRecord, state: _Titan) -> Iterator[Line]:
     layout = state.plan.layout
     yield state.line(f"Starting job: {state.plan.model.title} training")
     if not state.is_01:
-        yield state.line(f"torchtitan version: {state.version}.0 (0.0.0 means __version__ is not defined correctly).".replace(".2.0 (", ".2 ("))
+        yield state.line(
+            f"torchtitan version: {state.version}.0 (0.0.0 means __version__ is not defined correctly).".replace(
+                ".2.0 (", ".2 ("
+            )
+        )
     yield state.line("[GC] Initial GC collection took 0.00 seconds")
     shard = layout.shards if layout.sharding == "fsdp" else 1
     if state.is_01:
@@ -178,7 +182,9 @@ def _saving(record: SavingRecord, state: _Titan) -> Iterator[Line]:
 
 
 def _saved(record: CheckpointRecord, state: _Titan) -> Iterator[Line]:
-    yield state.line(f"Finished saving the checkpoint (or staging if async is enabled) in {record.seconds:.2f} seconds.")
+    yield state.line(
+        f"Finished saving the checkpoint (or staging if async is enabled) in {record.seconds:.2f} seconds."
+    )
 
 
 def _deleted(record: DeletedRecord, state: _Titan) -> Iterator[Line]:

@@ -25,7 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m accelerate_sim.web", description="Build and serve a static page that plays train.py in a browser."
+        prog="python -m accelerate_sim.web",
+        description="Build and serve a static page that plays train.py in a browser.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     build = commands.add_parser("build", help="make the page; takes about a minute, and 60 MB from PyPI and npm")

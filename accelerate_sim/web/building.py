@@ -15,7 +15,14 @@ from accelerate_sim.web.python_tree import make_tree
 
 MARK = "build.json"
 """The file of a built page that holds the list of its files. A directory without it is never replaced."""
-OF_PYODIDE = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.js", "pyodide.asm.wasm", "python_stdlib.zip", "pyodide-lock.json")
+OF_PYODIDE = (
+    "pyodide.mjs",
+    "pyodide.asm.mjs",
+    "pyodide.asm.js",
+    "pyodide.asm.wasm",
+    "python_stdlib.zip",
+    "pyodide-lock.json",
+)
 LATER = ("intro/", "vendor/app.zip", "og.png", "picture.svg")
 """Files that a page without a network can do without."""
 

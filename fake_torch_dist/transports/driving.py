@@ -22,9 +22,8 @@ if TYPE_CHECKING:
 
     from fake_torch_dist.core.task import Task
 
-LONGEST_WAIT_S: Final = 3600.0
-"""The longest single wait, as locks take limited timeouts and epoll at most 2**31 milliseconds; a longer one is
-repeated."""
+LONGEST_SLEEP_S: Final = 3600.0
+"""The longest single wait, as locks and epoll take limited time-outs; a longer wait is repeated."""
 
 
 class Driving:
@@ -80,8 +79,8 @@ class Driving:
             elif not task.done:
                 if look():
                     self._wake()
-                rest_s = LONGEST_WAIT_S if until is None else until - time.monotonic()
-                lock.acquire(timeout=min(max(0.0, rest_s), LONGEST_WAIT_S))
+                rest_s = LONGEST_SLEEP_S if until is None else until - time.monotonic()
+                lock.acquire(timeout=min(max(0.0, rest_s), LONGEST_SLEEP_S))
         finally:
             self.followers.remove(follower)
 

@@ -14,26 +14,34 @@ What this module does not do: other systems than Linux (epoll, pidfd, sockets wi
 
 from __future__ import annotations
 
+import hmac
 import os
+import resource
 import select
 import socket
+import struct
 import sys
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from typing import Final
 
-from fake_torch_dist.stores.authentication import job_token
+from fake_torch_dist.stores.authentication import job_token, mac
+from fake_torch_dist.stores.connected_user import foreign
 from fake_torch_dist.stores.sockets import keep_alive
-from fake_torch_dist.transports.connecting import connect_on_host, connect_to_host, greeting, read_greeting
-from fake_torch_dist.transports.descriptor_limit import allow_descriptors
 from fake_torch_dist.transports.far_peers import FarPeers
-from fake_torch_dist.transports.listeners import Listeners
-from fake_torch_dist.transports.peer_processes import WatchedProcesses
+from fake_torch_dist.transports.peer_processes import WatchedProcesses, is_process
 from fake_torch_dist.transports.wire import READ_BYTES, Contact, Contacts, Frame, Payload, PeerConnection, host_identity
 
+_HELLO: Final = struct.Struct("<8sI32s")  # magic, rank, proof
+_MAGIC: Final = b"ftdist02"
+CONNECT_S: Final = 20.0
 MAX_UNAUTHENTICATED: Final = 64
 """Most connections that have not authenticated, or the number of ranks if that is more; the oldest above it are
 closed."""
+_PER_RANK: Final = 2
+"""Descriptors that a rank can need: both ranks may have connected, or one connects while a pidfd is watched."""
+_OTHERS: Final = 128
+"""Descriptors for everything else that a process has open."""
 
 
 class Peers:
@@ -63,29 +71,35 @@ class Peers:
         """Ranks on this host, this one included."""
         self._max_unauthenticated = MAX_UNAUTHENTICATED
         self._inbox = memoryview(bytearray(READ_BYTES))
-        self._listeners = Listeners(self._poll, has_token=self._has_token)
+        self._listeners: dict[int, socket.socket] = {}
         self._ending: list[int] = []
         """Ranks that have ended, but whose last messages may not have been read."""
         self._waker = -1
         """An eventfd that ends a ``poll``; made when it is first needed."""
         unix = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         unix.bind("\0fake-torch-dist-" + os.urandom(12).hex())
-        self._listeners.add(unix)
+        self._listen(unix)
         name = unix.getsockname().decode("latin-1")
         self.contact = Contact(host_identity(), os.getpid(), name, "", os.urandom(16).hex())
 
     def listen_on(self, host: str) -> None:
         """Listen on an address of this host for ranks on other hosts, and add it to ``contact``."""
         tcp = socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-        self._listeners.add(tcp)
+        self._listen(tcp)
         self.contact = self.contact._replace(tcp=f"{host}:{tcp.getsockname()[1]}")
+
+    def _listen(self, listener: socket.socket) -> None:
+        listener.setblocking(False)
+        listener.listen(1024)
+        self._listeners[listener.fileno()] = listener
+        self._poll.register(listener, select.EPOLLIN)
 
     def meet(self, contacts: Contacts, secret: bytes) -> None:
         """Set the contacts of all ranks and the secret of the world."""
         self.contacts, self._secret = contacts, secret
         self._near = frozenset(contacts.on_host(self.contact.host))
         self._max_unauthenticated = max(MAX_UNAUTHENTICATED, len(contacts))
-        allow_descriptors(len(contacts))
+        _allow_descriptors(_PER_RANK * len(contacts) + _OTHERS)
 
     def same_host(self, ranks: Collection[int]) -> bool:
         """True if all these ranks run on one host, where memory can be read directly."""
@@ -154,10 +168,19 @@ class Peers:
     def _connect(self, to: int) -> PeerConnection:
         contact = self.contacts[to]
         if to in self._near:
-            made = connect_on_host(contact, to)
+            made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            made.connect(contact.unix.encode("latin-1"))
+            if not is_process(made, contact.pid):  # it ended, and another process has its name
+                made.close()
+                raise ConnectionRefusedError(f"rank {to} is gone")
         else:
-            made = connect_to_host(contact, to, own_user_only=not self._has_token)
-        connection = self._to[to] = self._keep(PeerConnection(made, to, greeting(contact, self.rank, self._secret)))
+            host, _, port = contact.tcp.rpartition(":")
+            made = socket.create_connection((host, int(port)), timeout=CONNECT_S)
+            if not self._has_token and foreign(made):
+                made.close()
+                raise ConnectionRefusedError(f"what listens in the place of rank {to} is not ours")
+        greeting = _HELLO.pack(_MAGIC, self.rank, self._proof(contact, self.rank))
+        connection = self._to[to] = self._keep(PeerConnection(made, to, greeting))
         self._watched.unwatch(to)
         return connection
 
@@ -169,6 +192,11 @@ class Peers:
         self._connections[connection.socket.fileno()] = connection
         self._poll.register(connection.socket, select.EPOLLIN)
         return connection
+
+    def _proof(self, listener: Contact, rank: int) -> bytes:
+        """The code by which a holder of the secret proves to ``listener`` that it is ``rank``; the secret is never
+        sent."""
+        return mac(self._secret, f"{listener.nonce}/{rank}".encode())
 
     # -- receiving -----------------------------------------------------------------------------------------------------
 
@@ -192,7 +220,7 @@ class Peers:
                 if event & select.EPOLLOUT and fd in self._connections:
                     self._write(connection)
             elif fd in self._listeners:
-                self._accept(fd, frames)
+                self._accept(self._listeners[fd], frames)
             elif (rank := self._watched.rank_of(fd)) is not None:
                 self._ending.append(rank)
                 self._watched.unwatch(rank)
@@ -216,9 +244,13 @@ class Peers:
             self._poll.register(self._waker, select.EPOLLIN)
         os.eventfd_write(self._waker, 1)
 
-    def _accept(self, fd: int, frames: list[Frame]) -> None:
+    def _accept(self, listener: socket.socket, frames: list[Frame]) -> None:
         with suppress(OSError):
-            for accepted in self._listeners.accepted(fd):
+            while True:
+                accepted, _ = listener.accept()
+                if (accepted.family == socket.AF_UNIX or not self._has_token) and foreign(accepted):
+                    accepted.close()
+                    continue
                 self._read(self._keep(PeerConnection(accepted)), frames)
         unauthenticated = [connection for connection in self._connections.values() if connection.rank < 0]
         for connection in unauthenticated[: -self._max_unauthenticated]:
@@ -252,8 +284,15 @@ class Peers:
 
     def _admit(self, inbound: PeerConnection) -> bool:
         """Read the greeting; False if it is malformed or wrong, BlockingIOError while it is incomplete."""
-        rank = read_greeting(inbound, self.contact, self._secret, len(self.contacts))
-        if rank is None:
+        while len(inbound.buffer) < _HELLO.size:
+            data = inbound.socket.recv(_HELLO.size - len(inbound.buffer))
+            if not data:
+                return False
+            inbound.buffer += data
+        magic, rank, proof = _HELLO.unpack(inbound.buffer)
+        inbound.buffer.clear()
+        known = magic == _MAGIC and rank < len(self.contacts)
+        if not known or not hmac.compare_digest(proof, self._proof(self.contact, rank)):
             return False
         inbound.rank = rank
         if rank in self._near:
@@ -288,8 +327,8 @@ class Peers:
 
     def _read_from_ended(self, frames: list[Frame]) -> None:
         """Drain the sockets of closed peers, then mark them as gone."""
-        for fd in self._listeners:
-            self._accept(fd, frames)
+        for listener in self._listeners.values():
+            self._accept(listener, frames)
         for connection in list(self._connections.values()):
             if connection.rank in self._ending or connection.rank < 0:
                 self._read(connection, frames)
@@ -313,10 +352,17 @@ class Peers:
         A forked child may do nothing else: it shares the kernel's list of watched descriptors with its parent.
         """
         self._watched.close()
-        self._listeners.close()
-        for connection in self._connections.values():
-            connection.socket.close()
+        for each in [*self._listeners.values(), *(held.socket for held in self._connections.values())]:
+            each.close()
         if self._waker >= 0:
             os.close(self._waker)
             self._waker = -1
         self._poll.close()
+
+
+def _allow_descriptors(count: int) -> None:
+    """Raise this process's soft limit to ``count`` descriptors, or as far as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < count:
+        most = count if hard == resource.RLIM_INFINITY else min(count, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))

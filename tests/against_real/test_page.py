@@ -343,7 +343,10 @@ def test_looks_and_text_for_screen_readers(visit: Visit):
     assert tab.evaluate("document.documentElement.dataset.theme") == "crt"
     tab.wait_for("document.querySelector('.xterm-accessibility') !== null")
     tab.page.keyboard.press("t")
-    assert tab.evaluate("[document.documentElement.dataset.theme, terminal.options.theme.background]") == ["dark", "#0b0e14"]
+    assert tab.evaluate("[document.documentElement.dataset.theme, terminal.options.theme.background]") == [
+        "dark",
+        "#0b0e14",
+    ]
     light = visit("?config=debug", color_scheme="light")
     assert light.evaluate("document.documentElement.dataset.theme") == "light"
 

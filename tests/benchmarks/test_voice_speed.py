@@ -70,7 +70,11 @@ def seconds_per_million_steps(voice: str, steps: list[StepRecord]) -> float:
     with pipe_that_is_read() as fd:
         config = RunConfig(log=LogConfig(voice=voice, every=1, gpu_grid_every=0))
         session = Session(
-            screen=Screen(fd, live=False), clock=Clock(START), style=Style(color=False), signals=Signals(), progress=False
+            screen=Screen(fd, live=False),
+            clock=Clock(START),
+            style=Style(color=False),
+            signals=Signals(),
+            progress=False,
         )
         with logging_to(session):
             session.plan_run(PlannedRun(Plan(config), None))

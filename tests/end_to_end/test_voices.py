@@ -153,7 +153,9 @@ def test_with_both_streams_in_one_pipe_the_bar_is_wiped_out_before_each_dictiona
 def test_the_trainer_logs_its_banner_at_level_info(train: Train) -> None:
     info = ("--set", "log.voice_options.log_level=info")
     old, new = (train(*DEBUG, *info, "--no-progress", "--voice", voice).stderr for voice in ("hf@4", "hf@5"))
-    assert re.search(r"^\[INFO\|trainer.py:\d+\] 2026-01-31 09:30:\d\d,\d{3} >> \*{5} Running training \*{5}$", old, re.M)
+    assert re.search(
+        r"^\[INFO\|trainer.py:\d+\] 2026-01-31 09:30:\d\d,\d{3} >> \*{5} Running training \*{5}$", old, re.M
+    )
     assert "\n[transformers]   Num update steps per epoch = 10\n" in new
     assert "Num update steps" not in old
 
@@ -186,7 +188,10 @@ def test_nanogpt_counts_from_0_and_knows_no_mfu_at_first(train: Train) -> None:
 def test_deepspeed_is_silent_by_default_since_0_17_6(train: Train) -> None:
     info = ("--set", "log.voice_options.log_level=info")
     assert train(*DEBUG, "--voice", "deepspeed@0.18").stdout == ""
-    for text in (train(*DEBUG, "--voice", "deepspeed@0.16").stdout, train(*DEBUG, *info, "--voice", "deepspeed").stdout):
+    for text in (
+        train(*DEBUG, "--voice", "deepspeed@0.16").stdout,
+        train(*DEBUG, *info, "--voice", "deepspeed").stdout,
+    ):
         steps = re.findall(r"\[INFO\] \[logging\.py:\d+:log_dist\] \[Rank 0\] step=(\d+), skipped=0, lr=\[", text)
         assert steps == ["5", "10", "15", "20"]
         rates = [float(rate) for rate in re.findall(r"RunningAvgSamplesPerSec=([\d.]+), Curr", text)]

@@ -17,7 +17,7 @@ import fake_torch_dist.before_fork  # noqa: F401  the other user may not be able
 from fake_torch_dist.launcher.hosts import handshake
 from fake_torch_dist.meeting import exchange as meeting
 from fake_torch_dist.stores import connection, file_store, server
-from fake_torch_dist.transports import connecting, listeners
+from fake_torch_dist.transports import peers
 from tests.support.processes import Children
 
 STRANGER = 65534
@@ -66,7 +66,7 @@ def _attack(attack: Callable[[], object], user: int, writer: int) -> None:
 
 def _check_nobody() -> None:
     """An attacker's own program has none of our checks."""
-    for module in (connecting, connection, handshake, listeners, server):
+    for module in (connection, handshake, peers, server):
         module.foreign = lambda sock: ""
     meeting.foreign_listener = lambda host, port: ""
     file_store.FileStore._refuse_foreign = lambda self: None

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from itertools import islice
 
 from accelerate_sim.display.plan.rows import Fact, Section
-from accelerate_sim.sim.whole_run import mean_checkpoint_s
 from accelerate_sim.display.units import duration_text
 from accelerate_sim.sim.disturbances.faults import PUBLISHED_RATE, Fault, Faults
 from accelerate_sim.sim.disturbances.goodput import Reliability, young_daly_s
 from accelerate_sim.sim.run import Run
+from accelerate_sim.sim.whole_run import mean_checkpoint_s
 
 FAULTS_SHOWN = 5
 FAULTS_COUNTED = 1000

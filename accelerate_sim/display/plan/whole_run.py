@@ -7,6 +7,7 @@ from accelerate_sim.display.units import duration_text, energy_text, si_text
 from accelerate_sim.sim.run import Run
 from accelerate_sim.sim.whole_run import WholeRun
 
+
 def whole_run_section(run: Run) -> Section:
     """An estimate of the time in steps, validations, checkpoints, start-up and export, and of the energy."""
     whole = WholeRun.of(run)
@@ -30,7 +31,10 @@ def whole_run_section(run: Run) -> Section:
         part("total", whole.total_s),
         Fact("made of", ", ".join(terms)),
         Fact("disturbed by", _disturbances(run)),
-        Fact("energy", f"{energy_text(whole.energy_j)} for the GPUs, {si_text(whole.energy_j / whole.total_s, 'W', 2)} on average"),
+        Fact(
+            "energy",
+            f"{energy_text(whole.energy_j)} for the GPUs, {si_text(whole.energy_j / whole.total_s, 'W', 2)} on average",
+        ),
         *_imposed_curves(run),
     ]
 

@@ -111,9 +111,7 @@ def _append(file: TextIOWrapper, text: str) -> None:
     file.flush()
 
 
-def _looks(
-    arguments: Arguments, show: Display, write: Write, sleep: Callable[[float], None], count: int | None
-) -> int:
+def _looks(arguments: Arguments, show: Display, write: Write, sleep: Callable[[float], None], count: int | None) -> int:
     node, seen = Node(arguments.node, arguments.job), 0
     while True:
         try:

@@ -14,8 +14,8 @@ from accelerate_sim.monitoring.published_job import Position, PublishedJob, runn
 from accelerate_sim.sim.gpus import devices, sensors
 from accelerate_sim.sim.gpus.telemetry import GpuSample
 from accelerate_sim.sim.run import Run
-from fake_torch_dist.pci_addresses import driver_bus_id, pci_address
 from accelerate_sim.sim.speed.traffic import Traffic
+from fake_torch_dist.pci_addresses import driver_bus_id, pci_address
 
 CONTEXT_MIB = 10
 """Memory in use that belongs to no process, in MiB."""

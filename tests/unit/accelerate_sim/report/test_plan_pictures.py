@@ -56,6 +56,6 @@ def test_two_ranks_share_at_most_one_group() -> None:
 def test_stages_are_those_of_the_layout() -> None:
     planned = layout("parallel.tensor=4", "parallel.pipeline=4")
     rank = np.arange(planned.world_size)
-    for number in group_numbers(planned)["pipeline"], :
+    for number in (group_numbers(planned)["pipeline"],):
         members = [rank[number == group] for group in np.unique(number)]
         assert all(planned.stage(of).tolist() == [0, 1, 2, 3] for of in members)
