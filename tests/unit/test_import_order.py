@@ -27,7 +27,7 @@ RANKS = {
         "process",  # clock, signals and rank of this process
         "logging",
         "sim",  # the physics
-        "faults",
+        "faults",  # what strikes a run, and when
         "artifacts",
         "display",
         "voices",
