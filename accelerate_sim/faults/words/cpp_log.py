@@ -14,6 +14,7 @@ from accelerate_sim.faults.words.torch_release import release
 NEW_ABI: Final = "std::__cxx11::basic_string<char, std::char_traits<char>, std::allocator<char> >"
 LIBRARIES: Final = {
     "c10": f"{SITE_PACKAGES}/torch/lib/libc10.so",
+    "c10_cuda": f"{SITE_PACKAGES}/torch/lib/libc10_cuda.so",
     "cuda": f"{SITE_PACKAGES}/torch/lib/libtorch_cuda.so",
     "cpu": f"{SITE_PACKAGES}/torch/lib/libtorch_cpu.so",
     "c++": "/lib/x86_64-linux-gnu/libstdc++.so.6",

@@ -82,8 +82,14 @@ def save_without_folder(folder: str) -> str:
     return f"RuntimeError: Parent directory {folder} does not exist."
 
 
-def damaged_torch_file(damage: str) -> str:
-    """The exception of ``torch.load`` on a file that is ``cut``, ``empty``, or ``garbage``."""
+SMALL_ARCHIVE: Final = range(4097, 69584)
+"""Sizes of a cut file at which the reader seeks in front of its beginning, an error of its own."""
+
+
+def damaged_torch_file(damage: str, size: int | None = None) -> str:
+    """The exception of ``torch.load`` on a file that is ``cut`` to ``size`` bytes, ``empty``, or ``garbage``."""
+    if damage == "cut" and size in SMALL_ARCHIVE:
+        return "OSError: [Errno 22] Invalid argument"
     if damage == "garbage":
         return "_pickle.UnpicklingError: Weights only load failed. " + WEIGHTS_ONLY
     return "EOFError" if damage == "empty" else DAMAGED_ARCHIVE

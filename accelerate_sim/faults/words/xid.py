@@ -15,6 +15,9 @@ from accelerate_sim.faults.words.xid_bodies import BODIES, Cause, Gpu, Said, Vic
 NAMES_UNKNOWN_PROCESSES: Final = 565
 """Last branch that prints ``pid='<unknown>', name=<unknown>``; later ones leave both out."""
 
+SWITCHES_NOTICE_S: Final = 12.0
+"""Seconds after which the switches report the links of a GPU that is lost."""
+
 
 def xid(
     code: int,
@@ -35,6 +38,20 @@ def xid(
     said = sorted(BODIES[code](cause), key=lambda each: each.after_s)
     lines = [line for each in said if with_others or each.code == code for line in _lines(each, cause)]
     return (identity(gpu) if first else []) + later(lines, 0.00002 if first else 0.0)
+
+
+def off_the_bus(
+    gpu: Gpu, draw: Draw, switch_buses: tuple[int, ...], *, victims: tuple[Victim, ...] = (), driver: int = 580
+) -> list[TimedLine]:
+    """The lines of Xid 79 on a node with NVSwitches, which report the lost links some seconds later.
+
+    ``switch_buses`` are the PCI buses of the switches.
+    """
+    said = xid(79, gpu, draw, victims=victims, driver=driver)
+    for switch, bus in enumerate(switch_buses):
+        own = draw.within(("switch", switch))
+        said += later(switch_fault(switch, bus, own.below("link", 64), own), SWITCHES_NOTICE_S + 0.001 * switch)
+    return said
 
 
 def identity(gpu: Gpu) -> list[TimedLine]:

@@ -45,6 +45,7 @@ def test_a_save_on_a_full_disk_is_106_bytes_off() -> None:
 def test_damaged_files_are_worded_by_damage_and_version() -> None:
     assert storage.damaged_torch_file("empty") == "EOFError"
     assert "failed finding central directory" in storage.damaged_torch_file("cut")
+    assert storage.damaged_torch_file("cut", 5000) == "OSError: [Errno 22] Invalid argument"
     assert storage.damaged_torch_file("garbage").startswith("_pickle.UnpicklingError: Weights only load failed. ")
     assert storage.damaged_safetensors("data cut") == (
         "safetensors._safetensors_rust.SafetensorError: Error while deserializing header: incomplete "

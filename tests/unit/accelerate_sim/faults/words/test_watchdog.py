@@ -7,6 +7,8 @@ from datetime import datetime
 
 import pytest
 
+from accelerate_sim.faults.words.cuda import ILLEGAL_ADDRESS, message
+from accelerate_sim.faults.words.cuda_watchdog import cuda_error
 from accelerate_sim.faults.words.draw import Draw
 from accelerate_sim.faults.words.heartbeat import absent_rank, stuck_watchdog
 from accelerate_sim.faults.words.line import STDERR, TimedLine
@@ -152,3 +154,17 @@ def test_each_release_has_the_lines_of_the_latest_known_one() -> None:
     assert watchdog_lines("2.13.0+cu130") is BY_RELEASE[2, 12]
     assert watchdog_lines("2.8") is BY_RELEASE[2, 7]
     assert watchdog_lines("2.3") is BY_RELEASE[2, 4]
+
+
+@pytest.mark.parametrize("torch", ["2.4", "2.7", "2.13"])
+def test_a_watchdog_that_meets_a_cuda_error_ends_the_process_at_once(torch: str) -> None:
+    lines = cuda_error(waiter(torch), ILLEGAL_ADDRESS)
+    text = "\n".join(line.text for line in lines)
+    own = message(ILLEGAL_ADDRESS, torch)
+    assert lines[0].text.endswith(
+        "Process group watchdog thread terminated with exception: CUDA error: an illegal memory access was encountered"
+    )
+    assert text.count(own) == 2, "in the log and from the runtime"
+    assert text.count("Exception raised from c10_cuda_check_implementation at ") == 2
+    assert "terminate called after throwing an instance of 'c10::DistBackendError'" in text
+    assert lines[-1].after_s < 0.11

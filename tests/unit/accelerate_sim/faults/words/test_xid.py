@@ -8,7 +8,15 @@ import pytest
 
 from accelerate_sim.faults.words.draw import Draw
 from accelerate_sim.faults.words.line import KERNEL, TimedLine
-from accelerate_sim.faults.words.xid import identity, missing_at_load, nvlink5, nvlink5_subcode, switch_fault, xid
+from accelerate_sim.faults.words.xid import (
+    identity,
+    missing_at_load,
+    nvlink5,
+    nvlink5_subcode,
+    off_the_bus,
+    switch_fault,
+    xid,
+)
 from accelerate_sim.faults.words.xid_bodies import BODIES, Gpu, Victim
 
 GPU = Gpu(index=3, pci="0000:91:00", uuid="GPU-77", serial="1650000000007")
@@ -149,3 +157,12 @@ def test_a_switch_reports_with_a_pci_function() -> None:
     assert texts[0] == "nvidia-nvswitch1: SXid (PCI:0000:85:00.0): 20034, Fatal, Link 07 LTSSM Fault Up"
     assert texts[1].endswith("20034, Severity 1 Engine instance 07 Sub-engine instance 00")
     assert re.search(r"20034, Data \{0x[0-9a-f]{8}(, 0x[0-9a-f]{8})+\}$", texts[2])
+
+
+def test_the_switches_report_a_lost_gpu_twelve_seconds_later() -> None:
+    lines = off_the_bus(GPU, Draw(1), (0x85, 0x86), victims=VICTIMS)
+    assert lines[: len(played(79))] == xid(79, GPU, Draw(1), victims=VICTIMS)
+    switches = [line for line in lines if "SXid" in line.text]
+    assert [line.text.split(":")[0] for line in switches] == ["nvidia-nvswitch0"] * 3 + ["nvidia-nvswitch1"] * 3
+    assert all(12.0 <= line.after_s < 12.1 for line in switches)
+    assert [line.after_s for line in lines] == sorted(line.after_s for line in lines)
