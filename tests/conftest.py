@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.support.processes import AT_SESSION_END, SessionMark, described, until
 from tests.support.reading import Completed, Play, Played, Train
@@ -30,7 +30,10 @@ WAITING_WORKERS = 1
 WORKER = "PYTEST_XDIST_WORKER"
 """Variable that pytest-xdist sets in each of its processes."""
 
-settings.register_profile("repeatable", derandomize=True, deadline=None)
+# On a busy machine an example takes long, and so does drawing it; neither says anything of the code.
+settings.register_profile(
+    "repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("repeatable")
 
 
