@@ -31,9 +31,7 @@ WORKER = "PYTEST_XDIST_WORKER"
 """Variable that pytest-xdist sets in each of its processes."""
 
 # On a busy machine an example takes long, and so does drawing it; neither says anything of the code.
-settings.register_profile(
-    "repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+settings.register_profile("repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("repeatable")
 
 

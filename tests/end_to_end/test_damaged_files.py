@@ -28,7 +28,7 @@ RUN = (
 )  # fmt: skip
 AGAIN = ("--resume", "auto")
 CHECKS = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-"""Of Hypothesis; a new directory for each example is not needed, and a busy machine is slow."""
+"""Checks that are left out: examples may share a directory, and a busy machine is slow."""
 NEWEST, BEFORE = "checkpoint-9", "checkpoint-6"
 
 

@@ -100,7 +100,9 @@ def test_a_question_above_a_bar(tmp_path: Path) -> None:
     script = (
         BEGIN
         + "    from tqdm import tqdm\n    bar = tqdm(total=10, desc='bar')\n    bar.update(3)\n    bar.refresh()\n"
-        + "    answer = input('go on? ')\n" + SAYS_ANSWER + "    time.sleep(60)\n"
+        + "    answer = input('go on? ')\n"
+        + SAYS_ANSWER
+        + "    time.sleep(60)\n"
         + OTHER
     )
     with Launched(tmp_path, script, "--nproc-per-node", "2") as terminal:
