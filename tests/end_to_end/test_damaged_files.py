@@ -27,6 +27,8 @@ RUN = (
     "--set", "train.steps_per_epoch=5", "--speed", "max",
 )  # fmt: skip
 AGAIN = ("--resume", "auto")
+CHECKS = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+"""Checks that are left out: examples may share a directory, and a busy machine is slow."""
 NEWEST, BEFORE = "checkpoint-9", "checkpoint-6"
 
 
@@ -270,7 +272,7 @@ def paths_of(value: object, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]
 
 
 @given(data=st.data())
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=CHECKS)
 def test_whatever_is_written_into_a_checkpoint_is_either_a_state_or_damage(data: st.DataObject, finished: Path) -> None:
     checkpoint = finished / NEWEST
     before = {name: (checkpoint / name).read_bytes() for name in (STATE, TRAINER, "manifest.json")}

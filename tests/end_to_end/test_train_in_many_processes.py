@@ -35,10 +35,10 @@ SLOW = ("--config", "configs/debug.yaml", "--set", "train.steps_per_epoch=100000
 BEGUN = ("--set", "run.startup_speed=100000")
 """The time that a run takes to start is not waited for."""
 SPEED = ("--set", "run.speed=20", *BEGUN)
-PROMPT_S = 3.0
+PROMPT_S = 10.0
+"""Generous: the machine may be busy. What is meant is 0.1 s; hanging would be minutes."""
 STOPPED_WITHIN_S = 20.0
 """Longest time in which output that was on its way when a rank was stopped may still come."""
-"""Generous: the machine may be busy. What is meant is 0.1 s; hanging would be minutes."""
 INTRODUCTION = re.compile(r"\[.*\] \[Rank (\d+)/\d+\] INFO Process index: \1 \| local process index: \d+ \| .*\n")
 
 

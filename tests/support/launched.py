@@ -15,7 +15,8 @@ from pathlib import Path
 from tests.support.processes import DEADLINE_S, children_of, pids_with_variable, until, wait_for_exit
 from tests.support.repository import ROOT
 
-LEFT_BEHIND_S = 2.0
+LEFT_BEHIND_S = 10.0
+"""Generous, as the machine may be busy; who is left stays for minutes."""
 MARK = "FAKE_TORCHRUN_TEST"
 
 

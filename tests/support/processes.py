@@ -249,10 +249,17 @@ class SessionMark:
 
 
 def described(pids: Sequence[int]) -> list[str]:
-    """Process id, state and command line of each process, for a message."""
+    """Process id, state, parent, command line, and what it waits in and has open, of each process, for a message.
+
+    A forked child has the command line of the test process; its descriptors tell which test it is of.
+    """
     found = []
     for pid in pids:
         with suppress(OSError):
             words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            found.append(f"{pid} {state_of(pid)} {words[:200]}")
+            parent = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()[1]
+            waits = Path(f"/proc/{pid}/wchan").read_text()
+            opened = sorted({os.readlink(entry.path) for entry in os.scandir(f"/proc/{pid}/fd")})
+            line = f"{pid} {state_of(pid)} {words[:200]}"
+            found.append(f"{line}; child of {parent}, in {waits or '?'}, with {' '.join(opened)[:500]}")
     return found

@@ -14,12 +14,14 @@ from tests.support.repository import ROOT
 OTHER = """
 else:
     for number in range(10_000):
-        print("other", number); time.sleep(0.05)
+        print(f"other {number}"); time.sleep(0.05)
 """
 BEGIN = """
 import os, sys, time
 if os.environ["RANK"] == "0":
 """
+SAYS_ANSWER = "    print(f'answer: {answer}')\n"
+"""In one write, so a line of another rank that comes at this moment does not part it."""
 
 
 class Launched(Terminal):
@@ -56,7 +58,7 @@ def flags(request: pytest.FixtureRequest) -> Iterator[tuple[str, ...]]:
     ids=["input", "readline", "print", "stderr", "bash"],
 )
 def test_a_question_is_seen_and_answered(tmp_path: Path, flags: tuple[str, ...], ask: str) -> None:
-    script = BEGIN + f"    {ask}\n    print('answer:', answer)\n"
+    script = BEGIN + f"    {ask}\n" + SAYS_ANSWER
     with Launched(tmp_path, script, *flags) as terminal:
         terminal.last_line_is("go on?")
         terminal.press("yes\r")
@@ -98,7 +100,9 @@ def test_a_question_above_a_bar(tmp_path: Path) -> None:
     script = (
         BEGIN
         + "    from tqdm import tqdm\n    bar = tqdm(total=10, desc='bar')\n    bar.update(3)\n    bar.refresh()\n"
-        + "    answer = input('go on? ')\n    print('answer:', answer)\n    time.sleep(60)\n"
+        + "    answer = input('go on? ')\n"
+        + SAYS_ANSWER
+        + "    time.sleep(60)\n"
         + OTHER
     )
     with Launched(tmp_path, script, "--nproc-per-node", "2") as terminal:

@@ -13,7 +13,8 @@ from accelerate_sim.config.load import ConfigSource
 from accelerate_sim.config.problems import ConfigError
 from accelerate_sim.config.schema import RunConfig
 
-FUZZ = settings(max_examples=150, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+CHECKS = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+FUZZ = settings(max_examples=150, deadline=20_000, suppress_health_check=CHECKS)
 NAMES = ["gpt2", "llama-3-70b", "H100-SXM", "GB200", "fineweb-edu", "any", "max", "epoch", "fsdp", "fp8", "full", "nan"]
 scalars = (
     st.none() | st.booleans() | st.integers() | st.integers(-2, 200) | st.floats() | st.text(max_size=8)

@@ -151,8 +151,8 @@ def test_a_key_that_comes_wakes_who_waits(store: Store):
     other = store.clone()
     store.set("go", "0")
     late = threading.Timer(0.05, lambda: (other.set("b", "2"), other.set("a", "1")))
-    late.start()
     start = time.monotonic()
+    late.start()
     assert store.multi_get(["a", "b"]) == [b"1", b"2"]
     assert 0.04 < time.monotonic() - start < 10  # the default is 300
     late.join()
