@@ -14,7 +14,18 @@ from tests.support.repository import ROOT
 
 pytestmark = pytest.mark.real
 LIMIT_S = 120
-COMMAND = (sys.executable, "train.py", "--config", "debug", "--speed", "max", "--set", "log.every=1", "--max-steps", "9")
+COMMAND = (
+    sys.executable,
+    "train.py",
+    "--config",
+    "debug",
+    "--speed",
+    "max",
+    "--set",
+    "log.every=1",
+    "--max-steps",
+    "9",
+)
 STEPS = [str(step) for step in range(1, 10)]
 
 

@@ -36,7 +36,9 @@ def played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], o
     @contextmanager
     def job(driver: int) -> Iterator[int]:
         command = [sys.executable, "train.py", *SLOW, "--set", f"cluster.driver={driver}"]
-        with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+        ) as process:
             try:
                 assert process.stdout
                 until(lambda: "step " in (process.stdout or sys.stdin).readline(), "a step is logged", DEADLINE_S)

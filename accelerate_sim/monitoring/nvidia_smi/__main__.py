@@ -111,9 +111,7 @@ def _append(file: TextIOWrapper, text: str) -> None:
     file.flush()
 
 
-def _looks(
-    arguments: Arguments, show: Display, write: Write, sleep: Callable[[float], None], count: int | None
-) -> int:
+def _looks(arguments: Arguments, show: Display, write: Write, sleep: Callable[[float], None], count: int | None) -> int:
     node, seen = Node(arguments.node, arguments.job), 0
     while True:
         try:
@@ -191,7 +189,9 @@ def _chosen(reading: Reading, ids: tuple[str, ...] | None) -> Reading:
     if ids is None:
         return reading
     wanted = {each.lower() for each in ids}
-    chosen = (gpu for gpu in reading.gpus if wanted & {str(gpu.index), gpu.serial, gpu.bus_id.lower(), gpu.uuid.lower()})
+    chosen = (
+        gpu for gpu in reading.gpus if wanted & {str(gpu.index), gpu.serial, gpu.bus_id.lower(), gpu.uuid.lower()}
+    )
     return replace(reading, gpus=tuple(chosen))
 
 

@@ -30,7 +30,9 @@ class Query(NamedTuple):
         return cls(table, found)
 
     def header(self) -> str:
-        names = (key.partition(" ")[2] + (f" [{field.unit}]" if field.unit else "") for key, field in self.fields.items())
+        names = (
+            key.partition(" ")[2] + (f" [{field.unit}]" if field.unit else "") for key, field in self.fields.items()
+        )
         return ", ".join(names) + "\n"
 
     def rows(self, reading: Reading, csv_format: CsvFormat) -> str:

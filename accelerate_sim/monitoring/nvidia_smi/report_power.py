@@ -6,7 +6,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from accelerate_sim.monitoring.nvidia_smi.reading import Gpu
-from accelerate_sim.monitoring.nvidia_smi.readings import averages_power, has_margin, has_memory_sensor, memory_power_w, min_power_w, video_clock_mhz
+from accelerate_sim.monitoring.nvidia_smi.readings import (
+    averages_power,
+    has_margin,
+    has_memory_sensor,
+    memory_power_w,
+    min_power_w,
+    video_clock_mhz,
+)
 from accelerate_sim.monitoring.nvidia_smi.report_entry import DEPRECATED, NA, Entry, all_na, section
 
 
@@ -23,7 +30,11 @@ def temperature(gpu: Gpu) -> Entry:
             Entry("GPU Slowdown T.Limit Temp", "gpu_temp_slow_tlimit_threshold", "-2 C"),
             Entry("GPU Max Operating T.Limit Temp", "gpu_temp_max_gpu_tlimit_threshold", "0 C"),
         )
-        memory_limit = Entry("Memory Max Operating T.Limit Temp", "gpu_temp_max_mem_tlimit_threshold", "0 C" if has_memory_sensor(gpu) else NA)
+        memory_limit = Entry(
+            "Memory Max Operating T.Limit Temp",
+            "gpu_temp_max_mem_tlimit_threshold",
+            "0 C" if has_memory_sensor(gpu) else NA,
+        )
     else:
         limits = (
             Entry(margin, "gpu_temp_tlimit", NA),
@@ -114,7 +125,11 @@ def clocks(gpu: Gpu) -> Iterable[Entry]:
         )
 
     highest = Entry("Graphics", "graphics_clock", f"{gpu.max_clock_mhz} MHz")
-    set_clocks = (highest, memory) if gpu.branch < 590 else (replace(highest, value=DEPRECATED), replace(memory, value=DEPRECATED))
+    set_clocks = (
+        (highest, memory)
+        if gpu.branch < 590
+        else (replace(highest, value=DEPRECATED), replace(memory, value=DEPRECATED))
+    )
     yield all_clocks("Clocks", "clocks", gpu.clock_mhz)
     yield section("Applications Clocks", "applications_clocks", *set_clocks)
     yield section("Default Applications Clocks", "default_applications_clocks", *set_clocks)

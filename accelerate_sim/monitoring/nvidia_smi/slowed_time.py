@@ -1,4 +1,4 @@
-"""``SlowedTime``: for how long heat or the server's power brake have held the clocks of a GPU down, since the run began."""
+"""``SlowedTime``: the time in which heat or the server's power brake held the clocks of a GPU down."""
 
 from __future__ import annotations
 

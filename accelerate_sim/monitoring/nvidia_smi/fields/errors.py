@@ -8,7 +8,6 @@ from accelerate_sim.monitoring.nvidia_smi.fields.field import (
     Field,
     Fields,
     if_,
-    of_gpu,
     since,
     unavailable,
     yes_no,
@@ -105,4 +104,3 @@ ERRORS: Fields = {
     "retired_pages.pending": if_(is_volta, lambda gpu: "No"),
     **_ROWS,
 }
-

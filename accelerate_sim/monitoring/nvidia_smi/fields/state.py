@@ -24,7 +24,13 @@ from accelerate_sim.monitoring.nvidia_smi.reading import (
     THERMAL,
     Gpu,
 )
-from accelerate_sim.monitoring.nvidia_smi.readings import averages_power, has_margin, has_memory_sensor, min_power_w, video_clock_mhz
+from accelerate_sim.monitoring.nvidia_smi.readings import (
+    averages_power,
+    has_margin,
+    has_memory_sensor,
+    min_power_w,
+    video_clock_mhz,
+)
 
 
 def _reason(name: str, bits: int) -> tuple[str, Field]:

@@ -235,12 +235,15 @@ def test_help_says_that_it_is_simulated_and_names_every_option(tool: Tool):
 
 
 def test_version_and_fields(tool: Tool):
-    assert tool("--version") == (0, """\
+    assert tool("--version") == (
+        0,
+        """\
 NVIDIA-SMI version  : 550.90.12
 NVML version        : 550.90
 DRIVER version      : 550.90.12
 CUDA Version        : 12.4
-""")
+""",
+    )
     fields = tool("--help-query-gpu")[1]
     assert '"clocks.current.sm" or "clocks.sm"' in fields
     assert parse(["--help-query-gpu"]).help_query == "gpu"

@@ -61,7 +61,7 @@ def test_an_element_is_there_from_its_first_driver_to_its_last(look: Look, eleme
 def test_values_stand_in_the_drivers_column(look: Look, branch: int, column: int):
     columns = {line.index(" : ") + 1 for line in text_log(look(driver=branch)).splitlines() if " : " in line}
     assert columns == {column, 42}, "the lines of processes have stayed where they were"
-    assert (f'nvsmi_device_v{"13" if branch >= 580 else "12"}.dtd' in xml_log(look(driver=branch))) is True
+    assert (f"nvsmi_device_v{'13' if branch >= 580 else '12'}.dtd" in xml_log(look(driver=branch))) is True
 
 
 @pytest.mark.parametrize("branch", BRANCHES)

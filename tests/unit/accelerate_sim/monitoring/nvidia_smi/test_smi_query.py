@@ -78,7 +78,9 @@ ASKED_FOR = [
 
 
 def test_header_and_rows_have_the_tools_names_and_units(look: Look):
-    query = Query.of("gpu", "index, name,memory.used,power.draw,clocks.sm,fan.speed,clocks_throttle_reasons.active", 550)
+    query = Query.of(
+        "gpu", "index, name,memory.used,power.draw,clocks.sm,fan.speed,clocks_throttle_reasons.active", 550
+    )
     assert query.header() == (
         "index, name, memory.used [MiB], power.draw [W], clocks.current.sm [MHz], fan.speed [%], "
         "clocks_event_reasons.active\n"
@@ -94,7 +96,9 @@ def test_header_and_rows_have_the_tools_names_and_units(look: Look):
 
 def test_nounits_leaves_numbers(look: Look):
     fields = "memory.total,memory.used,memory.free,memory.reserved,utilization.gpu,power.draw,clocks.max.mem"
-    rows = csv.reader(io.StringIO(Query.of("gpu", fields, 550).rows(look(), CsvFormat(units=False))), skipinitialspace=True)
+    rows = csv.reader(
+        io.StringIO(Query.of("gpu", fields, 550).rows(look(), CsvFormat(units=False))), skipinitialspace=True
+    )
     for row in rows:
         total, used, free, reserved, *_ = map(float, row)
         assert total == used + free + reserved
