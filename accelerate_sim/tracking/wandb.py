@@ -18,6 +18,7 @@ from accelerate_sim.artifacts.atomic import explained, make_directory
 from accelerate_sim.records import EvalRecord, Record, StepRecord, SummaryRecord
 from accelerate_sim.tracking.growing_file import GrowingFile
 from accelerate_sim.tracking.tracker import RunStart, TrackerContext
+from accelerate_sim.tracking.wandb_files import write_first_files, write_summary
 from accelerate_sim.tracking.wandb_records import FILE_HEADER, fragments, history_record, whole_records
 
 DIRECTORY = "wandb"
@@ -73,6 +74,7 @@ class WandbTracker:
             identifier = f"{hashlib.blake2b(text.encode(), digest_size=4).hexdigest()}r{start.number}"
             folder = self.directory / f"offline-run-{start.time:%Y%m%d_%H%M%S}-{identifier}"
             make_directory(folder / "files", self.output_dir)
+            write_first_files(folder / "files", start)
             self._file = GrowingFile(folder / f"run-{identifier}.wandb")
         self._file.append(FILE_HEADER)
         self._records = 0
@@ -171,6 +173,9 @@ class WandbTracker:
                 runtime_s = int(self._latest.get("_runtime", 0.0))
                 self._append_message(exit=self._messages.RunExitRecord(exit_code=0, runtime=runtime_s))
             self._write(0)
+            if self._finished and self._latest:
+                with explained(self._file.path, "The run's other files are complete."):
+                    write_summary(self._file.path.parent / "files", self._latest)
         finally:
             self._file.close()
             self._file = None

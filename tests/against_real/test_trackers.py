@@ -152,6 +152,15 @@ def test_wandb_s_file_has_every_step_once(tmp_path: Path, way: Way) -> None:
     for row, event in zip(rows, of(tmp_path / "out", "step"), strict=True):
         assert {name: row[name] for name in STEP_FIGURES} == {name: event[name] for name in STEP_FIGURES}
         assert row["_timestamp"] == pytest.approx(datetime.fromisoformat(event["time"]).timestamp(), abs=1e-3)
+    files = path.parent / "files"
+    assert sorted(file.name for file in files.iterdir()) == [
+        "config.yaml", "requirements.txt", "wandb-metadata.json", "wandb-summary.json"
+    ]  # fmt: skip
+    summary = json.loads((files / "wandb-summary.json").read_text())
+    assert {name: summary[name] for name in STEP_FIGURES} == {name: rows[-1][name] for name in STEP_FIGURES}
+    metadata = json.loads((files / "wandb-metadata.json").read_text())
+    assert (metadata["gpu"], metadata["gpu_count"], metadata["simulated"]) == ("NVIDIA H100 80GB HBM3", 2, True)
+    assert datetime.fromisoformat(metadata["startedAt"]).timestamp() == datetime(2026, 1, 1).timestamp()
     latest = {item.nested_key[0]: json.loads(item.value_json) for item in records[-2].summary.update}
     assert latest == rows[-1] | {name: latest[name] for name in ("eval_loss", "eval_perplexity")}
 

@@ -150,6 +150,20 @@ def test_a_place_that_another_user_has_taken_keeps_no_run_from_starting(env: dic
     assert viewer.returncode != 0 and "belongs to user 65534" in viewer.stdout + viewer.stderr
 
 
+@pytest.mark.parametrize("driver, count", [(570, 187), (590, 212)])
+def test_an_exporter_finds_all_fields_of_the_driver_and_asks_for_them(env: dict[str, str], driver: int, count: int):
+    """A field is found by the blank line before it, as exporters do; then all are asked for at once."""
+    with job(env, *SLOW, "--set", f"cluster.driver={driver}") as process:
+        read_until(process, "step 1 ")
+        names = re.findall(r'\n\s*\n"([^"]+)"', smi(env, "--help-query-gpu").stdout)
+        assert len(names) == count
+        done = smi(env, f"--query-gpu={','.join(names)}", "--format=csv")
+        assert {len(line.split(", ")) for line in done.stdout.splitlines()} == {count}
+        assert smi(env, "--version").stdout.startswith(f"NVIDIA-SMI version  : {driver}.")
+        assert smi(env, "topo", "-m").stdout.count("NV18") == 2
+        assert smi(env, "dmon", "-c", "1").stdout.count("\n") == 2 + 2
+
+
 def test_a_closed_pipe_ends_the_viewer_without_a_word(env: dict[str, str]):
     with job(env, *SLOW) as process:
         read_until(process, "step 1 ")

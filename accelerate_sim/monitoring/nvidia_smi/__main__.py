@@ -189,7 +189,9 @@ def _chosen(reading: Reading, ids: tuple[str, ...] | None) -> Reading:
     if ids is None:
         return reading
     wanted = {each.lower() for each in ids}
-    chosen = (gpu for gpu in reading.gpus if wanted & {str(gpu.index), gpu.bus_id.lower(), gpu.uuid.lower()})
+    chosen = (
+        gpu for gpu in reading.gpus if wanted & {str(gpu.index), gpu.serial, gpu.bus_id.lower(), gpu.uuid.lower()}
+    )
     return replace(reading, gpus=tuple(chosen))
 
 

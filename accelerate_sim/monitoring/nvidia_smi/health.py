@@ -31,7 +31,7 @@ class ErrorCounts(NamedTuple):
 
 
 class Health(NamedTuple):
-    """State of a GPU's memory, links and clocks, as far as faults change it."""
+    """State of a GPU's memory and links, as far as faults change it."""
 
     volatile: ErrorCounts = ErrorCounts()
     """Errors since the driver was loaded."""
@@ -47,9 +47,6 @@ class Health(NamedTuple):
     pcie_replays: int = 0
     links_down: frozenset[int] = frozenset()
     """NVLinks that are inactive."""
-    power_capped_us: int = 0
-    thermally_slowed_us: int = 0
-    power_braked_us: int = 0
 
     @property
     def needs_reset(self) -> bool:

@@ -57,7 +57,8 @@ _FLAGS = {
 }  # fmt: skip
 _VALUES = {
     "-i": "id", "--id": "id", "-l": "loop", "--loop": "loop", "-lms": "loop-ms", "--loop-ms": "loop-ms",
-    "-d": "display", "--display": "display", "-f": "filename", "--filename": "filename", "--format": "format", "--node": "node", "--job": "job",
+    "-d": "display", "--display": "display", "-f": "filename", "--filename": "filename",
+    "--format": "format", "--node": "node", "--job": "job",
 }  # fmt: skip
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.monitoring.nvidia_smi.boards import Board, board_of
 from accelerate_sim.monitoring.nvidia_smi.health import HEALTHY, Health
+from accelerate_sim.monitoring.nvidia_smi.slowed_time import SlowedTime, is_thermal, slowed_times
 from accelerate_sim.monitoring.published_job import Position, PublishedJob, running_jobs
 from accelerate_sim.sim.gpus import devices, sensors
 from accelerate_sim.sim.gpus.telemetry import GpuSample
@@ -66,6 +68,8 @@ class Gpu:
     pid: int
     command: str
     health: Health
+    slowed_time: Callable[[], SlowedTime]
+    """The counters of slowed clocks, which only some outputs need and long runs take a while to add up."""
 
     @property
     def branch(self) -> int:
@@ -162,7 +166,8 @@ def reading(run: Run, job: PublishedJob, clock_s: float, node: int = 0) -> Readi
     first = node * layout.gpus_per_node
     ranks = range(first, min(first + layout.gpus_per_node, layout.world_size))
     pcie = _pcie_kb_per_s(run, second, step)
-    gpus = tuple(_gpu(run, job, board, sample, rank, rank in slowed, pcie) for rank in ranks)
+    times = cache(lambda: slowed_times(run, second, step))
+    gpus = tuple(_gpu(run, job, board, sample, rank, rank in slowed, pcie, times) for rank in ranks)
     moment = datetime.fromisoformat(job.start) + timedelta(seconds=clock_s)
     return Reading(moment, board, len(gpus), gpus, run.config.cluster.fabric)
 
@@ -177,7 +182,16 @@ def _pcie_kb_per_s(run: Run, second: float, step: int) -> int:
     return IDLE_PCIE_KB_PER_S + round(traffic.pcie_bytes * share / step_s / 1000)
 
 
-def _gpu(run: Run, job: PublishedJob, board: Board, sample: GpuSample, rank: int, slowed: bool, pcie: int) -> Gpu:
+def _gpu(
+    run: Run,
+    job: PublishedJob,
+    board: Board,
+    sample: GpuSample,
+    rank: int,
+    slowed: bool,
+    pcie_kb_per_s: int,
+    slowed_times: Callable[[], Mapping[int, SlowedTime]],
+) -> Gpu:
     node, local = divmod(rank, run.layout.gpus_per_node)
     spec, config = run.gpu, run.config
     power, temperature = float(sample.power_w[rank]), float(sample.temperature_c[rank])
@@ -202,18 +216,19 @@ def _gpu(run: Run, job: PublishedJob, board: Board, sample: GpuSample, rank: int
         clock_mhz=round(float(sample.sm_clock_mhz[rank])),
         max_clock_mhz=spec.max_clock_mhz,
         reasons=_reasons(run, utilization, temperature, power, slowed),
-        pcie_kb_per_s=pcie,
+        pcie_kb_per_s=pcie_kb_per_s,
         nvlinks=round((spec.nvlink_bytes_per_s or 0) / NVLINK_BYTES_PER_S[spec.generation]),
         pid=job.pid_of(rank),
         command=job.command,
         health=HEALTHY,
+        slowed_time=lambda: slowed_times().get(rank, SlowedTime()),
     )
 
 
 def _reasons(run: Run, utilization_pct: int, temperature_c: float, power_w: float, slowed: bool) -> int:
     if slowed:
         # As in the job's own warning: far from the thermal limit it is the server that slows the GPU.
-        return THERMAL if temperature_c > run.gpu.slowdown_temperature_c - 3 else SLOWDOWN | BRAKE
+        return THERMAL if is_thermal(run, temperature_c) else SLOWDOWN | BRAKE
     if not utilization_pct:
         return IDLE
     return POWER_CAP if power_w >= 0.995 * run.gpu.power_limit_w else 0

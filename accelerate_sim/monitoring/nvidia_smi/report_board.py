@@ -75,8 +75,8 @@ def _module(gpu: Gpu) -> Entry:
     if gpu.branch < 570:
         return Entry("Module ID", "gpu_module_id", number)
     unknown = (
-        ("Chassis Serial Number", "chassis_serial_number"), ("Slot Number", "slot_number"), ("Tray Index", "tray_index"),
-        ("Host ID", "host_id"), ("Peer Type", "peer_type"),
+        ("Chassis Serial Number", "chassis_serial_number"), ("Slot Number", "slot_number"),
+        ("Tray Index", "tray_index"), ("Host ID", "host_id"), ("Peer Type", "peer_type"),
     )  # fmt: skip
     module, guid = Entry("Module Id", "module_id", number), Entry("GPU Fabric GUID", "gpu_fabric_guid", NA)
     return section("Platform Info", "platformInfo", *all_na(*unknown), module, guid)

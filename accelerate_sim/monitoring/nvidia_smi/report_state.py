@@ -31,12 +31,13 @@ def reasons(gpu: Gpu) -> Iterable[Entry]:
     )
     if gpu.branch < 580:
         return
+    slowed = gpu.slowed_time()
     counters = (
-        ("SW Power Capping", "sw_power_cap", gpu.health.power_capped_us),
+        ("SW Power Capping", "sw_power_cap", 0),
         ("Sync Boost", "sync_boost", 0),
-        ("SW Thermal Slowdown", "sw_therm_slowdown", gpu.health.thermally_slowed_us),
+        ("SW Thermal Slowdown", "sw_therm_slowdown", slowed.thermal_us),
         ("HW Thermal Slowdown", "hw_therm_slowdown", 0),
-        ("HW Power Braking", "hw_power_brake", gpu.health.power_braked_us),
+        ("HW Power Braking", "hw_power_brake", slowed.braked_us),
     )
     yield section(
         "Clocks Event Reasons Counters",

@@ -1,7 +1,7 @@
 """``topo -m`` and ``nvlink -s``: how the GPUs of a node are connected.
 
-A node has two sockets with half of its GPUs each, or one if it has up to two GPUs. Each GPU has a network adapter behind
-the same PCIe switch, as in NCCL's log. Up to eight V100s are connected as in a DGX-1, later GPUs by NVSwitches.
+A node has two sockets with half of its GPUs each, or one if it has up to two GPUs. Each GPU has a network adapter
+behind the same PCIe switch, as in NCCL's log. Up to eight V100s are connected as in a DGX-1, later GPUs by NVSwitches.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The stack frames above torchrun's last exception, which log collectors join into one record.
 
-Functions, line numbers and source lines are torchrun's (2.13.0) as Python 3.11 and 3.12 print them. Files have the paths
-that they would have if torch were installed beside this program: frames of this package would not help users.
+Functions, line numbers and source lines are torchrun's (2.13.0) as Python 3.11 and 3.12 print them. Files have the
+paths that they would have if torch were installed beside this program: frames of this package would not help users.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ DESCRIPTIONS = {
     "inforom.checksum_validation": "Whether the inforom's checksum is right.",
     "reset_status.reset_required": "Whether the GPU needs a reset.",
     "reset_status.drain_and_reset_recommended": "Whether work should be drained before a reset.",
-    "gpu_recovery_action": "What brings the GPU back from a bad state: None, Reset, Reboot, Drain P2P, Drain and Reset.",
+    "gpu_recovery_action": "What ends a bad state: None, Reset, Reboot, Drain P2P, Drain and Reset.",
     "gom.current": "Operation mode in use.",
     "gom.pending": "Operation mode after the next boot.",
     "fan.speed": "Intended speed of the fan in per cent of its maximum.",

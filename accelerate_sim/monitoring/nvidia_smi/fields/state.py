@@ -62,14 +62,14 @@ LOAD: Fields = {
     **since(
         580,
         {
-            "clocks_event_reasons_counters.sw_power_cap": of_gpu(lambda gpu: gpu.health.power_capped_us, "us"),
+            "clocks_event_reasons_counters.sw_power_cap": fixed(0, "us"),
             "clocks_event_reasons_counters.sync_boost": fixed(0, "us"),
             "clocks_event_reasons_counters.sw_thermal_slowdown": of_gpu(
-                lambda gpu: gpu.health.thermally_slowed_us, "us"
+                lambda gpu: gpu.slowed_time().thermal_us, "us"
             ),
             "clocks_event_reasons_counters.hw_thermal_slowdown": fixed(0, "us"),
             "clocks_event_reasons_counters.hw_power_brake_slowdown": of_gpu(
-                lambda gpu: gpu.health.power_braked_us, "us"
+                lambda gpu: gpu.slowed_time().braked_us, "us"
             ),
         },
     ),

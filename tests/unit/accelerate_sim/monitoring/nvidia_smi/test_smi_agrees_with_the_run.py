@@ -62,6 +62,11 @@ def test_a_gpu_that_runs_hot_says_why_its_clock_is_low(llama: Played):
         gpu = reading(run, job, run.startup.total + end_s - MOMENT_S, node).gpus[local]
         assert gpu.clock_mhz == warning["figures"]["sm_clock_mhz"] < gpu.max_clock_mhz
         assert gpu.reasons in (THERMAL, SLOWDOWN | BRAKE)
+        step_us = 1e6 * (end_s - run.timeline.step_end_s(warning["step"] - 2))
+        slowed = gpu.slowed_time()
+        assert slowed.thermal_us + slowed.braked_us >= 0.99 * step_us
+        later = reading(run, job, run.startup.total + end_s + 3600.0, node).gpus[local].slowed_time()
+        assert later.thermal_us >= slowed.thermal_us and later.braked_us >= slowed.braked_us
 
 
 def test_after_the_run_the_gpus_are_idle(small: Played):
