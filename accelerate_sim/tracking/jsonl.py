@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import fields
 from datetime import datetime
@@ -20,6 +21,7 @@ import numpy as np
 from accelerate_sim.artifacts import plain_file
 from accelerate_sim.artifacts.atomic import explained
 from accelerate_sim.artifacts.output_error import OutputError
+from accelerate_sim.records.timestamps import rfc3339
 from accelerate_sim.records import (
     CheckpointRecord,
     CollectiveRecord,
@@ -60,15 +62,25 @@ class JsonlTracker:
     Lines are collected and written whole, in one call, when the run waits or the buffer is full.
     """
 
-    def __init__(self, directory: Path, *, every_gpu: bool, keep: tuple[int, int] | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        now: Callable[[], datetime],
+        *,
+        every_gpu: bool,
+        strings: bool = False,
+        keep: tuple[int, int] | None = None,
+    ) -> None:
         """Create the file, or truncate an existing one to ``keep`` and append to it.
 
-        ``keep`` is the length in bytes and the CRC-32 of the part that stays, which the caller has checked. With
+        ``now`` is the simulated time, which is each line's ``timestamp``. With ``strings`` numbers are written as
+        strings, as Katib's collector wants them. ``keep`` is the length in bytes and the CRC-32 of the part that stays, which the caller has checked. With
         ``every_gpu`` figures of single GPUs are written even above WHOLE_DETAIL_GPUS. OSError if the file cannot be
         created or opened.
         """
         self.path = directory / FILE_NAME
         self.every_gpu = every_gpu
+        self._now, self._strings = now, strings
         self._encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=_plain).encode
         self.size_bytes, self.crc32 = keep or (0, 0)
         """Length in bytes and CRC-32 of the file once everything observed is written."""
@@ -82,7 +94,10 @@ class JsonlTracker:
         event = _EVENTS.get(type(record))
         if event is None:
             return
-        line = (self._encode({"event": event} | self._figures(record)) + "\n").encode()
+        figures = {"event": event, "timestamp": rfc3339(self._now())} | self._figures(record)
+        if self._strings:
+            figures = {name: _as_string(value) for name, value in figures.items()}
+        line = (self._encode(figures) + "\n").encode()
         self._lines.append(line)
         self.size_bytes += len(line)
         self.crc32 = crc32(line, self.crc32)
@@ -167,6 +182,11 @@ class JsonlTracker:
         finally:
             os.close(self._fd)
             self._fd = -1
+
+
+def _as_string(value: object) -> object:
+    """A number as a string; everything else as it is."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 def _plain(value: object) -> Any:

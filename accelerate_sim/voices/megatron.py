@@ -13,7 +13,7 @@ from collections.abc import Container, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 
-from accelerate_sim.display.timestamps import to_microseconds, to_seconds
+from accelerate_sim.records.timestamps import to_microseconds, to_seconds
 from accelerate_sim.records import (
     CheckpointRecord,
     DataRecord,
