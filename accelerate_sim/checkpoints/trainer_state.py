@@ -30,36 +30,49 @@ class Best(NamedTuple):
 
 
 class TrainerHistory:
-    """An observer that makes the Trainer's entries: every ``log.every`` steps, and for each validation."""
+    """An observer that makes the Trainer's entries: every ``log.every`` steps, and for each validation.
+
+    The training loss of an entry is the mean since the entry before, rounded as transformers 4 does.
+    """
 
     def __init__(self, run: Run) -> None:
         self.run = run
         self._losses: list[Entry] = []
         self._evals: list[Entry] = []
+        self._loss_sum, self._loss_steps = 0.0, 0
+        """Sum and number of the training losses since the last entry, which has their mean."""
         self._best: list[Best] = []
         """The best validation so far, and before it those that it has replaced since the last ``thin``."""
 
     def observe(self, record: Record) -> None:
         match record:
-            case StepRecord() if record.step % self.run.config.log.every == 0:
-                self._losses.append(
-                    {
-                        "epoch": self._epoch(record.step), "grad_norm": record.grad_norm,
-                        "learning_rate": record.lr, "loss": record.loss, "step": record.step,
-                    }
-                )  # fmt: skip
+            case StepRecord():
+                self._loss_sum += record.loss
+                self._loss_steps += 1
+                if record.step % self.run.config.log.every == 0:
+                    self._log(record)
             case EvalRecord():
                 layout, batches = self.run.layout, self.run.config.eval.batches
                 samples = batches * layout.data * layout.micro_batch
                 self._evals.append(
                     {
-                        "epoch": self._epoch(record.step), "eval_loss": record.loss, "eval_runtime": record.seconds,
+                        "epoch": self._epoch(record.step), "eval_loss": record.loss, "eval_runtime": round(record.seconds, 4),
                         "eval_samples_per_second": round(samples / record.seconds, 3),
                         "eval_steps_per_second": round(batches / record.seconds, 3), "step": record.step,
                     }
                 )  # fmt: skip
                 if not self._best or record.loss < self._best[-1].loss:
                     self._best.append(Best(record.loss, record.step))
+
+    def _log(self, record: StepRecord) -> None:
+        loss = round(self._loss_sum / self._loss_steps, 4)
+        self._loss_sum, self._loss_steps = 0.0, 0
+        self._losses.append(
+            {
+                "epoch": self._epoch(record.step), "grad_norm": record.grad_norm,
+                "learning_rate": record.lr, "loss": loss, "step": record.step,
+            }
+        )  # fmt: skip
 
     def flush(self) -> None: ...
 
@@ -83,6 +96,10 @@ class TrainerHistory:
         entries = document["log_history"]
         self._losses = [entry for entry in entries if "loss" in entry]
         self._evals = [entry for entry in entries if "eval_loss" in entry]
+        # The mean of the next entry includes the steps between the last one and the checkpoint.
+        step = known.global_step
+        since = range(step - step % self.run.config.log.every, step)
+        self._loss_sum, self._loss_steps = sum(map(self.run.loss_at, since)), len(since)
         found = known.best_metric is not None and known.best_global_step is not None
         self._best = [Best(document["best_metric"], document["best_global_step"])] if found else []
 
@@ -106,9 +123,16 @@ class TrainerHistory:
             "num_input_tokens_seen": tokens,
             "num_train_epochs": config.train.epochs,
             "save_steps": config.checkpoint.every,
+            "stateful_callbacks": {"TrainerControl": self._control(step)},
             "total_flos": float(tokens * run.flops_per_token),
             "train_batch_size": config.train.micro_batch,
         }
+
+    def _control(self, step: int) -> dict[str, Any]:
+        """The state of the Trainer's ``TrainerControl`` when it saves after ``step`` steps."""
+        is_last = step >= self.run.last_step
+        flags = {"should_epoch_stop": False, "should_evaluate": False, "should_log": False, "should_save": True}
+        return {"args": {**flags, "should_training_stop": is_last}, "attributes": {}}
 
     def _epoch(self, step: int) -> float:
         return round(step / self.run.config.train.steps_per_epoch, 6)
@@ -152,6 +176,7 @@ class History(BaseModel):
 
     model_config: ClassVar[ConfigDict] = ConfigDict(strict=True)
 
+    global_step: Annotated[int, Field(ge=0, le=10**12)]
     best_metric: float | None
     best_global_step: Annotated[int, Field(ge=0, le=10**12)] | None
     log_history: list[_Loss | _Eval]

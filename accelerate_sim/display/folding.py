@@ -26,6 +26,11 @@ def fold(line: str, width: int) -> list[str]:
     return [*folded, _without_separator(current)]
 
 
+def cut(line: str, width: int) -> list[str]:
+    """Break a line that is wider than ``width - 1`` columns where a terminal would, without indenting the rest."""
+    return _cut(line, max(width - 1, 1))
+
+
 def _words(line: str, room: int) -> list[str]:
     """Split a line at its field separators, or at spaces if it has fewer than three fields, and cut wide pieces."""
     pieces = re.split(r"(?<= \| )", line)

@@ -17,6 +17,7 @@ from accelerate_sim.records.setup import (
     DataRecord,
     DeletedRecord,
     DetectRecord,
+    EarlyEndRecord,
     ExporterRecord,
     ExportFileRecord,
     ExportingRecord,
@@ -65,6 +66,7 @@ Record: TypeAlias = (
     | GpuRecord
     | LaunchRecord
     | ResumeRecord
+    | EarlyEndRecord
     | TightMemoryRecord
     | ProcessRecord
     | ExporterRecord
@@ -100,6 +102,7 @@ __all__ = [
     "DetectRecord",
     "DeviceIdentity",
     "DeviceRecord",
+    "EarlyEndRecord",
     "EvalRecord",
     "ExportFileRecord",
     "ExportRecord",

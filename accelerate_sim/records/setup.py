@@ -57,6 +57,17 @@ class LaunchRecord(NamedTuple):
     """Restarts by the launcher before this start."""
 
 
+class EarlyEndRecord(NamedTuple):
+    """The session ends before its runs are over."""
+
+    reason: str
+    """Interrupted, terminated and the like: the first word of the session's last line."""
+    where: str
+    """How far the run was, in a phrase."""
+    saved: str | None
+    """What was saved before the end, in a phrase."""
+
+
 class ResumeRecord(NamedTuple):
     """A session continues what an earlier process left."""
 

@@ -10,9 +10,18 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
+from accelerate_sim.display.folding import fold
 from accelerate_sim.display.screen import PIPE_WIDTH, Screen
 from accelerate_sim.display.style import Style
-from accelerate_sim.records import GpuRecord, RankStepRecord, Record, RunFacts, StepRecord, SummaryRecord
+from accelerate_sim.records import (
+    EarlyEndRecord,
+    GpuRecord,
+    RankStepRecord,
+    Record,
+    RunFacts,
+    StepRecord,
+    SummaryRecord,
+)
 from accelerate_sim.reporting.build import run_facts
 from accelerate_sim.reporting.streams import Streams
 from accelerate_sim.sim.plan import Plan
@@ -93,6 +102,16 @@ class Console:
         """Print a line of the house's on standard error, beside the lines of a framework."""
         if self._streams:
             self._streams.show(Line(text, to_stderr=True))
+
+    def end_early(self, record: EarlyEndRecord) -> None:
+        """Print the session's last line; beside the lines of a framework it goes to standard error."""
+        text = f"{record.reason.capitalize()}: {record.where}" + (f" | {record.saved}" if record.saved else "")
+        if self._streams is None:
+            self.screen.write(fold(text, self.screen.width))
+            return
+        self.observe(record)
+        self._streams.end_bar()
+        self.warn(text)
 
     def observe(self, record: Record) -> None:
         if self.run is None or self._speaker is None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-from accelerate_sim.display.folding import fold
+from accelerate_sim.display.folding import cut
 from accelerate_sim.display.screen import OutputClosed, Screen
 from accelerate_sim.voices.voice import Bar, Line
 
@@ -33,7 +33,7 @@ class Streams:
             if self._bars:
                 self._show_bar(item)
         elif self._screen.live:
-            self._screen.write([row for part in item.text.split("\n") for row in fold(part, self._screen.width)])
+            self._screen.write([row for part in item.text.split("\n") for row in cut(part, self._screen.width)])
         elif self._bar:
             self._put(self._bar, f"\r{' ' * self._bar_chars}\r")
             self.write(item.text, to_stderr=item.to_stderr)
@@ -85,6 +85,12 @@ class Streams:
             if bar.leaves:
                 self._screen.write([bar.text(self._screen.width - 1)])
             self._bar = None
+
+    def end_bar(self) -> None:
+        """Leave a bar that will not be drawn again as it is, on a line of its own."""
+        if self._bar and not self._screen.live:
+            self._put(self._bar, "\n")
+        self._bar, self._bar_chars = None, 0
 
     def _render(self, width: int) -> str:
         return self._bar.text(width - 1) if self._bar else ""

@@ -85,7 +85,7 @@ def open_outputs(session: Session, options: SessionOptions, config: RunConfig) -
         trackers += open_trackers(
             TrackerContext(config.log, options.output_dir, session.signals, session.read_gpus, session.report)
         )
-    session.outputs.add_keepers(_open_metrics(options, config), trackers)
+    session.outputs.add_keepers(_open_metrics(session, options, config), trackers)
     if options.report:
         from accelerate_sim.report.write import ReportKeeper
 
@@ -108,7 +108,7 @@ def _open_publisher(session: Session) -> Publisher | None:
         raise ConfigError([Problem("--publish", None, "", str(error.path), error.reason, way_out)]) from None
 
 
-def _open_metrics(options: SessionOptions, config: RunConfig) -> JsonlTracker | None:
+def _open_metrics(session: Session, options: SessionOptions, config: RunConfig) -> JsonlTracker | None:
     """The tracker of metrics.jsonl; locks the output directory until the process ends. Raises ConfigError."""
     directory, resumption = options.output_dir, options.resumption
     if directory is None:
@@ -116,10 +116,13 @@ def _open_metrics(options: SessionOptions, config: RunConfig) -> JsonlTracker | 
     from accelerate_sim.checkpoints import output_directory
     from accelerate_sim.tracking.jsonl import JsonlTracker
 
-    every_gpu = config.log.gpu_detail == "full"
+    open_tracker = partial(
+        JsonlTracker, directory, session.clock.time,
+        every_gpu=config.log.gpu_detail == "full", strings=config.log.json_values == "strings",
+    )  # fmt: skip
     with output_directory.refused(directory):
         output_directory.make_and_own(directory, launched=options.coordination is not None)
         if resumption:
-            return JsonlTracker(directory, every_gpu=every_gpu, keep=resumption.prepare(directory))
+            return open_tracker(keep=resumption.prepare(directory))
         output_directory.require_empty(directory)
-        return JsonlTracker(directory, every_gpu=every_gpu)
+        return open_tracker()

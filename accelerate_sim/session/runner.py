@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING
 
 from accelerate_sim.artifacts.output_error import OutputError
 from accelerate_sim.config.schema import RunConfig
-from accelerate_sim.display.folding import fold
 from accelerate_sim.display.screen import OutputClosed
 from accelerate_sim.process.signals import Stopped
-from accelerate_sim.records import LaunchRecord, ResumeRecord, TightMemoryRecord
+from accelerate_sim.records import EarlyEndRecord, LaunchRecord, ResumeRecord, TightMemoryRecord
 from accelerate_sim.session.attempt import AttemptEnd, train_attempt
 from accelerate_sim.session.log_handler import logging_to
 from accelerate_sim.session.open_session import open_outputs, open_session, open_stdout
@@ -233,8 +232,6 @@ def _send_start(session: Session, coordination: Coordination, planned: PlannedRu
 
 def _write_last_line(session: Session, reason: str, saved: str | None = None) -> None:
     """Print how far the session was when it ended early."""
-    screen = session.screen
-    screen.close()
-    what = f"{reason.capitalize()}: {session.where()}" + (f" | {saved}" if saved else "")
-    screen.write(fold(what, screen.width))
-    screen.flush()
+    session.screen.close()
+    session.console.end_early(EarlyEndRecord(reason, session.where(), saved))
+    session.flush_screen()

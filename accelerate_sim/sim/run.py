@@ -294,6 +294,10 @@ class Run(Plan):
             self._micro = key, loss[:, None, None] + deviation
         return np.asarray(self._micro[1][step - first])
 
+    def loss_at(self, step: int) -> float:
+        """Training loss of this step."""
+        return float(self.block_of(step).loss[step % BLOCK])
+
     def lr(self, step: int) -> float:
         """Learning rate of this step."""
         return float(self.block_of(step).lr[step % BLOCK])

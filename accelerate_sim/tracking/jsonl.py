@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import fields
 from datetime import datetime
@@ -34,6 +35,7 @@ from accelerate_sim.records import (
     SummaryRecord,
     WarningRecord,
 )
+from accelerate_sim.records.timestamps import rfc3339
 from fake_torch_dist.terminal.descriptor import write_all
 
 FILE_NAME = "metrics.jsonl"
@@ -65,10 +67,19 @@ class JsonlTracker:
     Lines are collected and written whole, in one call, when the run waits or the buffer is full.
     """
 
-    def __init__(self, directory: Path, *, every_gpu: bool, keep: tuple[int, int] | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        now: Callable[[], datetime],
+        *,
+        every_gpu: bool,
+        strings: bool = False,
+        keep: tuple[int, int] | None = None,
+    ) -> None:
         """Create the file, or truncate an existing one to ``keep`` and append to it.
 
-        ``keep`` is the length in bytes and the CRC-32 of the part that stays, which the caller has checked. With
+        ``now`` is the simulated time, which is each line's ``timestamp``. With ``strings`` numbers are written as
+        strings, as Katib's collector wants them. ``keep`` is the length in bytes and the CRC-32 of the part that stays, which the caller has checked. With
         ``every_gpu`` figures of single GPUs are written even above WHOLE_DETAIL_GPUS. OSError if the file cannot be
         created or opened.
         """
@@ -76,6 +87,7 @@ class JsonlTracker:
         self.every_gpu = every_gpu
         self.attempt: int | None = None
         """Number of the attempt, from 0, that each line gets in a run with faults."""
+        self._now, self._strings = now, strings
         self._encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=_plain).encode
         self.size_bytes, self.crc32 = keep or (0, 0)
         """Length in bytes and CRC-32 of the file once everything observed is written."""
@@ -89,7 +101,10 @@ class JsonlTracker:
         event = json_event(record, attempt=self.attempt, every_gpu=self.every_gpu)
         if event is None:
             return
-        line = (self._encode(event) + "\n").encode()
+        figures = {"event": event.pop("event"), "timestamp": rfc3339(self._now())} | event
+        if self._strings:
+            figures = {name: _as_string(value) for name, value in figures.items()}
+        line = (self._encode(figures) + "\n").encode()
         self._lines.append(line)
         self.size_bytes += len(line)
         self.crc32 = crc32(line, self.crc32)
@@ -192,6 +207,11 @@ def _gpu_figures(record: GpuRecord, every_gpu: bool) -> dict[str, Any]:
     hottest = np.argsort(-record.temperature_c, kind="stable")[:WORST_LISTED]
     worst = [{"rank": int(rank)} | {name: values[rank].item() for name, values in figures.items()} for rank in hottest]
     return head | spread | {"worst": worst}
+
+
+def _as_string(value: object) -> object:
+    """A number as a string; everything else as it is."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 def _plain(value: object) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from accelerate_sim.display.timestamps import asctime
+from accelerate_sim.records.timestamps import asctime
 from accelerate_sim.records import (
     CheckpointRecord,
     ConnectRecord,

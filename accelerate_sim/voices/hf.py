@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from accelerate_sim.display.timestamps import asctime
+from accelerate_sim.records.timestamps import asctime
 from accelerate_sim.records import (
     DetectRecord,
     EvalRecord,

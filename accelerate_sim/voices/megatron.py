@@ -13,11 +13,12 @@ from collections.abc import Container, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 
-from accelerate_sim.display.timestamps import to_microseconds, to_seconds
+from accelerate_sim.records.timestamps import to_microseconds, to_seconds
 from accelerate_sim.records import (
     CheckpointRecord,
     DataRecord,
     DetectRecord,
+    EarlyEndRecord,
     EvalRecord,
     ExportingRecord,
     LaunchRecord,
@@ -257,6 +258,11 @@ def _done(record: ExportingRecord | SummaryRecord, state: _Megatron) -> Iterator
         yield state.datetime_line("after training is done")
 
 
+def _told_to_end(record: EarlyEndRecord, state: _Megatron) -> Iterator[Line]:
+    if record.reason == "terminated":
+        yield state.datetime_line("exiting program after receiving SIGTERM.")
+
+
 LINES: Mapping[type, Wording] = {
     LaunchRecord: _launch,
     ModelLoadedRecord: _initialized,
@@ -271,6 +277,7 @@ LINES: Mapping[type, Wording] = {
     CheckpointRecord: _saved,
     ExportingRecord: _done,
     SummaryRecord: _done,
+    EarlyEndRecord: _told_to_end,
 }
 """Kinds of record that Megatron-LM has words for; it does not export models."""
 

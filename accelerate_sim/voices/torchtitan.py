@@ -11,7 +11,7 @@ from collections.abc import Container, Iterator, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
-from accelerate_sim.display.timestamps import asctime
+from accelerate_sim.records.timestamps import asctime
 from accelerate_sim.records import (
     CheckpointRecord,
     ConnectRecord,

@@ -14,19 +14,19 @@ from accelerate_sim.api import ConfigError, GpuRecord, StepRecord, SummaryRecord
 from accelerate_sim.tracking.jsonl import json_event
 from tests.conftest import START, Played
 
-PATHS = ("path", "export_path")
+OF_THE_FILE = ("path", "export_path", "timestamp")
 
 
 def events(played: Iterator[Any]) -> list[dict[str, Any]]:
     """The lines that metrics.jsonl would hold, without the paths: nothing is written here."""
     text = (json.dumps(json_event(record), default=lambda value: value.isoformat(timespec="milliseconds"))
             for record in played)  # fmt: skip
-    return [{name: value for name, value in json.loads(line).items() if name not in PATHS} for line in text]
+    return [{name: value for name, value in json.loads(line).items() if name not in OF_THE_FILE} for line in text]
 
 
 def written(run: Played) -> list[dict[str, Any]]:
     lines = (run.directory / "metrics.jsonl").read_text().splitlines()
-    return [{name: value for name, value in json.loads(line).items() if name not in PATHS} for line in lines]
+    return [{name: value for name, value in json.loads(line).items() if name not in OF_THE_FILE} for line in lines]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -35,8 +36,8 @@ def bound_socket(place: Path) -> None:
 KINDS = [pipe, directory, link, bound_socket]
 OPENS: list[Callable[[Path], object]] = [
     plain_file.open_to_read, plain_file.open_to_append, plain_file.read, plain_file.create, GrowingFile,
-    lambda path: JsonlTracker(path.parent, every_gpu=False, keep=(0, 0)),
-    lambda path: JsonlTracker(path.parent, every_gpu=False),
+    lambda path: JsonlTracker(path.parent, lambda: datetime(2026, 1, 31), every_gpu=False, keep=(0, 0)),
+    lambda path: JsonlTracker(path.parent, lambda: datetime(2026, 1, 31), every_gpu=False),
 ]  # fmt: skip
 
 

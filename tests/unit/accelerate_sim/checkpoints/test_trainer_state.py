@@ -83,3 +83,42 @@ def test_a_checkpoint_of_the_step_before_knows_nothing_of_later(run: Any) -> Non
     told = history.trainer_state(8)
     assert [entry["step"] for entry in told["log_history"]] == [2, 3, 4, 6, 6, 8]
     assert [entry["step"] for entry in told["log_history"] if "eval_loss" in entry] == [3, 6]
+
+
+def test_a_loss_is_the_mean_since_the_entry_before(run: Any) -> None:
+    history = TrainerHistory(run)
+    observe(history, 1, 4)
+    losses = [entry["loss"] for entry in history.trainer_state(4)["log_history"] if "loss" in entry]
+    assert losses == [
+        pytest.approx(3.0 + (3999 + 3998) / 2000, abs=5e-5),
+        pytest.approx(3.0 + (3997 + 3996) / 2000, abs=5e-5),
+    ]
+
+
+def test_a_checkpoint_between_two_entries_changes_no_mean(run: Any) -> None:
+    """Losses of the run itself, as the steps before the checkpoint have to be known again."""
+    whole, first, second = TrainerHistory(run), TrainerHistory(run), TrainerHistory(run)
+    for history, steps in ((whole, range(1, 9)), (first, range(1, 6))):
+        observe_run(history, run, steps)
+    second.go_on_with(json.loads(json.dumps(first.trainer_state(5))))
+    observe_run(second, run, range(6, 9))
+    assert second.trainer_state(8) == whole.trainer_state(8)
+
+
+def observe_run(history: TrainerHistory, run: Any, steps: range) -> None:
+    for step in steps:
+        loss = round(run.loss_at(step - 1), 7)
+        history.observe(
+            StepRecord(1, 1, step, datetime(2026, 1, 1), 1.0, 1.0, loss, 2.0, 1.0, 1e-4, 8, 8 * step, 8.0, 0.4, 1)
+        )
+
+
+def test_the_control_of_the_trainer_has_saved_and_stops_at_the_end(run: Any) -> None:
+    history = TrainerHistory(run)
+    for step, stops in ((4, False), (run.last_step, True)):
+        control = history.trainer_state(step)["stateful_callbacks"]["TrainerControl"]
+        assert control["attributes"] == {}
+        assert control["args"] == {
+            "should_epoch_stop": False, "should_evaluate": False, "should_log": False, "should_save": True,
+            "should_training_stop": stops,
+        }  # fmt: skip

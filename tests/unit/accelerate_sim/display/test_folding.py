@@ -5,7 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accelerate_sim.display.folding import fold
+from accelerate_sim.display.folding import cut, fold
 from accelerate_sim.display.style import columns
 
 ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
@@ -85,3 +85,9 @@ def test_no_escape_is_torn(line: str, width: int):
 def solid(text: str) -> str:
     """Text that must not be lost: all but spaces and the bars between fields."""
     return re.sub(r"[ |]", "", text)
+
+
+def test_a_line_of_a_framework_is_cut_as_a_terminal_cuts_it() -> None:
+    assert cut("a" * 5, 6) == ["aaaaa"]
+    assert cut("one | two | three", 9) == ["one | tw", "o | thre", "e"]
+    assert cut("\x1b[31m12345\x1b[39m6", 5) == ["\x1b[31m1234", "5\x1b[39m6"]
