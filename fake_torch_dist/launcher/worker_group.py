@@ -10,7 +10,6 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
 from typing import TypeAlias
 
 from fake_torch_dist.launcher.commandline.config import LaunchConfig
@@ -79,10 +78,10 @@ class WorkerGroup:
         for node in nodes:
             node.listen(self._on_message, self._on_agent_lost)
 
-    @cached_property
+    @property
     def host(self) -> str:
-        """Name of this host in reports."""
-        return self._config.local_addr or socket.getfqdn()
+        """Name of this host in reports. It is not looked up, since a dead name server would hold a signal up."""
+        return self._config.local_addr or socket.gethostname()
 
     @property
     def is_over(self) -> bool:
@@ -251,8 +250,8 @@ class WorkerGroup:
         self._shutdown.end_attempt()
         if not attempt.failures:
             self.log.emit(log_messages.GROUP_FINISHED, role=self._config.role, timeout_s=300)
-        elif not self.is_ending_for_good:
-            self._reporter.failed(root_cause(attempt.failures))
+        elif not self.is_ending_for_good and not (cause := root_cause(attempt.failures)).told_to_stop:
+            self._reporter.failed(cause)
         self._on_over()
 
     def _final_report(self) -> int:
@@ -265,7 +264,7 @@ class WorkerGroup:
             self.log.emit(log_messages.RANK_NOT_STARTED, reason=attempt.start_failure)
             return 1
         if attempt and attempt.failures and self._exit_code and not self.is_ending_for_good:
-            self._reporter.child_failed(attempt.failures, kept=self._tree.kept)
+            self._reporter.child_failed(attempt.failures, self._reason, kept=self._tree.kept)
         cause = self.root_cause
         if self._reason and not self._shutdown.is_output_closed and not (cause and cause.sentence == self._reason):
             self._output.write_own(f"fake-torchrun: error: {self._reason}\n")

@@ -36,7 +36,7 @@ class Endpoint:
     port: int
     is_static: bool
     node_rank: int
-    """-1: the host assigns ranks in the order of arrival."""
+    """-1: the host assigns ranks by the names of the nodes' hosts."""
     is_host: bool | None
     """This node hosts the job; None: it does if nothing listens at the endpoint yet."""
     wait_s: float

@@ -71,11 +71,14 @@ class Reporter:
             return
         self._log.emit(log_messages.FAILED, pid=failure.pid, binary=self._binary(), **fields)
 
-    def child_failed(self, failures: Sequence[ProcessFailure], *, kept: bool) -> None:
-        """Report the failures of the last attempt; ``kept``: the error files outlive the run."""
+    def child_failed(self, failures: Sequence[ProcessFailure], reason: str, *, kept: bool) -> None:
+        """Report the failures of the last attempt; ``kept``: the error files outlive the run.
+
+        ``reason``: what ended the ranks, if that was not one of them; empty otherwise.
+        """
         pass_to_parent(root_cause(failures), self._parent_file, self._log)
         name = entry_name(self._config.kind, self._config.entrypoint, self._config.python)
-        self._write(child_failed_text(name, failures if kept else without_files(failures)))
+        self._write(child_failed_text(name, failures if kept else without_files(failures), reason))
 
     def signalled(self, number: int) -> None:
         """Report that a signal has ended the launcher."""
