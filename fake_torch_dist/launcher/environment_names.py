@@ -10,8 +10,15 @@ from typing import Final
 # Ours, for jobs.
 TOKEN: Final = "FAKE_TORCH_DIST_TOKEN"
 """Secret that all processes of a job share."""
+TOKEN_FILE: Final = "FAKE_TORCH_DIST_TOKEN_FILE"
+"""Path of a file with that secret, such as a mounted one; it is read if the other variable is not set."""
 STORE: Final = "FAKE_TORCH_DIST_STORE"
 """``HOST:PORT`` of the launcher's store. At MASTER_PORT rank 0 of a torch script starts torch's own."""
+
+TERMINATION_LOG: Final = "FAKE_TORCHRUN_TERMINATION_LOG"
+"""Path of the file that gets the reason of a failure; in a pod, which names another than Kubernetes's default."""
+READY_FILE: Final = "FAKE_TORCHRUN_READY_FILE"
+"""Path of a file that exists while the ranks of a launcher run, for readiness probes."""
 
 # Ours, for ranks of fake-torchrun.
 NODE: Final = "FAKE_TORCHRUN_NODE"
