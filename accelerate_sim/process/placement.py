@@ -104,7 +104,9 @@ def _number(environ: Mapping[str, str], name: str, least: int, below: int | None
 def _missing(name: str, known: str = "LOCAL_RANK") -> ConfigError:
     way_out = WAY_OUT
     if name == "MASTER_ADDR":
-        way_out = "Set it to the host of rank 0 for all ranks (mpirun -x MASTER_ADDR=HOST), or start them by fake-torchrun."
+        way_out = (
+            "Set it to the host of rank 0 for all ranks (mpirun -x MASTER_ADDR=HOST), or start them by fake-torchrun."
+        )
     return ConfigError([Problem(ENVIRONMENT, None, "", None, f"{known} is set, but {name} is not", way_out)])
 
 

@@ -23,13 +23,15 @@ READY_FILE: Final = "FAKE_TORCHRUN_READY_FILE"
 # Ours, for ranks of fake-torchrun.
 NODE: Final = "FAKE_TORCHRUN_NODE"
 """Host name of the emulated node that the rank runs on."""
+HOSTS: Final = "FAKE_TORCHRUN_HOSTS"
+"""Host names of all nodes, in order and separated by commas, if each node has a command of its own."""
 TERMINAL: Final = "FAKE_TORCHRUN_TERMINAL"
 """Path of the terminal that shows the output of rank 0; set for rank 0 only."""
 PREFIX_COLUMNS: Final = "FAKE_TORCHRUN_PREFIX_COLUMNS"
 """Columns of the terminal that the prefix takes from each line of rank 0."""
 COLOR: Final = "FAKE_TORCHRUN_COLOR"
 """``1`` if the output of ranks is shown on a terminal that takes colours."""
-OF_RANKS: Final = (STORE, NODE, TERMINAL, PREFIX_COLUMNS, COLOR)
+OF_RANKS: Final = (STORE, NODE, HOSTS, TERMINAL, PREFIX_COLUMNS, COLOR)
 """Variables that a rank has from its own launcher only, and never inherits from a launcher above that."""
 
 # torchrun's.

@@ -112,6 +112,7 @@ class _Launch:
         with StoreServer(listener, self._token.encode()) as store:
             self._loop.on_readable(store.fileno(), store.on_readable)
             self._store_port, self._empty_store = store.port, store.forget_all
+            self._host_name = group.host
             return JobSupervisor(self._config, self._loop, group, self._assignments, self._admission).run()
 
     def _join(self, endpoint: Endpoint, group: WorkerGroup) -> int:
@@ -134,6 +135,7 @@ class _Launch:
             self._empty_store()
         firsts = list(accumulate(sizes, initial=0))
         host = self._admission.host if self._admission else LOOPBACK
+        names = self._admission.names_of_hosts(self._host_name) if self._admission else ""
         return [
             NodeAssignment(
                 attempt=attempt,
@@ -148,6 +150,7 @@ class _Launch:
                 store=f"{host}:{self._store_port}",
                 token=self._token,
                 node=self._names[index] if self._config.emulated else "",
+                hosts=names,
             )
             for index, first_rank in enumerate(firsts[:-1])
         ]

@@ -92,7 +92,9 @@ class FarPeers:
     def _unheard(self, now_s: float) -> list[int]:
         heard = {connection.rank for connection in self._connections.values()}
         patience_s = UNAUTHENTICATED_S if -1 in heard else ON_ITS_WAY_S
-        return [rank for rank, since_s in self._lost_ways.items() if rank not in heard and now_s >= since_s + patience_s]
+        return [
+            rank for rank, since_s in self._lost_ways.items() if rank not in heard and now_s >= since_s + patience_s
+        ]
 
 
 def is_silent(connection: socket.socket) -> bool:

@@ -54,7 +54,11 @@ def of_an_indexed_job(rank: int, port: int) -> dict[str, str]:
 @pytest.mark.parametrize(
     "variables, layout, said",
     [
-        (of_slurm, (2, 2), "rank 0 of 4, Slurm (SLURM_PROCID and SLURM_NTASKS): 2 nodes x 2 ranks, meeting at localhost:"),
+        (
+            of_slurm,
+            (2, 2),
+            "rank 0 of 4, Slurm (SLURM_PROCID and SLURM_NTASKS): 2 nodes x 2 ranks, meeting at localhost:",
+        ),
         (of_mpirun, (1, 4), "rank 0 of 4, Open MPI (OMPI_COMM_WORLD_RANK and OMPI_COMM_WORLD_SIZE): 1 node x 4 ranks"),
         (of_a_pod, (1, 4), "rank 0 of 4, a launcher (RANK and WORLD_SIZE): 1 node x 4 ranks, meeting at 127.0.0.1:"),
         (without_a_size, (2, 2), ""),

@@ -61,6 +61,10 @@ class Admission:
         found = [node.address_of_host for node in self._admitted] if self._is_everywhere else []
         return next(filter(None, found), self._endpoint.host)
 
+    def names_of_hosts(self, own: str) -> str:
+        """Names of the hosts of all nodes of the job, of which this one has the name ``own``, separated by commas."""
+        return ",".join([own, *(node.request.host for node in self._admitted)])
+
     @property
     def wait_s(self) -> float:
         """Time in which nodes that are lost may come back; 0 at a static endpoint, which is closed."""

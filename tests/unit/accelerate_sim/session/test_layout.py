@@ -44,7 +44,9 @@ def test_ranks_with_one_visible_device_each_are_counted_by_hosts_or_by_the_sched
 def test_what_makes_no_nodes_of_one_size_is_refused_alike_on_all_ranks(hosts: list[int], local_ranks: list[int]):
     texts = set()
     for rank in range(6):
-        with pytest.raises(ConfigError, match=r"these make no nodes of one size\. Place as many ranks on each") as found:
+        with pytest.raises(
+            ConfigError, match=r"these make no nodes of one size\. Place as many ranks on each"
+        ) as found:
             laid_out(at(rank, local_ranks[rank]), hosts, local_ranks, NO_SIZES)
         texts.add(str(found.value))
     assert len(texts) == 1

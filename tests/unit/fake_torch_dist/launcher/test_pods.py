@@ -34,7 +34,9 @@ def no_token(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_token_may_be_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     secret = tmp_path / "token"
     monkeypatch.setenv("FAKE_TORCH_DIST_TOKEN_FILE", str(secret))
-    with pytest.raises(DistNetworkError, match="FAKE_TORCH_DIST_TOKEN_FILE = .*token, which can't be read: No such file"):
+    with pytest.raises(
+        DistNetworkError, match="FAKE_TORCH_DIST_TOKEN_FILE = .*token, which can't be read: No such file"
+    ):
         job_token()
     secret.write_text("\n")
     with pytest.raises(DistNetworkError, match="which is empty. It is to hold the secret"):
