@@ -59,8 +59,8 @@ class LogTree:
     ) -> LogTree:
         """Make the run's directories. Raises LogDirectoryError.
 
-        ``nodes`` are the emulated nodes, in order; none for one real node. ``files_wanted``: streams go to files. ``files_needed``:
-        they go nowhere else; a stream that is teed also goes to the console, also where no file can be written.
+        ``nodes`` are the emulated nodes, in order; none for one real node. ``files_wanted``: streams go to files.
+        ``files_needed``: they go nowhere else; a teed stream goes to the console also where no file can be written.
         """
         if log_dir is not None and os.fspath(log_dir) == os.devnull:
             return cls(base=log_dir, kept=True)

@@ -36,8 +36,8 @@ _PING_S: Final = 0.5
 """Seconds in which torch's store answers whether it is one."""
 NO_TOKEN: Final = (  # DistNetworkError
     f"{TOKEN} is not set, and MASTER_ADDR = {{host}} can be reached from other hosts: ranks execute what they get from "
-    f"each other (pickle), so set it to the same secret for all ranks, or {TOKEN_FILE} to a file that holds it; the word "
-    "none is a secret that everybody knows, for networks that are trusted"
+    f"each other (pickle), so set it to the same secret for all ranks, or {TOKEN_FILE} to a file that holds it; the "
+    "word none is a secret that everybody knows, for networks that are trusted"
 )
 NEGATIVE_WORLD = "world_size = {size}: a world has at least one rank (WORLD_SIZE, or world_size)"
 

@@ -68,8 +68,9 @@ class Endpoint:
         if not job_token() and not endpoint.is_loopback:
             raise ValueError(
                 f"{TOKEN} is not set, and {endpoint} can be reached from other hosts: ranks execute what "
-                f"they get from each other (pickle), so set it to the same secret on all nodes, or {TOKEN_FILE} to a file "
-                "that holds it; the word none is a secret that everybody knows, for networks that are trusted"
+                "they get from each other (pickle), so set it to the same secret on all nodes, or "
+                f"{TOKEN_FILE} to a file that holds it; the word none is a secret that everybody knows, for networks "
+                "that are trusted"
             )
         return endpoint
 

@@ -33,7 +33,7 @@ def test_a_list_says_every_name(text: str, names: tuple[str, ...]):
 
 def test_a_list_that_is_too_short_is_refused():
     short = ConfigSource.read(None, ["cluster.host=gpu-[007-008]"])
-    with pytest.raises(ConfigError, match="lists 2 names, and cluster.nodes is 8. Name as many hosts"):
+    with pytest.raises(ConfigError, match=r"lists 2 names, and cluster\.nodes is 8\. Name as many hosts"):
         short.resolve()
     assert ConfigSource.read(None, ["cluster.host=gpu-[007-014]"]).resolve().cluster.host == "gpu-[007-014]"
 
