@@ -111,9 +111,11 @@ class Checkpoints:
         """Save the latest moment that was marked, before the process ends; returns a phrase that says so."""
         mark = self._mark
         if mark is None or not mark.step:
-            return "nothing to save yet"
+            return f"{self.last} is already there" if self.saved else "nothing to save yet"
         name = f"checkpoint-{mark.step}"
         if mark.step == self._written_step:  # the signal may have come while the clock waited for the write
+            if name not in [saved.name for saved in self.saved]:
+                self.saved.append(Saved(name, None))
             return f"{self.project_dir / name} is already there"
         self._write(mark, planned=False)
         self.saved.append(Saved(name, None))

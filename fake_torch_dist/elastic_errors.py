@@ -17,10 +17,12 @@ exit code 1 and its report on stderr.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 __all__ = ["ErrorHandler", "get_error_handler", "record"]
 
@@ -96,20 +98,33 @@ def error_json(message: str, callstack: str) -> str:
 def write_atomically(path: str, text: str) -> None:
     """Replace the contents of ``path`` by ``text``, so that no reader sees a part of it. Raises OSError.
 
-    An existing path that is not a regular file, such as /dev/stderr, is written to and not replaced.
+    A path that is not a regular file, such as /dev/stderr, and one that cannot be replaced, such as a pod's termination
+    log, which is mounted into a directory of another user's, is written to in place.
     """
-    beside = path if os.path.exists(path) and not os.path.isfile(path) else f"{path}.{os.getpid()}"
+    if os.path.exists(path) and not os.path.isfile(path):
+        _write_in_place(path, text)
+        return
+    beside = f"{path}.{os.getpid()}"
     try:
-        if beside != path and os.path.lexists(beside):
+        if os.path.lexists(beside):
             os.unlink(beside)  # rather than to follow it, if it is a link
-        with open(beside, "w" if beside == path else "x", encoding="utf-8") as file:
+        with open(beside, "x", encoding="utf-8") as file:
             file.write(text)
-        if beside != path:
-            os.replace(beside, path)
-    except OSError:
-        if beside != path and os.path.exists(beside):
+        os.replace(beside, path)
+    except OSError as error:
+        with suppress(OSError):
             os.unlink(beside)
-        raise
+        if error.errno not in _NOT_REPLACEABLE or not os.path.exists(path):
+            raise
+        _write_in_place(path, text)
+
+
+_NOT_REPLACEABLE: Final = (errno.EBUSY, errno.EXDEV, errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def _write_in_place(path: str, text: str) -> None:
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
 
 
 def _warn(text: str) -> None:

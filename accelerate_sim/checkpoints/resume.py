@@ -37,7 +37,7 @@ OPTION = "--resume"
 AUTO = "auto"
 HARMLESS = (
     "run.speed", "run.startup_speed", "run.runs", "log", "train.max_steps", "checkpoint.keep_last",
-    "checkpoint.keep_best", "checkpoint.shards", "checkpoint.on_preempt",
+    "checkpoint.keep_best", "checkpoint.shards", "checkpoint.on_preempt", "cluster.host",
 )  # fmt: skip
 """Keys and sections that may differ on resuming, because no figure of a step depends on them."""
 

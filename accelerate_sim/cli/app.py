@@ -220,7 +220,7 @@ def _set(name: str, value: object, *changes: str) -> list[Override]:
 def _resumption(
     resume: str | None, output_dir: Path | None, coordination: Coordination | None, *, read_only: bool
 ) -> Resumption | None:
-    """The state that ``--resume`` names. After a restart by launcher or scheduler it is ``auto``. Raises ConfigError."""
+    """The state that ``--resume`` names: ``auto`` after a restart by launcher or scheduler. Raises ConfigError."""
     restarts = coordination.placement.attempt if coordination else scheduler_restarts()
     if resume is None and output_dir and restarts:
         resume = "auto"

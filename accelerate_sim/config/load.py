@@ -66,8 +66,8 @@ class ConfigSource:
             source = source._with_override(Override(override) if isinstance(override, str) else override)
         return source
 
-    def with_cluster(self, shape: Mapping[str, int], by: str) -> "ConfigSource":
-        """The same config on a cluster of another shape; messages name ``by`` as the source of that shape."""
+    def with_cluster(self, shape: Mapping[str, int | str], by: str) -> "ConfigSource":
+        """The same config on a cluster of another shape or name; messages name ``by`` as the source of that."""
         places: dict[KeyPath, tuple[str, int | None]] = {("cluster", key): (by, None) for key in shape}
         data = overlaid(self.data, {"cluster": dict(shape)})
         return replace(self, data=data, places={**self.places, **places})

@@ -36,6 +36,7 @@ Number = Annotated[float, BeforeValidator(_not_bool), Field(allow_inf_nan=False)
 Positive = Annotated[float, BeforeValidator(_not_bool), Field(gt=0, le=1e18, allow_inf_nan=False)]
 Share = Annotated[float, BeforeValidator(_not_bool), Field(ge=0, le=1, allow_inf_nan=False)]
 Name = Annotated[str, BeforeValidator(_plain_name), Field(min_length=1, max_length=100)]
+HostNames = Annotated[str, BeforeValidator(_plain_name), Field(min_length=1, max_length=1_000_000)]
 Range = tuple[Positive, Positive]
 
 
@@ -142,7 +143,11 @@ class ClusterConfig(Section):
     storage_gbytes_per_s: Annotated[Number, Field(ge=0.001, le=1e6)] = Field(
         40.0, description="Bandwidth of the shared file system, read or write, all nodes together, in GB/s."
     )
-    host: Name = Field("node", description="Host names are this name and the node's number.")
+    host: HostNames = Field(
+        "node",
+        description="Host names: this name and the node's number; a list, gpu-[007-010,12]; or auto: those of the "
+        "machines that the processes run on.",
+    )
     fabric: Literal["infiniband", "roce", "efa"] = Field(
         "infiniband", description="Network between machines: InfiniBand, Ethernet with RDMA, or AWS's EFA."
     )

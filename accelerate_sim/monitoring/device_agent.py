@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from accelerate_sim.config.host_names import host_name
 from accelerate_sim.monitoring.nvidia_smi.boards import board_of
 from accelerate_sim.records import DeviceIdentity, DeviceRecord
 from accelerate_sim.sim.gpus import devices, sensors
@@ -85,7 +86,10 @@ class DeviceAgent:
             places = (divmod(rank, layout.gpus_per_node) for rank in range(layout.world_size))
             self._identities = tuple(
                 DeviceIdentity(
-                    f"{config.cluster.host}{node}", local, devices.uuid(config, node, local), driver_bus_id(local)
+                    host_name(config.cluster.host, node),
+                    local,
+                    devices.uuid(config, node, local),
+                    driver_bus_id(local),
                 )
                 for node, local in places
             )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from accelerate_sim.config.schema import RunConfig
+from accelerate_sim.process.own_hosts import with_own_hosts
 from accelerate_sim.process.placement import Placement
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ def script_config(placement: Placement | None, precision: str, accumulation: int
     path = find_config(named) if named else None
     base: Mapping[str, Any] = ONE_PROCESS_EACH if placement and not named else {}
     cluster = {"nodes": placement.num_nodes, "gpus_per_node": placement.local_world_size} if placement else {}
-    planned = ConfigSource.read(path, base=base).with_cluster(cluster, "launcher")
+    planned = with_own_hosts(ConfigSource.read(path, base=base).with_cluster(cluster, "launcher"))
     config = planned.resolve()
     spread, train = config.parallel, config.train
     ranks = config.cluster.nodes * config.cluster.gpus_per_node
@@ -163,4 +164,4 @@ def script_config(placement: Placement | None, precision: str, accumulation: int
     changes = [f"train.global_batch={train.micro_batch * replicas * accumulation}", "train.batch_ramp=null"]
     changes += ["checkpoint.every=0", "log.trackers=[]"]  # the script says when
     changes += [f"train.precision={precision}"] if precision != "no" else []
-    return ConfigSource.read(path, changes, base=base).with_cluster(cluster, "launcher").resolve()
+    return with_own_hosts(ConfigSource.read(path, changes, base=base).with_cluster(cluster, "launcher")).resolve()

@@ -39,8 +39,9 @@ class Stopped(BaseException):
 
 
 class Signals:
-    """The process's signal handlers, installed while it is entered. In another thread than the main one, as of Ray Train
-    or a notebook, signals are left alone, as Python requires.
+    """The process's signal handlers, installed while it is entered.
+
+    In another thread than the main one, as of Ray Train or a notebook, signals are left alone, as Python requires.
 
     Signals that are ignored on entry, as under ``nohup``, stay ignored. ``monotonic`` gives real seconds, and
     ``deadline`` the real second at which the session ends with exit code 0; None: never.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from accelerate_sim.config.host_names import host_name
 from accelerate_sim.records import CollectiveRecord, GpuRecord, Record, WarningRecord
 from accelerate_sim.sim.disturbances.incidents import Incident
 from accelerate_sim.sim.gpus.telemetry import GpuSample
@@ -82,7 +83,7 @@ class Monitor:
     def _warning(self, incident: Incident, step: int, elapsed_s: float) -> WarningRecord:
         run, rank, sample = self.run, incident.rank, self.sample(step, elapsed_s)
         node, local = divmod(rank, run.layout.gpus_per_node)
-        place = f"{run.config.cluster.host}{node} GPU {local}"
+        place = f"{host_name(run.config.cluster.host, node)} GPU {local}"
         slowdown = 1.0 + incident.excess(step - 1)
         if incident.kind == "hot":
             temperature, clock = float(sample.temperature_c[rank]), round(float(sample.sm_clock_mhz[rank]))

@@ -40,8 +40,8 @@ def laid_out(
 ) -> Placement:
     """``placement`` completed by host, local rank (-1: unknown) and node size (0: unknown) of each rank.
 
-    Local ranks and sizes decide if they are known, as several nodes may be one host. Raises ConfigError if the ranks do not
-    follow each other in nodes of one size, the same on all ranks.
+    Local ranks and sizes decide if they are known, as several nodes may be one host. Raises ConfigError, the same on
+    all ranks, if they do not follow each other in nodes of one size.
     """
     per_node = max(local_ranks) + 1
     if max(local_ranks) <= 0 and len(set(local_sizes)) == 1 and local_sizes[0]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from accelerate_sim.config.load import ConfigSource, Override
 from accelerate_sim.config.problems import ConfigError, Problem
 from accelerate_sim.config.schema import RunConfig
+from accelerate_sim.process.own_hosts import with_own_hosts
 from accelerate_sim.sim.length import overlong
 from accelerate_sim.sim.memory.fit import misfit
 from accelerate_sim.sim.plan import Plan
@@ -83,9 +84,9 @@ class RunSource:
     def _read(self, path: Path | None, base: Mapping[str, Any] | None = None) -> ConfigSource:
         source = ConfigSource.read(path, self._changes, base).with_faults(self._faults, FAULT)
         if self._placement is None:
-            return source
+            return with_own_hosts(source)
         cluster = {"nodes": self._placement.num_nodes, "gpus_per_node": self._placement.local_world_size}
-        return source.with_cluster(cluster, "launcher")
+        return with_own_hosts(source.with_cluster(cluster, "launcher"))
 
 
 def _checked_plan(source: ConfigSource, number: int) -> Plan:

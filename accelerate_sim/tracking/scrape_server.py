@@ -23,6 +23,8 @@ from accelerate_sim.process.signals import Signals
 LONGEST_REQUEST_BYTES: Final = 65536
 MOST_CONNECTIONS: Final = 64
 """Most connections. One more closes the oldest that has not sent its request, or else the oldest."""
+HEALTH_PATH: Final = b"/healthz"
+"""Path that answers as long as the run goes on, for liveness probes."""
 REQUEST_S: Final = 5.0
 ANSWER_S: Final = 10.0
 """Real seconds after which a client that has taken nothing of its answer is closed."""
@@ -38,7 +40,9 @@ _NO_DESCRIPTOR: Final = (errno.EMFILE, errno.ENFILE)
 
 
 class ScrapeServer:
-    """Answers GET ``path`` on ``address`` (host:port) with what ``make`` returns; OSError if that is in use.
+    """Answers GET ``path`` on ``address`` (host:port) with what ``make`` returns, /healthz with ok, / with both paths.
+
+    OSError if the address is in use.
 
     On a loopback address, requests for another host name are refused, so that no web page can read the answer through
     a name of its own that leads here (DNS rebinding).
@@ -166,6 +170,10 @@ class ScrapeServer:
             body = _OTHER_NAME
         elif path == self._path:
             body = self._fresh()
+        elif path == HEALTH_PATH:
+            body = b"ok\n"
+        elif path == b"/":
+            body = b"Simulated metrics: " + self._path + b"\nHealth: " + HEALTH_PATH + b"\n"
         else:
             status = "404 Not Found"
         said = f"HTTP/1.1 {status}\r\nContent-Type: {self._content_type}\r\nContent-Length: {len(body)}\r\n"

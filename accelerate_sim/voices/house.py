@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeAlias
 
+from accelerate_sim.config.host_names import host_name
 from accelerate_sim.display.units import (
     bytes_text,
     count_text,
@@ -84,7 +85,7 @@ def _tight_memory(record: TightMemoryRecord, run: RunFacts) -> Lines:
 def _process(record: ProcessRecord, run: RunFacts) -> Lines:
     text = (
         f"Process index: {record.rank} | local process index: {record.local_rank} | device: cuda:{record.local_rank} | "
-        f"{run.host}{record.node}"
+        f"{host_name(run.host, record.node)}"
     )
     return (Line(text, rank=record.rank),)
 
@@ -201,7 +202,7 @@ def _detect(record: DetectRecord, run: RunFacts) -> Iterator[Line]:
     for rank in range(min(world, GPUS_LISTED)):
         node, local = divmod(rank, run.gpus_per_node)
         memory = gib_text(run.memory_total_bytes)
-        yield Line(f"  rank {rank:2d} | {run.host}{node} GPU {local} | {run.gpu} | {memory}")
+        yield Line(f"  rank {rank:2d} | {host_name(run.host, node)} GPU {local} | {run.gpu} | {memory}")
     if world > GPUS_LISTED:
         yield Line(f"  ... and {world - GPUS_LISTED:,} more GPUs")
     if rate := record.fault_rate:

@@ -10,19 +10,28 @@ from typing import Final
 # Ours, for jobs.
 TOKEN: Final = "FAKE_TORCH_DIST_TOKEN"
 """Secret that all processes of a job share."""
+TOKEN_FILE: Final = "FAKE_TORCH_DIST_TOKEN_FILE"
+"""Path of a file with that secret, such as a mounted one; it is read if the other variable is not set."""
 STORE: Final = "FAKE_TORCH_DIST_STORE"
 """``HOST:PORT`` of the launcher's store. At MASTER_PORT rank 0 of a torch script starts torch's own."""
+
+TERMINATION_LOG: Final = "FAKE_TORCHRUN_TERMINATION_LOG"
+"""Path of the file that gets the reason of a failure; in a pod, which names another than Kubernetes's default."""
+READY_FILE: Final = "FAKE_TORCHRUN_READY_FILE"
+"""Path of a file that exists while the ranks of a launcher run, for readiness probes."""
 
 # Ours, for ranks of fake-torchrun.
 NODE: Final = "FAKE_TORCHRUN_NODE"
 """Host name of the emulated node that the rank runs on."""
+HOSTS: Final = "FAKE_TORCHRUN_HOSTS"
+"""Host names of all nodes, in order and separated by commas, if each node has a command of its own."""
 TERMINAL: Final = "FAKE_TORCHRUN_TERMINAL"
 """Path of the terminal that shows the output of rank 0; set for rank 0 only."""
 PREFIX_COLUMNS: Final = "FAKE_TORCHRUN_PREFIX_COLUMNS"
 """Columns of the terminal that the prefix takes from each line of rank 0."""
 COLOR: Final = "FAKE_TORCHRUN_COLOR"
 """``1`` if the output of ranks is shown on a terminal that takes colours."""
-OF_RANKS: Final = (STORE, NODE, TERMINAL, PREFIX_COLUMNS, COLOR)
+OF_RANKS: Final = (STORE, NODE, HOSTS, TERMINAL, PREFIX_COLUMNS, COLOR)
 """Variables that a rank has from its own launcher only, and never inherits from a launcher above that."""
 
 # torchrun's.

@@ -18,7 +18,7 @@ from fake_torch_dist.launcher.failures import ProcessFailure, root_cause
 from fake_torch_dist.launcher.loop import Loop, Timer
 from fake_torch_dist.launcher.protocol.assignment import NodeAssignment
 from fake_torch_dist.launcher.protocol.stop import StopJob
-from fake_torch_dist.launcher.reports.log_messages import NODE_GONE
+from fake_torch_dist.launcher.reports.log_messages import NODE_GONE, NODES_AWAITED
 from fake_torch_dist.launcher.shutdown import AGENT_PATIENCE_S
 from fake_torch_dist.launcher.worker_group import WorkerGroup
 
@@ -67,6 +67,8 @@ class JobSupervisor:
         self._others: list[RemoteNode] = []
         self._attempt = _JobAttempt()
         self._last_resort: Timer | None = None
+        self._shortage: Timer | None = None
+        """Limits the wait for nodes that the next attempt needs."""
 
     def run(self) -> int:
         """Run the job until its last attempt is over. Returns the exit code."""
@@ -98,7 +100,12 @@ class JobSupervisor:
 
     def _regroup_soon(self) -> None:
         """Regroup after a moment, so that nodes which arrive at the same time are taken in together."""
-        self._loop.after(_MORE_NODES_S, self._regroup)
+        if not self._shortage:
+            self._loop.after(_MORE_NODES_S, self._regroup)
+        elif not self._is_short:
+            self._shortage.cancel()
+            self._shortage = None
+            self._start(self._attempt.restarts + 1)
 
     def _regroup(self) -> None:
         """End the ranks, unless the attempt is ending anyway: the next one includes all nodes that wait."""
@@ -130,6 +137,9 @@ class JobSupervisor:
     def _pass_on(self, stop: StopJob, nodes: Sequence[RemoteNode]) -> None:
         if stop.final:
             self._attempt.final = self._attempt.final or stop.reason
+            if self._shortage:  # no rank is left whose end would be waited for
+                self._shortage.cancel()
+                self._loop.after(0, self._finish_if_over)
         for node in nodes:
             node.stop(stop)
         if self._last_resort:
@@ -171,11 +181,32 @@ class JobSupervisor:
             self._finish(0, "")
         elif attempt.restarts == self._config.max_restarts:
             self._finish(1, self._first_cause())
-        elif len(self._group.nodes) + len(self._others) < self._config.min_nodes:
-            left = len(self._group.nodes) + len(self._others)
-            self._finish(1, f"{attempt.lost}; no restart with {left} of {self._config.min_nodes} nodes (--nnodes)")
+        elif self._is_short:
+            self._wait_for_nodes()
         else:
             self._start(attempt.restarts + 1)
+
+    @property
+    def _count(self) -> int:
+        """Number of nodes that are there, those included that wait for the next attempt."""
+        return len(self._group.nodes) + len(self._others) + len(self._admission.waiting if self._admission else ())
+
+    @property
+    def _is_short(self) -> bool:
+        return self._count < self._config.min_nodes
+
+    def _wait_for_nodes(self) -> None:
+        """Start again when enough nodes have come back, at an endpoint that admits them; else the job is over."""
+        if self._shortage:
+            return
+        wait_s = self._admission.wait_s if self._admission else 0.0
+        if wait_s:
+            self._group.log.emit(NODES_AWAITED, count=self._count, nnodes=self._config.min_nodes, wait_s=wait_s)
+        self._shortage = self._loop.after(wait_s, self._end_short)
+
+    def _end_short(self) -> None:
+        count, needed = self._count, self._config.min_nodes
+        self._finish(1, f"{self._attempt.lost}; no restart with {count} of {needed} nodes (--nnodes)")
 
     def _first_cause(self) -> str:
         if self._attempt.lost:

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from fake_torch_dist.errors import DistNetworkError
 from fake_torch_dist.launcher.channel import Channel
 from fake_torch_dist.launcher.commandline.config import LaunchConfig
-from fake_torch_dist.launcher.environment_names import TOKEN
 from fake_torch_dist.launcher.hosts.master_port import MasterPort
 from fake_torch_dist.launcher.job import JobSupervisor
 from fake_torch_dist.launcher.local_node import AgentChannel, LocalNode, kill_orphans
@@ -70,7 +69,7 @@ class _Launch:
     def __init__(self, config: LaunchConfig) -> None:
         self._config = config
         self._loop = Loop()
-        self._token = os.environ.get(TOKEN) or os.urandom(32).hex()
+        self._token = os.fsdecode(job_token()) or os.urandom(32).hex()
         self._names = [f"node{index}" for index in range(config.max_nodes)] if config.emulated else [""]
         meets = config.max_nodes > 1 and not config.emulated
         self._endpoint = _endpoint_of(config) if meets else None
@@ -87,7 +86,7 @@ class _Launch:
         nodes = [LocalNode(index, name, self._connect) for index, name in enumerate(self._names)]
         self._tree = tree = LogTree.create(
             self._config.log_dir, self._config.run_id, nodes=self._names if self._config.emulated else (),
-            files_wanted=_wants_files(self._config),
+            files_wanted=_wants_files(self._config), files_needed=_needs_files(self._config),
         )  # fmt: skip
         try:
             group = WorkerGroup(self._config, self._loop, nodes, tree, os.environ)
@@ -113,6 +112,7 @@ class _Launch:
         with StoreServer(listener, self._token.encode()) as store:
             self._loop.on_readable(store.fileno(), store.on_readable)
             self._store_port, self._empty_store = store.port, store.forget_all
+            self._host_name = group.host
             return JobSupervisor(self._config, self._loop, group, self._assignments, self._admission).run()
 
     def _join(self, endpoint: Endpoint, group: WorkerGroup) -> int:
@@ -135,6 +135,7 @@ class _Launch:
             self._empty_store()
         firsts = list(accumulate(sizes, initial=0))
         host = self._admission.host if self._admission else LOOPBACK
+        names = self._admission.names_of_hosts(self._host_name) if self._admission else ""
         return [
             NodeAssignment(
                 attempt=attempt,
@@ -149,6 +150,7 @@ class _Launch:
                 store=f"{host}:{self._store_port}",
                 token=self._token,
                 node=self._names[index] if self._config.emulated else "",
+                hosts=names,
             )
             for index, first_rank in enumerate(firsts[:-1])
         ]
@@ -203,3 +205,7 @@ def _note(text: str) -> None:
 
 def _wants_files(config: LaunchConfig) -> bool:
     return any(config.tee.of(rank) | config.redirects.of(rank) for rank in range(config.nproc_per_node))
+
+
+def _needs_files(config: LaunchConfig) -> bool:
+    return any(config.redirects.of(rank) for rank in range(config.nproc_per_node))

@@ -49,11 +49,18 @@ class LogTree:
 
     @classmethod
     def create(
-        cls, log_dir: Path | None, run_id: str, *, nodes: Sequence[str] = (), files_wanted: bool = False
+        cls,
+        log_dir: Path | None,
+        run_id: str,
+        *,
+        nodes: Sequence[str] = (),
+        files_wanted: bool = False,
+        files_needed: bool = False,
     ) -> LogTree:
         """Make the run's directories. Raises LogDirectoryError.
 
         ``nodes`` are the emulated nodes, in order; none for one real node. ``files_wanted``: streams go to files.
+        ``files_needed``: they go nowhere else; a teed stream goes to the console also where no file can be written.
         """
         if log_dir is not None and os.fspath(log_dir) == os.devnull:
             return cls(base=log_dir, kept=True)
@@ -64,7 +71,7 @@ class LogTree:
             base = log_dir.absolute() if log_dir else _temporary_directory()  # a script may change its directory
             directories = _run_directories(base, run_id, nodes)
         except OSError as error:
-            if log_dir is None and not files_wanted:  # the directory is for error files only
+            if log_dir is None and not files_needed:
                 shutil.rmtree(base or "", ignore_errors=True)
                 return cls(base=Path(os.devnull), kept=True)
             raise _unusable(log_dir, error) from error

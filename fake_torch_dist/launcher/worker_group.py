@@ -10,10 +10,10 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
 from typing import TypeAlias
 
 from fake_torch_dist.launcher.commandline.config import LaunchConfig
+from fake_torch_dist.launcher.environment_names import READY_FILE
 from fake_torch_dist.launcher.failures import ProcessFailure, root_cause
 from fake_torch_dist.launcher.group_attempt import GroupAttempt
 from fake_torch_dist.launcher.job_control import JobControl
@@ -36,6 +36,7 @@ from fake_torch_dist.launcher.protocol.assignment import NodeAssignment
 from fake_torch_dist.launcher.protocol.stop import StopJob
 from fake_torch_dist.launcher.reports import log_messages
 from fake_torch_dist.launcher.reports.log_messages import LauncherLog, level_named
+from fake_torch_dist.launcher.reports.ready_file import ReadyFile
 from fake_torch_dist.launcher.reports.reporter import Reporter
 from fake_torch_dist.launcher.routes import Routes
 from fake_torch_dist.launcher.shutdown import READER_PATIENCE_S, OutputPatience, Shutdown
@@ -71,18 +72,19 @@ class WorkerGroup:
         self.log = LauncherLog(output.write_own, level=level_named(environment.get("LOGLEVEL")))
         self._reporter = Reporter(config, environment, self.log, output.write_own)
         self._shutdown = Shutdown(
-            config, loop, nodes, output, self.log, host=lambda: self.host, on_stop=lambda stop: self._on_stop(stop),
+            config, loop, nodes, output, self.log, host=lambda: self.host, on_stop=self._on_own_stop,
             on_progress=self._finish_if_over,
         )  # fmt: skip
+        self._ready = ReadyFile(environment.get(READY_FILE, ""))
         self._patience = OutputPatience(loop, output, self._finish_if_over)
         self._job_control = JobControl(loop, nodes, output)
         for node in nodes:
             node.listen(self._on_message, self._on_agent_lost)
 
-    @cached_property
+    @property
     def host(self) -> str:
-        """Name of this host in reports."""
-        return self._config.local_addr or socket.getfqdn()
+        """Name of this host in reports. It is not looked up, since a dead name server would hold a signal up."""
+        return self._config.local_addr or socket.gethostname()
 
     @property
     def is_over(self) -> bool:
@@ -120,6 +122,7 @@ class WorkerGroup:
         self._job_control.listen_to_signals()
         self._loop.after(0, lambda: self._begin(begin))
         self._loop.run()
+        self._ready.end()
         code = self._final_report()
         self._output.close(READER_PATIENCE_S if self.is_signalled else None)
         return code
@@ -134,8 +137,13 @@ class WorkerGroup:
         self._exit_code, self._reason = exit_code, reason
         self._loop.stop()
 
+    def _on_own_stop(self, stop: StopJob) -> None:
+        self._ready.end()
+        self._on_stop(stop)
+
     def stop(self, stop: StopJob) -> None:
         """End the ranks because of an event on another node."""
+        self._ready.end()
         self._shutdown.stop_from_elsewhere(stop)
 
     # -- starting -----------------------------------------------------------------------------------------------------
@@ -154,6 +162,7 @@ class WorkerGroup:
         by_node = {node.index: assignment for node, assignment in zip(self.nodes, assignments, strict=True)}
         self._attempt = GroupAttempt(by_node, routes, lambda: self.host)
         self._shutdown.begin_attempt()
+        self._ready.begin(config.nproc_per_node * len(self.nodes))
         self._output.expect(
             routes.source(assignment, local_rank, "stdout")
             for assignment in assignments
@@ -193,6 +202,7 @@ class WorkerGroup:
         match message:
             case RankStarted():
                 self._read_output(node, message, descriptors)
+                self._ready.note_started()
             case RankExited():
                 if message.exitcode:
                     self._add_failure(self._running.failure(node, message))
@@ -248,11 +258,12 @@ class WorkerGroup:
             self._patience.wait(after_signal=self.is_signalled)
             return
         attempt.is_over = True
+        self._ready.end()
         self._shutdown.end_attempt()
         if not attempt.failures:
             self.log.emit(log_messages.GROUP_FINISHED, role=self._config.role, timeout_s=300)
-        elif not self.is_ending_for_good:
-            self._reporter.failed(root_cause(attempt.failures))
+        elif not self.is_ending_for_good and not (cause := root_cause(attempt.failures)).told_to_stop:
+            self._reporter.failed(cause)
         self._on_over()
 
     def _final_report(self) -> int:
@@ -263,9 +274,12 @@ class WorkerGroup:
             return 1
         if attempt and attempt.start_failure:
             self.log.emit(log_messages.RANK_NOT_STARTED, reason=attempt.start_failure)
+            self._reporter.ended(attempt.start_failure)
             return 1
         if attempt and attempt.failures and self._exit_code and not self.is_ending_for_good:
-            self._reporter.child_failed(attempt.failures, kept=self._tree.kept)
+            self._reporter.child_failed(attempt.failures, self._reason, kept=self._tree.kept)
+        elif self._reason and self._exit_code:
+            self._reporter.ended(self._reason)
         cause = self.root_cause
         if self._reason and not self._shutdown.is_output_closed and not (cause and cause.sentence == self._reason):
             self._output.write_own(f"fake-torchrun: error: {self._reason}\n")

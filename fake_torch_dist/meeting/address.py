@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -11,11 +12,14 @@ from typing import Final, NoReturn
 from urllib.parse import SplitResult, urlsplit
 
 from fake_torch_dist.errors import DistNetworkError
-from fake_torch_dist.launcher.environment_names import STORE
+from fake_torch_dist.launcher.environment_names import STORE, TOKEN, TOKEN_FILE
 from fake_torch_dist.meeting.generations import agent_has_store
 from fake_torch_dist.meeting.torch_board import store_of_rank_0
+from fake_torch_dist.stores.authentication import job_token
 from fake_torch_dist.stores.base import Store
 from fake_torch_dist.stores.file_store import FileStore
+from fake_torch_dist.stores.own_addresses import is_loopback
+from fake_torch_dist.stores.resolving import addresses
 from fake_torch_dist.stores.tcp_store import EMPTY_WORLD, TCPStore
 from fake_torch_dist.stores.torch_store import TorchStoreError, is_torch_store
 
@@ -30,6 +34,11 @@ STORE_UNREADABLE = (  # ValueError
 )
 _PING_S: Final = 0.5
 """Seconds in which torch's store answers whether it is one."""
+NO_TOKEN: Final = (  # DistNetworkError
+    f"{TOKEN} is not set, and MASTER_ADDR = {{host}} can be reached from other hosts: ranks execute what they get from "
+    f"each other (pickle), so set it to the same secret for all ranks, or {TOKEN_FILE} to a file that holds it; the "
+    "word none is a secret that everybody knows, for networks that are trusted"
+)
 NEGATIVE_WORLD = "world_size = {size}: a world has at least one rank (WORLD_SIZE, or world_size)"
 
 
@@ -135,7 +144,23 @@ def _env(url: str) -> WorldAddress:
     if STORE in os.environ:
         return _checked(WorldAddress(*_launchers_store(os.environ[STORE]), rank, world_size, has_server=True))
     host = _variable("MASTER_ADDR")
+    _check_token(host, world_size)
     return _checked(WorldAddress(host, int(_variable("MASTER_PORT")), rank, world_size, is_agents=agent_has_store()))
+
+
+def _check_token(host: str, world_size: int) -> None:
+    """Raise DistNetworkError if ranks are on several hosts, by LOCAL_WORLD_SIZE, and have no token; fake-torchrun's
+    rule for launchers."""
+    local = os.environ.get("LOCAL_WORLD_SIZE", "")
+    if job_token() or not local.isdecimal() or int(local) >= world_size or _is_loopback(host):
+        return
+    raise DistNetworkError(NO_TOKEN.format(host=host))
+
+
+def _is_loopback(host: str) -> bool:
+    with suppress(OSError):
+        return all(is_loopback(address[0]) for _, address in addresses(host, 0))
+    return False
 
 
 def _launchers_store(text: str) -> tuple[str, int]:

@@ -13,8 +13,12 @@ import os
 from enum import IntEnum
 from typing import Final
 
-from fake_torch_dist.launcher.environment_names import TOKEN
+from fake_torch_dist.errors import DistNetworkError
+from fake_torch_dist.launcher.environment_names import TOKEN, TOKEN_FILE
 
+NO_TOKEN: Final = (  # DistNetworkError
+    f"{TOKEN_FILE} = {{path}}, which {{reason}}. It is to hold the secret that all processes of the job share"
+)
 PROTOCOL: Final = b"fake_torch_dist store 2"
 NONCE_BYTES: Final = 32
 MAC_BYTES: Final = 32
@@ -38,8 +42,23 @@ class Greeting(IntEnum):
 
 
 def job_token() -> bytes:
-    """The job's token from the environment; empty for a job that all processes of this user on this host can join."""
-    return os.fsencode(os.environ.get(TOKEN, ""))
+    """The job's token from the environment, or the file that it names; empty for a job that all processes of this user
+    on this host can join.
+
+    DistNetworkError if the file cannot be read or is empty.
+    """
+    token = os.environ.get(TOKEN)
+    if token or not os.environ.get(TOKEN_FILE):
+        return os.fsencode(token or "")
+    path = os.environ[TOKEN_FILE]
+    try:
+        with open(path, "rb") as file:
+            found = file.read().strip()
+    except OSError as error:
+        raise DistNetworkError(NO_TOKEN.format(path=path, reason=f"can't be read: {error.strerror}")) from error
+    if not found:
+        raise DistNetworkError(NO_TOKEN.format(path=path, reason="is empty"))
+    return found
 
 
 def proof(token: bytes, who: bytes, client_nonce: bytes, server_nonce: bytes) -> bytes:

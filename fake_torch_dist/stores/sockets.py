@@ -18,7 +18,7 @@ LISTEN_FAILED = (  # DistNetworkError, torch 2.13.0
 )
 
 
-KEEPALIVE_IDLE_S, KEEPALIVE_PROBE_S, KEEPALIVE_PROBES = 10, 5, 3
+KEEPALIVE_IDLE_S, KEEPALIVE_PROBE_S, KEEPALIVE_PROBES = 8, 4, 3
 LOST_HOST_S = KEEPALIVE_IDLE_S + KEEPALIVE_PROBES * KEEPALIVE_PROBE_S
 """Seconds after which the loss of a host without power or network is noticed."""
 

@@ -22,7 +22,7 @@ from fake_torch_dist.transports.wire import PeerConnection
 
 LONGEST_POLL_S: Final = 3600.0
 """The longest single poll, as epoll takes at most 2**31 milliseconds; a longer wait polls again."""
-LOOK_EVERY_S: Final = 5.0
+LOOK_EVERY_S: Final = 3.0
 """Seconds between two looks at bytes that are not acknowledged."""
 ON_ITS_WAY_S: Final = 0.5
 """Time in which a connection that a rank had made before it ended arrives."""

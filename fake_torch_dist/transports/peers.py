@@ -202,11 +202,7 @@ class Peers:
 
     def poll(self, timeout_s: float) -> list[tuple[int, int]]:
         """Wait at most ``timeout_s`` for events, which ``receive`` handles. Other threads may send meanwhile."""
-        if self._ending:
-            timeout_s = 0.0
-        else:
-            timeout_s = min(timeout_s, self._far.longest_poll_s)
-        return self._poll.poll(timeout_s)
+        return self._poll.poll(0.0 if self._ending else min(timeout_s, self._far.longest_poll_s))
 
     def receive(self, events: list[tuple[int, int]]) -> list[Frame]:
         """Handle the events of ``poll`` and return the frames that have arrived. Events of closed descriptors are

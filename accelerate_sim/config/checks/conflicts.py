@@ -1,6 +1,7 @@
 """Collects all problems in which keys of a config disagree."""
 
 from accelerate_sim.config.checks.facts import Facts
+from accelerate_sim.config.checks.hosts import hosts_suffice
 from accelerate_sim.config.checks.imposed import imposed_ranges
 from accelerate_sim.config.checks.machines import driver_fits
 from accelerate_sim.config.checks.parallelism import (
@@ -33,6 +34,6 @@ def conflicts(config: RunConfig) -> list[Problem]:
     of_replicas = () if layout else (experts_divide, shards_divide, shards_exist, batch_problems)
     rest = (
         *of_replicas, sequence_fits, norms_are_split, precision_exists, recomputing_agrees, learning_rates_fit,
-        length_is_sane, imposed_ranges, voice_has_options, driver_fits,
+        length_is_sane, imposed_ranges, voice_has_options, driver_fits, hosts_suffice,
     )  # fmt: skip
     return [*layout, *(problem for check in rest for problem in check(facts))]

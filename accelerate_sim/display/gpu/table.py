@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from accelerate_sim.config.host_names import listed_hosts
 from accelerate_sim.display.gpu.distribution import distribution_lines
 from accelerate_sim.display.gpu.figures import HEALTH_COLORS, Figures, figures_of, written
 from accelerate_sim.display.gpu.grid import Digits, Grid, grid_of
@@ -72,6 +73,10 @@ def _alerts(figures: Figures) -> Iterator[tuple[str, str]]:
 def _node_names(host: str, num_nodes: int, room: int, style: Style) -> tuple[str, ...]:
     """Node names of one width; a long host name keeps its beginning and the number, by which nodes differ."""
     limit = max(6, room // 11)
+    if names := listed_hosts(host):
+        shown = [style.text(name) for name in names[:num_nodes]]
+        short = [name if columns(name) <= limit else name[-limit:] for name in shown]  # the end tells nodes apart
+        return tuple(padded(name, max(map(columns, short))) for name in short)
     digits = len(str(num_nodes - 1))
     stem = cut(style.text(host), limit - digits, style)
     width = columns(stem) + digits

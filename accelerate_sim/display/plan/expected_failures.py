@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from itertools import islice
 
+from accelerate_sim.config.host_names import host_name
 from accelerate_sim.display.plan.rows import Fact, Section
 from accelerate_sim.display.units import duration_text
 from accelerate_sim.sim.disturbances.faults import PUBLISHED_RATE, Fault, Faults
@@ -53,7 +54,7 @@ def _fault_text(run: Run, fault: Fault) -> str:
     node, local = divmod(fault.rank, run.layout.gpus_per_node)
     gpu = "" if fault.cause.whole_node else f" GPU {local}"
     xid = "" if fault.xid is None else f", Xid {fault.xid}"
-    return f"{run.config.cluster.host}{node}{gpu}, {fault.cause.name}{xid}"
+    return f"{host_name(run.config.cluster.host, node)}{gpu}, {fault.cause.name}{xid}"
 
 
 def _best_text(run: Run, found: Reliability, stall_s: float) -> str:

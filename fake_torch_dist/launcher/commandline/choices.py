@@ -29,7 +29,7 @@ def config_of(arguments: Arguments, environment: Mapping[str, str]) -> LaunchCon
         raise UsageError(f"max_restarts must be >= 0: --max-restarts is {arguments.max_restarts}; 0 means no restart")
     if not arguments.monitor_interval > 0:
         raise UsageError(f"monitor_interval must be > 0, got {arguments.monitor_interval:g}: leave the flag out")
-    nproc_per_node = _nproc_per_node(arguments.nproc_per_node)
+    nproc_per_node = _nproc_per_node(arguments.nproc_per_node, environment)
     emulated = max_nodes > 1 and (arguments.standalone or not ADDRESS_FLAGS & arguments.given)
     backend, endpoint, run_id = _rendezvous(arguments, max_nodes, emulated)
     return LaunchConfig(
@@ -108,12 +108,18 @@ def _nodes(nnodes: str) -> tuple[int, int]:
     return low, high
 
 
-def _nproc_per_node(text: str) -> int:
+def _nproc_per_node(text: str, environment: Mapping[str, str]) -> int:
+    devices = _devices(environment) if text in ("auto", "gpu") else 0
+    if devices:
+        return devices
     if text in ("auto", "cpu"):
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if text in ("gpu", "xpu"):
         device = {"gpu": "Cuda", "xpu": "Xpu"}[text]
-        raise UsageError(f"{device} is not available. --nproc-per-node {text} has no device to count; give a number")
+        raise UsageError(
+            f"{device} is not available. --nproc-per-node {text} has no device to count; give a number, "
+            "or say how many GPUs there are to be: CUDA_VISIBLE_DEVICES=0,1,2,3"
+        )
     try:
         count = int(text)
     except ValueError:
@@ -121,6 +127,19 @@ def _nproc_per_node(text: str) -> int:
     if count < 1:
         raise UsageError(f"nproc_per_node must be > 0, got {count}: a node without ranks does nothing; give 1 or more")
     return count
+
+
+def _devices(environment: Mapping[str, str]) -> int:
+    """Return the number of GPUs that the environment says this node has, as no device can be asked; 0 if it does not.
+
+    They are what CUDA would see, what the container runtime gives to a pod, and what Slurm has allocated.
+    """
+    for name in ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"):
+        listed = [device for device in environment.get(name, "").split(",") if device.strip()]
+        if listed and re.fullmatch(r"\d+|-?(GPU|MIG)-[\w/-]+", listed[0].strip()):
+            return len(listed)
+    count = environment.get("SLURM_GPUS_ON_NODE", "")
+    return int(count) if count.isdecimal() else 0
 
 
 def _rendezvous(arguments: Arguments, max_nodes: int, emulated: bool) -> tuple[str, str, str]:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import argparse
 
-from fake_torch_dist.launcher.commandline.parser import AUTO, FlagParser, ShowCompletion, ShowVersion, spellings
+from fake_torch_dist.launcher.commandline.parser import (
+    AUTO,
+    FlagParser,
+    ShowCompletion,
+    ShowVersion,
+    spellings,
+)
+from fake_torch_dist.launcher.commandline.shim import MakeShim
 
 DESCRIPTION = """\
 fake-torchrun: torchrun (2.13) without torch. It takes torchrun's flags, gives
@@ -15,7 +22,7 @@ EPILOG = """\
 What differs from torchrun:
   --nnodes N starts all N nodes here, unless --node-rank, --rdzv-endpoint,
       --master-addr or --master-port is given: then this is one of the nodes.
-  --prefix, --no-prefix, --dedupe, --show-completion, --version and
+  --prefix, --no-prefix, --dedupe, --show-completion, --shim, --version and
       --start-method auto are ours.
   --monitor-interval, --event-log-handler, --logs-specs and --numa-binding have
       no effect here; a line on stderr tells when they are given.
@@ -51,7 +58,8 @@ def _add_size(parser: FlagParser) -> None:
     parser.value("--nnodes", default="1:1", help="Nodes of the job: N, or MIN:MAX if it can lose and gain nodes.")
     parser.value(
         "--nproc-per-node", default="1",
-        help="Ranks on each node: a number, or auto or cpu for as many as this process may use CPUs.",
+        help="Ranks on each node: a number; cpu for as many CPUs as this process may use; gpu for as many GPUs as "
+        "CUDA_VISIBLE_DEVICES, NVIDIA_VISIBLE_DEVICES or SLURM_GPUS_ON_NODE says; auto for gpu, else cpu.",
     )  # fmt: skip
 
 
@@ -138,6 +146,10 @@ def _add_ours(parser: FlagParser) -> None:
     parser.add_argument(
         "--show-completion", action=ShowCompletion, nargs=0,
         help='Print a script that completes these options in bash and zsh: eval "$(fake-torchrun --show-completion)".',
+    )  # fmt: skip
+    parser.add_argument(
+        "--shim", action=MakeShim, metavar="DIR",
+        help="Make DIR/torchrun, which is this program, and exit: for what starts torchrun by its name.",
     )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from fake_torch_dist.launcher.protocol.host_messages import JoinRequest
 from fake_torch_dist.launcher.reports.log_messages import NODE_GONE, NODE_JOINED, NODE_REFUSED, LauncherLog
 
 _MAX_HANDSHAKES: Final = 64
-"""Connections whose handshake is not over; when there are more, the oldest is closed."""
+"""Connections whose handshake is not over, beside one for each node of --nnodes; the oldest above it are closed."""
 EVERYWHERE: Final = ("::", "0.0.0.0")
 _ACCEPTED_AT_ONCE: Final = 16
 """Connections accepted before the loop looks at anything else."""
@@ -61,6 +61,15 @@ class Admission:
         found = [node.address_of_host for node in self._admitted] if self._is_everywhere else []
         return next(filter(None, found), self._endpoint.host)
 
+    def names_of_hosts(self, own: str) -> str:
+        """Names of the hosts of all nodes of the job, of which this one has the name ``own``, separated by commas."""
+        return ",".join([own, *(node.request.host for node in self._admitted)])
+
+    @property
+    def wait_s(self) -> float:
+        """Time in which nodes that are lost may come back; 0 at a static endpoint, which is closed."""
+        return 0.0 if self._endpoint.is_static else self._endpoint.wait_s
+
     def open(
         self,
         log: LauncherLog,
@@ -77,9 +86,14 @@ class Admission:
 
     def admitted(self) -> list[RemoteNode]:
         """Return the nodes that become part of the job now, in the order of their ranks."""
-        nodes, self.waiting = self.waiting, []
+        nodes, self.waiting = sorted(self.waiting, key=self._order), []
         self._admitted = [node for node in self._admitted if node.is_open] + nodes
         return nodes
+
+    def _order(self, node: RemoteNode) -> tuple[int, str, int]:
+        """Ranks of a static rendezvous are given; at a c10d endpoint they follow the names of the hosts, as torch's."""
+        request = node.request
+        return (request.node_rank, "", 0) if self._endpoint.is_static else (0, request.host, request.pid)
 
     def close(self, reason: str = "", exit_code: int = 1) -> None:
         """Stop waiting; nodes that have joined and are not part of the job are told the reason."""
@@ -115,7 +129,7 @@ class Admission:
                 self._loop, connection, address[0], self._token, self._admit, self._on_refused, self._on_settled
             )  # fmt: skip
             self._handshakes[handshake] = None
-            if len(self._handshakes) > _MAX_HANDSHAKES:
+            if len(self._handshakes) > _MAX_HANDSHAKES + self._config.max_nodes:
                 self._make_room()
 
     def _make_room(self) -> None:
@@ -178,7 +192,6 @@ class Admission:
         self._stop_waiting()
         if self._endpoint.is_static:
             self._stop_listening()
-            self.waiting.sort(key=lambda node: node.request.node_rank)
         self._on_complete()
 
     def _give_up(self) -> None:

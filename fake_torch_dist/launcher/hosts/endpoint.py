@@ -14,7 +14,7 @@ from typing import Final
 from fake_torch_dist.errors import DistNetworkError
 from fake_torch_dist.launcher.commandline.choices import host_and_port
 from fake_torch_dist.launcher.commandline.config import LaunchConfig
-from fake_torch_dist.launcher.environment_names import TOKEN
+from fake_torch_dist.launcher.environment_names import TOKEN, TOKEN_FILE
 from fake_torch_dist.stores.authentication import job_token
 from fake_torch_dist.stores.own_addresses import is_own_name
 from fake_torch_dist.stores.resolving import addresses
@@ -36,7 +36,7 @@ class Endpoint:
     port: int
     is_static: bool
     node_rank: int
-    """-1: the host assigns ranks in the order of arrival."""
+    """-1: the host assigns ranks by the names of the nodes' hosts."""
     is_host: bool | None
     """This node hosts the job; None: it does if nothing listens at the endpoint yet."""
     wait_s: float
@@ -68,7 +68,9 @@ class Endpoint:
         if not job_token() and not endpoint.is_loopback:
             raise ValueError(
                 f"{TOKEN} is not set, and {endpoint} can be reached from other hosts: ranks execute what "
-                "they get from each other (pickle), so set it to the same secret on all nodes"
+                "they get from each other (pickle), so set it to the same secret on all nodes, or "
+                f"{TOKEN_FILE} to a file that holds it; the word none is a secret that everybody knows, for networks "
+                "that are trusted"
             )
         return endpoint
 

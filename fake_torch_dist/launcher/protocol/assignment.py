@@ -25,3 +25,5 @@ class NodeAssignment:
     token: str
     node: str
     """Host name of an emulated node; empty for a real one."""
+    hosts: str = ""
+    """Host names of all real nodes, separated by commas; empty if there is one, or they are emulated."""

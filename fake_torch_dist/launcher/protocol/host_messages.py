@@ -33,7 +33,7 @@ class JoinRequest:
     min_nodes: int
     max_nodes: int
     node_rank: int
-    """-1: the host assigns a rank in the order of arrival."""
+    """-1: the host assigns a rank by the name of the node's host."""
     nproc_per_node: int
     host: str
     pid: int

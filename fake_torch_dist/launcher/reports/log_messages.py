@@ -194,6 +194,9 @@ STOPPED_ELSEWHERE: Final = LogMessage("W", "", "{reason}: shutting down workers"
 NODE_JOINED: Final = LogMessage("I", "", "{node} has joined, {count} of {nnodes} nodes are there")
 NODE_REFUSED: Final = LogMessage("W", "", "A node was refused: {reason}")
 NODE_GONE: Final = LogMessage("W", "", "{reason}")
+NODES_AWAITED: Final = LogMessage(
+    "W", "", "{count} of {nnodes} nodes are left: the ranks start again when others have come, within {wait_s:g} s"
+)
 RANK_NOT_STARTED: Final = LogMessage("E", "", "{reason}")
 PARENT_FILE_UNWRITABLE: Final = LogMessage(
     "W",

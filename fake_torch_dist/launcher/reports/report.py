@@ -22,9 +22,14 @@ def without_files(failures: Iterable[ProcessFailure]) -> list[ProcessFailure]:
     return [replace(failure, error_file=NOT_AVAILABLE) for failure in failures]
 
 
-def report(name: str, failures: Sequence[ProcessFailure]) -> str:
-    """Return the report from its first rule to its last, without a final newline; entries are numbered as given."""
-    root = root_cause(failures)
+def report(name: str, failures: Sequence[ProcessFailure], reason: str = "") -> str:
+    """Return the report from its first rule to its last, without a final newline; entries are numbered as given.
+
+    ``reason`` takes the place of the root cause if the ranks failed because they were told to stop.
+    """
+    root: ProcessFailure | None = root_cause(failures)
+    if reason and root and root.told_to_stop:
+        root = None
     title = f"{printable(name)} FAILED"
     entries = [_entry(number, failure) for number, failure in enumerate(failures)]
     lines = (line for text in (title, *entries) for line in text.split("\n"))
@@ -34,12 +39,16 @@ def report(name: str, failures: Sequence[ProcessFailure]) -> str:
     return "\n".join((
         rule, title, section,
         "Failures:", *(others or ["  <NO_OTHER_FAILURES>"]), section,
-        "Root Cause (first observed failure):", entries[_index(failures, root)], rule,
+        "Root Cause (first observed failure):", entries[_index(failures, root)] if root else _elsewhere(reason), rule,
     ))  # fmt: skip
 
 
 def _index(failures: Sequence[ProcessFailure], wanted: ProcessFailure) -> int:
     return next(number for number, failure in enumerate(failures) if failure is wanted)
+
+
+def _elsewhere(reason: str) -> str:
+    return f"  <NOT_HERE>: {printable(reason)}"
 
 
 def _entry(number: int, failure: ProcessFailure) -> str:
@@ -56,9 +65,9 @@ def _entry(number: int, failure: ProcessFailure) -> str:
     )
 
 
-def child_failed_text(name: str, failures: Sequence[ProcessFailure]) -> str:
+def child_failed_text(name: str, failures: Sequence[ProcessFailure], reason: str = "") -> str:
     """Return the text that the launcher prints last when ranks failed."""
-    return f"{traceback_text(OF_FAILED_RANKS)}{_CHILD_FAILED}: \n{report(name, failures)}\n"
+    return f"{traceback_text(OF_FAILED_RANKS)}{_CHILD_FAILED}: \n{report(name, failures, reason)}\n"
 
 
 def signalled_text(pid: int, signum: int) -> str:

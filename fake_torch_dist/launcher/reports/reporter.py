@@ -14,7 +14,14 @@ from fake_torch_dist.launcher.protocol.assignment import NodeAssignment
 from fake_torch_dist.launcher.reports import log_messages
 from fake_torch_dist.launcher.reports.log_messages import LauncherLog
 from fake_torch_dist.launcher.reports.parent_error_file import pass_signal_to_parent, pass_to_parent
-from fake_torch_dist.launcher.reports.report import child_failed_text, entry_name, signalled_text, without_files
+from fake_torch_dist.launcher.reports.report import (
+    child_failed_text,
+    entry_name,
+    got_signal,
+    signalled_text,
+    without_files,
+)
+from fake_torch_dist.launcher.reports.termination_message import write_termination_message
 
 
 class Reporter:
@@ -25,6 +32,7 @@ class Reporter:
     ) -> None:
         self._config = config
         self._parent_file = environment.get(ERROR_FILE)
+        self._environment = environment
         self._log = log
         self._write = write
 
@@ -71,15 +79,25 @@ class Reporter:
             return
         self._log.emit(log_messages.FAILED, pid=failure.pid, binary=self._binary(), **fields)
 
-    def child_failed(self, failures: Sequence[ProcessFailure], *, kept: bool) -> None:
-        """Report the failures of the last attempt; ``kept``: the error files outlive the run."""
-        pass_to_parent(root_cause(failures), self._parent_file, self._log)
+    def child_failed(self, failures: Sequence[ProcessFailure], reason: str, *, kept: bool) -> None:
+        """Report the failures of the last attempt; ``kept``: the error files outlive the run.
+
+        ``reason``: what ended the ranks, if that was not one of them; empty otherwise.
+        """
+        root = root_cause(failures)
+        pass_to_parent(root, self._parent_file, self._log)
+        self.ended(reason if reason and root.told_to_stop else f"{root.sentence}\n{root.message}")
         name = entry_name(self._config.kind, self._config.entrypoint, self._config.python)
-        self._write(child_failed_text(name, failures if kept else without_files(failures)))
+        self._write(child_failed_text(name, failures if kept else without_files(failures), reason))
+
+    def ended(self, reason: str) -> None:
+        """Leave the reason of the job's end in a pod's termination message."""
+        write_termination_message(reason, self._environment)
 
     def signalled(self, number: int) -> None:
         """Report that a signal has ended the launcher."""
         pass_signal_to_parent(os.getpid(), number, self._parent_file, self._log)
+        self.ended(got_signal(os.getpid(), number))
         self._write(signalled_text(os.getpid(), number))
 
     def _binary(self) -> str:

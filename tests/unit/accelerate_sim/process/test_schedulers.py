@@ -127,7 +127,7 @@ def test_two_jobs_of_mpirun_on_one_host_meet_at_different_ports():
 
 
 def test_mpi_over_hosts_needs_an_address():
-    with pytest.raises(ConfigError, match="RANK is set, but MASTER_ADDR is not.*mpirun -x MASTER_ADDR=HOST"):
+    with pytest.raises(ConfigError, match=r"RANK is set, but MASTER_ADDR is not.*mpirun -x MASTER_ADDR=HOST"):
         Placement.of({**OPEN_MPI, "LOCAL_RANK": "", "OMPI_COMM_WORLD_LOCAL_SIZE": "2"} | {"LOCAL_RANK": ""})
 
 

@@ -189,6 +189,14 @@ def test_the_bound_name_is_a_name_of_the_exporter(signals, text):
     server.close()
 
 
+def test_a_probe_gets_a_short_answer_and_makes_no_figures(signals, server, text):
+    answer = scrape(signals, server, b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:9400\r\n\r\n")
+    assert status(answer) == "200" and answer.endswith(b"\r\n\r\nok\n")
+    front = scrape(signals, server, b"GET / HTTP/1.1\r\nHost: 127.0.0.1:9400\r\n\r\n")
+    assert status(front) == "200" and b"/metrics" in front and b"/healthz" in front
+    assert text.made == 0
+
+
 def test_an_exporter_for_other_hosts_answers_to_any_name(signals, text):
     server = serving(signals, text, "0.0.0.0:0")
     assert status(scrape(signals, server, b"GET /metrics HTTP/1.1\r\nHost: node7.cluster:9400\r\n\r\n")) == "200"

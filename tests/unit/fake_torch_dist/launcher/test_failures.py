@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -178,3 +179,12 @@ def test_a_rank_that_was_stopped_but_had_recorded_its_error_before_can_be_the_ca
 def test_no_failure_has_no_cause() -> None:
     with pytest.raises(ValueError):
         root_cause([])
+
+
+def test_ranks_that_were_told_to_stop_are_no_root_cause() -> None:
+    told = replace(failed(1, -15), told_to_stop=True)
+    lines = report("x.py", [told], "node 2 on h2 is gone").split("\n")
+    assert lines[lines.index("Root Cause (first observed failure):") + 1 :][0] == "  <NOT_HERE>: node 2 on h2 is gone"
+    assert "  exitcode  : -15 (pid: " in "\n".join(lines[: lines.index("Root Cause (first observed failure):")])
+    own = report("x.py", [told, failed(0, 1)], "rank 0 failed")
+    assert "<NOT_HERE>" not in own and "exitcode  : 1 " in own[own.index("Root Cause") :]

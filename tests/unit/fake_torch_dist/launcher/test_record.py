@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -162,6 +163,26 @@ def test_a_file_is_replaced_and_never_half_written(tmp_path: Path) -> None:
         write_atomically(str(path), "new")
         assert reader.read() == "old"
     assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("number", [errno.EBUSY, errno.EACCES, errno.EROFS, errno.EXDEV])
+def test_a_file_that_cannot_be_replaced_is_written_in_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """As a pod's termination log, which is mounted."""
+    path = tmp_path / "termination-log"
+    path.write_text("old and longer")
+
+    def replace(source: str, goal: str) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "replace", replace)
+    write_atomically(str(path), "new")
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+    with pytest.raises(OSError, match=os.strerror(number)):
+        write_atomically(str(tmp_path / "absent"), "new")
     assert list(tmp_path.iterdir()) == [path]
 
 

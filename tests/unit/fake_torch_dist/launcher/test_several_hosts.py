@@ -31,6 +31,11 @@ print(json.dumps({name: os.environ[name] for name in names} | {"sum": int(total[
 dist.destroy_process_group()
 """
 WAIT = "import os, time\nprint('up', os.environ['RANK'])\ntime.sleep(600)\n"
+ONCE_MORE = """
+import os, time
+print("up", os.environ["TORCHELASTIC_RESTART_COUNT"], "of", os.environ["WORLD_SIZE"])
+if os.environ["TORCHELASTIC_RESTART_COUNT"] == "0": time.sleep(600)
+"""
 STUBBORN = "import signal\nfor s in (2, 15): signal.signal(s, signal.SIG_IGN)\n" + WAIT
 
 
@@ -264,6 +269,9 @@ def test_a_failure_on_one_node_ends_the_others_at_once(jobs: Jobs, port: int, ba
     assert f"rank      : {2 * bad + 1} (local_rank: 1)" in root and "exitcode  : 1 " in root
     other = ended[1 - bad].err
     assert len(re.findall(r"exitcode  : -15 \(pid: \d+\)  \(SIGTERM\)", other)) == 2 and "boom" not in other
+    elsewhere = other[other.index("Root Cause") :].split("\n")[1]
+    assert re.match(rf"  <NOT_HERE>: rank {2 * bad + 1} \(local_rank: 1, pid: \d+\) on \S+ failed", elsewhere)
+    assert "local_rank: 0 (pid" not in other
     assert re.search(rf"error: rank {2 * bad + 1} \(local_rank: 1, pid: \d+\) on \S+ failed \(exitcode: 1\)", other)
     assert "fake-torchrun: error" not in ended[bad].err
 
@@ -304,13 +312,12 @@ def test_the_last_attempt_of_all_nodes_is_reported(jobs: Jobs, port: int) -> Non
     assert ended[0].err.count("closing signal SIGTERM") == 3 and "exitcode  : -15" in ended[0].err
 
 
-def kill_one_of_three(jobs: Jobs, port: int, nnodes: str) -> tuple[RunningJob, RunningJob]:
+def kill_one_of_three(jobs: Jobs, port: int, nnodes: str, *more: str) -> tuple[RunningJob, RunningJob]:
     """All restart once; a node that does not host is killed in the first attempt. Returns the other two."""
-    script = "import os, time\nprint('up', os.environ['TORCHELASTIC_RESTART_COUNT'], 'of', os.environ['WORLD_SIZE'])\n"
-    script += "if os.environ['TORCHELASTIC_RESTART_COUNT'] == '0': time.sleep(600)\n"
-    host = jobs.start(script, *c10d(port, nnodes, "--max-restarts", "1"))
+    more = ("--max-restarts", "1", *more)
+    host = jobs.start(ONCE_MORE, *c10d(port, nnodes, *more))
     until(lambda: is_listening(port), "the host listens")
-    others = [jobs.start(script, *c10d(port, nnodes, "--max-restarts", "1")) for _ in range(2)]
+    others = [jobs.start(ONCE_MORE, *c10d(port, nnodes, *more)) for _ in range(2)]
     all_up(1, host, *others)
     others[0].process.kill()
     others[0].end()
@@ -324,8 +331,40 @@ def test_an_elastic_job_goes_on_without_a_node_that_is_gone(jobs: Jobs, port: in
 
 
 def test_too_few_nodes_are_no_job(jobs: Jobs, port: int) -> None:
-    for ended in failed(*kill_one_of_three(jobs, port, "3")):
+    for ended in failed(*kill_one_of_three(jobs, port, "3", "--rdzv-conf", "join_timeout=10")):
         assert "no restart with 2 of 3 nodes (--nnodes)" in ended.err
+
+
+def test_a_job_that_is_short_of_a_node_starts_again_when_one_comes(jobs: Jobs, port: int) -> None:
+    host, other = kill_one_of_three(jobs, port, "3")
+    until(lambda: "2 of 3 nodes are left: the ranks start again when others have come" in host.err, "it waits")
+    again = jobs.start(ONCE_MORE, *c10d(port, "3", "--max-restarts", "1"))
+    ended = [command.end() for command in (host, other, again)]
+    assert [command.code for command in ended] == [0, 0, 0], [command.err for command in ended]
+    assert [command.lines[-1] for command in ended] == ["up 1 of 3"] * 3
+
+
+@pytest.mark.parametrize("told", [0, 1])
+def test_a_signal_ends_the_wait_for_a_node_that_is_to_come_back(jobs: Jobs, port: int, told: int) -> None:
+    both = kill_one_of_three(jobs, port, "3")
+    until(lambda: "2 of 3 nodes are left" in both[0].err, "it waits")
+    os.kill(both[told].pid, signal.SIGTERM)
+    ended = failed(*both)
+    assert "SignalException" in ended[told].err
+
+
+def test_ranks_follow_the_names_of_hosts_and_the_order_of_commands(jobs: Jobs, port: int) -> None:
+    """At a c10d endpoint the node that hosts stays the first; the others are sorted, however they come."""
+    script = "import os; print(os.environ['GROUP_RANK'])"
+    host = jobs.start(script, *c10d(port, "4"), "--local-addr", "z", LOGLEVEL="INFO")
+    until(lambda: is_listening(port), "the host listens")
+    others = []
+    for count, name in enumerate(("c", "b", "a"), 2):
+        others.append(jobs.start(script, *c10d(port, "4"), "--local-addr", name))
+        if count < 4:
+            until(lambda count=count: f"{count} of 4 nodes" in host.err, "it has joined")  # type: ignore[misc]
+    ended = [command.end() for command in (host, *others)]
+    assert [command.lines for command in ended] == [["0"], ["3"], ["2"], ["1"]], [command.err for command in ended]
 
 
 @pytest.mark.parametrize("told", [0, 1])
