@@ -39,7 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     picture = commands.add_parser("picture", help="draw a moment of a run as SVG")
     picture.add_argument("file", type=Path, metavar="FILE.svg", help="file to write")
     picture.add_argument("--config", default="llama70b", metavar="NAME", help="default: llama70b")
-    picture.add_argument("--second", type=float, default=60.0, metavar="S", help="second of the run; default: 60")
+    picture.add_argument("--second", type=float, default=2.4, metavar="S", help="recorded second of the run; default: 2.4")
     picture.set_defaults(run=_picture)
     return parser
 

@@ -261,7 +261,7 @@ def test_the_form_of_a_plan_changes_the_command_line(visit: Visit, train: Train)
     assert tab.evaluate(TEXT) == train("--plan", "--config", "llama70b", *changes).stdout
     assert "cluster.nodes=16" in tab.page.text_content("#command")
     tab.page.fill('[name="parallel.tensor"]', "3")
-    tab.wait_for(f"{TEXT}.includes('parallel.tensor')")
+    tab.wait_for(f"{TEXT}.includes('does not divide')")
     assert tab.evaluate(TEXT) == train("--plan", "--config", "llama70b", *changes, "--set", "parallel.tensor=3").stderr
 
 
@@ -300,7 +300,7 @@ def test_it_fits(visit: Visit, width: int, height: int):
 
 def test_a_swipe_seeks_and_a_double_tap_asks_for_the_full_screen(visit: Visit):
     script = "Element.prototype.requestFullscreen = function () { window.asked = this.tagName; };"
-    tab = visit("?config=debug&runs=1&autoplay=0&t=12", has_touch=True, before=script)
+    tab = visit("?config=llama70b&runs=1&autoplay=0&t=12", has_touch=True, before=script)
     marked(tab, "whole")
     tab.wait_for("player.now === 12")
     touch = (

@@ -13,8 +13,6 @@ from tests.support.repository import ROOT
 STAND_INS = ROOT / "accelerate_sim" / "web" / "stand_ins"
 LIMIT_S = 60
 
-pytestmark = pytest.mark.skipif(sys.version_info >= (3, 14), reason="the page's Python is 3.13")
-
 PROGRAM = """
 import sys
 from datetime import datetime
