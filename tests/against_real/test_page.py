@@ -142,8 +142,8 @@ def test_nothing_comes_from_elsewhere(visit: Visit, site: str):
 def screen_lines(tab: ChromiumTab) -> list[str]:
     tab.evaluate("new Promise((done) => terminal.write('', done))")
     lines = tab.evaluate(
-        "[...Array(terminal.rows).keys()].map((row) => terminal.buffer.active.getLine(terminal.buffer.active.baseY + row)"
-        ".translateToString(true))"
+        "(({active}) => [...Array(terminal.rows).keys()].map((row) => active.getLine(active.baseY + row)"
+        ".translateToString(true)))(terminal.buffer)"
     )
     return [line.rstrip() for line in lines]
 
@@ -167,6 +167,18 @@ def test_runs_follow_each_other_for_ever(visit: Visit, train: Train, tmp_path: P
     tab.wait_for("player.runs.length > 2 && player.run > 1")
     second = tab.evaluate("player.frames.slice(0, player.runs[2].first)")
     require_same(second, recorded(train, tmp_path, "--config", "debug", "--runs", "2"))
+
+
+def test_a_link_to_a_later_run_waits_for_it(visit: Visit):
+    tab = visit(f"?config=debug&start-time={START}&autoplay=0&t=25&intro=0")
+    tab.wait_for("player.now === 25")
+    assert tab.evaluate("player.run") > 0 and any("Run 2" in line for line in screen_lines(tab))
+
+
+def test_runs_drawn_from_the_catalog_are_repeatable(visit: Visit, train: Train, tmp_path: Path):
+    tab = visit(f"?config=&max-steps=3&runs=1&start-time={START}&cols=120&rows=40")
+    drawn = ("--seed", tab.evaluate("query.seed"), "--max-steps", "3")
+    require_same(first_run(tab), recorded(train, tmp_path, *drawn))
 
 
 def test_ctrl_c_ends_the_run_as_in_a_terminal(visit: Visit):
@@ -343,7 +355,10 @@ def test_looks_and_text_for_screen_readers(visit: Visit):
     assert tab.evaluate("document.documentElement.dataset.theme") == "crt"
     tab.wait_for("document.querySelector('.xterm-accessibility') !== null")
     tab.page.keyboard.press("t")
-    assert tab.evaluate("[document.documentElement.dataset.theme, terminal.options.theme.background]") == ["dark", "#0b0e14"]
+    assert tab.evaluate("[document.documentElement.dataset.theme, terminal.options.theme.background]") == [
+        "dark",
+        "#0b0e14",
+    ]
     light = visit("?config=debug", color_scheme="light")
     assert light.evaluate("document.documentElement.dataset.theme") == "light"
 

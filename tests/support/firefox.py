@@ -48,7 +48,9 @@ class Firefox:
 
     def evaluate(self, expression: str) -> Any:
         """The value of a JavaScript expression; a promise is waited for."""
-        script = f"const done = arguments[0]; Promise.resolve({expression}).then((value) => done(JSON.stringify(value)))"
+        script = (
+            f"const done = arguments[0]; Promise.resolve({expression}).then((value) => done(JSON.stringify(value)))"
+        )
         answer = self._call("WebDriver:ExecuteAsyncScript", {"script": script, "args": [], "sandbox": None})
         return None if answer["value"] is None else json.loads(answer["value"])
 

@@ -2,6 +2,7 @@
 import { engineSays, stateOf } from './controls.mjs';
 
 const NEXT_RUN_S = 20; // seconds before the end of what is computed at which the next run is asked for
+const LATEST_S = 1800; // a link to a later second waits for no more runs than this
 const STILL_S = 20; // the moment that is shown to those who want no motion
 const SAME_S = 1e-3;
 const calm = matchMedia('(prefers-reduced-motion: reduce)');
@@ -99,10 +100,12 @@ export class Show {
 
   changed(over) {
     stateOf(this.player);
-    if (!this.computing && !this.ended && this.following && this.player.end - this.player.now < NEXT_RUN_S * this.player.rate) {
+    const { player } = this;
+    const wanted = Math.max(player.now, Math.min(player.goal ?? 0, LATEST_S));
+    if (!this.computing && !this.ended && this.following && player.end - wanted < NEXT_RUN_S * player.rate) {
       const beginning = this.following;
       this.following = null;
-      this.player.beginRun(beginning);
+      player.beginRun(beginning);
       this.compute(beginning);
     }
     if (over) this.mark('over');

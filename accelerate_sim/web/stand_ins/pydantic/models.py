@@ -64,7 +64,7 @@ class ModelClass(type):
 
 
 def _annotated_names(namespace: dict[str, Any]) -> set[str]:
-    """The names that a class itself annotates. From Python 3.14 on annotations are evaluated when they are asked for."""
+    """The names that a class itself annotates. From Python 3.14 on annotations are evaluated on request."""
     if sys.version_info >= (3, 14):
         import annotationlib
 

@@ -80,6 +80,8 @@ def test_sizes_of_intros_are_those_of_the_page():
 
 
 def test_the_page_asks_for_nothing_from_elsewhere():
-    sources = {path: path.read_text(encoding="utf-8") for path in sorted((HERE / "page").glob("*.*")) if path.suffix != ".png"}
+    sources = {
+        path: path.read_text(encoding="utf-8") for path in sorted((HERE / "page").glob("*.*")) if path.suffix != ".png"
+    }
     foreign = [path.name for path, text in sources.items() if "https://" in text or "//cdn" in text]
     assert len(sources) > 10 and not foreign

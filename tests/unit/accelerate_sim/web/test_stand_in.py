@@ -37,7 +37,7 @@ try:
 except ConfigError as error:
     print(error)
 """
-"""Shows or plays a config without the command line: typer, which has a version of its own in the page, takes pydantic."""
+"""Shows or plays a config without the command line, as typer takes pydantic, too; the page has an older typer."""
 
 
 def python(*words: str, stand_in: bool, limit_s: float = LIMIT_S) -> subprocess.CompletedProcess[str]:
