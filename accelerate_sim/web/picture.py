@@ -11,7 +11,7 @@ from accelerate_sim.web.cell_screen import BLANK, Cell, CellScreen
 from accelerate_sim.web.engine import play
 from accelerate_sim.web.intros import START
 
-COLUMNS, ROWS = 120, 36
+COLUMNS, ROWS = 120, 32
 CELL_WIDTH, LINE_HEIGHT, MARGIN, BAR = 8.0, 17.0, 14.0, 26.0
 """Pixels: of a cell, of a line, around the text, and of the window's title bar."""
 COLORS = {31: "#f7768e", 32: "#9ece6a", 33: "#e0af68", 34: "#7aa2f7", 35: "#bb9af7", 36: "#7dcfff"}

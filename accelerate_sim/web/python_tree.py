@@ -22,6 +22,11 @@ OF_WEB = ("__init__.py", "engine.py", "page_terminal.py")
 def make_tree(tree: Path, wheels: dict[str, Path], lock_file: Path) -> None:
     """Write all files into the directory ``tree``, which is the page's ``sys.path``."""
     _numpy(tree, wheels["gbdraw"], lock_file)
+    make_pure_tree(tree, wheels)
+
+
+def make_pure_tree(tree: Path, wheels: dict[str, Path]) -> None:
+    """Write all files but numpy's into ``tree``."""
     for name in PURE:
         _pure(tree, wheels[name])
     _ours(tree)

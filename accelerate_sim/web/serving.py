@@ -41,9 +41,8 @@ def server_of(page: Path, port: int) -> PageServer:
     try:
         return PageServer((HOST, port), partial(PageHandler, directory=str(page)))
     except OSError as error:
-        raise BuildError(
-            f"Port {port} of {HOST} can't be used: {error.strerror}. Choose another one with --port."
-        ) from None
+        reason = f"Port {port} of {HOST} can't be used: {error.strerror}"
+        raise BuildError(f"{reason}. Choose another one with --port.") from None
 
 
 def address(server: PageServer) -> str:

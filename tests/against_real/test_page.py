@@ -142,8 +142,8 @@ def test_nothing_comes_from_elsewhere(visit: Visit, site: str):
 def screen_lines(tab: ChromiumTab) -> list[str]:
     tab.evaluate("new Promise((done) => terminal.write('', done))")
     lines = tab.evaluate(
-        "[...Array(terminal.rows).keys()].map((row) => terminal.buffer.active.getLine(terminal.buffer.active.baseY + row)"
-        ".translateToString(true))"
+        "(({active}) => [...Array(terminal.rows).keys()].map((row) => active.getLine(active.baseY + row)"
+        ".translateToString(true)))(terminal.buffer)"
     )
     return [line.rstrip() for line in lines]
 
@@ -167,6 +167,18 @@ def test_runs_follow_each_other_for_ever(visit: Visit, train: Train, tmp_path: P
     tab.wait_for("player.runs.length > 2 && player.run > 1")
     second = tab.evaluate("player.frames.slice(0, player.runs[2].first)")
     require_same(second, recorded(train, tmp_path, "--config", "debug", "--runs", "2"))
+
+
+def test_a_link_to_a_later_run_waits_for_it(visit: Visit):
+    tab = visit(f"?config=debug&start-time={START}&autoplay=0&t=25&intro=0")
+    tab.wait_for("player.now === 25")
+    assert tab.evaluate("player.run") > 0 and any("Run 2" in line for line in screen_lines(tab))
+
+
+def test_runs_drawn_from_the_catalog_are_repeatable(visit: Visit, train: Train, tmp_path: Path):
+    tab = visit(f"?config=&max-steps=3&runs=1&start-time={START}&cols=120&rows=40")
+    drawn = ("--seed", tab.evaluate("query.seed"), "--max-steps", "3")
+    require_same(first_run(tab), recorded(train, tmp_path, *drawn))
 
 
 def test_ctrl_c_ends_the_run_as_in_a_terminal(visit: Visit):
@@ -261,7 +273,7 @@ def test_the_form_of_a_plan_changes_the_command_line(visit: Visit, train: Train)
     assert tab.evaluate(TEXT) == train("--plan", "--config", "llama70b", *changes).stdout
     assert "cluster.nodes=16" in tab.page.text_content("#command")
     tab.page.fill('[name="parallel.tensor"]', "3")
-    tab.wait_for(f"{TEXT}.includes('parallel.tensor')")
+    tab.wait_for(f"{TEXT}.includes('does not divide')")
     assert tab.evaluate(TEXT) == train("--plan", "--config", "llama70b", *changes, "--set", "parallel.tensor=3").stderr
 
 
@@ -300,7 +312,7 @@ def test_it_fits(visit: Visit, width: int, height: int):
 
 def test_a_swipe_seeks_and_a_double_tap_asks_for_the_full_screen(visit: Visit):
     script = "Element.prototype.requestFullscreen = function () { window.asked = this.tagName; };"
-    tab = visit("?config=debug&runs=1&autoplay=0&t=12", has_touch=True, before=script)
+    tab = visit("?config=llama70b&runs=1&autoplay=0&t=12", has_touch=True, before=script)
     marked(tab, "whole")
     tab.wait_for("player.now === 12")
     touch = (

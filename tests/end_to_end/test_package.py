@@ -83,3 +83,13 @@ def test_fake_torchrun_launches_the_shipped_script(commands: Path, tmp_path: Pat
 
 def test_fake_nvidia_smi_says_that_nothing_runs_or_lists_gpus(commands: Path, tmp_path: Path) -> None:
     assert "fake-nvidia-smi" in run([commands / "fake-nvidia-smi", "--help"], tmp_path).lower()
+
+
+def test_the_page_can_be_built_from_the_package(commands: Path, tmp_path: Path) -> None:
+    """Its sources are there; the build itself takes downloads."""
+    program = "import accelerate_sim.web as web; print(web.__path__[0])"
+    installed = Path(run([commands / "python", "-c", program], tmp_path).strip())
+    sources = {path.relative_to(ROOT / "accelerate_sim/web") for path in (ROOT / "accelerate_sim/web").rglob("*.*")}
+    wanted = {path for path in sources if path.suffix not in (".md", ".pyc")}
+    assert len(wanted) > 30 and {path for path in wanted if not (installed / path).exists()} == set()
+    assert "build" in run([commands / "python", "-m", "accelerate_sim.web", "--help"], tmp_path)

@@ -278,7 +278,7 @@ def test_who_shows_or_keeps_numbers_computes_none() -> None:
 
 
 def test_nothing_is_known_of_the_command_line() -> None:
-    """It starts everything and is imported by nothing but the package's front, before a fork, and by the page's engine."""
+    """It starts everything and is imported by nothing but the package's front, before a fork, and by the page."""
     users = {
         module for module in modules() if imports(module) & {"accelerate_sim.cli.app", "accelerate_sim.session.runner"}
     }

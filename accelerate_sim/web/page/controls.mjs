@@ -137,7 +137,8 @@ async function check({ query, engine }) {
   element('digest-command').textContent = query.digestCommand();
   element('digest').textContent = 'computing';
   try {
-    element('digest').textContent = await engine.ask('digest', { argv: query.digestArgv() });
+    const { sha256 } = await engine.ask('digest', { argv: query.digestArgv() });
+    element('digest').textContent = sha256;
   } catch (error) {
     element('digest').textContent = `not computed: ${error.message}`;
   }

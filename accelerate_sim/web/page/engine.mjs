@@ -9,7 +9,7 @@ export class Engine {
     try {
       this.worker = new Worker(parts ? 'worker.mjs?parts' : 'worker.mjs', { type: 'module' });
     } catch (error) {
-      this.break(error.message);
+      queueMicrotask(() => this.break(error.message)); // the page is not ready to show it yet
       return;
     }
     this.worker.onmessage = ({ data }) => this.receive(data);

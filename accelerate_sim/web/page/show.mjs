@@ -2,6 +2,7 @@
 import { engineSays, stateOf } from './controls.mjs';
 
 const NEXT_RUN_S = 20; // seconds before the end of what is computed at which the next run is asked for
+const LATEST_S = 1800; // a link to a later second waits for no more runs than this
 const STILL_S = 20; // the moment that is shown to those who want no motion
 const SAME_S = 1e-3;
 const calm = matchMedia('(prefers-reduced-motion: reduce)');
@@ -13,6 +14,8 @@ export class Show {
     this.live = []; // the engine's frames of the first run, until they are as many as the intro's
     this.following = null; // where the next run begins; null: there is none
     this.computing = true;
+    this.introIsThere = false; // as far as there is one
+    this.ended = false; // by Ctrl-C: runs that are still computed are not shown
     this.settled = new Promise((resolve) => { this.settle = resolve; });
     player.rate = query.pace;
   }
@@ -24,8 +27,9 @@ export class Show {
       this.intro = frames;
       this.player.add(frames);
       engineSays('recorded intro; the engine is loading');
-      this.take([]);
     }
+    this.introIsThere = true;
+    if (this.failure) this.broken(this.failure);
     this.mark('first');
     if (calm.matches || this.query.get('autoplay') === '0') this.player.aim(Number(this.query.get('t') ?? STILL_S));
     else {
@@ -41,9 +45,9 @@ export class Show {
     const argv = this.query.engineArgv();
     const message = { argv, columns: this.columns, rows: this.rows, beginning };
     try {
-      const { code, next, ms } = await this.engine.play(message, (frames) => this.take(frames));
+      const { code, next, ms } = await this.engine.play(message, (frames) => this.ended || this.take(frames));
       this.mark('run_ms', ms);
-      this.finish(code, next);
+      if (!this.ended) this.finish(code, next);
     } catch { /* the engine has said why */ }
     this.computing = false;
     this.settle();
@@ -96,10 +100,12 @@ export class Show {
 
   changed(over) {
     stateOf(this.player);
-    if (!this.computing && this.following && this.player.end - this.player.now < NEXT_RUN_S * this.player.rate) {
+    const { player } = this;
+    const wanted = Math.max(player.now, Math.min(player.goal ?? 0, LATEST_S));
+    if (!this.computing && !this.ended && this.following && player.end - wanted < NEXT_RUN_S * player.rate) {
       const beginning = this.following;
       this.following = null;
-      this.player.beginRun(beginning);
+      player.beginRun(beginning);
       this.compute(beginning);
     }
     if (over) this.mark('over');
@@ -107,9 +113,9 @@ export class Show {
 
   // Ctrl-C at the present second: the engine computes how the run ends there.
   async interrupt() {
-    if (this.query.isText || this.code === 130 || this.interrupting) return;
+    if (this.query.isText || this.ended) return;
     if (this.intro.length) { engineSays('the engine is still loading'); return; }
-    this.interrupting = true;
+    this.ended = true;
     const { player } = this;
     player.pause();
     const [run, at, index] = [player.run, player.now, player.next];
@@ -119,12 +125,10 @@ export class Show {
     const message = { argv: this.query.engineArgv(), columns: this.columns, rows: this.rows, beginning, interrupt: at };
     const { code } = await this.engine.play(message, (more) => frames.push(...more));
     player.runs.length = run + 1;
-    player.replaceFrom(index, frames.slice(index - first));
-    this.following = null;
-    this.code = code;
     player.whole = true;
+    player.replaceFrom(index, frames.slice(index - first));
+    this.code = code;
     player.seek(player.end);
-    this.interrupting = false;
     engineSays(`exit code ${code}`);
     this.mark('interrupted');
   }
@@ -136,10 +140,11 @@ export class Show {
   }
 
   broken(message) {
+    this.failure = message;
     this.player.whole = true;
     const recorded = this.player.frames.length > 0;
     engineSays(recorded ? `recorded; this browser cannot run the engine: ${message}` : `This browser cannot run Python: ${message}`);
-    if (!recorded) this.player.terminal.write(`This browser cannot run Python: ${message}\r\n`);
+    if (!recorded && this.introIsThere) this.player.terminal.write(`This browser cannot run Python: ${message}\r\n`);
     this.settle();
   }
 }

@@ -30,6 +30,7 @@ export function openTerminal(place, columns, rows, theme, reader) {
     fontFamily: FONT, fontSize: 14, customGlyphs: true, theme: THEMES[theme], screenReaderMode: reader,
   });
   terminal.open(place);
+  if (reader) place.removeAttribute('role'); // a picture hides its text
   return terminal;
 }
 

@@ -111,7 +111,7 @@ const ACTIONS = {
     const post = (json) => postMessage({ kind: 'frames', id, json });
     return engine.play(python.toPy(argv), columns, rows, post, python.toPy(beginning ?? []), interrupt);
   },
-  digest: ({ python, engine }, { argv }) => JSON.stringify(engine.digest(python.toPy(argv))),
+  digest: ({ python, engine }, { argv }) => JSON.stringify({ sha256: engine.digest(python.toPy(argv)) }),
   choices: ({ python, engine }, { argv }) => engine.choices(python.toPy(argv)),
 };
 

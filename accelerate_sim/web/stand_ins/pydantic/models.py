@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, Self, dataclass_transform, get_type_hints
 
@@ -24,7 +25,8 @@ class ModelClass(type):
     _checks: dict[str, Check] | None
 
     def __new__(meta, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> ModelClass:
-        own = {key: namespace.pop(key) for key in list(namespace) if key in namespace.get("__annotations__", ())}
+        annotated = _annotated_names(namespace)
+        own = {key: namespace.pop(key) for key in list(namespace) if key in annotated}
         declared = own.pop("model_config", namespace.get("model_config", {}))
         cls = super().__new__(meta, name, bases, namespace)
         parents = [base for base in cls.__mro__[1:] if isinstance(base, ModelClass)]
@@ -59,6 +61,16 @@ class ModelClass(type):
         if cls._checks is None:
             cls._checks = {name: check_of(field.annotation, field.metadata) for name, field in cls.model_fields.items()}
         return cls._checks
+
+
+def _annotated_names(namespace: dict[str, Any]) -> set[str]:
+    """The names that a class itself annotates. From Python 3.14 on annotations are evaluated on request."""
+    if sys.version_info >= (3, 14):
+        import annotationlib
+
+        if annotate := annotationlib.get_annotate_from_class_namespace(namespace):
+            return set(annotationlib.call_annotate_function(annotate, annotationlib.Format.FORWARDREF))
+    return set(namespace.get("__annotations__", ()))
 
 
 @dataclass_transform(field_specifiers=(Field,))
