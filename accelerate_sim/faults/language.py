@@ -16,6 +16,7 @@ from accelerate_sim.faults.fault import After, Attempts, Fault, Value
 from accelerate_sim.faults.kind import Key, Kind
 from accelerate_sim.faults.kinds import KINDS
 from accelerate_sim.faults.mistake import FaultMistake, guess, quoted
+from accelerate_sim.faults.sizes import parse_size
 from accelerate_sim.faults.spans import NOTHING, Span, parse_seconds, parse_span, seconds_text
 from accelerate_sim.faults.targets import BARE, NOUNS, Noun, Target, parse_target
 from accelerate_sim.faults.triggers import At, parse_at
@@ -182,9 +183,6 @@ def _number(name: str, text: str, least: float, most: float, *, whole: bool, way
     return number
 
 
-_SIZES = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
-
-
 def _value(name: str, key: Key, text: str) -> Value:
     match key.type:
         case "int":
@@ -196,29 +194,9 @@ def _value(name: str, key: Key, text: str) -> Value:
         case "span":
             return parse_span(text)
         case "size":
-            return _size(name, text)
+            return parse_size(name, text)
         case "word":
             if text not in key.choices:
                 choices = ", ".join(key.choices)
                 raise FaultMistake(f"{name}={quoted(text)} is not known", guess(text, key.choices, f"Use {choices}."))
     return text
-
-
-def _size(name: str, text: str) -> Value:
-    found = re.fullmatch(r"(\d{1,9})(B|KiB|MiB|GiB|TiB)", text)
-    if not found:
-        raise FaultMistake(f"{name}={quoted(text)} is no size", "Write it with its unit: 512MiB or 20GiB.")
-    return f"{found[1]}{found[2]}"
-
-
-def bytes_of(size: Value) -> int:
-    """Bytes of a size such as ``20MiB``."""
-    found = re.fullmatch(r"(\d+)(\w+)", str(size))
-    assert found
-    return int(found[1]) * _SIZES[found[2]]
-
-
-def span_of(value: Value) -> Span:
-    """The value of a key whose type is span."""
-    assert isinstance(value, Span)
-    return value

@@ -172,6 +172,8 @@ class _Walk:
             if ended_by and ended_by.phase in ("eval", "checkpoint") and last == completed:
                 last -= every
             kept += [step for step in range(max(last - (keep - 1) * every, every), last + 1, every) if step > first_step]
+        if ended_by and ended_by.ending and ended_by.ending.saves and completed > max(kept, default=0):
+            kept.append(completed)
         return tuple(kept[-keep:])
 
     def _next_begin_s(self, attempt: Attempt) -> float:
