@@ -17,6 +17,7 @@ from accelerate_sim.faults.fault import Fault
 from accelerate_sim.faults.kinds import KINDS
 from accelerate_sim.faults.occurrence import Attempt, Occurrence, fault_seed
 from accelerate_sim.faults.pace import Pace
+from accelerate_sim.faults.mistake import FaultMistake
 from accelerate_sim.faults.moments import Moment
 from accelerate_sim.faults.pending import Pending
 from accelerate_sim.faults.targets import hit_by
@@ -81,6 +82,7 @@ class _Walk:
         self.pending = Pending(schedule.run, schedule.faults, drawn=schedule.drawn)
         self.struck: dict[str, int] = {}
         """Strikes so far by the fault's id."""
+        self.total = 0
         self.blocks: dict[int, BlockTimes] = {}
 
     def attempts(self) -> Iterator[Attempt]:
@@ -108,6 +110,10 @@ class _Walk:
         while (moment := self.pending.pop()) is not None:
             strike = self._strike(moment, number, pace)
             strikes.append(strike)
+            self.total += 1
+            if self.total > MOST_STRIKES:
+                reason = f"faults strike more than {MOST_STRIKES:,} times"
+                raise FaultMistake(reason, "Let them come less often, or give them times=N.")
             self.pending.after_strike(moment, strike, self.struck[strike.fault.id])
             if "checkpoint" in KINDS[strike.fault.kind].damages(strike):
                 there = self._saved(saved, pace.first_step, strike.step - 1)

@@ -110,6 +110,7 @@ def _open_metrics(options: SessionOptions, config: RunConfig) -> JsonlTracker | 
     if directory is None:
         return None
     from accelerate_sim.checkpoints import output_directory
+    from accelerate_sim.tracking.fault_count import begin_truth
     from accelerate_sim.tracking.jsonl import JsonlTracker
 
     every_gpu = config.log.gpu_detail == "full"
@@ -118,4 +119,6 @@ def _open_metrics(options: SessionOptions, config: RunConfig) -> JsonlTracker | 
         if resumption:
             return JsonlTracker(directory, every_gpu=every_gpu, keep=resumption.prepare(directory))
         output_directory.require_empty(directory)
+        faults = config.faults
+        begin_truth(directory, plays=bool(faults.play or (faults.drawn == "play" and faults.rate)))
         return JsonlTracker(directory, every_gpu=every_gpu)
