@@ -18,7 +18,16 @@ from pydantic import ConfigDict, TypeAdapter
 
 from accelerate_sim.artifacts import atomic, manifest
 from accelerate_sim.artifacts.damage import Damaged, checksum_of, conforming
-from accelerate_sim.checkpoints.state import CheckpointName, Crc32, MetricsLength, Moment, RunNumber, Seconds, Size, Step
+from accelerate_sim.checkpoints.state import (
+    CheckpointName,
+    Crc32,
+    MetricsLength,
+    Moment,
+    RunNumber,
+    Seconds,
+    Size,
+    Step,
+)
 
 NAME = "attempt.json"
 

@@ -193,7 +193,9 @@ def _newest(output_dir: Path) -> Resumption | None:
             if ended and state.attempt <= ended.attempt:
                 if state.step > ended.step:  # the attempt came further, but what it goes on from is decided
                     continue
-                return Resumption(output_dir, state, path, tuple(damaged), ended=ended if state.step == ended.step else None)
+                return Resumption(
+                    output_dir, state, path, tuple(damaged), ended=ended if state.step == ended.step else None
+                )
             judgement = ""  # the checkpoint itself is complete
             require_beginning(output_dir / METRICS, state.metrics)
             return Resumption(output_dir, state, path, tuple(damaged))

@@ -85,9 +85,7 @@ class ConfigSource:
             (*path, str(len(before) + number)): (option, None) for number in range(len(faults))
         }
         places.setdefault(path, (option, None))
-        return replace(
-            self, data=with_value(self.data, path, [*before, *faults]), places={**places, **self.places}
-        )
+        return replace(self, data=with_value(self.data, path, [*before, *faults]), places={**places, **self.places})
 
     def resolve(self, number: int = 1, check: Check | None = None) -> RunConfig:
         """Return the config of run ``number`` of a session. Raises :class:`ConfigError` with all problems.

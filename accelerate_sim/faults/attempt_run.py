@@ -72,9 +72,7 @@ class AttemptRun(Run):
         for strike in self._lasting(int(numbers[0]), int(numbers[-1])):
             change = KINDS[strike.fault.kind].figures
             figures = change(strike, figures) if change else figures
-        return replace(
-            block, step_s=step_s, step_end_s=end_s + shift, loss=figures.loss, grad_norm=figures.grad_norm
-        )
+        return replace(block, step_s=step_s, step_end_s=end_s + shift, loss=figures.loss, grad_norm=figures.grad_norm)
 
     def _lasting(self, first: int, last: int) -> list[Occurrence]:
         """Strikes that affect steps between these two, which are counted in."""

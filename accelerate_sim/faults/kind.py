@@ -16,7 +16,6 @@ from accelerate_sim.faults.occurrence import Occurrence
 from accelerate_sim.faults.spans import NOTHING, Span
 from accelerate_sim.faults.targets import Noun
 
-
 KeyType = Literal["text", "word", "int", "float", "size", "span", "switch"]
 
 

@@ -9,7 +9,6 @@ import math
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from accelerate_sim.config.fault_entries import word
 from accelerate_sim.faults.fault import After, Attempts, Fault, Value
@@ -17,7 +16,7 @@ from accelerate_sim.faults.kind import Key, Kind
 from accelerate_sim.faults.kinds import KINDS
 from accelerate_sim.faults.mistake import FaultMistake, guess, quoted
 from accelerate_sim.faults.sizes import parse_size
-from accelerate_sim.faults.spans import NOTHING, Span, parse_seconds, parse_span, seconds_text
+from accelerate_sim.faults.spans import NOTHING, parse_seconds, parse_span, seconds_text
 from accelerate_sim.faults.targets import BARE, NOUNS, Noun, Target, parse_target
 from accelerate_sim.faults.triggers import At, parse_at
 
@@ -41,12 +40,12 @@ def parse(text: str, number: int = 1) -> Fault:
     kind = _kind(words[0])
     keys: dict[str, str] = {}
     targets: list[Target] = []
-    for word in words[1:]:
-        name, equals, value = word.partition("=")
+    for each in words[1:]:
+        name, equals, value = each.partition("=")
         if name in NOUNS and (equals or name in BARE):
             targets.append(_target(kind, name, value))
         elif not equals:
-            raise FaultMistake(f"{quoted(word)} is not KEY=VALUE", _key_guess(kind, word))
+            raise FaultMistake(f"{quoted(each)} is not KEY=VALUE", _key_guess(kind, each))
         elif name in keys:
             raise FaultMistake(f"'{name}' is given twice", "Keep one of them.")
         elif name not in COMMON and name not in kind.keys:
@@ -174,7 +173,7 @@ def _switch(name: str, text: str) -> bool:
 
 
 def _number(name: str, text: str, least: float, most: float, *, whole: bool, way_out: str = "") -> float:
-    form = r"-?\d{1,19}" if whole else r"-?\d{1,19}(\.\d{1,20})?(e[+-]?\d{1,3})?"
+    form = r"-?\d{1,19}" if whole else r"-?\d{1,19}(\.\d{1,25})?(e[+-]?\d{1,3})?"
     number = (int(text) if whole else float(text)) if re.fullmatch(form, text, re.ASCII) else math.nan
     if not least <= number <= most:
         kind = "whole number" if whole else "number"

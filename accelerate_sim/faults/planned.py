@@ -118,7 +118,9 @@ def _check_ids(faults: Sequence[Fault]) -> None:
     known: dict[str, int] = {}
     for index, fault in enumerate(faults):
         if fault.id in known:
-            mistake = FaultMistake(f"id={quoted(fault.id)} is the name of fault {known[fault.id] + 1}, too", "Use another.")
+            mistake = FaultMistake(
+                f"id={quoted(fault.id)} is the name of fault {known[fault.id] + 1}, too", "Use another."
+            )
             raise PlannedMistake(index, mistake)
         known[fault.id] = index
     for index, fault in enumerate(faults):
@@ -128,7 +130,9 @@ def _check_ids(faults: Sequence[Fault]) -> None:
     parents = {fault.id: fault.after.id for fault in faults if fault.after}
     for index, fault in enumerate(faults):
         if fault.id in _ancestors(fault.id, parents):
-            raise PlannedMistake(index, FaultMistake(f"{quoted(fault.id)} comes after itself", "Give one a moment: at=."))
+            raise PlannedMistake(
+                index, FaultMistake(f"{quoted(fault.id)} comes after itself", "Give one a moment: at=.")
+            )
 
 
 def _ancestors(name: str, parents: Mapping[str, str]) -> Iterator[str]:

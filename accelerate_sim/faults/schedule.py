@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 from accelerate_sim.faults.fault import Fault
 from accelerate_sim.faults.kinds import KINDS
-from accelerate_sim.faults.occurrence import Attempt, Occurrence, fault_seed
-from accelerate_sim.faults.pace import Pace
 from accelerate_sim.faults.mistake import FaultMistake
 from accelerate_sim.faults.moments import Moment
+from accelerate_sim.faults.occurrence import Attempt, Occurrence, fault_seed
+from accelerate_sim.faults.pace import Pace
 from accelerate_sim.faults.pending import Pending
 from accelerate_sim.faults.targets import hit_by
 from accelerate_sim.sim.timeline import BlockTimes
@@ -124,9 +124,7 @@ class _Walk:
             pace.slow_down([strike])
         ended_by = strikes[-1] if strikes and strikes[-1].ending else None
         self.pending.end_attempt(pace.first_step, completed)
-        whole = tuple(
-            step for step in self._saved(saved, pace.first_step, completed, ended_by) if step not in damaged
-        )
+        whole = tuple(step for step in self._saved(saved, pace.first_step, completed, ended_by) if step not in damaged)
         ending = ended_by.ending if ended_by else None
         goes_on = ending is not None and ending.restarts and number < self.schedule.restarts
         return Attempt(
@@ -177,7 +175,9 @@ class _Walk:
             last = completed - completed % every
             if ended_by and ended_by.phase in ("eval", "checkpoint") and last == completed:
                 last -= every
-            kept += [step for step in range(max(last - (keep - 1) * every, every), last + 1, every) if step > first_step]
+            kept += [
+                step for step in range(max(last - (keep - 1) * every, every), last + 1, every) if step > first_step
+            ]
         if ended_by and ended_by.ending and ended_by.ending.saves and completed > max(kept, default=0):
             kept.append(completed)
         return tuple(kept[-keep:])

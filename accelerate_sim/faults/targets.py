@@ -84,7 +84,7 @@ def parse_target(noun: Noun, text: str) -> Target:
 
 def _check_form(text: str, noun: str, *, groups: bool) -> None:
     """Raise FaultMistake for a set that is not written as one."""
-    if text in ("any", "last") or (found := _ANY.fullmatch(text)) and int(found[1]) > 0:
+    if text in ("any", "last") or ((found := _ANY.fullmatch(text)) and int(found[1]) > 0):
         return
     if (found := _PERCENT.fullmatch(text)) and 0 < float(found[1]) <= 100:
         return
@@ -178,9 +178,7 @@ def _pairs(target: Target, layout: Layout, draws: _Draws) -> list[tuple[int, int
     return [(node, local) for node in nodes for local in _members(target.members, per_node, inner, layout)]
 
 
-def _members(
-    text: str, count: int, draws: _Draws, layout: Layout, *, spare_first: bool = False
-) -> Sequence[int]:
+def _members(text: str, count: int, draws: _Draws, layout: Layout, *, spare_first: bool = False) -> Sequence[int]:
     """The members of a set of ``count``. A draw spares rank 0, which writes the log, while there are others."""
     everyone = range(count)
     if text == "last":

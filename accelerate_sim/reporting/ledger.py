@@ -159,7 +159,9 @@ class Ledger:
     def _useful_s(self, step: int) -> float:
         """Seconds that the steps of the run take if each is made once, undisturbed."""
         timeline = self.run.timeline
-        return sum(float(timeline.block(index).step_s[: step - index * BLOCK].sum()) for index in range(-(-step // BLOCK)))
+        return sum(
+            float(timeline.block(index).step_s[: step - index * BLOCK].sum()) for index in range(-(-step // BLOCK))
+        )
 
     def _look(self) -> float:
         """Mean utilization at the end of the last step in per cent, for a run that reported no grid."""

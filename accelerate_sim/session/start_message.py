@@ -51,8 +51,8 @@ class StartMessage:
 
 
 def _resumption(fields: dict[str, Any]) -> Resumption:
-    from accelerate_sim.checkpoints.resume import Resumption
     from accelerate_sim.checkpoints.attempt_file import AttemptEnd
+    from accelerate_sim.checkpoints.resume import Resumption
     from accelerate_sim.checkpoints.state import RunState
 
     if fields["ended"] is not None:

@@ -55,8 +55,8 @@ def out_of_memory_text(strike: Occurrence) -> str:
     return (
         f"CUDA out of memory. Tried to allocate {_size(tried)}. GPU {local} has a total capacity of {_size(total)} of "
         f"which {_size(free)} is free. {others}Including non-PyTorch memory, this process has {_size(used)} memory in "
-        f"use. Of the allocated memory {_size(allocated)} is allocated by PyTorch, and {_size(unallocated)} is reserved "
-        "by PyTorch but unallocated. If reserved but unallocated memory is large try setting "
+        f"use. Of the allocated memory {_size(allocated)} is allocated by PyTorch, and {_size(unallocated)} is "
+        "reserved by PyTorch but unallocated. If reserved but unallocated memory is large try setting "
         "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True to avoid fragmentation.  See documentation for Memory "
         "Management  (https://docs.pytorch.org/docs/stable/notes/cuda.html#optimizing-memory-usage-with-pytorch-cuda-"
         "alloc-conf)"

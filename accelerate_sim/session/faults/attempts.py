@@ -23,9 +23,7 @@ if TYPE_CHECKING:
     from accelerate_sim.sim.plan import Plan
 
 
-def play_attempts(
-    session: Session, planned: PlannedRun, play_one: Callable[[PlannedRun], object]
-) -> int:
+def play_attempts(session: Session, planned: PlannedRun, play_one: Callable[[PlannedRun], object]) -> int:
     """Play a run until it is over or its restarts are used up. Returns the exit code.
 
     ``play_one`` plays one attempt. Under a launcher it is the only one: the process ends with it.

@@ -89,9 +89,7 @@ class TruthLog:
             if fault.id not in struck:
                 self._write(self._head(fault, 0, "skipped"))
 
-    def _change(
-        self, strike: Occurrence, state: str, second: float, more: Mapping[str, Any] | None = None
-    ) -> None:
+    def _change(self, strike: Occurrence, state: str, second: float, more: Mapping[str, Any] | None = None) -> None:
         time = self._clock.start + timedelta(seconds=self.origin_s + second)
         head = self._head(strike.fault, strike.number, state)
         place = {
