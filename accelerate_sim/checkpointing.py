@@ -205,6 +205,7 @@ class Checkpoints:
         ``saves``: that checkpoint is written now, as a signal that ends the process has it.
         """
         if saves and self.on_disk:
+            self.mark(step)
             self.save_at_last_mark()
         elif saves and step:
             self.saved.append(Saved(f"checkpoint-{step}", None))

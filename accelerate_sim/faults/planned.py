@@ -57,10 +57,10 @@ def planned_faults(plan: Plan) -> tuple[Fault, ...]:
     return tuple(faults)
 
 
-def schedule_of(run: Run, restarts: int, extra: Sequence[Fault] = ()) -> FaultSchedule:
-    """The schedule of the config's faults; ``extra`` ones have been added while the run went on."""
-    faults = (*planned_faults(run), *extra)
-    return FaultSchedule(run, faults, restarts, run.config.faults.drawn == "play" and run.config.faults.rate > 0)
+def schedule_of(run: Run, restarts: int, resumed: int = 0) -> FaultSchedule:
+    """The schedule of the config's faults. ``resumed``: attempts that another one has followed already."""
+    drawn = run.config.faults.drawn == "play" and run.config.faults.rate > 0
+    return FaultSchedule(run, planned_faults(run), restarts, drawn, resumed)
 
 
 def refuse_unreachable(run: Run, restarts: int) -> None:

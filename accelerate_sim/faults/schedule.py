@@ -41,6 +41,8 @@ class FaultSchedule:
     restarts: int
     drawn: bool = False
     """Faults of the fleet's rate happen, too."""
+    resumed: int = 0
+    """Attempts that another one has followed already, as a user has gone on after the end of a job."""
 
     def attempt(self, number: int) -> Attempt | None:
         """Attempt ``number``, from 0; None if the job does not come to it."""
@@ -126,7 +128,8 @@ class _Walk:
         self.pending.end_attempt(pace.first_step, completed)
         whole = tuple(step for step in self._saved(saved, pace.first_step, completed, ended_by) if step not in damaged)
         ending = ended_by.ending if ended_by else None
-        goes_on = ending is not None and ending.restarts and number < self.schedule.restarts
+        restarts = ending is not None and ending.restarts and number < self.schedule.restarts
+        goes_on = restarts or (ending is not None and number < self.schedule.resumed)
         return Attempt(
             number, pace.first_step, begin_s, tuple(strikes), carried,
             pace.begin_s(self.last_step + 1) if ending is None else end_s, whole, goes_on,

@@ -33,7 +33,7 @@ def play_attempts(session: Session, planned: PlannedRun, play_one: Callable[[Pla
         resumption = _left_with_launcher(session, run)
     number = resumption.attempt if resumption else 0
     restarts = number + restarts_of(run.config)
-    schedule = schedule_of(run, restarts)
+    schedule = schedule_of(run, restarts, number)
     truth = _truth_log(session, run)
     if truth:
         truth.planned(schedule)
