@@ -201,8 +201,16 @@ class Checkpoints:
             attempt=self.attempt,
         )
 
-    def attempt_end(self, step: int) -> AttemptEnd:
-        """The state that the next attempt goes on from, at the checkpoint after ``step`` steps; 0: from none."""
+    def attempt_end(self, step: int, *, saves: bool = False) -> AttemptEnd:
+        """The state that the next attempt goes on from, at the checkpoint after ``step`` steps; 0: from none.
+
+        ``saves``: that checkpoint is written now, as a signal that ends the process has it.
+        """
+        if saves and self.on_disk:
+            self.mark(step)
+            self.save_at_last_mark()
+        elif saves and step:
+            self.saved.append(Saved(f"checkpoint-{step}", None))
         from accelerate_sim.checkpoints.attempt_file import AttemptEnd
 
         size_bytes, crc32 = self.outputs.metrics_length()

@@ -74,8 +74,8 @@ class Death:
                 return -number
             case ExitEnd(code):
                 return code & 0xFF
-            case HangEnd():
-                return -15  # the launcher ends it
+            case HangEnd(how):
+                return -15 if how == "python" else -9  # the launcher ends it, and SIGTERM does not reach all
         return 1
 
 
@@ -89,12 +89,12 @@ class Ending:
     """Simulated seconds from the strike until the whole job has ended."""
     nodes_gone: tuple[int, ...] = ()
     """Nodes whose agent goes, too."""
-    back_after_s: float | None = None
-    """Seconds until those nodes are back; None: they are back for the next attempt."""
     restarts: bool = True
     """False if no launcher starts the job again, as after the end of an allocation."""
     job_signal: int = 0
     """Signal that the whole job is sent, agents included, as a scheduler does; 0: none."""
+    saves: bool = False
+    """True if the run saves its last whole step before it ends, where the config asks for it."""
     min_restart_s: float = 0.0
     """Seconds from the end to the next step at the least."""
 

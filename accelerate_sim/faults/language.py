@@ -15,7 +15,8 @@ from accelerate_sim.faults.fault import After, Attempts, Fault, Value
 from accelerate_sim.faults.kind import Key, Kind
 from accelerate_sim.faults.kinds import KINDS
 from accelerate_sim.faults.mistake import FaultMistake, guess, quoted
-from accelerate_sim.faults.spans import NOTHING, Span, parse_seconds, parse_span, seconds_text
+from accelerate_sim.faults.sizes import parse_size
+from accelerate_sim.faults.spans import NOTHING, parse_seconds, parse_span, seconds_text
 from accelerate_sim.faults.targets import BARE, NOUNS, Noun, Target, parse_target
 from accelerate_sim.faults.triggers import At, parse_at
 
@@ -39,12 +40,12 @@ def parse(text: str, number: int = 1) -> Fault:
     kind = _kind(words[0])
     keys: dict[str, str] = {}
     targets: list[Target] = []
-    for word in words[1:]:
-        name, equals, value = word.partition("=")
+    for each in words[1:]:
+        name, equals, value = each.partition("=")
         if name in NOUNS and (equals or name in BARE):
             targets.append(_target(kind, name, value))
         elif not equals:
-            raise FaultMistake(f"{quoted(word)} is not KEY=VALUE", _key_guess(kind, word))
+            raise FaultMistake(f"{quoted(each)} is not KEY=VALUE", _key_guess(kind, each))
         elif name in keys:
             raise FaultMistake(f"'{name}' is given twice", "Keep one of them.")
         elif name not in COMMON and name not in kind.keys:
@@ -172,16 +173,13 @@ def _switch(name: str, text: str) -> bool:
 
 
 def _number(name: str, text: str, least: float, most: float, *, whole: bool, way_out: str = "") -> float:
-    form = r"-?\d{1,19}" if whole else r"-?\d{1,19}(\.\d{1,20})?(e[+-]?\d{1,3})?"
+    form = r"-?\d{1,19}" if whole else r"-?\d{1,19}(\.\d{1,25})?(e[+-]?\d{1,3})?"
     number = (int(text) if whole else float(text)) if re.fullmatch(form, text, re.ASCII) else math.nan
     if not least <= number <= most:
         kind = "whole number" if whole else "number"
         bounds = f"Use one from {least:g} to {most:g}{way_out}."
         raise FaultMistake(f"{name}={quoted(text)} is no {kind} that fits", bounds)
     return number
-
-
-_SIZES = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 
 
 def _value(name: str, key: Key, text: str) -> Value:
@@ -195,29 +193,9 @@ def _value(name: str, key: Key, text: str) -> Value:
         case "span":
             return parse_span(text)
         case "size":
-            return _size(name, text)
+            return parse_size(name, text)
         case "word":
             if text not in key.choices:
                 choices = ", ".join(key.choices)
                 raise FaultMistake(f"{name}={quoted(text)} is not known", guess(text, key.choices, f"Use {choices}."))
     return text
-
-
-def _size(name: str, text: str) -> Value:
-    found = re.fullmatch(r"(\d{1,9})(B|KiB|MiB|GiB|TiB)", text)
-    if not found:
-        raise FaultMistake(f"{name}={quoted(text)} is no size", "Write it with its unit: 512MiB or 20GiB.")
-    return f"{found[1]}{found[2]}"
-
-
-def bytes_of(size: Value) -> int:
-    """Bytes of a size such as ``20MiB``."""
-    found = re.fullmatch(r"(\d+)(\w+)", str(size))
-    assert found
-    return int(found[1]) * _SIZES[found[2]]
-
-
-def span_of(value: Value) -> Span:
-    """The value of a key whose type is span."""
-    assert isinstance(value, Span)
-    return value

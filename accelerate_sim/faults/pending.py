@@ -34,8 +34,9 @@ class Pending:
     def __init__(self, run: Run, faults: Sequence[Fault], *, drawn: bool) -> None:
         self._run = run
         self._seconds: list[tuple[float, int, Entry]] = []
-        self._steps: list[tuple[int, int, Entry]] = []
-        self._lives: list[tuple[int, int, Entry]] = []
+        self._steps: list[tuple[float, int, Entry]] = []
+        """By the step and the share of it that has passed."""
+        self._lives: list[tuple[float, int, Entry]] = []
         self._later: list[Entry] = []
         """Faults of the step queue that may strike in a later attempt."""
         self._children: dict[str, list[Entry]] = {}
@@ -72,9 +73,9 @@ class Pending:
             heappush(self._seconds, (at.time_s, entry.order, entry))
         elif at.step is None and at.phase:
             entry.due_life = at.count
-            heappush(self._lives, (entry.due_life, entry.order, entry))
+            heappush(self._lives, (entry.due_life + _share(entry), entry.order, entry))
         else:
-            heappush(self._steps, (self._step_of(entry), entry.order, entry))
+            heappush(self._steps, (self._step_of(entry) + _share(entry), entry.order, entry))
 
     @staticmethod
     def _step_of(entry: Entry) -> int:
@@ -98,7 +99,7 @@ class Pending:
             elif at.chance is not None:
                 entry.due_life += 1 if at.chance >= 1.0 else 1 + int(math.log(draw) / math.log1p(-at.chance))
         if entry.due_life:
-            heappush(self._lives, (entry.due_life, entry.order, entry))
+            heappush(self._lives, (entry.due_life + _share(entry), entry.order, entry))
         else:
             heappush(self._seconds, (entry.due_s, entry.order, entry))
 
@@ -110,7 +111,7 @@ class Pending:
         later, self._later = self._later, []
         for entry in later:
             if self._step_of(entry) > pace.first_step:
-                heappush(self._steps, (self._step_of(entry), entry.order, entry))
+                heappush(self._steps, (self._step_of(entry) + _share(entry), entry.order, entry))
             else:
                 self._later.append(entry)
         self._boundaries.begin_attempt(number, pace)
@@ -138,12 +139,11 @@ class Pending:
 
     def _heads(self) -> Iterator[tuple[Moment, object]]:
         pace, last = self._pace, self._run.last_step
-        while self._steps and self._steps[0][0] <= pace.first_step:
+        while self._steps and int(self._steps[0][0]) <= pace.first_step:
             self._later.append(heappop(self._steps)[2])  # passed over in this attempt
-        if self._steps and self._steps[0][0] <= last:
-            step, _, entry = self._steps[0]
-            yield self._in_step(entry, step), self._steps
-        if self._lives and (step := self._lives[0][0] - self._life + pace.first_step) <= last:
+        if self._steps and (step := int(self._steps[0][0])) <= last:
+            yield self._in_step(self._steps[0][2], step), self._steps
+        if self._lives and (step := int(self._lives[0][0]) - self._life + pace.first_step) <= last:
             yield self._in_step(self._lives[0][2], max(step, pace.first_step + 1)), self._lives
         if self._seconds and self._seconds[0][0] < pace.begin_s(last + 1):
             second, _, entry = self._seconds[0]
@@ -184,7 +184,7 @@ class Pending:
             if at.time_s is not None and moment.second < at.time_s:
                 heappush(self._seconds, (at.time_s, entry.order, entry))
             else:
-                heappush(self._steps, (self._step_of(entry), entry.order, entry))
+                heappush(self._steps, (self._step_of(entry) + _share(entry), entry.order, entry))
             return False
         if self._attempt not in fault.attempts:
             if self._attempt < fault.attempts.first:
@@ -209,3 +209,8 @@ class Pending:
             self._boundaries.add(entry)
         elif at.step is not None or at.time_s is None:
             self._later.append(entry)
+
+
+def _share(entry: Entry) -> float:
+    """Share of a step that has passed when a fault of a phase of it strikes."""
+    return SHARES[entry.fault.at.phase or MIDST]

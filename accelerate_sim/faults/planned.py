@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from accelerate_sim.faults.fault import Fault
@@ -13,6 +14,7 @@ from accelerate_sim.faults.kinds import KINDS
 from accelerate_sim.faults.language import parse, render
 from accelerate_sim.faults.mistake import FaultMistake, guess, quoted
 from accelerate_sim.faults.schedule import FaultSchedule
+from accelerate_sim.faults.spans import seconds_text
 from accelerate_sim.faults.targets import check_target
 from accelerate_sim.faults.triggers import STEP_PHASES
 
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
     from accelerate_sim.sim.run import Run
 
 __all__ = ["KINDS", "PlannedMistake", "canonical", "planned_faults", "schedule_of"]
+
+
+MOST_ATTEMPTS = 2000
+"""Attempts in which a fault that never comes is looked for."""
 
 
 class PlannedMistake(Exception):
@@ -51,10 +57,33 @@ def planned_faults(plan: Plan) -> tuple[Fault, ...]:
     return tuple(faults)
 
 
-def schedule_of(run: Run, restarts: int, extra: Sequence[Fault] = ()) -> FaultSchedule:
-    """The schedule of the config's faults; ``extra`` ones have been added while the run went on."""
-    faults = (*planned_faults(run), *extra)
-    return FaultSchedule(run, faults, restarts, run.config.faults.drawn == "play" and run.config.faults.rate > 0)
+def schedule_of(run: Run, restarts: int, resumed: int = 0) -> FaultSchedule:
+    """The schedule of the config's faults. ``resumed``: attempts that another one has followed already."""
+    drawn = run.config.faults.drawn == "play" and run.config.faults.rate > 0
+    return FaultSchedule(run, planned_faults(run), restarts, drawn, resumed)
+
+
+def refuse_unreachable(run: Run, restarts: int) -> None:
+    """Raise PlannedMistake for a fault whose time or attempt never comes although the job comes to its end."""
+    schedule = schedule_of(run, restarts)
+    with _entry(0):
+        attempts = list(islice(schedule.attempts(), MOST_ATTEMPTS))
+    last = attempts[-1]
+    if last.ended_by:
+        return  # the job is over before its end, and what would have come later is skipped
+    struck = {strike.fault.id for attempt in attempts for strike in attempt.occurrences}
+    for index, fault in enumerate(schedule.faults):
+        at = fault.at
+        if fault.id in struck or fault.after or at.mtti_s is not None or at.chance is not None:
+            continue
+        with _entry(index):
+            if at.time_s is not None and at.time_s >= last.end_s:
+                raise FaultMistake(
+                    f"{seconds_text(at.time_s)} never comes: the run ends after {last.end_s:,.0f} s",
+                    "Use an earlier time, or more steps.",
+                )
+            starts = f"{len(attempts)} attempt{'s' * (len(attempts) > 1)}"
+            raise FaultMistake(f"at={at} never comes in the {starts} of the run", "--plan shows what happens when.")
 
 
 class _entry:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from accelerate_sim.faults.fault import Fault
 from accelerate_sim.faults.kinds import KINDS
+from accelerate_sim.faults.mistake import FaultMistake
 from accelerate_sim.faults.moments import Moment
 from accelerate_sim.faults.occurrence import Attempt, Occurrence, fault_seed
 from accelerate_sim.faults.pace import Pace
@@ -40,6 +41,8 @@ class FaultSchedule:
     restarts: int
     drawn: bool = False
     """Faults of the fleet's rate happen, too."""
+    resumed: int = 0
+    """Attempts that another one has followed already, as a user has gone on after the end of a job."""
 
     def attempt(self, number: int) -> Attempt | None:
         """Attempt ``number``, from 0; None if the job does not come to it."""
@@ -81,6 +84,7 @@ class _Walk:
         self.pending = Pending(schedule.run, schedule.faults, drawn=schedule.drawn)
         self.struck: dict[str, int] = {}
         """Strikes so far by the fault's id."""
+        self.total = 0
         self.blocks: dict[int, BlockTimes] = {}
 
     def attempts(self) -> Iterator[Attempt]:
@@ -108,6 +112,10 @@ class _Walk:
         while (moment := self.pending.pop()) is not None:
             strike = self._strike(moment, number, pace)
             strikes.append(strike)
+            self.total += 1
+            if self.total > MOST_STRIKES:
+                reason = f"faults strike more than {MOST_STRIKES:,} times"
+                raise FaultMistake(reason, "Let them come less often, or give them times=N.")
             self.pending.after_strike(moment, strike, self.struck[strike.fault.id])
             if "checkpoint" in KINDS[strike.fault.kind].damages(strike):
                 there = self._saved(saved, pace.first_step, strike.step - 1)
@@ -120,7 +128,8 @@ class _Walk:
         self.pending.end_attempt(pace.first_step, completed)
         whole = tuple(step for step in self._saved(saved, pace.first_step, completed, ended_by) if step not in damaged)
         ending = ended_by.ending if ended_by else None
-        goes_on = ending is not None and ending.restarts and number < self.schedule.restarts
+        restarts = ending is not None and ending.restarts and number < self.schedule.restarts
+        goes_on = restarts or (ending is not None and number < self.schedule.resumed)
         return Attempt(
             number, pace.first_step, begin_s, tuple(strikes), carried,
             pace.begin_s(self.last_step + 1) if ending is None else end_s, whole, goes_on,
@@ -172,6 +181,8 @@ class _Walk:
             kept += [
                 step for step in range(max(last - (keep - 1) * every, every), last + 1, every) if step > first_step
             ]
+        if ended_by and ended_by.ending and ended_by.ending.saves and completed > max(kept, default=0):
+            kept.append(completed)
         return tuple(kept[-keep:])
 
     def _next_begin_s(self, attempt: Attempt) -> float:

@@ -11,8 +11,8 @@ from accelerate_sim.faults.mistake import FaultMistake, quoted
 UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 LONGEST_S = 1e10
 MOST_STEPS = 10**9
-_PART = re.compile(r"(\d{1,15}(?:\.\d{1,15})?(?:e[+-]?\d{1,2})?)(ms|s|m|h|d)")
-_STEPS = re.compile(r"(\d{1,10})steps?")
+_PART = re.compile(r"(\d{1,15}(?:\.\d{1,25})?(?:e[+-]?\d{1,3})?)(ms|s|m|h|d)", re.ASCII)
+_STEPS = re.compile(r"(\d{1,10})steps?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,6 +109,6 @@ def _whole(text: str, what: str, least: int) -> int:
 
 def _chance(text: str) -> float:
     number = text.removesuffix("/step")
-    if re.fullmatch(r"\d{1,15}(\.\d{1,17})?(e[+-]?\d{1,3})?", number, re.ASCII) and 0 < (chance := float(number)) <= 1:
+    if re.fullmatch(r"\d{1,15}(\.\d{1,25})?(e[+-]?\d{1,3})?", number, re.ASCII) and 0 < (chance := float(number)) <= 1:
         return chance
     raise FaultMistake(f"{quoted(text)} is no chance", "Use a number above 0 and up to 1: p:0.001/step.")

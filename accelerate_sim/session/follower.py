@@ -73,7 +73,8 @@ def _planned(message: StartMessage) -> PlannedRun:
     from accelerate_sim.session.faults.attempt_play import AttemptPlay
     from accelerate_sim.sim.run import Run
 
-    play = AttemptPlay.of(plan, schedule_of(Run.of(plan), message.restarts), message.attempt)
+    schedule = schedule_of(Run.of(plan), message.restarts, message.attempt)
+    play = AttemptPlay.of(plan, schedule, message.attempt)
     assert play is not None
     return PlannedRun(play.run, message.resumption, faults=play)
 

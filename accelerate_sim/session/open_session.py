@@ -114,6 +114,7 @@ def _open_metrics(session: Session, options: SessionOptions, config: RunConfig) 
     if directory is None:
         return None
     from accelerate_sim.checkpoints import output_directory
+    from accelerate_sim.tracking.fault_count import begin_truth
     from accelerate_sim.tracking.jsonl import JsonlTracker
 
     open_tracker = partial(
@@ -125,4 +126,6 @@ def _open_metrics(session: Session, options: SessionOptions, config: RunConfig) 
         if resumption:
             return open_tracker(keep=resumption.prepare(directory))
         output_directory.require_empty(directory)
+        faults = config.faults
+        begin_truth(directory, plays=bool(faults.play or (faults.drawn == "play" and faults.rate)))
         return open_tracker()

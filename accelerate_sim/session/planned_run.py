@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from accelerate_sim.checkpoints.resume import Resumption
-    from accelerate_sim.session.faults.attempt_play import AttemptPlay
     from accelerate_sim.sim.plan import Plan
 
 
@@ -19,5 +18,5 @@ class PlannedRun:
     resumption: Resumption | None = None
     own_script: bool = False
     """True for the run of a user's own script, which follows no config."""
-    faults: AttemptPlay | None = None
-    """The attempt that is played, whose run is the plan; None for a run without faults."""
+    faults: Any = None
+    """The ``AttemptPlay`` whose run is the plan; None for a run without faults."""

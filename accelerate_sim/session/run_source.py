@@ -106,11 +106,14 @@ def _checked_plan(source: ConfigSource, number: int) -> Plan:
 
 def _fault_problem(plans: list[Plan]) -> Problem | None:
     """The first mistake in the faults of the latest plan; without one, the plan gets them in canonical words."""
-    from accelerate_sim.faults.planned import PlannedMistake, canonical
+    from accelerate_sim.faults.planned import PlannedMistake, canonical, refuse_unreachable
+    from accelerate_sim.session.restarts import restarts_of
+    from accelerate_sim.sim.run import Run
 
     plan = plans[-1]
     try:
         words = canonical(plan)
+        refuse_unreachable(Run.of(plan), restarts_of(plan.config))
     except PlannedMistake as wrong:
         return Problem.about(f"faults.play.{wrong.index}", None, wrong.mistake.reason, wrong.mistake.way_out)
     faults = plan.config.faults.model_copy(update={"play": words})

@@ -28,7 +28,7 @@ def faults_section(run: Run) -> Section:
         Fact("rate", f"{rate:.1e} per GPU-hour ({source})"),
         Fact("between failures", f"{duration_text(found.mtbf_s)} on {run.layout.world_size:,} GPUs"),
         Fact("expected", f"{_number_text(found.interruptions)} interruptions in {duration_text(run_s)} of steps"),
-        *(_drawn(run, faults, run_s) if config.rate else ()),
+        *(_drawn(run, faults, run_s) if config.rate and config.drawn == "plan" else ()),
         Fact("goodput", f"{_share_text(found.goodput)} with {saved}, {config.restart_minutes:g} min to restart"),
         Fact("best interval", _best_text(run, found, stall_s)),
         Fact("stragglers", _stragglers_text(run)),

@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Iterator
 
 from accelerate_sim.display.plan.expected_failures import faults_section
-from accelerate_sim.display.plan.rows import Fact, Part
+from accelerate_sim.display.plan.rows import Fact, Part, Section
 from accelerate_sim.display.plan.sections import sections_of
 from accelerate_sim.display.plan.whole_run import whole_run_section
 from accelerate_sim.display.style import Style, columns, cut, padded
@@ -24,7 +24,7 @@ def plan_report(run: Run, width: int, style: Style) -> list[str]:
     nodes = f"{layout.nodes:,} node{'s' * (layout.nodes > 1)} of {layout.gpus_per_node}"
     title = style.text(f"{run.model.title} on {layout.world_size:,} × {run.gpu.product}, {nodes}")
     lines = [style.line([(title, "bold")], room)]
-    for heading, rows in [*sections_of(run), whole_run_section(run), faults_section(run)]:
+    for heading, rows in [*sections_of(run), whole_run_section(run), faults_section(run), *_played(run)]:
         lines += ["", style.line([(style.text(heading), "cyan")], room)]
         figure_width = max((columns(row.figure) for row in rows if isinstance(row, Part)), default=0)
         for row in rows:
@@ -33,6 +33,15 @@ def plan_report(run: Run, width: int, style: Style) -> list[str]:
             else:
                 lines += _fact_lines(row, room, style)
     return lines
+
+
+def _played(run: Run) -> Iterator[Section]:
+    """The section on faults that happen, for a run that has any."""
+    faults = run.config.faults
+    if faults.play or (faults.drawn == "play" and faults.rate):
+        from accelerate_sim.display.plan.played_faults import played_section
+
+        yield played_section(run)
 
 
 def _fact_lines(fact: Fact, room: int, style: Style) -> Iterator[str]:

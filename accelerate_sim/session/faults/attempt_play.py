@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from accelerate_sim.faults.attempt_run import AttemptRun
+from accelerate_sim.faults.consequences import Line, RaiseEnd
 from accelerate_sim.faults.kinds import KINDS
 from accelerate_sim.faults.occurrence import Attempt, Occurrence
 from accelerate_sim.faults.schedule import FaultSchedule
@@ -100,7 +101,10 @@ class AttemptPlay:
             self.truth.begin(self.attempt, strike)
         ending = strike.ending
         if not strike.fault.silent:
-            LineOutput(session, clock.start, second).write(list(KINDS[strike.fault.kind].lines(strike)))
+            lines = list(KINDS[strike.fault.kind].lines(strike))
+            if session.coordination is None:
+                lines += _tracebacks(strike)  # a real exception prints its own
+            LineOutput(session, clock.start, second).write(lines)
         if ending is None:
             return
         following = self.attempt.saved[-1] if self.attempt.saved else 0
@@ -109,11 +113,24 @@ class AttemptPlay:
 
             end_really(session, session.coordination, active, strike, following)
             return
-        end = active.checkpoints.attempt_end(following)
+        end = active.checkpoints.attempt_end(following, saves=ending.saves)
         if active.checkpoints.on_disk:
             active.checkpoints.keep_attempt_end(end)
         clock.advance_to(second + ending.after_s)
         raise Struck(end)
+
+
+def _tracebacks(strike: Occurrence) -> list[Line]:
+    """The last lines of the tracebacks of ranks that end by an exception, with torch's prefix."""
+    raised = [
+        (death, death.how) for death in (strike.ending.deaths if strike.ending else ())
+        if isinstance(death.how, RaiseEnd)
+    ]  # fmt: skip
+    return [
+        Line(f"[rank{death.rank}]: {text}", death.rank, "stderr", death.after_s)
+        for death, how in raised
+        for text in ("Traceback (most recent call last):", *f"{how.type}: {how.text}".split("\n"))
+    ]
 
 
 def _place(strike: Occurrence) -> tuple[int, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,8 +14,8 @@ from accelerate_sim.session.begin_run import planned_dir
 from accelerate_sim.session.faults.attempt_play import AttemptPlay
 from accelerate_sim.session.faults.struck import Struck
 from accelerate_sim.session.planned_run import PlannedRun
+from accelerate_sim.session.restarts import restarts_of
 from accelerate_sim.sim.run import Run
-from fake_torch_dist.launcher.environment_names import MAX_RESTARTS
 
 if TYPE_CHECKING:
     from accelerate_sim.session.faults.truth_log import TruthLog
@@ -33,8 +32,8 @@ def play_attempts(session: Session, planned: PlannedRun, play_one: Callable[[Pla
     if session.coordination and session.outputs.directory is None:
         resumption = _left_with_launcher(session, run)
     number = resumption.attempt if resumption else 0
-    restarts = number + _restarts(session, run)
-    schedule = schedule_of(run, restarts)
+    restarts = number + restarts_of(run.config)
+    schedule = schedule_of(run, restarts, number)
     truth = _truth_log(session, run)
     if truth:
         truth.planned(schedule)
@@ -68,13 +67,6 @@ def _end_attempt(session: Session) -> None:
     session.flush()
     session.screen.close()
     session.active = None
-
-
-def _restarts(session: Session, run: Run) -> int:
-    """Restarts that are left: those of the config, or those that the launcher has not used."""
-    if session.placement is None:
-        return run.config.faults.restarts
-    return max(0, int(os.environ.get(MAX_RESTARTS, "0")) - session.placement.attempt)
 
 
 def _left_with_launcher(session: Session, run: Run) -> Resumption | None:

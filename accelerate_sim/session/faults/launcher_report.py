@@ -10,7 +10,7 @@ from accelerate_sim.session.faults.line_output import LineOutput
 from fake_torch_dist.launcher.failures import ProcessFailure, root_cause
 from fake_torch_dist.launcher.reports import log_messages
 from fake_torch_dist.launcher.reports.log_messages import LauncherLog
-from fake_torch_dist.launcher.reports.report import child_failed_text
+from fake_torch_dist.launcher.reports.report import child_failed_text, signalled_text
 
 if TYPE_CHECKING:
     from accelerate_sim.faults.occurrence import Occurrence
@@ -25,6 +25,11 @@ def report_end(session: Session, strike: Occurrence, *, is_last: bool) -> None:
     """Print the launcher's lines about ranks that a strike has ended; ``is_last``: and its report, as it gives up."""
     moment_s = session.clock.time().timestamp()
     output = LineOutput(session, session.clock.start, session.clock.now_s)
+    ending = strike.ending
+    assert ending
+    if ending.job_signal:
+        output.write_text(signalled_text(_pid(strike, -1), ending.job_signal).rstrip("\n"))
+        return
     failures = _failures(strike, moment_s)
     log = LauncherLog(lambda text: output.write_text(text.rstrip("\n")), now=lambda: moment_s, pid=_pid(strike, -1))
     for failure in failures:

@@ -31,19 +31,26 @@ def end_really(
     ending, rank = strike.ending, coordination.placement.rank
     assert ending
     if session.is_main_process:
-        _keep(session, active, following)
+        _keep(session, active, following, saves=ending.saves)
     with session.signals.at_once():
         dist.barrier()
     _die_of_signals()
+    placement = coordination.placement
+    if ending.job_signal and placement.is_main:
+        os.kill(parent_of(os.getppid()), ending.job_signal)  # the launcher of this job, which ends all of it
+    if ending.job_signal:
+        _wait_for_the_end()
+    if placement.node in ending.nodes_gone and placement.local_rank == 0:
+        os.kill(os.getppid(), signal.SIGKILL)  # the agent of this node goes with it
     death = next((death for death in ending.deaths if death.rank == rank), None)
     if death:
         _end(death)
     dist.barrier()  # which raises the error of a lost peer
 
 
-def _keep(session: Session, active: ActiveRun, following: int) -> None:
+def _keep(session: Session, active: ActiveRun, following: int, *, saves: bool) -> None:
     """Keep the state that the next attempt goes on from: on the disk, or with the launcher, which outlives it."""
-    end = active.checkpoints.attempt_end(following)
+    end = active.checkpoints.attempt_end(following, saves=saves)
     if active.checkpoints.on_disk:
         active.checkpoints.keep_attempt_end(end)
     else:
@@ -78,6 +85,12 @@ def _end(death: Death) -> None:
             elif how == "io":
                 signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a process in the kernel takes no signal but SIGKILL
             _wait_for_the_end()
+
+
+def parent_of(pid: int) -> int:
+    """Process id of the parent of a process."""
+    with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+        return int(file.read().rpartition(")")[2].split()[1])
 
 
 def _wait_for_the_end() -> NoReturn:

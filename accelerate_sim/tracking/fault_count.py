@@ -1,0 +1,20 @@
+"""The line that faults.jsonl has in a run without faults, so that the absence of alarms can be checked, too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from accelerate_sim.artifacts.atomic import explained
+
+FILE_NAME = "faults.jsonl"
+LINE = '{"event":"faults","count":0,"simulated":true,"schema":1}\n'
+
+
+def begin_truth(directory: Path, *, plays: bool) -> None:
+    """Begin the file of a new session: empty if faults are played in it, else with the line. Raises OutputError."""
+    path = directory / FILE_NAME
+    with explained(path, "Nothing was played: put things right and begin again."):
+        if plays:
+            path.unlink(missing_ok=True)
+        else:
+            path.write_text(LINE, encoding="utf-8")

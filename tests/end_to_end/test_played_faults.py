@@ -1,0 +1,186 @@
+"""Runs in which faults happen: one process and 4 really tell the same story, and faults.jsonl is what happened."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.reading import Train
+from tests.support.repository import ROOT
+from tests.support.warm_train import WarmTrain
+
+DEADLINE_S = 120.0
+RUN = (
+    "--config", str(ROOT / "configs/debug.yaml"), "--speed", "max", "--start-time", "2026-01-31T09:30:00",
+    "--no-progress", "--set", "checkpoint.shards=tiny", "--set", "cluster.nodes=2", "--set", "cluster.gpus_per_node=2",
+    "--set", "checkpoint.every=5", "--set", "checkpoint.keep_last=2",
+)  # fmt: skip
+
+
+def with_faults(*words: str, restarts: int = 3) -> list[str]:
+    faults = [argument for text in words for argument in ("--fault", text)]
+    return [*RUN, *faults, "--set", f"faults.restarts={restarts}"]
+
+
+def launched(cwd: Path, arguments: list[str], restarts: int = 3) -> subprocess.CompletedProcess[str]:
+    flags = ["--nnodes", "2", "--nproc-per-node", "2", "--max-restarts", str(restarts), "--shutdown-timeout", "2"]
+    return subprocess.run(
+        [sys.executable, "-m", "fake_torch_dist.run", *flags, str(ROOT / "train.py"), *arguments],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
+        cwd=cwd, timeout=DEADLINE_S, check=False,
+    )  # fmt: skip
+
+
+def events(directory: Path, *, without_wall: bool = True) -> list[dict[str, Any]]:
+    found = [json.loads(line) for line in (directory / "faults.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in event.items() if key != "wall" or not without_wall} for event in found]
+
+
+def metrics(directory: Path) -> str:
+    return (directory / "metrics.jsonl").read_text().replace(str(directory), "DIR")
+
+
+def summary(output: str) -> list[list[str]]:
+    """The words of each row in the last table of a run, without the place of the model."""
+    table = output[output.rindex("╭") : output.rindex("╯")]
+    return [line.split() for line in table.splitlines() if line.startswith("│") and "Saved to" not in line]
+
+
+KINDS = {
+    "kill": ("kill rank=3 at=step:13", -9),
+    "kill by another signal": ("kill rank=0 at=step:8 signal=SEGV", -11),
+    "raise": ("raise rank=2 at=step:12 error=ValueError text='a bad batch'", 1),
+    "exit": ("exit rank=1 at=phase:eval code=7", 7),
+    "oom": ("oom rank=2 at=step:12", 1),
+    "hostoom": ("hostoom node=1 at=phase:checkpoint:2", -9),
+    "hang": ("hang rank=1 at=step:13", -6),
+    "nodefail": ("nodefail node=1 at=step:7", -9),
+}
+
+
+@pytest.mark.parametrize("words, exitcode", KINDS.values(), ids=KINDS)
+def test_one_process_and_many_tell_the_same_story(train: Train, tmp_path: Path, words: str, exitcode: int) -> None:
+    one, many = tmp_path / "one", tmp_path / "many"
+    arguments = with_faults(words, "slow gpu=0:1 factor=1.5 at=step:4 for=3steps")
+    alone = train(*arguments, "--output-dir", str(one), cwd=tmp_path)
+    assert alone.returncode == 0, alone.stderr
+    job = launched(tmp_path, [*arguments, "--output-dir", str(many)])
+    assert job.returncode == 0, job.stderr
+    assert metrics(one) == metrics(many)
+    assert events(one) == events(many)
+    assert summary(alone.stdout) == summary(job.stdout)
+    for text in (alone.stderr, job.stderr):
+        assert f"failed (exitcode: {exitcode})" in text
+    assert "Attempt 2: the launcher has restarted the job" in alone.stdout
+    begun = next(event for event in events(one) if event["state"] == "begin" and event["kind"] != "slow")
+    codes = {end["code"] for end in begun["expect"]["exit"]}
+    assert codes == {exitcode}
+    assert begun["expect"]["job"]["restarts"] == 0
+    steps = [json.loads(line) for line in metrics(one).splitlines() if '"event":"step"' in line]
+    again = [step["step"] for step in steps if step["attempt"] == 1]
+    assert again[0] == begun["expect"]["job"]["resume_step"] + 1
+    assert len(steps) == 20 + begun["expect"]["job"]["lost_steps"]
+
+
+def test_without_a_directory_the_launcher_keeps_the_state(train: Train, tmp_path: Path) -> None:
+    arguments = with_faults("kill rank=3 at=step:13", "kill rank=0 at=step:17")
+    alone, job = train(*arguments, cwd=tmp_path), launched(tmp_path, arguments)
+    assert (alone.returncode, job.returncode) == (0, 0), alone.stderr + job.stderr
+    assert summary(alone.stdout) == summary(job.stdout)
+    assert "Attempts          3" in alone.stdout
+    assert "Attempt 3: the launcher has restarted the job" in job.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_job_whose_restarts_are_used_up_ends_as_torchrun_ends(train: Train, tmp_path: Path) -> None:
+    arguments = with_faults("kill rank=1 at=step:12 times=always", restarts=1)
+    alone, job = train(*arguments, cwd=tmp_path), launched(tmp_path, arguments, restarts=1)
+    for ended in (alone, job):
+        assert ended.returncode == 1
+        assert "ChildFailedError" in ended.stderr
+        assert "  rank      : 1 (local_rank: 1)\n  exitcode  : -9 (pid: " in ended.stderr
+        assert "Signal 9 (SIGKILL) received by PID" in ended.stderr
+
+
+def test_a_preempted_job_saves_its_last_step_and_goes_on_from_there(train: Train, tmp_path: Path) -> None:
+    one, many = tmp_path / "one", tmp_path / "many"
+    arguments = with_faults("preempt at=step:14")
+    alone = train(*arguments, "--output-dir", str(one), cwd=tmp_path)
+    job = launched(tmp_path, [*arguments, "--output-dir", str(many)])
+    assert (alone.returncode, job.returncode) == (1, 1)
+    assert "SignalException" in alone.stderr
+    assert metrics(one) == metrics(many)
+    assert events(one) == events(many)
+    for directory in (one, many):
+        assert (directory / "checkpoint-13").is_dir()
+        again = train(*RUN[2:], "--resume", "auto", "--output-dir", str(directory), cwd=tmp_path)
+        assert again.returncode == 0, again.stderr
+        assert "checkpoint-13" in again.stdout
+    assert metrics(one) == metrics(many)
+
+
+@pytest.mark.parametrize("after", ["step 5 |", "Attempt 2", "Resumed after step 5", "step 15 |", "Attempt 3"])
+def test_a_session_that_is_killed_knows_which_faults_are_past(train: Train, tmp_path: Path, after: str) -> None:
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    arguments = with_faults("kill rank=2 at=step:8", "slow gpu=0:1 factor=1.5 at=step:12 for=4steps",
+                            "kill rank=3 at=step:18")  # fmt: skip
+    assert train(*arguments, "--output-dir", str(whole), cwd=tmp_path).returncode == 0
+    slower = [*arguments]
+    slower[slower.index("--speed") + 1] = "400"
+    with WarmTrain([*slower, "--output-dir", str(cut)], dict(os.environ), tmp_path) as process:
+        process.read_until(after)
+        os.kill(process.pid, signal.SIGKILL)
+    again = train(*arguments, "--resume", "auto", "--output-dir", str(cut), cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert metrics(cut).replace('"speed":400.0', '"speed":"max"') == metrics(whole)
+    assert sorted(map(str, events(cut))) == sorted(map(str, events(whole)))
+
+
+def test_a_clean_run_says_that_nothing_happened(train: Train, tmp_path: Path) -> None:
+    assert train(*RUN, "--output-dir", str(tmp_path / "clean"), cwd=tmp_path).returncode == 0
+    assert events(tmp_path / "clean") == [{"event": "faults", "count": 0, "simulated": True, "schema": 1}]
+    assert "attempt" not in (tmp_path / "clean" / "metrics.jsonl").read_text().replace("attempts", "")
+
+
+def test_mistakes_are_refused_with_their_place(train: Train, tmp_path: Path) -> None:
+    config = tmp_path / "faults.yaml"
+    base = (ROOT / "configs/debug.yaml").read_text()
+    config.write_text(f"{base}\nfaults:\n  play:\n    - kill rank=1 at=step:3\n    - {{kind: kill, rank: 9}}\n")
+    line = 1 + next(number for number, text in enumerate(config.read_text().splitlines()) if "rank: 9" in text)
+    wrong = train("--config", str(config), "--plan")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert wrong.stderr == f"{config}:{line}: rank 9 of 4 does not exist. The ranks are 0 to 3.\n"
+    for words, told in {
+        "kil rank=3": "'kil' is no kind of fault. Did you mean 'kill'?",
+        "kill rank=3 at=step:99": "step 99 never comes: the run has 20 steps. Use a step from 1 to 20.",
+        "kill rank=3 at=time:3h": "3h never comes: the run ends after",
+        "kill rank=3 after=nobody": "after='nobody' is no fault here.",
+    }.items():
+        refused = train(*RUN, "--fault", words, "--output-dir", str(tmp_path / "never"))
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert refused.stderr.startswith(f"--fault: {told}")
+    assert not (tmp_path / "never").exists()
+
+
+def test_the_plan_lists_what_happens(train: Train) -> None:
+    plan = train(*with_faults("kill rank=3 at=step:13", "slow gpu=0:1 at=step:4 for=3steps"), "--plan")
+    assert plan.returncode == 0, plan.stderr
+    told = plan.stdout[plan.stdout.index("Faults that happen") :]
+    assert "step 13 (backward" in told
+    assert "kill-1, rank 3: the job goes on after step 10, 2 steps lost" in told
+    assert "slow-2, rank 1: until step 6" in told
+    assert "1 of 3 restarts, 2 steps lost" in told
+
+
+def test_the_config_is_printed_in_canonical_words(train: Train, tmp_path: Path) -> None:
+    printed = train(*with_faults("kill at=step:3 rank=1 times=1"), "--print-config").stdout
+    assert '  play: ["kill rank=1 at=step:3 id=kill-1"]' in printed
+    (tmp_path / "same.yaml").write_text(printed)
+    assert train("--config", str(tmp_path / "same.yaml"), "--print-config").stdout == printed

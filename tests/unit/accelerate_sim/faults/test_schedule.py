@@ -1,0 +1,151 @@
+"""The schedule of faults: attempts, the steps that they lose, what strikes again, and how long deriving it takes."""
+
+from __future__ import annotations
+
+import random
+import time
+from functools import cache
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from accelerate_sim.config.load import ConfigSource
+from accelerate_sim.faults.attempt_run import AttemptRun
+from accelerate_sim.faults.language import parse
+from accelerate_sim.faults.mistake import FaultMistake
+from accelerate_sim.faults.occurrence import Attempt
+from accelerate_sim.faults.schedule import FaultSchedule
+from accelerate_sim.faults.targets import check_target, hit_by, parse_target
+from accelerate_sim.sim.run import Run
+from tests.support.repository import ROOT
+
+
+@cache
+def run_of(name: str, *changes: str) -> Run:
+    return Run(ConfigSource.read(ROOT / f"configs/{name}.yaml", changes).resolve())
+
+
+def schedule(*words: str, run: Run | None = None, restarts: int = 3) -> FaultSchedule:
+    faults = tuple(parse(text, number) for number, text in enumerate(words, 1))
+    return FaultSchedule(run or run_of("debug"), faults, restarts)
+
+
+def walk(*words: str, restarts: int = 3) -> list[Attempt]:
+    return list(schedule(*words, restarts=restarts).attempts())
+
+
+def test_a_strike_loses_the_steps_since_the_checkpoint() -> None:
+    first, second = walk("kill rank=3 at=step:15")
+    assert (first.completed, first.saved, first.goes_on) == (14, (10,), True)
+    assert (second.first_step, second.occurrences, second.ended_by) == (10, (), None)
+    assert second.begin_s == pytest.approx(first.end_s + 7 * 60)
+
+
+def test_without_a_checkpoint_the_job_begins_anew() -> None:
+    assert [attempt.first_step for attempt in walk("kill rank=3 at=step:9")] == [0, 0]
+    assert [attempt.first_step for attempt in walk("kill rank=3 at=phase:checkpoint")] == [0, 0]
+
+
+def test_a_fault_strikes_once_in_the_life_of_the_job_unless_it_says_more() -> None:
+    assert len(walk("kill rank=3 at=step:15")) == 2
+    assert len(walk("kill rank=3 at=step:15 times=2")) == 3
+    endless = walk("kill rank=3 at=step:15 times=always", restarts=5)
+    assert len(endless) == 6
+    assert not endless[-1].goes_on
+
+
+def test_an_attempt_is_chosen_by_its_number() -> None:
+    attempts = walk("kill rank=1 at=step:12 attempt=0", "kill rank=2 at=step:11 attempt=1-", "kill rank=0 attempt=7")
+    assert [attempt.ended_by and attempt.ended_by.fault.id for attempt in attempts] == ["kill-1", "kill-2", None]
+
+
+def test_a_cascade_follows_its_cause() -> None:
+    attempts = walk("kill rank=1 at=step:12 id=first", "kill rank=2 after=first+5s")
+    followed = attempts[1].ended_by
+    assert followed
+    assert (followed.cause, followed.step) == ("first", 11)
+
+
+def test_phases_of_a_step_are_in_their_order() -> None:
+    phases = ("forward", "backward", "allreduce", "optimizer")
+    strikes = walk(*(f"nan at=step:5+phase:{phase}" for phase in reversed(phases)))[0].occurrences
+    assert [strike.phase for strike in strikes] == list(phases)
+
+
+def test_a_slow_gpu_makes_the_steps_longer_that_it_affects_and_all_later_ones_later() -> None:
+    run, attempt = run_of("debug"), walk("slow gpu=1:0 factor=2 at=step:5 for=3steps")[0]
+    slowed = AttemptRun.of_attempt(run, attempt, [])
+    factor = 1 + run.compute_share
+    for step in range(20):
+        expected = factor if 4 <= step < 7 else 1.0
+        assert slowed.timing(step).seconds == pytest.approx(run.timing(step).seconds * expected)
+    later = slowed.timing(19).end_s - run.timing(19).end_s
+    assert later == pytest.approx(sum(run.timing(step).seconds for step in (4, 5, 6)) * run.compute_share, rel=1e-4)
+
+
+def test_figures_change_for_as_long_as_the_fault_lasts() -> None:
+    attempt = walk("nan at=step:5 for=2steps")[0]
+    run = AttemptRun.of_attempt(run_of("debug"), attempt, [])
+    assert [step for step in range(20) if run.grad_norm_at(step) != run.grad_norm_at(step)] == [4, 5]
+
+
+def test_recurring_faults_are_spread_as_they_say() -> None:
+    run = run_of("llama70b")
+    attempts = list(schedule("kill rank=any at=mtti:30m", run=run, restarts=200).attempts())
+    gaps = [attempt.end_s - attempt.begin_s for attempt in attempts]
+    assert 1200 < sum(gaps) / len(gaps) < 3000
+    steady = next(schedule("nan at=every:10steps", run=run).attempts()).occurrences
+    assert [strike.step for strike in steady[:3]] == [10, 20, 30]
+
+
+def test_targets_are_checked_against_the_cluster() -> None:
+    layout = run_of("llama70b").layout
+    for noun, text in (("rank", "64"), ("node", "0-8"), ("gpu", "0:8"), ("rank", "tp:8"), ("rank", "any:65")):
+        with pytest.raises(FaultMistake):
+            check_target(parse_target(noun, text), layout)  # type: ignore[arg-type]
+    assert hit_by([parse_target("rank", "tp:1")], layout, 1, 0).ranks == tuple(range(8, 16))
+    assert hit_by([parse_target("rank", "dp:1")], layout, 1, 0).ranks == tuple(range(1, 64, 8))
+    assert hit_by([parse_target("gpu", "last:0-7/4")], layout, 1, 0).ranks == (56, 60)
+
+
+@given(seed=st.integers(0, 2**31), strike=st.integers(0, 99), text=st.sampled_from(["any", "any:3", "25%", "any:63"]))
+def test_a_draw_is_a_function_of_seed_and_strike_and_spares_rank_0(seed: int, strike: int, text: str) -> None:
+    layout, target = run_of("llama70b").layout, parse_target("rank", text)
+    drawn = hit_by([target], layout, seed, strike)
+    assert drawn == hit_by([target], layout, seed, strike)
+    assert len(drawn.ranks) == {"any": 1, "any:3": 3, "25%": 16, "any:63": 63}[text]
+    assert 0 not in drawn.ranks or text == "25%"
+
+
+@settings(max_examples=30, deadline=None)
+@given(steps=st.lists(st.integers(1, 20), max_size=6), restarts=st.integers(0, 4))
+def test_attempts_follow_one_another(steps: list[int], restarts: int) -> None:
+    words = [f"kill rank=any at=step:{step} times=2" for step in steps]
+    attempts = walk(*words, restarts=restarts)
+    assert attempts == walk(*words, restarts=restarts)
+    for before, after in pairwise(attempts):
+        assert before.goes_on
+        assert after.begin_s > before.end_s > before.begin_s
+        assert after.first_step <= before.completed
+    assert len(attempts) <= restarts + 1
+    assert attempts[-1].ended_by is None or len(attempts) == restarts + 1
+
+
+def test_one_more_fault_ahead_changes_nothing_that_has_been() -> None:
+    before = schedule("kill rank=3 at=step:15")
+    after = before.with_fault(parse("kill rank=1 at=step:12 attempt=1 id=now"))
+    assert after.attempt(0) == before.attempt(0)
+    added = after.attempt(1)
+    assert added and added.ended_by and added.ended_by.fault.id == "now"
+
+
+def test_a_thousand_faults_on_16384_gpus_take_a_moment() -> None:
+    run, draws = run_of("llama405b"), random.Random(1)
+    run.timeline.end_s()
+    words = [f"kill rank=any at=step:{draws.randint(1, run.last_step)}" for _ in range(1000)]
+    faults = schedule(*words, run=run, restarts=2000)
+    begin_s = time.process_time()
+    assert len(list(faults.attempts())) > 900
+    assert time.process_time() - begin_s < 10.0  # for hanging; it takes about one second
