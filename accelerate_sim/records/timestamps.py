@@ -12,7 +12,9 @@ def rfc3339(time: datetime) -> str:
     A time without a zone is this machine's local time.
     """
     if time.tzinfo is not UTC:
-        time = time.astimezone(UTC) if time.tzinfo else (time - _local_offset(time.year, time.month, time.day, time.hour))
+        time = (
+            time.astimezone(UTC) if time.tzinfo else (time - _local_offset(time.year, time.month, time.day, time.hour))
+        )
     return time.isoformat(timespec="milliseconds")[:23] + "Z"
 
 

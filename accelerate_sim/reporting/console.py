@@ -13,7 +13,15 @@ from datetime import datetime
 from accelerate_sim.display.folding import fold
 from accelerate_sim.display.screen import PIPE_WIDTH, Screen
 from accelerate_sim.display.style import Style
-from accelerate_sim.records import EarlyEndRecord, GpuRecord, RankStepRecord, Record, RunFacts, StepRecord, SummaryRecord
+from accelerate_sim.records import (
+    EarlyEndRecord,
+    GpuRecord,
+    RankStepRecord,
+    Record,
+    RunFacts,
+    StepRecord,
+    SummaryRecord,
+)
 from accelerate_sim.reporting.build import run_facts
 from accelerate_sim.reporting.streams import Streams
 from accelerate_sim.sim.plan import Plan

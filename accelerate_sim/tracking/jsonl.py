@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import fields
 from datetime import datetime
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -21,7 +22,6 @@ import numpy as np
 from accelerate_sim.artifacts import plain_file
 from accelerate_sim.artifacts.atomic import explained
 from accelerate_sim.artifacts.output_error import OutputError
-from accelerate_sim.records.timestamps import rfc3339
 from accelerate_sim.records import (
     CheckpointRecord,
     CollectiveRecord,
@@ -34,6 +34,7 @@ from accelerate_sim.records import (
     SummaryRecord,
     WarningRecord,
 )
+from accelerate_sim.records.timestamps import rfc3339
 from fake_torch_dist.terminal.descriptor import write_all
 
 FILE_NAME = "metrics.jsonl"
@@ -53,6 +54,8 @@ _EVENTS: dict[type, str] = {
     SummaryRecord: "summary",
 }
 _FIELDS = {kind: tuple(field.name for field in fields(kind)) for kind in _EVENTS}
+_STEP_FIELDS = _FIELDS[StepRecord]
+_step_values = attrgetter(*_STEP_FIELDS)
 _GPU_FIGURES = ("utilization_pct", "memory_used_bytes", "temperature_c", "power_w", "sm_clock_mhz")
 
 
@@ -74,9 +77,9 @@ class JsonlTracker:
         """Create the file, or truncate an existing one to ``keep`` and append to it.
 
         ``now`` is the simulated time, which is each line's ``timestamp``. With ``strings`` numbers are written as
-        strings, as Katib's collector wants them. ``keep`` is the length in bytes and the CRC-32 of the part that stays, which the caller has checked. With
-        ``every_gpu`` figures of single GPUs are written even above WHOLE_DETAIL_GPUS. OSError if the file cannot be
-        created or opened.
+        strings, as Katib's collector wants them. ``keep`` is the length in bytes and the CRC-32 of the part that stays,
+        which the caller has checked. With ``every_gpu`` figures of single GPUs are written even above
+        WHOLE_DETAIL_GPUS. OSError if the file cannot be created or opened.
         """
         self.path = directory / FILE_NAME
         self.every_gpu = every_gpu
@@ -108,7 +111,8 @@ class JsonlTracker:
     def _figures(self, record: Record) -> dict[str, Any]:
         match record:
             case StepRecord():
-                figures = {name: getattr(record, name) for name in record.__slots__}
+                figures = dict(zip(_STEP_FIELDS, _step_values(record), strict=True))
+                figures["time"] = record.time.isoformat(timespec="milliseconds")
                 if record.load_balancing_loss is None:
                     del figures["load_balancing_loss"]
                 return figures

@@ -1,8 +1,8 @@
 """The voice of Hugging Face's Trainer: a dictionary per log on standard output, a tqdm bar on standard error.
 
 Sources: the modules trainer and trainer_callback of transformers 4.57.6 and 5.24.0. 4.x prints bare numbers with a
-rounded loss; 5.x prints every float as a string of four significant digits. ``loss`` is the mean since the last log. The
-banner is logged at level INFO, which the Trainer hides unless ``log_level`` is info. Not played: the bar of a
+rounded loss; 5.x prints every float as a string of four significant digits. ``loss`` is the mean since the last log.
+The banner is logged at level INFO, which the Trainer hides unless ``log_level`` is info. Not played: the bar of a
 validation, and the bars of loading.
 """
 
@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from accelerate_sim.records.timestamps import asctime
 from accelerate_sim.records import (
     DetectRecord,
     EvalRecord,
@@ -22,6 +21,7 @@ from accelerate_sim.records import (
     StepRecord,
     SummaryRecord,
 )
+from accelerate_sim.records.timestamps import asctime
 from accelerate_sim.voices.tqdm_bar import TqdmBar
 from accelerate_sim.voices.voice import Bar, Line, Setting, Voice, VoiceState, Wording
 
@@ -142,9 +142,7 @@ def _end(record: ExportingRecord, state: Trainer) -> Iterator[Line | Bar]:
     last = state.last
     if last is None or state.bar is None:
         return
-    yield from state.info(
-        "\n\nTraining completed. Do not forget to share your model on huggingface.co/models =)\n\n"
-    )
+    yield from state.info("\n\nTraining completed. Do not forget to share your model on huggingface.co/models =)\n\n")
     values = _train_metrics(state, last)
     yield Line(state.entry(values))
     state.bar.update(last.step, state.seconds(state.now()))

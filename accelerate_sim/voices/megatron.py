@@ -1,9 +1,9 @@
 """The voice of Megatron-LM: its arguments, its iteration lines, validations and checkpoints, on standard output.
 
-Formats are those of the modules training, checkpointing and initialize at core 0.19.0 (NVIDIA/Megatron-LM, d98e8a64) and
-0.15, and of forks without a time. The last rank prints iterations and validations, the ranks with data-parallel rank 0 their
-parameters and memory, rank 0 the rest. Losses and times are means over the iterations since the last line; the learning
-rate and the gradient norm are the last iteration's. Not played: energy, timers of phases, gradient zeros.
+Formats are those of the modules training, checkpointing and initialize at core 0.19.0 (NVIDIA/Megatron-LM, d98e8a64)
+and 0.15, and of forks without a time. The last rank prints iterations and validations, the ranks with data-parallel
+rank 0 their parameters and memory, rank 0 the rest. Losses and times are means over the iterations since the last line;
+the learning rate and the gradient norm are the last iteration's. Not played: energy, timers of phases, gradient zeros.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from collections.abc import Container, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 
-from accelerate_sim.records.timestamps import to_microseconds, to_seconds
 from accelerate_sim.records import (
     CheckpointRecord,
     DataRecord,
@@ -30,6 +29,7 @@ from accelerate_sim.records import (
     SummaryRecord,
     TokenizerRecord,
 )
+from accelerate_sim.records.timestamps import to_microseconds, to_seconds
 from accelerate_sim.sim.memory.memory import memory_use, parameters_per_rank
 from accelerate_sim.voices.megatron_arguments import arguments
 from accelerate_sim.voices.voice import Line, Setting, Voice, VoiceState, Wording
@@ -50,7 +50,9 @@ class _Megatron(VoiceState):
         layout = self.plan.layout
         block = layout.tensor * layout.context
         self.first_replicas = tuple(
-            rank for stage in range(layout.pipeline) for rank in range(stage * layout.stage_stride, stage * layout.stage_stride + block)
+            rank
+            for stage in range(layout.pipeline)
+            for rank in range(stage * layout.stage_stride, stage * layout.stage_stride + block)
         )
         """Ranks with data-parallel rank 0."""
         self.flops_per_gpu = self.run.flops_per_token / self.run.world_size / 1e12
@@ -150,7 +152,9 @@ def _training(record: DetectRecord, state: _Megatron) -> Iterator[Line]:
 def _restoring(record: RestoringRecord, state: _Megatron) -> Iterator[Line]:
     path = Path(record.path)
     state.loaded_from = str(path.parent)
-    yield Line(f" loading distributed checkpoint from {path.parent} at iteration {path.name.removeprefix('checkpoint-')}")
+    yield Line(
+        f" loading distributed checkpoint from {path.parent} at iteration {path.name.removeprefix('checkpoint-')}"
+    )
 
 
 def _restored(record: RestoredRecord, state: _Megatron) -> Iterator[Line]:
@@ -202,16 +206,14 @@ def _memory(record: StepRecord, state: _Megatron) -> Iterator[Line]:
     plan = state.plan
     shape, layout = plan.model.architecture, plan.layout
     ends = shape.embedding_parameters + (0 if shape.tied_embeddings else shape.head_parameters)
-    yield Line(
-        f"Number of parameters in transformer block in billions: {(shape.parameters - ends) / 1e9: .2f}"
-    )
+    yield Line(f"Number of parameters in transformer block in billions: {(shape.parameters - ends) / 1e9: .2f}")
     yield Line(f"Number of parameters in embedding layers in billions: {ends / 1e9:.2f}")
     yield Line(f"Total number of parameters in billions: {shape.parameters / 1e9:.2f}")
     use = plan.memory
     states = (use.weights + use.gradients + use.optimizer) / MB
     yield Line(
-        f"Theoretical memory footprints: weight and optimizer={states:.2f} MB, activation={use.activations / MB:.2f} MB, "
-        f"total={states + use.activations / MB:.2f} MB\n"
+        f"Theoretical memory footprints: weight and optimizer={states:.2f} MB, "
+        f"activation={use.activations / MB:.2f} MB, total={states + use.activations / MB:.2f} MB\n"
     )
     for rank in state.first_replicas:
         use = memory_use(shape, layout, plan.method, rank // layout.stage_stride).squeezed(plan.gpu.memory_bytes)
@@ -226,16 +228,17 @@ def _memory(record: StepRecord, state: _Megatron) -> Iterator[Line]:
 
 def _evaluation(record: EvalRecord, state: _Megatron) -> Iterator[Line]:
     perplexity = math.exp(min(LARGEST_LOSS_OF_PPL, record.loss))
-    text = (
-        f" validation loss at iteration {record.step} | lm loss value: {record.loss:.6E} | lm loss PPL: {perplexity:.6E} | "
-    )
+    losses = f"lm loss value: {record.loss:.6E} | lm loss PPL: {perplexity:.6E} | "
+    text = f" validation loss at iteration {record.step} | {losses}"
     dashes = "-" * (len(text) + 1)
     yield from (_last(dashes, state), _last(text, state), _last(dashes, state))
 
 
 def _saving(record: SavingRecord, state: _Megatron) -> Iterator[Line]:
     stamp = state.stamp(state.now()) if state.micros else ""
-    yield Line(f"{stamp}saving checkpoint at iteration {record.step:7d} to {Path(record.path).parent} in torch_dist format")
+    yield Line(
+        f"{stamp}saving checkpoint at iteration {record.step:7d} to {Path(record.path).parent} in torch_dist format"
+    )
 
 
 def _saved(record: CheckpointRecord, state: _Megatron) -> Iterator[Line]:

@@ -1,7 +1,8 @@
 """The form of a voice: a table from kinds of record to functions that word them as log lines.
 
-A wording is given the record and the state of its voice in the run: in house style the facts of the run, in other voices
-an object that the module makes at the run's beginning. It may count and average there, but all figures are the records'.
+A wording is given the record and the state of its voice in the run: in house style the facts of the run, in other
+voices an object that the module makes at the run's beginning. It may count and average there, but all figures are the
+records'.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ class Bar(NamedTuple):
 
 
 Wording: TypeAlias = Callable[[Any, Any], Iterable[Any]]
-"""A record and the state of the voice go in, ``Line`` and ``Bar`` objects come out; none if the voice does not mention the record."""
+"""A record and the state of the voice go in, ``Line`` and ``Bar`` objects come out; none if the record is not
+mentioned."""
 
 
 @dataclass(frozen=True)
