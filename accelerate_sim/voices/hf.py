@@ -23,7 +23,7 @@ from accelerate_sim.records import (
 )
 from accelerate_sim.records.timestamps import asctime
 from accelerate_sim.voices.tqdm_bar import TqdmBar
-from accelerate_sim.voices.voice import Bar, Line, Setting, Voice, VoiceState, Wording
+from accelerate_sim.voices.voice import Bar, Line, Scalars, Setting, Voice, VoiceState, Wording
 
 SOURCE_LINES = {"4": "trainer.py:2519", "5": ""}
 """File and line that a log line of 4.x names; 5.x names none."""
@@ -199,4 +199,8 @@ LINES: Mapping[type, Wording] = {
 }
 """Kinds of record that the Trainer has words for."""
 
-VOICE = Voice(LINES, Trainer)
+SCALARS = Scalars(
+    {"loss": "train/loss", "grad_norm": "train/grad_norm", "lr": "train/learning_rate"},
+    {"loss": "eval/loss", "seconds": "eval/runtime"},
+)
+VOICE = Voice(LINES, Trainer, scalars=SCALARS)

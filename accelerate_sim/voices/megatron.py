@@ -32,7 +32,7 @@ from accelerate_sim.records import (
 from accelerate_sim.records.timestamps import to_microseconds, to_seconds
 from accelerate_sim.sim.memory.memory import memory_use, parameters_per_rank
 from accelerate_sim.voices.megatron_arguments import arguments
-from accelerate_sim.voices.voice import Line, Setting, Voice, VoiceState, Wording
+from accelerate_sim.voices.voice import Line, Scalars, Setting, Voice, VoiceState, Wording
 
 MB = 1024 * 1024
 LARGEST_LOSS_OF_PPL = 20
@@ -287,4 +287,11 @@ def _ranks(state: _Megatron) -> Container[int]:
     return {0, state.last_rank, *state.first_replicas}
 
 
-VOICE = Voice(LINES, _Megatron, _ranks)
+SCALARS = Scalars(
+    {
+        "loss": "lm loss", "lr": "learning-rate", "grad_norm": "grad-norm", "global_batch": "batch-size",
+        "step_time_s": "iteration-time",
+    },
+    {"loss": "lm loss validation", "perplexity": "lm loss validation ppl"},
+)  # fmt: skip
+VOICE = Voice(LINES, _Megatron, _ranks, SCALARS)

@@ -25,7 +25,7 @@ from accelerate_sim.records import (
     SummaryRecord,
 )
 from accelerate_sim.records.timestamps import asctime
-from accelerate_sim.voices.voice import Line, Setting, Voice, VoiceState, Wording
+from accelerate_sim.voices.voice import Line, Scalars, Setting, Voice, VoiceState, Wording
 
 GIB = 2**30
 GC_EVERY = 50
@@ -219,4 +219,8 @@ def _ranks(state: _Titan) -> Container[int]:
     return {0, state.rank}
 
 
-VOICE = Voice(LINES, _Titan, _ranks)
+SCALARS = Scalars(
+    {"loss": "loss_metrics/global_avg_loss", "grad_norm": "grad_norm", "step_time_s": "time_metrics/end_to_end(s)"},
+    {"loss": "validation_metrics/loss"},
+)
+VOICE = Voice(LINES, _Titan, _ranks, SCALARS)

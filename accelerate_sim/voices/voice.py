@@ -73,6 +73,13 @@ class VoiceState:
         self.now = setting.now
 
 
+class Scalars(NamedTuple):
+    """Tags of a framework's TensorBoard scalars, by the attribute of the record that each shows."""
+
+    step: Mapping[str, str]
+    evaluation: Mapping[str, str]
+
+
 def main_rank(state: Any) -> Container[int]:
     """Rank 0, which prints the lines of most frameworks."""
     return (0,)
@@ -87,6 +94,8 @@ class Voice(NamedTuple):
     """Makes the state of a run, which is the second argument of each wording."""
     ranks: Callable[[Any], Container[int]] = main_rank
     """Ranks that print lines, by the state; processes of other ranks make no records."""
+    scalars: Scalars | None = None
+    """Scalars of the TensorBoard tracker; None: the house's."""
     is_house: bool = False
     """True: lines are logged with the house's prefix, among the house's tables, bars and the script's own lines."""
 
