@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from accelerate_sim.config.extensions import VOICES
 from tests.support.reading import Train
+from tests.support.repository import ROOT
 from tests.support.train_ranks import Job
 
+LIMIT_S = 60
 START = "2026-01-31T09:30:00+00:00"
 DEBUG = ("--config", "configs/debug.yaml", "--speed", "max", "--start-time", START)
 ALL = [f"{name}@{version}" for name, entry in VOICES.items() for version in entry.versions or ("",) if name != "house"]
@@ -44,6 +50,21 @@ def test_each_process_prints_the_lines_of_its_rank(train: Train, voice: str) -> 
     if voice == "megatron":
         assert sum("lm loss:" in line for line in printed[7]) == 5
         assert [bool(each) for each in printed] == [True, True, False, False, False, False, False, True]
+
+
+@pytest.mark.parametrize("voice", ["kv", "megatron@0.15", "hf@5"])
+def test_a_launched_job_prints_what_one_process_prints(train: Train, tmp_path: Path, voice: str) -> None:
+    shape = ("--set", "cluster.nodes=2", "--set", "cluster.gpus_per_node=4")
+    arguments = [str(ROOT / word) if word.startswith("configs/") else word for word in (*DEBUG, "--voice", voice)]
+    launcher = [sys.executable, "-m", "fake_torch_dist.run", "--nnodes", "2", "--nproc-per-node", "4"]
+    job = subprocess.run(
+        [*launcher, str(ROOT / "train.py"), *arguments], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, timeout=LIMIT_S,
+    )  # fmt: skip
+    assert job.returncode == 0, job.stderr
+    alone = train(*arguments, *shape, cwd=tmp_path)
+    printed = [line for line in job.stdout.splitlines() if "event=process" not in line]
+    assert sorted(printed) == sorted(alone.stdout.splitlines())
 
 
 @pytest.mark.parametrize("ranks, want", [("main", [0]), ("node", [0, 2]), ("all", [0, 1, 2, 3])])
