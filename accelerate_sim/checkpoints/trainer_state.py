@@ -56,7 +56,8 @@ class TrainerHistory:
                 samples = batches * layout.data * layout.micro_batch
                 self._evals.append(
                     {
-                        "epoch": self._epoch(record.step), "eval_loss": record.loss, "eval_runtime": round(record.seconds, 4),
+                        "epoch": self._epoch(record.step), "eval_loss": record.loss,
+                        "eval_runtime": round(record.seconds, 4),
                         "eval_samples_per_second": round(samples / record.seconds, 3),
                         "eval_steps_per_second": round(batches / record.seconds, 3), "step": record.step,
                     }

@@ -63,9 +63,9 @@ class EarlyEndRecord(NamedTuple):
     reason: str
     """Interrupted, terminated and the like: the first word of the session's last line."""
     where: str
-    """How far the run was, in a phrase."""
+    """Position of the run, in a phrase."""
     saved: str | None
-    """What was saved before the end, in a phrase."""
+    """The checkpoint that was saved before the end, in a phrase; None without one."""
 
 
 class ResumeRecord(NamedTuple):

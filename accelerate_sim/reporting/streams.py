@@ -8,6 +8,7 @@ screen: lines scroll, and the bar stays below them.
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import suppress
 
 from accelerate_sim.display.folding import cut
@@ -25,6 +26,8 @@ class Streams:
         self._bar: Bar | None = None
         self._bar_chars = 0
         """Characters of the bar's last state on a pipe."""
+        if sys.stderr is None:  # it was closed before the program began, and its number may be another file's
+            error_fd = os.open(os.devnull, os.O_WRONLY)
         self._errors = screen if screen.live or _are_same(screen.fd, error_fd) else screen.beside(error_fd)
 
     def show(self, item: Line | Bar) -> None:

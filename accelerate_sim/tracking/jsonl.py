@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import fields
 from datetime import datetime
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -58,6 +59,8 @@ _EVENTS: dict[type, str] = {
 _FIELDS = {kind: tuple(field.name for field in fields(kind)) for kind in _EVENTS}
 _OF_FAULTS = ("attempts", "lost_steps", "goodput")
 """Fields of a summary that only a run with faults has."""
+_STEP_FIELDS = _FIELDS[StepRecord]
+_step_values = attrgetter(*_STEP_FIELDS)
 _GPU_FIGURES = ("utilization_pct", "memory_used_bytes", "temperature_c", "power_w", "sm_clock_mhz")
 
 
@@ -79,9 +82,9 @@ class JsonlTracker:
         """Create the file, or truncate an existing one to ``keep`` and append to it.
 
         ``now`` is the simulated time, which is each line's ``timestamp``. With ``strings`` numbers are written as
-        strings, as Katib's collector wants them. ``keep`` is the length in bytes and the CRC-32 of the part that stays, which the caller has checked. With
-        ``every_gpu`` figures of single GPUs are written even above WHOLE_DETAIL_GPUS. OSError if the file cannot be
-        created or opened.
+        strings, as Katib's collector wants them. ``keep`` is the length in bytes and the CRC-32 of the part that stays,
+        which the caller has checked. With ``every_gpu`` figures of single GPUs are written even above
+        WHOLE_DETAIL_GPUS. OSError if the file cannot be created or opened.
         """
         self.path = directory / FILE_NAME
         self.every_gpu = every_gpu
@@ -163,7 +166,8 @@ def json_event(record: Record, *, attempt: int | None = None, every_gpu: bool = 
 def _figures(record: Record, every_gpu: bool) -> dict[str, Any]:
     match record:
         case StepRecord():
-            figures = {name: getattr(record, name) for name in record.__slots__}
+            figures = dict(zip(_STEP_FIELDS, _step_values(record), strict=True))
+            figures["time"] = record.time.isoformat(timespec="milliseconds")
             if record.load_balancing_loss is None:
                 del figures["load_balancing_loss"]
             for name in ("loss", "perplexity", "grad_norm"):

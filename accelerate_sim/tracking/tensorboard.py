@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from accelerate_sim.records import EvalRecord, Record, StepRecord, SummaryRecord
 from accelerate_sim.tracking.event_records import ScalarEvents, record, whole_events
 from accelerate_sim.tracking.growing_file import GrowingFile
 from accelerate_sim.tracking.tracker import RunStart, TrackerContext, flat
+from accelerate_sim.voices.voice import Scalars, voice_called
 
 DIRECTORY = "runs"
 FILE_NAME_END = ".simulated"
@@ -34,24 +35,33 @@ BATCH = 512
 """Steps that are kept to be encoded together."""
 
 
+def _figures(names: Iterable[str]) -> Callable[[object], tuple[Any, ...]]:
+    """A function that reads attributes of a record."""
+    known = tuple(names)
+    read: Callable[[object], Any] = attrgetter(*known)
+    return read if len(known) > 1 else lambda record: (read(record),)
+
+
 class TensorBoardTracker:
     """Writes one event file per run below ``directory/runs``. ImportError without one of the packages."""
 
     @classmethod
     def open(cls, context: TrackerContext) -> TensorBoardTracker:
         """The tracker of a session."""
-        return cls(context.directory)
+        return cls(context.directory, voice_called(context.log.voice).scalars)
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, scalars: Scalars | None = None) -> None:
+        """``scalars``: tags of a framework; None: the house's."""
+        of_step, of_eval = scalars or (STEP_SCALARS, EVAL_SCALARS)
         self._messages = _Messages()
         self.output_dir = directory
         self.directory = directory / DIRECTORY
         self._file: GrowingFile | None = None
         self._steps: list[StepRecord] = []
-        self._step_events = ScalarEvents(list(STEP_SCALARS.values()))
-        self._eval_events = ScalarEvents(list(EVAL_SCALARS.values()))
-        self._step_figures = attrgetter(*STEP_SCALARS)
-        self._eval_figures = attrgetter(*EVAL_SCALARS)
+        self._step_events = ScalarEvents(list(of_step.values()))
+        self._eval_events = ScalarEvents(list(of_eval.values()))
+        self._step_figures = _figures(of_step)
+        self._eval_figures = _figures(of_eval)
         self._time_s = 0.0
 
     def begin(self, start: RunStart) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from accelerate_sim.records.timestamps import asctime
 from accelerate_sim.records import (
     CheckpointRecord,
     ConnectRecord,
@@ -19,6 +18,7 @@ from accelerate_sim.records import (
     SavingRecord,
     StepRecord,
 )
+from accelerate_sim.records.timestamps import asctime
 from accelerate_sim.voices.voice import Line, Setting, Voice, VoiceState, Wording
 
 GIB = 2**30

@@ -1,8 +1,8 @@
 """The voice of Hugging Face's Trainer: a dictionary per log on standard output, a tqdm bar on standard error.
 
 Sources: the modules trainer and trainer_callback of transformers 4.57.6 and 5.24.0. 4.x prints bare numbers with a
-rounded loss; 5.x prints every float as a string of four significant digits. ``loss`` is the mean since the last log. The
-banner is logged at level INFO, which the Trainer hides unless ``log_level`` is info. Not played: the bar of a
+rounded loss; 5.x prints every float as a string of four significant digits. ``loss`` is the mean since the last log.
+The banner is logged at level INFO, which the Trainer hides unless ``log_level`` is info. Not played: the bar of a
 validation, and the bars of loading.
 """
 
@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from accelerate_sim.records.timestamps import asctime
 from accelerate_sim.records import (
     DetectRecord,
     EvalRecord,
@@ -22,8 +21,9 @@ from accelerate_sim.records import (
     StepRecord,
     SummaryRecord,
 )
+from accelerate_sim.records.timestamps import asctime
 from accelerate_sim.voices.tqdm_bar import TqdmBar
-from accelerate_sim.voices.voice import Bar, Line, Setting, Voice, VoiceState, Wording
+from accelerate_sim.voices.voice import Bar, Line, Scalars, Setting, Voice, VoiceState, Wording
 
 SOURCE_LINES = {"4": "trainer.py:2519", "5": ""}
 """File and line that a log line of 4.x names; 5.x names none."""
@@ -199,4 +199,8 @@ LINES: Mapping[type, Wording] = {
 }
 """Kinds of record that the Trainer has words for."""
 
-VOICE = Voice(LINES, Trainer)
+SCALARS = Scalars(
+    {"loss": "train/loss", "grad_norm": "train/grad_norm", "lr": "train/learning_rate"},
+    {"loss": "eval/loss", "seconds": "eval/runtime"},
+)
+VOICE = Voice(LINES, Trainer, scalars=SCALARS)

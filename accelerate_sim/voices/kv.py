@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, get_args
 
-from accelerate_sim.records.timestamps import rfc3339
 from accelerate_sim.records import EvalRecord, GpuRecord, RankStepRecord, Record, StartRecord, StepRecord
+from accelerate_sim.records.timestamps import rfc3339
 from accelerate_sim.voices.voice import Line, Voice, VoiceState, Wording
 
 _BARE = re.compile(r'[^\s"=]+')

@@ -1,9 +1,9 @@
 """The voice of Megatron-LM: its arguments, its iteration lines, validations and checkpoints, on standard output.
 
-Formats are those of the modules training, checkpointing and initialize at core 0.19.0 (NVIDIA/Megatron-LM, d98e8a64) and
-0.15, and of forks without a time. The last rank prints iterations and validations, the ranks with data-parallel rank 0 their
-parameters and memory, rank 0 the rest. Losses and times are means over the iterations since the last line; the learning
-rate and the gradient norm are the last iteration's. Not played: energy, timers of phases, gradient zeros.
+Formats are those of the modules training, checkpointing and initialize at core 0.19.0 (NVIDIA/Megatron-LM, d98e8a64)
+and 0.15, and of forks without a time. The last rank prints iterations and validations, the ranks with data-parallel
+rank 0 their parameters and memory, rank 0 the rest. Losses and times are means over the iterations since the last line;
+the learning rate and the gradient norm are the last iteration's. Not played: energy, timers of phases, gradient zeros.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from collections.abc import Container, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 
-from accelerate_sim.records.timestamps import to_microseconds, to_seconds
 from accelerate_sim.records import (
     CheckpointRecord,
     DataRecord,
@@ -30,9 +29,10 @@ from accelerate_sim.records import (
     SummaryRecord,
     TokenizerRecord,
 )
+from accelerate_sim.records.timestamps import to_microseconds, to_seconds
 from accelerate_sim.sim.memory.memory import memory_use, parameters_per_rank
 from accelerate_sim.voices.megatron_arguments import arguments
-from accelerate_sim.voices.voice import Line, Setting, Voice, VoiceState, Wording
+from accelerate_sim.voices.voice import Line, Scalars, Setting, Voice, VoiceState, Wording
 
 MB = 1024 * 1024
 LARGEST_LOSS_OF_PPL = 20
@@ -212,8 +212,8 @@ def _memory(record: StepRecord, state: _Megatron) -> Iterator[Line]:
     use = plan.memory
     states = (use.weights + use.gradients + use.optimizer) / MB
     yield Line(
-        f"Theoretical memory footprints: weight and optimizer={states:.2f} MB, activation={use.activations / MB:.2f} MB, "
-        f"total={states + use.activations / MB:.2f} MB\n"
+        f"Theoretical memory footprints: weight and optimizer={states:.2f} MB, "
+        f"activation={use.activations / MB:.2f} MB, total={states + use.activations / MB:.2f} MB\n"
     )
     for rank in state.first_replicas:
         use = memory_use(shape, layout, plan.method, rank // layout.stage_stride).squeezed(plan.gpu.memory_bytes)
@@ -228,7 +228,8 @@ def _memory(record: StepRecord, state: _Megatron) -> Iterator[Line]:
 
 def _evaluation(record: EvalRecord, state: _Megatron) -> Iterator[Line]:
     perplexity = math.exp(min(LARGEST_LOSS_OF_PPL, record.loss))
-    text = f" validation loss at iteration {record.step} | lm loss value: {record.loss:.6E} | lm loss PPL: {perplexity:.6E} | "
+    losses = f"lm loss value: {record.loss:.6E} | lm loss PPL: {perplexity:.6E} | "
+    text = f" validation loss at iteration {record.step} | {losses}"
     dashes = "-" * (len(text) + 1)
     yield from (_last(dashes, state), _last(text, state), _last(dashes, state))
 
@@ -286,4 +287,11 @@ def _ranks(state: _Megatron) -> Container[int]:
     return {0, state.last_rank, *state.first_replicas}
 
 
-VOICE = Voice(LINES, _Megatron, _ranks)
+SCALARS = Scalars(
+    {
+        "loss": "lm loss", "lr": "learning-rate", "grad_norm": "grad-norm", "global_batch": "batch-size",
+        "step_time_s": "iteration-time",
+    },
+    {"loss": "lm loss validation", "perplexity": "lm loss validation ppl"},
+)  # fmt: skip
+VOICE = Voice(LINES, _Megatron, _ranks, SCALARS)

@@ -1,7 +1,7 @@
 """The voice of MLPerf Training: the ``:::MLLOG`` lines of mlperf-logging 4.1, one version for each benchmark.
 
-Keys and their order are those of training results of round 5.1. The values are the run's, so a checker accepts the log of
-a run that follows the benchmark's rules and reaches its target, and no other. The log ends with the validation that
+Keys and their order are those of training results of round 5.1. The values are the run's, so a checker accepts the log
+of a run that follows the benchmark's rules and reaches its target, and no other. The log ends with the validation that
 reaches the target; the rest of the run is not part of the benchmark.
 """
 

@@ -1,7 +1,7 @@
 """The voice of nanoGPT's training script: ``iter`` and ``step`` lines of rank 0 on standard output.
 
 Formats are those of karpathy/nanoGPT at 3adf61e1. Iterations count from 0; MFU is -100 for the first five and then an
-average that forgets slowly. The training loss of a validation line is the last iteration's, since the run estimates none.
+average that forgets slowly. The training loss of a validation line is the last iteration's, as the run estimates none.
 """
 
 from __future__ import annotations
@@ -79,7 +79,8 @@ def _step(record: StepRecord, state: _NanoGpt) -> Iterator[Line]:
             first = state.mfu == -1.0
             state.mfu = record.mfu if first else MFU_DECAY * state.mfu + (1.0 - MFU_DECAY) * record.mfu
         yield Line(
-            f"iter {iteration}: loss {record.loss:.4f}, time {record.step_time_s * 1000:.2f}ms, mfu {state.mfu * 100:.2f}%"
+            f"iter {iteration}: loss {record.loss:.4f}, time {record.step_time_s * 1000:.2f}ms, "
+            f"mfu {state.mfu * 100:.2f}%"
         )
     state.iterations += 1
 

@@ -1,8 +1,8 @@
 """The voice of torchtitan: lines of its logger, in colours also on a pipe.
 
-Formats are those of its modules metrics, trainer and logging at 0.1.0 and at 0.2.2 (pytorch/torchtitan, b5bcd76c). Rates
-are over the time since the last line, pauses for checkpoints included; after a validation the count begins anew. The
-printing rank is the first one of the last pipeline stage, which alone has the loss.
+Formats are those of its modules metrics, trainer and logging at 0.1.0 and at 0.2.2 (pytorch/torchtitan, b5bcd76c).
+Rates are over the time since the last line, pauses for checkpoints included; after a validation the count begins anew.
+The printing rank is the first one of the last pipeline stage, which alone has the loss.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Container, Iterator, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
-from accelerate_sim.records.timestamps import asctime
 from accelerate_sim.records import (
     CheckpointRecord,
     ConnectRecord,
@@ -25,7 +24,8 @@ from accelerate_sim.records import (
     StepRecord,
     SummaryRecord,
 )
-from accelerate_sim.voices.voice import Line, Setting, Voice, VoiceState, Wording
+from accelerate_sim.records.timestamps import asctime
+from accelerate_sim.voices.voice import Line, Scalars, Setting, Voice, VoiceState, Wording
 
 GIB = 2**30
 GC_EVERY = 50
@@ -82,15 +82,16 @@ def _launch(record: LaunchRecord, state: _Titan) -> Iterator[Line]:
         )
     yield state.line("[GC] Initial GC collection took 0.00 seconds")
     shard = layout.shards if layout.sharding == "fsdp" else 1
+    replicas = max(layout.data // shard, 1)
     if state.is_01:
-        degrees = {"pp": layout.pipeline, "dp_replicate": layout.data // max(shard, 1), "dp_shard": shard,
+        degrees = {"pp": layout.pipeline, "dp_replicate": replicas, "dp_shard": shard,
                    "cp": layout.context, "tp": layout.tensor}  # fmt: skip
         used = {name: degree for name, degree in degrees.items() if degree > 1} or {"dp_shard": 1}
         yield state.line(f"Building {len(used)}-D device mesh with {list(used)}, {list(used.values())}")
     else:
         yield state.line(
-            f"Building device mesh with parallelism: pp={layout.pipeline}, dp_replicate={layout.data // max(shard, 1) or 1}, "
-            f"dp_shard={shard}, cp={layout.context}, tp={layout.tensor}, ep={layout.expert}, etp=1"
+            f"Building device mesh with parallelism: pp={layout.pipeline}, dp_replicate={replicas}, dp_shard={shard}, "
+            f"cp={layout.context}, tp={layout.tensor}, ep={layout.expert}, etp=1"
         )
     yield state.line(f"CUDA capacity: {state.run.gpu} with {state.run.memory_total_bytes / GIB:.2f}GiB memory")
 
@@ -218,4 +219,8 @@ def _ranks(state: _Titan) -> Container[int]:
     return {0, state.rank}
 
 
-VOICE = Voice(LINES, _Titan, _ranks)
+SCALARS = Scalars(
+    {"loss": "loss_metrics/global_avg_loss", "grad_norm": "grad_norm", "step_time_s": "time_metrics/end_to_end(s)"},
+    {"loss": "validation_metrics/loss"},
+)
+VOICE = Voice(LINES, _Titan, _ranks, SCALARS)

@@ -1,7 +1,8 @@
 """The form of a voice: a table from kinds of record to functions that word them as log lines.
 
-A wording is given the record and the state of its voice in the run: in house style the facts of the run, in other voices
-an object that the module makes at the run's beginning. It may count and average there, but all figures are the records'.
+A wording is given the record and the state of its voice in the run: in house style the facts of the run, in other
+voices an object that the module makes at the run's beginning. It may count and average there, but all figures are the
+records'.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ class Bar(NamedTuple):
 
 
 Wording: TypeAlias = Callable[[Any, Any], Iterable[Any]]
-"""A record and the state of the voice go in, ``Line`` and ``Bar`` objects come out; none if the voice does not mention the record."""
+"""A record and the state of the voice go in, ``Line`` and ``Bar`` objects come out; none if the record is not
+mentioned."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,13 @@ class VoiceState:
         self.now = setting.now
 
 
+class Scalars(NamedTuple):
+    """Tags of a framework's TensorBoard scalars, by the attribute of the record that each shows."""
+
+    step: Mapping[str, str]
+    evaluation: Mapping[str, str]
+
+
 def main_rank(state: Any) -> Container[int]:
     """Rank 0, which prints the lines of most frameworks."""
     return (0,)
@@ -85,6 +94,8 @@ class Voice(NamedTuple):
     """Makes the state of a run, which is the second argument of each wording."""
     ranks: Callable[[Any], Container[int]] = main_rank
     """Ranks that print lines, by the state; processes of other ranks make no records."""
+    scalars: Scalars | None = None
+    """Scalars of the TensorBoard tracker; None: the house's."""
     is_house: bool = False
     """True: lines are logged with the house's prefix, among the house's tables, bars and the script's own lines."""
 

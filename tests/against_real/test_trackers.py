@@ -21,6 +21,7 @@ from accelerate_sim.tracking.tensorboard import EVAL_SCALARS, STEP_SCALARS, Tens
 from accelerate_sim.tracking.tracker import RunStart
 from accelerate_sim.tracking.wandb import STEP_FIGURES, WandbTracker
 from accelerate_sim.tracking.wandb_records import whole_records
+from accelerate_sim.voices.voice import voice_called
 from tests.support.repository import ROOT
 
 LIMIT_S = 120
@@ -90,6 +91,21 @@ def check_scalars(found: Any, names: dict[str, str], events: list[Event]) -> Non
         scalars = found.Scalars(tag)
         assert [scalar.step for scalar in scalars] == [event["step"] for event in events]
         assert [scalar.value for scalar in scalars] == [single(event[name]) for event in events]
+
+
+@pytest.mark.parametrize("voice", ["megatron", "hf@5", "torchtitan"])
+def test_tensorboard_reads_the_tags_of_a_framework(tmp_path: Path, voice: str) -> None:
+    accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    done = play(tmp_path, "--log-with", "tensorboard", "--voice", voice)
+    assert done.returncode == 0, done.stderr
+    found = accumulators.EventAccumulator(str(tmp_path / "out/runs/run-1"), purge_orphaned_data=False)
+    found.Reload()
+    scalars = voice_called(voice).scalars
+    assert scalars
+    check_scalars(found, dict(scalars.step), of(tmp_path / "out", "step"))
+    check_scalars(found, dict(scalars.evaluation), of(tmp_path / "out", "eval"))
+    assert {*found.Tags()["scalars"]} >= {*scalars.step.values()}
+    assert "perf/mfu" not in found.Tags()["scalars"]
 
 
 @WAYS

@@ -1,4 +1,4 @@
-"""Readers of frameworks' logs judge ours: MLPerf's checkers, and transformers, whose Trainer also prints the pattern."""
+"""Readers of frameworks' logs judge ours: MLPerf's checkers, and transformers, whose Trainer prints the pattern."""
 
 from __future__ import annotations
 
@@ -141,9 +141,8 @@ def test_lines_of_the_trainer_have_the_shape_and_the_order_of_those_that_it_prin
     assert real.returncode == 0, real.stderr
     ours = train(*DEBUG, "--voice", f"hf@{major}")
     assert shapes(ours.stdout) == shapes(real.stdout.decode())
-    pattern = re.compile(
-        r"^ *\d+%\|[ ▏▎▍▌▋▊▉█]{10}\| \d+/20 \[\d\d:\d\d<(?:\d\d:\d\d|\?), +(?:\?|[\d.]+)(?:it/s|s/it)\]$"
-    )
+    times = r"\[\d\d:\d\d<(?:\d\d:\d\d|\?), +(?:\?|[\d.]+)(?:it/s|s/it)\]"
+    pattern = re.compile(rf"^ *\d+%\|[ ▏▎▍▌▋▊▉█]{{10}}\| \d+/20 {times}$")
     for stream in (ours.stderr, real.stderr.decode()):
         states = (frame.partition("[transformers]")[0].rstrip("\n") for frame in stream.split("\r"))
         frames = [state for state in states if "/20 [" in state]  # a logger's line may follow a state

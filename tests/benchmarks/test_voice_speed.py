@@ -70,12 +70,9 @@ def seconds_per_million_steps(voice: str, steps: list[StepRecord]) -> float:
     with pipe_that_is_read() as fd:
         config = RunConfig(log=LogConfig(voice=voice, every=1, gpu_grid_every=0))
         session = Session(
-            screen=Screen(fd, live=False),
-            clock=Clock(START),
-            style=Style(color=False),
-            signals=Signals(),
+            screen=Screen(fd, live=False), clock=Clock(START), style=Style(color=False), signals=Signals(),
             progress=False,
-        )
+        )  # fmt: skip
         with logging_to(session):
             session.plan_run(PlannedRun(Plan(config), None))
             session.report(DetectRecord(0.0))

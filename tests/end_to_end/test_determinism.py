@@ -74,13 +74,17 @@ def test_short_run_is_the_beginning_of_the_long_one(llama: Played, play: Play, s
     assert short.stepping_gpus == [event for event in llama.stepping_gpus if event["step"] <= steps]
 
 
+TIMES_AND_NUMBERS = ("run", "time", "timestamp", "start_time", "config")
+"""Keys of an event in which two runs of a session differ."""
+
+
 def test_second_run_of_a_session_is_the_first_with_the_next_seed(play: Play) -> None:
     """Except for its number and its times."""
     small = ("--config", "configs/debug.yaml", "--set", "run.seed=11")
     both, alone = play(*small, "--runs", "2"), play(*small, "--seed", "12")
 
     def told(event: Event) -> Event:
-        kept = {key: value for key, value in event.items() if key not in ("run", "time", "start_time", "config")}
+        kept = {key: value for key, value in event.items() if key not in TIMES_AND_NUMBERS}
         return {
             key: re.sub(r".*/out/(run-2/)?", "", value) if isinstance(value, str) else value
             for key, value in kept.items()

@@ -220,10 +220,9 @@ def test_the_first_rank_of_each_node_logs_figures_of_its_own_by_default() -> Non
     own = [[line for line in said if " | own loss " in line] for said in lines]
     assert [len(each) for each in own] == [2, 0, 2, 0]
     for node, rank in enumerate((0, 2)):
-        pattern = (
-            rf"\[.*\] \[Rank {rank}/4\] INFO step \d0 on node{node} \| own loss \d+\.\d{{4}} \| mem [\d.]+/79\.6 GiB "
-        )
-        assert all(re.match(pattern + r"\| data wait [\d.]+ ms \| node tokens/s [\d,]+$", line) for line in own[rank])
+        said = rf"\[.*\] \[Rank {rank}/4\] INFO step \d0 on node{node} \| own loss \d+\.\d{{4}} "
+        figures = r"\| mem [\d.]+/79\.6 GiB \| data wait [\d.]+ ms \| node tokens/s [\d,]+"
+        assert all(re.fullmatch(said + figures, line) for line in own[rank])
     steps = [line for line in lines[0] if re.search(r"INFO step \d+ \|", line)]
     assert [line[1:20] for line in own[2]] <= [line[1:20] for line in steps]
 

@@ -89,10 +89,7 @@ def test_a_loss_is_the_mean_since_the_entry_before(run: Any) -> None:
     history = TrainerHistory(run)
     observe(history, 1, 4)
     losses = [entry["loss"] for entry in history.trainer_state(4)["log_history"] if "loss" in entry]
-    assert losses == [
-        pytest.approx(3.0 + (3999 + 3998) / 2000, abs=5e-5),
-        pytest.approx(3.0 + (3997 + 3996) / 2000, abs=5e-5),
-    ]
+    assert losses == pytest.approx([3.0 + (3999 + 3998) / 2000, 3.0 + (3997 + 3996) / 2000], abs=5e-5)
 
 
 def test_a_checkpoint_between_two_entries_changes_no_mean(run: Any) -> None:
