@@ -13,7 +13,7 @@ with DefaultSigint():
     import os
     import signal
     import sys
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import TYPE_CHECKING
 
     from fake_torch_dist.launcher.commandline.parsed_arguments import flags_without_meaning, parse
@@ -66,7 +66,7 @@ def _checked_config(arguments: Sequence[str] | None) -> LaunchConfig:
     check_entrypoint(config)
     check_log_dir(config)
     check_room(config)
-    for sentence in flags_without_meaning(parsed):
+    for sentence in (*flags_without_meaning(parsed), *copies(config, os.environ)):
         write_stderr(f"{PROGRAM}: note: {sentence}\n")
     return config
 
@@ -88,6 +88,20 @@ def _as_python_reports(error: SyntaxError) -> str:
     import traceback
 
     return "".join(traceback.format_exception_only(error))
+
+
+def copies(config: LaunchConfig, environment: Mapping[str, str]) -> Iterator[str]:
+    """Yield a sentence if srun or mpirun has started several launchers, each of which runs a job of its own."""
+    step = environment.get("SLURM_STEP_ID", "").isdecimal()
+    slurm = "SLURM_STEP_NUM_TASKS" if environment.get("SLURM_STEP_NUM_TASKS") else "SLURM_NTASKS"
+    for name in ((slurm,) if step else ()) + ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE"):
+        count = environment.get(name, "")
+        if (config.max_nodes == 1 or config.emulated) and count.isdecimal() and int(count) > 1:
+            yield (
+                f"{name} is {count}, and each of these {PROGRAM} runs a job of its own. One job of all: "
+                f"--nnodes {count} --rdzv-backend c10d --rdzv-id ID --rdzv-endpoint HOST:PORT"
+            )
+            return
 
 
 def check_log_dir(config: LaunchConfig) -> None:

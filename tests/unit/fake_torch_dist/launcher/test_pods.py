@@ -19,6 +19,7 @@ from fake_torch_dist.launcher.commandline.parser import UsageError
 from fake_torch_dist.launcher.commandline.shim import make_shim
 from fake_torch_dist.launcher.logs import LogDirectoryError, LogTree
 from fake_torch_dist.launcher.reports.termination_message import write_termination_message
+from fake_torch_dist.run import copies
 from fake_torch_dist.stores.authentication import job_token
 from tests.support.launched import Jobs
 from tests.support.processes import until
@@ -68,6 +69,24 @@ def test_devices_are_counted_where_the_environment_names_them(environment: dict[
 def test_without_devices_the_way_out_is_said() -> None:
     with pytest.raises(UsageError, match=r"Cuda is not available.*CUDA_VISIBLE_DEVICES=0,1,2,3"):
         config_of(parse(["--nproc-per-node", "gpu", "x.py"], {}), {})
+
+
+@pytest.mark.parametrize(
+    "environment, said",
+    [
+        ({"SLURM_STEP_ID": "0", "SLURM_NTASKS": "4"}, "SLURM_NTASKS is 4, and each of these fake-torchrun runs a job"),
+        ({"OMPI_COMM_WORLD_SIZE": "2"}, "OMPI_COMM_WORLD_SIZE is 2"),
+        ({"SLURM_NTASKS": "4"}, ""),
+        ({"SLURM_STEP_ID": "0", "SLURM_NTASKS": "1"}, ""),
+    ],
+)
+def test_several_launchers_that_make_several_jobs_say_so(environment: dict[str, str], said: str) -> None:
+    alone = config_of(parse(["x.py"], {}), {})
+    assert " ".join(copies(alone, environment)).startswith(said)
+    assert bool(said) == bool(list(copies(alone, environment)))
+    assert bool(said) == bool(list(copies(config_of(parse(["--nnodes", "4", "x.py"], {}), {}), environment)))
+    one_of_four = ["--nnodes", "4", "--rdzv-backend", "c10d", "--rdzv-endpoint", "h0:29400", "x.py"]
+    assert not list(copies(config_of(parse(one_of_four, {}), {}), environment))
 
 
 def test_a_shim_is_a_torchrun(tmp_path: Path) -> None:
