@@ -6,6 +6,7 @@ number of entries is bounded: in a longer run they are thinned evenly, as if the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Annotated, Any, ClassVar, NamedTuple
@@ -41,7 +42,7 @@ class TrainerHistory:
 
     def observe(self, record: Record) -> None:
         match record:
-            case StepRecord() if record.step % self.run.config.log.every == 0:
+            case StepRecord() if record.step % self.run.config.log.every == 0 and _is_number(record):
                 self._losses.append(
                     {
                         "epoch": self._epoch(record.step), "grad_norm": record.grad_norm,
@@ -112,6 +113,11 @@ class TrainerHistory:
 
     def _epoch(self, step: int) -> float:
         return round(step / self.run.config.train.steps_per_epoch, 6)
+
+
+def _is_number(record: StepRecord) -> bool:
+    """False for a step whose figures a fault has spoilt, which JSON cannot hold."""
+    return math.isfinite(record.loss) and math.isfinite(record.grad_norm)
 
 
 def thinned(entries: Iterable[Entry], step: int, every: int) -> list[Entry]:
