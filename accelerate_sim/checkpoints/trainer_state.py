@@ -6,6 +6,7 @@ number of entries is bounded: in a longer run they are thinned evenly, as if the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Annotated, Any, ClassVar, NamedTuple
@@ -46,7 +47,7 @@ class TrainerHistory:
 
     def observe(self, record: Record) -> None:
         match record:
-            case StepRecord():
+            case StepRecord() if _is_number(record):  # as the Trainer's own filter leaves out others
                 self._loss_sum += record.loss
                 self._loss_steps += 1
                 if record.step % self.run.config.log.every == 0:
@@ -137,6 +138,11 @@ class TrainerHistory:
 
     def _epoch(self, step: int) -> float:
         return round(step / self.run.config.train.steps_per_epoch, 6)
+
+
+def _is_number(record: StepRecord) -> bool:
+    """False for a step whose figures a fault has spoilt, which JSON cannot hold."""
+    return math.isfinite(record.loss) and math.isfinite(record.grad_norm)
 
 
 def thinned(entries: Iterable[Entry], step: int, every: int) -> list[Entry]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from accelerate_sim.faults.consequences import Ending, Figures, Line, Truth
@@ -15,6 +16,8 @@ from accelerate_sim.faults.fault import Value
 from accelerate_sim.faults.occurrence import Occurrence
 from accelerate_sim.faults.spans import NOTHING, Span
 from accelerate_sim.faults.targets import Noun
+from accelerate_sim.records.devices import DeviceRecord
+from accelerate_sim.sim.gpus.telemetry import GpuSample
 
 KeyType = Literal["text", "word", "int", "float", "size", "span", "switch"]
 
@@ -60,8 +63,12 @@ class Kind:
     """Factor on the step time at full strength, while the fault lasts."""
     figures: Callable[[Occurrence, Figures], Figures] | None = None
     """The figures of steps while the fault lasts."""
-    telemetry: Callable[[Occurrence, Any], Any] | None = None
+    telemetry: Callable[[Occurrence, GpuSample, float], GpuSample] | None = None
+    """The physics of the GPUs while the fault lasts, at this share of its full strength."""
+    devices: Callable[[Occurrence, DeviceRecord], DeviceRecord] | None = None
     """The GPUs as a monitoring agent reads them while the fault lasts."""
+    on_disk: Callable[[Occurrence, Path, Path | None], None] | None = None
+    """Acts on the files of the output directory and of the newest checkpoint, which the main process calls once."""
     damages: Callable[[Occurrence], Iterable[str]] = _nothing
     """``checkpoint`` if the newest checkpoint cannot be read any more."""
     lines: Callable[[Occurrence], Iterable[Line]] = _nothing

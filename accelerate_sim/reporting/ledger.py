@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cache
@@ -25,6 +26,10 @@ from accelerate_sim.sim.run import Run
 from accelerate_sim.sim.timeline import BLOCK
 
 Sum = Annotated[float, Field(ge=0.0)]
+
+
+MAY_BE_NAN = ("loss", "perplexity", "grad_norm")
+"""Figures of a step that a fault can make no number."""
 
 
 class LedgerMark(NamedTuple):
@@ -95,11 +100,11 @@ class Ledger:
     def state_dict(self, mark: LedgerMark) -> dict[str, Any]:
         """The sums at ``mark`` as values that JSON can hold."""
         last = mark.last_step
-        return mark._asdict() | {"last_step": last and asdict(last) | {"time": last.time.isoformat()}}
+        return mark._asdict() | {"last_step": last and _in_json(asdict(last) | {"time": last.time.isoformat()})}
 
     def load_state_dict(self, state: Mapping[str, Any], begin_s: float) -> None:
         """Take over the sums of a run that began at simulated second ``begin_s``."""
-        mark = _reader().validate_json(json.dumps(state), strict=True)
+        mark = _reader().validate_json(json.dumps(_with_nan(state)), strict=True)
         for name, value in mark._asdict().items():
             setattr(self, name, value)
         self.begin_s = begin_s
@@ -153,7 +158,7 @@ class Ledger:
             export_bytes=self.export.bytes if self.export else 0,
             attempts=facts.attempt + 1 if facts else None,
             lost_steps=facts.lost_steps if facts else None,
-            goodput=round(self._useful_s(last.step) / last.elapsed_s, 6) if facts else None,
+            goodput=round(self._useful_s(last.step) / (total_s - run.startup.total), 6) if facts else None,
         )
 
     def _useful_s(self, step: int) -> float:
@@ -167,20 +172,33 @@ class Ledger:
         """Mean utilization at the end of the last step in per cent, for a run that reported no grid."""
         assert self.last_step
         second = self.run.timeline_s(self.last_step.elapsed_s, self.last_step.step - 1) - 1e-3
-        sample = self.run.telemetry.sample(second, self.last_step.step - 1)
+        sample = self.run.sample(second, self.last_step.step - 1)
         self.peak_memory_bytes = max(self.peak_memory_bytes, int(sample.memory_used_bytes.max()))
         return round(float(sample.utilization_pct.mean()), 2)
 
 
 def check_state(state: Mapping[str, Any], step: int, name: str) -> None:
     """Raise Damaged if ``state``, read from the file ``name``, cannot be a ledger's after ``step`` steps."""
-    mark = conforming(_reader(), dict(state), name)
+    mark = conforming(_reader(), _with_nan(state), name)
     if mark.last_step is None:
         fits = not any((mark.step_s, mark.step_j, mark.looks))
     else:
         fits = 1 <= mark.last_step.step <= step and mark.step_s > 0.0 and mark.last_step.tokens > 0
     if not fits:
         raise Damaged(f"has a {name} that was changed: the figures of its ledger do not agree")
+
+
+def _in_json(figures: dict[str, Any]) -> dict[str, Any]:
+    """The figures of a step with None for what is not a number, for which JSON has no word."""
+    return {name: None if figures[name] != figures[name] else figures[name] for name in figures}
+
+
+def _with_nan(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The state with the figures that ``_in_json`` has left out."""
+    last = state.get("last_step")
+    if not isinstance(last, Mapping):
+        return dict(state)
+    return dict(state) | {"last_step": {**last, **{name: math.nan for name in MAY_BE_NAN if last.get(name, 0) is None}}}
 
 
 @cache

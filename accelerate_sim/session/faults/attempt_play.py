@@ -99,7 +99,10 @@ class AttemptPlay:
             clock.advance_to(second)
         if self.truth:
             self.truth.begin(self.attempt, strike)
-        ending = strike.ending
+        ending, act = strike.ending, KINDS[strike.fault.kind].on_disk
+        if act and session.is_main_process and session.outputs.directory:
+            session.outputs.flush()
+            act(strike, session.outputs.directory, active.checkpoints.last)
         if not strike.fault.silent:
             lines = list(KINDS[strike.fault.kind].lines(strike))
             if session.coordination is None:
