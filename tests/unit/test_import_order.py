@@ -37,6 +37,7 @@ RANKS = {
         "reporting",  # physics -> records -> sums and lines
         "api",  # plans and runs as Python objects
         "monitoring",
+        "testing",  # the objects of the pytest plugin
         "checkpoints",
         "checkpointing",
         "training_progress",
@@ -122,6 +123,7 @@ RANKS = {
         "before_fork",
         "constants",
         "distributed_c10d",
+        "pytest_plugin",
         "run",
     ),
 }

@@ -1,0 +1,133 @@
+"""The pytest plugin: fixtures that play a run, start a cluster, show GPUs and answer scrapes, for tests of others."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes import pids_with_variable
+from tests.support.repository import ROOT
+
+TIMEOUT_S = 60
+
+
+def test_a_run_is_played_with_all_that_it_leaves(fake_run) -> None:
+    run = fake_run("debug", faults=["kill rank=1 at=step:12"], seed=5)
+    assert run.exit_code == 0
+    assert [event["seed"] for event in run.events("start")] == [5]
+    assert run.events("summary")[0]["attempts"] == 2
+    assert {event["id"] for event in run.truth} == {"kill-1"}
+    assert run.lines(rank=0) and all("[Rank 0/4]" in line for line in run.lines(rank=0))
+    assert "metrics.jsonl" in run.files
+
+
+def test_mistakes_are_the_command_lines(fake_run) -> None:
+    run = fake_run("debug", "--max-steps", "no")
+    assert run.exit_code == 2
+    assert "--max-steps" in run.stderr
+
+
+def test_a_cluster_runs_and_ends(fake_cluster) -> None:
+    cluster = fake_cluster(nodes=2, gpus=2)
+    cluster.wait_for(step=5)
+    assert cluster.exit_code == 0
+    assert len([record for record in cluster.records if record["event"] == "step"]) == 20
+    assert cluster.truth == []
+
+
+def test_a_rank_that_is_killed_ends_the_job(fake_cluster) -> None:
+    cluster = fake_cluster(nodes=1, gpus=4, speed="2")
+    cluster.wait_for(step=2)
+    cluster.kill(rank=2)
+    assert cluster.exit_code == 1
+    assert "exitcode  : -9" in cluster.stderr
+    assert "rank      : 2 (local_rank: 2)" in cluster.stderr
+
+
+def test_waiting_in_vain_shows_the_last_lines(fake_cluster) -> None:
+    cluster = fake_cluster(nodes=1, gpus=2)
+    with pytest.raises(RuntimeError, match=r"(?s)the job has ended; its last lines:.*finished successfully"):
+        cluster.wait_for("no such line")
+
+
+def test_metrics_are_scraped(fake_cluster) -> None:
+    cluster = fake_cluster(nodes=1, gpus=2, speed="2", metrics=True)
+    with urllib.request.urlopen(cluster.metrics_url, timeout=TIMEOUT_S) as answer:
+        assert b"DCGM_FI_DEV_GPU_TEMP" in answer.read()
+
+
+def test_nvidia_smi_shows_the_job(fake_nvidia_smi, fake_cluster, monkeypatch) -> None:
+    cluster = fake_cluster(nodes=1, gpus=2, speed="2")
+    cluster.wait_for(step=2)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(cluster.runtime_directory))
+    done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=TIMEOUT_S, check=True)
+    assert Path(fake_nvidia_smi).name == "nvidia-smi"
+    assert done.stdout.count("GPU-") == 2
+
+
+def test_an_exporter_answers_for_the_moment_that_the_test_names(fake_dcgm) -> None:
+    dcgm = fake_dcgm("debug")
+
+    def energy() -> float:
+        with urllib.request.urlopen(dcgm.url, timeout=TIMEOUT_S) as answer:
+            lines = answer.read().decode().splitlines()
+        return float(next(line for line in lines if line.startswith("DCGM_FI_DEV_TOTAL_ENERGY")).split()[-1])
+
+    dcgm.clock.jump_to(-1.0)
+    before = energy()
+    dcgm.clock.advance(seconds=9)
+    assert energy() > before
+
+
+PROBE = """
+import sys
+
+def test_nothing_is_imported():
+    assert "fake_torch_dist.pytest_plugin" in sys.modules
+    assert not [name for name in sys.modules if name.startswith(("accelerate_sim", "numpy"))]
+"""
+LEAVES = """
+import pytest
+
+def test_a_failing_test(fake_cluster):
+    fake_cluster(nodes=1, gpus=2, speed="1").wait_for(step=1)
+    pytest.fail("on purpose")
+
+def test_an_interrupted_test(fake_cluster):
+    fake_cluster(nodes=1, gpus=2, speed="1").wait_for(step=1)
+    raise KeyboardInterrupt
+"""
+
+
+def run_pytest(directory: Path, text: str, mark: str) -> subprocess.CompletedProcess[str]:
+    """Run these tests as a user of the plugin does, outside of the repository and without other plugins."""
+    (directory / "test_of_a_user.py").write_text(text)
+    variables = {
+        "PYTHONPATH": str(ROOT),
+        "OF_THE_PLUGIN": mark,
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(directory),
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "fake_torch_dist.pytest_plugin", "-p", "no:cacheprovider", str(directory)],
+        cwd=directory, env=variables, capture_output=True, text=True, timeout=3 * TIMEOUT_S, check=False,
+    )  # fmt: skip
+
+
+def test_nothing_is_imported_until_a_fixture_is_used(tmp_path: Path) -> None:
+    done = run_pytest(tmp_path, PROBE, "probe")
+    assert done.returncode == 0, done.stdout
+
+
+def test_nothing_is_left_of_a_cluster_whose_test_fails_or_is_interrupted(tmp_path: Path) -> None:
+    mark = tmp_path.name
+    done = run_pytest(tmp_path, LEAVES, mark)
+    assert done.returncode == signal.SIGINT, done.stdout
+    assert "on purpose" in done.stdout
+    assert pids_with_variable("OF_THE_PLUGIN", mark) == []
