@@ -139,6 +139,13 @@ def test_nothing_comes_from_elsewhere(visit: Visit, site: str):
     assert [url for url in tab.requested if not url.startswith((site, "data:", "blob:"))] == []
 
 
+def test_the_licences_of_all_parts_are_there(visit: Visit):
+    tab = visit("vendor/LICENSES.txt")
+    held = tab.page.text_content("body")
+    for name in ("CPython", "pyodide 0.29.0: MPL-2.0", "@xterm/xterm", "numpy 2.2.5", "typer", "PyYAML", "tqdm", "MIT"):
+        assert name in held
+
+
 def screen_lines(tab: ChromiumTab) -> list[str]:
     tab.evaluate("new Promise((done) => terminal.write('', done))")
     lines = tab.evaluate(
