@@ -23,7 +23,8 @@ def write_licences(path: Path, npm_packages: Iterable[Path], wheels: Iterable[zi
 def _of_npm(folder: Path) -> str:
     facts = json.loads((folder / "package.json").read_text(encoding="utf-8"))
     texts = [each.read_text(encoding="utf-8") for each in sorted(folder.iterdir()) if LICENCE.search(each.name)]
-    source = facts.get("homepage") or facts.get("repository", {}).get("url", "")
+    repository = facts.get("repository", "")
+    source = repository if isinstance(repository, str) else repository["url"]
     return "\n\n".join([f"{facts['name']} {facts['version']}: {facts['license']}\n{source}", *texts])
 
 
