@@ -64,11 +64,12 @@ class tqdm(std_tqdm):  # type: ignore[type-arg]
             figures["rate"] = None
         for bar_format in self._formats:
             bare, has_bar = bar_format.replace("{bar}", ""), "{bar}" in bar_format
-            text: str = self.format_meter(**figures | {"bar_format": bare, "ncols": None}).rstrip()
+            without_bar: str = self.format_meter(**figures | {"bar_format": bare, "ncols": None})
+            text = without_bar.rstrip()
             if len(text) + SMALLEST_BAR * has_bar < width:
                 break
         if has_bar:
-            text = self.format_meter(**figures | {"bar_format": bar_format, "ncols": width - 1}).rstrip()
+            text = self.format_meter(**figures | _filling(width - 1, bar_format, without_bar)).rstrip()
         while len(text) >= width and " " in text:
             text = text.rpartition(" ")[0]  # a figure that is cut would be another figure
         return text[: max(width - 1, 0)]
@@ -92,6 +93,17 @@ class tqdm(std_tqdm):  # type: ignore[type-arg]
             self._screen.unpin(self.render)
             if self.leave and self.n >= (self.total or 0):
                 self._screen.write([self.render(self._screen.width, has_ended=True)])
+
+
+def _filling(columns: int, bar_format: str, without_bar: str) -> dict[str, Any]:
+    """Arguments of ``format_meter`` for a line of so many columns.
+
+    tqdm measures a line character by character, as some are two columns wide; those of ASCII text are not.
+    """
+    length = columns - len(without_bar)
+    if length < 1 or not without_bar.isascii():
+        return {"bar_format": bar_format, "ncols": columns}
+    return {"bar_format": bar_format.replace("{bar}", f"{{bar:{length}}}"), "ncols": None}
 
 
 def short_figures(postfix: str) -> str:

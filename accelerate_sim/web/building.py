@@ -7,16 +7,29 @@ import json
 import shutil
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
 
-from accelerate_sim.web.downloads import HERE, PYODIDE, WEBGL, XTERM, BuildError, node, npm_package, run, wheels
+from accelerate_sim.web.downloads import (
+    HERE,
+    PYODIDE,
+    WEBGL,
+    XTERM,
+    BuildError,
+    node,
+    npm_package,
+    numpy_wheel,
+    run,
+    wheels,
+)
 from accelerate_sim.web.intros import write_intros
-from accelerate_sim.web.python_tree import make_tree
+from accelerate_sim.web.licences import write_licences
+from accelerate_sim.web.python_tree import PURE, make_tree
 
 MARK = "build.json"
 """The file of a built page that holds the list of its files. A directory without it is never replaced."""
 OF_PYODIDE = ("pyodide.mjs", "pyodide.asm.js", "pyodide.asm.wasm", "python_stdlib.zip", "pyodide-lock.json")
-LATER = ("intro/", "vendor/app.zip", "og.png", "picture.svg")
+LATER = ("intro/", "vendor/app.zip", "vendor/LICENSES.txt", "og.png", "picture.svg")
 """Files that a page without a network can do without."""
 
 
@@ -34,8 +47,13 @@ def build(target: Path, address: str = "") -> None:
         page = work / "page"
         shutil.copytree(HERE / "page", page)
         _say("Downloading Pyodide, numpy and xterm.js")
-        _vendor(page / "vendor", work)
-        make_tree(work / "tree", wheels(_new(work / "wheels")), page / "vendor/pyodide/pyodide-lock.json")
+        npm = [npm_package(package, work) for package in (PYODIDE, XTERM, WEBGL)]
+        _copy_runtime(page / "vendor", *npm)
+        lock_file = page / "vendor/pyodide/pyodide-lock.json"
+        downloaded = wheels(_new(work / "wheels"))
+        make_tree(work / "tree", downloaded, lock_file)
+        held = [zipfile.ZipFile(downloaded[name]) for name in PURE]
+        write_licences(page / "vendor" / "LICENSES.txt", npm, [*held, numpy_wheel(downloaded["gbdraw"], lock_file)])
         _say("Compiling, and making the memory image")
         image = [node(), HERE / "node" / "make_engine.mjs", page / "vendor", work / "tree"]
         run(image, work, "The engine can't be built")
@@ -56,13 +74,11 @@ def _say(what: str) -> None:
     print(what, file=sys.stderr, flush=True)
 
 
-def _vendor(vendor: Path, work: Path) -> None:
+def _copy_runtime(vendor: Path, pyodide: Path, xterm: Path, webgl: Path) -> None:
     """Copy the files of the npm packages that the page loads."""
     (vendor / "pyodide").mkdir(parents=True)
-    pyodide = npm_package(PYODIDE, work)
     for name in OF_PYODIDE:
         shutil.copy(pyodide / name, vendor / "pyodide")
-    xterm, webgl = npm_package(XTERM, work), npm_package(WEBGL, work)
     for path in (xterm / "lib/xterm.mjs", xterm / "css/xterm.css", webgl / "lib/addon-webgl.mjs"):
         shutil.copy(path, vendor)
 

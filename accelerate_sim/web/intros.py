@@ -10,8 +10,8 @@ from typing import Any
 from accelerate_sim.config.shipped import shipped_configs
 from accelerate_sim.web.engine import play
 
-SIZES = ((120, 40), (80, 32), (56, 36), (44, 34))
-"""Columns and rows of the page's terminals, the largest first; ``terminal.mjs`` has the same."""
+SIZES = ((120, 40), (80, 32), (56, 36), (44, 34), (80, 24))
+"""Columns and rows of the page's terminals, the preferred first; ``terminal.mjs`` has the same."""
 START = "2026-01-31T09:30:00"
 """Start of the simulated clock. The page moves the dates to the time of the visit."""
 INTRO_S = 40.0

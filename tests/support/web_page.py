@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,8 +17,12 @@ import pytest
 
 from accelerate_sim.web.serving import address, server_of
 from tests.support.firefox import Firefox
+from tests.support.reading import Train
 from tests.support.repository import ROOT
 
+START = "2026-01-31T09:30:00"
+AT = ("--start-time", START)
+SAME_S = 1e-5
 PATIENCE_S = 120.0
 BUILD_S = 280
 BUILT = "FAKE_TORCHRUN_PAGE"
@@ -56,6 +61,10 @@ class ChromiumTab:
     def wait_for(self, expression: str, limit_s: float = PATIENCE_S) -> None:
         """Wait until an expression is true."""
         self.page.wait_for_function(expression, timeout=1000 * limit_s)
+
+
+Visit = Callable[..., ChromiumTab]
+"""Opens the page as somebody who was never there: ``visit(query, **options)``."""
 
 
 def program_of(browser: str) -> str:
@@ -115,3 +124,35 @@ def marked(tab: Tab, name: str) -> Any:
     """The mark that the page sets when it has come that far."""
     tab.wait_for(f"window.marks && '{name}' in window.marks", PATIENCE_S)
     return tab.evaluate(f"window.marks['{name}']")
+
+
+def recorded(train: Train, tmp_path: Path, *arguments: str, size: str = "120x40") -> list[Any]:
+    """Frames of ``--record``."""
+    cast = tmp_path / "run.cast"
+    done = train(*arguments, *AT, "--record", str(cast), "--record-size", size)
+    assert done.returncode == 0, done.stderr
+    events = [json.loads(line) for line in cast.read_text(encoding="utf-8").splitlines()[1:]]
+    return [[second, text] for second, _, text in events]
+
+
+def first_run(tab: Tab) -> list[Any]:
+    """The engine's frames of the first run, whole."""
+    marked(tab, "whole")
+    frames: list[Any] = tab.evaluate("player.frames.slice(0, player.runs[1]?.first)")
+    return frames
+
+
+def require_same(shown: list[Any], real: list[Any]) -> None:
+    """Fail unless the frames have the same bytes at the same times."""
+    assert [text for _, text in shown] == [text for _, text in real]
+    assert max(abs(mine[0] - its[0]) for mine, its in zip(shown, real, strict=True)) < SAME_S
+
+
+def screen_lines(tab: ChromiumTab) -> list[str]:
+    """The lines of the page's terminal."""
+    tab.evaluate("new Promise((done) => terminal.write('', done))")
+    lines = tab.evaluate(
+        "(({active}) => [...Array(terminal.rows).keys()].map((row) => active.getLine(active.baseY + row)"
+        ".translateToString(true)))(terminal.buffer)"
+    )
+    return [line.rstrip() for line in lines]

@@ -1,5 +1,6 @@
 // What is played: the recorded intro, the engine's frames in its place, run after run, and the end after Ctrl-C.
 import { engineSays, stateOf } from './controls.mjs';
+import { unpacked } from './unpack.mjs';
 
 const NEXT_RUN_S = 20; // seconds before the end of what is computed at which the next run is asked for
 const LATEST_S = 1800; // a link to a later second waits for no more runs than this
@@ -154,7 +155,7 @@ async function recordedIntro(query, columns, rows) {
   if (!query.isUsual || query.get('intro') === '0') return [];
   const response = await fetch(`intro/${query.config}-${columns}x${rows}.json.gz`);
   if (!response.ok) return [];
-  const { start, frames } = await new Response(response.body.pipeThrough(new DecompressionStream('gzip'))).json();
+  const { start, frames } = JSON.parse(new TextDecoder().decode(await unpacked(response)));
   const shift = new Date(`${query.get('start-time')}Z`) - new Date(`${start}Z`);
   const dated = /\[(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d)\]/g;
   const moved = (all, day, time) => {

@@ -1,8 +1,8 @@
 // The terminal of the page: one of a few sizes, scaled to the window, in one of the page's looks.
 import { Terminal } from './vendor/xterm.mjs';
 
-const SIZES = [[120, 40], [80, 32], [56, 36], [44, 34]]; // intros.py records these
-const SMALLEST_CELL = [6.3, 10]; // pixels, in which text can be read
+const SIZES = [[120, 40], [80, 32], [56, 36], [44, 34], [80, 24]]; // intros.py records these
+const SMALLEST_CELL = [6.3, 10.5]; // pixels, in which text can be read
 const FONT = '"DejaVu Sans Mono", "JetBrains Mono", Menlo, Consolas, monospace';
 const CELL = [0.604, 1.19]; // width and height of a cell, per pixel of font size; measured and put right in fit()
 export const THEMES = {
@@ -19,8 +19,10 @@ export const THEMES = {
 
 export function sizeFor(stage, query) {
   if (query.has('cols')) return [clamp(query.get('cols'), 20, 400), clamp(query.get('rows') ?? 40, 5, 200)];
+  // How much larger than the smallest a cell can be; a window too small for all gets the size that is read best.
   const [width, height] = SMALLEST_CELL;
-  return SIZES.find(([c, r]) => stage.clientWidth / c >= width && stage.clientHeight / r >= height) ?? SIZES.at(-1);
+  const scale = ([c, r]) => Math.min(stage.clientWidth / c / width, stage.clientHeight / r / height);
+  return SIZES.find((size) => scale(size) >= 1) ?? SIZES.reduce((best, size) => (scale(size) > scale(best) ? size : best));
 }
 const clamp = (text, low, high) => Math.min(Math.max(Math.round(Number(text)) || low, low), high);
 

@@ -2,6 +2,7 @@
 // It starts from a memory image in which everything is imported; without one, or if that fails, from the parts.
 import { loadPyodide } from './vendor/pyodide/pyodide.mjs';
 import { restore } from './restore.mjs';
+import { unpacked } from './unpack.mjs';
 import { differWithData } from './wasm_data.mjs';
 
 const EMPTY_ZIP = 'data:application/zip;base64,UEsFBgAAAAAAAAAAAAAAAAAAAAAAAA==';
@@ -16,8 +17,7 @@ const urlOf = (path) => new URL(`./vendor/${path}`, import.meta.url).href;
 async function load(path) {
   const response = await fetch(urlOf(path));
   if (!response.ok) throw new Error(`${path}: HTTP ${response.status}`);
-  const unpacked = path.endsWith('.gz') ? response.body.pipeThrough(new DecompressionStream('gzip')) : response.body;
-  return new Uint8Array(await new Response(unpacked).arrayBuffer());
+  return path.endsWith('.gz') ? unpacked(response) : new Uint8Array(await response.arrayBuffer());
 }
 
 // A WebAssembly file, compiled while it is loaded, and its bytes.

@@ -201,3 +201,14 @@ def test_without_progress_nothing_is_shown(session: Session):
 def test_no_thread_watches_the_bars(session: Session):
     tqdm(total=10).close()
     assert tqdm.monitor is None
+
+
+@pytest.mark.parametrize("desc", ["Epoch 1/3", "訓練"])
+@pytest.mark.parametrize("total", [1000, None])
+def test_a_bar_is_as_long_as_tqdm_measures_it(session: Session, desc: str, total: int | None):
+    bar = tqdm(total=total, desc=desc, unit="step", leave=False)
+    for done, width in ((0, 80), (37, 90), (999, 133), (1000, 101)):
+        bar.n = done
+        figures = dict(bar.format_dict) | {"figures": "", "bar_format": "{l_bar}{bar}{r_bar}", "ncols": width - 1}
+        measured = tqdm.format_meter(**figures).rstrip()
+        assert bar.render(width) == measured

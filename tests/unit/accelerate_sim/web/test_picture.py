@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import pyte
 import pytest
 
+from accelerate_sim.web.__main__ import main
 from accelerate_sim.web.cell_screen import CellScreen
+from accelerate_sim.web.downloads import HERE
 from accelerate_sim.web.intros import intro_frames
 from accelerate_sim.web.picture import picture
 
@@ -33,3 +36,12 @@ def test_a_picture_shows_the_run_and_says_that_it_is_simulated():
     assert "simulated" in text.splitlines()[0]
     assert "python train.py --config debug" in text and "Epoch" in text
     assert picture("debug", 5.0) == picture("debug", 5.0)
+
+
+def test_the_picture_of_the_front_page_is_that_of_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    path = tmp_path / "picture.svg"
+    assert main(["picture", str(path)]) == 0 and capsys.readouterr().out == f"{path}\n"
+    shown = HERE / "page" / "picture.svg"
+    assert path.read_text(encoding="utf-8") == shown.read_text(encoding="utf-8"), (
+        "the run looks different: python -m accelerate_sim.web picture accelerate_sim/web/page/picture.svg"
+    )
