@@ -107,6 +107,7 @@ def test_an_interrupted_test(fake_cluster):
 def run_pytest(directory: Path, text: str, mark: str) -> subprocess.CompletedProcess[str]:
     """Run these tests as a user of the plugin does, outside of the repository and without other plugins."""
     (directory / "test_of_a_user.py").write_text(text)
+    plugins = ("-p", "fake_torch_dist.pytest_plugin", "-p", "no:cacheprovider")
     variables = {
         "PYTHONPATH": str(ROOT),
         "OF_THE_PLUGIN": mark,
@@ -115,7 +116,7 @@ def run_pytest(directory: Path, text: str, mark: str) -> subprocess.CompletedPro
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
     }
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "fake_torch_dist.pytest_plugin", "-p", "no:cacheprovider", str(directory)],
+        [sys.executable, "-m", "pytest", "-q", *plugins, str(directory)],
         cwd=directory, env=variables, capture_output=True, text=True, timeout=3 * TIMEOUT_S, check=False,
     )  # fmt: skip
 
