@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from tests.support.processes import pids_with_variable
 from tests.support.repository import ROOT
 
 TIMEOUT_S = 60
+LONG_STEPS = ["--set", "impose.step_time_s=[4, 4]"]
+"""A run of the debug config takes over a minute with these at speed 1."""
 
 
 def test_a_run_is_played_with_all_that_it_leaves(fake_run) -> None:
@@ -41,8 +44,8 @@ def test_a_cluster_runs_and_ends(fake_cluster) -> None:
 
 
 def test_a_rank_that_is_killed_ends_the_job(fake_cluster) -> None:
-    cluster = fake_cluster(nodes=1, gpus=4, speed="2")
-    cluster.wait_for(step=2)
+    cluster = fake_cluster(nodes=1, gpus=4, speed="1", arguments=LONG_STEPS)
+    cluster.wait_for(step=1)
     cluster.kill(rank=2)
     assert cluster.exit_code == 1
     assert "exitcode  : -9" in cluster.stderr
@@ -56,14 +59,14 @@ def test_waiting_in_vain_shows_the_last_lines(fake_cluster) -> None:
 
 
 def test_metrics_are_scraped(fake_cluster) -> None:
-    cluster = fake_cluster(nodes=1, gpus=2, speed="2", metrics=True)
+    cluster = fake_cluster(nodes=1, gpus=2, speed="1", arguments=LONG_STEPS, metrics=True)
     with urllib.request.urlopen(cluster.metrics_url, timeout=TIMEOUT_S) as answer:
         assert b"DCGM_FI_DEV_GPU_TEMP" in answer.read()
 
 
 def test_nvidia_smi_shows_the_job(fake_nvidia_smi, fake_cluster, monkeypatch) -> None:
-    cluster = fake_cluster(nodes=1, gpus=2, speed="2")
-    cluster.wait_for(step=2)
+    cluster = fake_cluster(nodes=1, gpus=2, speed="1", arguments=LONG_STEPS)
+    cluster.wait_for(step=1)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(cluster.runtime_directory))
     done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=TIMEOUT_S, check=True)
     assert Path(fake_nvidia_smi).name == "nvidia-smi"
@@ -132,3 +135,16 @@ def test_nothing_is_left_of_a_cluster_whose_test_fails_or_is_interrupted(tmp_pat
     assert done.returncode == signal.SIGINT, done.stdout
     assert "on purpose" in done.stdout
     assert pids_with_variable("OF_THE_PLUGIN", mark) == []
+
+
+EXAMPLES = re.findall(r"```python pytest\n(.*?)```", (ROOT / "accelerate_sim/testing/README.md").read_text(), re.S)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda text: re.findall(r"def (test_\w+)", text)[-1])
+def test_an_example_of_the_page_works(example: str, tmp_path: Path) -> None:
+    done = run_pytest(tmp_path, example, "example")
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_page_has_ten_examples() -> None:
+    assert len(EXAMPLES) == 10
