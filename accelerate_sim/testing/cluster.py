@@ -56,9 +56,9 @@ class FakeCluster:
         exporter = ["--log-with", "prometheus", "--set", "log.prometheus_address=127.0.0.1:0"] if metrics else []
         words = [
             sys.executable, "-m", "fake_torch_dist.run", "--nnodes", str(nodes), "--nproc-per-node", str(gpus),
-            "--max-restarts", str(max_restarts), "-m", "accelerate_sim.train", "--config", str(config), "--speed",
-            speed, "--output-dir", str(self.directory), "--publish", "--set", "log.every=1", "--set",
-            "run.startup_speed=max", *exporter, *run_options(faults, voice, hazards, seed), *arguments,
+            "--max-restarts", str(max_restarts), "-m", "accelerate_sim.train", "--config", str(config),
+            "--output-dir", str(self.directory), "--publish", "--set", "log.every=1", "--set", f"run.speed={speed}",
+            "--set", "run.startup_speed=max", *exporter, *run_options(faults, voice, hazards, seed), *arguments,
         ]  # fmt: skip
         variables = {"XDG_RUNTIME_DIR": str(self.runtime_directory), "PYTHONUTF8": "1"}
         self._process = subprocess.Popen(
@@ -166,7 +166,10 @@ class FakeCluster:
                 self.wait(END_S)
         if self._process.poll() is None:  # its processes end when they lose it
             self._process.kill()
-            self._process.wait()
+        self._process.wait()
+        deadline = time.monotonic() + END_S
+        while self._read(deadline):  # until the last process has closed its output
+            pass
         for stream in (self._process.stdout, self._process.stderr):
             assert stream
             stream.close()
