@@ -142,9 +142,9 @@ Listing = Annotated[
     str | None,
     typer.Option(
         "--list",
-        metavar="|".join(values.LISTINGS),
+        metavar="WHAT",
         parser=values.listing,
-        help="Show what there is by name, and exit.",
+        help=f"Show what there is by name, and exit: {', '.join(values.LISTINGS)}.",
     ),
 ]
 ShowPlan = Annotated[bool, typer.Option("--plan", help="Show what the run would take, and exit.")]

@@ -1,4 +1,4 @@
-"""What the pytest plugin's fixtures return, and ``score``, which judges a detector by the ground truth."""
+"""The objects that the pytest plugin's fixtures return, and ``score``, which judges a detector by the ground truth."""
 
 from accelerate_sim.testing.cluster import FakeCluster
 from accelerate_sim.testing.run import FakeRun

@@ -67,7 +67,7 @@ class FakeDcgm:
 
 
 class Spent:
-    """What a run has spent until a second: time by phase, joules of a mean GPU in steps, and tokens."""
+    """The sums of a run until a second: time by phase, joules of a mean GPU in steps, and tokens."""
 
     def __init__(self) -> None:
         self.phases: dict[Phase, float] = {}

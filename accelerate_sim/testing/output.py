@@ -1,4 +1,4 @@
-"""What a run has left: its lines by rank, its records, its files, and the truth about its faults."""
+"""Readers of the output of a run: its lines by rank, and its files of JSON lines."""
 
 from __future__ import annotations
 

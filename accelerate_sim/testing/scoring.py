@@ -23,7 +23,7 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How well alerts fit the faults that really happened."""
+    """The agreement of alerts with the faults that really happened."""
 
     precision: float
     """Share of the alerts that a fault explains; 1 without alerts."""

@@ -21,14 +21,15 @@ def config(name: str) -> RunConfig:
 
 def test_all_are_there() -> None:
     names = {path.stem for path in FILES}
-    assert names == {"llama70b", "llama8b", "llama405b", "mixtral8x7b", "gpt3-175b", "debug", "classic"}
+    assert names == {"llama70b", "llama8b", "llama405b", "mixtral8x7b", "gpt3-175b", "debug", "classic", "chaos"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_it_loads_fits_and_moves_at_a_lively_pace(path: Path) -> None:
     run = Run(ConfigSource.read(path).resolve())
     assert misfit(run) is None
-    assert 9 <= run.config.run.speed / run.mean_step_s <= 21, "steps a second"
+    most = 60 if path.stem == "chaos" else 21  # it is watched for its faults, of which a day has a handful
+    assert 9 <= run.config.run.speed / run.mean_step_s <= most, "steps a second"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

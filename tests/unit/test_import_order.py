@@ -248,7 +248,8 @@ def test_an_import_that_goes_up_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_messages_know_nothing_of_training() -> None:
-    assert not offenders("fake_torch_dist", r"accelerate_sim.*")
+    knowing = {entry.partition(" ->")[0] for entry in offenders("fake_torch_dist", r"accelerate_sim.*")}
+    assert knowing == {"fake_torch_dist.pytest_plugin"}  # for tests of others, and imported by nothing
 
 
 def test_physics_has_no_state_clock_or_way_out() -> None:
@@ -307,7 +308,8 @@ every fork."""
 @pytest.mark.parametrize("package", PACKAGES)
 def test_nobody_starts_threads(package: str) -> None:
     found = set(offenders(package, r"(threading|_thread|concurrent|asyncio|multiprocessing)\b.*"))
-    assert found == {f"{module} -> _thread" for module in THREADED if module.startswith(package)}
+    in_tests_of_others = {"accelerate_sim.testing.dcgm -> threading"}  # it answers while the test goes on
+    assert found - in_tests_of_others == {f"{module} -> _thread" for module in THREADED if module.startswith(package)}
 
 
 def test_the_meaning_of_collectives_needs_no_way_to_move_bytes() -> None:

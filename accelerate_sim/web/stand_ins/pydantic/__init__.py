@@ -15,9 +15,12 @@ from .markers import (
     BeforeValidator,
     Discriminator,
     PlainSerializer,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
     StrictBool,
     Tag,
     field_validator,
+    model_serializer,
     model_validator,
 )
 from .models import BaseModel
@@ -30,11 +33,14 @@ __all__ = [
     "Discriminator",
     "Field",
     "PlainSerializer",
+    "SerializationInfo",
+    "SerializerFunctionWrapHandler",
     "StrictBool",
     "Tag",
     "TypeAdapter",
     "ValidationError",
     "field_validator",
+    "model_serializer",
     "model_validator",
 ]
 

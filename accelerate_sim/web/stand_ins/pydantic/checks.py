@@ -39,6 +39,8 @@ def _of_type(annotation: Any, metadata: Sequence[Any]) -> Check:
         return _literal(arguments)
     if origin is tuple:
         return _tuple(arguments)
+    if origin is dict and arguments == (str, Any):
+        return _mapping
     if hasattr(annotation, "validated"):
         of_model: Check = annotation.validated
         return of_model
@@ -110,6 +112,16 @@ def _literal(choices: Sequence[Any]) -> Check:
         raise refused("literal_error", value, f"Input should be {expected}", {"expected": expected})
 
     return literal
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    """The check of ``dict[str, Any]``."""
+    if not isinstance(value, dict):
+        raise refused("dict_type", value, "Input should be a valid dictionary")
+    errors = [error_at((key, "[key]"), "string_type", key) for key in value if not isinstance(key, str)]
+    if errors:
+        raise Refused(*errors)
+    return dict(value)
 
 
 def _tuple(arguments: Sequence[Any]) -> Check:

@@ -27,6 +27,17 @@ class PlainSerializer:
         self.func = func
 
 
+class SerializationInfo:
+    """The form that a dump has, for a serializer of a whole model."""
+
+    def __init__(self, mode: str) -> None:
+        self.mode = mode
+
+
+SerializerFunctionWrapHandler = Callable[[Any], dict[str, Any]]
+"""The dump of a model as it would be without its own serializer."""
+
+
 class Discriminator:
     """A function that chooses the branch of a union by its tag."""
 
@@ -64,6 +75,16 @@ def model_validator(*, mode: str) -> Callable[[Any], Any]:
 
     def mark(method: Any) -> Any:
         method.validates_model = True
+        return method
+
+    return mark
+
+
+def model_serializer(*, mode: str) -> Callable[[Any], Any]:
+    """Mark a method as the one that changes the dump of the whole model; only the mode ``wrap`` is here."""
+
+    def mark(method: Any) -> Any:
+        method.serializes_model = True
         return method
 
     return mark

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self, dataclass_transform, get_type_hints
 from .checks import Check, check_of
 from .errors import Refused, ValidationError, error_at, own_error
 from .fields import MISSING, Field, FieldInfo
+from .markers import SerializationInfo
 
 NO_FIELDS = {"model_config", "model_fields_set"}
 
@@ -21,6 +22,7 @@ class ModelClass(type):
     defaults: dict[str, Any]
     validators: dict[str, list[Callable[[Any, Any], Any]]]
     model_validators: list[Callable[[Any], Any]]
+    model_serializers: list[Callable[..., dict[str, Any]]]
     _fields: dict[str, FieldInfo] | None
     _checks: dict[str, Check] | None
 
@@ -36,6 +38,7 @@ class ModelClass(type):
         cls._fields = cls._checks = None
         methods = [value for base in reversed(cls.__mro__) for value in vars(base).values()]
         cls.model_validators = [method for method in methods if getattr(method, "validates_model", False)]
+        cls.model_serializers = [method for method in methods if getattr(method, "serializes_model", False)]
         cls.validators = {}
         for method in methods:
             for field in getattr(method, "validated_fields", ()):
@@ -176,6 +179,8 @@ class BaseModel(metaclass=ModelClass):
             if (serialize := field.serializer) and value is not None:
                 value = serialize(value)
             dumped[name] = _dumped(value, mode, exclude_unset)
+        for serialize in type(self).model_serializers:
+            dumped = serialize(self, lambda _, dumped=dumped: dumped, SerializationInfo(mode))
         return dumped
 
     def __iter__(self) -> Iterator[tuple[str, Any]]:

@@ -138,7 +138,8 @@ def test_request_may_come_in_pieces(signals: Signals, exporter: PrometheusTracke
 @pytest.mark.parametrize(
     ("request_line", "status"),
     [
-        ("GET / HTTP/1.1", "404"),
+        ("GET / HTTP/1.1", "200"),
+        ("GET /nothing HTTP/1.1", "404"),
         ("POST /metrics HTTP/1.1", "405"),
         ("nonsense", "405"),
         ("GET /metrics?x HTTP/1", "200"),
