@@ -25,6 +25,7 @@ RANKS = {
         "records",
         "catalog",  # models, GPUs and datasets
         "config",
+        "hazards",  # what is done to log lines
         "process",  # clock, signals and rank of this process
         "logging",
         "sim",  # the physics
