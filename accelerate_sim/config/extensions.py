@@ -46,6 +46,8 @@ class VoiceEntry(NamedTuple):
     """Difference of each version from the one before it, oldest first. The last one is the default."""
     options: Mapping[str, VoiceOption] = {}
     """Options by their names in ``log.voice_options``."""
+    files: tuple[str, ...] = ()
+    """Trackers, as ``module:class``, of the files that the framework writes; opened for an output directory."""
 
     @property
     def newest(self) -> str:
@@ -79,6 +81,9 @@ TRACKERS = {
 }  # fmt: skip
 """Trackers by the names that Accelerate's ``log_with`` has."""
 
+_FILES = "accelerate_sim.tracking.framework_files."
+_PROGRESS = "accelerate_sim.checkpoints.megatron_progress:Progress"
+_RESULTS = "accelerate_sim.checkpoints.trainer_results:TrainerResults"
 VOICES = {
     "house": VoiceEntry("fields between bars, after a time and a rank in brackets", "accelerate_sim.voices.house"),
     "kv": VoiceEntry("key=value after a time in RFC 3339 (logfmt): Katib, Loki, mtail", "accelerate_sim.voices.kv"),
@@ -90,6 +95,7 @@ VOICES = {
             "0.19": "times in microseconds, also on checkpoint lines; iteration 1 gets a line (core 0.16 and later)",
         },
         {"log_throughput": VoiceOption(True, "iteration lines have the throughput per GPU (--log-throughput)")},
+        files=(_PROGRESS,),
     ),
     "hf": VoiceEntry(
         "Hugging Face's Trainer: dictionaries on standard output, a tqdm bar on standard error",
@@ -102,6 +108,7 @@ VOICES = {
             "log_level": VoiceOption("passive", "info: the banner and the saved checkpoints are logged"),
             "log_metrics": VoiceOption(True, "the table of metrics at the end, as the example scripts print it"),
         },
+        files=(_RESULTS,),
     ),
     "mlperf": VoiceEntry(
         "MLPerf Training's :::MLLOG lines, a version for each benchmark", "accelerate_sim.voices.mlperf",
@@ -133,10 +140,12 @@ VOICES = {
         "Megatron-Bridge: Megatron-LM's lines with times in seconds, each after a Step Time line",
         "accelerate_sim.voices.bridge",
         options={"log_throughput": VoiceOption(True, "iteration lines have the throughput per GPU (--log-throughput)")},
+        files=(_PROGRESS,),
     ),
     "lightning": VoiceEntry(
         "Lightning's Trainer: a bar for each epoch on standard output, its logger on standard error",
         "accelerate_sim.voices.lightning",
+        files=(_FILES + "lightning:CsvLogger",),
     ),
     "nemo": VoiceEntry(
         "NeMo's iteration lines between Lightning's set-up", "accelerate_sim.voices.nemo",
@@ -151,7 +160,9 @@ VOICES = {
         },
     ),
     "olmo": VoiceEntry("OLMo-core's steps, a record of several lines each", "accelerate_sim.voices.olmo"),
-    "llmc": VoiceEntry("llm.c's tables and a line for each step", "accelerate_sim.voices.llmc"),
+    "llmc": VoiceEntry(
+        "llm.c's tables and a line for each step", "accelerate_sim.voices.llmc", files=(_FILES + "llmc:MainLog",)
+    ),
     "nanochat": VoiceEntry("nanochat's base training, a line for each step", "accelerate_sim.voices.nanochat"),
     "llamafactory": VoiceEntry(
         "LLaMA-Factory: the Trainer's lines between those of its logger", "accelerate_sim.voices.llamafactory",
@@ -161,6 +172,7 @@ VOICES = {
             "log_metrics": VoiceOption(True, "the table of metrics at the end"),
             "webui": VoiceOption(False, "each log is also printed as the web page's lines are"),
         },
+        files=(_RESULTS, _FILES + "llamafactory:TrainerLog"),
     ),
     "axolotl": VoiceEntry(
         "axolotl: the Trainer's dictionaries with more figures, and a logger in colours",
@@ -171,6 +183,7 @@ VOICES = {
             "log_metrics": VoiceOption(False, "the table of metrics at the end"),
             "no_color": VoiceOption(False, "no colours"),
         },
+        files=(_RESULTS,),
     ),
 }  # fmt: skip
 """Voices by the names that ``log.voice`` has."""
