@@ -7,10 +7,10 @@ whose parts lack the newline. Both cut lines at 16 KiB.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from datetime import UTC
 
+from accelerate_sim.hazards.appended_file import AppendedFile
 from accelerate_sim.hazards.hazard import Hazard, Job, Passage, Piece
 
 KIB = 1024
@@ -44,24 +44,22 @@ class LongLines(Hazard):
             for row in data.splitlines(keepends=True):
                 for part, is_end in parts(row.rstrip(b"\n")):
                     tag = b"F" if is_end else b"P"
-                    os.write(self._cri, b"%s %s %s %s\n" % (stamp.encode(), stream.encode(), tag, part))
+                    self._cri.write(b"%s %s %s %s\n" % (stamp.encode(), stream.encode(), tag, part))
                     log = part.decode("utf-8", "replace") + ("\n" if is_end else "")
                     entry = json.dumps({"log": log, "stream": stream, "time": stamp}, separators=(",", ":"))
-                    os.write(self._docker, entry.encode() + b"\n")
+                    self._docker.write(entry.encode() + b"\n")
         return pieces
 
     def close(self) -> Sequence[Piece]:
-        for fd in (self._cri, self._docker):
-            if fd is not None:
-                os.close(fd)
+        for file in (self._cri, self._docker):
+            if file is not None:
+                file.close()
         self._cri = self._docker = None
         return ()
 
 
-def _opened(job: Job, name: str) -> int | None:
-    if job.directory is None:
-        return None
-    return os.open(job.directory / name.format(job.suffix), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+def _opened(job: Job, name: str) -> AppendedFile | None:
+    return AppendedFile(job.directory / name.format(job.suffix)) if job.directory else None
 
 
 def parts(row: bytes) -> Iterator[tuple[bytes, bool]]:

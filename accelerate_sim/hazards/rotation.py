@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Sequence
 
+from accelerate_sim.hazards.appended_file import AppendedFile
 from accelerate_sim.hazards.hazard import Hazard, Job, Passage, Piece
 
 FULL_BYTES = 10 * 2**20
@@ -22,29 +23,25 @@ class Rotate(Hazard):
         assert job.directory is not None
         self._path = job.directory / f"train{job.suffix}.log"
         self._limit = max(int(FULL_BYTES * share), SMALLEST_BYTES)
-        self._fd = self._open()
+        self._file = AppendedFile(self._path)
         self._rotations = 0
 
-    def _open(self) -> int:
-        return os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-
     def pass_bytes(self, passage: Passage | None, pieces: list[Piece]) -> list[Piece]:
-        is_full = passage is not None and os.fstat(self._fd).st_size >= self._limit
+        is_full = passage is not None and self._file.size_bytes >= self._limit
         if is_full and passage is not None:
             self._shift()
             self._rotations += 1
             if self._rotations % 2:
                 os.rename(self._path, f"{self._path}.1")
-                os.close(self._fd)
-                self._fd = self._open()
+                self._file.open()
                 self.note(passage, f"{self._path.name} was renamed before it")
             else:
                 shutil.copyfile(self._path, f"{self._path}.1")
-                os.truncate(self._path, 0)
+                self._file.empty()
                 self.note(passage, f"it is lost in {self._path.name}: written between copy and truncation")
                 return pieces
         for _, data in pieces:
-            os.write(self._fd, data)
+            self._file.write(data)
         return pieces
 
     def _shift(self) -> None:
@@ -54,7 +51,5 @@ class Rotate(Hazard):
                 old.rename(f"{self._path}.{number + 1}")
 
     def close(self) -> Sequence[Piece]:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        self._file.close()
         return ()

@@ -7,9 +7,9 @@ The file of rank 0 is log_truth.jsonl; those of others have their rank in the na
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
+from accelerate_sim.hazards.appended_file import AppendedFile
 from accelerate_sim.hazards.hazard import Job, Passage
 
 FILE_NAME = "log_truth{}.jsonl"
@@ -19,8 +19,7 @@ class Truth:
     """Appends the truth of lines; ``directory`` is the output directory."""
 
     def __init__(self, job: Job, directory: Path) -> None:
-        path = directory / FILE_NAME.format(job.suffix)
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        self._file = AppendedFile(directory / FILE_NAME.format(job.suffix))
 
     def write(self, passage: Passage) -> None:
         """Write what was intended and what was done."""
@@ -30,10 +29,8 @@ class Truth:
             "time": line.time.isoformat(timespec="milliseconds"), "step": line.step, "line": line.text,
             "done": passage.done,
         }  # fmt: skip
-        os.write(self._fd, json.dumps(entry, separators=(",", ":")).encode() + b"\n")
+        self._file.write(json.dumps(entry, separators=(",", ":")).encode() + b"\n")
 
     def close(self) -> None:
         """Close the file; a second call does nothing."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        self._file.close()

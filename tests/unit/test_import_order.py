@@ -25,12 +25,12 @@ RANKS = {
         "records",
         "catalog",  # models, GPUs and datasets
         "config",
-        "hazards",  # what is done to log lines
         "process",  # clock, signals and rank of this process
         "logging",
         "sim",  # the physics
         "faults",  # what strikes a run, and when
         "artifacts",
+        "hazards",  # what is done to log lines
         "display",
         "voices",
         "tracking",
