@@ -141,6 +141,7 @@ def _command(
         resume: option.Resume = None,
         log_with: option.LogWith = None,
         voice: option.Voice = None,
+        log_hazard: option.LogHazards = None,
         start_time: option.StartTime = None,
         publish: option.Publish = False,
         record: option.Record = None,
@@ -178,6 +179,7 @@ def _command(
             changes += _set("--runs", runs, f"run.runs={runs}")
             changes += _set("--max-steps", max_steps, f"train.max_steps={max_steps}")
             changes += _set("--log-with", log_with or None, f"log.trackers=[{', '.join(log_with or [])}]")
+            changes += _set("--log-hazard", log_hazard or None, f"log.hazards=[{', '.join(log_hazard or [])}]")
             changes += _set("--publish", publish or None, "run.publish=true")
             if record:
                 changes += _set("--record-pace", record_pace, f"run.speed={record_pace}", "run.startup_speed=null")

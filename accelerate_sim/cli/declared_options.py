@@ -105,6 +105,15 @@ Voice = Annotated[
         help="Log in the words of a framework, such as megatron@0.15; --list voices shows all.",
     ),
 ]
+LogHazards = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--log-hazard",
+        metavar="NAME[:SHARE]",
+        parser=values.log_hazard,
+        help="Spoil log lines, e.g. torn-lines:0.1; repeatable; see --list hazards.",
+    ),
+]
 StartTime = Annotated[
     datetime | None,
     typer.Option(metavar="ISO8601", parser=values.start_time, help="Begin of the simulated clock. [default: now]"),

@@ -17,10 +17,10 @@ from accelerate_sim.sim.plan import Plan
 
 
 def show(what: str, *, ascii_only: bool) -> None:
-    """Print a table of models, GPUs, datasets, configs, trackers, voices or faults."""
+    """Print a table of models, GPUs, datasets, configs, trackers, voices, hazards or faults."""
     tables = {
         "models": _models, "gpus": _gpus, "datasets": _datasets, "configs": _configs, "trackers": _trackers,
-        "voices": _voices, "faults": _faults,
+        "voices": _voices, "hazards": _hazards, "faults": _faults,
     }  # fmt: skip
     rows = tables[what]()
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
@@ -100,6 +100,13 @@ def _voices() -> list[tuple[str, ...]]:
 
 def _shown(value: bool | int | float | str) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _hazards() -> list[tuple[str, ...]]:
+    """The hazards that ``--log-hazard`` takes, with the share of the lines that each strikes by default."""
+    from accelerate_sim.config.hazards import HAZARDS
+
+    return [("NAME", "SHARE", "WHAT"), *((name, f"{each.share:g}", each.help) for name, each in HAZARDS.items())]
 
 
 def _faults() -> list[tuple[str, ...]]:

@@ -19,7 +19,7 @@ MOST = {"--seed": 2**63 - 1, "--runs": 10**9, "--max-steps": 10**9}
 """The largest numbers that the config accepts."""
 FIRST_YEAR, LAST_YEAR = 1970, 2999
 """Years in which a run may begin: files count seconds from 1970, and Python's dates end with the year 9999."""
-LISTINGS = ("models", "gpus", "datasets", "configs", "trackers", "voices", "faults")
+LISTINGS = ("models", "gpus", "datasets", "configs", "trackers", "voices", "hazards", "faults")
 _UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -152,6 +152,18 @@ def voice(text: str) -> str:
     except ValueError as error:
         reason, _, way_out = str(error).partition("; ")
         refuse("--voice", text, reason, f"{way_out[:1].upper()}{way_out[1:]}.")
+    return text
+
+
+def log_hazard(text: str) -> str:
+    """Parse a hazard of the log, with or without ``:`` and a share; the text is returned as it is."""
+    from accelerate_sim.config.hazards import hazard_choice
+
+    try:
+        hazard_choice(text)
+    except ValueError as error:
+        reason, _, way_out = str(error).partition("; ")
+        refuse("--log-hazard", text, reason, f"{way_out[:1].upper()}{way_out[1:]}.")
     return text
 
 

@@ -46,6 +46,8 @@ class VoiceEntry(NamedTuple):
     """Difference of each version from the one before it, oldest first. The last one is the default."""
     options: Mapping[str, VoiceOption] = {}
     """Options by their names in ``log.voice_options``."""
+    files: tuple[str, ...] = ()
+    """Trackers, as ``module:class``, of the files that the framework writes; opened for an output directory."""
 
     @property
     def newest(self) -> str:
@@ -79,6 +81,9 @@ TRACKERS = {
 }  # fmt: skip
 """Trackers by the names that Accelerate's ``log_with`` has."""
 
+_FILES = "accelerate_sim.tracking.framework_files."
+_PROGRESS = "accelerate_sim.checkpoints.megatron_progress:Progress"
+_RESULTS = "accelerate_sim.checkpoints.trainer_results:TrainerResults"
 VOICES = {
     "house": VoiceEntry("fields between bars, after a time and a rank in brackets", "accelerate_sim.voices.house"),
     "kv": VoiceEntry("key=value after a time in RFC 3339 (logfmt): Katib, Loki, mtail", "accelerate_sim.voices.kv"),
@@ -90,6 +95,7 @@ VOICES = {
             "0.19": "times in microseconds, also on checkpoint lines; iteration 1 gets a line (core 0.16 and later)",
         },
         {"log_throughput": VoiceOption(True, "iteration lines have the throughput per GPU (--log-throughput)")},
+        files=(_PROGRESS,),
     ),
     "hf": VoiceEntry(
         "Hugging Face's Trainer: dictionaries on standard output, a tqdm bar on standard error",
@@ -102,6 +108,7 @@ VOICES = {
             "log_level": VoiceOption("passive", "info: the banner and the saved checkpoints are logged"),
             "log_metrics": VoiceOption(True, "the table of metrics at the end, as the example scripts print it"),
         },
+        files=(_RESULTS,),
     ),
     "mlperf": VoiceEntry(
         "MLPerf Training's :::MLLOG lines, a version for each benchmark", "accelerate_sim.voices.mlperf",
@@ -128,6 +135,55 @@ VOICES = {
         "DeepSpeed's engine: step and throughput lines", "accelerate_sim.voices.deepspeed",
         {"0.16": "prints steps by default", "0.18": "prints steps only with log_level=info (0.17.6 and later)"},
         {"log_level": VoiceOption("", "info or warning; empty: the version's own")},
+    ),
+    "bridge": VoiceEntry(
+        "Megatron-Bridge: Megatron-LM's lines with times in seconds, each after a Step Time line",
+        "accelerate_sim.voices.bridge",
+        options={"log_throughput": VoiceOption(True, "iteration lines have the throughput per GPU (--log-throughput)")},
+        files=(_PROGRESS,),
+    ),
+    "lightning": VoiceEntry(
+        "Lightning's Trainer: a bar for each epoch on standard output, its logger on standard error",
+        "accelerate_sim.voices.lightning",
+        files=(_FILES + "lightning:CsvLogger",),
+    ),
+    "nemo": VoiceEntry(
+        "NeMo's iteration lines between Lightning's set-up", "accelerate_sim.voices.nemo",
+        {"2": "the progress printer of NeMo 2.0 to 2.7"},
+        {"flops_callback": VoiceOption(False, "iteration lines have TFLOPS_per_GPU (FLOPsMeasurementCallback)")},
+    ),
+    "maxtext": VoiceEntry(
+        "MaxText's completed steps, from each host", "accelerate_sim.voices.maxtext",
+        {
+            "2025": "on standard output without a prefix; the line ends with the loss",
+            "2026": "on standard error in absl's form; the line ends with the perplexity",
+        },
+    ),
+    "olmo": VoiceEntry("OLMo-core's steps, a record of several lines each", "accelerate_sim.voices.olmo"),
+    "llmc": VoiceEntry(
+        "llm.c's tables and a line for each step", "accelerate_sim.voices.llmc", files=(_FILES + "llmc:MainLog",)
+    ),
+    "nanochat": VoiceEntry("nanochat's base training, a line for each step", "accelerate_sim.voices.nanochat"),
+    "llamafactory": VoiceEntry(
+        "LLaMA-Factory: the Trainer's lines between those of its logger", "accelerate_sim.voices.llamafactory",
+        {"4": "with transformers 4", "5": "with transformers 5"},
+        {
+            "log_level": VoiceOption("info", "info: the Trainer's banner and the saved checkpoints are logged"),
+            "log_metrics": VoiceOption(True, "the table of metrics at the end"),
+            "webui": VoiceOption(False, "each log is also printed as the web page's lines are"),
+        },
+        files=(_RESULTS, _FILES + "llamafactory:TrainerLog"),
+    ),
+    "axolotl": VoiceEntry(
+        "axolotl: the Trainer's dictionaries with more figures, and a logger in colours",
+        "accelerate_sim.voices.axolotl",
+        {"4": "with transformers 4", "5": "with transformers 5"},
+        {
+            "log_level": VoiceOption("passive", "info: the Trainer's banner is logged"),
+            "log_metrics": VoiceOption(False, "the table of metrics at the end"),
+            "no_color": VoiceOption(False, "no colours"),
+        },
+        files=(_RESULTS,),
     ),
 }  # fmt: skip
 """Voices by the names that ``log.voice`` has."""

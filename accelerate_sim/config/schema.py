@@ -24,6 +24,7 @@ from pydantic import (
 from accelerate_sim.catalog import Architecture, ModelSpec
 from accelerate_sim.config import extensions
 from accelerate_sim.config.fault_entries import fault_entries
+from accelerate_sim.config.hazards import hazard_names
 
 
 def _not_bool(value: Any) -> Any:
@@ -102,6 +103,8 @@ FaultEntries = Annotated[tuple[str, ...], BeforeValidator(fault_entries)]
 """Faults, each in words."""
 Trackers = Annotated[tuple[str, ...], BeforeValidator(_trackers)]
 """Names of TRACKERS."""
+Hazards = Annotated[tuple[str, ...], BeforeValidator(hazard_names)]
+"""Hazards of the log, each with or without its share of the lines."""
 Voice = Annotated[str, BeforeValidator(_voice)]
 """A name of ``extensions.VOICES``, with or without ``@`` and a version."""
 Speed = Annotated[float, BeforeValidator(_speed), PlainSerializer(lambda speed: "max" if speed == math.inf else speed)]
@@ -317,6 +320,9 @@ class LogConfig(Section):
     )
     voice_options: dict[str, Any] = Field(
         default_factory=dict, description="Options of the voice, by name; --list voices shows them."
+    )
+    hazards: Hazards = Field(
+        (), description="What happens to log lines without a terminal, NAME or NAME:SHARE; --list hazards shows all."
     )
     ranks: Literal["main", "node", "all"] | None = Field(
         None,

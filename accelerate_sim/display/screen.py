@@ -10,8 +10,12 @@ import math
 import os
 import time
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from accelerate_sim.display.canvas import Canvas, LauncherCanvas, TerminalCanvas
+
+if TYPE_CHECKING:
+    from accelerate_sim.hazards.outlet import Outlet
 
 FRAME_S = 0.05
 """Shortest time between two frames, in real seconds."""
@@ -64,6 +68,10 @@ class Screen:
         self._drawn = 0
         self._dirty = False
         self._last_frame_s = -1e9
+        self.stream = "stdout"
+        """Name of the stream in the truth of hazards."""
+        self.outlet: Outlet | None = None
+        """The hazards that lines of a pipe pass; None: there are none."""
 
     @property
     def width(self) -> int:
@@ -74,6 +82,9 @@ class Screen:
 
     def write(self, lines: Sequence[str]) -> None:
         """Add lines above the live ones."""
+        if self.outlet is not None:
+            self.outlet.lines(self.stream, lines)
+            return
         self._lines.extend(lines)
         self._pending_chars += sum(map(len, lines))
         if not self.live and self._pending_chars > PIPE_BUFFER_BYTES:
@@ -81,6 +92,9 @@ class Screen:
 
     def put(self, text: str) -> None:
         """Add text to a pipe, without a newline after it; for bars that are drawn there."""
+        if self.outlet is not None:
+            self.outlet.put(self.stream, text)
+            return
         if self._lines:
             self._pieces.append("\n".join(self._lines) + "\n")
             self._lines = []
@@ -91,10 +105,12 @@ class Screen:
 
     def beside(self, fd: int) -> "Screen":
         """A screen for another pipe of the same process."""
-        return Screen(
+        screen = Screen(
             fd, live=False, encoding=self._encoding, monotonic=self._monotonic, on_blocked=self._on_blocked,
             patience_s=self._patience_s,
         )  # fmt: skip
+        screen.outlet, screen.stream = self.outlet, "stderr"
+        return screen
 
     def pin(self, render: Callable[[int], str]) -> None:
         """Add a live line; ``render(width)`` gives its text."""
@@ -178,7 +194,11 @@ class Screen:
 
         Unlike ``write_all``, it serves signals while a slow reader takes nothing, and gives up on one in the end.
         """
-        data = memoryview(text.encode(self._encoding, "replace"))
+        self.deliver_bytes(text.encode(self._encoding, "replace"))
+
+    def deliver_bytes(self, text: bytes) -> None:
+        """Write bytes to the descriptor, as ``deliver`` does. Raises OutputClosed."""
+        data = memoryview(text)
         taken_s = self._last_frame_s
         while data:
             try:

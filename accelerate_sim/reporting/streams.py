@@ -32,6 +32,8 @@ class Streams:
 
     def show(self, item: Line | Bar) -> None:
         """Write a line, or the new state of the bar."""
+        if self._screen.outlet is not None:
+            self._screen.outlet.rank = item.rank if isinstance(item, Line) else None
         if isinstance(item, Bar):
             if self._bars:
                 self._show_bar(item)

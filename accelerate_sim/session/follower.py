@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from accelerate_sim.config.schema import RunConfig
@@ -85,6 +86,12 @@ def _session(message: StartMessage, coordination: Coordination, signals: Signals
     screen = Screen(1, live=False, encoding=encoding, on_blocked=signals.end_if_told)
     clock = Clock(message.start, wait=lambda seconds: session.flush_screen())
     session = Session(
-        screen=screen, clock=clock, style=style, signals=signals, progress=False, coordination=coordination
+        screen=screen,
+        clock=clock,
+        style=style,
+        signals=signals,
+        progress=False,
+        coordination=coordination,
     )
+    session.truth_directory = Path(message.output_dir) if message.output_dir else None
     return session

@@ -42,10 +42,14 @@ class ScreenHandler(logging.Handler):
         if not hasattr(record, "rank"):
             record.rank = 0
         self._moment = getattr(record, "moment", None)
+        if (outlet := self.session.screen.outlet) is not None:
+            outlet.rank = getattr(record, "rank", 0)
         if self.session.shows_script:
             self.session.screen.write(fold(self.format(record), self.session.screen.width))
         elif record.levelno >= logging.WARNING:
             self.session.console.warn(self.format(record))
+        if outlet is not None:
+            outlet.rank = None
 
 
 def _colored_formatter() -> logging.Formatter:

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from accelerate_sim.config.extensions import voice_choice
 from accelerate_sim.config.problems import ConfigError, Problem, printable
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.display.screen import Screen
@@ -78,13 +79,16 @@ def open_outputs(session: Session, options: SessionOptions, config: RunConfig) -
     if config.run.publish and not options.recording:
         publisher = _open_publisher(session)
         trackers += [publisher] if publisher else []
-    if config.log.trackers:
-        from accelerate_sim.tracking.registry import open_trackers
+    has_files = options.output_dir is not None and bool(voice_choice(config.log.voice).entry.files)
+    if config.log.trackers or has_files:
+        from accelerate_sim.tracking.registry import open_framework_files, open_trackers
         from accelerate_sim.tracking.tracker import TrackerContext
 
-        trackers += open_trackers(
-            TrackerContext(config.log, options.output_dir, session.signals, session.read_gpus, session.report)
+        context = TrackerContext(
+            config.log, options.output_dir, session.signals, session.read_gpus, session.report, session.clock.time
         )
+        trackers += open_trackers(context)
+        trackers += open_framework_files(context) if has_files else []
     session.outputs.add_keepers(_open_metrics(session, options, config), trackers)
     if options.report:
         from accelerate_sim.report.write import ReportKeeper

@@ -66,6 +66,10 @@ def run_session(train: Train, source: RunSource, options: SessionOptions) -> int
         from accelerate_sim.tracking.registry import require_packages
 
         require_packages(first.config.log.trackers, options.output_dir)
+    if first.config.log.hazards:
+        from accelerate_sim.session.hazards import require_directory
+
+        require_directory(first.config.log.hazards, options.output_dir)
     session = open_session(options)
     open_outputs(session, options, first.config)
     return _run_opened(train, source, session, first, options)
@@ -222,12 +226,19 @@ def _send_start(session: Session, coordination: Coordination, planned: PlannedRu
 
     plan, clock = planned.plan, session.clock
     message = StartMessage(
-        plan.config.model_dump(mode="json"), plan.number, clock.start, clock.now_s, planned.resumption, is_last
-    )
+        plan.config.model_dump(mode="json"), plan.number, clock.start, clock.now_s, planned.resumption, is_last,
+        output_dir=_truth_directory(session, plan),
+    )  # fmt: skip
     if planned.faults:
         message = planned.faults.in_message(message)
     with session.signals.at_once():
         coordination.send(message)
+
+
+def _truth_directory(session: Session, plan: Plan) -> str | None:
+    """Directory in which each rank writes what hazards do to its lines; None: none does."""
+    directory = session.outputs.directory
+    return str(directory.absolute()) if directory and plan.config.log.hazards else None
 
 
 def _write_last_line(session: Session, reason: str, saved: str | None = None) -> None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar
 
 from accelerate_sim.display.keyboard import Keyboard
-from accelerate_sim.display.screen import Screen
+from accelerate_sim.display.screen import OutputClosed, Screen
 from accelerate_sim.display.style import Style
 from accelerate_sim.process.clock import Clock
 from accelerate_sim.process.placement import Placement, own_placement
@@ -55,6 +56,8 @@ class Session:
         self.signals = signals
         self.progress = progress
         self.outputs = outputs or Outputs()
+        self.truth_directory = self.outputs.directory
+        """Directory for the truth of hazards, also in a process that writes no other files."""
         self.coordination = coordination
         rank = coordination.placement.rank if coordination else None
         self.console = Console(screen, style, rank, clock.time, bars=progress)
@@ -93,6 +96,9 @@ class Session:
     def leave(self) -> None:
         """Give the keyboard back and write what is left for standard error; no session is current."""
         self.console.flush()
+        if self.screen.outlet is not None:
+            with suppress(OutputClosed):
+                self.screen.outlet.close()
         Session._current = None
         self._keyboard.restore()
 
@@ -118,6 +124,11 @@ class Session:
     def _show(self, plan: Plan) -> None:
         """Let log lines state the facts of ``plan``, in the voice that its config names."""
         self.world_size = plan.layout.world_size
+        if plan.config.log.hazards and self.screen.outlet is None and not self.screen.live:
+            from accelerate_sim.session.hazards import open_outlet
+
+            rank = self.placement.rank if self.placement else 0
+            open_outlet(self.screen, plan, rank, self.clock.time, self.truth_directory)
         self.console.begin(plan)
 
     def end_run(self) -> None:
@@ -148,6 +159,8 @@ class Session:
 
     def report(self, record: Record) -> None:
         """Give a record to the observers of the active run, to the console, then to the outputs."""
+        if self.screen.outlet is not None:
+            self.screen.outlet.step = getattr(record, "step", self.screen.outlet.step)
         for observer in self.active.observers if self.active else ():
             observer.observe(record)
         self.console.observe(record)

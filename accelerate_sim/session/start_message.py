@@ -35,6 +35,8 @@ class StartMessage:
     """Number of the attempt of a run with faults, from 0; None for any other run."""
     restarts: int = 0
     """Restarts that the job may have in its life."""
+    output_dir: str | None = None
+    """Directory for the truth of each rank's lines, if the config names hazards; None: none is written."""
 
     def json(self) -> bytes:
         """The whole message, with times and paths as strings."""

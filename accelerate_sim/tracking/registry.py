@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from accelerate_sim.config.extensions import TRACKERS, TrackerEntry
+from accelerate_sim.config.extensions import TRACKERS, TrackerEntry, voice_choice
 from accelerate_sim.config.problems import ConfigError, Problem, shown
 from accelerate_sim.tracking.tracker import Tracker, TrackerContext
 
@@ -38,6 +38,11 @@ def open_trackers(context: TrackerContext) -> list[Tracker]:
     """
     entries = (TRACKERS[name] for name in dict.fromkeys(context.log.trackers))
     return [_open(entry.opened_by, context) for entry in entries if entry.opened_by]
+
+
+def open_framework_files(context: TrackerContext) -> list[Tracker]:
+    """Open the trackers of the files that the framework of the voice writes."""
+    return [_open(each, context) for each in voice_choice(context.log.voice).entry.files]
 
 
 def _open(opened_by: str, context: TrackerContext) -> Tracker:

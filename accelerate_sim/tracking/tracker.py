@@ -26,6 +26,8 @@ class TrackerContext:
     """Reads the GPUs at the present simulated time; None between two runs and for GPUs that NVIDIA did not make."""
     report: Callable[[Record], None]
     """Hands a record to all observers, for a tracker that reports something of its own."""
+    now: Callable[[], datetime] = datetime.now
+    """Present time of the simulated clock."""
 
     @property
     def directory(self) -> Path:

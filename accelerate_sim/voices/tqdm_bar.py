@@ -20,8 +20,14 @@ BLOCKS = " ▏▎▍▌▋▊▉█"
 class TqdmBar:
     """A bar over ``total`` units, which begins at simulated second ``begin_s``."""
 
-    def __init__(self, total: int, begin_s: float, *, unit: str = "it", description: str = "") -> None:
+    def __init__(
+        self, total: int, begin_s: float, *, unit: str = "it", description: str = "", inverts_rate: bool = True
+    ) -> None:
+        """``inverts_rate``: a rate below 1 is shown as seconds per unit."""
         self.total = total
+        self.postfix = ""
+        """Text after the rate, which begins with a comma."""
+        self._inverts_rate = inverts_rate
         self.count = 0
         self._begin_s = self._drawn_s = self._now_s = begin_s
         self._drawn_count = 0
@@ -63,7 +69,7 @@ class TqdmBar:
         rate = self._rate(elapsed_s)
         left = f"{self._head}{share * 100:3.0f}%|"
         remaining = _clock((self.total - self.count) / rate) if rate else "?"
-        right = f"| {self.count}/{self.total} [{_clock(elapsed_s)}<{remaining}, {self._rate_text(rate)}]"
+        right = f"| {self.count}/{self.total} [{_clock(elapsed_s)}<{remaining}, {self._rate_text(rate)}{self.postfix}]"
         return f"{left}{_blocks(share, max(width - len(left) - len(right), 1) if width else PIPE_BAR)}{right}"
 
     def _rate(self, elapsed_s: float) -> float:
@@ -75,7 +81,11 @@ class TqdmBar:
     def _rate_text(self, rate: float) -> str:
         if not rate:
             return f"?{self._unit}/s" if self._unit == "it" else f"? {self._unit}/s"
-        return f"{rate:5.2f}{self._unit}/s" if rate >= 1.0 else f"{1.0 / rate:5.2f}s/{self._unit}"
+        return (
+            f"{rate:5.2f}{self._unit}/s"
+            if rate >= 1.0 or not self._inverts_rate
+            else f"{1.0 / rate:5.2f}s/{self._unit}"
+        )
 
 
 def _blocks(share: float, width: int) -> str:

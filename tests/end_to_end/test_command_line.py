@@ -58,6 +58,7 @@ def test_version(train: Train) -> None:
         ("configs", ["llama70b", "debug"], r"debug +\S.*"),
         ("trackers", ["jsonl", "wandb"], r"wandb +wandb +\S.*"),
         ("voices", ["house"], r"house +\S.*"),
+        ("hazards", ["torn-lines", "nan"], r"nan +0\.05 +\S.*"),
     ],
 )
 def test_lists_are_tables_of_everything(train: Train, what: str, names: list[str], example: str) -> None:
@@ -66,7 +67,10 @@ def test_lists_are_tables_of_everything(train: Train, what: str, names: list[str
     assert heading.startswith("NAME ")
     assert set(names) <= {row.split()[0] for row in rows}
     assert any(re.fullmatch(example, row) for row in rows)
-    assert len(rows) >= {"models": 30, "gpus": 12, "datasets": 30, "configs": 7, "trackers": 4, "voices": 1}[what]
+    assert (
+        len(rows)
+        >= {"models": 30, "gpus": 12, "datasets": 30, "configs": 7, "trackers": 4, "voices": 1, "hazards": 13}[what]
+    )
 
 
 def figure(text: str, pattern: str) -> str:

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from accelerate_sim.cli.option_values import LISTINGS
 from tests.support.repository import ROOT
 
 OF_TRAIN = [str(ROOT / "train.py"), "--show-completion"]
@@ -38,7 +39,7 @@ def offered(scripts: str, function: str, *words: str) -> list[str]:
         (["train.py", "--sp"], ["--speed"]),
         (["train.py", "--config", "llama7"], ["llama70b"]),
         (["train.py", "-c", "de"], ["debug"]),
-        (["train.py", "--list", ""], ["models", "gpus", "datasets", "configs", "trackers", "voices", "faults"]),
+        (["train.py", "--list", ""], list(LISTINGS)),
         (["train.py", "--log-with", "w"], ["wandb"]),
         (["train.py", "--output-dir", ""], []),
     ],

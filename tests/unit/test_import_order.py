@@ -30,6 +30,7 @@ RANKS = {
         "sim",  # the physics
         "faults",  # what strikes a run, and when
         "artifacts",
+        "hazards",  # what is done to log lines
         "display",
         "voices",
         "tracking",

@@ -26,6 +26,7 @@ WRITTEN_BY_A_RUN = {
     "config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json", "trainer_state.json",
     "run_state.json", "run.json", "manifest.json", "model.safetensors.index.json", "error.json",
     "attempt.json", "faults.jsonl", "kern.log",
+    "train_results.json", "eval_results.json", "all_results.json", "hparams.yaml",
 }  # fmt: skip
 """Files that are not in the repository, as a run or a user makes them."""
 

@@ -31,7 +31,16 @@ def test_every_field_of_a_message_comes_back():
     config = RunConfig().model_dump(mode="json")
     start = datetime(2026, 1, 31, 9, 30, 0, 250_000)
     message = StartMessage(
-        config, 3, start, now_s=1 / 3, resumption=RESUMPTION, is_last=False, exit_code=143, attempt=1, restarts=2
+        config,
+        3,
+        start,
+        now_s=1 / 3,
+        resumption=RESUMPTION,
+        is_last=False,
+        exit_code=143,
+        attempt=1,
+        restarts=2,
+        output_dir="out",
     )
     assert StartMessage.of(message.json()) == message
     assert all(getattr(message, field.name) != field.default for field in fields(StartMessage))

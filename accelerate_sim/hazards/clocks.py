@@ -1,0 +1,106 @@
+"""Hazards of times: lines without them, other forms, and clocks that are wrong.
+
+Each finds the first date and time of a line, whatever the voice's form is, and writes another in its place.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+from accelerate_sim.hazards.hazard import Hazard, Passage
+
+STAMP = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?")
+SKEW_S = 120.0
+HOUR = timedelta(hours=1)
+
+
+class _Clock(Hazard):
+    """Replaces the first time of a line."""
+
+    def alter(self, passage: Passage) -> None:
+        found = STAMP.search(passage.text)
+        if not found or not self.strikes(passage.line.number):
+            return
+        changed = self.changed(passage, found)
+        if changed != passage.text:
+            passage.text = changed
+            self.note(passage, f"{found[0]} was changed")
+
+    def changed(self, passage: Passage, found: re.Match[str]) -> str:
+        """The whole line with another time."""
+        stamp = self.stamp(passage, found[0])
+        return passage.text[: found.start()] + stamp + passage.text[found.end() :]
+
+    def stamp(self, passage: Passage, text: str) -> str:
+        """The time in place of ``text``."""
+        raise NotImplementedError
+
+
+class NoTime(_Clock):
+    """Takes the time off, and brackets and blanks around it."""
+
+    def changed(self, passage: Passage, found: re.Match[str]) -> str:
+        before, after = passage.text[: found.start()], passage.text[found.end() :]
+        if before.endswith("[") and after.startswith("]"):
+            before, after = before[:-1], after[1:]
+        return before + after.removeprefix(" ")
+
+
+class EpochTime(_Clock):
+    """Seconds since 1970 with milliseconds."""
+
+    def stamp(self, passage: Passage, text: str) -> str:
+        return f"{passage.line.time.timestamp():.3f}"
+
+
+class Rfc3339Time(_Clock):
+    """RFC 3339 in UTC with nine decimals, as containerd writes it."""
+
+    def stamp(self, passage: Passage, text: str) -> str:
+        return f"{passage.line.time.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}000Z"
+
+
+class GlogTime(_Clock):
+    """A prefix of glog in place of the time: level, month and day, microseconds, process and source."""
+
+    def changed(self, passage: Passage, found: re.Match[str]) -> str:
+        rest = NoTime.changed(self, passage, found)  # type: ignore[arg-type]
+        level = "W" if "WARN" in rest else "E" if "ERROR" in rest else "I"
+        return f"{level}{passage.line.time:%m%d %H:%M:%S.%f} {1000 + passage.line.rank:7d} trainer.cc:212] {rest}"
+
+
+class ClockSkew(_Clock):
+    """Each node's clock is wrong by a constant."""
+
+    def stamp(self, passage: Passage, text: str) -> str:
+        node = passage.line.rank // max(self.job.gpus_per_node, 1)
+        skew_s = (2.0 * self.draw(-1 - node, "node") - 1.0) * SKEW_S
+        return _moved(text, timedelta(seconds=round(skew_s, 3)))
+
+
+class DstJump(_Clock):
+    """From a line on that the seed draws, local time is an hour back."""
+
+    def stamp(self, passage: Passage, text: str) -> str:
+        first = 20 + int(self.draw(-1, "first") * 40)
+        return _moved(text, -HOUR) if passage.line.number >= first else text
+
+
+def _moved(text: str, by: timedelta) -> str:
+    """A time of the same form that is ``by`` later."""
+    date, fraction, zone = text[:19], *_end_of(text[19:])
+    separator = text[10]
+    value = datetime.fromisoformat(date.replace("T", " ")) + by
+    if fraction:
+        digits = len(fraction) - 1
+        value += timedelta(seconds=int(fraction[1:]) / 10**digits)
+        micros = f"{value.microsecond:06d}".ljust(digits, "0")[:digits]
+        return f"{value:%Y-%m-%d}{separator}{value:%H:%M:%S}{fraction[0]}{micros}{zone}"
+    return f"{value:%Y-%m-%d}{separator}{value:%H:%M:%S}{zone}"
+
+
+def _end_of(text: str) -> tuple[str, str]:
+    """(fraction with its sign, zone) of a time after its seconds."""
+    found = re.match(r"[.,]\d+", text)
+    return (found[0], text[found.end() :]) if found else ("", text)

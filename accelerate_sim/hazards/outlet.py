@@ -1,0 +1,85 @@
+"""``Outlet``: the one place where the lines of a process pass its hazards, between the screen and the descriptors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from importlib import import_module
+
+from accelerate_sim.config.hazards import HAZARDS, HazardChoice
+from accelerate_sim.hazards.hazard import Hazard, Intended, Job, Passage, Piece
+from accelerate_sim.hazards.truth import Truth
+
+
+class Outlet:
+    """Takes lines in their order, lets each hazard play, and gives writes to ``deliver(stream, bytes)``."""
+
+    def __init__(
+        self,
+        choices: Iterable[HazardChoice],
+        job: Job,
+        now: Callable[[], datetime],
+        deliver: Callable[[str, bytes], None],
+        encoding: str = "utf-8",
+    ) -> None:
+        self.job = job
+        self.rank: int | None = None
+        """Rank whose line comes next; None: that of the process."""
+        self.step = 0
+        self._hazards = [_made(choice, job) for choice in choices]
+        self._truth = Truth(job, job.directory) if job.directory else None
+        self._now = now
+        self._deliver = deliver
+        self._encoding = encoding
+        self._count = 0
+
+    def lines(self, stream: str, lines: Sequence[str]) -> None:
+        """Pass whole lines on."""
+        for text in lines:
+            rank = self.job.rank if self.rank is None else self.rank
+            intended = Intended(self._count, rank, stream, self._now(), self.step, text)
+            self._count += 1
+            self._pass(Passage(intended, text, stream))
+
+    def _pass(self, passage: Passage) -> None:
+        for hazard in self._hazards:
+            hazard.alter(passage)
+        pieces = [(passage.stream, self._bytes(passage.text))]
+        pieces += [(stream, self._bytes(text)) for stream, text in passage.after]
+        for hazard in self._hazards:
+            pieces = hazard.pass_bytes(passage, pieces)
+        if self._truth:
+            self._truth.write(passage)
+        self._write(pieces)
+
+    def put(self, stream: str, text: str) -> None:
+        """Pass on bytes of a bar, which are no line."""
+        pieces = [(stream, text.encode(self._encoding, "replace"))]
+        for hazard in self._hazards:
+            pieces = hazard.pass_bytes(None, pieces)
+        self._write(pieces)
+
+    def _bytes(self, text: str) -> bytes:
+        return f"{text}\n".encode(self._encoding, "replace")
+
+    def _write(self, pieces: Iterable[Piece]) -> None:
+        for stream, data in pieces:
+            self._deliver(stream, data)
+
+    def close(self) -> None:
+        """Write what hazards hold; a second call does nothing."""
+        for index, hazard in enumerate(self._hazards):
+            pieces = list(hazard.close())
+            for later in self._hazards[index + 1 :]:
+                pieces = later.pass_bytes(None, pieces)
+            self._write(pieces)
+        self._hazards = []
+        if self._truth:
+            self._truth.close()
+            self._truth = None
+
+
+def _made(choice: HazardChoice, job: Job) -> Hazard:
+    module, _, name = HAZARDS[choice.name].made_by.partition(":")
+    hazard: Hazard = getattr(import_module(module), name)(choice.name, choice.share, job)
+    return hazard

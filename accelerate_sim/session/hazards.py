@@ -1,0 +1,45 @@
+"""Puts the hazards that a config names between a session's screen and its descriptors."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+
+from accelerate_sim.config.hazards import HAZARDS, in_order
+from accelerate_sim.config.problems import ConfigError, Problem, shown
+from accelerate_sim.display.screen import OutputClosed, Screen
+from accelerate_sim.hazards.hazard import Job
+from accelerate_sim.hazards.outlet import Outlet
+from accelerate_sim.sim.plan import Plan
+
+
+def require_directory(entries: Sequence[str], output_dir: Path | None) -> None:
+    """Raise ConfigError if a hazard needs an output directory and there is none."""
+    for choice in in_order(entries):
+        if HAZARDS[choice.name].writes_files and output_dir is None:
+            reason = f"has {choice.name}, which writes files"
+            way_out = "Say where to with --output-dir."
+            raise ConfigError([Problem.about("log.hazards", shown(list(entries)), reason, way_out)])
+
+
+def open_outlet(screen: Screen, plan: Plan, rank: int, now: Callable[[], datetime], directory: Path | None) -> None:
+    """Let the lines of ``screen`` pass the hazards of ``plan`` from now on; the truth goes to ``directory``."""
+    errors = screen.beside(2)
+
+    def deliver(stream: str, data: bytes) -> None:
+        if stream == "stdout":
+            screen.deliver_bytes(data)
+        else:
+            with suppress(OutputClosed):  # nobody reads standard error, which ends no program
+                errors.deliver_bytes(data)
+
+    screen.flush()
+    layout = plan.layout
+    if directory is not None:
+        os.makedirs(directory, exist_ok=True)
+    suffix = f".rank{rank}" if rank else ""
+    job = Job(plan.config.run.seed, rank, layout.world_size, layout.gpus_per_node, directory, suffix)
+    screen.outlet = Outlet(in_order(plan.config.log.hazards), job, now, deliver)

@@ -1,0 +1,97 @@
+"""Voices of frameworks whose lines are read by one form each: their figures are those of the run."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.reading import Train
+from tests.support.train_ranks import Job
+
+DEBUG = ("--config", "configs/debug.yaml", "--speed", "max", "--start-time", "2026-01-31T09:30:00+00:00")
+NUMBER = r"[+-]?[\d.,]+(?:[eE][+-]\d+)?"
+FORMS = {
+    "bridge": rf"iteration +(?P<step>\d+)/ +20 \|.* lm loss: (?P<mean>{NUMBER}) \|.* grad norm: (?P<norm>{NUMBER}) ",
+    "nemo": rf"^Training epoch \d+, iteration (?P<before>\d+)/19 \| .* reduced_train_loss: (?P<loss>{NUMBER}) ",
+    "maxtext@2025": rf"^completed step: (?P<before>\d+), seconds: .*, loss: (?P<loss>{NUMBER})$",
+    "maxtext@2026": rf"^I0131 .* metric_logger.py:214\] completed step: (?P<before>\d+), .*, loss: (?P<loss>{NUMBER}),",
+    "olmo": rf"\[step=(?P<step>\d+)/20,epoch=\d,eta=\w+\](?:\n    [^\n]*)*\n    train/CE loss=(?P<loss>{NUMBER})\n",
+    "llmc": rf"^step +(?P<step>\d+)/20 \| loss (?P<loss>{NUMBER}) \(\S+z\)\| norm (?P<norm>{NUMBER}) \(\S+z\)\| lr ",
+    "llamafactory@4": rf"\{{'loss': (?P<mean>{NUMBER}), 'grad_norm': (?P<norm>{NUMBER}), ",
+    "axolotl@5": rf"\{{'loss': '(?P<mean>{NUMBER})', 'grad_norm': '(?P<norm>{NUMBER})', .*'ppl': '{NUMBER}', ",
+}
+"""Rules that find the figures of a step in a voice's lines; ``before`` is a step that counts from 0."""
+COUNTS = {"bridge": 4, "nemo": 4, "maxtext@2025": 40, "maxtext@2026": 40, "olmo": 5, "llmc": 20}
+
+
+def steps_of(directory: Path) -> list[dict[str, Any]]:
+    lines = (directory / "metrics.jsonl").read_text().splitlines()
+    return [event for event in map(json.loads, lines) if event["event"] == "step"]
+
+
+@pytest.mark.parametrize("voice", FORMS)
+def test_the_figures_of_a_voice_are_the_runs(train: Train, tmp_path: Path, voice: str) -> None:
+    run = train(*DEBUG, "--voice", voice, "--output-dir", str(tmp_path / "out"))
+    assert run.returncode == 0
+    steps = steps_of(tmp_path / "out")
+    found = list(re.finditer(FORMS[voice], run.stdout + run.stderr, re.MULTILINE))
+    assert len(found) == COUNTS.get(voice, 4)
+    for number, match in enumerate(found):
+        figures = {key: float(value.replace(",", "")) for key, value in match.groupdict().items()}
+        step = int(figures.get("step", figures.get("before", 5 * number + 4) + ("step" not in figures)))
+        past = steps[step - 5 : step]
+        if "mean" in figures:
+            assert figures["mean"] == pytest.approx(sum(each["loss"] for each in past) / 5, rel=1e-3)
+        if "loss" in figures:
+            assert figures["loss"] == pytest.approx(steps[step - 1]["loss"], rel=1e-3)
+        if "norm" in figures:
+            assert figures["norm"] == pytest.approx(steps[step - 1]["grad_norm"], rel=1e-3)
+
+
+def test_a_z_score_follows_a_window_of_128_steps(train: Train) -> None:
+    length = ("--set", "train.steps_per_epoch=140", "--max-steps", "140")
+    lines = [line for line in train(*DEBUG, *length, "--voice", "llmc").stdout.splitlines() if line.startswith("step ")]
+    scores = [re.findall(r"\((\S+)z\)", line) for line in lines]
+    assert scores[:128] == [["+nan", "+nan"]] * 128
+    assert all(-9 < float(score) < 9 for pair in scores[128:] for score in pair)
+
+
+def test_nanochats_loss_is_a_debiased_mean(train: Train, tmp_path: Path) -> None:
+    run = train(*DEBUG, "--voice", "nanochat", "--output-dir", str(tmp_path / "out"))
+    mean = 0.0
+    printed = re.findall(rf"^step \d+/00020 .* loss: ({NUMBER}) \|", run.stdout, re.MULTILINE)
+    for count, (step, text) in enumerate(zip(steps_of(tmp_path / "out"), printed, strict=True), 1):
+        mean = 0.9 * mean + 0.1 * step["loss"]
+        assert float(text) == pytest.approx(mean / (1 - 0.9**count), abs=2e-6)
+
+
+def test_lightnings_bar_is_on_standard_output_and_its_logger_on_standard_error(train: Train) -> None:
+    run = train(*DEBUG, "--voice", "lightning")
+    assert run.stdout.endswith("\n")
+    frames = run.stdout.split("\r")[1:]
+    assert frames[0] == "Epoch 0:   0%|          | 0/10 [00:00<?, ?it/s]"
+    done = [frame for frame in frames if "| 10/10 [" in frame]
+    assert re.match(r"Epoch 1: 100%\|█{10}\| 10/10 \[0.*, +[\d.]+it/s, v_num=0, train_loss=7\.\d\d0, ", done[-1])
+    assert "s/it" not in run.stdout
+    assert run.stderr.splitlines()[-1] == "`Trainer.fit` stopped: `max_steps=20` reached."
+    assert run.stderr.count("LOCAL_RANK: 0 - CUDA_VISIBLE_DEVICES: [0,1]") == 2
+
+
+@pytest.mark.parametrize("voice", ["lightning", "maxtext@2026", "bridge"])
+def test_processes_print_together_what_one_process_prints(train: Train, voice: str) -> None:
+    alone = train(*DEBUG, "--voice", voice)
+    with Job([*DEBUG, "--voice", voice], 4, 2) as job:
+        assert job.wait() == [0] * 4
+    for stream in ("stdout", "stderr"):
+        together = "".join(getattr(rank, stream) for rank in job.ranks)
+        assert sorted(together.splitlines()) == sorted(getattr(alone, stream).splitlines())
+
+
+def test_axolotls_colours_can_be_taken_off(train: Train) -> None:
+    plain = train(*DEBUG, "--voice", "axolotl", "--set", "log.voice_options.no_color=true").stdout
+    assert "\x1b[32m[2026" in train(*DEBUG, "--voice", "axolotl").stdout
+    assert "\x1b" not in plain
