@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from accelerate_sim.faults.attempt_telemetry import AttemptTelemetry
+from accelerate_sim.faults.conditions import Conditions
 from accelerate_sim.faults.consequences import Figures
 from accelerate_sim.faults.kinds import KINDS
 from accelerate_sim.faults.pace import Pace
+from accelerate_sim.sim.gpus.telemetry import Telemetry
 from accelerate_sim.sim.run import FaultFacts, Run, StepBlock
 from accelerate_sim.sim.timeline import BLOCK
 
 if TYPE_CHECKING:
     from accelerate_sim.faults.occurrence import Attempt, Occurrence
+    from accelerate_sim.gpu_condition import Condition
     from accelerate_sim.sim.plan import Plan
 
 
@@ -25,6 +29,8 @@ class AttemptRun(Run):
     attempt: Attempt
     pace: Pace
     facts: FaultFacts
+    _conditions: Conditions
+    _telemetry: Telemetry | None
 
     @classmethod
     def of_attempt(cls, plan: Plan, attempt: Attempt, earlier: Sequence[Attempt]) -> AttemptRun:
@@ -40,6 +46,7 @@ class AttemptRun(Run):
         lost = [base.tokens_before(each.completed) - base.tokens_before(first)
                 for each, first in zip(earlier, firsts, strict=True)]  # fmt: skip
         steps = [each.completed - first for each, first in zip(earlier, firsts, strict=True)]
+        run._conditions, run._telemetry = Conditions([*earlier, attempt]), None
         run.facts = FaultFacts(attempt.number, sum(steps), sum(lost))
         return run
 
@@ -61,7 +68,26 @@ class AttemptRun(Run):
         return timeline_s + self.pace.shift_s(step + 1)
 
     def timeline_s(self, elapsed_s: float, step: int) -> float:
+        if elapsed_s < self.attempt.begin_s:
+            return elapsed_s - self.attempt.begin_s  # the start-up of each attempt is that of the run
         return elapsed_s - self.pace.shift_s(step + 1)
+
+    def step_at(self, elapsed_s: float) -> int:
+        return self.pace.step_at(elapsed_s) - 1
+
+    def conditions(self, elapsed_s: float) -> Mapping[int, Condition]:
+        return self._conditions.at(elapsed_s)
+
+    @property
+    def telemetry(self) -> Telemetry:
+        """The GPUs with what is wrong with them."""
+        if self._telemetry is None:
+            base = self.__dict__.get("telemetry") or Run.__dict__["telemetry"].func(self)
+            self._telemetry = AttemptTelemetry.over(base, self._conditions_in_timeline)
+        return self._telemetry
+
+    def _conditions_in_timeline(self, second: float, step: int) -> Mapping[int, Condition]:
+        return self.conditions(second + self.attempt.begin_s if second < 0 else self.elapsed_s(second, step))
 
     def _compute_block(self, index: int) -> StepBlock:
         block = super()._compute_block(index)

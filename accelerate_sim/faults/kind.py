@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from accelerate_sim.faults.consequences import Ending, Figures, Line, Truth
 from accelerate_sim.faults.fault import Value
 from accelerate_sim.faults.occurrence import Occurrence
 from accelerate_sim.faults.spans import NOTHING, Span
 from accelerate_sim.faults.targets import Noun
+
+if TYPE_CHECKING:
+    from accelerate_sim.gpu_condition import Condition
 
 KeyType = Literal["text", "word", "int", "float", "size", "span", "switch"]
 
@@ -60,12 +63,18 @@ class Kind:
     """Factor on the step time at full strength, while the fault lasts."""
     figures: Callable[[Occurrence, Figures], Figures] | None = None
     """The figures of steps while the fault lasts."""
-    telemetry: Callable[[Occurrence, Any], Any] | None = None
-    """The GPUs as a monitoring agent reads them while the fault lasts."""
+    telemetry: Callable[[Occurrence, int, Condition, float], Condition] | None = None
+    """The condition of a rank's GPU that is hit, from that before the strike, so many seconds after it."""
     damages: Callable[[Occurrence], Iterable[str]] = _nothing
     """``checkpoint`` if the newest checkpoint cannot be read any more."""
     lines: Callable[[Occurrence], Iterable[Line]] = _nothing
     """Lines of ranks and machines, the victims' tracebacks included."""
     truth: Truth
+    truth_by: Callable[[Occurrence], Truth] | None = None
+    """The truth of one strike, for a kind whose keys decide it."""
     expect: Callable[[Occurrence], Mapping[str, Any]] | None = None
     """Facts that a detector can check beyond exit codes, restarts and lost steps, which follow from the schedule."""
+
+    def truth_of(self, strike: Occurrence) -> Truth:
+        """The section of the ground truth about a strike's cause."""
+        return self.truth_by(strike) if self.truth_by else self.truth

@@ -36,9 +36,10 @@ class DeviceAgent:
         run, gpu, board, telemetry = self.run, self.run.gpu, self._board, self.run.telemetry
         if board is None:
             return None
-        step = run.timeline.step_at(elapsed_s)
-        sample = telemetry.sample(elapsed_s, step)
-        phase = telemetry.timeline.phase_at(elapsed_s)
+        step = run.step_at(elapsed_s)
+        second = run.timeline_s(elapsed_s, step)
+        sample = telemetry.sample(second, step)
+        phase = telemetry.timeline.phase_at(second)
         total_mib = gpu.memory_bytes >> 20
         used_mib = sample.memory_used_bytes >> 20
         whole_steps = tokens / run.layout.tokens_per_step
@@ -67,6 +68,7 @@ class DeviceAgent:
             # NVML's counter adds both directions.
             nvlink_bytes=round(2 * self._traffic.nvlink_bytes * whole_steps),
             pcie_bytes_per_s=round(self._traffic.pcie_bytes * share / step_s) if phase == "step" else 0,
+            conditions=run.conditions(elapsed_s) if run.fault_facts else None,
         )
 
     def _tensor_active(self, phase: Phase, step: int) -> float:

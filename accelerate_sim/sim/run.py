@@ -3,8 +3,10 @@
 Everything that the program shows or writes comes from here. Steps count from 0 in the physics, and from 1 in records.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -29,6 +31,9 @@ from accelerate_sim.sim.speed.communication import Communication
 from accelerate_sim.sim.startup import ExportTimes, StartUp
 from accelerate_sim.sim.storage import Storage
 from accelerate_sim.sim.timeline import BLOCK, Calendar, Timeline
+
+if TYPE_CHECKING:
+    from accelerate_sim.gpu_condition import Condition
 
 FABRIC_BYTES_PER_S = 200e9 / 8
 """Bytes/s of network per GPU from which a cluster counts as built for training, not as shared by many jobs."""
@@ -110,6 +115,14 @@ class Run(Plan):
     def timeline_s(self, elapsed_s: float, step: int) -> float:
         """Second of the timeline, which knows of no restart, at a second after the first step of the run."""
         return elapsed_s
+
+    def step_at(self, elapsed_s: float) -> int:
+        """The step that is under way, from 0, at a second after the first step of the run."""
+        return self.timeline.step_at(elapsed_s)
+
+    def conditions(self, elapsed_s: float) -> "Mapping[int, Condition]":
+        """The condition of each rank's GPU that is not healthy, at a second after the first step of the run."""
+        return {}
 
     # --- What happens once ----------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, TextIO
 
+from accelerate_sim.config.host_names import host_name
 from accelerate_sim.faults.consequences import Line
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class LineOutput:
             return
         from accelerate_sim.artifacts.atomic import explained
 
-        host = f"{active.run.config.cluster.host}{line.rank // active.run.layout.gpus_per_node}"
+        host = host_name(active.run.config.cluster.host, line.rank // active.run.layout.gpus_per_node)
         path = directory / "nodes" / host / KERNEL_LOG
         when = self._moment + timedelta(seconds=line.after_s)
         with explained(path, "What it holds is whole."):
