@@ -53,6 +53,8 @@ class Kind:
     keys: Mapping[str, Key] = field(default_factory=dict)
     lasts: Span = NOTHING
     """Default of ``for``; a kind whose effect has no length takes none."""
+    lasts_by: Callable[[Mapping[str, Value]], Span] | None = None
+    """Default of ``for`` from the other keys, for a kind whose keys decide it."""
     delay_s: float = 0.0
     """Default of ``delay``: seconds from the trigger to the first symptom."""
     check: Callable[[Mapping[str, Value]], str | None] | None = None
@@ -74,6 +76,10 @@ class Kind:
     """The truth of one strike, for a kind whose keys decide it."""
     expect: Callable[[Occurrence], Mapping[str, Any]] | None = None
     """Facts that a detector can check beyond exit codes, restarts and lost steps, which follow from the schedule."""
+
+    def length(self, keys: Mapping[str, Value]) -> Span:
+        """Default of ``for``, with these keys."""
+        return self.lasts_by(keys) if self.lasts_by else self.lasts
 
     def truth_of(self, strike: Occurrence) -> Truth:
         """The section of the ground truth about a strike's cause."""

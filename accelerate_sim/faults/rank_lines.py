@@ -26,7 +26,7 @@ SIGABRT = 6
 def of_rank(rank: int, lines: Iterable[TimedLine]) -> Iterator[Line]:
     """The lines as those of a rank, or of the kernel of its machine."""
     for after_s, stream, text in lines:
-        assert stream in ("stdout", "stderr", "kernel")
+        assert stream in ("stdout", "stderr", "kernel", "syslog")
         yield Line(text, rank, stream, after_s)  # type: ignore[arg-type]
 
 

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,9 +67,10 @@ def arguments(*faults: str, restarts: int = 3) -> list[str]:
     return [*RUN, *words, "--set", f"faults.restarts={restarts}"]
 
 
-def play_alone(train: Train, directory: Path, *faults: str, restarts: int = 3) -> FaultyRun:
-    """Play a run in one process."""
-    run = train(*arguments(*faults, restarts=restarts), "--output-dir", str(directory), cwd=directory.parent)
+def play_alone(train: Train, directory: Path, *faults: str, restarts: int = 3, more: Sequence[str] = ()) -> FaultyRun:
+    """Play a run in one process; ``more`` are further arguments."""
+    words = [*arguments(*faults, restarts=restarts), *more]
+    run = train(*words, "--output-dir", str(directory), cwd=directory.parent)
     return FaultyRun(directory, run.returncode, run.stdout, run.stderr)
 
 

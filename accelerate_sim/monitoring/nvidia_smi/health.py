@@ -37,7 +37,7 @@ class Health(NamedTuple):
     @classmethod
     def of(cls, condition: Condition) -> Health:
         """The health of a GPU in this condition."""
-        return cls(**{name: getattr(condition, name) for name in cls._fields})
+        return cls(**{name: getattr(condition, name) for name in cls._fields if name in Condition._fields})
 
     @property
     def needs_reset(self) -> bool:

@@ -129,7 +129,7 @@ class Node:
         """Read the node at this moment. Raises NoJob, UnsafeDirectory."""
         job, position = self._job()
         try:
-            run = _run_of(job.config_text(), job.run)
+            run = _run_of(job.config_text(), job.run, job.attempt)
             return reading(run, job, position.at(time.monotonic()), self._node)
         except (ValueError, OverflowError) as error:  # errors of pydantic, the catalog and datetime
             reason = str(error).partition("\n")[0]
@@ -154,8 +154,13 @@ class Node:
 
 
 @lru_cache(maxsize=1)
-def _run_of(config: str, number: int) -> Run:
-    return Run(RunConfig.model_validate_json(config), number)
+def _run_of(config: str, number: int, attempt: int | None) -> Run:
+    run = Run(RunConfig.model_validate_json(config), number)
+    if attempt is None:
+        return run
+    from accelerate_sim.faults.planned import run_in_attempt
+
+    return run_in_attempt(run, attempt)
 
 
 def reading(run: Run, job: PublishedJob, clock_s: float, node: int = 0) -> Reading:

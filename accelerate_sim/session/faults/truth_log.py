@@ -53,6 +53,8 @@ class TruthLog:
         assert self._schedule
         kind, ending = KINDS[strike.fault.kind], strike.ending
         truth = kind.truth_of(strike)
+        first = strike.hit.ranks[0] if strike.hit.ranks else None
+        root = first if truth.root is None else truth.root
         self._change(strike, "begin", strike.second, {
             "target": target_of(strike),
             "trigger": str(strike.fault.at) or "start",
@@ -60,7 +62,7 @@ class TruthLog:
             "cause": strike.cause,
             "note": strike.fault.note,
             "truth": {
-                "category": truth.category, "root": strike.hit.ranks[0] if strike.hit.ranks else None,
+                "category": truth.category, "root": root,
                 "transient": truth.transient, "action": truth.action,
             },
             "expect": expectation(self._schedule, attempt, strike),
