@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from accelerate_sim.gpu_condition import Condition
     from accelerate_sim.sim.plan import Plan
 
+JUST_AFTER_S = 1e-6
+"""Seconds after a strike at which its effects are there; above the rounding of a time of years."""
+
 
 class AttemptRun(Run):
     """A run in one attempt of a job. Times of the timeline become later; it stays the same for the physics."""
@@ -70,10 +73,16 @@ class AttemptRun(Run):
     def timeline_s(self, elapsed_s: float, step: int) -> float:
         if elapsed_s < self.attempt.begin_s:
             return elapsed_s - self.attempt.begin_s  # the start-up of each attempt is that of the run
+        if self.is_halted(elapsed_s) and self.attempt.ended_by:
+            elapsed_s = self.attempt.ended_by.second + JUST_AFTER_S
         return elapsed_s - self.pace.shift_s(step + 1)
 
     def step_at(self, elapsed_s: float) -> int:
         return self.pace.step_at(elapsed_s) - 1
+
+    def is_halted(self, elapsed_s: float) -> bool:
+        ended_by = self.attempt.ended_by
+        return ended_by is not None and elapsed_s > ended_by.second
 
     def conditions(self, elapsed_s: float) -> Mapping[int, Condition]:
         return self._conditions.at(elapsed_s)
@@ -83,11 +92,17 @@ class AttemptRun(Run):
         """The GPUs with what is wrong with them."""
         if self._telemetry is None:
             base = self.__dict__.get("telemetry") or Run.__dict__["telemetry"].func(self)
-            self._telemetry = AttemptTelemetry.over(base, self._conditions_in_timeline)
+            self._telemetry = AttemptTelemetry.over(base, self._conditions_in_timeline, self._is_halted_in_timeline)
         return self._telemetry
 
     def _conditions_in_timeline(self, second: float, step: int) -> Mapping[int, Condition]:
-        return self.conditions(second + self.attempt.begin_s if second < 0 else self.elapsed_s(second, step))
+        return self.conditions(self._elapsed_in_attempt_s(second, step))
+
+    def _is_halted_in_timeline(self, second: float, step: int) -> bool:
+        return self.is_halted(self._elapsed_in_attempt_s(second, step))
+
+    def _elapsed_in_attempt_s(self, second: float, step: int) -> float:
+        return second + self.attempt.begin_s if second < 0 else self.elapsed_s(second, step)
 
     def _compute_block(self, index: int) -> StepBlock:
         block = super()._compute_block(index)

@@ -19,17 +19,27 @@ class AttemptTelemetry(Telemetry):
     """The telemetry of a run, seen in one of its attempts."""
 
     _conditions: Callable[[float, int], Mapping[int, Condition]]
+    _is_halted: Callable[[float, int], bool]
 
     @classmethod
-    def over(cls, base: Telemetry, conditions: Callable[[float, int], Mapping[int, Condition]]) -> AttemptTelemetry:
-        """The telemetry of a run, with what it has computed. ``conditions`` are those at a second and step of it."""
+    def over(
+        cls,
+        base: Telemetry,
+        conditions: Callable[[float, int], Mapping[int, Condition]],
+        is_halted: Callable[[float, int], bool],
+    ) -> AttemptTelemetry:
+        """The telemetry of a run, with what it has computed. Both functions are given a second and step of it."""
         telemetry = cls.__new__(cls)
         telemetry.__dict__.update(base.__dict__)
-        telemetry._conditions = conditions
+        telemetry._conditions, telemetry._is_halted = conditions, is_halted
         return telemetry
 
     def sample(self, second: float, step: int) -> GpuSample:
         sample = super().sample(second, step)
+        if sample.phase in BUSY and self._is_halted(second, step):
+            # Kernels that wait for a peer poll: the GPUs are used all the time, and need little power.
+            polling_w = self.gpu.idle_w + (sample.power_w - self.gpu.idle_w) * WAITING_SHARE
+            sample = replace(sample, power_w=np.round(polling_w, 1))
         conditions = self._conditions(second, step)
         return self._changed(sample, conditions) if conditions else sample
 

@@ -64,7 +64,7 @@ class DeviceAgent:
             ),
             sm_clock_mhz=sample.sm_clock_mhz.astype(np.int64),
             memory_clock_mhz=board.memory_clock_mhz,
-            tensor_active=self._tensor_active(phase, step),
+            tensor_active=0.0 if run.is_halted(elapsed_s) else self._tensor_active(phase, step),
             # NVML's counter adds both directions.
             nvlink_bytes=round(2 * self._traffic.nvlink_bytes * whole_steps),
             pcie_bytes_per_s=round(self._traffic.pcie_bytes * share / step_s) if phase == "step" else 0,

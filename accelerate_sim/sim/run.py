@@ -120,6 +120,10 @@ class Run(Plan):
         """The step that is under way, from 0, at a second after the first step of the run."""
         return self.timeline.step_at(elapsed_s)
 
+    def is_halted(self, elapsed_s: float) -> bool:
+        """True from the second on at which a fault has stopped the training, until the job has ended."""
+        return False
+
     def conditions(self, elapsed_s: float) -> "Mapping[int, Condition]":
         """The condition of each rank's GPU that is not healthy, at a second after the first step of the run."""
         return {}

@@ -118,3 +118,25 @@ def test_a_run_without_faults_has_the_default_metrics_alone() -> None:
     record = DeviceAgent(Run(source.resolve())).read(1.0, {"startup": 10.0}, 1000.0, 10**6)
     assert record and record.conditions is None
     assert not [line for line in DeviceText().lines(record) if "VIOLATION" in line or "ECC_" in line]
+
+
+def test_gpus_that_wait_for_a_rank_that_hangs_are_used_and_need_little_power() -> None:
+    run = attempt("xid gpu=1:1 code=119 at=step:6")
+    second = run.attempt.occurrences[0].second
+    before, during = scrape(run, second - 0.01), scrape(run, second + 300.0)
+    assert during["DCGM_FI_DEV_GPU_UTIL"]["node0:0"] > 95
+    assert during["DCGM_FI_DEV_POWER_USAGE"]["node0:0"] < 0.6 * before["DCGM_FI_DEV_POWER_USAGE"]["node0:0"]
+    assert (
+        during["DCGM_FI_PROF_PIPE_TENSOR_ACTIVE"]["node0:0"] == 0 < before["DCGM_FI_PROF_PIPE_TENSOR_ACTIVE"]["node0:0"]
+    )
+
+
+def test_between_two_attempts_no_process_is_on_the_gpus_and_what_has_failed_stays_so() -> None:
+    faults = "xid gpu=1:0 code=79 at=step:6"
+    ended, following = attempt(faults), attempt(faults, number=1)
+    pause = scrape(following, ended.attempt.end_s + 60.0)
+    assert set(pause["DCGM_FI_DEV_GPU_UTIL"].values()) == {0.0}
+    assert len(pause["DCGM_FI_DEV_GPU_UTIL"]) == 3
+    assert pause["DCGM_FI_DEV_XID_ERRORS"]["node1:0"] == 79
+    again = scrape(following, following.attempt.begin_s + 0.1)
+    assert len(again["DCGM_FI_DEV_GPU_UTIL"]) == 4
