@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from accelerate_sim.faults.attempt_telemetry import AttemptTelemetry
+from accelerate_sim.faults.conditions import Conditions
 from accelerate_sim.faults.consequences import Figures
 from accelerate_sim.faults.kinds import KINDS
 from accelerate_sim.faults.pace import Pace
-from accelerate_sim.records.devices import DeviceRecord
-from accelerate_sim.sim.gpus.telemetry import GpuSample
+from accelerate_sim.sim.gpus.telemetry import Telemetry
 from accelerate_sim.sim.run import FaultFacts, Run, StepBlock
 from accelerate_sim.sim.timeline import BLOCK
 
 if TYPE_CHECKING:
     from accelerate_sim.faults.occurrence import Attempt, Occurrence
+    from accelerate_sim.gpu_condition import Condition
     from accelerate_sim.sim.plan import Plan
+
+JUST_AFTER_S = 1e-6
+"""Seconds after a strike at which its effects are there; above the rounding of a time of years."""
 
 
 class AttemptRun(Run):
@@ -27,6 +32,8 @@ class AttemptRun(Run):
     attempt: Attempt
     pace: Pace
     facts: FaultFacts
+    _conditions: Conditions
+    _telemetry: Telemetry | None
 
     @classmethod
     def of_attempt(cls, plan: Plan, attempt: Attempt, earlier: Sequence[Attempt]) -> AttemptRun:
@@ -42,6 +49,7 @@ class AttemptRun(Run):
         lost = [base.tokens_before(each.completed) - base.tokens_before(first)
                 for each, first in zip(earlier, firsts, strict=True)]  # fmt: skip
         steps = [each.completed - first for each, first in zip(earlier, firsts, strict=True)]
+        run._conditions, run._telemetry = Conditions([*earlier, attempt]), None
         run.facts = FaultFacts(attempt.number, sum(steps), sum(lost))
         return run
 
@@ -63,20 +71,38 @@ class AttemptRun(Run):
         return timeline_s + self.pace.shift_s(step + 1)
 
     def timeline_s(self, elapsed_s: float, step: int) -> float:
+        if elapsed_s < self.attempt.begin_s:
+            return elapsed_s - self.attempt.begin_s  # the start-up of each attempt is that of the run
+        if self.is_halted(elapsed_s) and self.attempt.ended_by:
+            elapsed_s = self.attempt.ended_by.second + JUST_AFTER_S
         return elapsed_s - self.pace.shift_s(step + 1)
 
-    def sample(self, timeline_s: float, step: int) -> GpuSample:
-        sample = super().sample(timeline_s, step)
-        for strike in self._lasting(step + 1, step + 1):
-            change = KINDS[strike.fault.kind].telemetry
-            sample = change(strike, sample, strike.strength(step + 1)) if change else sample
-        return sample
+    def step_at(self, elapsed_s: float) -> int:
+        return self.pace.step_at(elapsed_s) - 1
 
-    def as_read(self, record: DeviceRecord, step: int) -> DeviceRecord:
-        for strike in self._lasting(step + 1, step + 1):
-            change = KINDS[strike.fault.kind].devices
-            record = change(strike, record) if change else record
-        return record
+    def is_halted(self, elapsed_s: float) -> bool:
+        ended_by = self.attempt.ended_by
+        return ended_by is not None and elapsed_s > ended_by.second
+
+    def conditions(self, elapsed_s: float) -> Mapping[int, Condition]:
+        return self._conditions.at(elapsed_s)
+
+    @property
+    def telemetry(self) -> Telemetry:
+        """The GPUs with what is wrong with them."""
+        if self._telemetry is None:
+            base = self.__dict__.get("telemetry") or Run.__dict__["telemetry"].func(self)
+            self._telemetry = AttemptTelemetry.over(base, self._conditions_in_timeline, self._is_halted_in_timeline)
+        return self._telemetry
+
+    def _conditions_in_timeline(self, second: float, step: int) -> Mapping[int, Condition]:
+        return self.conditions(self._elapsed_in_attempt_s(second, step))
+
+    def _is_halted_in_timeline(self, second: float, step: int) -> bool:
+        return self.is_halted(self._elapsed_in_attempt_s(second, step))
+
+    def _elapsed_in_attempt_s(self, second: float, step: int) -> float:
+        return second + self.attempt.begin_s if second < 0 else self.elapsed_s(second, step)
 
     def _compute_block(self, index: int) -> StepBlock:
         block = super()._compute_block(index)

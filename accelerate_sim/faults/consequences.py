@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Stream = Literal["stdout", "stderr", "kernel", "slurm", "kubernetes"]
+Stream = Literal["stdout", "stderr", "kernel", "syslog", "slurm", "kubernetes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,3 +120,5 @@ class Truth:
     """restart, reset_gpu, reboot_node, replace_node or none."""
     quiet: bool = False
     """True if no line says anything."""
+    root: int | None = None
+    """The rank that it begins at, where that is not the first one that is hit."""

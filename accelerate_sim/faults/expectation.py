@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING, Any
 
+from accelerate_sim.config.host_names import host_name
 from accelerate_sim.faults.consequences import HangEnd
 from accelerate_sim.faults.kinds import KINDS
 from accelerate_sim.sim.gpus.devices import uuid
@@ -22,7 +23,7 @@ def target_of(strike: Occurrence) -> dict[str, Any]:
     nodes = sorted({*hit.nodes, *(rank // per_node for rank in hit.ranks), *(node for node, _ in hit.links)})
     return {
         "ranks": list(hit.ranks),
-        "nodes": [{"index": node, "host": f"{host}{node}"} for node in nodes],
+        "nodes": [{"index": node, "host": host_name(host, node)} for node in nodes],
         "gpus": [
             {"node": node, "index": index, "uuid": uuid(run.config, node, index), "pci": driver_bus_id(index)}
             for node, index in hit.gpus

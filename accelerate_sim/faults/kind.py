@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from accelerate_sim.faults.consequences import Ending, Figures, Line, Truth
 from accelerate_sim.faults.fault import Value
 from accelerate_sim.faults.occurrence import Occurrence
 from accelerate_sim.faults.spans import NOTHING, Span
 from accelerate_sim.faults.targets import Noun
-from accelerate_sim.records.devices import DeviceRecord
-from accelerate_sim.sim.gpus.telemetry import GpuSample
+
+if TYPE_CHECKING:
+    from accelerate_sim.gpu_condition import Condition
 
 KeyType = Literal["text", "word", "int", "float", "size", "span", "switch"]
 
@@ -53,6 +54,8 @@ class Kind:
     keys: Mapping[str, Key] = field(default_factory=dict)
     lasts: Span = NOTHING
     """Default of ``for``; a kind whose effect has no length takes none."""
+    lasts_by: Callable[[Mapping[str, Value]], Span] | None = None
+    """Default of ``for`` from the other keys, for a kind whose keys decide it."""
     delay_s: float = 0.0
     """Default of ``delay``: seconds from the trigger to the first symptom."""
     check: Callable[[Mapping[str, Value]], str | None] | None = None
@@ -63,10 +66,8 @@ class Kind:
     """Factor on the step time at full strength, while the fault lasts."""
     figures: Callable[[Occurrence, Figures], Figures] | None = None
     """The figures of steps while the fault lasts."""
-    telemetry: Callable[[Occurrence, GpuSample, float], GpuSample] | None = None
-    """The physics of the GPUs while the fault lasts, at this share of its full strength."""
-    devices: Callable[[Occurrence, DeviceRecord], DeviceRecord] | None = None
-    """The GPUs as a monitoring agent reads them while the fault lasts."""
+    telemetry: Callable[[Occurrence, int, Condition, float], Condition] | None = None
+    """The condition of a rank's GPU that is hit, from that before the strike, so many seconds after it."""
     on_disk: Callable[[Occurrence, Path, Path | None], None] | None = None
     """Acts on the files of the output directory and of the newest checkpoint, which the main process calls once."""
     damages: Callable[[Occurrence], Iterable[str]] = _nothing
@@ -74,5 +75,15 @@ class Kind:
     lines: Callable[[Occurrence], Iterable[Line]] = _nothing
     """Lines of ranks and machines, the victims' tracebacks included."""
     truth: Truth
+    truth_by: Callable[[Occurrence], Truth] | None = None
+    """The truth of one strike, for a kind whose keys decide it."""
     expect: Callable[[Occurrence], Mapping[str, Any]] | None = None
     """Facts that a detector can check beyond exit codes, restarts and lost steps, which follow from the schedule."""
+
+    def length(self, keys: Mapping[str, Value]) -> Span:
+        """Default of ``for``, with these keys."""
+        return self.lasts_by(keys) if self.lasts_by else self.lasts
+
+    def truth_of(self, strike: Occurrence) -> Truth:
+        """The section of the ground truth about a strike's cause."""
+        return self.truth_by(strike) if self.truth_by else self.truth

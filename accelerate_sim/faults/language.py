@@ -69,7 +69,7 @@ def render(fault: Fault) -> str:
         words.append(f"attempt={fault.attempts}")
     if fault.times != (None if fault.at.recurs else 1):
         words.append(f"times={'always' if fault.times is None else fault.times}")
-    if fault.lasts != kind.lasts:
+    if fault.lasts != kind.length(fault.params):
         words.append(f"for={fault.lasts}")
     if fault.ramp != NOTHING:
         words.append(f"ramp={fault.ramp}")
@@ -129,7 +129,7 @@ def _fault(kind: Kind, targets: Sequence[Target], keys: Mapping[str, str], numbe
         after=_after(keys["after"]) if "after" in keys else None,
         attempts=_attempts(keys["attempt"]) if "attempt" in keys else Attempts(),
         times=_times(keys["times"]) if "times" in keys else None if at.recurs else 1,
-        lasts=parse_span(keys["for"]) if "for" in keys else kind.lasts,
+        lasts=parse_span(keys["for"]) if "for" in keys else kind.length(params),
         ramp=parse_span(keys["ramp"], ever=False) if "ramp" in keys else NOTHING,
         delay_s=parse_seconds(keys["delay"]) if "delay" in keys else None,
         seed=int(_number("seed", keys["seed"], 0, 2**63 - 1, whole=True)) if "seed" in keys else None,

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from accelerate_sim.faults.attempt_run import AttemptRun
 from accelerate_sim.faults.fault import Fault
 from accelerate_sim.faults.kinds import KINDS
 from accelerate_sim.faults.language import parse, render
@@ -61,6 +62,15 @@ def schedule_of(run: Run, restarts: int, resumed: int = 0) -> FaultSchedule:
     """The schedule of the config's faults. ``resumed``: attempts that another one has followed already."""
     drawn = run.config.faults.drawn == "play" and run.config.faults.rate > 0
     return FaultSchedule(run, planned_faults(run), restarts, drawn, resumed)
+
+
+def run_in_attempt(run: Run, number: int) -> AttemptRun:
+    """The run in an attempt that its job has come to. Raises ValueError if the job does not come to it."""
+    schedule = schedule_of(run, number, number)
+    attempts = [attempt for before in range(number + 1) if (attempt := schedule.attempt(before)) is not None]
+    if len(attempts) <= number:
+        raise ValueError(f"the job has no attempt {number}")
+    return AttemptRun.of_attempt(run, attempts[-1], attempts[:-1])
 
 
 def refuse_unreachable(run: Run, restarts: int) -> None:

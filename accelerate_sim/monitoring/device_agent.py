@@ -36,16 +36,17 @@ class DeviceAgent:
         run, gpu, board, telemetry = self.run, self.run.gpu, self._board, self.run.telemetry
         if board is None:
             return None
-        step = run.timeline.step_at(elapsed_s)
-        sample = run.sample(elapsed_s, step)
-        phase = telemetry.timeline.phase_at(elapsed_s)
+        step = run.step_at(elapsed_s)
+        second = run.timeline_s(elapsed_s, step)
+        sample = telemetry.sample(second, step)
+        phase = telemetry.timeline.phase_at(second)
         total_mib = gpu.memory_bytes >> 20
         used_mib = sample.memory_used_bytes >> 20
         whole_steps = tokens / run.layout.tokens_per_step
         step_s = run.stage_step_s(run.batches.number_at(step))
         share = run.tokens_of(step) / run.layout.tokens_per_step
         stepping_j = telemetry.phase_w["step"] * (steps_j / telemetry.mean_power_w("step"))
-        record = DeviceRecord(
+        return DeviceRecord(
             identities=self._identities_of_all(),
             product=gpu.product,
             driver_version=board.driver.version,
@@ -63,12 +64,12 @@ class DeviceAgent:
             ),
             sm_clock_mhz=sample.sm_clock_mhz.astype(np.int64),
             memory_clock_mhz=board.memory_clock_mhz,
-            tensor_active=self._tensor_active(phase, step),
+            tensor_active=0.0 if run.is_halted(elapsed_s) else self._tensor_active(phase, step),
             # NVML's counter adds both directions.
             nvlink_bytes=round(2 * self._traffic.nvlink_bytes * whole_steps),
             pcie_bytes_per_s=round(self._traffic.pcie_bytes * share / step_s) if phase == "step" else 0,
+            conditions=run.conditions(elapsed_s) if run.fault_facts else None,
         )
-        return run.as_read(record, step)
 
     def _tensor_active(self, phase: Phase, step: int) -> float:
         """Mean share of cycles in which the tensor cores work, in a step like this one or in a validation."""

@@ -86,6 +86,8 @@ class PublishedJob:
     """Start of the first process in clock ticks since boot; None if the system does not tell."""
     command: Annotated[str, AfterValidator(printable)]
     """The command name of the processes."""
+    attempt: Annotated[int, Field(ge=0, le=10**6)] | None = None
+    """Number of the attempt, from 0; None in a run in which no fault happens."""
     simulated: bool = True
     format: int = FORMAT
 

@@ -65,6 +65,7 @@ class Publisher:
             pids=start.pids or (self._pid,),
             process_start=process_start(self._pid),
             command=sys.executable or "python",
+            attempt=start.attempt,
         )
         self._close_file()
         scratch = self.path.with_suffix(".new")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from accelerate_sim.gpu_condition import Condition
 
 Floats: TypeAlias = "NDArray[np.float64]"
 """An array of 64-bit floats."""
@@ -72,3 +75,5 @@ class DeviceRecord:
     """Bytes sent and received by each GPU since the run began."""
     pcie_bytes_per_s: int
     """Rate of each GPU in each direction."""
+    conditions: Mapping[int, Condition] | None = None
+    """Condition of each GPU that is not healthy, by rank; None in a run in which no fault happens."""

@@ -172,7 +172,7 @@ class Ledger:
         """Mean utilization at the end of the last step in per cent, for a run that reported no grid."""
         assert self.last_step
         second = self.run.timeline_s(self.last_step.elapsed_s, self.last_step.step - 1) - 1e-3
-        sample = self.run.sample(second, self.last_step.step - 1)
+        sample = self.run.telemetry.sample(second, self.last_step.step - 1)
         self.peak_memory_bytes = max(self.peak_memory_bytes, int(sample.memory_used_bytes.max()))
         return round(float(sample.utilization_pct.mean()), 2)
 

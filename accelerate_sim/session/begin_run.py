@@ -101,7 +101,10 @@ def _report_beginning(session: Session, active: ActiveRun) -> None:
         session.report(start_record(run, time))
     pids = session.coordination.pids if session.coordination else ()
     config = run.config.model_dump(mode="json")
-    session.outputs.begin(RunStart(run.number, run.model.name, run.seed, step, time, config, active.origin_s, pids))
+    attempt = run.fault_facts.attempt if run.fault_facts else None
+    session.outputs.begin(
+        RunStart(run.number, run.model.name, run.seed, step, time, config, active.origin_s, pids, attempt)
+    )
 
 
 def _elapsed_s(session: Session, active: ActiveRun) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar
@@ -62,6 +63,8 @@ class Session:
         rank = coordination.placement.rank if coordination else None
         self.console = Console(screen, style, rank, clock.time, bars=progress)
         self.active: ActiveRun | None = None
+        self.read_idle_gpus: Callable[[], DeviceRecord | None] | None = None
+        """Reads the GPUs between two attempts of a job; None at any other time."""
         self.world_size = 1
         self._planned: PlannedRun | None = None
         self._run_number = 1
@@ -118,7 +121,7 @@ class Session:
 
     def begin_run(self, active: ActiveRun) -> None:
         """Make ``active`` the run whose observers receive the records."""
-        self.active = active
+        self.active, self.read_idle_gpus = active, None
         self._show(active.run)
 
     def _show(self, plan: Plan) -> None:
@@ -153,7 +156,9 @@ class Session:
 
     def read_gpus(self) -> DeviceRecord | None:
         """The GPUs of the active run at this moment; None between two runs."""
-        return self.active.read_gpus() if self.active else None
+        if self.active:
+            return self.active.read_gpus()
+        return self.read_idle_gpus() if self.read_idle_gpus else None
 
     # --- Records --------------------------------------------------------------------------------
 

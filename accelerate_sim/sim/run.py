@@ -3,13 +3,14 @@
 Everything that the program shows or writes comes from here. Steps count from 0 in the physics, and from 1 in records.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from accelerate_sim.config.schema import RunConfig
-from accelerate_sim.records.devices import DeviceRecord
 from accelerate_sim.sim import noise
 from accelerate_sim.sim.curves.grad_norm import GradNormCurve
 from accelerate_sim.sim.curves.load_balance import LoadBalance
@@ -21,7 +22,7 @@ from accelerate_sim.sim.disturbances.step_habits import Machines, Work
 from accelerate_sim.sim.disturbances.step_time import StepTimes
 from accelerate_sim.sim.gpus.activity import VALIDATION_OVER_STEP, WELL_TUNED_SHARE, Activity, drawn_w
 from accelerate_sim.sim.gpus.chips import Chips
-from accelerate_sim.sim.gpus.telemetry import GpuSample, Telemetry
+from accelerate_sim.sim.gpus.telemetry import Telemetry
 from accelerate_sim.sim.memory.filling import MemoryFilling
 from accelerate_sim.sim.memory.memory import memory_use
 from accelerate_sim.sim.noise import Floats, Steps
@@ -30,6 +31,9 @@ from accelerate_sim.sim.speed.communication import Communication
 from accelerate_sim.sim.startup import ExportTimes, StartUp
 from accelerate_sim.sim.storage import Storage
 from accelerate_sim.sim.timeline import BLOCK, Calendar, Timeline
+
+if TYPE_CHECKING:
+    from accelerate_sim.gpu_condition import Condition
 
 FABRIC_BYTES_PER_S = 200e9 / 8
 """Bytes/s of network per GPU from which a cluster counts as built for training, not as shared by many jobs."""
@@ -112,13 +116,17 @@ class Run(Plan):
         """Second of the timeline, which knows of no restart, at a second after the first step of the run."""
         return elapsed_s
 
-    def sample(self, timeline_s: float, step: int) -> GpuSample:
-        """All GPUs at a second of the timeline, in ``step``."""
-        return self.telemetry.sample(timeline_s, step)
+    def step_at(self, elapsed_s: float) -> int:
+        """The step that is under way, from 0, at a second after the first step of the run."""
+        return self.timeline.step_at(elapsed_s)
 
-    def as_read(self, record: DeviceRecord, step: int) -> DeviceRecord:
-        """The record of a monitoring agent in ``step``, with what it sees of faults."""
-        return record
+    def is_halted(self, elapsed_s: float) -> bool:
+        """True from the second on at which a fault has stopped the training, until the job has ended."""
+        return False
+
+    def conditions(self, elapsed_s: float) -> "Mapping[int, Condition]":
+        """The condition of each rank's GPU that is not healthy, at a second after the first step of the run."""
+        return {}
 
     # --- What happens once ----------------------------------------------------------------------
 

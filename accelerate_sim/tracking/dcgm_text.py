@@ -1,7 +1,8 @@
 """GPU metrics as dcgm-exporter writes them: its names, types, help texts and labels, in its order.
 
 The metrics are its default counters (4.5: ``etc/default-counters.csv``). The text is made here because client libraries
-sort labels. The host's name is given as both labels that versions of the exporter use. Errors and retries are 0.
+sort labels. The host's name is given as both labels that versions of the exporter use. Errors and retries are 0 but
+in a run in which faults happen; there the counters that the default comments out are written, too.
 """
 
 from __future__ import annotations
@@ -9,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from accelerate_sim.records import DeviceIdentity, DeviceRecord
+from accelerate_sim.tracking.dcgm_errors import Samples, error_samples, lost_gpus, of_each, xid_labels, xids
 
-Samples = tuple[str, str, str, Iterable[object]]
-"""Name, type and help of a metric, and its value for each GPU."""
 XID = "DCGM_FI_DEV_XID_ERRORS"
 
 
@@ -41,9 +41,13 @@ class DeviceText:
             plain = list(_labels(devices))
             self._labels = [f"{{{labels}}}" for labels in plain]
             self._labels_of_xid = [f'{{{labels},err_code="0",err_msg="No Error"}}' for labels in plain]
+        lost = lost_gpus(devices)
+        labels_of_xid = xid_labels(devices, self._labels_of_xid)
         for name, kind, meaning, values in _samples(devices):
-            labels = self._labels_of_xid if name == XID else self._labels
-            yield from family(name, kind, meaning, zip(labels, values, strict=True))
+            samples = zip(labels_of_xid if name == XID else self._labels, values, strict=True)
+            # The latest Xid is an event that stays known, while a GPU that is gone cannot be read.
+            kept = samples if name == XID or not lost else (each for k, each in enumerate(samples) if k not in lost)
+            yield from family(name, kind, meaning, kept)
 
 
 def _labels(devices: DeviceRecord) -> Iterator[str]:
@@ -72,12 +76,17 @@ def _samples(devices: DeviceRecord) -> Iterator[Samples]:
     yield "DCGM_FI_DEV_POWER_USAGE", "gauge", "Power draw (in W).", devices.power_w.tolist()
     energy_mj = (devices.energy_j * 1000).astype(int).tolist()
     yield "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", "counter", "Total energy consumption since boot (in mJ).", energy_mj
-    yield "DCGM_FI_DEV_PCIE_REPLAY_COUNTER", "counter", "Total number of PCIe retries.", nothing
+    yield (
+        "DCGM_FI_DEV_PCIE_REPLAY_COUNTER",
+        "counter",
+        "Total number of PCIe retries.",
+        of_each(devices, "pcie_replays"),
+    )
     yield "DCGM_FI_DEV_GPU_UTIL", "gauge", "GPU utilization (in %).", devices.utilization_pct.tolist()
     yield "DCGM_FI_DEV_MEM_COPY_UTIL", "gauge", "Memory utilization (in %).", devices.memory_utilization_pct.tolist()
     yield "DCGM_FI_DEV_ENC_UTIL", "gauge", "Encoder utilization (in %).", nothing
     yield "DCGM_FI_DEV_DEC_UTIL", "gauge", "Decoder utilization (in %).", nothing
-    yield XID, "gauge", "Value of the last XID error encountered.", nothing
+    yield XID, "gauge", "Value of the last XID error encountered.", xids(devices)
     used, reserved = devices.memory_used_mib, devices.memory_reserved_mib
     free = (devices.memory_total_mib - used - reserved).tolist()
     yield "DCGM_FI_DEV_FB_FREE", "gauge", "Framebuffer memory free (in MiB).", free
@@ -87,10 +96,22 @@ def _samples(devices: DeviceRecord) -> Iterator[Samples]:
     yield "DCGM_FI_DEV_NVLINK_BANDWIDTH_TOTAL", "counter", links, same(devices.nvlink_bytes)
     yield "DCGM_FI_DEV_VGPU_LICENSE_STATUS", "gauge", "vGPU License status", nothing
     uncorrectable = "Number of remapped rows for uncorrectable errors"
-    yield "DCGM_FI_DEV_UNCORRECTABLE_REMAPPED_ROWS", "counter", uncorrectable, nothing
+    yield (
+        "DCGM_FI_DEV_UNCORRECTABLE_REMAPPED_ROWS",
+        "counter",
+        uncorrectable,
+        of_each(devices, "remapped_uncorrectable"),
+    )
     correctable = "Number of remapped rows for correctable errors"
-    yield "DCGM_FI_DEV_CORRECTABLE_REMAPPED_ROWS", "counter", correctable, nothing
-    yield "DCGM_FI_DEV_ROW_REMAP_FAILURE", "gauge", "Whether remapping of rows has failed", nothing
+    yield "DCGM_FI_DEV_CORRECTABLE_REMAPPED_ROWS", "counter", correctable, of_each(devices, "remapped_correctable")
+    yield (
+        "DCGM_FI_DEV_ROW_REMAP_FAILURE",
+        "gauge",
+        "Whether remapping of rows has failed",
+        of_each(devices, "remapping_failed"),
+    )
+    if devices.conditions is not None:
+        yield from error_samples(devices)
     active = (devices.utilization_pct / 100).tolist()
     yield "DCGM_FI_PROF_GR_ENGINE_ACTIVE", "gauge", "Ratio of time the graphics engine is active.", active
     tensor = same(round(devices.tensor_active, 6))

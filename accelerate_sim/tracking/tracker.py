@@ -52,6 +52,8 @@ class RunStart:
     """Second of the session's clock at which the run began."""
     pids: tuple[int, ...] = ()
     """Process of each rank, in rank order; empty if one process plays all ranks."""
+    attempt: int | None = None
+    """Number of the attempt, from 0; None in a run in which no fault happens."""
 
 
 class Observer(Protocol):

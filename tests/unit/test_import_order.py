@@ -22,6 +22,7 @@ RANKS = {
     "accelerate_sim": (
         "lazy_names",
         "version",
+        "gpu_condition",
         "records",
         "catalog",  # models, GPUs and datasets
         "config",

@@ -1,42 +1,199 @@
-"""Kinds of fault of GPUs: slow."""
+"""Kinds of fault of GPUs: xid, ecc, lost, slow."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
-from accelerate_sim.faults.consequences import Truth
+from accelerate_sim.faults.consequences import Death, Ending, Line, SignalEnd, Truth
+from accelerate_sim.faults.fault import Value
 from accelerate_sim.faults.kind import Key, Kind
+from accelerate_sim.faults.kinds.slow_gpu import KEYS as SLOW_KEYS
+from accelerate_sim.faults.kinds.slow_gpu import expect_slow, slow_pace, slowed
+from accelerate_sim.faults.kinds.xid_facts import GONE, XIDS, counted, facts_of
+from accelerate_sim.faults.kinds.xid_strike import OFF_THE_BUS, XidStrike, gpu_labels, metric
 from accelerate_sim.faults.occurrence import Occurrence
-from accelerate_sim.faults.spans import EVER
-from accelerate_sim.sim.gpus.telemetry import GpuSample
+from accelerate_sim.faults.rank_lines import NOTICED_S, draw_of
+from accelerate_sim.faults.spans import EVER, Span
+from accelerate_sim.gpu_condition import Condition, ErrorCounts
+
+SIGKILL = 9
+ECC_XIDS = {"dbe": 48, "contained": 94, "uncontained": 95}
+"""The Xid of each type of memory error; single-bit errors have none."""
+REMAPS = ("pending", "failed", "none")
 
 
-def _factor(strike: Occurrence) -> float:
-    """Step time over the usual: all ranks wait for the slow one."""
-    factor = strike.fault["factor"]
-    assert isinstance(factor, float)
-    return 1.0 + (factor - 1.0) * strike.run.compute_share
+# --- xid ----------------------------------------------------------------------------------------
 
 
-def _clocks(strike: Occurrence, sample: GpuSample, strength: float) -> GpuSample:
-    """Lower clocks of the GPUs that are slow because of heat or power; another cause leaves no trace."""
-    factor = strike.fault["factor"]
-    if strike.fault["why"] not in ("thermal", "power", "brake") or not isinstance(factor, float):
-        return sample
-    clocks = sample.sm_clock_mhz.copy()
-    clocks[list(strike.hit.ranks)] /= 1.0 + (factor - 1.0) * strength
-    return replace(sample, sm_clock_mhz=clocks)
+def _xid(strike: Occurrence) -> XidStrike:
+    code, effect, timeout = strike.fault["code"], str(strike.fault["effect"]), strike.fault["timeout"]
+    assert isinstance(code, int) and isinstance(timeout, Span)
+    chosen = facts_of(code).effect if effect == "auto" else effect
+    body = str(strike.fault["body"])
+    return XidStrike(strike, code, chosen, timeout.seconds or 0.0, body)  # type: ignore[arg-type]
+
+
+def _check_xid(keys: Mapping[str, Value]) -> str | None:
+    if keys["code"] in XIDS or keys["body"]:
+        return None
+    return f"Xid {keys['code']} has no lines here; those that do are {', '.join(map(str, XIDS))}, or give it a body"
+
+
+def _xid_telemetry(strike: Occurrence, rank: int, now: Condition, after_s: float) -> Condition:
+    code = _xid(strike).code
+    return facts_of(code).change(now, draw_of(strike, rank))._replace(xid=code)
+
+
+def _xid_truth(strike: Occurrence) -> Truth:
+    return facts_of(_xid(strike).code).truth
+
+
+# --- ecc ----------------------------------------------------------------------------------------
+
+
+def _ecc(strike: Occurrence) -> XidStrike | None:
+    """The Xid of a memory error; None for single-bit errors, which are corrected."""
+    code = ECC_XIDS.get(str(strike.fault["type"]))
+    return XidStrike(strike, code, "die") if code else None
+
+
+def _ecc_ending(strike: Occurrence) -> Ending | None:
+    found = _ecc(strike)
+    return found.ending() if found else None
+
+
+def _ecc_lines(strike: Occurrence) -> Iterable[Line]:
+    found = _ecc(strike)
+    return found.lines() if found else ()
+
+
+def _ecc_counts(strike: Occurrence) -> ErrorCounts:
+    count = strike.fault["count"]
+    assert isinstance(count, int)
+    match strike.fault["type"]:
+        case "sbe":
+            return ErrorCounts(dram_corrected=count)
+        case "uncontained":
+            return ErrorCounts(sram_secded=count)
+    return ErrorCounts(dram_uncorrected=count)
+
+
+def _ecc_telemetry(strike: Occurrence, rank: int, now: Condition, after_s: float) -> Condition:
+    found, remap = _ecc(strike), strike.fault["remap"]
+    now = counted(now, _ecc_counts(strike))
+    if found is None:
+        return now
+    if remap == "pending":
+        now = now._replace(remapping_pending=True)
+    elif remap == "failed":
+        now = now._replace(remapping_failed=True)
+    return now._replace(xid=found.code, recovery_action=now.recovery_action if found.code == 94 else "Reset")
+
+
+def _ecc_truth(strike: Occurrence) -> Truth:
+    found = _ecc(strike)
+    return facts_of(found.code).truth if found else Truth("gpu_memory", action="none", quiet=True)
+
+
+def _ecc_expect(strike: Occurrence) -> Mapping[str, Any]:
+    found = _ecc(strike)
+    expected: dict[str, Any] = found.expect() if found else {"logs": [], "kernel": [], "metrics": []}
+    name = f"DCGM_FI_DEV_ECC_{'DBE' if found else 'SBE'}_VOL_TOTAL"
+    counts = _ecc_counts(strike)
+    value = counts.uncorrected if found else counts.corrected
+    expected["metrics"] += [metric(name, gpu_labels(strike, rank), ">=", value) for rank in strike.hit.ranks]
+    return expected
+
+
+# --- lost ---------------------------------------------------------------------------------------
+
+
+def _lost_xid(strike: Occurrence) -> XidStrike | None:
+    """Xid 79 where the driver notices it; None for a machine that is gone, or a GPU that goes without a line."""
+    return XidStrike(strike, OFF_THE_BUS, "die") if strike.fault["xid"] and not strike.hit.nodes else None
+
+
+def _lost_ending(strike: Occurrence) -> Ending:
+    back = strike.fault["back"]
+    assert isinstance(back, Span) and back.seconds is not None
+    returns = not math.isinf(back.seconds)
+    if strike.hit.nodes:
+        deaths = tuple(Death(rank, SignalEnd(SIGKILL)) for rank in strike.hit.ranks)
+        ending = Ending(deaths, NOTICED_S, nodes_gone=strike.hit.nodes)
+    else:
+        ended = XidStrike(strike, OFF_THE_BUS, "die").ending()
+        assert ended
+        ending = ended
+    return replace(ending, restarts=returns, min_restart_s=back.seconds if returns else 0.0)
+
+
+def _lost_lines(strike: Occurrence) -> Iterator[Line]:
+    found = XidStrike(strike, OFF_THE_BUS, "die")
+    if not strike.hit.nodes:
+        yield from (line for line in found.lines() if strike.fault["xid"] or line.stream != "kernel")
+
+
+def _lost_telemetry(strike: Occurrence, rank: int, now: Condition, after_s: float) -> Condition:
+    now = facts_of(OFF_THE_BUS).change(now, draw_of(strike, rank))
+    return now._replace(xid=OFF_THE_BUS if _lost_xid(strike) else now.xid)
+
+
+def _lost_expect(strike: Occurrence) -> Mapping[str, Any]:
+    found = _lost_xid(strike)
+    if found:
+        return found.expect()
+    logs = [] if strike.hit.nodes else XidStrike(strike, OFF_THE_BUS, "die").expect()["logs"]
+    absent = [metric("DCGM_FI_DEV_GPU_TEMP", gpu_labels(strike, rank), "absent") for rank in strike.hit.ranks]
+    return {"logs": logs, "kernel": [], "metrics": absent}
 
 
 KINDS = (
     Kind(
-        name="slow", help="a GPU computes more slowly, and all wait for it",
+        name="xid", help="the driver reports an Xid: kernel lines, the CUDA error after it, what monitoring sees",
         targets=("gpu", "rank", "node"),
         target="gpu=any",
         keys={
-            "factor": Key("float", 1.3, "Time of its computing over the usual.", least=1.0, most=1000.0),
-            "why": Key("word", "unknown", "Cause.", ("thermal", "power", "brake", "cpu", "unknown")),
+            "code": Key("int", OFF_THE_BUS, f"Number of the Xid: {', '.join(map(str, XIDS))}.", least=1, most=999),
+            "effect": Key("word", "auto", "Fate of the process on the GPU; auto: what follows from the Xid.",
+                          ("auto", "none", "die", "hang")),
+            "body": Key("text", "", "Text of the kernel line after the code, in place of the driver's own."),
+            "timeout": Key("span", Span(600.0), "Time of the others' watchdog, where the process hangs."),
         },
-        lasts=EVER, pace=_factor, telemetry=_clocks, truth=Truth("gpu", action="none", quiet=True),
+        check=_check_xid,
+        ends=lambda strike: _xid(strike).ending(), lines=lambda strike: _xid(strike).lines(),
+        telemetry=_xid_telemetry, truth=Truth("gpu"), truth_by=_xid_truth, expect=lambda strike: _xid(strike).expect(),
+    ),
+    Kind(
+        name="ecc", help="errors in a GPU's memory: corrected, or uncorrectable with their Xid and a row to remap",
+        targets=("gpu", "rank", "node"),
+        target="gpu=any",
+        keys={
+            "type": Key("word", "dbe", "sbe is corrected; a contained error ends its own process alone.",
+                        ("sbe", *ECC_XIDS)),
+            "count": Key("int", 1, "Errors at once.", least=1, most=10**9),
+            "remap": Key("word", "pending", "State of the row's remapping after an uncorrectable error.", REMAPS),
+        },
+        ends=_ecc_ending, lines=_ecc_lines, telemetry=_ecc_telemetry, truth=Truth("gpu_memory"), truth_by=_ecc_truth,
+        expect=_ecc_expect,
+    ),
+    Kind(
+        name="lost", help="a GPU, or a machine with all of its GPUs, is gone from the bus and from monitoring",
+        targets=("gpu", "node", "rank"),
+        target="gpu=any",
+        keys={
+            "xid": Key("switch", True, "The driver notices it and reports Xid 79."),
+            "back": Key("span", Span(600.0), "Time until it is back; ever: it never is."),
+        },
+        ends=_lost_ending, lines=_lost_lines, telemetry=_lost_telemetry, truth=GONE, expect=_lost_expect,
+    ),
+    Kind(
+        name="slow", help="a GPU computes more slowly, and all wait for it",
+        targets=("gpu", "rank", "node"),
+        target="gpu=any",
+        keys=SLOW_KEYS, lasts=EVER, pace=slow_pace, telemetry=slowed, truth=Truth("gpu", action="none", quiet=True),
+        expect=expect_slow,
     ),
 )  # fmt: skip

@@ -18,10 +18,10 @@ with DefaultSigint():
 
     from accelerate_sim.monitoring.nvidia_smi.boards import HOPPER_DRIVER, Driver
     from accelerate_sim.monitoring.nvidia_smi.options import Arguments, InvalidArguments, parse
-    from accelerate_sim.monitoring.nvidia_smi.reading import Node, NoJob, Reading
+    from accelerate_sim.monitoring.nvidia_smi.reading import Gpu, Node, NoJob, Reading
     from accelerate_sim.process.runtime_directory import UnsafeDirectory
 
-NO_FILE, INVALID_ARGUMENT, NOT_SUPPORTED, NOT_FOUND, NO_DRIVER = 1, 2, 3, 6, 9
+NO_FILE, INVALID_ARGUMENT, NOT_SUPPORTED, NOT_FOUND, NO_DRIVER, GPU_IS_LOST = 1, 2, 3, 6, 9, 15
 """The exit codes of nvidia-smi."""
 FAILED = (
     "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. "
@@ -119,6 +119,9 @@ def _looks(arguments: Arguments, show: Display, write: Write, sleep: Callable[[f
             if not reading.gpus:
                 write(NO_DEVICES)
                 return NOT_FOUND
+            if lost := [gpu for gpu in reading.gpus if gpu.health.lost]:
+                write(_lost(lost[0]))
+                return GPU_IS_LOST
             write(show(reading, seen == 0))
         except InvalidArguments as error:  # a field that this driver does not know
             write(str(error))
@@ -131,6 +134,12 @@ def _looks(arguments: Arguments, show: Display, write: Write, sleep: Callable[[f
         if arguments.loop_s is None or seen == count:
             return 0
         sleep(arguments.loop_s)
+
+
+def _lost(gpu: Gpu) -> str:
+    """The whole output when a GPU that is asked for does not answer."""
+    number = f"{gpu.index}:" if gpu.branch > 550 else ""
+    return f"Unable to determine the device handle for GPU{number} {gpu.bus_id[4:]}: Unknown Error\n"
 
 
 def _display(arguments: Arguments) -> Display:

@@ -7,27 +7,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from accelerate_sim.gpu_condition import Condition, ErrorCounts
 
-class ErrorCounts(NamedTuple):
-    """ECC errors over one span of time."""
-
-    sram_corrected: int = 0
-    sram_parity: int = 0
-    sram_secded: int = 0
-    dram_corrected: int = 0
-    dram_uncorrected: int = 0
-
-    @property
-    def sram_uncorrected(self) -> int:
-        return self.sram_parity + self.sram_secded
-
-    @property
-    def corrected(self) -> int:
-        return self.sram_corrected + self.dram_corrected
-
-    @property
-    def uncorrected(self) -> int:
-        return self.sram_uncorrected + self.dram_uncorrected
+__all__ = ["HEALTHY", "ErrorCounts", "Health"]
 
 
 class Health(NamedTuple):
@@ -42,11 +24,20 @@ class Health(NamedTuple):
     remapped_uncorrectable: int = 0
     remapping_pending: bool = False
     remapping_failed: bool = False
+    lost: bool = False
+    """The GPU does not answer on the bus any more."""
+    unreadable: bool = False
+    """Sensors cannot be read: cells of the table say ``ERR!``."""
     recovery_action: str = "None"
     """The driver's advice, e.g. ``Reset`` or ``Drain and Reset``."""
     pcie_replays: int = 0
     links_down: frozenset[int] = frozenset()
     """NVLinks that are inactive."""
+
+    @classmethod
+    def of(cls, condition: Condition) -> Health:
+        """The health of a GPU in this condition."""
+        return cls(**{name: getattr(condition, name) for name in cls._fields if name in Condition._fields})
 
     @property
     def needs_reset(self) -> bool:

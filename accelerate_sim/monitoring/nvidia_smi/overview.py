@@ -17,6 +17,8 @@ HEADINGS = (
     "|=========================================+========================+======================|",
 )
 LONGEST_NAME = 27
+UNREADABLE = "ERR!"
+"""The cell of a sensor that cannot be read."""
 
 
 def table(reading: Reading) -> str:
@@ -50,10 +52,13 @@ def _gpu(gpu: Gpu) -> Iterable[str]:
     name = gpu.name if len(gpu.name) <= LONGEST_NAME else gpu.name[: LONGEST_NAME - 4].rstrip() + " ..."
     fan = "N/A" if gpu.board.has_ecc else f"{fan_pct(gpu)}%"
     power, limit = f"{gpu.power_w:.0f}W", f"{gpu.power_limit_w:.0f}W"
+    temperature, used = f"{gpu.temperature_c}C", f"{gpu.utilization_pct}%"
+    if gpu.health.unreadable:
+        fan = power = temperature = used = UNREADABLE
     yield f"| {gpu.index:>3}  {name:<31}On  |   {gpu.bus_id} Off | {ecc:>20} |"
     yield (
-        f"| {fan:>3} {gpu.temperature_c:>4}C    P0{power:>16} / {limit:>5} "
-        f"|{gpu.used_mib:>8}MiB / {gpu.total_mib:>6}MiB |{gpu.utilization_pct:>7}%{'Default':>13} |"
+        f"|{fan:>4} {temperature:>5}    P0{power:>16} / {limit:>5} "
+        f"|{gpu.used_mib:>8}MiB / {gpu.total_mib:>6}MiB |{used:>8}{'Default':>13} |"
     )
     yield f"|{'':41}|{'':24}|{mig:>21} |"
     yield RULE

@@ -9,6 +9,14 @@ from datetime import datetime, timedelta
 from functools import cache, lru_cache
 
 from accelerate_sim.config.schema import RunConfig
+from accelerate_sim.gpu_condition import BRAKE as BRAKE
+from accelerate_sim.gpu_condition import HEALTHY as HEALTHY_CONDITION
+from accelerate_sim.gpu_condition import HW_THERMAL as HW_THERMAL
+from accelerate_sim.gpu_condition import IDLE as IDLE
+from accelerate_sim.gpu_condition import POWER_CAP as POWER_CAP
+from accelerate_sim.gpu_condition import SLOWDOWN as SLOWDOWN
+from accelerate_sim.gpu_condition import THERMAL as THERMAL
+from accelerate_sim.gpu_condition import Condition
 from accelerate_sim.monitoring.nvidia_smi.boards import Board, board_of
 from accelerate_sim.monitoring.nvidia_smi.health import HEALTHY, Health
 from accelerate_sim.monitoring.nvidia_smi.slowed_time import SlowedTime, is_thermal, slowed_times
@@ -24,8 +32,6 @@ CONTEXT_MIB = 10
 IDLE_PCIE_KB_PER_S = 500
 NVLINK_BYTES_PER_S = {"ampere": 25e9, "hopper": 25e9, "blackwell": 50e9, "cdna": 25e9}
 """Bandwidth of one NVLink, each direction."""
-IDLE, POWER_CAP, SLOWDOWN, THERMAL, HW_THERMAL, BRAKE = 0x1, 0x4, 0x8, 0x20, 0x40, 0x80
-"""Bits of NVML's clocks event reasons."""
 
 
 class NoJob(Exception):
@@ -123,7 +129,7 @@ class Node:
         """Read the node at this moment. Raises NoJob, UnsafeDirectory."""
         job, position = self._job()
         try:
-            run = _run_of(job.config_text(), job.run)
+            run = _run_of(job.config_text(), job.run, job.attempt)
             return reading(run, job, position.at(time.monotonic()), self._node)
         except (ValueError, OverflowError) as error:  # errors of pydantic, the catalog and datetime
             reason = str(error).partition("\n")[0]
@@ -148,8 +154,13 @@ class Node:
 
 
 @lru_cache(maxsize=1)
-def _run_of(config: str, number: int) -> Run:
-    return Run(RunConfig.model_validate_json(config), number)
+def _run_of(config: str, number: int, attempt: int | None) -> Run:
+    run = Run(RunConfig.model_validate_json(config), number)
+    if attempt is None:
+        return run
+    from accelerate_sim.faults.planned import run_in_attempt
+
+    return run_in_attempt(run, attempt)
 
 
 def reading(run: Run, job: PublishedJob, clock_s: float, node: int = 0) -> Reading:
@@ -160,14 +171,16 @@ def reading(run: Run, job: PublishedJob, clock_s: float, node: int = 0) -> Readi
     if node >= layout.nodes:
         raise NoJob(f"the job has {layout.nodes} nodes: --node takes 0 to {layout.nodes - 1}")
     second = clock_s - (job.origin_s + run.startup.total)
-    step = run.timeline.step_at(second)
+    step = run.step_at(second)
+    conditions = run.conditions(second)
+    second = run.timeline_s(second, step)
     sample = run.telemetry.sample(second, step)
     slowed = {incident.rank for incident in run.incidents.during(step, step) if incident.kind == "hot"}
     first = node * layout.gpus_per_node
     ranks = range(first, min(first + layout.gpus_per_node, layout.world_size))
     pcie = _pcie_kb_per_s(run, second, step)
     times = cache(lambda: slowed_times(run, second, step))
-    gpus = tuple(_gpu(run, job, board, sample, rank, rank in slowed, pcie, times) for rank in ranks)
+    gpus = tuple(_gpu(run, job, board, sample, rank, rank in slowed, pcie, times, conditions) for rank in ranks)
     moment = datetime.fromisoformat(job.start) + timedelta(seconds=clock_s)
     return Reading(moment, board, len(gpus), gpus, run.config.cluster.fabric)
 
@@ -191,11 +204,13 @@ def _gpu(
     slowed: bool,
     pcie_kb_per_s: int,
     slowed_times: Callable[[], Mapping[int, SlowedTime]],
+    conditions: Mapping[int, Condition],
 ) -> Gpu:
     node, local = divmod(rank, run.layout.gpus_per_node)
     spec, config = run.gpu, run.config
     power, temperature = float(sample.power_w[rank]), float(sample.temperature_c[rank])
     utilization = int(sample.utilization_pct[rank])
+    condition = conditions.get(rank, HEALTHY_CONDITION)
     return Gpu(
         index=local,
         name=spec.product,
@@ -215,13 +230,13 @@ def _gpu(
         power_limit_w=spec.power_limit_w,
         clock_mhz=round(float(sample.sm_clock_mhz[rank])),
         max_clock_mhz=spec.max_clock_mhz,
-        reasons=_reasons(run, utilization, temperature, power, slowed),
+        reasons=condition.reasons or _reasons(run, utilization, temperature, power, slowed),
         pcie_kb_per_s=pcie_kb_per_s,
         nvlinks=round((spec.nvlink_bytes_per_s or 0) / NVLINK_BYTES_PER_S[spec.generation]),
         pid=job.pid_of(rank),
         command=job.command,
-        health=HEALTHY,
-        slowed_time=lambda: slowed_times().get(rank, SlowedTime()),
+        health=Health.of(condition) if rank in conditions else HEALTHY,
+        slowed_time=lambda: slowed_times().get(rank, SlowedTime()).plus(condition),
     )
 
 

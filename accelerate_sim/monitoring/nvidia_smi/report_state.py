@@ -33,7 +33,7 @@ def reasons(gpu: Gpu) -> Iterable[Entry]:
         return
     slowed = gpu.slowed_time()
     counters = (
-        ("SW Power Capping", "sw_power_cap", 0),
+        ("SW Power Capping", "sw_power_cap", slowed.capped_us),
         ("Sync Boost", "sync_boost", 0),
         ("SW Thermal Slowdown", "sw_therm_slowdown", slowed.thermal_us),
         ("HW Thermal Slowdown", "hw_therm_slowdown", 0),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from accelerate_sim.gpu_condition import Condition
 from accelerate_sim.sim.run import Run
 
 MARGIN_C = 3.0
@@ -15,6 +16,18 @@ class SlowedTime(NamedTuple):
 
     thermal_us: int = 0
     braked_us: int = 0
+    capped_us: int = 0
+    """Time in which a power limit held the clocks down."""
+
+    def plus(self, condition: Condition) -> SlowedTime:
+        """The counters with the time that faults add."""
+        if not (condition.thermal_us or condition.brake_us or condition.power_us):
+            return self
+        return SlowedTime(
+            self.thermal_us + condition.thermal_us,
+            self.braked_us + condition.brake_us,
+            self.capped_us + condition.power_us,
+        )
 
 
 def is_thermal(run: Run, temperature_c: float) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -97,6 +98,8 @@ class AttemptPlay:
         second = active.progress.training_origin_s + strike.second
         if session.is_main_process:
             clock.advance_to(second)
+        pids = session.coordination.pids if session.coordination else ()
+        strike = replace(strike, moment=clock.start + timedelta(seconds=second), pids=pids)
         if self.truth:
             self.truth.begin(self.attempt, strike)
         ending, act = strike.ending, KINDS[strike.fault.kind].on_disk

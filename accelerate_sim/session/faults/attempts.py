@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ from accelerate_sim.session.restarts import restarts_of
 from accelerate_sim.sim.run import Run
 
 if TYPE_CHECKING:
+    from accelerate_sim.records import DeviceRecord
+    from accelerate_sim.session.active_run import ActiveRun
     from accelerate_sim.session.faults.truth_log import TruthLog
     from accelerate_sim.session.session import Session
     from accelerate_sim.sim.plan import Plan
@@ -46,6 +49,7 @@ def play_attempts(session: Session, planned: PlannedRun, play_one: Callable[[Pla
         except Struck as struck:
             strike = play.attempt.ended_by
             assert strike
+            ended = session.active
             _end_attempt(session)
             from accelerate_sim.session.faults.launcher_report import report_end
 
@@ -56,6 +60,8 @@ def play_attempts(session: Session, planned: PlannedRun, play_one: Callable[[Pla
                 session.flush()
                 return 1
             number, resumption = number + 1, resumption_of(struck.end, session, run)
+            if ended:
+                session.read_idle_gpus = _idle_gpus(ended, AttemptPlay.of(run, schedule, number))
             continue
         if truth:
             truth.finished()
@@ -67,6 +73,21 @@ def _end_attempt(session: Session) -> None:
     session.flush()
     session.screen.close()
     session.active = None
+
+
+def _idle_gpus(ended: ActiveRun, following: AttemptPlay | None) -> Callable[[], DeviceRecord | None]:
+    """A reader of the GPUs while no process is on them: what has failed stays failed until the job starts again."""
+
+    def read() -> DeviceRecord | None:
+        last = ended.read_gpus()
+        if last is None or following is None:
+            return None
+        from accelerate_sim.monitoring.device_agent import DeviceAgent
+
+        now = DeviceAgent(following.run).read(ended.progress.elapsed_s, {}, 0.0, 0)
+        return now and replace(now, energy_j=last.energy_j, nvlink_bytes=last.nvlink_bytes)
+
+    return read
 
 
 def _left_with_launcher(session: Session, run: Run) -> Resumption | None:

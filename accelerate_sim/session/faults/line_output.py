@@ -1,18 +1,21 @@
-"""``LineOutput``: writes the lines of a strike where they belong: a stream of the rank, or the log of a kernel."""
+"""``LineOutput``: writes the lines of a strike where they belong: a stream of the rank, or a log of its machine."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from accelerate_sim.config.host_names import host_name
 from accelerate_sim.faults.consequences import Line
 
 if TYPE_CHECKING:
     from accelerate_sim.session.session import Session
 
-KERNEL_LOG = "kern.log"
+MACHINE_LOGS = {"kernel": "kern.log", "syslog": "syslog"}
+"""Names of the logs of a machine, by stream."""
 
 
 class LineOutput:
@@ -25,11 +28,11 @@ class LineOutput:
     def write(self, lines: Sequence[Line]) -> None:
         """Write the lines of this process's rank, or of all ranks; the main process writes those of machines."""
         placement = self._session.placement
+        machines = [line for line in lines if line.stream in MACHINE_LOGS]
+        if machines and self._session.is_main_process:
+            self._to_machines(machines)
         for line in sorted(lines, key=lambda line: line.after_s):
-            if line.stream == "kernel":
-                if self._session.is_main_process:
-                    self._to_kernel(line)
-            elif placement is None or placement.rank == line.rank:
+            if line.stream not in MACHINE_LOGS and (placement is None or placement.rank == line.rank):
                 self.write_text(line.text, stdout=line.stream == "stdout")
 
     def write_text(self, text: str, *, stdout: bool = False) -> None:
@@ -44,17 +47,19 @@ class LineOutput:
             stream.write(text + "\n")
             stream.flush()
 
-    def _to_kernel(self, line: Line) -> None:
-        """Append a line to the kernel log of the rank's machine in the output directory, if there is one."""
+    def _to_machines(self, lines: Sequence[Line]) -> None:
+        """Add lines to the logs of the ranks' machines in the output directory, if there is one."""
         active, directory = self._session.active, self._session.outputs.directory
         if active is None or directory is None:
             return
-        from accelerate_sim.artifacts.atomic import explained
+        from accelerate_sim.session.faults import machine_log
 
-        host = f"{active.run.config.cluster.host}{line.rank // active.run.layout.gpus_per_node}"
-        path = directory / "nodes" / host / KERNEL_LOG
-        when = self._moment + timedelta(seconds=line.after_s)
-        with explained(path, "What it holds is whole."):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("a", encoding="utf-8") as file:
-                file.write(f"{when:%b} {when.day:2d} {when:%H:%M:%S} {host} kernel: {line.text}\n")
+        logs: dict[Path, list[machine_log.Stamped]] = {}
+        for line in lines:
+            host = host_name(active.run.config.cluster.host, line.rank // active.run.layout.gpus_per_node)
+            when, text = self._moment + timedelta(seconds=line.after_s), line.text
+            if line.stream == "kernel":
+                text = f"{when:%b} {when.day:2d} {when:%H:%M:%S} {host} kernel: {text}"
+            logs.setdefault(directory / "nodes" / host / MACHINE_LOGS[line.stream], []).append((when, text))
+        for path, stamped in logs.items():
+            machine_log.add(path, stamped)

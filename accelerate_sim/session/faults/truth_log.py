@@ -52,6 +52,9 @@ class TruthLog:
         """Write that a fault strikes, and when its symptom comes and the job notices."""
         assert self._schedule
         kind, ending = KINDS[strike.fault.kind], strike.ending
+        truth = kind.truth_of(strike)
+        first = strike.hit.ranks[0] if strike.hit.ranks else None
+        root = first if truth.root is None else truth.root
         self._change(strike, "begin", strike.second, {
             "target": target_of(strike),
             "trigger": str(strike.fault.at) or "start",
@@ -59,14 +62,14 @@ class TruthLog:
             "cause": strike.cause,
             "note": strike.fault.note,
             "truth": {
-                "category": kind.truth.category, "root": strike.hit.ranks[0] if strike.hit.ranks else None,
-                "transient": kind.truth.transient, "action": kind.truth.action,
+                "category": truth.category, "root": root,
+                "transient": truth.transient, "action": truth.action,
             },
             "expect": expectation(self._schedule, attempt, strike),
-            "quiet": kind.truth.quiet or strike.fault.silent,
+            "quiet": truth.quiet or strike.fault.silent,
         })  # fmt: skip
         delay_s = kind.delay_s if strike.fault.delay_s is None else strike.fault.delay_s
-        if ending or not kind.truth.quiet:
+        if ending or not truth.quiet:
             self._change(strike, "symptom", strike.second + delay_s)
         if ending:
             self._change(strike, "detected", strike.second + ending.after_s)

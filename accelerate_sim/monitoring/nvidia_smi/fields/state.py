@@ -62,7 +62,7 @@ LOAD: Fields = {
     **since(
         580,
         {
-            "clocks_event_reasons_counters.sw_power_cap": fixed(0, "us"),
+            "clocks_event_reasons_counters.sw_power_cap": of_gpu(lambda gpu: gpu.slowed_time().capped_us, "us"),
             "clocks_event_reasons_counters.sync_boost": fixed(0, "us"),
             "clocks_event_reasons_counters.sw_thermal_slowdown": of_gpu(
                 lambda gpu: gpu.slowed_time().thermal_us, "us"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from accelerate_sim.config.fault_entries import fault_entries
@@ -67,6 +67,8 @@ def targets(draw: st.DrawFn, kind: Kind) -> Target:
 def faults(draw: st.DrawFn) -> Fault:
     kind = KINDS[draw(st.sampled_from(sorted(KINDS)))]
     at, first = draw(moments()), draw(st.integers(0, 9))
+    params = {name: draw(_values(key)) for name, key in kind.keys.items()}
+    assume(kind.check is None or not kind.check(params))
     return Fault(
         kind=kind.name,
         id=draw(NAMES),
@@ -81,7 +83,7 @@ def faults(draw: st.DrawFn) -> Fault:
         seed=draw(st.none() | st.integers(0, 2**63 - 1)),
         silent=draw(st.booleans()),
         note=draw(TEXTS),
-        params={name: draw(_values(key)) for name, key in kind.keys.items()},
+        params=params,
     )
 
 
