@@ -11,12 +11,16 @@ import numpy as np
 from accelerate_sim.faults.consequences import Figures
 from accelerate_sim.faults.kinds import KINDS
 from accelerate_sim.faults.pace import Pace
-from accelerate_sim.sim.run import FaultFacts, Run, StepBlock
+from accelerate_sim.sim.noise import Floats
+from accelerate_sim.sim.run import FaultFacts, LossScaling, Run, StepBlock
 from accelerate_sim.sim.timeline import BLOCK
 
 if TYPE_CHECKING:
     from accelerate_sim.faults.occurrence import Attempt, Occurrence
     from accelerate_sim.sim.plan import Plan
+
+FIRST_SCALE = 65536.0
+"""Scale of an fp16 loss before its first overflow, as of torch's and DeepSpeed's scalers."""
 
 
 class AttemptRun(Run):
@@ -25,6 +29,8 @@ class AttemptRun(Run):
     attempt: Attempt
     pace: Pace
     facts: FaultFacts
+    scalings: Sequence[Occurrence] | None = None
+    """Strikes that change the scale of the loss, in this attempt and before its checkpoint; None: none does."""
 
     @classmethod
     def of_attempt(cls, plan: Plan, attempt: Attempt, earlier: Sequence[Attempt]) -> AttemptRun:
@@ -32,6 +38,7 @@ class AttemptRun(Run):
         base = Run.of(plan)
         run = cls(base.config, base.number)
         run.__dict__.update(base.__dict__)
+        run.__dict__["timeline"] = base.timeline  # which asks the base run for the times of its checkpoints
         run._block = run._micro = None
         run.attempt = attempt
         run.pace = Pace(base.timeline, attempt.first_step, attempt.begin_s)
@@ -41,6 +48,11 @@ class AttemptRun(Run):
                 for each, first in zip(earlier, firsts, strict=True)]  # fmt: skip
         steps = [each.completed - first for each, first in zip(earlier, firsts, strict=True)]
         run.facts = FaultFacts(attempt.number, sum(steps), sum(lost))
+        past = [strike for each in earlier for strike in each.occurrences]
+        scalings = [strike for strike in (*past, *attempt.occurrences) if KINDS[strike.fault.kind].loss_scale]
+        if scalings:
+            first, number = attempt.first_step, attempt.number
+            run.scalings = [strike for strike in scalings if strike.attempt == number or strike.step <= first]
         return run
 
     @property
@@ -73,6 +85,27 @@ class AttemptRun(Run):
             change = KINDS[strike.fault.kind].figures
             figures = change(strike, figures) if change else figures
         return replace(block, step_s=step_s, step_end_s=end_s + shift, loss=figures.loss, grad_norm=figures.grad_norm)
+
+    def checkpoint_seconds(self, step: int) -> float:
+        return super().checkpoint_seconds(step) * self.pace.saving_factor(step + 1)
+
+    def micro_losses(self, step: int) -> Floats:
+        losses = super().micro_losses(step)
+        for strike in self._lasting(step + 1, step + 1):
+            if change := KINDS[strike.fault.kind].micro_losses:
+                losses = change(strike, step + 1, losses)
+        return losses
+
+    def loss_scaling(self, step: int) -> LossScaling | None:
+        if self.scalings is None:
+            return None
+        scale, skipped = FIRST_SCALE, False
+        for strike in self.scalings:
+            factor = KINDS[strike.fault.kind].loss_scale
+            assert factor
+            scale *= factor(strike, step + 1)
+            skipped = skipped or strike.strength(step + 1) > 0.0
+        return LossScaling(scale, skipped)
 
     def _lasting(self, first: int, last: int) -> list[Occurrence]:
         """Strikes that affect steps between these two, which are counted in."""

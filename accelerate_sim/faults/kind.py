@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from accelerate_sim.faults.consequences import Ending, Figures, Line, Truth
+from accelerate_sim.faults.consequences import Damage, Ending, Figures, Line, Truth
 from accelerate_sim.faults.fault import Value
 from accelerate_sim.faults.occurrence import Occurrence
 from accelerate_sim.faults.spans import NOTHING, Span
 from accelerate_sim.faults.targets import Noun
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 KeyType = Literal["text", "word", "int", "float", "size", "span", "switch"]
 
@@ -50,6 +53,10 @@ class Kind:
     keys: Mapping[str, Key] = field(default_factory=dict)
     lasts: Span = NOTHING
     """Default of ``for``; a kind whose effect has no length takes none."""
+    length: Callable[[Mapping[str, Value]], Span | None] | None = None
+    """The length that the keys set in place of ``for``; None: they set none."""
+    phase: str = ""
+    """The phase of a strike whose trigger names none; empty: in the midst of a step."""
     delay_s: float = 0.0
     """Default of ``delay``: seconds from the trigger to the first symptom."""
     check: Callable[[Mapping[str, Value]], str | None] | None = None
@@ -58,12 +65,20 @@ class Kind:
     """The end of the attempt; None: the job goes on."""
     pace: Callable[[Occurrence], float] | None = None
     """Factor on the step time at full strength, while the fault lasts."""
+    saving: Callable[[Occurrence], float] | None = None
+    """Factor on the time to write a checkpoint at full strength, while the fault lasts."""
     figures: Callable[[Occurrence, Figures], Figures] | None = None
     """The figures of steps while the fault lasts."""
+    micro_losses: Callable[[Occurrence, int, NDArray[Any]], NDArray[Any]] | None = None
+    """The losses of a step's micro-batches, [micro_batches, replicas], while the fault lasts; steps count from 1."""
+    loss_scale: Callable[[Occurrence, int], float] | None = None
+    """Factor on the scale of an fp16 loss after a step, from the strike on; a step of the fault is skipped."""
+    clock_s: Callable[[Occurrence, float], float] | None = None
+    """Seconds by which the clock of a machine that is hit is ahead, at a second of the run while the fault lasts."""
     telemetry: Callable[[Occurrence, Any], Any] | None = None
     """The GPUs as a monitoring agent reads them while the fault lasts."""
-    damages: Callable[[Occurrence], Iterable[str]] = _nothing
-    """``checkpoint`` if the newest checkpoint cannot be read any more."""
+    damages: Callable[[Occurrence], Damage | None] | None = None
+    """The damage to the newest checkpoint, which then cannot be read any more."""
     lines: Callable[[Occurrence], Iterable[Line]] = _nothing
     """Lines of ranks and machines, the victims' tracebacks included."""
     truth: Truth

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cache
@@ -95,11 +96,11 @@ class Ledger:
     def state_dict(self, mark: LedgerMark) -> dict[str, Any]:
         """The sums at ``mark`` as values that JSON can hold."""
         last = mark.last_step
-        return mark._asdict() | {"last_step": last and asdict(last) | {"time": last.time.isoformat()}}
+        return mark._asdict() | {"last_step": last and _in_json(asdict(last) | {"time": last.time.isoformat()})}
 
     def load_state_dict(self, state: Mapping[str, Any], begin_s: float) -> None:
         """Take over the sums of a run that began at simulated second ``begin_s``."""
-        mark = _reader().validate_json(json.dumps(state), strict=True)
+        mark = _reader().validate_json(json.dumps(_of_json(state)), strict=True)
         for name, value in mark._asdict().items():
             setattr(self, name, value)
         self.begin_s = begin_s
@@ -174,13 +175,30 @@ class Ledger:
 
 def check_state(state: Mapping[str, Any], step: int, name: str) -> None:
     """Raise Damaged if ``state``, read from the file ``name``, cannot be a ledger's after ``step`` steps."""
-    mark = conforming(_reader(), dict(state), name)
+    mark = conforming(_reader(), _of_json(state), name)
     if mark.last_step is None:
         fits = not any((mark.step_s, mark.step_j, mark.looks))
     else:
         fits = 1 <= mark.last_step.step <= step and mark.step_s > 0.0 and mark.last_step.tokens > 0
     if not fits:
         raise Damaged(f"has a {name} that was changed: the figures of its ledger do not agree")
+
+
+def _in_json(step: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a step's record with None for those that are not finite, for which JSON has no number."""
+    return {name: None if name in _MAY_BE_NAN and not math.isfinite(value) else value for name, value in step.items()}
+
+
+def _of_json(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The ledger's sums with NaN for the figures of the last step that were not finite."""
+    last = state.get("last_step")
+    if not isinstance(last, Mapping):
+        return dict(state)
+    known = {name: math.nan for name in _MAY_BE_NAN if name in last and last[name] is None}
+    return {**state, "last_step": {**last, **known}}
+
+
+_MAY_BE_NAN = ("loss", "perplexity", "grad_norm")
 
 
 @cache

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
-from datetime import datetime
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar
 
 from accelerate_sim.display.keyboard import Keyboard
@@ -59,6 +60,8 @@ class Session:
         rank = coordination.placement.rank if coordination else None
         self.console = Console(screen, style, rank, clock.time, bars=progress)
         self.active: ActiveRun | None = None
+        self.skew: Callable[[int], timedelta] | None = None
+        """Time by which the clock of a rank's machine is ahead; None if all clocks are right."""
         self.world_size = 1
         self._planned: PlannedRun | None = None
         self._run_number = 1
@@ -122,7 +125,7 @@ class Session:
 
     def end_run(self) -> None:
         """End the active run; the next run has the next number."""
-        self.active = self._planned = None
+        self.active = self._planned = self.skew = None
         self._run_number += 1
         self._has_ended_a_run = True
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -79,7 +81,25 @@ class AttemptPlay:
             self.truth.origin_s = progress.training_origin_s
             if resumption and resumption.ended:
                 self.truth.recovered(self.attempt)
+        session.skew = self._skew(session, active)
         progress.expect(self.strikes(session, active, resumption))
+
+    def _skew(self, session: Session, active: ActiveRun) -> Callable[[int], timedelta] | None:
+        """The function that says by how much the clock of a rank's machine is ahead; None if all are right."""
+        wrong = [
+            (strike, ahead) for strike in (*self.attempt.carried, *self.attempt.occurrences)
+            if (ahead := KINDS[strike.fault.kind].clock_s)
+        ]  # fmt: skip
+        if not wrong:
+            return None
+        per_node = self.run.layout.gpus_per_node
+
+        def skew(rank: int) -> timedelta:
+            second, node = active.progress.elapsed_s, rank // per_node
+            hit = [each for each in wrong if each[0].second <= second < each[0].end_s and node in each[0].hit.nodes]
+            return timedelta(seconds=sum(ahead(strike, second) for strike, ahead in hit))
+
+        return skew
 
     def strikes(self, session: Session, active: ActiveRun, resumption: Resumption | None) -> list[Strike]:
         """The strikes that this process has before it, each with its place in the training."""
@@ -99,7 +119,12 @@ class AttemptPlay:
             clock.advance_to(second)
         if self.truth:
             self.truth.begin(self.attempt, strike)
-        ending = strike.ending
+        ending, damages = strike.ending, KINDS[strike.fault.kind].damages
+        if damages and (what := damages(strike)) and session.is_main_process and active.checkpoints.on_disk:
+            from accelerate_sim.session.faults.damaged_files import damage
+
+            if newest := active.checkpoints.last:
+                damage(newest, what)
         if not strike.fault.silent:
             lines = list(KINDS[strike.fault.kind].lines(strike))
             if session.coordination is None:

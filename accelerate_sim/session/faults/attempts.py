@@ -85,7 +85,12 @@ def resumption_of(end: AttemptEnd, session: Session, plan: Plan) -> Resumption:
     )  # fmt: skip
     directory = planned_dir(session, Run.of(plan))
     path = directory / f"checkpoint-{end.step}" if end.step else None
-    return Resumption(session.outputs.directory or Path(), state, path, ended=end)
+    damaged: tuple[str, ...] = ()
+    if session.outputs.directory and not session.coordination:
+        from accelerate_sim.session.faults.damaged_files import damaged_after
+
+        damaged = damaged_after(directory, end.step)
+    return Resumption(session.outputs.directory or Path(), state, path, damaged, ended=end)
 
 
 def _truth_log(session: Session, run: Run) -> TruthLog | None:

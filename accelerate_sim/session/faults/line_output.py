@@ -54,6 +54,8 @@ class LineOutput:
         host = f"{active.run.config.cluster.host}{line.rank // active.run.layout.gpus_per_node}"
         path = directory / "nodes" / host / KERNEL_LOG
         when = self._moment + timedelta(seconds=line.after_s)
+        if self._session.skew:
+            when += self._session.skew(line.rank)
         with explained(path, "What it holds is whole."):
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("a", encoding="utf-8") as file:
