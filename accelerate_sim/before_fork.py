@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import encodings.idna  # a host name that is looked up takes it, and its import takes 5 ms
 import pkgutil  # runpy does
+import sys
 
 import colorlog
 
@@ -35,3 +36,11 @@ IMPORTED = (
 # Pydantic builds validators when they are first used, and so do the catalogs.
 Run(RunConfig()).block_of(0)
 catalog.model_names(), catalog.gpu_names(), catalog.dataset_names()
+
+if any(word.startswith("--fault") or "faults." in word for word in sys.argv):
+    # Faults are asked for: all ranks derive them, at each start.
+    from accelerate_sim.faults import planned
+    from accelerate_sim.session.faults import attempts, launcher_store, real_end, truth_log
+
+    OF_FAULTS = (planned, attempts, launcher_store, real_end, truth_log)
+    """Modules that only a run with faults needs."""

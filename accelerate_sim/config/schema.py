@@ -7,7 +7,19 @@ prints. Only bounds that concern one key are checked here; checks that involve s
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, PlainSerializer, StrictBool, Tag
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PlainSerializer,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    StrictBool,
+    Tag,
+    model_serializer,
+)
 
 from accelerate_sim.catalog import Architecture, ModelSpec
 from accelerate_sim.config import extensions
@@ -362,6 +374,15 @@ class FaultsConfig(Section):
     play: FaultEntries = Field(
         (), description="Faults that happen, such as [kill rank=13 at=step:40]; --list faults shows the kinds."
     )
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, write: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
+        """In JSON, leave out what a run without faults has by default, so that its files are as they always were."""
+        found: dict[str, Any] = write(self)
+        if info.mode != "json":
+            return found
+        defaults: dict[str, Any] = {"drawn": "plan", "restarts": 3, "play": []}
+        return {name: value for name, value in found.items() if name not in defaults or value != defaults[name]}
 
 
 class ImposeConfig(Section):

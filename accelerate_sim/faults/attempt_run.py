@@ -11,6 +11,8 @@ import numpy as np
 from accelerate_sim.faults.consequences import Figures
 from accelerate_sim.faults.kinds import KINDS
 from accelerate_sim.faults.pace import Pace
+from accelerate_sim.records.devices import DeviceRecord
+from accelerate_sim.sim.gpus.telemetry import GpuSample
 from accelerate_sim.sim.noise import Floats
 from accelerate_sim.sim.run import FaultFacts, LossScaling, Run, StepBlock
 from accelerate_sim.sim.timeline import BLOCK
@@ -74,6 +76,19 @@ class AttemptRun(Run):
 
     def timeline_s(self, elapsed_s: float, step: int) -> float:
         return elapsed_s - self.pace.shift_s(step + 1)
+
+    def sample(self, timeline_s: float, step: int) -> GpuSample:
+        sample = super().sample(timeline_s, step)
+        for strike in self._lasting(step + 1, step + 1):
+            change = KINDS[strike.fault.kind].telemetry
+            sample = change(strike, sample, strike.strength(step + 1)) if change else sample
+        return sample
+
+    def as_read(self, record: DeviceRecord, step: int) -> DeviceRecord:
+        for strike in self._lasting(step + 1, step + 1):
+            change = KINDS[strike.fault.kind].devices
+            record = change(strike, record) if change else record
+        return record
 
     def _compute_block(self, index: int) -> StepBlock:
         block = super()._compute_block(index)

@@ -1,4 +1,4 @@
-"""``Ending``, ``Line``, ``Damage``, ``Figures`` and ``Truth``: what a strike does, as plain data.
+"""``Ending``, ``Line``, ``Figures`` and ``Truth``: what a strike does, as plain data.
 
 The session does it: in one process by printing, under a launcher really.
 """
@@ -97,16 +97,6 @@ class Ending:
     """True if the run saves its last whole step before it ends, where the config asks for it."""
     min_restart_s: float = 0.0
     """Seconds from the end to the next step at the least."""
-
-
-@dataclass(frozen=True, slots=True)
-class Damage:
-    """Damage to a file of the newest checkpoint."""
-
-    how: str
-    """truncate, header, flip, zero or missing."""
-    file: str
-    """Pattern of file names; the first one that fits in the order of names is damaged."""
 
 
 @dataclass(frozen=True, slots=True)

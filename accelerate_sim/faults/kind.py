@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from accelerate_sim.faults.consequences import Damage, Ending, Figures, Line, Truth
+from accelerate_sim.faults.consequences import Ending, Figures, Line, Truth
 from accelerate_sim.faults.fault import Value
 from accelerate_sim.faults.occurrence import Occurrence
 from accelerate_sim.faults.spans import NOTHING, Span
 from accelerate_sim.faults.targets import Noun
+from accelerate_sim.records.devices import DeviceRecord
+from accelerate_sim.sim.gpus.telemetry import GpuSample
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,10 +78,14 @@ class Kind:
     """Factor on the scale of an fp16 loss after a step, from the strike on; a step of the fault is skipped."""
     clock_s: Callable[[Occurrence, float], float] | None = None
     """Seconds by which the clock of a machine that is hit is ahead, at a second of the run while the fault lasts."""
-    telemetry: Callable[[Occurrence, Any], Any] | None = None
+    telemetry: Callable[[Occurrence, GpuSample, float], GpuSample] | None = None
+    """The physics of the GPUs while the fault lasts, at this share of its full strength."""
+    devices: Callable[[Occurrence, DeviceRecord], DeviceRecord] | None = None
     """The GPUs as a monitoring agent reads them while the fault lasts."""
-    damages: Callable[[Occurrence], Damage | None] | None = None
-    """The damage to the newest checkpoint, which then cannot be read any more."""
+    on_disk: Callable[[Occurrence, Path, Path | None], None] | None = None
+    """Acts on the files of the output directory and of the newest checkpoint, which the main process calls once."""
+    damages: Callable[[Occurrence], Iterable[str]] = _nothing
+    """``checkpoint`` if the newest checkpoint cannot be read any more."""
     lines: Callable[[Occurrence], Iterable[Line]] = _nothing
     """Lines of ranks and machines, the victims' tracebacks included."""
     truth: Truth

@@ -117,8 +117,7 @@ class _Walk:
                 reason = f"faults strike more than {MOST_STRIKES:,} times"
                 raise FaultMistake(reason, "Let them come less often, or give them times=N.")
             self.pending.after_strike(moment, strike, self.struck[strike.fault.id])
-            damages = KINDS[strike.fault.kind].damages
-            if damages and damages(strike):
+            if "checkpoint" in KINDS[strike.fault.kind].damages(strike):
                 there = self._saved(saved, pace.first_step, strike.step - 1, strike)
                 damaged |= set(there[-1:])
             if strike.ending:

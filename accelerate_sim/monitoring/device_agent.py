@@ -37,7 +37,7 @@ class DeviceAgent:
         if board is None:
             return None
         step = run.timeline.step_at(elapsed_s)
-        sample = telemetry.sample(elapsed_s, step)
+        sample = run.sample(elapsed_s, step)
         phase = telemetry.timeline.phase_at(elapsed_s)
         total_mib = gpu.memory_bytes >> 20
         used_mib = sample.memory_used_bytes >> 20
@@ -45,7 +45,7 @@ class DeviceAgent:
         step_s = run.stage_step_s(run.batches.number_at(step))
         share = run.tokens_of(step) / run.layout.tokens_per_step
         stepping_j = telemetry.phase_w["step"] * (steps_j / telemetry.mean_power_w("step"))
-        return DeviceRecord(
+        record = DeviceRecord(
             identities=self._identities_of_all(),
             product=gpu.product,
             driver_version=board.driver.version,
@@ -68,6 +68,7 @@ class DeviceAgent:
             nvlink_bytes=round(2 * self._traffic.nvlink_bytes * whole_steps),
             pcie_bytes_per_s=round(self._traffic.pcie_bytes * share / step_s) if phase == "step" else 0,
         )
+        return run.as_read(record, step)
 
     def _tensor_active(self, phase: Phase, step: int) -> float:
         """Mean share of cycles in which the tensor cores work, in a step like this one or in a validation."""

@@ -178,7 +178,7 @@ class SummaryRecord:
     lost_steps: int | None = None
     """Steps that were made again after a restart."""
     goodput: float | None = None
-    """Time of the steps that count, over the time since the first step, 0..1."""
+    """Time of the steps that count, over the time from the first step to the end of the export, 0..1."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,10 @@ from accelerate_sim.sim.timeline import BLOCK
 Sum = Annotated[float, Field(ge=0.0)]
 
 
+MAY_BE_NAN = ("loss", "perplexity", "grad_norm")
+"""Figures of a step that a fault can make no number."""
+
+
 class LedgerMark(NamedTuple):
     """The ledger's sums at one moment, under the names that they have there."""
 
@@ -100,7 +104,7 @@ class Ledger:
 
     def load_state_dict(self, state: Mapping[str, Any], begin_s: float) -> None:
         """Take over the sums of a run that began at simulated second ``begin_s``."""
-        mark = _reader().validate_json(json.dumps(_of_json(state)), strict=True)
+        mark = _reader().validate_json(json.dumps(_with_nan(state)), strict=True)
         for name, value in mark._asdict().items():
             setattr(self, name, value)
         self.begin_s = begin_s
@@ -154,7 +158,7 @@ class Ledger:
             export_bytes=self.export.bytes if self.export else 0,
             attempts=facts.attempt + 1 if facts else None,
             lost_steps=facts.lost_steps if facts else None,
-            goodput=round(self._useful_s(last.step) / last.elapsed_s, 6) if facts else None,
+            goodput=round(self._useful_s(last.step) / (total_s - run.startup.total), 6) if facts else None,
         )
 
     def _useful_s(self, step: int) -> float:
@@ -168,14 +172,14 @@ class Ledger:
         """Mean utilization at the end of the last step in per cent, for a run that reported no grid."""
         assert self.last_step
         second = self.run.timeline_s(self.last_step.elapsed_s, self.last_step.step - 1) - 1e-3
-        sample = self.run.telemetry.sample(second, self.last_step.step - 1)
+        sample = self.run.sample(second, self.last_step.step - 1)
         self.peak_memory_bytes = max(self.peak_memory_bytes, int(sample.memory_used_bytes.max()))
         return round(float(sample.utilization_pct.mean()), 2)
 
 
 def check_state(state: Mapping[str, Any], step: int, name: str) -> None:
     """Raise Damaged if ``state``, read from the file ``name``, cannot be a ledger's after ``step`` steps."""
-    mark = conforming(_reader(), _of_json(state), name)
+    mark = conforming(_reader(), _with_nan(state), name)
     if mark.last_step is None:
         fits = not any((mark.step_s, mark.step_j, mark.looks))
     else:
@@ -184,21 +188,17 @@ def check_state(state: Mapping[str, Any], step: int, name: str) -> None:
         raise Damaged(f"has a {name} that was changed: the figures of its ledger do not agree")
 
 
-def _in_json(step: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a step's record with None for those that are not finite, for which JSON has no number."""
-    return {name: None if name in _MAY_BE_NAN and not math.isfinite(value) else value for name, value in step.items()}
+def _in_json(step: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a step's record with None for figures that are not finite, for which JSON has no number."""
+    return {name: None if name in MAY_BE_NAN and not math.isfinite(value) else value for name, value in step.items()}
 
 
-def _of_json(state: Mapping[str, Any]) -> dict[str, Any]:
-    """The ledger's sums with NaN for the figures of the last step that were not finite."""
+def _with_nan(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The state with the figures that ``_in_json`` has left out."""
     last = state.get("last_step")
     if not isinstance(last, Mapping):
         return dict(state)
-    known = {name: math.nan for name in _MAY_BE_NAN if name in last and last[name] is None}
-    return {**state, "last_step": {**last, **known}}
-
-
-_MAY_BE_NAN = ("loss", "perplexity", "grad_norm")
+    return dict(state) | {"last_step": {**last, **{name: math.nan for name in MAY_BE_NAN if last.get(name, 0) is None}}}
 
 
 @cache

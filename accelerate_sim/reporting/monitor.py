@@ -29,7 +29,7 @@ class Monitor:
         if self._latest is None or self._latest[0] != step:
             # Sampled just before the step ends, while the GPUs still work on it.
             second = self.run.timeline_s(elapsed_s, step - 1) - 1e-3
-            self._latest = step, self.run.telemetry.sample(second, step - 1)
+            self._latest = step, self.run.sample(second, step - 1)
         return self._latest[1]
 
     def memory_used_bytes(self, step: int) -> int:
@@ -50,7 +50,7 @@ class Monitor:
             return
         second = self.run.timeline.look_into(phase, step - 1)
         if second is not None and self.run.config.log.gpu_grid_every:
-            sample = self.run.telemetry.sample(second, max(step - 1, 0))
+            sample = self.run.sample(second, max(step - 1, 0))
             self._report_gpus(sample, step, self.run.elapsed_s(second, step - 1))
 
     def _report_gpus(self, sample: GpuSample, step: int, elapsed_s: float) -> None:

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from accelerate_sim.config.schema import RunConfig
+from accelerate_sim.records.devices import DeviceRecord
 from accelerate_sim.sim import noise
 from accelerate_sim.sim.curves.grad_norm import GradNormCurve
 from accelerate_sim.sim.curves.load_balance import LoadBalance
@@ -20,7 +21,7 @@ from accelerate_sim.sim.disturbances.step_habits import Machines, Work
 from accelerate_sim.sim.disturbances.step_time import StepTimes
 from accelerate_sim.sim.gpus.activity import VALIDATION_OVER_STEP, WELL_TUNED_SHARE, Activity, drawn_w
 from accelerate_sim.sim.gpus.chips import Chips
-from accelerate_sim.sim.gpus.telemetry import Telemetry
+from accelerate_sim.sim.gpus.telemetry import GpuSample, Telemetry
 from accelerate_sim.sim.memory.filling import MemoryFilling
 from accelerate_sim.sim.memory.memory import memory_use
 from accelerate_sim.sim.noise import Floats, Steps
@@ -123,6 +124,14 @@ class Run(Plan):
     def timeline_s(self, elapsed_s: float, step: int) -> float:
         """Second of the timeline, which knows of no restart, at a second after the first step of the run."""
         return elapsed_s
+
+    def sample(self, timeline_s: float, step: int) -> GpuSample:
+        """All GPUs at a second of the timeline, in ``step``."""
+        return self.telemetry.sample(timeline_s, step)
+
+    def as_read(self, record: DeviceRecord, step: int) -> DeviceRecord:
+        """The record of a monitoring agent in ``step``, with what it sees of faults."""
+        return record
 
     # --- What happens once ----------------------------------------------------------------------
 

@@ -182,7 +182,10 @@ def _figures(record: Record, every_gpu: bool) -> dict[str, Any]:
                 "run": record.run, "path": record.path, "files": files, "bytes": record.bytes,
                 "seconds": record.seconds,
             }  # fmt: skip
-        case SummaryRecord() if record.attempts is None:
+        case SummaryRecord() if record.attempts is not None:
+            found = {name: getattr(record, name) for name in _FIELDS[SummaryRecord]}
+            return {name: None if value != value else value for name, value in found.items()}
+        case SummaryRecord():
             return {name: getattr(record, name) for name in _FIELDS[SummaryRecord] if name not in _OF_FAULTS}
     return {name: getattr(record, name) for name in _FIELDS[type(record)]}
 

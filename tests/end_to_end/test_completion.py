@@ -38,7 +38,7 @@ def offered(scripts: str, function: str, *words: str) -> list[str]:
         (["train.py", "--sp"], ["--speed"]),
         (["train.py", "--config", "llama7"], ["llama70b"]),
         (["train.py", "-c", "de"], ["debug"]),
-        (["train.py", "--list", ""], ["models", "gpus", "datasets", "configs", "trackers", "voices"]),
+        (["train.py", "--list", ""], ["models", "gpus", "datasets", "configs", "trackers", "voices", "faults"]),
         (["train.py", "--log-with", "w"], ["wandb"]),
         (["train.py", "--output-dir", ""], []),
     ],

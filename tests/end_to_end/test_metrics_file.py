@@ -268,10 +268,11 @@ def test_nothing_is_written_unless_asked_for(root: Path, tmp_path: Path) -> None
 
 
 def test_all_that_is_written_is_there_to_stay(llama: Played) -> None:
-    """Metrics, the run, the three newest checkpoints and the model; no half of anything."""
+    """Metrics, the faults, the run, the three newest checkpoints and the model; no half of anything."""
     names = {path.relative_to(llama.directory).parts[0] for path in files_below(llama.directory)}
     assert names == {
         "metrics.jsonl", "run.json", "latest", "final", "checkpoint-240", "checkpoint-300", "checkpoint-360",
+        "faults.jsonl",
     }  # fmt: skip
 
 

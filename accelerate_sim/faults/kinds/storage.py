@@ -6,9 +6,10 @@ Rank 0 writes the files of a run, so an error of the storage is raised in rank 0
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
-from accelerate_sim.faults.consequences import Damage, Death, Ending, Line, RaiseEnd, Truth
+from accelerate_sim.faults.consequences import Death, Ending, Line, RaiseEnd, Truth
 from accelerate_sim.faults.fault import Value
 from accelerate_sim.faults.kind import Key, Kind
 from accelerate_sim.faults.occurrence import Occurrence
@@ -75,8 +76,16 @@ def _disk_expected(strike: Occurrence) -> Mapping[str, Any]:
     return {}
 
 
-def _damage(strike: Occurrence) -> Damage:
-    return Damage(str(strike.fault["how"]), str(strike.fault["file"]))
+def _damages(strike: Occurrence) -> tuple[str]:
+    return ("checkpoint",)
+
+
+def _damage(strike: Occurrence, directory: Path, checkpoint: Path | None) -> None:
+    """Damage a file of the newest checkpoint."""
+    from accelerate_sim.faults.damaged_checkpoint import damage
+
+    if checkpoint:
+        damage(checkpoint, str(strike.fault["how"]), str(strike.fault["file"]))
 
 
 DISK_KEYS = {
@@ -105,6 +114,6 @@ KINDS = (
                        ("truncate", "header", "flip", "zero", "missing")),
             "file": Key("text", "*.safetensors", "Pattern of file names; the first that fits is damaged."),
         },
-        damages=_damage, truth=Truth("storage", transient=False, action="none", quiet=True),
+        damages=_damages, on_disk=_damage, truth=Truth("storage", transient=False, action="none", quiet=True),
     ),
 )  # fmt: skip

@@ -8,6 +8,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
+from accelerate_sim.artifacts.atomic import explained
 from accelerate_sim.faults.attempt_run import AttemptRun
 from accelerate_sim.faults.consequences import Line, RaiseEnd
 from accelerate_sim.faults.kinds import KINDS
@@ -119,12 +120,11 @@ class AttemptPlay:
             clock.advance_to(second)
         if self.truth:
             self.truth.begin(self.attempt, strike)
-        ending, damages = strike.ending, KINDS[strike.fault.kind].damages
-        if damages and (what := damages(strike)) and session.is_main_process and active.checkpoints.on_disk:
-            from accelerate_sim.session.faults.damaged_files import damage
-
-            if newest := active.checkpoints.last:
-                damage(newest, what)
+        ending, act = strike.ending, KINDS[strike.fault.kind].on_disk
+        if act and session.is_main_process and session.outputs.directory:
+            session.outputs.flush()
+            with explained(session.outputs.directory, "A fault could not change the files that it is to change."):
+                act(strike, session.outputs.directory, active.checkpoints.last)
         if not strike.fault.silent:
             lines = list(KINDS[strike.fault.kind].lines(strike))
             if session.coordination is None:

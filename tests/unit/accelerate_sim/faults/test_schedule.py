@@ -85,6 +85,17 @@ def test_a_slow_gpu_makes_the_steps_longer_that_it_affects_and_all_later_ones_la
     assert later == pytest.approx(sum(run.timing(step).seconds for step in (4, 5, 6)) * run.compute_share, rel=1e-4)
 
 
+def test_a_gpu_that_is_slow_of_heat_has_a_lower_clock_while_it_lasts() -> None:
+    run = run_of("debug")
+    attempt = walk("slow gpu=1:0 why=thermal factor=1.5 at=step:5 for=3steps ramp=1steps")[0]
+    slowed = AttemptRun.of_attempt(run, attempt, [])
+    for step, factor in ((3, 1.0), (4, 1.25), (5, 1.5), (6, 1.5), (7, 1.0)):
+        second = run.timing(step).end_s - 0.001
+        usual, now = run.sample(second, step).sm_clock_mhz, slowed.sample(second, step).sm_clock_mhz
+        assert now[2] == pytest.approx(usual[2] / factor)
+        assert [now[rank] for rank in (0, 1, 3)] == [usual[rank] for rank in (0, 1, 3)]
+
+
 def test_figures_change_for_as_long_as_the_fault_lasts() -> None:
     attempt = walk("nan at=step:5 for=2steps")[0]
     run = AttemptRun.of_attempt(run_of("debug"), attempt, [])
