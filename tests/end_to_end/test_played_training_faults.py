@@ -34,7 +34,7 @@ END = {
     "io": ("disk action=io", "OSError: [Errno 5] Input/output error"),
     "quota": ("disk action=quota", "OSError: [Errno 122] Disk quota exceeded"),
     "data killed": ("data rank=2 at=step:8", "DataLoader worker (pid 5081) is killed by signal: Killed. "),
-    "data bus": ("data rank=2 at=step:8 action=bus", "is killed by signal: Bus error. It is possible that dataloader's"),
+    "data bus": ("data rank=2 at=step:8 action=bus", "is killed by signal: Bus error. It is possible"),
     "data exception": ("data rank=3 at=step:8 action=exception", "ValueError: Caught ValueError in DataLoader worker"),
     "data descriptors": ("data rank=3 at=step:8 action=fds", "OSError: [Errno 24] Too many open files"),
     "another NCCL": ("mismatch node=1 what=nccl", "Mismatched NCCL version detected : rank 0 version 22907 rank 2"),
