@@ -41,21 +41,25 @@ class AttemptRun(Run):
         run = cls(base.config, base.number)
         run.__dict__.update(base.__dict__)
         run.__dict__["timeline"] = base.timeline  # which asks the base run for the times of its checkpoints
-        run._block = run._micro = None
-        run.attempt = attempt
-        run.pace = Pace(base.timeline, attempt.first_step, attempt.begin_s)
-        run.pace.slow_down([*attempt.carried, *attempt.occurrences])
+        run.take_over(attempt, earlier)
+        return run
+
+    def take_over(self, attempt: Attempt, earlier: Sequence[Attempt]) -> None:
+        """Compute the figures of this attempt from now on."""
+        self._block = self._micro = None
+        self.attempt = attempt
+        self.pace = Pace(self.timeline, attempt.first_step, attempt.begin_s)
+        self.pace.slow_down([*attempt.carried, *attempt.occurrences])
         firsts = [each.first_step for each in (*earlier[1:], attempt)] if earlier else []
-        lost = [base.tokens_before(each.completed) - base.tokens_before(first)
+        lost = [self.tokens_before(each.completed) - self.tokens_before(first)
                 for each, first in zip(earlier, firsts, strict=True)]  # fmt: skip
         steps = [each.completed - first for each, first in zip(earlier, firsts, strict=True)]
-        run.facts = FaultFacts(attempt.number, sum(steps), sum(lost))
+        self.facts = FaultFacts(attempt.number, sum(steps), sum(lost))
         past = [strike for each in earlier for strike in each.occurrences]
         scalings = [strike for strike in (*past, *attempt.occurrences) if KINDS[strike.fault.kind].loss_scale]
         if scalings:
             first, number = attempt.first_step, attempt.number
-            run.scalings = [strike for strike in scalings if strike.attempt == number or strike.step <= first]
-        return run
+            self.scalings = [strike for strike in scalings if strike.attempt == number or strike.step <= first]
 
     @property
     def fault_facts(self) -> FaultFacts | None:

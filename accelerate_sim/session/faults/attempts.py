@@ -47,6 +47,7 @@ def play_attempts(session: Session, planned: PlannedRun, play_one: Callable[[Pla
         try:
             play_one(PlannedRun(play.run, resumption, faults=play))
         except Struck as struck:
+            play, schedule = struck.play, struck.play.schedule
             strike = play.attempt.ended_by
             assert strike
             _end_attempt(session)
