@@ -71,6 +71,11 @@ class TrainingProgress:
         self._strikes = list(strikes)
         self._strike_after = self._strikes[0].completed if strikes else -1
 
+    @property
+    def strikes_ahead(self) -> int:
+        """Strikes that have yet to happen."""
+        return len(self._strikes)
+
     def reach(self, place: str) -> None:
         """Let the strikes happen that are next at this place after the present number of steps."""
         while self._strike_after == self.completed_steps and self._strikes[0].place == place:

@@ -24,6 +24,8 @@ with DefaultSigint():
 if TYPE_CHECKING:
     from fake_torch_dist.launcher.commandline.config import LaunchConfig
 
+CONTROL = "ctl"
+"""First word of a command line that controls runs, unless there is a script of that name."""
 DESCRIPTORS_PER_RANK = 3
 """Two pipes and a connection to the store, all held by the launcher."""
 DESCRIPTORS_PER_NODE = 2
@@ -33,6 +35,9 @@ DESCRIPTORS_BESIDES = 32
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line ``arguments`` (None: this process's) and return the exit code."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if words[:1] == [CONTROL] and not os.path.exists(CONTROL):
+        os.execv(sys.executable, [sys.executable, "-m", "accelerate_sim.session.control", *words[1:]])
     try:
         with DefaultSigint():
             fill_standard()

@@ -47,9 +47,8 @@ class TrainerHistory:
 
     def observe(self, record: Record) -> None:
         match record:
-            case StepRecord() if _is_number(record):  # as the Trainer's own filter leaves out others
-                self._loss_sum += record.loss
-                self._loss_steps += 1
+            case StepRecord():
+                self._add(record.loss)
                 if record.step % self.run.config.log.every == 0:
                     self._log(record)
             case EvalRecord():
@@ -66,12 +65,18 @@ class TrainerHistory:
                 if not self._best or record.loss < self._best[-1].loss:
                     self._best.append(Best(record.loss, record.step))
 
+    def _add(self, loss: float) -> None:
+        """Count a step's loss; the mean of those before stands for one that is not finite, as in the Trainer."""
+        self._loss_sum += loss if math.isfinite(loss) else self._loss_sum / max(self._loss_steps, 1)
+        self._loss_steps += 1
+
     def _log(self, record: StepRecord) -> None:
         loss = round(self._loss_sum / self._loss_steps, 4)
         self._loss_sum, self._loss_steps = 0.0, 0
         self._losses.append(
             {
-                "epoch": self._epoch(record.step), "grad_norm": record.grad_norm,
+                "epoch": self._epoch(record.step),
+                "grad_norm": record.grad_norm if math.isfinite(record.grad_norm) else None,
                 "learning_rate": record.lr, "loss": loss, "step": record.step,
             }
         )  # fmt: skip
@@ -101,7 +106,9 @@ class TrainerHistory:
         # The mean of the next entry includes the steps between the last one and the checkpoint.
         step = known.global_step
         since = range(step - step % self.run.config.log.every, step)
-        self._loss_sum, self._loss_steps = sum(map(self.run.loss_at, since)), len(since)
+        self._loss_sum, self._loss_steps = 0.0, 0
+        for each in since:
+            self._add(self.run.loss_at(each))
         found = known.best_metric is not None and known.best_global_step is not None
         self._best = [Best(document["best_metric"], document["best_global_step"])] if found else []
 
@@ -140,11 +147,6 @@ class TrainerHistory:
         return round(step / self.run.config.train.steps_per_epoch, 6)
 
 
-def _is_number(record: StepRecord) -> bool:
-    """False for a step whose figures a fault has spoilt, which JSON cannot hold."""
-    return math.isfinite(record.loss) and math.isfinite(record.grad_norm)
-
-
 def thinned(entries: Iterable[Entry], step: int, every: int) -> list[Entry]:
     """The last entry up to ``step`` in each interval of steps; at most MOST_ENTRIES of them.
 
@@ -166,7 +168,8 @@ class _Entry(BaseModel):
 
 
 class _Loss(_Entry):
-    grad_norm: float
+    grad_norm: float | None
+    """None if it was not finite, for which JSON has no number."""
     learning_rate: float
     loss: float
 

@@ -14,7 +14,8 @@ from accelerate_sim.faults.consequences import Figures
 from accelerate_sim.faults.kinds import KINDS
 from accelerate_sim.faults.pace import Pace
 from accelerate_sim.sim.gpus.telemetry import Telemetry
-from accelerate_sim.sim.run import FaultFacts, Run, StepBlock
+from accelerate_sim.sim.noise import Floats
+from accelerate_sim.sim.run import FaultFacts, LossScaling, Run, StepBlock
 from accelerate_sim.sim.timeline import BLOCK
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 JUST_AFTER_S = 1e-6
 """Seconds after a strike at which its effects are there; above the rounding of a time of years."""
+FIRST_SCALE = 65536.0
+"""Scale of an fp16 loss before its first overflow, as of torch's and DeepSpeed's scalers."""
 
 
 class AttemptRun(Run):
@@ -34,6 +37,8 @@ class AttemptRun(Run):
     facts: FaultFacts
     _conditions: Conditions
     _telemetry: Telemetry | None
+    scalings: Sequence[Occurrence] | None = None
+    """Strikes that change the scale of the loss, in this attempt and before its checkpoint; None: none does."""
 
     @classmethod
     def of_attempt(cls, plan: Plan, attempt: Attempt, earlier: Sequence[Attempt]) -> AttemptRun:
@@ -41,17 +46,27 @@ class AttemptRun(Run):
         base = Run.of(plan)
         run = cls(base.config, base.number)
         run.__dict__.update(base.__dict__)
-        run._block = run._micro = None
-        run.attempt = attempt
-        run.pace = Pace(base.timeline, attempt.first_step, attempt.begin_s)
-        run.pace.slow_down([*attempt.carried, *attempt.occurrences])
+        run.__dict__["timeline"] = base.timeline  # which asks the base run for the times of its checkpoints
+        run.take_over(attempt, earlier)
+        return run
+
+    def take_over(self, attempt: Attempt, earlier: Sequence[Attempt]) -> None:
+        """Compute the figures of this attempt from now on."""
+        self._block = self._micro = None
+        self.attempt = attempt
+        self.pace = Pace(self.timeline, attempt.first_step, attempt.begin_s)
+        self.pace.slow_down([*attempt.carried, *attempt.occurrences])
         firsts = [each.first_step for each in (*earlier[1:], attempt)] if earlier else []
-        lost = [base.tokens_before(each.completed) - base.tokens_before(first)
+        lost = [self.tokens_before(each.completed) - self.tokens_before(first)
                 for each, first in zip(earlier, firsts, strict=True)]  # fmt: skip
         steps = [each.completed - first for each, first in zip(earlier, firsts, strict=True)]
-        run._conditions, run._telemetry = Conditions([*earlier, attempt]), None
-        run.facts = FaultFacts(attempt.number, sum(steps), sum(lost))
-        return run
+        self._conditions, self._telemetry = Conditions([*earlier, attempt]), None
+        self.facts = FaultFacts(attempt.number, sum(steps), sum(lost))
+        past = [strike for each in earlier for strike in each.occurrences]
+        scalings = [strike for strike in (*past, *attempt.occurrences) if KINDS[strike.fault.kind].loss_scale]
+        if scalings:
+            first, number = attempt.first_step, attempt.number
+            self.scalings = [strike for strike in scalings if strike.attempt == number or strike.step <= first]
 
     @property
     def fault_facts(self) -> FaultFacts | None:
@@ -114,6 +129,27 @@ class AttemptRun(Run):
             change = KINDS[strike.fault.kind].figures
             figures = change(strike, figures) if change else figures
         return replace(block, step_s=step_s, step_end_s=end_s + shift, loss=figures.loss, grad_norm=figures.grad_norm)
+
+    def checkpoint_seconds(self, step: int) -> float:
+        return super().checkpoint_seconds(step) * self.pace.saving_factor(step + 1)
+
+    def micro_losses(self, step: int) -> Floats:
+        losses = super().micro_losses(step)
+        for strike in self._lasting(step + 1, step + 1):
+            if change := KINDS[strike.fault.kind].micro_losses:
+                losses = change(strike, step + 1, losses)
+        return losses
+
+    def loss_scaling(self, step: int) -> LossScaling | None:
+        if self.scalings is None:
+            return None
+        scale, skipped = FIRST_SCALE, False
+        for strike in self.scalings:
+            factor = KINDS[strike.fault.kind].loss_scale
+            assert factor
+            scale *= factor(strike, step + 1)
+            skipped = skipped or strike.strength(step + 1) > 0.0
+        return LossScaling(scale, skipped)
 
     def _lasting(self, first: int, last: int) -> list[Occurrence]:
         """Strikes that affect steps between these two, which are counted in."""

@@ -6,7 +6,7 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 from accelerate_sim.config.host_names import host_name
-from accelerate_sim.faults.consequences import HangEnd
+from accelerate_sim.faults.consequences import Ending, HangEnd, Line, RaiseEnd
 from accelerate_sim.faults.kinds import KINDS
 from accelerate_sim.sim.gpus.devices import uuid
 from fake_torch_dist.pci_addresses import driver_bus_id
@@ -38,7 +38,7 @@ def target_of(strike: Occurrence) -> dict[str, Any]:
 def expectation(schedule: FaultSchedule, attempt: Attempt, strike: Occurrence) -> dict[str, Any]:
     """Facts about the logs, the ends of ranks and the job that follow from a strike."""
     kind, ending = KINDS[strike.fault.kind], strike.ending
-    lines = [] if strike.fault.silent else list(kind.lines(strike))
+    lines = [] if strike.fault.silent else [*kind.lines(strike), *_tracebacks(ending)]
     found: dict[str, Any] = {
         "exit": [
             {"rank": death.rank, "code": death.exitcode, "signal": _signal_name(death.exitcode)}
@@ -57,6 +57,13 @@ def expectation(schedule: FaultSchedule, attempt: Attempt, strike: Occurrence) -
             "lost_steps": attempt.completed - following.first_step if following else None,
         }
     return found | dict(kind.expect(strike) if kind.expect else {})
+
+
+def _tracebacks(ending: Ending | None) -> list[Line]:
+    """A line for each rank that an exception ends, which prints its traceback."""
+    deaths = ending.deaths if ending else ()
+    return [Line(death.how.text, death.rank, after_s=death.after_s) for death in deaths
+            if isinstance(death.how, RaiseEnd)]  # fmt: skip
 
 
 def _signal_name(exitcode: int) -> str | None:

@@ -20,6 +20,9 @@ from accelerate_sim.faults.targets import Noun
 if TYPE_CHECKING:
     from accelerate_sim.gpu_condition import Condition
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 KeyType = Literal["text", "word", "int", "float", "size", "span", "switch"]
 
 
@@ -54,8 +57,10 @@ class Kind:
     keys: Mapping[str, Key] = field(default_factory=dict)
     lasts: Span = NOTHING
     """Default of ``for``; a kind whose effect has no length takes none."""
-    lasts_by: Callable[[Mapping[str, Value]], Span] | None = None
-    """Default of ``for`` from the other keys, for a kind whose keys decide it."""
+    lasts_by: Callable[[Mapping[str, Value]], Span | None] | None = None
+    """Default of ``for`` from the other keys, for a kind whose keys may decide it; None: they do not."""
+    phase: str = ""
+    """The phase of a strike whose trigger names none; empty: in the midst of a step."""
     delay_s: float = 0.0
     """Default of ``delay``: seconds from the trigger to the first symptom."""
     check: Callable[[Mapping[str, Value]], str | None] | None = None
@@ -64,8 +69,16 @@ class Kind:
     """The end of the attempt; None: the job goes on."""
     pace: Callable[[Occurrence], float] | None = None
     """Factor on the step time at full strength, while the fault lasts."""
+    saving: Callable[[Occurrence], float] | None = None
+    """Factor on the time to write a checkpoint at full strength, while the fault lasts."""
     figures: Callable[[Occurrence, Figures], Figures] | None = None
     """The figures of steps while the fault lasts."""
+    micro_losses: Callable[[Occurrence, int, NDArray[Any]], NDArray[Any]] | None = None
+    """The losses of a step's micro-batches, [micro_batches, replicas], while the fault lasts; steps count from 1."""
+    loss_scale: Callable[[Occurrence, int], float] | None = None
+    """Factor on the scale of an fp16 loss after a step, from the strike on; a step of the fault is skipped."""
+    clock_s: Callable[[Occurrence, float], float] | None = None
+    """Seconds by which the clock of a machine that is hit is ahead, at a second of the run while the fault lasts."""
     telemetry: Callable[[Occurrence, int, Condition, float], Condition] | None = None
     """The condition of a rank's GPU that is hit, from that before the strike, so many seconds after it."""
     on_disk: Callable[[Occurrence, Path, Path | None], None] | None = None
@@ -82,7 +95,7 @@ class Kind:
 
     def length(self, keys: Mapping[str, Value]) -> Span:
         """Default of ``for``, with these keys."""
-        return self.lasts_by(keys) if self.lasts_by else self.lasts
+        return (self.lasts_by(keys) if self.lasts_by else None) or self.lasts
 
     def truth_of(self, strike: Occurrence) -> Truth:
         """The section of the ground truth about a strike's cause."""

@@ -9,6 +9,7 @@ import math
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from accelerate_sim.config.fault_entries import word
 from accelerate_sim.faults.fault import After, Attempts, Fault, Value
@@ -61,7 +62,7 @@ def render(fault: Fault) -> str:
     words = [fault.kind, *map(str, fault.targets)]
     words += [f"{name}={text_of(fault.params[name])}" for name, key in kind.keys.items()
               if fault.params[name] != key.default]  # fmt: skip
-    if fault.at != At():
+    if fault.at != At(phase=kind.phase):
         words.append(f"at={fault.at}")
     if fault.after:
         words.append(f"after={fault.after}")
@@ -116,10 +117,13 @@ def _fault(kind: Kind, targets: Sequence[Target], keys: Mapping[str, str], numbe
         noun, _, value = kind.target.partition("=")
         targets = [parse_target(noun, value)]  # type: ignore[arg-type]
     at = parse_at(keys["at"]) if "at" in keys else At()
+    if kind.phase and not at.phase and not at.recurs:
+        at = replace(at, phase=kind.phase)
     params = {name: _value(name, key, keys[name]) if name in keys else key.default for name, key in kind.keys.items()}
     if kind.check and (wrong := kind.check(params)):
         raise FaultMistake(wrong, f"--list faults explains {kind.name}.")
-    if "for" in keys and kind.lasts == NOTHING:
+    length = kind.length(params)
+    if "for" in keys and length == NOTHING:
         raise FaultMistake(f"{kind.name} has no length", "Leave out 'for'.")
     return Fault(
         kind=kind.name,
@@ -129,7 +133,7 @@ def _fault(kind: Kind, targets: Sequence[Target], keys: Mapping[str, str], numbe
         after=_after(keys["after"]) if "after" in keys else None,
         attempts=_attempts(keys["attempt"]) if "attempt" in keys else Attempts(),
         times=_times(keys["times"]) if "times" in keys else None if at.recurs else 1,
-        lasts=parse_span(keys["for"]) if "for" in keys else kind.length(params),
+        lasts=parse_span(keys["for"]) if "for" in keys else length,
         ramp=parse_span(keys["ramp"], ever=False) if "ramp" in keys else NOTHING,
         delay_s=parse_seconds(keys["delay"]) if "delay" in keys else None,
         seed=int(_number("seed", keys["seed"], 0, 2**63 - 1, whole=True)) if "seed" in keys else None,

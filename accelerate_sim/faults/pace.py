@@ -25,17 +25,28 @@ BLOCKS_KEPT = 64
 
 @dataclass(frozen=True, slots=True)
 class _Slow:
-    """Steps that take longer, by this share at full strength."""
+    """Steps, and the checkpoints after them, that take longer by these shares at full strength."""
 
     first: int
     last: int
     ramp_steps: int
     share: float
+    saving: float = 0.0
+
+    @classmethod
+    def by(cls, strike: Occurrence) -> _Slow:
+        kind = KINDS[strike.fault.kind]
+        shares = [each(strike) - 1.0 if each else 0.0 for each in (kind.pace, kind.saving)]
+        return cls(strike.step, strike.last_step, strike.ramp_steps, *shares)
+
+    def strength(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Share of the full strength at each step."""
+        strength = np.clip((steps - self.first + 1) / (self.ramp_steps + 1), 0.0, 1.0)
+        return np.asarray(strength * ((steps >= self.first) & (steps <= self.last)))
 
     def excess(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
         """Share by which each step takes longer."""
-        strength = np.clip((steps - self.first + 1) / (self.ramp_steps + 1), 0.0, 1.0)
-        return np.asarray(self.share * strength * ((steps >= self.first) & (steps <= self.last)))
+        return np.asarray(self.share * self.strength(steps))
 
 
 class Pace:
@@ -56,18 +67,17 @@ class Pace:
         """Extra seconds of the steps of a block up to each, those of earlier blocks included."""
 
     def slow_down(self, strikes: Sequence[Occurrence]) -> None:
-        """Let strikes whose kind has a pace slow the steps that they affect."""
+        """Let strikes whose kind has a pace slow the steps that they affect, and those of a storage its checkpoints."""
         for strike in strikes:
-            pace = KINDS[strike.fault.kind].pace
-            if pace and strike.last_step >= strike.step:
-                self.slow.append(_Slow(strike.step, strike.last_step, strike.ramp_steps, pace(strike) - 1.0))
+            kind = KINDS[strike.fault.kind]
+            if (kind.pace or kind.saving) and strike.last_step >= strike.step:
+                self.slow.append(_Slow.by(strike))
                 for index in [each for each in self._extra if each >= (strike.step - 1) // BLOCK]:
                     del self._extra[index]
 
     def last_until(self, strike: Occurrence) -> int:
         """The last step that a strike affects which slows the steps down and ends at a second."""
-        pace = KINDS[strike.fault.kind].pace
-        slower = _Slow(strike.step, strike.last_step, strike.ramp_steps, pace(strike) - 1.0 if pace else 0.0)
+        slower = _Slow.by(strike)
         step, second = strike.step, strike.second
         while second < strike.end_s:
             times, offset = self.block((step - 1) // BLOCK), (step - 1) % BLOCK
@@ -106,12 +116,29 @@ class Pace:
                 excess = np.maximum(excess, slow.excess(steps))
         return 1.0 + excess
 
+    def saving_factor(self, step: int) -> float:
+        """Time of the checkpoint after a step over its usual one."""
+        return 1.0 + float(self._saving_excess(np.array([step]))[0])
+
+    def _saving_excess(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
+        excess = np.zeros(len(steps))
+        for slow in self.slow:
+            if slow.saving:
+                excess = np.maximum(excess, slow.saving * slow.strength(steps))
+        return excess
+
+    def _pauses_s(self, index: int) -> NDArray[np.float64]:
+        """Extra seconds of the checkpoints before the steps of a block."""
+        steps = np.arange(index * BLOCK, (index + 1) * BLOCK)
+        before = self.block(index - 1).checkpoint_s[-1:] if index else np.zeros(1)
+        return np.concatenate([before, self.block(index).checkpoint_s[:-1]]) * self._saving_excess(steps)
+
     def extra_s(self, step: int) -> float:
-        """Seconds that the slow steps of the attempt have cost after ``step`` steps."""
+        """Seconds that slow steps, and slow checkpoints before ``step``, have cost when it ends."""
         if not self.slow:
             return 0.0
         first = min(slow.first for slow in self.slow)
-        step = min(step, max(slow.last for slow in self.slow))
+        step = min(step, max(slow.last for slow in self.slow) + 1)
         if step < first:
             return 0.0
         index, begin = (step - 1) // BLOCK, (first - 1) // BLOCK
@@ -121,7 +148,10 @@ class Pace:
         for each in range(known + 1, index + 1):
             before = float(self._extra[each - 1][-1]) if each > begin else 0.0
             steps = np.arange(each * BLOCK + 1, (each + 1) * BLOCK + 1)
-            self._extra[each] = before + np.cumsum(self.block(each).step_s * (self.factors(steps) - 1.0))
+            more_s = self.block(each).step_s * (self.factors(steps) - 1.0)
+            if any(slow.saving for slow in self.slow):
+                more_s = more_s + self._pauses_s(each)
+            self._extra[each] = before + np.cumsum(more_s)
         return float(self._extra[index][(step - 1) % BLOCK])
 
     def shift_s(self, step: int) -> float:
@@ -130,7 +160,14 @@ class Pace:
 
     def begin_s(self, step: int) -> float:
         """Second at which a step begins, the validation and the checkpoint before it being over."""
-        return self.base_after_s(step - 1) + self.shift_s(step - 1)
+        return self.base_after_s(step - 1) + self.shift_s(step - 1) + self._last_pause_s(step)
+
+    def _last_pause_s(self, step: int) -> float:
+        """Extra seconds of the checkpoint before a step."""
+        if step <= 1 or not any(slow.saving for slow in self.slow):
+            return 0.0
+        checkpoint_s = float(self.block((step - 2) // BLOCK).checkpoint_s[(step - 2) % BLOCK])
+        return checkpoint_s * (self.saving_factor(step - 1) - 1.0)
 
     def end_s(self, step: int) -> float:
         """Second at which a step ends."""

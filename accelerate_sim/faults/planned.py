@@ -109,6 +109,17 @@ class _entry:
             raise PlannedMistake(self._index, error) from None
 
 
+def check_fault(fault: Fault, plan: Plan, others: Sequence[Fault]) -> None:
+    """Raise FaultMistake for a fault that cannot come in a run, beside the faults that are there."""
+    for target in fault.targets:
+        check_target(target, plan.layout)
+    _check_trigger(fault, plan)
+    try:
+        _check_ids([*others, fault])
+    except PlannedMistake as mistake:
+        raise mistake.mistake from None
+
+
 def _check_trigger(fault: Fault, plan: Plan) -> None:
     """Raise FaultMistake for a trigger that cannot come in the run."""
     at, config, last = fault.at, plan.config, plan.last_step

@@ -118,7 +118,7 @@ class _Walk:
                 raise FaultMistake(reason, "Let them come less often, or give them times=N.")
             self.pending.after_strike(moment, strike, self.struck[strike.fault.id])
             if "checkpoint" in KINDS[strike.fault.kind].damages(strike):
-                there = self._saved(saved, pace.first_step, strike.step - 1)
+                there = self._saved(saved, pace.first_step, strike.step - 1, strike)
                 damaged |= set(there[-1:])
             if strike.ending:
                 end_s, completed = strike.second + strike.ending.after_s, strike.step - 1

@@ -21,7 +21,7 @@ from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter
 from accelerate_sim.artifacts import plain_file
 from accelerate_sim.artifacts.damage import Damaged, conforming, document_of
 from accelerate_sim.config.problems import printable
-from accelerate_sim.process.runtime_directory import check_private, runtime_directory
+from accelerate_sim.process.runtime_directory import check_private, control_socket, runtime_directory
 
 POSITION_BYTES = 192
 """Length of the first line, its newline included."""
@@ -157,8 +157,9 @@ def running_jobs(damaged: list[str] | None = None) -> list[tuple[PublishedJob, P
         if is_running(read[0]):
             found.append(read)
         else:
-            with suppress(OSError):
-                path.unlink()
+            for left in (path, control_socket(directory, read[0].pid)):
+                with suppress(OSError):
+                    left.unlink()
     # The position is written all the time, so the age of the file does not tell the order.
     return sorted(found, key=lambda entry: (entry[0].process_start or 0, entry[0].pid), reverse=True)
 

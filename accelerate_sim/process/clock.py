@@ -31,15 +31,24 @@ class Clock:
         self._wait = wait
         self._monotonic = monotonic
         self.speed = speed
+        self._is_chosen = self._has_changed = False
         self._rebase()
 
     def _rebase(self) -> None:
         self._base_s, self._base_real_s = self.now_s, self._monotonic()
 
     def set_speed(self, speed: float) -> None:
-        """Run at another speed from now on."""
-        self.speed = speed
+        """Run at another speed from now on, unless the user has chosen one."""
+        if not self._is_chosen:
+            self.speed = speed
         self._rebase()
+
+    def choose_speed(self, speed: float) -> None:
+        """Run at the speed that the user chooses, also in the present wait, if that is cut short."""
+        if self.speed < math.inf:
+            self._base_s += (self._monotonic() - self._base_real_s) * self.speed
+        self._base_real_s = self._monotonic()
+        self.speed, self._is_chosen, self._has_changed = speed, True, True
 
     def read(self) -> float:
         """Simulated seconds since the start; bars call it in place of ``time.time``."""
@@ -54,6 +63,9 @@ class Clock:
         for listener in self._listeners:
             listener(second)
         self._wait(self._ahead_s(second))
+        while self._has_changed:
+            self._has_changed = False
+            self._wait(self._ahead_s(second))
         self.now_s = second
 
     def add_listener(self, on_advance: Callable[[float], None]) -> None:

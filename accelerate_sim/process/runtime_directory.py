@@ -9,6 +9,8 @@ import tempfile
 from pathlib import Path
 
 NAME = "fake-torchrun"
+CONTROL_PREFIX, CONTROL_SUFFIX = "control-", ".sock"
+"""The name of a process's control socket has its process id between these."""
 
 
 class UnsafeDirectory(Exception):
@@ -28,6 +30,11 @@ def runtime_directory() -> Path:
     if os.path.isabs(base) and os.path.isdir(base):
         return Path(base, NAME)
     return Path(tempfile.gettempdir(), f"{NAME}-{os.getuid()}")
+
+
+def control_socket(directory: Path, pid: int) -> Path:
+    """Path of the socket over which the session of a process takes commands."""
+    return directory / f"{CONTROL_PREFIX}{pid}{CONTROL_SUFFIX}"
 
 
 def make_runtime_directory() -> Path:

@@ -54,6 +54,9 @@ class Signals:
         self._on_redraw: list[Callable[[], None]] = []
         self._monotonic = monotonic
         self._stopped_s = 0.0
+        self._still_s: float | None = None
+        """Real second since which the time stands still."""
+        self._is_cut = False
         self._pending: list[int] = []
         self._ending = False
         self._starting = False
@@ -136,7 +139,7 @@ class Signals:
 
     def awake_s(self) -> float:
         """Real seconds, those while Ctrl-Z stopped the process not counted."""
-        return self._monotonic() - self._stopped_s
+        return (self._monotonic() if self._still_s is None else self._still_s) - self._stopped_s
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT and self._ending:
@@ -211,13 +214,29 @@ class Signals:
             if self._pending or self.deadline is not None:
                 self.poll()
             return
-        until = self.awake_s() + seconds
+        until, self._is_cut = self.awake_s() + seconds, False
         self.poll()
-        while (left := until - self.awake_s()) > 0:
+        while (left := until - self.awake_s()) > 0 and not self._is_cut:
             if self.deadline is not None:
                 left = min(left, self.deadline - self._monotonic())
             self._sleep(left)
             self.poll()
+
+    def cut_short(self) -> None:
+        """End the present wait."""
+        self._is_cut = True
+
+    def stand_still(self, goes_on: Callable[[], bool]) -> None:
+        """Serve descriptors and act on signals until ``goes_on()``; the time does not count. Raises ``Stopped``."""
+        begin_s, stopped_s = self._monotonic(), self._stopped_s
+        self._still_s = begin_s
+        try:
+            while not goes_on():
+                self._sleep(60.0)
+                self.poll()
+        finally:
+            self._still_s = None
+            self._stopped_s = stopped_s + self._monotonic() - begin_s
 
     def _look(self) -> None:
         """Serve ready descriptors; if none is ready, the next poll comes LOOK_EVERY_S later."""

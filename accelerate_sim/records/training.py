@@ -49,6 +49,10 @@ class StepRecord:
     """Memory in use on the GPU of the rank that reports."""
     load_balancing_loss: float | None = None
     """Loss of the experts' router, 1 where they get as many tokens each; None for a model without experts."""
+    loss_scale: float | None = None
+    """Scale of an fp16 loss after the step; None, as the next, unless the config plays an overflow."""
+    skipped: bool | None = None
+    """True if the gradients overflowed and the optimizer has left the weights as they were."""
 
 
 @dataclass(frozen=True, slots=True)

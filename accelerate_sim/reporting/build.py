@@ -119,7 +119,7 @@ def data_record(plan: Plan) -> DataRecord:
 
 def step_record(run: Run, values: Mapping[str, float], step: int, time: datetime, memory_used_bytes: int) -> StepRecord:
     """The record of ``step``, from 1; ``values`` holds its loss, perplexity, grad_norm and lr."""
-    timing = run.timing(step - 1)
+    timing, scaling = run.timing(step - 1), run.loss_scaling(step - 1)
     return StepRecord(
         run=run.number,
         epoch=epoch_of(run, step),
@@ -137,6 +137,8 @@ def step_record(run: Run, values: Mapping[str, float], step: int, time: datetime
         mfu=timing.mfu,
         memory_used_bytes=memory_used_bytes,
         load_balancing_loss=run.load_balancing_loss(step - 1),
+        loss_scale=scaling.scale if scaling else None,
+        skipped=scaling.skipped if scaling else None,
     )
 
 

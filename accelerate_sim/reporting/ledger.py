@@ -188,9 +188,9 @@ def check_state(state: Mapping[str, Any], step: int, name: str) -> None:
         raise Damaged(f"has a {name} that was changed: the figures of its ledger do not agree")
 
 
-def _in_json(figures: dict[str, Any]) -> dict[str, Any]:
-    """The figures of a step with None for what is not a number, for which JSON has no word."""
-    return {name: None if figures[name] != figures[name] else figures[name] for name in figures}
+def _in_json(step: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a step's record with None for figures that are not finite, for which JSON has no number."""
+    return {name: None if name in MAY_BE_NAN and not math.isfinite(value) else value for name, value in step.items()}
 
 
 def _with_nan(state: Mapping[str, Any]) -> dict[str, Any]:

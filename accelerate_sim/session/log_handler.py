@@ -39,11 +39,12 @@ class ScreenHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         record.world_size = self.session.world_size
-        if not hasattr(record, "rank"):
-            record.rank = 0
+        record.rank = rank = getattr(record, "rank", 0)
         self._moment = getattr(record, "moment", None)
+        if self.session.skew:
+            self._moment = (self._moment or self.session.clock.time()) + self.session.skew(rank)
         if (outlet := self.session.screen.outlet) is not None:
-            outlet.rank = getattr(record, "rank", 0)
+            outlet.rank = rank
         if self.session.shows_script:
             self.session.screen.write(fold(self.format(record), self.session.screen.width))
         elif record.levelno >= logging.WARNING:

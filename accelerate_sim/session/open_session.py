@@ -131,5 +131,5 @@ def _open_metrics(session: Session, options: SessionOptions, config: RunConfig) 
             return open_tracker(keep=resumption.prepare(directory))
         output_directory.require_empty(directory)
         faults = config.faults
-        begin_truth(directory, plays=bool(faults.play or (faults.drawn == "play" and faults.rate)))
+        begin_truth(directory, plays=bool(faults.play) or faults.drawn == "play")
         return open_tracker()

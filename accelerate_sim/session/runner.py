@@ -135,7 +135,7 @@ def _run_all(train: Train, source: RunSource, session: Session, first: Plan, opt
     for number in itertools.count(first.number):
         plan = first if number == first.number else source.plan(number)
         planned, is_last = PlannedRun(plan, resumption), number == runs
-        if plan.config.faults.play or (plan.config.faults.drawn == "play" and plan.config.faults.rate):
+        if plan.config.faults.play or plan.config.faults.drawn == "play":
             from accelerate_sim.session.faults.attempts import play_attempts
 
             if code := play_attempts(session, planned, partial(_run_attempt, train, session, is_last=is_last)):
@@ -163,11 +163,22 @@ def _run_attempt(train: Train, session: Session, planned: PlannedRun, *, is_last
         planned = _resumed(session, planned, planned.resumption)
     session.plan_run(planned)
     _announce(session, planned)
+    if planned.plan.config.run.speed < math.inf:
+        _open_control(session)
     if planned.resumption and planned.resumption.ended:
         _report_resumption(session, planned.resumption)
     if session.coordination:
         _send_start(session, session.coordination, planned, is_last=is_last)
     return train_attempt(train, session, planned)
+
+
+def _open_control(session: Session) -> None:
+    """Let ``fake-torchrun ctl`` send commands to a session whose clock waits for real time."""
+    if session.close_control is None and session.is_main_process:
+        from accelerate_sim.session.control.server import open_control
+
+        server = open_control(session)
+        session.close_control = server.close if server else None
 
 
 def _number_of_runs(config: RunConfig, options: SessionOptions) -> int:

@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar
 
 from accelerate_sim.display.keyboard import Keyboard
@@ -65,6 +65,14 @@ class Session:
         self.active: ActiveRun | None = None
         self.read_idle_gpus: Callable[[], DeviceRecord | None] | None = None
         """Reads the GPUs between two attempts of a job; None at any other time."""
+        self.close_control: Callable[[], None] | None = None
+        """Closes the socket over which ``fake-torchrun ctl`` sends commands; None if there is none."""
+        self.paused = False
+        self._stands_still = False
+        self.add_fault: Callable[[str], str] | None = None
+        """Lets one more fault strike the active run, and returns a sentence; None if it plays no faults."""
+        self.skew: Callable[[int], timedelta] | None = None
+        """Time by which the clock of a rank's machine is ahead; None if all clocks are right."""
         self.world_size = 1
         self._planned: PlannedRun | None = None
         self._run_number = 1
@@ -103,6 +111,9 @@ class Session:
             with suppress(OutputClosed):
                 self.screen.outlet.close()
         Session._current = None
+        if self.close_control:
+            self.close_control()
+            self.close_control = None
         self._keyboard.restore()
 
     # --- Runs -----------------------------------------------------------------------------------
@@ -136,7 +147,7 @@ class Session:
 
     def end_run(self) -> None:
         """End the active run; the next run has the next number."""
-        self.active = self._planned = None
+        self.active = self._planned = self.skew = self.add_fault = None
         self._run_number += 1
         self._has_ended_a_run = True
 
@@ -191,6 +202,15 @@ class Session:
             self.outputs.flush()
             self.console.flush()
         self.screen.rest(seconds)
+
+    def pause_if_told(self) -> None:
+        """Stand still in the present wait until a command lets the clock go on."""
+        if self.paused and not self._stands_still:
+            self._stands_still = True
+            try:
+                self.signals.stand_still(lambda: not self.paused)
+            finally:
+                self._stands_still = False
 
     def _pause(self) -> None:
         """Clear the live lines and give the keyboard back before Ctrl-Z stops the process."""

@@ -80,6 +80,15 @@ class FaultFacts:
     lost_tokens: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class LossScaling:
+    """The scale of an fp16 loss after a step."""
+
+    scale: float
+    skipped: bool
+    """True if gradients overflowed, so that the optimizer left the weights as they were."""
+
+
 class Run(Plan):
     """One run: the plan, and every figure of every step."""
 
@@ -102,6 +111,10 @@ class Run(Plan):
     @property
     def fault_facts(self) -> FaultFacts | None:
         """The attempt of a run in which faults happen; None for any other run."""
+        return None
+
+    def loss_scaling(self, step: int) -> LossScaling | None:
+        """The scale of the loss after a step of a run in which an overflow is played; None for any other run."""
         return None
 
     def step_end_s(self, step: int) -> float:

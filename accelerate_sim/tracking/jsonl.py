@@ -168,8 +168,9 @@ def _figures(record: Record, every_gpu: bool) -> dict[str, Any]:
         case StepRecord():
             figures = dict(zip(_STEP_FIELDS, _step_values(record), strict=True))
             figures["time"] = record.time.isoformat(timespec="milliseconds")
-            if record.load_balancing_loss is None:
-                del figures["load_balancing_loss"]
+            for name in ("load_balancing_loss", "loss_scale", "skipped"):
+                if figures[name] is None:
+                    del figures[name]
             for name in ("loss", "perplexity", "grad_norm"):
                 if not math.isfinite(figures[name]):
                     figures[name] = None  # JSON has no number for it

@@ -35,7 +35,7 @@ class _DeepSpeed(VoiceState):
         super().__init__(setting)
         self.level = self.options["log_level"] or ("info" if self.version == "0.16" else "warning")
         self.log_dist = "logging.py:128:log_dist" if self.version == "0.16" else "logging.py:107:log_dist"
-        self.steps = self.samples = self.micro_steps = 0
+        self.steps = self.samples = self.micro_steps = self.skipped = 0
         self.seconds = 0.0
         use = self.plan.memory
         self.allocated = (use.weights + use.gradients + use.optimizer) / GIB
@@ -70,12 +70,17 @@ def _step(record: StepRecord, state: _DeepSpeed) -> Iterator[Line]:
     if state.steps > FIRST_COUNTED:
         state.seconds += record.step_time_s
         state.samples += record.global_batch
+    if record.skipped and record.loss_scale:
+        state.skipped += 1
+        scale = int(record.loss_scale)
+        what = f"[deepspeed] OVERFLOW! Rank 0 Skipping step. Attempted loss scale: {2 * scale}, reducing to {scale}"
+        yield from state.info("loss_scaler.py:189:update_scale", what)
     if record.step % run.log_every:
         return
     lr = record.lr
     yield from state.info(
         state.log_dist,
-        f"[Rank 0] step={record.step}, skipped=0, lr=[{lr}, {lr}], mom=[(0.9, 0.95), (0.9, 0.95)]",
+        f"[Rank 0] step={record.step}, skipped={state.skipped}, lr=[{lr}, {lr}], mom=[(0.9, 0.95), (0.9, 0.95)]",
     )
     average = state.samples / state.seconds if state.seconds else float("-inf")
     yield from state.info(

@@ -63,7 +63,7 @@ class _Megatron(VoiceState):
         self.reset()
 
     def reset(self) -> None:
-        self.steps = 0
+        self.steps = self.skipped = 0
         self.loss = self.balance = self.seconds = 0.0
         self.tokens_before = -1
 
@@ -172,7 +172,10 @@ def _step(record: StepRecord, state: _Megatron) -> Iterator[Line]:
     if state.tokens_before < 0:
         state.tokens_before = record.tokens - record.global_batch * state.run.sequence_length
     state.steps += 1
-    state.loss += record.loss
+    if record.skipped:
+        state.skipped += 1
+    else:
+        state.loss += record.loss
     state.balance += record.load_balancing_loss or 0.0
     state.seconds += record.step_time_s
     if record.step % state.run.log_every and not (state.micros and record.step == 1):
@@ -182,7 +185,8 @@ def _step(record: StepRecord, state: _Megatron) -> Iterator[Line]:
     if state.throughput:
         rate = state.flops_per_gpu * (record.tokens - state.tokens_before) / seconds
         throughput = f" throughput per GPU (TFLOP/s/GPU): {rate:.1f} |"
-    loss = state.loss / steps
+    skipped, loss = state.skipped, state.loss / max(steps - state.skipped, 1)
+    scale = record.loss_scale or 1.0
     losses = f" lm loss: {loss:.6E} |" if loss > 0.0 else ""
     if record.load_balancing_loss is not None:
         losses += f" load_balancing_loss: {state.balance / steps:.6E} |"
@@ -192,8 +196,8 @@ def _step(record: StepRecord, state: _Megatron) -> Iterator[Line]:
         f"consumed samples: {state.run.consumed_samples(record.tokens):12d} | "
         f"elapsed time per iteration (ms): {seconds * 1000.0 / steps:.1f} |{throughput} "
         f"learning rate: {record.lr:.6E} | global batch size: {record.global_batch:5d} |{losses} "
-        f"loss scale: 1.0 | grad norm: {record.grad_norm:.3f} | "
-        f"number of skipped iterations: {0:3d} | number of nan iterations: {0:3d} |",
+        f"loss scale: {scale:.1f} | grad norm: {record.grad_norm:.3f} | "
+        f"number of skipped iterations: {skipped:3d} | number of nan iterations: {0:3d} |",
         rank=state.last_rank,
     )
     if state.nothing_printed:

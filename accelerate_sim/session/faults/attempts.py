@@ -7,7 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from accelerate_sim.artifacts.damage import Damaged
 from accelerate_sim.checkpoints.attempt_file import AttemptEnd
+from accelerate_sim.checkpoints.directory import RunDirectory, checkpoint_step, state_of_checkpoint
 from accelerate_sim.checkpoints.resume import Resumption
 from accelerate_sim.checkpoints.state import RunState
 from accelerate_sim.faults.planned import schedule_of
@@ -17,6 +19,7 @@ from accelerate_sim.session.faults.struck import Struck
 from accelerate_sim.session.planned_run import PlannedRun
 from accelerate_sim.session.restarts import restarts_of
 from accelerate_sim.sim.run import Run
+from fake_torch_dist.terminal.descriptor import printable
 
 if TYPE_CHECKING:
     from accelerate_sim.records import DeviceRecord
@@ -47,6 +50,7 @@ def play_attempts(session: Session, planned: PlannedRun, play_one: Callable[[Pla
         try:
             play_one(PlannedRun(play.run, resumption, faults=play))
         except Struck as struck:
+            play, schedule = struck.play, struck.play.schedule
             strike = play.attempt.ended_by
             assert strike
             ended = session.active
@@ -106,7 +110,22 @@ def resumption_of(end: AttemptEnd, session: Session, plan: Plan) -> Resumption:
     )  # fmt: skip
     directory = planned_dir(session, Run.of(plan))
     path = directory / f"checkpoint-{end.step}" if end.step else None
-    return Resumption(session.outputs.directory or Path(), state, path, ended=end)
+    damaged: tuple[str, ...] = ()
+    if session.outputs.directory and not session.coordination:
+        damaged = _damaged_after(directory, end.step)
+    return Resumption(session.outputs.directory or Path(), state, path, damaged, ended=end)
+
+
+def _damaged_after(directory: Path, step: int) -> tuple[str, ...]:
+    """Sentences of ``--resume`` about the checkpoints of a run after ``step`` that are damaged, the newest first."""
+    found = []
+    for path in RunDirectory(directory).checkpoints():
+        if (checkpoint_step(path) or 0) > step:
+            try:
+                state_of_checkpoint(path)
+            except Damaged as error:
+                found.append(f"{printable(str(path))} is damaged: it {error}")
+    return tuple(found)
 
 
 def _truth_log(session: Session, run: Run) -> TruthLog | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from accelerate_sim.checkpoints.attempt_file import AttemptEnd
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 class Struck(BaseException):
     """A fault has ended the attempt. It is no Exception, so that a script cannot catch it by accident."""
 
-    def __init__(self, end: AttemptEnd) -> None:
+    def __init__(self, end: AttemptEnd, play: Any) -> None:
         super().__init__("a fault has ended the attempt")
         self.end = end
+        self.play = play
+        """The ``AttemptPlay`` of the attempt, with the faults that were added while it was played."""

@@ -45,8 +45,6 @@ class TruthLog:
         self._schedule = schedule
         for fault in schedule.faults:
             self._write(self._head(fault, 0, "planned") | {"trigger": str(fault.at) or "start"})
-        if not schedule.faults and not schedule.drawn:
-            self._write({"event": "faults", "count": 0, "simulated": True, "schema": SCHEMA, "run": self._run.number})
 
     def begin(self, attempt: Attempt, strike: Occurrence) -> None:
         """Write that a fault strikes, and when its symptom comes and the job notices."""
@@ -87,6 +85,8 @@ class TruthLog:
     def finished(self) -> None:
         """Write which faults have not come, at the end of the job."""
         assert self._schedule
+        if not self._schedule.faults and not self._schedule.drawn:
+            self._write({"event": "faults", "count": 0, "simulated": True, "schema": SCHEMA, "run": self._run.number})
         struck = {strike.fault.id for attempt in self._schedule.attempts() for strike in attempt.occurrences}
         for fault in self._schedule.faults:
             if fault.id not in struck:

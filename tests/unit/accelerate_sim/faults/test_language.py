@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accelerate_sim.config.fault_entries import fault_entries
@@ -67,8 +69,12 @@ def targets(draw: st.DrawFn, kind: Kind) -> Target:
 def faults(draw: st.DrawFn) -> Fault:
     kind = KINDS[draw(st.sampled_from(sorted(KINDS)))]
     at, first = draw(moments()), draw(st.integers(0, 9))
+    if not at.phase and not at.recurs:
+        at = replace(at, phase=kind.phase)
     params = {name: draw(_values(key)) for name, key in kind.keys.items()}
-    assume(kind.check is None or not kind.check(params))
+    if kind.check and kind.check(params):
+        params = {name: key.default for name, key in kind.keys.items()}
+    length = kind.length(params)
     return Fault(
         kind=kind.name,
         id=draw(NAMES),
@@ -77,7 +83,7 @@ def faults(draw: st.DrawFn) -> Fault:
         after=draw(st.none() | st.builds(After, NAMES, st.just(0.0) | SECONDS)),
         attempts=Attempts(first, draw(st.none() | st.integers(first, first + 3))),
         times=draw(st.none() | st.integers(1, 1000)),
-        lasts=draw(SPANS | st.just(EVER)) if kind.lasts != NOTHING else NOTHING,
+        lasts=draw(SPANS | st.just(EVER)) if length != NOTHING else NOTHING,
         ramp=draw(st.just(NOTHING) | SPANS),
         delay_s=draw(st.none() | SECONDS),
         seed=draw(st.none() | st.integers(0, 2**63 - 1)),

@@ -1,0 +1,70 @@
+"""The commands of ``fake-torchrun ctl``, carried out in the session that they are sent to."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from accelerate_sim.session.session import Session
+
+
+class Refused(Exception):
+    """A command cannot be carried out; the message says why, and what can."""
+
+
+def answer(session: Session, command: str, value: str) -> dict[str, Any]:
+    """Carry out a command. Raises Refused."""
+    match command:
+        case "state":
+            return {"state": _state(session)}
+        case "pause":
+            session.paused = True
+            return {"text": f"paused: {session.where()}"}
+        case "resume":
+            session.paused = False
+            return {"text": "goes on"}
+        case "speed":
+            session.clock.choose_speed(_speed(value))
+            session.signals.cut_short()
+            return {"text": f"speed {value}"}
+        case "fault":
+            return {"text": _fault(session, value)}
+    raise Refused(f"{command!a} is no command. Use list, fault, pause, resume or speed.")
+
+
+def _state(session: Session) -> dict[str, Any]:
+    active, clock = session.active, session.clock
+    return {
+        "model": active.run.model.name if active else "",
+        "step": active.progress.completed_steps if active else 0,
+        "steps": active.run.last_step if active else 0,
+        "ranks": session.world_size,
+        "speed": "max" if math.isinf(clock.speed) else f"{clock.speed:g}",
+        "paused": session.paused,
+    }
+
+
+def _speed(text: str) -> float:
+    try:
+        speed = math.inf if text == "max" else float(text)
+    except ValueError:
+        speed = 0.0
+    if not speed > 0.0:
+        raise Refused(f"speed {text!a} is no speed. Use simulated seconds per real second, such as 60, or max.")
+    return speed
+
+
+def _fault(session: Session, words: str) -> str:
+    if session.active is None:
+        raise Refused("no run is active. Ask again when one has begun.")
+    if session.coordination:
+        raise Refused("a launched job takes no fault while it runs. Give it with --fault, or play it in one process.")
+    if session.add_fault is None:
+        raise Refused("this run plays no faults. Start it with --set faults.drawn=play, or with a --fault.")
+    from accelerate_sim.faults.mistake import FaultMistake
+
+    try:
+        return session.add_fault(words)
+    except FaultMistake as mistake:
+        raise Refused(str(mistake)) from None
