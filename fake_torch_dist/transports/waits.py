@@ -59,17 +59,14 @@ class Messages:
         if len(self.addresses) > _FEW:
             self._take_of_many(mail)
         else:
-            self._take(mail, range(len(self.addresses)))
+            for index, address in enumerate(self.addresses):
+                if index not in self.found:
+                    payload = mail.take(address)
+                    if payload is not None:
+                        self.found[index] = payload
         if len(self.found) < len(self.addresses):
             return None
         return [self.found[index] for index in range(len(self.addresses))]
-
-    def _take(self, mail: Mail, indices: Iterable[int]) -> None:
-        for index in indices:
-            if index not in self.found:
-                payload = mail.take(self.addresses[index])
-                if payload is not None:
-                    self.found[index] = payload
 
     def _take_of_many(self, mail: Mail) -> None:
         """Look at the messages that are there, in place of all that are missing, which a leader of many members would
