@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Final
 
 from fake_torch_dist.errors import DistNetworkError
+from fake_torch_dist.launcher.environment_names import STORE
 from fake_torch_dist.stores.after_fork import keep_from_children
 from fake_torch_dist.stores.authentication import NONCE_BYTES, PROTOCOL, Greeting, proof
 from fake_torch_dist.stores.connected_user import WAY_OUT, foreign
@@ -53,6 +54,9 @@ _LONGEST_GRACE_S: Final = 10.0
 """Bounds of the seconds beyond a time-out in which a server has to react; a slower one counts as dead."""
 _PROMPT_S: Final = 0.5
 """Seconds in which a store usually answers the greeting; a slower one is tested for torch's protocol."""
+_PROMPT_OF_LAUNCHER_S: Final = 10.0
+"""The same for the store that a launcher has announced: it answers no one while it starts a thousand ranks, each of
+which would connect twice."""
 _SILENCE_S: Final = 30.0
 """Seconds after which a listener that has not answered the greeting counts as no store."""
 NO_ANSWER = "the store at {host}:{port} is connected but has not reacted for {seconds:g} seconds"  # DistNetworkError
@@ -69,6 +73,8 @@ class Connection:
         """Try until connected, or raise DistNetworkError after ``timeout``; at once if the token is wrong."""
         self._address = (host, port)
         self._name = {"host": host, "port": port}
+        announced = os.environ.get(STORE) in (f"{host}:{port}", f"[{host}]:{port}")
+        self._prompt_s = _PROMPT_OF_LAUNCHER_S if announced else _PROMPT_S
         self._number = 0
         self._incoming = bytearray()
         self._is_torch: bool | None = None
@@ -147,7 +153,7 @@ class Connection:
         left_s = _SILENCE_S if deadline is None else min(_SILENCE_S, max(0.0, deadline - now))
         try:
             number = self._send(message)
-            for limit_s in (min(_PROMPT_S, left_s / 2), left_s):
+            for limit_s in (min(self._prompt_s, left_s / 2), left_s):
                 found = self._receive((number,), now + limit_s, MAX_GREETING)
                 if found is not None:
                     return found[1]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from typing import Final, NamedTuple, overload
 
@@ -104,6 +104,10 @@ class _Fields(Sequence[bytes]):
             return [self[each] for each in range(*index.indices(len(self)))]
         index = range(len(self))[index]
         return self._data[self._bounds[2 * index] : self._bounds[2 * index + 1]]
+
+    def __iter__(self) -> Iterator[bytes]:
+        data, bounds = self._data, self._bounds
+        return (data[begin:end] for begin, end in zip(bounds[::2], bounds[1::2], strict=True))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and [*self] == [*other]

@@ -23,7 +23,7 @@ import math
 import time
 from _thread import RLock
 from collections import defaultdict, deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -87,6 +87,10 @@ class Engine:
         if not mail:
             del self._mail[address]
         return payload
+
+    def arrived(self) -> Iterable[Address]:
+        """The addresses for which messages are there."""
+        return self._mail
 
     def is_written(self, rank: int) -> bool:
         """True if the kernel has everything sent to ``rank``, or if that rank is gone."""

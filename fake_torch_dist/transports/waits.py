@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 from fake_torch_dist.core.task import Task
@@ -11,6 +11,8 @@ COLLECTIVE: Final = 0
 POINT_TO_POINT: Final = 1
 OVERDUE: Final = 2
 """Channels keep apart the numbers of collectives, the tags of point to point, and messages about time-outs."""
+_FEW: Final = 16
+"""Up to this number, a wait asks for each of its messages."""
 
 
 class Address(NamedTuple):
@@ -28,6 +30,9 @@ class Mail(Protocol):
     def take(self, address: Address) -> Any:
         """Remove and return the oldest message for an address, or None; for ANY_SOURCE (source, message)."""
 
+    def arrived(self) -> Iterable[Address]:
+        """The addresses for which messages are there."""
+
     def is_written(self, rank: int) -> bool:
         """True if the kernel has everything sent to ``rank``, or if that rank is gone."""
 
@@ -38,25 +43,39 @@ class Messages:
     For ANY_SOURCE an entry is a pair of source and payload.
     """
 
-    __slots__ = ("addresses", "found")
+    __slots__ = ("_pending", "addresses", "found")
 
     def __init__(self, addresses: Sequence[Address]) -> None:
         self.addresses = addresses
         self.found: dict[int, Any] = {}
+        self._pending: dict[Address, int] | None = None
+        """Index of each address whose message has not arrived, for a wait of many; made when it is first needed."""
 
     def __await__(self) -> Generator[Messages, list[Any], list[Any]]:
         return (yield self)
 
     def ready(self, mail: Mail) -> list[Any] | None:
         """Take the messages that have arrived; return all payloads once they are complete, None before."""
-        for index, address in enumerate(self.addresses):
-            if index not in self.found:
-                payload = mail.take(address)
-                if payload is not None:
-                    self.found[index] = payload
+        if len(self.addresses) > _FEW:
+            self._take_of_many(mail)
+        else:
+            for index, address in enumerate(self.addresses):
+                if index not in self.found:
+                    payload = mail.take(address)
+                    if payload is not None:
+                        self.found[index] = payload
         if len(self.found) < len(self.addresses):
             return None
         return [self.found[index] for index in range(len(self.addresses))]
+
+    def _take_of_many(self, mail: Mail) -> None:
+        """Look at the messages that are there, in place of all that are missing, which a leader of many members would
+        do as often as a few of them have come. The addresses of so many differ, as those of a round do."""
+        pending = self._pending
+        if pending is None:
+            pending = self._pending = {address: index for index, address in enumerate(self.addresses)}
+        for address in [address for address in mail.arrived() if address in pending]:
+            self.found[pending.pop(address)] = mail.take(address)
 
     def missing(self) -> list[int]:
         """Ranks whose message has not arrived."""

@@ -51,6 +51,7 @@ class Contacts:
     def __init__(self, texts: Sequence[bytes]) -> None:
         self._texts = texts
         self._read: dict[int, Contact] = {}
+        self._on_host: dict[str, list[int]] = {}
 
     def __len__(self) -> int:
         return len(self._texts)
@@ -63,8 +64,11 @@ class Contacts:
 
     def on_host(self, host: str) -> list[int]:
         """The ranks that can be reached through the kernel of ``host``, in order."""
-        start = host.encode() + b"\n"
-        return [rank for rank, text in enumerate(self._texts) if text.startswith(start)]
+        found = self._on_host.get(host)
+        if found is None:
+            start = host.encode() + b"\n"
+            found = self._on_host[host] = [rank for rank, text in enumerate(self._texts) if text.startswith(start)]
+        return found
 
 
 def host_identity() -> str:

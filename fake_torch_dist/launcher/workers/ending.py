@@ -141,7 +141,14 @@ def _does_something(thing: Any) -> bool:
     if isinstance(thing, _SUSPENDABLE):
         frame = getattr(thing, "gi_frame", None) or getattr(thing, "cr_frame", None) or getattr(thing, "ag_frame", None)
         return frame is not None and frame.f_lasti > 0
+    if _is_socket(type(thing)):
+        return bool(thing.fileno() >= 0)  # it has no attribute ``closed``
     return not getattr(thing, "closed", False)
+
+
+def _is_socket(kind: type) -> bool:
+    """Return whether this is Python's own class of sockets, whose finalizer closes an open one."""
+    return kind is getattr(sys.modules.get("socket"), "socket", None)
 
 
 def _is_extension(name: str) -> bool:

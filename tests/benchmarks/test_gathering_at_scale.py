@@ -1,0 +1,126 @@
+"""Time in which a store answers a world of thousands, without the processes of the ranks, and the law beyond.
+
+The clients are connections of one process that read their answers and drop them. A store that sends every rank the
+values of all sends bytes that grow with the square of the world, so its time for each byte is the law.
+
+python -m pytest -m slow tests/benchmarks/test_gathering_at_scale.py -s
+"""
+
+from __future__ import annotations
+
+import resource
+import select
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import NamedTuple
+
+import pytest
+
+from fake_torch_dist.stores.connection import Connection
+from fake_torch_dist.stores.messages import Kind, Message
+from fake_torch_dist.stores.server_process import fork_server
+
+CARD = bytes(192)
+"""As long as the contact and the other values of a rank are."""
+GOAL_S = 5.0
+"""For 4,096 ranks on an idle machine."""
+LIMIT_S = 120.0
+DESCRIPTORS = 128
+"""For everything that is not a client."""
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the clients wait with epoll"),
+]
+
+
+class Gathered(NamedTuple):
+    """The cost of one gathering."""
+
+    connect_s: float
+    answer_s: float
+    """From the last rank's request to the last byte of the last answer."""
+    received_bytes: int
+
+
+@contextmanager
+def connected(size: int) -> Iterator[list[Connection]]:
+    server = fork_server("127.0.0.1", 0, b"")
+    clients: list[Connection] = []
+    try:
+        for _ in range(size):
+            clients.append(Connection("127.0.0.1", server.port, b"", timedelta(seconds=LIMIT_S)))
+        yield clients
+    finally:
+        for client in clients:
+            client.close()
+        server.close()
+
+
+def gather(size: int) -> Gathered:
+    begin = time.monotonic()
+    with connected(size) as clients:
+        up = time.monotonic()
+        for rank, client in enumerate(clients):
+            client._send(Message(Kind.GATHER, rank, [b"/world", b"%d" % size, CARD]))
+        asked = time.monotonic()
+        received = drop_answers(clients, asked + LIMIT_S)
+        return Gathered(up - begin, time.monotonic() - asked, received)
+
+
+def drop_answers(clients: list[Connection], until_s: float) -> int:
+    """Read one frame of each client; return the bytes of all."""
+    sockets = {client._open_socket().fileno(): client._open_socket() for client in clients}
+    missing = dict.fromkeys(sockets, 0)
+    inbox, received = bytearray(1 << 20), 0
+    with select.epoll() as poll:
+        for fd in sockets:
+            poll.register(fd, select.EPOLLIN)
+        while missing:
+            assert time.monotonic() < until_s, f"{len(missing)} ranks without an answer"
+            for fd, _ in poll.poll(1.0):
+                if missing[fd]:
+                    count = sockets[fd].recv_into(inbox)
+                    missing[fd] -= count
+                else:
+                    head = sockets[fd].recv(4)
+                    count = len(head)
+                    missing[fd] = int.from_bytes(head, "big")
+                assert count, "the store has closed a connection"
+                received += count
+                if not missing[fd]:
+                    del missing[fd]
+                    poll.unregister(fd)
+    return received
+
+
+@pytest.fixture(scope="module", autouse=True)
+def many_descriptors() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 4096 + DESCRIPTORS
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        pytest.skip(f"the hard limit of descriptors is {hard}")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_how_a_store_answers_thousands(capsys: pytest.CaptureFixture[str]) -> None:
+    found = {size: gather(size) for size in (256, 1024, 4096)}
+    with capsys.disabled():
+        print()
+        for size, cost in found.items():
+            megabytes = cost.received_bytes / 1e6
+            print(
+                f"  {size:5} ranks: connected in {cost.connect_s:5.2f} s, answered in {cost.answer_s:5.2f} s, "
+                f"{megabytes:6.0f} MB; {cost.answer_s / megabytes * 1e3:.1f} ms for each"
+            )
+        whole = found[4096]
+        print(f"  goal for 4096: {GOAL_S:g} s; by the square, 16384 take {16 * whole.answer_s:.0f} s")
+    for size, cost in found.items():
+        assert cost.received_bytes <= size * (size * (len(CARD) + 4) + 32)
+    # The square of 16 is 256; four times more leaves room for caches and other processes.
+    assert found[4096].answer_s < 1024 * max(found[256].answer_s, 0.01)
