@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import signal
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from accelerate_sim.faults.consequences import HangEnd
+from accelerate_sim.faults.consequences import HangEnd, Line
 from accelerate_sim.faults.kinds import KINDS
+from accelerate_sim.faults.told import lines_of, tracebacks_of
 from accelerate_sim.sim.gpus.devices import uuid
 from fake_torch_dist.pci_addresses import driver_bus_id
 
 if TYPE_CHECKING:
     from accelerate_sim.faults.occurrence import Attempt, Occurrence
     from accelerate_sim.faults.schedule import FaultSchedule
+
+
+WITHIN_S = 1.0
+"""Simulated seconds after ``after_s`` in which a line comes that a detector can look for."""
+STREAMS = {"stdout": "stdout", "stderr": "stderr", "slurm": "stderr"}
+"""The stream of a process on which lines appear."""
 
 
 def target_of(strike: Occurrence) -> dict[str, Any]:
@@ -37,15 +46,24 @@ def target_of(strike: Occurrence) -> dict[str, Any]:
 def expectation(schedule: FaultSchedule, attempt: Attempt, strike: Occurrence) -> dict[str, Any]:
     """Facts about the logs, the ends of ranks and the job that follow from a strike."""
     kind, ending = KINDS[strike.fault.kind], strike.ending
-    lines = [] if strike.fault.silent else list(kind.lines(strike))
+    lines = [*lines_of(strike), *tracebacks_of(strike)]
+    spoken = [line for line in lines if line.stream in STREAMS]
     found: dict[str, Any] = {
         "exit": [
             {"rank": death.rank, "code": death.exitcode, "signal": _signal_name(death.exitcode)}
             for death in (ending.deaths if ending else ()) if not isinstance(death.how, HangEnd)
         ],
-        "kernel": sorted({strike.host(line.rank) for line in lines if line.stream == "kernel"}),
-        "silent_ranks": sorted(set(strike.hit.ranks) - {line.rank for line in lines if line.stream != "kernel"}),
-        "first_error_rank": min(lines, key=lambda line: line.after_s).rank if lines else None,
+        "logs": [
+            {"rank": line.rank, "stream": STREAMS[line.stream]} | _claim(line, count)
+            for line, count in _claimed(spoken)
+        ],
+        "kernel": [
+            {"node": line.rank // strike.run.layout.gpus_per_node, "host": strike.host(line.rank)} | _claim(line, count)
+            for line, count in _claimed([line for line in lines if line.stream == "kernel"])
+        ],
+        "silent_ranks": sorted(set(strike.hit.ranks) - {line.rank for line in spoken if line.stream != "slurm"}),
+        "first_error_rank": min(spoken, key=lambda line: line.after_s).rank if spoken else None,
+        "metrics": [],
     }  # fmt: skip
     if ending:
         following = schedule.attempt(attempt.number + 1) if attempt.goes_on else None
@@ -56,6 +74,20 @@ def expectation(schedule: FaultSchedule, attempt: Attempt, strike: Occurrence) -
             "lost_steps": attempt.completed - following.first_step if following else None,
         }
     return found | dict(kind.expect(strike) if kind.expect else {})
+
+
+def _claimed(lines: Sequence[Line]) -> list[tuple[Line, int]]:
+    """The lines that a detector can look for, each once, with how often its expression is found."""
+    found: dict[tuple[int, str, str], list[Line]] = {}
+    for line in lines:
+        if line.sign:
+            found.setdefault((line.rank, line.stream, line.sign), []).append(line)
+    return [(each[0], len(each)) for each in found.values()]
+
+
+def _claim(line: Line, count: int) -> dict[str, Any]:
+    after_s = math.floor(line.after_s * 10) / 10
+    return {"regex": line.sign, "after_s": after_s, "within_s": WITHIN_S, "count": count}
 
 
 def _signal_name(exitcode: int) -> str | None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from accelerate_sim.config.host_names import host_name
 from accelerate_sim.faults.fault import Fault
 from accelerate_sim.faults.targets import Hit
 from accelerate_sim.sim import noise
@@ -40,6 +42,10 @@ class Occurrence:
     ramp_steps: int = 0
     ending: Ending | None = None
     """The end of the attempt; None if the job goes on."""
+    moment: datetime = field(default=datetime(2026, 1, 1), compare=False)
+    """Simulated date and time, where a session plays the strike: texts that have a time in them have this one."""
+    pids: tuple[int, ...] = field(default=(), compare=False)
+    """Process id of each rank, where ranks are processes."""
 
     @cached_property
     def seed(self) -> int:
@@ -52,7 +58,13 @@ class Occurrence:
 
     def host(self, rank: int) -> str:
         """Host name of a rank's machine."""
-        return f"{self.run.config.cluster.host}{rank // self.run.layout.gpus_per_node}"
+        return host_name(self.run.config.cluster.host, rank // self.run.layout.gpus_per_node)
+
+    def pid(self, rank: int) -> int:
+        """Process id of a rank; one is made up where no process is there. -1 is the launcher."""
+        if 0 <= rank < len(self.pids):
+            return self.pids[rank]
+        return 2000 + self.run.noise_seed % 20_000 + self.attempt * (self.run.layout.world_size + 50) + rank
 
     def strength(self, step: int) -> float:
         """Share of its full strength at a step: 0 outside, rising over the ramp."""

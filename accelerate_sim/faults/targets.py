@@ -26,6 +26,8 @@ _FORMS = "a number, 0-3, 0-30/2, 1,5, last, any, any:2, 25%, tp:0, pp:0 or dp:0"
 _PIECE = re.compile(r"(\d{1,7})(?:-(\d{1,7})(?:/(\d{1,7}))?)?", re.ASCII)
 _GROUP = re.compile(r"(tp|pp|dp):(\d{1,7})", re.ASCII)
 _ANY = re.compile(r"any:(\d{1,7})", re.ASCII)
+_PAIR = re.compile(r"(any:\d{1,7}(?=:)|[^:]*)(:)(.*)", re.ASCII | re.DOTALL)
+"""A node and what is on it; both may be ``any:2``."""
 _PERCENT = re.compile(r"(\d{1,3}(?:\.\d{1,6})?)%", re.ASCII)
 
 
@@ -71,7 +73,8 @@ def parse_target(noun: Noun, text: str) -> Target:
         if text not in STORAGES:
             raise FaultMistake(f"{quoted(text)} is no storage", guess(text, STORAGES, f"Use {', '.join(STORAGES)}."))
         return Target(noun, text)
-    on, colon, members = text.partition(":")
+    pair = _PAIR.fullmatch(text)
+    on, colon, members = pair.groups() if pair else (text, "", "")
     if noun in ("gpu", "link") and colon:
         _check_form(on, noun, groups=False)
         _check_form(members, noun, groups=False)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
 from accelerate_sim.faults.attempt_run import AttemptRun
-from accelerate_sim.faults.consequences import Line, RaiseEnd
 from accelerate_sim.faults.kinds import KINDS
 from accelerate_sim.faults.occurrence import Attempt, Occurrence
 from accelerate_sim.faults.schedule import FaultSchedule
+from accelerate_sim.faults.told import lines_of, tracebacks_of
 from accelerate_sim.faults.triggers import START_PHASES
 from accelerate_sim.session.faults.line_output import LineOutput
 from accelerate_sim.session.faults.struck import Struck
@@ -97,17 +98,18 @@ class AttemptPlay:
         second = active.progress.training_origin_s + strike.second
         if session.is_main_process:
             clock.advance_to(second)
+        pids = session.coordination.pids if session.coordination else ()
+        strike = replace(strike, moment=clock.start + timedelta(seconds=second), pids=pids)
         if self.truth:
             self.truth.begin(self.attempt, strike)
         ending, act = strike.ending, KINDS[strike.fault.kind].on_disk
         if act and session.is_main_process and session.outputs.directory:
             session.outputs.flush()
             act(strike, session.outputs.directory, active.checkpoints.last)
-        if not strike.fault.silent:
-            lines = list(KINDS[strike.fault.kind].lines(strike))
-            if session.coordination is None:
-                lines += _tracebacks(strike)  # a real exception prints its own
-            LineOutput(session, clock.start, second).write(lines)
+        lines = lines_of(strike)
+        if session.coordination is None:
+            lines += tracebacks_of(strike)  # a process that really raises an exception prints its own
+        LineOutput(session, clock.start, second).write(lines)
         if ending is None:
             return
         following = self.attempt.saved[-1] if self.attempt.saved else 0
@@ -121,19 +123,6 @@ class AttemptPlay:
             active.checkpoints.keep_attempt_end(end)
         clock.advance_to(second + ending.after_s)
         raise Struck(end)
-
-
-def _tracebacks(strike: Occurrence) -> list[Line]:
-    """The last lines of the tracebacks of ranks that end by an exception, with torch's prefix."""
-    raised = [
-        (death, death.how) for death in (strike.ending.deaths if strike.ending else ())
-        if isinstance(death.how, RaiseEnd)
-    ]  # fmt: skip
-    return [
-        Line(f"[rank{death.rank}]: {text}", death.rank, "stderr", death.after_s)
-        for death, how in raised
-        for text in ("Traceback (most recent call last):", *f"{how.type}: {how.text}".split("\n"))
-    ]
 
 
 def _place(strike: Occurrence) -> tuple[int, str]:

@@ -28,10 +28,10 @@ def report_end(session: Session, strike: Occurrence, *, is_last: bool) -> None:
     ending = strike.ending
     assert ending
     if ending.job_signal:
-        output.write_text(signalled_text(_pid(strike, -1), ending.job_signal).rstrip("\n"))
+        output.write_text(signalled_text(strike.pid(-1), ending.job_signal).rstrip("\n"))
         return
     failures = _failures(strike, moment_s)
-    log = LauncherLog(lambda text: output.write_text(text.rstrip("\n")), now=lambda: moment_s, pid=_pid(strike, -1))
+    log = LauncherLog(lambda text: output.write_text(text.rstrip("\n")), now=lambda: moment_s, pid=strike.pid(-1))
     for failure in failures:
         if failure.told_to_stop:
             log.emit(log_messages.SENDING_SIGNAL, pid=failure.pid, signal="SIGTERM")
@@ -58,15 +58,10 @@ def _failures(strike: Occurrence, moment_s: float) -> list[ProcessFailure]:
         by_itself = death is not None and not isinstance(death.how, HangEnd)
         found.append(
             ProcessFailure.observed(
-                local_rank=rank % layout.gpus_per_node, rank=rank, node=strike.host(rank), pid=_pid(strike, rank),
+                local_rank=rank % layout.gpus_per_node, rank=rank, node=strike.host(rank), pid=strike.pid(rank),
                 exitcode=death.exitcode if death else -SIGTERM,
                 observed_s=moment_s + (death.after_s - ending.after_s if death and by_itself else 0.0),
                 error_file=None, told_to_stop=not by_itself,
             )
         )  # fmt: skip
     return found
-
-
-def _pid(strike: Occurrence, rank: int) -> int:
-    """Process id of a rank that is not there; -1 is the launcher."""
-    return 2000 + strike.run.noise_seed % 20_000 + strike.attempt * (strike.run.layout.world_size + 50) + rank

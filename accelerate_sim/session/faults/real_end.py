@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from accelerate_sim.session.coordination import Coordination
     from accelerate_sim.session.session import Session
 
+LAUNCHER_ENDS_S = 10.0
+"""Seconds that a rank leaves its launcher to end it; without one it ends by itself."""
+
 
 def end_really(
     session: Session, coordination: Coordination, active: ActiveRun, strike: Occurrence, following: int
@@ -44,8 +47,11 @@ def end_really(
         os.kill(os.getppid(), signal.SIGKILL)  # the agent of this node goes with it
     death = next((death for death in ending.deaths if death.rank == rank), None)
     if death:
-        _end(death)
-    dist.barrier()  # which raises the error of a lost peer
+        _end(death, silent=strike.fault.silent)
+    try:
+        dist.barrier()  # which raises the error of a lost peer
+    finally:
+        time.sleep(LAUNCHER_ENDS_S)  # whose lines, if any, are those of the strike
 
 
 def _keep(session: Session, active: ActiveRun, following: int, *, saves: bool) -> None:
@@ -68,7 +74,7 @@ def _die_of_signals() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
-def _end(death: Death) -> None:
+def _end(death: Death, *, silent: bool) -> None:
     match death.how:
         case SignalEnd(number):
             with suppress(OSError, ValueError):
@@ -77,6 +83,8 @@ def _end(death: Death) -> None:
             _wait_for_the_end()
         case ExitEnd(code):
             os._exit(code)
+        case RaiseEnd() if silent:
+            os._exit(death.exitcode)
         case RaiseEnd(name, text):
             raise exception_called(name)(text)
         case HangEnd(how):

@@ -1,0 +1,102 @@
+"""Runs in which faults happen, in one process and as a job of 4, and the claims of faults.jsonl held against them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.support.reading import Train
+from tests.support.repository import ROOT
+
+DEADLINE_S = 200.0
+RUN = (
+    "--config", str(ROOT / "configs/debug.yaml"), "--speed", "max", "--start-time", "2026-01-31T09:30:00",
+    "--no-progress", "--set", "checkpoint.shards=tiny", "--set", "cluster.nodes=2", "--set", "cluster.gpus_per_node=2",
+    "--set", "checkpoint.every=5", "--set", "checkpoint.keep_last=2",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class FaultyRun:
+    """The files and the output of a run with faults."""
+
+    directory: Path
+    returncode: int
+    stdout: str
+    stderr: str
+    logs: Path | None = None
+    """The launcher's log directory; None for one process, which prints for all ranks."""
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """The lines of faults.jsonl without the real time."""
+        found = [json.loads(line) for line in (self.directory / "faults.jsonl").read_text().splitlines()]
+        return [{key: value for key, value in event.items() if key != "wall"} for event in found]
+
+    @property
+    def begun(self) -> list[dict[str, Any]]:
+        """The strikes in their order."""
+        return [event for event in self.events if event["state"] == "begin"]
+
+    @property
+    def metrics(self) -> str:
+        return (self.directory / "metrics.jsonl").read_text().replace(str(self.directory), "DIR")
+
+    def kernel(self, host: str) -> str:
+        path = self.directory / "nodes" / host / "kern.log"
+        return path.read_text() if path.exists() else ""
+
+    def said(self, attempt: int, rank: int, stream: str) -> str:
+        """The output of a rank in an attempt; of one process, that of all ranks."""
+        if self.logs is None:
+            return self.stderr if stream == "stderr" else self.stdout
+        node, local = divmod(rank, 2)
+        (path,) = self.logs.glob(f"node{node}/*/attempt_{attempt}/{local}/{stream}.log")
+        return path.read_text()
+
+
+def arguments(*faults: str, restarts: int = 3) -> list[str]:
+    words = [argument for text in faults for argument in ("--fault", text)]
+    return [*RUN, *words, "--set", f"faults.restarts={restarts}"]
+
+
+def play_alone(train: Train, directory: Path, *faults: str, restarts: int = 3) -> FaultyRun:
+    """Play a run in one process."""
+    run = train(*arguments(*faults, restarts=restarts), "--output-dir", str(directory), cwd=directory.parent)
+    return FaultyRun(directory, run.returncode, run.stdout, run.stderr)
+
+
+def play_launched(directory: Path, *faults: str, restarts: int = 3) -> FaultyRun:
+    """Play a run as 4 processes on 2 nodes."""
+    logs = directory.with_name(f"{directory.name}-logs")
+    flags = ["--nnodes", "2", "--nproc-per-node", "2", "--max-restarts", str(restarts), "--shutdown-timeout", "2"]
+    run = subprocess.run(
+        [sys.executable, "-m", "fake_torch_dist.run", *flags, "--log-dir", str(logs), "--redirects", "3",
+         str(ROOT / "train.py"), *arguments(*faults, restarts=restarts), "--output-dir", str(directory)],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
+        cwd=directory.parent, timeout=DEADLINE_S, check=False,
+    )  # fmt: skip
+    return FaultyRun(directory, run.returncode, run.stdout, run.stderr, logs)
+
+
+def hold_claims(run: FaultyRun) -> None:
+    """Fail unless everything that faults.jsonl says a detector can find is there, where it says so."""
+    for event in run.begun:
+        expect = event["expect"]
+        for each in expect.get("logs", ()):
+            said = run.said(event["attempt"], each["rank"], each["stream"])
+            assert re.search(each["regex"], said), (event["id"], each)
+        for each in expect["kernel"]:
+            if isinstance(each, dict):
+                assert re.search(each["regex"], run.kernel(each["host"])), (event["id"], each)
+        for each in expect["exit"][:1]:
+            if run.logs and each["code"] > 0:
+                continue  # peers notice an exception while its process still ends, so the launcher may see them first
+            failed = f"failed (exitcode: {each['code']}) local_rank: {each['rank'] % 2} "
+            assert failed in run.stderr, (event["id"], failed, run.stderr)
