@@ -141,7 +141,7 @@ def _of_slurm(strike: Occurrence, cause: str) -> Iterator[Line]:
     layout, ending = strike.run.layout, strike.ending
     hosts = [strike.host(node * layout.gpus_per_node) for node in range(min(layout.nodes, MOST_SPEAKERS))]
     answers = ending is None or ending.after_s < grace_s(strike)
-    said = slurm.end_of_step(job_id(strike), 0, hosts, 1, strike.moment, cause, answers=answers)
+    said = slurm.end_of_step(job_id(strike), 0, hosts, 1, strike.moment, cause, answers=answers, code=1)
     for after_s, _, text in said:
         sign = rf"CANCELLED AT .* {slurm.CAUSES[cause]} \*\*\*" if "CANCELLED" in text else ""
         yield Line(text, 0, "slurm", after_s, sign)

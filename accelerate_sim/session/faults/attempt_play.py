@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 PLACES = {"eval": "validation", "checkpoint": "checkpoint", "export": "export", "exit": "export", "restore": "restore"}
 """Places of the training at which strikes happen whose phase is none of a step."""
 
+LATE_S = 5.0
+"""Simulated seconds after a strike from which a process that is really there waits before it writes a line."""
+
 
 @dataclass(frozen=True)
 class AttemptPlay:
@@ -107,16 +110,19 @@ class AttemptPlay:
             session.outputs.flush()
             act(strike, session.outputs.directory, active.checkpoints.last)
         lines = lines_of(strike)
+        output, late = LineOutput(session, clock.start, second), []
         if session.coordination is None:
             lines += tracebacks_of(strike)  # a process that really raises an exception prints its own
-        LineOutput(session, clock.start, second).write(lines)
+        elif ending:
+            late = [line for line in lines if line.after_s > LATE_S and line.stream in ("stdout", "stderr")]
+        output.write([line for line in lines if line not in late] if late else lines)
         if ending is None:
             return
         following = self.attempt.saved[-1] if self.attempt.saved else 0
         if session.coordination:
-            from accelerate_sim.session.faults.real_end import end_really
+            from accelerate_sim.session.faults.real_end import LateLines, end_really
 
-            end_really(session, session.coordination, active, strike, following)
+            end_really(session, session.coordination, active, strike, following, LateLines(output, late))
             return
         end = active.checkpoints.attempt_end(following, saves=ending.saves)
         if active.checkpoints.on_disk:
