@@ -114,7 +114,7 @@ def run_command_line(
     else:
         app.command(cls=Command, help=HELP, context_settings=settings)(_command(train, coordination, recording))
     try:
-        app(words, prog_name=program)
+        typer.main.get_command(app)(words, prog_name=program)  # app() would take the rank from exceptions' lines
     except SystemExit as end:
         return end.code
     except ConfigError as error:

@@ -377,6 +377,9 @@ class FaultsConfig(Section):
     restart_minutes: Annotated[Number, Field(ge=0, le=10_000)] = Field(
         7.0, description="Minutes from an interruption to the next step: detection, rescheduling, loading."
     )
+    torch: Annotated[Name, Field(pattern=r"^2\.[0-9]{1,2}\.[0-9]{1,2}$")] = Field(
+        "2.13.0", description="Version of torch, 2.4.0 or later, whose lines the ranks print when something breaks."
+    )
     play: FaultEntries = Field(
         (), description="Faults that happen, such as [kill rank=13 at=step:40]; --list faults shows the kinds."
     )
@@ -387,7 +390,7 @@ class FaultsConfig(Section):
         found: dict[str, Any] = write(self)
         if info.mode != "json":
             return found
-        defaults: dict[str, Any] = {"drawn": "plan", "restarts": 3, "play": []}
+        defaults: dict[str, Any] = {"drawn": "plan", "restarts": 3, "torch": "2.13.0", "play": []}
         return {name: value for name, value in found.items() if name not in defaults or value != defaults[name]}
 
 

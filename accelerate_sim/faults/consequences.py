@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Stream = Literal["stdout", "stderr", "kernel", "syslog", "slurm", "kubernetes"]
+Stream = Literal["stdout", "stderr", "kernel", "syslog", "slurm", "kubernetes", "instance"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,8 @@ class Line:
     """The rank that writes it; for a kernel, a rank of that node."""
     stream: Stream = "stderr"
     after_s: float = 0.0
+    sign: str = ""
+    """Regular expression by which a detector knows the line; empty: the line is not claimed in the ground truth."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import math
 import signal
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from accelerate_sim.config.host_names import host_name
-from accelerate_sim.faults.consequences import Ending, HangEnd, Line, RaiseEnd
+from accelerate_sim.faults.consequences import HangEnd, Line
 from accelerate_sim.faults.kinds import KINDS
+from accelerate_sim.faults.told import lines_of, tracebacks_of
 from accelerate_sim.sim.gpus.devices import uuid
 from fake_torch_dist.pci_addresses import driver_bus_id
 
 if TYPE_CHECKING:
     from accelerate_sim.faults.occurrence import Attempt, Occurrence
     from accelerate_sim.faults.schedule import FaultSchedule
+
+
+WITHIN_S = 1.0
+"""Simulated seconds after ``after_s`` in which a line comes that a detector can look for."""
+STREAMS = {"stdout": "stdout", "stderr": "stderr", "slurm": "stderr"}
+"""The stream of a process on which lines appear."""
 
 
 def target_of(strike: Occurrence) -> dict[str, Any]:
@@ -38,15 +47,24 @@ def target_of(strike: Occurrence) -> dict[str, Any]:
 def expectation(schedule: FaultSchedule, attempt: Attempt, strike: Occurrence) -> dict[str, Any]:
     """Facts about the logs, the ends of ranks and the job that follow from a strike."""
     kind, ending = KINDS[strike.fault.kind], strike.ending
-    lines = [] if strike.fault.silent else [*kind.lines(strike), *_tracebacks(ending)]
+    lines = [*lines_of(strike), *tracebacks_of(strike)]
+    spoken = [line for line in lines if line.stream in STREAMS]
     found: dict[str, Any] = {
         "exit": [
             {"rank": death.rank, "code": death.exitcode, "signal": _signal_name(death.exitcode)}
             for death in (ending.deaths if ending else ()) if not isinstance(death.how, HangEnd)
         ],
-        "kernel": sorted({strike.host(line.rank) for line in lines if line.stream == "kernel"}),
-        "silent_ranks": sorted(set(strike.hit.ranks) - {line.rank for line in lines if line.stream != "kernel"}),
-        "first_error_rank": min(lines, key=lambda line: line.after_s).rank if lines else None,
+        "logs": [
+            {"rank": line.rank, "stream": STREAMS[line.stream]} | _claim(line, count)
+            for line, count in _claimed(spoken)
+        ],
+        "kernel": [
+            {"node": line.rank // strike.run.layout.gpus_per_node, "host": strike.host(line.rank)} | _claim(line, count)
+            for line, count in _claimed([line for line in lines if line.stream == "kernel"])
+        ],
+        "silent_ranks": sorted(set(strike.hit.ranks) - {line.rank for line in spoken if line.stream != "slurm"}),
+        "first_error_rank": min(spoken, key=lambda line: line.after_s).rank if spoken else None,
+        "metrics": [],
     }  # fmt: skip
     if ending:
         following = schedule.attempt(attempt.number + 1) if attempt.goes_on else None
@@ -59,11 +77,18 @@ def expectation(schedule: FaultSchedule, attempt: Attempt, strike: Occurrence) -
     return found | dict(kind.expect(strike) if kind.expect else {})
 
 
-def _tracebacks(ending: Ending | None) -> list[Line]:
-    """A line for each rank that an exception ends, which prints its traceback."""
-    deaths = ending.deaths if ending else ()
-    return [Line(death.how.text, death.rank, after_s=death.after_s) for death in deaths
-            if isinstance(death.how, RaiseEnd)]  # fmt: skip
+def _claimed(lines: Sequence[Line]) -> list[tuple[Line, int]]:
+    """The lines that a detector can look for, each once, with how often its expression is found."""
+    found: dict[tuple[int, str, str], list[Line]] = {}
+    for line in lines:
+        if line.sign:
+            found.setdefault((line.rank, line.stream, line.sign), []).append(line)
+    return [(each[0], len(each)) for each in found.values()]
+
+
+def _claim(line: Line, count: int) -> dict[str, Any]:
+    after_s = math.floor(line.after_s * 10) / 10
+    return {"regex": line.sign, "after_s": after_s, "within_s": WITHIN_S, "count": count}
 
 
 def _signal_name(exitcode: int) -> str | None:

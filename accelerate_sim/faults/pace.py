@@ -44,9 +44,18 @@ class _Slow:
         strength = np.clip((steps - self.first + 1) / (self.ramp_steps + 1), 0.0, 1.0)
         return np.asarray(strength * ((steps >= self.first) & (steps <= self.last)))
 
+    def touches(self, index: int) -> bool:
+        """True if it slows steps of this block."""
+        return self.first <= (index + 1) * BLOCK and self.last > index * BLOCK
+
     def excess(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
         """Share by which each step takes longer."""
         return np.asarray(self.share * self.strength(steps))
+
+
+def _steps_of(index: int) -> NDArray[np.int64]:
+    """The steps of a block."""
+    return np.arange(index * BLOCK + 1, (index + 1) * BLOCK + 1)
 
 
 class Pace:
@@ -65,13 +74,22 @@ class Pace:
         self.slow: list[_Slow] = []
         self._extra: dict[int, NDArray[np.float64]] = {}
         """Extra seconds of the steps of a block up to each, those of earlier blocks included."""
+        self._excess: dict[int, NDArray[np.float64]] = {}
+        """Shares by which the steps of a block take longer, of all that slow them."""
+        self._first, self._last = 10**18, 0
+        """The first and the last step that anything slows."""
 
     def slow_down(self, strikes: Sequence[Occurrence]) -> None:
         """Let strikes whose kind has a pace slow the steps that they affect, and those of a storage its checkpoints."""
         for strike in strikes:
             kind = KINDS[strike.fault.kind]
             if (kind.pace or kind.saving) and strike.last_step >= strike.step:
-                self.slow.append(_Slow.by(strike))
+                slow = _Slow.by(strike)
+                self.slow.append(slow)
+                self._first, self._last = min(self._first, slow.first), max(self._last, slow.last)
+                for index, excess in self._excess.items():
+                    if slow.touches(index):
+                        np.maximum(excess, slow.excess(_steps_of(index)), out=excess)
                 for index in [each for each in self._extra if each >= (strike.step - 1) // BLOCK]:
                     del self._extra[index]
 
@@ -110,11 +128,20 @@ class Pace:
 
     def factors(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
         """Time of each of consecutive steps over its usual one: all wait for the slowest."""
-        excess = np.zeros(len(steps))
-        for slow in self.slow:
-            if slow.first <= steps[-1] and slow.last >= steps[0]:
-                excess = np.maximum(excess, slow.excess(steps))
-        return 1.0 + excess
+        first, last = int(steps[0]) - 1, int(steps[-1]) - 1
+        blocks = range(first // BLOCK, last // BLOCK + 1)
+        excess = np.concatenate([self._excess_in(index) for index in blocks])
+        return 1.0 + excess[first - blocks.start * BLOCK : last - blocks.start * BLOCK + 1]
+
+    def _excess_in(self, index: int) -> NDArray[np.float64]:
+        """Shares by which the steps of a block take longer."""
+        if index not in self._excess:
+            excess = np.zeros(BLOCK)
+            for slow in self.slow:
+                if slow.touches(index):
+                    excess = np.maximum(excess, slow.excess(_steps_of(index)))
+            self._excess[index] = excess
+        return self._excess[index]
 
     def saving_factor(self, step: int) -> float:
         """Time of the checkpoint after a step over its usual one."""
@@ -137,8 +164,8 @@ class Pace:
         """Seconds that slow steps, and slow checkpoints before ``step``, have cost when it ends."""
         if not self.slow:
             return 0.0
-        first = min(slow.first for slow in self.slow)
-        step = min(step, max(slow.last for slow in self.slow) + 1)
+        first = self._first
+        step = min(step, self._last + 1)
         if step < first:
             return 0.0
         index, begin = (step - 1) // BLOCK, (first - 1) // BLOCK

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 
@@ -9,25 +10,31 @@ from accelerate_sim.faults.consequences import Death, Ending, HangEnd, Line, Sig
 from accelerate_sim.faults.occurrence import Occurrence
 from accelerate_sim.faults.words import watchdog
 from accelerate_sim.faults.words.draw import Draw
-from accelerate_sim.faults.words.line import TimedLine
+from accelerate_sim.faults.words.heartbeat import HEARTBEAT_S
+from accelerate_sim.faults.words.line import TimedLine, later
+from accelerate_sim.faults.words.torch_release import watchdog_lines
 from accelerate_sim.faults.words.xid_bodies import Gpu, Victim
 from accelerate_sim.sim.gpus import devices
 from fake_torch_dist.pci_addresses import pci_address
 
 NOTICED_S = 1.0
 """Seconds from the end of one rank until the launcher has ended the others."""
-DUMP_S, HEARTBEAT_S = 60.0, 480.0
-"""Seconds that a watchdog waits for the flight recorder before it ends its process, and those of its own monitor."""
+ABORT_S = 60.0
+"""Seconds from the line of a stuck watchdog's monitor until it ends the process."""
 MOST_SPEAKERS = 64
 """Ranks that say how their collective ended; in larger jobs the first ones do."""
 SIGABRT = 6
 
 
-def of_rank(rank: int, lines: Iterable[TimedLine]) -> Iterator[Line]:
-    """The lines as those of a rank, or of the kernel of its machine."""
+def of_rank(rank: int, lines: Iterable[TimedLine], *signs: str) -> Iterator[Line]:
+    """The lines as those of a rank, or of the kernel of its machine; the first one that fits a sign is claimed."""
+    left = list(signs)
     for after_s, stream, text in lines:
         assert stream in ("stdout", "stderr", "kernel", "syslog")
-        yield Line(text, rank, stream, after_s)  # type: ignore[arg-type]
+        sign = next((each for each in left if re.search(each, text)), "")
+        if sign:
+            left.remove(sign)
+        yield Line(text, rank, stream, after_s, sign)  # type: ignore[arg-type]
 
 
 def draw_of(strike: Occurrence, rank: int) -> Draw:
@@ -54,7 +61,14 @@ def waiter_of(strike: Occurrence, rank: int, after_s: float = 0.0) -> watchdog.W
     """The watchdog of a rank, in the collective of the step that is under way, so many seconds after the strike."""
     group = watchdog.Group(rank=rank, enqueued=strike.step, completed=strike.step - 1)
     moment = strike.moment + timedelta(seconds=after_s)
-    return watchdog.Waiter(rank=rank, group=group, default=group, expired=moment, draw=draw_of(strike, rank))
+    return watchdog.Waiter(
+        rank=rank, group=group, default=group, expired=moment, draw=draw_of(strike, rank), torch=torch_of(strike)
+    )
+
+
+def torch_of(strike: Occurrence) -> str:
+    """The version of torch whose lines the ranks print."""
+    return strike.run.config.faults.torch
 
 
 def collective_of(strike: Occurrence, timeout_s: float = 600.0) -> watchdog.Collective:
@@ -71,9 +85,10 @@ def hung(strike: Occurrence, timeout_s: float, how: str = "io") -> Ending:
     """The end of a job whose ranks that are hit never come: the watchdog of another rank ends it."""
     waiting = waiting_ranks(strike)
     if not waiting:  # nobody waits for a collective: the heartbeat of each process ends it
-        deaths = tuple(Death(rank, SignalEnd(SIGABRT), HEARTBEAT_S) for rank in strike.hit.ranks)
-        return Ending(deaths, HEARTBEAT_S + NOTICED_S)
-    waited_s = timeout_s + DUMP_S
+        aborted_s = HEARTBEAT_S + ABORT_S
+        deaths = tuple(Death(rank, SignalEnd(SIGABRT), aborted_s) for rank in strike.hit.ranks)
+        return Ending(deaths, aborted_s + NOTICED_S)
+    waited_s = timeout_s + watchdog_lines(torch_of(strike)).wait_s
     stuck = tuple(Death(rank, HangEnd(how)) for rank in strike.hit.ranks)
     return Ending((Death(waiting[0], SignalEnd(SIGABRT), waited_s), *stuck), waited_s + NOTICED_S)
 
@@ -82,4 +97,5 @@ def timed_out(strike: Occurrence, timeout_s: float) -> Iterator[Line]:
     """The lines of the ranks that wait until their collective times out."""
     for rank in waiting_ranks(strike)[:MOST_SPEAKERS]:
         said = watchdog.waiting_rank(waiter_of(strike, rank, timeout_s), collective_of(strike, timeout_s))
-        yield from of_rank(rank, (line._replace(after_s=line.after_s + timeout_s) for line in said))
+        sign = rf"\[rank{rank}\]:\S+ \S+ \S+\] \[Rank {rank}\] Watchdog caught collective operation timeout: WorkNCCL\("
+        yield from of_rank(rank, later(said, timeout_s), sign)

@@ -39,13 +39,20 @@ def run_follower(train: Callable[[RunConfig], None], placement: Placement) -> in
                     raise
                 return coordination.exit_code_after(error, signals)
             finally:
-                leave_world()
+                if not _raised_by_training(coordination):
+                    leave_world()  # which would take the rank from the lines of an exception's traceback
     except Stopped as stopped:
         return stopped.exit_code
     except KeyboardInterrupt:
         return 130
     except (OutputClosed, BrokenPipeError):
         return SIGPIPE_EXIT
+
+
+def _raised_by_training(coordination: Coordination) -> bool:
+    """True while an exception of the training function ends this process."""
+    error = sys.exception()
+    return isinstance(error, Exception) and not isinstance(error, Stopped) and not coordination.is_peer_failure(error)
 
 
 def _run_attempts(train: Callable[[RunConfig], None], coordination: Coordination, signals: Signals) -> int:

@@ -1,7 +1,7 @@
 """The voice of Megatron-Bridge: Megatron-LM's lines with times in seconds, and a ``Step Time`` line before each.
 
 Formats are those of the module training.utils.train_utils of NVIDIA-NeMo/Megatron-Bridge 0.6.0 (067f987d). Rank 0
-prints the step time, the last rank the iteration. Memory is in GB with five significant digits. No arguments are listed.
+prints the step time, the last rank the iteration. Memory is in GB with five significant digits. No arguments are shown.
 """
 
 from __future__ import annotations

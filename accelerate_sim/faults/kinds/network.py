@@ -12,18 +12,19 @@ from accelerate_sim.faults.kind import Key, Kind
 from accelerate_sim.faults.kinds.link_lines import carrier_lines, lost_link, port_events
 from accelerate_sim.faults.occurrence import Occurrence
 from accelerate_sim.faults.rank_lines import (
-    DUMP_S,
     MOST_SPEAKERS,
     NOTICED_S,
     SIGABRT,
     collective_of,
     draw_of,
     of_rank,
+    torch_of,
     waiter_of,
 )
 from accelerate_sim.faults.spans import EVER, NOTHING, Span
 from accelerate_sim.faults.words import nccl, store, watchdog
 from accelerate_sim.faults.words.line import later
+from accelerate_sim.faults.words.torch_release import watchdog_lines
 
 LOSS_COST = 20.0
 """Share of the bandwidth that each share of lost packets costs, as a window is sent again for each."""
@@ -78,7 +79,7 @@ def _link_ending(strike: Occurrence) -> Ending | None:
     victims = _victims(strike) if _is_cut(strike) else []
     if not victims:
         return None
-    ended_s = nccl.retries_s() + DUMP_S
+    ended_s = nccl.retries_s() + watchdog_lines(torch_of(strike)).wait_s
     deaths = [
         Death(rank, SignalEnd(SIGABRT), ended_s + waiter_of(strike, rank).noticed_s) for rank, _, _ in victims
     ]  # fmt: skip
@@ -178,7 +179,7 @@ def _partition_ending(strike: Occurrence) -> Ending | None:
     """Each rank waits for the other half until its watchdog ends it."""
     if not _is_split(strike):
         return None
-    ended_s = _timeout_s(strike) + DUMP_S
+    ended_s = _timeout_s(strike) + watchdog_lines(torch_of(strike)).wait_s
     ranks = range(strike.run.layout.world_size)
     deaths = [Death(rank, SignalEnd(SIGABRT), ended_s + waiter_of(strike, rank).noticed_s) for rank in ranks]
     return Ending(tuple(sorted(deaths, key=lambda death: death.after_s)), ended_s + NOTICED_S)

@@ -78,11 +78,20 @@ def killed_for_memory(job: int, step: int, host: str, task: int, events: int = 1
 
 
 def end_of_step(
-    job: int, step: int, hosts: Sequence[str], tasks_per_node: int, time: datetime, cause: str, *, answers: bool = True
+    job: int,
+    step: int,
+    hosts: Sequence[str],
+    tasks_per_node: int,
+    time: datetime,
+    cause: str,
+    *,
+    answers: bool = True,
+    code: int = 0,
 ) -> list[TimedLine]:
     """The lines of a step that Slurm ends: the wait, the cancellation, then one line a host.
 
     ``answers`` is False for tasks that do not end by SIGTERM: they are killed after ``KILL_WAIT_S``.
+    ``code`` is the exit code of tasks that handle SIGTERM, as a launcher does; 0: the signal ends them.
     """
     wait = f"srun: Job step aborted: Waiting up to {KILL_WAIT_S + 2} seconds for job step to finish."
     said = [
@@ -90,9 +99,10 @@ def end_of_step(
         TimedLine(0.002, STDERR, cancelled(job, step, hosts[0], time, cause)),
     ]
     ended_s = 0.6 if answers else KILL_WAIT_S + 0.5
+    how = (0 if code else 15) if answers else 9
     for node, host in enumerate(hosts):
         tasks = range(node * tasks_per_node, (node + 1) * tasks_per_node)
-        said.append(TimedLine(ended_s + 0.01 * node, STDERR, task_ended(host, tasks, signal=15 if answers else 9)))
+        said.append(TimedLine(ended_s + 0.01 * node, STDERR, task_ended(host, tasks, signal=how, code=code)))
     if not answers:
         said.append(TimedLine(ended_s + 0.01 * len(hosts), STDERR, f"srun: Force Terminated StepId={job}.{step}"))
     return said

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from accelerate_sim.artifacts.atomic import explained
 from accelerate_sim.faults.attempt_run import AttemptRun
-from accelerate_sim.faults.consequences import Line, RaiseEnd
 from accelerate_sim.faults.kinds import KINDS
 from accelerate_sim.faults.language import parse
 from accelerate_sim.faults.mistake import FaultMistake
 from accelerate_sim.faults.occurrence import Attempt, Occurrence
 from accelerate_sim.faults.planned import check_fault
 from accelerate_sim.faults.schedule import FaultSchedule
+from accelerate_sim.faults.told import lines_of, tracebacks_of
 from accelerate_sim.faults.triggers import START_PHASES
 from accelerate_sim.session.faults.line_output import LineOutput
 from accelerate_sim.session.faults.struck import Struck
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 PLACES = {"eval": "validation", "checkpoint": "checkpoint", "export": "export", "exit": "export", "restore": "restore"}
 """Places of the training at which strikes happen whose phase is none of a step."""
+
+LATE_S = 5.0
+"""Simulated seconds after a strike from which a process that is really there waits before it writes a line."""
 
 
 @dataclass(frozen=True)
@@ -160,18 +163,20 @@ class AttemptPlay:
             session.outputs.flush()
             with explained(session.outputs.directory, "A fault could not change the files that it is to change."):
                 act(strike, session.outputs.directory, active.checkpoints.last)
-        if not strike.fault.silent:
-            lines = list(KINDS[strike.fault.kind].lines(strike))
-            if session.coordination is None:
-                lines += _tracebacks(strike)  # a real exception prints its own
-            LineOutput(session, clock.start, second).write(lines)
+        lines = lines_of(strike)
+        output, late = LineOutput(session, clock.start, second), []
+        if session.coordination is None:
+            lines += tracebacks_of(strike)  # a process that really raises an exception prints its own
+        elif ending:
+            late = [line for line in lines if line.after_s > LATE_S and line.stream in ("stdout", "stderr")]
+        output.write([line for line in lines if line not in late] if late else lines)
         if ending is None:
             return
         following = self.attempt.saved[-1] if self.attempt.saved else 0
         if session.coordination:
-            from accelerate_sim.session.faults.real_end import end_really
+            from accelerate_sim.session.faults.real_end import LateLines, end_really
 
-            end_really(session, session.coordination, active, strike, following)
+            end_really(session, session.coordination, active, strike, following, LateLines(output, late))
             return
         end = active.checkpoints.attempt_end(following, saves=ending.saves)
         if active.checkpoints.on_disk:
@@ -184,19 +189,6 @@ def _free_number(faults: Sequence[Fault]) -> int:
     """A number that makes the id of a fault without one its own."""
     taken = {fault.id.rpartition("-")[2] for fault in faults}
     return next(number for number in itertools.count(len(faults) + 1) if str(number) not in taken)
-
-
-def _tracebacks(strike: Occurrence) -> list[Line]:
-    """The last lines of the tracebacks of ranks that end by an exception, with torch's prefix."""
-    raised = [
-        (death, death.how) for death in (strike.ending.deaths if strike.ending else ())
-        if isinstance(death.how, RaiseEnd)
-    ]  # fmt: skip
-    return [
-        Line(f"[rank{death.rank}]: {text}", death.rank, "stderr", death.after_s)
-        for death, how in raised
-        for text in ("Traceback (most recent call last):", *f"{how.type}: {how.text}".split("\n"))
-    ]
 
 
 def _place(strike: Occurrence) -> tuple[int, str]:

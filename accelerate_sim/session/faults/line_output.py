@@ -14,8 +14,10 @@ from accelerate_sim.faults.consequences import Line
 if TYPE_CHECKING:
     from accelerate_sim.session.session import Session
 
-MACHINE_LOGS = {"kernel": "kern.log", "syslog": "syslog"}
+MACHINE_LOGS = {"kernel": "kern.log", "syslog": "syslog", "kubernetes": "kubernetes.log", "instance": "instance.log"}
 """Names of the logs of a machine, by stream."""
+DATED = ("kern.log", "syslog")
+"""Logs whose lines begin with their time."""
 
 
 class LineOutput:
@@ -64,4 +66,4 @@ class LineOutput:
                 text = f"{when:%b} {when.day:2d} {when:%H:%M:%S} {host} kernel: {text}"
             logs.setdefault(directory / "nodes" / host / MACHINE_LOGS[line.stream], []).append((when, text))
         for path, stamped in logs.items():
-            machine_log.add(path, stamped)
+            machine_log.add(path, stamped, dated=path.name in DATED)

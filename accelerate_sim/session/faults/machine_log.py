@@ -19,15 +19,18 @@ DATE = len("Jan 31 09:30:41")
 HALF_A_YEAR = timedelta(days=183)
 
 
-def add(path: Path, lines: Sequence[Stamped]) -> None:
-    """Add lines to a log. Lines of a strike that an earlier session has written already are not written again."""
+def add(path: Path, lines: Sequence[Stamped], *, dated: bool = True) -> None:
+    """Add lines to a log. Lines of a strike that an earlier session has written already are not written again.
+
+    ``dated``: each line begins with its time, by which lines that come late find their place.
+    """
     lines = sorted(lines, key=lambda line: line[0])
     known = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     if not Counter(text for _, text in lines) - Counter(known):
         return
     with explained(path, "What it holds is whole."):
         path.parent.mkdir(parents=True, exist_ok=True)
-        if known and _moment(known[-1], lines[0][0]) > lines[0][0].replace(microsecond=0):
+        if known and dated and _moment(known[-1], lines[0][0]) > lines[0][0].replace(microsecond=0):
             _replace(path, _merged(known, lines))
             return
         with path.open("a", encoding="utf-8") as file:

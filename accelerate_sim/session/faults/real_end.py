@@ -10,20 +10,47 @@ import os
 import resource
 import signal
 import time
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
-from accelerate_sim.faults.consequences import Death, ExitEnd, HangEnd, RaiseEnd, SignalEnd
+from accelerate_sim.faults.consequences import Death, Ending, ExitEnd, HangEnd, Line, RaiseEnd, SignalEnd
 
 if TYPE_CHECKING:
     from accelerate_sim.faults.occurrence import Occurrence
     from accelerate_sim.session.active_run import ActiveRun
     from accelerate_sim.session.coordination import Coordination
+    from accelerate_sim.session.faults.line_output import LineOutput
     from accelerate_sim.session.session import Session
+
+LAUNCHER_ENDS_S = 10.0
+"""Seconds that a rank leaves its launcher to end it; without one it ends by itself."""
+STOPPED = HangEnd("stop")
+
+
+@dataclass(frozen=True)
+class LateLines:
+    """Lines that ranks write some time after the strike, as their watchdog's time is up."""
+
+    output: LineOutput
+    lines: Sequence[Line]
+
+    def write(self, speed: float | str) -> None:
+        """Wait as long as the simulated time takes at this speed, and write the lines of this rank."""
+        if isinstance(speed, float | int):
+            time.sleep(min(line.after_s for line in self.lines) / speed)
+        self.output.write(self.lines)
+
+
+def _awake(ending: Ending, world_size: int) -> list[int]:
+    """The ranks that no signal stops."""
+    stopped = {death.rank for death in ending.deaths if death.how == STOPPED}
+    return [rank for rank in range(world_size) if rank not in stopped]
 
 
 def end_really(
-    session: Session, coordination: Coordination, active: ActiveRun, strike: Occurrence, following: int
+    session: Session, coordination: Coordination, active: ActiveRun, strike: Occurrence, following: int, late: LateLines
 ) -> None:
     """Keep the state for the next attempt, meet all ranks, and end as the strike says. It does not return."""
     import fake_torch_dist as dist
@@ -32,9 +59,16 @@ def end_really(
     assert ending
     if session.is_main_process:
         _keep(session, active, following, saves=ending.saves)
+    death = next((death for death in ending.deaths if death.rank == rank), None)
     with session.signals.at_once():
+        awake = dist.new_group(_awake(ending, coordination.placement.world_size)) if late.lines else None
         dist.barrier()
     _die_of_signals()
+    if late.lines and death and death.how == STOPPED:
+        _end(death, silent=True)
+    if late.lines:
+        late.write(active.run.config.run.speed)
+        dist.barrier(awake)  # nobody ends before all have written
     placement = coordination.placement
     if ending.job_signal and placement.is_main:
         os.kill(parent_of(os.getppid()), ending.job_signal)  # the launcher of this job, which ends all of it
@@ -42,10 +76,12 @@ def end_really(
         _wait_for_the_end()
     if placement.node in ending.nodes_gone and placement.local_rank == 0:
         os.kill(os.getppid(), signal.SIGKILL)  # the agent of this node goes with it
-    death = next((death for death in ending.deaths if death.rank == rank), None)
     if death:
-        _end(death)
-    dist.barrier()  # which raises the error of a lost peer
+        _end(death, silent=strike.fault.silent)
+    try:
+        dist.barrier()  # which raises the error of a lost peer
+    finally:
+        time.sleep(LAUNCHER_ENDS_S)  # whose lines, if any, are those of the strike
 
 
 def _keep(session: Session, active: ActiveRun, following: int, *, saves: bool) -> None:
@@ -68,7 +104,7 @@ def _die_of_signals() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
-def _end(death: Death) -> None:
+def _end(death: Death, *, silent: bool) -> None:
     match death.how:
         case SignalEnd(number):
             with suppress(OSError, ValueError):
@@ -77,6 +113,8 @@ def _end(death: Death) -> None:
             _wait_for_the_end()
         case ExitEnd(code):
             os._exit(code)
+        case RaiseEnd() if silent:
+            os._exit(death.exitcode)
         case RaiseEnd(name, text):
             raise exception_called(name)(text)
         case HangEnd(how):

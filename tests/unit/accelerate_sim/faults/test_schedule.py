@@ -7,6 +7,7 @@ import time
 from functools import cache
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -160,3 +161,30 @@ def test_a_thousand_faults_on_16384_gpus_take_a_moment() -> None:
     begin_s = time.process_time()
     assert len(list(faults.attempts())) > 900
     assert time.process_time() - begin_s < 10.0  # for hanging; it takes about one second
+
+
+def test_a_thousand_slow_gpus_of_16384_take_a_moment() -> None:
+    run, draws = run_of("llama405b"), random.Random(2)
+    run.timeline.end_s()
+    words = [f"slow rank=any at=step:{draws.randint(1, run.last_step - 99)} for=5m" for _ in range(1000)]
+    begin_s = time.process_time()
+    (attempt,) = schedule(*words, run=run).attempts()
+    assert len(attempt.occurrences) == 1000
+    assert time.process_time() - begin_s < 10.0  # for hanging; it takes about half a second
+
+
+def test_each_step_waits_for_the_slowest_of_those_that_are_slow() -> None:
+    run, draws = run_of("llama405b"), random.Random(3)
+    words = [
+        f"slow rank=any factor={draws.uniform(1.1, 3.0):.2f} at=step:{draws.randint(1, 900)} "
+        f"for={draws.randint(1, 600)}steps ramp={draws.randint(0, 40)}steps"
+        for _ in range(40)
+    ]
+    (attempt,) = schedule(*words, run=run).attempts()
+    pace = AttemptRun.of_attempt(run, attempt, []).pace
+    for step in range(1, 1700, 7):
+        shares = [
+            (float(str(strike.fault["factor"])) - 1) * run.compute_share * strike.strength(step)
+            for strike in attempt.occurrences
+        ]
+        assert pace.factors(np.array([step]))[0] == pytest.approx(1 + max(shares))
