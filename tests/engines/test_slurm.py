@@ -57,9 +57,9 @@ def saved_step(output: str) -> int:
 
 def assert_goes_on(job: BatchJob) -> None:
     """The job, which waits to run again, goes on from the step that it has saved."""
-    job.wait_for_state("PENDING", "RUNNING")
+    job.wait_for_state("PENDING")
     step = saved_step(job.output)
-    job.start_now()
+    job.start_soon()
     job.wait_for("Going on from")
     assert f"checkpoint-{step}" in job.output.partition("Going on from")[2].partition("\n")[0]
     job.wait_for(f"step {step + 10 - step % 10} |")

@@ -199,6 +199,9 @@ class BatchJob:
         self._slurm.run("scancel", self.number)
         self.wait_for_state("CANCELLED", "FAILED", "COMPLETED")
 
-    def start_now(self) -> None:
-        """Start a requeued job, which Slurm would hold back for two minutes."""
-        self._slurm.run("scontrol", "update", f"JobId={self.number}", "StartTime=now")
+    def start_soon(self) -> None:
+        """Start a requeued job, which Slurm would hold back for two minutes.
+
+        At once would be too soon: slurmd takes no credential of the second in which it revoked those of the last start.
+        """
+        self._slurm.run("scontrol", "update", f"JobId={self.number}", "StartTime=now+3seconds")
