@@ -61,7 +61,7 @@ def play_one_rank(settings: dict[str, Any]) -> None:
 def main() -> None:
     """Sum the ranks by actors, then train for 20 steps with as many workers."""
     from ray.train import RunConfig, ScalingConfig
-    from ray.train.data_parallel_trainer import DataParallelTrainer
+    from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
     size = int(sys.argv[1]) if len(sys.argv) > 1 else 4
     ray.init(num_cpus=None if "RAY_ADDRESS" in os.environ else size + 1)
