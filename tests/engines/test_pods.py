@@ -28,8 +28,14 @@ def can_isolate() -> bool:
     return BWRAP is not None and subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 0
 
 
-pytestmark = [pytest.mark.real, pytest.mark.skipif(not can_isolate(), reason="needs bwrap and namespaces")]
+@pytest.fixture(scope="module", autouse=True)
+def isolation() -> None:
+    """Skip the tests of this module where they cannot run."""
+    if not can_isolate():
+        pytest.skip("needs bwrap and namespaces")
 
+
+pytestmark = pytest.mark.real
 LIMIT_S = 180.0
 DEBUG = ("-m", "accelerate_sim.train", "--config", "debug", "--no-progress", "--set", "cluster.nodes=4")
 SHORT = ("--speed", "max", "--max-steps", "2")

@@ -31,10 +31,16 @@ def can_isolate() -> bool:
     return subprocess.run([*NAMESPACES, "true"], capture_output=True, timeout=60, check=False).returncode == 0
 
 
+@pytest.fixture(scope="module", autouse=True)
+def isolation() -> None:
+    """Skip the tests of this module where they cannot run."""
+    if not can_isolate():
+        pytest.skip("needs unshare, ip and namespaces")
+
+
 pytestmark = [
     pytest.mark.real,
     pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs ray[train]"),
-    pytest.mark.skipif(not can_isolate(), reason="needs unshare, ip and namespaces"),
 ]
 
 

@@ -86,7 +86,14 @@ def can_isolate() -> bool:
     return subprocess.run(words, capture_output=True, timeout=60, check=False).returncode == 0
 
 
-pytestmark = [pytest.mark.real, pytest.mark.skipif(not can_isolate(), reason="needs root's or user namespaces and ip")]
+@pytest.fixture(scope="module", autouse=True)
+def isolation() -> None:
+    """Skip the tests of this module where they cannot run."""
+    if not can_isolate():
+        pytest.skip("needs unshare, ip and namespaces")
+
+
+pytestmark = pytest.mark.real
 
 
 def on_three_hosts(program: str, *words: str, cwd: Path, **variables: str) -> str:
