@@ -19,6 +19,7 @@ NAMESPACES = [
     "--net",
     "--pid",
     "--fork",
+    "--kill-child",
     "--mount-proc",
 ]
 LIMIT_S = 280.0

@@ -97,7 +97,7 @@ pytestmark = pytest.mark.real
 
 
 def on_three_hosts(program: str, *words: str, cwd: Path, **variables: str) -> str:
-    """What a job prints on all hosts, and how each host's launcher ends."""
+    """Run a job on three hosts; its output on all of them, and a line about the end of each launcher."""
     environment = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "FAKE_TORCH_DIST_TOKEN": "secret"}
     environment |= {"PYTHON": sys.executable, "OWN_NAMES": "/run/hosts"} | variables
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PET_", "TORCHELASTIC"))}
