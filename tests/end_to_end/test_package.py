@@ -75,6 +75,10 @@ def test_fake_train_lists_the_shipped_configs(commands: Path, tmp_path: Path) ->
     assert {path.stem for path in (ROOT / "configs").glob("*.yaml")} <= set(out.replace(".yaml", "").split())
 
 
+def test_files_for_other_programs_stay_in_the_repository(commands: Path) -> None:
+    assert not list(commands.parent.rglob("launchers"))
+
+
 def test_fake_torchrun_launches_the_shipped_script(commands: Path, tmp_path: Path) -> None:
     job = ["--nnodes", "2", "--nproc-per-node", "2", "-m", "accelerate_sim.train"]
     out = run([commands / "fake-torchrun", *job, "--config", "debug", "--speed", "max"], tmp_path)

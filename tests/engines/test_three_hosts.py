@@ -1,0 +1,138 @@
+"""Three hosts on one Ethernet: network namespaces that a bridge connects, in namespaces that end with the test."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes import Children
+from tests.support.repository import CONFIGS, ROOT
+
+NAMESPACES = ["unshare", *([] if os.geteuid() == 0 else ["--map-root-user"])]
+NAMESPACES += ["--net", "--mount", "--pid", "--fork", "--mount-proc"]
+HOSTS = """
+set -eu
+mount -t tmpfs tmpfs /run
+mkdir /run/netns
+ip link add bridge type bridge
+ip link set bridge up
+printf '127.0.0.1 localhost\\n10.77.0.10 h0\\n10.77.0.11 h1\\n10.77.0.12 h2\\n' > /run/hosts
+sed 's/.* h0/127.0.1.1 h0/' /run/hosts > /run/hosts-of-h0
+for i in 0 1 2; do
+    ip netns add h$i
+    ip link add port$i type veth peer name eth0 netns h$i
+    ip link set port$i master bridge
+    ip link set port$i up
+    ip -n h$i link set lo up
+    ip -n h$i addr add 10.77.0.1$i/24 dev eth0
+    ip -n h$i link set eth0 up
+done
+on() { # on INDEX FILE COMMAND...: run a command on a host that has this file as /etc/hosts
+    index=$1 names=$2
+    shift 2
+    ip netns exec h$index unshare --mount --uts bash -c \
+        'mount --bind "$1" /etc/hosts; hostname "$2"; shift 2; exec "$@"' bash "$names" h$index "$@"
+}
+"""
+LAUNCH = """
+for i in 2 1 0; do
+    names=/run/hosts
+    if [ $i = 0 ]; then names=$OWN_NAMES; fi
+    case $MODE in
+        static) where="--node-rank $i --master-addr h0 --master-port 29500" ;;
+        c10d) where="--rdzv-backend c10d --rdzv-id job --rdzv-endpoint h0:29400" ;;
+    esac
+    on $i $names "$PYTHON" -m fake_torch_dist.run --nnodes 3 --nproc-per-node 2 $where "$@" &
+    pids[$i]=$!
+done
+"""
+WAIT = """
+for i in 0 1 2; do
+    code=0
+    wait ${pids[$i]} || code=$?
+    echo "host $i ended with $code"
+done
+"""
+LOSE_H2 = """
+until [ -e "$REACHED" ]; do sleep 0.1; done
+ip -n h2 link set eth0 down
+"""
+TRAIN = [str(ROOT / "train.py"), "--config", str(CONFIGS / "debug.yaml"), "--set", "cluster.nodes=3"]
+TRAIN += ["--set", "train.global_batch=48"]
+SUMS = """
+import os, pathlib, time
+import numpy as np
+import fake_torch_dist as dist
+dist.init_process_group("gloo")
+for number in range(100_000):
+    dist.all_reduce(np.ones(3))
+    if number == 3 and dist.get_rank() == 0:
+        pathlib.Path(os.environ["REACHED"]).touch()
+    time.sleep(0.05)
+"""
+LIMIT_S = 200.0
+
+
+def can_isolate() -> bool:
+    """The kernel lets this user make hosts."""
+    if not (shutil.which("unshare") and shutil.which("ip")):
+        return False
+    words = [*NAMESPACES, "bash", "-c", HOSTS + "on 0 /run/hosts true"]
+    return subprocess.run(words, capture_output=True, timeout=60, check=False).returncode == 0
+
+
+@pytest.fixture(scope="module", autouse=True)
+def isolation() -> None:
+    """Skip the tests of this module where they cannot run."""
+    if not can_isolate():
+        pytest.skip("needs unshare, ip and namespaces")
+
+
+pytestmark = pytest.mark.real
+
+
+def on_three_hosts(program: str, *words: str, cwd: Path, **variables: str) -> str:
+    """Run a job on three hosts; its output on all of them, and a line about the end of each launcher."""
+    environment = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "FAKE_TORCH_DIST_TOKEN": "secret"}
+    environment |= {"PYTHON": sys.executable, "OWN_NAMES": "/run/hosts"} | variables
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PET_", "TORCHELASTIC"))}
+
+    def body(out: int) -> None:
+        os.dup2(out, 1)
+        os.dup2(out, 2)
+        os.chdir(cwd)
+        command = [*NAMESPACES, "--kill-child", "bash", "-c", HOSTS + program, "bash", *words]
+        os.execvpe("unshare", command, inherited | environment)
+
+    with Children(LIMIT_S) as children:
+        child = children.fork(body, pipes=1)
+        children.wait()
+    return child.outputs[0].decode()
+
+
+@pytest.mark.parametrize("mode", ["static", "c10d"])
+@pytest.mark.parametrize(
+    "names", ["/run/hosts", "/run/hosts-of-h0"], ids=["h0 has its address", "h0 is 127.0.1.1 there"]
+)
+def test_they_are_one_job(mode: str, names: str, tmp_path: Path):
+    said = on_three_hosts(LAUNCH + WAIT, *TRAIN, "--speed", "max", cwd=tmp_path, MODE=mode, OWN_NAMES=names)
+    assert [line for line in said.splitlines() if " ended with " in line] == [
+        f"host {i} ended with 0" for i in range(3)
+    ], said
+    assert "train.py on 3 nodes x 2 GPUs = 6 ranks" in said
+    assert said.count("Training finished successfully") == 1
+
+
+def test_a_lost_link_ends_all_and_is_named(tmp_path: Path):
+    (tmp_path / "sums.py").write_text(SUMS)
+    reached = str(tmp_path / "reached")
+    said = on_three_hosts(LAUNCH + LOSE_H2 + WAIT, "sums.py", cwd=tmp_path, MODE="c10d", REACHED=reached)
+    assert [line for line in said.splitlines() if " ended with " in line] == [
+        f"host {i} ended with 1" for i in range(3)
+    ], said
+    assert "h2" in said.rpartition("Root Cause")[2], said
