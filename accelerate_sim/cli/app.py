@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from accelerate_sim.config.schema import RunConfig
     from accelerate_sim.process.placement import Placement
     from accelerate_sim.session.coordination import Coordination
+    from accelerate_sim.session.fast_forward import FastForward
     from accelerate_sim.session.options import SessionOptions
     from accelerate_sim.session.recorded_terminal import RecordedTerminal
     from accelerate_sim.session.run_source import RunSource
@@ -152,6 +153,10 @@ def _command(
         print_config: option.PrintConfig = False,
         ascii_only: option.AsciiOnly = False,
         no_progress: option.NoProgress = False,
+        no_keys: option.NoKeys = False,
+        dashboard: option.Dashboard = False,
+        fast_forward: option.FastForward = None,
+        prompt: option.Prompt = False,
         show_completion: option.ShowCompletion = False,
         version: option.Version = False,
     ) -> None:
@@ -196,7 +201,7 @@ def _command(
                 return
             options = SessionOptions(
                 start_time, duration, output_dir, resumption, ascii_only, not no_progress, coordination, recording,
-                report,
+                report, _fast_forward(fast_forward), _prompt() if prompt else None, dashboard, not no_keys,
             )  # fmt: skip
             sys.exit(_run(train, source, options, record, record_size))
         except ConfigError as error:
@@ -208,6 +213,20 @@ def _command(
             sys.exit(stopped.exit_code)
 
     return command
+
+
+def _fast_forward(text: str | None) -> FastForward | None:
+    if text is None:
+        return None
+    from accelerate_sim.session.fast_forward import FastForward
+
+    return FastForward.of(text)
+
+
+def _prompt() -> str:
+    from accelerate_sim.session.prompt import shell_line
+
+    return shell_line(sys.argv)
 
 
 def _set(name: str, value: object, *changes: str) -> list[Override]:

@@ -18,6 +18,8 @@ FRAME_S = 0.05
 PIPE_BUFFER_BYTES = 32768
 PIPE_WIDTH = 120
 """Columns of tables and bars where there is no terminal."""
+LEAST_BESIDE_NOTE = 24
+"""Columns that a bar needs to be shown after a note."""
 BLOCKED_S = 0.005
 """Real seconds between two attempts to write to a reader that takes nothing."""
 
@@ -60,15 +62,26 @@ class Screen:
         """Text for a pipe before the lines, which need not end its line."""
         self._pending_chars = 0
         self._live_lines: list[Callable[[int], str]] = []
+        self._note = ""
         self._canvas = canvas or (LauncherCanvas(terminal) if terminal else TerminalCanvas(fd))
         self._drawn = 0
         self._dirty = False
         self._last_frame_s = -1e9
+        self._frame_s = FRAME_S
 
     @property
     def width(self) -> int:
         """Columns of a line: of a pipe 100,000, of a terminal that does not say 80."""
         return self._canvas.line_width() if self.live else 100_000
+
+    @property
+    def canvas(self) -> Canvas:
+        """The canvas that encodes the frames."""
+        return self._canvas
+
+    def use(self, canvas: Canvas, frame_s: float) -> None:
+        """Encode frames with another canvas, at least ``frame_s`` real seconds apart."""
+        self._canvas, self._frame_s = canvas, frame_s
 
     # --- What is shown --------------------------------------------------------------------------
 
@@ -107,13 +120,18 @@ class Screen:
             self._live_lines.remove(render)
             self._dirty = True
 
+    def note(self, text: str) -> None:
+        """Show ``text`` at the beginning of the last live line, or on a line of its own; empty: take it away."""
+        self._note = text
+        self._dirty = True
+
     def refresh(self) -> None:
         """Mark the live lines as changed; they are drawn when the program next waits."""
         self._dirty = True
 
     def is_due(self, seconds: float) -> bool:
         """True if the next frame is due within ``seconds`` real seconds."""
-        return self._monotonic() + seconds >= self._last_frame_s + FRAME_S
+        return self._monotonic() + seconds >= self._last_frame_s + self._frame_s
 
     def rest(self, seconds: float) -> None:
         """Draw if a frame is due: the program is about to wait ``seconds`` real seconds without a change."""
@@ -134,11 +152,19 @@ class Screen:
     def _frame(self) -> str:
         width, rows = self._canvas.size()
         # A live line never fills the last column: terminals differ in where the cursor is then.
-        live = [render(width)[: width - 1] for render in self._live_lines][-max(rows - 1, 1) :]
+        live = self._live(width)[-max(rows - 1, 1) :]
         text = self._canvas.frame(self._lines, live)
         self._lines, self._pending_chars, self._dirty = [], 0, False
         self._drawn = len(live)
         return text
+
+    def _live(self, width: int) -> list[str]:
+        if not self._note:
+            return [render(width)[: width - 1] for render in self._live_lines]
+        note = self._note[: width - 1]
+        left = width - len(note) - 1
+        last = self._live_lines[-1](left)[: left - 1] if self._live_lines and left > LEAST_BESIDE_NOTE else ""
+        return [*(render(width)[: width - 1] for render in self._live_lines[:-1]), f"{note} {last}".rstrip()]
 
     def redraw(self) -> None:
         """Draw all live lines anew, as after a resize or when the shell has written below."""
@@ -156,8 +182,11 @@ class Screen:
     def close(self) -> None:
         """Write what is left, and leave the cursor on a fresh line."""
         self._live_lines.clear()
+        self._note = ""
         self._dirty = self._drawn > 0
         self.flush()
+        if self.live and (text := self._canvas.ended()):
+            self._emit(text)
 
     def hurry(self, patience_s: float) -> None:
         """Count the reader as gone once it has taken nothing for ``patience_s`` real seconds; wait for nothing else."""

@@ -47,6 +47,8 @@ class Console:
         self.run: RunFacts | None = None
         self.detail_ranks: Sequence[int] = ()
         """Ranks that this process plays and that report detail lines of their own."""
+        self.draws_tables = True
+        """Draw GPU grids and summaries."""
         self._now = now
         self._bars = bars
         self._plan: Plan | None = None
@@ -126,7 +128,7 @@ class Console:
             else:
                 self._say(wording(record, state), self._streams)
             return
-        if isinstance(record, GpuRecord | SummaryRecord):
+        if isinstance(record, GpuRecord | SummaryRecord) and self.draws_tables:
             self._draw(record, self.run)
         if wording is not None:
             for line in wording(record, state):

@@ -128,6 +128,10 @@ def _end_early(session: Session, stopped: Stopped) -> int:
 def _run_all(train: Train, source: RunSource, session: Session, first: Plan, options: SessionOptions) -> int:
     """Train all runs. Returns the exit code: 1 if faults have ended a job for good."""
     runs, resumption = _number_of_runs(first.config, options), options.resumption
+    if options.prompt is not None:
+        from accelerate_sim.session.prompt import type_prompt
+
+        type_prompt(session, options.prompt)
     for number in itertools.count(first.number):
         plan = first if number == first.number else source.plan(number)
         planned, is_last = PlannedRun(plan, resumption), number == runs

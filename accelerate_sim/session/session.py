@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from accelerate_sim.display.keyboard import Keyboard
-from accelerate_sim.display.screen import Screen
+from accelerate_sim.display.screen import OutputClosed, Screen
 from accelerate_sim.display.style import Style
 from accelerate_sim.process.clock import Clock
 from accelerate_sim.process.placement import Placement, own_placement
@@ -30,6 +32,19 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 0.2
 """Real seconds for which a reader may take nothing once the session has been told to end."""
+
+
+class KeyReader(Protocol):
+    """Reads keys that steer the session."""
+
+    def take(self) -> None:
+        """Read keys from now on."""
+
+    def give_back(self) -> None:
+        """Read no more keys."""
+
+    def add(self, key: str, text: str, act: Callable[[], None]) -> None:
+        """Add a key, its word in the help, and its action."""
 
 
 class Session:
@@ -63,8 +78,12 @@ class Session:
         self._planned: PlannedRun | None = None
         self._run_number = 1
         self._has_ended_a_run = False
+        self.keys: KeyReader | None = None
+        """The keys that steer the session; None: what is typed is left to the shell."""
         self._keyboard = Keyboard(screen.fd)
-        signals.add_listener(before_waiting=self._rest, on_pause=self._pause, on_redraw=self._redraw)
+        signals.add_listener(
+            before_waiting=self._rest, on_pause=self._pause, on_redraw=self._redraw, on_hold=self.flush
+        )  # fmt: skip
 
     @property
     def placement(self) -> Placement | None:
@@ -86,7 +105,7 @@ class Session:
         """Make this the current session; take over the terminal's keyboard."""
         Session._current = self
         if self.screen.live:
-            self._keyboard.hush()
+            self._hush()
         if not os.isatty(self.screen.fd):
             self.signals.watch(self.screen.fd, self.screen.hang_up)
 
@@ -94,7 +113,10 @@ class Session:
         """Give the keyboard back and write what is left for standard error; no session is current."""
         self.console.flush()
         Session._current = None
-        self._keyboard.restore()
+        self._give_keyboard_back()
+        if self.screen.live and (text := self.screen.canvas.ended()):
+            with suppress(OutputClosed):
+                self.screen.deliver(text)  # an exception has ended the session before its screen was closed
 
     # --- Runs -----------------------------------------------------------------------------------
 
@@ -177,12 +199,22 @@ class Session:
     def _pause(self) -> None:
         """Clear the live lines and give the keyboard back before Ctrl-Z stops the process."""
         self.screen.clear()
+        self._give_keyboard_back()
+
+    def _give_keyboard_back(self) -> None:
+        if self.keys:
+            self.keys.give_back()
         self._keyboard.restore()
+
+    def _hush(self) -> None:
+        self._keyboard.hush()
+        if self.keys:
+            self.keys.take()
 
     def _redraw(self) -> None:
         """Draw again after a stop or a resize."""
         if self.screen.live:
-            self._keyboard.hush()
+            self._hush()
             self.screen.redraw()
 
 
