@@ -156,6 +156,7 @@ def _command(
         no_keys: option.NoKeys = False,
         dashboard: option.Dashboard = False,
         fast_forward: option.FastForward = None,
+        explain: option.Explain = False,
         prompt: option.Prompt = False,
         show_completion: option.ShowCompletion = False,
         version: option.Version = False,
@@ -201,7 +202,7 @@ def _command(
                 return
             options = SessionOptions(
                 start_time, duration, output_dir, resumption, ascii_only, not no_progress, coordination, recording,
-                report, _fast_forward(fast_forward), _prompt() if prompt else None, dashboard, not no_keys,
+                report, _fast_forward(fast_forward), _prompt() if prompt else None, explain, dashboard, not no_keys,
             )  # fmt: skip
             sys.exit(_run(train, source, options, record, record_size))
         except ConfigError as error:

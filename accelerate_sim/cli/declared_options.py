@@ -152,6 +152,7 @@ PrintConfig = Annotated[bool, typer.Option("--print-config", help="Show the whol
 AsciiOnly = Annotated[bool, typer.Option("--ascii", help="No characters beyond ASCII.")]
 NoProgress = Annotated[bool, typer.Option("--no-progress", help="No bars.")]
 Dashboard = Annotated[bool, typer.Option("--dashboard", help="Draw the run on the whole screen.")]
+Explain = Annotated[bool, typer.Option("--explain", help="Say why after key messages, for learners.")]
 FastForward = Annotated[
     str | None,
     typer.Option(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from accelerate_sim.display.folding import fold
 from accelerate_sim.display.screen import PIPE_WIDTH, Screen
@@ -27,6 +28,9 @@ from accelerate_sim.reporting.streams import Streams
 from accelerate_sim.sim.plan import Plan
 from accelerate_sim.voices import house
 from accelerate_sim.voices.voice import Bar, Line, Speaker, speaker_of
+
+if TYPE_CHECKING:
+    from accelerate_sim.voices.explanations import Explainer
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +51,8 @@ class Console:
         self.run: RunFacts | None = None
         self.detail_ranks: Sequence[int] = ()
         """Ranks that this process plays and that report detail lines of their own."""
+        self.explainer: Explainer | None = None
+        """Says why, after the house's lines; None: nothing is explained."""
         self.draws_tables = True
         """Draw GPU grids and summaries."""
         self._now = now
@@ -131,9 +137,14 @@ class Console:
         if isinstance(record, GpuRecord | SummaryRecord) and self.draws_tables:
             self._draw(record, self.run)
         if wording is not None:
+            said = False
             for line in wording(record, state):
                 if self.rank is None or line.rank == self.rank:
+                    said = True
                     logger.log(line.level, line.text, extra={"rank": line.rank, "moment": line.time})
+            if said and self.explainer:
+                width = self.screen.width if self.screen.live else 100_000
+                self.screen.write(list(self.explainer.lines(record, self.run.run, width)))
 
     def _say(self, items: Iterable[Line | Bar], streams: Streams) -> None:
         rank = self.rank

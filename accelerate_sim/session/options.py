@@ -38,6 +38,8 @@ class SessionOptions:
     """The first part of the session, which is played without waits."""
     prompt: str | None = None
     """The command line that is typed on the screen before the first line; None: nothing is typed."""
+    explain: bool = False
+    """Say why, after key messages."""
     dashboard: bool = False
     """Draw the run on the whole screen."""
     keys: bool = True
