@@ -155,6 +155,7 @@ def _command(
         no_progress: option.NoProgress = False,
         no_keys: option.NoKeys = False,
         dashboard: option.Dashboard = False,
+        brand: option.Brand = None,
         fast_forward: option.FastForward = None,
         explain: option.Explain = False,
         prompt: option.Prompt = False,
@@ -184,6 +185,7 @@ def _command(
             changes += _set("--runs", runs, f"run.runs={runs}")
             changes += _set("--max-steps", max_steps, f"train.max_steps={max_steps}")
             changes += _set("--log-with", log_with or None, f"log.trackers=[{', '.join(log_with or [])}]")
+            changes += _set("--brand", brand, "cluster.host=node")
             changes += _set("--publish", publish or None, "run.publish=true")
             if record:
                 changes += _set("--record-pace", record_pace, f"run.speed={record_pace}", "run.startup_speed=null")
@@ -202,7 +204,8 @@ def _command(
                 return
             options = SessionOptions(
                 start_time, duration, output_dir, resumption, ascii_only, not no_progress, coordination, recording,
-                report, _fast_forward(fast_forward), _prompt() if prompt else None, explain, dashboard, not no_keys,
+                report, fast_forward=_fast_forward(fast_forward), prompt=_prompt() if prompt else None, explain=explain,
+                generic_names=brand is not None, dashboard=dashboard, keys=not no_keys,
             )  # fmt: skip
             sys.exit(_run(train, source, options, record, record_size))
         except ConfigError as error:

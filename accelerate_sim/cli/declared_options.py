@@ -153,6 +153,14 @@ AsciiOnly = Annotated[bool, typer.Option("--ascii", help="No characters beyond A
 NoProgress = Annotated[bool, typer.Option("--no-progress", help="No bars.")]
 Dashboard = Annotated[bool, typer.Option("--dashboard", help="Draw the run on the whole screen.")]
 Explain = Annotated[bool, typer.Option("--explain", help="Say why after key messages, for learners.")]
+Brand = Annotated[
+    str | None,
+    typer.Option(
+        metavar="generic",
+        parser=values.brand,
+        help="Show no name of a real model, company, host or product.",
+    ),
+]
 FastForward = Annotated[
     str | None,
     typer.Option(

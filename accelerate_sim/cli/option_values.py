@@ -158,6 +158,13 @@ def trackers(text: str) -> str:
     return text
 
 
+def brand(text: str) -> str:
+    """Parse the names that the screen shows: ``generic`` is the only choice."""
+    if text != "generic":
+        refuse("--brand", text, "is no choice of names", "Use 'generic', or leave --brand out for the real names.")
+    return text
+
+
 def voice(text: str) -> str:
     """Parse the name of a voice, with or without ``@`` and a version; the text is returned as it is."""
     from accelerate_sim.config.extensions import voice_choice

@@ -42,11 +42,14 @@ class DashboardCanvas:
         size: Callable[[], tuple[int, int]],
         view: Callable[[], View | None],
         summary: Callable[[int], Sequence[str]],
+        named: Callable[[str], str] = str,
     ) -> None:
+        """``named`` gives a text the names that the screen shows."""
         self.history = history
         self.figure = FIGURES[0]
         self.size = size
         self._style, self._view, self._summary = style, view, summary
+        self._named = named
         self._lines: deque[str] = deque(maxlen=LINES_KEPT)
         self._rows: list[str] = []
         self._entered = self._ended = False
@@ -119,9 +122,9 @@ class DashboardCanvas:
         lower = rows - 1 - upper - middle
         right = max(view.gpus.gpus_per_node * 3 + 4, columns * 2 // 5) if columns >= 70 else columns // 2
         third = columns // 3
-        layout = Layout()
+        layout, model = Layout(), self._named(view.run.model.title)
         layout.split_column(
-            Layout(panels.heading(view, history, style, columns), size=1), Layout(name="upper", size=upper),
+            Layout(panels.heading(view, history, style, columns, model), size=1), Layout(name="upper", size=upper),
             Layout(name="middle", size=middle), Layout(name="log", size=lower),
         )  # fmt: skip
         left = columns - right

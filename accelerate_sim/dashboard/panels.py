@@ -43,12 +43,12 @@ Size = tuple[int, int]
 """Columns and rows inside a box."""
 
 
-def heading(view: View, history: History, style: Style, width: int) -> Text:
+def heading(view: View, history: History, style: Style, width: int, model: str) -> Text:
     """The first row of the screen: the run, its time and its latest figures."""
     run, dot = view.run, f" {style.glyph('dot')} "
     layout = run.layout
     facts = [
-        f"run {run.number}", run.model.title, f"{layout.world_size:,} GPUs", f"{view.time:%Y-%m-%d %H:%M:%S}",
+        f"run {run.number}", model, f"{layout.world_size:,} GPUs", f"{view.time:%Y-%m-%d %H:%M:%S}",
         f"step {history.last.step if history.last else view.completed:,}/{run.last_step:,}",
     ]  # fmt: skip
     if last := history.last:

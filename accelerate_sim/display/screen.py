@@ -63,6 +63,8 @@ class Screen:
         self._pending_chars = 0
         self._live_lines: list[Callable[[int], str]] = []
         self._note = ""
+        self.rename: Callable[[str], str] | None = None
+        """Gives all text its names; None: as it is."""
         self._canvas = canvas or (LauncherCanvas(terminal) if terminal else TerminalCanvas(fd))
         self._drawn = 0
         self._dirty = False
@@ -87,7 +89,7 @@ class Screen:
 
     def write(self, lines: Sequence[str]) -> None:
         """Add lines above the live ones."""
-        self._lines.extend(lines)
+        self._lines.extend(map(self.rename, lines) if self.rename else lines)
         self._pending_chars += sum(map(len, lines))
         if not self.live and self._pending_chars > PIPE_BUFFER_BYTES:
             self.flush()
@@ -97,17 +99,23 @@ class Screen:
         if self._lines:
             self._pieces.append("\n".join(self._lines) + "\n")
             self._lines = []
-        self._pieces.append(text)
+        self._pieces.append(self.rename(text) if self.rename else text)
         self._pending_chars += len(text)
         if self._pending_chars > PIPE_BUFFER_BYTES:
             self.flush()
 
     def beside(self, fd: int) -> "Screen":
         """A screen for another pipe of the same process."""
-        return Screen(
+        screen = Screen(
             fd, live=False, encoding=self._encoding, monotonic=self._monotonic, on_blocked=self._on_blocked,
             patience_s=self._patience_s,
         )  # fmt: skip
+        screen.rename = self.rename
+        return screen
+
+    def named(self, text: str) -> str:
+        """The text with the names that the screen shows, for those who lay it out before they write it."""
+        return self.rename(text) if self.rename else text
 
     def pin(self, render: Callable[[int], str]) -> None:
         """Add a live line; ``render(width)`` gives its text."""
@@ -152,7 +160,7 @@ class Screen:
     def _frame(self) -> str:
         width, rows = self._canvas.size()
         # A live line never fills the last column: terminals differ in where the cursor is then.
-        live = self._live(width)[-max(rows - 1, 1) :]
+        live = [self.named(row)[: width - 1] for row in self._live(width)][-max(rows - 1, 1) :]
         text = self._canvas.frame(self._lines, live)
         self._lines, self._pending_chars, self._dirty = [], 0, False
         self._drawn = len(live)

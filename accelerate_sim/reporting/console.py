@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -170,11 +171,19 @@ class Console:
             if line.level >= logging.WARNING and self.rank in (None, line.rank):
                 logger.log(line.level, line.text, extra={"rank": line.rank})
 
+    def renamed(self, record: SummaryRecord) -> SummaryRecord:
+        """The summary with the names that the screen shows."""
+        named = self.screen.named
+        return replace(
+            record, model=named(record.model), gpu=named(record.gpu), export_path=named(record.export_path)
+        )  # fmt: skip
+
     def _draw(self, record: GpuRecord | SummaryRecord, run: RunFacts) -> None:
         # The tables are imported when the first is drawn: numpy, which they load, takes longer than all lines before.
         if isinstance(record, SummaryRecord):
             from accelerate_sim.display.summary import summary_table
 
+            record = self.renamed(record)
             self.screen.write(summary_table(record, self.table_width, self.style))
         elif record.phase == "step":
             from accelerate_sim.display.gpu.table import gpu_table

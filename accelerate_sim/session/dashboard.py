@@ -22,7 +22,12 @@ def open_dashboard(session: Session) -> DashboardCanvas:
     history = History()
     session.outputs.add_observer(history)
     canvas = DashboardCanvas(
-        history, session.style, session.screen.canvas.size, _view_of(session), _summary_of(session, history)
+        history,
+        session.style,
+        session.screen.canvas.size,
+        _view_of(session),
+        _summary_of(session, history),
+        session.screen.named,
     )
     session.screen.use(canvas, FRAME_S)
     session.console.draws_tables = False
@@ -46,6 +51,6 @@ def _summary_of(session: Session, history: History) -> Callable[[int], Sequence[
         record = history.summary
         if record is None and session.active and session.active.ledger.last_step:
             record = session.active.ledger.summary()
-        return summary_table(record, width, session.style) if record else ()
+        return summary_table(session.console.renamed(record), width, session.style) if record else ()
 
     return summary

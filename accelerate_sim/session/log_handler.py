@@ -43,7 +43,8 @@ class ScreenHandler(logging.Handler):
             record.rank = 0
         self._moment = getattr(record, "moment", None)
         if self.session.shows_script:
-            self.session.screen.write(fold(self.format(record), self.session.screen.width))
+            screen = self.session.screen
+            screen.write(fold(screen.named(self.format(record)), screen.width))
         elif record.levelno >= logging.WARNING:
             self.session.console.warn(self.format(record))
 

@@ -41,6 +41,10 @@ def open_stdout() -> None:
 def open_session(options: SessionOptions) -> Session:
     """The session of a process that reads the command line."""
     session = _recorded_session(options, options.recording) if options.recording else _session_here(options)
+    if options.generic_names:
+        from accelerate_sim.display.generic_names import GenericNames
+
+        session.screen.rename = GenericNames()
     if options.explain:
         from accelerate_sim.voices.explanations import Explainer
 

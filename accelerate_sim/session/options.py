@@ -40,6 +40,8 @@ class SessionOptions:
     """The command line that is typed on the screen before the first line; None: nothing is typed."""
     explain: bool = False
     """Say why, after key messages."""
+    generic_names: bool = False
+    """Show no name of a real model, company or product."""
     dashboard: bool = False
     """Draw the run on the whole screen."""
     keys: bool = True

@@ -12,7 +12,15 @@ from accelerate_sim.sim import noise
 if TYPE_CHECKING:
     from accelerate_sim.session.session import Session
 
-HIDDEN = {"--prompt": 0, "--record": 1, "--record-pace": 1, "--record-size": 1, "--no-keys": 0, "--fast-forward": 1}
+HIDDEN = {
+    "--prompt": 0,
+    "--record": 1,
+    "--record-pace": 1,
+    "--record-size": 1,
+    "--no-keys": 0,
+    "--fast-forward": 1,
+    "--brand": 1,
+}
 """Options that a viewer is not shown, and the number of words that follow each."""
 KEY_S = (0.03, 0.14)
 """Shortest and longest time between two keys, in real seconds."""
@@ -38,7 +46,7 @@ def shell_line(words: Sequence[str]) -> str:
 def type_prompt(session: Session, line: str) -> None:
     """Type ``line`` after a prompt, key by key. Without a terminal the whole line is printed."""
     screen, wait = session.screen, session.signals.wait
-    line = f"$ {session.style.text(line)}"
+    line = f"$ {session.style.text(screen.named(line))}"
     if not screen.live:
         screen.write([line])
         return
