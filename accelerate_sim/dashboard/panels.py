@@ -110,9 +110,10 @@ def heat_map(view: View, style: Style, size: Size, figure: str) -> Text:
     share = np.clip((values - least) / (most - least), 0.0, 1.0)
     levels = np.minimum((share * len(HEAT)).astype(int), len(HEAT) - 1).tolist()
     text = Text(no_wrap=True, overflow="crop")
-    for begin in range(0, len(values), per_row):
-        for index in range(begin, min(begin + per_row, len(values))):
-            text.append(_cell(float(values[index]), float(share[index]), cell, style), HEAT[levels[index]])
+    texts = [_cell(value, part, cell, style) for value, part in zip(values.tolist(), share.tolist(), strict=True)]
+    for begin in range(0, len(texts), per_row):
+        row = slice(begin, begin + per_row)
+        _append_runs(text, texts[row], [HEAT[level] for level in levels[row]])
         text.append("\n")
     low, high = float(values.min()), float(values.max())
     text.append(f"{low:.0f}{style.glyph('to')}{high:.0f} {unit} (t: next)", "bright_black")

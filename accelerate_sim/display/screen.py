@@ -193,6 +193,10 @@ class Screen:
         self._note = ""
         self._dirty = self._drawn > 0
         self.flush()
+
+    def end(self) -> None:
+        """Close the screen for the last time: what is written from now on are lines alone."""
+        self.close()
         if self.live and (text := self._canvas.ended()):
             self._emit(text)
 

@@ -13,8 +13,10 @@ from accelerate_sim.display.summary import summary_table
 if TYPE_CHECKING:
     from accelerate_sim.session.session import Session
 
-FRAME_S = 0.5
-"""Shortest time between two frames of the dashboard, in real seconds."""
+FRAME_S, LARGE_FRAME_S = 0.5, 1.0
+"""Shortest time between two frames of the dashboard, in real seconds; the second is that of a large screen."""
+LARGE_CELLS = 6000
+"""Columns times rows above which a screen is large."""
 
 
 def open_dashboard(session: Session) -> DashboardCanvas:
@@ -29,17 +31,23 @@ def open_dashboard(session: Session) -> DashboardCanvas:
         _summary_of(session, history),
         session.screen.named,
     )
-    session.screen.use(canvas, FRAME_S)
+    columns, rows = canvas.size()
+    session.screen.use(canvas, LARGE_FRAME_S if columns * rows > LARGE_CELLS else FRAME_S)
     session.console.draws_tables = False
     return canvas
 
 
 def _view_of(session: Session) -> Callable[[], View | None]:
+    latest: View | None = None
+
     def view() -> View | None:
+        """The run now; between two attempts or runs the latest moment of the one before."""
+        nonlocal latest
         active = session.active
         if active is None:
-            return None
-        return View(active.run, active.look(), session.clock.time(), active.progress.completed_steps)
+            return latest
+        latest = View(active.run, active.look(), session.clock.time(), active.progress.completed_steps)
+        return latest
 
     return view
 

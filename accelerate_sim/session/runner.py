@@ -150,7 +150,7 @@ def _run_all(train: Train, source: RunSource, session: Session, first: Plan, opt
             session.signals.wait(READING_S - PAUSE_S / session.clock.speed)
         if options.recording and _ends_between_runs(options.recording, session, number + 1):
             break
-    session.screen.close()
+    session.screen.end()
     return 0
 
 
@@ -236,6 +236,6 @@ def _send_start(session: Session, coordination: Coordination, planned: PlannedRu
 
 def _write_last_line(session: Session, reason: str, saved: str | None = None) -> None:
     """Print how far the session was when it ended early."""
-    session.screen.close()
+    session.screen.end()
     session.console.end_early(EarlyEndRecord(reason, session.where(), saved))
     session.flush_screen()

@@ -114,9 +114,9 @@ class Session:
         self.console.flush()
         Session._current = None
         self._give_keyboard_back()
-        if self.screen.live and (text := self.screen.canvas.ended()):
-            with suppress(OutputClosed):
-                self.screen.deliver(text)  # an exception has ended the session before its screen was closed
+        with suppress(OutputClosed):
+            if self.screen.live and (text := self.screen.canvas.ended()):
+                self.screen.deliver(text)  # an exception has ended the session before its screen was
 
     # --- Runs -----------------------------------------------------------------------------------
 
