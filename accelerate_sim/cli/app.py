@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from accelerate_sim.config.schema import RunConfig
     from accelerate_sim.process.placement import Placement
     from accelerate_sim.session.coordination import Coordination
+    from accelerate_sim.session.fast_forward import FastForward
     from accelerate_sim.session.options import SessionOptions
     from accelerate_sim.session.recorded_terminal import RecordedTerminal
     from accelerate_sim.session.run_source import RunSource
@@ -153,6 +154,12 @@ def _command(
         print_config: option.PrintConfig = False,
         ascii_only: option.AsciiOnly = False,
         no_progress: option.NoProgress = False,
+        no_keys: option.NoKeys = False,
+        dashboard: option.Dashboard = False,
+        brand: option.Brand = None,
+        fast_forward: option.FastForward = None,
+        explain: option.Explain = False,
+        prompt: option.Prompt = False,
         show_completion: option.ShowCompletion = False,
         version: option.Version = False,
     ) -> None:
@@ -180,6 +187,7 @@ def _command(
             changes += _set("--max-steps", max_steps, f"train.max_steps={max_steps}")
             changes += _set("--log-with", log_with or None, f"log.trackers=[{', '.join(log_with or [])}]")
             changes += _set("--log-hazard", log_hazard or None, f"log.hazards=[{', '.join(log_hazard or [])}]")
+            changes += _set("--brand", brand, "cluster.host=node")
             changes += _set("--publish", publish or None, "run.publish=true")
             if record:
                 changes += _set("--record-pace", record_pace, f"run.speed={record_pace}", "run.startup_speed=null")
@@ -198,7 +206,8 @@ def _command(
                 return
             options = SessionOptions(
                 start_time, duration, output_dir, resumption, ascii_only, not no_progress, coordination, recording,
-                report,
+                report, fast_forward=_fast_forward(fast_forward), prompt=_prompt() if prompt else None, explain=explain,
+                generic_names=brand is not None, dashboard=dashboard, keys=not no_keys,
             )  # fmt: skip
             sys.exit(_run(train, source, options, record, record_size))
         except ConfigError as error:
@@ -210,6 +219,20 @@ def _command(
             sys.exit(stopped.exit_code)
 
     return command
+
+
+def _fast_forward(text: str | None) -> FastForward | None:
+    if text is None:
+        return None
+    from accelerate_sim.session.fast_forward import FastForward
+
+    return FastForward.of(text)
+
+
+def _prompt() -> str:
+    from accelerate_sim.session.prompt import shell_line
+
+    return shell_line(sys.argv)
 
 
 def _set(name: str, value: object, *changes: str) -> list[Override]:

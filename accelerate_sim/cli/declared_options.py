@@ -160,6 +160,26 @@ ShowPlan = Annotated[bool, typer.Option("--plan", help="Show what the run would 
 PrintConfig = Annotated[bool, typer.Option("--print-config", help="Show the whole config, and exit.")]
 AsciiOnly = Annotated[bool, typer.Option("--ascii", help="No characters beyond ASCII.")]
 NoProgress = Annotated[bool, typer.Option("--no-progress", help="No bars.")]
+Dashboard = Annotated[bool, typer.Option("--dashboard", help="Draw the run on the whole screen.")]
+Explain = Annotated[bool, typer.Option("--explain", help="Say why after key messages, for learners.")]
+Brand = Annotated[
+    str | None,
+    typer.Option(
+        metavar="generic",
+        parser=values.brand,
+        help="Show no name of a real model, company, host or product.",
+    ),
+]
+FastForward = Annotated[
+    str | None,
+    typer.Option(
+        metavar="step=N|time=TIME",
+        parser=values.fast_forward,
+        help="Play the first part without waiting, e.g. step=500 or time=2h, then at the config's speed.",
+    ),
+]
+Prompt = Annotated[bool, typer.Option("--prompt", help="Type the command line on the terminal first, for film.")]
+NoKeys = Annotated[bool, typer.Option("--no-keys", help="Read no keys; ? shows what they do.")]
 ShowCompletion = Annotated[
     bool,
     typer.Option("--show-completion", help="Print a script that completes options in bash and zsh, and exit."),

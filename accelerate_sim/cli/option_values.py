@@ -104,11 +104,26 @@ def size(text: str) -> str:
 
 def duration(text: str) -> float:
     """Parse a real time like ``1h30m``, in seconds."""
-    parts = re.fullmatch(r"(?:\d+(?:\.\d+)?[smhd]?)+", text) and re.findall(r"(\d+(?:\.\d+)?)([smhd]?)", text)
-    seconds = sum(float(number) * _UNITS_S[unit or "s"] for number, unit in parts or [])
+    seconds = seconds_of(text)
     if not seconds:
         refuse("--duration", text, "is not a time above 0", "Use e.g. 90s, 10m or 1h30m.")
     return seconds
+
+
+def seconds_of(text: str) -> float:
+    """Seconds of a time like ``1h30m``; 0 for a text that is none."""
+    parts = re.fullmatch(r"(?:\d+(?:\.\d+)?[smhd]?)+", text) and re.findall(r"(\d+(?:\.\d+)?)([smhd]?)", text)
+    return sum(float(number) * _UNITS_S[unit or "s"] for number, unit in parts or [])
+
+
+def fast_forward(text: str) -> str:
+    """Parse the part that is played without waits: ``step=500`` or ``time=2h``, which becomes ``time=7200.0``."""
+    name, _, value = text.partition("=")
+    if name == "step" and re.fullmatch(r"\d{1,9}", value) and int(value):
+        return text
+    if name == "time" and (seconds := seconds_of(value)):
+        return f"time={seconds}"
+    refuse("--fast-forward", text, "is neither a step nor a time above 0", "Use e.g. step=500 or time=2h.")
 
 
 def start_time(text: str) -> datetime:
@@ -140,6 +155,13 @@ def trackers(text: str) -> str:
             reason = f"holds {shown(name)}, which is no tracker"
             way_out = f"{guessed(name, TRACKERS)}Use some of {', '.join(TRACKERS)}."
             raise ConfigError([Problem("--log-with", None, "", None, reason, way_out)])
+    return text
+
+
+def brand(text: str) -> str:
+    """Parse the names that the screen shows: ``generic`` is the only choice."""
+    if text != "generic":
+        refuse("--brand", text, "is no choice of names", "Use 'generic', or leave --brand out for the real names.")
     return text
 
 

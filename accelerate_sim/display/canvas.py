@@ -39,6 +39,10 @@ class Canvas(Protocol):
         """Assume nothing about the terminal: its size and its content may have changed."""
         ...
 
+    def ended(self) -> str:
+        """The text after the last frame."""
+        ...
+
 
 class TerminalCanvas:
     """Encodes frames with escape codes, for the terminal behind a descriptor.
@@ -69,6 +73,9 @@ class TerminalCanvas:
 
     def forget(self) -> None:
         self._drawn_size = (0, 0)
+
+    def ended(self) -> str:
+        return ""
 
 
 class LauncherCanvas:
@@ -105,6 +112,9 @@ class LauncherCanvas:
 
     def forget(self) -> None:
         self._known_size = self._drawn = None
+
+    def ended(self) -> str:
+        return ""
 
 
 def _encoded(text: str) -> bytes:

@@ -1,8 +1,8 @@
-"""Switches off the terminal's echo of keys, and its flush at Ctrl-C, while lines are drawn.
+"""Switches off the terminal's echo of keys, and its flush at Ctrl-C, while lines are drawn; reads single keys.
 
 The echo would show a key at the cursor, and an Enter would push a piece of a bar into the scrollback. The flush at
 Ctrl-C or Ctrl-Z would discard output that is on its way to the screen, half a frame for instance. Typed text stays in
-the terminal's buffer, for the shell.
+the terminal's buffer, for the shell, unless keys are read.
 """
 
 import os
@@ -20,17 +20,28 @@ LOCAL_FLAGS = 3
 class Keyboard:
     """The keyboard of the terminal behind ``fd``. Only the foreground process of a terminal changes its flags."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, *, reads_keys: bool = False) -> None:
+        """``reads_keys``: the terminal hands over each key at once, and not whole lines."""
         self._fd = fd
+        self._reads_keys = reads_keys
         self._before: int | None = None
 
-    def hush(self) -> None:
-        """Switch echo and flush off."""
+    def hush(self) -> bool:
+        """Switch echo and flush off. False if this process must not change the terminal or read from it."""
         if not HAS_FLAGS:
-            return
+            return False
         before = self._change(termios.NOFLSH)
         if self._before is None:
             self._before = before
+        return before is not None
+
+    def pressed(self) -> str | None:
+        """The keys that wait to be read; None if there can be no more."""
+        try:
+            data = os.read(self._fd, 64) if os.tcgetpgrp(self._fd) == os.getpgrp() else b""
+        except OSError:
+            data = b""
+        return data.decode("ascii", "replace") or None
 
     def restore(self) -> None:
         """Set the flags to their values before ``hush``."""
@@ -45,8 +56,12 @@ class Keyboard:
                 return None  # a background process would be stopped for trying
             attributes = termios.tcgetattr(self._fd)
             before: int = attributes[LOCAL_FLAGS]
-            attributes[LOCAL_FLAGS] = before & ~(termios.ECHO | termios.NOFLSH) | flags
+            changed = self._changed()
+            attributes[LOCAL_FLAGS] = before & ~changed | flags
             termios.tcsetattr(self._fd, termios.TCSANOW, attributes)
         except (OSError, termios.error):
             return None
-        return before & (termios.ECHO | termios.NOFLSH)
+        return before & changed
+
+    def _changed(self) -> int:
+        return termios.ECHO | termios.NOFLSH | (termios.ICANON if self._reads_keys else 0)

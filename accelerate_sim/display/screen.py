@@ -22,6 +22,8 @@ FRAME_S = 0.05
 PIPE_BUFFER_BYTES = 32768
 PIPE_WIDTH = 120
 """Columns of tables and bars where there is no terminal."""
+LEAST_BESIDE_NOTE = 24
+"""Columns that a bar needs to be shown after a note."""
 BLOCKED_S = 0.005
 """Real seconds between two attempts to write to a reader that takes nothing."""
 
@@ -64,6 +66,9 @@ class Screen:
         """Text for a pipe before the lines, which need not end its line."""
         self._pending_chars = 0
         self._live_lines: list[Callable[[int], str]] = []
+        self._note = ""
+        self.rename: Callable[[str], str] | None = None
+        """Gives all text its names; None: as it is."""
         self._canvas = canvas or (LauncherCanvas(terminal) if terminal else TerminalCanvas(fd))
         self._drawn = 0
         self._dirty = False
@@ -72,16 +77,28 @@ class Screen:
         """Name of the stream in the truth of hazards."""
         self.outlet: Outlet | None = None
         """The hazards that lines of a pipe pass; None: there are none."""
+        self._frame_s = FRAME_S
 
     @property
     def width(self) -> int:
         """Columns of a line: of a pipe 100,000, of a terminal that does not say 80."""
         return self._canvas.line_width() if self.live else 100_000
 
+    @property
+    def canvas(self) -> Canvas:
+        """The canvas that encodes the frames."""
+        return self._canvas
+
+    def use(self, canvas: Canvas, frame_s: float) -> None:
+        """Encode frames with another canvas, at least ``frame_s`` real seconds apart."""
+        self._canvas, self._frame_s = canvas, frame_s
+
     # --- What is shown --------------------------------------------------------------------------
 
     def write(self, lines: Sequence[str]) -> None:
         """Add lines above the live ones."""
+        if self.rename:
+            lines = list(map(self.rename, lines))
         if self.outlet is not None:
             self.outlet.lines(self.stream, lines)
             return
@@ -98,7 +115,7 @@ class Screen:
         if self._lines:
             self._pieces.append("\n".join(self._lines) + "\n")
             self._lines = []
-        self._pieces.append(text)
+        self._pieces.append(self.rename(text) if self.rename else text)
         self._pending_chars += len(text)
         if self._pending_chars > PIPE_BUFFER_BYTES:
             self.flush()
@@ -110,7 +127,12 @@ class Screen:
             patience_s=self._patience_s,
         )  # fmt: skip
         screen.outlet, screen.stream = self.outlet, "stderr"
+        screen.rename = self.rename
         return screen
+
+    def named(self, text: str) -> str:
+        """The text with the names that the screen shows, for those who lay it out before they write it."""
+        return self.rename(text) if self.rename else text
 
     def pin(self, render: Callable[[int], str]) -> None:
         """Add a live line; ``render(width)`` gives its text."""
@@ -123,13 +145,18 @@ class Screen:
             self._live_lines.remove(render)
             self._dirty = True
 
+    def note(self, text: str) -> None:
+        """Show ``text`` at the beginning of the last live line, or on a line of its own; empty: take it away."""
+        self._note = text
+        self._dirty = True
+
     def refresh(self) -> None:
         """Mark the live lines as changed; they are drawn when the program next waits."""
         self._dirty = True
 
     def is_due(self, seconds: float) -> bool:
         """True if the next frame is due within ``seconds`` real seconds."""
-        return self._monotonic() + seconds >= self._last_frame_s + FRAME_S
+        return self._monotonic() + seconds >= self._last_frame_s + self._frame_s
 
     def rest(self, seconds: float) -> None:
         """Draw if a frame is due: the program is about to wait ``seconds`` real seconds without a change."""
@@ -150,11 +177,19 @@ class Screen:
     def _frame(self) -> str:
         width, rows = self._canvas.size()
         # A live line never fills the last column: terminals differ in where the cursor is then.
-        live = [render(width)[: width - 1] for render in self._live_lines][-max(rows - 1, 1) :]
+        live = [self.named(row)[: width - 1] for row in self._live(width)][-max(rows - 1, 1) :]
         text = self._canvas.frame(self._lines, live)
         self._lines, self._pending_chars, self._dirty = [], 0, False
         self._drawn = len(live)
         return text
+
+    def _live(self, width: int) -> list[str]:
+        if not self._note:
+            return [render(width)[: width - 1] for render in self._live_lines]
+        note = self._note[: width - 1]
+        left = width - len(note) - 1
+        last = self._live_lines[-1](left)[: left - 1] if self._live_lines and left > LEAST_BESIDE_NOTE else ""
+        return [*(render(width)[: width - 1] for render in self._live_lines[:-1]), f"{note} {last}".rstrip()]
 
     def redraw(self) -> None:
         """Draw all live lines anew, as after a resize or when the shell has written below."""
@@ -172,8 +207,15 @@ class Screen:
     def close(self) -> None:
         """Write what is left, and leave the cursor on a fresh line."""
         self._live_lines.clear()
+        self._note = ""
         self._dirty = self._drawn > 0
         self.flush()
+
+    def end(self) -> None:
+        """Close the screen for the last time: what is written from now on are lines alone."""
+        self.close()
+        if self.live and (text := self._canvas.ended()):
+            self._emit(text)
 
     def hurry(self, patience_s: float) -> None:
         """Count the reader as gone once it has taken nothing for ``patience_s`` real seconds; wait for nothing else."""

@@ -42,7 +42,10 @@ class Publisher:
         self._fd: int | None = None
         self._position = self._standing()
         clock.add_listener(self._advance)
-        signals.add_listener(on_pause=self._pause, on_redraw=self._go_on)
+        self._signals = signals
+        signals.add_listener(
+            on_pause=self._pause, on_redraw=self._go_on, on_hold=self._pause, on_release=self._go_on
+        )  # fmt: skip
 
     @property
     def path(self) -> Path:
@@ -82,8 +85,10 @@ class Publisher:
         if self._fd is None:
             return
         real_s, clock = self._monotonic(), self._clock
-        if clock.speed < math.inf:
-            self._write(Position(clock.now_s, real_s, clock.speed, second))
+        if self._signals.is_held:
+            self._write(Position(clock.reached_s(), real_s, 0.0, second))
+        elif clock.speed < math.inf:
+            self._write(Position(clock.reached_s(), real_s, clock.speed, second))
         elif real_s >= self._position.real_s + SHORTEST_S:
             self._write(self._standing())
 
@@ -98,6 +103,8 @@ class Publisher:
     def _go_on(self) -> None:
         """Write a moving position again after a stop. A resize comes here too, and changes nothing."""
         clock, paused = self._clock, self._position
+        if self._signals.is_held:
+            return
         if paused.speed == 0.0 and clock.speed < math.inf:
             self._write(Position(paused.now_s, self._monotonic(), clock.speed, paused.until_s))
 

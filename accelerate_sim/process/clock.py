@@ -27,28 +27,60 @@ class Clock:
     ) -> None:
         self.start = start
         self.now_s = 0.0
+        self.factor = 1.0
+        """Factor by which the clock is faster than the run asks for."""
+        self.override: float | None = None
+        """Speed in place of the one that the run asks for; None: the run's."""
+        self.hurrying = False
+        """True while the clock never waits, whatever speed the run asks for."""
+        self.fast_until_s = -math.inf
+        """Simulated second up to which the clock never waits."""
+        self._target_s = 0.0
+        """Simulated second that the present wait ends at."""
+        self._repaced = False
         self._listeners: list[Callable[[float], None]] = []
         self._wait = wait
         self._monotonic = monotonic
-        self.speed = speed
-        self._is_chosen = self._has_changed = False
+        self.speed = self.asked_speed = speed
         self._rebase()
 
     def _rebase(self) -> None:
         self._base_s, self._base_real_s = self.now_s, self._monotonic()
 
     def set_speed(self, speed: float) -> None:
-        """Run at another speed from now on, unless the user has chosen one."""
-        if not self._is_chosen:
-            self.speed = speed
+        """Run at another speed from now on, times ``factor``."""
+        self.asked_speed = speed
+        self.speed = self._effective_speed()
         self._rebase()
 
-    def choose_speed(self, speed: float) -> None:
-        """Run at the speed that the user chooses, also in the present wait, if that is cut short."""
-        if self.speed < math.inf:
-            self._base_s += (self._monotonic() - self._base_real_s) * self.speed
-        self._base_real_s = self._monotonic()
-        self.speed, self._is_chosen, self._has_changed = speed, True, True
+    def _effective_speed(self) -> float:
+        if self.hurrying:
+            return math.inf
+        return (self.asked_speed if self.override is None else self.override) * self.factor
+
+    def steer(self, *, factor: float = 1.0, override: float | None = None) -> None:
+        """Set the factor and the override, also in the middle of a wait; ``wait`` must then be cut short."""
+        reached_s = self.reached_s()
+        self.factor, self.override = factor, override
+        self._repace(reached_s)
+
+    def hurry(self, hurrying: bool) -> None:
+        """Set ``hurrying``, also in the middle of a wait; ``wait`` must then be cut short."""
+        reached_s = self.reached_s()
+        self.hurrying = hurrying
+        self._repace(reached_s)
+
+    def _repace(self, reached_s: float) -> None:
+        self.speed = self._effective_speed()
+        self._base_s, self._base_real_s = reached_s, self._monotonic()
+        self._repaced = True
+
+    def reached_s(self) -> float:
+        """Simulated second that is reached within the present wait; ``now_s`` outside of one."""
+        if self.speed == math.inf:
+            return self.now_s
+        reached_s = self._base_s + (self._monotonic() - self._base_real_s) * self.speed
+        return max(self.now_s, min(reached_s, self._target_s))
 
     def read(self) -> float:
         """Simulated seconds since the start; bars call it in place of ``time.time``."""
@@ -60,13 +92,18 @@ class Clock:
         ``now_s`` changes only after the wait, so nothing drawn meanwhile shows a later time.
         """
         second = max(second, self.now_s)
+        self._target_s = second
+        self._repaced = False
+        self._wait_for(second)
+        while self._repaced:
+            self._repaced = False
+            self._wait_for(second)
+        self.now_s = second
+
+    def _wait_for(self, second: float) -> None:
         for listener in self._listeners:
             listener(second)
         self._wait(self._ahead_s(second))
-        while self._has_changed:
-            self._has_changed = False
-            self._wait(self._ahead_s(second))
-        self.now_s = second
 
     def add_listener(self, on_advance: Callable[[float], None]) -> None:
         """Call ``on_advance(second)`` before each wait for ``second``."""
@@ -76,6 +113,11 @@ class Clock:
         """Real seconds until simulated ``second``."""
         if self.speed == math.inf:
             return 0.0
+        if self.now_s < self.fast_until_s:
+            if second <= self.fast_until_s:
+                return 0.0
+            self._base_s, self._base_real_s = self.fast_until_s, self._monotonic()
+            self.fast_until_s = -math.inf
         ahead_s = (second - self._base_s) / self.speed - (self._monotonic() - self._base_real_s)
         if ahead_s < -LATE_S:
             self._base_s, self._base_real_s = second, self._monotonic()
@@ -83,7 +125,7 @@ class Clock:
 
     def jump_to(self, second: float) -> None:
         """Set the clock to ``second``, earlier or later, without a wait."""
-        self.now_s = second
+        self.now_s = self._target_s = second
         self._rebase()
 
     def advance(self, seconds: float) -> None:

@@ -2,7 +2,8 @@
 
 The Python handlers only record the number. ``wait``, which every pause of the clock calls, and ``poll`` act on it:
 Ctrl-C and SIGTERM raise ``Stopped``; Ctrl-Z tells the listeners, which clear the live lines, before the process stops;
-a resize and ``fg`` tell them to draw again. Three signals do not wait for a safe point: a second Ctrl-C, one before the
+a resize and ``fg`` tell them to draw again; SIGUSR2 holds the waits, or releases them. Three signals do not wait for a
+safe point: a second Ctrl-C, one before the
 first pause, while modules are still being imported, and any ending signal inside ``at_once``, while this process waits
 for other ranks. SIGUSR1, which Slurm can send before it takes a node away, ends a run as SIGTERM does.
 """
@@ -20,6 +21,7 @@ ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP",
 PREEMPTING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name))
 REDRAWING = tuple(getattr(signal, name) for name in ("SIGWINCH", "SIGCONT") if hasattr(signal, name))
 PAUSING = tuple(getattr(signal, name) for name in ("SIGTSTP",) if hasattr(signal, name))
+HOLDING = tuple(getattr(signal, name) for name in ("SIGUSR2",) if hasattr(signal, name))
 
 SIGPIPE_EXIT = 128 + 13
 """Exit code of a process whose standard output has no reader, as a shell reports SIGPIPE."""
@@ -52,11 +54,13 @@ class Signals:
         self._before_waiting: list[Callable[[float], None]] = []
         self._on_pause: list[Callable[[], None]] = []
         self._on_redraw: list[Callable[[], None]] = []
+        self._on_hold: list[Callable[[], None]] = []
+        self._on_release: list[Callable[[], None]] = []
+        self._held_since_s: float | None = None
+        """Real second at which waits began to be held; None: they are not."""
+        self._cut = False
         self._monotonic = monotonic
         self._stopped_s = 0.0
-        self._still_s: float | None = None
-        """Real second since which the time stands still."""
-        self._is_cut = False
         self._pending: list[int] = []
         self._ending = False
         self._starting = False
@@ -66,8 +70,7 @@ class Signals:
         self._poller = select.poll()
         self._hang_ups: dict[int, Callable[[], None]] = {}
         self._serving: dict[int, Callable[[], None]] = {}
-        self._alarm_s = math.inf
-        self._on_alarm: Callable[[], None] = lambda: None
+        self._alarms: dict[Callable[[], None], float] = {}
         self._next_look_s = -math.inf
 
     def __enter__(self) -> "Signals":
@@ -80,7 +83,7 @@ class Signals:
             self._previous_wakeup_fd = signal.set_wakeup_fd(self._wakeup_writer, warn_on_full_buffer=False)
         except ValueError:  # not the main thread: the signals are another one's
             self._takes_signals = False
-        for number in (*ENDING, *REDRAWING, *PAUSING) if self._takes_signals else ():
+        for number in (*ENDING, *REDRAWING, *PAUSING, *HOLDING) if self._takes_signals else ():
             if signal.getsignal(number) != signal.SIG_IGN:
                 self._previous[number] = signal.signal(number, self._note)
         self._starting = True
@@ -104,12 +107,17 @@ class Signals:
         before_waiting: Callable[[float], None] | None = None,
         on_pause: Callable[[], None] | None = None,
         on_redraw: Callable[[], None] | None = None,
+        on_hold: Callable[[], None] | None = None,
+        on_release: Callable[[], None] | None = None,
     ) -> None:
         """Add functions that are called, in the order added, at the moments that their names say.
 
         ``before_waiting(seconds)`` comes before each wait, ``on_pause()`` before Ctrl-Z stops the process, and
-        ``on_redraw()`` after it continues or its terminal is resized.
+        ``on_redraw()`` after it continues or its terminal is resized. ``on_hold()`` and ``on_release()`` come after
+        waits begin and cease to be held.
         """
+        self._on_hold += [on_hold] if on_hold else []
+        self._on_release += [on_release] if on_release else []
         self._before_waiting += [before_waiting] if before_waiting else []
         self._on_pause += [on_pause] if on_pause else []
         self._on_redraw += [on_redraw] if on_redraw else []
@@ -132,14 +140,50 @@ class Signals:
     def call_at(self, monotonic_s: float | None, on_alarm: Callable[[], None]) -> None:
         """Call ``on_alarm`` once, between steps or during a wait, at this real second; None: never.
 
-        There is one alarm: a later call replaces an earlier one.
+        There is one alarm for each function: a later call replaces an earlier one.
         """
-        self._alarm_s = math.inf if monotonic_s is None else monotonic_s
-        self._on_alarm = on_alarm
+        self._alarms.pop(on_alarm, None)
+        if monotonic_s is not None:
+            self._alarms[on_alarm] = monotonic_s
+
+    def call_in(self, seconds: float, on_alarm: Callable[[], None]) -> None:
+        """Call ``on_alarm`` once, so many real seconds from now; see ``call_at``."""
+        self.call_at(self._monotonic() + seconds, on_alarm)
 
     def awake_s(self) -> float:
-        """Real seconds, those while Ctrl-Z stopped the process not counted."""
-        return (self._monotonic() if self._still_s is None else self._still_s) - self._stopped_s
+        """Real seconds, those while Ctrl-Z stopped the process or waits were held not counted."""
+        return (self._monotonic() if self._held_since_s is None else self._held_since_s) - self._stopped_s
+
+    @property
+    def is_held(self) -> bool:
+        """True while no wait ends."""
+        return self._held_since_s is not None
+
+    def hold(self) -> None:
+        """Let no wait end until ``release``; signals and served descriptors are acted on meanwhile."""
+        if self._held_since_s is None:
+            self._held_since_s = self._monotonic()
+            for listener in self._on_hold:
+                listener()
+
+    def release(self) -> None:
+        """Let waits go on with the time that was left to them."""
+        if self._held_since_s is not None:
+            self._stopped_s += self._monotonic() - self._held_since_s
+            self._held_since_s = None
+            for listener in self._on_release:
+                listener()
+
+    def toggle(self) -> None:
+        """Hold waits, or release them."""
+        if self.is_held:
+            self.release()
+        else:
+            self.hold()
+
+    def cut(self) -> None:
+        """End the present wait before its time."""
+        self._cut = True
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT and self._ending:
@@ -166,6 +210,8 @@ class Signals:
             number = self._pending.pop(0)
             if number in PAUSING:
                 self._pause(number)
+            elif number in HOLDING:
+                self.toggle()
             else:
                 self.tell_redraw()
             self.end_if_told()
@@ -195,7 +241,8 @@ class Signals:
         signal.signal(number, signal.SIG_DFL)
         begin_s = self._monotonic()
         os.kill(os.getpid(), number)  # the process stops here, and returns from the call after SIGCONT
-        self._stopped_s += self._monotonic() - begin_s
+        if self._held_since_s is None:
+            self._stopped_s += self._monotonic() - begin_s
         signal.signal(number, self._note)
         self.tell_redraw()
 
@@ -207,36 +254,22 @@ class Signals:
 
     def wait(self, seconds: float) -> None:
         """Sleep for so many real seconds, and act on signals meanwhile. Raises ``Stopped``."""
-        self.begin_waiting(seconds)
+        self.begin_waiting(math.inf if self.is_held else seconds)
         if seconds <= 0.0:
             if self._serving and self._monotonic() >= self._next_look_s:
                 self._look()
             if self._pending or self.deadline is not None:
                 self.poll()
-            return
-        until, self._is_cut = self.awake_s() + seconds, False
+            if not self.is_held:
+                return
+        self._cut = False
+        until = self.awake_s() + seconds
         self.poll()
-        while (left := until - self.awake_s()) > 0 and not self._is_cut:
+        while not self._cut and (left := math.inf if self.is_held else until - self.awake_s()) > 0:
             if self.deadline is not None:
                 left = min(left, self.deadline - self._monotonic())
             self._sleep(left)
             self.poll()
-
-    def cut_short(self) -> None:
-        """End the present wait."""
-        self._is_cut = True
-
-    def stand_still(self, goes_on: Callable[[], bool]) -> None:
-        """Serve descriptors and act on signals until ``goes_on()``; the time does not count. Raises ``Stopped``."""
-        begin_s, stopped_s = self._monotonic(), self._stopped_s
-        self._still_s = begin_s
-        try:
-            while not goes_on():
-                self._sleep(60.0)
-                self.poll()
-        finally:
-            self._still_s = None
-            self._stopped_s = stopped_s + self._monotonic() - begin_s
 
     def _look(self) -> None:
         """Serve ready descriptors; if none is ready, the next poll comes LOOK_EVERY_S later."""
@@ -244,9 +277,9 @@ class Signals:
 
     def _sleep(self, seconds: float) -> bool:
         """Sleep once; True if a descriptor was ready before the time was over."""
-        if self._alarm_s < math.inf:
-            seconds = min(seconds, self._alarm_s - self._monotonic())
-        events = self._poller.poll(max(seconds, 0.0) * 1000.0)
+        if self._alarms:
+            seconds = min(seconds, min(self._alarms.values()) - self._monotonic())
+        events = self._poller.poll(None if seconds == math.inf else max(seconds, 0.0) * 1000.0)
         for fd, _ in events:
             if fd in self._serving:
                 self._serving[fd]()
@@ -254,9 +287,11 @@ class Signals:
                 self._hang_ups[fd]()
             else:
                 self._drain()
-        if self._monotonic() >= self._alarm_s:
-            self._alarm_s = math.inf
-            self._on_alarm()
+        if self._alarms:
+            now_s = self._monotonic()
+            for on_alarm in [each for each, at_s in self._alarms.items() if now_s >= at_s]:
+                del self._alarms[on_alarm]
+                on_alarm()
         return bool(events)
 
     def _drain(self) -> None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from accelerate_sim.display.folding import fold
 from accelerate_sim.display.screen import PIPE_WIDTH, Screen
@@ -27,6 +29,9 @@ from accelerate_sim.reporting.streams import Streams
 from accelerate_sim.sim.plan import Plan
 from accelerate_sim.voices import house
 from accelerate_sim.voices.voice import Bar, Line, Speaker, speaker_of
+
+if TYPE_CHECKING:
+    from accelerate_sim.voices.explanations import Explainer
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +52,10 @@ class Console:
         self.run: RunFacts | None = None
         self.detail_ranks: Sequence[int] = ()
         """Ranks that this process plays and that report detail lines of their own."""
+        self.explainer: Explainer | None = None
+        """Says why, after the house's lines; None: nothing is explained."""
+        self.draws_tables = True
+        """Draw GPU grids and summaries."""
         self._now = now
         self._bars = bars
         self._plan: Plan | None = None
@@ -126,12 +135,17 @@ class Console:
             else:
                 self._say(wording(record, state), self._streams)
             return
-        if isinstance(record, GpuRecord | SummaryRecord):
+        if isinstance(record, GpuRecord | SummaryRecord) and self.draws_tables:
             self._draw(record, self.run)
         if wording is not None:
+            said = False
             for line in wording(record, state):
                 if self.rank is None or line.rank == self.rank:
+                    said = True
                     logger.log(line.level, line.text, extra={"rank": line.rank, "moment": line.time})
+            if said and self.explainer:
+                width = self.screen.width if self.screen.live else 100_000
+                self.screen.write(list(self.explainer.lines(record, self.run.run, width)))
 
     def _say(self, items: Iterable[Line | Bar], streams: Streams) -> None:
         rank = self.rank
@@ -157,11 +171,19 @@ class Console:
             if line.level >= logging.WARNING and self.rank in (None, line.rank):
                 logger.log(line.level, line.text, extra={"rank": line.rank})
 
+    def renamed(self, record: SummaryRecord) -> SummaryRecord:
+        """The summary with the names that the screen shows."""
+        named = self.screen.named
+        return replace(
+            record, model=named(record.model), gpu=named(record.gpu), export_path=named(record.export_path)
+        )  # fmt: skip
+
     def _draw(self, record: GpuRecord | SummaryRecord, run: RunFacts) -> None:
         # The tables are imported when the first is drawn: numpy, which they load, takes longer than all lines before.
         if isinstance(record, SummaryRecord):
             from accelerate_sim.display.summary import summary_table
 
+            record = self.renamed(record)
             self.screen.write(summary_table(record, self.table_width, self.style))
         elif record.phase == "step":
             from accelerate_sim.display.gpu.table import gpu_table

@@ -54,13 +54,15 @@ class Monitor:
             self._report_gpus(sample, step, self.run.elapsed_s(second, step - 1))
 
     def _report_gpus(self, sample: GpuSample, step: int, elapsed_s: float) -> None:
+        self.report(self.record_of(sample, step, elapsed_s))
+
+    def record_of(self, sample: GpuSample, step: int, elapsed_s: float) -> GpuRecord:
+        """The record of a sample."""
         run = self.run
-        self.report(
-            GpuRecord(
-                run.number, step, run.layout.gpus_per_node, run.gpu.memory_bytes, run.gpu.power_limit_w,
-                run.gpu.slowdown_temperature_c, sample.utilization_pct, sample.memory_used_bytes,
-                sample.temperature_c, sample.power_w, sample.sm_clock_mhz, sample.phase, round(elapsed_s, 6),
-            )
+        return GpuRecord(
+            run.number, step, run.layout.gpus_per_node, run.gpu.memory_bytes, run.gpu.power_limit_w,
+            run.gpu.slowdown_temperature_c, sample.utilization_pct, sample.memory_used_bytes,
+            sample.temperature_c, sample.power_w, sample.sm_clock_mhz, sample.phase, round(elapsed_s, 6),
         )  # fmt: skip
 
     def _time_collective(self, step: int) -> None:

@@ -38,7 +38,8 @@ class Streams:
             if self._bars:
                 self._show_bar(item)
         elif self._screen.live:
-            self._screen.write([row for part in item.text.split("\n") for row in cut(part, self._screen.width)])
+            parts = self._screen.named(item.text).split("\n")
+            self._screen.write([row for part in parts for row in cut(part, self._screen.width)])
         elif self._bar:
             self._put(self._bar, f"\r{' ' * self._bar_chars}\r")
             self.write(item.text, to_stderr=item.to_stderr)

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from accelerate_sim.checkpointing import Checkpoints
-from accelerate_sim.records import DeviceRecord
+from accelerate_sim.records import DeviceRecord, GpuRecord
 from accelerate_sim.reporting.ledger import Ledger
 from accelerate_sim.reporting.monitor import Monitor
 from accelerate_sim.sim.run import Run
@@ -50,6 +50,14 @@ class ActiveRun:
         if not self.checkpoints.on_disk or self.run.config.checkpoint.on_preempt != "save":
             return None
         return self.checkpoints.save_at_last_mark()
+
+    def look(self) -> GpuRecord:
+        """All GPUs at this moment, with the figures of the GPU grid."""
+        run, progress = self.run, self.progress
+        elapsed_s = progress.clock.reached_s() - progress.training_origin_s
+        step = progress.completed_steps
+        sample = run.telemetry.sample(run.timeline_s(elapsed_s, step), max(step - 1, 0))
+        return self.monitor.record_of(sample, step, elapsed_s)
 
     def read_gpus(self) -> DeviceRecord | None:
         """The GPUs at this moment; None if they are not NVIDIA's."""

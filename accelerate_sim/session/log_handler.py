@@ -46,7 +46,8 @@ class ScreenHandler(logging.Handler):
         if (outlet := self.session.screen.outlet) is not None:
             outlet.rank = rank
         if self.session.shows_script:
-            self.session.screen.write(fold(self.format(record), self.session.screen.width))
+            screen = self.session.screen
+            screen.write(fold(screen.named(self.format(record)), screen.width))
         elif record.levelno >= logging.WARNING:
             self.session.console.warn(self.format(record))
         if outlet is not None:

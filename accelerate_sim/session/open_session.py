@@ -41,8 +41,35 @@ def open_stdout() -> None:
 
 def open_session(options: SessionOptions) -> Session:
     """The session of a process that reads the command line."""
-    if options.recording:
-        return _recorded_session(options, options.recording)
+    session = _recorded_session(options, options.recording) if options.recording else _session_here(options)
+    if options.generic_names:
+        from accelerate_sim.display.generic_names import GenericNames
+
+        session.screen.rename = GenericNames()
+    if options.explain:
+        from accelerate_sim.voices.explanations import Explainer
+
+        session.console.explainer = Explainer(session.style)
+    if options.dashboard:
+        _open_dashboard(session)
+    if options.fast_forward:
+        options.fast_forward.begin(session)
+    return session
+
+
+def _open_dashboard(session: Session) -> None:
+    from accelerate_sim.session.dashboard import open_dashboard
+
+    if not session.screen.live or terminal_behind_launcher() is not None:
+        reason = "standard output is no terminal of this process's own"
+        raise ConfigError([Problem("--dashboard", None, "", None, reason, "Leave it out, or record it with --record.")])
+    canvas = open_dashboard(session)
+    if session.keys:
+        session.keys.add("t", "GPUs by", canvas.next_figure)
+
+
+def _session_here(options: SessionOptions) -> Session:
+    """The session on standard output."""
     live, style = terminal_style(1, ascii_only=options.ascii_only)
     deadline = None if options.duration_s is None else time.monotonic() + options.duration_s
     signals = Signals(deadline=deadline)
@@ -54,7 +81,7 @@ def open_session(options: SessionOptions) -> Session:
         without_blocking(1), live=live, terminal=terminal_behind_launcher(), encoding=encoding,
         on_blocked=signals.end_if_told,
     )  # fmt: skip
-    return Session(
+    session = Session(
         screen=screen,
         clock=Clock(start, wait=signals.wait, monotonic=signals.awake_s),
         style=style,
@@ -63,6 +90,20 @@ def open_session(options: SessionOptions) -> Session:
         outputs=Outputs(options.output_dir),
         coordination=options.coordination,
     )
+    if live:
+        _steered(session, options)
+    return session
+
+
+def _steered(session: Session, options: SessionOptions) -> None:
+    """Let keys and other controls steer a session on a terminal."""
+    from accelerate_sim.session.keys import Keys, has_keys
+    from accelerate_sim.session.steering import Steering
+
+    steering = Steering(session)
+    session.outputs.add_observer(steering)
+    if options.keys and has_keys():
+        session.keys = Keys(session, steering)
 
 
 def _recorded_session(options: SessionOptions, recording: RecordedTerminal) -> Session:

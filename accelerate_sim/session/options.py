@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from accelerate_sim.checkpoints.resume import Resumption
     from accelerate_sim.session.coordination import Coordination
+    from accelerate_sim.session.fast_forward import FastForward
     from accelerate_sim.session.recorded_terminal import RecordedTerminal
 
 
@@ -33,3 +34,15 @@ class SessionOptions:
     """The recorded terminal that takes the place of standard output."""
     report: Path | None = None
     """The page to write when the session ends."""
+    fast_forward: FastForward | None = None
+    """The first part of the session, which is played without waits."""
+    prompt: str | None = None
+    """The command line that is typed on the screen before the first line; None: nothing is typed."""
+    explain: bool = False
+    """Say why, after key messages."""
+    generic_names: bool = False
+    """Show no name of a real model, company or product."""
+    dashboard: bool = False
+    """Draw the run on the whole screen."""
+    keys: bool = True
+    """Read keys that steer the session, where standard input is a terminal."""

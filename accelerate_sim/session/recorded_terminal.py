@@ -66,12 +66,17 @@ class RecordedSignals(Signals):
         before_waiting: Callable[[float], None] | None = None,
         on_pause: Callable[[], None] | None = None,
         on_redraw: Callable[[], None] | None = None,
+        on_hold: Callable[[], None] | None = None,
+        on_release: Callable[[], None] | None = None,
     ) -> None:
         """Add the listener of waits only."""
         super().add_listener(before_waiting=before_waiting)
 
     def watch(self, fd: int, on_hang_up: Callable[[], None]) -> None:
         """Do nothing: nobody can hang up."""
+
+    def hold(self) -> None:
+        """Do nothing: a recording has no pauses."""
 
     def wait(self, seconds: float) -> None:
         """Move the recorded time on, at most to the deadline or to Ctrl-C. Raises ``Stopped``."""

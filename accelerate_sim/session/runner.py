@@ -132,6 +132,10 @@ def _end_early(session: Session, stopped: Stopped) -> int:
 def _run_all(train: Train, source: RunSource, session: Session, first: Plan, options: SessionOptions) -> int:
     """Train all runs. Returns the exit code: 1 if faults have ended a job for good."""
     runs, resumption = _number_of_runs(first.config, options), options.resumption
+    if options.prompt is not None:
+        from accelerate_sim.session.prompt import type_prompt
+
+        type_prompt(session, options.prompt)
     for number in itertools.count(first.number):
         plan = first if number == first.number else source.plan(number)
         planned, is_last = PlannedRun(plan, resumption), number == runs
@@ -150,7 +154,7 @@ def _run_all(train: Train, source: RunSource, session: Session, first: Plan, opt
             session.signals.wait(READING_S - PAUSE_S / session.clock.speed)
         if options.recording and _ends_between_runs(options.recording, session, number + 1):
             break
-    session.screen.close()
+    session.screen.end()
     return 0
 
 
@@ -254,6 +258,6 @@ def _truth_directory(session: Session, plan: Plan) -> str | None:
 
 def _write_last_line(session: Session, reason: str, saved: str | None = None) -> None:
     """Print how far the session was when it ended early."""
-    session.screen.close()
+    session.screen.end()
     session.console.end_early(EarlyEndRecord(reason, session.where(), saved))
     session.flush_screen()

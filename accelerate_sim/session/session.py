@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from accelerate_sim.display.keyboard import Keyboard
 from accelerate_sim.display.screen import OutputClosed, Screen
@@ -32,6 +32,19 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 0.2
 """Real seconds for which a reader may take nothing once the session has been told to end."""
+
+
+class KeyReader(Protocol):
+    """Reads keys that steer the session."""
+
+    def take(self) -> None:
+        """Read keys from now on."""
+
+    def give_back(self) -> None:
+        """Read no more keys."""
+
+    def add(self, key: str, text: str, act: Callable[[], None]) -> None:
+        """Add a key, its word in the help, and its action."""
 
 
 class Session:
@@ -67,8 +80,6 @@ class Session:
         """Reads the GPUs between two attempts of a job; None at any other time."""
         self.close_control: Callable[[], None] | None = None
         """Closes the socket over which ``fake-torchrun ctl`` sends commands; None if there is none."""
-        self.paused = False
-        self._stands_still = False
         self.add_fault: Callable[[str], str] | None = None
         """Lets one more fault strike the active run, and returns a sentence; None if it plays no faults."""
         self.skew: Callable[[int], timedelta] | None = None
@@ -77,8 +88,12 @@ class Session:
         self._planned: PlannedRun | None = None
         self._run_number = 1
         self._has_ended_a_run = False
+        self.keys: KeyReader | None = None
+        """The keys that steer the session; None: what is typed is left to the shell."""
         self._keyboard = Keyboard(screen.fd)
-        signals.add_listener(before_waiting=self._rest, on_pause=self._pause, on_redraw=self._redraw)
+        signals.add_listener(
+            before_waiting=self._rest, on_pause=self._pause, on_redraw=self._redraw, on_hold=self.flush
+        )  # fmt: skip
 
     @property
     def placement(self) -> Placement | None:
@@ -100,7 +115,7 @@ class Session:
         """Make this the current session; take over the terminal's keyboard."""
         Session._current = self
         if self.screen.live:
-            self._keyboard.hush()
+            self._hush()
         if not os.isatty(self.screen.fd):
             self.signals.watch(self.screen.fd, self.screen.hang_up)
 
@@ -114,7 +129,10 @@ class Session:
         if self.close_control:
             self.close_control()
             self.close_control = None
-        self._keyboard.restore()
+        self._give_keyboard_back()
+        with suppress(OutputClosed):
+            if self.screen.live and (text := self.screen.canvas.ended()):
+                self.screen.deliver(text)  # an exception has ended the session before its screen was
 
     # --- Runs -----------------------------------------------------------------------------------
 
@@ -203,24 +221,25 @@ class Session:
             self.console.flush()
         self.screen.rest(seconds)
 
-    def pause_if_told(self) -> None:
-        """Stand still in the present wait until a command lets the clock go on."""
-        if self.paused and not self._stands_still:
-            self._stands_still = True
-            try:
-                self.signals.stand_still(lambda: not self.paused)
-            finally:
-                self._stands_still = False
-
     def _pause(self) -> None:
         """Clear the live lines and give the keyboard back before Ctrl-Z stops the process."""
         self.screen.clear()
+        self._give_keyboard_back()
+
+    def _give_keyboard_back(self) -> None:
+        if self.keys:
+            self.keys.give_back()
         self._keyboard.restore()
+
+    def _hush(self) -> None:
+        self._keyboard.hush()
+        if self.keys:
+            self.keys.take()
 
     def _redraw(self) -> None:
         """Draw again after a stop or a resize."""
         if self.screen.live:
-            self._keyboard.hush()
+            self._hush()
             self.screen.redraw()
 
 

@@ -37,6 +37,7 @@ RANKS = {
         "tracking",
         "report",  # a page of pictures
         "reporting",  # physics -> records -> sums and lines
+        "dashboard",  # a run on the whole screen
         "api",  # plans and runs as Python objects
         "monitoring",
         "testing",  # the objects of the pytest plugin

@@ -19,14 +19,14 @@ def answer(session: Session, command: str, value: str) -> dict[str, Any]:
         case "state":
             return {"state": _state(session)}
         case "pause":
-            session.paused = True
+            session.signals.hold()
             return {"text": f"paused: {session.where()}"}
         case "resume":
-            session.paused = False
+            session.signals.release()
             return {"text": "goes on"}
         case "speed":
-            session.clock.choose_speed(_speed(value))
-            session.signals.cut_short()
+            session.clock.steer(override=_speed(value))
+            session.signals.cut()
             return {"text": f"speed {value}"}
         case "fault":
             return {"text": _fault(session, value)}
@@ -41,7 +41,7 @@ def _state(session: Session) -> dict[str, Any]:
         "steps": active.run.last_step if active else 0,
         "ranks": session.world_size,
         "speed": "max" if math.isinf(clock.speed) else f"{clock.speed:g}",
-        "paused": session.paused,
+        "paused": session.signals.is_held,
     }
 
 

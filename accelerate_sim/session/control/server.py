@@ -84,7 +84,6 @@ class ControlServer:
             with suppress(OSError):
                 connection.send(json.dumps(reply).encode() + b"\n")
         self._forget(fd)
-        self._session.pause_if_told()
 
     def _forget(self, fd: int) -> None:
         connection, _ = self._requests.pop(fd)

@@ -206,8 +206,8 @@ def test_the_second_stop_is_like_the_first():
 # --- Keys and slow readers ------------------------------------------------------------------------
 
 
-def test_what_is_typed_does_no_harm_and_is_left_to_the_shell():
-    with Terminal(warm_train(*LLAMA, *FAST), 80, 24) as terminal:
+def test_without_keys_what_is_typed_does_no_harm_and_is_left_to_the_shell():
+    with Terminal(warm_train(*LLAMA, *FAST, "--no-keys"), 80, 24) as terminal:
         before = terminal.keyboard
         wait_for_first_step(terminal)
         for keys in ("\n", "hello\n", "q", "\x1b[A", "\n\n\n", "\t"):

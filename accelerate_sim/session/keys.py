@@ -1,0 +1,108 @@
+"""The keys of a terminal that steer a session, and the loop that reads them.
+
+Keys are served by the waits of the session, so that none is read between a line and its end.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+from accelerate_sim.display.keyboard import Keyboard
+from accelerate_sim.session.steering import Steering
+
+if TYPE_CHECKING:
+    from accelerate_sim.session.session import Session
+
+STDIN = 0
+
+
+class Key(NamedTuple):
+    """A key, the word for it in the help, and the action."""
+
+    name: str
+    help: str
+    act: Callable[[Session, Steering], None]
+
+
+def _look(session: Session, steering: Steering) -> None:
+    """Draw the grid of the GPUs at this moment; it is kept on the screen alone."""
+    active = session.active
+    if active is None:
+        return
+    from accelerate_sim.display.gpu.table import gpu_table
+
+    record = active.look()
+    console, host = session.console, active.run.config.cluster.host
+    session.screen.write(gpu_table(record, console.table_width, session.style, host))
+    session.screen.flush()
+
+
+def _help(session: Session, steering: Steering) -> None:
+    steering.say(" ".join(f"[{key.name}] {key.help}" for key in KEYS.values()))
+
+
+KEYS: Mapping[str, Key] = {
+    " ": Key("space", "pause", lambda _, steering: steering.toggle()),
+    ".": Key(".", "one step", lambda _, steering: steering.one_step()),
+    "+": Key("+", "faster", lambda _, steering: steering.multiply(2.0)),
+    "-": Key("-", "slower", lambda _, steering: steering.multiply(0.5)),
+    "0": Key("0", "speed", lambda _, steering: steering.normal_speed()),
+    "g": Key("g", "GPUs", _look),
+    "?": Key("?", "help", _help),
+    "q": Key("q", "quit", lambda _, steering: steering.end()),
+}
+"""Every key, by the character that a terminal sends for it."""
+
+
+class Keys:
+    """Reads keys from standard input, and gives each one that ``table`` knows to its action."""
+
+    def __init__(self, session: Session, steering: Steering, table: Mapping[str, Key] = KEYS) -> None:
+        self._session, self._steering, self._table = session, steering, dict(table)
+        self._keyboard = Keyboard(STDIN, reads_keys=True)
+        self._served = False
+
+    def add(self, key: str, text: str, act: Callable[[], None]) -> None:
+        """Add a key, which draws the screen anew."""
+
+        def act_and_draw(session: Session, steering: Steering) -> None:
+            act()
+            session.screen.refresh()
+            session.screen.flush()
+
+        self._table[key] = Key(key, text, act_and_draw)
+
+    def take(self) -> None:
+        """Read keys from now on if this process has the terminal."""
+        if self._keyboard.hush() and not self._served:
+            self._session.signals.serve(STDIN, select.POLLIN, self._read)
+            self._served = True
+
+    def give_back(self) -> None:
+        """Read no more keys, and leave the terminal as it was."""
+        self._leave()
+        self._keyboard.restore()
+
+    def _leave(self) -> None:
+        if self._served:
+            self._session.signals.dismiss(STDIN)
+            self._served = False
+
+    def _read(self) -> None:
+        text = self._keyboard.pressed()
+        if text is None:
+            self._leave()
+        elif all(character in self._table for character in text):  # the code of another key is no key of ours
+            for character in text:
+                self._table[character].act(self._session, self._steering)
+
+
+def has_keys() -> bool:
+    """True if keys can be read: standard input is a terminal."""
+    try:
+        return os.isatty(STDIN)
+    except OSError:
+        return False

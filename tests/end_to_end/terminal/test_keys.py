@@ -1,0 +1,116 @@
+"""Keys on a terminal and SIGUSR2 steer a session: pause, one step, speed, the grid, help, the end."""
+
+import json
+import re
+import signal
+import time
+from pathlib import Path
+
+from tests.support.emulator import CTRL_C, CTRL_Z, Terminal, environment, is_training, warm_train
+from tests.support.repository import ROOT
+from tests.support.warm_train import WarmTrain
+
+LLAMA = ("--config", "configs/llama70b.yaml", "--start-time", "2026-01-01", "--set", "log.every=1")
+FAST = (*LLAMA, "--speed", "1500")
+STANDING = (*LLAMA, "--set", "run.speed=0.1", "--set", "run.startup_speed=3000")
+
+
+def steps(terminal: Terminal) -> list[int]:
+    """Steps that the log shows."""
+    return [int(number) for number in re.findall(r"step (\d+) \| loss", terminal.everything)]
+
+
+def pause(terminal: Terminal) -> None:
+    terminal.press(" ")
+    terminal.wait_until(lambda: terminal.used_lines[-1].startswith("[paused]"), "the note of a pause")
+
+
+def test_space_pauses_and_a_dot_plays_one_step():
+    with Terminal(warm_train(*FAST), 120, 40) as terminal:
+        terminal.wait_for("step 2 |")
+        pause(terminal)
+        assert "Epoch 1/3" in terminal.used_lines[-1], "the bar stands after the note"
+        shown = terminal.text
+        terminal.read_for(0.5)
+        assert terminal.text == shown, "nothing moves"
+        last = steps(terminal)[-1]
+        for number in (last + 1, last + 2):
+            terminal.press(".")
+            terminal.wait_for(f"step {number} | loss")
+            terminal.wait_until(lambda: terminal.used_lines[-1].startswith("[paused]"), "the pause after the step")
+            assert steps(terminal)[-1] == number
+        terminal.press(" ")
+        terminal.wait_for(f"step {last + 4} | loss")
+        terminal.wait_until(lambda: is_training(terminal), "bars without a note")
+        terminal.press("q")
+        assert terminal.exit_code() == 0
+        assert "[paused]" not in terminal.everything
+        assert terminal.used_lines[-1].startswith("Ended: epoch 1/3, step ")
+
+
+def test_the_speed_changes_in_the_middle_of_a_step():
+    with Terminal(warm_train(*STANDING), 120, 40) as terminal:
+        terminal.wait_until(lambda: is_training(terminal) or "Epoch 1/3" in terminal.text, "the first step")
+        terminal.press("+")
+        terminal.wait_for("[speed 0.2]")
+        for _ in range(18):  # half a minute of simulated time would take minutes
+            terminal.press("+")
+        terminal.wait_for("step 1 | loss")
+        terminal.press("-")
+        terminal.press("0")
+        terminal.wait_for("[speed 0.1]")
+        terminal.wait_until(lambda: "[speed" not in terminal.text, "the note goes after two seconds")
+
+
+def test_help_the_grid_and_unknown_keys():
+    with Terminal(warm_train(*STANDING), 120, 40) as terminal:
+        terminal.wait_until(lambda: "Epoch 1/3" in terminal.used_lines[-1], "the first step")
+        terminal.press("?")
+        terminal.wait_for("[space] pause [.] one step")
+        grids = terminal.everything.count("64 GPUs on 8 nodes")
+        for keys in ("hello", "\x1b[A", "\n"):
+            terminal.press(keys)
+
+        def is_drawn() -> bool:
+            terminal.press("g")  # a key that arrives together with others that are none is left out
+            return terminal.everything.count("64 GPUs on 8 nodes") > grids
+
+        terminal.wait_until(is_drawn, "a grid")
+        terminal.wait_until(lambda: "[space]" not in terminal.text, "the help goes after two seconds")
+        assert "hello" not in terminal.everything
+
+
+def test_stop_resize_and_ctrl_c_work_in_a_pause():
+    with Terminal(warm_train(*FAST), 120, 40) as terminal:
+        before = terminal.keyboard
+        terminal.wait_for("step 2 |")
+        pause(terminal)
+        terminal.press(CTRL_Z)
+        terminal.wait_stopped()
+        assert terminal.keyboard == before, "the shell gets the terminal as it was"
+        terminal.foreground()
+        terminal.wait_until(lambda: terminal.used_lines[-1].startswith("[paused]"), "still a pause")
+        terminal.resize(100, 30)
+        terminal.wait_until(lambda: terminal.used_lines[-1].startswith("[paused]"), "a pause at the new size")
+        terminal.press(CTRL_C)
+        assert terminal.exit_code() == 130
+        assert terminal.keyboard == before
+
+
+def test_sigusr2_pauses_and_resumes_without_a_terminal(tmp_path: Path):
+    with WarmTrain([*FAST, "--publish"], environment({"XDG_RUNTIME_DIR": str(tmp_path)}), ROOT) as process:
+        process.read_until("step 2 | loss")
+        process.send_signal(signal.SIGUSR2)
+        process.wait_until(lambda: is_standing(tmp_path), "a published clock that stands")
+        said, until_s = process.lines, time.monotonic() + 0.5
+        process.wait_until(lambda: time.monotonic() > until_s, "half a second")
+        assert process.lines == said, "nothing is printed in a pause"
+        process.send_signal(signal.SIGUSR2)
+        process.read_lines_until(lambda lines: len(lines) > len(said), "more lines")
+
+
+def is_standing(directory: Path) -> bool:
+    """True if the job that is published below ``directory`` has a clock of speed 0."""
+    (path,) = directory.rglob("*.job")
+    position = json.loads(path.read_bytes().partition(b"\n")[0])
+    return bool(position["speed"] == 0.0)
