@@ -111,6 +111,9 @@ class _Walk:
         end_s, completed = math.inf, self.last_step
         while (moment := self.pending.pop()) is not None:
             strike = self._strike(moment, number, pace)
+            if not strike.ending:
+                pace.slow_down([strike])
+                strike = self._with_end(strike, pace)
             strikes.append(strike)
             self.total += 1
             if self.total > MOST_STRIKES:
@@ -123,7 +126,6 @@ class _Walk:
             if strike.ending:
                 end_s, completed = strike.second + strike.ending.after_s, strike.step - 1
                 break
-            pace.slow_down([strike])
         ended_by = strikes[-1] if strikes and strikes[-1].ending else None
         self.pending.end_attempt(pace.first_step, completed)
         whole = tuple(step for step in self._saved(saved, pace.first_step, completed, ended_by) if step not in damaged)
@@ -165,6 +167,12 @@ class _Walk:
         if math.isinf(end_s):
             return long
         return replace(long, last_step=pace.last_until(long))
+
+    def _with_end(self, strike: Occurrence, pace: Pace) -> Occurrence:
+        """The strike with the second at which the last step that it affects ends, if its length is one of steps."""
+        if not strike.fault.lasts.steps:
+            return strike
+        return replace(strike, end_s=pace.end_s(min(strike.last_step, self.last_step)))
 
     # --- Between attempts -----------------------------------------------------------------------
 

@@ -90,10 +90,10 @@ def test_a_gpu_that_is_slow_of_heat_has_a_lower_clock_while_it_lasts() -> None:
     run = run_of("debug")
     attempt = walk("slow gpu=1:0 why=thermal factor=1.5 at=step:5 for=3steps ramp=1steps")[0]
     slowed = AttemptRun.of_attempt(run, attempt, [])
-    for step, factor in ((3, 1.0), (4, 1.25), (5, 1.5), (6, 1.5), (7, 1.0)):
+    for step, least, most in ((3, 1.0, 1.0), (4, 1.1, 1.5), (5, 1.5, 1.5), (6, 1.5, 1.5), (7, 1.0, 1.0)):
         second = run.timing(step).end_s - 0.001
-        usual, now = run.sample(second, step).sm_clock_mhz, slowed.sample(second, step).sm_clock_mhz
-        assert now[2] == pytest.approx(usual[2] / factor)
+        usual, now = (each.telemetry.sample(second, step).sm_clock_mhz for each in (run, slowed))
+        assert usual[2] / most - 15.0 <= now[2] <= usual[2] / least  # clocks are steps of 15 MHz
         assert [now[rank] for rank in (0, 1, 3)] == [usual[rank] for rank in (0, 1, 3)]
 
 
