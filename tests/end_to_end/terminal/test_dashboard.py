@@ -25,10 +25,10 @@ def test_all_panels_fit_into_the_screen(columns: int, lines: int):
     with Terminal(warm_train(*LLAMA), columns, lines) as terminal:
         terminal.wait_until(lambda: is_drawn(terminal), "all panels")
         assert terminal.lines[0].startswith("run 1 · Llama-3-70B · 64 GPUs · 2026-01-01 ")
-        assert "\x1b[?1049h" in terminal.raw.decode()
+        assert b"\x1b[?1049h" in terminal.raw
         terminal.press("q")
         assert terminal.exit_code() == 0
-        assert "\x1b[?1049l" in terminal.raw.decode()
+        assert b"\x1b[?1049l" in terminal.raw
 
 
 def test_a_resize_a_pause_and_the_key_of_the_heat_map():
