@@ -5,10 +5,11 @@
 
 from accelerate_sim.api.frames import to_frame
 from accelerate_sim.api.plan import PlanReport, plan
-from accelerate_sim.api.play import play
+from accelerate_sim.api.play import FaultRecord, play
 from accelerate_sim.api.telemetry import GpuReading, Telemetry, telemetry
 from accelerate_sim.config.problems import ConfigError
 from accelerate_sim.records import (
+    AttemptRecord,
     CheckpointRecord,
     CollectiveRecord,
     EvalRecord,
@@ -22,11 +23,13 @@ from accelerate_sim.records import (
 )
 
 __all__ = [
+    "AttemptRecord",
     "CheckpointRecord",
     "CollectiveRecord",
     "ConfigError",
     "EvalRecord",
     "ExportRecord",
+    "FaultRecord",
     "GpuReading",
     "GpuRecord",
     "PlanReport",

@@ -7,20 +7,19 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from accelerate_sim.config.load import ConfigSource, Override
-from accelerate_sim.config.problems import Problem
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.config.shipped import find_config
-from accelerate_sim.sim.length import overlong
-from accelerate_sim.sim.memory.fit import misfit
-from accelerate_sim.sim.plan import Plan
+from accelerate_sim.session.run_source import checked_plan
 from accelerate_sim.sim.run import Run
 
 Config: TypeAlias = str | Path | Mapping[str, Any] | RunConfig
 """A file, the name of a shipped config, nested keys and values as in YAML, or a config that is made already."""
 
 
-def planned_run(config: Config, changes: Sequence[str] = (), *, seed: int | None = None, number: int = 1) -> Run:
-    """The run ``number`` of a session with this config. ``changes`` are as those of ``--set``: ``train.lr=3e-4``.
+def planned_run(
+    config: Config, changes: Sequence[str] = (), *, seed: int | None = None, faults: Sequence[str] = ()
+) -> Run:
+    """The run with this config. ``changes`` are as those of ``--set``: ``train.lr=3e-4``; ``faults`` as of ``--fault``.
 
     Raises ConfigError with every problem, as the command line does.
     """
@@ -33,11 +32,4 @@ def planned_run(config: Config, changes: Sequence[str] = (), *, seed: int | None
         source = ConfigSource.read(None, all_changes, base=config)
     else:
         source = ConfigSource.read(find_config(config), all_changes)
-    runs: list[Run] = []
-
-    def check(resolved: RunConfig) -> Problem | None:
-        runs.append(Run.of(Plan(resolved, number)))
-        return misfit(runs[-1]) or overlong(runs[-1])
-
-    source.resolve(number, check=check)
-    return runs[-1]
+    return Run.of(checked_plan(source.with_faults(faults, "faults"), 1))

@@ -51,7 +51,7 @@ class RunSource:
         """The plan of run ``number``. Raises ConfigError, also when its model does not fit its GPUs."""
         if self._latest is None or self._latest.number != number:
             source = self._source or self._resumed_config(number) or self._drawn(number)
-            self._latest = _checked_plan(source, number)
+            self._latest = checked_plan(source, number)
         return self._latest
 
     def located(self, error: ConfigError) -> ConfigError:
@@ -89,7 +89,7 @@ class RunSource:
         return with_own_hosts(source.with_cluster(cluster, "launcher"))
 
 
-def _checked_plan(source: ConfigSource, number: int) -> Plan:
+def checked_plan(source: ConfigSource, number: int) -> Plan:
     """The plan of a config whose keys all agree, and that can be run. Raises ConfigError."""
     plans: list[Plan] = []
 

@@ -38,9 +38,7 @@ RANKS = {
         "report",  # a page of pictures
         "reporting",  # physics -> records -> sums and lines
         "dashboard",  # a run on the whole screen
-        "api",  # plans and runs as Python objects
         "monitoring",
-        "testing",  # the objects of the pytest plugin
         "checkpoints",
         "checkpointing",
         "training_progress",
@@ -76,6 +74,8 @@ RANKS = {
         "own_script.run_position",
         "accelerator",
         "own_script.local_sgd",
+        "api",  # plans and runs as Python objects
+        "testing",  # the objects of the pytest plugin
         "cli",
         "calibration",
         "",  # the package's front

@@ -4,29 +4,48 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from accelerate_sim.api import ConfigError, GpuRecord, StepRecord, SummaryRecord, play, to_frame
+from accelerate_sim.api import (
+    AttemptRecord,
+    ConfigError,
+    FaultRecord,
+    GpuRecord,
+    StepRecord,
+    SummaryRecord,
+    play,
+    to_frame,
+)
 from accelerate_sim.tracking.jsonl import json_event
-from tests.conftest import START, Played
+from tests.conftest import START, Played, Train
 
 OF_THE_FILE = ("path", "export_path", "timestamp")
+Events = list[dict[str, Any]]
 
 
-def events(played: Iterator[Any]) -> list[dict[str, Any]]:
+def events(played: Iterable[Any], *, attempts: bool = False) -> Events:
     """The lines that metrics.jsonl would hold, without the paths: nothing is written here."""
-    text = (json.dumps(json_event(record), default=lambda value: value.isoformat(timespec="milliseconds"))
-            for record in played)  # fmt: skip
-    return [{name: value for name, value in json.loads(line).items() if name not in OF_THE_FILE} for line in text]
+    found, attempt = [], 0 if attempts else None
+    for record in played:
+        if isinstance(record, AttemptRecord):
+            attempt = (attempt or 0) + 1
+        if event := json_event(record, attempt=attempt):
+            found.append(json.dumps(event, default=lambda value: value.isoformat(timespec="milliseconds")))
+    return of_the_run(found)
 
 
-def written(run: Played) -> list[dict[str, Any]]:
-    lines = (run.directory / "metrics.jsonl").read_text().splitlines()
+def of_the_run(lines: Iterable[str]) -> Events:
+    """The lines as objects, without what only a file has."""
     return [{name: value for name, value in json.loads(line).items() if name not in OF_THE_FILE} for line in lines]
+
+
+def written(directory: Path) -> Events:
+    return of_the_run((directory / "metrics.jsonl").read_text().splitlines())
 
 
 @pytest.mark.parametrize(
@@ -44,7 +63,31 @@ def test_the_records_are_those_of_the_script(
     fixture: str, config: str, changes: list[str], request: pytest.FixtureRequest
 ) -> None:
     run: Played = request.getfixturevalue(fixture)
-    assert events(play(config, changes, start=datetime.fromisoformat(START))) == written(run)
+    assert events(play(config, changes, start=datetime.fromisoformat(START))) == written(run.directory)
+
+
+@pytest.mark.parametrize(
+    ("faults", "restarts"),
+    [
+        (["slow gpu=0:1 factor=2 at=step:8 for=5steps", "nan at=step:15 for=2steps", "hang rank=2 at=step:18"], 3),
+        (["kill rank=0 at=phase:checkpoint", "kill rank=0 at=phase:eval"], 3),
+        (["overflow at=step:7", "corrupt storage=checkpoint at=step:12", "xid gpu=1:0 code=79 at=step:13"], 3),
+        (["kill rank=1 at=step:7 times=always"], 1),
+    ],
+    ids=["lasting ones", "between steps", "of several kinds", "until no restart is left"],
+)
+def test_faults_strike_as_they_do_in_the_script(faults: list[str], restarts: int, train: Train, tmp_path: Path) -> None:
+    changes = ["checkpoint.every=5", f"faults.restarts={restarts}"]
+    words = [word for change in changes for word in ("--set", change)]
+    words += [word for fault in faults for word in ("--fault", fault)]
+    out = tmp_path / "out"
+    done = train("--config", "debug", "--speed", "max", "--start-time", START, "--output-dir", str(out), *words)
+    records = list(play("debug", changes, start=datetime.fromisoformat(START), faults=faults))
+    assert events(records, attempts=True) == written(out)
+    struck = [(each.id, each.step, each.ends_attempt) for each in records if isinstance(each, FaultRecord)]
+    truth = [json.loads(line) for line in (out / "faults.jsonl").read_text().splitlines()]
+    assert [each[:2] for each in struck] == [(each["id"], each["step"]) for each in truth if each["state"] == "begin"]
+    assert (done.returncode == 0) is isinstance(records[-1], SummaryRecord)
 
 
 def test_records_are_computed_as_they_are_asked_for() -> None:
@@ -59,7 +102,7 @@ def test_runs_side_by_side_do_not_disturb_each_other() -> None:
     alone = [events(play("debug", seed=seed, start=start)) for seed in (1, 2)]
     pair = itertools.zip_longest(play("debug", seed=1, start=start), play("debug", seed=2, start=start))
     together = [[record for record in each if record is not None] for each in zip(*pair, strict=True)]
-    assert [events(iter(each)) for each in together] == alone
+    assert [events(each) for each in together] == alone
     assert alone[0] != alone[1]
 
 
@@ -76,6 +119,8 @@ def test_mistakes_are_named_before_the_first_record() -> None:
         play("debugg")
     with pytest.raises(ConfigError, match=r"run\.speed"):
         play("debug", speed=0)
+    with pytest.raises(ConfigError, match="rank 99 of 4 does not exist"):
+        play("debug", faults=["kill rank=99 at=step:3"])
 
 
 def test_records_make_a_table() -> None:
