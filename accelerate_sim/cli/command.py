@@ -49,8 +49,8 @@ class Command(TyperCommand):
 
 def completion(options: Sequence[Any], program: str) -> str:
     """A script for bash and zsh that completes options and their values."""
-    from accelerate_sim.config.schema import TRACKERS
     from accelerate_sim.config.shipped import shipped_configs
+    from accelerate_sim.config.value_types import TRACKERS
     from fake_torch_dist.launcher.commandline.completion import completion_script
 
     names: dict[str, Iterable[str]] = {

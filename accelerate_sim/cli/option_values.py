@@ -148,7 +148,7 @@ def listing(text: str) -> str:
 
 def trackers(text: str) -> str:
     """Parse names of trackers, one or a list with commas."""
-    from accelerate_sim.config.schema import TRACKERS
+    from accelerate_sim.config.value_types import TRACKERS
 
     for name in map(str.strip, text.split(",")):
         if name not in TRACKERS:
@@ -169,23 +169,23 @@ def voice(text: str) -> str:
     """Parse the name of a voice, with or without ``@`` and a version; the text is returned as it is."""
     from accelerate_sim.config.extensions import voice_choice
 
-    try:
-        voice_choice(text)
-    except ValueError as error:
-        reason, _, way_out = str(error).partition("; ")
-        refuse("--voice", text, reason, f"{way_out[:1].upper()}{way_out[1:]}.")
-    return text
+    return _as_in_config("--voice", text, voice_choice)
 
 
 def log_hazard(text: str) -> str:
     """Parse a hazard of the log, with or without ``:`` and a share; the text is returned as it is."""
     from accelerate_sim.config.hazards import hazard_choice
 
+    return _as_in_config("--log-hazard", text, hazard_choice)
+
+
+def _as_in_config(option: str, text: str, check: Callable[[str], object]) -> str:
+    """Return the text if ``check`` of the config takes it. Its error has a reason and, after a semicolon, a way out."""
     try:
-        hazard_choice(text)
+        check(text)
     except ValueError as error:
         reason, _, way_out = str(error).partition("; ")
-        refuse("--log-hazard", text, reason, f"{way_out[:1].upper()}{way_out[1:]}.")
+        refuse(option, text, reason, f"{way_out[:1].upper()}{way_out[1:]}.")
     return text
 
 

@@ -30,7 +30,7 @@ class Rank:
     """One rank; Ray starts it in a process of its own."""
 
     def address(self) -> str:
-        """Where the others meet this rank."""
+        """The address at which the others meet this rank."""
         return free_address()
 
     def sum_of_ranks(self, rank: int, size: int, address: str) -> float:

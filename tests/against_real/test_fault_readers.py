@@ -11,7 +11,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.processes import until
 from tests.support.repository import ROOT
 
 LIMIT_S = 120.0
@@ -122,11 +122,8 @@ def job(logs: Path, *arguments: str) -> Iterator[Path]:
         [*command, *arguments], env=environment, cwd=logs.parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )  # fmt: skip
     try:
-        deadline = time.monotonic() + LIMIT_S
-        while not (found := list(logs.glob("node0/*/attempt_0"))):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        yield found[0]
+        until(lambda: list(logs.glob("node0/*/attempt_0")), "the logs of the first attempt are there", LIMIT_S)
+        yield next(logs.glob("node0/*/attempt_0"))
     finally:
         process.terminate()
         process.wait(LIMIT_S)
@@ -136,14 +133,15 @@ def states(module: ModuleType, attempt: Path, rules: list[dict[str, Any]], last:
     """The states of rank 0 in the eyes of the agent, until it is in the last one."""
     agent, seen = module.LogAgent(1), [""]
     agent.start(str(attempt), {0}, rules)
-    deadline = time.monotonic() + LIMIT_S
+
+    def is_last() -> bool:
+        (state,) = agent.log_state
+        if state.value != seen[-1]:
+            seen.append(state.value)
+        return seen[-1] == last
+
     try:
-        while seen[-1] != last:
-            assert time.monotonic() < deadline, seen
-            (state,) = agent.log_state
-            if state.value != seen[-1]:
-                seen.append(state.value)
-            time.sleep(0.02)
+        until(is_last, f"the agent says {last}", LIMIT_S)
     finally:
         agent.stop()
     return seen[1:]
