@@ -292,7 +292,9 @@ def test_bars_go_to_the_launcher_that_has_the_terminal() -> None:
     try:
         _set_size(slave, 70)
         with Job([*SLOW, *SPEED], 2, environ=environ) as job:
-            job.read_until("step 10 ")
+            job.read_until_so(
+                lambda: any(len(rows) == 2 for rows in _blocks(job.ranks[0].stdout)), "both bars are drawn"
+            )
             first = _blocks(job.ranks[0].stdout)
             _set_size(slave, 50)
             job.kill(signal.SIGWINCH, 0)
