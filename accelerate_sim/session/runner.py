@@ -136,16 +136,17 @@ def _run_all(train: Train, source: RunSource, session: Session, first: Plan, opt
         from accelerate_sim.session.prompt import type_prompt
 
         type_prompt(session, options.prompt)
+    run_attempt = partial(_run_attempt, train, session, is_steered=not options.recording)
     for number in itertools.count(first.number):
         plan = first if number == first.number else source.plan(number)
         planned, is_last = PlannedRun(plan, resumption), number == runs
         if plan.config.faults.play or plan.config.faults.drawn == "play":
             from accelerate_sim.session.faults.attempts import play_attempts
 
-            if code := play_attempts(session, planned, partial(_run_attempt, train, session, is_last=is_last)):
+            if code := play_attempts(session, planned, partial(run_attempt, is_last=is_last)):
                 return code
         else:
-            _run_attempt(train, session, planned, is_last=is_last)
+            run_attempt(planned, is_last=is_last)
         if number == runs:
             break
         resumption = None
@@ -158,7 +159,7 @@ def _run_all(train: Train, source: RunSource, session: Session, first: Plan, opt
     return 0
 
 
-def _run_attempt(train: Train, session: Session, planned: PlannedRun, *, is_last: bool) -> AttemptEnd:
+def _run_attempt(train: Train, session: Session, planned: PlannedRun, *, is_last: bool, is_steered: bool) -> AttemptEnd:
     """Announce an attempt of a run on the screen and to the other processes, and train it."""
     if planned.faults and planned.resumption and planned.resumption.ended:
         session.plan_run(planned)
@@ -167,7 +168,7 @@ def _run_attempt(train: Train, session: Session, planned: PlannedRun, *, is_last
         planned = _resumed(session, planned, planned.resumption)
     session.plan_run(planned)
     _announce(session, planned)
-    if planned.plan.config.run.speed < math.inf:
+    if is_steered and planned.plan.config.run.speed < math.inf:
         _open_control(session)
     if planned.resumption and planned.resumption.ended:
         _report_resumption(session, planned.resumption)

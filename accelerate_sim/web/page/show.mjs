@@ -48,9 +48,9 @@ export class Show {
     try {
       const { code, next, ms } = await this.engine.play(message, (frames) => this.ended || this.take(frames));
       this.mark('run_ms', ms);
+      this.computing = false; // before the finish, which may ask for the next run
       if (!this.ended) this.finish(code, next);
-    } catch { /* the engine has said why */ }
-    this.computing = false;
+    } catch { this.computing = false; /* the engine has said why */ }
     this.settle();
   }
 

@@ -87,10 +87,12 @@ def test_seeking_back_and_forth_draws_what_a_terminal_would(visit: Visit, train:
 
 
 def test_runs_follow_each_other_for_ever(visit: Visit, train: Train, tmp_path: Path):
-    tab = visit(f"?config=debug&start-time={START}&cols=120&rows=40&x=16")
-    tab.wait_for("player.runs.length > 2 && player.run > 1")
-    second = tab.evaluate("player.frames.slice(0, player.runs[2].first)")
-    require_same(second, recorded(train, tmp_path, "--config", "debug", "--runs", "2"))
+    tab = visit(f"?config=debug&start-time={START}&cols=120&rows=40&x=16&autoplay=0&t=25")
+    tab.wait_for("player.now === 25 && player.runs.length > 2")
+    two = tab.evaluate("player.frames.slice(0, player.runs[2].first)")
+    require_same(two, recorded(train, tmp_path, "--config", "debug", "--runs", "2"))
+    tab.evaluate("player.play()")
+    tab.wait_for("player.now > 120")
 
 
 def test_a_link_to_a_later_run_waits_for_it(visit: Visit):
