@@ -19,7 +19,7 @@ from tests.support.repository import ROOT
 LIMIT_S = 60
 SLOW = (
     "--config", str(ROOT / "configs/debug.yaml"), "--start-time", "2026-01-31T09:30:00", "--no-progress",
-    "--set", "checkpoint.shards=tiny", "--set", "run.speed=0.5", "--set", "run.startup_speed=max",
+    "--set", "checkpoint.shards=tiny", "--set", "run.speed=0.05", "--set", "run.startup_speed=max",
 )  # fmt: skip
 
 
@@ -32,7 +32,7 @@ def user(tmp_path: Path) -> dict[str, str]:
 
 
 def begun(words: list[str], user: dict[str, str], cwd: Path) -> subprocess.Popen[str]:
-    """A run that has come to its first step, which takes it seconds."""
+    """A run that has come to its first step; left alone, it takes minutes to the last."""
     process = subprocess.Popen(
         [sys.executable, *words], cwd=cwd, env=user, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
@@ -62,7 +62,7 @@ def ctl(user: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
 def test_a_run_is_listed_and_its_socket_is_its_users_alone(run: subprocess.Popen[str], user: dict[str, str]) -> None:
     listed = ctl(user, "list")
     assert (listed.returncode, listed.stderr) == (0, "")
-    assert re.fullmatch(rf"{run.pid}  gpt2  step \d+ of 20  4 ranks  speed 0\.5\n", listed.stdout)
+    assert re.fullmatch(rf"{run.pid}  gpt2  step \d+ of 20  4 ranks  speed 0\.05\n", listed.stdout)
     socket = Path(user["XDG_RUNTIME_DIR"], "fake-torchrun", f"control-{run.pid}.sock")
     assert stat.S_IMODE(socket.stat().st_mode) == 0o600
     run.terminate()

@@ -7,6 +7,7 @@ this file: ``train.py`` in a forked child (warm_train.py), its ranks (train_rank
 
 from __future__ import annotations
 
+import codecs
 import mmap
 import os
 import select
@@ -44,6 +45,12 @@ class Child:
     def outputs(self) -> list[bytes]:
         """Bytes from each pipe so far."""
         return [bytes(each) for each in self.written.values()]
+
+    @property
+    def texts(self) -> list[str]:
+        """Text from each pipe so far, without a character of which only the first bytes have been read."""
+        decoder = codecs.getincrementaldecoder("utf-8")
+        return [decoder().decode(data, fd not in self.open) for fd, data in self.written.items()]
 
     @property
     def done(self) -> bool:
@@ -116,6 +123,12 @@ class Children:
                 raise AssertionError(f"not within {limit_s:g} s: {what}; output by process: {said}")
             self._read(left_s)
 
+    def read_what_is_there(self) -> None:
+        """Read all that has been written before this call, without waiting for more."""
+        end_s = time.monotonic() + self._deadline_s
+        while self._read(0.0) and time.monotonic() < end_s:
+            pass
+
     def read_for(self, seconds: float) -> None:
         """Read for a while, for what must not happen."""
         until_s = time.monotonic() + seconds
@@ -127,8 +140,10 @@ class Children:
         self.read_until(lambda: all(child.done for child in self._children), "all children have ended")
         return [child.exit_code for child in self._children if child.exit_code is not None]
 
-    def _read(self, timeout_s: float) -> None:
-        for key, _ in self._selector.select(timeout_s):
+    def _read(self, timeout_s: float) -> bool:
+        """Read once from each descriptor that has something within the time; False if none has."""
+        ready = self._selector.select(timeout_s)
+        for key, _ in ready:
             child = key.data
             if not isinstance(child, Child):
                 child()
@@ -139,6 +154,7 @@ class Children:
                 child.written[key.fd] += data
                 continue
             self.leave(key.fd)
+        return bool(ready)
 
     def leave(self, fd: int) -> None:
         """Close a descriptor of a child on this side: a pipe that is at its end, or of which no more is to be read."""

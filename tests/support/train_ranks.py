@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -21,11 +22,11 @@ class Rank:
 
     @property
     def stdout(self) -> str:
-        return self._child.outputs[0].decode()
+        return self._child.texts[0]
 
     @property
     def stderr(self) -> str:
-        return self._child.outputs[1].decode()
+        return self._child.texts[1]
 
     @property
     def exit_code(self) -> int | None:
@@ -40,6 +41,11 @@ class Rank:
     @property
     def pid(self) -> int:
         return self._child.pid
+
+    def handles(self, number: int) -> bool:
+        """True if the process has a handler of its own for the signal."""
+        caught = re.search(r"SigCgt:\s*(\w+)", Path(f"/proc/{self.pid}/status").read_text())
+        return bool(caught and int(caught[1], 16) & 1 << number - 1)
 
     def send_signal(self, number: int) -> None:
         self._child.send_signal(number)

@@ -48,12 +48,12 @@ class WarmTrain:
     @property
     def stdout(self) -> str:
         """Standard output so far."""
-        return self._child.outputs[0].decode()
+        return self._child.texts[0]
 
     @property
     def stderr(self) -> str:
         """Standard error so far."""
-        return self._child.outputs[1].decode()
+        return self._child.texts[1]
 
     @property
     def lines(self) -> list[str]:
@@ -79,6 +79,10 @@ class WarmTrain:
         while not condition():
             self._children.read_for(0.001)
             assert not self._child.done, f"ended without {what}: {self.stdout}{self.stderr}"
+
+    def read_what_is_there(self) -> None:
+        """Read all that has been written before this call."""
+        self._children.read_what_is_there()
 
     def wait(self) -> int:
         """Read until it has ended; its exit code, or the negative number of the signal that killed it."""

@@ -22,7 +22,13 @@ def steps(terminal: Terminal) -> list[int]:
 
 def pause(terminal: Terminal) -> None:
     terminal.press(" ")
-    terminal.wait_until(lambda: terminal.used_lines[-1].startswith("[paused]"), "the note of a pause")
+    terminal.wait_until(lambda: is_paused(terminal), "the note of a pause")
+
+
+def is_paused(terminal: Terminal) -> bool:
+    """True if a frame is complete and its last row begins with the note of a pause."""
+    rows = terminal.used_lines
+    return rows[-1].startswith("[paused]") and terminal.cursor == (0, len(rows) - 2)
 
 
 def test_space_pauses_and_a_dot_plays_one_step():
@@ -37,7 +43,7 @@ def test_space_pauses_and_a_dot_plays_one_step():
         for number in (last + 1, last + 2):
             terminal.press(".")
             terminal.wait_for(f"step {number} | loss")
-            terminal.wait_until(lambda: terminal.used_lines[-1].startswith("[paused]"), "the pause after the step")
+            terminal.wait_until(lambda: is_paused(terminal), "the pause after the step")
             assert steps(terminal)[-1] == number
         terminal.press(" ")
         terminal.wait_for(f"step {last + 4} | loss")
@@ -102,6 +108,7 @@ def test_sigusr2_pauses_and_resumes_without_a_terminal(tmp_path: Path):
         process.read_until("step 2 | loss")
         process.send_signal(signal.SIGUSR2)
         process.wait_until(lambda: is_standing(tmp_path), "a published clock that stands")
+        process.read_what_is_there()  # printed before the pause
         said, until_s = process.lines, time.monotonic() + 0.5
         process.wait_until(lambda: time.monotonic() > until_s, "half a second")
         assert process.lines == said, "nothing is printed in a pause"
