@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from tests.support.repository import ROOT
+from tests.support.warm_train import WarmTrain
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 LONGEST_LINES = 150
@@ -36,18 +37,17 @@ def test_the_first_two_commands_install_and_run_and_install_and_test():
 @pytest.mark.parametrize("command", PLAYED)
 def test_a_command_runs(command, tmp_path):
     command = command.replace("fake-train ", "python train.py ")
-    script = [argument if argument != "train.py" else str(ROOT / "train.py") for argument in arguments(command)]
-    script = [str(ROOT / argument) if argument.startswith("configs/") else argument for argument in script]
-    with subprocess.Popen(
-        script, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0, start_new_session=True
-    ) as process:
-        assert process.stdout and process.stderr
-        first = process.stdout.readline()
-        if "--speed max" not in command and "Run 1" in first.decode():
+    python, script, *words = shlex.split(command)
+    assert (python, script) == ("python", "train.py")
+    words = [str(ROOT / word) if word.startswith("configs/") else word for word in words]
+    with WarmTrain(words, os.environ, tmp_path) as process:
+        process.read_bytes_until(b"\n")
+        first = process.raw.partition(b"\n")[0]
+        if "--speed max" not in command and b"Run 1" in first:
             process.send_signal(signal.SIGINT)  # it plays for minutes; its beginning is enough
-        rest, errors = process.communicate(timeout=LIMIT_S)
-    assert errors == b""
-    assert process.returncode in (0, 130)
+        assert process.wait() in (0, 130)
+        rest = process.raw[len(first) :]
+    assert process.stderr == ""
     assert first.strip() and rest.strip()
 
 
@@ -82,10 +82,9 @@ def test_a_command_of_a_package_runs(command):
 
 
 @pytest.mark.parametrize("text", re.findall(r"```yaml\n(.*?)```", TEXT, re.S))
-def test_a_config_can_be_played(text, tmp_path):
+def test_a_config_can_be_played(text, train, tmp_path):
     (tmp_path / "own.yaml").write_text(text)
-    command = [sys.executable, str(ROOT / "train.py"), "--config", "own.yaml", "--plan"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT_S)
+    done = train("--config", "own.yaml", "--plan", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -111,14 +110,12 @@ def test_the_launched_sample_is_what_the_job_prints(tmp_path):
     assert missing == []
 
 
-def test_the_sample_is_what_the_run_prints():
+def test_the_sample_is_what_the_run_prints(train):
     sample = re.search(r"```text\n(.*?)```", README, re.S)
     assert sample
     lines = [line for line in sample[1].splitlines() if line.strip() != "..."]
-    command = ["train.py", "--config", "configs/llama70b.yaml", "--speed", "max", "--start-time", "2026-01-31T09:30:00"]
-    run = subprocess.run(
-        [sys.executable, *command, "--max-steps", "40"], cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S
-    )
+    words = ["--config", "configs/llama70b.yaml", "--speed", "max", "--start-time", "2026-01-31T09:30:00"]
+    run = train(*words, "--max-steps", "40")
     printed = run.stdout.splitlines()
     assert [line for line in lines if line not in printed] == []
 

@@ -46,11 +46,10 @@ class Child:
         """Bytes from each pipe so far."""
         return [bytes(each) for each in self.written.values()]
 
-    @property
-    def texts(self) -> list[str]:
-        """Text from each pipe so far, without a character of which only the first bytes have been read."""
-        decoder = codecs.getincrementaldecoder("utf-8")
-        return [decoder().decode(data, fd not in self.open) for fd, data in self.written.items()]
+    def text(self, pipe: int) -> str:
+        """Text from a pipe so far, without a character of which only the first bytes have been read."""
+        fd = list(self.written)[pipe]
+        return codecs.getincrementaldecoder("utf-8")().decode(self.written[fd], fd not in self.open)
 
     @property
     def done(self) -> bool:

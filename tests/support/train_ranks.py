@@ -22,11 +22,11 @@ class Rank:
 
     @property
     def stdout(self) -> str:
-        return self._child.texts[0]
+        return self._child.text(0)
 
     @property
     def stderr(self) -> str:
-        return self._child.texts[1]
+        return self._child.text(1)
 
     @property
     def exit_code(self) -> int | None:

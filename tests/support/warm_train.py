@@ -48,12 +48,17 @@ class WarmTrain:
     @property
     def stdout(self) -> str:
         """Standard output so far."""
-        return self._child.texts[0]
+        return self._child.text(0)
 
     @property
     def stderr(self) -> str:
         """Standard error so far."""
-        return self._child.texts[1]
+        return self._child.text(1)
+
+    @property
+    def raw(self) -> bytes:
+        """Bytes of standard output so far, which need not be text."""
+        return self._child.outputs[0]
 
     @property
     def lines(self) -> list[str]:
@@ -68,6 +73,10 @@ class WarmTrain:
     def read_until(self, text: str) -> None:
         """Read until a whole line with ``text`` has been printed."""
         self.read_lines_until(lambda lines: any(text in line for line in lines), repr(text))
+
+    def read_bytes_until(self, wanted: bytes) -> None:
+        """Read until standard output has these bytes, or the process has ended."""
+        self._children.read_until(lambda: wanted in self.raw or self._child.done, repr(wanted))
 
     def read_lines_until(self, due: Callable[[list[str]], object], what: str) -> None:
         """Read until ``due(lines)`` holds for what has been printed; the process must not end before."""

@@ -34,6 +34,35 @@ def test_output_of_each_pipe_is_read_however_much_it_is() -> None:
     assert child.outputs == [b"x" * 1_000_000, b"done"]
 
 
+def test_a_character_that_has_been_read_in_part_is_not_yet_in_the_text() -> None:
+    def body(writer: int) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+        os.write(writer, "65 °".encode()[:-1])
+        signal.sigwait([signal.SIGUSR1])
+        os.write(writer, "°C".encode()[1:])
+
+    with Children() as children:
+        child = children.fork(body, pipes=1)
+        children.read_until(lambda: len(child.outputs[0]) == 4, "the first half")
+        assert child.text(0) == "65 "
+        child.send_signal(signal.SIGUSR1)
+        assert children.wait() == [0]
+        assert child.text(0) == "65 °C"
+
+
+def test_all_that_has_been_written_is_read_without_waiting_for_more() -> None:
+    def body(writer: int, up: int) -> None:
+        os.write(writer, b"x" * 50_000)
+        os.write(up, b"up")
+        signal.pause()
+
+    with Children() as children:
+        child = children.fork(body, pipes=2)
+        children.read_until(lambda: child.outputs[1] == b"up", "it has written")
+        children.read_what_is_there()
+        assert child.outputs[0] == b"x" * 50_000
+
+
 def test_the_end_of_the_block_kills_and_reaps_what_waits_or_is_stopped() -> None:
     with Children() as children:
         found = [children.fork(signal.pause) for _ in range(2)]
