@@ -12,7 +12,7 @@ from tests.support.warm_train import WarmTrain
 
 LIMIT_S = 120.0
 EXPORTER = ("--log-with", "prometheus", "--set", "log.prometheus_address=127.0.0.1:0")
-PACE = ("--speed", "20", "--set", "run.startup_speed=200", "--set", "faults.restart_minutes=2", "--max-steps", "4000")
+PACE = ("--speed", "20", "--set", "run.startup_speed=200", "--set", "faults.restart_minutes=2", "--max-steps", "200000")
 
 
 def memory_and_use(url: str) -> dict[str, list[float]]:
