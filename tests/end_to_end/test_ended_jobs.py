@@ -69,3 +69,26 @@ def test_a_machine_that_never_comes_back_ends_the_job(train: Train, tmp_path: Pa
         assert run.events[-1]["state"] == "skipped"  # the second fault's
     host = run.begun[0]["target"]["nodes"][0]["host"]
     assert many.stderr.endswith(f"{host} is gone for good; no restart with 1 of 2 nodes (--nnodes)\n")
+
+
+def test_a_full_disk_leaves_a_part_that_nothing_resumes_from(train: Train, tmp_path: Path) -> None:
+    for action in ("full", "io"):
+        directory = tmp_path / action
+        words = f"disk action={action} path=model.safetensors at=phase:checkpoint:2"
+        cut = play_alone(train, directory, words, restarts=0)
+        assert cut.returncode == 1
+        part, whole = directory / ".tmp-checkpoint-10", directory / "checkpoint-5"
+        sizes = [(path / "model.safetensors").stat().st_size for path in (part, whole)]
+        assert sizes[0] == sizes[1] // 2 > 0
+        assert not (part / "manifest.json").exists()
+        again = play_alone(train, directory, words, restarts=0, more=["--resume", "auto"])
+        assert again.returncode == 0, again.stderr
+        assert "checkpoint-5" in again.stdout
+        assert not part.exists()
+
+
+def test_one_process_and_many_go_on_after_a_full_disk(train: Train, tmp_path: Path) -> None:
+    for run in played_twice(train, tmp_path, "disk at=phase:checkpoint:3"):
+        assert run.returncode == 0, run.stderr
+        hold_claims(run)
+        assert not list(run.directory.glob(".tmp-*"))
