@@ -46,6 +46,8 @@ class Condition(NamedTuple):
     """The GPU does not answer on the bus any more, or its machine is gone."""
     unreadable: bool = False
     """The driver answers, but the GPU's firmware does not: sensors cannot be read."""
+    idle: bool = False
+    """Nothing runs on it in steps: its process hangs on the host, while the other GPUs poll for it."""
     volatile: ErrorCounts = ErrorCounts()
     """ECC errors since the driver was loaded."""
     aggregate: ErrorCounts = ErrorCounts()

@@ -61,6 +61,8 @@ class AttemptTelemetry(Telemetry):
                 for figures in (clocks, power, temperature, utilization, memory):
                     figures[rank] = 0
                 continue
+            if each.idle and sample.phase in BUSY:
+                utilization[rank], power[rank] = 0, idle_w
             if each.speed < 1.0:
                 clocks[rank] = round(clocks[rank] * each.speed / CLOCK_STEP_MHZ) * CLOCK_STEP_MHZ
                 if sample.phase in BUSY:

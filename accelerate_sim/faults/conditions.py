@@ -35,11 +35,16 @@ class Conditions:
             if number and begin_s > second:
                 break
             if number:
-                found = {rank: each.after_reset() if each.needs_reset else each for rank, each in found.items()}
+                found = {rank: _in_new_process(each) for rank, each in found.items()}
             for strike in strikes:
                 if strike.second <= second:
                     _apply(strike, second, found)
         return {rank: each for rank, each in found.items() if each != HEALTHY}
+
+
+def _in_new_process(now: Condition) -> Condition:
+    """The condition of a GPU when the job starts again: it has been reset if it needed that."""
+    return now.after_reset() if now.needs_reset else now._replace(idle=False)
 
 
 def _apply(strike: Occurrence, second: float, found: dict[int, Condition]) -> None:

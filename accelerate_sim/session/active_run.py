@@ -67,8 +67,7 @@ class ActiveRun:
             "startup": startup_s, "checkpoint": ledger.checkpoint_s, "validation": ledger.validation_s,
         }  # fmt: skip
         tokens = ledger.last_step.tokens if ledger.last_step else 0
-        second = self.run.timeline_s(progress.elapsed_s, progress.completed_steps)
-        return self._device_agent.read(second, spent, ledger.step_j, tokens)
+        return self._device_agent.read(progress.elapsed_s, spent, ledger.step_j, tokens)
 
     @cached_property
     def _device_agent(self) -> DeviceAgent:

@@ -172,6 +172,8 @@ class JobSupervisor:
             self._last_resort.cancel()
             self._last_resort = None
         attempt = self._attempt
+        if gone := self._group.gone_for_good:
+            attempt.lost = attempt.lost or f"{', '.join(gone)} is gone for good"
         failed = self._group.failed or attempt.lost or any(node.failed for node in self._others)
         if attempt.final:
             self._finish(1, attempt.final)
@@ -189,7 +191,8 @@ class JobSupervisor:
     @property
     def _count(self) -> int:
         """Number of nodes that are there, those included that wait for the next attempt."""
-        return len(self._group.nodes) + len(self._others) + len(self._admission.waiting if self._admission else ())
+        here = len(self._group.nodes) - len(self._group.gone_for_good)
+        return here + len(self._others) + len(self._admission.waiting if self._admission else ())
 
     @property
     def _is_short(self) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import reduce
 from operator import or_
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from fake_torch_dist.launcher.channel import Channel
 from fake_torch_dist.launcher.protocol.agent_messages import (
@@ -25,6 +25,8 @@ from fake_torch_dist.launcher.workers import linux_processes
 from fake_torch_dist.launcher.workers.job_processes import JobProcesses
 
 AgentChannel: TypeAlias = Channel[ToAgent, FromAgent]
+POWER_FAILURE: Final = getattr(signal, "SIGPWR", None)
+"""Signal that ends the agent of a machine which does not come back; None on systems without it."""
 OnMessage = Callable[["LocalNode", FromAgent, Sequence[int]], None]
 
 
@@ -48,6 +50,8 @@ class LocalNode:
         self._last_pid = 0
         """Process id of the agent that was lost."""
         self._attempt = -1
+        self.is_gone_for_good = False
+        """The agent has ended by SIGPWR, the signal of a power failure, so it is not started again."""
         self.job_processes = JobProcesses()
 
     def listen(self, on_message: OnMessage, on_lost: Callable[[LocalNode], None]) -> None:
@@ -102,7 +106,7 @@ class LocalNode:
     def on_agent_gone(self) -> None:
         """Reap the agent, whose channel has closed."""
         self._last_pid = self.pid
-        self._reap()
+        self.is_gone_for_good = self._reap() == POWER_FAILURE
         self._channel = None
         self._on_lost(self)
 
@@ -134,10 +138,13 @@ class LocalNode:
             self._reap()
             self._channel = None
 
-    def _reap(self) -> None:
+    def _reap(self) -> int:
+        """Wait for the agent's end. Returns the number of the signal that ended it; 0 if none did."""
+        status = 0
         with suppress(ChildProcessError):
-            os.waitpid(self.pid, 0)
+            status = os.waitpid(self.pid, 0)[1]
         self.pid = 0
+        return os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
 
 
 def kill_orphans(nodes: Iterable[LocalNode]) -> None:

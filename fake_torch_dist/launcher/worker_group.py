@@ -111,6 +111,11 @@ class WorkerGroup:
         """True if a rank of this attempt failed, or could not be started."""
         return self._attempt is not None and bool(self._attempt.failures or self._attempt.start_failure)
 
+    @property
+    def gone_for_good(self) -> list[str]:
+        """Names of the nodes of this command that do not come back."""
+        return [node.name or self.host for node in self.nodes if node.is_gone_for_good]
+
     def run(self, begin: Callable[[], None], on_stop: OnStop, on_over: Callable[[], None]) -> int:
         """Call ``begin`` and run the loop until ``finish``. Returns the exit code.
 

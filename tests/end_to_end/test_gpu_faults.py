@@ -47,6 +47,19 @@ def test_each_xid_is_found_where_it_is_claimed(train: Train, tmp_path: Path, cod
     assert event["expect"]["silent_ranks"] == ([2] if XIDS[code].effect != "die" else [])
 
 
+def test_all_xids_really_happen_in_one_job(train: Train, tmp_path: Path) -> None:
+    words = [f"xid gpu={k % 2}:{k // 2 % 2} code={code} at=step:{k + 2} id=xid-{code}" for k, code in enumerate(XIDS)]
+    one = play_alone(train, tmp_path / "one", *words, restarts=len(words))
+    many = play_launched(tmp_path / "many", *words, restarts=len(words))
+    assert (one.returncode, many.returncode) == (0, 0), one.stderr + many.stderr
+    assert one.events == many.events
+    assert one.metrics == many.metrics
+    for run in (one, many):
+        hold_claims(run)
+        assert [event["params"]["code"] for event in run.begun] == [str(code) for code in XIDS]
+    assert many.stderr.count("failed (exitcode: ") == sum(facts.effect != "none" for facts in XIDS.values())
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("code", XIDS)
 def test_each_xid_really_happens(tmp_path: Path, code: int) -> None:

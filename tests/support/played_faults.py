@@ -93,12 +93,11 @@ def hold_claims(run: FaultyRun) -> None:
         expect = event["expect"]
         for each in expect.get("logs", ()):
             said = run.said(event["attempt"], each["rank"], each["stream"])
-            assert re.search(each["regex"], said), (event["id"], each)
+            assert re.search(each["regex"], said, re.MULTILINE), (event["id"], each)
         for each in expect["kernel"]:
             if isinstance(each, dict):
-                assert re.search(each["regex"], run.kernel(each["host"])), (event["id"], each)
-        for each in expect["exit"][:1]:
-            if run.logs and each["code"] > 0:
-                continue  # peers notice an exception while its process still ends, so the launcher may see them first
-            failed = f"failed (exitcode: {each['code']}) local_rank: {each['rank'] % 2} "
-            assert failed in run.stderr, (event["id"], failed, run.stderr)
+                assert re.search(each["regex"], run.kernel(each["host"]), re.MULTILINE), (event["id"], each)
+        ends = [f"failed (exitcode: {end['code']}) local_rank: {end['rank'] % 2} " for end in expect["exit"]]
+        if ends:  # of ranks that really end at the same moment, the launcher names the one that it sees first
+            named = ends if run.logs else ends[:1]
+            assert any(text in run.stderr for text in named), (event["id"], named, run.stderr)

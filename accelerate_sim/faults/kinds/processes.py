@@ -6,6 +6,7 @@ from accelerate_sim.faults.consequences import Truth
 from accelerate_sim.faults.kind import Key, Kind
 from accelerate_sim.faults.kinds import process_ends as ends
 from accelerate_sim.faults.kinds import process_lines as lines
+from accelerate_sim.faults.kinds import process_metrics as metrics
 from accelerate_sim.faults.spans import NOTHING, Span
 
 SIGNALS = ("KILL", "SEGV", "ABRT", "BUS", "TERM", "INT", "ILL", "FPE", "HUP", "QUIT")
@@ -20,7 +21,7 @@ KINDS = (
         name="kill", help="a process gets a signal and is gone; the others notice that it is",
         targets=("rank", "node", "gpu"),
         keys={"signal": Key("word", "KILL", "Name of the signal, without SIG.", SIGNALS), "transport": TRANSPORT},
-        ends=ends.killed, lines=lines.of_signal, truth=Truth("software"),
+        ends=ends.killed, lines=lines.of_signal, truth=Truth("software"), expect=metrics.expect_end,
     ),
     Kind(
         name="raise", help="an exception leaves the training function: traceback, exit code 1",
@@ -30,13 +31,13 @@ KINDS = (
             "text": Key("text", "injected fault", "Its text."),
             "transport": TRANSPORT,
         },
-        ends=ends.raised, lines=lines.lost_peer, truth=Truth("software"),
+        ends=ends.raised, lines=lines.lost_peer, truth=Truth("software"), expect=metrics.expect_end,
     ),
     Kind(
         name="exit", help="a process exits with a code of its own and says nothing",
         targets=("rank", "node", "gpu"),
         keys={"code": Key("int", 3, "Exit code.", least=1, most=255), "transport": TRANSPORT},
-        ends=ends.exited, lines=lines.lost_peer, truth=Truth("software", quiet=True),
+        ends=ends.exited, lines=lines.lost_peer, truth=Truth("software", quiet=True), expect=metrics.expect_end,
     ),
     Kind(
         name="oom", help="a GPU has no memory left: torch's exception with figures that add up, exit code 1",
@@ -45,7 +46,7 @@ KINDS = (
             "tried": Key("size", "20MiB", "Size of the allocation that fails."),
             "other": Key("size", "0MiB", "Memory that other processes have."),
         },
-        ends=ends.out_of_memory, truth=Truth("software"),
+        ends=ends.out_of_memory, truth=Truth("software"), expect=metrics.expect_end,
     ),
     Kind(
         name="hostoom", help="a machine has no memory left: its kernel kills the largest process",
@@ -53,6 +54,7 @@ KINDS = (
         target="node=any",
         keys={"cgroup": Key("switch", True, "The limit is that of a cgroup.")},
         ends=ends.host_out_of_memory, lines=lines.of_host_memory, truth=Truth("host"),
+        expect=metrics.expect_end,
     ),
     Kind(
         name="hang", help="a process stops and says nothing; the watchdog of the others ends the job in its time",
@@ -62,7 +64,8 @@ KINDS = (
                        ("python", "stop", "io")),
             "timeout": TIMEOUT,
         },
-        ends=ends.hanging, lines=lines.of_hang, truth=Truth("software"),
+        ends=ends.hanging, lines=lines.of_hang, truth=Truth("software"), telemetry=metrics.hangs,
+        expect=metrics.expect_hang,
     ),
     Kind(
         name="nodefail", help="a machine is gone with its agent and its ranks; it comes back, or the job ends",
@@ -70,6 +73,7 @@ KINDS = (
         target="node=any",
         keys={"back": Key("span", Span(600.0), "Time until it is back; ever: it never is.")},
         ends=ends.node_failed, lines=lines.of_lost_machine, truth=Truth("host", transient=False, action="reboot_node"),
+        telemetry=metrics.gone, expect=metrics.expect_gone,
     ),
     Kind(
         name="preempt", help="a scheduler ends the whole job: SIGTERM, time to save, SIGKILL",

@@ -21,6 +21,8 @@ NOTICED_S = 1.0
 """Seconds from the end of one rank until the launcher has ended the others."""
 WRITER = 0
 """The rank that writes the files."""
+MID_FILE = ("full", "quota", "io")
+"""Errors that come while a file is written; the others come when it is opened."""
 FILE_SERVER = "10.0.128.4"
 
 
@@ -32,7 +34,7 @@ def _ends(strike: Occurrence) -> Ending | None:
         name, _, text = storage.save_on_full_disk(Draw(strike.seed)).partition(": ")
     else:
         # ``write`` names no path in its error, ``open`` does; a disk fills and fails while a file is written.
-        path = None if action in ("full", "quota", "io") else f"checkpoint-{strike.step - 1}/{strike.fault['path']}"
+        path = None if action in MID_FILE else f"checkpoint-{strike.step - 1}/{strike.fault['path']}"
         error = storage.system_error(action, path)
         name, text = type(error).__name__, str(error)
     return Ending((Death(WRITER, RaiseEnd(name, text)),), NOTICED_S)
@@ -76,6 +78,14 @@ def _disk_expected(strike: Occurrence) -> Mapping[str, Any]:
     return {}
 
 
+def _leave_part(strike: Occurrence, directory: Path, checkpoint: Path | None) -> None:
+    """Leave the part of the checkpoint that was written before a disk was full or failed."""
+    from accelerate_sim.faults.partial_checkpoint import leave_part
+
+    if checkpoint and strike.fault["action"] in MID_FILE and strike.phase == "checkpoint":
+        leave_part(checkpoint, f"checkpoint-{strike.step - 1}", str(strike.fault["path"]))
+
+
 def _damages(strike: Occurrence) -> tuple[str]:
     return ("checkpoint",)
 
@@ -103,7 +113,8 @@ KINDS = (
         targets=("storage",),
         target="storage=checkpoint",
         keys=DISK_KEYS, phase="checkpoint", lasts=NOTHING, lasts_by=_slow_length, check=_disk_check,
-        ends=_ends, saving=_saving, lines=_kernel_lines, truth=Truth("storage"), expect=_disk_expected,
+        ends=_ends, saving=_saving, on_disk=_leave_part, lines=_kernel_lines, truth=Truth("storage"),
+        expect=_disk_expected,
     ),
     Kind(
         name="corrupt", help="a file of the newest checkpoint is damaged and nothing says so until it is read",

@@ -139,9 +139,11 @@ def gpu_labels(strike: Occurrence, rank: int) -> dict[str, str]:
     return {"gpu": str(local), "Hostname": host_name(strike.run.config.cluster.host, node)}
 
 
-def metric(name: str, labels: dict[str, str], op: str, value: float | None = None) -> dict[str, Any]:
-    """A sample that a scrape finds after the strike."""
-    return {"name": name, "labels": labels, "op": op, "value": value, "within_s": WITHIN_S}
+def metric(
+    name: str, labels: dict[str, str], op: str, value: float | None = None, after_s: float = 0.0
+) -> dict[str, Any]:
+    """A sample that a scrape finds, so many seconds after the strike: ``op`` is ==, <, > or absent."""
+    return {"name": name, "labels": labels, "op": op, "value": value, "after_s": after_s, "within_s": WITHIN_S}
 
 
 def _log(rank: int, regex: str, within_s: float, after_s: float = 0.0) -> dict[str, Any]:

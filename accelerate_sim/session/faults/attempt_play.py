@@ -176,6 +176,8 @@ class AttemptPlay:
         if session.coordination:
             from accelerate_sim.session.faults.real_end import LateLines, end_really
 
+            if self.truth and not self.attempt.goes_on:
+                self.truth.finished()
             end_really(session, session.coordination, active, strike, following, LateLines(output, late))
             return
         end = active.checkpoints.attempt_end(following, saves=ending.saves)

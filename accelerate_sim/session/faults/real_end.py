@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 LAUNCHER_ENDS_S = 10.0
 """Seconds that a rank leaves its launcher to end it; without one it ends by itself."""
 STOPPED = HangEnd("stop")
+TAKEN = ("BrokenPipeError", "EOFError")
+"""Exceptions by which standard output or standard input says that nobody is at its other end."""
+POWER_FAILURE = getattr(signal, "SIGPWR", signal.SIGKILL)
+"""Signal to the agent of a node that does not come back: its launcher starts it no more."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ def end_really(
     if ending.job_signal:
         _wait_for_the_end()
     if placement.node in ending.nodes_gone and placement.local_rank == 0:
-        os.kill(os.getppid(), signal.SIGKILL)  # the agent of this node goes with it
+        os.kill(os.getppid(), signal.SIGKILL if ending.restarts else POWER_FAILURE)  # the agent goes with its node
     if death:
         _end(death, silent=strike.fault.silent)
     try:
@@ -137,10 +141,14 @@ def _wait_for_the_end() -> NoReturn:
 
 
 def exception_called(name: str) -> type[Exception]:
-    """The built-in exception of this name, or a new one; dots divide its module from its name."""
+    """The built-in exception of this name, or a new one; dots divide its module from its name.
+
+    A new class has the name of a built-in that means something else to the callers of the training function: they
+    would end the process without its traceback.
+    """
     import builtins
 
-    found = getattr(builtins, name, None)
+    found = None if name in TAKEN else getattr(builtins, name, None)
     if isinstance(found, type) and issubclass(found, Exception):
         return found
     module, _, last = name.rpartition(".")

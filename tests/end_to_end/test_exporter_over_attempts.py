@@ -1,0 +1,47 @@
+"""The exporter of a job that fails and starts again: its GPUs are empty meanwhile, and are in use afterwards."""
+
+from __future__ import annotations
+
+import os
+import re
+import urllib.request
+from pathlib import Path
+
+from tests.support.played_faults import arguments
+from tests.support.warm_train import WarmTrain
+
+LIMIT_S = 120.0
+EXPORTER = ("--log-with", "prometheus", "--set", "log.prometheus_address=127.0.0.1:0")
+PACE = ("--speed", "20", "--set", "run.startup_speed=200", "--set", "faults.restart_minutes=2", "--max-steps", "200000")
+
+
+def memory_and_use(url: str) -> dict[str, list[float]]:
+    """Memory in use and utilization of each GPU, as one scrape says."""
+    with urllib.request.urlopen(url, timeout=LIMIT_S) as answer:
+        text = answer.read().decode()
+    return {
+        name: [float(value) for value in re.findall(rf"^DCGM_FI_DEV_{name}\{{.* (\S+)$", text, re.MULTILINE)]
+        for name in ("FB_USED", "GPU_UTIL")
+    }
+
+
+def test_gpus_are_empty_between_two_attempts_and_used_in_both(tmp_path: Path) -> None:
+    words = [*arguments("kill rank=2 at=step:12"), *EXPORTER, *PACE]
+    with WarmTrain(words, dict(os.environ), tmp_path) as process:
+        process.read_until("/metrics")
+        found = re.search(r"http://\S+/metrics", process.stdout)
+        assert found
+        url = found[0]
+
+        def are_used() -> bool:
+            seen = memory_and_use(url)
+            return min(seen["FB_USED"]) > 5000 and min(seen["GPU_UTIL"]) > 80
+
+        def are_empty() -> bool:
+            seen = memory_and_use(url)
+            return max(seen["FB_USED"]) < 100 and max(seen["GPU_UTIL"]) < 5
+
+        process.wait_until(are_used, "the first attempt's steps")
+        process.wait_until(are_empty, "the pause before the second attempt")
+        process.read_until("Attempt 2: the launcher has restarted the job")
+        process.wait_until(are_used, "the second attempt's steps")
