@@ -48,6 +48,7 @@ def begin_run(session: Session, planned: PlannedRun, project_dir: Path | None = 
         _report_beginning(session, active)
     elif placement := session.placement:
         session.report(ProcessRecord(placement.rank, placement.local_rank, placement.node))
+    active.progress.reach("launch")
     return active
 
 

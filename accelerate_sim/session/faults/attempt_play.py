@@ -15,7 +15,6 @@ from accelerate_sim.faults.kinds import KINDS
 from accelerate_sim.faults.occurrence import Attempt, Occurrence
 from accelerate_sim.faults.schedule import FaultSchedule
 from accelerate_sim.faults.told import lines_of, tracebacks_of
-from accelerate_sim.faults.triggers import START_PHASES
 from accelerate_sim.session.faults.agreement import AgreeingProgress
 from accelerate_sim.session.faults.line_output import LineOutput
 from accelerate_sim.session.faults.struck import Struck
@@ -29,6 +28,8 @@ if TYPE_CHECKING:
     from accelerate_sim.session.start_message import StartMessage
     from accelerate_sim.sim.plan import Plan
 
+START_PLACES = {"launch": "launch", "rendezvous": "launch", "load": "load", "nccl": "nccl", "warmup": "warmup"}
+"""Places of the start-up at which strikes happen, by phase; the rendezvous takes no time of its own."""
 PLACES = {"eval": "validation", "checkpoint": "checkpoint", "export": "export", "exit": "export", "restore": "restore"}
 """Places of the training at which strikes happen whose phase is none of a step."""
 
@@ -125,7 +126,7 @@ class AttemptPlay:
             Strike(completed, place, partial(self._strike, session, active, strike))
             for strike in self.attempt.occurrences[past:]
             for completed, place in [_place(strike)]
-            if place == "startup" or completed >= done
+            if strike.phase in START_PLACES or completed >= done
         ]
 
     def _strike(self, session: Session, active: ActiveRun, strike: Occurrence) -> None:
@@ -167,6 +168,6 @@ class AttemptPlay:
 
 def _place(strike: Occurrence) -> tuple[int, str]:
     """Completed steps and place of a strike."""
-    if strike.phase in START_PHASES and strike.phase != "restore":
-        return 0, "startup"
+    if strike.phase in START_PLACES:
+        return 0, START_PLACES[strike.phase]
     return strike.step - 1, PLACES.get(strike.phase, "step")
