@@ -173,12 +173,10 @@ class Accelerator(
         from accelerate_sim.reporting.connect import connect
 
         self._connected = True
-        connect(self.run, self.clock, self.session.report)
+        connect(self.run, self.clock, self.session.report, self._progress.reach)
         self.clock.advance_to(self._progress.startup_end_s)
         if not self.resume_from_checkpoint:
             self._progress.begin_phase("startup")
-        else:
-            self._progress.reach("startup")
         self.clock.set_speed(self.run.config.run.speed)
 
     def accumulate(self, *models: Any) -> training_progress.Accumulation | gradient_state.Accumulation:

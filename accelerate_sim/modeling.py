@@ -89,11 +89,13 @@ class AutoModelForCausalLM:
             raise ValueError(f"the run trains {spec.name!r}, not {name!r}: model in the config says which")
         if not (state.session.is_main_process or state.session.console.speaks):
             state.session.clock.advance(run.startup.weights)
+            state.active.progress.reach("load")
             return CausalLM(run)
         fresh = run.config.train.start == "scratch"
         state.session.report(model_record(run))
         bar = "Initializing weights" if fresh else "Loading weights"
         timed_bar(state.session, bar, sum(1 for _ in shape.tensors()), run.startup.weights, "tensor")
+        state.active.progress.reach("load")
         state.session.report(ModelLoadedRecord(run.startup.weights, run.config.train.start))
         return CausalLM(run)
 

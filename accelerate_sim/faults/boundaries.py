@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,11 +23,11 @@ class Boundaries:
         self._run = run
         self._calendar = Calendar.of(run.config, run.last_step)
         self._entries: list[Entry] = []
-        self._counts = dict.fromkeys((*START_PHASES, *LATER_PHASES), 0)
-        """Times that a phase has come in earlier attempts."""
+        self._counts: dict[str, list[tuple[int, int]]] = {phase: [] for phase in (*START_PHASES, *LATER_PHASES)}
+        """Earlier attempts, and how often a phase has come in each."""
         self._moments: list[Moment] | None = None
         self._attempt = 0
-        self._after = (0, -1.0)
+        self._after = (0, -math.inf)
         """Step and second of the latest strike here: what comes later is next."""
 
     def add(self, entry: Entry) -> None:
@@ -35,11 +36,12 @@ class Boundaries:
         self._moments = None
 
     def begin_attempt(self, number: int, pace: Pace) -> None:
-        self._attempt, self._pace, self._moments, self._after = number, pace, None, (0, -1.0)
+        self._attempt, self._pace, self._moments, self._after = number, pace, None, (0, -math.inf)
 
     def end_attempt(self, first_step: int, completed: int) -> None:
         for phase in {entry.fault.at.phase for entry in self._entries}:
-            self._counts[phase] += len([step for step in self._steps(phase) if step <= completed])
+            times = len([step for step in self._steps(phase) if step <= completed])
+            self._counts[phase].append((self._attempt, times))
 
     def head(self) -> Moment | None:
         """The next strike here."""
@@ -68,7 +70,8 @@ class Boundaries:
             least = max(at.step or 0, pace.step_at(at.time_s) if at.time_s is not None else 0)
             steps = [step for step in steps if step >= least]
         else:
-            left -= self._counts[at.phase] if not entry.recurrence else 0
+            earlier = [times for attempt, times in self._counts[at.phase] if attempt in entry.fault.attempts]
+            left -= sum(earlier) if not entry.recurrence else 0
         seconds = [(step, self._second(at.phase, step)) for step in steps]
         ahead = [(step, second) for step, second in seconds if second > self._after[1] or not entry.recurrence]
         if not 1 <= left <= len(ahead):
@@ -93,9 +96,20 @@ class Boundaries:
         pace, run = self._pace, self._run
         if phase in START_PHASES:
             loading_s = run.storage.seconds(run.checkpoint_bytes, "load", step) if step else 0.0
-            return pace.begin_s(step + 1) - loading_s * (0.5 if phase == "restore" else 1.0)
+            begin_s = pace.begin_s(step + 1)
+            return begin_s - loading_s * 0.5 if phase == "restore" else begin_s - loading_s - _left_s(run, phase)
         if phase in ("export", "exit"):
             return pace.begin_s(step + 1) + run.export_times.total * (0.5 if phase == "export" else 1.0)
         times, offset = pace.block((step - 1) // BLOCK), (step - 1) % BLOCK
         validation_s, checkpoint_s = float(times.validation_s[offset]), float(times.checkpoint_s[offset])
         return pace.end_s(step) + (validation_s / 2 if phase == "eval" else validation_s + checkpoint_s / 2)
+
+
+def _left_s(run: Run, phase: str) -> float:
+    """Seconds of the start-up that are left when a phase of it has ended; those of a launch are all of them."""
+    startup = run.startup
+    if phase in ("launch", "rendezvous"):
+        return startup.total
+    connected_s = startup.all_reduce_test + startup.detect
+    left = {"load": startup.total - startup.weights, "nccl": connected_s, "warmup": startup.detect}
+    return left[phase]

@@ -206,6 +206,7 @@ class Pending:
         if at.recurs:
             self._recur(entry)
         elif at.phase and at.phase not in STEP_PHASES:
+            entry.recurrence += 1
             self._boundaries.add(entry)
         elif at.step is not None or at.time_s is None:
             self._later.append(entry)

@@ -58,10 +58,14 @@ def planned_faults(plan: Plan) -> tuple[Fault, ...]:
     return tuple(faults)
 
 
-def schedule_of(run: Run, restarts: int, resumed: int = 0) -> FaultSchedule:
-    """The schedule of the config's faults. ``resumed``: attempts that another one has followed already."""
+def schedule_of(run: Run, restarts: int, resumed: int = 0, asked: Sequence[str] = ()) -> FaultSchedule:
+    """The schedule of the config's faults. ``resumed``: attempts that another one has followed already.
+
+    ``asked``: canonical words of faults that were asked for while the job ran.
+    """
     drawn = run.config.faults.drawn == "play" and run.config.faults.rate > 0
-    return FaultSchedule(run, planned_faults(run), restarts, drawn, resumed)
+    faults = (*planned_faults(run), *map(parse, asked))
+    return FaultSchedule(run, faults, restarts, drawn, resumed, len(asked))
 
 
 def run_in_attempt(run: Run, number: int) -> AttemptRun:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from accelerate_sim.faults.fault import Fault
 from accelerate_sim.faults.kinds import KINDS
+from accelerate_sim.faults.language import render
 from accelerate_sim.faults.mistake import FaultMistake
 from accelerate_sim.faults.moments import Moment
 from accelerate_sim.faults.occurrence import Attempt, Occurrence, fault_seed
@@ -43,6 +44,18 @@ class FaultSchedule:
     """Faults of the fleet's rate happen, too."""
     resumed: int = 0
     """Attempts that another one has followed already, as a user has gone on after the end of a job."""
+    num_asked: int = 0
+    """The last of the faults, which were asked for while the job ran."""
+
+    @property
+    def asked_faults(self) -> tuple[Fault, ...]:
+        """The faults that were asked for while the job ran, and are not in its config."""
+        return self.faults[len(self.faults) - self.num_asked :]
+
+    @property
+    def asked_words(self) -> tuple[str, ...]:
+        """The canonical words of these faults."""
+        return tuple(map(render, self.asked_faults))
 
     def attempt(self, number: int) -> Attempt | None:
         """Attempt ``number``, from 0; None if the job does not come to it."""
@@ -61,8 +74,8 @@ class FaultSchedule:
             number += 1
 
     def with_fault(self, fault: Fault) -> FaultSchedule:
-        """The schedule with one more fault, whose trigger lies ahead: what has happened stays the same."""
-        return replace(self, faults=(*self.faults, fault))
+        """The schedule with one more fault, which is asked for and lies ahead: what has happened stays the same."""
+        return replace(self, faults=(*self.faults, fault), num_asked=self.num_asked + 1)
 
     @cached_property
     def _walked(self) -> list[Attempt]:

@@ -9,11 +9,16 @@ from accelerate_sim.records import ConnectRecord, DetectRecord, LinkTestRecord, 
 from accelerate_sim.sim.run import Run
 
 
-def connect(run: Run, clock: Clock, report: Callable[[Record], None]) -> None:
-    """Initialise the process group, time an all-reduce and find the GPUs, each in its simulated time."""
+def connect(run: Run, clock: Clock, report: Callable[[Record], None], reach: Callable[[str], None]) -> None:
+    """Initialise the process group, time an all-reduce and find the GPUs, each in its simulated time.
+
+    ``reach`` is told the place in the start-up before the line of each.
+    """
     clock.advance(run.startup.connect)
+    reach("nccl")
     report(ConnectRecord(run.config.cluster.nccl_version, run.layout.describe()))
     clock.advance(run.startup.all_reduce_test)
+    reach("warmup")
     if run.layout.world_size > 1:
         report(_link_test(run))
     clock.advance(run.startup.detect)

@@ -39,11 +39,16 @@ def begin_run(session: Session, planned: PlannedRun, project_dir: Path | None = 
     session.outputs.begin_attempt(run.fault_facts.attempt if run.fault_facts else None)
     if planned.faults:
         planned.faults.begin(session, active, resumption)
+        if planned.faults.takes_faults(session):
+            from accelerate_sim.session.faults.live import LiveFaults
+
+            session.live_faults = LiveFaults(session, active, planned.faults)
     session.clock.set_speed(run.config.run.startup_speed or run.config.run.speed)
     if session.is_main_process:
         _report_beginning(session, active)
     elif placement := session.placement:
         session.report(ProcessRecord(placement.rank, placement.local_rank, placement.node))
+    active.progress.reach("launch")
     return active
 
 
@@ -80,12 +85,13 @@ def _active_run(
         report=session.report, ledger=ledger, history=history, is_main_process=is_main,
         attempt=run.fault_facts.attempt if run.fault_facts else 0,
     )  # fmt: skip
+    progress_type = planned.faults.progress_type(session) if planned.faults else TrainingProgress
     return ActiveRun(
         run=run, origin_s=origin_s,
         observers=(ledger, history) if is_main else (ledger,) if session.console.speaks else (),
         ledger=ledger, monitor=monitor, checkpoints=checkpoints, resumption=resumption,
         own_script=planned.own_script,
-        progress=TrainingProgress(run, clock, origin_s + run.startup.total, checkpoints, monitor),
+        progress=progress_type(run, clock, origin_s + run.startup.total, checkpoints, monitor),
     )  # fmt: skip
 
 

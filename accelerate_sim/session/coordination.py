@@ -69,6 +69,10 @@ class Coordination:
         """In the other ranks: wait for the message of rank 0."""
         return self._exchange(None)
 
+    def tell(self, data: bytes) -> bytes:
+        """Send rank 0's ``data`` to all ranks, which all call this. Returns it."""
+        return _from_main(data)
+
     def _exchange(self, message: StartMessage | None) -> StartMessage:
         nccl_log.delay()
         self.meet()
@@ -142,6 +146,8 @@ def _from_main(data: bytes) -> bytes:
 
     size = np.array([len(data)])
     dist.broadcast(size, src=0)
+    if not size[0]:
+        return b""
     held = np.frombuffer(data, np.uint8).copy() if data else np.empty(size[0], np.uint8)
     dist.broadcast(held, src=0)
     return held.tobytes()
@@ -166,7 +172,7 @@ def _gathered(mine: int, world_size: int) -> tuple[int, ...]:
     import fake_torch_dist as dist
 
     numbers = np.zeros(world_size, np.int64)
-    dist.all_gather_into_tensor(numbers, np.array([mine]))
+    dist.all_gather_single(numbers, np.array([mine]))
     return tuple(numbers.tolist())
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from accelerate_sim.display.keyboard import Keyboard
 from accelerate_sim.session.steering import Steering
+from accelerate_sim.session.typed_line import TypedLine
 
 if TYPE_CHECKING:
     from accelerate_sim.session.session import Session
@@ -44,6 +45,20 @@ def _help(session: Session, steering: Steering) -> None:
     steering.say(" ".join(f"[{key.name}] {key.help}" for key in KEYS.values()))
 
 
+def _fault(session: Session, steering: Steering) -> None:
+    """Ask for the words of a fault, which then strikes."""
+    from accelerate_sim.session.control.commands import Refused, answer
+
+    def strike(words: str) -> None:
+        try:
+            steering.say(f"[{answer(session, 'fault', words)['text']}]")
+        except Refused as refused:
+            steering.say(f"[{refused}]")
+
+    if session.keys:
+        session.keys.read_line("fault: ", "kill rank=any at=now", strike)
+
+
 KEYS: Mapping[str, Key] = {
     " ": Key("space", "pause", lambda _, steering: steering.toggle()),
     ".": Key(".", "one step", lambda _, steering: steering.one_step()),
@@ -51,6 +66,7 @@ KEYS: Mapping[str, Key] = {
     "-": Key("-", "slower", lambda _, steering: steering.multiply(0.5)),
     "0": Key("0", "speed", lambda _, steering: steering.normal_speed()),
     "g": Key("g", "GPUs", _look),
+    "f": Key("f", "fault", _fault),
     "?": Key("?", "help", _help),
     "q": Key("q", "quit", lambda _, steering: steering.end()),
 }
@@ -64,6 +80,7 @@ class Keys:
         self._session, self._steering, self._table = session, steering, dict(table)
         self._keyboard = Keyboard(STDIN, reads_keys=True)
         self._served = False
+        self._line: TypedLine | None = None
 
     def add(self, key: str, text: str, act: Callable[[], None]) -> None:
         """Add a key, which draws the screen anew."""
@@ -74,6 +91,19 @@ class Keys:
             session.screen.flush()
 
         self._table[key] = Key(key, text, act_and_draw)
+
+    def read_line(self, label: str, text: str, on_line: Callable[[str], None]) -> None:
+        """Let the user change ``text``, beside its label on the bar line; Enter gives it to ``on_line``."""
+        self._line = TypedLine(label, text, on_line)
+        self._steering.ask(self._line.shown)
+
+    def _type(self, line: TypedLine, keys: str) -> None:
+        self._line = line.type(keys)
+        if self._line:
+            self._steering.ask(self._line.shown)
+        else:
+            self._steering.ask("")
+            line.end(keys)
 
     def take(self) -> None:
         """Read keys from now on if this process has the terminal."""
@@ -95,6 +125,8 @@ class Keys:
         text = self._keyboard.pressed()
         if text is None:
             self._leave()
+        elif self._line:
+            self._type(self._line, text)
         elif all(character in self._table for character in text):  # the code of another key is no key of ours
             for character in text:
                 self._table[character].act(self._session, self._steering)

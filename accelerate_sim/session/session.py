@@ -46,6 +46,19 @@ class KeyReader(Protocol):
     def add(self, key: str, text: str, act: Callable[[], None]) -> None:
         """Add a key, its word in the help, and its action."""
 
+    def read_line(self, label: str, text: str, on_line: Callable[[str], None]) -> None:
+        """Let the user change a text, and give it to ``on_line`` at Enter."""
+
+
+class FaultTaker(Protocol):
+    """Lets faults strike the active run that are asked for while it runs."""
+
+    def ask(self, words: str) -> str:
+        """Let one more fault strike. Returns a sentence about it. Raises FaultMistake."""
+
+    def ahead(self) -> list[str]:
+        """The faults that were asked for and have yet to strike, each with its step."""
+
 
 class Session:
     """Screen, clock, signals, style and outputs of a process, and the run that is active; ``current()`` finds it."""
@@ -80,8 +93,8 @@ class Session:
         """Reads the GPUs between two attempts of a job; None at any other time."""
         self.close_control: Callable[[], None] | None = None
         """Closes the socket over which ``fake-torchrun ctl`` sends commands; None if there is none."""
-        self.add_fault: Callable[[str], str] | None = None
-        """Lets one more fault strike the active run, and returns a sentence; None if it plays no faults."""
+        self.live_faults: FaultTaker | None = None
+        """Lets more faults strike the active run; None if it takes none."""
         self.skew: Callable[[int], timedelta] | None = None
         """Time by which the clock of a rank's machine is ahead; None if all clocks are right."""
         self.world_size = 1
@@ -165,7 +178,7 @@ class Session:
 
     def end_run(self) -> None:
         """End the active run; the next run has the next number."""
-        self.active = self._planned = self.skew = self.add_fault = None
+        self.active = self._planned = self.skew = self.live_faults = None
         self._run_number += 1
         self._has_ended_a_run = True
 

@@ -35,6 +35,8 @@ class StartMessage:
     """Number of the attempt of a run with faults, from 0; None for any other run."""
     restarts: int = 0
     """Restarts that the job may have in its life."""
+    asked: tuple[str, ...] = ()
+    """Words of the faults that the run was asked for in earlier attempts."""
     output_dir: str | None = None
     """Directory for the truth of each rank's lines, if the config names hazards; None: none is written."""
 
@@ -47,6 +49,7 @@ class StartMessage:
         """Read a message that ``json`` wrote. Raises ValueError."""
         fields = json.loads(text)
         fields["start"] = datetime.fromisoformat(fields["start"])
+        fields["asked"] = tuple(fields["asked"])
         if fields["resumption"] is not None:
             fields["resumption"] = _resumption(fields["resumption"])
         return cls(**fields)

@@ -30,6 +30,7 @@ class Steering:
         self._signals, self._clock = session.signals, session.clock
         self._single = False
         """True until the step that was asked for is complete."""
+        self._question = ""
         session.signals.add_listener(on_hold=self._show, on_release=self._show)
 
     def pause(self) -> None:
@@ -92,13 +93,18 @@ class Steering:
         self._draw(text)
         self._signals.call_in(NOTE_S, self._show)
 
+    def ask(self, question: str) -> None:
+        """Show what is being typed in place of other notes, until it is empty."""
+        self._question = question
+        self._show()
+
     def _speed_text(self) -> str:
         speed = self._clock.speed
         return f"[speed {'max' if speed == math.inf else f'{speed:,.4g}'}]"
 
     def _show(self) -> None:
         self._signals.call_at(None, self._show)
-        self._draw("[paused]" if self._signals.is_held else "")
+        self._draw(self._question or ("[paused]" if self._signals.is_held else ""))
 
     def _draw(self, note: str) -> None:
         screen = self._session.screen

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from accelerate_sim.testing.cluster import FakeCluster
 from tests.support.repository import ROOT
 
 LIMIT_S = 60
@@ -132,8 +133,72 @@ def test_a_launched_job_is_paused_by_its_first_rank(user: dict[str, str], tmp_pa
         assert "4 ranks" in ctl(user, "list").stdout
         assert ctl(user, "pause").returncode == 0
         assert ctl(user, "list").stdout.endswith("paused\n")
-        assert "a launched job takes no fault while it runs" in ctl(user, "fault", "kill rank=1 at=now").stderr
+        assert "this run plays no faults" in ctl(user, "fault", "kill rank=1 at=now").stderr
         ctl(user, "speed", "max")
         assert ctl(user, "resume").returncode == 0
         told, _ = job.communicate(timeout=LIMIT_S)
         assert job.returncode == 0, told
+
+
+def steps_of(directory: Path) -> list[str]:
+    return [line for line in (directory / "metrics.jsonl").read_text().splitlines() if '"event":"step"' in line]
+
+
+def changes_of(directory: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (directory / "faults.jsonl").read_text().splitlines()]
+
+
+def test_a_fault_that_is_asked_for_is_known_to_a_run_that_is_resumed(
+    run: subprocess.Popen[str], user: dict[str, str], tmp_path: Path
+) -> None:
+    ctl(user, "pause")
+    assert ctl(user, "fault", "slow gpu=0:1 at=step:13 factor=2 for=4steps").returncode == 0
+    assert "  paused  fault slow-1 in step 13\n" in ctl(user, "list").stdout
+    run.terminate()
+    run.communicate(timeout=LIMIT_S)
+    play = ["--set", "faults.drawn=play", "--set", "faults.rate=0", "--speed", "max"]
+    for directory, words in (
+        ("out", ["--resume", "auto"]),
+        ("as planned", ["--fault", "slow gpu=0:1 at=step:13 factor=2 for=4steps"]),
+    ):
+        words = [*SLOW, *play, *words, "--output-dir", directory]
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "train.py"), *words], cwd=tmp_path, env=user, capture_output=True, text=True,
+            timeout=LIMIT_S, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert steps_of(tmp_path / "out") == steps_of(tmp_path / "as planned")
+    begun_at = [(change["id"], change["step"]) for change in changes_of(tmp_path / "out") if change["state"] == "begin"]
+    assert begun_at == [("slow-1", 13)]
+
+
+def test_a_launched_job_takes_faults_which_strike_in_the_right_process(tmp_path: Path) -> None:
+    """Those of a later attempt are known to its processes, which start anew."""
+    arguments = [*SLOW[2:], "--set", "faults.drawn=play", "--set", "faults.rate=0", "--set", "run.speed=0.1"]
+    with FakeCluster(tmp_path, 2, 2, arguments=arguments, max_restarts=1) as job:
+        job.wait_for("Training gpt2")
+        control(job, "pause")
+        with pytest.raises(RuntimeError, match=r"rank 9 of 4 does not exist\. The ranks are 0 to 3"):
+            job.inject("kill rank=9 at=now")
+        with pytest.raises(RuntimeError, match="mismatch strikes while a job starts"):
+            job.inject("mismatch node=1")
+        with pytest.raises(RuntimeError, match="kill-1 would strike in the past"):
+            job.inject("kill rank=1 at=step:1")
+        job.inject("exit rank=3 code=7 at=now")
+        job.inject("slow gpu=0:1 attempt=1 at=step:17 factor=2 for=2steps")
+        assert "  fault exit-1 in step " in control(job, "list")
+        control(job, "speed", "max")
+        control(job, "resume")
+        assert job.exit_code == 0, job.stderr
+        assert re.search(r"failed \(exitcode: 7\) local_rank: 1 ", job.stderr)
+        truth = job.truth
+    begun_in = {change["id"]: (change["attempt"], change["target"]) for change in truth if change["state"] == "begin"}
+    assert begun_in["exit-1"][0] == 0 and begun_in["exit-1"][1]["ranks"] == [3]
+    assert begun_in["slow-2"][0] == 1 and begun_in["slow-2"][1]["gpus"][0]["index"] == 1
+    assert [change["id"] for change in truth if change["state"] == "recovered"] == ["exit-1"]
+
+
+def control(job: FakeCluster, *words: str) -> str:
+    done = ctl(os.environ | {"XDG_RUNTIME_DIR": str(job.runtime_directory)}, *words)
+    assert done.returncode == 0, done.stderr
+    return done.stdout

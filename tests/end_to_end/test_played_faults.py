@@ -89,6 +89,30 @@ def test_one_process_and_many_tell_the_same_story(train: Train, tmp_path: Path, 
     assert len(steps) == 20 + begun["expect"]["job"]["lost_steps"]
 
 
+def test_a_fault_of_the_start_up_strikes_in_its_phase(train: Train, tmp_path: Path) -> None:
+    """The lines of what comes before it are printed, those of what comes after are not."""
+    one, many = tmp_path / "one", tmp_path / "many"
+    arguments = with_faults(
+        "kill rank=1 at=phase:launch", "raise rank=2 at=phase:load attempt=1", "kill rank=3 at=step:7 attempt=2",
+        "exit rank=1 code=7 at=phase:nccl attempt=3", "slow gpu=0:1 at=phase:warmup attempt=4 for=3steps", restarts=4,
+    )  # fmt: skip
+    alone = train(*arguments, "--output-dir", str(one), cwd=tmp_path)
+    assert alone.returncode == 0, alone.stderr
+    job = launched(tmp_path, [*arguments, "--output-dir", str(many)], restarts=4)
+    assert job.returncode == 0, job.stderr
+    assert metrics(one) == metrics(many)
+    assert events(one) == events(many)
+    assert summary(alone.stdout) == summary(job.stdout)
+    begun = [event["phase"] for event in events(one) if event["state"] == "begin"]
+    assert begun == ["launch", "load", "backward", "nccl", "warmup"]
+    signs = ("Loading model", "Model initialized", "Distributed environment", "All-reduce test", "step 5 |")
+    for output in (alone.stdout, job.stdout):
+        attempts = output.split("the launcher has restarted the job")
+        assert [[sign in attempt for sign in signs].index(False) for attempt in attempts[:2]] == [0, 1]
+        assert [sign in attempts[3] for sign in signs] == [True, True, False, False, False]
+        assert all(sign in attempts[2] for sign in signs) and all(sign in attempts[4] for sign in signs[:4])
+
+
 def test_without_a_directory_the_launcher_keeps_the_state(train: Train, tmp_path: Path) -> None:
     arguments = with_faults("kill rank=3 at=step:13", "kill rank=0 at=step:17")
     alone, job = train(*arguments, cwd=tmp_path), launched(tmp_path, arguments)

@@ -33,7 +33,9 @@ def _rows(attempt: Attempt) -> Iterator[Fact]:
     if not attempt.occurrences:
         yield Fact(label, "nothing strikes")
     for strike in attempt.occurrences:
-        when = f"step {strike.step:,} ({strike.phase}, {duration_text(strike.second)})"
+        second = strike.second
+        moment = duration_text(second) if second >= 0 else f"{duration_text(-second)} before the first step"
+        when = f"step {strike.step:,} ({strike.phase}, {moment})"
         yield Fact(label, f"{when}: {strike.fault.id}, {_where(strike)}: {_then(attempt, strike)}")
         label = ""
 

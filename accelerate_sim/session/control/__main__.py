@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="fake-torchrun ctl", description="Control runs while they are played.")
     parser.add_argument("--pid", type=int, help="process id of the run; needed if there are several")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("list", help="one line for each run: pid, model, step, ranks, speed")
+    commands.add_parser("list", help="one line for each run: pid, model, step, ranks, speed, faults asked for")
     fault = commands.add_parser("fault", help="let a fault strike")
     fault.add_argument("value", metavar="WORDS", help="a fault, such as 'kill rank=3 at=now'")
     commands.add_parser("pause", help="stop the clock")
@@ -101,7 +101,8 @@ def _ask(path: Path, command: str, value: str = "") -> dict[str, Any] | None:
 def _line(pid: int, state: dict[str, Any]) -> str:
     where = f"step {state['step']:,} of {state['steps']:,}"
     held = "  paused" if state["paused"] else ""
-    return printable(f"{pid}  {state['model']}  {where}  {state['ranks']} ranks  speed {state['speed']}{held}")
+    asked = "".join(f"  fault {each}" for each in state.get("faults", ()))
+    return printable(f"{pid}  {state['model']}  {where}  {state['ranks']} ranks  speed {state['speed']}{held}{asked}")
 
 
 def _which(runs: dict[int, dict[str, Any]], pid: int | None) -> str:

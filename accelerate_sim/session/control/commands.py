@@ -42,6 +42,7 @@ def _state(session: Session) -> dict[str, Any]:
         "ranks": session.world_size,
         "speed": "max" if math.isinf(clock.speed) else f"{clock.speed:g}",
         "paused": session.signals.is_held,
+        "faults": session.live_faults.ahead() if session.live_faults else [],
     }
 
 
@@ -58,13 +59,15 @@ def _speed(text: str) -> float:
 def _fault(session: Session, words: str) -> str:
     if session.active is None:
         raise Refused("no run is active. Ask again when one has begun.")
-    if session.coordination:
-        raise Refused("a launched job takes no fault while it runs. Give it with --fault, or play it in one process.")
-    if session.add_fault is None:
+    faults = session.live_faults
+    if faults is None:
+        run = session.active.run
+        if session.coordination and run.fault_facts and run.config.run.speed == math.inf:
+            raise Refused("a launched run at speed max takes no faults. Start it with --speed and a number.")
         raise Refused("this run plays no faults. Start it with --set faults.drawn=play, or with a --fault.")
     from accelerate_sim.faults.mistake import FaultMistake
 
     try:
-        return session.add_fault(words)
+        return faults.ask(words)
     except FaultMistake as mistake:
         raise Refused(str(mistake)) from None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -12,26 +12,24 @@ from typing import TYPE_CHECKING
 from accelerate_sim.artifacts.atomic import explained
 from accelerate_sim.faults.attempt_run import AttemptRun
 from accelerate_sim.faults.kinds import KINDS
-from accelerate_sim.faults.language import parse
-from accelerate_sim.faults.mistake import FaultMistake
 from accelerate_sim.faults.occurrence import Attempt, Occurrence
-from accelerate_sim.faults.planned import check_fault
 from accelerate_sim.faults.schedule import FaultSchedule
 from accelerate_sim.faults.told import lines_of, tracebacks_of
-from accelerate_sim.faults.triggers import START_PHASES
+from accelerate_sim.session.faults.agreement import AgreeingProgress
 from accelerate_sim.session.faults.line_output import LineOutput
 from accelerate_sim.session.faults.struck import Struck
-from accelerate_sim.training_progress import Strike
+from accelerate_sim.training_progress import Strike, TrainingProgress
 
 if TYPE_CHECKING:
     from accelerate_sim.checkpoints.resume import Resumption
-    from accelerate_sim.faults.fault import Fault
     from accelerate_sim.session.active_run import ActiveRun
     from accelerate_sim.session.faults.truth_log import TruthLog
     from accelerate_sim.session.session import Session
     from accelerate_sim.session.start_message import StartMessage
     from accelerate_sim.sim.plan import Plan
 
+START_PLACES = {"launch": "launch", "rendezvous": "launch", "load": "load", "nccl": "nccl", "warmup": "warmup"}
+"""Places of the start-up at which strikes happen, by phase; the rendezvous takes no time of its own."""
 PLACES = {"eval": "validation", "checkpoint": "checkpoint", "export": "export", "exit": "export", "restore": "restore"}
 """Places of the training at which strikes happen whose phase is none of a step."""
 
@@ -76,7 +74,16 @@ class AttemptPlay:
         if resumption and resumption.ended:
             resumption = replace(resumption, ended=replace(resumption.ended, ledger={}, history={}))
         number, restarts = self.attempt.number, self.schedule.restarts
-        return replace(message, resumption=resumption, attempt=number, restarts=restarts)
+        asked = self.schedule.asked_words
+        return replace(message, resumption=resumption, attempt=number, restarts=restarts, asked=asked)
+
+    def progress_type(self, session: Session) -> type[TrainingProgress]:
+        """The progress of the attempt: ranks of a job that takes faults while it runs meet after each step."""
+        return AgreeingProgress if session.coordination and self.takes_faults(session) else TrainingProgress
+
+    def takes_faults(self, session: Session) -> bool:
+        """True if faults can be asked for: in one process always, in a job if it waits for its clock."""
+        return session.coordination is None or self.run.config.run.speed < math.inf
 
     def begin(self, session: Session, active: ActiveRun, resumption: Resumption | None) -> None:
         """Set a run that has just begun to where the attempt goes on, and expect its strikes."""
@@ -90,14 +97,10 @@ class AttemptPlay:
             self.truth.origin_s = progress.training_origin_s
             if resumption and resumption.ended:
                 self.truth.recovered(self.attempt)
-        self._take_over(session, active)
+        session.skew = self.skew(active)
         progress.expect(self.strikes(session, active, resumption))
 
-    def _take_over(self, session: Session, active: ActiveRun) -> None:
-        """Let the session ask this object about clocks, and for more faults."""
-        session.add_fault, session.skew = partial(self.add_fault, session, active), self._skew(session, active)
-
-    def _skew(self, session: Session, active: ActiveRun) -> Callable[[int], timedelta] | None:
+    def skew(self, active: ActiveRun) -> Callable[[int], timedelta] | None:
         """The function that says by how much the clock of a rank's machine is ahead; None if all are right."""
         wrong = [
             (strike, ahead) for strike in (*self.attempt.carried, *self.attempt.occurrences)
@@ -107,34 +110,12 @@ class AttemptPlay:
             return None
         per_node = self.run.layout.gpus_per_node
 
-        def skew(rank: int) -> timedelta:
+        def ahead_of(rank: int) -> timedelta:
             second, node = active.progress.elapsed_s, rank // per_node
             hit = [each for each in wrong if each[0].second <= second < each[0].end_s and node in each[0].hit.nodes]
             return timedelta(seconds=sum(ahead(strike, second) for strike, ahead in hit))
 
-        return skew
-
-    def add_fault(self, session: Session, active: ActiveRun, words: str) -> str:
-        """Let one more fault strike, from the next step on. Returns a sentence about it. Raises FaultMistake."""
-        progress, faults = active.progress, self.schedule.faults
-        next_step = progress.completed_steps + 1
-        fault = parse(words.replace("at=now", f"at=step:{next_step}"), _free_number(faults))
-        check_fault(fault, self.run, faults)
-        schedule = self.schedule.with_fault(fault)
-        attempt = schedule.attempt(self.attempt.number)
-        assert attempt is not None
-        done = len(self.attempt.occurrences) - progress.strikes_ahead
-        if attempt.occurrences[:done] != self.attempt.occurrences[:done]:
-            raise FaultMistake(f"{fault.id} would strike in the past", f"Use at=now, or a step from {next_step} on.")
-        earlier = [each for before in range(attempt.number) if (each := schedule.attempt(before)) is not None]
-        self.run.take_over(attempt, earlier)
-        play = replace(self, schedule=schedule, attempt=attempt)
-        play._take_over(session, active)
-        progress.expect(play.strikes(session, active, active.resumption, done))
-        if self.truth:
-            self.truth.planned(schedule)
-        struck = next((strike for strike in attempt.occurrences[done:] if strike.fault.id == fault.id), None)
-        return f"{fault.id} strikes in step {struck.step:,}" if struck else f"{fault.id} does not come in this attempt"
+        return ahead_of
 
     def strikes(
         self, session: Session, active: ActiveRun, resumption: Resumption | None, past: int = 0
@@ -145,7 +126,7 @@ class AttemptPlay:
             Strike(completed, place, partial(self._strike, session, active, strike))
             for strike in self.attempt.occurrences[past:]
             for completed, place in [_place(strike)]
-            if place == "startup" or completed >= done
+            if strike.phase in START_PLACES or completed >= done
         ]
 
     def _strike(self, session: Session, active: ActiveRun, strike: Occurrence) -> None:
@@ -187,14 +168,8 @@ class AttemptPlay:
         raise Struck(end, self)
 
 
-def _free_number(faults: Sequence[Fault]) -> int:
-    """A number that makes the id of a fault without one its own."""
-    taken = {fault.id.rpartition("-")[2] for fault in faults}
-    return next(number for number in itertools.count(len(faults) + 1) if str(number) not in taken)
-
-
 def _place(strike: Occurrence) -> tuple[int, str]:
     """Completed steps and place of a strike."""
-    if strike.phase in START_PHASES and strike.phase != "restore":
-        return 0, "startup"
+    if strike.phase in START_PLACES:
+        return 0, START_PLACES[strike.phase]
     return strike.step - 1, PLACES.get(strike.phase, "step")

@@ -39,7 +39,7 @@ def play_attempts(session: Session, planned: PlannedRun, play_one: Callable[[Pla
         resumption = _left_with_launcher(session, run)
     number = resumption.attempt if resumption else 0
     restarts = number + restarts_of(run.config)
-    schedule = schedule_of(run, restarts, number)
+    schedule = schedule_of(run, restarts, number, _asked_before(session, run) if resumption else ())
     truth = _truth_log(session, run)
     if truth:
         truth.planned(schedule)
@@ -99,6 +99,20 @@ def _left_with_launcher(session: Session, run: Run) -> Resumption | None:
 
     end = find()
     return resumption_of(end, session, run) if end and end.run == run.number else None
+
+
+def _asked_before(session: Session, run: Run) -> tuple[str, ...]:
+    """The words of the faults that the run was asked for before this process began."""
+    directory = session.outputs.directory
+    if directory:
+        from accelerate_sim.session.faults.truth_log import asked_in
+
+        return asked_in(directory, run.number)
+    if session.coordination is None:
+        return ()
+    from accelerate_sim.session.faults.launcher_store import find_asked
+
+    return find_asked(run.number)
 
 
 def resumption_of(end: AttemptEnd, session: Session, plan: Plan) -> Resumption:

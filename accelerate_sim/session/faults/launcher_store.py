@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from accelerate_sim.checkpoints.attempt_file import AttemptEnd
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 KEY = "outlives restarts/attempt"
 """Keys that begin so are not forgotten when the ranks start again."""
+ASKED = "outlives restarts/faults asked for"
 
 
 def keep(end: AttemptEnd) -> None:
@@ -28,6 +30,21 @@ def find() -> AttemptEnd | None:
     if store is None or not store.check([KEY]):
         return None
     return AttemptEnd.of(json.loads(store.get(KEY)))
+
+
+def keep_asked(run: int, words: Sequence[str]) -> None:
+    """Leave the words of the faults that a run was asked for while it ran."""
+    if store := _store():
+        store.set(ASKED, json.dumps({"run": run, "words": words}).encode())
+
+
+def find_asked(run: int) -> tuple[str, ...]:
+    """The words of the faults that the run was asked for in earlier attempts."""
+    store = _store()
+    if store is None or not store.check([ASKED]):
+        return ()
+    kept = json.loads(store.get(ASKED))
+    return tuple(kept["words"]) if kept["run"] == run else ()
 
 
 def _store() -> TCPStore | None:

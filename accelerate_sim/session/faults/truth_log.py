@@ -41,10 +41,12 @@ class TruthLog:
         """Second of the clock at which the first step of the run began."""
 
     def planned(self, schedule: FaultSchedule) -> None:
-        """Write the faults that the config plans."""
+        """Write the faults that the config plans, and with their words those that were asked for later."""
         self._schedule = schedule
+        asked = {fault.id: words for fault, words in zip(schedule.asked_faults, schedule.asked_words, strict=True)}
         for fault in schedule.faults:
-            self._write(self._head(fault, 0, "planned") | {"trigger": str(fault.at) or "start"})
+            words = {"asked": asked[fault.id]} if fault.id in asked else {}
+            self._write(self._head(fault, 0, "planned") | {"trigger": str(fault.at) or "start"} | words)
 
     def begin(self, attempt: Attempt, strike: Occurrence) -> None:
         """Write that a fault strikes, and when its symptom comes and the job notices."""
@@ -126,20 +128,31 @@ def _key(fields: Mapping[str, Any]) -> tuple[object, ...]:
     return tuple(fields.get(name) for name in ("event", "run", "id", "occurrence", "state"))
 
 
+def asked_in(directory: Path, run: int) -> tuple[str, ...]:
+    """The words of the faults that a run was asked for while it was played into ``directory``."""
+    changes = _whole_lines(directory / FILE_NAME)
+    return tuple(str(change["asked"]) for change in changes if change.get("run") == run and "asked" in change)
+
+
 def _known(path: Path) -> set[tuple[object, ...]]:
-    """Keys of the whole lines that are there; a line that was cut off is removed."""
+    """Keys of the whole lines that are there."""
+    return {_key(fields) for fields in _whole_lines(path)}
+
+
+def _whole_lines(path: Path) -> list[dict[str, Any]]:
+    """The objects that are there; a line that was cut off is removed."""
     if not path.exists():
-        return set()
+        return []
     data = path.read_bytes()
     whole = data[: data.rfind(b"\n") + 1]
     if len(whole) < len(data):
         os.truncate(path, len(whole))
-    found = set()
+    found = []
     for line in whole.splitlines():
         try:
             fields = json.loads(line)
         except ValueError:
             continue
         if isinstance(fields, dict):
-            found.add(_key(fields))
+            found.append(fields)
     return found

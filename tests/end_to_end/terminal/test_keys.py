@@ -121,3 +121,19 @@ def is_standing(directory: Path) -> bool:
     (path,) = directory.rglob("*.job")
     position = json.loads(path.read_bytes().partition(b"\n")[0])
     return bool(position["speed"] == 0.0)
+
+
+def test_f_asks_for_a_fault_whose_words_can_be_changed():
+    with Terminal(warm_train(*STANDING, "--set", "faults.drawn=play", "--set", "faults.rate=0"), 120, 40) as terminal:
+        terminal.wait_until(lambda: "Epoch 1/3" in terminal.used_lines[-1], "the first step")
+        terminal.press("f")
+        terminal.wait_for("fault: kill rank=any at=now_")
+        terminal.press("\x15")
+        terminal.press("kill rank=99 q")
+        terminal.wait_for("fault: kill rank=99 q_")  # a key of another meaning is a character here
+        terminal.press("\x7f\x7f\r")
+        terminal.wait_for("[rank 99 of 64 does not exist.")
+        terminal.press("f")
+        terminal.wait_for("fault: kill rank=any at=now_")
+        terminal.press("\r")
+        terminal.wait_for("[kill-1 strikes in step ")

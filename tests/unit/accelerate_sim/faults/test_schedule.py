@@ -57,6 +57,27 @@ def test_a_fault_strikes_once_in_the_life_of_the_job_unless_it_says_more() -> No
     assert not endless[-1].goes_on
 
 
+def test_phases_before_the_first_step_have_their_own_seconds() -> None:
+    startup = run_of("debug").startup
+    phases = ("warmup", "nccl", "load", "launch")
+    strikes = walk(*(f"slow gpu=0:1 at=phase:{phase}" for phase in phases))[0].occurrences
+    assert [strike.phase for strike in strikes] == list(reversed(phases))
+    assert [strike.second for strike in strikes] == pytest.approx([
+        -startup.total, startup.weights - startup.total, -startup.all_reduce_test - startup.detect, -startup.detect,
+    ])  # fmt: skip
+    first, second = walk("kill rank=3 at=step:15", "kill rank=1 at=phase:launch attempt=1")[:2]
+    assert second.occurrences[0].second > first.end_s
+    assert second.begin_s - second.occurrences[0].second > startup.total  # a checkpoint is loaded, too
+
+
+def test_a_phase_strikes_again_in_the_next_attempts_as_often_as_it_may() -> None:
+    for phase in ("launch", "load", "checkpoint", "eval"):
+        ended_by = [attempt.ended_by for attempt in walk(f"kill rank=1 at=phase:{phase} times=2")]
+        assert [strike and strike.phase for strike in ended_by] == [phase, phase, None]
+    ended_by = [attempt.ended_by for attempt in walk("kill rank=1 at=step:3", "kill rank=2 at=phase:nccl attempt=1")]
+    assert [strike and strike.phase for strike in ended_by] == ["backward", "nccl", None]
+
+
 def test_an_attempt_is_chosen_by_its_number() -> None:
     attempts = walk("kill rank=1 at=step:12 attempt=0", "kill rank=2 at=step:11 attempt=1-", "kill rank=0 attempt=7")
     assert [attempt.ended_by and attempt.ended_by.fault.id for attempt in attempts] == ["kill-1", "kill-2", None]

@@ -40,6 +40,7 @@ def test_every_field_of_a_message_comes_back():
         exit_code=143,
         attempt=1,
         restarts=2,
+        asked=("kill rank=3 at=step:11 id=kill-1",),
         output_dir="out",
     )
     assert StartMessage.of(message.json()) == message
