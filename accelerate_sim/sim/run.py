@@ -96,6 +96,7 @@ class Run(Plan):
         super().__init__(config, number)
         self._block: StepBlock | None = None
         self._micro: tuple[tuple[int, int], Floats] | None = None
+        self._timing: tuple[StepBlock, int, StepTiming] | None = None
 
     @classmethod
     def of(cls, plan: Plan) -> "Run":
@@ -342,13 +343,17 @@ class Run(Plan):
         return None if balance is None else round(float(balance[step % BLOCK]), 6)
 
     def timing(self, step: int) -> StepTiming:
-        """Times and rates of a step."""
+        """Times and rates of a step; those of the latest step that was asked for are cached."""
         block, offset = self.block_of(step), step % BLOCK
+        if self._timing is not None and self._timing[0] is block and self._timing[1] == offset:
+            return self._timing[2]
         seconds = float(block.step_s[offset])
         tokens_per_s = self.tokens_of(step) / seconds
-        return StepTiming(
+        timing = StepTiming(
             seconds, round(float(block.step_end_s[offset]), 6), round(tokens_per_s, 4), round(self.mfu(tokens_per_s), 8)
         )
+        self._timing = block, offset, timing
+        return timing
 
     def checkpoint_seconds(self, step: int) -> float:
         """Time to write the checkpoint after this step."""
