@@ -94,7 +94,7 @@ class Run(Plan):
 
     def __init__(self, config: RunConfig, number: int = 1) -> None:
         super().__init__(config, number)
-        self._block: StepBlock | None = None
+        self._blocks: dict[int, StepBlock] = {}
         self._micro: tuple[tuple[int, int], Floats] | None = None
         self._timing: tuple[StepBlock, int, StepTiming] | None = None
 
@@ -295,11 +295,13 @@ class Run(Plan):
     # --- Figures of a step ----------------------------------------------------------------------
 
     def block_of(self, step: int) -> StepBlock:
-        """The block of this step; the latest block is cached."""
+        """The block of this step. The two latest are cached: a step also needs the learning rate of the next."""
         index = step // BLOCK
-        if self._block is None or self._block.index != index:
-            self._block = self._compute_block(index)
-        return self._block
+        block = self._blocks.get(index)
+        if block is None:
+            block = self._compute_block(index)
+            self._blocks = dict([*self._blocks.items()][-1:]) | {index: block}
+        return block
 
     def _compute_block(self, index: int) -> StepBlock:
         steps = np.arange(index * BLOCK, (index + 1) * BLOCK)
