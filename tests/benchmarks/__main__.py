@@ -21,8 +21,8 @@ FOLDER = Path(__file__).parent
 HEAD = """# Figures
 
 Written by `python -m tests.benchmarks` on {cores} cores, Python {python}; {rounds} rounds. Each figure and its limit
-are measured by turns. Values are the least of all rounds, the ratio is the median of the rounds' ratios, and the spread is
-the lowest and the highest of these. Time is processor time, so that other programs on the machine count little.
+are measured by turns. Values are the least of all rounds, the ratio is the median of the rounds' ratios, and the spread
+is the lowest and the highest of these. Time is processor time, so that other programs on the machine count little.
 """
 TABLE = "| what | value | limit | its value | ratio | spread |\n| --- | --- | --- | --- | --- | --- |"
 
