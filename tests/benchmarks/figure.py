@@ -46,10 +46,15 @@ class Measured(NamedTuple):
         """The row of the page: the least value of each kind, the median ratio of a round, and the ratios' spread."""
         ratios = sorted(ours / limit for ours, limit in zip(self.ours, self.limit, strict=True))
         return (
-            f"| {self.figure.what} | {min(self.ours):.3g} {self.figure.unit} | {self.figure.limit_name} | "
-            f"{min(self.limit):.3g} {self.figure.unit} | {statistics.median(ratios):.2f} | "
+            f"| {self.figure.what} | {_three_digits(min(self.ours))} {self.figure.unit} | {self.figure.limit_name} | "
+            f"{_three_digits(min(self.limit))} {self.figure.unit} | {statistics.median(ratios):.2f} | "
             f"{ratios[0]:.2f}-{ratios[-1]:.2f} |"
         )
+
+
+def _three_digits(value: float) -> str:
+    """A value to three digits, without an exponent where it is large."""
+    return f"{value:,.0f}" if value >= 100.0 else f"{value:.3g}"
 
 
 def cost_of(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Cost:
