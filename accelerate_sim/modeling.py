@@ -39,6 +39,12 @@ class CausalLM:
         """The training's progress, after ``prepare``."""
         self.training = True
         self._data_rank = run.layout.data_rank(PartialState().ranks)
+        from accelerate_sim.replica_tensor import ReplicaTensor
+
+        self._spread = ReplicaTensor
+        self._step = -1
+        """The optimizer step, from 0, that ``_micro_losses`` are of."""
+        self._micro_losses: Floats
 
     def connect(self, progress: TrainingProgress) -> None:
         """Take the training's progress, which the export of the model advances."""
@@ -64,13 +70,14 @@ class CausalLM:
 
     def __call__(self, input_ids: TokenIds, labels: TokenIds) -> CausalLMOutput:
         """The loss of a micro-batch in nats per token, a value for each rank."""
-        from fake_torch_dist import LocalTensor
-
-        if self.training:
-            replicas = self.run.micro_losses(input_ids.step)[input_ids.number]
-        else:
+        step, number = input_ids
+        if not self.training:
             replicas = self._validation_losses(input_ids)
-        return CausalLMOutput(LocalTensor(replicas[self._data_rank]))
+        else:
+            if number == 0 or step != self._step:
+                self._step, self._micro_losses = step, self.run.micro_losses(step)
+            replicas = self._micro_losses[number]
+        return CausalLMOutput(self._spread(replicas, self._data_rank))
 
     def _validation_losses(self, ids: TokenIds) -> Floats:
         deviation = self.run.loss.validation_deviation(ids.step, ids.number, self.run.layout.data)

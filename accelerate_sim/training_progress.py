@@ -43,6 +43,8 @@ class TrainingProgress:
         self.startup_end_s = training_origin_s
         """Simulated second at which the start-up of this process is over."""
         self._micro_batches = 0
+        self._last_micro_batch = 0
+        """Number of the step's last micro-batch, from 1."""
         self._checkpoints = checkpoints
         self._monitor = monitor
         self._strikes: list[Strike] = []
@@ -61,8 +63,10 @@ class TrainingProgress:
 
     def begin_micro_batch(self) -> None:
         """Count a micro-batch; the last one of a step synchronises the gradients."""
+        if not self._micro_batches:
+            self._last_micro_batch = self.micro_batches_per_step
         self._micro_batches += 1
-        self.sync_gradients = self._micro_batches == self.micro_batches_per_step
+        self.sync_gradients = self._micro_batches == self._last_micro_batch
         if self.sync_gradients:
             self._micro_batches = 0
 

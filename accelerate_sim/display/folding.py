@@ -13,7 +13,7 @@ _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 def fold(line: str, width: int) -> list[str]:
     """Break a line that is wider than ``width - 1`` columns at " | " or at spaces, and indent the rest."""
     room = max(width - 1, 1)
-    if _columns(line) <= room:
+    if 2 * len(line) <= room or _columns(line) <= room:  # no character has more than two columns
         return [line]
     # Colours end before the message unless it is a warning, which keeps its colour on every line.
     indent = " " * min(CONTINUATION, width // 4)

@@ -52,7 +52,7 @@ class AttemptRun(Run):
 
     def take_over(self, attempt: Attempt, earlier: Sequence[Attempt]) -> None:
         """Compute the figures of this attempt from now on."""
-        self._block = self._micro = None
+        self._blocks, self._micro = {}, None
         self.attempt = attempt
         self.pace = Pace(self.timeline, attempt.first_step, attempt.begin_s)
         self.pace.slow_down([*attempt.carried, *attempt.occurrences])

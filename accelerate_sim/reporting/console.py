@@ -36,6 +36,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+def log(level: int, text: str, rank: int, moment: datetime | None = None) -> None:
+    """Log a line of ``rank`` to Python's ``logging``; ``moment`` is its time, None the present time of the clock."""
+    logger.log(level, text, extra={"rank": rank, "moment": moment})
+
+
 class Console:
     """Shows what a process reports on its screen.
 
@@ -54,6 +59,8 @@ class Console:
         """Ranks that this process plays and that report detail lines of their own."""
         self.explainer: Explainer | None = None
         """Says why, after the house's lines; None: nothing is explained."""
+        self.log: Callable[[int, str, int, datetime | None], None] = log
+        """Logs a line: level, text, rank and moment."""
         self.draws_tables = True
         """Draw GPU grids and summaries."""
         self._now = now
@@ -142,7 +149,7 @@ class Console:
             for line in wording(record, state):
                 if self.rank is None or line.rank == self.rank:
                     said = True
-                    logger.log(line.level, line.text, extra={"rank": line.rank, "moment": line.time})
+                    self.log(line.level, line.text, line.rank, line.time)
             if said and self.explainer:
                 width = self.screen.width if self.screen.live else 100_000
                 self.screen.write(list(self.explainer.lines(record, self.run.run, width)))
@@ -169,7 +176,7 @@ class Console:
             return
         for line in wording(record, run):
             if line.level >= logging.WARNING and self.rank in (None, line.rank):
-                logger.log(line.level, line.text, extra={"rank": line.rank})
+                self.log(line.level, line.text, line.rank, None)
 
     def renamed(self, record: SummaryRecord) -> SummaryRecord:
         """The summary with the names that the screen shows."""

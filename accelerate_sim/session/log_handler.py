@@ -7,11 +7,13 @@ script's own lines are left out, except warnings, which go to standard error.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
 from accelerate_sim.display.folding import fold
+from accelerate_sim.records.timestamps import to_seconds
+from accelerate_sim.reporting.console import log, logger
 from accelerate_sim.session.session import Session
 
 PREFIX = "[%(asctime)s] [Rank %(rank)d/%(world_size)d]"
@@ -27,6 +29,7 @@ class ScreenHandler(logging.Handler):
         self.session = session
         self._moment: datetime | None = None
         """Time of the present record; None: that of the clock."""
+        self._is_plain = not session.style.color
         self.setFormatter(self._formatter())
 
     def _formatter(self) -> logging.Formatter:
@@ -40,16 +43,48 @@ class ScreenHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         record.world_size = self.session.world_size
         record.rank = rank = getattr(record, "rank", 0)
-        self._moment = getattr(record, "moment", None)
+        self._moment = self._moment_of(rank, getattr(record, "moment", None))
+        self._print(record.levelno, rank, lambda: self.format(record))
+
+    def _print_line(self, level: int, text: str, rank: int, moment: datetime | None) -> None:
+        """Print what ``emit`` prints for a record of these figures."""
+        time = self._moment_of(rank, moment) or self.session.clock.time()
+        prefix = f"[{to_seconds(time)}] [Rank {rank}/{self.session.world_size}] {logging.getLevelName(level)} "
+        self._print(level, rank, lambda: prefix + text)
+
+    def log(self, level: int, text: str, rank: int, moment: datetime | None = None) -> None:
+        """Log a line of the console's. A record, which takes longer than the line, is made if others may read it."""
+        if not self._is_alone():
+            log(level, text, rank, moment)
+        elif level >= self.level and logger.isEnabledFor(level):
+            self._print_line(level, text, rank, moment)
+
+    def _is_alone(self) -> bool:
+        """True if this handler is the only reader of the console's records, and prints them without colours."""
+        root = logging.root
+        return (
+            self._is_plain
+            and logger.parent is root
+            and len(root.handlers) == 1
+            and root.handlers[0] is self
+            and not (logger.handlers or logger.filters or self.filters)
+            and logging.getLogRecordFactory() is logging.LogRecord
+        )
+
+    def _moment_of(self, rank: int, moment: datetime | None) -> datetime | None:
+        """The time that a line of ``rank`` shows; None: that of the clock."""
         if self.session.skew:
-            self._moment = (self._moment or self.session.clock.time()) + self.session.skew(rank)
+            return (moment or self.session.clock.time()) + self.session.skew(rank)
+        return moment
+
+    def _print(self, level: int, rank: int, line: Callable[[], str]) -> None:
         if (outlet := self.session.screen.outlet) is not None:
             outlet.rank = rank
         if self.session.shows_script:
             screen = self.session.screen
-            screen.write(fold(screen.named(self.format(record)), screen.width))
-        elif record.levelno >= logging.WARNING:
-            self.session.console.warn(self.format(record))
+            screen.write(fold(screen.named(line()), screen.width))
+        elif level >= logging.WARNING:
+            self.session.console.warn(line())
         if outlet is not None:
             outlet.rank = None
 
@@ -75,7 +110,9 @@ def logging_to(session: Session) -> Iterator[None]:
     handler, root = ScreenHandler(session), logging.getLogger()
     root.addHandler(handler)
     root.setLevel(logging.INFO)
+    session.console.log = handler.log
     try:
         yield
     finally:
+        session.console.log = log
         root.removeHandler(handler)

@@ -86,12 +86,17 @@ class Plan:
 
     def accumulation(self, step: int) -> int:
         """Micro-batches that one replica takes for this step."""
-        return self.micro_batches(step, step + 1)
+        return self.batches.batch(step) // self._sequences_together
+
+    @cached_property
+    def _sequences_together(self) -> int:
+        """Sequences in one micro-batch of all replicas."""
+        return self.layout.micro_batch * self.layout.data
 
     def micro_batches(self, first_step: int, end_step: int) -> int:
         """Micro-batches that one replica takes from ``first_step`` up to ``end_step``, which is not counted."""
         sequences = self.batches.sequences_before(end_step) - self.batches.sequences_before(first_step)
-        return sequences // (self.layout.micro_batch * self.layout.data)
+        return sequences // self._sequences_together
 
     def tokens_of(self, step: int) -> int:
         """Tokens in this step."""

@@ -94,8 +94,9 @@ class Run(Plan):
 
     def __init__(self, config: RunConfig, number: int = 1) -> None:
         super().__init__(config, number)
-        self._block: StepBlock | None = None
+        self._blocks: dict[int, StepBlock] = {}
         self._micro: tuple[tuple[int, int], Floats] | None = None
+        self._timing: tuple[StepBlock, int, StepTiming] | None = None
 
     @classmethod
     def of(cls, plan: Plan) -> "Run":
@@ -294,11 +295,13 @@ class Run(Plan):
     # --- Figures of a step ----------------------------------------------------------------------
 
     def block_of(self, step: int) -> StepBlock:
-        """The block of this step; the latest block is cached."""
+        """The block of this step. The two latest are cached: a step also needs the learning rate of the next."""
         index = step // BLOCK
-        if self._block is None or self._block.index != index:
-            self._block = self._compute_block(index)
-        return self._block
+        block = self._blocks.get(index)
+        if block is None:
+            block = self._compute_block(index)
+            self._blocks = dict([*self._blocks.items()][-1:]) | {index: block}
+        return block
 
     def _compute_block(self, index: int) -> StepBlock:
         steps = np.arange(index * BLOCK, (index + 1) * BLOCK)
@@ -342,13 +345,17 @@ class Run(Plan):
         return None if balance is None else round(float(balance[step % BLOCK]), 6)
 
     def timing(self, step: int) -> StepTiming:
-        """Times and rates of a step."""
+        """Times and rates of a step; those of the latest step that was asked for are cached."""
         block, offset = self.block_of(step), step % BLOCK
+        if self._timing is not None and self._timing[0] is block and self._timing[1] == offset:
+            return self._timing[2]
         seconds = float(block.step_s[offset])
         tokens_per_s = self.tokens_of(step) / seconds
-        return StepTiming(
+        timing = StepTiming(
             seconds, round(float(block.step_end_s[offset]), 6), round(tokens_per_s, 4), round(self.mfu(tokens_per_s), 8)
         )
+        self._timing = block, offset, timing
+        return timing
 
     def checkpoint_seconds(self, step: int) -> float:
         """Time to write the checkpoint after this step."""

@@ -107,16 +107,22 @@ class Timeline:
         self._startup_s = startup_s
         self._begins = [0.0]
         self._pauses: dict[int, list[Span]] = {}
-        self._latest: tuple[int, BlockTimes] | None = None
+        self._latest: dict[int, BlockTimes] = {}
+        """The two latest blocks."""
 
     def block(self, index: int) -> BlockTimes:
         """Times of the BLOCK steps from index * BLOCK on."""
         while len(self._begins) <= index:
             last = len(self._begins) - 1
-            self._begins.append(self._compute(last).next_begin_s)
-        if self._latest is None or self._latest[0] != index:
-            self._latest = index, self._compute(index)
-        return self._latest[1]
+            self._begins.append(self._cached(last).next_begin_s)
+        return self._cached(index)
+
+    def _cached(self, index: int) -> BlockTimes:
+        times = self._latest.get(index)
+        if times is None:
+            times = self._compute(index)
+            self._latest = dict([*self._latest.items()][-1:]) | {index: times}
+        return times
 
     def _compute(self, index: int) -> BlockTimes:
         steps = np.arange(index * BLOCK, (index + 1) * BLOCK)

@@ -19,6 +19,7 @@ from typing import Any
 from zlib import crc32
 
 import numpy as np
+from numpy.typing import NDArray
 
 from accelerate_sim.artifacts import plain_file
 from accelerate_sim.artifacts.atomic import explained
@@ -61,6 +62,13 @@ _OF_FAULTS = ("attempts", "lost_steps", "goodput")
 """Fields of a summary that only a run with faults has."""
 _STEP_FIELDS = _FIELDS[StepRecord]
 _step_values = attrgetter(*_STEP_FIELDS)
+_NOT_ALWAYS = ("load_balancing_loss", "loss_scale", "skipped")
+"""The last fields of a step, which a line has only where there is a value."""
+_TIME = _STEP_FIELDS.index("time")
+_STEP_TEMPLATE = ",".join(
+    f'"{name}":' + ('"%s"' if name == "time" else "%s") for name in _STEP_FIELDS[: -len(_NOT_ALWAYS)]
+)
+"""The fields that every step has; numbers have the same form in ``str`` and in JSON."""
 _GPU_FIGURES = ("utilization_pct", "memory_used_bytes", "temperature_c", "power_w", "sm_clock_mhz")
 
 
@@ -101,19 +109,36 @@ class JsonlTracker:
         self._unwritten_bytes = 0
 
     def observe(self, record: Record) -> None:
-        event = json_event(record, attempt=self.attempt, every_gpu=self.every_gpu)
-        if event is None:
+        text = self._step_line(record) if type(record) is StepRecord else self._line(record)
+        if text is None:
             return
-        figures = {"event": event.pop("event"), "timestamp": rfc3339(self._now())} | event
-        if self._strings:
-            figures = {name: _as_string(value) for name, value in figures.items()}
-        line = (self._encode(figures) + "\n").encode()
+        line = text.encode()
         self._lines.append(line)
         self.size_bytes += len(line)
         self.crc32 = crc32(line, self.crc32)
         self._unwritten_bytes += len(line)
         if self._unwritten_bytes >= BUFFER_BYTES:
             self.flush()
+
+    def _line(self, record: Record) -> str | None:
+        event = json_event(record, attempt=self.attempt, every_gpu=self.every_gpu)
+        if event is None:
+            return None
+        figures = {"event": event.pop("event"), "timestamp": rfc3339(self._now())} | event
+        if self._strings:
+            figures = {name: _as_string(value) for name, value in figures.items()}
+        return self._encode(figures) + "\n"
+
+    def _step_line(self, record: StepRecord) -> str | None:
+        """``_line`` of a step. An ordinary step, of which a run has many, is filled into a template."""
+        *numbers, experts, scale, skipped = _step_values(record)
+        if self._strings or scale is not None or skipped is not None or not _are_finite(record):
+            return self._line(record)
+        numbers[_TIME] = record.time.isoformat(timespec="milliseconds")
+        attempt = "" if self.attempt is None else f'"attempt":{self.attempt},'
+        last = "" if experts is None else f',"load_balancing_loss":{experts}'
+        head = f'{{"event":"step","timestamp":"{rfc3339(self._now())}",{attempt}'
+        return f"{head}{_STEP_TEMPLATE % (*numbers,)}{last}}}\n"
 
     def flush(self) -> None:
         """Write the collected lines. Raises OutputError, and then removes a line that was written in part."""
@@ -163,12 +188,17 @@ def json_event(record: Record, *, attempt: int | None = None, every_gpu: bool = 
     return head | _figures(record, every_gpu)
 
 
+def _are_finite(step: StepRecord) -> bool:
+    """True if JSON has a number for each figure of a step."""
+    return math.isfinite(step.loss) and math.isfinite(step.perplexity) and math.isfinite(step.grad_norm)
+
+
 def _figures(record: Record, every_gpu: bool) -> dict[str, Any]:
     match record:
         case StepRecord():
             figures = dict(zip(_STEP_FIELDS, _step_values(record), strict=True))
             figures["time"] = record.time.isoformat(timespec="milliseconds")
-            for name in ("load_balancing_loss", "loss_scale", "skipped"):
+            for name in _NOT_ALWAYS:
                 if figures[name] is None:
                     del figures[name]
             for name in ("loss", "perplexity", "grad_norm"):
@@ -212,9 +242,16 @@ def _gpu_figures(record: GpuRecord, every_gpu: bool) -> dict[str, Any]:
         )
         for name, values in figures.items()
     }
-    hottest = np.argsort(-record.temperature_c, kind="stable")[:WORST_LISTED]
+    hottest = _highest(record.temperature_c, WORST_LISTED)
     worst = [{"rank": int(rank)} | {name: values[rank].item() for name, values in figures.items()} for rank in hottest]
     return head | spread | {"worst": worst}
+
+
+def _highest(values: NDArray[Any], number: int) -> NDArray[Any]:
+    """Places of the highest values, the highest first; of equal ones the first comes first."""
+    least = np.partition(values, -number)[-number]
+    places = np.flatnonzero(values >= least)
+    return places[np.argsort(-values[places], kind="stable")[:number]]
 
 
 def _as_string(value: object) -> object:

@@ -244,7 +244,7 @@ def _pair(mine: Array, other: Any) -> tuple[Array, Any]:
 
     ValueError if ``other`` is a LocalTensor of another number of ranks; shapes are numpy's to check.
     """
-    if type(other) is LocalTensor:
+    if isinstance(other, LocalTensor):
         theirs = other.shards
         if len(theirs) != len(mine):
             raise ValueError(f"cannot combine a LocalTensor of {len(mine)} ranks with one of {len(theirs)} ranks")

@@ -61,6 +61,7 @@ RANKS = {
         "data_loader",
         "own_script.sharded_loader",
         "scheduler",
+        "replica_tensor",
         "modeling",
         "own_script.simulated_objects",
         "export",

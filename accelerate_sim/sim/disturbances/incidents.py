@@ -126,12 +126,22 @@ class Incidents:
 
     def during(self, first: int, last: int) -> list[Incident]:
         """Incidents that touch steps first..last, in the order in which they begin."""
-        windows = range(first // WINDOW - 1, last // WINDOW + 1)
-        found = (incident for window in windows for incident in self.of_window(window))
-        return [incident for incident in found if incident.start <= last and incident.stop > first]
+        return [
+            incident
+            for window in range(first // WINDOW - 1, last // WINDOW + 1)
+            for incident in self.of_window(window)
+            if incident.start <= last and incident.stop > first
+        ]
+
+    @lru_cache(maxsize=64)  # noqa: B019 - small, and as long-lived as the run
+    def _noticed_in(self, window: int) -> frozenset[int]:
+        """Steps of a window and around it at which incidents are noticeable, the hidden ones included."""
+        return frozenset(incident.noticed for each in (window - 1, window) for incident in self.of_window(each))
 
     def noticed_at(self, step: int) -> list[Incident]:
         """Incidents whose warning is due at this step; one that a worse incident hides is not warned of."""
+        if step not in self._noticed_in(step // WINDOW):
+            return []
         present = self.during(step, step)
         worst = max((incident.excess(step) for incident in present), default=0.0)
         return [incident for incident in present if incident.noticed == step and incident.excess(step) == worst]

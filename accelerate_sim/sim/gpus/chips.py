@@ -10,6 +10,7 @@ import numpy as np
 
 from accelerate_sim.catalog import GpuSpec
 from accelerate_sim.sim import noise
+from accelerate_sim.sim.gpus.median import median
 from accelerate_sim.sim.layout import Layout
 from accelerate_sim.sim.noise import Floats
 
@@ -88,7 +89,7 @@ class Chips:
         chip counts.
         """
         clocks = self.clocks(demand_w)
-        usual = float(np.median(clock_share(_share_at_power_limit(self, demand_w))))
+        usual = median(clock_share(_share_at_power_limit(self, demand_w)))
         return max(1.0, usual / float(clocks.min()))
 
 

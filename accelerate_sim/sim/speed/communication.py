@@ -50,6 +50,8 @@ class Communication:
     def __init__(self, seed: int, model: Architecture, layout: Layout, network: Network) -> None:
         self.seed, self.layout, self.network = seed, layout, network
         self.candidates = [*self._of_weights(model), *self._of_activations(model)]
+        self._due: tuple[int, int] | None = None
+        """Number of a timed collective, and the step that it is in."""
 
     def _of_weights(self, model: Architecture) -> Iterator[Candidate]:
         layout, group = self.layout, self.layout.data_group
@@ -87,11 +89,17 @@ class Communication:
         if not self.candidates:
             return None
         number = (step - SPACING // 3 + SPACING // 2) // SPACING
-        offset = float(noise.uniform(self.seed, "nccl/when", number)[0])
-        if step != number * SPACING + SPACING // 3 + round((2 * offset - 1) * SPREAD):
+        if self._due is None or self._due[0] != number:
+            self._due = number, self._step_of(number)
+        if step != self._due[1]:
             return None
         pick = int(noise.uniform(self.seed, "nccl/which", step)[0] * len(self.candidates))
         return self._timed(self.candidates[pick], step)
+
+    def _step_of(self, number: int) -> int:
+        """Return the step in which timed collective ``number`` is."""
+        offset = float(noise.uniform(self.seed, "nccl/when", number)[0])
+        return number * SPACING + SPACING // 3 + round((2 * offset - 1) * SPREAD)
 
     def test(self) -> Collective:
         """Return the all-reduce test over the whole world before the first step."""

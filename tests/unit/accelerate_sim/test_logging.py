@@ -13,7 +13,7 @@ from accelerate_sim.display.style import Style
 from accelerate_sim.logging import get_logger
 from accelerate_sim.process.clock import Clock
 from accelerate_sim.process.signals import Signals
-from accelerate_sim.session.log_handler import logging_to
+from accelerate_sim.session.log_handler import ScreenHandler, logging_to
 from accelerate_sim.session.planned_run import PlannedRun
 from accelerate_sim.session.session import Session
 from accelerate_sim.sim.plan import Plan
@@ -93,3 +93,41 @@ def test_the_session_decides_about_colours_alone(monkeypatch: pytest.MonkeyPatch
         for _, lines in logged(color=color):
             get_logger("test").info("hello")
             assert ("\x1b" in lines[0]) == color
+
+
+class Reader(logging.Handler):
+    """Keeps the messages of the records that it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+
+
+def test_a_line_of_the_console_is_the_same_with_and_without_another_reader(plain: tuple[Session, list[str]]):
+    session, lines = plain
+    others = [each for each in logging.root.handlers if not isinstance(each, ScreenHandler)]
+    reader = Reader()
+    for other in others:  # pytest's own handlers read all records
+        logging.root.removeHandler(other)
+    try:
+        for each in (None, reader):
+            if each:
+                logging.root.addHandler(each)
+            session.clock.advance(0.75)
+            session.console.log(logging.INFO, "step 10 | 100 % of it", 3, None)
+            session.console.log(logging.WARNING, "late", 5, datetime(2026, 1, 31, 12, 0, 0, 999_999))
+            session.console.log(logging.DEBUG, "unseen", 0, None)
+    finally:
+        logging.root.removeHandler(reader)
+        for other in others:
+            logging.root.addHandler(other)
+    assert lines == [
+        "[2026-01-31 23:59:59] [Rank 3/64] INFO step 10 | 100 % of it",
+        "[2026-01-31 12:00:00] [Rank 5/64] WARNING late",
+        "[2026-02-01 00:00:00] [Rank 3/64] INFO step 10 | 100 % of it",
+        "[2026-01-31 12:00:00] [Rank 5/64] WARNING late",
+    ]
+    assert reader.messages == ["step 10 | 100 % of it", "late"]
