@@ -5,7 +5,8 @@
 
 from accelerate_sim.api.frames import to_frame
 from accelerate_sim.api.plan import PlanReport, plan
-from accelerate_sim.api.play import FaultRecord, play
+from accelerate_sim.api.play import play
+from accelerate_sim.api.records import FaultRecord, TextRecord
 from accelerate_sim.api.telemetry import GpuReading, Telemetry, telemetry
 from accelerate_sim.config.problems import ConfigError
 from accelerate_sim.records import (
@@ -38,6 +39,7 @@ __all__ = [
     "StepRecord",
     "SummaryRecord",
     "Telemetry",
+    "TextRecord",
     "WarningRecord",
     "plan",
     "play",

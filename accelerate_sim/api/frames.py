@@ -7,12 +7,12 @@ from dataclasses import asdict
 from importlib import import_module
 from typing import Any
 
-from accelerate_sim.api.play import FaultRecord
+from accelerate_sim.api.records import FaultRecord, TextRecord
 from accelerate_sim.records import Record
 from accelerate_sim.tracking.jsonl import json_event
 
 
-def to_frame(records: Iterable[Record | FaultRecord], kind: type | None = None) -> Any:
+def to_frame(records: Iterable[Record | FaultRecord | TextRecord], kind: type | None = None) -> Any:
     """A pandas DataFrame with a row for each record, and the columns of metrics.jsonl.
 
     ``kind`` keeps the records of one class, such as StepRecord. Raises ImportError, which says how to get pandas.
@@ -22,8 +22,11 @@ def to_frame(records: Iterable[Record | FaultRecord], kind: type | None = None) 
     except ImportError:
         raise ImportError("to_frame needs pandas: pip install pandas") from None
     kept = (record for record in records if kind is None or isinstance(record, kind))
-    rows = [
-        {"event": "fault"} | asdict(record) if isinstance(record, FaultRecord) else json_event(record, every_gpu=True)
-        for record in kept
-    ]
+    rows = [_row(record) for record in kept]
     return pandas.DataFrame([row for row in rows if row is not None])
+
+
+def _row(record: Record | FaultRecord | TextRecord) -> dict[str, Any] | None:
+    if isinstance(record, FaultRecord | TextRecord):
+        return {"event": "fault" if isinstance(record, FaultRecord) else "text"} | asdict(record)
+    return json_event(record, every_gpu=True)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from accelerate_sim.api.source import Config, planned_run
+from accelerate_sim.api.records import FaultRecord, fault_record
+from accelerate_sim.api.source import Config, faults_happen, planned_run
 from accelerate_sim.sim.run import Run
 from accelerate_sim.sim.whole_run import WholeRun
+
+if TYPE_CHECKING:
+    from accelerate_sim.faults.occurrence import Attempt
 
 
 @dataclass(frozen=True)
@@ -56,24 +60,34 @@ class PlanReport:
     """Joules of all GPUs in the whole run."""
     expected_faults: float
     """Interruptions that ``faults.rate`` makes likely in the steps of the run."""
+    faults: tuple[FaultRecord, ...]
+    """The faults that happen in the run, in all attempts; ``play`` iterates the same ones."""
+    attempts: int
+    """Times that the job is started; 1 without faults."""
+    finishes: bool
+    """False if faults end the job for good before its last step."""
 
     def to_dict(self) -> dict[str, Any]:
         """All figures, as values that JSON can hold."""
         return asdict(self)
 
 
-def plan(config: Config, changes: Sequence[str] = (), *, seed: int | None = None) -> PlanReport:
+def plan(
+    config: Config, changes: Sequence[str] = (), *, seed: int | None = None, faults: Sequence[str] = ()
+) -> PlanReport:
     """The plan of a config, which is a file, a shipped config's name or nested keys and values.
 
-    Raises ConfigError with every problem of the config, also if the model does not fit the GPUs.
+    ``changes`` are as those of ``--set``, ``faults`` as those of ``--fault``. Raises ConfigError with every problem of
+    the config, also if the model does not fit the GPUs.
     """
-    return report_of(planned_run(config, changes, seed=seed))
+    return report_of(planned_run(config, changes, seed=seed, faults=faults))
 
 
 def report_of(run: Run) -> PlanReport:
     """The plan of a run."""
     layout, shape, whole = run.layout, run.model.architecture, WholeRun.of(run)
     rate = layout.tokens_per_step / run.mean_step_s
+    attempts = _attempts(run)
     return PlanReport(
         model=run.model.title,
         parameters=shape.parameters,
@@ -105,4 +119,16 @@ def report_of(run: Run) -> PlanReport:
         total_s=whole.total_s,
         energy_j=whole.energy_j,
         expected_faults=run.config.faults.rate * layout.world_size * whole.steps_s / 3600.0,
+        faults=tuple(fault_record(run.number, strike) for each in attempts for strike in each.occurrences),
+        attempts=max(1, len(attempts)),
+        finishes=not attempts or attempts[-1].ended_by is None,
     )  # fmt: skip
+
+
+def _attempts(run: Run) -> list[Attempt]:
+    """The attempts of a run in which faults happen; empty for any other run."""
+    if not faults_happen(run):
+        return []
+    from accelerate_sim.faults.planned import schedule_of
+
+    return list(schedule_of(run, run.config.faults.restarts).attempts())

@@ -33,3 +33,9 @@ def planned_run(
     else:
         source = ConfigSource.read(find_config(config), all_changes)
     return Run.of(checked_plan(source.with_faults(faults, "faults"), 1))
+
+
+def faults_happen(run: Run) -> bool:
+    """True if faults are played in the run; those that are only planned leave it as it is."""
+    faults = run.config.faults
+    return bool(faults.play or (faults.drawn == "play" and faults.rate))

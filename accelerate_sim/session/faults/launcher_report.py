@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from accelerate_sim.faults.consequences import HangEnd
@@ -23,15 +24,21 @@ SIGTERM = 15
 
 def report_end(session: Session, strike: Occurrence, *, is_last: bool) -> None:
     """Print the launcher's lines about ranks that a strike has ended; ``is_last``: and its report, as it gives up."""
-    moment_s = session.clock.time().timestamp()
     output = LineOutput(session, session.clock.start, session.clock.now_s)
+    for text in end_texts(strike, session.clock.time(), sys.argv[0], is_last=is_last):
+        output.write_text(text)
+
+
+def end_texts(strike: Occurrence, moment: datetime, program: str, *, is_last: bool) -> list[str]:
+    """The launcher's texts about ranks that a strike has ended, each of one or more lines; ``program``: its script."""
+    moment_s = moment.timestamp()
     ending = strike.ending
     assert ending
     if ending.job_signal:
-        output.write_text(signalled_text(strike.pid(-1), ending.job_signal).rstrip("\n"))
-        return
+        return [signalled_text(strike.pid(-1), ending.job_signal).rstrip("\n")]
     failures = _failures(strike, moment_s)
-    log = LauncherLog(lambda text: output.write_text(text.rstrip("\n")), now=lambda: moment_s, pid=strike.pid(-1))
+    texts: list[str] = []
+    log = LauncherLog(lambda text: texts.append(text.rstrip("\n")), now=lambda: moment_s, pid=strike.pid(-1))
     for failure in failures:
         if failure.told_to_stop:
             log.emit(log_messages.SENDING_SIGNAL, pid=failure.pid, signal="SIGTERM")
@@ -40,7 +47,8 @@ def report_end(session: Session, strike: Occurrence, *, is_last: bool) -> None:
         log_messages.FAILED, exitcode=root.exitcode, local_rank=root.local_rank, pid=root.pid, binary=sys.executable
     )
     if is_last:
-        output.write_text(child_failed_text(sys.argv[0], failures).rstrip("\n"))
+        texts.append(child_failed_text(program, failures).rstrip("\n"))
+    return texts
 
 
 def _failures(strike: Occurrence, moment_s: float) -> list[ProcessFailure]:

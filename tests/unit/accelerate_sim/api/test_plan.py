@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from accelerate_sim.api import ConfigError, GpuRecord, plan, play, telemetry
+from accelerate_sim.api import ConfigError, FaultRecord, GpuRecord, plan, play, telemetry
 
 SMALL = {
     "model": "gpt2", "cluster": {"nodes": 1, "gpus_per_node": 2}, "parallel": {"tensor": 1},
@@ -65,3 +65,25 @@ def test_the_moment_says_what_happens_then() -> None:
     assert run.phase(-1.0) == "startup"
     assert (run.phase(50.0), run.step(50.0)) == ("step", 2)
     assert {each["elapsed_s"] for each in run.to_dicts(50.0)} == {50.0}
+
+
+def test_the_faults_of_the_plan_are_those_that_strike() -> None:
+    faults = ["kill rank=1 at=step:13", "slow gpu=0:1 factor=2 at=step:3 for=2steps"]
+    report = plan("debug", faults=faults)
+    assert [(each.kind, each.step, each.ends_attempt) for each in report.faults] == [
+        ("slow", 3, False),
+        ("kill", 13, True),
+    ]
+    assert report.faults == tuple(each for each in play("debug", faults=faults) if isinstance(each, FaultRecord))
+    assert (report.attempts, report.finishes) == (2, True)
+    assert json.loads(json.dumps(report.to_dict()))["faults"][1]["ranks"] == [1]
+
+
+def test_a_plan_says_that_a_job_comes_to_no_end() -> None:
+    report = plan("debug", ["faults.restarts=1"], faults=["kill rank=1 at=step:7 times=always"])
+    assert (report.attempts, report.finishes, len(report.faults)) == (2, False, 2)
+
+
+def test_a_run_without_faults_starts_once() -> None:
+    report = plan("debug")
+    assert (report.faults, report.attempts, report.finishes) == ((), 1, True)
