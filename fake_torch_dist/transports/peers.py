@@ -79,8 +79,8 @@ class Peers:
         order."""
         self._watched = WatchedProcesses(self._poll)
         self._far = FarPeers()
-        self._near: frozenset[int] = frozenset()
-        """Ranks on this host, this one included."""
+        self._near: Collection[int] = frozenset()
+        """Ranks on this host, this one included: a set, or a range, which takes no memory for each rank."""
         self._max_unauthenticated = MAX_UNAUTHENTICATED
         self._inbox = np.empty(READ_BYTES, np.uint8).data  # has only the pages that messages were read into
         self._listeners: dict[int, socket.socket] = {}
@@ -109,13 +109,14 @@ class Peers:
     def meet(self, contacts: Contacts, secret: bytes) -> None:
         """Set the contacts of all ranks and the secret of the world."""
         self.contacts, self._secret = contacts, secret
-        self._near = frozenset(contacts.on_host(self.contact.host))
+        near = contacts.on_host(self.contact.host)
+        self._near = near if isinstance(near, range) else frozenset(near)
         self._max_unauthenticated = max(MAX_UNAUTHENTICATED, len(contacts))
         _allow_descriptors(_PER_RANK * len(contacts) + _OTHERS)
 
     def same_host(self, ranks: Collection[int]) -> bool:
         """True if all these ranks run on one host, where memory can be read directly."""
-        return self._near.issuperset(ranks) or len({self.contacts[rank].host for rank in ranks}) == 1
+        return all(rank in self._near for rank in ranks) or len({self.contacts[rank].host for rank in ranks}) == 1
 
     def watch_processes(self, ranks: Iterable[int]) -> None:
         """Watch the processes of ranks on this host that are not connected, to notice their end."""

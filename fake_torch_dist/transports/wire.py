@@ -65,7 +65,7 @@ class Contacts:
     def __init__(self, packed: Sequence[bytes]) -> None:
         self._packed = packed
         self._read: dict[int, Contact] = {}
-        self._on_host: dict[bytes, list[int]] = {}
+        self._on_host: dict[bytes, Sequence[int]] = {}
 
     def __len__(self) -> int:
         return len(self._packed)
@@ -77,12 +77,13 @@ class Contacts:
             self._read[rank] = found
         return found
 
-    def on_host(self, host: bytes) -> list[int]:
-        """The ranks that can be reached through the kernel of ``host``, in order."""
+    def on_host(self, host: bytes) -> Sequence[int]:
+        """The ranks that can be reached through the kernel of ``host``, in order; a range if they follow each other."""
         found = self._on_host.get(host)
         if found is None:
-            packed = enumerate(self._packed)
-            found = self._on_host[host] = [rank for rank, each in packed if each.startswith(host)]
+            ranks = [rank for rank, each in enumerate(self._packed) if each.startswith(host)]
+            follow = bool(ranks) and ranks[-1] - ranks[0] == len(ranks) - 1
+            found = self._on_host[host] = range(ranks[0], ranks[-1] + 1) if follow else ranks
         return found
 
 

@@ -14,7 +14,7 @@ SCRIPT = "import sys\nprint('up', flush=True)\nopen(sys.argv[1]).read()\n"
 
 
 def test_inherited_processes_are_reaped_whenever_they_end(tmp_path: Path):
-    """Of two that a shell leaves to the launcher, one has ended before it starts, the other ends while ranks run."""
+    """A shell leaves two to the launcher: one has ended before that starts, the other ends while a rank runs."""
     (tmp_path / "job.py").write_text(SCRIPT)
     for name in ("orphan", "rank"):
         os.mkfifo(tmp_path / name)

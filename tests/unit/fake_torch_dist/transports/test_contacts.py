@@ -34,6 +34,13 @@ def test_each_rank_is_found_and_the_ranks_of_each_host():
     assert contacts.on_host(b"\2" * HOST_BYTES) == []
 
 
+def test_ranks_of_a_host_that_follow_each_other_are_a_range():
+    """It takes no memory for each rank."""
+    contacts = Contacts([contact(rank, HERE if rank < 4 else THERE).packed() for rank in range(6)])
+    assert contacts.on_host(HERE) == range(4)
+    assert contacts.on_host(THERE) == range(4, 6)
+
+
 def test_a_contact_takes_few_bytes_as_all_ranks_get_those_of_all():
     assert len(contact(1).packed()) <= 40
 
