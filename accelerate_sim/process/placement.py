@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from accelerate_sim.config.problems import ConfigError, Problem, shown
-from accelerate_sim.process.schedulers import ENVIRONMENT, apply, detect
+from accelerate_sim.process.schedulers import ENVIRONMENT, apply, detect, rank_text
 from fake_torch_dist.launcher.environment_names import RESTART_COUNT, TERMINAL
 
 SCHEDULER_RESTARTS = ("SLURM_RESTART_COUNT", "JOBSET_RESTART_ATTEMPT")
@@ -128,7 +128,7 @@ if hasattr(os, "register_at_fork"):
 
 def is_other_rank(environ: Mapping[str, str] = os.environ) -> bool:
     """True if another rank prints the errors that every rank finds."""
-    return environ.get("RANK", "0") not in ("", "0")
+    return rank_text(environ) not in ("", "0")
 
 
 def terminal_behind_launcher(environ: Mapping[str, str] = os.environ) -> str | None:

@@ -94,6 +94,12 @@ def detect(environ: Mapping[str, str]) -> Detection | None:
     return _translated(environ, names) if names else _pod(environ)
 
 
+def rank_text(environ: Mapping[str, str]) -> str:
+    """The rank of this process as RANK, a scheduler or an MPI launcher gives it; empty if none does."""
+    names = _scheduler(environ)
+    return environ.get("RANK", "") or (environ[names.rank] if names else "")
+
+
 def unplaced(environ: Mapping[str, str]) -> str:
     """A line for a process that plays all ranks although the environment speaks of several; empty otherwise."""
     for name, other in (("WORLD_SIZE", "RANK"), ("RANK", "WORLD_SIZE"), ("JOB_COMPLETION_INDEX", "WORLD_SIZE")):

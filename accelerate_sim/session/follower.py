@@ -33,11 +33,9 @@ def run_follower(train: Callable[[RunConfig], None], placement: Placement) -> in
     try:
         with signals, signals.at_once():
             try:
-                return _run_attempts(train, coordination, signals)
-            except Exception as error:
-                if not coordination.is_peer_failure(error):
-                    raise
-                return coordination.exit_code_after(error, signals)
+                return _exit_code(train, coordination, signals)
+            except Stopped as stopped:  # by the first signal: a second one ends the wait
+                return coordination.exit_code_after_signal(stopped.exit_code)
             finally:
                 if not _raised_by_training(coordination):
                     leave_world()  # which would take the rank from the lines of an exception's traceback
@@ -47,6 +45,15 @@ def run_follower(train: Callable[[RunConfig], None], placement: Placement) -> in
         return 130
     except (OutputClosed, BrokenPipeError):
         return SIGPIPE_EXIT
+
+
+def _exit_code(train: Callable[[RunConfig], None], coordination: Coordination, signals: Signals) -> int:
+    try:
+        return _run_attempts(train, coordination, signals)
+    except Exception as error:
+        if not coordination.is_peer_failure(error):
+            raise
+        return coordination.exit_code_after(error, signals)
 
 
 def _raised_by_training(coordination: Coordination) -> bool:

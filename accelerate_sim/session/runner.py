@@ -123,6 +123,8 @@ def _end_after_peer_failure(session: Session, coordination: Coordination, error:
 
 def _end_early(session: Session, stopped: Stopped) -> int:
     session.hurry()
+    if session.coordination:
+        session.coordination.announce_end()
     saved = session.active.save() if stopped.preempted and session.active else None
     with suppress(OutputClosed):  # the terminal has hung up, or the reader takes nothing
         _write_last_line(session, stopped.reason, saved)

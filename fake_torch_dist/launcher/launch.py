@@ -84,6 +84,7 @@ class _Launch:
     def run(self) -> int:
         linux_processes.set_child_subreaper()
         nodes = [LocalNode(index, name, self._connect) for index, name in enumerate(self._names)]
+        self._reap_orphans_of(nodes)
         self._tree = tree = LogTree.create(
             self._config.log_dir, self._config.run_id, nodes=self._names if self._config.emulated else (),
             files_wanted=_wants_files(self._config), files_needed=_needs_files(self._config),
@@ -101,6 +102,15 @@ class _Launch:
             kill_orphans(nodes)
             tree.remove()
             self._master.release()
+
+    def _reap_orphans_of(self, nodes: Sequence[LocalNode]) -> None:
+        """Reap inherited processes as they end; ``nodes`` reap their agents."""
+
+        def reap(_: int) -> None:
+            linux_processes.reap_all_but({node.pid for node in nodes})
+
+        self._loop.on_signals([signal.SIGCHLD], reap)
+        reap(signal.SIGCHLD)  # those that ended before the handler was there
 
     def _host(self, group: WorkerGroup) -> int:
         """Run the node that hosts the job, or all nodes."""

@@ -9,6 +9,7 @@ needed.
 from __future__ import annotations
 
 import os
+import struct
 import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -36,6 +37,8 @@ FOREIGN_RANK = f"rank {{rank}} at {{address}} {{reason}}. {WAY_OUT}"  # DistNetw
 
 _WORLD: Final = 0
 """The number of the group of all ranks."""
+_SECRET_BYTES: Final = 32
+_ADDRESS: Final = struct.Struct("<Q")
 
 
 class Meeting(NamedTuple):
@@ -51,24 +54,24 @@ class Meeting(NamedTuple):
 class _RankInfo(NamedTuple):
     """The values that a rank contributes beside its contact."""
 
-    node: str
-    """LOCAL_WORLD_SIZE, or an empty string."""
     address: int
-    """The address of ``probe`` in the memory of the rank."""
-    probe: bytes
-    """Random bytes, by which the next rank on the host tests whether it can read that memory."""
-    secret: bytes
-    """The secret of the world; empty for ranks other than 0."""
+    """Address, in the memory of the rank, of its contact's name, by which the next rank on the host tests whether it
+    can read that memory."""
+    secret: bytes = b""
+    """The secret of the world; empty for ranks other than 0, as is the next."""
+    node: str = ""
+    """LOCAL_WORLD_SIZE, or an empty string."""
 
-    def text(self, contact: Contact) -> bytes:
-        """Four lines after the contact's."""
-        card = f"\n{self.node}\n{self.address}\n{self.probe.hex()}\n{self.secret.hex()}"
-        return contact.text() + card.encode()
+    def packed(self, contact: Contact) -> bytes:
+        """The bytes that follow those of the contact."""
+        return contact.packed() + _ADDRESS.pack(self.address) + self.secret + self.node.encode()
 
     @classmethod
-    def parse(cls, text: bytes) -> _RankInfo:
-        *_, node, address, probe, secret = text.decode().split("\n")
-        return cls(node, int(address), bytes.fromhex(probe), bytes.fromhex(secret))
+    def parse(cls, data: bytes) -> _RankInfo:
+        _, rest = Contact.parse(data)
+        (address,) = _ADDRESS.unpack_from(rest)
+        rest = rest[_ADDRESS.size :]
+        return cls(address, rest[:_SECRET_BYTES], rest[_SECRET_BYTES:].decode())
 
 
 def meet(store: Store, rank: int, world_size: int, timeout: timedelta) -> Meeting:
@@ -79,10 +82,11 @@ def meet(store: Store, rank: int, world_size: int, timeout: timedelta) -> Meetin
     direct_read.allow()
     peers = Peers(rank)
     try:
-        probe = np.frombuffer(os.urandom(16), np.uint8)
-        node, secret = os.environ.get("LOCAL_WORLD_SIZE", ""), os.urandom(32) if rank == 0 else b""
-        mine = _RankInfo(node, direct_read.address_of(probe), probe.tobytes(), secret)
-        generation = join(store, rank, world_size, timeout, mine.text(peers.contact))
+        probe = np.frombuffer(peers.contact.name, np.uint8)
+        mine = _RankInfo(direct_read.address_of(probe))
+        if rank == 0:
+            mine = mine._replace(secret=os.urandom(_SECRET_BYTES), node=os.environ.get("LOCAL_WORLD_SIZE", ""))
+        generation = join(store, rank, world_size, timeout, mine.packed(peers.contact))
         first = _RankInfo.parse(generation.values[0])
         contacts = Contacts(generation.values)
         near = contacts.on_host(peers.contact.host)
@@ -92,7 +96,7 @@ def meet(store: Store, rank: int, world_size: int, timeout: timedelta) -> Meetin
         engine = Engine(peers)
         neighbour = near[(near.index(rank) + 1) % len(near)]
         card = _RankInfo.parse(generation.values[neighbour])
-        works = direct_read.works(contacts[neighbour].pid, card.address, card.probe)
+        works = direct_read.works(contacts[neighbour].pid, card.address, contacts[neighbour].name)
         reads_memory = _do_all(works, engine, world_size, max(0.001, until - time.monotonic()))
         if rank == 0:
             forget(generation)
@@ -108,13 +112,13 @@ def _with_addresses(peers: Peers, contacts: Contacts, store: Store, timeout: tim
     place = _meeting_place()
     peers.listen_on(own_address(place) if place else outer_address())
     tcp = join(PrefixStore("tcp", store), peers.rank, len(contacts), timeout, peers.contact.tcp.encode()).values
-    whole = Contacts([contacts[rank]._replace(tcp=address.decode()).text() for rank, address in enumerate(tcp)])
+    whole = Contacts([contacts[rank]._replace(tcp=address.decode()).packed() for rank, address in enumerate(tcp)])
     if not job_token():
         _refuse_foreign(whole, peers.contact.host)
     return whole
 
 
-def _refuse_foreign(contacts: Contacts, host: str) -> None:
+def _refuse_foreign(contacts: Contacts, host: bytes) -> None:
     near = frozenset(contacts.on_host(host))
     for rank in range(len(contacts)):
         if rank in near:

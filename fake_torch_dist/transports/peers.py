@@ -25,12 +25,24 @@ from collections.abc import Collection, Iterable
 from contextlib import suppress
 from typing import Final
 
+import numpy as np
+
 from fake_torch_dist.stores.authentication import job_token, mac
 from fake_torch_dist.stores.connected_user import foreign
 from fake_torch_dist.stores.sockets import keep_alive
 from fake_torch_dist.transports.far_peers import FarPeers
 from fake_torch_dist.transports.peer_processes import WatchedProcesses, is_process
-from fake_torch_dist.transports.wire import READ_BYTES, Contact, Contacts, Frame, Payload, PeerConnection, host_identity
+from fake_torch_dist.transports.wire import (
+    HOST_BYTES,
+    NAME_BYTES,
+    READ_BYTES,
+    Contact,
+    Contacts,
+    Frame,
+    Payload,
+    PeerConnection,
+    host_identity,
+)
 
 _HELLO: Final = struct.Struct("<8sI32s")  # magic, rank, proof
 _MAGIC: Final = b"ftdist02"
@@ -67,20 +79,20 @@ class Peers:
         order."""
         self._watched = WatchedProcesses(self._poll)
         self._far = FarPeers()
-        self._near: frozenset[int] = frozenset()
-        """Ranks on this host, this one included."""
+        self._near: Collection[int] = frozenset()
+        """Ranks on this host, this one included: a set, or a range, which takes no memory for each rank."""
         self._max_unauthenticated = MAX_UNAUTHENTICATED
-        self._inbox = memoryview(bytearray(READ_BYTES))
+        self._inbox = np.empty(READ_BYTES, np.uint8).data  # has only the pages that messages were read into
         self._listeners: dict[int, socket.socket] = {}
         self._ending: list[int] = []
         """Ranks that have ended, but whose last messages may not have been read."""
         self._waker = -1
         """An eventfd that ends a ``poll``; made when it is first needed."""
         unix = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        unix.bind("\0fake-torch-dist-" + os.urandom(12).hex())
+        host = mac(b"", host_identity().encode())[:HOST_BYTES]
+        self.contact = Contact(host, os.getpid(), os.urandom(NAME_BYTES))
+        unix.bind(self.contact.unix)
         self._listen(unix)
-        name = unix.getsockname().decode("latin-1")
-        self.contact = Contact(host_identity(), os.getpid(), name, "", os.urandom(16).hex())
 
     def listen_on(self, host: str) -> None:
         """Listen on an address of this host for ranks on other hosts, and add it to ``contact``."""
@@ -97,13 +109,14 @@ class Peers:
     def meet(self, contacts: Contacts, secret: bytes) -> None:
         """Set the contacts of all ranks and the secret of the world."""
         self.contacts, self._secret = contacts, secret
-        self._near = frozenset(contacts.on_host(self.contact.host))
+        near = contacts.on_host(self.contact.host)
+        self._near = near if isinstance(near, range) else frozenset(near)
         self._max_unauthenticated = max(MAX_UNAUTHENTICATED, len(contacts))
         _allow_descriptors(_PER_RANK * len(contacts) + _OTHERS)
 
     def same_host(self, ranks: Collection[int]) -> bool:
         """True if all these ranks run on one host, where memory can be read directly."""
-        return self._near.issuperset(ranks) or len({self.contacts[rank].host for rank in ranks}) == 1
+        return all(rank in self._near for rank in ranks) or len({self.contacts[rank].host for rank in ranks}) == 1
 
     def watch_processes(self, ranks: Iterable[int]) -> None:
         """Watch the processes of ranks on this host that are not connected, to notice their end."""
@@ -169,7 +182,7 @@ class Peers:
         contact = self.contacts[to]
         if to in self._near:
             made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            made.connect(contact.unix.encode("latin-1"))
+            made.connect(contact.unix)
             if not is_process(made, contact.pid):  # it ended, and another process has its name
                 made.close()
                 raise ConnectionRefusedError(f"rank {to} is gone")
@@ -196,7 +209,7 @@ class Peers:
     def _proof(self, listener: Contact, rank: int) -> bytes:
         """The code by which a holder of the secret proves to ``listener`` that it is ``rank``; the secret is never
         sent."""
-        return mac(self._secret, f"{listener.nonce}/{rank}".encode())
+        return mac(self._secret, b"%s/%d" % (listener.name, rank))
 
     # -- receiving -----------------------------------------------------------------------------------------------------
 

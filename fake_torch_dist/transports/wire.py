@@ -22,52 +22,68 @@ Frame = tuple[int, int, int, int, Payload]
 """(source rank, group, channel, number, payload)."""
 
 
+HOST_BYTES: Final = 16
+NAME_BYTES: Final = 12
+UNIX_PREFIX: Final = "\0fake-torch-dist-"
+_CONTACT: Final = struct.Struct(f"<{HOST_BYTES}sI{NAME_BYTES}sB")  # host, process, name, bytes of the TCP address
+
+
 class Contact(NamedTuple):
-    """The addresses of a rank, and the nonce of its authentication."""
+    """The addresses of a rank. As bytes it is short, as every rank is given those of all."""
 
-    host: str
-    """Equal for two ranks that share a kernel and a network namespace."""
+    host: bytes
+    """HOST_BYTES, equal for two ranks that share a kernel and a network namespace."""
     pid: int
-    unix: str
-    tcp: str
+    name: bytes
+    """NAME_BYTES at random: the name of its Unix socket, and the nonce that a connecting rank signs with the secret."""
+    tcp: str = ""
     """address:port; empty when all ranks are on one host."""
-    nonce: str
-    """A nonce that a connecting rank signs with the secret."""
 
-    def text(self) -> bytes:
-        """One field a line."""
-        return "\n".join(map(str, self)).encode()
+    @property
+    def unix(self) -> str:
+        """The name of its Unix socket, which has no file."""
+        return UNIX_PREFIX + self.name.hex()
+
+    def packed(self) -> bytes:
+        """The contact as bytes, of which ``host`` comes first."""
+        tcp = self.tcp.encode()
+        return _CONTACT.pack(self.host, self.pid, self.name, len(tcp)) + tcp
 
     @classmethod
-    def parse(cls, text: bytes) -> Contact:
-        """The contact of a ``text()``, which more lines may follow; ValueError for anything else."""
-        host, pid, unix, tcp, nonce, *_ = text.decode().split("\n")
-        return cls(host, int(pid), unix, tcp, nonce)
+    def parse(cls, data: bytes) -> tuple[Contact, bytes]:
+        """The contact that was ``packed``, and the bytes that follow it; ValueError if there are too few."""
+        if len(data) < _CONTACT.size:
+            raise ValueError(f"a contact of {len(data)} bytes")
+        host, pid, name, length = _CONTACT.unpack_from(data)
+        end = _CONTACT.size + length
+        return cls(host, pid, name, data[_CONTACT.size : end].decode()), data[end:]
 
 
 class Contacts:
-    """The contacts of all ranks, as texts that are parsed on access, as a rank sends to few of the others."""
+    """The contacts of all ranks as bytes, which are parsed on access, as a rank sends to few of the others."""
 
-    def __init__(self, texts: Sequence[bytes]) -> None:
-        self._texts = texts
+    def __init__(self, packed: Sequence[bytes]) -> None:
+        self._packed = packed
         self._read: dict[int, Contact] = {}
-        self._on_host: dict[str, list[int]] = {}
+        self._on_host: dict[bytes, Sequence[int]] = {}
 
     def __len__(self) -> int:
-        return len(self._texts)
+        return len(self._packed)
 
     def __getitem__(self, rank: int) -> Contact:
         found = self._read.get(rank)
         if found is None:
-            found = self._read[rank] = Contact.parse(self._texts[rank])
+            found, _ = Contact.parse(self._packed[rank])
+            self._read[rank] = found
         return found
 
-    def on_host(self, host: str) -> list[int]:
-        """The ranks that can be reached through the kernel of ``host``, in order."""
+    def on_host(self, host: bytes) -> Sequence[int]:
+        """The ranks that can be reached through the kernel of ``host``, in order; a range if they follow each other."""
         found = self._on_host.get(host)
         if found is None:
-            start = host.encode() + b"\n"
-            found = self._on_host[host] = [rank for rank, text in enumerate(self._texts) if text.startswith(start)]
+            ranks = [rank for rank, each in enumerate(self._packed) if each.startswith(host)]
+            follow = bool(ranks) and ranks[-1] - ranks[0] == len(ranks) - 1
+            found = self._on_host[host] = range(ranks[0], ranks[-1] + 1) if follow else ranks
         return found
 
 

@@ -91,6 +91,15 @@ def test_ranks_that_make_no_nodes_are_refused_once():
     assert not any(rank.stderr for rank in job.ranks[1:])
 
 
+def test_a_layout_of_slurm_that_makes_no_nodes_is_refused_once():
+    """Each task finds the mistake by itself, before the ranks meet."""
+    port = free_port()
+    with Job(RUN, 4, placed=lambda rank: of_slurm(rank, port) | {"SLURM_STEP_TASKS_PER_NODE": "3,1"}) as job:
+        assert job.wait() == [2] * 4
+    assert job.ranks[0].stderr.startswith("environment: SLURM_STEP_TASKS_PER_NODE = 3,1 nodes would differ in size")
+    assert not any(rank.stderr for rank in job.ranks[1:])
+
+
 def test_a_process_that_may_be_one_of_several_says_that_it_plays_all():
     ended = run_warm([*RUN], dict(os.environ) | {"WORLD_SIZE": "4"}, ROOT)
     assert ended.returncode == 0

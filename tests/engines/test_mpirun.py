@@ -64,11 +64,11 @@ def test_a_script_on_fake_torch_dist_runs(tmp_path: Path):
     assert ended.stdout.count("sum [3.0, 3.0, 3.0]") == 3
 
 
-def test_a_signal_to_mpirun_saves(tmp_path: Path):
-    """By default mpirun kills a second after the first rank has ended, so it is told to wait; it then exits with 0."""
+@pytest.mark.parametrize("settings", [[], ["--mca", "orte_abort_on_non_zero_status", "0"]], ids=["default", "patient"])
+def test_a_signal_to_mpirun_saves(tmp_path: Path, settings: list[str]):
+    """By default mpirun kills the rest when the first rank has ended, which is after rank 0 has saved."""
     assert MPIRUN
-    patient = ["--mca", "orte_abort_on_non_zero_status", "0"]
-    words = [MPIRUN, *OVER_ALL, *patient, "-np", "4", *TRAIN, *LONG, "--output-dir", "run"]
+    words = [MPIRUN, *OVER_ALL, *settings, "-np", "4", *TRAIN, *LONG, "--output-dir", "run"]
     mark = str(tmp_path)
 
     def body(out: int) -> None:

@@ -68,8 +68,8 @@ class Job:
         words, port = list(arguments), free_port()
         self.ranks = []
         for rank in range(size):
-            place = placed(rank) if placed else _launched(rank, size, per_node or size, port)
-            variables = _inherited() | dict(place) | dict(environ or {})
+            place = placed(rank) if placed else launched(rank, size, per_node or size, port)
+            variables = plain_environment() | dict(place) | dict(environ or {})
             self.ranks.append(Rank(self._children.fork(partial(run_train, words, variables, cwd), pipes=2)))
 
     def __enter__(self) -> Job:
@@ -106,12 +106,14 @@ class Job:
             self.ranks[rank].send_signal(number)
 
 
-def _inherited() -> dict[str, str]:
+def plain_environment() -> dict[str, str]:
+    """This process's environment without the variables that change what a rank prints."""
     unwanted = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "NCCL_DEBUG")
     return {key: value for key, value in os.environ.items() if key not in unwanted} | {"PYTHONUTF8": "1"}
 
 
-def _launched(rank: int, size: int, per_node: int, port: int) -> dict[str, str]:
+def launched(rank: int, size: int, per_node: int, port: int) -> dict[str, str]:
+    """torchrun's variables of a rank."""
     return {
         "RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_RANK": str(rank % per_node),
         "LOCAL_WORLD_SIZE": str(per_node), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),

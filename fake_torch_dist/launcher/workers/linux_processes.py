@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -59,6 +59,14 @@ def _parent_of(pid: str) -> int:
     with suppress(OSError), open(f"/proc/{pid}/stat", "rb") as stat:
         return int(stat.read().rpartition(b")")[2].split()[1])
     return 0
+
+
+def reap_all_but(own: Collection[int]) -> None:
+    """Reap the children that have ended and are not ``own``: process 1 of a container inherits all orphans in it."""
+    for pid in children() or ():
+        if pid not in own:
+            with suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
 
 
 def kill_all(find: Callable[[], Sequence[int]]) -> None:

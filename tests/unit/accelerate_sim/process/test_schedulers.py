@@ -8,7 +8,7 @@ import pytest
 
 from accelerate_sim.config.problems import ConfigError
 from accelerate_sim.process.placement import Placement
-from accelerate_sim.process.schedulers import Detection, detect, first_host, is_started_by_machine, unplaced
+from accelerate_sim.process.schedulers import Detection, detect, first_host, is_started_by_machine, rank_text, unplaced
 
 STEP = {
     "SLURM_JOB_ID": "31234", "SLURM_STEP_ID": "0", "SLURM_NTASKS": "8", "SLURM_PROCID": "5", "SLURM_LOCALID": "1",
@@ -170,3 +170,19 @@ def test_a_process_that_plays_all_ranks_says_why_if_that_may_be_a_mistake(enviro
     assert detect(environ) is None
     assert unplaced(environ).startswith(said)
     assert bool(unplaced(environ)) == bool(said)
+
+
+@pytest.mark.parametrize(
+    "environ, rank",
+    [
+        ({}, ""),
+        ({"RANK": "3"}, "3"),
+        (STEP | {"SLURM_PROCID": "5"}, "5"),
+        (STEP | {"SLURM_PROCID": "5", "RANK": "2"}, "2"),
+        ({"OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": "2"}, "1"),
+        (BATCH, ""),
+    ],
+)
+def test_the_rank_is_known_before_the_layout_is(environ: dict[str, str], rank: str):
+    """Rank 0 alone prints a mistake in the layout."""
+    assert rank_text(environ) == rank

@@ -194,8 +194,8 @@ def test_a_copied_contact_leads_to_nobody(planted, shared, monkeypatch):
     pid = os.getpid()
 
     def body() -> object:
-        parse = wire.Contact.text
-        wire.Contact.text = lambda self: parse(self._replace(pid=pid))
+        parse = wire.Contact.packed
+        wire.Contact.packed = lambda self: parse(self._replace(pid=pid))
         return exchange(f"file://{path}", 1, 2, planted, LATER)
 
     with stranger(body):

@@ -56,9 +56,9 @@ def pair(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Peers, Peers, Line]]
     zero, one = both
     line = Line(zero.contact.tcp)
     contacts = [zero.contact, one.contact]
-    zero.meet(Contacts([contact.text() for contact in contacts]), SECRET)
+    zero.meet(Contacts([contact.packed() for contact in contacts]), SECRET)
     contacts[0] = contacts[0]._replace(tcp=line.address)
-    one.meet(Contacts([contact.text() for contact in contacts]), SECRET)
+    one.meet(Contacts([contact.packed() for contact in contacts]), SECRET)
     yield zero, one, line
     for each in (zero, line):
         each.close()
