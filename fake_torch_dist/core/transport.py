@@ -135,6 +135,9 @@ class Transport(Protocol):
     def send(self, to: int, tag: int, label: str, data: memoryview) -> Coroutine[Any, Any, None]:
         """Send a message to a rank; done when the kernel has all of it. ``data`` must not change before."""
 
+    def post(self, to: int, tag: int, label: str, data: memoryview) -> Coroutine[Any, Any, None] | None:
+        """As ``send``, begun at once: the rest of it, or None if the kernel has all of the message."""
+
     def receive(self, source: int, tag: int) -> Coroutine[Any, Any, Received | None]:
         """The next message of a rank, or of any with ANY_SOURCE. None where no message ever comes."""
 

@@ -113,6 +113,9 @@ class DryRunTransport(NothingSent, OneRankTransport):
     async def send(self, to: int, tag: int, label: str, data: memoryview) -> None:
         """Drop the message."""
 
+    def post(self, to: int, tag: int, label: str, data: memoryview) -> None:
+        """Drop the message."""
+
     async def receive(self, source: int, tag: int) -> None:
         """None at once: no message comes."""
 

@@ -74,6 +74,23 @@ class Engine:
         """Send a message, ``payload`` and ``tail``; what the kernel does not accept is queued for the loop."""
         self.peers.send(to, group, channel, number, payload, tail)
 
+    def post(
+        self, to: int, group: int, channel: int, number: int, payload: Payload, tail: memoryview | None = None
+    ) -> bool:
+        """As ``send``, for a caller outside of a task; True as ``is_written`` after it."""
+        if self._is_inside():
+            raise RuntimeError(errors.CALLED_INSIDE)
+        try:
+            self._enter()
+            if self._is_closed:
+                raise errors.DistBackendError(errors.GROUP_ENDED)
+            self._visits += 1
+            self.peers.send(to, group, channel, number, payload, tail)
+            return self.is_written(to)
+        finally:
+            if self._is_inside():
+                self._exit()
+
     def take(self, address: Address) -> Any:
         """The oldest message for an address, or None; for ANY_SOURCE (source, message) of the first that fits."""
         if address.source == ANY_SOURCE:

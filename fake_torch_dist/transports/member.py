@@ -6,8 +6,8 @@ The collectives of ``ProcessTransport`` are made of these.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections.abc import Callable, Coroutine, Sequence
+from functools import cache, lru_cache
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -127,9 +127,16 @@ class GroupMember(OneRankTransport):
 
     async def send(self, to: int, tag: int, label: str, data: memoryview) -> None:
         """Send a message to global rank ``to``; done when the kernel has all of it."""
-        text = label.encode()
-        head = len(text).to_bytes(2, "little") + text
-        self._engine.send(to, self._group, POINT_TO_POINT, tag, head, data)
+        self._engine.send(to, self._group, POINT_TO_POINT, tag, _head(label), data)
+        await self._written(to)
+
+    def post(self, to: int, tag: int, label: str, data: memoryview) -> Coroutine[Any, Any, None] | None:
+        """As ``send``, begun at once; None if the kernel has all of the message."""
+        if self._engine.post(to, self._group, POINT_TO_POINT, tag, _head(label), data):
+            return None
+        return self._written(to)
+
+    async def _written(self, to: int) -> None:
         try:
             await Written(to)
         except errors.DistError:
@@ -146,6 +153,13 @@ class GroupMember(OneRankTransport):
 
     def close(self) -> None:
         """The connections belong to the world, not to a group."""
+
+
+@lru_cache(maxsize=256)
+def _head(label: str) -> bytes:
+    """The label of a message, after its length."""
+    text = label.encode()
+    return len(text).to_bytes(2, "little") + text
 
 
 @cache

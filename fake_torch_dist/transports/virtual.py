@@ -119,6 +119,10 @@ class VirtualTransport(NothingSent):
         """NotImplementedError."""
         raise NotImplementedError(errors.NO_MESSAGES_TO_ONESELF)
 
+    def post(self, to: int, tag: int, label: str, data: memoryview) -> None:
+        """NotImplementedError."""
+        raise NotImplementedError(errors.NO_MESSAGES_TO_ONESELF)
+
     def receive(self, source: int, tag: int) -> Coroutine[Any, Any, Received | None]:
         """NotImplementedError."""
         raise NotImplementedError(errors.NO_MESSAGES_TO_ONESELF)
