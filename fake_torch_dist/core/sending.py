@@ -52,14 +52,17 @@ def send_array(group: RowCollectives, tensor: Tensor, to: int, tag: int) -> None
 def receive_array(group: RowCollectives, tensor: Tensor, source: int, tag: int) -> int | None:
     """Wait for a message as ``begin_receive`` does; return its sender's global rank, None where no message comes."""
     row = _contiguous_row(group, tensor, written=True)
-    found: int | None = finish(group, _receive_into(group, source, tag, row), members=_ends(group, source))
-    return found
+    received = group.transport.receive_now(source, tag, group.timeout)
+    return None if received is None else _fill(group, tag, row, received)
 
 
 async def _receive_into(group: RowCollectives, source: int, tag: int, row: Array) -> int | None:
     received = await group.transport.receive(source, tag)
-    if received is None:
-        return None
+    return None if received is None else _fill(group, tag, row, received)
+
+
+def _fill(group: RowCollectives, tag: int, row: Array, received: Received) -> int:
+    """Write a message into ``row`` and return its sender's global rank. MismatchError if it does not fit."""
     label = _label(row.dtype, row.shape)
     dtype, _, shape = received.label.partition(" ")
     own_dtype, _, own_shape = label.partition(" ")

@@ -9,6 +9,7 @@ world has none.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -118,6 +119,9 @@ class DryRunTransport(NothingSent, OneRankTransport):
 
     async def receive(self, source: int, tag: int) -> None:
         """None at once: no message comes."""
+
+    def receive_now(self, source: int, tag: int, timeout: timedelta) -> None:
+        """None: no message comes."""
 
 
 class DryRunGroups:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Coroutine, Sequence
+from datetime import timedelta
 from functools import cache, lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -147,12 +148,23 @@ class GroupMember(OneRankTransport):
         """The next message of global rank ``source``, or of any with ANY_SOURCE."""
         self._engine.peers.watch(self.ranks if source == ANY_SOURCE else [source])
         (found,) = await Messages([Address(source, self._group, POINT_TO_POINT, tag)])
-        sender, payload = found if source == ANY_SOURCE else (source, found)
-        end = 2 + int.from_bytes(payload[:2], "little")
-        return Received(sender, payload[2:end].decode(), memoryview(payload)[end:])
+        return _received(source, found)
+
+    def receive_now(self, source: int, tag: int, timeout: timedelta) -> Received:
+        """As ``receive``, for a caller that waits at once."""
+        members = self.ranks if source == ANY_SOURCE else (self.ranks[self.me], source)
+        address = Address(source, self._group, POINT_TO_POINT, tag)
+        return _received(source, self._engine.receive(address, members, timeout))
 
     def close(self) -> None:
         """The connections belong to the world, not to a group."""
+
+
+def _received(source: int, found: Any) -> Received:
+    """A message out of its payload; ``found`` is a pair with its sender if it is awaited from any member."""
+    sender, payload = found if source == ANY_SOURCE else (source, found)
+    end = 2 + payload[0] + 256 * payload[1]
+    return Received(sender, payload[2:end].decode(), memoryview(payload)[end:])
 
 
 @lru_cache(maxsize=256)
