@@ -158,7 +158,7 @@ class PeerConnection:
     # -- out -----------------------------------------------------------------------------------------------------------
 
     def send(self, group: int, channel: int, number: int, payload: Payload, tail: memoryview | None = None) -> bool:
-        """Send a frame of ``payload`` and ``tail``; False if what the kernel does not accept is queued from now on.
+        """Send a frame of ``payload`` and ``tail``; False if the kernel does not accept all and the queue was empty.
 
         A large tail is not copied: it must stay until it is written.
         """
