@@ -20,6 +20,8 @@ from fake_torch_dist.terminal.escapes import CURSOR_CODE
 from fake_torch_dist.terminal.live_protocol import split_update
 
 _TOKEN = re.compile(rb"[\n\r]|" + CURSOR_CODE.pattern)
+_OVERWRITTEN = re.compile(rb"\r[^\r\n]*+(?=\r[ \t]*+[^\s][^\r\n]*+\r)")
+"""Matches a frame that two more follow on its row, the first of which is visible: nothing of it remains."""
 _MAX_ROWS = 64
 """Most rows that are held, more than any bars need; a stray "cursor up 9999" must not hold back lines."""
 
@@ -92,6 +94,8 @@ class BarRows:
 
     def feed(self, data: bytes) -> list[bytes]:
         """Return lines that ``data`` completed, without newlines. ``data`` does not end inside a control sequence."""
+        if self._overwrites(data):
+            data = _OVERWRITTEN.sub(b"", data)
         end = 0
         for found in _TOKEN.finditer(data):
             if found.start() > end:
@@ -101,6 +105,12 @@ class BarRows:
         if end < len(data):
             self._write(data[end:])
         return self._take_lines()
+
+    def _overwrites(self, data: bytes) -> bool:
+        """True if frames in the middle of ``data`` have no effect: there is one row, and no code but ``\\r`` moves."""
+        if self._live or self._shared or self._beside or self._aside or b"\x1b" in data:
+            return False
+        return len(self._rows) == self._height == 1 and len(self._rows[0].text) + len(data) <= self._max_line_bytes
 
     def close(self) -> list[bytes]:
         """Return what is left, as lines."""
