@@ -17,7 +17,7 @@ from fake_torch_dist import errors
 from fake_torch_dist.api.call import member_group
 from fake_torch_dist.api.registry import find_group, get_global_rank, get_group_rank, get_rank, is_non_member
 from fake_torch_dist.core.process_group import ProcessGroup
-from fake_torch_dist.core.sending import begin_receive, begin_send, peer_of
+from fake_torch_dist.core.sending import begin_receive, begin_send, peer_of, receive_array, send_array
 from fake_torch_dist.core.transport import ANY_SOURCE
 from fake_torch_dist.core.work import Tensor, Work
 
@@ -35,9 +35,8 @@ def send(
     """
     if group is not None and is_non_member(group):
         raise ValueError(errors.INVALID_GROUP)
-    work = _begin_send(tensor, dst, group, tag, group_dst)
-    if work:
-        work.wait()
+    found = find_group(group)
+    send_array(found, tensor, peer_named("destination", found, dst, group_dst), tag)
 
 
 def isend(
@@ -52,17 +51,10 @@ def isend(
     Errors: ValueError for no destination, two, this rank itself or one that is not there; RuntimeError for an array
     that is not contiguous.
     """
-    return _begin_send(tensor, dst, group, tag, group_dst, moves=True)
-
-
-def _begin_send(
-    tensor: Tensor, dst: int | None, group: ProcessGroup | None, tag: int, group_dst: int | None, moves: bool = False
-) -> Work | None:
-    """As ``isend``. ``moves``: it goes on while no thread waits for it."""
     found = member_group("isend", group)
     if found is None:
         return None
-    return begin_send(found, tensor, peer_named("destination", found, dst, group_dst), tag, moves=moves)
+    return begin_send(found, tensor, peer_named("destination", found, dst, group_dst), tag)
 
 
 def recv(
@@ -77,13 +69,15 @@ def recv(
 
     Errors: as ``irecv``; MismatchError for a message of another dtype or number of elements, which is lost.
     """
-    work = _begin_receive(tensor, src, group, tag, group_src)
-    if work is None:
+    found = member_group("irecv", group)
+    if found is None:
         return -1
-    work.wait()
+    source = receive_array(found, tensor, peer_named("source", found, src, group_src), tag)
     if src is None and group_src is None:
-        return work.source_rank()
-    return src if src is not None else get_global_rank(find_group(group), cast(int, group_src))
+        if source is None:
+            raise RuntimeError(errors.NO_SOURCE_RANK)
+        return source
+    return src if src is not None else get_global_rank(found, cast(int, group_src))
 
 
 def irecv(
@@ -94,17 +88,10 @@ def irecv(
     group_src: int | None = None,
 ) -> Work | None:
     """Begin to receive. Errors and None as ``isend``, ValueError for an array that cannot be written."""
-    return _begin_receive(tensor, src, group, tag, group_src, moves=True)
-
-
-def _begin_receive(
-    tensor: Tensor, src: int | None, group: ProcessGroup | None, tag: int, group_src: int | None, moves: bool = False
-) -> Work | None:
-    """As ``irecv``. ``moves``: a large message goes on while no thread waits for it."""
     found = member_group("irecv", group)
     if found is None:
         return None
-    return begin_receive(found, tensor, peer_named("source", found, src, group_src), tag, moves=moves)
+    return begin_receive(found, tensor, peer_named("source", found, src, group_src), tag)
 
 
 # -- batches -----------------------------------------------------------------------------------------------------------

@@ -26,8 +26,7 @@ HELD_BYTES: Final = 1 << 16
 def begin_send(group: RowCollectives, tensor: Tensor, to: int, tag: int, *, moves: bool = True) -> Work:
     """Begin to send ``tensor`` to global rank ``to``. ``moves``: it goes on while no thread waits for it."""
     row = _contiguous_row(group, tensor, written=False)
-    data = row.reshape(-1).view(np.uint8).data
-    coroutine = group.transport.send(to, tag, _label(row.dtype, row.shape), data)
+    coroutine = group.transport.send(to, tag, _label(row.dtype, row.shape), _bytes_of(row))
     return begin(group, coroutine, [tensor], members=_ends(group, to), moves=moves)
 
 
@@ -42,10 +41,28 @@ def begin_receive(group: RowCollectives, tensor: Tensor, source: int, tag: int, 
     return begin(group, _receive_into(group, source, tag, row), [tensor], members=_ends(group, source), moves=moves)
 
 
+def send_array(group: RowCollectives, tensor: Tensor, to: int, tag: int) -> None:
+    """Send ``tensor`` to global rank ``to``; return when the kernel has all of it. No task for a small one."""
+    row = _contiguous_row(group, tensor, written=False)
+    rest = group.transport.post(to, tag, _label(row.dtype, row.shape), _bytes_of(row))
+    if rest is not None:
+        finish(group, rest, members=_ends(group, to))
+
+
+def receive_array(group: RowCollectives, tensor: Tensor, source: int, tag: int) -> int | None:
+    """Wait for a message as ``begin_receive`` does; return its sender's global rank, None where no message comes."""
+    row = _contiguous_row(group, tensor, written=True)
+    received = group.transport.receive_now(source, tag, group.timeout)
+    return None if received is None else _fill(group, tag, row, received)
+
+
 async def _receive_into(group: RowCollectives, source: int, tag: int, row: Array) -> int | None:
     received = await group.transport.receive(source, tag)
-    if received is None:
-        return None
+    return None if received is None else _fill(group, tag, row, received)
+
+
+def _fill(group: RowCollectives, tag: int, row: Array, received: Received) -> int:
+    """Write a message into ``row`` and return its sender's global rank. MismatchError if it does not fit."""
     label = _label(row.dtype, row.shape)
     dtype, _, shape = received.label.partition(" ")
     own_dtype, _, own_shape = label.partition(" ")
@@ -54,7 +71,7 @@ async def _receive_into(group: RowCollectives, source: int, tag: int, row: Array
             f"rank {received.source} sent {dtype} of shape {shape}, but rank {group.global_rank()} receives "
             f"{own_dtype} of shape {own_shape} (tag {tag})"
         )
-    row.reshape(-1)[...] = np.frombuffer(received.data, row.dtype)
+    _bytes_of(row)[:] = received.data
     return received.source
 
 
@@ -94,6 +111,11 @@ def _contiguous_row(group: RowCollectives, tensor: Tensor, *, written: bool) -> 
     if not row.flags.c_contiguous:
         raise RuntimeError("input tensor has to be contiguous")
     return row
+
+
+def _bytes_of(row: Array) -> memoryview:
+    """The memory of a contiguous array."""
+    return row.reshape(-1).view(np.uint8).data
 
 
 @lru_cache(maxsize=256)

@@ -82,3 +82,29 @@ class Task:
         """End the task with ``error``."""
         self._coroutine.close()
         self.error, self.done, self.waiting = error, True, None
+
+
+class Receipt(Task):
+    """A task that waits for one message and has no coroutine; the message is its result."""
+
+    __slots__ = ()
+
+    def __init__(self, message: Any, members: Sequence[int], timeout_s: float) -> None:
+        """``message`` is the ``Wait`` for it."""
+        self.group = None
+        self.members = members
+        self.timeout_s = timeout_s
+        self.deadline = time.monotonic() + timeout_s
+        self.waiting = message
+        self.result = self.error = self.callbacks = None
+        self.done = self.moves = False
+
+    def step(self, payloads: list[Any] | None, error: BaseException | None = None) -> None:
+        """End with the message, or with ``error``."""
+        if payloads is not None:
+            (self.result,) = payloads
+        self.error, self.done, self.waiting = error, True, None
+
+    def fail(self, error: BaseException) -> None:
+        """End with ``error``."""
+        self.step(None, error)

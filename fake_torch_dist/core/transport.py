@@ -7,6 +7,7 @@ and a dry run is a method of one of the two.
 from __future__ import annotations
 
 from collections.abc import Coroutine, Sequence
+from datetime import timedelta
 from typing import Any, ClassVar, Final, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
@@ -135,8 +136,14 @@ class Transport(Protocol):
     def send(self, to: int, tag: int, label: str, data: memoryview) -> Coroutine[Any, Any, None]:
         """Send a message to a rank; done when the kernel has all of it. ``data`` must not change before."""
 
+    def post(self, to: int, tag: int, label: str, data: memoryview) -> Coroutine[Any, Any, None] | None:
+        """As ``send``, begun at once: the rest of it, or None if the kernel has all of the message."""
+
     def receive(self, source: int, tag: int) -> Coroutine[Any, Any, Received | None]:
         """The next message of a rank, or of any with ANY_SOURCE. None where no message ever comes."""
+
+    def receive_now(self, source: int, tag: int, timeout: timedelta) -> Received | None:
+        """As ``receive``, for a caller that waits at once, at most ``timeout``."""
 
     def close(self) -> None:
         """Release what the transport holds. Nothing is called afterwards."""

@@ -9,6 +9,7 @@ world has none.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -113,8 +114,14 @@ class DryRunTransport(NothingSent, OneRankTransport):
     async def send(self, to: int, tag: int, label: str, data: memoryview) -> None:
         """Drop the message."""
 
+    def post(self, to: int, tag: int, label: str, data: memoryview) -> None:
+        """Drop the message."""
+
     async def receive(self, source: int, tag: int) -> None:
         """None at once: no message comes."""
+
+    def receive_now(self, source: int, tag: int, timeout: timedelta) -> None:
+        """None: no message comes."""
 
 
 class DryRunGroups:

@@ -28,7 +28,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from fake_torch_dist import errors
-from fake_torch_dist.core.task import Callbacks, Task
+from fake_torch_dist.core.task import Callbacks, Receipt, Task
 from fake_torch_dist.core.transport import ANY_SOURCE
 from fake_torch_dist.transports.background import Background
 from fake_torch_dist.transports.driving import Driving
@@ -74,9 +74,26 @@ class Engine:
         """Send a message, ``payload`` and ``tail``; what the kernel does not accept is queued for the loop."""
         self.peers.send(to, group, channel, number, payload, tail)
 
+    def post(
+        self, to: int, group: int, channel: int, number: int, payload: Payload, tail: memoryview | None = None
+    ) -> bool:
+        """As ``send``, for a caller outside of a task; True as ``is_written`` after it."""
+        if self._is_inside():
+            raise RuntimeError(errors.CALLED_INSIDE)
+        try:
+            self._enter()
+            if self._is_closed:
+                raise errors.DistBackendError(errors.GROUP_ENDED)
+            self._visits += 1
+            self.peers.send(to, group, channel, number, payload, tail)
+            return self.is_written(to)
+        finally:
+            if self._is_inside():
+                self._exit()
+
     def take(self, address: Address) -> Any:
         """The oldest message for an address, or None; for ANY_SOURCE (source, message) of the first that fits."""
-        if address.source == ANY_SOURCE:
+        if address[0] == ANY_SOURCE:
             fitting = (held for held, mail in self._mail.items() if mail and held[1:] == address[1:])
             held = next(fitting, None)
             return None if held is None else (held.source, self.take(held))
@@ -143,6 +160,32 @@ class Engine:
         except BaseException:
             task.group = None  # a signal handler has raised: no caller can wait for it any more, so ``settle`` must not
             raise
+        if task.error:
+            raise task.error
+        return task.result
+
+    def receive(self, address: Address, members: Sequence[int], timeout: timedelta) -> Any:
+        """Wait for the next message for ``address`` as a task does, and return what ``take`` does."""
+        if self._is_inside():
+            raise RuntimeError(errors.CALLED_INSIDE)
+        try:
+            self._enter()
+            if self._is_closed:
+                raise errors.DistBackendError(errors.GROUP_ENDED)
+            self._visits += 1
+            self.peers.watch(members)
+            found = self.take(address)
+            if found is not None:
+                return found
+            task = Receipt(Messages((address,)), members, timeout.total_seconds())
+            self._tasks.append(task)
+            self._advance(task)  # its sender may be gone
+            if task.done:
+                self._tasks.pop()
+        finally:
+            if self._is_inside():
+                self._exit()
+        self.wait(task)
         if task.error:
             raise task.error
         return task.result

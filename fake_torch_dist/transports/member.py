@@ -6,8 +6,9 @@ The collectives of ``ProcessTransport`` are made of these.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections.abc import Callable, Coroutine, Sequence
+from datetime import timedelta
+from functools import cache, lru_cache
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -127,9 +128,16 @@ class GroupMember(OneRankTransport):
 
     async def send(self, to: int, tag: int, label: str, data: memoryview) -> None:
         """Send a message to global rank ``to``; done when the kernel has all of it."""
-        text = label.encode()
-        head = len(text).to_bytes(2, "little") + text
-        self._engine.send(to, self._group, POINT_TO_POINT, tag, head, data)
+        self._engine.send(to, self._group, POINT_TO_POINT, tag, _head(label), data)
+        await self._written(to)
+
+    def post(self, to: int, tag: int, label: str, data: memoryview) -> Coroutine[Any, Any, None] | None:
+        """As ``send``, begun at once; None if the kernel has all of the message."""
+        if self._engine.post(to, self._group, POINT_TO_POINT, tag, _head(label), data):
+            return None
+        return self._written(to)
+
+    async def _written(self, to: int) -> None:
         try:
             await Written(to)
         except errors.DistError:
@@ -140,12 +148,30 @@ class GroupMember(OneRankTransport):
         """The next message of global rank ``source``, or of any with ANY_SOURCE."""
         self._engine.peers.watch(self.ranks if source == ANY_SOURCE else [source])
         (found,) = await Messages([Address(source, self._group, POINT_TO_POINT, tag)])
-        sender, payload = found if source == ANY_SOURCE else (source, found)
-        end = 2 + int.from_bytes(payload[:2], "little")
-        return Received(sender, payload[2:end].decode(), memoryview(payload)[end:])
+        return _received(source, found)
+
+    def receive_now(self, source: int, tag: int, timeout: timedelta) -> Received:
+        """As ``receive``, for a caller that waits at once."""
+        members = self.ranks if source == ANY_SOURCE else (self.ranks[self.me], source)
+        address = Address(source, self._group, POINT_TO_POINT, tag)
+        return _received(source, self._engine.receive(address, members, timeout))
 
     def close(self) -> None:
         """The connections belong to the world, not to a group."""
+
+
+def _received(source: int, found: Any) -> Received:
+    """A message out of its payload; ``found`` is a pair with its sender if it is awaited from any member."""
+    sender, payload = found if source == ANY_SOURCE else (source, found)
+    end = 2 + payload[0] + 256 * payload[1]
+    return Received(sender, payload[2:end].decode(), memoryview(payload)[end:])
+
+
+@lru_cache(maxsize=256)
+def _head(label: str) -> bytes:
+    """The label of a message, after its length."""
+    text = label.encode()
+    return len(text).to_bytes(2, "little") + text
 
 
 @cache

@@ -156,10 +156,8 @@ class Peers:
             return
         try:
             connection = self._to.get(to) or self._connect(to)
-            idle = not connection.queue
-            connection.add(group, channel, number, payload, tail)
-            if idle:
-                self._push(connection)
+            if not connection.send(group, channel, number, payload, tail):
+                self._poll.modify(connection.socket, select.EPOLLIN | select.EPOLLOUT)
         except OSError:
             self._lose_way(to)
 

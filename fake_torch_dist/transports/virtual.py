@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine, Sequence
+from datetime import timedelta
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -119,7 +120,15 @@ class VirtualTransport(NothingSent):
         """NotImplementedError."""
         raise NotImplementedError(errors.NO_MESSAGES_TO_ONESELF)
 
+    def post(self, to: int, tag: int, label: str, data: memoryview) -> None:
+        """NotImplementedError."""
+        raise NotImplementedError(errors.NO_MESSAGES_TO_ONESELF)
+
     def receive(self, source: int, tag: int) -> Coroutine[Any, Any, Received | None]:
+        """NotImplementedError."""
+        raise NotImplementedError(errors.NO_MESSAGES_TO_ONESELF)
+
+    def receive_now(self, source: int, tag: int, timeout: timedelta) -> Received | None:
         """NotImplementedError."""
         raise NotImplementedError(errors.NO_MESSAGES_TO_ONESELF)
 

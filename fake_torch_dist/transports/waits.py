@@ -56,6 +56,12 @@ class Messages:
 
     def ready(self, mail: Mail) -> list[Any] | None:
         """Take the messages that have arrived; return all payloads once they are complete, None before."""
+        if len(self.addresses) == 1:
+            payload = mail.take(self.addresses[0])
+            if payload is None:
+                return None
+            self.found[0] = payload
+            return [payload]
         if len(self.addresses) > _FEW:
             self._take_of_many(mail)
         else:

@@ -11,6 +11,7 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 HEADER: Final = struct.Struct("<QIIq")  # payload bytes, group, channel, number
@@ -140,6 +141,11 @@ class PeerConnection:
             count = self.socket.recv_into(inbox)
             if not count:
                 return False
+            if count >= HEADER.size and not self.buffer:
+                size, group, channel, number = HEADER.unpack_from(inbox)
+                if HEADER.size + size == count:  # most often one whole frame: no copy through the buffer
+                    frames.append((self.rank, group, channel, number, bytes(inbox[HEADER.size : count])))
+                    return True
             self.buffer += inbox[:count]
             self.parse(frames)
             if count < READ_BYTES and not self._body:
@@ -167,16 +173,29 @@ class PeerConnection:
 
     # -- out -----------------------------------------------------------------------------------------------------------
 
-    def add(self, group: int, channel: int, number: int, payload: Payload, tail: memoryview | None = None) -> None:
-        """Queue a frame of ``payload`` and ``tail``; a large tail is not copied: it must stay until it is written."""
+    def send(self, group: int, channel: int, number: int, payload: Payload, tail: memoryview | None = None) -> bool:
+        """Send a frame of ``payload`` and ``tail``; False if the kernel does not accept all and the queue was empty.
+
+        A large tail is not copied: it must stay until it is written.
+        """
+        queue = self.queue
         size = len(payload) + (len(tail) if tail else 0)
         header = self.greeting + HEADER.pack(size, group, channel, number)
         self.greeting = b""
+        waits = bool(queue)
         if tail and len(tail) > READ_BYTES:
-            self.queue.append(memoryview(header + payload))
-            self.queue.append(tail)
+            queue.append(memoryview(header + payload))
+            queue.append(tail)
         else:
-            self.queue.append(memoryview(b"".join((header, payload, tail or b""))))
+            frame = b"".join((header, payload, tail or b""))
+            if not waits:
+                with suppress(BlockingIOError):
+                    sent = self.socket.send(frame)
+                    if sent == len(frame):
+                        return True
+                    frame = frame[sent:]
+            queue.append(memoryview(frame))
+        return waits or self.push()
 
     def greet(self) -> None:
         """Queue the greeting, without a frame behind it."""

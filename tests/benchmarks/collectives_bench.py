@@ -47,12 +47,25 @@ def main(implementation: str) -> None:
             "reduce_scatter": lambda whole=whole, part=part: dist.reduce_scatter_single(part, whole),
             "broadcast": lambda whole=whole: dist.broadcast(whole, 0),
         }
+        if size_bytes <= 2**20:
+            operations["ping_pong"] = lambda whole=whole: ping_pong(dist, whole)
         for name, operation in operations.items():
             found[f"{name} {size_bytes}"] = timed(dist, operation, repeats)
     if dist.get_rank() == 0:
         print(json.dumps(found))
     dist.barrier()
     dist.destroy_process_group()
+
+
+def ping_pong(dist: Any, tensor: Any) -> None:
+    """One message from rank 0 to rank 1 and one back."""
+    rank = dist.get_rank()
+    if rank == 0:
+        dist.send(tensor, 1)
+        dist.recv(tensor, 1)
+    elif rank == 1:
+        dist.recv(tensor, 0)
+        dist.send(tensor, 0)
 
 
 def timed(dist: Any, operation: Callable[[], object], repeats: int) -> float:

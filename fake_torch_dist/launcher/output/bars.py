@@ -20,6 +20,8 @@ from fake_torch_dist.terminal.escapes import CURSOR_CODE
 from fake_torch_dist.terminal.live_protocol import split_update
 
 _TOKEN = re.compile(rb"[\n\r]|" + CURSOR_CODE.pattern)
+_BREAK = re.compile(rb"[\n\r]")
+"""Matches what ``_TOKEN`` does in data without escape codes, several times as fast."""
 _MAX_ROWS = 64
 """Most rows that are held, more than any bars need; a stray "cursor up 9999" must not hold back lines."""
 
@@ -92,8 +94,10 @@ class BarRows:
 
     def feed(self, data: bytes) -> list[bytes]:
         """Return lines that ``data`` completed, without newlines. ``data`` does not end inside a control sequence."""
+        if self._overwrites(data):
+            data = _without_overwritten(data)
         end = 0
-        for found in _TOKEN.finditer(data):
+        for found in (_TOKEN if b"\x1b" in data else _BREAK).finditer(data):
             if found.start() > end:
                 self._write(data[end : found.start()])
             end = found.end()
@@ -101,6 +105,12 @@ class BarRows:
         if end < len(data):
             self._write(data[end:])
         return self._take_lines()
+
+    def _overwrites(self, data: bytes) -> bool:
+        """True if frames in the middle of ``data`` have no effect: there is one row, and no code but ``\\r`` moves."""
+        if self._live or self._shared or self._beside or self._aside or b"\x1b" in data:
+            return False
+        return len(self._rows) == self._height == 1 and len(self._rows[0].text) + len(data) <= self._max_line_bytes
 
     def close(self) -> list[bytes]:
         """Return what is left, as lines."""
@@ -125,7 +135,7 @@ class BarRows:
         if found[0] == b"\n":
             self._newline()
             return
-        if found[2] == b"C":
+        if found[0] != b"\r" and found[2] == b"C":
             self._right(found)
             return
         self._after_newline = self._beside = False
@@ -254,6 +264,17 @@ class BarRows:
         self.newest = None
         if not (row.redrawn and row.blank):  # else a bar that has erased itself
             self._lines.append(bytes(row.text))
+
+
+def _without_overwritten(data: bytes) -> bytes:
+    """Return ``data`` without the frames of each row that a visible one and another one follow, as nothing remains."""
+    lines = data.split(b"\n")
+    for index, line in enumerate(lines):
+        if line.count(b"\r") > 2:
+            before, newest, last = line.rsplit(b"\r", 2)
+            if newest and not newest.isspace():
+                lines[index] = b"\r".join((before.partition(b"\r")[0], newest, last))
+    return b"\n".join(lines)
 
 
 def pieces_of(text: bytes, size_bytes: int) -> Sequence[bytes]:

@@ -17,6 +17,7 @@ import time
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from operator import attrgetter
 
 WINDOW_S = 0.1
@@ -95,12 +96,16 @@ class Deduper:
     def _add_line(self, rank: int, line: bytes, deadline_s: float) -> None:
         said = key = line
         head = line[:_HEAD_BYTES]
-        if b"rank" in head.lower():
-            head = self._own_number[rank].sub(_anonymous, head)
+        named = head.lower().find(b"rank")
+        if named >= 0:
+            start = max(named - 1, 0)  # the search for a bracket or a word begins with the byte before it
+            head = head[:start] + self._own_number[rank].sub(_anonymous, head[start:])
             said = key = head + line[_HEAD_BYTES:]
         if b":" in head:
             key = _TIME_OF_DAY.sub(b"::", head) + line[_HEAD_BYTES:]
-        same = self._by_key.setdefault(key, [])
+        same = self._by_key.get(key)
+        if same is None:
+            same = self._by_key[key] = []
         # Only groups behind the rank's last line: each rank's lines keep their order.
         last = self._last[rank]
         if not same or same[-1].number <= last:
@@ -109,7 +114,7 @@ class Deduper:
             self._waiting.append(group)
             same.append(group)
         else:
-            group = same[bisect_right(same, last, key=_number)]
+            group = same[0] if same[0].number > last else same[bisect_right(same, last, key=_number)]
         group.ranks.add(rank)
         self._last[rank] = group.number
 
@@ -126,8 +131,14 @@ class Deduper:
 
     def _text(self, group: _Group) -> bytes:
         if len(group.ranks) > 1:
-            return b"[ranks %b]:%b\n" % (ranges(group.ranks).encode(), group.said)
+            return b"[ranks %b]:%b\n" % (_named(frozenset(group.ranks)), group.said)
         return b"%b%b\n" % (self._prefixes[min(group.ranks)], group.line)
+
+
+@lru_cache(maxsize=256)
+def _named(ranks: frozenset[int]) -> bytes:
+    """The numbers of ranks as the prefix shows them; most lines come from the same few sets of ranks."""
+    return ranges(ranks).encode()
 
 
 def _own_number(rank: int) -> re.Pattern[bytes]:

@@ -208,3 +208,52 @@ def test_messages_from_outside_of_the_group():
             return received, dist.isend(x, 0, group)
 
     assert values(ranks(body, 2))[1] == (-1, None)
+
+
+def test_a_blocking_receive_takes_what_comes_after_an_earlier_one_that_still_waits():
+    def body(rank):
+        if rank == 0:
+            dist.barrier()
+            for value in (1.0, 2.0, 3.0):
+                dist.send(np.array([value]), 1)
+            return None
+        first, second, third = np.zeros(1), np.zeros(1), np.zeros(1)
+        work = dist.irecv(first, 0)
+        dist.barrier()
+        dist.recv(second, 0)
+        dist.recv(third)
+        work.wait()
+        return [first.item(), second.item(), third.item()]
+
+    assert values(ranks(body, 2))[1] == [1.0, 2.0, 3.0]
+
+
+def test_a_blocking_receive_of_any_source_and_of_other_shapes_and_dtypes():
+    def body(rank):
+        arrays = [np.arange(6).reshape(2, 3), np.array(1.5), np.zeros((0, 4)), np.array([True, False]), np.array([2j])]
+        if rank:
+            for array in arrays:
+                dist.send(array, 0)
+            return None
+        found = []
+        for array in arrays:
+            into = np.zeros_like(array)
+            dist.recv(into)
+            found.append(bool(np.array_equal(into, array)))
+        return found
+
+    assert values(ranks(body, 2))[0] == [True] * 5
+
+
+def test_a_blocking_receive_that_nobody_answers_ends_with_the_timeout_of_its_group():
+    def body(rank):
+        group = dist.new_group(timeout=timedelta(seconds=0.2))
+        caught = None
+        if rank == 0:
+            with pytest.raises(dist.DistError) as found:
+                dist.recv(np.zeros(1), 1, group=group)
+            caught = type(found.value).__name__, "1" in str(found.value)
+        dist.barrier()
+        return caught
+
+    assert values(ranks(body, 2))[0] == ("TimedOutError", True)
