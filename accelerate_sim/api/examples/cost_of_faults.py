@@ -12,9 +12,7 @@ def main() -> None:
         report = plan("debug", changes, faults=FAULTS)
         *_, last = play("debug", changes, seed=7, faults=FAULTS)
         assert isinstance(last, SummaryRecord)
-        print(
-            f"every {every} steps: {report.attempts} attempts, {last.lost_steps} steps lost"
-        )
+        print(f"every {every} steps: {report.attempts} attempts, {last.lost_steps} steps lost")
 
 
 if __name__ == "__main__":
