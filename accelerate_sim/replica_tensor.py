@@ -36,9 +36,12 @@ class ReplicaTensor(LocalTensor):
 
     __slots__ = ("_memory", "_replica_of")
 
-    def __init__(self, replicas: Array, replica_of: Ranks) -> None:
-        self._memory = _Memory(replicas)
-        self._replica_of = replica_of
+    def __init__(self, numbers: Array, replica_of: Ranks | None = None) -> None:
+        """``numbers``: one for each replica; without ``replica_of``, as results of tensor methods come, one a rank."""
+        self._memory = _Memory(numbers)
+        self._replica_of: Any = replica_of
+        if replica_of is None:
+            self._memory.shards = numbers
 
     @property
     def shards(self) -> Array:  # type: ignore[override]
