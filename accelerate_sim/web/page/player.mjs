@@ -21,8 +21,11 @@ export class Player {
     this.now = 0;
     this.whole = false; // no more frames will come
     this.goal = null; // second to go to as soon as that much is known
-    this.terminal.reset();
+    this.erase();
   }
+
+  // A reset of the terminal itself would overtake what it has been given and not drawn yet.
+  erase() { this.terminal.write('\x1bc'); }
 
   get begin() { return this.frames.length ? this.frames[0][0] : 0; }
   get end() { return this.frames.length ? this.frames[this.frames.length - 1][0] : 0; }
@@ -113,7 +116,7 @@ export class Player {
     const begun = ({ first }) => first < this.frames.length && this.frames[first][0] <= target;
     const run = this.runs.filter(begun).length - 1;
     if (target < this.now || run > this.run + 1) {
-      this.terminal.reset();
+      this.erase();
       this.next = this.runs[Math.max(run - 1, 0)].first;
     }
     this.goal = null;

@@ -45,12 +45,12 @@ export class Show {
     this.computing = true;
     const argv = this.query.engineArgv();
     const message = { argv, columns: this.columns, rows: this.rows, beginning };
-    try {
-      const { code, next, ms } = await this.engine.play(message, (frames) => this.ended || this.take(frames));
-      this.mark('run_ms', ms);
-      this.computing = false; // before the finish, which may ask for the next run
-      if (!this.ended) this.finish(code, next);
-    } catch { this.computing = false; /* the engine has said why */ }
+    const played = await this.engine.play(message, (frames) => this.ended || this.take(frames)).catch(() => null);
+    this.computing = false; // before the finish, which may ask for the next run
+    if (played) { // otherwise the engine has said why
+      this.mark('run_ms', played.ms);
+      if (!this.ended) this.finish(played.code, played.next);
+    }
     this.settle();
   }
 
@@ -72,7 +72,7 @@ export class Show {
       this.player.replaceFrom(this.player.frames.length, live.slice(this.player.frames.length));
     } else {
       const { now } = this.player;
-      this.player.terminal.reset();
+      this.player.erase();
       this.player.replaceFrom(0, live);
       this.player.aim(now);
     }

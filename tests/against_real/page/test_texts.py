@@ -31,6 +31,7 @@ def test_a_mistake_gets_the_words_of_the_command_line(visit: Visit, train: Train
     done = train(*arguments, *(() if "--config" in arguments else ("--config", "llama70b")), *AT)
     assert said == done.stderr and done.returncode == 2
     tab.wait_for("document.getElementById('engine').textContent === 'exit code 2'")
+    marked(tab, "over")
     assert any(screen_lines(tab))
 
 

@@ -41,10 +41,9 @@ def test_standard_streams_that_take_nothing_keep_nobody_from_ending(tmp_path: Pa
 
 
 @pytest.fixture
-def full() -> Iterator[Path]:
+def full(tmp_path: Path) -> Iterator[Path]:
     """A directory on a small disk of its own; who may not mount one skips."""
-    directory = Path("/dev/shm")
-    marker = directory / f"fake-torchrun-test-{os.getpid()}"
+    marker = tmp_path / "full"
     marker.mkdir()
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=64k,nr_inodes=10", "tmpfs", str(marker)], capture_output=True, check=False
