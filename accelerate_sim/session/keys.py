@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from accelerate_sim.session.session import Session
 
 STDIN = 0
+OPENS_LINE = "f"
+"""The key after which a line is typed."""
 
 
 class Key(NamedTuple):
@@ -66,7 +68,7 @@ KEYS: Mapping[str, Key] = {
     "-": Key("-", "slower", lambda _, steering: steering.multiply(0.5)),
     "0": Key("0", "speed", lambda _, steering: steering.normal_speed()),
     "g": Key("g", "GPUs", _look),
-    "f": Key("f", "fault", _fault),
+    OPENS_LINE: Key(OPENS_LINE, "fault", _fault),
     "?": Key("?", "help", _help),
     "q": Key("q", "quit", lambda _, steering: steering.end()),
 }
@@ -125,11 +127,19 @@ class Keys:
         text = self._keyboard.pressed()
         if text is None:
             self._leave()
-        elif self._line:
-            self._type(self._line, text)
-        elif all(character in self._table for character in text):  # the code of another key is no key of ours
-            for character in text:
-                self._table[character].act(self._session, self._steering)
+        else:
+            self._press(text)
+
+    def _press(self, keys: str) -> None:
+        """Act on keys that were read at once; those after the key of a line are typed into it."""
+        if not self._line and any(key not in self._table for key in keys.partition(OPENS_LINE)[0]):
+            return  # the code of another key is no key of ours
+        for place, key in enumerate(keys):
+            if self._line:
+                self._type(self._line, keys[place:])
+                return
+            if key in self._table:
+                self._table[key].act(self._session, self._steering)
 
 
 def has_keys() -> bool:
