@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, settings
 from tests.support.processes import AT_SESSION_END, SessionMark, described, until
 from tests.support.reading import Completed, Play, Played, Train
 from tests.support.repository import ROOT
+from tests.support.surroundings import forget_surroundings
 
 START = "2026-01-01T00:00:00"
 LIMIT_S = 60
@@ -67,7 +68,8 @@ def pytest_collection(session: pytest.Session) -> Iterator[None]:
 
 
 def pytest_configure() -> None:
-    """Undo ignored signals, as a shell in the background and nohup leave them: every child would inherit them."""
+    """Undo what every child would inherit: variables of the surroundings, and signals that nohup or a shell ignores."""
+    forget_surroundings()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in ("SIGHUP", "SIGQUIT"):
         if hasattr(signal, name):
@@ -106,10 +108,8 @@ def setting(*changes: str) -> list[str]:
 
 
 def environment(home: Path) -> dict[str, str]:
-    """Environment for a child: home and temporary directory are ``home``; no variable of the caller's terminal."""
-    unwanted = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "PYTHONSTARTUP")
-    kept = {key: value for key, value in os.environ.items() if key not in unwanted}
-    return kept | {"HOME": str(home), "TMPDIR": str(home), "PYTHONUTF8": "1"}
+    """Environment for a child: home and temporary directory are ``home``."""
+    return os.environ | {"HOME": str(home), "TMPDIR": str(home), "PYTHONUTF8": "1"}
 
 
 @pytest.fixture(scope="session")

@@ -24,10 +24,17 @@ if TYPE_CHECKING:
     from accelerate_sim.faults.attempt_run import AttemptRun
     from accelerate_sim.faults.occurrence import Attempt, Occurrence
 
-START_PLACES = ("launch", "rendezvous", "load", "nccl", "warmup")
-"""Phases of a fault that strikes before the training begins or goes on."""
-PLACES: dict[str, str] = {"eval": "validation", "checkpoint": "checkpoint", "export": "export", "exit": "export"}
-"""Phases of a fault, by which the phases of the run are known in which it strikes; all others strike before a step."""
+PLACES: dict[str, str] = {
+    "launch": "launch", "rendezvous": "launch", "load": "load", "nccl": "nccl", "warmup": "warmup",
+    "restore": "restore", "eval": "validation", "checkpoint": "checkpoint", "export": "export", "exit": "export",
+}  # fmt: skip
+"""Places of a run at which faults strike, by phase; a fault of any other phase strikes before the end of a step."""
+START_PLACES = ("launch", "load", "nccl", "warmup")
+"""Places before the training begins or goes on, in order."""
+
+
+class StartupEnded(Exception):
+    """A fault has ended the attempt before its first step."""
 
 
 class Playback:
@@ -88,9 +95,13 @@ class Playback:
                 self.clock.advance_to(self.origin_s + run.start_s)
                 self._launch(attempt.number)
                 self._report(AttemptRecord(run.number, attempt.first_step, self.clock.time(), self._elapsed_s()))
-            self._start_up()
-            self.clock.advance_to(self.origin_s + (attempt.number and run.start_s + run.startup.total))
-            yield run
+            try:
+                self._start_up()
+            except StartupEnded:
+                pass
+            else:
+                self.clock.advance_to(self.origin_s + (attempt.number and run.start_s + run.startup.total))
+                yield run
             if attempt.ended_by:
                 self._ended(attempt)
 
@@ -100,10 +111,13 @@ class Playback:
     def _attempt(self, first_step: int) -> Iterator[None]:
         """Play the steps after ``first_step``, to the end of the run or of the attempt."""
         run, clock = self.run, self.clock
-        if self._begin_phase("startup", 0) if not first_step else self._strike(first_step + 1, "startup"):
+        if not first_step:
+            self._begin_phase("startup", 0)
+        self._begin_training(first_step)
+        if self._strikes and self._strike(first_step + 1, "restore"):
             yield
             return
-        self._begin_training(first_step)
+        self._restore(first_step)
         yield
         for step in range(first_step + 1, run.last_step + 1):
             if self._strikes and self._strike(step, "step"):
@@ -121,6 +135,16 @@ class Playback:
         if self._export():
             self._report(self.ledger.summary())
         yield
+
+    def _start_up(self) -> None:
+        """Pass the places before the first step. Raises StartupEnded if a fault ends the attempt at one."""
+        for place in START_PLACES:
+            self._reach(place)
+
+    def _reach(self, place: str) -> None:
+        """Let the faults of a place in the start-up strike. Raises StartupEnded if one ends the attempt."""
+        if self._strike(1, place):
+            raise StartupEnded
 
     def _begin_phase(self, phase: Phase, step: int) -> bool:
         """Report the GPUs in a phase that follows ``step`` steps; True if a fault ends the attempt there."""
@@ -141,8 +165,8 @@ class Playback:
 
     @staticmethod
     def _is_here(strike: Occurrence, step: int, place: str) -> bool:
-        if place == "startup":
-            return strike.phase in START_PLACES and strike.step <= step
+        if place in START_PLACES:
+            return PLACES.get(strike.phase) == place
         if place == "step":  # a place that the run passes without a stop is made up for before the next step
             return strike.step < step or (strike.step == step and strike.phase not in PLACES)
         return strike.step == step and PLACES.get(strike.phase) == place
@@ -217,9 +241,9 @@ class Playback:
 
     def _launch(self, attempt: int) -> None: ...
 
-    def _start_up(self) -> None: ...
-
     def _begin_training(self, first_step: int) -> None: ...
+
+    def _restore(self, step: int) -> None: ...
 
     def _begin_step(self, step: int) -> None: ...
 

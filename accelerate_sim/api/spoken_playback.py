@@ -73,32 +73,33 @@ class SpokenPlayback(Playback):
     def _start_up(self) -> None:
         """Say what is loaded and connected, each at its moment."""
         run, clock, startup = self.run, self.clock, self.run.startup
+        self._reach("launch")
         self._say(model_record(run))
         clock.advance(startup.weights)
+        self._reach("load")
         self._say(ModelLoadedRecord(startup.weights, run.config.train.start))
         clock.advance(startup.tokenizer)
         self._say(TokenizerRecord(run.tokenizer_name, run.model.tokenizer_vocab))
         clock.advance(startup.dataset)
         self._say(data_record(run))
-        connect(run, clock, self._say, lambda place: None)  # faults of the start-up strike at its end
+        connect(run, clock, self._say, self._reach)
 
     def _begin_training(self, first_step: int) -> None:
         run, train = self.run, self.run.config.train
         self._epoch_losses = []
         self._script(f"Training {run.config.model_name}: {train.epochs} epochs, {run.last_step} steps")
-        if first_step:
-            self._restore(first_step)
-        for step in range(first_step // train.steps_per_epoch * train.steps_per_epoch + 1, first_step + 1):
-            self._begin_step(step)  # the loader passes over the batches of these
 
     def _restore(self, step: int) -> None:
-        if any(strike.phase == "restore" and strike.step == step + 1 for strike in self._strikes):
-            return  # it strikes first
+        if not step:
+            return
         run, path = self.run, str(self.directory / f"checkpoint-{step}")
+        per_epoch = run.config.train.steps_per_epoch
         load_s = run.storage.seconds(run.checkpoint_bytes, "load", step)
         self._say(RestoringRecord(path, run.checkpoint_bytes))
         self.clock.advance(load_s)
         self._say(RestoredRecord(step, load_s))
+        for passed in range(step // per_epoch * per_epoch + 1, step + 1):
+            self._begin_step(passed)  # the loader passes over the batches of these
 
     # --- Steps and pauses -----------------------------------------------------------------------------
 

@@ -38,10 +38,13 @@ class Boundaries:
     def begin_attempt(self, number: int, pace: Pace) -> None:
         self._attempt, self._pace, self._moments, self._after = number, pace, None, (0, -math.inf)
 
-    def end_attempt(self, first_step: int, completed: int) -> None:
+    def end_attempt(self, completed: int, ended_s: float) -> None:
+        """Count how often each phase has come in an attempt that ends at a second, after its ``completed`` steps."""
         for phase in {entry.fault.at.phase for entry in self._entries}:
-            times = len([step for step in self._steps(phase) if step <= completed])
-            self._counts[phase].append((self._attempt, times))
+            steps = [step for step in self._steps(phase) if step <= completed]
+            while steps and self._second(phase, steps[-1]) > ended_s:
+                steps.pop()
+            self._counts[phase].append((self._attempt, len(steps)))
 
     def head(self) -> Moment | None:
         """The next strike here."""

@@ -116,10 +116,10 @@ class Pending:
                 self._later.append(entry)
         self._boundaries.begin_attempt(number, pace)
 
-    def end_attempt(self, first_step: int, completed: int) -> None:
-        """Count the steps that the attempt has made."""
+    def end_attempt(self, first_step: int, completed: int, ended_s: float) -> None:
+        """Count the steps and the phases of the attempt, which ends at a second."""
         self._life += completed - first_step
-        self._boundaries.end_attempt(first_step, completed)
+        self._boundaries.end_attempt(completed, ended_s)
 
     # --- The next strike ------------------------------------------------------------------------
 

@@ -140,7 +140,7 @@ class _Walk:
                 end_s, completed = strike.second + strike.ending.after_s, strike.step - 1
                 break
         ended_by = strikes[-1] if strikes and strikes[-1].ending else None
-        self.pending.end_attempt(pace.first_step, completed)
+        self.pending.end_attempt(pace.first_step, completed, ended_by.second if ended_by else math.inf)
         whole = tuple(step for step in self._saved(saved, pace.first_step, completed, ended_by) if step not in damaged)
         ending = ended_by.ending if ended_by else None
         restarts = ending is not None and ending.restarts and number < self.schedule.restarts

@@ -34,8 +34,7 @@ ACCELERATE = [
 
 
 def run(command: list[str], directory: Path) -> subprocess.CompletedProcess[str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PET_", "TORCHELASTIC"))}
-    environment = inherited | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     return subprocess.run(
         command, cwd=directory, env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False
     )  # fmt: skip

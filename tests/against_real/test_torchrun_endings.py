@@ -140,12 +140,11 @@ os._exit(rank)
 def ending_under(launcher: str, scenario: Scenario, directory: Path) -> Ending:
     directory.mkdir()
     (directory / "job.py").write_text(TOGETHER.replace("BEFORE", scenario.before) + scenario.then)
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "TORCHELASTIC_", "PET_"))}
     words = ["--nproc-per-node", str(RANKS), "--log-dir", "logs", "--rdzv-backend", "c10d", "--rdzv-id", "job"]
     with open(directory / "err", "wb") as err:
         process = subprocess.Popen(
             [sys.executable, "-m", launcher, *words, *scenario.flags, "job.py"], cwd=directory, stderr=err,
-            env=kept | {"PYTHONPATH": str(ROOT), "TMPDIR": str(directory)}, stdin=subprocess.DEVNULL,
+            env=os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(directory)}, stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
     try:

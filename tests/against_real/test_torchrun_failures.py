@@ -68,10 +68,9 @@ def torchrun(tmp_path: Path, script: str, *options: str, **environment: str) -> 
     """The real one, for a script under ``tmp_path``, with nothing left behind elsewhere."""
     found = shutil.which("torchrun", path=os.path.dirname(sys.executable)) or pytest.skip("torchrun is not installed")
     (tmp_path / "main.py").write_text(script)
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("OMP_", "TORCHELASTIC_", "PET_"))}
     return subprocess.run(
         [found, "--log-dir", str(tmp_path / "logs"), *options, "main.py"], cwd=tmp_path, timeout=120, check=False,
-        env=kept | {"TMPDIR": str(tmp_path)} | environment, capture_output=True, text=True,
+        env=os.environ | {"TMPDIR": str(tmp_path)} | environment, capture_output=True, text=True,
     )  # fmt: skip
 
 

@@ -30,8 +30,7 @@ SLOW += ("--start-time", START, "--set", "run.startup_speed=1000", "--set", "imp
 def env(tmp_path: Path) -> dict[str, str]:
     runtime = tmp_path / "run"
     runtime.mkdir(mode=0o700)
-    kept = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR", "FORCE_COLOR")}
-    return kept | {"HOME": str(tmp_path), "TMPDIR": str(tmp_path), "XDG_RUNTIME_DIR": str(runtime)}
+    return os.environ | {"HOME": str(tmp_path), "TMPDIR": str(tmp_path), "XDG_RUNTIME_DIR": str(runtime)}
 
 
 def smi(env: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:

@@ -24,8 +24,7 @@ WORLDS = {"one process": (), "launched": ("-m", "fake_torch_dist.run", "--nproc-
 
 def run(world: str, script: str, directory: Path, *arguments: str) -> str:
     """Standard output of a script that ended well; in one process it plays the 4 ranks of the debug config."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(("PET_", "TORCHELASTIC"))}
-    environ |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environ = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     if not WORLDS[world]:
         environ["ACCELERATE_SIM_CONFIG"] = str(fast_debug(directory))
     command = [sys.executable, *WORLDS[world], str(SCRIPTS / script), *arguments]

@@ -30,10 +30,9 @@ def program(name: str) -> str:
 def run(words: list[str], cwd: Path, first: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
     path = [str(first)] if first else []
     path += [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PET_", "TORCHELASTIC"))}
     environment = {"PATH": ":".join(path), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HOME": str(cwd)}
     return subprocess.run(
-        words, cwd=cwd, env=inherited | environment | variables, stdin=subprocess.DEVNULL, capture_output=True,
+        words, cwd=cwd, env=os.environ | environment | variables, stdin=subprocess.DEVNULL, capture_output=True,
         text=True, timeout=LIMIT_S, check=False,
     )  # fmt: skip
 

@@ -100,14 +100,13 @@ def on_three_hosts(program: str, *words: str, cwd: Path, **variables: str) -> st
     """Run a job on three hosts; its output on all of them, and a line about the end of each launcher."""
     environment = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "FAKE_TORCH_DIST_TOKEN": "secret"}
     environment |= {"PYTHON": sys.executable, "OWN_NAMES": "/run/hosts"} | variables
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PET_", "TORCHELASTIC"))}
 
     def body(out: int) -> None:
         os.dup2(out, 1)
         os.dup2(out, 2)
         os.chdir(cwd)
         command = [*NAMESPACES, "--kill-child", "bash", "-c", HOSTS + program, "bash", *words]
-        os.execvpe("unshare", command, inherited | environment)
+        os.execvpe("unshare", command, os.environ | environment)
 
     with Children(LIMIT_S) as children:
         child = children.fork(body, pipes=1)

@@ -35,7 +35,7 @@ SHELL_SAYS = "[1]+  Stopped"
 END_OF_OUTPUT = b"\0"
 """Byte that the shell writes after the end of the command, as the kernel may deliver earlier output late."""
 WARM = "train.py in a child of this process"
-_CLEARED = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "LC_ALL", "LC_CTYPE", "PYTHONIOENCODING", "PYTHONUTF8", "CI")
+_CLEARED = ("LC_ALL", "LC_CTYPE", "PYTHONIOENCODING", "PYTHONUTF8")
 
 
 def train_command(*arguments: str) -> list[str]:

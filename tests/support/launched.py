@@ -48,8 +48,7 @@ class RunningJob:
         self.mark = uuid.uuid4().hex
         self._begin_s = time.monotonic()
         self._out, self._err = directory / f"{self.mark}.out", directory / f"{self.mark}.err"
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PET_", "TORCHELASTIC"))}
-        variables = inherited | {MARK: self.mark, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | environment
+        variables = os.environ | {MARK: self.mark, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | environment
         with open(self._out, "wb") as out, open(self._err, "wb") as err:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "fake_torch_dist.run", *arguments],

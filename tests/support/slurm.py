@@ -87,10 +87,9 @@ class SlurmCluster:
                 controller=free_port(), user=getpass.getuser(), directory=directory, nodes=nodes, first_job=first_job
             )
         )
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PET_", "SLURM_"))}
         programs = f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}"
         of_tests = {"SLURM_CONF": str(conf), "PATH": programs, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-        self.environment = inherited | of_tests
+        self.environment = os.environ | of_tests
 
     def __enter__(self) -> SlurmCluster:
         try:

@@ -107,9 +107,8 @@ class Job:
 
 
 def plain_environment() -> dict[str, str]:
-    """This process's environment without the variables that change what a rank prints."""
-    unwanted = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "NCCL_DEBUG")
-    return {key: value for key, value in os.environ.items() if key not in unwanted} | {"PYTHONUTF8": "1"}
+    """This process's environment, in which a rank prints UTF-8."""
+    return os.environ | {"PYTHONUTF8": "1"}
 
 
 def launched(rank: int, size: int, per_node: int, port: int) -> dict[str, str]:

@@ -46,6 +46,13 @@ def without_frames(printed: list[str]) -> list[str]:
             ["checkpoint.every=5"],
             ["kill gpu=0:1 at=phase:load", *RESTORING],
         ),
+        (
+            "house",
+            "debug",
+            [],
+            ["slow gpu=0:1 why=thermal factor=1.2 at=phase:load", "kill rank=1 at=phase:nccl times=2"],
+        ),
+        ("kv", "debug", [], ["kill rank=1 at=phase:rendezvous", "hang rank=1 at=phase:warmup"]),
         ("house", "debug", ["train.batch_ramp={start: 32, increment: 32, samples: 320}"], []),
         ("kv", "debug", ["log.ranks=all"], ["kill rank=1 at=step:7 times=always"]),
         ("hf@4", "debug", ["log.ranks=node"], ["nan at=step:5 for=2steps"]),

@@ -17,10 +17,9 @@ LIMIT_S = 60
 
 def command(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """``fake-torchrun`` in a process of its own."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PET_")}
     return subprocess.run(
         [sys.executable, "-m", "fake_torch_dist.run", *words],
-        cwd=ROOT, env=environment | {"COLUMNS": "80"} | variables, stdin=subprocess.DEVNULL, capture_output=True,
+        cwd=ROOT, env=os.environ | {"COLUMNS": "80"} | variables, stdin=subprocess.DEVNULL, capture_output=True,
         text=True, timeout=LIMIT_S, check=False,
     )  # fmt: skip
 
