@@ -7,6 +7,7 @@ from datetime import datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tqdm import tqdm as std_tqdm
 
 from accelerate_sim.display.screen import Screen
 from accelerate_sim.display.style import Style
@@ -198,7 +199,8 @@ def test_without_progress_nothing_is_shown(session: Session):
     assert session.screen.written == []  # type: ignore[attr-defined]
 
 
-def test_no_thread_watches_the_bars(session: Session):
+def test_no_thread_watches_the_bars(session: Session, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(std_tqdm, "monitor", None)  # another test of this process may have had a bar of tqdm's own
     tqdm(total=10).close()
     assert tqdm.monitor is None
 
