@@ -5,12 +5,14 @@ So the same array may be several of the tensors. Dtypes may differ, which torch 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Generator, Sequence
 from datetime import timedelta
+from types import coroutine
 from typing import Any
 
 from fake_torch_dist.core.reduction import Array, ReduceOp
 from fake_torch_dist.core.row_collectives import RowCollectives
+from fake_torch_dist.core.task import Task
 from fake_torch_dist.core.work import Tensor, Work, begin, rows_of_list
 
 
@@ -49,12 +51,42 @@ def _check_not_empty(name: str, inputs: Sequence[Array]) -> None:
 
 async def _reduce_each(group: RowCollectives, rows: Sequence[Array], op: ReduceOp) -> None:
     reduced = [each.copy() for each in rows]
-    for each in reduced:
-        await group.allreduce_rows(each, op)
+    await _all_of([group.allreduce_rows(each, op) for each in reduced])
     for row, each in zip(rows, reduced, strict=True):
         row[...] = each
 
 
 async def _gather_each(group: RowCollectives, outputs: Sequence[Sequence[Array]], inputs: Sequence[Array]) -> None:
-    for index, each in enumerate([each.copy() for each in inputs]):
-        await group.allgather_rows([of_rank[index] for of_rank in outputs], each)
+    copies = [each.copy() for each in inputs]
+    await _all_of(
+        [group.allgather_rows([of_rank[index] for of_rank in outputs], each) for index, each in enumerate(copies)]
+    )
+
+
+async def _all_of(collectives: Sequence[Coroutine[Any, Any, None]]) -> None:
+    """Begin all collectives, so that they take their places in the order of the group at once, and end them in turn."""
+    tasks = [Task(each, (), 0.0) for each in collectives]
+    try:
+        for task in tasks:
+            task.step(None)
+            if task.error:
+                break
+        for task in tasks:
+            await _the_rest(task)
+    finally:
+        for each in collectives:
+            each.close()
+
+
+@coroutine
+def _the_rest(task: Task) -> Generator[Any, list[Any], None]:
+    """Let a collective that has begun go on to its end. Raises its error."""
+    while not task.done:
+        try:
+            payloads = yield task.waiting
+        except Exception as error:
+            task.step(None, error)
+        else:
+            task.step(payloads)
+    if task.error:
+        raise task.error

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from fake_torch_dist.transports.wire import Payload
 
 _NEVER: Final = math.inf
+_MOMENT_S: Final = 1e-3
 
 
 class Engine:
@@ -64,6 +65,8 @@ class Engine:
         self._calls_back = False
         """True if a task has, or has had, callbacks."""
         self._polls_until = 0.0
+        self._read_s = 0.0
+        """When what had arrived was last taken in."""
         self._is_closed = False
 
     # -- for collectives -----------------------------------------------------------------------------------------------
@@ -112,6 +115,14 @@ class Engine:
     def is_written(self, rank: int) -> bool:
         """True if the kernel has everything sent to ``rank``, or if that rank is gone."""
         return not self.peers.unsent_to(rank) or rank in self.peers.gone
+
+    def read_if_idle(self) -> None:
+        """Take in what has arrived, for a task that has just begun, unless another one did so a moment ago.
+
+        A member that comes late finds here whether the others have given up.
+        """
+        if len(self._tasks) <= 1 and time.monotonic() - self._read_s > _MOMENT_S:
+            self._take_in(self.peers.poll(0.0))
 
     def begun(self, group: int) -> list[Task]:
         """The collectives of a group that have begun and are not done, in the order in which they began."""
@@ -323,10 +334,7 @@ class Engine:
                 return
             if self._visits != visits:
                 events = self.peers.poll(0)  # a ready descriptor may have been closed and its number reused
-            for source, group, channel, number, payload in self.peers.receive(events):
-                self._mail[Address(source, group, channel, number)].append(payload)
-                if channel == OVERDUE:
-                    self._expire(group, number)
+            self._take_in(events)
             for task in self._tasks.copy():
                 self._advance(task)
             finished = self._drop_done()
@@ -335,6 +343,14 @@ class Engine:
                 self._exit()
         if self._calls_back:
             _call_back(finished)
+
+    def _take_in(self, events: list[tuple[int, int]]) -> None:
+        """Sort the messages of some events of ``peers``."""
+        for source, group, channel, number, payload in self.peers.receive(events):
+            self._mail[Address(source, group, channel, number)].append(payload)
+            if channel == OVERDUE:
+                self._expire(group, number)
+        self._read_s = time.monotonic()
 
     def _driver_has_to_look(self, task: Task) -> bool:
         """True if the thread that polls has to be woken because another one waits for ``task`` from now on."""

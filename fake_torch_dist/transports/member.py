@@ -22,6 +22,7 @@ from fake_torch_dist.core.transport import ANY_SOURCE, Received
 from fake_torch_dist.transports import direct_read
 from fake_torch_dist.transports.engine import Engine
 from fake_torch_dist.transports.folding import NodeFold, Read
+from fake_torch_dist.transports.pair_rounds import PairRounds
 from fake_torch_dist.transports.rounds import Answer, Rounds
 from fake_torch_dist.transports.waits import POINT_TO_POINT, Address, Messages, Written
 
@@ -52,7 +53,7 @@ class GroupMember(OneRankTransport):
         self.me = self.ranks.index(engine.peers.rank)
         self.pid = engine.peers.contact.pid
         self.reads_memory = reads_memory
-        self.rounds = Rounds(engine, ranks, group)
+        self.rounds = (PairRounds if self.size == 2 else Rounds)(engine, ranks, group)
         self._fold = NodeFold(ranks, ranks_per_node, self.me)
 
     # -- arguments -----------------------------------------------------------------------------------------------------

@@ -21,7 +21,8 @@ Answer = Callable[[list[memoryview]], Sequence[Bytes]]
 """The leader's function from the members' data to an answer for each, both in group order."""
 
 _OK, _FAILED, _GONE, _TIMED_OUT = (bytes([code]) for code in range(4))
-_LENGTH: Final = struct.Struct("<I")
+LABEL_LENGTH: Final = struct.Struct("<I")
+"""The head of a message to a round: the length of the label, which follows it."""
 _GONE_LABEL: Final = b"\0gon"
 """The label of a member that found ranks gone; the numbers of those follow."""
 
@@ -68,7 +69,9 @@ class Rounds:
         """
         if self.is_leader:
             return await self._lead(number, label, data, answer)
-        self.engine.send(self.leader, self.group, COLLECTIVE, number, b"".join((_LENGTH.pack(len(label)), label, data)))
+        self.engine.send(
+            self.leader, self.group, COLLECTIVE, number, b"".join((LABEL_LENGTH.pack(len(label)), label, data))
+        )
         address = Address(self.leader, self.group, COLLECTIVE, number)
         try:
             (reply,) = await Messages([address])
@@ -132,12 +135,13 @@ class Rounds:
         self._send_answers(number, status, [content] * self.size)
 
     def _refuse_overdue(self, number: int) -> None:
-        """TimedOutError if members' timeouts were over before the leader called, as they have given up."""
-        gave_up = [
-            rank for rank in self.ranks[1:] if self.engine.take(Address(rank, self.group, OVERDUE, number)) is not None
-        ]
+        """TimedOutError if other members' timeouts were over before this one called, as they have given up."""
+        self.engine.read_if_idle()
+        me, take = self.engine.peers.rank, self.engine.take
+        others = [rank for rank in self.ranks if rank != me]
+        gave_up = [rank for rank in others if take(Address(rank, self.group, OVERDUE, number)) is not None]
         if gave_up:
-            raise errors.TimedOutError([self.leader], 0.0, errors.CAME_LATE.format(ranks=gave_up))
+            raise errors.TimedOutError([me], 0.0, errors.CAME_LATE.format(ranks=gave_up))
 
     def _mismatch(self, labels: list[bytes]) -> str:
         other = next(index for index, label in enumerate(labels) if label != labels[0])

@@ -7,6 +7,7 @@ import pytest
 
 import fake_torch_dist as dist
 from fake_torch_dist import Future
+from fake_torch_dist.distributed_c10d import _get_default_store
 from tests.support.worlds import ranks, values
 
 
@@ -43,6 +44,29 @@ def test_coalesced_collectives_give_a_future_and_read_before_they_write():
         return [x.item() for x in future.wait()], same.item(), [x.item() for x in gathered.wait()]
 
     assert values(ranks(body, 2)) == [([2, 1], 3, [10, 10, 11, 11])] * 2
+
+
+@pytest.mark.parametrize("late", range(3))
+@pytest.mark.parametrize("size", [2, 3])
+def test_coalesced_collectives_take_their_places_in_the_order_when_they_begin(size, late):
+    """Also on a rank that comes last, and so has the others' parts of the first tensor at once."""
+    if late == size:
+        pytest.skip("there is no such rank")
+
+    def body(rank):
+        store = _get_default_store()
+        if rank == late:
+            store.wait([f"begun {other}" for other in range(size) if other != late])
+        with pytest.warns(FutureWarning):
+            future = dist.all_reduce_coalesced([np.array([1.0]), np.array([2])], async_op=True)
+        store.set(f"begun {rank}", "")
+        if rank == late:
+            future.wait()
+        after = np.array([3.0])
+        dist.all_reduce(after)
+        return [x.item() for x in future.wait()], after.item()
+
+    assert values(ranks(body, size)) == [([size, 2 * size], 3.0 * size)] * size
 
 
 def test_coalesced_collectives_of_nothing(virtual):
