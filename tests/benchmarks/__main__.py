@@ -22,7 +22,8 @@ HEAD = """# Figures
 
 Written by `python -m tests.benchmarks` on {cores} cores, Python {python}; {rounds} rounds. Each figure and its limit
 are measured by turns. Values are the least of all rounds, the ratio is the median of the rounds' ratios, and the spread
-is the lowest and the highest of these. Time is processor time, so that other programs on the machine count little.
+is the lowest and the highest of these. Where the unit says CPU, time is processor time, so that other programs on the
+machine count little; elsewhere it is real time.
 """
 TABLE = "| what | value | limit | its value | ratio | spread |\n| --- | --- | --- | --- | --- | --- |"
 

@@ -15,6 +15,17 @@ from typing import Any
 
 SIZES = {8: 60, 1024: 60, 2**20: 20, 2**26: 5}
 """Bytes of the full buffer, and how often each is timed."""
+LARGEST_MESSAGE = 2**20
+OPERATIONS = [
+    "barrier 0",
+    *(
+        f"{name} {size}"
+        for size in SIZES
+        for name in ("all_reduce", "all_gather", "reduce_scatter", "broadcast", "ping_pong")
+        if name != "ping_pong" or size <= LARGEST_MESSAGE
+    ),
+]
+"""Every operation that is timed, and its bytes."""
 
 
 def main(implementation: str) -> None:
@@ -47,7 +58,7 @@ def main(implementation: str) -> None:
             "reduce_scatter": lambda whole=whole, part=part: dist.reduce_scatter_single(part, whole),
             "broadcast": lambda whole=whole: dist.broadcast(whole, 0),
         }
-        if size_bytes <= 2**20:
+        if size_bytes <= LARGEST_MESSAGE:
             operations["ping_pong"] = lambda whole=whole: ping_pong(dist, whole)
         for name, operation in operations.items():
             found[f"{name} {size_bytes}"] = timed(dist, operation, repeats)
