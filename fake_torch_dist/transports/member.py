@@ -165,7 +165,7 @@ def _received(source: int, found: Any) -> Received:
     """A message out of its payload; ``found`` is a pair with its sender if it is awaited from any member."""
     sender, payload = found if source == ANY_SOURCE else (source, found)
     end = 2 + payload[0] + 256 * payload[1]
-    return Received(sender, payload[2:end].decode(), memoryview(payload)[end:])
+    return Received(sender, str(payload[2:end], "utf-8"), memoryview(payload)[end:])
 
 
 @lru_cache(maxsize=256)

@@ -14,11 +14,15 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple
 
+import numpy as np
+
 HEADER: Final = struct.Struct("<QIIq")  # payload bytes, group, channel, number
 LARGEST_BYTES: Final = 1 << 36
 READ_BYTES: Final = 1 << 18
 
-Payload = bytes | bytearray
+_NOTHING: Final = memoryview(b"")
+
+Payload = bytes | bytearray | memoryview
 Frame = tuple[int, int, int, int, Payload]
 """(source rank, group, channel, number, payload)."""
 
@@ -115,7 +119,7 @@ class PeerConnection:
         self.queue: deque[memoryview] = deque()
         """The bytes that the kernel has not accepted yet."""
         self.buffer = bytearray()
-        self._body = bytearray()
+        self._body = _NOTHING
         self._filled = 0
         self._header = (0, 0, 0)
 
@@ -129,13 +133,13 @@ class PeerConnection:
         """
         while True:
             if self._body:
-                count = self.socket.recv_into(memoryview(self._body)[self._filled :])
+                count = self.socket.recv_into(self._body[self._filled :])
                 self._filled += count
                 if count and self._filled < len(self._body):
                     continue
                 if count:
                     frames.append((self.rank, *self._header, self._body))
-                    self._body, self._filled = bytearray(), 0
+                    self._body, self._filled = _NOTHING, 0
                     continue
                 return False
             count = self.socket.recv_into(inbox)
@@ -146,6 +150,9 @@ class PeerConnection:
                 if HEADER.size + size == count:  # most often one whole frame: no copy through the buffer
                     frames.append((self.rank, group, channel, number, bytes(inbox[HEADER.size : count])))
                     return True
+                if READ_BYTES < HEADER.size + size <= LARGEST_BYTES:
+                    self._begin_body(size, (group, channel, number), inbox[HEADER.size : count])
+                    continue
             self.buffer += inbox[:count]
             self.parse(frames)
             if count < READ_BYTES and not self._body:
@@ -161,15 +168,18 @@ class PeerConnection:
             begin, end = start + HEADER.size, start + HEADER.size + size
             if end > len(buffer):
                 if size > READ_BYTES:
-                    self._header = (group, channel, number)
-                    self._body = bytearray(size)
-                    self._filled = len(buffer) - begin
-                    self._body[: self._filled] = memoryview(buffer)[begin:]
+                    self._begin_body(size, (group, channel, number), memoryview(buffer)[begin:])
                     start = len(buffer)
                 break
             frames.append((self.rank, group, channel, number, bytes(memoryview(buffer)[begin:end])))
             start = end
         del buffer[:start]
+
+    def _begin_body(self, size: int, header: tuple[int, int, int], begin: memoryview) -> None:
+        """Give a large frame, of which the beginning is here, memory of its own."""
+        self._header, self._filled = header, len(begin)
+        self._body = np.empty(size, np.uint8).data  # a bytearray would be filled with zeros first
+        self._body[: self._filled] = begin
 
     # -- out -----------------------------------------------------------------------------------------------------------
 

@@ -96,7 +96,8 @@ def test_a_work_that_outlives_its_world():
         dist.destroy_process_group()
         assert time.monotonic() - started < 3
         if work:
-            with pytest.raises(dist.DistBackendError, match="destroyed while this was under way"):
+            # Rank 1 may have left before rank 0 did, which then has noticed that first.
+            with pytest.raises(dist.DistBackendError, match="destroyed while this was under way|rank 1 is gone"):
                 work.wait()
 
     values(ranks(body, 2))

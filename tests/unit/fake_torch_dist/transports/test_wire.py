@@ -94,3 +94,16 @@ def test_what_the_kernel_does_not_take_is_sent_later_and_in_order(ends: Ends, si
     frames += read_all(receiver)
     assert [frame[-1] for frame in frames] == [payload + tail for payload in payloads]
     assert [frame[3] for frame in frames] == list(range(count))
+
+
+@pytest.mark.parametrize("sizes", [(READ_BYTES + 5, 3), (3, READ_BYTES + 5), (READ_BYTES - 8, 4 * READ_BYTES, 0)])
+def test_large_frames_before_and_behind_small_ones(ends: Ends, sizes: tuple[int, ...]) -> None:
+    sender, receiver = ends
+    payloads = [bytes([number + 1]) * size for number, size in enumerate(sizes)]
+    for number, payload in enumerate(payloads):
+        sender.send(0, 0, number, b"", memoryview(payload))
+    frames = read_all(receiver)
+    while sender.queue:
+        sender.push()
+        frames += read_all(receiver)
+    assert [(frame[3], bytes(frame[-1])) for frame in frames] == list(enumerate(payloads))
