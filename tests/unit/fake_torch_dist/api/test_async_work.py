@@ -97,7 +97,7 @@ def test_a_work_that_outlives_its_world():
         assert time.monotonic() - started < 3
         if work:
             # Rank 1 may have left before rank 0 did, which then has noticed that first.
-            with pytest.raises(dist.DistBackendError, match="destroyed while this was under way|rank 1 is gone"):
+            with pytest.raises(dist.DistBackendError, match=r"destroyed while this was under way|rank 1 is gone"):
                 work.wait()
 
     values(ranks(body, 2))
