@@ -8,12 +8,14 @@ from pathlib import Path
 
 from accelerate_sim.web.downloads import HERE, numpy_wheel
 
-PURE = ("typer", "click", "tqdm", "colorlog", "typing_extensions", "pyyaml")
+PURE = ("typer", "click", "tqdm", "colorlog", "typing_extensions", "pyyaml", "rich")
 LEFT_OUT_OF_NUMPY = (
     "/tests/", "/f2py/", "/distutils/", "/_pyinstaller/", "/random/", "/include/", "/_core/lib/", ".dist-info/",
     "/testing/", "/ctypeslib", "/doc/",
 )  # fmt: skip
 """Parts of numpy that neither numpy's own import nor a run needs."""
+LEFT_OUT_OF_PURE = ("typer/rich_utils.py",)
+"""What draws help with rich, which the command line's is not, would always be loaded."""
 LEFT_OUT_OF_OURS = ("__pycache__", "calibration", "web", "*.md", "py.typed")
 OF_WEB = ("__init__.py", "engine.py", "page_terminal.py")
 """Modules of this folder that run in the page."""
@@ -41,7 +43,8 @@ def _numpy(tree: Path, carrier: Path, lock_file: Path) -> None:
 
 def _pure(tree: Path, path: Path) -> None:
     with zipfile.ZipFile(path) as wheel:
-        wheel.extractall(tree, [name for name in wheel.namelist() if name.endswith(".py")])
+        names = [name for name in wheel.namelist() if name.endswith(".py") and name not in LEFT_OUT_OF_PURE]
+        wheel.extractall(tree, names)
 
 
 def _ours(tree: Path) -> None:

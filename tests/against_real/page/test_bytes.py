@@ -25,6 +25,9 @@ pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
             ("--config", "llama405b", "--set", "train.lr=1e-4", "--max-steps", "200"), "44x34",
         ),
         ("ascii&config=classic&cols=100&rows=30", ("--config", "classic", "--ascii"), "100x30"),
+        (
+            "dashboard&config=debug&cols=100&rows=30", ("--config", "debug", "--dashboard"), "100x30",
+        ),
     ],
 )  # fmt: skip
 def test_it_shows_the_bytes_of_the_command_line(visit: Visit, train: Train, tmp_path: Path, query, arguments, size):

@@ -145,11 +145,10 @@ def shell(script: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_head_takes_what_it_wants_and_the_run_ends_quietly():
-    begin = time.monotonic()
+    """Within the deadline of ``shell``, though the run would go on for minutes."""
     result = shell(f"{{ train {' '.join(LLAMA)}; echo status $? >&2; }} | head -3")
     assert len(result.stdout.splitlines()) == 3
     assert result.stderr == "status 141\n"
-    assert time.monotonic() - begin < 10, "though the run would go on for minutes"
 
 
 @pytest.mark.parametrize("speed", ["1000", "max"])
