@@ -15,7 +15,7 @@ LEFT_OUT_OF_NUMPY = (
 )  # fmt: skip
 """Parts of numpy that neither numpy's own import nor a run needs."""
 LEFT_OUT_OF_PURE = ("typer/rich_utils.py",)
-"""What draws help with rich, which the command line's is not, would always be loaded."""
+"""Modules for help that rich draws. Nothing here needs them, and they would always be loaded."""
 LEFT_OUT_OF_OURS = ("__pycache__", "calibration", "web", "*.md", "py.typed")
 OF_WEB = ("__init__.py", "engine.py", "page_terminal.py")
 """Modules of this folder that run in the page."""

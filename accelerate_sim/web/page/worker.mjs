@@ -48,10 +48,22 @@ async function startFromImage() {
   const memory = Promise.all([packed, main.bytes]).then(([image, binary]) => unpackMemory(image, binary, state.base));
   const python = await restore(loadPyodide, { indexURL: urlOf('pyodide/'), stdLibURL: EMPTY_ZIP }, memory, state, libraries);
   lap('restored');
-  loadRest = async () => python.FS.writeFile('/lib/python313.zip', await load('pyodide/python_stdlib.zip'));
+  loadRest = restLater(python.FS);
   unfold(python.FS, await files);
   python.runPython('import os; os.chdir("/app")');
   return python;
+}
+
+// The standard library comes after the first run, or in the middle of it when that imports more than the image holds.
+function restLater(FS) {
+  const [folder, name, source] = ['/lib', 'python313.zip', 'pyodide/python_stdlib.zip'];
+  FS.unlink(`${folder}/${name}`);
+  FS.createLazyFile(folder, name, urlOf(source), true, false);
+  return async () => {
+    const whole = await load(source);
+    FS.unlink(`${folder}/${name}`);
+    FS.writeFile(`${folder}/${name}`, whole);
+  };
 }
 
 // The size of the memory, how many blocks are kept, their numbers, and the blocks; all others are zeros. What the main

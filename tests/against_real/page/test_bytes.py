@@ -26,7 +26,8 @@ pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
         ),
         ("ascii&config=classic&cols=100&rows=30", ("--config", "classic", "--ascii"), "100x30"),
         (
-            "dashboard&config=debug&cols=100&rows=30", ("--config", "debug", "--dashboard"), "100x30",
+            "dashboard&config=debug&set=run.runs%3D1&cols=100&rows=30",
+            ("--config", "debug", "--dashboard", "--set", "run.runs=1"), "100x30",
         ),
     ],
 )  # fmt: skip
