@@ -18,7 +18,8 @@ from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationE
 
 from accelerate_sim.artifacts.damage import Damaged, conforming
 from accelerate_sim.artifacts.file_image import FileImage, json_image
-from accelerate_sim.config.schema import CheckpointConfig, RunConfig
+from accelerate_sim.config.schema import RunConfig
+from accelerate_sim.config.sections.output import CheckpointConfig
 
 if TYPE_CHECKING:
     from accelerate_sim.sim.run import Run

@@ -16,7 +16,8 @@ from accelerate_sim.config.drawn_values import bad_draws, draws_in, values_to_ch
 from accelerate_sim.config.files import read_text, refuse_control_characters
 from accelerate_sim.config.keys import KeyPath, dotted, field_at, meant, overlaid, value_at, with_value
 from accelerate_sim.config.problems import ConfigError, Problem, printable, shorten, shown
-from accelerate_sim.config.schema import PlayConfig, RunConfig
+from accelerate_sim.config.schema import RunConfig
+from accelerate_sim.config.sections.play import PlayConfig
 from accelerate_sim.config.validation import Found, leave_out, validated
 from accelerate_sim.config.validation_messages import kind_of
 from accelerate_sim.config.yaml_reader import read_yaml

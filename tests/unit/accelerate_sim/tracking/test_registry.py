@@ -9,7 +9,7 @@ import pytest
 from accelerate_sim.config import extensions
 from accelerate_sim.config.extensions import TRACKERS, TrackerEntry, optional_trackers, trackers_help
 from accelerate_sim.config.problems import ConfigError
-from accelerate_sim.config.schema import LogConfig
+from accelerate_sim.config.sections.output import LogConfig
 from accelerate_sim.process.signals import Signals
 from accelerate_sim.tracking.registry import open_trackers, require_packages
 from accelerate_sim.tracking.tracker import TrackerContext
