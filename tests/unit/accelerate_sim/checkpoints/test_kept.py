@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from accelerate_sim.checkpoints.state import Saved, superseded
+from accelerate_sim.checkpoints.kept import Saved, superseded
 from accelerate_sim.config.sections.output import CheckpointConfig
 
 
