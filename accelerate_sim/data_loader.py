@@ -206,7 +206,8 @@ class MapDataLoader(DataLoader):
 
             # Ranks that draw from generators of their own would shuffle apart.
             self.generator = np.random.default_rng(common_seed())
-        return self.generator.permutation(len(self.dataset)).tolist()  # type: ignore[no-any-return]
+        order: list[int] = self.generator.permutation(len(self.dataset)).tolist()
+        return order
 
     def batch(self, positions: Sequence[int]) -> Any:
         """The batch of these samples."""

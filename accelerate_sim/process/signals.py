@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
+from typing import Any
 
 from accelerate_sim.process.poller import Poller
 
@@ -67,7 +68,7 @@ class Signals(Poller):
         self._starting = False
         self._at_once = False
         self._takes_signals = True
-        self._previous: dict[int, object] = {}
+        self._previous: dict[int, Callable[[int, FrameType | None], Any] | int | None] = {}
         self._next_look_s = -math.inf
 
     def __enter__(self) -> "Signals":
@@ -88,7 +89,7 @@ class Signals(Poller):
     ) -> None:
         for number, handler in self._previous.items():
             # After an ending signal nothing is left to clean up, so the next Ctrl-C takes the default action.
-            signal.signal(number, signal.SIG_DFL if self._ending and number in ENDING else handler)  # type: ignore[arg-type]
+            signal.signal(number, signal.SIG_DFL if self._ending and number in ENDING else handler)
         if self._takes_signals:
             signal.set_wakeup_fd(self._previous_wakeup_fd)
         self._close_wakeup()
