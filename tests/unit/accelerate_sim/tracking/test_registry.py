@@ -35,7 +35,7 @@ def context(*names: str, output_dir: Path | None = None) -> TrackerContext:
 def dummy(monkeypatch: pytest.MonkeyPatch) -> str:
     """A tracker in a module of its own, with one line in the table."""
     module = ModuleType("dummy_tracker")
-    module.Dummy = Dummy  # type: ignore[attr-defined]
+    vars(module)["Dummy"] = Dummy
     monkeypatch.setitem(sys.modules, "dummy_tracker", module)
     entry = TrackerEntry("remembers", "dummy_tracker:Dummy", writes_files=False)
     monkeypatch.setitem(extensions.TRACKERS, "dummy", entry)
