@@ -13,6 +13,8 @@ class Poller:
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
         self._poller = select.poll()
+        self._wakeup = self._wakeup_writer = -1
+        """Ends of the pipe whose bytes end a sleep; -1 while there is none."""
         self._hang_ups: dict[int, Callable[[], None]] = {}
         self._serving: dict[int, Callable[[], None]] = {}
         self._alarms: dict[Callable[[], None], float] = {}
@@ -29,6 +31,7 @@ class Poller:
         self._poller.unregister(self._wakeup)
         os.close(self._wakeup)
         os.close(self._wakeup_writer)
+        self._wakeup = self._wakeup_writer = -1
 
     def watch(self, fd: int, on_hang_up: Callable[[], None]) -> None:
         """Call ``on_hang_up`` during a wait when the reader of ``fd`` has closed it."""
@@ -68,7 +71,7 @@ class Poller:
                 self._serving[fd]()
             elif fd in self._hang_ups:
                 self._hang_ups[fd]()
-            else:
+            elif fd == self._wakeup:
                 self._drain()
         if self._alarms:
             now_s = self._monotonic()

@@ -9,9 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accelerate_sim.config.schema import RunConfig
-from accelerate_sim.config.sections.play import ImposeConfig
-from accelerate_sim.config.sections.train import TrainConfig
+from accelerate_sim.config.schema import ImposeConfig, RunConfig, TrainConfig
 from accelerate_sim.sim.curves.from_scratch import law
 from accelerate_sim.sim.curves.instability import Instability
 from accelerate_sim.sim.curves.loss import LossCurve

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accelerate_sim.config.sections.train import TrainConfig
+from accelerate_sim.config.schema import TrainConfig
 from accelerate_sim.sim.curves.schedule import distance_share, full_rate_steps, learning_rate
 
 Schedule = Literal["cosine", "linear", "wsd", "constant"]
