@@ -165,7 +165,7 @@ class MapDataLoader(DataLoader):
         if batch_size is None and batch_sampler is None:
             raise ValueError("batch_size=None, which hands out single samples, is not supported: use batch_size=1")
         self.dataset: Any = dataset
-        self.batch_size = batch_size  # type: ignore[assignment]
+        self.batch_size = batch_size  # type: ignore[assignment]  # None beside a batch_sampler
         self.shuffle = shuffle
         self.sampler = sampler
         self.batch_sampler = batch_sampler
@@ -180,7 +180,7 @@ class MapDataLoader(DataLoader):
 
     def __len__(self) -> int:
         if self.batch_sampler is not None:
-            return len(self.batch_sampler)  # type: ignore[arg-type]
+            return len(self.batch_sampler)  # type: ignore[arg-type]  # TypeError where it has no length
         count = len(self.sampler) if self.sampler is not None else len(self.dataset)  # type: ignore[arg-type]
         assert self.batch_size
         return count // self.batch_size if self.drop_last else -(-count // self.batch_size)
@@ -206,7 +206,8 @@ class MapDataLoader(DataLoader):
 
             # Ranks that draw from generators of their own would shuffle apart.
             self.generator = np.random.default_rng(common_seed())
-        return self.generator.permutation(len(self.dataset)).tolist()  # type: ignore[no-any-return]
+        order: list[int] = self.generator.permutation(len(self.dataset)).tolist()
+        return order
 
     def batch(self, positions: Sequence[int]) -> Any:
         """The batch of these samples."""

@@ -27,7 +27,7 @@ SMALLEST_BAR = 4
 PIPE_PARTS = 10
 
 
-class tqdm(std_tqdm):  # type: ignore[type-arg]
+class tqdm(std_tqdm):  # type: ignore[type-arg]  # generic in its stubs alone
     """A bar of the current session. ``parts``: number of lines that a bar prints on a pipe."""
 
     monitor_interval: ClassVar[int] = 0

@@ -44,7 +44,7 @@ class ReplicaTensor(LocalTensor):
             self._memory.shards = numbers
 
     @property
-    def shards(self) -> Array:  # type: ignore[override]
+    def shards(self) -> Array:  # type: ignore[override]  # made when it is first read
         """The number of each rank."""
         memory = self._memory
         if memory.shards is None:

@@ -9,7 +9,7 @@ from accelerate_sim.optimizer import Optimizer
 from accelerate_sim.state import PartialState
 
 if TYPE_CHECKING:
-    from accelerate_sim.config.schema import TrainConfig
+    from accelerate_sim.config.sections.train import TrainConfig
     from accelerate_sim.training_progress import TrainingProgress
 
 

@@ -167,8 +167,8 @@ class DeviceMesh:
             raise RuntimeError("DeviceMesh process groups not initialized!")
         groups = self._groups[axis]
         mine = (made for made in groups if not is_non_member(made) and self._rank in made.ranks)
-        found = next(mine, groups[0])
-        return found  # type: ignore[no-any-return]
+        found: ProcessGroup = next(mine, groups[0])
+        return found
 
     def get_all_groups(self) -> list[ProcessGroup]:
         """``get_group`` for each dimension."""

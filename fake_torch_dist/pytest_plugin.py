@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -23,8 +23,8 @@ def fake_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., FakeRun]
     """``fake_run("debug", faults=["kill rank=1 at=step:12"])`` plays a run to its end, and returns all of it."""
     from accelerate_sim.testing.run import played
 
-    def run(config: str | Path, *arguments: str, **options: object) -> FakeRun:
-        return played(tmp_path_factory.mktemp("fake_run") / "out", config, *arguments, **options)  # type: ignore[arg-type]
+    def run(config: str | Path, *arguments: str, **options: Any) -> FakeRun:
+        return played(tmp_path_factory.mktemp("fake_run") / "out", config, *arguments, **options)
 
     return run
 
@@ -36,9 +36,9 @@ def fake_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
 
     started: list[FakeCluster] = []
 
-    def start(nodes: int = 1, gpus: int = 2, config: str | Path = "debug", **options: object) -> FakeCluster:
+    def start(nodes: int = 1, gpus: int = 2, config: str | Path = "debug", **options: Any) -> FakeCluster:
         directory = tmp_path_factory.mktemp("fake_cluster")
-        started.append(FakeCluster(directory, nodes, gpus, config, **options))  # type: ignore[arg-type]
+        started.append(FakeCluster(directory, nodes, gpus, config, **options))
         return started[-1]
 
     try:

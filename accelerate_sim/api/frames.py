@@ -9,7 +9,7 @@ from typing import Any
 
 from accelerate_sim.api.records import FaultRecord, TextRecord
 from accelerate_sim.records import Record
-from accelerate_sim.tracking.jsonl import json_event
+from accelerate_sim.tracking.json_events import json_event
 
 
 def to_frame(records: Iterable[Record | FaultRecord | TextRecord], kind: type | None = None) -> Any:

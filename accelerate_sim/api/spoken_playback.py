@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from accelerate_sim.api.playback import Playback
 from accelerate_sim.api.words import PROGRAM, Words
-from accelerate_sim.checkpoints.state import Saved, superseded
+from accelerate_sim.checkpoints.kept import Saved, superseded
 from accelerate_sim.process.clock import Clock
 from accelerate_sim.records import (
     BatchRecord,

@@ -1,4 +1,4 @@
-"""``--resume``: finds the checkpoint to resume, and checks that the config is that of the same run.
+"""``--resume``: finds the checkpoint to resume.
 
 ``auto`` takes the newest complete checkpoint, reports damaged ones, and begins a run that has none. A path takes that
 checkpoint and no other.
@@ -6,11 +6,8 @@ checkpoint and no other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from accelerate_sim.artifacts.atomic import make_directory, remove_unfinished, write_file
 from accelerate_sim.artifacts.damage import Damaged
@@ -31,15 +28,9 @@ from accelerate_sim.checkpoints.metrics_length import require_beginning
 from accelerate_sim.checkpoints.output_directory import own_if_there
 from accelerate_sim.checkpoints.state import MetricsLength, RunState
 from accelerate_sim.config.problems import ConfigError, Problem, printable, shown
-from accelerate_sim.config.schema import RunConfig
 
 OPTION = "--resume"
 AUTO = "auto"
-HARMLESS = (
-    "run.speed", "run.startup_speed", "run.runs", "log", "train.max_steps", "checkpoint.keep_last",
-    "checkpoint.keep_best", "checkpoint.shards", "checkpoint.on_preempt", "cluster.host",
-)  # fmt: skip
-"""Keys and sections that may differ on resuming, because no figure of a step depends on them."""
 
 
 @dataclass(frozen=True)
@@ -230,44 +221,6 @@ def _require_same_run(state: RunState, begun: RunState) -> None:
         was, now = getattr(begun, name), getattr(state, name)
         if was != now:
             raise Damaged(f"is of another run: its {name} is {shown(now)}, and {run_file.NAME} has {shown(was)}")
-
-
-def refuse_differences(resumption: Resumption, config: RunConfig, start_time: datetime | None, *, drawn: bool) -> None:
-    """Raise ConfigError with every key that would change the run, or if no step is left.
-
-    ``drawn``: each run draws a config of its own, so a run that has not begun cannot differ.
-    """
-    was, now = resumption.state.config, config.model_dump(mode="json")
-    problems = [
-        Problem.about(
-            key, shown(value), f"is not what {resumption.source} was made with, {shown(other)}",
-            "Give the same value, or begin another run in another --output-dir.",
-        )
-        for key, value, other in (_differences(was, now) if resumption.begun or not drawn else ())
-    ]  # fmt: skip
-    begun = datetime.fromisoformat(resumption.state.start_time)
-    if start_time is not None and start_time != begun:
-        given = start_time.isoformat()
-        reason = f"is not when the run in {resumption.source} began, {begun.isoformat()}"
-        problems.append(Problem("--start-time", None, "", given, reason, "Leave it out, or give the same."))
-    last = min(config.train.epochs * config.train.steps_per_epoch, config.train.max_steps or 10**18)
-    if not problems and resumption.state.step > last:
-        reason = f"is before step {resumption.state.step:,} of {resumption.source}"
-        problems.append(Problem.about("train.max_steps", str(last), reason, "Give more steps, or an older checkpoint."))
-    if problems:
-        raise ConfigError(problems)
-
-
-def _differences(was: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """(key, value now, value then) of each key that differs and is not harmless."""
-    for name in dict.fromkeys((*now, *was)):
-        key, value, other = prefix + name, now.get(name), was.get(name)
-        if key in HARMLESS or value == other:
-            continue
-        if isinstance(value, Mapping) and isinstance(other, Mapping) and key != "model":
-            yield from _differences(other, value, f"{key}.")
-        else:
-            yield key, value, other
 
 
 def _problem(value: str, reason: str, way_out: str) -> ConfigError:

@@ -8,7 +8,7 @@ decide which files are deleted, cut and written.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cache
@@ -18,7 +18,7 @@ from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationE
 
 from accelerate_sim.artifacts.damage import Damaged, conforming
 from accelerate_sim.artifacts.file_image import FileImage, json_image
-from accelerate_sim.config.schema import CheckpointConfig, RunConfig
+from accelerate_sim.config.schema import RunConfig
 
 if TYPE_CHECKING:
     from accelerate_sim.sim.run import Run
@@ -156,25 +156,3 @@ def restart_s(run: Run, state: RunState) -> float:
     the moment at which the state was saved.
     """
     return state.clock_s - run.startup.total - loading_s(run, state)
-
-
-class Saved(NamedTuple):
-    """A checkpoint: its name, and the loss of the validation before it; None if there was none."""
-
-    name: str
-    loss: float | None
-
-    @property
-    def step(self) -> int:
-        return int(self.name.rpartition("-")[2])
-
-
-def superseded(saved: Sequence[Saved], config: CheckpointConfig) -> list[Saved]:
-    """Checkpoints to delete, the oldest first: not among the newest ``keep_last`` or the best ``keep_best``.
-
-    A checkpoint that was saved because a signal ended the process is not counted, and goes once a newer one exists.
-    """
-    planned = [one for one in saved if config.every and one.step % config.every == 0]
-    validated = sorted((one.loss, -one.step, one) for one in planned if one.loss is not None)
-    kept = {*planned[-config.keep_last :], *(one for _, _, one in validated[: config.keep_best]), *saved[-1:]}
-    return [one for one in saved if one not in kept]

@@ -5,31 +5,23 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
-from accelerate_sim.cli import declared_options as option
-from accelerate_sim.cli.command import Command, completion, without_local_rank
+from accelerate_sim.cli.command import Command, without_local_rank
+from accelerate_sim.cli.train_command import refuse, train_command
 from accelerate_sim.config.problems import ConfigError
-from accelerate_sim.display.screen import OutputClosed
-from accelerate_sim.process.placement import is_other_rank, own_placement, scheduler_restarts
+from accelerate_sim.process.placement import is_other_rank, own_placement
 from accelerate_sim.process.schedulers import detect, unplaced
-from accelerate_sim.process.signals import SIGPIPE_EXIT, Stopped
 from fake_torch_dist.default_sigint import DefaultSigint
 
 if TYPE_CHECKING:
-    from accelerate_sim.checkpoints.resume import Resumption
-    from accelerate_sim.config.load import Override
     from accelerate_sim.config.schema import RunConfig
     from accelerate_sim.process.placement import Placement
     from accelerate_sim.session.coordination import Coordination
-    from accelerate_sim.session.fast_forward import FastForward
-    from accelerate_sim.session.options import SessionOptions
     from accelerate_sim.session.recorded_terminal import RecordedTerminal
-    from accelerate_sim.session.run_source import RunSource
 
 HELP = """Play a training run of a language model on a GPU cluster that is not there.
 
@@ -49,7 +41,7 @@ def launch(train: Callable[[RunConfig], None]) -> NoReturn:
     try:
         placement = _placement()
     except ConfigError as error:
-        sys.exit(2 if is_other_rank() else _refuse(str(error)))
+        sys.exit(2 if is_other_rank() else refuse(str(error)))
     if placement and not placement.is_main:
         from accelerate_sim.session.follower import run_follower
 
@@ -113,186 +105,14 @@ def run_command_line(
         words, program = words[1:], f"{program} report"
         app.command(context_settings=settings)(report)
     else:
-        app.command(cls=Command, help=HELP, context_settings=settings)(_command(train, coordination, recording))
+        app.command(cls=Command, help=HELP, context_settings=settings)(train_command(train, coordination, recording))
     try:
         typer.main.get_command(app)(words, prog_name=program)  # app() would take the rank from exceptions' lines
     except SystemExit as end:
         return end.code
     except ConfigError as error:
-        return _refuse(str(error))
+        return refuse(str(error))
     return 0
-
-
-def _command(
-    train: Callable[[RunConfig], None], coordination: Coordination | None, recording: RecordedTerminal | None
-) -> Callable[..., None]:
-    """The function whose parameters are the options."""
-
-    def command(
-        context: typer.Context,
-        config: option.Config = None,
-        settings: option.Settings = None,
-        fault: option.Faults = None,
-        speed: option.Speed = None,
-        seed: option.Seed = None,
-        runs: option.Runs = None,
-        max_steps: option.MaxSteps = None,
-        duration: option.Duration = None,
-        output_dir: option.OutputDir = None,
-        resume: option.Resume = None,
-        log_with: option.LogWith = None,
-        voice: option.Voice = None,
-        log_hazard: option.LogHazards = None,
-        start_time: option.StartTime = None,
-        publish: option.Publish = False,
-        record: option.Record = None,
-        record_pace: option.RecordPace = None,
-        record_size: option.RecordSize = "120x40",
-        report: option.Report = None,
-        listing: option.Listing = None,
-        plan: option.ShowPlan = False,
-        print_config: option.PrintConfig = False,
-        ascii_only: option.AsciiOnly = False,
-        no_progress: option.NoProgress = False,
-        no_keys: option.NoKeys = False,
-        dashboard: option.Dashboard = False,
-        brand: option.Brand = None,
-        fast_forward: option.FastForward = None,
-        explain: option.Explain = False,
-        prompt: option.Prompt = False,
-        show_completion: option.ShowCompletion = False,
-        version: option.Version = False,
-    ) -> None:
-        if version:
-            from accelerate_sim.version import __version__
-
-            print(f"fake-torchrun {__version__} (simulated training runs)")
-            return
-        if show_completion:
-            print(completion(context.command.get_params(context), context.info_name or ""), end="")
-            return
-        try:
-            if listing:
-                from accelerate_sim.cli import listings
-
-                listings.show(listing, ascii_only=ascii_only)
-                return
-            from accelerate_sim.config.load import Override
-
-            changes = _set("--voice", voice, f"log.voice={voice}", "log.voice_options={}")
-            changes += [Override(text) for text in settings or []]
-            changes += _set("--speed", speed, f"run.speed={speed}", "run.startup_speed=null")
-            changes += _set("--seed", seed, f"run.seed={seed}")
-            changes += _set("--runs", runs, f"run.runs={runs}")
-            changes += _set("--max-steps", max_steps, f"train.max_steps={max_steps}")
-            changes += _set("--log-with", log_with or None, f"log.trackers=[{', '.join(log_with or [])}]")
-            changes += _set("--log-hazard", log_hazard or None, f"log.hazards=[{', '.join(log_hazard or [])}]")
-            changes += _set("--brand", brand, "cluster.host=node")
-            changes += _set("--publish", publish or None, "run.publish=true")
-            if record:
-                changes += _set("--record-pace", record_pace, f"run.speed={record_pace}", "run.startup_speed=null")
-            from accelerate_sim.session.options import SessionOptions
-            from accelerate_sim.session.run_source import RunSource
-
-            resumption = _resumption(resume, output_dir, coordination, read_only=plan or print_config)
-            placement = coordination.placement if coordination else None
-            source = RunSource(config, changes, seed, placement, resumption, fault or ())
-            if report:
-                from accelerate_sim.report.write import OPTION, require_drawing
-
-                require_drawing(OPTION, report)
-            if print_config or plan:
-                _show(source, ascii_only=ascii_only, whole_config=print_config, report=report)
-                return
-            options = SessionOptions(
-                start_time, duration, output_dir, resumption, ascii_only, not no_progress, coordination, recording,
-                report, fast_forward=_fast_forward(fast_forward), prompt=_prompt() if prompt else None, explain=explain,
-                generic_names=brand is not None, dashboard=dashboard, keys=not no_keys,
-            )  # fmt: skip
-            sys.exit(_run(train, source, options, record, record_size))
-        except ConfigError as error:
-            sys.exit(_refuse(str(error)))
-        except (OutputClosed, BrokenPipeError):
-            _close_stdout()
-            sys.exit(SIGPIPE_EXIT)
-        except Stopped as stopped:
-            sys.exit(stopped.exit_code)
-
-    return command
-
-
-def _fast_forward(text: str | None) -> FastForward | None:
-    if text is None:
-        return None
-    from accelerate_sim.session.fast_forward import FastForward
-
-    return FastForward.of(text)
-
-
-def _prompt() -> str:
-    from accelerate_sim.session.prompt import shell_line
-
-    return shell_line(sys.argv)
-
-
-def _set(name: str, value: object, *changes: str) -> list[Override]:
-    """The changes of the config that the option ``name`` makes; none if it was not given."""
-    from accelerate_sim.config.load import Override
-
-    return [Override(change, name) for change in changes] if value is not None else []
-
-
-def _resumption(
-    resume: str | None, output_dir: Path | None, coordination: Coordination | None, *, read_only: bool
-) -> Resumption | None:
-    """The state that ``--resume`` names: ``auto`` after a restart by launcher or scheduler. Raises ConfigError."""
-    restarts = coordination.placement.attempt if coordination else scheduler_restarts()
-    if resume is None and output_dir and restarts:
-        resume = "auto"
-    if resume is None:
-        return None
-    from accelerate_sim.checkpoints.resume import find, find_and_own
-
-    if read_only:
-        return find(resume, output_dir)
-    return find_and_own(resume, output_dir, launched=coordination is not None)
-
-
-def _show(source: RunSource, *, ascii_only: bool, whole_config: bool, report: Path | None) -> None:
-    """Print the config or the plan of the first run; with ``report`` also write the plan as a page."""
-    from accelerate_sim.cli import listings
-
-    if whole_config:
-        listings.show_config(source.plan(1).config)
-    else:
-        listings.show_plan(source.plan(1), ascii_only=ascii_only)
-        if report:
-            from accelerate_sim.artifacts.output_error import OutputError
-            from accelerate_sim.report.write import write_plan_report
-
-            try:
-                write_plan_report(report, source.plan(1))
-            except OutputError as error:
-                sys.exit(str(error))
-
-
-def _run(
-    train: Callable[[RunConfig], None], source: RunSource, options: SessionOptions, record: Path | None, size: str
-) -> int:
-    """Run the session, on the screen or into a recording of ``size``. Returns the exit code. Raises ConfigError."""
-    if options.resumption:
-        options = replace(options, output_dir=options.resumption.output_dir)
-    try:
-        if record:
-            from accelerate_sim.cli.record import record as record_session
-
-            columns, rows = map(int, size.split("x"))
-            return record_session(train, source, options, record, (columns, rows))
-        from accelerate_sim.session.runner import run_session
-
-        return run_session(train, source, options)
-    except ConfigError as error:
-        raise source.located(error) from None
 
 
 def _leave(code: str | int | None) -> NoReturn:
@@ -300,14 +120,3 @@ def _leave(code: str | int | None) -> NoReturn:
     if isinstance(code, int) and code > 128:
         os._exit(code)
     sys.exit(code)
-
-
-def _refuse(message: str) -> int:
-    """Print an error of the user's, and return its exit code."""
-    print(message, file=sys.stderr)
-    return 2
-
-
-def _close_stdout() -> None:
-    # Python flushes standard output when it exits, which would fail again: its reader is gone.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

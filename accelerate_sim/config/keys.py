@@ -33,6 +33,11 @@ def dotted(path: KeyPath) -> str:
     return ".".join(path)
 
 
+def path_of(key: str) -> KeyPath:
+    """The path of a dotted key."""
+    return tuple(key.split("."))
+
+
 @cache
 def all_keys() -> tuple[str, ...]:
     """Every dotted key that takes a value, in the order of the schema."""

@@ -12,11 +12,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from accelerate_sim.config.checks.conflicts import conflicts
+from accelerate_sim.config.consequences import of_their_own
 from accelerate_sim.config.drawn_values import bad_draws, draws_in, values_to_check, with_draws
 from accelerate_sim.config.files import read_text, refuse_control_characters
-from accelerate_sim.config.keys import KeyPath, dotted, field_at, meant, overlaid, value_at, with_value
+from accelerate_sim.config.keys import KeyPath, dotted, field_at, overlaid, path_of, value_at, with_value
 from accelerate_sim.config.problems import ConfigError, Problem, printable, shorten, shown
-from accelerate_sim.config.schema import PlayConfig, RunConfig
+from accelerate_sim.config.schema import RunConfig
+from accelerate_sim.config.sections.play import PlayConfig
 from accelerate_sim.config.validation import Found, leave_out, validated
 from accelerate_sim.config.validation_messages import kind_of
 from accelerate_sim.config.yaml_reader import read_yaml
@@ -109,8 +111,8 @@ class ConfigSource:
         if problem.source:
             return problem
         problem = replace(problem, value=self._marked(problem))
-        about = path or _path(problem.key)
-        for place in (about, *map(_path, problem.related)):
+        about = path or path_of(problem.key)
+        for place in (about, *map(path_of, problem.related)):
             if where := self._place(place):
                 return _placed(problem, *where, is_its_own=place == about)
         return replace(problem, source=self.name)
@@ -125,7 +127,7 @@ class ConfigSource:
 
     def _marked(self, problem: Problem) -> str | None:
         """The value as text, with its origin if it was not written."""
-        path = _path(problem.key)
+        path = path_of(problem.key)
         if problem.value is None or field_at(path) is None:
             return problem.value
         written = value_at(self.data, path)
@@ -198,17 +200,7 @@ class ConfigSource:
         if check and not disagreeing and (misfit := check(config)):
             disagreeing = [misfit]
         offending = [*self.unread, *(path for path, _ in (*found, *refused))]
-        return config, [*problems, *map(self.located, self._of_their_own(disagreeing, offending))]
-
-    def _of_their_own(self, disagreeing: Sequence[Problem], offending: Sequence[KeyPath]) -> list[Problem]:
-        """Problems that do not follow from a refused key, which has its default, or from an unwritten key."""
-        if not offending:
-            return list(disagreeing)
-        suspects = [suspect for path in offending if (suspect := _meant(path))]
-        if len(suspects) < len(offending):
-            return []  # an unknown key that resembles no known key may have been meant as any of them
-        written = (problem for problem in disagreeing if value_at(self.data, _path(problem.key)) is not None)
-        return [problem for problem in written if not _involves(problem, [*offending, *suspects])]
+        return config, [*problems, *map(self.located, of_their_own(disagreeing, offending, self.data))]
 
 
 def _placed(problem: Problem, source: str, line: int | None, *, is_its_own: bool) -> Problem:
@@ -223,25 +215,6 @@ def _no_override(text: str) -> tuple[KeyPath, str, str]:
     key, colon, value = text.partition(":")
     way_out = f"--set {shorten(key.strip())}={shorten(value.strip())}" if colon else "e.g. --set train.lr=1e-4"
     return tuple(key.strip().split(".")), f"'{shorten(text)}' is not KEY=VALUE", f"Write {way_out}."
-
-
-def _meant(path: KeyPath) -> KeyPath | None:
-    """The known key that was written, or that a misspelt one means."""
-    for end in range(1, len(path) + 1):
-        if path[0] != "model" and field_at(path[:end]) is None:
-            guess = meant(path[:end])
-            return _path(guess) if guess else None
-    return path
-
-
-def _path(key: str) -> KeyPath:
-    return tuple(key.split("."))
-
-
-def _involves(problem: Problem, offending: Sequence[KeyPath]) -> bool:
-    """Return True if a key of the problem, or its section, was left out of the config."""
-    keys = [_path(key) for key in (problem.key, *problem.related)]
-    return any(key[: len(path)] == path or path[: len(key)] == key for key in keys for path in offending)
 
 
 def _seed(data: Mapping[str, Any]) -> int:

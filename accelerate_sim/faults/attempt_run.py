@@ -15,7 +15,8 @@ from accelerate_sim.faults.kinds import KINDS
 from accelerate_sim.faults.pace import Pace
 from accelerate_sim.sim.gpus.telemetry import Telemetry
 from accelerate_sim.sim.noise import Floats
-from accelerate_sim.sim.run import FaultFacts, LossScaling, Run, StepBlock
+from accelerate_sim.sim.run import Run
+from accelerate_sim.sim.step_figures import FaultFacts, LossScaling, StepBlock
 from accelerate_sim.sim.timeline import BLOCK
 
 if TYPE_CHECKING:
@@ -106,8 +107,9 @@ class AttemptRun(Run):
     def telemetry(self) -> Telemetry:
         """The GPUs with what is wrong with them."""
         if self._telemetry is None:
-            base = self.__dict__.get("telemetry") or Run.__dict__["telemetry"].func(self)
-            self._telemetry = AttemptTelemetry.over(base, self._conditions_in_timeline, self._is_halted_in_timeline)
+            self._telemetry = AttemptTelemetry.over(
+                super().telemetry, self._conditions_in_timeline, self._is_halted_in_timeline
+            )
         return self._telemetry
 
     def _conditions_in_timeline(self, second: float, step: int) -> Mapping[int, Condition]:

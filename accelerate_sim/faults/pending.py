@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from accelerate_sim.faults.boundaries import Boundaries
 from accelerate_sim.faults.drawn import drawn_faults
@@ -133,11 +133,11 @@ class Pending:
             if queue is self._boundaries:
                 self._boundaries.pop()
             else:
-                heappop(queue)  # type: ignore[arg-type]
+                heappop(queue)
             if self._is_due(moment):
                 return moment
 
-    def _heads(self) -> Iterator[tuple[Moment, object]]:
+    def _heads(self) -> Iterator[tuple[Moment, Any]]:
         pace, last = self._pace, self._run.last_step
         while self._steps and int(self._steps[0][0]) <= pace.first_step:
             self._later.append(heappop(self._steps)[2])  # passed over in this attempt

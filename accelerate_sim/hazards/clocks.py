@@ -61,11 +61,11 @@ class Rfc3339Time(_Clock):
         return f"{passage.line.time.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}000Z"
 
 
-class GlogTime(_Clock):
+class GlogTime(NoTime):
     """A prefix of glog in place of the time: level, month and day, microseconds, process and source."""
 
     def changed(self, passage: Passage, found: re.Match[str]) -> str:
-        rest = NoTime.changed(self, passage, found)  # type: ignore[arg-type]
+        rest = super().changed(passage, found)
         level = "W" if "WARN" in rest else "E" if "ERROR" in rest else "I"
         return f"{level}{passage.line.time:%m%d %H:%M:%S.%f} {1000 + passage.line.rank:7d} trainer.cc:212] {rest}"
 

@@ -147,8 +147,9 @@ def gather_object(object: Any) -> list[Any]:
 
     with _communicating() as state:
         if state.num_processes == 1 or (state.plays_all_ranks and state.holds_all_results(object)):
-            return object  # type: ignore[no-any-return]
-        everyones: list[Any] = [None] * state.num_processes
+            everyones: list[Any] = object
+            return everyones
+        everyones = [None] * state.num_processes
         dist.all_gather_object(everyones, object)
     return [entry for entries in everyones for entry in entries]
 

@@ -19,7 +19,7 @@ def is_torch_tensor(tensor: Any) -> bool:
 
 
 def honor_type(obj: Any, generator: Any) -> Any:
-    """The entries of ``generator`` in a sequence of the type of ``obj``, named tuples included."""
+    """The entries of ``generator`` in a sequence or mapping of the type of ``obj``, named tuples included."""
     if isinstance(obj, tuple) and hasattr(obj, "_fields"):
         return type(obj)(*generator)
     return type(obj)(generator)
@@ -45,13 +45,14 @@ def recursively_apply(
             ),
         )
     if isinstance(data, Mapping):
-        return type(data)(  # type: ignore[call-arg]
+        return honor_type(
+            data,
             {
                 key: recursively_apply(
                     func, each, *args, test_type=test_type, error_on_other_type=error_on_other_type, **kwargs
                 )
                 for key, each in data.items()
-            }
+            },
         )
     if test_type(data):
         return func(data, *args, **kwargs)
@@ -69,9 +70,7 @@ def concatenate(data: Any, dim: int = 0) -> Any:
     if isinstance(first, list | tuple):
         return honor_type(first, (concatenate([each[i] for each in data], dim=dim) for i in range(len(first))))
     if isinstance(first, Mapping):
-        return type(first)(  # type: ignore[call-arg]
-            {key: concatenate([each[key] for each in data], dim=dim) for key in first}
-        )
+        return honor_type(first, {key: concatenate([each[key] for each in data], dim=dim) for key in first})
     if isinstance(first, LocalTensor):
         return LocalTensor(np.concatenate([each.shards for each in data], axis=dim + 1 if dim >= 0 else dim))
     if not isinstance(first, np.ndarray):
@@ -105,7 +104,8 @@ def send_to_device(tensor: Any, device: Any, non_blocking: bool = False, skip_ke
         return honor_type(tensor, (send_to_device(each, device, non_blocking, skip_keys) for each in tensor))
     if isinstance(tensor, Mapping):
         kept = {skip_keys} if isinstance(skip_keys, str) else set(skip_keys or ())
-        return type(tensor)(  # type: ignore[call-arg]
-            {key: each if key in kept else send_to_device(each, device, non_blocking) for key, each in tensor.items()}
-        )
+        moved = {
+            key: each if key in kept else send_to_device(each, device, non_blocking) for key, each in tensor.items()
+        }
+        return honor_type(tensor, moved)
     return tensor.to(device) if hasattr(tensor, "to") else tensor

@@ -204,7 +204,7 @@ def tensors(batches: list[Any]) -> Any:
     first = batches[0]
     if isinstance(first, Mapping):
         made = {key: tensors([batch[key] for batch in batches]) for key in first}
-        return Batch(made) if type(first) in (dict, Batch) else type(first)(made)  # type: ignore[call-arg]
+        return Batch(made) if type(first) in (dict, Batch) else honor_type(first, made)
     if isinstance(first, tuple | list) and not isinstance(first[0] if first else None, str | bytes):
         return honor_type(first, (tensors(list(each)) for each in zip(*batches, strict=True)))
     if isinstance(first, np.ndarray | np.generic | int | float):

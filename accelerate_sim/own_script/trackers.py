@@ -56,7 +56,7 @@ class JsonlTracker(GeneralTracker):
     def __init__(self, run_name: str, logging_dir: str | os.PathLike[str], **kwargs: Any) -> None:
         self.path = Path(logging_dir) / f"{run_name}.jsonl"
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = open(self.path, "w", encoding="utf-8")  # noqa: SIM115
+        self._file = open(self.path, "w", encoding="utf-8")  # noqa: SIM115 - closed by finish()
 
     @property
     def tracker(self) -> Any:
@@ -86,7 +86,7 @@ class TensorBoardTracker(GeneralTracker):
         self.directory = Path(logging_dir) / run_name
         self.directory.mkdir(parents=True, exist_ok=True)
         name = f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}.{os.getpid()}.simulated"
-        self._file = open(self.directory / name, "wb")  # noqa: SIM115
+        self._file = open(self.directory / name, "wb")  # noqa: SIM115 - closed by finish()
         version = b"brain.Event:2"
         # Protobuf fields 1, the wall time, and 3, the version of the format.
         self._file.write(record(b"\x09" + struct.pack("<d", time.time()) + b"\x1a" + varint(len(version)) + version))

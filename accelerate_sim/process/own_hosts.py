@@ -14,7 +14,7 @@ from typing import Any
 
 from accelerate_sim.config.host_names import AUTO, listed_hosts
 from accelerate_sim.config.load import ConfigSource
-from accelerate_sim.config.schema import ClusterConfig
+from accelerate_sim.config.sections.cluster import ClusterConfig
 from fake_torch_dist.launcher.environment_names import HOSTS, NODE
 
 _NODE_LISTS = ("SLURM_STEP_NODELIST", "SLURM_JOB_NODELIST", "SLURM_NODELIST")

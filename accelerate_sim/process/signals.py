@@ -10,12 +10,14 @@ for other ranks. SIGUSR1, which Slurm can send before it takes a node away, ends
 
 import math
 import os
-import select
 import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
+from typing import Any
+
+from accelerate_sim.process.poller import Poller
 
 ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name))
 PREEMPTING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name))
@@ -40,7 +42,7 @@ class Stopped(BaseException):
         """True after SIGTERM or SIGUSR1: the machines are needed elsewhere, so the run saves a checkpoint first."""
 
 
-class Signals:
+class Signals(Poller):
     """The process's signal handlers, installed while it is entered.
 
     In another thread than the main one, as of Ray Train or a notebook, signals are left alone, as Python requires.
@@ -50,6 +52,7 @@ class Signals:
     """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic, deadline: float | None = None) -> None:
+        super().__init__(monotonic)
         self.deadline = deadline
         self._before_waiting: list[Callable[[float], None]] = []
         self._on_pause: list[Callable[[], None]] = []
@@ -59,28 +62,20 @@ class Signals:
         self._held_since_s: float | None = None
         """Real second at which waits began to be held; None: they are not."""
         self._cut = False
-        self._monotonic = monotonic
         self._stopped_s = 0.0
         self._pending: list[int] = []
         self._ending = False
         self._starting = False
         self._at_once = False
         self._takes_signals = True
-        self._previous: dict[int, object] = {}
-        self._poller = select.poll()
-        self._hang_ups: dict[int, Callable[[], None]] = {}
-        self._serving: dict[int, Callable[[], None]] = {}
-        self._alarms: dict[Callable[[], None], float] = {}
+        self._previous: dict[int, Callable[[int, FrameType | None], Any] | int | None] = {}
         self._next_look_s = -math.inf
 
     def __enter__(self) -> "Signals":
         # Python writes a byte here when a signal arrives, so that one between a check and the sleep ends the sleep.
-        self._wakeup, self._wakeup_writer = os.pipe()
-        for end in (self._wakeup, self._wakeup_writer):
-            os.set_blocking(end, False)
-        self._poller.register(self._wakeup, select.POLLIN)
+        wakeup = self._open_wakeup()
         try:
-            self._previous_wakeup_fd = signal.set_wakeup_fd(self._wakeup_writer, warn_on_full_buffer=False)
+            self._previous_wakeup_fd = signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
         except ValueError:  # not the main thread: the signals are another one's
             self._takes_signals = False
         for number in (*ENDING, *REDRAWING, *PAUSING, *HOLDING) if self._takes_signals else ():
@@ -94,12 +89,10 @@ class Signals:
     ) -> None:
         for number, handler in self._previous.items():
             # After an ending signal nothing is left to clean up, so the next Ctrl-C takes the default action.
-            signal.signal(number, signal.SIG_DFL if self._ending and number in ENDING else handler)  # type: ignore[arg-type]
+            signal.signal(number, signal.SIG_DFL if self._ending and number in ENDING else handler)
         if self._takes_signals:
             signal.set_wakeup_fd(self._previous_wakeup_fd)
-        self._poller.unregister(self._wakeup)
-        os.close(self._wakeup)
-        os.close(self._wakeup_writer)
+        self._close_wakeup()
 
     def add_listener(
         self,
@@ -121,34 +114,6 @@ class Signals:
         self._before_waiting += [before_waiting] if before_waiting else []
         self._on_pause += [on_pause] if on_pause else []
         self._on_redraw += [on_redraw] if on_redraw else []
-
-    def watch(self, fd: int, on_hang_up: Callable[[], None]) -> None:
-        """Call ``on_hang_up`` during a wait when the reader of ``fd`` has closed it."""
-        self._hang_ups[fd] = on_hang_up
-        self._poller.register(fd, 0)
-
-    def serve(self, fd: int, events: int, on_ready: Callable[[], None]) -> None:
-        """Call ``on_ready`` between steps and during waits when ``fd`` has one of poll's ``events``."""
-        self._serving[fd] = on_ready
-        self._poller.register(fd, events)
-
-    def dismiss(self, fd: int) -> None:
-        """Stop serving ``fd``, which is still open."""
-        del self._serving[fd]
-        self._poller.unregister(fd)
-
-    def call_at(self, monotonic_s: float | None, on_alarm: Callable[[], None]) -> None:
-        """Call ``on_alarm`` once, between steps or during a wait, at this real second; None: never.
-
-        There is one alarm for each function: a later call replaces an earlier one.
-        """
-        self._alarms.pop(on_alarm, None)
-        if monotonic_s is not None:
-            self._alarms[on_alarm] = monotonic_s
-
-    def call_in(self, seconds: float, on_alarm: Callable[[], None]) -> None:
-        """Call ``on_alarm`` once, so many real seconds from now; see ``call_at``."""
-        self.call_at(self._monotonic() + seconds, on_alarm)
 
     def awake_s(self) -> float:
         """Real seconds, those while Ctrl-Z stopped the process or waits were held not counted."""
@@ -274,32 +239,6 @@ class Signals:
     def _look(self) -> None:
         """Serve ready descriptors; if none is ready, the next poll comes LOOK_EVERY_S later."""
         self._next_look_s = self._monotonic() + (0.0 if self._sleep(0.0) else LOOK_EVERY_S)
-
-    def _sleep(self, seconds: float) -> bool:
-        """Sleep once; True if a descriptor was ready before the time was over."""
-        if self._alarms:
-            seconds = min(seconds, min(self._alarms.values()) - self._monotonic())
-        events = self._poller.poll(None if seconds == math.inf else max(seconds, 0.0) * 1000.0)
-        for fd, _ in events:
-            if fd in self._serving:
-                self._serving[fd]()
-            elif fd in self._hang_ups:
-                self._hang_ups[fd]()
-            else:
-                self._drain()
-        if self._alarms:
-            now_s = self._monotonic()
-            for on_alarm in [each for each, at_s in self._alarms.items() if now_s >= at_s]:
-                del self._alarms[on_alarm]
-                on_alarm()
-        return bool(events)
-
-    def _drain(self) -> None:
-        try:
-            while os.read(self._wakeup, 64):
-                pass
-        except BlockingIOError:
-            pass
 
 
 def _stopped_by(number: int) -> Stopped:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from accelerate_sim.artifacts.atomic import explained, write_file
 from accelerate_sim.config.problems import ConfigError, Problem, printable
 from accelerate_sim.records import AttemptRecord, Record, StartRecord
-from accelerate_sim.tracking.jsonl import json_event
+from accelerate_sim.tracking.json_events import json_event
 
 if TYPE_CHECKING:
     from accelerate_sim.report.history import RunHistory

@@ -12,7 +12,7 @@ from accelerate_sim.sim.run import Run
 def connect(run: Run, clock: Clock, report: Callable[[Record], None], reach: Callable[[str], None]) -> None:
     """Initialise the process group, time an all-reduce and find the GPUs, each in its simulated time.
 
-    ``reach`` is told the place in the start-up before the line of each.
+    ``reach`` is called with each place in the start-up before its line is logged.
     """
     clock.advance(run.startup.connect)
     reach("nccl")

@@ -58,7 +58,7 @@ class Console:
         self.detail_ranks: Sequence[int] = ()
         """Ranks that this process plays and that report detail lines of their own."""
         self.explainer: Explainer | None = None
-        """Says why, after the house's lines; None: nothing is explained."""
+        """Logs the reason after lines of the house's voice; None: no reasons are logged."""
         self.log: Callable[[int, str, int, datetime | None], None] = log
         """Logs a line: level, text, rank and moment."""
         self.draws_tables = True

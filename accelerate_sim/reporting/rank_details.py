@@ -13,7 +13,7 @@ from accelerate_sim.sim.run import Run
 
 
 def rank_step_records(run: Run, step: int, end: datetime, ranks: Sequence[int]) -> list[RankStepRecord]:
-    """The records of ``ranks`` for ``step``, from 1, which all have left at ``end``; in the order of their moments."""
+    """The records of ``ranks`` for ``step``, from 1, which ends for all at ``end``; in the order of their times."""
     index, layout, numbers = step - 1, run.layout, np.asarray(ranks)
     step_s = run.timing(index).seconds
     leads = leads_s(run.noise_seed, run.incidents, index, numbers, step_s)

@@ -33,7 +33,7 @@ SIGNALLED = frozenset(128 + number for number in ENDING)
 EXIT_CODE_TAG = 0x7E0D
 """Tag of the messages that rank 0 sends before it exits: ``ENDS``, if a signal has stopped it, then its exit code."""
 ENDS = -1
-"""The number by which rank 0 says that it saves and ends, and that its exit code follows."""
+"""The number that rank 0 sends before it saves and ends; its exit code follows."""
 ANNOUNCED_WITHIN_S = 3.0
 """Real seconds in which rank 0 announces its end after a signal that reaches all ranks."""
 SAVED_WITHIN_S = 120.0

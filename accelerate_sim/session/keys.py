@@ -31,7 +31,7 @@ class Key(NamedTuple):
 
 
 def _look(session: Session, steering: Steering) -> None:
-    """Draw the grid of the GPUs at this moment; it is kept on the screen alone."""
+    """Draw the grid of the GPUs at this moment; no file gets it."""
     active = session.active
     if active is None:
         return

@@ -53,7 +53,7 @@ class ScreenHandler(logging.Handler):
         self._print(level, rank, lambda: prefix + text)
 
     def log(self, level: int, text: str, rank: int, moment: datetime | None = None) -> None:
-        """Log a line of the console's. A record, which takes longer than the line, is made if others may read it."""
+        """Log a line of the console. A ``LogRecord``, which is slower to make, is made only for other handlers."""
         if not self._is_alone():
             log(level, text, rank, moment)
         elif level >= self.level and logger.isEnabledFor(level):

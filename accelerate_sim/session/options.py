@@ -39,7 +39,7 @@ class SessionOptions:
     prompt: str | None = None
     """The command line that is typed on the screen before the first line; None: nothing is typed."""
     explain: bool = False
-    """Say why, after key messages."""
+    """Log the reason after key messages."""
     generic_names: bool = False
     """Show no name of a real model, company or product."""
     dashboard: bool = False

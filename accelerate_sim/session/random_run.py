@@ -16,7 +16,8 @@ from accelerate_sim import catalog
 from accelerate_sim.catalog import Architecture, GpuSpec, UnknownName
 from accelerate_sim.config.checks.conflicts import conflicts
 from accelerate_sim.config.keys import overlaid
-from accelerate_sim.config.schema import CustomModel, RunConfig
+from accelerate_sim.config.schema import RunConfig
+from accelerate_sim.config.sections.model import CustomModel
 from accelerate_sim.sim import noise
 from accelerate_sim.sim.run import Run
 

@@ -26,7 +26,10 @@ NO_DESCRIPTOR = -1
 
 @dataclass(frozen=True, slots=True)
 class RunBeginning:
-    """The moment of a session at which a run begins. A session that starts there goes on as one that came there."""
+    """The moment of a session at which a run begins.
+
+    A session that starts there shows the same as one that has played the earlier runs.
+    """
 
     number: int = 1
     """Number of the run."""

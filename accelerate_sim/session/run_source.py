@@ -23,7 +23,10 @@ FAULT = "--fault"
 
 
 class RunSource:
-    """The plans of a session's runs: of a config file, or drawn from the catalog. A launcher decides their cluster."""
+    """The plans of a session's runs: of a config file, or drawn from the catalog.
+
+    Under a launcher their cluster has the shape of the job.
+    """
 
     def __init__(
         self,

@@ -53,7 +53,8 @@ def run_session(train: Train, source: RunSource, options: SessionOptions) -> int
     number = resumption.state.run if resumption else _first_number(options)
     first = source.plan(number)
     if resumption:
-        from accelerate_sim.checkpoints.resume import refuse_differences, tidy
+        from accelerate_sim.checkpoints.resume import tidy
+        from accelerate_sim.checkpoints.same_config import refuse_differences
 
         refuse_differences(resumption, first.config, options.start_time, drawn=source.drawn)
         runs = _number_of_runs(first.config, options)

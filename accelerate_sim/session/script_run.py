@@ -1,4 +1,4 @@
-"""Begin of the run of a user's own script, which hands in no config."""
+"""Begins the run of a user's own script, which gives no config."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def begin_script_run(session: Session, precision: str, num_steps: int, project_dir: Path | None = None) -> ActiveRun:
     """Begin a run in ``precision`` with ``num_steps`` micro-batches a step. Raises ConfigError.
 
-    A script knows of one rank, so tensors of all ranks act as rank 0's.
+    A script is written for one rank, so tensors of all ranks act as rank 0's.
     """
     from fake_torch_dist import LocalTensor
 

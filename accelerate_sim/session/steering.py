@@ -1,6 +1,6 @@
 """``Steering``: pauses, single steps and changes of speed of a session, for keys, signals and other controls.
 
-What it says is a note on the bar line, which never becomes a part of the scrollback.
+Its messages are notes on the bar line, which never become a part of the scrollback.
 """
 
 from __future__ import annotations

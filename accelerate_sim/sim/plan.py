@@ -9,7 +9,8 @@ from functools import cached_property
 
 from accelerate_sim import catalog
 from accelerate_sim.catalog import DatasetSpec, GpuSpec, ModelSpec
-from accelerate_sim.config.schema import CustomModel, RunConfig
+from accelerate_sim.config.schema import RunConfig
+from accelerate_sim.config.sections.model import CustomModel
 from accelerate_sim.sim import storage
 from accelerate_sim.sim.batch_ramp import BatchSchedule
 from accelerate_sim.sim.layout import Layout

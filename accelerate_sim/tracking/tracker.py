@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from accelerate_sim.config.schema import LogConfig
+from accelerate_sim.config.sections.output import LogConfig
 from accelerate_sim.process.signals import Signals
 from accelerate_sim.records import DeviceRecord, Record
 

@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Any
 
 
-class _Names(str, Enum):  # noqa: UP042
+class _Names(str, Enum):  # noqa: UP042 - a StrEnum prints its value
     """An enumeration whose members equal their values, and print as class and name, as Accelerate's do."""
 
     @classmethod

@@ -41,7 +41,7 @@ class Backend(str):
 
     @classmethod
     def register_backend(cls, name: str, *_: object, **__: object) -> NoReturn:
-        """NotImplementedError: there is no way for another backend to move arrays here."""
+        """Raise NotImplementedError: there is no way for another backend to move arrays here."""
         raise NotImplementedError(errors.NO_OTHER_BACKENDS.format(name=name))
 
 

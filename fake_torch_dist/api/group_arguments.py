@@ -55,7 +55,7 @@ def default_timeout(backend: str) -> timedelta:
 
 
 def check_device(device: object, name: str = "device_id") -> None:
-    """ValueError unless ``device``, the argument ``name``, is None."""
+    """Raise ValueError unless ``device``, the argument ``name``, is None."""
     if device is not None:
         raise ValueError(errors.NO_DEVICES.format(name=name, device=device))
 

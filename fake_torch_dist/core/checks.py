@@ -13,13 +13,13 @@ from fake_torch_dist.core.reduction import Array
 
 
 def check_dtypes(array: Array, other: Array) -> None:
-    """ValueError, torch's, unless both have one dtype."""
+    """Raise ValueError, torch's, unless both have one dtype."""
     if array.dtype != other.dtype:
         raise ValueError(f"Invalid usage of tensors with different dtypes: {array.dtype} and {other.dtype}")
 
 
 def check_list(what: str, side: str, arrays: Sequence[Array], like: Array, size: int) -> None:
-    """RuntimeError unless there is one array per member, each of the shape of ``like``."""
+    """Raise RuntimeError unless there is one array per member, each of the shape of ``like``."""
     if len(arrays) != size:
         raise RuntimeError(f"{what}: invalid {side} tensor list (expected length {size}, got {len(arrays)})")
     for index, array in enumerate(arrays):
@@ -43,7 +43,7 @@ def check_parts(what: str, parts: Sequence[Array], own: Array, me: int) -> None:
 
 
 def check_blocks(what: str, whole: Array, part: Array, size: int) -> None:
-    """RuntimeError unless ``whole`` is ``size`` parts, stacked or joined."""
+    """Raise RuntimeError unless ``whole`` is ``size`` parts, stacked or joined."""
     check_dtypes(whole, part)
     shape = part.shape[1:]
     stacked = (size, *shape)
@@ -56,7 +56,7 @@ def check_blocks(what: str, whole: Array, part: Array, size: int) -> None:
 
 
 def check_pairs(outputs: Sequence[Array], inputs: Sequence[Array], size: int) -> None:
-    """RuntimeError or ValueError, torch's, unless both lists of ``all_to_all`` have one entry per member and one
+    """Raise RuntimeError or ValueError, torch's, unless both lists of ``all_to_all`` have one entry per member and one
     dtype."""
     for side, arrays in (("input", inputs), ("output", outputs)):
         if len(arrays) != size:
@@ -82,7 +82,7 @@ def split_bounds(rows: int, splits: Sequence[int] | None, size: int, side: str) 
 
 
 def check_timeout(timeout: object) -> None:
-    """TypeError unless ``timeout`` is None or a timedelta."""
+    """Raise TypeError unless ``timeout`` is None or a timedelta."""
     if timeout is not None and not isinstance(timeout, timedelta):
         raise TypeError(errors.TIMEOUT_TYPE.format(timeout=timeout))
 

@@ -85,7 +85,7 @@ class GroupMembers:
         self.transport.close()
 
     def check_root(self, what: str, group_rank: int) -> None:
-        """RuntimeError unless ``group_rank`` is a member that the collective ``what`` can have as its root."""
+        """Raise RuntimeError unless ``group_rank`` is a member that the collective ``what`` can have as its root."""
         if not 0 <= group_rank < self.size():
             raise RuntimeError(f"{what}: invalid root rank: {group_rank}; the group has {self.size()} ranks")
 

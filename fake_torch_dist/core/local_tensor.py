@@ -228,7 +228,7 @@ class LocalTensor(TensorMethods):
         mine, theirs = _pair(self.shards, other)
         return LocalTensor(mine >= theirs)
 
-    def __eq__(self, other: object) -> LocalTensor:  # type: ignore[override]
+    def __eq__(self, other: object) -> LocalTensor:  # type: ignore[override]  # elementwise, no bool
         mine, theirs = _pair(self.shards, other)
         return LocalTensor(mine == theirs)
 

@@ -41,7 +41,7 @@ class ReduceOp:
     PREMUL_SUM: ClassVar[_Constant]
 
     def __init__(self, op: _Constant) -> None:
-        """TypeError for anything but one of the constants."""
+        """Raise TypeError for anything but one of the constants."""
         if not isinstance(op, ReduceOp.RedOpType):
             raise TypeError(f"ReduceOp takes one of its constants, such as ReduceOp.SUM, not {op!r}")
         self.name: str = op.name

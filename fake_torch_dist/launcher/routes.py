@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from fake_torch_dist.launcher.commandline.config import LaunchConfig
@@ -53,8 +54,7 @@ class Routes:
 
     def _targets(self, node: LocalNode, local_rank: int, prefix_columns: Callable[[int, Stream], int]) -> RankTargets:
         out, err = (
-            self._target(node, local_rank, stream, lambda stream=stream: prefix_columns(local_rank, stream))  # type: ignore[misc]
-            for stream in STREAMS
+            self._target(node, local_rank, stream, partial(prefix_columns, local_rank, stream)) for stream in STREAMS
         )
         return RankTargets(out, err, self.error_file(node, local_rank))
 

@@ -9,7 +9,7 @@ from fake_torch_dist import errors
 
 
 def check_names(shape: Sequence[int], names: Sequence[str] | None) -> None:
-    """RuntimeError, torch's, unless there is one name per dimension and none twice."""
+    """Raise RuntimeError, torch's, unless there is one name per dimension and none twice."""
     if names is None:
         return
     if len(set(names)) != len(names):
@@ -22,7 +22,7 @@ def check_names(shape: Sequence[int], names: Sequence[str] | None) -> None:
 
 
 def check_device_type(device_type: str) -> None:
-    """RuntimeError, torch's, for a device type with an index."""
+    """Raise RuntimeError, torch's, for a device type with an index."""
     if device_type and not device_type.isalpha():
         raise RuntimeError(
             f"Device type with index is not supported but got {device_type}. "
@@ -31,7 +31,7 @@ def check_device_type(device_type: str) -> None:
 
 
 def check_mesh_ranks(ranks: Sequence[int], world_size: int) -> None:
-    """RuntimeError, torch's, for more ranks than there are; ValueError for a rank that is repeated or outside the
+    """Raise RuntimeError, torch's, for more ranks than there are; ValueError for a rank that is repeated or outside the
     world."""
     if len(ranks) > world_size:
         raise RuntimeError(errors.MESH_TOO_BIG.format(size=world_size, found=len(ranks)))
@@ -40,13 +40,13 @@ def check_mesh_ranks(ranks: Sequence[int], world_size: int) -> None:
 
 
 def check_slice(names: Sequence[str], valid: Sequence[str]) -> None:
-    """KeyError, torch's, for an unknown name."""
+    """Raise KeyError, torch's, for an unknown name."""
     if not set(names) <= set(valid):
         raise KeyError(f"Invalid mesh_dim_names {tuple(names)} specified. Valid mesh_dim_names are {list(valid)}.")
 
 
 def check_flat_name(name: str, taken: Sequence[str], root: str) -> None:
-    """ValueError, torch's, if the root mesh has a dimension of this name."""
+    """Raise ValueError, torch's, if the root mesh has a dimension of this name."""
     if name in taken:
         raise ValueError(
             f"{name} already exists for submesh of the {root}. The mesh_dim_names of submesh and flattened mesh are "

@@ -13,4 +13,5 @@ def addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[st
         return [(socket.AF_INET, (host, port))]  # resolvers read files
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     pairs = [(family, address) for family, _, _, _, address in found]
+    # Addresses of TCP begin with host and port; typeshed's are those of all families.
     return sorted(dict.fromkeys(pairs), key=lambda pair: pair[0] != socket.AF_INET)  # type: ignore[arg-type]

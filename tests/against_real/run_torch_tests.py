@@ -106,7 +106,7 @@ def run(case: type[unittest.TestCase], name: str) -> Result:
 
 def run_in_world(case: type[unittest.TestCase], name: str, world_size: int) -> Result:
     """Run a test in a fork of its own, which is ended with all its ranks."""
-    report = tempfile.NamedTemporaryFile("r", suffix=".json", delete=False)  # noqa: SIM115
+    report = tempfile.NamedTemporaryFile("r", suffix=".json", delete=False)  # noqa: SIM115 - a child writes it
     child = os.fork()
     if child == 0:
         os.setpgid(0, 0)

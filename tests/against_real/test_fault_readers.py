@@ -52,7 +52,8 @@ def primary(tmp_path: Path, output: str) -> str | None:
         pytest.skip("the restart agent lacks a package of its own")
     assert run.returncode == 0, run.stderr
     found = json.loads(result.read_text())["candidate"]["result"]["primary_failure"] or {}
-    return found.get("failure_class")  # type: ignore[no-any-return]
+    failure_class: str | None = found.get("failure_class")
+    return failure_class
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from datetime import datetime
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -211,10 +212,10 @@ def test_cudas_own_library_has_our_names_and_texts() -> None:
 
 @pytest.fixture
 def torch() -> ModuleType:
-    module = pytest.importorskip("torch")
+    module: ModuleType = pytest.importorskip("torch")
     if release(module.__version__) < (2, 13):
         pytest.skip("needs torch 2.13")
-    return module  # type: ignore[no-any-return]
+    return module
 
 
 WORKER = """
@@ -340,10 +341,10 @@ def test_torch_words_a_store_that_is_gone_as_we_do(torch: ModuleType, tmp_path: 
         "store.set('a', 'b')\nprint('connected', flush=True)\nsys.stdin.read()\n"
         "for _ in range(2):\n    try:\n        store.check(['x'])\n    except dist.DistNetworkError:\n        pass\n"
     )
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen([sys.executable, "-c", server], **pipes) as host:  # type: ignore[call-overload]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", server], **pipes) as host:
         port = host.stdout.readline().strip()
-        with subprocess.Popen([sys.executable, "-c", asker, port], stderr=subprocess.PIPE, **pipes) as rank:  # type: ignore[call-overload]
+        with subprocess.Popen([sys.executable, "-c", asker, port], stderr=subprocess.PIPE, **pipes) as rank:
             assert rank.stdout.readline() == "connected\n"
             host.kill()
             host.wait(LIMIT_S)

@@ -10,7 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accelerate_sim.config.schema import LogConfig, ParallelConfig, RunConfig, TrainConfig
+from accelerate_sim.config.schema import RunConfig
+from accelerate_sim.config.sections.cluster import ParallelConfig
+from accelerate_sim.config.sections.output import LogConfig
+from accelerate_sim.config.sections.train import TrainConfig
 from accelerate_sim.sim.run import Run
 from tests.support.reading import Event, Play, Played, Train
 

@@ -23,7 +23,7 @@ RUN = (
     "--set", "checkpoint.shards=tiny", "--set", "train.steps_per_epoch=3", "--set", "checkpoint.every=2",
 )  # fmt: skip
 FAST = ("--speed", "max")
-SLOW = ("--set", "run.speed=2", "--set", "run.startup_speed=100000")
+SLOW = ("--set", "run.speed=0.01", "--set", "run.startup_speed=100000")
 AGAIN = ("--resume", "auto")
 
 

@@ -142,7 +142,7 @@ def test_a_pty_that_a_machine_has_made_shows_one_run_without_bars(variables: dic
 def test_a_thread_that_is_not_the_main_one_plays_a_run(tmp_path: Path):
     def body(out: int) -> None:
         os.dup2(out, 1)
-        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - as long as the process
         sys.argv = ["train.py", *RUN]
         os.chdir(ROOT)
         codes: list[object] = []

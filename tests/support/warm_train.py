@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-import accelerate_sim.before_fork  # noqa: F401
+import accelerate_sim.before_fork  # noqa: F401 - children are forked after it
 from tests.support.processes import Children
 from tests.support.repository import ROOT
 
@@ -123,6 +123,7 @@ def become_train(arguments: Sequence[str], environ: Mapping[str, str], cwd: Path
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         logging.getLogger().handlers.clear()  # pytest's
         warnings.simplefilter("error", RuntimeWarning)  # pytest collects warnings; a user would see them
+        # These are open as long as the process, as those that an interpreter opens are.
         sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
         sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
         sys.stderr = sys.__stderr__ = open(2, "w", encoding="utf-8", closefd=False, buffering=1)  # noqa: SIM115

@@ -14,7 +14,9 @@ def test_the_group_of_developers_repeats_no_list() -> None:
     """It is made of extras, so that a package is named in one place."""
     project = PROJECT_FILE["project"]
     for requirement in PROJECT_FILE["dependency-groups"]["dev"]:
-        name, extras = re.fullmatch(r"([\w-]+)\[([\w,-]+)\]", requirement).groups()  # type: ignore[union-attr]
+        found = re.fullmatch(r"([\w-]+)\[([\w,-]+)\]", requirement)
+        assert found
+        name, extras = found.groups()
         assert name == project["name"]
         assert set(extras.split(",")) <= project["optional-dependencies"].keys()
 

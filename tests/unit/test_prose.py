@@ -22,6 +22,8 @@ FRAGMENT = re.compile(r"(What|Of|Whether|How|Where)\b")
 FILE = re.compile(r"(?<![\w*<./-])[\w./-]*\w\.(?:py|yaml|md|json)\b(?!\w)")
 QUOTED = re.compile(r"``([^`]+)``")
 WORD = re.compile(r"[A-Za-z_]\w*")
+CLASS = re.compile(r"^ *class ([A-Z][a-z]+(?:[A-Z][a-z]+)+)(?<!Error)\b", re.MULTILINE)
+"""Matches a class whose name is of several words, and no error: those are what a function raises."""
 WRITTEN_BY_A_RUN = {
     "config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json", "trainer_state.json",
     "run_state.json", "run.json", "manifest.json", "model.safetensors.index.json", "error.json",
@@ -102,6 +104,15 @@ def everywhere() -> list[str]:
 def test_no_docstring_begins_with_a_fragment(top: str) -> None:
     begun = ((place, text.strip()) for place, text in all_docstrings(texts(top)))
     found = [f"{place}: {text.splitlines()[0]}" for place, text in begun if FRAGMENT.match(text)]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("top", ["accelerate_sim", "fake_torch_dist"])
+def test_no_docstring_begins_with_the_bare_name_of_a_class(top: str) -> None:
+    """A class that is renamed by a search through the text can leave its name where a plain word stood."""
+    classes = {name for text in sources().values() for name in CLASS.findall(text)}
+    words = ((place, WORD.match(text.strip())) for place, text in all_docstrings(texts(top)))
+    found = [f"{place}: {word[0]}" for place, word in words if word and word[0] in classes]
     assert not found, "\n".join(found)
 
 

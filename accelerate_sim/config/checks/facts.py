@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from accelerate_sim import catalog
 from accelerate_sim.catalog import Architecture, GpuSpec
 from accelerate_sim.config.problems import Problem, shorten, shown
-from accelerate_sim.config.schema import CustomModel, RunConfig
+from accelerate_sim.config.schema import RunConfig
+from accelerate_sim.config.sections.model import CustomModel
 
 WORLD = ("cluster.nodes", "cluster.gpus_per_node")
 MODEL_PARALLEL = ("parallel.pipeline", "parallel.context", "parallel.tensor")

@@ -98,7 +98,7 @@ def _show(
     if arguments.filename is None:
         return _looks(arguments, chosen(), write, sleep, count)
     try:
-        file = open(arguments.filename, "w", encoding="utf-8")  # noqa: SIM115
+        file = open(arguments.filename, "w", encoding="utf-8")  # noqa: SIM115 - only errors of opening are its own
     except OSError as error:
         print(f"fake-nvidia-smi: --filename: {arguments.filename} can't be written: {error.strerror}", file=sys.stderr)
         return NO_FILE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from accelerate_sim.monitoring.nvidia_smi.displays import DISPLAYS
 
@@ -64,7 +65,7 @@ _VALUES = {
 
 def parse(words: Sequence[str]) -> Arguments:
     """Parse the command line. Raises InvalidArguments."""
-    found: dict[str, object] = {}
+    found: dict[str, Any] = {}
     has_format = False
     tables = 0
     for kind, value in _options(words):
@@ -85,7 +86,7 @@ def parse(words: Sequence[str]) -> Arguments:
             has_format, found["csv"] = True, _csv(value)
         else:
             found[kind] = value or True
-    arguments = Arguments(**found)  # type: ignore[arg-type]
+    arguments = Arguments(**found)
     if arguments.table and not has_format:
         raise InvalidArguments("\"--format=\" switch is missing. Please run 'nvidia-smi -h' for help.\n")
     modes = arguments.list_gpus + arguments.query + tables

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from accelerate_sim.config.schema import TrainConfig
+from accelerate_sim.config.sections.train import TrainConfig
 from accelerate_sim.sim.batch_ramp import BatchSchedule
 from accelerate_sim.sim.curves.instability import usual_learning_rate
 from accelerate_sim.sim.curves.schedule import learning_rate, useful_steps

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from accelerate_sim.config.schema import TrainConfig
+from accelerate_sim.config.sections.train import TrainConfig
 from accelerate_sim.sim import noise
 from accelerate_sim.sim.curves.from_scratch import slow_time_constant
 from accelerate_sim.sim.curves.schedule import full_rate_steps

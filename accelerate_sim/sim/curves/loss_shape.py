@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from accelerate_sim.config.schema import TrainConfig
+from accelerate_sim.config.sections.train import TrainConfig
 from accelerate_sim.sim.curves.from_scratch import FromScratch, law
 from accelerate_sim.sim.curves.schedule import distance_share
 from accelerate_sim.sim.noise import Draws, Floats

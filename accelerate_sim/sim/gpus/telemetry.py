@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from accelerate_sim.config.schema import ImposeConfig
+from accelerate_sim.config.sections.play import ImposeConfig
 from accelerate_sim.sim import noise
 from accelerate_sim.sim.batch_ramp import BatchSchedule
 from accelerate_sim.sim.disturbances.incidents import Incident, Incidents

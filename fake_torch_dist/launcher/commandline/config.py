@@ -40,7 +40,7 @@ class StreamSelection:
     by_local_rank: Mapping[int, Std] = field(default_factory=dict)
 
     def of(self, local_rank: int) -> Std:
-        """StreamSelection of one local rank."""
+        """The selected streams of one local rank."""
         return self.by_local_rank.get(local_rank, self.everyone)
 
 

@@ -92,7 +92,7 @@ class Endpoint:
     def listen(self, note: Callable[[str], None]) -> socket.socket | None:
         """Return a listening socket if this node hosts the job, None if it joins it.
 
-        Whoever is told to host needs no name. At a c10d endpoint a name that is not known yet, as of a pod that has
+        A node that is told to host needs no name. At a c10d endpoint a name that is not known yet, as of a pod that has
         just started, is waited for; ``note`` gets a line about that. Raises DistNetworkError if this node has to host,
         and the port cannot be had, or if the name does not come.
         """

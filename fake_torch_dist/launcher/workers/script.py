@@ -143,7 +143,7 @@ def _fresh_main(path: str | None) -> types.ModuleType:
 
 
 def _depth() -> int:
-    """BarRows from the first one to the caller's."""
+    """The number of frames from the first one to the caller's."""
     frame: types.FrameType | None = sys._getframe(1)
     depth = 0
     while frame is not None:

@@ -145,7 +145,9 @@ def test_power_integrates_to_the_energy(run: Played) -> None:
     lowest = 0.99 * mean * stepping + gpu.idle_w * run.start["world_size"] * rest
     highest = 1.01 * mean * stepping + mean * rest
     assert lowest < summary["energy_j"] < highest
-    energy, power = re.fullmatch(r"([\d.]+ [kM]?Wh)  \(mean ([\d.]+ [kM]?W)\)", run.summary["Energy"]).groups()  # type: ignore[union-attr]
+    found = re.fullmatch(r"([\d.]+ [kM]?Wh)  \(mean ([\d.]+ [kM]?W)\)", run.summary["Energy"])
+    assert found
+    energy, power = found.groups()
     seconds = Interval(-0.5, 0.5) + clock(run.summary["Total"])
     assert (printed(power) * seconds / 3600).agrees(printed(energy))
 

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 import pytest
@@ -33,8 +33,8 @@ class PlainScreen(Screen):
     def width(self) -> int:
         return self._width
 
-    def write(self, lines: object) -> None:
-        self.lines += lines  # type: ignore[operator]
+    def write(self, lines: Sequence[str]) -> None:
+        self.lines += lines
 
 
 def logged(color: bool, width: int = 100_000) -> Iterator[tuple[Session, list[str]]]:

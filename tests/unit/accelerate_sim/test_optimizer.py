@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 from accelerate_sim.accelerator import Accelerator
-from accelerate_sim.config.schema import TrainConfig
+from accelerate_sim.config.sections.train import TrainConfig
 from accelerate_sim.optimizer import OPTIMIZERS, AdamW, get_optimizer
 from accelerate_sim.own_script.simulated_objects import is_simulated
 from accelerate_sim.scheduler import get_scheduler

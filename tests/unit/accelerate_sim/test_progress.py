@@ -36,6 +36,12 @@ def session_on(screen: Screen) -> Session:
     return Session(screen=screen, clock=clock, style=Style(), signals=Signals())
 
 
+def written(session: Session) -> list[str]:
+    """Texts that the screen of a session has written, one for each frame."""
+    assert isinstance(session.screen, PlainScreen)
+    return session.screen.written
+
+
 @pytest.fixture
 def session() -> Iterator[Session]:
     """A session on a terminal of 80 columns."""
@@ -162,7 +168,7 @@ def test_elapsed_time_and_rate_are_simulated(session: Session):
 def test_a_bar_is_drawn_as_soon_as_it_is_made(session: Session):
     tqdm(total=10, desc="Loading")
     session.signals.wait(0.0)
-    assert "Loading:   0%|" in session.screen.written[-1]  # type: ignore[attr-defined]
+    assert "Loading:   0%|" in written(session)[-1]
 
 
 def test_a_finished_bar_stays_above_and_an_unfinished_one_does_not(session: Session):
@@ -170,7 +176,7 @@ def test_a_finished_bar_stays_above_and_an_unfinished_one_does_not(session: Sess
         with tqdm(total=10, desc=f"Work to {done}") as bar:
             bar.update(done)
     session.screen.close()
-    text = "".join(session.screen.written)  # type: ignore[attr-defined]
+    text = "".join(written(session))
     assert re.search(r"Work to 10: 100%\|█+\| 10/10 [^\r\n]*\x1b\[K\r\n", text)
     assert not re.search(r"Work to 4:[^\r\n]*\r\n", text)
 
@@ -186,7 +192,7 @@ def test_on_a_pipe_a_bar_is_a_line_at_each_part_of_its_way():
         session.flush()
     finally:
         session.leave()
-    lines = "".join(session.screen.written).splitlines()  # type: ignore[attr-defined]
+    lines = "".join(written(session)).splitlines()
     assert [line[:9] for line in lines] == [f"Ten: {part * 10:3}%" for part in range(1, 11)] + ["One: 100%"]
     assert all(len(line) < PIPE_WIDTH for line in lines)
 
@@ -196,7 +202,7 @@ def test_without_progress_nothing_is_shown(session: Session):
     for _ in tqdm(range(10), desc="Silent"):
         pass
     session.flush()
-    assert session.screen.written == []  # type: ignore[attr-defined]
+    assert written(session) == []
 
 
 def test_no_thread_watches_the_bars(session: Session, monkeypatch: pytest.MonkeyPatch):

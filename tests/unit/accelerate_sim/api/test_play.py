@@ -21,7 +21,7 @@ from accelerate_sim.api import (
     play,
     to_frame,
 )
-from accelerate_sim.tracking.jsonl import json_event
+from accelerate_sim.tracking.json_events import json_event
 from tests.conftest import START, Played, Train
 
 OF_THE_FILE = ("path", "export_path", "timestamp")

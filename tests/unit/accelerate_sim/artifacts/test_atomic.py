@@ -165,11 +165,11 @@ BREAKS = {
 
 
 @pytest.mark.parametrize("damage", BREAKS, ids=lambda damage: damage.__name__)
-def test_damage_is_named(damage: object, tmp_path: Path) -> None:
+def test_damage_is_named(damage: Callable[[Path], None], tmp_path: Path) -> None:
     whole = written(tmp_path)
     verify(whole)
-    damage(whole)  # type: ignore[operator]
-    with pytest.raises(Damaged, match=BREAKS[damage]):  # type: ignore[index]
+    damage(whole)
+    with pytest.raises(Damaged, match=BREAKS[damage]):
         verify(whole)
 
 

@@ -75,7 +75,7 @@ def test_every_constant_is_used() -> None:
     from accelerate_sim.sim.memory.memory import peak_memory_use
 
     class Noting(dict[str, float]):
-        read: set[str] = set()  # noqa: RUF012 - one for all
+        read: set[str] = set()  # noqa: RUF012 - all copies note in one set
 
         def __getitem__(self, name: str) -> float:
             self.read.add(name)

@@ -5,6 +5,7 @@ import pty
 import re
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import pyte
 import pytest
@@ -24,8 +25,8 @@ class Output:
         self.terminal = pyte.HistoryScreen(columns, lines)
         self._stream = pyte.ByteStream(self.terminal)
 
-    def screen(self, **options: object) -> Screen:
-        return Screen(self.writer.fileno(), monotonic=lambda: self.now_s, **({"live": True} | options))  # type: ignore[arg-type]
+    def screen(self, **options: Any) -> Screen:
+        return Screen(self.writer.fileno(), monotonic=lambda: self.now_s, **({"live": True} | options))
 
     def take(self) -> list[bytes]:
         """The writes since the last call."""

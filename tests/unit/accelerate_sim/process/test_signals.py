@@ -149,20 +149,6 @@ def test_before_a_wait_it_is_said_how_long_it_is(signals: Signals):
     assert told == [0.01, 0.0]
 
 
-def test_a_reader_that_leaves_ends_a_wait(signals: Signals):
-    read_end, write_end = os.pipe()
-
-    def hang_up() -> None:
-        raise BrokenPipeError
-
-    signals.watch(write_end, hang_up)
-    signals.wait(0.01)
-    os.close(read_end)
-    with pytest.raises(BrokenPipeError):
-        signals.wait(60.0)
-    os.close(write_end)
-
-
 def test_signals_are_given_back():
     numbers = (*ENDING, *REDRAWING, *PAUSING)
     before = [signal.getsignal(number) for number in numbers]

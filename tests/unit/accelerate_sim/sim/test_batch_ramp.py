@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accelerate_sim.config.schema import RunConfig, TrainConfig
+from accelerate_sim.config.schema import RunConfig
+from accelerate_sim.config.sections.train import TrainConfig
 from accelerate_sim.sim.batch_ramp import BatchSchedule
 from accelerate_sim.sim.curves.schedule import useful_steps
 from accelerate_sim.sim.plan import Plan

@@ -40,15 +40,15 @@ def test_a_release_that_the_config_gives_is_kept() -> None:
     assert Method.of(config).release == 24.1
 
 
-EXPERTS = {"model": "deepseek-v3", "cluster": {"nodes": 32, "gpu": "B300", "nic_gbps": 400},
+EXPERTS: dict[str, Any] = {"model": "deepseek-v3", "cluster": {"nodes": 32, "gpu": "B300", "nic_gbps": 400},
            "parallel": {"tensor": 1, "pipeline": 8, "expert": 32, "sharding": "zero1"},
            "train": {"sequence_length": 4096, "global_batch": 1024, "micro_batch": 1,
                      "stack": "megatron-2024"}}  # fmt: skip
 
 
 def step_s(fabric: str = "infiniband", **parallel: Any) -> float:
-    raw = {**EXPERTS, "cluster": {**EXPERTS["cluster"], "fabric": fabric}}  # type: ignore[dict-item]
-    return Plan(RunConfig.model_validate({**raw, "parallel": {**EXPERTS["parallel"], **parallel}})).step_parts.total  # type: ignore[dict-item]
+    raw = {**EXPERTS, "cluster": {**EXPERTS["cluster"], "fabric": fabric}}
+    return Plan(RunConfig.model_validate({**raw, "parallel": {**EXPERTS["parallel"], **parallel}})).step_parts.total
 
 
 def test_tokens_that_cross_a_link_once_arrive_sooner() -> None:

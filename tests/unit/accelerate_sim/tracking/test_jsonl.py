@@ -9,13 +9,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from accelerate_sim.records import StepRecord
-from accelerate_sim.tracking.jsonl import JsonlTracker, _highest, json_event
+from accelerate_sim.tracking.json_events import json_event
+from accelerate_sim.tracking.jsonl import JsonlTracker
 
 NOW = datetime(2026, 1, 31, 9, 30, 0, 123_456)
 STEP = StepRecord(
@@ -59,9 +57,3 @@ def test_numbers_as_strings_are_those_of_the_plain_form(tmp_path: Path) -> None:
     plain = json.loads(lines_of(tmp_path / "plain", STEP)[0])
     strings = json.loads(lines_of(tmp_path, STEP, strings=True)[0])
     assert strings == {name: value if isinstance(value, str) else str(value) for name, value in plain.items()}
-
-
-@given(st.lists(st.integers(0, 5), min_size=5, max_size=40))
-def test_the_highest_values_come_in_order(values: list[int]) -> None:
-    found = _highest(np.array(values, float), 5).tolist()
-    assert found == sorted(range(len(values)), key=lambda place: (-values[place], place))[:5]

@@ -9,7 +9,7 @@ import pytest
 from accelerate_sim.config import extensions
 from accelerate_sim.config.extensions import TRACKERS, TrackerEntry, optional_trackers, trackers_help
 from accelerate_sim.config.problems import ConfigError
-from accelerate_sim.config.schema import LogConfig
+from accelerate_sim.config.sections.output import LogConfig
 from accelerate_sim.process.signals import Signals
 from accelerate_sim.tracking.registry import open_trackers, require_packages
 from accelerate_sim.tracking.tracker import TrackerContext
@@ -35,7 +35,7 @@ def context(*names: str, output_dir: Path | None = None) -> TrackerContext:
 def dummy(monkeypatch: pytest.MonkeyPatch) -> str:
     """A tracker in a module of its own, with one line in the table."""
     module = ModuleType("dummy_tracker")
-    module.Dummy = Dummy  # type: ignore[attr-defined]
+    vars(module)["Dummy"] = Dummy
     monkeypatch.setitem(sys.modules, "dummy_tracker", module)
     entry = TrackerEntry("remembers", "dummy_tracker:Dummy", writes_files=False)
     monkeypatch.setitem(extensions.TRACKERS, "dummy", entry)

@@ -15,7 +15,8 @@ from accelerate_sim import records
 from accelerate_sim.config import extensions
 from accelerate_sim.config.checks.conflicts import conflicts
 from accelerate_sim.config.extensions import VOICES, VoiceEntry, voice_options
-from accelerate_sim.config.schema import LogConfig, RunConfig
+from accelerate_sim.config.schema import RunConfig
+from accelerate_sim.config.sections.output import LogConfig
 from accelerate_sim.display.screen import Screen
 from accelerate_sim.display.style import Style
 from accelerate_sim.records import BatchRecord, ExportFileRecord, LaunchRecord, ProcessRecord, Record, ResumeRecord

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from types import ModuleType, SimpleNamespace
 
 import pytest
@@ -15,10 +16,8 @@ from fake_torch_dist.launcher.workers import debugger
 def pydevd(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """As much of it as is used."""
     module, constants = ModuleType("pydevd"), ModuleType("pydevd_constants")
-    module.SetupHolder = SimpleNamespace(setup={"port": 5678})  # type: ignore[attr-defined]
-    module.debugger = "a debugger"  # type: ignore[attr-defined]
-    constants.ARGUMENT_PPID = "ppid"  # type: ignore[attr-defined]
-    constants.set_global_debugger = lambda new: setattr(module, "debugger", new)  # type: ignore[attr-defined]
+    vars(module).update(SetupHolder=SimpleNamespace(setup={"port": 5678}), debugger="a debugger")
+    vars(constants).update(ARGUMENT_PPID="ppid", set_global_debugger=partial(setattr, module, "debugger"))
     monkeypatch.setitem(sys.modules, "pydevd", module)
     monkeypatch.setitem(sys.modules, "_pydevd_bundle.pydevd_constants", constants)
 

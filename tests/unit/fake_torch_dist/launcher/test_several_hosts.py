@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -358,11 +359,15 @@ def test_ranks_follow_the_names_of_hosts_and_the_order_of_commands(jobs: Jobs, p
     script = "import os; print(os.environ['GROUP_RANK'])"
     host = jobs.start(script, *c10d(port, "4"), "--local-addr", "z", LOGLEVEL="INFO")
     until(lambda: is_listening(port), "the host listens")
+
+    def have_joined(count: int) -> bool:
+        return f"{count} of 4 nodes" in host.err
+
     others = []
     for count, name in enumerate(("c", "b", "a"), 2):
         others.append(jobs.start(script, *c10d(port, "4"), "--local-addr", name))
         if count < 4:
-            until(lambda count=count: f"{count} of 4 nodes" in host.err, "it has joined")  # type: ignore[misc]
+            until(partial(have_joined, count), "it has joined")
     ended = [command.end() for command in (host, *others)]
     assert [command.lines for command in ended] == [["0"], ["3"], ["2"], ["1"]], [command.err for command in ended]
 

@@ -48,7 +48,10 @@ class TorchStore:
 
     def _serve(self, connection: socket.socket) -> None:
         with connection, connection.makefile("rb") as asked:
-            text = lambda: asked.read(struct.unpack("<Q", asked.read(8))[0])  # noqa: E731
+
+            def text() -> bytes:
+                return asked.read(struct.unpack("<Q", asked.read(8))[0])
+
             if asked.read(5) != struct.pack("<BI", 0, 0x3C85F7CE):
                 return
             while kind := asked.read(1):

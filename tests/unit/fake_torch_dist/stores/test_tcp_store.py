@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -194,9 +195,9 @@ def test_time_outs_longer_than_poll_takes(days: int):
 @pytest.mark.parametrize(
     "arguments", [(3, 5), ("127.0.0.1", 99999), ("127.0.0.1", -1), ("127.0.0.1", "5"), ("127.0.0.1", 0, 1, True, 5)]
 )
-def test_wrong_arguments(arguments: tuple[object, ...]):
+def test_wrong_arguments(arguments: tuple[Any, ...]):
     with pytest.raises(TypeError, match=r"^__init__\(\): incompatible"):
-        TCPStore(*arguments)  # type: ignore[arg-type]
+        TCPStore(*arguments)
 
 
 def test_an_empty_world():

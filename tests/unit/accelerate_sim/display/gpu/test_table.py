@@ -32,7 +32,7 @@ def record_of(nodes: int, per_node: int, seed: int = 0, **figures: object) -> Gp
         phase="step",
         elapsed_s=600.0,
     )  # fmt: skip
-    return replace(record, **figures)  # type: ignore[arg-type]
+    return replace(record, **figures)
 
 
 SMALL = replace(

@@ -5,15 +5,11 @@ import re
 import numpy as np
 import pytest
 
-from accelerate_sim.config.schema import (
-    CheckpointConfig,
-    ClusterConfig,
-    EvalConfig,
-    ImposeConfig,
-    ParallelConfig,
-    RunConfig,
-    TrainConfig,
-)
+from accelerate_sim.config.schema import RunConfig
+from accelerate_sim.config.sections.cluster import ClusterConfig, ParallelConfig
+from accelerate_sim.config.sections.output import CheckpointConfig
+from accelerate_sim.config.sections.play import ImposeConfig
+from accelerate_sim.config.sections.train import EvalConfig, TrainConfig
 from accelerate_sim.display.plan.plan_report import plan_report
 from accelerate_sim.display.style import Style, columns
 from accelerate_sim.sim.run import Run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 
@@ -49,8 +50,8 @@ BODY = {
 }
 
 
-def played(code: int, seed: int = 1, **options: object) -> list[TimedLine]:
-    return xid(code, GPU, Draw(seed, code), victims=VICTIMS, **options)  # type: ignore[arg-type]
+def played(code: int, seed: int = 1, **options: Any) -> list[TimedLine]:
+    return xid(code, GPU, Draw(seed, code), victims=VICTIMS, **options)
 
 
 def codes(lines: list[TimedLine]) -> list[int]:
@@ -99,7 +100,8 @@ def test_old_branches_print_unknown_processes_and_later_ones_leave_them_out() ->
 
 def test_a_torn_down_channel_names_its_process_and_its_cause_since_570() -> None:
     said = [line.text for line in played(74) if ": 45, " in line.text]
-    assert {XID.fullmatch(text)[2] for text in said} == {"4242", "4243"}  # type: ignore[index]
+    found = [XID.fullmatch(text) for text in said]
+    assert all(found) and {each[2] for each in found if each} == {"4242", "4243"}
     assert all(text.endswith(" caused by previous Xid 74") for text in said)
     assert not any("caused" in line.text for line in played(74, driver=565) + played(45))
 

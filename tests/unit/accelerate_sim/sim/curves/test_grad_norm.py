@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from accelerate_sim.config.schema import TrainConfig
+from accelerate_sim.config.sections.train import TrainConfig
 from accelerate_sim.sim.curves.grad_norm import GradNormCurve
 
 SEEDS = range(30)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from accelerate_sim.config.schema import RunConfig, TrainConfig
+from accelerate_sim.config.schema import RunConfig
+from accelerate_sim.config.sections.train import TrainConfig
 from accelerate_sim.sim.curves.load_balance import LoadBalance
 from accelerate_sim.sim.run import Run
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from accelerate_sim.checkpoints.state import Saved, superseded
-from accelerate_sim.config.schema import CheckpointConfig
+from accelerate_sim.checkpoints.kept import Saved, superseded
+from accelerate_sim.config.sections.output import CheckpointConfig
 
 
 def names(saved: list[Saved], **keys: int) -> list[str]:

@@ -1,0 +1,1 @@
+"""The sections of a config file, one class each. ``schema.py`` puts them together."""
