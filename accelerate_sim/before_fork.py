@@ -12,23 +12,39 @@ import sys
 
 import colorlog
 
-from accelerate_sim import catalog
+from accelerate_sim import (
+    accelerator,
+    catalog,
+    data_loader,
+    export,
+    logging,
+    modeling,
+    optimizer,
+    progress,
+    replica_tensor,
+    scheduler,
+    state,
+)
+from accelerate_sim.artifacts import model_files
 from accelerate_sim.cli import app
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.display import summary
 from accelerate_sim.display.gpu import table
-from accelerate_sim.reporting import build, connect, console, ledger, monitor
-from accelerate_sim.session import begin_run, follower, random_run, runner
+from accelerate_sim.reporting import build, connect, console, ledger, monitor, rank_details
+from accelerate_sim.session import begin_run, figures, follower, random_run, runner
+from accelerate_sim.sim.disturbances import rank_moments
 from accelerate_sim.sim.run import Run
 from accelerate_sim.tracking import jsonl
 from accelerate_sim.voices import house
 from fake_torch_dist import all_reduce, barrier, broadcast, init_process_group, nccl_log, rendezvous
 from fake_torch_dist.meeting import exchange as meeting
+from fake_torch_dist.transports import process_groups
 
 IMPORTED = (
-    app, begin_run, build, colorlog, connect, console, follower, house, jsonl, ledger, monitor, random_run, runner,
-    summary, table,
-    all_reduce, barrier, broadcast, init_process_group, meeting, nccl_log, rendezvous,
+    accelerator, data_loader, export, logging, modeling, optimizer, progress, replica_tensor, scheduler, state,
+    app, begin_run, build, colorlog, connect, console, figures, follower, house, jsonl, ledger, model_files, monitor,
+    random_run, rank_details, rank_moments, runner, summary, table,
+    all_reduce, barrier, broadcast, init_process_group, meeting, nccl_log, process_groups, rendezvous,
     encodings.idna, pkgutil,
 )  # fmt: skip
 """Modules and functions that would otherwise be imported when they are first needed."""

@@ -60,7 +60,7 @@ class FaultSchedule:
     def attempt(self, number: int) -> Attempt | None:
         """Attempt ``number``, from 0; None if the job does not come to it."""
         while len(self._walked) <= number:
-            following = next(self._walker, None)
+            following = self._walker.following()
             if following is None:
                 return None
             self._walked.append(following)
@@ -82,12 +82,16 @@ class FaultSchedule:
         return []
 
     @cached_property
-    def _walker(self) -> Iterator[Attempt]:
-        return _Walk(self).attempts()
+    def _walker(self) -> _Walk:
+        return _Walk(self)
 
 
 class _Walk:
-    """The state of a schedule's walk through the life of a job."""
+    """The state of a schedule's walk through the life of a job.
+
+    It is no generator: a rank that ends with a suspended one has to finalize its interpreter, which takes longer than
+    its start.
+    """
 
     def __init__(self, schedule: FaultSchedule) -> None:
         self.schedule = schedule
@@ -99,22 +103,25 @@ class _Walk:
         """Strikes so far by the fault's id."""
         self.total = 0
         self.blocks: dict[int, BlockTimes] = {}
+        self.latest: Attempt | None = None
 
-    def attempts(self) -> Iterator[Attempt]:
-        number, first_step, begin_s = 0, 0, 0.0
-        saved: tuple[int, ...] = ()
-        carried: tuple[Occurrence, ...] = ()
-        while True:
-            pace = Pace(self.run.timeline, first_step, begin_s, self.blocks)
-            pace.slow_down(carried)
-            self.pending.begin_attempt(number, pace)
-            attempt = self._attempt(number, pace, begin_s, saved, carried)
-            yield attempt
-            if not attempt.goes_on:
-                return
-            number, saved = number + 1, attempt.saved
-            first_step, begin_s = saved[-1] if saved else 0, self._next_begin_s(attempt)
-            carried = tuple(self._carried(attempt, first_step, begin_s))
+    def following(self) -> Attempt | None:
+        """Return the attempt after the latest one, or the first; None if the job does not come to it."""
+        if self.latest is None:
+            self.latest = self._begun(0, 0.0, (), ())
+        elif self.latest.goes_on:
+            before, begin_s = self.latest, self._next_begin_s(self.latest)
+            carried = tuple(self._carried(before, _step_of(before.saved), begin_s))
+            self.latest = self._begun(before.number + 1, begin_s, before.saved, carried)
+        else:
+            return None
+        return self.latest
+
+    def _begun(self, number: int, begin_s: float, saved: tuple[int, ...], carried: tuple[Occurrence, ...]) -> Attempt:
+        pace = Pace(self.run.timeline, _step_of(saved), begin_s, self.blocks)
+        pace.slow_down(carried)
+        self.pending.begin_attempt(number, pace)
+        return self._attempt(number, pace, begin_s, saved, carried)
 
     def _attempt(
         self, number: int, pace: Pace, begin_s: float, saved: tuple[int, ...], carried: tuple[Occurrence, ...]
@@ -210,8 +217,7 @@ class _Walk:
         """Second at which the first step of the next attempt begins."""
         ended_by = attempt.ended_by
         assert ended_by and ended_by.ending
-        first = attempt.saved[-1] if attempt.saved else 0
-        run = self.run
+        first, run = _step_of(attempt.saved), self.run
         loading_s = run.storage.seconds(run.checkpoint_bytes, "load", first) if first else 0.0
         pause_s = max(60.0 * self.config.faults.restart_minutes, run.startup.total + loading_s)
         return attempt.end_s + max(pause_s, ended_by.ending.min_restart_s)
@@ -230,3 +236,8 @@ class _Walk:
                 if not math.isinf(strike.end_s):
                     last = Pace(self.run.timeline, first_step, begin_s, self.blocks).step_at(strike.end_s)
                 yield replace(strike, step=first_step + 1, last_step=last, ramp_steps=0)
+
+
+def _step_of(saved: Sequence[int]) -> int:
+    """Return the step of the last checkpoint, after which an attempt goes on; 0 if there is none."""
+    return saved[-1] if saved else 0

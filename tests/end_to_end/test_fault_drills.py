@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.repository import ROOT
+from tests.support.warm_launcher import run_launcher
 
 PAGE = (ROOT / "accelerate_sim/faults/DRILLS.md").read_text(encoding="utf-8")
 DRILLS = dict(re.findall(r"^## (\d+\. .*?)\n.*?```console\n(.*?)```", PAGE, re.S | re.M))
@@ -23,12 +24,14 @@ LIMIT_S = 60
 def run(command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run a command of the page in a directory of its own, with this Python and the files of this checkout."""
     program, *rest = shlex.split(command)
-    start = {"python": [sys.executable], "fake-torchrun": [sys.executable, "-m", "fake_torch_dist.run"]}
     words = [str(ROOT / word) if word == "train.py" or word.startswith("configs/") else word for word in rest]
+    environ = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    if program == "fake-torchrun":
+        return run_launcher(words, cwd=cwd, env=environ, timeout=LIMIT_S)
+    start = sys.executable if program == "python" else program
     return subprocess.run(
-        [*start.get(program, [program]), *words], cwd=cwd, capture_output=True, text=True, timeout=LIMIT_S, check=False,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+        [start, *words], cwd=cwd, capture_output=True, text=True, timeout=LIMIT_S, check=False, env=environ
+    )
 
 
 def test_there_are_ten_drills() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -18,6 +19,20 @@ RUN = (
     "--config", str(ROOT / "configs/debug.yaml"), "--start-time", "2026-01-01", "--set", "checkpoint.every=5",
     "--set", "checkpoint.shards=tiny", "--set", "log.every=1",
 )  # fmt: skip
+LEFT = """
+import json, os, runpy, sys
+import accelerate_sim
+before = set(sys.modules)
+from fake_torch_dist.launcher.workers import ending
+try:
+    runpy.run_path(sys.argv.pop(1), run_name="__main__")
+finally:
+    imported = [name for name in sys.modules.keys() - before if name.split(".")[0] in ("accelerate_sim", "tqdm")]
+    found = [ending._work_left(before).name, sorted(imported)]
+    with open(os.environ["RANK"], "w") as file:
+        json.dump(found, file)
+"""
+"""Plays the script that is its first argument, and writes down what is left for Python at the end of the process."""
 
 
 def command(*arguments: str) -> list[str]:
@@ -72,3 +87,18 @@ def test_a_mistake_in_the_config_is_said_once(flags: tuple[str, ...], tmp_path: 
     )  # fmt: skip
     assert done.returncode == 1
     assert done.stderr.count("train.peak_rl") == 1
+
+
+@pytest.mark.parametrize("words", [(), ("--fault", "nan at=step:7 for=3steps")], ids=["clean", "with a fault"])
+def test_the_start_and_the_end_of_a_rank_are_short(words: tuple[str, ...], tmp_path: Path) -> None:
+    """Its modules are imported before it is forked, and its end finalizes no interpreter, which copies its memory."""
+    (tmp_path / "left.py").write_text(LEFT)
+    flags = ("--nnodes", "2", "--nproc-per-node", "1", "left.py", str(ROOT / "train.py"), *RUN, "--speed", "max")
+    done = subprocess.run(
+        command(*flags, *words), env=environment(), cwd=tmp_path, capture_output=True, text=True, timeout=DEADLINE_S
+    )
+    assert done.returncode == 0, done.stderr
+    (_, first), (left, other) = (json.loads((tmp_path / str(rank)).read_text()) for rank in range(2))
+    assert left in ("NOTHING", "C_LIBRARIES")
+    assert len(first) < 20  # files and tables are rank 0's
+    assert not other

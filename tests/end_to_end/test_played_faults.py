@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest
 
 from tests.support.reading import Train
 from tests.support.repository import ROOT
+from tests.support.warm_launcher import run_launcher
 from tests.support.warm_train import WarmTrain
 
 DEADLINE_S = 120.0
@@ -31,11 +31,8 @@ def with_faults(*words: str, restarts: int = 3) -> list[str]:
 
 def launched(cwd: Path, arguments: list[str], restarts: int = 3) -> subprocess.CompletedProcess[str]:
     flags = ["--nnodes", "2", "--nproc-per-node", "2", "--max-restarts", str(restarts), "--shutdown-timeout", "2"]
-    return subprocess.run(
-        [sys.executable, "-m", "fake_torch_dist.run", *flags, str(ROOT / "train.py"), *arguments],
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
-        cwd=cwd, timeout=DEADLINE_S, check=False,
-    )  # fmt: skip
+    environ = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return run_launcher([*flags, str(ROOT / "train.py"), *arguments], cwd=cwd, env=environ, timeout=DEADLINE_S)
 
 
 def events(directory: Path, *, without_wall: bool = True) -> list[dict[str, Any]]:

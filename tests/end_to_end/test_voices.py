@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,7 @@ from accelerate_sim.config.extensions import VOICES
 from tests.support.reading import Train
 from tests.support.repository import ROOT
 from tests.support.train_ranks import Job
+from tests.support.warm_launcher import run_launcher
 
 LIMIT_S = 60
 START = "2026-01-31T09:30:00+00:00"
@@ -56,9 +55,8 @@ def test_each_process_prints_the_lines_of_its_rank(train: Train, voice: str) -> 
 def test_a_launched_job_prints_what_one_process_prints(train: Train, tmp_path: Path, voice: str) -> None:
     shape = ("--set", "cluster.nodes=2", "--set", "cluster.gpus_per_node=4")
     arguments = [str(ROOT / word) if word.startswith("configs/") else word for word in (*DEBUG, "--voice", voice)]
-    launcher = [sys.executable, "-m", "fake_torch_dist.run", "--nnodes", "2", "--nproc-per-node", "4"]
-    job = subprocess.run(
-        [*launcher, str(ROOT / "train.py"), *arguments], cwd=tmp_path, capture_output=True, text=True, check=False,
+    job = run_launcher(
+        ["--nnodes", "2", "--nproc-per-node", "4", str(ROOT / "train.py"), *arguments], cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, timeout=LIMIT_S,
     )  # fmt: skip
     assert job.returncode == 0, job.stderr

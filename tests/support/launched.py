@@ -12,12 +12,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.launch_server import MARK
 from tests.support.processes import DEADLINE_S, children_of, pids_with_variable, until, wait_for_exit
 from tests.support.repository import ROOT
+from tests.support.warm_launcher import WarmLauncher
 
 LEFT_BEHIND_S = 10.0
 """Generous, as the machine may be busy; who is left stays for minutes."""
-MARK = "FAKE_TORCHRUN_TEST"
 
 
 @dataclass(frozen=True)
@@ -44,18 +45,27 @@ class RunningJob:
         environment: dict[str, str],
         stdout: int | None,
         stderr: int | None = None,
+        new_python: bool = False,
     ) -> None:
+        """``new_python``: the launcher is a new interpreter instead of a fork of one that has imported its modules."""
         self.mark = uuid.uuid4().hex
         self._begin_s = time.monotonic()
         self._out, self._err = directory / f"{self.mark}.out", directory / f"{self.mark}.err"
         variables = os.environ | {MARK: self.mark, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | environment
-        with open(self._out, "wb") as out, open(self._err, "wb") as err:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "fake_torch_dist.run", *arguments],
-                stdin=subprocess.DEVNULL, stdout=out if stdout is None else stdout,
-                stderr=err if stderr is None else stderr, cwd=directory,
-                env={name: value for name, value in variables.items() if value},
-            )  # fmt: skip
+        variables = {name: value for name, value in variables.items() if value}
+        self.process: subprocess.Popen[bytes] | WarmLauncher
+        with open(self._out, "wb") as out, open(self._err, "wb") as err, open(os.devnull, "rb") as nothing:
+            to_out = out.fileno() if stdout is None else stdout
+            to_err = err.fileno() if stderr is None else stderr
+            if new_python:
+                self.process = subprocess.Popen(
+                    [sys.executable, "-m", "fake_torch_dist.run", *arguments],
+                    stdin=nothing, stdout=to_out, stderr=to_err, cwd=directory, env=variables,
+                )  # fmt: skip
+            else:
+                self.process = WarmLauncher(
+                    arguments, stdin=nothing.fileno(), stdout=to_out, stderr=to_err, cwd=directory, env=variables
+                )
 
     @property
     def pid(self) -> int:
@@ -112,8 +122,9 @@ class RunningJob:
 class Jobs:
     """Writes scripts to a directory and runs them there."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, new_python: bool = False) -> None:
         self.directory = directory
+        self._new_python = new_python
         self._running: list[RunningJob] = []
 
     def start(
@@ -121,7 +132,8 @@ class Jobs:
         stderr: int | None = None, **environment: str,
     ) -> RunningJob:  # fmt: skip
         (self.directory / "job.py").write_text(script)
-        job = RunningJob(self.directory, [*flags, "job.py", *arguments], environment, stdout, stderr)
+        words = [*flags, "job.py", *arguments]
+        job = RunningJob(self.directory, words, environment, stdout, stderr, self._new_python)
         self._running.append(job)
         return job
 
@@ -133,9 +145,9 @@ class Jobs:
             job.clean_up()
 
 
-def jobs_in(directory: Path) -> Iterator[Jobs]:
+def jobs_in(directory: Path, new_python: bool = False) -> Iterator[Jobs]:
     """For a fixture."""
-    jobs = Jobs(directory)
+    jobs = Jobs(directory, new_python)
     try:
         yield jobs
     finally:

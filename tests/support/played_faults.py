@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 
 from tests.support.reading import Train
 from tests.support.repository import ROOT
+from tests.support.warm_launcher import run_launcher
 
 DEADLINE_S = 200.0
 RUN = (
@@ -78,11 +77,10 @@ def play_launched(directory: Path, *faults: str, restarts: int = 3) -> FaultyRun
     """Play a run as 4 processes on 2 nodes."""
     logs = directory.with_name(f"{directory.name}-logs")
     flags = ["--nnodes", "2", "--nproc-per-node", "2", "--max-restarts", str(restarts), "--shutdown-timeout", "2"]
-    run = subprocess.run(
-        [sys.executable, "-m", "fake_torch_dist.run", *flags, "--log-dir", str(logs), "--redirects", "3",
+    run = run_launcher(
+        [*flags, "--log-dir", str(logs), "--redirects", "3",
          str(ROOT / "train.py"), *arguments(*faults, restarts=restarts), "--output-dir", str(directory)],
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
-        cwd=directory.parent, timeout=DEADLINE_S, check=False,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, cwd=directory.parent, timeout=DEADLINE_S,
     )  # fmt: skip
     return FaultyRun(directory, run.returncode, run.stdout, run.stderr, logs)
 

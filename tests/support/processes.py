@@ -198,8 +198,11 @@ def until(condition: Callable[[], object], what: str, deadline_s: float = DEADLI
 
 
 def wait_for_exit(pid: int, deadline_s: float = DEADLINE_S) -> None:
-    """Wait for the end of a child, which is not reaped: ``Popen.wait`` with a timeout looks only every 50 ms."""
-    pidfd = os.pidfd_open(pid)
+    """Wait for the end of a process, which is not reaped: ``Popen.wait`` with a timeout looks only every 50 ms."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:  # its parent has reaped it
+        return
     try:
         select.select([pidfd], [], [], deadline_s)
     finally:

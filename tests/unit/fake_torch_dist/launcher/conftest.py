@@ -7,9 +7,18 @@ import pytest
 
 from tests.support.launched import Jobs, jobs_in
 
+WARM = {
+    "test_endings", "test_full_disks", "test_left_behind", "test_readers_that_go", "test_several_hosts",
+    "test_several_hosts_ending",
+}  # fmt: skip
+"""Files of many jobs, whose launchers are forks. In the others each is a new interpreter, as a user's is.
+
+A launcher that is a fork does not inherit the signals that the test process ignores or blocks.
+"""
+
 pytest.register_assert_rewrite("as_python")
 
 
 @pytest.fixture
-def jobs(tmp_path: Path) -> Iterator[Jobs]:
-    yield from jobs_in(tmp_path)
+def jobs(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Jobs]:
+    yield from jobs_in(tmp_path, new_python=request.path.stem not in WARM)

@@ -35,7 +35,7 @@ texts = lines_of_bytes.map(b"\n".join)
 @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(texts, min_size=3, max_size=3), st.randoms(use_true_random=False))
 def test_what_each_rank_wrote_is_what_comes_out(tmp_path_factory: pytest.TempPathFactory, texts, draw) -> None:
-    for jobs in jobs_in(tmp_path_factory.mktemp("torture")):
+    for jobs in jobs_in(tmp_path_factory.mktemp("torture"), new_python=True):
         pieces = [_pieces(text * draw.choice([1, 50]), draw) for text in texts]
         (jobs.directory / "pieces.json").write_text(json.dumps([[piece.hex() for piece in each] for each in pieces]))
         job = jobs.start(WRITE_PIECES, "--nproc-per-node", "3", "--prefix")
