@@ -72,15 +72,8 @@ def format_float(value: float) -> str:
         return f"{value:.2E}"
     if size >= 1000.0:
         return f"{int(value):,d}"
-    return (
-        f"{value:.1f}"
-        if size > 100
-        else f"{value:.2f}"
-        if size > 10
-        else f"{value:.3f}"
-        if size > 1
-        else f"{value:.4f}"
-    )
+    decimals = 1 if size > 100 else 2 if size > 10 else 3 if size > 1 else 4
+    return f"{value:.{decimals}f}"
 
 
 def duration(seconds: float) -> str:
@@ -96,6 +89,7 @@ def _connected(record: ConnectRecord, state: _Olmo) -> Iterator[Line]:
     degrees = {"pp": layout.pipeline, "dp": layout.data, "cp": layout.context, "tp": layout.tensor}
     shape = ", ".join(f"{name}={size}" for name, size in degrees.items() if size > 1 or name == "dp")
     dimensions = sum(size > 1 or name == "dp" for name, size in degrees.items())
+    shape += "," * (dimensions == 1)
     yield state.line("olmo_core.distributed.parallel:246", f"Built {dimensions}D device mesh with shape ({shape})")
     where = "olmo_core.train.train_module.transformer.train_module"
     yield state.line(f"{where}:141", f"Data parallel world size = {layout.data:,d}")
@@ -151,10 +145,10 @@ def _step(record: StepRecord, state: _Olmo) -> Iterator[Line]:
     state.steps += 1
     state.peak_bytes = max(state.peak_bytes, record.memory_used_bytes)
     if record.epoch != state.epoch:
-        if state.epoch:
-            yield state.line("olmo_core.train.trainer:1530", "Epoch complete")
-        state.epoch = record.epoch
         begin = record.time - timedelta(seconds=record.step_time_s)
+        if state.epoch:
+            yield state.line("olmo_core.train.trainer:1530", "Epoch complete", begin)
+        state.epoch = record.epoch
         yield state.line("olmo_core.train.trainer:1469", f"Starting epoch {record.epoch}...", begin)
     if step > 1 and step % run.log_every:
         return

@@ -20,7 +20,7 @@ FORMS = {
     "nemo": rf"^Training epoch \d+, iteration (?P<before>\d+)/19 \| .* reduced_train_loss: (?P<mean>{NUMBER}) ",
     "maxtext@2025": rf"^completed step: (?P<before>\d+), seconds: .*, loss: (?P<loss>{NUMBER})$",
     "maxtext@2026": rf"^I0131 .* metric_logger.py:230\] completed step: (?P<before>\d+), .*, loss: (?P<loss>{NUMBER}),",
-    "olmo": rf"\[step=(?P<step>\d+)/20,epoch=\d,eta=\w+\](?:\n    [^\n]*)*\n    train/CE loss=(?P<loss>{NUMBER})\n",
+    "olmo": rf"\[step=(?P<step>\d+)/20,epoch=\d(?:,eta=\w+)?\](?:\n    [^\n]*)*\n    train/CE loss=(?P<loss>{NUMBER})$",
     "llmc": rf"^step +(?P<step>\d+)/20 \| loss (?P<loss>{NUMBER}) \(\S+z\)\| norm (?P<norm>{NUMBER}) \(\S+z\)\| lr ",
     "llamafactory@4": rf"\{{'loss': (?P<mean>{NUMBER}), 'grad_norm': (?P<norm>{NUMBER}), ",
     "axolotl@5": rf"\{{'loss': '(?P<mean>{NUMBER})', 'grad_norm': '(?P<norm>{NUMBER})', .*'ppl': '{NUMBER}', ",
