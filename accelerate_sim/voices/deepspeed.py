@@ -42,11 +42,12 @@ class _Places(NamedTuple):
     init: str
     config: str
     json: str
+    zero_check: str
 
 
 PLACES = {
-    "0.16": _Places("0.16.9", "107", "254", "669", "700", "1007", "993"),
-    "0.18": _Places("0.18.9", "123", "225", "821", "852", "962", "948"),
+    "0.16": _Places("0.16.9", "107", "254", "669", "700", "1007", "993", "59"),
+    "0.18": _Places("0.18.9", "123", "225", "821", "852", "962", "948", "66"),
 }
 BUCKET = 500_000_000
 
@@ -112,6 +113,9 @@ def _optimizer(state: _DeepSpeed) -> Iterator[Line]:
         yield from state.main(f"DeepSpeed Final Optimizer = {'FP16_Optimizer' if kind == 'fp16' else 'BF16_Optimizer'}")
         return
     dtype = "float16" if kind == "fp16" else "bfloat16"
+    kinds = "optimizer=FusedAdam type=<class 'deepspeed.ops.adam.fused_adam.FusedAdam'>"
+    where = f"utils.py:{state.places.zero_check}:is_zero_supported_optimizer"
+    yield from state.info(where, f"Checking ZeRO support for {kinds}")
     yield from state.main(f"Creating torch.{dtype} ZeRO stage {stage} optimizer")
     if stage == 3:
         rows = {"Reduce": BUCKET, "Prefetch": BUCKET // 10}
@@ -124,6 +128,13 @@ def _optimizer(state: _DeepSpeed) -> Iterator[Line]:
     if stage < 3:
         yield from state.info(f"{file}:{first + 2}:__init__", "CPU Offload: False")
         yield from state.info(f"{file}:{first + 3}:__init__", "Round robin gradient partitioning: False")
+        if not state.is_old:
+            for group in range(2):
+                yield from state.info(
+                    f"{file}:419:__init__", f"Flattening param group {group} on GPU (sufficient VRAM)"
+                )
+    done = {"stage3.py": 534 if state.is_old else 619}.get(file, 557 if state.is_old else 642)
+    yield from state.info(f"{file}:{done}:__init__", "optimizer state initialized")
     name = "DeepSpeedZeroOptimizer_Stage3" if stage == 3 else "DeepSpeedZeroOptimizer"
     yield from state.main(f"DeepSpeed Final Optimizer = {name}")
 
@@ -133,8 +144,14 @@ def _configuration(state: _DeepSpeed) -> Iterator[Line]:
     train, layout, run = state.plan.config.train, state.plan.layout, state.run
     stage = STAGES[layout.sharding]
     optimizer = {"lr": train.lr, "betas": [0.9, 0.95], "weight_decay": train.weight_decay}
-    values: dict[str, object] = {
-        "bfloat16_enabled": train.precision != "fp16", "fp16_enabled": train.precision == "fp16",
+    is_16 = train.precision == "fp16"
+    kinds: dict[str, object] = {"bfloat16_enabled": not is_16, "fp16_enabled": is_16}
+    if not state.is_old:
+        rest = {"immediate_grad_update": False, "check_grad_overflow": True, "bf16_master_weights_and_grads": False,
+                "bf16_optimizer_states": False}  # fmt: skip
+        rest = {"enabled": not is_16} | rest
+        kinds = {"bfloat16_config": " ".join(f"{name}={value}" for name, value in rest.items())}
+    values: dict[str, object] = kinds | {
         "gradient_accumulation_steps": layout.accumulation, "gradient_clipping": train.max_grad_norm,
         "optimizer_name": "adamw", "optimizer_params": optimizer, "steps_per_print": run.log_every,
         "train_batch_size": layout.global_batch, "train_micro_batch_size_per_gpu": layout.micro_batch,
