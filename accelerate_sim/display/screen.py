@@ -76,7 +76,7 @@ class Screen:
         self.stream = "stdout"
         """Name of the stream in the truth of hazards."""
         self.outlet: Outlet | None = None
-        """The hazards that lines of a pipe pass; None: there are none."""
+        """The hazards that lines pass; None: there are none."""
         self._frame_s = FRAME_S
 
     @property
@@ -101,7 +101,11 @@ class Screen:
             lines = list(map(self.rename, lines))
         if self.outlet is not None:
             self.outlet.lines(self.stream, lines)
-            return
+        else:
+            self.append(lines)
+
+    def append(self, lines: Sequence[str]) -> None:
+        """Add lines that have passed the hazards."""
         self._lines.extend(lines)
         self._pending_chars += sum(map(len, lines))
         if not self.live and self._pending_chars > PIPE_BUFFER_BYTES:

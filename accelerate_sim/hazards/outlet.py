@@ -21,7 +21,9 @@ class Outlet:
         now: Callable[[], datetime],
         deliver: Callable[[str, bytes], None],
         encoding: str = "utf-8",
+        finish: Callable[[], None] = lambda: None,
     ) -> None:
+        """``finish`` is called after the last write."""
         self.job = job
         self.rank: int | None = None
         """Rank whose line comes next; None: that of the process."""
@@ -30,6 +32,7 @@ class Outlet:
         self._truth = Truth(job, job.directory) if job.directory else None
         self._now = now
         self._deliver = deliver
+        self._finish = finish
         self._encoding = encoding
         self._count = 0
 
@@ -74,6 +77,7 @@ class Outlet:
                 pieces = later.pass_bytes(None, pieces)
             self._write(pieces)
         self._hazards = []
+        self._finish()
         if self._truth:
             self._truth.close()
             self._truth = None

@@ -37,6 +37,9 @@ class Streams:
         if isinstance(item, Bar):
             if self._bars:
                 self._show_bar(item)
+        elif self._screen.live and self._screen.outlet is not None:
+            stream = "stderr" if item.to_stderr else "stdout"
+            self._screen.outlet.lines(stream, [self._screen.named(item.text)])
         elif self._screen.live:
             parts = self._screen.named(item.text).split("\n")
             self._screen.write([row for part in parts for row in cut(part, self._screen.width)])

@@ -7,13 +7,18 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from typing import TypeAlias
 
 from accelerate_sim.config.hazards import HAZARDS, in_order
 from accelerate_sim.config.problems import ConfigError, Problem, shown
 from accelerate_sim.display.screen import OutputClosed, Screen
 from accelerate_sim.hazards.hazard import Job
 from accelerate_sim.hazards.outlet import Outlet
+from accelerate_sim.hazards.terminal_rows import TerminalRows
 from accelerate_sim.sim.plan import Plan
+
+Deliver: TypeAlias = Callable[[str, bytes], None]
+Finish: TypeAlias = Callable[[], None]
 
 
 def require_directory(entries: Sequence[str], output_dir: Path | None) -> None:
@@ -27,6 +32,18 @@ def require_directory(entries: Sequence[str], output_dir: Path | None) -> None:
 
 def open_outlet(screen: Screen, plan: Plan, rank: int, now: Callable[[], datetime], directory: Path | None) -> None:
     """Let the lines of ``screen`` pass the hazards of ``plan`` from now on; the truth goes to ``directory``."""
+    deliver, finish = _above_the_bars(screen) if screen.live else _to_pipes(screen)
+    screen.flush()
+    layout = plan.layout
+    if directory is not None:
+        os.makedirs(directory, exist_ok=True)
+    suffix = f".rank{rank}" if rank else ""
+    job = Job(plan.config.run.seed, rank, layout.world_size, layout.gpus_per_node, directory, suffix)
+    screen.outlet = Outlet(in_order(plan.config.log.hazards), job, now, deliver, finish=finish)
+
+
+def _to_pipes(screen: Screen) -> tuple[Deliver, Finish]:
+    """Write the bytes of each stream to its descriptor."""
     errors = screen.beside(2)
 
     def deliver(stream: str, data: bytes) -> None:
@@ -36,10 +53,15 @@ def open_outlet(screen: Screen, plan: Plan, rank: int, now: Callable[[], datetim
             with suppress(OutputClosed):  # nobody reads standard error, which ends no program
                 errors.deliver_bytes(data)
 
-    screen.flush()
-    layout = plan.layout
-    if directory is not None:
-        os.makedirs(directory, exist_ok=True)
-    suffix = f".rank{rank}" if rank else ""
-    job = Job(plan.config.run.seed, rank, layout.world_size, layout.gpus_per_node, directory, suffix)
-    screen.outlet = Outlet(in_order(plan.config.log.hazards), job, now, deliver)
+    return deliver, lambda: None
+
+
+def _above_the_bars(screen: Screen) -> tuple[Deliver, Finish]:
+    """Show what the bytes of both streams leave on a terminal, above the bars that the screen draws."""
+    rows = TerminalRows(lambda: screen.width)
+
+    def finish() -> None:
+        screen.append(rows.close())
+        screen.flush()
+
+    return lambda _, data: screen.append(rows.feed(data)), finish

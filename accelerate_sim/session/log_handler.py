@@ -82,7 +82,10 @@ class ScreenHandler(logging.Handler):
             outlet.rank = rank
         if self.session.shows_script:
             screen = self.session.screen
-            screen.write(fold(screen.named(line()), screen.width))
+            if outlet is not None:
+                screen.write([line()])  # whole, so that hazards and their truth have one line; it is folded behind them
+            else:
+                screen.write(fold(screen.named(line()), screen.width))
         elif level >= logging.WARNING:
             self.session.console.warn(line())
         if outlet is not None:

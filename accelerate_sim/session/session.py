@@ -169,7 +169,7 @@ class Session:
     def _show(self, plan: Plan) -> None:
         """Let log lines state the facts of ``plan``, in the voice that its config names."""
         self.world_size = plan.layout.world_size
-        if plan.config.log.hazards and self.screen.outlet is None and not self.screen.live:
+        if plan.config.log.hazards and self.screen.outlet is None:
             from accelerate_sim.session.hazards import open_outlet
 
             rank = self.placement.rank if self.placement else 0

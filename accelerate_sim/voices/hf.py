@@ -121,16 +121,20 @@ def _count_loss(state: Trainer) -> None:
 
 
 def _evaluation(record: EvalRecord, state: Trainer) -> Iterator[Line]:
+    yield Line(state.entry(evaluation(record, state)))
+
+
+def evaluation(record: EvalRecord, state: Trainer) -> dict[str, float]:
+    """The figures of an evaluation under the Trainer's names."""
     run, batches = state.run, state.plan.config.eval.batches
     samples = batches * run.data_parallel * run.micro_batch
-    values = {
+    return {
         "eval_loss": record.loss,
         "eval_runtime": round(record.seconds, 4),
         "eval_samples_per_second": round(samples / record.seconds, 3),
         "eval_steps_per_second": round(batches / record.seconds, 3),
         "epoch": state.epoch(record.step),
     }
-    yield Line(state.entry(values))
 
 
 def _saving(record: SavingRecord, state: Trainer) -> Iterator[Line]:

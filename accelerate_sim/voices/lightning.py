@@ -1,7 +1,8 @@
 """The voice of Lightning's Trainer: a tqdm bar on standard output, its logger's lines on standard error.
 
 Formats are those of lightning 2.6.6. A bar has the rate in batches per second, also below 1, and its postfix has three
-significant digits. Lines of the set-up come from every rank. Not played: the bars of validations.
+significant digits. It is drawn twice at each step: with the count, then with the loss. Lines of the set-up come from
+every rank. Not played: the bars of validations.
 """
 
 from __future__ import annotations
@@ -20,10 +21,22 @@ from accelerate_sim.records import (
     StepRecord,
     SummaryRecord,
 )
-from accelerate_sim.voices.tqdm_bar import TqdmBar
+from accelerate_sim.voices.tqdm_bar import PIPE_BAR, TqdmBar
 from accelerate_sim.voices.voice import Bar, Line, Setting, Voice, VoiceState, Wording
 
 DASHES = "-" * 100
+TIPS = (
+    (
+        "logging and experiment tracking", "litlogger", "LitLogger",
+        "logs metrics and artifacts automatically to the Lightning Experiments platform",
+    ),
+    (
+        "uploads and versioning", "litmodels", "LitModelCheckpoint",
+        "syncs automatically with the Lightning model registry",
+    ),
+)  # fmt: skip
+"""Packages that Lightning recommends where they are missing: purpose, name, class and effect."""
+SANITY_BATCHES = 2
 
 
 class Lightning(VoiceState):
@@ -36,7 +49,7 @@ class Lightning(VoiceState):
         self.epoch = 0
         self.steps = 0
         self.model_class = ""
-        self.val_loss = ""
+        self.train_loss = self.val_loss = ""
         self.is_done = False
 
 
@@ -52,6 +65,16 @@ def three_digits(value: float) -> str:
 
 
 def _launch(record: LaunchRecord, state: Lightning) -> Iterator[Line]:
+    yield from hardware()
+    for purpose, package, callback, effect in TIPS:
+        yield info(
+            f"💡 Tip: For seamless cloud {purpose}, try installing [{package}](https://pypi.org/project/{package}/) "
+            f"to enable {callback}, which {effect}."
+        )
+
+
+def hardware() -> Iterator[Line]:
+    """The lines about the accelerators."""
     yield info("GPU available: True (cuda), used: True")
     yield info("TPU available: False, using: 0 TPU cores")
 
@@ -102,9 +125,34 @@ def _model(record: ModelRecord, state: Lightning) -> Iterator[Line]:
     return iter(())
 
 
-def _begin(record: DetectRecord, state: Lightning) -> Iterator[Line]:
+def _begin(record: DetectRecord, state: Lightning) -> Iterator[Line | Bar]:
     state.begin = state.now()
     yield model_table(state, state.model_class)
+    if state.plan.config.eval.batches:
+        yield from _sanity_check(state)
+    for _ in range(2):
+        yield _unknown("Training")
+
+
+def _sanity_check(state: Lightning) -> Iterator[Bar]:
+    """The bar of the two batches that are evaluated before the first step, which is wiped out."""
+    for _ in range(2):
+        yield _unknown("Sanity Checking")
+    seconds = state.plan.evaluation_batch_s
+    bar = TqdmBar(SANITY_BATCHES, 0.0, description="Sanity Checking DataLoader 0", inverts_rate=False, refreshes=True)
+    for count in range(SANITY_BATCHES + 1):
+        bar.update(count, count * seconds)
+        yield bar.bar(leaves=False if count == SANITY_BATCHES else None)._replace(to_stderr=False)
+
+
+def _unknown(what: str) -> Bar:
+    """A bar whose length is not known yet."""
+
+    def text(width: int) -> str:
+        left, right = f"{what}: |", "| 0/? [00:00<?, ?it/s]"
+        return f"{left}{' ' * (max(width - len(left) - len(right), 1) if width else PIPE_BAR)}{right}"
+
+    return Bar(text, to_stderr=False)
 
 
 def _restoring(record: RestoringRecord, state: Lightning) -> Iterator[Line]:
@@ -119,20 +167,26 @@ def _step(record: StepRecord, state: Lightning) -> Iterator[Bar]:
     state.steps = record.step
     now_s = (record.time - state.begin).total_seconds()
     if record.epoch != state.epoch:
-        if state.bar:
-            state.bar.update(state.bar.total, now_s - record.step_time_s)
-            yield _bar(state)
-        state.epoch = record.epoch
-        state.bar = TqdmBar(
-            state.run.steps_per_epoch, now_s - record.step_time_s, description=f"Epoch {record.epoch - 1}",
-            inverts_rate=False,
-        )  # fmt: skip
-        yield _bar(state)
+        yield from _epoch(record.epoch, now_s - record.step_time_s, state)
     bar = state.bar
     assert bar
-    done = (record.step - 1) % state.run.steps_per_epoch + 1
-    bar.postfix = f", v_num=0, train_loss={three_digits(record.loss)}{state.val_loss}"
-    if bar.update(done, now_s):
+    bar.update((record.step - 1) % state.run.steps_per_epoch + 1, now_s)
+    yield _bar(state)
+    state.train_loss = f", v_num=0, train_loss={three_digits(record.loss)}"
+    bar.tell(state.train_loss + state.val_loss)
+    yield _bar(state)
+
+
+def _epoch(epoch: int, begin_s: float, state: Lightning) -> Iterator[Bar]:
+    """The end of the epoch before, whose bar begins anew before it gets the name of the next one."""
+    state.epoch = epoch
+    if state.bar:
+        yield _bar(state)
+    for number in (epoch - 2, epoch - 1) if state.bar else (epoch - 1,):
+        state.bar = TqdmBar(
+            state.run.steps_per_epoch, begin_s, description=f"Epoch {number}", inverts_rate=False, refreshes=True
+        )
+        state.bar.tell(state.train_loss + state.val_loss)
         yield _bar(state)
 
 
@@ -143,7 +197,10 @@ def _bar(state: Lightning, *, leaves: bool | None = None) -> Bar:
 
 def _evaluation(record: EvalRecord, state: Lightning) -> Iterator[Bar]:
     state.val_loss = f", val_loss={three_digits(record.loss)}"
-    return iter(())
+    if state.bar:
+        state.bar.update(state.bar.count, (state.now() - state.begin).total_seconds())
+        state.bar.tell(state.train_loss + state.val_loss)
+        yield _bar(state)
 
 
 def _end(record: ExportingRecord | SummaryRecord, state: Lightning) -> Iterator[Line | Bar]:
@@ -151,8 +208,8 @@ def _end(record: ExportingRecord | SummaryRecord, state: Lightning) -> Iterator[
         return
     state.is_done = True
     if bar := state.bar:
-        bar.postfix += "" if "val_loss" in bar.postfix else state.val_loss
-        bar.update((state.steps - 1) % state.run.steps_per_epoch + 1, (state.now() - state.begin).total_seconds())
+        yield _bar(state)
+        bar.update(bar.count, (state.now() - state.begin).total_seconds())
         yield _bar(state, leaves=True)
     yield stopped(state.run.total_steps)
 

@@ -6,32 +6,30 @@ banner is shown, since LLaMA-Factory sets its level to INFO.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 
-from accelerate_sim.records import DataRecord, ExportingRecord, LaunchRecord, ModelLoadedRecord, StepRecord
+from accelerate_sim.records import ExportingRecord, LaunchRecord, ModelLoadedRecord, StepRecord
 from accelerate_sim.records.timestamps import to_seconds
 from accelerate_sim.voices import hf
 from accelerate_sim.voices.hf import Trainer
 from accelerate_sim.voices.voice import Bar, Line, Voice, Wording
 
 
-def _log(module: str, text: str, state: Trainer) -> Line:
-    """A line of LLaMA-Factory's logger, which names the line of its own function for rank 0."""
-    return Line(f"[INFO|{to_seconds(state.now())}] llamafactory.{module}:143 >> {text}")
+def _log(module: str, text: str, state: Trainer, line: int = 143, rank: int = 0) -> Line:
+    """A line of LLaMA-Factory's logger; the lines of rank 0 alone name the line of the logger's own function."""
+    return Line(f"[INFO|{to_seconds(state.now())}] llamafactory.{module}:{line} >> {text}", rank)
 
 
 def _launch(record: LaunchRecord, state: Trainer) -> Iterator[Line]:
-    world = state.run.world_size
-    yield _log(
-        "hparams.parser",
-        f"Process rank: 0, world size: {world}, device: cuda:0, distributed training: {world > 1}, "
-        "compute dtype: torch.bfloat16",
-        state,
-    )
-
-
-def _data(record: DataRecord, state: Trainer) -> Iterator[Line]:
-    yield _log("data.loader", f"Loading dataset {record.dataset}...", state)
+    world, local = state.run.world_size, state.run.gpus_per_node
+    kind = "float16" if state.plan.config.train.precision == "fp16" else "bfloat16"
+    for rank in range(world):
+        text = (
+            f"Process rank: {rank}, world size: {world}, device: cuda:{rank % local}, "
+            f"distributed training: {world > 1}, compute dtype: torch.{kind}"
+        )
+        yield _log("hparams.parser", text, state, 651, rank)
+    yield _log("data.loader", f"Loading dataset {state.plan.dataset.name}...", state)
 
 
 def _model(record: ModelLoadedRecord, state: Trainer) -> Iterator[Line]:
@@ -39,6 +37,9 @@ def _model(record: ModelLoadedRecord, state: Trainer) -> Iterator[Line]:
     if config.train.recompute != "none":
         yield _log("model.model_utils.checkpointing", "Gradient checkpointing enabled.", state)
     yield _log("model.model_utils.attention", "Using torch SDPA for faster training and inference.", state)
+    zero3 = state.plan.layout.sharding == "zero3"
+    text = "DeepSpeed ZeRO3 detected, remaining" if zero3 else "Upcasting"
+    yield _log("model.adapter", f"{text} trainable params {'in' if zero3 else 'to'} float32.", state)
     yield _log("model.adapter", "Fine-tuning method: Full", state)
     count = state.plan.model.architecture.parameters
     yield _log("model.loader", f"trainable params: {count:,} || all params: {count:,} || trainable%: 100.0000", state)
@@ -64,11 +65,16 @@ def _end(record: ExportingRecord, state: Trainer) -> Iterator[Line | Bar]:
 LINES: Mapping[type, Wording] = {
     **hf.LINES,
     LaunchRecord: _launch,
-    DataRecord: _data,
     ModelLoadedRecord: _model,
     StepRecord: _step,
     ExportingRecord: _end,
 }
 """Kinds of record that LLaMA-Factory and the Trainer have words for."""
 
-VOICE = Voice(LINES, Trainer)
+
+def _ranks(state: Trainer) -> Container[int]:
+    """All ranks: each names its device."""
+    return range(state.run.world_size)
+
+
+VOICE = Voice(LINES, Trainer, _ranks)

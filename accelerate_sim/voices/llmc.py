@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from accelerate_sim.records import (
-    CheckpointRecord,
     ConnectRecord,
+    DeletedRecord,
     DetectRecord,
     EvalRecord,
     LaunchRecord,
@@ -91,9 +91,11 @@ def _launch(record: LaunchRecord, state: _LlmC) -> Iterator[Line]:
         "micro batch size B": run.micro_batch, "sequence length T": run.sequence_length,
         "total batch size": state.plan.layout.tokens_per_step, "LR scheduler": "cosine",
         "learning rate (LR)": f"{train.lr:e}", "warmup iterations": train.warmup_steps,
+        "final LR fraction": f"{train.min_lr / train.lr:e}",
         "weight decay": f"{train.weight_decay:e}", "skip update lossz": f"{0.0:f}", "skip update gradz": f"{0.0:f}",
         "max_steps": run.total_steps, "val_loss_every": config.eval.every or run.steps_per_epoch,
-        "val_max_steps": config.eval.batches, "sample_every": 0, "use_master_weights": "enabled",
+        "val_max_steps": config.eval.batches, "sample_every": 0, "genT": 64, "overfit_single_batch": 0,
+        "use_master_weights": "enabled", "gelu_fusion": 2,
         "recompute": int(train.recompute != "none"),
     })  # fmt: skip
     yield from _table({
@@ -125,16 +127,20 @@ def _model(record: ModelRecord, state: _LlmC) -> Iterator[Line]:
 
 def _connected(record: ConnectRecord, state: _LlmC) -> Iterator[Line]:
     use = state.plan.memory
-    yield Line(f"allocating {round(use.activations / MIB)} MiB for activations")
     yield Line(f"allocating {round(use.gradients / MIB)} MiB for parameter gradients")
+    yield Line(f"allocating {round(use.activations / MIB)} MiB for activations")
     yield Line(f"allocating {round(use.optimizer / 3 / MIB)} MiB for AdamW optimizer state m")
     yield Line(f"allocating {round(use.optimizer / 3 / MIB)} MiB for AdamW optimizer state v")
     yield Line(f"allocating {round(use.optimizer / 3 / MIB)} MiB for master copy of params")
 
 
 def _detected(record: DetectRecord, state: _LlmC) -> Iterator[Line]:
-    use = state.plan.memory
-    yield Line(f"device memory usage: {round(use.allocated / MIB)} MiB / {state.run.memory_total_bytes // MIB} MiB")
+    use, whole, micro = state.plan.memory, state.run.memory_total_bytes, state.run.micro_batch
+    sequence = max(use.activations / micro, 1.0)
+    free = max(whole - use.allocated, 0.0)
+    yield Line(f"device memory usage: {round(use.allocated / MIB)} MiB / {whole // MIB} MiB")
+    yield Line(f"memory per sequence: {round(sequence / MIB)} MiB")
+    yield Line(f" -> estimated maximum batch size: {micro + int(free / sequence)}")
 
 
 def _step(record: StepRecord, state: _LlmC) -> Iterator[Line]:
@@ -157,13 +163,14 @@ def _evaluation(record: EvalRecord, state: _LlmC) -> Iterator[Line]:
 
 
 def _saving(record: SavingRecord, state: _LlmC) -> Iterator[Line]:
-    yield Line(f"Writing checkpoint at step {record.step}")
-
-
-def _saved(record: CheckpointRecord, state: _LlmC) -> Iterator[Line]:
     folder = Path(record.path).parent
+    yield Line(f"Writing checkpoint at step {record.step}")
     yield Line(f"Writing model to {folder}/model_{record.step:08d}.bin")
     yield Line(f"Writing state to {folder}/state_{record.step:08d}_00000.bin")
+
+
+def _deleted(record: DeletedRecord, state: _LlmC) -> Iterator[Line]:
+    yield Line(f"Deleting checkpoint at step {Path(record.path).name.removeprefix('checkpoint-')}")
 
 
 def _end(record: SummaryRecord, state: _LlmC) -> Iterator[Line]:
@@ -179,7 +186,7 @@ LINES: Mapping[type, Wording] = {
     StepRecord: _step,
     EvalRecord: _evaluation,
     SavingRecord: _saving,
-    CheckpointRecord: _saved,
+    DeletedRecord: _deleted,
     SummaryRecord: _end,
 }
 """Kinds of record that llm.c has words for."""

@@ -28,7 +28,7 @@ def arguments(plan: Plan, run: RunFacts, *, log_throughput: bool) -> dict[str, A
         "normalization": "RMSNorm" if shape.norm == "rms" else "LayerNorm", "num_attention_heads": shape.heads,
         "num_experts": moe.experts if moe else None, "num_layers": shape.layers,
         "num_query_groups": shape.kv_heads, "optimizer": "adam" if train.optimizer == "adamw" else train.optimizer,
-        "padded_vocab_size": shape.vocab,
+        "padded_vocab_size": None,
         "params_dtype": f"torch.{'float16' if train.precision == 'fp16' else 'bfloat16'}",
         "pipeline_model_parallel_size": layout.pipeline, "rank": 0,
         "recompute_granularity": RECOMPUTE[train.recompute], "save_interval": config.checkpoint.every or None,

@@ -2,30 +2,33 @@
 
 Formats are those of the script base_train of karpathy/nanochat at 92d63d4. Steps count from 0 and each has a line,
 whatever ``log.every`` is. The loss is an average that forgets slowly, divided by the weight it has gathered. Bits per
-byte are the validation loss over BYTES_PER_TOKEN, since the run knows no bytes. Not played: the CORE metric, samples.
+byte are the validation loss over BYTES_PER_TOKEN, since the run knows no bytes. The logger writes to
+standard error. Not played: the banner, the scaling of learning rates, the CORE metric, samples.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 
 from accelerate_sim.records import (
     DataRecord,
-    DetectRecord,
     EvalRecord,
+    LaunchRecord,
     ModelRecord,
     SavingRecord,
     StepRecord,
     SummaryRecord,
 )
+from accelerate_sim.records.timestamps import asctime
 from accelerate_sim.voices.voice import Line, Setting, Voice, VoiceState, Wording
 
 MIB = 2**20
 BYTES_PER_TOKEN = 4.7
 """Bytes of English text that a token of a vocabulary of 65,536 stands for."""
+GREEN_INFO = "\033[32m\033[1mINFO\033[0m"
 DECAY = 0.9
 WARM_UP = 10
 """Steps that the total time and the estimate of the rest leave out."""
@@ -41,6 +44,19 @@ class _NanoChat(VoiceState):
         self.seconds = 0.0
         self.memory_bytes = 0
         self.lowest_bpb = math.inf
+
+    def info(self, module: str, text: str, rank: int = 0) -> Line:
+        """A line of the logger, whose level is green and bold on pipes, too."""
+        line = f"{asctime(self.now())} - nanochat.{module} - {GREEN_INFO} - {text}"
+        return Line(line, rank=rank, to_stderr=True)
+
+
+def _launch(record: LaunchRecord, state: _NanoChat) -> Iterator[Line]:
+    run = state.run
+    yield state.info("common", f"Distributed world size: {run.world_size}")
+    yield Line(f"GPU: {run.gpu} | Peak FLOPS (BF16): {run.peak_flops_per_gpu:.2e}")
+    yield Line("COMPUTE_DTYPE: torch.bfloat16 (auto-detected: CUDA SM 90 (bf16 supported))")
+    yield Line("✓ Using Flash Attention 3: efficient, new and awesome.")
 
 
 def _model(record: ModelRecord, state: _NanoChat) -> Iterator[Line]:
@@ -76,10 +92,6 @@ def _data(record: DataRecord, state: _NanoChat) -> Iterator[Line]:
     yield Line(f"Total batch size {record.tokens_per_step:,} => gradient accumulation steps: {record.accumulation}")
 
 
-def _detected(record: DetectRecord, state: _NanoChat) -> Iterator[Line]:
-    yield Line(f"GPU: {state.run.gpu} | Peak FLOPS (BF16): {state.run.peak_flops_per_gpu:.2e}")
-
-
 def _step(record: StepRecord, state: _NanoChat) -> Iterator[Line]:
     run, step = state.run, record.step - 1
     state.loss = DECAY * state.loss + (1.0 - DECAY) * record.loss
@@ -106,7 +118,12 @@ def _evaluation(record: EvalRecord, state: _NanoChat) -> Iterator[Line]:
 
 
 def _saving(record: SavingRecord, state: _NanoChat) -> Iterator[Line]:
-    yield Line(f"Saved model parameters to: {Path(record.path).parent}/model_{record.step:06d}.pt")
+    folder, step = Path(record.path).parent, f"{record.step:06d}"
+    yield state.info("checkpoint_manager", f"Saved model parameters to: {folder}/model_{step}.pt")
+    yield state.info("checkpoint_manager", f"Saved metadata to: {folder}/meta_{step}.json")
+    for rank in range(state.run.world_size):
+        path = f"{folder}/optim_{step}_rank{rank}.pt"
+        yield state.info("checkpoint_manager", f"Saved optimizer state to: {path}", rank)
 
 
 def _end(record: SummaryRecord, state: _NanoChat) -> Iterator[Line]:
@@ -117,9 +134,9 @@ def _end(record: SummaryRecord, state: _NanoChat) -> Iterator[Line]:
 
 
 LINES: Mapping[type, Wording] = {
+    LaunchRecord: _launch,
     ModelRecord: _model,
     DataRecord: _data,
-    DetectRecord: _detected,
     StepRecord: _step,
     EvalRecord: _evaluation,
     SavingRecord: _saving,
@@ -127,4 +144,10 @@ LINES: Mapping[type, Wording] = {
 }
 """Kinds of record that nanochat has words for."""
 
-VOICE = Voice(LINES, _NanoChat)
+
+def _ranks(state: _NanoChat) -> Container[int]:
+    """All ranks: each writes its part of the optimizer."""
+    return range(state.run.world_size)
+
+
+VOICE = Voice(LINES, _NanoChat, _ranks)

@@ -23,6 +23,7 @@ from accelerate_sim.voices.voice import Line, Setting, Voice, VoiceState, Wordin
 WARM_UP = 5
 """Iterations before MFU is estimated."""
 MFU_DECAY = 0.9
+GPT2_VOCABULARY = 50_257
 
 
 class _NanoGpt(VoiceState):
@@ -45,6 +46,8 @@ def _model(record: ModelRecord, state: _NanoGpt) -> Iterator[Line]:
     yield Line(
         "Initializing a new model from scratch" if scratch else f"Initializing from pretrained weights: {record.name}"
     )
+    if scratch and record.vocab == GPT2_VOCABULARY:
+        yield Line("defaulting to vocab_size of GPT-2 to 50304 (50257 rounded up for efficiency)")
     yield Line(f"number of parameters: {record.parameters / 1e6:.2f}M")
     tensors = list(shape.tensors())
     sizes = [_elements(tensor.shape) for tensor in tensors]

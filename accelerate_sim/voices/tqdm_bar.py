@@ -21,13 +21,16 @@ class TqdmBar:
     """A bar over ``total`` units, which begins at simulated second ``begin_s``."""
 
     def __init__(
-        self, total: int, begin_s: float, *, unit: str = "it", description: str = "", inverts_rate: bool = True
-    ) -> None:
-        """``inverts_rate``: a rate below 1 is shown as seconds per unit."""
+        self, total: int, begin_s: float, *, unit: str = "it", description: str = "", inverts_rate: bool = True,
+        refreshes: bool = False,
+    ) -> None:  # fmt: skip
+        """``inverts_rate``: a rate below 1 is shown as seconds per unit. ``refreshes``: the program draws the bar at
+        each update itself, as by ``refresh()``, which shows the mean rate."""
         self.total = total
         self.postfix = ""
         """Text after the rate, which begins with a comma."""
         self._inverts_rate = inverts_rate
+        self._refreshes = refreshes
         self.count = 0
         self._begin_s = self._drawn_s = self._now_s = begin_s
         self._drawn_count = 0
@@ -41,6 +44,9 @@ class TqdmBar:
     def update(self, count: int, now_s: float) -> bool:
         """Set the units that are done. Returns True if the bar is to be drawn again."""
         self.count, self._now_s = count, now_s
+        if self._refreshes:
+            self._text = None
+            return True
         seconds = now_s - self._drawn_s
         if seconds < MIN_INTERVAL_S:
             return False
@@ -50,6 +56,10 @@ class TqdmBar:
         self._drawn_s, self._drawn_count = now_s, count
         self._text = None
         return True
+
+    def tell(self, postfix: str) -> None:
+        """Set the text after the rate, which begins with a comma."""
+        self.postfix, self._text = postfix, None
 
     def bar(self, *, leaves: bool | None = None) -> Bar:
         """The present state, on standard error; ``leaves`` as in ``Bar``."""

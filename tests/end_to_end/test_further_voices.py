@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -16,10 +17,10 @@ DEBUG = ("--config", "configs/debug.yaml", "--speed", "max", "--start-time", "20
 NUMBER = r"[+-]?[\d.,]+(?:[eE][+-]\d+)?"
 FORMS = {
     "bridge": rf"iteration +(?P<step>\d+)/ +20 \|.* lm loss: (?P<mean>{NUMBER}) \|.* grad norm: (?P<norm>{NUMBER}) ",
-    "nemo": rf"^Training epoch \d+, iteration (?P<before>\d+)/19 \| .* reduced_train_loss: (?P<loss>{NUMBER}) ",
+    "nemo": rf"^Training epoch \d+, iteration (?P<before>\d+)/19 \| .* reduced_train_loss: (?P<mean>{NUMBER}) ",
     "maxtext@2025": rf"^completed step: (?P<before>\d+), seconds: .*, loss: (?P<loss>{NUMBER})$",
-    "maxtext@2026": rf"^I0131 .* metric_logger.py:214\] completed step: (?P<before>\d+), .*, loss: (?P<loss>{NUMBER}),",
-    "olmo": rf"\[step=(?P<step>\d+)/20,epoch=\d,eta=\w+\](?:\n    [^\n]*)*\n    train/CE loss=(?P<loss>{NUMBER})\n",
+    "maxtext@2026": rf"^I0131 .* metric_logger.py:230\] completed step: (?P<before>\d+), .*, loss: (?P<loss>{NUMBER}),",
+    "olmo": rf"\[step=(?P<step>\d+)/20,epoch=\d(?:,eta=\w+)?\](?:\n    [^\n]*)*\n    train/CE loss=(?P<loss>{NUMBER})$",
     "llmc": rf"^step +(?P<step>\d+)/20 \| loss (?P<loss>{NUMBER}) \(\S+z\)\| norm (?P<norm>{NUMBER}) \(\S+z\)\| lr ",
     "llamafactory@4": rf"\{{'loss': (?P<mean>{NUMBER}), 'grad_norm': (?P<norm>{NUMBER}), ",
     "axolotl@5": rf"\{{'loss': '(?P<mean>{NUMBER})', 'grad_norm': '(?P<norm>{NUMBER})', .*'ppl': '{NUMBER}', ",
@@ -73,12 +74,31 @@ def test_lightnings_bar_is_on_standard_output_and_its_logger_on_standard_error(t
     run = train(*DEBUG, "--voice", "lightning")
     assert run.stdout.endswith("\n")
     frames = run.stdout.split("\r")[1:]
-    assert frames[0] == "Epoch 0:   0%|          | 0/10 [00:00<?, ?it/s]"
+    assert frames[0] == "Sanity Checking: |          | 0/? [00:00<?, ?it/s]"
+    begin = frames.index("Epoch 0:   0%|          | 0/10 [00:00<?, ?it/s]")
+    counts = [match[1] for frame in frames[begin + 1 :] if (match := re.match(r"Epoch 0: .*\| (\d+)/10 \[", frame))]
+    assert counts[:20] == [str(number) for number in range(1, 11) for _ in range(2)], (
+        "with the count, then with the loss"
+    )
     done = [frame for frame in frames if "| 10/10 [" in frame]
     assert re.match(r"Epoch 1: 100%\|█{10}\| 10/10 \[0.*, +[\d.]+it/s, v_num=0, train_loss=7\.\d\d0, ", done[-1])
     assert "s/it" not in run.stdout
     assert run.stderr.splitlines()[-1] == "`Trainer.fit` stopped: `max_steps=20` reached."
     assert run.stderr.count("LOCAL_RANK: 0 - CUDA_VISIBLE_DEVICES: [0,1]") == 2
+
+
+def test_nemo_averages_every_figure_but_the_number_of_the_step(train: Train, tmp_path: Path) -> None:
+    run = train(*DEBUG, "--voice", "nemo", "--output-dir", str(tmp_path / "out"))
+    steps = steps_of(tmp_path / "out")
+    pattern = rf"lr: ({NUMBER}) .* global_step: (\d+) .* in s: ({NUMBER}) \| consumed_samples: ({NUMBER})$"
+    found = re.findall(pattern, run.stdout, re.MULTILINE)
+    assert [int(step) for _, step, _, _ in found] == [4, 9, 14, 19]
+    for at, (lr, _, seconds, consumed) in zip((0, 5, 10, 15), found, strict=True):
+        past = steps[at : at + 5]
+        assert float(lr) == pytest.approx(fmean(each["lr"] for each in past), rel=1e-3)
+        assert float(seconds) == pytest.approx(fmean(each["step_time_s"] for each in past), rel=1e-3)
+        samples = [64 * each["step"] for each in past if each["step"] > 1]
+        assert float(consumed) == pytest.approx(sum(samples) / 5), "the first step has no count yet"
 
 
 @pytest.mark.parametrize("voice", ["lightning", "maxtext@2026", "bridge"])
@@ -93,5 +113,5 @@ def test_processes_print_together_what_one_process_prints(train: Train, voice: s
 
 def test_axolotls_colours_can_be_taken_off(train: Train) -> None:
     plain = train(*DEBUG, "--voice", "axolotl", "--set", "log.voice_options.no_color=true").stdout
-    assert "\x1b[32m[2026" in train(*DEBUG, "--voice", "axolotl").stdout
+    assert "Starting trainer...\x1b[39m\n" in train(*DEBUG, "--voice", "axolotl").stdout
     assert "\x1b" not in plain
