@@ -12,12 +12,13 @@ import numpy as np
 
 from accelerate_sim.sim.noise import Floats, Steps
 
-Times = Literal["step", "interval", "between", "clock", "none"]
+Times = Literal["step", "interval", "benchmark", "between", "clock", "none"]
 """Manner in which a logger takes a time.
 
-``step`` is the step's own time, ``interval`` the mean over the logging interval (Megatron), ``between`` the time since
-the last step's end with validations and checkpoints in between (scripts of one file), ``clock`` that by a clock that
-shows whole seconds (one trainer); many loggers have none.
+``step`` is the step's own time, ``interval`` the mean over the logging interval (Megatron), ``benchmark`` that mean
+with all decimals and the time that the logger itself takes (MLPerf's 8B), ``between`` the time since the last step's
+end with validations and checkpoints in between (scripts of one file), ``clock`` that by a clock that shows whole
+seconds (one trainer); many loggers have none.
 """
 Losses = Literal["step", "rank", "mean", "smoothed", "none"]
 """Loss that a logger writes.
@@ -101,7 +102,7 @@ GPT3: Raw = {"tensor": 4, "pipeline": 8, "virtual_stages": 6, "sharding": "zero1
 D20: Raw = {"name": "d20", "layers": 20, "hidden": 1280, "heads": 10, "ffn": 5120, "vocab": 65536, "context": 2048,
             "gated_mlp": False}  # fmt: skip
 MLPERF_8B: Raw = {
-    "data": "c4", "precision": "fp8", "every": 32, "times": "interval", "norms": False, "save": 0, "validate": 384,
+    "data": "c4", "precision": "fp8", "every": 32, "times": "benchmark", "norms": False, "save": 0, "validate": 384,
     "warmed_up": True,
 }  # fmt: skip
 MLPERF_405B: Raw = {
