@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accelerate_sim.config.schema import RunConfig, TrainConfig
-from accelerate_sim.sim.curves.from_scratch import law
+from accelerate_sim.sim.curves.from_scratch import FromScratch, law
 from accelerate_sim.sim.curves.loss import LossCurve
 from tests.support.loss_curves import SEEDS, VOCAB, curve
 
@@ -111,3 +112,59 @@ def test_wsd_drops_at_the_end() -> None:
         trend, constant = (curve(seed, schedule=schedule).trend(steps) for schedule in ("wsd", "constant"))
         assert trend[1] - trend[2] > constant[1] - constant[2] + 0.02
         assert trend[0] - trend[1] == pytest.approx(constant[0] - constant[1], abs=0.02)
+
+
+def falls(shares: list[float], parameters: float, batch: int, length: int, steps: int, **train: object) -> list[float]:
+    """Median over data sets of the nats by which the expected loss falls from each share of a run to its end."""
+    raw = {"epochs": 1, "steps_per_epoch": steps, "global_batch": batch, "sequence_length": length, **train}
+    config, at = RunConfig(train=TrainConfig.model_validate(raw)), np.array([*shares, 1.0]) * (steps - 1)
+    trends = np.array([LossCurve.of(config, 1, seed, 50_257, parameters, steps).trend(at) for seed in SEEDS])
+    return list(np.median(trends[:, :-1] - trends[:, -1:], axis=0))
+
+
+def test_little_is_left_to_learn_where_the_rate_has_decayed_to_nothing() -> None:
+    """Two teams' 124M: 0.57 to 0.60 nats after a tenth of the run, 0.10 to 0.12 at half, 0.01 to 0.02 at 80 %."""
+    tenth, half, late = falls([0.1, 0.5, 0.8], 124e6, 512, 1024, 19_560, lr=6e-4, min_lr=0.0, warmup_steps=700)
+    assert 0.5 < tenth < 0.72
+    assert 0.08 < half < 0.16
+    assert 0 < late < 0.035
+
+
+def test_a_constant_rate_goes_on_as_the_tokens_do() -> None:
+    """Four machines' 8B: 0.41 to 0.52 nats after 30 % of the run, 0.20 to 0.23 at half, 0.05 to 0.07 at 80 %."""
+    how = {"lr": 4e-4, "warmup_steps": 256, "schedule": "constant"}
+    early, half, late = falls([0.3, 0.5, 0.8], 8e9, 16, 8192, 11_000, **how)
+    assert 0.38 < early < 0.62
+    assert 0.17 < half < 0.3
+    assert 0.04 < late < 0.1
+
+
+def test_the_rates_to_come_do_not_change_the_loss_so_far() -> None:
+    """Schedules with the same rate until the cool-down agree up to it, and a cosine near its top nearly does."""
+    for seed in SEEDS[:10]:
+        cosine, wsd, constant = (curve(seed, 10_000, schedule=each) for each in ("cosine", "wsd", "constant"))
+        early = np.array([0.0, 100.0, 500.0, 4000.0, 7900.0])
+        assert wsd.trend(early) == pytest.approx(constant.trend(early), abs=1e-6)
+        assert cosine.trend(early[:3]) == pytest.approx(constant.trend(early[:3]), abs=0.01)
+
+
+def test_schedules_that_decay_end_alike_and_below_a_constant_rate() -> None:
+    """A cool-down over the last fifth ends within hundredths of a cosine (Hägele et al. 2024)."""
+    ends = {
+        schedule: np.median([curve(seed, 19_000, 512, 124e6, schedule).trend(18_999.0).item() for seed in SEEDS])
+        for schedule in ("cosine", "linear", "wsd", "constant")
+    }
+    assert max(abs(ends[each] - ends["cosine"]) for each in ("linear", "wsd")) < 0.07
+    assert ends["constant"] > ends["cosine"] + 0.01
+
+
+def test_a_high_rate_hides_nothing_before_anything_is_learned() -> None:
+    """Its share of the loss grows from nothing at the first step to nearly the whole when the slow fall is over."""
+    for seed in SEEDS[:10]:
+        shape = curve(seed, schedule="constant").shape
+        assert isinstance(shape, FromScratch)
+        steps = np.array([0.0, 30.0, 300.0, 2999.0])
+        hides = (shape.at(steps) - replace(shape, hidden=0.0).at(steps)) / shape.hidden
+        assert hides[0] == pytest.approx(0.0, abs=1e-9)
+        assert (np.diff(hides) > 0).all()
+        assert hides[-1] > 0.6
