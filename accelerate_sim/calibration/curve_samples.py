@@ -4,7 +4,8 @@
 
 DRAWING 2, 3, ... draws all habits and shapes anew, as of models and data with other names: it shows how much a verdict
 scatters. Columns: step, loss, grad_norm, lr, step_time_s, tokens_per_s; empty where a logger of that kind writes
-nothing. The kinds of runs are in ``curve_kinds``.
+nothing. The kinds of runs are in ``curve_kinds``. The classifier that compares them and the public logs are not part of
+this repository; accelerate_sim/calibration/CURVES.md names them and has the verdict.
 """
 
 import csv
