@@ -78,8 +78,9 @@ class Logger:
 
     def _own_seconds(self, end_s: float) -> float:
         """Seconds by which the logger takes longer than usual for the value at ``end_s``; negative if it is faster."""
-        size = Draws(self.run.shape_seed, "logger").log("seconds", *LOGGER_S)
-        return size * float(noise.normal(self.run.shape_seed, "logger", int(1000 * end_s))[0])
+        seed = self.run.shape_seed
+        draws = Draws(seed, "logger")
+        return draws.log("seconds", *LOGGER_S) * float(noise.normal(seed, "logger", int(1000 * end_s))[0])
 
 
 def run_of(one: Kind, seed: int, drawing: int = 1) -> Run:
