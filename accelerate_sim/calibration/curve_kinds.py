@@ -12,12 +12,13 @@ import numpy as np
 
 from accelerate_sim.sim.noise import Floats, Steps
 
-Times = Literal["step", "interval", "between", "clock", "none"]
+Times = Literal["step", "interval", "benchmark", "between", "clock", "none"]
 """Manner in which a logger takes a time.
 
-``step`` is the step's own time, ``interval`` the mean over the logging interval (Megatron), ``between`` the time since
-the last step's end with validations and checkpoints in between (scripts of one file), ``clock`` that by a clock that
-shows whole seconds (one trainer); many loggers have none.
+``step`` is the step's own time, ``interval`` the mean over the logging interval (Megatron), ``benchmark`` that mean
+with all decimals and the time that the logger itself takes (MLPerf's 8B), ``between`` the time since the last step's
+end with validations and checkpoints in between (scripts of one file), ``clock`` that by a clock that shows whole
+seconds (one trainer); many loggers have none.
 """
 Losses = Literal["step", "rank", "mean", "smoothed", "none"]
 """Loss that a logger writes.
@@ -101,9 +102,10 @@ GPT3: Raw = {"tensor": 4, "pipeline": 8, "virtual_stages": 6, "sharding": "zero1
 D20: Raw = {"name": "d20", "layers": 20, "hidden": 1280, "heads": 10, "ffn": 5120, "vocab": 65536, "context": 2048,
             "gated_mlp": False}  # fmt: skip
 MLPERF_8B: Raw = {
-    "data": "c4", "precision": "fp8", "every": 32, "times": "interval", "norms": False, "save": 0, "validate": 384,
-    "warmed_up": True,
+    "data": "c4", "precision": "fp8", "every": 32, "times": "benchmark", "norms": False, "save": 0, "validate": 384,
+    "warmed_up": True, "schedule": "constant",
 }  # fmt: skip
+"""Keys of a benchmark whose rate decays over 1.2 million steps, of which a run makes a hundredth."""
 MLPERF_405B: Raw = {
     "start": "checkpoint", "data": "c4", "tokenizer": FOREIGN, "warmed_up": True, "norms": False, "save": 0,
 }  # fmt: skip
@@ -112,21 +114,22 @@ SFT: Raw = {"start": "finetune", "min_lr": 0.0, "times": "none", "save": 0}
 KINDS = (
     # From scratch on one machine, every step logged.
     kind("gpt2", "gpt2", (8, "H100-SXM"), (512, 64, 1024), 9500, parallel=DDP, validate=250, save=5000, lr=6e-4,
-         warmup_steps=700),
+         min_lr=0.0, warmup_steps=700),
     kind("gpt2-one-gpu", "gpt2", (1, "A100-40-SXM"), (512, 64, 1024), 19_000, parallel=DDP, data="fineweb-edu", lr=6e-4,
-         times="between", validate=250, save=5000, warmup_steps=715, compiled=True),
+         min_lr=0.0, times="between", validate=250, save=5000, warmup_steps=715, compiled=True),
     kind("gpt2-clock", "gpt2", (8, "H100-SXM"), (512, 64, 1024), 9500, parallel=DDP, times="between", validate=128,
-         save=5000, clock_decimals=3, lr=1.8e-3, warmup_steps=250, schedule="wsd", norms=False),
+         save=5000, clock_decimals=3, lr=1.8e-3, min_lr=0.0, warmup_steps=250, schedule="wsd",
+         norms=False),
     kind("gpt2-v100", "gpt2", (8, "V100-32-SXM"), (512, 32, 1024), 15_000, parallel=DDP, times="between", validate=250,
          save=5000, precision="fp16", data="openwebtext", lr=6e-4, warmup_steps=715),
     kind("gpt2-xl", "gpt2-xl", (8, "H100-SXM"), (512, 16, 1024), 15_000, lr=3e-4, warmup_steps=300, norms=False,
          times="between", validate=1000, save=5000, losses="rank"),
     kind("gpt2-soap", "gpt2", (8, "H100-SXM"), (512, 64, 1024), 6000, parallel=DDP, times="between", validate=128,
-         save=0, clock_decimals=3, lr=3e-3, schedule="wsd", warmup_steps=250, work=preconditioned, optimizer="soap",
-         norms=False),
+         save=0, clock_decimals=3, lr=3e-3, min_lr=0.0, schedule="wsd", warmup_steps=250, work=preconditioned,
+         optimizer="soap", norms=False),
     kind("gpt2-muon", "gpt2", (8, "H100-SXM"), (512, 64, 1024), 5500, parallel=DDP, clock_decimals=3, losses="rank",
-         times="between", validate=125, save=0, lr=1.8e-3, schedule="wsd", warmup_steps=0, work=growing_windows,
-         warmed_up=True, optimizer="muon", norms=False),
+         times="between", validate=125, save=0, lr=1.8e-3, min_lr=0.0, schedule="wsd", warmup_steps=0,
+         work=growing_windows, warmed_up=True, optimizer="muon", norms=False),
     kind("gpt2-small-batch", "gpt2", (1, "RTX-4090"), (32, 16, 1024), 2000, parallel=DDP, data="wikitext-103", lr=3e-4,
          warmup_steps=100, seeds=2),
     kind("gpt2-stories", "gpt2", (1, "A100-80-SXM"), (32, 32, 1024), 2000, parallel=DDP, data="tinystories", lr=6e-4,
@@ -134,11 +137,11 @@ KINDS = (
     kind("smollm", "smollm2-360m", (8, "A100-80-SXM"), (256, 32, 2048), 3200, parallel=DDP, lr=1e-3, schedule="wsd",
          data="fineweb-edu"),
     kind("d20", D20, (8, "H100-SXM"), (256, 32, 2048), 21_400, parallel=DDP, data="fineweb-edu", lr=2e-3,
-         schedule="wsd", warmup_steps=0, optimizer="muon", losses="smoothed", norms=False, seeds=2),
+         min_lr=0.0, schedule="wsd", warmup_steps=0, optimizer="muon", losses="smoothed", norms=False, seeds=2),
     kind("d20-one-gpu", D20, (1, "H100-SXM"), (256, 32, 2048), 2400, parallel=DDP, data="fineweb-edu", lr=2e-3,
-         schedule="wsd", warmup_steps=0, optimizer="muon", losses="smoothed"),
+         min_lr=0.0, schedule="wsd", warmup_steps=0, optimizer="muon", losses="smoothed"),
     kind("d12", tiny(32_768, 12, 768), (1, "H200-SXM"), (128, 32, 2048), 1200, parallel=DDP, data="fineweb-edu",
-         lr=2e-3, schedule="wsd", warmup_steps=200, optimizer="muon", losses="smoothed", norms=False),
+         lr=2e-3, min_lr=0.0, schedule="wsd", warmup_steps=200, optimizer="muon", losses="smoothed", norms=False),
     kind("d20-mid", D20, (8, "H100-SXM"), (256, 32, 2048), 770, parallel=DDP, data="openhermes-2.5", start="finetune",
          lr=2e-3, optimizer="muon", losses="smoothed", norms=False),
     # From scratch on few GPUs, logged now and then.

@@ -1,8 +1,9 @@
 """The expected loss of a run from scratch: an early fall, a slow one, and the law of model size and tokens.
 
 The two falls are transients in steps at the peak rate, so they depend neither on the length of the run nor on its
-batch; what is left after them is what a model of this size knows after so many tokens. Constants were fitted to public
-logs of 124M to 15B parameters, with 0.03 to 1.6 million tokens a step and five optimizers.
+batch; what is left after them is what a model of this size knows after so many tokens, of which those at a low rate
+teach less, plus what a high rate hides. The loss so far does not depend on the rates to come. Constants were fitted to
+public logs of 124M to 15B parameters, with 0.03 to 1.6 million tokens a step and five optimizers.
 """
 
 import math
@@ -13,7 +14,7 @@ import numpy as np
 from accelerate_sim.config.sections.train import TrainConfig
 from accelerate_sim.sim.batch_ramp import BatchSchedule
 from accelerate_sim.sim.curves.instability import usual_learning_rate
-from accelerate_sim.sim.curves.schedule import learning_rate, useful_steps
+from accelerate_sim.sim.curves.schedule import UpdateWorth, learning_rate, useful_steps
 from accelerate_sim.sim.noise import Draws, Floats
 
 LOWEST = 1.7
@@ -22,17 +23,17 @@ USUAL_VOCAB = 32_000
 """Tokens in the vocabulary for which ``law`` was fitted."""
 GROWN_PARAMETERS = 8e9
 """Size from which published rates are chosen such that wider models move as far in a step as this one."""
-SLOW_STEPS_AT_USUAL_RATE = 370.0
+SLOW_STEPS_AT_USUAL_RATE = 540.0
 """Time constant of the slow fall for a model of that size, in steps at its usual rate.
 
-Fitted to public logs with the law's part taken off: 310 steps for 8B at 4e-4 and 210 at 8e-4, 330 for 15B at 4.5e-4,
-126 for 124M at 6e-4.
+Fitted to the steps until public logs were below 5.5 and 4.5 nats: 458 steps for 8B at 4e-4 and 324 at 8e-4, 393 for
+15B at 4.5e-4, 144 for 124M at 6e-4.
 """
-SLOW_SIZE_POWER = 0.32
+SLOW_SIZE_POWER = 0.38
 """Power of the size by which smaller models are faster."""
 SLOW_RATE_POWER = 0.5
 """Power of the learning rate by which a higher one is faster."""
-SLOW_POWER = (1.0, 2.3)
+SLOW_POWER = (1.6, 3.4)
 """Range of the power with which the slow fall fades."""
 OPTIMIZERS: dict[str, tuple[float, float, float]] = {
     "adamw": (1.0, 1.0, 1.0), "muon": (1.0, 0.2, 1.7), "soap": (1.0, 0.2, 1.6), "lion": (4.0, 0.9, 1.0),
@@ -52,6 +53,11 @@ USUAL_BATCH_TOKENS = 5e5
 UNTRAINED_NOISE = 0.05
 """The noise of an untrained model's loss as a share of what it grows to: 0.002 of 0.09 nats in one log, 0.005 of 0.04
 and 0.01 of 0.1 in others."""
+HIDDEN = (0.06, 0.22)
+"""Range of the nats that the peak rate hides of all that a model can learn.
+
+A cool-down over the last fifth brings 0.09 to 0.16 nats in logs of 124M, of which 0.04 are its tokens'.
+"""
 HIDDEN_POWER = 1.2
 """A cosine's bonus grows like the share of the run to the power of 1.3-1.6, a linear cool-down's like 1.0-1.2."""
 
@@ -88,6 +94,7 @@ class FromScratch:
 
     train: TrainConfig
     batches: BatchSchedule
+    worth: UpdateWorth
     total_steps: int
     first: float
     plateau: float
@@ -128,13 +135,14 @@ class FromScratch:
         time_constant = slow_time_constant(train, parameters) * draws.log("slow", 0.78, 1.28)
         hasty = train.warmup_steps < 6 and total_steps > 500 and draws.chance("hasty", 0.5)
         return cls(
-            train=train, batches=batches, total_steps=total_steps, first=first, plateau=plateau, size_loss=size_loss,
+            train=train, batches=batches, worth=UpdateWorth.of(train, total_steps), total_steps=total_steps,
+            first=first, plateau=plateau, size_loss=size_loss,
             token_loss=token_loss, head_start_tokens=(token_loss / (plateau - size_loss)) ** (1.0 / 0.28),
             scale=information, token_worth=OPTIMIZERS[train.optimizer][2],
             lowest=LOWEST * min(information, 1.0),
             early=EarlyFall.of(draws, equal_rate(train), parameters, whole),
             slow_steps=time_constant * slow_power, slow_power=slow_power,
-            hidden=min(draws.log("hidden", 0.03, 0.22) * information, 0.1 * plateau),
+            hidden=min(draws.log("hidden", *HIDDEN) * information, 0.1 * plateau),
             overshoot=draws.between("overshoot", 3.0, 10.0) if hasty else 0.0,
         )  # fmt: skip
 
@@ -145,8 +153,8 @@ class FromScratch:
         slow = (self.plateau - known) * (1.0 + moved / self.slow_steps) ** -self.slow_power
         early = (self.first - self.plateau) * self.early.left(moved)
         hidden = self.hidden * (1.0 - (1.0 - _rate_share(self.train, self.total_steps, step)) ** HIDDEN_POWER)
-        # Nothing is hidden before anything is learned.
-        hidden *= 1.0 - slow / self.plateau
+        # The rate hides a share of what has been learned, which is nothing at first.
+        hidden *= (self.plateau - known - slow) / (self.plateau - self.size_loss)
         leap = self.overshoot * step * np.exp(1.0 - step) if self.overshoot else 0.0
         return np.asarray(np.maximum(known + slow + early + hidden, self.lowest) + leap)
 
@@ -156,7 +164,7 @@ class FromScratch:
         batch = tokens / np.maximum(step, 1.0)
         critical = CRITICAL_AT_ONE_NAT / self._law_loss(tokens) ** CRITICAL_POWER
         share = np.minimum((1.0 + USUAL_BATCH_TOKENS / critical) / (1.0 + batch / critical), 1.0)
-        return np.asarray(self.head_start_tokens + self.token_worth * share * tokens)
+        return np.asarray(self.head_start_tokens + self.token_worth * share * self.worth.mean(step) * tokens)
 
     def _law_loss(self, tokens: Floats) -> Floats:
         return np.asarray((self.size_loss + self.token_loss * (self.head_start_tokens + tokens) ** -0.28) / self.scale)

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from accelerate_sim.calibration.curve_kinds import KINDS, preconditioned
-from accelerate_sim.calibration.curve_samples import COLUMNS, played, run_of
+from accelerate_sim.calibration.curve_samples import COLUMNS, LOGGER_S, played, run_of
 from accelerate_sim.config.checks.conflicts import conflicts
 from accelerate_sim.config.schema import RunConfig
+from accelerate_sim.sim.timeline import BLOCK
 
 
 def test_kinds_are_many_and_can_be_configured() -> None:
@@ -43,6 +44,19 @@ def test_a_running_clock_counts_validations() -> None:
     usual = sorted(seconds)[len(seconds) // 2]
     # A validation takes three seconds here, a step the same; only the steps after one are so long in all three places.
     assert [number for number in (251, 501, 751) if seconds[number - 3] > 1.5 * usual] == [251, 501, 751]
+
+
+def test_a_benchmarks_logger_adds_its_own_time_to_the_mean_of_an_interval() -> None:
+    """Some tens of milliseconds for a value, whatever the machine; all decimals are written, and no bias."""
+    for one in (one for one in KINDS if one.times == "benchmark"):
+        rows, run = list(itertools.islice(played(one, 1), 60)), run_of(one, 1)
+        assert int(rows[0][0]) == 2 * one.every
+        written = np.array([float(row[4]) for row in rows])
+        steps = np.concatenate([run.block_of(step).step_s for step in range(0, 61 * one.every, BLOCK)])
+        own = (written - steps[one.every : 61 * one.every].reshape(-1, one.every).mean(axis=1)) * one.every
+        assert LOGGER_S[0] / 1.5 < np.std(own) < LOGGER_S[1] * 1.5
+        assert abs(np.mean(own)) < 0.5 * LOGGER_S[1]
+        assert np.mean(written != np.round(written, 5)) > 0.9
 
 
 def test_an_optimizer_may_work_harder_every_tenth_step() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accelerate_sim.config.schema import TrainConfig
-from accelerate_sim.sim.curves.schedule import distance_share, full_rate_steps, learning_rate
+from accelerate_sim.sim.curves.schedule import UpdateWorth, distance_share, full_rate_steps, learning_rate
 
 Schedule = Literal["cosine", "linear", "wsd", "constant"]
 SCHEDULES: tuple[Schedule, ...] = ("cosine", "linear", "wsd", "constant")
@@ -82,3 +82,18 @@ def test_distance_is_the_sum_of_the_rates(schedule: str) -> None:
     share = distance_share(train, 1000, np.arange(1, 1001))
     assert share == pytest.approx(summed / summed[-1], abs=2e-3)
     assert distance_share(train, 1000, 0) == 0
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("warmup", [0, 100])
+def test_updates_are_worth_the_root_of_their_share_of_the_peak_rate(schedule: Schedule, warmup: int) -> None:
+    """Relative to those of a cosine down to a tenth, whose tokens count as they are in the end."""
+    train = config(schedule, warmup)
+    steps = np.array([60.0, 150.0, 400.0, 820.0, 1000.0])
+    roots = np.sqrt(learning_rate(train, 1000, np.arange(1000)) / train.lr)
+    means = np.array([roots[: int(step)].mean() for step in steps])
+    assert UpdateWorth.of(train, 1000).mean(steps) == pytest.approx(means / 0.7026, rel=0.02)
+
+
+def test_a_cosines_tokens_are_worth_themselves_in_the_end() -> None:
+    assert UpdateWorth.of(config("cosine", 0), 1000).mean(np.array(1000.0)) == pytest.approx(1.0, abs=0.001)
