@@ -97,13 +97,13 @@ def _session_here(options: SessionOptions) -> Session:
 
 def _steered(session: Session, options: SessionOptions) -> None:
     """Let keys and other controls steer a session on a terminal."""
-    from accelerate_sim.session.keys import Keys, has_keys
+    from accelerate_sim.session.keys import Keys, key_source
     from accelerate_sim.session.steering import Steering
 
     steering = Steering(session)
     session.outputs.add_observer(steering)
-    if options.keys and has_keys():
-        session.keys = Keys(session, steering)
+    if options.keys and (source := key_source()):
+        session.keys = Keys(session, steering, source)
 
 
 def _recorded_session(options: SessionOptions, recording: RecordedTerminal) -> Session:

@@ -13,7 +13,6 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from accelerate_sim.display.keyboard import Keyboard
 from accelerate_sim.display.screen import OutputClosed, Screen
 from accelerate_sim.display.style import Style
 from accelerate_sim.process.clock import Clock
@@ -24,6 +23,7 @@ from accelerate_sim.reporting.console import Console
 from accelerate_sim.session.planned_run import PlannedRun
 from accelerate_sim.sim.plan import Plan
 from accelerate_sim.tracking.outputs import Outputs
+from fake_torch_dist.terminal.keyboard import Keyboard
 
 if TYPE_CHECKING:
     from accelerate_sim.config.schema import RunConfig

@@ -104,6 +104,11 @@ class Screens:
         for terminal in self._terminals.values():
             terminal.is_shared = True
 
+    def clear(self) -> None:
+        """Erase the live rows until they are drawn again."""
+        for output, terminal in self._terminals.items():
+            output.write([terminal.clear()])
+
     def redraw(self, *, resized: bool) -> None:
         """Draw the live rows again, after another program used the terminal or its size has changed."""
         for output, terminal in self._terminals.items():
