@@ -2,18 +2,24 @@
 
 Arguments, rates and look are tqdm's. The differences: elapsed time and ETA are simulated, ``Screen`` draws on the
 terminal, no monitor thread runs, a bar that does not fit gets shorter figures instead of being cut, and on a pipe a bar
-is a line at every tenth of its way.
+is a line at every tenth of its way. In a notebook it is tqdm's notebook bar, or text where there are no widgets.
 """
+
+from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from contextlib import nullcontext
-from typing import Any, ClassVar
+from contextlib import nullcontext, suppress
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tqdm import tqdm as std_tqdm
 
+from accelerate_sim.display.cell_output import CellCanvas
 from accelerate_sim.display.screen import PIPE_WIDTH
 from accelerate_sim.session.session import Session
+
+if TYPE_CHECKING:
+    from accelerate_sim.display.notebook_bar import NotebookBar
 
 FULL = "{l_bar}{bar}{r_bar}"
 """The format of tqdm; the others are for narrower screens."""
@@ -52,7 +58,18 @@ class tqdm(std_tqdm):  # type: ignore[type-arg]  # generic in its stubs alone
             self._time = session.clock.read
             self.start_t = self.last_print_t = session.clock.read()
             if self._screen.live:
-                self._screen.pin(self.render)
+                self._widget = self._notebook_bar()
+                self._pinned = self._widget.draw if self._widget else self.render
+                self._screen.pin(self._pinned)
+
+    def _notebook_bar(self) -> NotebookBar | None:
+        if isinstance(self._screen.canvas, CellCanvas):
+            from accelerate_sim.display.notebook_bar import NotebookBar
+
+            self._screen.flush()
+            with suppress(ImportError):  # bars are text then
+                return NotebookBar(self, self._formats[0])
+        return None
 
     def render(self, width: int, *, has_ended: bool = False) -> str:
         """The bar in at most ``width - 1`` columns, in the fullest format that leaves room for a bar.
@@ -90,9 +107,11 @@ class tqdm(std_tqdm):  # type: ignore[type-arg]  # generic in its stubs alone
             return
         self.disable = True
         if self._screen.live:
-            self._screen.unpin(self.render)
-            if self.leave and self.n >= (self.total or 0):
-                self._screen.write([self.render(self._screen.width, has_ended=True)])
+            self._screen.unpin(self._pinned)
+            if self._widget:
+                self._widget.close()
+            elif self.leave and self.n >= (self.total or 0):
+                self._screen.write([self.render(self._screen.table_width, has_ended=True)])
 
 
 def _filling(columns: int, bar_format: str, without_bar: str) -> dict[str, Any]:

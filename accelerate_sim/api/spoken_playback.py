@@ -45,7 +45,8 @@ class SpokenPlayback(Playback):
         """Checkpoints that have not been deleted."""
         self._validated: tuple[int, float] = 0, 0.0
         """Step and loss of the last validation."""
-        self._epoch_losses: list[float] = []
+        self._epoch_loss, self._epoch_steps = 0.0, 0
+        """Sum of the losses of the present epoch, and the number of its steps, as train.py counts them."""
 
     def _report(self, record: Record) -> None:
         super()._report(record)
@@ -86,7 +87,7 @@ class SpokenPlayback(Playback):
 
     def _begin_training(self, first_step: int) -> None:
         run, train = self.run, self.run.config.train
-        self._epoch_losses = []
+        self._epoch_loss, self._epoch_steps = 0.0, 0
         self._script(f"Training {run.config.model_name}: {train.epochs} epochs, {run.last_step} steps")
 
     def _restore(self, step: int) -> None:
@@ -109,12 +110,12 @@ class SpokenPlayback(Playback):
             self._say(BatchRecord(step, run.batches.batch(step - 1), run.accumulation(step - 1)))
 
     def _end_step(self, step: int, loss: float) -> None:
-        train, losses = self.run.config.train, self._epoch_losses
-        losses.append(loss)
+        train = self.run.config.train
+        self._epoch_loss, self._epoch_steps = self._epoch_loss + loss, self._epoch_steps + 1
         if step == self.run.last_step or not step % train.steps_per_epoch:
-            mean, epoch = sum(losses) / len(losses), epoch_of(self.run, step)
-            self._script(f"Epoch {epoch}/{train.epochs} | average loss {mean:.4f} over {len(losses)} steps")
-            self._epoch_losses = []
+            mean, epoch = self._epoch_loss / self._epoch_steps, epoch_of(self.run, step)
+            self._script(f"Epoch {epoch}/{train.epochs} | average loss {mean:.4f} over {self._epoch_steps} steps")
+            self._epoch_loss, self._epoch_steps = 0.0, 0
 
     def _begin_validation(self, step: int) -> None:
         epoch, batches = epoch_of(self.run, step), self.run.config.eval.batches

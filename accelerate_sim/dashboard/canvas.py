@@ -13,7 +13,6 @@ from rich import box
 from rich.console import Console, RenderableType
 from rich.layout import Layout
 from rich.panel import Panel
-from rich.text import Text
 
 from accelerate_sim.dashboard import panels
 from accelerate_sim.dashboard.history import History
@@ -143,7 +142,7 @@ class DashboardCanvas:
         layout["log"].update(panels.log_tail(self._lines, (columns, lower)))
         return layout
 
-    def _box(self, title: str, text: Text) -> Panel:
+    def _box(self, title: str, text: RenderableType) -> Panel:
         return Panel(
             text, title=title, title_align="left", box=box.ASCII if self._style.ascii else box.ROUNDED,
             border_style="bright_black", safe_box=False,

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
+from rich.console import Console, ConsoleOptions
+from rich.segment import Segment
+from rich.style import Style as TextStyle
 from rich.text import Text
 
 from accelerate_sim.dashboard.history import History
@@ -59,15 +62,43 @@ def heading(view: View, history: History, style: Style, width: int, model: str) 
     return Text(style.text(dot.join(facts)), "bold", no_wrap=True, overflow="crop")
 
 
-def losses(view: View, history: History, style: Style, size: Size) -> Text:
+class Rows:
+    """Rows of characters in colours. Of many colours in a row a Text of rich's takes several times as long to draw."""
+
+    def __init__(self) -> None:
+        self._segments: list[Segment] = []
+
+    @property
+    def plain(self) -> str:
+        """The characters without their colours."""
+        return "".join(segment.text for segment in self._segments)
+
+    def append(self, text: str, color: str) -> None:
+        """Add characters to the present row."""
+        self._segments.append(Segment(text, TextStyle.parse(color)))
+
+    def append_row(self, characters: Sequence[str], colors: Sequence[str]) -> None:
+        """Add characters, neighbours of one colour together, and end the row."""
+        begin = 0
+        for end in range(1, len(characters) + 1):
+            if end == len(characters) or colors[end] != colors[begin]:
+                self.append("".join(characters[begin:end]), colors[begin])
+                begin = end
+        self._segments.append(Segment.line())
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterable[Segment]:
+        return self._segments
+
+
+def losses(view: View, history: History, style: Style, size: Size) -> Text | Rows:
     """The losses of all steps; ``o`` marks validations, a bar the steps after which the job was started again."""
     width, rows = size[0] - 8, size[1] - 1
-    steps, values = np.array(history.steps), np.array(history.losses)
+    steps, values = np.array(history.losses, float).reshape(-1, 2).T
     finite = values[np.isfinite(values)]
     if not len(finite) or width < 4 or rows < 2:
         return Text("no step yet", "bright_black")
     least, most = float(finite.min()), float(finite.max())
-    bounds = (0.0, max(float(steps.max()), 2.0), least, most)
+    bounds = (0.0, max(float(history.furthest_step), 2.0), least, most)
     lines = [list(line) for line in curve(steps, values, bounds, (width, rows), style.ascii)]
     colors = [["cyan"] * width for _ in lines]
     for step in history.restarts:
@@ -75,29 +106,19 @@ def losses(view: View, history: History, style: Style, size: Size) -> Text:
         for line, color in zip(lines, colors, strict=True):
             line[column[0]], color[column[0]] = style.glyph("bar"), "red"
     if history.validations:
-        x, y = (np.array(each, float) for each in zip(*history.validations, strict=True))
+        x, y = np.array(history.validations, float).T
         for column, row in zip(*cells(x, y, bounds, (width, rows)), strict=True):
             lines[row][column], colors[row][column] = "o", "bold yellow"
-    text = Text(no_wrap=True, overflow="crop")
+    text = Rows()
     for number, (line, color) in enumerate(zip(lines, colors, strict=True)):
         label = most - (most - least) * number / max(rows - 1, 1)
         text.append(f"{label:7.3f} ", "bright_black")
-        _append_runs(text, line, color)
-        text.append("\n")
+        text.append_row(line, color)
     text.append(f"{'':8}0{f'step {int(bounds[1]):,}':>{width - 1}}", "bright_black")
     return text
 
 
-def _append_runs(text: Text, characters: Sequence[str], colors: Sequence[str]) -> None:
-    """Append characters, neighbours of one colour together."""
-    begin = 0
-    for end in range(1, len(characters) + 1):
-        if end == len(characters) or colors[end] != colors[begin]:
-            text.append("".join(characters[begin:end]), colors[begin])
-            begin = end
-
-
-def heat_map(view: View, style: Style, size: Size, figure: str) -> Text:
+def heat_map(view: View, style: Style, size: Size, figure: str) -> Rows:
     """One figure of all GPUs, a node a row if there is room, else groups of GPUs by their largest value."""
     width, rows = size
     gpus = view.gpus
@@ -109,12 +130,11 @@ def heat_map(view: View, style: Style, size: Size, figure: str) -> Text:
     cell = max(1, min(5, width // per_row))
     share = np.clip((values - least) / (most - least), 0.0, 1.0)
     levels = np.minimum((share * len(HEAT)).astype(int), len(HEAT) - 1).tolist()
-    text = Text(no_wrap=True, overflow="crop")
+    text = Rows()
     texts = [_cell(value, part, cell, style) for value, part in zip(values.tolist(), share.tolist(), strict=True)]
     for begin in range(0, len(texts), per_row):
         row = slice(begin, begin + per_row)
-        _append_runs(text, texts[row], [HEAT[level] for level in levels[row]])
-        text.append("\n")
+        text.append_row(texts[row], [HEAT[level] for level in levels[row]])
     low, high = float(values.min()), float(values.max())
     text.append(f"{low:.0f}{style.glyph('to')}{high:.0f} {unit} (t: next)", "bright_black")
     return text
@@ -175,7 +195,7 @@ def ahead(view: View, history: History, style: Style, size: Size) -> Text:
         text.append(f"checkpoint at step {due:,} in {duration_text(seconds)}\n")
     if saved := history.checkpoint:
         text.append(f"last: step {saved.step:,}, {bytes_text(saved.bytes)} in {saved.seconds:.0f} s\n", "green")
-    text.append(f"attempt {len(history.restarts) + 1}, {len(history.events)} warnings\n")
+    text.append(f"attempt {history.attempts}, {history.warnings} warnings\n")
     for event in list(history.events)[-max(size[1] - text.plain.count("\n"), 1) :]:
         text.append(style.text(event)[: size[0]] + "\n", "yellow")
     return text

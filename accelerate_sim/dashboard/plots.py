@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -51,10 +51,10 @@ def cells(
     )
 
 
-def strip(values: Sequence[float], width: int, ascii: bool) -> str:
+def strip(values: Iterable[float], width: int, ascii: bool) -> str:
     """The latest values as one row of bars between their least and their most."""
     glyphs = ASCII_HEIGHTS if ascii else HEIGHTS
-    latest = np.array(values[-width:], float)
+    latest = np.array([*values][-width:], float)
     if not len(latest):
         return ""
     least, most = float(latest.min()), float(latest.max())

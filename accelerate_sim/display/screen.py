@@ -10,9 +10,10 @@ import math
 import os
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from accelerate_sim.display.canvas import Canvas, LauncherCanvas, TerminalCanvas
+from accelerate_sim.display.cell_output import UNFOLDED, replaced_stderr
 
 if TYPE_CHECKING:
     from accelerate_sim.hazards.outlet import Outlet
@@ -49,11 +50,13 @@ class Screen:
         on_blocked: Callable[[], None] = lambda: None,
         patience_s: float = math.inf,
         canvas: Canvas | None = None,
+        replaced: Callable[[], TextIO | None] = lambda: None,
     ) -> None:
         """``on_blocked`` is called while the reader takes nothing; it may raise to give up what is left to write.
 
         A reader that takes nothing for ``patience_s`` real seconds counts as gone. ``canvas`` formats the frames;
-        None: as ``fd`` and ``terminal`` need them.
+        None: as ``fd`` and ``terminal`` need them. ``replaced`` returns the stream that is written to in the place of
+        ``fd``, if there is one.
         """
         self.fd = fd
         self.live = live
@@ -61,6 +64,7 @@ class Screen:
         self._patience_s = patience_s
         self._encoding = encoding
         self._monotonic = monotonic
+        self._replaced = replaced
         self._lines: list[str] = []
         self._pieces: list[str] = []
         """Text for a pipe before the lines, which need not end its line."""
@@ -82,7 +86,13 @@ class Screen:
     @property
     def width(self) -> int:
         """Columns of a line: of a pipe 100,000, of a terminal that does not say 80."""
-        return self._canvas.line_width() if self.live else 100_000
+        return self._canvas.line_width() if self.live else UNFOLDED
+
+    @property
+    def table_width(self) -> int:
+        """Columns that a table may take."""
+        width = self.width
+        return PIPE_WIDTH if width == UNFOLDED else width
 
     @property
     def canvas(self) -> Canvas:
@@ -108,7 +118,7 @@ class Screen:
         """Add lines that have passed the hazards."""
         self._lines.extend(lines)
         self._pending_chars += sum(map(len, lines))
-        if not self.live and self._pending_chars > PIPE_BUFFER_BYTES:
+        if not self.live and (self._pending_chars > PIPE_BUFFER_BYTES or self._replaced()):
             self.flush()
 
     def put(self, text: str) -> None:
@@ -121,14 +131,14 @@ class Screen:
             self._lines = []
         self._pieces.append(self.rename(text) if self.rename else text)
         self._pending_chars += len(text)
-        if self._pending_chars > PIPE_BUFFER_BYTES:
+        if self._pending_chars > PIPE_BUFFER_BYTES or self._replaced():
             self.flush()
 
     def beside(self, fd: int) -> "Screen":
         """A screen for another pipe of the same process."""
         screen = Screen(
             fd, live=False, encoding=self._encoding, monotonic=self._monotonic, on_blocked=self._on_blocked,
-            patience_s=self._patience_s,
+            patience_s=self._patience_s, replaced=replaced_stderr if self._replaced() else lambda: None,
         )  # fmt: skip
         screen.outlet, screen.stream = self.outlet, "stderr"
         screen.rename = self.rename
@@ -240,7 +250,11 @@ class Screen:
 
         Unlike ``write_all``, it serves signals while a slow reader takes nothing, and gives up on one in the end.
         """
-        self.deliver_bytes(text.encode(self._encoding, "replace"))
+        if stream := self._replaced():
+            stream.write(text)
+            stream.flush()
+        else:
+            self.deliver_bytes(text.encode(self._encoding, "replace"))
 
     def deliver_bytes(self, text: bytes) -> None:
         """Write bytes to the descriptor, as ``deliver`` does. Raises OutputClosed."""

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from accelerate_sim.display.folding import fold
-from accelerate_sim.display.screen import PIPE_WIDTH, Screen
+from accelerate_sim.display.screen import Screen
 from accelerate_sim.display.style import Style
 from accelerate_sim.records import (
     EarlyEndRecord,
@@ -107,7 +107,7 @@ class Console:
     @property
     def table_width(self) -> int:
         """Columns that a table may take."""
-        return self.screen.width if self.screen.live else PIPE_WIDTH
+        return self.screen.table_width
 
     def flush(self) -> None:
         """Write what has been collected for standard error."""
@@ -151,8 +151,7 @@ class Console:
                     said = True
                     self.log(line.level, line.text, line.rank, line.time)
             if said and self.explainer:
-                width = self.screen.width if self.screen.live else 100_000
-                self.screen.write(list(self.explainer.lines(record, self.run.run, width)))
+                self.screen.write(list(self.explainer.lines(record, self.run.run, self.screen.width)))
 
     def _say(self, items: Iterable[Line | Bar], streams: Streams) -> None:
         rank = self.rank

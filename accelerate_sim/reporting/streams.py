@@ -92,7 +92,7 @@ class Streams:
         if bar.leaves is not None:
             self._screen.unpin(self._render)
             if bar.leaves:
-                self._screen.write([bar.text(self._screen.width - 1)])
+                self._screen.write([bar.text(self._screen.table_width - 1)])
             self._bar = None
 
     def end_bar(self) -> None:

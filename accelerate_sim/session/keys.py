@@ -1,6 +1,7 @@
 """The keys of a terminal that steer a session, and the loop that reads them.
 
-Keys are served by the waits of the session, so that none is read between a line and its end.
+Keys are served by the waits of the session, so that none is read between a line and its end. They come from standard
+input, or from fake-torchrun, which has the terminal of its ranks.
 """
 
 from __future__ import annotations
@@ -8,11 +9,13 @@ from __future__ import annotations
 import os
 import select
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from accelerate_sim.display.keyboard import Keyboard
+from accelerate_sim.session.launcher_keys import LauncherKeys
 from accelerate_sim.session.steering import Steering
 from accelerate_sim.session.typed_line import TypedLine
+from fake_torch_dist.launcher.environment_names import KEYS as LAUNCHER
+from fake_torch_dist.terminal.keyboard import Keyboard
 
 if TYPE_CHECKING:
     from accelerate_sim.session.session import Session
@@ -75,13 +78,33 @@ KEYS: Mapping[str, Key] = {
 """Every key, by the character that a terminal sends for it."""
 
 
-class Keys:
-    """Reads keys from standard input, and gives each one that ``table`` knows to its action."""
+class KeySource(Protocol):
+    """A terminal whose keys are read, or a process that reads them from it."""
 
-    def __init__(self, session: Session, steering: Steering, table: Mapping[str, Key] = KEYS) -> None:
+    @property
+    def fd(self) -> int:
+        """Descriptor that can be read when there are keys."""
+
+    def hush(self) -> bool:
+        """Let keys come one by one, without an echo. False if none can be had."""
+
+    def pressed(self) -> bytes:
+        """The keys that have come; empty if there can be no more."""
+
+    def restore(self) -> None:
+        """Leave the terminal as it was."""
+
+
+class Keys:
+    """Reads keys from ``source``, and gives each one that ``table`` knows to its action."""
+
+    def __init__(
+        self, session: Session, steering: Steering, source: KeySource, table: Mapping[str, Key] = KEYS
+    ) -> None:
         self._session, self._steering, self._table = session, steering, dict(table)
-        self._keyboard = Keyboard(STDIN, reads_keys=True)
-        self._served = False
+        self._source = source
+        self._served: int | None = None
+        """Descriptor that is served; None: keys are not read."""
         self._line: TypedLine | None = None
 
     def add(self, key: str, text: str, act: Callable[[], None]) -> None:
@@ -109,26 +132,26 @@ class Keys:
 
     def take(self) -> None:
         """Read keys from now on if this process has the terminal."""
-        if self._keyboard.hush() and not self._served:
-            self._session.signals.serve(STDIN, select.POLLIN, self._read)
-            self._served = True
+        if self._source.hush() and self._served is None:
+            self._served = self._source.fd
+            self._session.signals.serve(self._served, select.POLLIN, self._read)
 
     def give_back(self) -> None:
         """Read no more keys, and leave the terminal as it was."""
         self._leave()
-        self._keyboard.restore()
+        self._source.restore()
 
     def _leave(self) -> None:
-        if self._served:
-            self._session.signals.dismiss(STDIN)
-            self._served = False
+        if self._served is not None:
+            self._session.signals.dismiss(self._served)
+            self._served = None
 
     def _read(self) -> None:
-        text = self._keyboard.pressed()
-        if text is None:
-            self._leave()
+        keys = self._source.pressed().decode("ascii", "replace")
+        if keys:
+            self._press(keys)
         else:
-            self._press(text)
+            self._leave()
 
     def _press(self, keys: str) -> None:
         """Act on keys that were read at once; those after the key of a line are typed into it."""
@@ -142,9 +165,11 @@ class Keys:
                 self._table[key].act(self._session, self._steering)
 
 
-def has_keys() -> bool:
-    """True if keys can be read: standard input is a terminal."""
+def key_source() -> KeySource | None:
+    """The launcher that offers keys, or the terminal on standard input; None: there are no keys to be had."""
+    if address := os.environ.get(LAUNCHER):
+        return LauncherKeys(address)
     try:
-        return os.isatty(STDIN)
+        return Keyboard(STDIN, reads_keys=True) if os.isatty(STDIN) else None
     except OSError:
-        return False
+        return None

@@ -9,22 +9,40 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Protocol
 
 from accelerate_sim.display.folding import fold
+from accelerate_sim.display.screen import Screen
+from accelerate_sim.display.style import Style
+from accelerate_sim.process.clock import Clock
 from accelerate_sim.records.timestamps import to_seconds
-from accelerate_sim.reporting.console import log, logger
-from accelerate_sim.session.session import Session
+from accelerate_sim.reporting.console import Console, log, logger
 
 PREFIX = "[%(asctime)s] [Rank %(rank)d/%(world_size)d]"
 DATE = "%Y-%m-%d %H:%M:%S"
 COLORS = {"DEBUG": "thin_white", "INFO": "green", "WARNING": "yellow", "ERROR": "red", "CRITICAL": "bold_red"}
 
 
+class LoggingSession(Protocol):
+    """The part of a session that its lines need."""
+
+    screen: Screen
+    style: Style
+    clock: Clock
+    console: Console
+    world_size: int
+    skew: Callable[[int], timedelta] | None
+
+    @property
+    def shows_script(self) -> bool:
+        """True if the script's own lines are shown."""
+
+
 class ScreenHandler(logging.Handler):
     """Prints records on a session's screen, folded to its width."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: LoggingSession) -> None:
         super().__init__(logging.INFO)
         self.session = session
         self._moment: datetime | None = None
@@ -108,7 +126,7 @@ def _colored_formatter() -> logging.Formatter:
 
 
 @contextmanager
-def logging_to(session: Session) -> Iterator[None]:
+def logging_to(session: LoggingSession) -> Iterator[None]:
     """Print what is logged inside the block on the session's screen, from level INFO on."""
     handler, root = ScreenHandler(session), logging.getLogger()
     root.addHandler(handler)
@@ -119,3 +137,15 @@ def logging_to(session: Session) -> Iterator[None]:
     finally:
         session.console.log = log
         root.removeHandler(handler)
+
+
+def log_in_cells(session: LoggingSession) -> None:
+    """Print what ranks log in a notebook that has not configured Python's logging; it still can.
+
+    Lines of other packages are printed from level WARNING on, as without this.
+    """
+    handler = ScreenHandler(session)
+    handler.addFilter(lambda record: hasattr(record, "rank") or record.levelno >= logging.WARNING)
+    logging.lastResort = handler
+    if logging.root.level == logging.WARNING:
+        logging.root.setLevel(logging.INFO)

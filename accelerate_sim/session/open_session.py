@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from accelerate_sim.config.extensions import voice_choice
 from accelerate_sim.config.problems import ConfigError, Problem, printable
 from accelerate_sim.config.schema import RunConfig
+from accelerate_sim.display.cell_output import CELL_FRAME_S, CellCanvas, notebook_shell, replaced_stdout
 from accelerate_sim.display.screen import Screen
 from accelerate_sim.display.style import Style
 from accelerate_sim.process.clock import Clock
@@ -71,6 +72,9 @@ def _open_dashboard(session: Session) -> None:
 def _session_here(options: SessionOptions) -> Session:
     """The session on standard output."""
     live, style = terminal_style(1, ascii_only=options.ascii_only)
+    in_cell = notebook_shell() is not None
+    if in_cell:
+        style = Style(color=False, ascii=options.ascii_only)
     deadline = None if options.duration_s is None else time.monotonic() + options.duration_s
     signals = Signals(deadline=deadline)
     start = options.start_time or datetime.now().replace(microsecond=0)
@@ -78,9 +82,11 @@ def _session_here(options: SessionOptions) -> Session:
         start = datetime.fromisoformat(options.resumption.state.start_time)
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     screen = Screen(
-        without_blocking(1), live=live, terminal=terminal_behind_launcher(), encoding=encoding,
-        on_blocked=signals.end_if_told,
+        without_blocking(1), live=live or in_cell, terminal=terminal_behind_launcher(), encoding=encoding,
+        on_blocked=signals.end_if_told, replaced=replaced_stdout,
     )  # fmt: skip
+    if in_cell:
+        screen.use(CellCanvas(), CELL_FRAME_S)
     session = Session(
         screen=screen,
         clock=Clock(start, wait=signals.wait, monotonic=signals.awake_s),
@@ -97,13 +103,13 @@ def _session_here(options: SessionOptions) -> Session:
 
 def _steered(session: Session, options: SessionOptions) -> None:
     """Let keys and other controls steer a session on a terminal."""
-    from accelerate_sim.session.keys import Keys, has_keys
+    from accelerate_sim.session.keys import Keys, key_source
     from accelerate_sim.session.steering import Steering
 
     steering = Steering(session)
     session.outputs.add_observer(steering)
-    if options.keys and has_keys():
-        session.keys = Keys(session, steering)
+    if options.keys and (source := key_source()):
+        session.keys = Keys(session, steering, source)
 
 
 def _recorded_session(options: SessionOptions, recording: RecordedTerminal) -> Session:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from accelerate_sim.display.keyboard import Keyboard
+from accelerate_sim.display.cell_output import CELL_FRAME_S, CellCanvas, notebook_shell, replaced_stdout
 from accelerate_sim.display.screen import OutputClosed, Screen
 from accelerate_sim.display.style import Style
 from accelerate_sim.process.clock import Clock
@@ -24,6 +24,7 @@ from accelerate_sim.reporting.console import Console
 from accelerate_sim.session.planned_run import PlannedRun
 from accelerate_sim.sim.plan import Plan
 from accelerate_sim.tracking.outputs import Outputs
+from fake_torch_dist.terminal.keyboard import Keyboard
 
 if TYPE_CHECKING:
     from accelerate_sim.config.schema import RunConfig
@@ -257,7 +258,10 @@ class Session:
 
 
 def quiet_session() -> Session:
-    """A session for scripts without the command line: plain lines on standard output, no waits, no signal handlers."""
+    """A session for scripts without the command line: plain lines on standard output, no waits, no signal handlers.
+
+    In a notebook there are bars, too, and the lines that ranks log.
+    """
     if sys.stdout is not None:
         sys.stdout.flush()
     signals, placement, coordination = Signals(), own_placement(), None
@@ -267,10 +271,18 @@ def quiet_session() -> Session:
 
         placement = settled(placement)
         coordination = Coordination(placement)
-    return Session(
-        screen=Screen(1, live=False, on_blocked=signals.end_if_told),
+    shell = notebook_shell()
+    session = Session(
+        screen=Screen(1, live=shell is not None, on_blocked=signals.end_if_told, replaced=replaced_stdout),
         clock=Clock(datetime.now().replace(microsecond=0), wait=signals.wait),
         style=Style(color=False, ascii=False),
         signals=signals,
         coordination=coordination,
     )
+    if shell:
+        from accelerate_sim.session.log_handler import log_in_cells
+
+        session.screen.use(CellCanvas(), CELL_FRAME_S)
+        shell.events.register("post_run_cell", lambda _: session.flush_screen())
+        log_in_cells(session)
+    return session

@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import sys
 
+from accelerate_sim.display.cell_output import replaced_stdout
 from accelerate_sim.display.style import Style
 from accelerate_sim.process.placement import own_placement, terminal_behind_launcher
 from accelerate_sim.process.schedulers import is_started_by_machine
 from fake_torch_dist.launcher.environment_names import COLOR, STORE
+from fake_torch_dist.terminal.descriptor import moves_cursor
+
+STDOUT = 1
 
 
 def terminal_style(fd: int, *, ascii_only: bool = False) -> tuple[bool, Style]:
@@ -27,11 +31,13 @@ def terminal_style(fd: int, *, ascii_only: bool = False) -> tuple[bool, Style]:
 def on_terminal(fd: int) -> bool:
     """True if a terminal shows what is written to ``fd``, directly or through fake-torchrun, and a person sees it.
 
-    A pty that a machine has made is none: of Slurm, MPI or another launcher, of a container or a CI job. TERM=dumb
-    takes no bars.
+    A pty that a machine has made is none: of Slurm, MPI or another launcher, of a container, a CI job or a notebook's
+    cell. TERM=dumb takes no bars.
     """
     environ = os.environ.get
-    if environ("TERM") == "dumb" or environ("CI", "").lower() not in ("", "0", "false", "no"):
+    if fd == STDOUT and replaced_stdout():
+        return False
+    if not moves_cursor(os.environ) or environ("CI", "").lower() not in ("", "0", "false", "no"):
         return False
     if terminal_behind_launcher() is not None:
         return True

@@ -31,7 +31,9 @@ PREFIX_COLUMNS: Final = "FAKE_TORCHRUN_PREFIX_COLUMNS"
 """Columns of the terminal that the prefix takes from each line of rank 0."""
 COLOR: Final = "FAKE_TORCHRUN_COLOR"
 """``1`` if the output of ranks is shown on a terminal that takes colours."""
-OF_RANKS: Final = (STORE, NODE, HOSTS, TERMINAL, PREFIX_COLUMNS, COLOR)
+KEYS: Final = "FAKE_TORCHRUN_KEYS"
+"""Name of the socket over which rank 0 gets the keys that are pressed on the launcher's terminal, if it connects."""
+OF_RANKS: Final = (STORE, NODE, HOSTS, TERMINAL, PREFIX_COLUMNS, COLOR, KEYS)
 """Variables that a rank has from its own launcher only, and never inherits from a launcher above that."""
 
 # torchrun's.

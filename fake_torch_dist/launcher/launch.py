@@ -90,7 +90,7 @@ class _Launch:
             files_wanted=_wants_files(self._config), files_needed=_needs_files(self._config),
         )  # fmt: skip
         try:
-            group = WorkerGroup(self._config, self._loop, nodes, tree, os.environ)
+            self._group = group = WorkerGroup(self._config, self._loop, nodes, tree, os.environ)
             if not isinstance(self._work, Command):
                 self._work.freeze()
             if self._endpoint and not self._listener:
@@ -197,10 +197,15 @@ class _Launch:
             if self._config.emulated:
                 set_hostname(node.name, self._names)
             loop = Loop()
-            agent = Agent(self._config, loop, self._work, self._inherited, self._tree.remove)
+            agent = Agent(self._config, loop, self._work, self._inherited, self._clean_up)
             agent.serve(Channel(loop, sock, TO_AGENT, agent.on_message, agent.on_launcher_gone))
         finally:
             os._exit(1)
+
+    def _clean_up(self) -> None:
+        """Undo, in an agent, what the launcher that was killed has left."""
+        self._tree.remove()
+        self._group.keys.restore_after_death()
 
 
 def _endpoint_of(config: LaunchConfig) -> Endpoint:

@@ -40,6 +40,7 @@ from fake_torch_dist.launcher.reports.ready_file import ReadyFile
 from fake_torch_dist.launcher.reports.reporter import Reporter
 from fake_torch_dist.launcher.routes import Routes
 from fake_torch_dist.launcher.shutdown import READER_PATIENCE_S, OutputPatience, Shutdown
+from fake_torch_dist.launcher.typed_keys import TypedKeys
 
 OnStop: TypeAlias = Callable[[StopJob], None]
 
@@ -77,7 +78,8 @@ class WorkerGroup:
         )  # fmt: skip
         self._ready = ReadyFile(environment.get(READY_FILE, ""))
         self._patience = OutputPatience(loop, output, self._finish_if_over)
-        self._job_control = JobControl(loop, nodes, output)
+        self.keys = TypedKeys(loop)
+        self._job_control = JobControl(loop, nodes, output, self.keys)
         for node in nodes:
             node.listen(self._on_message, self._on_agent_lost)
 
@@ -126,7 +128,10 @@ class WorkerGroup:
         self._shutdown.listen_to_signals()
         self._job_control.listen_to_signals()
         self._loop.after(0, lambda: self._begin(begin))
-        self._loop.run()
+        try:
+            self._loop.run()
+        finally:
+            self.keys.give_back()
         self._ready.end()
         code = self._final_report()
         self._output.close(READER_PATIENCE_S if self.is_signalled else None)
@@ -192,6 +197,7 @@ class WorkerGroup:
         if live and handed_on:
             self._job_control.share_terminal()
         color = live and not self._environment.get("NO_COLOR")
+        keys = self.keys.offer() if live and routes.destination(self.nodes[0], 0, "stdout").console else None
         for node, assignment in zip(self.nodes, assignments, strict=True):
 
             def columns(local_rank: int, stream: Stream, assignment: NodeAssignment = assignment) -> int:
@@ -199,7 +205,7 @@ class WorkerGroup:
 
             prefixed = routes.destination(node, 0, "stdout").prefix
             prefix_columns = columns(0, "stdout") if prefixed else 0
-            node.start(StartRanks(assignment, routes.targets(node, columns), terminal, prefix_columns, color))
+            node.start(StartRanks(assignment, routes.targets(node, columns), terminal, prefix_columns, color, keys))
 
     # -- messages of agents -------------------------------------------------------------------------------------------
 

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Mapping
 
+NOTEBOOK_KERNEL = "JPY_PARENT_PID"
+"""Variable that Jupyter sets for its kernels; their cells run programs (``!python train.py``) on a pty."""
 _COLUMNS, _ROWS = 80, 24
 """Size of a terminal that does not report its own, as curses and shells assume."""
 
@@ -19,6 +22,11 @@ def size_of(fd: int) -> tuple[int, int]:
     except (OSError, ValueError):
         columns, rows = 0, 0
     return columns or count_in_environment("COLUMNS") or _COLUMNS, rows or count_in_environment("LINES") or _ROWS
+
+
+def moves_cursor(environment: Mapping[str, str]) -> bool:
+    """Return whether a terminal that this environment describes can be drawn on: TERM=dumb and a cell cannot."""
+    return environment.get("TERM") != "dumb" and NOTEBOOK_KERNEL not in environment
 
 
 def count_in_environment(name: str) -> int:

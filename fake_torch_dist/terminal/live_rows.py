@@ -146,6 +146,10 @@ class LiveTerminal:
             pieces += [b"\r", cursor_up(up), _right(column)]
         return pieces
 
+    def clear(self) -> bytes:
+        """Return the bytes that erase the live rows until ``redraw``. A line that has begun stays, for the shell."""
+        return ERASE_BELOW if self._drawn_rows and not self._drawn_line.text else b""
+
     def redraw(self, *, resized: bool = True) -> bytes:
         """Return a frame with the live rows drawn again, after a resize or after a shell has written below.
 

@@ -117,6 +117,7 @@ RANKS = {
         "launcher.local_node",
         "launcher.routes",
         "launcher.group_attempt",
+        "launcher.typed_keys",
         "launcher.job_control",
         "launcher.shutdown",
         "launcher.worker_group",

@@ -244,6 +244,10 @@ class MergedOutput:
         """Note that a rank writes to the terminals, too, and that what it writes is not known."""
         self._screens.share()
 
+    def clear(self) -> None:
+        """Erase the live rows, which ``redraw`` draws again, so that a shell can write in their place."""
+        self._screens.clear()
+
     def redraw(self, *, resized: bool = False) -> None:
         """Draw the terminals again; after a resize their ranks' pseudo-terminals get the new size, too."""
         self._screens.redraw(resized=resized)

@@ -10,7 +10,7 @@ from fake_torch_dist.launcher.loop import Loop
 from fake_torch_dist.launcher.output.begun_lines import BegunLines
 from fake_torch_dist.launcher.output.reader import Reader
 from fake_torch_dist.launcher.output.writer import Output
-from fake_torch_dist.terminal.descriptor import size_of
+from fake_torch_dist.terminal.descriptor import moves_cursor, size_of
 from fake_torch_dist.terminal.escapes import only_colors
 from fake_torch_dist.terminal.live_rows import LiveTerminal
 
@@ -21,7 +21,7 @@ class Screens:
     """Standard output and error, each with what is drawn on it. They are one output if they are the same file."""
 
     def __init__(self, out: Output, err: Output, environment: Mapping[str, str]) -> None:
-        live = environment.get("TERM") != "dumb"
+        live = moves_cursor(environment)
         self._terminals: dict[Output, LiveTerminal] = {
             output: LiveTerminal(lambda fd=fd: size_of(fd))  # type: ignore[misc]
             for fd, output in ((1, out), (2, err))
@@ -103,6 +103,11 @@ class Screens:
         """Note that a rank writes to the terminals, too, and that what it writes is not known."""
         for terminal in self._terminals.values():
             terminal.is_shared = True
+
+    def clear(self) -> None:
+        """Erase the live rows until they are drawn again."""
+        for output, terminal in self._terminals.items():
+            output.write([terminal.clear()])
 
     def redraw(self, *, resized: bool) -> None:
         """Draw the live rows again, after another program used the terminal or its size has changed."""

@@ -68,6 +68,8 @@ class StartRanks(WireMessage):
     """Columns that the prefix takes from each line of local rank 0."""
     color: bool
     """Ranks may write colours."""
+    keys: str | None = None
+    """Name of the socket over which rank 0 can get the keys of the launcher's terminal; None if it gets none."""
 
 
 @dataclass(frozen=True, slots=True)

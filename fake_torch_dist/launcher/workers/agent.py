@@ -134,7 +134,8 @@ class Agent:
         environments = [
             rank_environment(
                 self._config, order.assignment, local_rank, rank.error_file, terminal=order.terminal,
-                prefix_columns=order.prefix_columns, color=order.color, base=self._environment,
+                prefix_columns=order.prefix_columns, color=order.color, keys=order.keys,
+                base=self._environment,
             )
             for local_rank, rank in enumerate(order.ranks)
         ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The environment of a rank: torchrun's variables, and five of our own for the packages that know them."""
+"""The environment of a rank: torchrun's variables, and some of our own for the packages that know them."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ def rank_environment(
     terminal: str | None = None,
     prefix_columns: int = 0,
     color: bool = False,
+    keys: str | None = None,
     base: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """Return all variables of a rank; ``base`` is what it inherits (default: this process's environment)."""
@@ -77,6 +78,8 @@ def rank_environment(
         variables[names.TERMINAL] = terminal
         if prefix_columns:
             variables[names.PREFIX_COLUMNS] = str(prefix_columns)
+    if keys and rank == 0:
+        variables[names.KEYS] = keys
     if color:
         variables[names.COLOR] = "1"
     return variables

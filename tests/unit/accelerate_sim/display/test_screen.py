@@ -10,8 +10,8 @@ from typing import Any
 import pyte
 import pytest
 
-from accelerate_sim.display.keyboard import Keyboard
 from accelerate_sim.display.screen import FRAME_S, PIPE_BUFFER_BYTES, OutputClosed, Screen
+from fake_torch_dist.terminal.keyboard import Keyboard
 
 
 class Output:

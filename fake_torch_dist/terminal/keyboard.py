@@ -22,7 +22,7 @@ class Keyboard:
 
     def __init__(self, fd: int, *, reads_keys: bool = False) -> None:
         """``reads_keys``: the terminal hands over each key at once, and not whole lines."""
-        self._fd = fd
+        self.fd = fd
         self._reads_keys = reads_keys
         self._before: int | None = None
 
@@ -35,13 +35,12 @@ class Keyboard:
             self._before = before
         return before is not None
 
-    def pressed(self) -> str | None:
-        """The keys that wait to be read; None if there can be no more."""
+    def pressed(self) -> bytes:
+        """The keys that wait to be read, as the terminal sends them; empty if there can be no more."""
         try:
-            data = os.read(self._fd, 64) if os.tcgetpgrp(self._fd) == os.getpgrp() else b""
+            return os.read(self.fd, 64) if os.tcgetpgrp(self.fd) == os.getpgrp() else b""
         except OSError:
-            data = b""
-        return data.decode("ascii", "replace") or None
+            return b""
 
     def restore(self) -> None:
         """Set the flags to their values before ``hush``."""
@@ -52,16 +51,32 @@ class Keyboard:
     def _change(self, flags: int) -> int | None:
         """Set the flags of echo and flush; return their old values, or None if this process must not change them."""
         try:
-            if os.tcgetpgrp(self._fd) != os.getpgrp():
+            if os.tcgetpgrp(self.fd) != os.getpgrp():
                 return None  # a background process would be stopped for trying
-            attributes = termios.tcgetattr(self._fd)
+            attributes = termios.tcgetattr(self.fd)
             before: int = attributes[LOCAL_FLAGS]
             changed = self._changed()
             attributes[LOCAL_FLAGS] = before & ~changed | flags
-            termios.tcsetattr(self._fd, termios.TCSANOW, attributes)
+            termios.tcsetattr(self.fd, termios.TCSANOW, attributes)
         except (OSError, termios.error):
             return None
         return before & changed
+
+    def unhush(self) -> None:
+        """Switch echo and flush on again where a process that was killed has left them off.
+
+        For a process of another session, to which the kernel lets the terminal be. A shell that has set the flags anew
+        meanwhile has no flag NOFLSH, and is left alone.
+        """
+        if not HAS_FLAGS:
+            return
+        try:
+            attributes = termios.tcgetattr(self.fd)
+            if attributes[LOCAL_FLAGS] & termios.NOFLSH and not attributes[LOCAL_FLAGS] & termios.ECHO:
+                attributes[LOCAL_FLAGS] = attributes[LOCAL_FLAGS] & ~termios.NOFLSH | termios.ECHO | termios.ICANON
+                termios.tcsetattr(self.fd, termios.TCSANOW, attributes)
+        except (OSError, termios.error):
+            pass
 
     def _changed(self) -> int:
         return termios.ECHO | termios.NOFLSH | (termios.ICANON if self._reads_keys else 0)
