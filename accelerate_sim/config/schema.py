@@ -264,9 +264,22 @@ class LogConfig(Section):
         "127.0.0.1:9400",
         description="HOST:PORT on which prometheus scrapes are answered; port 0: any free one. IPv6: [::1]:9400.",
     )
+    prometheus_per: Literal["job", "node"] = Field(
+        "job",
+        description="job: rank 0 serves all GPUs; node: under a launcher the first rank of each node serves the "
+        "node's, at the port of prometheus_address, further nodes on the same machine at the next ports.",
+    )
     gpu_detail: Literal["auto", "full"] = Field(
         "auto", description="full: metrics of every GPU; auto: only their distribution above 512 GPUs."
     )
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, write: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
+        """In JSON, leave out a key that most runs do not need, so that their files are as they always were."""
+        found: dict[str, Any] = write(self)
+        if info.mode == "json" and self.prometheus_per == "job":
+            del found["prometheus_per"]
+        return found
 
 
 class PlayConfig(Section):

@@ -271,6 +271,23 @@ class Signals:
             self._sleep(left)
             self.poll()
 
+    def wait_for(self, fd: int, seconds: float) -> None:
+        """Sleep until ``fd`` can be read, at most so many real seconds; may return earlier.
+
+        Descriptors are served meanwhile. No listener is told, and signals stay pending.
+        """
+        self._poller.register(fd, select.POLLIN)
+        try:
+            self._sleep(seconds)
+        finally:
+            self._poller.unregister(fd)
+
+    def serve_for(self, seconds: float) -> None:
+        """Serve descriptors for so many real seconds. No listener is told, and signals stay pending."""
+        until_s = self._monotonic() + seconds
+        while (left_s := until_s - self._monotonic()) > 0:
+            self._sleep(left_s)
+
     def _look(self) -> None:
         """Serve ready descriptors; if none is ready, the next poll comes LOOK_EVERY_S later."""
         self._next_look_s = self._monotonic() + (0.0 if self._sleep(0.0) else LOOK_EVERY_S)

@@ -48,6 +48,8 @@ def begin_run(session: Session, planned: PlannedRun, project_dir: Path | None = 
         _report_beginning(session, active)
     elif placement := session.placement:
         session.report(ProcessRecord(placement.rank, placement.local_rank, placement.node))
+        if session.rank_waits:
+            session.outputs.begin(_run_start(session, active))
     active.progress.reach("launch")
     return active
 
@@ -88,7 +90,7 @@ def _active_run(
     progress_type = planned.faults.progress_type(session) if planned.faults else TrainingProgress
     return ActiveRun(
         run=run, origin_s=origin_s,
-        observers=(ledger, history) if is_main else (ledger,) if session.console.speaks else (),
+        observers=(ledger, history) if is_main else (ledger,) if session.sums_up else (),
         ledger=ledger, monitor=monitor, checkpoints=checkpoints, resumption=resumption,
         own_script=planned.own_script,
         progress=progress_type(run, clock, origin_s + run.startup.total, checkpoints, monitor),
@@ -99,18 +101,29 @@ def _report_beginning(session: Session, active: ActiveRun) -> None:
     """Write run.json and the start record of a new run, and tell the trackers of a new or resumed one."""
     run, time = active.run, session.clock.time()
     resumption = active.resumption
-    step = resumption.state.step if resumption else 0
+    step = _first_step(active)
     if resumption and resumption.ended:
         session.report(AttemptRecord(run.number, step, time, round(_elapsed_s(session, active), 6)))
     elif not step:
         active.checkpoints.begin()
         session.report(start_record(run, time))
-    pids = session.coordination.pids if session.coordination else ()
-    config = run.config.model_dump(mode="json")
-    attempt = run.fault_facts.attempt if run.fault_facts else None
-    session.outputs.begin(
-        RunStart(run.number, run.model.name, run.seed, step, time, config, active.origin_s, pids, attempt)
-    )
+    session.outputs.begin(_run_start(session, active))
+
+
+def _run_start(session: Session, active: ActiveRun) -> RunStart:
+    run = active.run
+    return RunStart(
+        run.number, run.model.name, run.seed, _first_step(active), session.clock.time(),
+        config=run.config.model_dump(mode="json"),
+        origin_s=active.origin_s,
+        pids=session.coordination.pids if session.coordination else (),
+        attempt=run.fault_facts.attempt if run.fault_facts else None,
+    )  # fmt: skip
+
+
+def _first_step(active: ActiveRun) -> int:
+    """Steps that were made before this process began."""
+    return active.resumption.state.step if active.resumption else 0
 
 
 def _elapsed_s(session: Session, active: ActiveRun) -> float:

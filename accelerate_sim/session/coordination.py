@@ -95,8 +95,16 @@ class Coordination:
         agreed = StartMessage.of(_from_main(message.json() if message else b""))
         nccl_log.print_delayed(_versions(agreed))
         if agreed.config and agreed.config["run"]["publish"]:
-            self.pids = _gathered(os.getpid(), self.placement.world_size)
+            self.pids = self.gathered(os.getpid())
         return agreed
+
+    def gathered(self, mine: int) -> tuple[int, ...]:
+        """The numbers of all ranks, in rank order; all ranks call it."""
+        return _gathered(mine, self.placement.world_size)
+
+    def gathered_hosts(self) -> tuple[int, ...]:
+        """A number for the host of each rank, equal for ranks of one host; all ranks call it."""
+        return self.gathered(host_number())
 
     # --- The end --------------------------------------------------------------------------------
 
@@ -230,6 +238,16 @@ def _gathered(mine: int, world_size: int) -> tuple[int, ...]:
     numbers = np.zeros(world_size, np.int64)
     dist.all_gather_single(numbers, np.array([mine]))
     return tuple(numbers.tolist())
+
+
+def host_number() -> int:
+    """A number for this host, which ranks on other hosts do not have."""
+    import hashlib
+
+    from fake_torch_dist.transports.wire import host_identity
+
+    digest = hashlib.blake2b(host_identity().encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little", signed=True)
 
 
 def leave_world() -> None:

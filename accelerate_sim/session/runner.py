@@ -251,6 +251,10 @@ def _send_start(session: Session, coordination: Coordination, planned: PlannedRu
         message = planned.faults.in_message(message)
     with session.signals.at_once():
         coordination.send(message)
+        if "prometheus" in plan.config.log.trackers:
+            from accelerate_sim.session.node_exporters import open_node_exporters
+
+            open_node_exporters(session, plan.config.log)
 
 
 def _truth_directory(session: Session, plan: Plan) -> str | None:

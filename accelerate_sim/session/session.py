@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from accelerate_sim.config.schema import RunConfig
     from accelerate_sim.session.active_run import ActiveRun
     from accelerate_sim.session.coordination import Coordination
+    from accelerate_sim.session.rank_waits import RankWaits
 
 PATIENCE_S = 0.2
 """Real seconds for which a reader may take nothing once the session has been told to end."""
@@ -95,6 +96,10 @@ class Session:
         """Closes the socket over which ``fake-torchrun ctl`` sends commands; None if there is none."""
         self.live_faults: FaultTaker | None = None
         """Lets more faults strike the active run; None if it takes none."""
+        self.rank_waits: RankWaits | None = None
+        """The waits for other ranks of a process whose exporter answers meanwhile; None without one."""
+        self.has_node_exporters = False
+        """True once the exporters of all nodes are open."""
         self.skew: Callable[[int], timedelta] | None = None
         """Time by which the clock of a rank's machine is ahead; None if all clocks are right."""
         self.world_size = 1
@@ -116,6 +121,11 @@ class Session:
     @property
     def is_main_process(self) -> bool:
         return self.coordination is None or self.coordination.placement.is_main
+
+    @property
+    def sums_up(self) -> bool:
+        """True if this process needs all records of a run: of its lines about the whole run, or of its exporter."""
+        return self.is_main_process or self.console.speaks or self.rank_waits is not None
 
     @classmethod
     def current(cls) -> Session:
@@ -139,6 +149,8 @@ class Session:
             with suppress(OutputClosed):
                 self.screen.outlet.close()
         Session._current = None
+        if self.rank_waits:
+            self.rank_waits.end()
         if self.close_control:
             self.close_control()
             self.close_control = None
@@ -199,7 +211,7 @@ class Session:
     def read_gpus(self) -> DeviceRecord | None:
         """The GPUs of the active run at this moment; None between two runs."""
         if self.active:
-            return self.active.read_gpus()
+            return self.active.read_gpus(self.rank_waits.reached_s if self.rank_waits else self.clock.now_s)
         return self.read_idle_gpus() if self.read_idle_gpus else None
 
     # --- Records --------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ import numpy as np
 from fake_torch_dist.stores.authentication import job_token, mac
 from fake_torch_dist.stores.connected_user import foreign
 from fake_torch_dist.stores.sockets import keep_alive
+from fake_torch_dist.transports import program_wait
 from fake_torch_dist.transports.far_peers import FarPeers
 from fake_torch_dist.transports.peer_processes import WatchedProcesses, is_process
 from fake_torch_dist.transports.wire import (
@@ -213,7 +214,10 @@ class Peers:
 
     def poll(self, timeout_s: float) -> list[tuple[int, int]]:
         """Wait at most ``timeout_s`` for events, which ``receive`` handles. Other threads may send meanwhile."""
-        return self._poll.poll(0.0 if self._ending else min(timeout_s, self._far.longest_poll_s))
+        limit_s = 0.0 if self._ending else min(timeout_s, self._far.longest_poll_s)
+        if limit_s > 0.0 and program_wait.wait_for(self._poll.fileno(), limit_s):
+            limit_s = 0.0
+        return self._poll.poll(limit_s)
 
     def receive(self, events: list[tuple[int, int]]) -> list[Frame]:
         """Handle the events of ``poll`` and return the frames that have arrived. Events of closed descriptors are
