@@ -46,10 +46,9 @@ def begin_run(session: Session, planned: PlannedRun, project_dir: Path | None = 
     session.clock.set_speed(run.config.run.startup_speed or run.config.run.speed)
     if session.is_main_process:
         _report_beginning(session, active)
-    elif placement := session.placement:
-        session.report(ProcessRecord(placement.rank, placement.local_rank, placement.node))
-        if session.rank_waits:
-            session.outputs.begin(_run_start(session, active))
+    _introduce_ranks(session)
+    if session.rank_waits and not session.is_main_process:
+        session.outputs.begin(_run_start(session, active))
     active.progress.reach("launch")
     return active
 
@@ -81,7 +80,7 @@ def _active_run(
     is_main, placement = session.is_main_process, session.placement
     clock = session.clock
     ledger, history = Ledger(run, clock), TrainerHistory(run)
-    monitor = Monitor(run, session.report, None if is_main or placement is None else placement.rank)
+    monitor = Monitor(run, session.report, None if is_main or placement is None else placement.ranks)
     checkpoints = Checkpoints(
         run=run, project_dir=project_dir, origin_s=origin_s, clock=clock, outputs=session.outputs,
         report=session.report, ledger=ledger, history=history, is_main_process=is_main,
@@ -95,6 +94,14 @@ def _active_run(
         own_script=planned.own_script,
         progress=progress_type(run, clock, origin_s + run.startup.total, checkpoints, monitor),
     )  # fmt: skip
+
+
+def _introduce_ranks(session: Session) -> None:
+    """Report each rank that this process plays but rank 0, which needs no introduction."""
+    if placement := session.placement:
+        for rank in placement.ranks:
+            if rank:
+                session.report(ProcessRecord(rank, rank % placement.local_world_size, placement.node))
 
 
 def _report_beginning(session: Session, active: ActiveRun) -> None:

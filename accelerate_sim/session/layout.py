@@ -32,7 +32,7 @@ def settled(placement: Placement) -> Placement:
     finally:
         leave_world()  # the next one is made of nodes of this size
     os.environ |= {"LOCAL_RANK": str(whole.local_rank), "LOCAL_WORLD_SIZE": str(whole.local_world_size)}
-    return whole
+    return whole.playing(placement.num_played)
 
 
 def laid_out(

@@ -88,7 +88,8 @@ class Session:
         """Directory for the truth of hazards, also in a process that writes no other files."""
         self.coordination = coordination
         rank = coordination.placement.rank if coordination else None
-        self.console = Console(screen, style, rank, clock.time, bars=progress)
+        ranks = coordination.placement.ranks if coordination else ()
+        self.console = Console(screen, style, rank, clock.time, bars=progress, ranks=ranks)
         self.active: ActiveRun | None = None
         self.read_idle_gpus: Callable[[], DeviceRecord | None] | None = None
         """Reads the GPUs between two attempts of a job; None at any other time."""
@@ -278,6 +279,11 @@ def quiet_session() -> Session:
         from accelerate_sim.session.layout import settled
 
         placement = settled(placement)
+        if placement.num_played > 1:
+            raise ValueError(
+                "a process plays one rank of a script of your own, and several of train.py alone: "
+                "leave out --ranks-per-process"
+            )
         coordination = Coordination(placement)
     return Session(
         screen=Screen(1, live=False, on_blocked=signals.end_if_told),

@@ -31,7 +31,9 @@ PREFIX_COLUMNS: Final = "FAKE_TORCHRUN_PREFIX_COLUMNS"
 """Columns of the terminal that the prefix takes from each line of rank 0."""
 COLOR: Final = "FAKE_TORCHRUN_COLOR"
 """``1`` if the output of ranks is shown on a terminal that takes colours."""
-OF_RANKS: Final = (STORE, NODE, HOSTS, TERMINAL, PREFIX_COLUMNS, COLOR)
+RANKS_PER_PROCESS: Final = "FAKE_TORCHRUN_RANKS_PER_PROCESS"
+"""Number of ranks that each process plays, if it is more than one; RANK, WORLD_SIZE and so on count processes."""
+OF_RANKS: Final = (STORE, NODE, HOSTS, TERMINAL, PREFIX_COLUMNS, COLOR, RANKS_PER_PROCESS)
 """Variables that a rank has from its own launcher only, and never inherits from a launcher above that."""
 
 # torchrun's.

@@ -19,6 +19,7 @@ from accelerate_sim.faults.consequences import Death, Ending, ExitEnd, HangEnd, 
 
 if TYPE_CHECKING:
     from accelerate_sim.faults.occurrence import Occurrence
+    from accelerate_sim.process.placement import Placement
     from accelerate_sim.session.active_run import ActiveRun
     from accelerate_sim.session.coordination import Coordination
     from accelerate_sim.session.faults.line_output import LineOutput
@@ -49,10 +50,10 @@ class LateLines:
         self.output.write(self.lines)
 
 
-def _awake(ending: Ending, world_size: int) -> list[int]:
-    """The ranks that no signal stops."""
-    stopped = {death.rank for death in ending.deaths if death.how == STOPPED}
-    return [rank for rank in range(world_size) if rank not in stopped]
+def _awake(ending: Ending, placement: Placement) -> list[int]:
+    """The processes that no signal stops."""
+    stopped = {death.rank // placement.num_played for death in ending.deaths if death.how == STOPPED}
+    return [process for process in range(placement.num_processes) if process not in stopped]
 
 
 def end_really(
@@ -61,14 +62,14 @@ def end_really(
     """Keep the state for the next attempt, meet all ranks, and end as the strike says. It does not return."""
     import fake_torch_dist as dist
 
-    ending, rank = strike.ending, coordination.placement.rank
+    ending, placement = strike.ending, coordination.placement
     sleep: Callable[[float], None] = time.sleep
     assert ending
     if session.is_main_process:
         _keep(session, active, following, saves=ending.saves)
-    death = next((death for death in ending.deaths if death.rank == rank), None)
+    death = next((death for death in ending.deaths if death.rank in placement.ranks), None)
     with session.signals.at_once():
-        awake = dist.new_group(_awake(ending, coordination.placement.world_size)) if late.lines else None
+        awake = dist.new_group(_awake(ending, placement)) if late.lines else None
         dist.barrier()
     if session.rank_waits:
         session.rank_waits.stopped_at_s = active.progress.training_origin_s + strike.second + AFTER_S
@@ -79,7 +80,6 @@ def end_really(
     if late.lines:
         late.write(active.run.config.run.speed, sleep)
         dist.barrier(awake)  # nobody ends before all have written
-    placement = coordination.placement
     if ending.job_signal and placement.is_main:
         os.kill(parent_of(os.getppid()), ending.job_signal)  # the launcher of this job, which ends all of it
     if ending.job_signal:
