@@ -68,6 +68,8 @@ class Signals:
         self._takes_signals = True
         self._previous: dict[int, object] = {}
         self._poller = select.poll()
+        self._wakeup = -1
+        """Descriptor that can be read after a signal; -1 while the handlers are not installed."""
         self._hang_ups: dict[int, Callable[[], None]] = {}
         self._serving: dict[int, Callable[[], None]] = {}
         self._alarms: dict[Callable[[], None], float] = {}
@@ -100,6 +102,7 @@ class Signals:
         self._poller.unregister(self._wakeup)
         os.close(self._wakeup)
         os.close(self._wakeup_writer)
+        self._wakeup = -1
 
     def add_listener(
         self,
@@ -302,7 +305,7 @@ class Signals:
                 self._serving[fd]()
             elif fd in self._hang_ups:
                 self._hang_ups[fd]()
-            else:
+            elif fd == self._wakeup:
                 self._drain()
         if self._alarms:
             now_s = self._monotonic()

@@ -6,7 +6,6 @@ in a collective; so the moment that rank 0 has reached is computed from the spee
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
@@ -31,11 +30,10 @@ class RankWaits:
     ) -> None:
         """``follows``: rank 0 is another process, whose clock waits."""
         self._signals, self._clock, self._follows, self._monotonic = signals, clock, follows, monotonic
-        self._advanced_s = 0.0
-        """Simulated seconds that have passed since the latest wait began."""
-        self._ahead_s = 0.0
-        """Simulated seconds that rank 0 had before it when the latest wait began."""
-        self._speed = math.inf
+        self._advanced_s = self._takes_s = 0.0
+        """Simulated seconds that have passed here since the latest wait began, and real ones that rank 0 takes."""
+        self._ahead_s = self._due_s = 0.0
+        """The same, of rank 0, when the latest wait began."""
         self._since_s = monotonic()
         """Real second at which the latest wait began."""
         self._is_waiting = False
@@ -51,8 +49,10 @@ class RankWaits:
     def wait(self, fd: int, seconds: float) -> None:
         """Wait until ``fd`` can be read, at most so many real seconds, and serve meanwhile."""
         if self._advanced_s:
-            self._ahead_s, self._advanced_s = self._advanced_s if self._follows else 0.0, 0.0
-            self._speed, self._since_s = self._clock.speed, self._monotonic()
+            if self._follows:
+                self._ahead_s, self._due_s = self._advanced_s, self._takes_s
+            self._advanced_s = self._takes_s = 0.0
+            self._since_s = self._monotonic()
         self._is_waiting = True
         try:
             self._signals.wait_for(fd, seconds)
@@ -64,15 +64,17 @@ class RankWaits:
         """Simulated second that the job has reached."""
         if self.stopped_at_s is not None:
             return self.stopped_at_s
-        passed_s = 0.0 if self._speed == math.inf else (self._monotonic() - self._since_s) * self._speed
-        return self._clock.now_s - max(0.0, self._ahead_s - passed_s)
+        left = max(0.0, 1.0 - (self._monotonic() - self._since_s) / self._due_s) if self._due_s else 1.0
+        return self._clock.now_s - self._ahead_s * left
 
     @property
     def late_s(self) -> float:
         """Real seconds by which the present wait lasts longer than it should; 0 without one."""
         if not self._is_waiting:
             return 0.0
-        return max(0.0, self._monotonic() - self._since_s - _SLOWER * self._ahead_s / self._speed)
+        return max(0.0, self._monotonic() - self._since_s - _SLOWER * self._due_s)
 
     def _advance(self, second: float) -> None:
-        self._advanced_s += second - self._clock.now_s
+        seconds = second - self._clock.now_s
+        self._advanced_s += seconds
+        self._takes_s += seconds / self._clock.speed

@@ -51,9 +51,10 @@ class LateLines:
 
 
 def _awake(ending: Ending, placement: Placement) -> list[int]:
-    """The processes that no signal stops."""
-    stopped = {death.rank // placement.num_played for death in ending.deaths if death.how == STOPPED}
-    return [process for process in range(placement.num_processes) if process not in stopped]
+    """The processes with a rank that no signal stops."""
+    stopped = {death.rank for death in ending.deaths if death.how == STOPPED}
+    awake = (rank for rank in range(placement.world_size) if rank not in stopped)
+    return sorted({rank // placement.num_played for rank in awake})
 
 
 def end_really(
@@ -69,13 +70,14 @@ def end_really(
         _keep(session, active, following, saves=ending.saves)
     death = next((death for death in ending.deaths if death.rank in placement.ranks), None)
     with session.signals.at_once():
-        awake = dist.new_group(_awake(ending, placement)) if late.lines else None
+        processes = _awake(ending, placement)
+        awake = dist.new_group(processes) if late.lines else None
         dist.barrier()
     if session.rank_waits:
         session.rank_waits.stopped_at_s = active.progress.training_origin_s + strike.second + AFTER_S
         sleep = session.signals.serve_for
     _die_of_signals()
-    if late.lines and death and death.how == STOPPED:
+    if late.lines and death and placement.process not in processes:
         _end(death, silent=True, sleep=sleep)
     if late.lines:
         late.write(active.run.config.run.speed, sleep)

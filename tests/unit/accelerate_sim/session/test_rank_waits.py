@@ -105,3 +105,13 @@ def test_nobody_is_late_once_the_job_goes_on(signals, clock, waits):
 def test_a_wait_that_is_ended_serves_no_longer(signals, waits):
     waits.end()
     assert not program_wait.wait_for(FD, 1.0)
+
+
+@pytest.mark.parametrize("waits", [True], indirect=True)
+def test_a_start_up_at_a_speed_of_its_own_is_waited_for(signals, clock, waits):
+    clock.set_speed(2.0)
+    clock.advance(40.0)
+    clock.set_speed(1000.0)
+    clock.advance(10.0)
+    assert seen_in_wait(signals, waits, 10.0)[0] == pytest.approx(25.0, abs=0.1)
+    assert seen_in_wait(signals, waits, 20.0) == (50.0, 0.0)
