@@ -208,11 +208,15 @@ class Accelerator(
             from accelerate_sim.own_script import gathering
 
             return gathering.reduce(tensor, reduction, scale)
-        result = tensor.clone()
-        # A process that runs one rank has one shard, and communicates in arrays.
-        mine = result if self.session.placement is None else result.rank(0)
+        result, coordination = tensor.clone(), self.session.coordination
+        op = dist.ReduceOp.AVG if reduction == "mean" else dist.ReduceOp.SUM
         with self.session.signals.at_once():
-            dist.all_reduce(mine, op=dist.ReduceOp.AVG if reduction == "mean" else dist.ReduceOp.SUM)
+            if coordination is None:
+                dist.all_reduce(result, op=op)
+            elif coordination.placement.num_played > 1:
+                result.shards[...] = coordination.folded(result.shards, op)
+            else:  # one shard, which is communicated as an array
+                dist.all_reduce(result.rank(0), op=op)
         return result
 
     def wait_for_everyone(self) -> None:

@@ -100,12 +100,13 @@ class PartialState(ProcessControl):
         import numpy as np
 
         placement = self.session.placement
-        return np.array([placement.rank]) if placement else np.arange(self.run.layout.world_size)
+        return np.array(placement.ranks) if placement else np.arange(self.run.layout.world_size)
 
     @property
     def num_played(self) -> int:
         """Ranks that this process plays."""
-        return self.num_processes if self.plays_all_ranks else 1
+        placement = self.entered().session.placement
+        return placement.num_played if placement else self.num_processes
 
     @property
     def plays_all_ranks(self) -> bool:

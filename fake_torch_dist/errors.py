@@ -106,6 +106,10 @@ NO_WORLD_SIZE = (  # ValueError
 NO_RENDEZVOUS = (  # ValueError
     "{what} has no meaning in the virtual world: this process plays every rank, so there is no other to meet"
 )
+ONE_RANK_A_PROCESS = (  # ValueError
+    "a process plays one rank of this script, and several of train.py alone: leave out --ranks-per-process "
+    "(FAKE_TORCHRUN_RANKS_PER_PROCESS)"
+)
 NO_DEVICES = "{name}={device!r}: there are no devices in the virtual world; leave it out"  # ValueError
 PROCESS_HAS_NO_RANK = (  # ValueError
     "rank={rank} has no meaning in the virtual world: this process plays all ranks; leave rank out"

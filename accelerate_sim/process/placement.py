@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from accelerate_sim.config.problems import ConfigError, Problem, shown
 from accelerate_sim.process.schedulers import ENVIRONMENT, apply, detect, rank_text
-from fake_torch_dist.launcher.environment_names import RESTART_COUNT, TERMINAL
+from fake_torch_dist.launcher.environment_names import RANKS_PER_PROCESS, RESTART_COUNT, TERMINAL
 
 SCHEDULER_RESTARTS = ("SLURM_RESTART_COUNT", "JOBSET_RESTART_ATTEMPT")
 WAY_OUT = "fake-torchrun and torchrun set it; unset LOCAL_RANK to play all ranks in one process."
@@ -34,6 +34,35 @@ class Placement:
     """Number of times that the launcher has restarted the whole job before."""
     likely_local_size: int = 0
     """Ranks on this node as a scheduler says, while ``local_world_size`` is not known; 0 if it does not."""
+    num_played: int = 1
+    """Ranks that this process plays, from ``rank`` on; as many as each other process of the job."""
+
+    def playing(self, number: int) -> Placement:
+        """The placement of a process that plays ``number`` ranks, from this one, which counts processes."""
+        return replace(
+            self, rank=self.rank * number, local_rank=self.local_rank * number, world_size=self.world_size * number,
+            local_world_size=self.local_world_size * number, num_played=number,
+        )  # fmt: skip
+
+    @property
+    def ranks(self) -> range:
+        """The ranks that this process plays."""
+        return range(self.rank, self.rank + self.num_played)
+
+    @property
+    def process(self) -> int:
+        """The number of this process among those of the job."""
+        return self.rank // self.num_played
+
+    @property
+    def num_processes(self) -> int:
+        """Processes of the job."""
+        return self.world_size // self.num_played
+
+    @property
+    def plays_node(self) -> bool:
+        """True if each process plays all ranks of its node."""
+        return self.num_played == self.local_world_size
 
     @property
     def node(self) -> int:
@@ -118,7 +147,20 @@ def _wrong(name: str, value: str, reason: str, way_out: str) -> ConfigError:
 def own_placement() -> Placement | None:
     """The placement of this process, read once; torchrun's variables are set if they were not. Raises ConfigError."""
     apply(detect(os.environ))
-    return Placement.of()
+    number = _ranks_per_process()
+    placement = Placement.of()
+    if placement is None or number == 1:
+        return placement
+    return placement.playing(number) if placement.local_world_size else replace(placement, num_played=number)
+
+
+def _ranks_per_process() -> int:
+    """The number of ranks that each process plays. The variable is removed: others who read it can't play several."""
+    if not os.environ.get(RANKS_PER_PROCESS):
+        return 1
+    number = _number(os.environ, RANKS_PER_PROCESS, 1)
+    del os.environ[RANKS_PER_PROCESS]
+    return number
 
 
 if hasattr(os, "register_at_fork"):

@@ -61,6 +61,23 @@ class Poller:
         """Call ``on_alarm`` once, so many real seconds from now; see ``call_at``."""
         self.call_at(self._monotonic() + seconds, on_alarm)
 
+    def wait_for(self, fd: int, seconds: float) -> None:
+        """Sleep until ``fd`` can be read, at most so many real seconds; may return earlier.
+
+        Descriptors are served meanwhile. No listener is told, and signals stay pending.
+        """
+        self._poller.register(fd, select.POLLIN)
+        try:
+            self._sleep(seconds)
+        finally:
+            self._poller.unregister(fd)
+
+    def serve_for(self, seconds: float) -> None:
+        """Serve descriptors for so many real seconds. No listener is told, and signals stay pending."""
+        until_s = self._monotonic() + seconds
+        while (left_s := until_s - self._monotonic()) > 0:
+            self._sleep(left_s)
+
     def _sleep(self, seconds: float) -> bool:
         """Sleep once; True if a descriptor was ready before the time was over."""
         if self._alarms:

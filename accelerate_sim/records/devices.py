@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
@@ -77,3 +77,14 @@ class DeviceRecord:
     """Rate of each GPU in each direction."""
     conditions: Mapping[int, Condition] | None = None
     """Condition of each GPU that is not healthy, by rank; None in a run in which no fault happens."""
+
+    def of(self, ranks: range) -> DeviceRecord:
+        """The GPUs of these ranks, which follow each other."""
+        place = slice(ranks.start, ranks.stop)
+        number = len(self.identities)
+        kept = {each.name: getattr(self, each.name) for each in fields(self)}
+        kept = {name: value[place] for name, value in kept.items() if getattr(value, "shape", None) == (number,)}
+        conditions = self.conditions
+        if conditions is not None:
+            conditions = {rank - ranks.start: each for rank, each in conditions.items() if rank in ranks}
+        return replace(self, identities=self.identities[place], conditions=conditions, **kept)

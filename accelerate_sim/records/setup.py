@@ -96,6 +96,8 @@ class ExporterRecord(NamedTuple):
 
     tracker: str
     url: str
+    rank: int = 0
+    """Rank of the process that answers."""
 
 
 # --- Model and data ---------------------------------------------------------------------------------

@@ -45,15 +45,18 @@ class Console:
     """Shows what a process reports on its screen.
 
     ``rank`` is the rank that the process plays, whose lines alone it logs; None: it plays all ranks and logs all lines.
+    ``ranks`` are those of a process that plays several.
     ``now`` is the present time of the simulated clock. ``bars``: show progress bars.
     """
 
     def __init__(
-        self, screen: Screen, style: Style, rank: int | None, now: Callable[[], datetime], *, bars: bool = True
-    ) -> None:
+        self, screen: Screen, style: Style, rank: int | None, now: Callable[[], datetime], *, bars: bool = True,
+        ranks: Sequence[int] = (),
+    ) -> None:  # fmt: skip
         self.screen = screen
         self.style = style
         self.rank = rank
+        self._ranks = ranks or ([] if rank is None else [rank])
         self.run: RunFacts | None = None
         self.detail_ranks: Sequence[int] = ()
         """Ranks that this process plays and that report detail lines of their own."""
@@ -90,7 +93,10 @@ class Console:
 
     def _played(self, ranks: Sequence[int]) -> Sequence[int]:
         """Those of the ranks that this process plays."""
-        return ranks if self.rank is None else [self.rank] if self.rank in ranks else ()
+        return ranks if self.rank is None else [rank for rank in self._ranks if rank in ranks]
+
+    def _speaks_for(self, rank: int) -> bool:
+        return self.rank is None or rank in self._ranks
 
     @property
     def is_house(self) -> bool:
@@ -102,7 +108,7 @@ class Console:
         """True if this process prints lines about the whole run, and so needs all records."""
         if self.rank is None or self._speaker is None or self.is_house:
             return self.rank in (None, 0)
-        return self.rank in self._speaker.ranks or self.rank in (self._told or ())
+        return any(rank in self._speaker.ranks or rank in (self._told or ()) for rank in self._ranks)
 
     @property
     def table_width(self) -> int:
@@ -147,16 +153,15 @@ class Console:
         if wording is not None:
             said = False
             for line in wording(record, state):
-                if self.rank is None or line.rank == self.rank:
+                if self._speaks_for(line.rank):
                     said = True
                     self.log(line.level, line.text, line.rank, line.time)
             if said and self.explainer:
                 self.screen.write(list(self.explainer.lines(record, self.run.run, self.screen.width)))
 
     def _say(self, items: Iterable[Line | Bar], streams: Streams) -> None:
-        rank = self.rank
         for item in items:
-            if rank is None or rank == (0 if isinstance(item, Bar) else item.rank):
+            if self._speaks_for(0 if isinstance(item, Bar) else item.rank):
                 streams.show(item)
 
     def _say_for_all(self, items: Iterable[Line | Bar], streams: Streams) -> None:
@@ -174,7 +179,7 @@ class Console:
         if (wording := house.LINES.get(type(record))) is None:
             return
         for line in wording(record, run):
-            if line.level >= logging.WARNING and self.rank in (None, line.rank):
+            if line.level >= logging.WARNING and self._speaks_for(line.rank):
                 self.log(line.level, line.text, line.rank, None)
 
     def renamed(self, record: SummaryRecord) -> SummaryRecord:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from accelerate_sim.config.host_names import host_name
 from accelerate_sim.records import CollectiveRecord, GpuRecord, Record, WarningRecord
@@ -15,14 +15,14 @@ from accelerate_sim.sim.timeline import Phase
 class Monitor:
     """Makes the records of the cluster that are due after each step. Steps count from 1 here, as in records.
 
-    ``report`` receives the records. ``rank`` is the only rank that this process reports about; None: the main
-    process, which reports about all.
+    ``report`` receives the records. ``ranks`` are those that this process reports about; None: the main process, which
+    reports about all.
     """
 
-    def __init__(self, run: Run, report: Callable[[Record], None], rank: int | None) -> None:
+    def __init__(self, run: Run, report: Callable[[Record], None], ranks: Container[int] | None) -> None:
         self.run = run
         self.report = report
-        self.rank = rank
+        self.ranks = ranks
         self._latest: tuple[int, GpuSample] | None = None
 
     def sample(self, step: int, elapsed_s: float) -> GpuSample:
@@ -46,7 +46,7 @@ class Monitor:
 
     def begin_phase(self, phase: Phase, step: int) -> None:
         """Report the GPUs early in the phase that follows ``step`` steps: a validation, a checkpoint, the export."""
-        if self.rank is not None:
+        if self.ranks is not None:
             return
         second = self.run.timeline.look_into(phase, step - 1)
         if second is not None and self.run.config.log.gpu_grid_every:
@@ -79,7 +79,7 @@ class Monitor:
     def warn(self, step: int, elapsed_s: float) -> None:
         """Report each incident that is first noticeable at ``step``."""
         for incident in self.run.incidents.noticed_at(step - 1):
-            if self.rank in (None, incident.rank):
+            if self.ranks is None or incident.rank in self.ranks:
                 self.report(self._warning(incident, step, elapsed_s))
 
     def _warning(self, incident: Incident, step: int, elapsed_s: float) -> WarningRecord:

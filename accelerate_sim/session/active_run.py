@@ -59,15 +59,15 @@ class ActiveRun:
         sample = run.telemetry.sample(run.timeline_s(elapsed_s, step), max(step - 1, 0))
         return self.monitor.record_of(sample, step, elapsed_s)
 
-    def read_gpus(self) -> DeviceRecord | None:
-        """The GPUs at this moment; None if they are not NVIDIA's."""
+    def read_gpus(self, now_s: float) -> DeviceRecord | None:
+        """The GPUs at simulated second ``now_s``, which is the present one; None if they are not NVIDIA's."""
         progress, ledger = self.progress, self.ledger
-        startup_s = min(progress.clock.now_s, progress.training_origin_s) - self.origin_s
+        startup_s = min(now_s, progress.training_origin_s) - self.origin_s
         spent: dict[Phase, float] = {
             "startup": startup_s, "checkpoint": ledger.checkpoint_s, "validation": ledger.validation_s,
         }  # fmt: skip
         tokens = ledger.last_step.tokens if ledger.last_step else 0
-        return self._device_agent.read(progress.elapsed_s, spent, ledger.step_j, tokens)
+        return self._device_agent.read(now_s - progress.training_origin_s, spent, ledger.step_j, tokens)
 
     @cached_property
     def _device_agent(self) -> DeviceAgent:

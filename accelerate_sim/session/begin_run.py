@@ -46,8 +46,9 @@ def begin_run(session: Session, planned: PlannedRun, project_dir: Path | None = 
     session.clock.set_speed(run.config.run.startup_speed or run.config.run.speed)
     if session.is_main_process:
         _report_beginning(session, active)
-    elif placement := session.placement:
-        session.report(ProcessRecord(placement.rank, placement.local_rank, placement.node))
+    _introduce_ranks(session)
+    if session.rank_waits and not session.is_main_process:
+        session.outputs.begin(_run_start(session, active))
     active.progress.reach("launch")
     return active
 
@@ -79,7 +80,7 @@ def _active_run(
     is_main, placement = session.is_main_process, session.placement
     clock = session.clock
     ledger, history = Ledger(run, clock), TrainerHistory(run)
-    monitor = Monitor(run, session.report, None if is_main or placement is None else placement.rank)
+    monitor = Monitor(run, session.report, None if is_main or placement is None else placement.ranks)
     checkpoints = Checkpoints(
         run=run, project_dir=project_dir, origin_s=origin_s, clock=clock, outputs=session.outputs,
         report=session.report, ledger=ledger, history=history, is_main_process=is_main,
@@ -88,29 +89,48 @@ def _active_run(
     progress_type = planned.faults.progress_type(session) if planned.faults else TrainingProgress
     return ActiveRun(
         run=run, origin_s=origin_s,
-        observers=(ledger, history) if is_main else (ledger,) if session.console.speaks else (),
+        observers=(ledger, history) if is_main else (ledger,) if session.sums_up else (),
         ledger=ledger, monitor=monitor, checkpoints=checkpoints, resumption=resumption,
         own_script=planned.own_script,
         progress=progress_type(run, clock, origin_s + run.startup.total, checkpoints, monitor),
     )  # fmt: skip
 
 
+def _introduce_ranks(session: Session) -> None:
+    """Report each rank that this process plays but rank 0, which needs no introduction."""
+    if placement := session.placement:
+        for rank in placement.ranks:
+            if rank:
+                session.report(ProcessRecord(rank, rank % placement.local_world_size, placement.node))
+
+
 def _report_beginning(session: Session, active: ActiveRun) -> None:
     """Write run.json and the start record of a new run, and tell the trackers of a new or resumed one."""
     run, time = active.run, session.clock.time()
     resumption = active.resumption
-    step = resumption.state.step if resumption else 0
+    step = _first_step(active)
     if resumption and resumption.ended:
         session.report(AttemptRecord(run.number, step, time, round(_elapsed_s(session, active), 6)))
     elif not step:
         active.checkpoints.begin()
         session.report(start_record(run, time))
-    pids = session.coordination.pids if session.coordination else ()
-    config = run.config.model_dump(mode="json")
-    attempt = run.fault_facts.attempt if run.fault_facts else None
-    session.outputs.begin(
-        RunStart(run.number, run.model.name, run.seed, step, time, config, active.origin_s, pids, attempt)
-    )
+    session.outputs.begin(_run_start(session, active))
+
+
+def _run_start(session: Session, active: ActiveRun) -> RunStart:
+    run = active.run
+    return RunStart(
+        run.number, run.model.name, run.seed, _first_step(active), session.clock.time(),
+        config=run.config.model_dump(mode="json"),
+        origin_s=active.origin_s,
+        pids=session.coordination.pids if session.coordination else (),
+        attempt=run.fault_facts.attempt if run.fault_facts else None,
+    )  # fmt: skip
+
+
+def _first_step(active: ActiveRun) -> int:
+    """Steps that were made before this process began."""
+    return active.resumption.state.step if active.resumption else 0
 
 
 def _elapsed_s(session: Session, active: ActiveRun) -> float:

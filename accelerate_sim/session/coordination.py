@@ -21,7 +21,7 @@ from accelerate_sim.session.start_message import StartMessage
 from fake_torch_dist import nccl_log
 
 if TYPE_CHECKING:
-    from fake_torch_dist.core.reduction import Array
+    from fake_torch_dist.core.reduction import Array, ReduceOp
     from fake_torch_dist.core.work import Work
 
 RUN_TIMEOUT = timedelta(days=20)
@@ -95,8 +95,35 @@ class Coordination:
         agreed = StartMessage.of(_from_main(message.json() if message else b""))
         nccl_log.print_delayed(_versions(agreed))
         if agreed.config and agreed.config["run"]["publish"]:
-            self.pids = _gathered(os.getpid(), self.placement.world_size)
+            self.pids = self.gathered(os.getpid())
         return agreed
+
+    def gathered(self, mine: int) -> tuple[int, ...]:
+        """The number that each rank's process has given, in rank order; all call it."""
+        numbers = _gathered(mine, self.placement.num_processes)
+        return tuple(number for number in numbers for _ in self.placement.ranks)
+
+    def folded(self, shards: Array, op: ReduceOp) -> Array:
+        """The reduction over all ranks of one number each, of which ``shards`` has those of this process's ranks.
+
+        Its bits are those of as many processes: shards are folded in rank order, node by node.
+        """
+        import numpy as np
+
+        import fake_torch_dist as dist
+        from fake_torch_dist.core.reduction import UFUNCS, after, fold_rows, fold_world
+
+        if self.placement.plays_node:
+            total = np.array(fold_rows(shards, UFUNCS[op.name]))
+            dist.all_reduce(total, op=dist.ReduceOp.SUM)
+            return after(total, op, self.placement.world_size)
+        of_all = np.empty(self.placement.world_size, shards.dtype)
+        dist.all_gather_single(of_all, np.ascontiguousarray(shards))
+        return fold_world(of_all, op, self.placement.local_world_size)
+
+    def gathered_hosts(self) -> tuple[int, ...]:
+        """A number for the host of each rank, equal for ranks of one host; all ranks call it."""
+        return self.gathered(host_number())
 
     # --- The end --------------------------------------------------------------------------------
 
@@ -133,8 +160,8 @@ class Coordination:
 
         import fake_torch_dist as dist
 
-        for rank in range(1, self.placement.world_size):
-            dist.isend(np.array([number]), rank, tag=EXIT_CODE_TAG)
+        for process in range(1, self.placement.num_processes):
+            dist.isend(np.array([number]), process, tag=EXIT_CODE_TAG)
 
     def exit_code_after_signal(self, exit_code: int) -> int:
         """In another rank after a signal: wait until rank 0 has ended or is gone. Returns the exit code.
@@ -152,7 +179,8 @@ class Coordination:
                 return code
             time.sleep(GRACE_S)  # a launcher signals all ranks when one has failed
         # One line, with the prefix that torch puts before the lines of a rank.
-        sys.stderr.write(f"[rank{self.placement.rank}]: {' '.join(str(error).split())}\n")
+        text = " ".join(str(error).split())
+        sys.stderr.write("".join(f"[rank{rank}]: {text}\n" for rank in self.placement.ranks))
         return 1
 
     def is_peer_failure(self, error: Exception) -> bool:
@@ -230,6 +258,16 @@ def _gathered(mine: int, world_size: int) -> tuple[int, ...]:
     numbers = np.zeros(world_size, np.int64)
     dist.all_gather_single(numbers, np.array([mine]))
     return tuple(numbers.tolist())
+
+
+def host_number() -> int:
+    """A number for this host, which ranks on other hosts do not have."""
+    import hashlib
+
+    from fake_torch_dist.transports.wire import host_identity
+
+    digest = hashlib.blake2b(host_identity().encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little", signed=True)
 
 
 def leave_world() -> None:

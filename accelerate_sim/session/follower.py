@@ -68,6 +68,7 @@ def _run_attempts(train: Callable[[RunConfig], None], coordination: Coordination
     with logging_to(session):
         session.enter()
         try:
+            _open_exporters(session, message)
             while message.config is not None:
                 session.clock.jump_to(message.now_s)
                 train_attempt(train, session, _planned(message))
@@ -77,6 +78,15 @@ def _run_attempts(train: Callable[[RunConfig], None], coordination: Coordination
             return message.exit_code
         finally:
             session.leave()
+            session.outputs.close()
+
+
+def _open_exporters(session: Session, message: StartMessage) -> None:
+    log = (message.config or {}).get("log", {})
+    if "prometheus" in log.get("trackers", ()):
+        from accelerate_sim.session.node_exporters import open_node_exporters
+
+        open_node_exporters(session, RunConfig.model_validate(message.config).log)
 
 
 def _planned(message: StartMessage) -> PlannedRun:

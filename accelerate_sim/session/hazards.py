@@ -30,6 +30,15 @@ def require_directory(entries: Sequence[str], output_dir: Path | None) -> None:
             raise ConfigError([Problem.about("log.hazards", shown(list(entries)), reason, way_out)])
 
 
+def require_one_rank(entries: Sequence[str], played: int) -> None:
+    """Raise ConfigError if this process plays several ranks, as a hazard is one of a rank's own stream."""
+    if played > 1:
+        reason = f"happen to the lines of one rank a process, and this one plays {played}"
+        raise ConfigError(
+            [Problem.about("log.hazards", shown(list(entries)), reason, "Leave out --ranks-per-process.")]
+        )
+
+
 def open_outlet(screen: Screen, plan: Plan, rank: int, now: Callable[[], datetime], directory: Path | None) -> None:
     """Let the lines of ``screen`` pass the hazards of ``plan`` from now on; the truth goes to ``directory``."""
     deliver, finish = _above_the_bars(screen) if screen.live else _to_pipes(screen)

@@ -13,7 +13,7 @@ from dataclasses import replace
 from accelerate_sim.config.problems import ConfigError, Problem
 from accelerate_sim.process.placement import Placement
 from accelerate_sim.process.schedulers import ENVIRONMENT
-from accelerate_sim.session.coordination import Coordination, leave_world
+from accelerate_sim.session.coordination import Coordination, host_number, leave_world
 
 MOST_NAMED = 16
 BLOCKS = "Place as many ranks on each host, in blocks: ranks 0 to N-1 on the first one, the next N on the second."
@@ -32,7 +32,7 @@ def settled(placement: Placement) -> Placement:
     finally:
         leave_world()  # the next one is made of nodes of this size
     os.environ |= {"LOCAL_RANK": str(whole.local_rank), "LOCAL_WORLD_SIZE": str(whole.local_world_size)}
-    return whole
+    return whole.playing(placement.num_played)
 
 
 def laid_out(
@@ -64,16 +64,11 @@ def laid_out(
 
 def _gathered(placement: Placement) -> tuple[list[int], list[int], list[int]]:
     """A number for the host of each rank, equal for ranks of one host, each local rank, and each node's likely size."""
-    import hashlib
-
     import numpy as np
 
     import fake_torch_dist as dist
-    from fake_torch_dist.transports.wire import host_identity
 
-    digest = hashlib.blake2b(host_identity().encode(), digest_size=8).digest()
-    host = int.from_bytes(digest, "little", signed=True)
-    mine = np.array([host, placement.local_rank, placement.likely_local_size], np.int64)
+    mine = np.array([host_number(), placement.local_rank, placement.likely_local_size], np.int64)
     of_all = np.zeros(3 * placement.world_size, np.int64)
     dist.all_gather_single(of_all, mine)
     hosts, local_ranks, local_sizes = of_all.reshape(-1, 3).T.tolist()

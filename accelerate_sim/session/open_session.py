@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from accelerate_sim.monitoring.publisher import Publisher
     from accelerate_sim.session.recorded_terminal import RecordedTerminal
     from accelerate_sim.tracking.jsonl import JsonlTracker
-    from accelerate_sim.tracking.tracker import Tracker
+    from accelerate_sim.tracking.tracker import Tracker, TrackerContext
 
 
 def open_stdout() -> None:
@@ -129,11 +130,8 @@ def open_outputs(session: Session, options: SessionOptions, config: RunConfig) -
     has_files = options.output_dir is not None and bool(voice_choice(config.log.voice).entry.files)
     if config.log.trackers or has_files:
         from accelerate_sim.tracking.registry import open_framework_files, open_trackers
-        from accelerate_sim.tracking.tracker import TrackerContext
 
-        context = TrackerContext(
-            config.log, options.output_dir, session.signals, session.read_gpus, session.report, session.clock.time
-        )
+        context = _tracker_context(session, options, config)
         trackers += open_trackers(context)
         trackers += open_framework_files(context) if has_files else []
     session.outputs.add_keepers(_open_metrics(session, options, config), trackers)
@@ -141,6 +139,22 @@ def open_outputs(session: Session, options: SessionOptions, config: RunConfig) -
         from accelerate_sim.report.write import ReportKeeper
 
         session.outputs.add_keeper(ReportKeeper(options.report))
+
+
+def _tracker_context(session: Session, options: SessionOptions, config: RunConfig) -> TrackerContext:
+    from accelerate_sim.tracking.tracker import TrackerContext
+
+    context = TrackerContext(
+        config.log, options.output_dir, session.signals, session.read_gpus, session.report, session.clock.time
+    )
+    if "prometheus" not in config.log.trackers:
+        return context
+    from accelerate_sim.session.health import ailment
+    from accelerate_sim.session.node_exporters import serve_while_waiting, served_ranks
+
+    serve_while_waiting(session)
+    ranks = served_ranks(config.log, session.placement)
+    return replace(context, served_ranks=ranks, ailment=lambda: ailment(session))
 
 
 def _open_publisher(session: Session) -> Publisher | None:

@@ -68,9 +68,11 @@ def run_session(train: Train, source: RunSource, options: SessionOptions) -> int
 
         require_packages(first.config.log.trackers, options.output_dir)
     if first.config.log.hazards:
-        from accelerate_sim.session.hazards import require_directory
+        from accelerate_sim.session.hazards import require_directory, require_one_rank
 
         require_directory(first.config.log.hazards, options.output_dir)
+        if options.coordination:
+            require_one_rank(first.config.log.hazards, options.coordination.placement.num_played)
     session = open_session(options)
     open_outputs(session, options, first.config)
     return _run_opened(train, source, session, first, options)
@@ -252,6 +254,10 @@ def _send_start(session: Session, coordination: Coordination, planned: PlannedRu
         message = planned.faults.in_message(message)
     with session.signals.at_once():
         coordination.send(message)
+        if "prometheus" in plan.config.log.trackers:
+            from accelerate_sim.session.node_exporters import open_node_exporters
+
+            open_node_exporters(session, plan.config.log)
 
 
 def _truth_directory(session: Session, plan: Plan) -> str | None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from accelerate_sim.config.schema import RunConfig
     from accelerate_sim.session.active_run import ActiveRun
     from accelerate_sim.session.coordination import Coordination
+    from accelerate_sim.session.rank_waits import RankWaits
 
 PATIENCE_S = 0.2
 """Real seconds for which a reader may take nothing once the session has been told to end."""
@@ -88,7 +89,8 @@ class Session:
         """Directory for the truth of hazards, also in a process that writes no other files."""
         self.coordination = coordination
         rank = coordination.placement.rank if coordination else None
-        self.console = Console(screen, style, rank, clock.time, bars=progress)
+        ranks = coordination.placement.ranks if coordination else ()
+        self.console = Console(screen, style, rank, clock.time, bars=progress, ranks=ranks)
         self.active: ActiveRun | None = None
         self.read_idle_gpus: Callable[[], DeviceRecord | None] | None = None
         """Reads the GPUs between two attempts of a job; None at any other time."""
@@ -96,6 +98,10 @@ class Session:
         """Closes the socket over which ``fake-torchrun ctl`` sends commands; None if there is none."""
         self.live_faults: FaultTaker | None = None
         """Lets more faults strike the active run; None if it takes none."""
+        self.rank_waits: RankWaits | None = None
+        """The waits for other ranks of a process whose exporter answers meanwhile; None without one."""
+        self.has_node_exporters = False
+        """True once the exporters of all nodes are open."""
         self.skew: Callable[[int], timedelta] | None = None
         """Time by which the clock of a rank's machine is ahead; None if all clocks are right."""
         self.world_size = 1
@@ -117,6 +123,11 @@ class Session:
     @property
     def is_main_process(self) -> bool:
         return self.coordination is None or self.coordination.placement.is_main
+
+    @property
+    def sums_up(self) -> bool:
+        """True if this process needs all records of a run: of its lines about the whole run, or of its exporter."""
+        return self.is_main_process or self.console.speaks or self.rank_waits is not None
 
     @classmethod
     def current(cls) -> Session:
@@ -140,6 +151,8 @@ class Session:
             with suppress(OutputClosed):
                 self.screen.outlet.close()
         Session._current = None
+        if self.rank_waits:
+            self.rank_waits.end()
         if self.close_control:
             self.close_control()
             self.close_control = None
@@ -200,7 +213,7 @@ class Session:
     def read_gpus(self) -> DeviceRecord | None:
         """The GPUs of the active run at this moment; None between two runs."""
         if self.active:
-            return self.active.read_gpus()
+            return self.active.read_gpus(self.rank_waits.reached_s if self.rank_waits else self.clock.now_s)
         return self.read_idle_gpus() if self.read_idle_gpus else None
 
     # --- Records --------------------------------------------------------------------------------
@@ -270,6 +283,11 @@ def quiet_session() -> Session:
         from accelerate_sim.session.layout import settled
 
         placement = settled(placement)
+        if placement.num_played > 1:
+            raise ValueError(
+                "a process plays one rank of a script of your own, and several of train.py alone: "
+                "leave out --ranks-per-process"
+            )
         coordination = Coordination(placement)
     shell = notebook_shell()
     session = Session(

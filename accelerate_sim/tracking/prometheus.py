@@ -22,7 +22,9 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 class PrometheusTracker:
     """Answers scrapes on ``address`` (host:port) with the GPUs that ``look`` reads. OSError if the port is in use.
 
-    ``report`` gets a record of the address when the first run begins.
+    ``report`` gets a record of the address when the first run begins, and ``ailment`` says why a probe of the job's
+    health fails. ``ranks`` are those whose GPUs are served; None: all. ``rank`` is that of this process: the figures of
+    the training are rank 0's.
     """
 
     def __init__(
@@ -31,11 +33,15 @@ class PrometheusTracker:
         look: Callable[[], DeviceRecord | None],
         address: str,
         report: Callable[[Record], None],
+        *,
+        ailment: Callable[[], str | None] = lambda: None,
+        ranks: range | None = None,
+        rank: int = 0,
     ) -> None:
-        self._look = look
+        self._look, self._ranks, self._rank = look, ranks, rank
         self._report = report
         self._address = address
-        self._server = ScrapeServer(signals, address, "/metrics", CONTENT_TYPE, self.text)
+        self._server = ScrapeServer(signals, address, "/metrics", CONTENT_TYPE, self.text, ailment)
         self._device_text = DeviceText()
         self._start: RunStart | None = None
         self._step: StepRecord | None = None
@@ -47,7 +53,10 @@ class PrometheusTracker:
         """The tracker of a session. Raises ConfigError if nothing can listen on the address."""
         address = context.log.prometheus_address
         try:
-            return cls(context.signals, context.look, address, context.report)
+            return cls(
+                context.signals, context.look, address, context.report,
+                ailment=context.ailment, ranks=context.served_ranks,
+            )  # fmt: skip
         except OSError as error:
             reason = f"has prometheus, which can't listen on {address}: {error.strerror}"
             way_out = "End what listens there, or name another address with --set log.prometheus_address=HOST:PORT."
@@ -61,7 +70,7 @@ class PrometheusTracker:
         """Answer with the figures of this run from now on."""
         if self._start is None:
             host = self._address.rpartition(":")[0]
-            self._report(ExporterRecord("Prometheus", f"http://{host}:{self.port}/metrics"))
+            self._report(ExporterRecord("Prometheus", f"http://{host}:{self.port}/metrics", self._rank))
         self._start, self._step, self._eval = start, None, None
         self._stepping_s = 0.0
 
@@ -86,6 +95,8 @@ class PrometheusTracker:
     def text(self) -> str:
         """The body of the answer to a scrape."""
         devices = self._look()
+        if devices and self._ranks is not None:
+            devices = devices.of(self._ranks)
         lines = [*self._training_lines(), *(self._device_text.lines(devices) if devices else ())]
         return "\n".join(lines) + "\n"
 
@@ -98,7 +109,7 @@ class PrometheusTracker:
         labels = f'{{run="{start.number}",model="{escaped(start.model)}",seed="{start.seed}"}}'
         yield from family("training_simulated_info", "gauge", "These figures are simulated.", [(labels, 1)])
         figures: list[tuple[str, str, str, object]] = []
-        if step:
+        if step and not self._rank:
             passed_s = step.elapsed_s - self._first_s
             figures += [
                 ("training_step", "gauge", "Optimizer steps done.", step.step),
@@ -114,7 +125,7 @@ class PrometheusTracker:
                 ("training_goodput", "gauge", "Share of the time spent in steps, 0..1.",
                  round(min(1.0, self._stepping_s / passed_s), 6)),
             ]  # fmt: skip
-        if validation:
+        if validation and not self._rank:
             figures.append(("training_eval_loss", "gauge", "Validation loss, in nats per token.", validation.loss))
         for name, kind, meaning, value in figures:
             yield from family(name, kind, meaning, [(labels, value)])

@@ -24,7 +24,7 @@ LONGEST_REQUEST_BYTES: Final = 65536
 MOST_CONNECTIONS: Final = 64
 """Most connections. One more closes the oldest that has not sent its request, or else the oldest."""
 HEALTH_PATH: Final = b"/healthz"
-"""Path that answers as long as the run goes on, for liveness probes."""
+"""Path that says whether the run goes on, for liveness probes."""
 REQUEST_S: Final = 5.0
 ANSWER_S: Final = 10.0
 """Real seconds after which a client that has taken nothing of its answer is closed."""
@@ -40,16 +40,25 @@ _NO_DESCRIPTOR: Final = (errno.EMFILE, errno.ENFILE)
 
 
 class ScrapeServer:
-    """Answers GET ``path`` on ``address`` (host:port) with what ``make`` returns, /healthz with ok, / with both paths.
+    """Answers GET ``path`` on ``address`` (host:port) with what ``make`` returns, and / with both paths.
 
-    OSError if the address is in use.
+    /healthz is answered with 200 and ok, or with 503 and the reason that ``ailment`` returns. OSError if the address
+    is in use.
 
     On a loopback address, requests for another host name are refused, so that no web page can read the answer through
     a name of its own that leads here (DNS rebinding).
     """
 
-    def __init__(self, signals: Signals, address: str, path: str, content_type: str, make: Callable[[], str]) -> None:
-        self._signals, self._make = signals, make
+    def __init__(
+        self,
+        signals: Signals,
+        address: str,
+        path: str,
+        content_type: str,
+        make: Callable[[], str],
+        ailment: Callable[[], str | None] = lambda: None,
+    ) -> None:
+        self._signals, self._make, self._ailment = signals, make, ailment
         self._path, self._content_type = path.encode(), content_type
         self._listener = _listener(address)
         self._listener.setblocking(False)
@@ -171,7 +180,9 @@ class ScrapeServer:
         elif path == self._path:
             body = self._fresh()
         elif path == HEALTH_PATH:
-            body = b"ok\n"
+            ailment = self._ailment()
+            status = "503 Service Unavailable" if ailment else status
+            body = f"{ailment or 'ok'}\n".encode()
         elif path == b"/":
             body = b"Simulated metrics: " + self._path + b"\nHealth: " + HEALTH_PATH + b"\n"
         else:

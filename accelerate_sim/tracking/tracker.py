@@ -28,6 +28,10 @@ class TrackerContext:
     """Hands a record to all observers, for a tracker that reports something of its own."""
     now: Callable[[], datetime] = datetime.now
     """Present time of the simulated clock."""
+    served_ranks: range | None = None
+    """Ranks whose GPUs an exporter of this process serves; None: all."""
+    ailment: Callable[[], str | None] = lambda: None
+    """Says why the training makes no progress at this moment; None if it does."""
 
     @property
     def directory(self) -> Path:

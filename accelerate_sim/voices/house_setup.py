@@ -71,7 +71,7 @@ def _process(record: ProcessRecord, run: RunFacts) -> Lines:
 
 
 def _exporter(record: ExporterRecord, run: RunFacts) -> Lines:
-    return (Line(f"Metrics for {record.tracker}: {record.url}"),)
+    return (Line(f"Metrics for {record.tracker}: {record.url}", rank=record.rank),)
 
 
 # --- Model and data ---------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ What this module does not do: groups of part of the world (``groups``), meeting 
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,6 +26,7 @@ from fake_torch_dist.api.group_arguments import (
 from fake_torch_dist.api.registry import LOCAL_NUMBERS, find_group, is_non_member, make_group, world
 from fake_torch_dist.core.checks import check_timeout
 from fake_torch_dist.core.process_group import ProcessGroup
+from fake_torch_dist.launcher.environment_names import RANKS_PER_PROCESS
 from fake_torch_dist.transports.virtual import VirtualGroups
 
 if TYPE_CHECKING:
@@ -126,6 +128,8 @@ def _init_processes(
     from fake_torch_dist.meeting.handlers import find_store
     from fake_torch_dist.transports.process_groups import ProcessGroups
 
+    if os.environ.get(RANKS_PER_PROCESS):
+        raise ValueError(errors.ONE_RANK_A_PROCESS)
     found, rank, world_size = find_store(init_method, rank, world_size, store, timeout)
     meeting = meet(found, rank, world_size, timeout)
     world.store, world.factory = meeting.store, ProcessGroups(meeting.engine, reads_memory=meeting.reads_memory)

@@ -33,7 +33,9 @@ COLOR: Final = "FAKE_TORCHRUN_COLOR"
 """``1`` if the output of ranks is shown on a terminal that takes colours."""
 KEYS: Final = "FAKE_TORCHRUN_KEYS"
 """Name of the socket over which rank 0 gets the keys that are pressed on the launcher's terminal, if it connects."""
-OF_RANKS: Final = (STORE, NODE, HOSTS, TERMINAL, PREFIX_COLUMNS, COLOR, KEYS)
+RANKS_PER_PROCESS: Final = "FAKE_TORCHRUN_RANKS_PER_PROCESS"
+"""Number of ranks that each process plays, if it is more than one; RANK, WORLD_SIZE and so on count processes."""
+OF_RANKS: Final = (STORE, NODE, HOSTS, TERMINAL, PREFIX_COLUMNS, COLOR, KEYS, RANKS_PER_PROCESS)
 """Variables that a rank has from its own launcher only, and never inherits from a launcher above that."""
 
 # torchrun's.

@@ -58,7 +58,7 @@ def launch(config: LaunchConfig) -> int:
 
 def _limit_threads(config: LaunchConfig, log: LauncherLog) -> None:
     """Let each of several ranks use one thread, as torchrun does, since they share the processors."""
-    if "OMP_NUM_THREADS" not in os.environ and config.nproc_per_node > 1:
+    if "OMP_NUM_THREADS" not in os.environ and config.nproc_per_node * config.ranks_per_process > 1:
         os.environ["OMP_NUM_THREADS"] = "1"
         log.emit(OMP_NUM_THREADS, threads=1)
 

@@ -14,12 +14,9 @@ What this module does not do: other systems than Linux (epoll, pidfd, sockets wi
 
 from __future__ import annotations
 
-import hmac
 import os
-import resource
 import select
 import socket
-import struct
 import sys
 from collections.abc import Collection, Iterable
 from contextlib import suppress
@@ -30,7 +27,9 @@ import numpy as np
 from fake_torch_dist.stores.authentication import job_token, mac
 from fake_torch_dist.stores.connected_user import foreign
 from fake_torch_dist.stores.sockets import keep_alive
+from fake_torch_dist.transports.descriptors import Descriptors, allow_descriptors
 from fake_torch_dist.transports.far_peers import FarPeers
+from fake_torch_dist.transports.greetings import Greetings
 from fake_torch_dist.transports.peer_processes import WatchedProcesses, is_process
 from fake_torch_dist.transports.wire import (
     HOST_BYTES,
@@ -44,16 +43,10 @@ from fake_torch_dist.transports.wire import (
     host_identity,
 )
 
-_HELLO: Final = struct.Struct("<8sI32s")  # magic, rank, proof
-_MAGIC: Final = b"ftdist02"
 CONNECT_S: Final = 20.0
 MAX_UNAUTHENTICATED: Final = 64
 """Most connections that have not authenticated, or the number of ranks if that is more; the oldest above it are
 closed."""
-_PER_RANK: Final = 2
-"""Descriptors that a rank can need: both ranks may have connected, or one connects while a pidfd is watched."""
-_OTHERS: Final = 128
-"""Descriptors for everything else that a process has open."""
 
 
 class Peers:
@@ -69,50 +62,41 @@ class Peers:
         self.gone: dict[int, None] = {}
         """Ranks that have ended or left, in that order."""
         self.contacts = Contacts(())
-        self._secret = os.urandom(32)  # unknown to others until ``meet``
+        self._greetings = Greetings()
         self._has_token = bool(job_token())
-        self._poll = select.epoll()
-        self._connections: dict[int, PeerConnection] = {}
-        """All of them, by descriptor."""
+        self._descriptors = Descriptors()
+        self._connections, self._listeners = self._descriptors.connections, self._descriptors.listeners
+        self.wake = self._descriptors.wake
         self._to: dict[int, PeerConnection] = {}
         """The connection on which messages to a rank are sent, by rank; it stays the same, so messages keep their
         order."""
-        self._watched = WatchedProcesses(self._poll)
+        self._watched = WatchedProcesses(self._descriptors.epoll)
         self._far = FarPeers()
         self._near: Collection[int] = frozenset()
         """Ranks on this host, this one included: a set, or a range, which takes no memory for each rank."""
         self._max_unauthenticated = MAX_UNAUTHENTICATED
         self._inbox = np.empty(READ_BYTES, np.uint8).data  # has only the pages that messages were read into
-        self._listeners: dict[int, socket.socket] = {}
         self._ending: list[int] = []
         """Ranks that have ended, but whose last messages may not have been read."""
-        self._waker = -1
-        """An eventfd that ends a ``poll``; made when it is first needed."""
         unix = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         host = mac(b"", host_identity().encode())[:HOST_BYTES]
         self.contact = Contact(host, os.getpid(), os.urandom(NAME_BYTES))
         unix.bind(self.contact.unix)
-        self._listen(unix)
+        self._descriptors.listen(unix)
 
     def listen_on(self, host: str) -> None:
         """Listen on an address of this host for ranks on other hosts, and add it to ``contact``."""
         tcp = socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-        self._listen(tcp)
+        self._descriptors.listen(tcp)
         self.contact = self.contact._replace(tcp=f"{host}:{tcp.getsockname()[1]}")
-
-    def _listen(self, listener: socket.socket) -> None:
-        listener.setblocking(False)
-        listener.listen(1024)
-        self._listeners[listener.fileno()] = listener
-        self._poll.register(listener, select.EPOLLIN)
 
     def meet(self, contacts: Contacts, secret: bytes) -> None:
         """Set the contacts of all ranks and the secret of the world."""
-        self.contacts, self._secret = contacts, secret
+        self.contacts, self._greetings.secret = contacts, secret
         near = contacts.on_host(self.contact.host)
         self._near = near if isinstance(near, range) else frozenset(near)
         self._max_unauthenticated = max(MAX_UNAUTHENTICATED, len(contacts))
-        _allow_descriptors(_PER_RANK * len(contacts) + _OTHERS)
+        allow_descriptors(len(contacts))
 
     def same_host(self, ranks: Collection[int]) -> bool:
         """True if all these ranks run on one host, where memory can be read directly."""
@@ -157,7 +141,7 @@ class Peers:
         try:
             connection = self._to.get(to) or self._connect(to)
             if not connection.send(group, channel, number, payload, tail):
-                self._poll.modify(connection.socket, select.EPOLLIN | select.EPOLLOUT)
+                self._descriptors.report_space(connection, True)
         except OSError:
             self._lose_way(to)
 
@@ -174,7 +158,7 @@ class Peers:
 
     def _push(self, connection: PeerConnection) -> None:
         if not connection.push():
-            self._poll.modify(connection.socket, select.EPOLLIN | select.EPOLLOUT)
+            self._descriptors.report_space(connection, True)
 
     def _connect(self, to: int) -> PeerConnection:
         contact = self.contacts[to]
@@ -190,30 +174,22 @@ class Peers:
             if not self._has_token and foreign(made):
                 made.close()
                 raise ConnectionRefusedError(f"what listens in the place of rank {to} is not ours")
-        greeting = _HELLO.pack(_MAGIC, self.rank, self._proof(contact, self.rank))
-        connection = self._to[to] = self._keep(PeerConnection(made, to, greeting))
+        connection = self._to[to] = self._keep(PeerConnection(made, to, self._greetings.of(self.rank, contact)))
         self._watched.unwatch(to)
         return connection
 
     def _keep(self, connection: PeerConnection) -> PeerConnection:
-        connection.socket.setblocking(False)
         if connection.socket.family != socket.AF_UNIX:
             keep_alive(connection.socket)
             self._far.add(connection)
-        self._connections[connection.socket.fileno()] = connection
-        self._poll.register(connection.socket, select.EPOLLIN)
+        self._descriptors.keep(connection)
         return connection
-
-    def _proof(self, listener: Contact, rank: int) -> bytes:
-        """The code by which a holder of the secret proves to ``listener`` that it is ``rank``; the secret is never
-        sent."""
-        return mac(self._secret, b"%s/%d" % (listener.name, rank))
 
     # -- receiving -----------------------------------------------------------------------------------------------------
 
     def poll(self, timeout_s: float) -> list[tuple[int, int]]:
         """Wait at most ``timeout_s`` for events, which ``receive`` handles. Other threads may send meanwhile."""
-        return self._poll.poll(0.0 if self._ending else min(timeout_s, self._far.longest_poll_s))
+        return self._descriptors.poll(0.0 if self._ending else min(timeout_s, self._far.longest_poll_s))
 
     def receive(self, events: list[tuple[int, int]]) -> list[Frame]:
         """Handle the events of ``poll`` and return the frames that have arrived. Events of closed descriptors are
@@ -231,7 +207,7 @@ class Peers:
             elif (rank := self._watched.rank_of(fd)) is not None:
                 self._ending.append(rank)
                 self._watched.unwatch(rank)
-            elif fd == self._waker:
+            elif fd == self._descriptors.waker:
                 os.eventfd_read(fd)
         if self._far:
             self._ending += self._far.ended()
@@ -243,13 +219,6 @@ class Peers:
     def has_unread_ends(self) -> bool:
         """True if a rank has ended and ``receive`` has not handled it, which does not end a ``poll`` under way."""
         return bool(self._ending) or self._far.is_losing
-
-    def wake(self) -> None:
-        """Let a ``poll`` of another thread, or of a frame that a signal handler has interrupted, return at once."""
-        if self._waker < 0:
-            self._waker = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-            self._poll.register(self._waker, select.EPOLLIN)
-        os.eventfd_write(self._waker, 1)
 
     def _accept(self, listener: socket.socket, frames: list[Frame]) -> None:
         with suppress(OSError):
@@ -291,17 +260,9 @@ class Peers:
 
     def _admit(self, inbound: PeerConnection) -> bool:
         """Read the greeting; False if it is malformed or wrong, BlockingIOError while it is incomplete."""
-        while len(inbound.buffer) < _HELLO.size:
-            data = inbound.socket.recv(_HELLO.size - len(inbound.buffer))
-            if not data:
-                return False
-            inbound.buffer += data
-        magic, rank, proof = _HELLO.unpack(inbound.buffer)
-        inbound.buffer.clear()
-        known = magic == _MAGIC and rank < len(self.contacts)
-        if not known or not hmac.compare_digest(proof, self._proof(self.contact, rank)):
+        if not self._greetings.read(inbound, self.contact, len(self.contacts)):
             return False
-        inbound.rank = rank
+        rank = inbound.rank
         if rank in self._near:
             self._to.setdefault(rank, inbound)
         self._watched.unwatch(rank)
@@ -320,17 +281,15 @@ class Peers:
     def _write(self, connection: PeerConnection) -> None:
         try:
             if connection.push():
-                self._poll.modify(connection.socket, select.EPOLLIN)
+                self._descriptors.report_space(connection, False)
         except OSError:
             self._lose_way(connection.rank)
 
     # -- closing -------------------------------------------------------------------------------------------------------
 
     def _drop(self, connection: PeerConnection) -> None:
-        self._poll.unregister(connection.socket)
-        del self._connections[connection.socket.fileno()]
         self._far.remove(connection)
-        connection.socket.close()
+        self._descriptors.drop(connection)
 
     def _read_from_ended(self, frames: list[Frame]) -> None:
         """Drain the sockets of closed peers, then mark them as gone."""
@@ -359,17 +318,4 @@ class Peers:
         A forked child may do nothing else: it shares the kernel's list of watched descriptors with its parent.
         """
         self._watched.close()
-        for each in [*self._listeners.values(), *(held.socket for held in self._connections.values())]:
-            each.close()
-        if self._waker >= 0:
-            os.close(self._waker)
-            self._waker = -1
-        self._poll.close()
-
-
-def _allow_descriptors(count: int) -> None:
-    """Raise this process's soft limit to ``count`` descriptors, or as far as it may."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < count:
-        most = count if hard == resource.RLIM_INFINITY else min(count, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
+        self._descriptors.close()

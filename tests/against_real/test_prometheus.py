@@ -114,29 +114,37 @@ def asked(server: str, query: str) -> list[dict[str, Any]]:
     return list(answer["data"]["result"])
 
 
-@pytest.mark.skipif(not shutil.which("prometheus"), reason="prometheus is not installed")
-def test_prometheus_has_the_loss_of_the_metrics_file(job: str, tmp_path: Path) -> None:
-    target = urllib.parse.urlsplit(job).netloc
-    (tmp_path / "prometheus.yml").write_text(
+@contextmanager
+def scraping(targets: list[str], directory: Path) -> Iterator[str]:
+    """The address of a Prometheus that scrapes these targets each second."""
+    (directory / "prometheus.yml").write_text(
         json.dumps(
             {
                 "global": {"scrape_interval": "1s"},
-                "scrape_configs": [{"job_name": "training", "static_configs": [{"targets": [target]}]}],
+                "scrape_configs": [{"job_name": "training", "static_configs": [{"targets": targets}]}],
             }
         )
     )
     port = free_port()
     command = [
-        "prometheus", f"--config.file={tmp_path / 'prometheus.yml'}", f"--storage.tsdb.path={tmp_path / 'tsdb'}",
+        "prometheus", f"--config.file={directory / 'prometheus.yml'}", f"--storage.tsdb.path={directory / 'tsdb'}",
         f"--web.listen-address=127.0.0.1:{port}",
     ]  # fmt: skip
-    server = f"http://127.0.0.1:{port}"
     with ended(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True)):
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.mark.skipif(not shutil.which("prometheus"), reason="prometheus is not installed")
+def test_prometheus_has_the_loss_of_the_metrics_file(job: str, tmp_path: Path) -> None:
+    target = urllib.parse.urlsplit(job).netloc
+    with scraping([target], tmp_path) as server:
         query = '{__name__=~"training_step|training_loss|training_tokens_total"}'
         until(lambda: len(asked(server, query)) == 3, "prometheus has scraped the run", LIMIT_S)
         found = asked(server, query)
         values = {each["metric"]["__name__"]: float(each["value"][1]) for each in found}
-        event = steps(tmp_path / "out")[int(values["training_step"])]
+        step = int(values["training_step"])
+        until(lambda: step in steps(tmp_path / "out"), "the file has that step", LIMIT_S)
+        event = steps(tmp_path / "out")[step]
         assert (values["training_loss"], values["training_tokens_total"]) == (event["loss"], event["tokens"])
         # As the dashboard asks: a variable of its GPUs, and a sum over them.
         dashboard = asked(server, f'DCGM_FI_DEV_GPU_TEMP{{instance="{target}", gpu=~"0|1"}}')
@@ -150,14 +158,16 @@ def test_prometheus_has_the_loss_of_the_metrics_file(job: str, tmp_path: Path) -
         assert up["value"][1] == "1"
 
 
-def test_one_rank_of_a_launched_job_answers(tmp_path: Path) -> None:
+@contextmanager
+def launched(directory: Path, *words: str) -> Iterator[list[str]]:
+    """A job of two nodes of two ranks that has made three steps, as the lines that it has printed so far."""
     command = [
         sys.executable, "-m", "fake_torch_dist.run", "--nnodes", "2", "--nproc-per-node", "2",
-        str(ROOT / "train.py"), *JOB,
+        str(ROOT / "train.py"), *JOB, *words,
     ]  # fmt: skip
     with subprocess.Popen(
         command,
-        cwd=tmp_path,
+        cwd=directory,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -170,11 +180,38 @@ def test_one_rank_of_a_launched_job_answers(tmp_path: Path) -> None:
                 said.append(line)
                 if " step 3 |" in line:
                     break
-            urls = re.findall(r"Metrics for Prometheus: (http://\S+)", "".join(said))
-            assert len(urls) == 1, "".join(said)
-            text = fetched(urls[0])
-            assert text.count("DCGM_FI_DEV_GPU_TEMP{") == 4
-            assert 'training_loss{run="1"' in text
+            yield said
         finally:
             process.terminate()
             process.communicate(timeout=LIMIT_S)
+
+
+def urls_in(lines: list[str]) -> list[str]:
+    return re.findall(r"Metrics for Prometheus: (http://\S+)", "".join(lines))
+
+
+def test_one_rank_of_a_launched_job_answers(tmp_path: Path) -> None:
+    with launched(tmp_path) as said:
+        urls = urls_in(said)
+        assert len(urls) == 1, "".join(said)
+        text = fetched(urls[0])
+        assert text.count("DCGM_FI_DEV_GPU_TEMP{") == 4
+        assert 'training_loss{run="1"' in text
+
+
+@pytest.mark.skipif(not shutil.which("prometheus"), reason="prometheus is not installed")
+def test_prometheus_scrapes_an_exporter_on_each_node(tmp_path: Path) -> None:
+    with launched(tmp_path, "--set", "log.prometheus_per=node") as said:
+        targets = [urllib.parse.urlsplit(url).netloc for url in urls_in(said)]
+        assert len(targets) == 2, "".join(said)
+        with scraping(targets, tmp_path) as server:
+            until(lambda: len(asked(server, "DCGM_FI_DEV_GPU_TEMP")) == 4, "both nodes are scraped", LIMIT_S)
+            assert sorted(each["value"][1] for each in asked(server, "up")) == ["1", "1"]
+            found = asked(server, "DCGM_FI_DEV_GPU_TEMP")
+            assert {each["metric"]["Hostname"] for each in found} == {
+                "node0", "node1"
+            }  # fmt: skip
+            for host in ("node0", "node1"):
+                assert len({each["metric"]["instance"] for each in found if each["metric"]["Hostname"] == host}) == 1
+            assert len(asked(server, "training_loss")) == 1
+            assert len(asked(server, "sum by (Hostname) (DCGM_FI_DEV_POWER_USAGE)")) == 2

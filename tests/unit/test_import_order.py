@@ -301,13 +301,14 @@ THREADED = {
     "fake_torch_dist.transports.background",
     "fake_torch_dist.transports.driving",
     "fake_torch_dist.transports.engine",
+    "fake_torch_dist.transports.program_wait",
 }
 """Modules that may use ``_thread``, and nothing else of the kind.
 
 A script may call collectives from several threads: ``engine`` has a lock for tasks and messages, ``driving`` one for
-each thread that waits, ``task`` one for its callbacks. ``background`` starts the only thread, when asynchronous work is
-pending while the rank computes; it ends when there is none. ``threading`` is not among them: importing it adds work to
-every fork."""
+each thread that waits, ``task`` one for its callbacks; ``program_wait`` asks which thread calls. ``background``
+starts the only thread, when asynchronous work is pending while the rank computes; it ends when there is none.
+``threading`` is not among them: importing it adds work to every fork."""
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -56,6 +56,11 @@ class LogConfig(Section):
         "127.0.0.1:9400",
         description="HOST:PORT on which prometheus scrapes are answered; port 0: any free one. IPv6: [::1]:9400.",
     )
+    prometheus_per: Literal["job", "node"] = Field(
+        "job",
+        description="job: rank 0 serves all GPUs; node: under a launcher the first rank of each node serves the "
+        "node's, at the port of prometheus_address, further nodes on the same machine at the next ports.",
+    )
     gpu_detail: Literal["auto", "full"] = Field(
         "auto", description="full: metrics of every GPU; auto: only their distribution above 512 GPUs."
     )

@@ -83,7 +83,7 @@ def _idle_gpus(ended: ActiveRun, following: AttemptPlay | None) -> Callable[[], 
     """A reader of the GPUs while no process is on them: what has failed stays failed until the job starts again."""
 
     def read() -> DeviceRecord | None:
-        last = ended.read_gpus()
+        last = ended.read_gpus(ended.progress.clock.now_s)
         if last is None or following is None:
             return None
         from accelerate_sim.monitoring.device_agent import DeviceAgent

@@ -28,13 +28,13 @@ class LineOutput:
         self._moment = start + timedelta(seconds=second)
 
     def write(self, lines: Sequence[Line]) -> None:
-        """Write the lines of this process's rank, or of all ranks; the main process writes those of machines."""
+        """Write the lines of this process's ranks; the main process writes those of machines."""
         placement = self._session.placement
         machines = [line for line in lines if line.stream in MACHINE_LOGS]
         if machines and self._session.is_main_process:
             self._to_machines(machines)
         for line in sorted(lines, key=lambda line: line.after_s):
-            if line.stream not in MACHINE_LOGS and (placement is None or placement.rank == line.rank):
+            if line.stream not in MACHINE_LOGS and (placement is None or line.rank in placement.ranks):
                 self.write_text(line.text, stdout=line.stream == "stdout")
 
     def write_text(self, text: str, *, stdout: bool = False) -> None:

@@ -10,7 +10,7 @@ import os
 import resource
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
@@ -19,6 +19,7 @@ from accelerate_sim.faults.consequences import Death, Ending, ExitEnd, HangEnd, 
 
 if TYPE_CHECKING:
     from accelerate_sim.faults.occurrence import Occurrence
+    from accelerate_sim.process.placement import Placement
     from accelerate_sim.session.active_run import ActiveRun
     from accelerate_sim.session.coordination import Coordination
     from accelerate_sim.session.faults.line_output import LineOutput
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 LAUNCHER_ENDS_S = 10.0
 """Seconds that a rank leaves its launcher to end it; without one it ends by itself."""
+AFTER_S = 1e-3
+"""Simulated seconds after a strike at which probes find the job stopped."""
 STOPPED = HangEnd("stop")
 TAKEN = ("BrokenPipeError", "EOFError")
 """Exceptions by which standard output or standard input says that nobody is at its other end."""
@@ -40,17 +43,18 @@ class LateLines:
     output: LineOutput
     lines: Sequence[Line]
 
-    def write(self, speed: float | str) -> None:
-        """Wait as long as the simulated time takes at this speed, and write the lines of this rank."""
+    def write(self, speed: float | str, sleep: Callable[[float], None]) -> None:
+        """``sleep`` as long as the simulated time takes at this speed, and write the lines of this rank."""
         if isinstance(speed, float | int):
-            time.sleep(min(line.after_s for line in self.lines) / speed)
+            sleep(min(line.after_s for line in self.lines) / speed)
         self.output.write(self.lines)
 
 
-def _awake(ending: Ending, world_size: int) -> list[int]:
-    """The ranks that no signal stops."""
+def _awake(ending: Ending, placement: Placement) -> list[int]:
+    """The processes with a rank that no signal stops."""
     stopped = {death.rank for death in ending.deaths if death.how == STOPPED}
-    return [rank for rank in range(world_size) if rank not in stopped]
+    awake = (rank for rank in range(placement.world_size) if rank not in stopped)
+    return sorted({rank // placement.num_played for rank in awake})
 
 
 def end_really(
@@ -59,33 +63,37 @@ def end_really(
     """Keep the state for the next attempt, meet all ranks, and end as the strike says. It does not return."""
     import fake_torch_dist as dist
 
-    ending, rank = strike.ending, coordination.placement.rank
+    ending, placement = strike.ending, coordination.placement
+    sleep: Callable[[float], None] = time.sleep
     assert ending
     if session.is_main_process:
         _keep(session, active, following, saves=ending.saves)
-    death = next((death for death in ending.deaths if death.rank == rank), None)
+    death = next((death for death in ending.deaths if death.rank in placement.ranks), None)
     with session.signals.at_once():
-        awake = dist.new_group(_awake(ending, coordination.placement.world_size)) if late.lines else None
+        processes = _awake(ending, placement)
+        awake = dist.new_group(processes) if late.lines else None
         dist.barrier()
+    if session.rank_waits:
+        session.rank_waits.stopped_at_s = active.progress.training_origin_s + strike.second + AFTER_S
+        sleep = session.signals.serve_for
     _die_of_signals()
-    if late.lines and death and death.how == STOPPED:
-        _end(death, silent=True)
+    if late.lines and death and placement.process not in processes:
+        _end(death, silent=True, sleep=sleep)
     if late.lines:
-        late.write(active.run.config.run.speed)
+        late.write(active.run.config.run.speed, sleep)
         dist.barrier(awake)  # nobody ends before all have written
-    placement = coordination.placement
     if ending.job_signal and placement.is_main:
         os.kill(parent_of(os.getppid()), ending.job_signal)  # the launcher of this job, which ends all of it
     if ending.job_signal:
-        _wait_for_the_end()
+        _wait_for_the_end(sleep)
     if placement.node in ending.nodes_gone and placement.local_rank == 0:
         os.kill(os.getppid(), signal.SIGKILL if ending.restarts else POWER_FAILURE)  # the agent goes with its node
     if death:
-        _end(death, silent=strike.fault.silent)
+        _end(death, silent=strike.fault.silent, sleep=sleep)
     try:
         dist.barrier()  # which raises the error of a lost peer
     finally:
-        time.sleep(LAUNCHER_ENDS_S)  # whose lines, if any, are those of the strike
+        sleep(LAUNCHER_ENDS_S)  # whose lines, if any, are those of the strike
 
 
 def _keep(session: Session, active: ActiveRun, following: int, *, saves: bool) -> None:
@@ -108,13 +116,13 @@ def _die_of_signals() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
-def _end(death: Death, *, silent: bool) -> None:
+def _end(death: Death, *, silent: bool, sleep: Callable[[float], None]) -> None:
     match death.how:
         case SignalEnd(number):
             with suppress(OSError, ValueError):
                 signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
-            _wait_for_the_end()
+            _wait_for_the_end(sleep)
         case ExitEnd(code):
             os._exit(code)
         case RaiseEnd() if silent:
@@ -126,7 +134,7 @@ def _end(death: Death, *, silent: bool) -> None:
                 os.kill(os.getpid(), signal.SIGSTOP)
             elif how == "io":
                 signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a process in the kernel takes no signal but SIGKILL
-            _wait_for_the_end()
+            _wait_for_the_end(sleep)
 
 
 def parent_of(pid: int) -> int:
@@ -135,9 +143,9 @@ def parent_of(pid: int) -> int:
         return int(file.read().rpartition(")")[2].split()[1])
 
 
-def _wait_for_the_end() -> NoReturn:
+def _wait_for_the_end(sleep: Callable[[float], None]) -> NoReturn:
     while True:
-        time.sleep(3600.0)
+        sleep(3600.0)
 
 
 def exception_called(name: str) -> type[Exception]:

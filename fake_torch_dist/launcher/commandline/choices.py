@@ -29,7 +29,9 @@ def config_of(arguments: Arguments, environment: Mapping[str, str]) -> LaunchCon
         raise UsageError(f"max_restarts must be >= 0: --max-restarts is {arguments.max_restarts}; 0 means no restart")
     if not arguments.monitor_interval > 0:
         raise UsageError(f"monitor_interval must be > 0, got {arguments.monitor_interval:g}: leave the flag out")
-    nproc_per_node = _nproc_per_node(arguments.nproc_per_node, environment)
+    ranks_per_node = _nproc_per_node(arguments.nproc_per_node, environment)
+    ranks_per_process = _ranks_per_process(arguments.ranks_per_process, ranks_per_node)
+    nproc_per_node = ranks_per_node // ranks_per_process
     emulated = max_nodes > 1 and (arguments.standalone or not ADDRESS_FLAGS & arguments.given)
     backend, endpoint, run_id = _rendezvous(arguments, max_nodes, emulated)
     return LaunchConfig(
@@ -41,6 +43,7 @@ def config_of(arguments: Arguments, environment: Mapping[str, str]) -> LaunchCon
         min_nodes=min_nodes,
         max_nodes=max_nodes,
         nproc_per_node=nproc_per_node,
+        ranks_per_process=ranks_per_process,
         emulated=emulated,
         node_rank=_node_rank(arguments, max_nodes) if backend == "static" else None,
         role=arguments.role,
@@ -127,6 +130,17 @@ def _nproc_per_node(text: str, environment: Mapping[str, str]) -> int:
     if count < 1:
         raise UsageError(f"nproc_per_node must be > 0, got {count}: a node without ranks does nothing; give 1 or more")
     return count
+
+
+def _ranks_per_process(text: str, ranks_per_node: int) -> int:
+    number = ranks_per_node if text == "node" else int(text) if re.fullmatch("[0-9]{1,9}", text) else 0
+    if not number or ranks_per_node % number:
+        raise UsageError(
+            f"--ranks-per-process is {text!r}: give a number that divides the {ranks_per_node} ranks of a node "
+            "(--nproc-per-node), or node for all of them",
+            exit_code=2,
+        )
+    return number
 
 
 def _devices(environment: Mapping[str, str]) -> int:

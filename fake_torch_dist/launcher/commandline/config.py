@@ -64,6 +64,9 @@ class LaunchConfig:
     min_nodes: int = 1
     max_nodes: int = 1
     nproc_per_node: int = 1
+    """Processes of a node."""
+    ranks_per_process: int = 1
+    """Ranks that each process plays."""
     emulated: bool = False
     """This command runs all nodes."""
     node_rank: int | None = None

@@ -22,8 +22,8 @@ EPILOG = """\
 What differs from torchrun:
   --nnodes N starts all N nodes here, unless --node-rank, --rdzv-endpoint,
       --master-addr or --master-port is given: then this is one of the nodes.
-  --prefix, --no-prefix, --dedupe, --show-completion, --shim, --version and
-      --start-method auto are ours.
+  --prefix, --no-prefix, --dedupe, --ranks-per-process, --show-completion,
+      --shim, --version and --start-method auto are ours.
   --monitor-interval, --event-log-handler, --logs-specs and --numa-binding have
       no effect here; a line on stderr tells when they are given.
   Output is merged in whole lines; no rank outlives the launcher; a second
@@ -142,6 +142,11 @@ def _add_ours(parser: FlagParser) -> None:
         help="Begin each line with the rank that wrote it: always, or never. Default: only with -t.",
     )  # fmt: skip
     parser.add_argument("--dedupe", action="store_true", help="Print a line that many ranks write only once.")
+    parser.value(
+        "--ranks-per-process", default="1", metavar="{N,node}",
+        help="Ranks that each process plays, for train.py alone: N, which divides --nproc-per-node, or node for all of "
+        "a node.",
+    )  # fmt: skip
     parser.add_argument("--version", action=ShowVersion, nargs=0, help="Print the version and exit.")
     parser.add_argument(
         "--show-completion", action=ShowCompletion, nargs=0,

@@ -50,6 +50,7 @@ class Arguments(argparse.Namespace):
     virtual_local_rank: bool
     prefix: bool | None
     dedupe: bool
+    ranks_per_process: str
     training_script: str
     training_script_args: list[str]
 

@@ -11,7 +11,7 @@ from fake_torch_dist.terminal.descriptor import printable
 PROGRAM = "fake-torchrun"
 AUTO = "auto"
 """Start method that torchrun does not have, and the default."""
-OURS = frozenset({"prefix", "dedupe", "version", "show_completion", "shim"})
+OURS = frozenset({"prefix", "dedupe", "ranks_per_process", "version", "show_completion", "shim"})
 """Destinations of flags that torchrun does not have."""
 
 

@@ -72,6 +72,8 @@ def rank_environment(
         variables |= {names.NODE: assignment.node, "HOSTNAME": assignment.node}
         # All nodes are this host, so gloo need not look up the address of a name, which may be nobody's.
         variables.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    if config.ranks_per_process > 1:
+        variables[names.RANKS_PER_PROCESS] = str(config.ranks_per_process)
     if assignment.hosts:
         variables[names.HOSTS] = assignment.hosts
     if terminal and rank == 0:

@@ -71,3 +71,23 @@ def test_a_forked_process_reads_its_own_placement():
         os._exit(placement.rank if placement else 100)
     _, status = os.waitpid(pid, 0)
     assert os.waitstatus_to_exitcode(status) == 13
+
+
+@pytest.mark.parametrize("number", [1, 2, 8])
+def test_a_process_that_plays_several_ranks_counts_them(number):
+    process = Placement(rank=5, local_rank=1, world_size=12, local_world_size=4)
+    played = process.playing(number)
+    assert played.ranks == range(5 * number, 6 * number) and played.rank == played.ranks[0]
+    assert (played.process, played.num_processes) == (5, 12)
+    assert (played.node, played.num_nodes) == (process.node, process.num_nodes) == (1, 3)
+    assert (played.local_rank, played.world_size, played.local_world_size) == (number, 12 * number, 4 * number)
+    assert not played.plays_node and Placement(5, 0, 12, 1).playing(number).plays_node
+
+
+@pytest.mark.parametrize(("text", "sentence"), [("zero", "is not a whole number"), ("0", "is less than 1")])
+def test_a_wrong_number_of_ranks_a_process_is_named(monkeypatch, text, sentence):
+    monkeypatch.setenv("FAKE_TORCHRUN_RANKS_PER_PROCESS", text)
+    own_placement.cache_clear()
+    with pytest.raises(ConfigError, match=f"FAKE_TORCHRUN_RANKS_PER_PROCESS.*{sentence}"):
+        own_placement()
+    own_placement.cache_clear()

@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import os
+import select
 import signal
 import threading
 import time
@@ -227,3 +228,31 @@ def test_another_thread_takes_no_signals():
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         assert pool.submit(play).result(SOON_S) == 1
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_wait_for_a_descriptor_serves_others_before_and_after_handlers_are_installed() -> None:
+    signals = Signals()
+
+    def served_in_wait() -> tuple[int, bytes]:
+        (wanted, give), (asked, ask) = os.pipe(), os.pipe()
+        try:
+            served: list[bytes] = []
+
+            def answer() -> None:
+                served.append(os.read(asked, 8))
+                os.write(give, b"y")
+
+            signals.serve(asked, select.POLLIN, answer)
+            os.write(ask, b"request")
+            signals.wait_for(wanted, 30.0)  # ends when the request has been served
+            signals.wait_for(wanted, 30.0)
+            signals.dismiss(asked)
+            return len(served), os.read(wanted, 8)
+        finally:
+            for fd in (wanted, give, asked, ask):
+                os.close(fd)
+
+    assert served_in_wait() == (1, b"y")
+    with signals:
+        assert served_in_wait() == (1, b"y")
+    assert served_in_wait() == (1, b"y")

@@ -240,3 +240,18 @@ def test_prometheus_client_reads_it(exporter: PrometheusTracker) -> None:
     assert len(families["DCGM_FI_DEV_GPU_TEMP"].samples) == 64
     assert families["training_loss"].samples[0].labels == {"run": "1", "model": 'a "model"', "seed": "42"}
     assert families["training_loss"].samples[0].value == 2.5
+
+
+def test_the_exporter_of_a_further_node_serves_its_gpus_and_no_figures_of_the_training(signals: Signals) -> None:
+    reported: list[Record] = []
+    tracker = PrometheusTracker(
+        signals, lambda: devices(64), "127.0.0.1:0", reported.append, ranks=range(16, 24), rank=16
+    )
+    tracker.begin(START)
+    tracker.observe(step(1))
+    text = tracker.text()
+    tracker.close()
+    found = re.findall(r'^DCGM_FI_DEV_GPU_TEMP\{gpu="(\d)".*Hostname="(\w+)".*\} (\d+)$', text, re.MULTILINE)
+    assert found == [(str(gpu), "node2", str(66 + gpu if gpu < 4 else 46 + gpu)) for gpu in range(8)]
+    assert "training_simulated_info{" in text and "training_step{" not in text
+    assert [getattr(record, "rank", None) for record in reported] == [16]

@@ -197,6 +197,16 @@ def test_a_probe_gets_a_short_answer_and_makes_no_figures(signals, server, text)
     assert text.made == 0
 
 
+def test_a_probe_of_a_run_that_does_not_go_on_is_told_why(signals, text):
+    ailments = [None, "no progress", None]
+    server = ScrapeServer(signals, "127.0.0.1:0", "/metrics", "text/plain", text, lambda: ailments.pop(0))
+    probe = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    found = [scrape(signals, server, probe) for _ in range(3)]
+    assert [status(answer) for answer in found] == ["200", "503", "200"]
+    assert found[1].endswith(b"\r\n\r\nno progress\n")
+    server.close()
+
+
 def test_an_exporter_for_other_hosts_answers_to_any_name(signals, text):
     server = serving(signals, text, "0.0.0.0:0")
     assert status(scrape(signals, server, b"GET /metrics HTTP/1.1\r\nHost: node7.cluster:9400\r\n\r\n")) == "200"
