@@ -32,7 +32,8 @@ def progress(speed: float, step_s: float = 1.0, first_step: int = 0) -> tuple[Ag
 
 
 @pytest.mark.parametrize("speed, steps", [
-    (1.0, list(range(1, 101))), (4.0, list(range(1, 101, 2))), (9.0, list(range(1, 101, 5))), (math.inf, [1, 33, 65, 97])
+    (1.0, list(range(1, 101))), (4.0, list(range(1, 101, 2))), (9.0, list(range(1, 101, 5))),
+    (math.inf, [1, 33, 65, 97]),
 ])  # fmt: skip
 def test_agreements_are_half_a_real_second_apart(speed: float, steps: list[int]) -> None:
     assert progress(speed)[1] == steps
