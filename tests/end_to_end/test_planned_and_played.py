@@ -1,4 +1,4 @@
-"""What ``--plan`` says of faults is what a run then plays: the same strikes, in the same attempts, steps and phases."""
+"""A run plays the faults that ``--plan`` lists: the same strikes, in the same attempts, steps and phases."""
 
 from __future__ import annotations
 
