@@ -252,3 +252,18 @@ def test_each_step_waits_for_the_slowest_of_those_that_are_slow() -> None:
             for strike in attempt.occurrences
         ]
         assert pace.factors(np.array([step]))[0] == pytest.approx(1 + max(shares))
+
+
+def test_a_rank_whose_batches_are_late_waits_for_them_and_its_gpu_has_nothing_to_do() -> None:
+    run, attempt = run_of("debug"), walk("data action=slow rank=2 factor=2 at=step:5 for=3steps")[0]
+    starved = AttemptRun.of_attempt(run, attempt, [])
+    for step in range(20):
+        late = 4 <= step < 7
+        waits = starved.late_batches_s(step, [0, 2])
+        assert waits.tolist() == [0.0, run.timing(step).seconds if late else 0.0]
+        assert starved.timing(step).seconds == pytest.approx(run.timing(step).seconds * (2.0 if late else 1.0))
+        second = run.timing(step).end_s - 0.01
+        usual, now = (each.telemetry.sample(second, step) for each in (run, starved))
+        assert now.utilization_pct[2] == (round(usual.utilization_pct[2] / 2) if late else usual.utilization_pct[2])
+        assert now.utilization_pct[0] == usual.utilization_pct[0]
+        assert all(now.power_w[[0, 2]] < usual.power_w[[0, 2]]) or not late
