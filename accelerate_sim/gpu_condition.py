@@ -48,6 +48,8 @@ class Condition(NamedTuple):
     """The driver answers, but the GPU's firmware does not: sensors cannot be read."""
     idle: bool = False
     """Nothing runs on it in steps: its process hangs on the host, while the other GPUs poll for it."""
+    starved: float = 0.0
+    """Share of a step in which nothing runs on it, as its batches come late; the other GPUs poll for it."""
     volatile: ErrorCounts = ErrorCounts()
     """ECC errors since the driver was loaded."""
     aggregate: ErrorCounts = ErrorCounts()

@@ -141,7 +141,7 @@ class SpokenPlayback(Playback):
         """Say how the launcher ends the attempt, and with which checkpoint the next one begins."""
         strike = attempt.ended_by
         assert strike and strike.ending
-        self._due.extend(self._words.of_end(strike, is_last=not attempt.goes_on))
+        self._due.extend(self._words.of_end(attempt))
         step = attempt.saved[-1] if attempt.saved else 0
         if strike.ending.saves and step and step not in [each.step for each in self._kept]:
             self._kept.append(Saved(f"checkpoint-{step}", None))

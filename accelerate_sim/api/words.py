@@ -26,7 +26,7 @@ from accelerate_sim.voices import house
 from accelerate_sim.voices.voice import Bar, Line, speaker_of
 
 if TYPE_CHECKING:
-    from accelerate_sim.faults.occurrence import Occurrence
+    from accelerate_sim.faults.occurrence import Attempt, Occurrence
 
 PROGRAM = "train.py"
 """Name of the script in lines that name one."""
@@ -110,11 +110,11 @@ class Words:
                 for part in line.text.split("\n"):
                     yield self._text(part, line.rank, stream, moment + timedelta(seconds=line.after_s))
 
-    def of_end(self, strike: Occurrence, *, is_last: bool) -> Iterator[TextRecord]:
-        """The launcher's lines about the ranks that a strike has ended; ``is_last``: the job does not go on."""
+    def of_end(self, attempt: Attempt) -> Iterator[TextRecord]:
+        """The launcher's lines about the ranks of an attempt that a strike has ended."""
         from accelerate_sim.session.faults.launcher_report import end_texts
 
-        for text in end_texts(strike, self._clock.time(), PROGRAM, is_last=is_last):
+        for text in end_texts(attempt, self._clock.time(), PROGRAM):
             for part in text.split("\n"):
                 yield self._text(part, stream="stderr")
 

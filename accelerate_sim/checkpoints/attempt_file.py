@@ -70,7 +70,7 @@ class AttemptEnd:
         fields = {key: value for key, value in document.items() if key != "sha256"}
         if document.get("sha256") != checksum_of(fields):
             raise Damaged(f"has an {NAME} that was changed: it does not agree with its checksum")
-        return conforming(_reader(), {key: value for key, value in fields.items() if key != "simulated"}, NAME)
+        return conforming(reader(), {key: value for key, value in fields.items() if key != "simulated"}, NAME)
 
 
 def write(directory: Path, end: AttemptEnd) -> None:
@@ -87,5 +87,6 @@ def read(directory: Path) -> AttemptEnd | None:
 
 
 @cache
-def _reader() -> TypeAdapter[AttemptEnd]:
+def reader() -> TypeAdapter[AttemptEnd]:
+    """The validator of a AttemptEnd, which takes milliseconds to build."""
     return TypeAdapter(AttemptEnd)

@@ -116,7 +116,7 @@ class RunState:
     @classmethod
     def of(cls, document: Mapping[str, Any], name: str = NAME) -> RunState:
         """Read the state from a document in the file ``name``; raises :class:`Damaged` if a field is wrong."""
-        state = conforming(_reader(), {key: value for key, value in document.items() if key != "simulated"}, name)
+        state = conforming(reader(), {key: value for key, value in document.items() if key != "simulated"}, name)
         _check_times(state, name)
         if state.begin_bytes > state.metrics_bytes:
             raise Damaged(f"has a {name} that was changed: metrics_bytes is less than begin_bytes")
@@ -140,7 +140,8 @@ def _check_times(state: RunState, name: str) -> None:
 
 
 @cache
-def _reader() -> TypeAdapter[RunState]:
+def reader() -> TypeAdapter[RunState]:
+    """The validator of a RunState, which takes milliseconds to build."""
     return TypeAdapter(RunState)
 
 

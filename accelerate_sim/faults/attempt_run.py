@@ -142,6 +142,13 @@ class AttemptRun(Run):
                 losses = change(strike, step + 1, losses)
         return losses
 
+    def late_batches_s(self, step: int, ranks: Sequence[int]) -> Floats:
+        waits_s = super().late_batches_s(step, ranks)
+        for strike in self._lasting(step + 1, step + 1):
+            if late_s := KINDS[strike.fault.kind].late_batches_s:
+                waits_s = np.maximum(waits_s, late_s(strike, step + 1) * np.isin(ranks, strike.hit.ranks))
+        return waits_s
+
     def loss_scaling(self, step: int) -> LossScaling | None:
         if self.scalings is None:
             return None

@@ -52,9 +52,10 @@ class AttemptTelemetry(Telemetry):
         temperature, utilization = sample.temperature_c.copy(), sample.utilization_pct.copy()
         memory = sample.memory_used_bytes.copy()
         slowest = min((each.speed for each in conditions.values() if not each.lost), default=1.0)
-        if sample.phase in BUSY and slowest < 1.0:
+        starved = max((each.starved for each in conditions.values()), default=0.0) if sample.phase == "step" else 0.0
+        if sample.phase in BUSY and (slowest < 1.0 or starved):
             factor = 1.0 + (1.0 / slowest - 1.0) * self.compute_share
-            waiting = 1.0 - 1.0 / factor
+            waiting = max(1.0 - 1.0 / factor, starved)
             power = idle_w + (power - idle_w) * (1.0 - (1.0 - WAITING_SHARE) * waiting)
         for rank, each in conditions.items():
             if each.lost:
@@ -63,6 +64,9 @@ class AttemptTelemetry(Telemetry):
                 continue
             if each.idle and sample.phase in BUSY:
                 utilization[rank], power[rank] = 0, idle_w
+            if each.starved and sample.phase == "step":
+                utilization[rank] = round(utilization[rank] * (1.0 - each.starved))
+                power[rank] = idle_w + (sample.power_w[rank] - idle_w) * (1.0 - each.starved)
             if each.speed < 1.0:
                 clocks[rank] = round(clocks[rank] * each.speed / CLOCK_STEP_MHZ) * CLOCK_STEP_MHZ
                 if sample.phase in BUSY:

@@ -75,6 +75,8 @@ class Kind:
     """The figures of steps while the fault lasts."""
     micro_losses: Callable[[Occurrence, int, NDArray[Any]], NDArray[Any]] | None = None
     """The losses of a step's micro-batches, [micro_batches, replicas], while the fault lasts; steps count from 1."""
+    late_batches_s: Callable[[Occurrence, int], float] | None = None
+    """Seconds for which a rank that is hit waits longer for the batches of a step, from 1, while the fault lasts."""
     loss_scale: Callable[[Occurrence, int], float] | None = None
     """Factor on the scale of an fp16 loss after a step, from the strike on; a step of the fault is skipped."""
     clock_s: Callable[[Occurrence, float], float] | None = None

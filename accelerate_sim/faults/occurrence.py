@@ -93,7 +93,8 @@ class Attempt:
     """Steps of whole checkpoints when it has ended."""
     goes_on: bool = False
     """True if another attempt follows."""
-    is_last: bool = False
+    restarts_left: bool = False
+    """True if the launcher would start the job again after it."""
 
     @property
     def ended_by(self) -> Occurrence | None:

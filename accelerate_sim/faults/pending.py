@@ -15,7 +15,7 @@ from accelerate_sim.faults.drawn import drawn_faults
 from accelerate_sim.faults.fault import Fault
 from accelerate_sim.faults.moments import Entry, Moment
 from accelerate_sim.faults.occurrence import Occurrence, fault_seed
-from accelerate_sim.faults.triggers import STEP_PHASES
+from accelerate_sim.faults.triggers import STEP_PHASES, At
 from accelerate_sim.sim import noise
 
 if TYPE_CHECKING:
@@ -38,12 +38,12 @@ class Pending:
         """By the step and the share of it that has passed."""
         self._lives: list[tuple[float, int, Entry]] = []
         self._later: list[Entry] = []
-        """Faults of the step queue that may strike in a later attempt."""
+        """Faults that may strike in a later attempt, and in the present one do not."""
         self._children: dict[str, list[Entry]] = {}
         self._boundaries = Boundaries(run)
         self._life = 0
         """Steps that earlier attempts have made."""
-        self._attempt = 0
+        self._attempt = self._first_step = 0
         self._orders = 0
         self._drawn: Iterator[Fault] = drawn_faults(run) if drawn else iter(())
         for fault in faults:
@@ -71,15 +71,19 @@ class Pending:
             self._boundaries.add(entry)
         elif at.step is None and at.time_s is not None:
             heappush(self._seconds, (at.time_s, entry.order, entry))
+        elif self._attempt < fault.attempts.first:
+            self._later.append(entry)
         elif at.step is None and at.phase:
-            entry.due_life = at.count
+            entry.due_life = self._life + at.count
             heappush(self._lives, (entry.due_life + _share(entry), entry.order, entry))
         else:
             heappush(self._steps, (self._step_of(entry) + _share(entry), entry.order, entry))
 
-    @staticmethod
-    def _step_of(entry: Entry) -> int:
+    def _step_of(self, entry: Entry) -> int:
+        """The step in which a fault strikes that names one, or no moment at all: then the attempt's first."""
         at = entry.fault.at
+        if at == At():
+            return self._first_step + 1
         return (at.step or 1) + (at.count - 1 if at.phase else 0)
 
     def _recur(self, entry: Entry) -> None:
@@ -107,14 +111,25 @@ class Pending:
 
     def begin_attempt(self, number: int, pace: Pace) -> None:
         """Begin attempt ``number``, whose times are those of ``pace``."""
-        self._attempt, self._pace = number, pace
+        self._attempt, self._pace, self._first_step = number, pace, pace.first_step
         later, self._later = self._later, []
         for entry in later:
-            if self._step_of(entry) > pace.first_step:
-                heappush(self._steps, (self._step_of(entry) + _share(entry), entry.order, entry))
-            else:
-                self._later.append(entry)
+            self._add_again(entry)
         self._boundaries.begin_attempt(number, pace)
+
+    def _add_again(self, entry: Entry) -> None:
+        """Queue a fault that has waited for another attempt; one whose second has passed strikes as soon as it may."""
+        at = entry.fault.at
+        names_step = at.step is not None or (at.time_s is None and not at.phase)
+        is_past = names_step and self._step_of(entry) <= self._first_step
+        if self._attempt < entry.fault.attempts.first:
+            self._later.append(entry)
+        elif entry.cause or (is_past and at.time_s is not None and not entry.recurrence):
+            heappush(self._seconds, (entry.due_s or at.time_s or 0.0, entry.order, entry))
+        elif is_past:
+            self._later.append(entry)
+        else:
+            self._add(entry)
 
     def end_attempt(self, first_step: int, completed: int, ended_s: float) -> None:
         """Count the steps and the phases of the attempt, which ends at a second."""
@@ -198,16 +213,22 @@ class Pending:
             after, times = child.fault.after, child.fault.times
             if after and (times is None or child.recurrence < times):
                 child.recurrence += 1
-                entry = Entry(child.fault, self._order(), cause=strike.fault.id)
-                heappush(self._seconds, (strike.second + after.delay_s, entry.order, entry))
+                due_s = strike.second + after.delay_s
+                entry = Entry(child.fault, self._order(), cause=strike.fault.id, due_s=due_s)
+                heappush(self._seconds, (due_s, entry.order, entry))
         entry, at, times = moment.entry, strike.fault.at, strike.fault.times
         if entry.is_drawn or entry.cause or (times is not None and count >= times):
             return
         if at.recurs:
             self._recur(entry)
-        elif at.phase and at.phase not in STEP_PHASES:
-            entry.recurrence += 1
+            return
+        entry.recurrence += 1
+        if at.phase and at.phase not in STEP_PHASES:
             self._boundaries.add(entry)
+        elif at.step is None and at.phase:
+            made = self._life + moment.step - self._first_step  # without the step that a strike interrupts
+            entry.due_life = made if strike.ending else made + 1
+            heappush(self._lives, (entry.due_life + _share(entry), entry.order, entry))
         elif at.step is not None or at.time_s is None:
             self._later.append(entry)
 

@@ -88,7 +88,10 @@ def refuse_unreachable(run: Run, restarts: int) -> None:
     struck = {strike.fault.id for attempt in attempts for strike in attempt.occurrences}
     for index, fault in enumerate(schedule.faults):
         at = fault.at
-        if fault.id in struck or fault.after or at.mtti_s is not None or at.chance is not None:
+        if fault.id in struck:
+            continue
+        may_come = any(attempt.number in fault.attempts for attempt in attempts)
+        if may_come and (fault.after or at.mtti_s is not None or at.chance is not None):
             continue
         with _entry(index):
             if at.time_s is not None and at.time_s >= last.end_s:
@@ -97,7 +100,8 @@ def refuse_unreachable(run: Run, restarts: int) -> None:
                     "Use an earlier time, or more steps.",
                 )
             starts = f"{len(attempts)} attempt{'s' * (len(attempts) > 1)}"
-            raise FaultMistake(f"at={at} never comes in the {starts} of the run", "--plan shows what happens when.")
+            moment = f"at={at}" if may_come and str(at) else f"attempt={fault.attempts}"
+            raise FaultMistake(f"{moment} never comes in the {starts} of the run", "--plan shows what happens when.")
 
 
 class _entry:

@@ -155,6 +155,7 @@ class _Walk:
         return Attempt(
             number, pace.first_step, begin_s, tuple(strikes), carried,
             pace.begin_s(self.last_step + 1) if ending is None else end_s, whole, goes_on,
+            number < self.schedule.restarts,
         )  # fmt: skip
 
     # --- A strike -------------------------------------------------------------------------------

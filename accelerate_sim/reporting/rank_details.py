@@ -23,6 +23,8 @@ def rank_step_records(run: Run, step: int, end: datetime, ranks: Sequence[int]) 
     rates = run.tokens_of(index) / layout.nodes / seconds
     losses = run.micro_losses(index).mean(axis=0)[layout.data_rank(numbers)]
     waits = data_waits_s(run.noise_seed, index, numbers, run.accumulation(index))
+    if run.fault_facts:
+        waits = waits + run.late_batches_s(index, ranks)
     records = [
         RankStepRecord(
             step=step,

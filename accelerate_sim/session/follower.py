@@ -98,8 +98,9 @@ def _planned(message: StartMessage) -> PlannedRun:
     from accelerate_sim.session.faults.attempt_play import AttemptPlay
     from accelerate_sim.sim.run import Run
 
-    schedule = schedule_of(Run.of(plan), message.restarts, message.attempt, message.asked)
-    play = AttemptPlay.of(plan, schedule, message.attempt)
+    run = Run.of(plan)  # one, so that its times are computed once
+    schedule = schedule_of(run, message.restarts, message.attempt, message.asked)
+    play = AttemptPlay.of(run, schedule, message.attempt)
     assert play is not None
     return PlannedRun(play.run, message.resumption, faults=play)
 

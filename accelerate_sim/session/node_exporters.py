@@ -16,7 +16,7 @@ from accelerate_sim.session.health import ailment
 from accelerate_sim.session.rank_waits import RankWaits
 
 if TYPE_CHECKING:
-    from accelerate_sim.config.schema import LogConfig
+    from accelerate_sim.config.sections.output import LogConfig
     from accelerate_sim.process.placement import Placement
     from accelerate_sim.session.session import Session
 

@@ -3,7 +3,7 @@
 Everything that the program shows or writes comes from here. Steps count from 0 in the physics, and from 1 in records.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -73,6 +73,10 @@ class Run(RunParts):
     def is_halted(self, elapsed_s: float) -> bool:
         """True from the second on at which a fault has stopped the training, until the job has ended."""
         return False
+
+    def late_batches_s(self, step: int, ranks: Sequence[int]) -> Floats:
+        """Seconds for which each of ``ranks`` waits longer for the batches of a step than usual, as a fault lasts."""
+        return np.zeros(len(ranks))
 
     def conditions(self, elapsed_s: float) -> "Mapping[int, Condition]":
         """The condition of each rank's GPU that is not healthy, at a second after the first step of the run."""

@@ -19,6 +19,7 @@ from fake_torch_dist.launcher.loop import Loop, Timer
 from fake_torch_dist.launcher.protocol.assignment import NodeAssignment
 from fake_torch_dist.launcher.protocol.stop import StopJob
 from fake_torch_dist.launcher.reports.log_messages import NODE_GONE, NODES_AWAITED
+from fake_torch_dist.launcher.reports.report import gone_for_good, too_few_nodes
 from fake_torch_dist.launcher.shutdown import AGENT_PATIENCE_S
 from fake_torch_dist.launcher.worker_group import WorkerGroup
 
@@ -56,13 +57,18 @@ class JobSupervisor:
         loop: Loop,
         group: WorkerGroup,
         assign: Callable[[int, int, Sequence[int]], list[NodeAssignment]],
+        may_restart: Callable[[], bool],
         admission: Admission | None = None,
     ) -> None:
-        """``assign(attempt, restarts, nproc_per_node of each node)`` returns the assignments of the nodes."""
+        """``assign(attempt, restarts, nproc_per_node of each node)`` returns the assignments of the nodes.
+
+        ``may_restart`` returns False if a rank has left word that the job is over, whatever restarts are left.
+        """
         self._config = config
         self._loop = loop
         self._group = group
         self._assign = assign
+        self._may_restart = may_restart
         self._admission = admission
         self._others: list[RemoteNode] = []
         self._attempt = _JobAttempt()
@@ -173,7 +179,7 @@ class JobSupervisor:
             self._last_resort = None
         attempt = self._attempt
         if gone := self._group.gone_for_good:
-            attempt.lost = attempt.lost or f"{', '.join(gone)} is gone for good"
+            attempt.lost = attempt.lost or gone_for_good(gone)
         failed = self._group.failed or attempt.lost or any(node.failed for node in self._others)
         if attempt.final:
             self._finish(1, attempt.final)
@@ -181,7 +187,7 @@ class JobSupervisor:
             self._start(attempt.restarts)
         elif not failed:
             self._finish(0, "")
-        elif attempt.restarts == self._config.max_restarts:
+        elif attempt.restarts == self._config.max_restarts or not self._may_restart():
             self._finish(1, self._first_cause())
         elif self._is_short:
             self._wait_for_nodes()
@@ -209,7 +215,7 @@ class JobSupervisor:
 
     def _end_short(self) -> None:
         count, needed = self._count, self._config.min_nodes
-        self._finish(1, f"{self._attempt.lost}; no restart with {count} of {needed} nodes (--nnodes)")
+        self._finish(1, too_few_nodes(self._attempt.lost, count, needed))
 
     def _first_cause(self) -> str:
         if self._attempt.lost:

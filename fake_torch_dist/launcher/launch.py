@@ -32,7 +32,7 @@ from fake_torch_dist.launcher.workers.debugger import fork
 from fake_torch_dist.launcher.workers.emulated_host import set_hostname
 from fake_torch_dist.launcher.workers.worker import Command, work_of
 from fake_torch_dist.stores.authentication import job_token
-from fake_torch_dist.stores.server import StoreServer
+from fake_torch_dist.stores.server import NO_RESTART, StoreServer
 from fake_torch_dist.stores.sockets import listen, listen_for_job
 from fake_torch_dist.terminal.descriptor import printable
 
@@ -123,7 +123,9 @@ class _Launch:
             self._loop.on_readable(store.fileno(), store.on_readable)
             self._store_port, self._empty_store = store.port, store.forget_all
             self._host_name = group.host
-            return JobSupervisor(self._config, self._loop, group, self._assignments, self._admission).run()
+            return JobSupervisor(
+                self._config, self._loop, group, self._assignments, lambda: not store.has(NO_RESTART), self._admission
+            ).run()
 
     def _join(self, endpoint: Endpoint, group: WorkerGroup) -> int:
         from fake_torch_dist.launcher.hosts.follower_node import FollowerNode  # only jobs of several hosts need these

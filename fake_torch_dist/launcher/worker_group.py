@@ -37,6 +37,7 @@ from fake_torch_dist.launcher.protocol.stop import StopJob
 from fake_torch_dist.launcher.reports import log_messages
 from fake_torch_dist.launcher.reports.log_messages import LauncherLog, level_named
 from fake_torch_dist.launcher.reports.ready_file import ReadyFile
+from fake_torch_dist.launcher.reports.report import error_text
 from fake_torch_dist.launcher.reports.reporter import Reporter
 from fake_torch_dist.launcher.routes import Routes
 from fake_torch_dist.launcher.shutdown import READER_PATIENCE_S, OutputPatience, Shutdown
@@ -293,5 +294,5 @@ class WorkerGroup:
             self._reporter.ended(self._reason)
         cause = self.root_cause
         if self._reason and not self._shutdown.is_output_closed and not (cause and cause.sentence == self._reason):
-            self._output.write_own(f"fake-torchrun: error: {self._reason}\n")
+            self._output.write_own(error_text(self._reason))
         return self._exit_code

@@ -28,6 +28,8 @@ from fake_torch_dist.stores.sockets import keep_alive
 
 KEPT: Final = b"/outlives restarts/"
 """Beginning of the keys, as a ``TCPStore`` writes them, whose values the ranks of another attempt find."""
+NO_RESTART: Final = "outlives restarts/no restart"
+"""Key, as a rank gives it to its ``TCPStore``, by which a job does not start again whatever restarts are left."""
 _READ_BYTES: Final = 256 << 10
 _MAX_UNAUTHENTICATED: Final = 1024
 _GREETING_S: Final = 30.0
@@ -101,6 +103,10 @@ class StoreServer:
         self._listener.close()
         for peer in list(self._unauthenticated):
             self._drop(peer)
+
+    def has(self, key: str) -> bool:
+        """True if a ``TCPStore`` has set this key."""
+        return b"/" + key.encode() in self._table.values
 
     def forget_all(self) -> None:
         """Empty the table and close all connections, so that the ranks of another attempt find no earlier values.

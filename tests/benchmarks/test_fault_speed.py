@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.benchmarks.restart_bench import TRAINING, TRAINING_AGAIN, restart_of
 from tests.support.repository import ROOT
 
 pytestmark = pytest.mark.slow
@@ -23,7 +24,7 @@ RUN = (
     "--set", "faults.restarts=1", "--set", "checkpoint.shards=tiny", "--fault", "kill rank=13 at=step:15",
 )  # fmt: skip
 HANGING_S = 60.0
-"""A limit that only a job that hangs exceeds; goals are 2 s until all ranks are gone and 1 s until they are back."""
+"""A limit that only a job that hangs exceeds."""
 
 
 def moments(directory: Path) -> dict[str, float]:
@@ -38,8 +39,7 @@ def moments(directory: Path) -> dict[str, float]:
     assert process.stdout
     try:
         for line in process.stdout:
-            for name, text in {"killed": r"closing signal", "failed": r"failed \(exitcode: -9\)",
-                               "again": r"Attempt 2", "step": r"step 15 \|"}.items():  # fmt: skip
+            for name, text in {"killed": r"closing signal", "failed": r"failed \(exitcode: -9\)"}.items():
                 if re.search(text, line):
                     found.setdefault(name, time.monotonic() - begin_s)
         assert process.wait(LIMIT_S) == 0
@@ -50,11 +50,17 @@ def moments(directory: Path) -> dict[str, float]:
     return found
 
 
-def test_a_job_of_64_is_gone_and_back_in_a_moment(tmp_path: Path) -> None:
+def test_a_job_of_64_is_gone_in_a_moment(tmp_path: Path) -> None:
     when = moments(tmp_path)
-    print({name: round(second, 2) for name, second in when.items()})
+    print(f"\n64 ranks, from the end of one to that of all: {when['failed'] - when['killed']:.2f} s (goal 2 s)")
     assert when["failed"] - when["killed"] < HANGING_S
-    assert when["step"] - when["failed"] < HANGING_S
+
+
+def test_a_job_of_64_is_back_in_a_moment() -> None:
+    restart = restart_of((1, 64), TRAINING, TRAINING_AGAIN)
+    print(f"\n64 ranks, from the end of one to the first step of the next attempt: {restart.wall_s:.2f} s (goal 1 s),")
+    print(f"{restart.cpu_s:.2f} s of processor time")
+    assert restart.wall_s < HANGING_S
 
 
 def test_a_job_of_64_and_one_process_tell_the_same_story(tmp_path: Path) -> None:

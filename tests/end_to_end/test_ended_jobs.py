@@ -68,7 +68,22 @@ def test_a_machine_that_never_comes_back_ends_the_job(train: Train, tmp_path: Pa
         assert "ChildFailedError" in run.stderr
         assert run.events[-1]["state"] == "skipped"  # the second fault's
     host = run.begun[0]["target"]["nodes"][0]["host"]
-    assert many.stderr.endswith(f"{host} is gone for good; no restart with 1 of 2 nodes (--nnodes)\n")
+    for run in (one, many):
+        assert run.stderr.endswith(f"\nfake-torchrun: error: {host} is gone for good; "
+                                   "no restart with 1 of 2 nodes (--nnodes)\n")  # fmt: skip
+
+
+def test_a_gpu_that_never_comes_back_ends_the_job(train: Train, tmp_path: Path) -> None:
+    """Restarts are left, and would not help."""
+    for run in played_twice(train, tmp_path, "lost gpu=1:1 back=ever at=step:7", "kill rank=2 at=step:12"):
+        assert run.returncode == 1
+        hold_claims(run)
+        assert "Attempt 2" not in run.stdout
+        assert run.events[-1]["state"] == "skipped"  # the second fault's
+        assert run.stderr.count("Root Cause") == 1
+        root = run.stderr[run.stderr.index("Root Cause") :]
+        assert "rank      : 3 (local_rank: 1)\n  exitcode  : 1 " in root
+        assert set(root.splitlines()[-1]) == {"="}
 
 
 def test_a_full_disk_leaves_a_part_that_nothing_resumes_from(train: Train, tmp_path: Path) -> None:

@@ -120,6 +120,14 @@ def test_without_a_directory_the_launcher_keeps_the_state(train: Train, tmp_path
     assert not list(tmp_path.iterdir())
 
 
+def test_a_gpu_that_is_gone_for_good_ends_a_job_without_a_directory(train: Train, tmp_path: Path) -> None:
+    arguments = with_faults("kill rank=1 at=step:4", "lost gpu=0:1 back=ever at=step:13")
+    for ended in (train(*arguments, cwd=tmp_path), launched(tmp_path, arguments)):
+        assert ended.returncode == 1
+        assert "Attempt 2" in ended.stdout and "Attempt 3" not in ended.stdout
+        assert "ChildFailedError" in ended.stderr
+
+
 def test_a_job_whose_restarts_are_used_up_ends_as_torchrun_ends(train: Train, tmp_path: Path) -> None:
     arguments = with_faults("kill rank=1 at=step:12 times=always", restarts=1)
     alone, job = train(*arguments, cwd=tmp_path), launched(tmp_path, arguments, restarts=1)

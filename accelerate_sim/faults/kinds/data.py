@@ -13,6 +13,7 @@ from accelerate_sim.faults.occurrence import Occurrence
 from accelerate_sim.faults.spans import EVER, NOTHING, Span
 from accelerate_sim.faults.words import data_loader, kernel
 from accelerate_sim.faults.words.python_traceback import Frame
+from accelerate_sim.gpu_condition import Condition
 
 NOTICED_S = 1.0
 """Seconds from the end of one rank until the launcher has ended the others."""
@@ -68,6 +69,20 @@ def _pace(strike: Occurrence) -> float:
     return factor if strike.fault["action"] == "slow" else 1.0
 
 
+def _late_s(strike: Occurrence, step: int) -> float:
+    return (_pace(strike) - 1.0) * strike.strength(step) * strike.run.timing(step - 1).seconds
+
+
+def _starved(strike: Occurrence, rank: int, now: Condition, after_s: float) -> Condition:
+    """The condition of a GPU for which there is nothing to do until its batches come."""
+    factor = _pace(strike)
+    if factor == 1.0 or strike.second + after_s >= strike.end_s:
+        return now
+    ramp_s = strike.ramp_steps * strike.run.mean_step_s
+    more = (factor - 1.0) * (1.0 if not ramp_s else min(1.0, after_s / ramp_s))
+    return now._replace(starved=max(now.starved, more / (1.0 + more)))
+
+
 def _length(params: Mapping[str, Value]) -> Span | None:
     return EVER if params["action"] == "slow" else None
 
@@ -100,6 +115,6 @@ KINDS = (
         name="data", help="a data loader loses a worker, gets an exception of one, or is slow",
         targets=("rank", "node"),
         keys=KEYS, phase="forward", lasts=NOTHING, lasts_by=_length, check=_check, ends=_ends, pace=_pace, lines=_lines,
-        truth=Truth("data"), expect=_expected,
+        late_batches_s=_late_s, telemetry=_starved, truth=Truth("data"), expect=_expected,
     ),
 )  # fmt: skip

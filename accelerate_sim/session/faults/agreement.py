@@ -6,19 +6,35 @@ from collections.abc import Callable
 
 from accelerate_sim.training_progress import TrainingProgress
 
+EVERY_S = 0.5
+"""Real seconds between two agreements at the least: each is a collective, which costs as much as a small step does."""
+MOST_STEPS = 32
+"""Steps between two agreements at the most, as a run may become slower before the next one."""
+
 
 class AgreeingProgress(TrainingProgress):
-    """The position of a rank whose job agrees on new faults after each step."""
+    """The position of a rank whose job agrees on new faults between steps.
 
-    agree: Callable[[], None]
-    agreed = 0
-    """Completed steps at the latest agreement."""
+    All ranks find by themselves after which steps they agree: from the times of the steps, and the speed of rank 0's
+    clock, on which they have agreed the last time.
+    """
+
+    agree: Callable[[], float]
+    """Agree, in all ranks at once. Returns the speed of rank 0's clock."""
+    due = 1
+    """Completed steps at the next agreement."""
 
     def finish_step(self) -> None:
         super().finish_step()
-        self.agree()
-        self.agreed = self.completed_steps
+        if self.completed_steps >= self.due:
+            self.due = self._next_due(self.agree())
 
     def continue_after(self, step: int) -> None:
-        self.agreed = step
+        self.due = step + 1
         super().continue_after(step)
+
+    def _next_due(self, speed: float) -> int:
+        """Completed steps after which ``EVERY_S`` have passed at a speed, or ``MOST_STEPS`` have been made."""
+        done, last = self.completed_steps, min(self.completed_steps + MOST_STEPS, self.run.last_step + 1)
+        end_s = self.run.step_end_s(done - 1) + EVERY_S * speed
+        return next((step for step in range(done + 1, last) if self.run.step_end_s(step - 1) >= end_s), last)

@@ -51,13 +51,11 @@ def play_attempts(session: Session, planned: PlannedRun, play_one: Callable[[Pla
             play_one(PlannedRun(play.run, resumption, faults=play))
         except Struck as struck:
             play, schedule = struck.play, struck.play.schedule
-            strike = play.attempt.ended_by
-            assert strike
             ended = session.active
             _end_attempt(session)
             from accelerate_sim.session.faults.launcher_report import report_end
 
-            report_end(session, strike, is_last=not play.attempt.goes_on)
+            report_end(session, play.attempt)
             if not play.attempt.goes_on:
                 if truth:
                     truth.finished()

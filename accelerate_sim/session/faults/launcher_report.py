@@ -11,10 +11,16 @@ from accelerate_sim.session.faults.line_output import LineOutput
 from fake_torch_dist.launcher.failures import ProcessFailure, root_cause
 from fake_torch_dist.launcher.reports import log_messages
 from fake_torch_dist.launcher.reports.log_messages import LauncherLog
-from fake_torch_dist.launcher.reports.report import child_failed_text, signalled_text
+from fake_torch_dist.launcher.reports.report import (
+    child_failed_text,
+    error_text,
+    gone_for_good,
+    signalled_text,
+    too_few_nodes,
+)
 
 if TYPE_CHECKING:
-    from accelerate_sim.faults.occurrence import Occurrence
+    from accelerate_sim.faults.occurrence import Attempt, Occurrence
     from accelerate_sim.session.session import Session
 
 MOST_RANKS = 64
@@ -22,18 +28,21 @@ MOST_RANKS = 64
 SIGTERM = 15
 
 
-def report_end(session: Session, strike: Occurrence, *, is_last: bool) -> None:
-    """Print the launcher's lines about ranks that a strike has ended; ``is_last``: and its report, as it gives up."""
+def report_end(session: Session, attempt: Attempt) -> None:
+    """Print the launcher's lines about the ranks of an attempt that a strike has ended."""
     output = LineOutput(session, session.clock.start, session.clock.now_s)
-    for text in end_texts(strike, session.clock.time(), sys.argv[0], is_last=is_last):
+    for text in end_texts(attempt, session.clock.time(), sys.argv[0]):
         output.write_text(text)
 
 
-def end_texts(strike: Occurrence, moment: datetime, program: str, *, is_last: bool) -> list[str]:
-    """The launcher's texts about ranks that a strike has ended, each of one or more lines; ``program``: its script."""
-    moment_s = moment.timestamp()
+def end_texts(attempt: Attempt, moment: datetime, program: str) -> list[str]:
+    """The launcher's texts about the ranks of an attempt that a strike has ended, each of one or more lines.
+
+    The last is its report, if the job does not go on. ``program`` is the launcher's script.
+    """
+    moment_s, strike = moment.timestamp(), attempt.ended_by
+    assert strike and strike.ending
     ending = strike.ending
-    assert ending
     if ending.job_signal:
         return [signalled_text(strike.pid(-1), ending.job_signal).rstrip("\n")]
     failures = _failures(strike, moment_s)
@@ -46,9 +55,20 @@ def end_texts(strike: Occurrence, moment: datetime, program: str, *, is_last: bo
     log.emit(
         log_messages.FAILED, exitcode=root.exitcode, local_rank=root.local_rank, pid=root.pid, binary=sys.executable
     )
-    if is_last:
+    if not attempt.goes_on:
         texts.append(child_failed_text(program, failures).rstrip("\n"))
+        if ending.nodes_gone and not ending.restarts:
+            texts.append(error_text(_too_few(attempt, strike)).rstrip("\n"))
     return texts
+
+
+def _too_few(attempt: Attempt, strike: Occurrence) -> str:
+    """The launcher's reason, as nodes do not come back."""
+    layout = strike.run.layout
+    assert strike.ending
+    gone = strike.ending.nodes_gone
+    lost = gone_for_good([strike.host(node * layout.gpus_per_node) for node in gone])
+    return too_few_nodes(lost, layout.nodes - len(gone), layout.nodes) if attempt.restarts_left else lost
 
 
 def _failures(strike: Occurrence, moment_s: float) -> list[ProcessFailure]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from accelerate_sim.checkpoints.attempt_file import AttemptEnd
 from fake_torch_dist.launcher.environment_names import STORE
+from fake_torch_dist.stores.server import NO_RESTART
 
 if TYPE_CHECKING:
     from fake_torch_dist.stores.tcp_store import TCPStore
@@ -45,6 +46,12 @@ def find_asked(run: int) -> tuple[str, ...]:
         return ()
     kept = json.loads(store.get(ASKED))
     return tuple(kept["words"]) if kept["run"] == run else ()
+
+
+def end_for_good() -> None:
+    """Let the launcher start the job no more, as it could not run: a GPU is gone that does not come back."""
+    if store := _store():
+        store.set(NO_RESTART, b"1")
 
 
 def _store() -> TCPStore | None:

@@ -1,7 +1,7 @@
 """``LiveFaults``: faults that are asked for while an attempt is played, and the agreement of all ranks on them.
 
-Rank 0 of a job is asked, since it has the control socket and the terminal. After each step it sends what it was asked
-for to the other ranks; so a fault strikes from the step on that follows the next agreement.
+Rank 0 of a job is asked, since it has the control socket and the terminal. Between steps, twice in a real second, it
+sends what it was asked for to the other ranks; so a fault strikes from the step on that follows the next agreement.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ class LiveFaults:
     def __init__(self, session: Session, active: ActiveRun, play: AttemptPlay) -> None:
         self._session, self._active, self._play = session, active, play
         self._to_send: list[str] = []
+        self._speed = active.run.config.run.speed
+        """Speed of rank 0's clock at the latest agreement."""
         if isinstance(active.progress, AgreeingProgress):
             active.progress.agree = self.agree
 
@@ -51,20 +53,28 @@ class LiveFaults:
         asked = {fault.id for fault in self._play.schedule.asked_faults}
         return [f"{strike.fault.id} in step {strike.step:,}" for strike in self._ahead() if strike.fault.id in asked]
 
-    def agree(self) -> None:
-        """In all ranks at once: take the faults that rank 0 was asked for since the last time."""
-        assert self._session.coordination
-        mine, self._to_send = self._to_send, []
-        with self._session.signals.at_once():
-            told = self._session.coordination.tell(json.dumps(mine).encode() if mine else b"")
-        if told and not self._session.is_main_process:
-            for words in json.loads(told):
+    def agree(self) -> float:
+        """In all ranks at once: take the faults that rank 0 was asked for since the last time. Returns its speed."""
+        session = self._session
+        assert session.coordination
+        message = b""
+        if session.is_main_process and (self._to_send or session.clock.speed != self._speed):
+            self._speed = session.clock.speed
+            message = json.dumps({"faults": self._to_send, "speed": self._speed}).encode()
+            self._to_send = []
+        with session.signals.at_once():
+            told = session.coordination.tell(message)
+        if told and not session.is_main_process:
+            news = json.loads(told)
+            self._speed = news["speed"]
+            for words in news["faults"]:
                 self._take(parse(words), self._active.progress.completed_steps + 1)
+        return self._speed
 
     def _next_step(self) -> int:
         """The first step in which all ranks can let a fault strike."""
         progress = self._active.progress
-        return (progress.agreed + 1 if isinstance(progress, AgreeingProgress) else progress.completed_steps) + 1
+        return (progress.due if isinstance(progress, AgreeingProgress) else progress.completed_steps) + 1
 
     def _ahead(self) -> tuple[Occurrence, ...]:
         strikes = self._play.attempt.occurrences

@@ -68,6 +68,10 @@ def end_really(
     assert ending
     if session.is_main_process:
         _keep(session, active, following, saves=ending.saves)
+        if not ending.restarts and not ending.nodes_gone:  # the launcher sees for itself that a node is gone
+            from accelerate_sim.session.faults.launcher_store import end_for_good
+
+            end_for_good()
     death = next((death for death in ending.deaths if death.rank in placement.ranks), None)
     with session.signals.at_once():
         processes = _awake(ending, placement)

@@ -9,7 +9,7 @@ What ends a job is not here but in ``faults``.
 """
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import Literal
 
 import numpy as np
@@ -103,26 +103,17 @@ class Incidents:
         kinds, places, ranks, lengths, sizes = (
             noise.uniform(self.seed, "incident", window, numbers, each) for each in range(5)
         )
+        is_tight = self.memory_share > TIGHT_MEMORY
         starts = window * WINDOW + (places * WINDOW).astype(np.int64)
         steps = (LEAST_STEPS + (MOST_STEPS - LEAST_STEPS) * lengths).astype(np.int64)
         found = [
-            Incident(kind, int(rank * self.world_size), int(start), int(start + length), self._slowdown(kind, size))
+            Incident(kind, int(rank * self.world_size), int(start), int(start + length), _slowdown(kind, size))
             for kind, rank, start, length, size in zip(
-                map(self._kind, kinds), ranks, starts, steps, -np.log(sizes), strict=True
+                [_kind(draw, is_tight=is_tight) for draw in kinds], ranks, starts, steps, -np.log(sizes), strict=True
             )
             if start >= QUIET_STEPS
         ]
         return tuple(sorted(found, key=lambda incident: incident.start))
-
-    def _kind(self, draw: float) -> Kind:
-        if draw < HOT_SHARE:
-            return "hot"
-        return "memory" if self.memory_share > TIGHT_MEMORY and draw > 1.0 - MEMORY_SHARE else "slow"
-
-    def _slowdown(self, kind: Kind, size: float) -> float:
-        """Factor on the computing time; ``size`` is an exponential draw of mean 1."""
-        least, mean_above = EXCESS[kind]
-        return float(1.0 + least + mean_above * size)
 
     def during(self, first: int, last: int) -> list[Incident]:
         """Incidents that touch steps first..last, in the order in which they begin."""
@@ -162,11 +153,37 @@ class Incidents:
         Incidents at one moment are Poisson's, too, each of a kind, a size and a strength of its own; the worst one is
         below x as often as there is none above it: the mean excess is the integral of 1 - exp(-number above x).
         """
-        middles = (np.arange(60) + 0.5) / 60
-        strengths = np.clip(4.0 * np.minimum(middles, 1.0 - middles), 0.0, 1.0)
-        kinds = [self._kind(draw) for draw in (np.arange(20) + 0.5) / 20]
-        excess = [self._slowdown(kind, size) - 1.0 for kind in kinds for size in -np.log(middles)]
-        highest_first = np.sort(np.outer(excess, strengths), axis=None)[::-1]
+        numbers, widths = _excesses(self.memory_share > TIGHT_MEMORY)
         present = self.per_step * ((LEAST_STEPS + MOST_STEPS - 1) / 2.0)
-        above = present * (np.arange(highest_first.size) + 1.0) / highest_first.size
-        return float(1.0 + np.sum((highest_first - np.append(highest_first[1:], 0.0)) * -np.expm1(-above)))
+        above = present * numbers
+        above /= numbers.size
+        np.negative(np.expm1(np.negative(above, out=above), out=above), out=above)
+        above *= widths
+        return float(1.0 + np.sum(above))
+
+
+@cache
+def _excesses(is_tight: bool) -> tuple[Floats, Floats]:
+    """Excesses of equally likely incidents, the highest first: the number of each, and its distance to the next one.
+
+    They are the same for every run, so that processes that are forked share them.
+    """
+    middles = (np.arange(60) + 0.5) / 60
+    strengths = np.clip(4.0 * np.minimum(middles, 1.0 - middles), 0.0, 1.0)
+    kinds = [_kind(draw, is_tight=is_tight) for draw in (np.arange(20) + 0.5) / 20]
+    excess = [_slowdown(kind, size) - 1.0 for kind in kinds for size in -np.log(middles)]
+    highest_first: Floats = np.sort(np.outer(excess, strengths), axis=None)[::-1]
+    widths: Floats = highest_first - np.append(highest_first[1:], 0.0)
+    return np.arange(highest_first.size, dtype=np.float64) + 1.0, widths
+
+
+def _kind(draw: float, *, is_tight: bool) -> Kind:
+    if draw < HOT_SHARE:
+        return "hot"
+    return "memory" if is_tight and draw > 1.0 - MEMORY_SHARE else "slow"
+
+
+def _slowdown(kind: Kind, size: float) -> float:
+    """Factor on the computing time; ``size`` is an exponential draw of mean 1."""
+    least, mean_above = EXCESS[kind]
+    return float(1.0 + least + mean_above * size)

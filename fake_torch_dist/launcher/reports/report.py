@@ -70,6 +70,21 @@ def child_failed_text(name: str, failures: Sequence[ProcessFailure], reason: str
     return f"{traceback_text(OF_FAILED_RANKS)}{_CHILD_FAILED}: \n{report(name, failures, reason)}\n"
 
 
+def gone_for_good(hosts: Sequence[str]) -> str:
+    """Return the reason why a job ends whose nodes do not come back."""
+    return f"{', '.join(hosts)} is gone for good"
+
+
+def too_few_nodes(lost: str, count: int, needed: int) -> str:
+    """Return the reason why a job is not started again; ``lost`` is that of its end."""
+    return f"{lost}; no restart with {count} of {needed} nodes (--nnodes)"
+
+
+def error_text(reason: str) -> str:
+    """Return the line that the launcher prints last with a reason that its report does not name."""
+    return f"fake-torchrun: error: {reason}\n"
+
+
 def signalled_text(pid: int, signum: int) -> str:
     """Return the text that the launcher, process ``pid``, prints last when it got a signal."""
     return f"{traceback_text(OF_A_SIGNAL)}{_SIGNALLED}: {got_signal(pid, signum)}\n"

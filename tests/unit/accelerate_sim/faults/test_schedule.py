@@ -83,6 +83,49 @@ def test_an_attempt_is_chosen_by_its_number() -> None:
     assert [attempt.ended_by and attempt.ended_by.fault.id for attempt in attempts] == ["kill-1", "kill-2", None]
 
 
+@pytest.mark.parametrize("words, step", [
+    ("at=time:5s attempt=1-", 11),
+    ("at=time:300s attempt=1", 11),
+    ("at=time:5s attempt=1- times=3", 11),
+    ("at=time:5s+phase:optimizer attempt=1-", 11),
+    ("at=time:5s+phase:checkpoint attempt=1-", 21),
+    ("at=step:13+time:5s attempt=1-", 13),
+    ("at=step:4+time:5s attempt=1-", 11),
+    ("attempt=1-", 11),
+    ("at=phase:forward attempt=1-", 11),
+    ("at=phase:allreduce:3 attempt=1-", 13),
+    ("at=phase:launch attempt=1-", 11),
+    ("at=every:4steps attempt=1- times=1", 11),  # the 12th of the job's life, as attempt 0 makes 11
+    ("after=first+1s attempt=1-", 11),
+])  # fmt: skip
+def test_a_moment_that_is_over_before_its_attempts_comes_as_they_begin(words: str, step: int) -> None:
+    """A step is the exception: it comes only where it is made. Attempt 1 goes on after step 10."""
+    faults = "kill rank=1 at=step:12 id=first", f"nan {words} for=1steps id=next"
+    before, attempt = walk(*faults)[:2]
+    assert [strike.fault.id for strike in before.occurrences] == ["first"]
+    (strike,) = attempt.occurrences
+    assert (strike.fault.id, strike.step) == ("next", step)
+
+
+def test_a_moment_waits_for_attempts_that_come_late() -> None:
+    two = ("kill rank=1 at=step:12", "kill rank=1 at=step:15")
+    for words in ("at=time:5s attempt=2-", "after=kill-1 attempt=2-", "attempt=2", "at=phase:backward attempt=2"):
+        attempts = walk(*two, f"kill rank=2 {words}")
+        assert [attempt.ended_by and attempt.ended_by.fault.id for attempt in attempts] == [
+            "kill-1", "kill-2", "kill-3", None
+        ]  # fmt: skip
+
+
+def test_a_phase_of_a_step_comes_in_each_of_them_from_its_number_on() -> None:
+    (attempt,) = walk("nan at=phase:forward:3 times=4")
+    assert [strike.step for strike in attempt.occurrences] == [3, 4, 5, 6]
+    ends = [attempt.ended_by for attempt in walk("kill rank=1 at=phase:forward:3 times=3")]
+    assert [strike and strike.step for strike in ends] == [3, 1, 1, None]
+    late = walk("nan at=time:4s+phase:optimizer times=2")[0].occurrences
+    assert late[1].step == late[0].step + 1
+    assert all(strike.second >= 4.0 and strike.phase == "optimizer" for strike in late)
+
+
 def test_a_cascade_follows_its_cause() -> None:
     attempts = walk("kill rank=1 at=step:12 id=first", "kill rank=2 after=first+5s")
     followed = attempts[1].ended_by
@@ -209,3 +252,18 @@ def test_each_step_waits_for_the_slowest_of_those_that_are_slow() -> None:
             for strike in attempt.occurrences
         ]
         assert pace.factors(np.array([step]))[0] == pytest.approx(1 + max(shares))
+
+
+def test_a_rank_whose_batches_are_late_waits_for_them_and_its_gpu_has_nothing_to_do() -> None:
+    run, attempt = run_of("debug"), walk("data action=slow rank=2 factor=2 at=step:5 for=3steps")[0]
+    starved = AttemptRun.of_attempt(run, attempt, [])
+    for step in range(20):
+        late = 4 <= step < 7
+        waits = starved.late_batches_s(step, [0, 2])
+        assert waits.tolist() == [0.0, run.timing(step).seconds if late else 0.0]
+        assert starved.timing(step).seconds == pytest.approx(run.timing(step).seconds * (2.0 if late else 1.0))
+        second = run.timing(step).end_s - 0.01
+        usual, now = (each.telemetry.sample(second, step) for each in (run, starved))
+        assert now.utilization_pct[2] == (round(usual.utilization_pct[2] / 2) if late else usual.utilization_pct[2])
+        assert now.utilization_pct[0] == usual.utilization_pct[0]
+        assert all(now.power_w[[0, 2]] < usual.power_w[[0, 2]]) or not late
