@@ -23,7 +23,7 @@ DEBUG = ("--config", str(ROOT / "configs/debug.yaml"), "--speed", "max", "--star
 
 @pytest.fixture
 def jobs(tmp_path: Path) -> Iterator[Jobs]:
-    yield from jobs_in(tmp_path, new_python=True)
+    yield from jobs_in(tmp_path, training=True)
 
 
 def run_raw(home: Path, *arguments: str) -> int:

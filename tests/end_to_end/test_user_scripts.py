@@ -16,10 +16,12 @@ import pytest
 
 from tests.support.fast_debug import fast_debug
 from tests.support.repository import ROOT
+from tests.support.warm_launcher import run_launcher
 
 SCRIPTS = Path(__file__).with_name("user_scripts")
 DEADLINE_S = 60.0
-WORLDS = {"one process": (), "launched": ("-m", "fake_torch_dist.run", "--nproc-per-node", "2")}
+WORLDS = {"one process": (), "launched": ("--nproc-per-node", "2")}
+"""Flags of the launcher, which one process has not."""
 
 
 def run(world: str, script: str, directory: Path, *arguments: str) -> str:
@@ -27,16 +29,14 @@ def run(world: str, script: str, directory: Path, *arguments: str) -> str:
     environ = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     if not WORLDS[world]:
         environ["ACCELERATE_SIM_CONFIG"] = str(fast_debug(directory))
-    command = [sys.executable, *WORLDS[world], str(SCRIPTS / script), *arguments]
-    done = subprocess.run(
-        command,
-        cwd=directory,
-        env=environ,
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_S,
-        stdin=subprocess.DEVNULL,
-    )
+    words = [*WORLDS[world], str(SCRIPTS / script), *arguments]
+    if WORLDS[world]:
+        done = run_launcher(words, cwd=directory, env=environ, timeout=DEADLINE_S)
+    else:
+        done = subprocess.run(
+            [sys.executable, *words], cwd=directory, env=environ, capture_output=True, text=True, timeout=DEADLINE_S,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     return done.stdout

@@ -46,8 +46,11 @@ class RunningJob:
         stdout: int | None,
         stderr: int | None = None,
         new_python: bool = False,
+        training: bool = False,
     ) -> None:
-        """``new_python``: the launcher is a new interpreter instead of a fork of one that has imported its modules."""
+        """``new_python``: the launcher is a new interpreter, instead of a fork of one that has imported its modules,
+        and with ``training`` those of train.py, too.
+        """
         self.mark = uuid.uuid4().hex
         self._begin_s = time.monotonic()
         self._out, self._err = directory / f"{self.mark}.out", directory / f"{self.mark}.err"
@@ -64,8 +67,9 @@ class RunningJob:
                 )  # fmt: skip
             else:
                 self.process = WarmLauncher(
-                    arguments, stdin=nothing.fileno(), stdout=to_out, stderr=to_err, cwd=directory, env=variables
-                )
+                    arguments, stdin=nothing.fileno(), stdout=to_out, stderr=to_err, cwd=directory, env=variables,
+                    training=training,
+                )  # fmt: skip
 
     @property
     def pid(self) -> int:
@@ -122,9 +126,10 @@ class RunningJob:
 class Jobs:
     """Writes scripts to a directory and runs them there."""
 
-    def __init__(self, directory: Path, new_python: bool = False) -> None:
+    def __init__(self, directory: Path, new_python: bool = False, training: bool = False) -> None:
         self.directory = directory
         self._new_python = new_python
+        self._training = training
         self._running: list[RunningJob] = []
 
     def start(
@@ -133,7 +138,7 @@ class Jobs:
     ) -> RunningJob:  # fmt: skip
         (self.directory / "job.py").write_text(script)
         words = [*flags, "job.py", *arguments]
-        job = RunningJob(self.directory, words, environment, stdout, stderr, self._new_python)
+        job = RunningJob(self.directory, words, environment, stdout, stderr, self._new_python, self._training)
         self._running.append(job)
         return job
 
@@ -145,9 +150,9 @@ class Jobs:
             job.clean_up()
 
 
-def jobs_in(directory: Path, new_python: bool = False) -> Iterator[Jobs]:
+def jobs_in(directory: Path, new_python: bool = False, training: bool = False) -> Iterator[Jobs]:
     """For a fixture."""
-    jobs = Jobs(directory, new_python)
+    jobs = Jobs(directory, new_python, training)
     try:
         yield jobs
     finally:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.free_ports import free_port
 from tests.support.launched import Jobs, jobs_in
 
 WARM = {
@@ -22,3 +23,9 @@ pytest.register_assert_rewrite("as_python")
 @pytest.fixture
 def jobs(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Jobs]:
     yield from jobs_in(tmp_path, new_python=request.path.stem not in WARM)
+
+
+@pytest.fixture
+def port() -> int:
+    """A port that is free now."""
+    return free_port()
