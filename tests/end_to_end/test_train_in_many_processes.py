@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.processes import until
 from tests.support.reading import Train
 from tests.support.train_ranks import Job
 
@@ -243,7 +244,7 @@ def test_a_signal_reaches_who_waits_for_rank_0_to_come() -> None:
     with Job([*SLOW, *SPEED], 3) as job:
         job.kill(signal.SIGSTOP, 0)
         for rank in (1, 2):
-            job.read_until_so(lambda rank=rank: job.ranks[rank].handles(signal.SIGTERM), "it handles SIGTERM")
+            until(lambda rank=rank: job.ranks[rank].handles(signal.SIGTERM), f"rank {rank} handles SIGTERM")
         job.go_on_for(0.3)
         job.kill(signal.SIGTERM, 1, 2)
         job.read_until_ended(1, 2, deadline_s=PROMPT_S)
