@@ -24,6 +24,7 @@ from accelerate_sim.web.downloads import (
 )
 from accelerate_sim.web.intros import write_intros
 from accelerate_sim.web.licences import write_licences
+from accelerate_sim.web.preview import preview
 from accelerate_sim.web.python_tree import PURE, make_tree
 
 MARK = "build.json"
@@ -46,6 +47,8 @@ def build(target: Path, address: str = "") -> None:
         work = Path(scratch).resolve()
         page = work / "page"
         shutil.copytree(HERE / "page", page)
+        _say("Drawing the preview image")
+        (page / "og.png").write_bytes(preview())
         _say("Downloading Pyodide, numpy and xterm.js")
         npm = [npm_package(package, work) for package in (PYODIDE, XTERM, WEBGL)]
         _copy_runtime(page / "vendor", *npm)

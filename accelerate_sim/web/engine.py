@@ -64,8 +64,8 @@ def digest(arguments: Sequence[str]) -> str:
         kept = os.dup(STDOUT_FD)
         os.dup2(pipe.fileno(), STDOUT_FD)
         try:
-            _run([*arguments, "--speed", "max"], None)
-            sys.stdout.flush()
+            with open(STDOUT_FD, "w", encoding="utf-8", closefd=False) as stdout, redirect_stdout(stdout):
+                _run([*arguments, "--speed", "max"], None)
         finally:
             os.dup2(kept, STDOUT_FD)
             os.close(kept)

@@ -11,6 +11,8 @@ from accelerate_sim.web.cell_screen import BLANK, Cell, CellScreen
 from accelerate_sim.web.engine import play
 from accelerate_sim.web.intros import START
 
+CONFIG, MOMENT_S = "llama70b", 2.4
+"""Config and recorded second of the project's pictures."""
 COLUMNS, ROWS = 120, 32
 CELL_WIDTH, LINE_HEIGHT, MARGIN, BAR = 8.0, 17.0, 14.0, 26.0
 """Pixels: of a cell, of a line, around the text, and of the window's title bar."""
@@ -19,8 +21,17 @@ COLORS = {31: "#f7768e", 32: "#9ece6a", 33: "#e0af68", 34: "#7aa2f7", 35: "#bb9a
 STYLE = "text{font:13.3px 'DejaVu Sans Mono',Menlo,Consolas,monospace;fill:#c5cdd9;white-space:pre}"
 
 
+TITLE = "python train.py --config {config}"
+"""Title of the terminal's window."""
+
+
 def picture(config: str, second: float) -> str:
     """The terminal at this recorded second of a config's run, as SVG. It says that it is simulated in its title."""
+    return "\n".join(_svg(screen_at(config, second), TITLE.format(config=config)))
+
+
+def screen_at(config: str, second: float) -> CellScreen:
+    """The terminal at this recorded second of a config's run."""
     screen = CellScreen(COLUMNS, ROWS)
     batches: list[str] = []
     command = ["--config", config, "--start-time", START]
@@ -29,7 +40,7 @@ def picture(config: str, second: float) -> str:
         for at, text in json.loads(batch):
             if at < second:
                 screen.feed(text)
-    return "\n".join(_svg(screen, f"python train.py --config {config}"))
+    return screen
 
 
 def _svg(screen: CellScreen, title: str) -> Iterator[str]:

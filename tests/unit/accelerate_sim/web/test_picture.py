@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -10,9 +12,10 @@ import pytest
 
 from accelerate_sim.web.__main__ import main
 from accelerate_sim.web.cell_screen import CellScreen
-from accelerate_sim.web.downloads import HERE
+from accelerate_sim.web.downloads import HERE, BuildError
 from accelerate_sim.web.intros import intro_frames
 from accelerate_sim.web.picture import picture
+from accelerate_sim.web.preview import preview
 
 
 @pytest.mark.parametrize("size", [(120, 40), (44, 34)])
@@ -36,6 +39,20 @@ def test_a_picture_shows_the_run_and_says_that_it_is_simulated():
     assert "simulated" in text.splitlines()[0]
     assert "python train.py --config debug" in text and "Epoch" in text
     assert picture("debug", 5.0) == picture("debug", 5.0)
+
+
+def test_the_preview_image_of_the_page_is_drawn_from_the_run():
+    pixels = pytest.importorskip("matplotlib.image").imread(io.BytesIO(preview("debug", 1.0)), format="png")
+    assert pixels.shape[:2] == (630, 1200)
+    text = pixels[60:600, 110:1090, :3]
+    assert (text.max(axis=2) > 0.5).mean() > 0.02, "light text on a dark window"
+    assert preview("debug", 1.0) == preview("debug", 1.0)
+
+
+def test_a_preview_image_without_matplotlib_names_what_to_install(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(BuildError, match=r"pip install 'fake-torchrun\[web\]'"):
+        preview()
 
 
 def test_the_picture_of_the_front_page_is_that_of_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
