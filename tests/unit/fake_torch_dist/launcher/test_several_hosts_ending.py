@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import time
+from functools import partial
 
 import pytest
 
