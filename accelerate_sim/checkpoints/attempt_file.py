@@ -88,5 +88,5 @@ def read(directory: Path) -> AttemptEnd | None:
 
 @cache
 def reader() -> TypeAdapter[AttemptEnd]:
-    """The validator of a AttemptEnd, which takes milliseconds to build."""
+    """The validator of an AttemptEnd, which takes milliseconds to build."""
     return TypeAdapter(AttemptEnd)

@@ -158,13 +158,18 @@ class Pending:
             self._later.append(heappop(self._steps)[2])  # passed over in this attempt
         if self._steps and (step := int(self._steps[0][0])) <= last:
             yield self._in_step(self._steps[0][2], step), self._steps
-        if self._lives and (step := int(self._lives[0][0]) - self._life + pace.first_step) <= last:
-            yield self._in_step(self._lives[0][2], max(step, pace.first_step + 1)), self._lives
-        if self._seconds and self._seconds[0][0] < pace.begin_s(last + 1):
+        if self._lives:
+            step = max(int(self._lives[0][0]) - self._life, 1) + pace.first_step
+            if step <= last:
+                yield self._in_step(self._lives[0][2], step), self._lives
+        while self._seconds and self._seconds[0][0] < pace.begin_s(last + 1):
             second, _, entry = self._seconds[0]
-            yield self._at_second(entry, second), self._seconds
-        if (moment := self._boundaries.head()) is not None:
-            yield moment, self._boundaries
+            if (moment := self._at_second(entry, second)).step <= last:
+                yield moment, self._seconds
+                break
+            self._later.append(heappop(self._seconds)[2])  # no step is left for it in this attempt
+        if (between := self._boundaries.head()) is not None:
+            yield between, self._boundaries
 
     def _in_step(self, entry: Entry, step: int) -> Moment:
         phase = entry.fault.at.phase or MIDST

@@ -116,6 +116,18 @@ def test_a_moment_waits_for_attempts_that_come_late() -> None:
         ]  # fmt: skip
 
 
+def test_nothing_strikes_in_a_step_after_the_last() -> None:
+    """After the last step's checkpoint an attempt makes no step, and a phase may be over when its second comes."""
+    exits = "kill rank=1 at=phase:exit times=2", "nan at=time:300s", "nan at=every:1steps", "nan at=phase:forward:21"
+    first, second, third = walk(*exits)
+    assert first.saved[-1] == second.first_step == third.first_step == 20
+    for attempt in (second, third):
+        assert {strike.phase for strike in attempt.occurrences} <= {"exit"}
+    run = run_of("debug")
+    late = run.timing(19).end_s - 0.01
+    assert walk(f"nan at=time:{late:.4f}s+phase:forward")[0].occurrences == ()
+
+
 def test_a_phase_of_a_step_comes_in_each_of_them_from_its_number_on() -> None:
     (attempt,) = walk("nan at=phase:forward:3 times=4")
     assert [strike.step for strike in attempt.occurrences] == [3, 4, 5, 6]
