@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from accelerate_sim.session.session import Session
 
 STDIN = 0
+SPEED_KEYS = "+-0"
+SHORTER = (*SPEED_KEYS, "?")
+"""Keys that the help of a narrow screen does not name one by one."""
 OPENS_LINE = "f"
 """The key after which a line is typed."""
 
@@ -47,7 +50,8 @@ def _look(session: Session, steering: Steering) -> None:
 
 
 def _help(session: Session, steering: Steering) -> None:
-    steering.say(" ".join(f"[{key.name}] {key.help}" for key in KEYS.values()))
+    if session.keys:
+        steering.say(session.keys.help(session.screen.width))
 
 
 def _fault(session: Session, steering: Steering) -> None:
@@ -116,6 +120,14 @@ class Keys:
             session.screen.flush()
 
         self._table[key] = Key(key, text, act_and_draw)
+
+    def help(self, width: int) -> str:
+        """The keys with their words; where these do not fit, with one word for the keys of the speed."""
+        text = " ".join(f"[{key.name}] {key.help}" for key in self._table.values())
+        if len(text) < width:
+            return text
+        named = {key.name: key.help for key in self._table.values() if key.name not in SHORTER}
+        return " ".join(f"[{name}] {word}" for name, word in (named | {SPEED_KEYS: "speed"}).items())
 
     def read_line(self, label: str, text: str, on_line: Callable[[str], None]) -> None:
         """Let the user change ``text``, beside its label on the bar line; Enter gives it to ``on_line``."""

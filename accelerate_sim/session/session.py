@@ -48,6 +48,9 @@ class KeyReader(Protocol):
     def add(self, key: str, text: str, act: Callable[[], None]) -> None:
         """Add a key, its word in the help, and its action."""
 
+    def help(self, width: int) -> str:
+        """The keys with their words, in so many columns."""
+
     def read_line(self, label: str, text: str, on_line: Callable[[str], None]) -> None:
         """Let the user change a text, and give it to ``on_line`` at Enter."""
 

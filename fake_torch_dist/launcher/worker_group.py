@@ -194,11 +194,12 @@ class WorkerGroup:
     def _start_nodes(self, assignments: Sequence[NodeAssignment], routes: Routes) -> None:
         live = self._output.is_live
         handed_on = routes.hands_on(self.nodes[0], "stdout")
-        terminal = os.ttyname(1) if live and not handed_on else None
+        drawn = live and routes.destination(self.nodes[0], 0, "stdout").console
+        terminal = os.ttyname(1) if drawn and not handed_on else None
         if live and handed_on:
             self._job_control.share_terminal()
         color = live and not self._environment.get("NO_COLOR")
-        keys = self.keys.offer() if live and routes.destination(self.nodes[0], 0, "stdout").console else None
+        keys = self.keys.offer() if drawn else None
         for node, assignment in zip(self.nodes, assignments, strict=True):
 
             def columns(local_rank: int, stream: Stream, assignment: NodeAssignment = assignment) -> int:

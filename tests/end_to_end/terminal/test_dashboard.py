@@ -36,6 +36,8 @@ def test_a_resize_a_pause_and_the_key_of_the_heat_map():
         terminal.wait_until(lambda: is_drawn(terminal), "all panels")
         terminal.press("t")
         terminal.wait_until(lambda: " power " in terminal.text, "another figure")
+        terminal.press("?")
+        terminal.wait_until(lambda: "[q] quit [t] GPUs by" in terminal.lines[39], "the key in the help")
         terminal.resize(90, 30)
         terminal.wait_until(lambda: " power " in terminal.text and "loss" in terminal.lines[1], "the new size")
         terminal.press(" ")

@@ -86,6 +86,15 @@ def test_help_the_grid_and_unknown_keys():
         assert "hello" not in terminal.everything
 
 
+def test_the_help_of_a_narrow_screen_has_all_keys():
+    with Terminal(warm_train(*STANDING), 80, 24) as terminal:
+        terminal.wait_until(lambda: is_training(terminal) or "/1000" in terminal.used_lines[-1], "the first step")
+        terminal.press("?")
+        terminal.wait_until(lambda: terminal.used_lines[-1].startswith("[space] pause [.] one step"), "the help")
+        row = terminal.used_lines[-1]
+        assert all(key in row for key in ("[g] GPUs", "[f] fault", "[q] quit", "[+-0] speed")), row
+
+
 def test_stop_resize_and_ctrl_c_work_in_a_pause():
     with Terminal(warm_train(*FAST), 120, 40) as terminal:
         before = terminal.keyboard

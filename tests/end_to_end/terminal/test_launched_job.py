@@ -96,3 +96,18 @@ def test_tables_leave_room_for_the_prefix() -> None:
         assert max(len(rows[number]) for number in begins) > 80, "and the width is used"
         terminal.press(CTRL_C)
         assert terminal.exit_code() == 1
+
+
+def test_output_in_files_alone_is_plain_on_a_terminal_too(tmp_path: Path) -> None:
+    command = launcher_command(
+        "--redirects", "3", "--log-dir", str(tmp_path), "--nproc-per-node", "2", str(ROOT / "train.py"),
+        "--config", str(ROOT / "configs/debug.yaml"), "--speed", "max", "--max-steps", "5", "--runs", "1",
+    )  # fmt: skip
+    with Terminal(command, 80, 24, environment()) as terminal:
+        before = terminal.keyboard
+        assert terminal.exit_code() == 0
+        assert terminal.keyboard == before
+    (log,) = tmp_path.rglob("0/stdout.log")
+    lines = log.read_text().splitlines()
+    assert not any("\x1b]" in line for line in lines), "no rows for a terminal"
+    assert any("step 5 | loss" in line and "mem " in line for line in lines), "whole lines, not folded to a width"
