@@ -133,6 +133,7 @@ def _server(modules: tuple[str, ...], started_with: tuple[tuple[str, str], ...])
         )  # fmt: skip
 
     def end() -> None:
+        ours.shutdown(socket.SHUT_RDWR)  # a forked child of a test that is still there may have it open, too
         ours.close()
         server.wait(DEADLINE_S)
 
