@@ -16,6 +16,7 @@ import pytest
 
 from accelerate_sim.testing.cluster import FakeCluster
 from tests.support.repository import ROOT
+from tests.support.warm_launcher import run_launcher
 
 LIMIT_S = 60
 SLOW = (
@@ -54,10 +55,8 @@ def run(user: dict[str, str], tmp_path: Path) -> Iterator[subprocess.Popen[str]]
 
 
 def ctl(user: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "fake_torch_dist.run", "ctl", *words], env=user, capture_output=True, text=True,
-        timeout=LIMIT_S, check=False, cwd=user["XDG_RUNTIME_DIR"],
-    )  # fmt: skip
+    directory = Path(user["XDG_RUNTIME_DIR"])
+    return run_launcher(["ctl", *words], env=user, cwd=directory, timeout=LIMIT_S, training=False)
 
 
 def test_a_run_is_listed_and_its_socket_is_its_users_alone(run: subprocess.Popen[str], user: dict[str, str]) -> None:

@@ -31,6 +31,8 @@ OF_TRAINING = (
     "accelerate_sim.session.faults.truth_log",
 )  # fmt: skip
 """Modules that a launcher of train.py imports before it forks the ranks."""
+SERVER_START_S = 180.0
+"""Longest time until a launcher is forked; the first one waits for the imports of its server, on a busy machine."""
 READ_AT_THE_START = ("PYTHON", "LC_", "LANG", "LD_", "MALLOC_", "TQDM_")
 """Beginnings of the names of variables that an interpreter or an import reads, so that a fork does not."""
 
@@ -52,7 +54,7 @@ class WarmLauncher:
             socket.send_fds(server, [request], [stdin, stdout, stderr, theirs])
         finally:
             os.close(theirs)
-        self.pid = self._number(DEADLINE_S)
+        self.pid = self._number(SERVER_START_S)
         self.returncode: int | None = None
 
     def poll(self) -> int | None:
@@ -133,6 +135,7 @@ def _server(modules: tuple[str, ...], started_with: tuple[tuple[str, str], ...])
         )  # fmt: skip
 
     def end() -> None:
+        ours.shutdown(socket.SHUT_RDWR)  # a forked child of a test that is still there may have it open, too
         ours.close()
         server.wait(DEADLINE_S)
 
