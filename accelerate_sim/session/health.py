@@ -16,7 +16,7 @@ def ailment(session: Session) -> str | None:
     if active is None:
         return "the job has ended and is not started again yet" if session.read_idle_gpus else None
     progress, waits = active.progress, session.rank_waits
-    now_s = waits.reached_s if waits else session.clock.now_s
+    now_s = waits.reached_s if waits else session.clock.reached_s()
     if active.run.is_halted(now_s - progress.training_origin_s):
         return f"no progress after step {progress.completed_steps}: the job has stopped"
     # After the last step rank 0 exports the model, as long as that takes.

@@ -31,10 +31,9 @@ class Descriptors:
         self.waker = -1
         """An eventfd that ends a ``poll``; made when it is first needed."""
 
-    def listen(self, listener: socket.socket) -> None:
-        """Report connections to a socket that is bound."""
+    def keep_listener(self, listener: socket.socket) -> None:
+        """Report connections to a socket that listens."""
         listener.setblocking(False)
-        listener.listen(1024)
         self.listeners[listener.fileno()] = listener
         self.epoll.register(listener, select.EPOLLIN)
 

@@ -44,6 +44,7 @@ from fake_torch_dist.transports.wire import (
 )
 
 CONNECT_S: Final = 20.0
+_BACKLOG: Final = 1024
 MAX_UNAUTHENTICATED: Final = 64
 """Most connections that have not authenticated, or the number of ranks if that is more; the oldest above it are
 closed."""
@@ -82,12 +83,14 @@ class Peers:
         host = mac(b"", host_identity().encode())[:HOST_BYTES]
         self.contact = Contact(host, os.getpid(), os.urandom(NAME_BYTES))
         unix.bind(self.contact.unix)
-        self._descriptors.listen(unix)
+        unix.listen(_BACKLOG)
+        self._descriptors.keep_listener(unix)
 
     def listen_on(self, host: str) -> None:
         """Listen on an address of this host for ranks on other hosts, and add it to ``contact``."""
         tcp = socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-        self._descriptors.listen(tcp)
+        tcp.listen(_BACKLOG)
+        self._descriptors.keep_listener(tcp)
         self.contact = self.contact._replace(tcp=f"{host}:{tcp.getsockname()[1]}")
 
     def meet(self, contacts: Contacts, secret: bytes) -> None:

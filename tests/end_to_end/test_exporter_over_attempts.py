@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -45,3 +46,28 @@ def test_gpus_are_empty_between_two_attempts_and_used_in_both(tmp_path: Path) ->
         process.wait_until(are_empty, "the pause before the second attempt")
         process.read_until("Attempt 2: the launcher has restarted the job")
         process.wait_until(are_used, "the second attempt's steps")
+
+
+def health(url: str) -> tuple[int, str]:
+    """Status and text of the answer to a probe; status 0 if there is none."""
+    try:
+        with urllib.request.urlopen(url.replace("/metrics", "/healthz"), timeout=LIMIT_S) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+    except OSError:
+        return 0, ""
+
+
+def test_probes_fail_from_a_fault_on_until_the_next_attempt(tmp_path: Path) -> None:
+    pace = ("--speed", "60", "--set", "run.startup_speed=max", "--set", "faults.restart_minutes=2")
+    words = [*arguments("hang rank=2 at=step:12"), *EXPORTER, *pace, "--set", "train.epochs=10000"]
+    with WarmTrain(words, dict(os.environ), tmp_path) as process:
+        process.read_until("/metrics")
+        found = re.search(r"http://\S+/metrics", process.stdout)
+        assert found
+        url = found[0]
+        process.wait_until(lambda: health(url) == (200, "ok\n"), "steps")
+        process.wait_until(lambda: "the job has stopped" in health(url)[1], "the hang")
+        process.wait_until(lambda: health(url) == (200, "ok\n"), "the second attempt's steps")

@@ -181,8 +181,8 @@ def test_the_exporters_of_the_next_attempt_serve_at_the_same_ports(jobs: Jobs) -
 
 
 def test_probes_fail_while_the_job_hangs(jobs: Jobs) -> None:
-    """The watchdog's ten minutes take some seconds here."""
-    job = start(jobs, "--speed", "60", *ANY_PORT, "--fault", "hang rank=1 at=step:8")
+    """The watchdog's ten minutes take 20 s here."""
+    job = start(jobs, "--speed", "30", *ANY_PORT, "--fault", "hang rank=1 at=step:8")
     job.wait_for(" step 5 |")
     urls = addresses(job.out)
     until(lambda: reasons(urls) == {"the job has stopped"}, "both nodes say that the job has stopped", LIMIT_S)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.free_ports import free_port
 from tests.support.launched import Ended, Jobs, jobs_in
 from tests.support.repository import ROOT
 from tests.support.train_ranks import Job
@@ -141,6 +142,21 @@ def test_any_launcher_can_start_processes_that_play_nodes(train, tmp_path):
         assert [said.count(line) for line in introduced] == [1, 1, 1]
         assert " 2 nodes x 2 GPUs = 4 ranks" in said and alone.returncode == 0
     assert (tmp_path / "two" / "out" / "metrics.jsonl").read_bytes() == metrics
+
+
+def test_a_scheduler_can_start_a_task_for_each_node(tmp_path):
+    """Its tasks are told neither local ranks nor the size of a node: all meet first."""
+    port = str(free_port())
+
+    def task(rank: int) -> dict[str, str]:
+        place = {"SLURM_PROCID": str(rank), "SLURM_NTASKS": "2", "SLURM_LOCALID": "0", "SLURM_STEP_ID": "0"}
+        place |= {"SLURM_STEP_TASKS_PER_NODE": "1(x2)", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        return place | {"SLURM_JOB_ID": "7", "FAKE_TORCHRUN_RANKS_PER_PROCESS": "2"}
+
+    with Job((*RUN, "--output-dir", "out"), size=2, placed=task, cwd=tmp_path) as job:
+        assert job.wait() == [0, 0], job.ranks[0].stderr
+        assert " 2 nodes x 2 GPUs = 4 ranks" in job.ranks[0].stdout
+        assert "[Rank 3/4] INFO Process index: 3 | local process index: 1 |" in job.ranks[1].stdout
 
 
 def test_a_signal_ends_all_processes_alike():
