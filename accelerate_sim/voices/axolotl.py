@@ -23,11 +23,20 @@ from accelerate_sim.records import (
 from accelerate_sim.records.timestamps import asctime
 from accelerate_sim.voices import hf
 from accelerate_sim.voices.hf import Trainer
-from accelerate_sim.voices.voice import Bar, Line, Voice, Wording
+from accelerate_sim.voices.voice import Bar, Line, Setting, Voice, Wording
 
 GIB = 2**30
 RESET = "\033[39m"
 """Default colour, which ends each line of the logger; only warnings have one of their own before them."""
+
+
+class _Axolotl(Trainer):
+    """The Trainer's state, and figures of memory, which stay the same for most steps."""
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__(setting)
+        self.active = round(self.plan.memory.allocated / GIB, 2)
+        self.used_bytes, self.held = 0, 0.0
 
 
 def _log(module: str, text: str, state: Trainer) -> Line:
@@ -62,28 +71,29 @@ def _begin(record: DetectRecord, state: Trainer) -> Iterator[Line | Bar]:
     yield from hf.LINES[DetectRecord](record, state)
 
 
-def _step(record: StepRecord, state: Trainer) -> Iterator[Line | Bar]:
-    run = state.run
-    loss = (state.loss + record.loss) / (state.steps + 1)
-    for item in hf.LINES[StepRecord](record, state):
-        if isinstance(item, Bar):
-            yield item
-            continue
-        held = record.memory_used_bytes / GIB
-        values = {
-            "loss": round(loss, 4) if state.is_4 else loss,
-            "grad_norm": record.grad_norm,
-            "learning_rate": record.lr,
-            "ppl": round(math.exp(min(loss, 700.0)), 5),
-            "memory/max_active (GiB)": round(state.plan.memory.allocated / GIB, 2),
-            "memory/max_allocated (GiB)": round(state.plan.memory.allocated / GIB, 2),
-            "memory/device_reserved (GiB)": round(held, 2),
-            "tokens/train_per_sec_per_gpu": round(record.tokens_per_s / run.world_size, 2),
-            "tokens/trainable": record.tokens,
-            "tokens/total": record.tokens,
-            "epoch": state.epoch(record.step),
-        }
-        yield Line(state.entry(values))
+def _entry(record: StepRecord, loss: float, state: _Axolotl) -> str:
+    """The dictionary of a logged step; written out, as a loop over its values would take longer than all the rest."""
+    perplexity = round(math.exp(loss if loss < 700.0 else 700.0), 5)
+    active = state.active
+    if record.memory_used_bytes != state.used_bytes:
+        state.used_bytes, state.held = record.memory_used_bytes, round(record.memory_used_bytes / GIB, 2)
+    held = state.held
+    rate = round(record.tokens_per_s / state.run.world_size, 2)
+    epoch, tokens = record.step / state.run.steps_per_epoch, record.tokens
+    if state.is_4:
+        return (
+            f"{{'loss': {round(loss, 4)}, 'grad_norm': {record.grad_norm}, 'learning_rate': {record.lr}, "
+            f"'ppl': {perplexity}, 'memory/max_active (GiB)': {active}, 'memory/max_allocated (GiB)': {active}, "
+            f"'memory/device_reserved (GiB)': {held}, 'tokens/train_per_sec_per_gpu': {rate}, "
+            f"'tokens/trainable': {tokens}, 'tokens/total': {tokens}, 'epoch': {round(epoch, 2)}}}"
+        )
+    return (
+        f"{{'loss': '{loss:.4g}', 'grad_norm': '{record.grad_norm:.4g}', 'learning_rate': '{record.lr:.4g}', "
+        f"'ppl': '{perplexity:.4g}', 'memory/max_active (GiB)': '{active:.4g}', "
+        f"'memory/max_allocated (GiB)': '{active:.4g}', 'memory/device_reserved (GiB)': '{held:.4g}', "
+        f"'tokens/train_per_sec_per_gpu': '{rate:.4g}', 'tokens/trainable': {tokens}, 'tokens/total': {tokens}, "
+        f"'epoch': '{epoch:.4g}'}}"
+    )
 
 
 def _evaluation(record: EvalRecord, state: Trainer) -> Iterator[Line]:
@@ -112,11 +122,11 @@ LINES: Mapping[type, Wording] = {
     LaunchRecord: _launch,
     ModelLoadedRecord: _model,
     DetectRecord: _begin,
-    StepRecord: _step,
+    StepRecord: hf.logged_as(_entry),
     EvalRecord: _evaluation,
     SavingRecord: _saving,
     ExportingRecord: _end,
 }
 """Kinds of record that axolotl and the Trainer have words for."""
 
-VOICE = Voice(LINES, Trainer)
+VOICE = Voice(LINES, _Axolotl)

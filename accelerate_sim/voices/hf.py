@@ -8,7 +8,7 @@ validation, and the bars of loading.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -90,27 +90,34 @@ def _restored(record: RestoredRecord, state: Trainer) -> Iterator[Line | Bar]:
         state.bar.update(record.step, state.seconds(state.now()))
 
 
-def _step(record: StepRecord, state: Trainer) -> Iterator[Line | Bar]:
-    state.steps += 1
-    state.loss += record.loss
-    state.last = record
-    if state.bar and state.bar.update(record.step, state.seconds(record.time)):
-        yield state.bar.bar()
-    if record.step % state.run.log_every:
-        return
-    loss = state.loss / state.steps
-    _count_loss(state)
+def logged_as(entry: Callable[[StepRecord, float, Any], str]) -> Wording:
+    """The wording of steps: the bar, and every ``logging_steps`` what ``entry`` makes of the step and the mean loss."""
+
+    def step(record: StepRecord, state: Trainer) -> Iterator[Line | Bar]:
+        state.steps += 1
+        state.loss += record.loss
+        state.last = record
+        if state.bar and state.bar.update(record.step, state.seconds(record.time)):
+            yield state.bar.bar()
+        if record.step % state.run.log_every == 0:
+            loss = state.loss / state.steps
+            _count_loss(state)
+            yield Line(entry(record, loss, state))
+
+    return step
+
+
+def _entry(record: StepRecord, loss: float, state: Trainer) -> str:
     epoch = record.step / state.run.steps_per_epoch
     if state.is_4:
-        yield Line(
+        return (
             f"{{'loss': {round(loss, 4)}, 'grad_norm': {record.grad_norm}, 'learning_rate': {record.lr}, "
             f"'epoch': {round(epoch, 2)}}}"
         )
-    else:
-        yield Line(
-            f"{{'loss': '{loss:.4g}', 'grad_norm': '{record.grad_norm:.4g}', 'learning_rate': '{record.lr:.4g}', "
-            f"'epoch': '{epoch:.4g}'}}"
-        )
+    return (
+        f"{{'loss': '{loss:.4g}', 'grad_norm': '{record.grad_norm:.4g}', 'learning_rate': '{record.lr:.4g}', "
+        f"'epoch': '{epoch:.4g}'}}"
+    )
 
 
 def _count_loss(state: Trainer) -> None:
@@ -195,7 +202,7 @@ def _interrupted(record: SummaryRecord, state: Trainer) -> Iterator[Line | Bar]:
 LINES: Mapping[type, Wording] = {
     DetectRecord: _begin,
     RestoredRecord: _restored,
-    StepRecord: _step,
+    StepRecord: logged_as(_entry),
     EvalRecord: _evaluation,
     SavingRecord: _saving,
     ExportingRecord: _end,
