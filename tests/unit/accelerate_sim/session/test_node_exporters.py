@@ -52,9 +52,3 @@ def test_an_exporter_serves_the_job_or_its_node(per, placement, ranks):
 def test_the_process_of_a_node_serves_the_ranks_that_it_plays():
     node = Placement(3, 0, 4, 1).playing(8)
     assert served_ranks(LogConfig(prometheus_per="node"), node) == node.ranks == range(24, 32)
-
-
-def test_the_key_is_not_in_the_files_of_runs_that_do_not_need_it():
-    assert "prometheus_per" not in LogConfig().model_dump(mode="json")
-    assert LogConfig(prometheus_per="node").model_dump(mode="json")["prometheus_per"] == "node"
-    assert LogConfig().model_dump()["prometheus_per"] == "job"
