@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from accelerate_sim.testing.cluster import FakeCluster
+from tests.support.processes import until
 from tests.support.repository import ROOT
 from tests.support.warm_launcher import run_launcher
 
@@ -188,6 +189,8 @@ def test_a_launched_job_takes_faults_which_strike_in_the_right_process(tmp_path:
         assert "  fault exit-1 in step " in control(job, "list")
         control(job, "speed", "max")
         control(job, "resume")
+        job.wait_for("Attempt 2: ")  # at the speed of the config again
+        until(lambda: ctl(of(job), "speed", "max").returncode == 0, "the next attempt takes commands")
         assert job.exit_code == 0, job.stderr
         assert re.search(r"failed \(exitcode: 7\) local_rank: 1 ", job.stderr)
         truth = job.truth
@@ -197,7 +200,12 @@ def test_a_launched_job_takes_faults_which_strike_in_the_right_process(tmp_path:
     assert [change["id"] for change in truth if change["state"] == "recovered"] == ["exit-1"]
 
 
+def of(job: FakeCluster) -> dict[str, str]:
+    """The environment in which commands find a job."""
+    return os.environ | {"XDG_RUNTIME_DIR": str(job.runtime_directory)}
+
+
 def control(job: FakeCluster, *words: str) -> str:
-    done = ctl(os.environ | {"XDG_RUNTIME_DIR": str(job.runtime_directory)}, *words)
+    done = ctl(of(job), *words)
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -98,11 +98,11 @@ LEAVES = """
 import pytest
 
 def test_a_failing_test(fake_cluster):
-    fake_cluster(nodes=1, gpus=2, speed="1").wait_for(step=1)
+    fake_cluster(nodes=1, gpus=2, speed="4").wait_for(step=1)
     pytest.fail("on purpose")
 
 def test_an_interrupted_test(fake_cluster):
-    fake_cluster(nodes=1, gpus=2, speed="1").wait_for(step=1)
+    fake_cluster(nodes=1, gpus=2, speed="4").wait_for(step=1)
     raise KeyboardInterrupt
 """
 
