@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
-import urllib.error
-import urllib.request
 from pathlib import Path
 
+from tests.support.http_answers import fetched
 from tests.support.played_faults import arguments
 from tests.support.warm_train import WarmTrain
 
-LIMIT_S = 120.0
 EXPORTER = ("--log-with", "prometheus", "--set", "log.prometheus_address=127.0.0.1:0")
 PACE = ("--speed", "20", "--set", "run.startup_speed=200", "--set", "faults.restart_minutes=2", "--max-steps", "200000")
 
 
 def memory_and_use(url: str) -> dict[str, list[float]]:
-    """Memory in use and utilization of each GPU, as one scrape says."""
-    with urllib.request.urlopen(url, timeout=LIMIT_S) as answer:
-        text = answer.read().decode()
+    """Memory in use and utilization of each GPU, as one scrape says; of none if there is no answer."""
+    _, text = fetched(url)
     return {
         name: [float(value) for value in re.findall(rf"^DCGM_FI_DEV_{name}\{{.* (\S+)$", text, re.MULTILINE)]
         for name in ("FB_USED", "GPU_UTIL")
@@ -36,11 +34,11 @@ def test_gpus_are_empty_between_two_attempts_and_used_in_both(tmp_path: Path) ->
 
         def are_used() -> bool:
             seen = memory_and_use(url)
-            return min(seen["FB_USED"]) > 5000 and min(seen["GPU_UTIL"]) > 80
+            return min(seen["FB_USED"], default=0.0) > 5000 and min(seen["GPU_UTIL"], default=0.0) > 80
 
         def are_empty() -> bool:
             seen = memory_and_use(url)
-            return max(seen["FB_USED"]) < 100 and max(seen["GPU_UTIL"]) < 5
+            return max(seen["FB_USED"], default=math.inf) < 100 and max(seen["GPU_UTIL"], default=math.inf) < 5
 
         process.wait_until(are_used, "the first attempt's steps")
         process.wait_until(are_empty, "the pause before the second attempt")
@@ -50,14 +48,7 @@ def test_gpus_are_empty_between_two_attempts_and_used_in_both(tmp_path: Path) ->
 
 def health(url: str) -> tuple[int, str]:
     """Status and text of the answer to a probe; status 0 if there is none."""
-    try:
-        with urllib.request.urlopen(url.replace("/metrics", "/healthz"), timeout=LIMIT_S) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read().decode()
-    except OSError:
-        return 0, ""
+    return fetched(url.replace("/metrics", "/healthz"))
 
 
 def test_probes_fail_from_a_fault_on_until_the_next_attempt(tmp_path: Path) -> None:

@@ -6,8 +6,6 @@ import os
 import re
 import signal
 import socket
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.free_ports import free_port
+from tests.support.http_answers import fetched
 from tests.support.launched import Jobs, RunningJob, jobs_in
 from tests.support.processes import until
 from tests.support.repository import ROOT
@@ -33,18 +32,6 @@ ANY_PORT = ("--set", "log.prometheus_address=127.0.0.1:0")
 PACE = ("--speed", "60")
 ADDRESS = re.compile(r"\[Rank (\d+)/4\] INFO Metrics for Prometheus: (http://\S+)/metrics\n")
 TEMPERATURE = re.compile(r'^DCGM_FI_DEV_GPU_TEMP\{gpu="(\d)",UUID="([^"]+)".*Hostname="(\w+)"', re.MULTILINE)
-
-
-def fetched(url: str) -> tuple[int, str]:
-    """Status and body; status 0 if nobody listens, or the listener ends meanwhile."""
-    try:
-        with urllib.request.urlopen(url, timeout=LIMIT_S) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read().decode()
-    except OSError:
-        return 0, ""
 
 
 def addresses(text: str) -> dict[int, str]:
