@@ -1,9 +1,9 @@
 """The transport between processes that play one rank each.
 
-Every collective begins with one round through the group's first rank, which carries the data, too, when that is little.
-Large data stays where it is: members read it from each other's memory, fold or copy their own part, and further rounds
-keep members from changing data that is still being read. Where memory cannot be read, between hosts and in some
-containers, large data travels with the round.
+Every collective begins with one round, through the group's first rank or between two members, which carries the data,
+too, when that is little. Large data stays where it is: members read it from each other's memory, fold or copy their own
+part, and further rounds keep members from changing data that is still being read. Where memory cannot be read, between
+hosts and in some containers, large data travels with the round.
 
 An ``out`` is a contiguous array that the result may be written into; it is returned if that was done.
 """

@@ -14,11 +14,11 @@ import csv
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import sys
 import tempfile
-import time
 import traceback
 import unittest
 from contextlib import suppress
@@ -112,13 +112,11 @@ def run_in_world(case: type[unittest.TestCase], name: str, world_size: int) -> R
         os.setpgid(0, 0)
         os.environ["WORLD_SIZE"] = str(world_size)
         _report(case, name, report.name)
-    deadline = time.monotonic() + LIMIT_S
-    while not os.waitpid(child, os.WNOHANG)[0]:
-        if time.monotonic() > deadline:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            break
-        time.sleep(0.02)
+    ended = os.pidfd_open(child)
+    if not select.select([ended], [], [], LIMIT_S)[0]:
+        os.kill(child, signal.SIGKILL)
+    os.close(ended)
+    os.waitpid(child, 0)
     with suppress(ProcessLookupError):
         os.killpg(child, signal.SIGKILL)
     with report:
