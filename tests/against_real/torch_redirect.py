@@ -19,13 +19,15 @@ import torch.distributed.distributed_c10d
 
 import fake_torch_dist as dist
 from fake_torch_dist import distributed_c10d
-from fake_torch_dist.core import process_group
+from fake_torch_dist.core import collective_methods, process_group
 
 OURS_ALONE = frozenset(("Future", "LocalTensor", "VirtualOptions", "fold", "fold_world", "shards_of"))
 PRIVATE = (
     "_all_gather_base", "_get_default_group", "_get_default_store", "_get_process_group_store", "_rank_not_in_group",
     "_reduce_scatter_base", "_resolve_process_group", "_set_pg_timeout",
 )  # fmt: skip
+OF_GROUPS = (process_group.__name__, collective_methods.__name__)
+"""Modules of the methods that torch's groups have."""
 MODULES = (torch.distributed, torch.distributed.distributed_c10d)
 
 
@@ -38,8 +40,8 @@ def install() -> None:
         _replace(name, _redirected(getattr(distributed_c10d, name)))
     _replace("_make_nccl_premul_sum", dist._make_nccl_premul_sum)
     _replace("P2POp", OperationOnTensor)
-    for name, value in list(vars(dist.ProcessGroup).items()):
-        if inspect.isfunction(value) and value.__module__ == process_group.__name__ and not name.startswith("__"):
+    for name, value in inspect.getmembers(dist.ProcessGroup, inspect.isfunction):
+        if value.__module__ in OF_GROUPS and not name.startswith("__"):
             setattr(dist.ProcessGroup, name, on_tensors(value))
 
 
