@@ -47,9 +47,8 @@ _OFF = {22: (1, 2), 23: (3,), 24: (4, 21), 25: (5, 6), 27: (7,), 28: (8,), 29: (
 
 def left_open(line: bytes, before: bytes = b"") -> bytes:
     """Return the SGR codes in force after ``line``, if ``before`` were in force before it; empty if there are none."""
-    if b"\x1b" not in line:
-        return before
-    return _still_open(before, tuple(_SGR.findall(line)))
+    codes = _SGR.findall(line)
+    return _still_open(before, tuple(codes)) if codes else before
 
 
 @lru_cache(maxsize=1024)

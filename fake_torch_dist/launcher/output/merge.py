@@ -204,17 +204,20 @@ class LineMerger:
     def _render(self, lines: list[bytes]) -> bytes:
         if not lines:
             return b""
-        if self._open_colors or any(b"\x1b" in line for line in lines):
-            lines = [self._closed(line) for line in lines]
+        if self._open_colors or any(0x1B in line for line in lines):
+            lines = self._closed(lines)
         return b"".join((self._prefix, self._newline_and_prefix.join(lines), b"\n"))
 
-    def _closed(self, line: bytes) -> bytes:
-        """Return the line with the colours that the one before left open, and its own closed."""
-        if not line:
-            return line
-        before = self._open_colors
-        self._open_colors = left_open(line, before)
-        return b"".join((before, line, RESET if self._open_colors else b""))
+    def _closed(self, lines: list[bytes]) -> list[bytes]:
+        """Return the lines, each with the colours that those before left open, and its own closed."""
+        closed, still = [], self._open_colors
+        for line in lines:
+            if line:
+                before, still = still, left_open(line, still)
+                line = before + line + RESET if still else before + line
+            closed.append(line)
+        self._open_colors = still
+        return closed
 
     def _without_blocks(self, lines: list[bytes]) -> list[bytes]:
         """Return lines without updates of the live rows. Text before an update belongs to the line that follows."""
