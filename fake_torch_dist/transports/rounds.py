@@ -137,7 +137,7 @@ class Rounds:
     def _refuse_overdue(self, number: int) -> None:
         """TimedOutError if other members' timeouts were over before this one called, as they have given up."""
         self.engine.read_if_idle()
-        me, take = self.engine.peers.rank, self.engine.take
+        me, take = self.engine.peers.rank, self.engine.mailbox.take
         others = [rank for rank in self.ranks if rank != me]
         gave_up = [rank for rank in others if take(Address(rank, self.group, OVERDUE, number)) is not None]
         if gave_up:

@@ -25,7 +25,7 @@ class Address(NamedTuple):
 
 
 class Mail(Protocol):
-    """The messages of a process, as a wait asks for them. ``Engine`` is one."""
+    """The messages of a process, as a wait asks for them. ``Mailbox`` holds them."""
 
     def take(self, address: Address) -> Any:
         """Remove and return the oldest message for an address, or None; for ANY_SOURCE (source, message)."""

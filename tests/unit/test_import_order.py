@@ -300,7 +300,7 @@ THREADED = {
     "fake_torch_dist.core.task",
     "fake_torch_dist.transports.background",
     "fake_torch_dist.transports.driving",
-    "fake_torch_dist.transports.engine",
+    "fake_torch_dist.transports.loop",
     "fake_torch_dist.transports.program_wait",
 }
 """Modules that may use ``_thread``, and nothing else of the kind.
