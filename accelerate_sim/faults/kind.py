@@ -89,6 +89,8 @@ class Kind:
     """The condition is that of the GPU from the start of the attempt on, as the strike only finds it."""
     nccl: Callable[[Occurrence, int], str] | None = None
     """The version of NCCL that a rank has from the start of the attempt on."""
+    on_store: Callable[[Occurrence], tuple[str, float]] | None = None
+    """The way in which a job's store fails, ``reset``, ``gone`` or ``slow``, and for how many seconds."""
     on_disk: Callable[[Occurrence, Path, Path | None], None] | None = None
     """Acts on the files of the output directory and of the newest checkpoint, which the main process calls once."""
     damages: Callable[[Occurrence], Iterable[str]] = _nothing

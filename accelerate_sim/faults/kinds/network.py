@@ -29,6 +29,8 @@ from accelerate_sim.faults.words.torch_release import watchdog_lines
 LOSS_COST = 20.0
 """Share of the bandwidth that each share of lost packets costs, as a window is sent again for each."""
 STORE_PORT = 29500
+CONNECT_MS = 60_000
+"""Milliseconds after which a client that connects to the store tries again."""
 
 
 # --- link ---------------------------------------------------------------------------------------
@@ -223,25 +225,26 @@ def _store_ending(strike: Occurrence) -> Ending | None:
 def _store_lines(strike: Occurrence) -> Iterator[Line]:
     for rank in _clients(strike):
         client = store.Client(
-            rank=rank, host=strike.host(0), port=STORE_PORT, start=strike.moment, draw=draw_of(strike, rank)
-        )
+            rank=rank, host=strike.host(0), port=STORE_PORT, start=strike.moment, draw=draw_of(strike, rank),
+            torch=torch_of(strike),
+        )  # fmt: skip
+        received = rf"\[rank{rank}\].* \[c10d\] recvValue failed on SocketImpl\("
         match strike.fault["action"]:
             case "gone":
-                yield from of_rank(rank, store.gone(client))
+                yield from of_rank(rank, store.gone(client), received)
             case "reset":
-                yield from of_rank(rank, store.gone(client, store.RESET, seconds=1))
-            case _:
-                yield from of_rank(rank, store.unreachable(client, 60_000)[:2])
+                yield from of_rank(rank, store.gone(client, store.RESET, seconds=1), received)
+            case _ if _down_s(strike) >= CONNECT_MS / 1000:
+                tried = rf"\[rank{rank}\].* TCP client failed to connect/validate to host .* retrying \(try=0"
+                yield from of_rank(rank, store.unreachable(client, CONNECT_MS)[:2], tried)
 
 
-def _store_expect(strike: Occurrence) -> Mapping[str, Any]:
-    slow = strike.fault["action"] == "slow"
-    regex = r"TCP client failed to connect/validate to host " if slow else r"\[c10d\] recvValue failed on SocketImpl\("
-    logs = [
-        {"rank": rank, "stream": "stderr", "regex": regex, "after_s": 0.0, "within_s": 61.0 if slow else 2.0}
-        for rank in _clients(strike)
-    ]
-    return {"logs": logs, "kernel": []}
+def _store_lasts(keys: Mapping[str, Value]) -> Span | None:
+    return Span(CONNECT_MS / 1000) if keys["action"] == "slow" else None
+
+
+def _on_store(strike: Occurrence) -> tuple[str, float]:
+    return str(strike.fault["action"]), _down_s(strike)
 
 
 def _store_truth(strike: Occurrence) -> Truth:
@@ -279,6 +282,6 @@ KINDS = (
         target="store",
         keys={"action": Key("word", "reset", "What it does; gone ends the job.", ("reset", "gone", "slow"))},
         lasts=NOTHING, ends=_store_ending, lines=_store_lines, truth=Truth("network"), truth_by=_store_truth,
-        expect=_store_expect,
+        lasts_by=_store_lasts, on_store=_on_store,
     ),
 )  # fmt: skip
