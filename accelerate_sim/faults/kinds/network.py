@@ -18,6 +18,7 @@ from accelerate_sim.faults.rank_lines import (
     collective_of,
     draw_of,
     of_rank,
+    timeout_sign,
     torch_of,
     waiter_of,
 )
@@ -143,8 +144,8 @@ def _link_expect(strike: Occurrence) -> Mapping[str, Any]:
     logs: list[dict[str, Any]] = []
     if _is_cut(strike):
         logs = [
-            {"rank": rank, "stream": "stderr", "regex": f"NCCL error: {nccl.REMOTE.text}", "after_s": retried_s,
-             "within_s": 1.0}
+            {"rank": rank, "stream": "stderr", "regex": nccl.async_error_sign(rank), "after_s": retried_s,
+             "within_s": 1.0, "count": 1}
             for rank, _, _ in _victims(strike)[:MOST_SPEAKERS]
         ]  # fmt: skip
     return {"kernel": kernels, "logs": logs}
@@ -192,17 +193,7 @@ def _partition_lines(strike: Occurrence) -> Iterator[Line]:
         timeout_s = _timeout_s(strike)
         for rank in range(strike.run.layout.world_size)[:MOST_SPEAKERS]:
             said = watchdog.waiting_rank(waiter_of(strike, rank, timeout_s), collective_of(strike, timeout_s))
-            yield from of_rank(rank, later(said, timeout_s))
-
-
-def _partition_expect(strike: Occurrence) -> Mapping[str, Any]:
-    ranks = range(strike.run.layout.world_size)[:MOST_SPEAKERS] if _is_split(strike) else ()
-    regex = r"Watchdog caught collective operation timeout: WorkNCCL\(SeqNum=\d+"
-    logs = [
-        {"rank": rank, "stream": "stderr", "regex": regex, "after_s": _timeout_s(strike), "within_s": 1.0}
-        for rank in ranks
-    ]
-    return {"logs": logs, "kernel": []}
+            yield from of_rank(rank, later(said, timeout_s), timeout_sign(rank))
 
 
 # --- store --------------------------------------------------------------------------------------
@@ -274,7 +265,7 @@ KINDS = (
         targets=("node",),
         target="node=any",
         keys={"timeout": Key("span", Span(600.0), "Time of the watchdog.")},
-        ends=_partition_ending, lines=_partition_lines, truth=Truth("network"), expect=_partition_expect,
+        ends=_partition_ending, lines=_partition_lines, truth=Truth("network"),
     ),
     Kind(
         name="store", help="the store of rank 0, which the ranks meet at, resets connections, is gone, or is slow",

@@ -205,6 +205,11 @@ def error_text(error: NcclError, last: str, version: str) -> str:
     return f"{error.text}, NCCL version {version}\n{error.name}: {error.explanation}\nLast error:\n{last}"
 
 
+def async_error_sign(rank: int) -> str:
+    """The expression by which the first line of ``async_error`` is known, for a peer that is gone."""
+    return rf"\[rank{rank}\].* raised the following async exception: NCCL error: remote"
+
+
 def async_error(
     waiter: Waiter, collective: Collective, error: NcclError, last: str, *, nccl: str = "2.29.7", after_s: float = 0.0
 ) -> list[TimedLine]:

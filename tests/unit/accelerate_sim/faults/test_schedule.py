@@ -171,6 +171,15 @@ def test_each_second_of_a_run_has_its_step(slow: str) -> None:
             assert strike.step == 1 or pace.end_s(strike.step - 1) < tenth / 10
 
 
+def test_a_slow_step_makes_the_phases_after_it_later() -> None:
+    words = "data action=slow rank=1 factor=9 at=step:6 for=1steps", "nan at=phase:checkpoint", "nan at=step:8"
+    slow, step, saving = walk(*words)[0].occurrences
+    assert [each.step for each in (slow, step, saving)] == [6, 8, 11]
+    assert slow.second < step.second < saving.second
+    strikes = walk(*words, "nan at=phase:eval", "nan at=step:13", "nan at=step:2")[0].occurrences
+    assert [strike.step for strike in strikes] == sorted(strike.step for strike in strikes)
+
+
 def test_a_moment_that_ends_no_attempt_comes_again_after_a_restart() -> None:
     first, second = walk("nan at=time:5800ms times=2", "kill rank=1 at=step:15")
     assert [strike.step for strike in first.occurrences] == [13, 15]
