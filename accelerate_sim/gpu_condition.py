@@ -78,11 +78,18 @@ class Condition(NamedTuple):
     """Time in which a power limit has held the clock down."""
     brake_us: int = 0
     """Time in which the server's power brake has held the clock down."""
+    driver: str = ""
+    """Version of its machine's driver, where it is not that of the catalog."""
+    cuda: str = ""
+    """Highest CUDA version of that driver."""
+    library: str = ""
+    """Version of the driver's library, where it is not that of its kernel module, so that nothing reads the GPU."""
 
     @property
     def needs_reset(self) -> bool:
         """True if the GPU is to be reset, or its machine rebooted, before a job starts on it again."""
-        return self.lost or self.unreadable or self.remapping_pending or self.recovery_action != "None"
+        failed = self.lost or self.unreadable or self.remapping_pending or self.recovery_action != "None"
+        return failed or bool(self.driver or self.library)
 
     def after_reset(self) -> Condition:
         """The condition after a reset: rows that waited for it are remapped, and what counts since then is 0."""

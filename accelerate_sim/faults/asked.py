@@ -25,7 +25,11 @@ def asked_fault(words: str, next_step: int, attempt: int, others: Sequence[Fault
     fault = replace(fault, attempts=_from_here_on(fault.attempts, attempt))
     at = fault.at
     if at.phase in START_PHASES and fault.attempts.first == attempt:
-        only = "" if at.phase != KINDS[fault.kind].phase else f"{fault.kind} strikes while a job starts: "
+        only = (
+            ""
+            if at.phase != KINDS[fault.kind].phase_with(fault.params)
+            else f"{fault.kind} strikes while a job starts: "
+        )
         raise FaultMistake(
             f"{only}{at.phase} of attempt {attempt} is over",
             f"Add attempt={attempt + 1} for the next start of this job, or start a job with --fault.",

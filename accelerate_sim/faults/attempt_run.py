@@ -76,9 +76,7 @@ class AttemptRun(Run):
     @property
     def start_s(self) -> float:
         """Second at which the processes of the attempt start, counted from the first step of the run."""
-        first = self.attempt.first_step
-        loading_s = self.storage.seconds(self.checkpoint_bytes, "load", first) if first else 0.0
-        return self.attempt.begin_s - self.startup.total - loading_s
+        return self.attempt.start_s
 
     def step_end_s(self, step: int) -> float:
         return self.timeline.step_end_s(step) + self.pace.shift_s(step + 1)

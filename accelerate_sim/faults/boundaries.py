@@ -26,6 +26,8 @@ class Boundaries:
         self._counts: dict[str, list[tuple[int, int]]] = {phase: [] for phase in (*START_PHASES, *LATER_PHASES)}
         """Earlier attempts, and how often a phase has come in each."""
         self._moments: list[Moment] | None = None
+        self._slowed = 0
+        """Strikes that had slowed the attempt when the moments were computed."""
         self._attempt = 0
         self._after = (0, -math.inf)
         """Step and second of the latest strike here: what comes later is next."""
@@ -50,7 +52,8 @@ class Boundaries:
         """The next strike here."""
         if not self._entries:
             return None
-        if self._moments is None:
+        if self._moments is None or self._slowed != len(self._pace.slow):
+            self._slowed = len(self._pace.slow)
             found = filter(None, map(self._moment, self._entries))
             self._moments = sorted(found, key=lambda moment: (moment.second, moment.entry.order))
         return self._moments[0] if self._moments else None

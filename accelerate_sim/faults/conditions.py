@@ -18,7 +18,7 @@ class Conditions:
 
     def __init__(self, attempts: Sequence[Attempt]) -> None:
         self._attempts = [
-            (attempt.begin_s, [strike for strike in attempt.occurrences if KINDS[strike.fault.kind].telemetry])
+            (attempt.start_s, [strike for strike in attempt.occurrences if KINDS[strike.fault.kind].telemetry])
             for attempt in attempts
         ]
         self._latest: tuple[float, Mapping[int, Condition]] | None = None
@@ -31,13 +31,13 @@ class Conditions:
 
     def _compute(self, second: float) -> Mapping[int, Condition]:
         found: dict[int, Condition] = {}
-        for number, (begin_s, strikes) in enumerate(self._attempts):
-            if number and begin_s > second:
+        for number, (start_s, strikes) in enumerate(self._attempts):
+            if number and start_s > second:
                 break
             if number:
                 found = {rank: _in_new_process(each) for rank, each in found.items()}
             for strike in strikes:
-                if strike.second <= second:
+                if strike.second <= second or KINDS[strike.fault.kind].is_there_before:
                     _apply(strike, second, found)
         return {rank: each for rank, each in found.items() if each != HEALTHY}
 

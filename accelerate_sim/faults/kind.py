@@ -61,6 +61,8 @@ class Kind:
     """Default of ``for`` from the other keys, for a kind whose keys may decide it; None: they do not."""
     phase: str = ""
     """The phase of a strike whose trigger names none; empty: in the midst of a step."""
+    phase_by: Callable[[Mapping[str, Value]], str] | None = None
+    """That phase from the kind's keys, where they decide it."""
     delay_s: float = 0.0
     """Default of ``delay``: seconds from the trigger to the first symptom."""
     check: Callable[[Mapping[str, Value]], str | None] | None = None
@@ -83,6 +85,12 @@ class Kind:
     """Seconds by which the clock of a machine that is hit is ahead, at a second of the run while the fault lasts."""
     telemetry: Callable[[Occurrence, int, Condition, float], Condition] | None = None
     """The condition of a rank's GPU that is hit, from that before the strike, so many seconds after it."""
+    is_there_before: bool = False
+    """The condition is that of the GPU from the start of the attempt on, as the strike only finds it."""
+    nccl: Callable[[Occurrence, int], str] | None = None
+    """The version of NCCL that a rank has from the start of the attempt on."""
+    on_store: Callable[[Occurrence], tuple[str, float]] | None = None
+    """The way in which a job's store fails, ``reset``, ``gone`` or ``slow``, and for how many seconds."""
     on_disk: Callable[[Occurrence, Path, Path | None], None] | None = None
     """Acts on the files of the output directory and of the newest checkpoint, which the main process calls once."""
     damages: Callable[[Occurrence], Iterable[str]] = _nothing
@@ -98,6 +106,10 @@ class Kind:
     def length(self, keys: Mapping[str, Value]) -> Span:
         """Default of ``for``, with these keys."""
         return (self.lasts_by(keys) if self.lasts_by else None) or self.lasts
+
+    def phase_with(self, keys: Mapping[str, Value]) -> str:
+        """The phase of a strike whose trigger names none, with these keys."""
+        return self.phase_by(keys) if self.phase_by else self.phase
 
     def truth_of(self, strike: Occurrence) -> Truth:
         """The section of the ground truth about a strike's cause."""

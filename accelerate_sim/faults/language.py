@@ -62,7 +62,7 @@ def render(fault: Fault) -> str:
     words = [fault.kind, *map(str, fault.targets)]
     words += [f"{name}={text_of(fault.params[name])}" for name, key in kind.keys.items()
               if fault.params[name] != key.default]  # fmt: skip
-    if fault.at != At(phase=kind.phase):
+    if fault.at != At(phase=kind.phase_with(fault.params)):
         words.append(f"at={fault.at}")
     if fault.after:
         words.append(f"after={fault.after}")
@@ -117,11 +117,11 @@ def _fault(kind: Kind, targets: Sequence[Target], keys: Mapping[str, str], numbe
         noun, _, value = kind.target.partition("=")
         targets = [parse_target(noun, value)]  # type: ignore[arg-type]
     at = parse_at(keys["at"]) if "at" in keys else At()
-    if kind.phase and not at.phase and not at.recurs:
-        at = replace(at, phase=kind.phase)
     params = {name: _value(name, key, keys[name]) if name in keys else key.default for name, key in kind.keys.items()}
     if kind.check and (wrong := kind.check(params)):
         raise FaultMistake(wrong, f"--list faults explains {kind.name}.")
+    if (phase := kind.phase_with(params)) and not at.phase and not at.recurs:
+        at = replace(at, phase=phase)
     length = kind.length(params)
     if "for" in keys and length == NOTHING:
         raise FaultMistake(f"{kind.name} has no length", "Leave out 'for'.")

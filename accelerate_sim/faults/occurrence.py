@@ -81,8 +81,10 @@ class Attempt:
     """From 0."""
     first_step: int
     """Steps that the checkpoint holds from which it goes on; 0: it begins anew."""
+    start_s: float
+    """Second at which its processes start, counted from the first step of the run."""
     begin_s: float
-    """Second at which its first step begins, counted from the first step of the run."""
+    """Second at which its first step begins."""
     occurrences: tuple[Occurrence, ...]
     """All that strike in it, in order."""
     carried: tuple[Occurrence, ...] = ()

@@ -208,4 +208,5 @@ class Pace:
         if not self.slow:
             return max(self.timeline.step_at(second - self.offset_s) + 1, self.first_step + 1)
         low, high = self.first_step + 1, max(self.timeline.calendar.total_steps, self.first_step + 1)
-        return low + max(bisect_right(range(low, high + 1), second, key=self.begin_s) - 1, 0)
+        step = low + max(bisect_right(range(low, high + 1), second, key=self.begin_s) - 1, 0)
+        return step + 1 if step < high and second > self.end_s(step) else step

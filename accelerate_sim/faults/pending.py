@@ -162,7 +162,7 @@ class Pending:
             step = max(int(self._lives[0][0]) - self._life, 1) + pace.first_step
             if step <= last:
                 yield self._in_step(self._lives[0][2], step), self._lives
-        while self._seconds and self._seconds[0][0] < pace.begin_s(last + 1):
+        while self._seconds and self._seconds[0][0] <= pace.end_s(last):
             second, _, entry = self._seconds[0]
             if (moment := self._at_second(entry, second)).step <= last:
                 yield moment, self._seconds
@@ -234,7 +234,7 @@ class Pending:
             made = self._life + moment.step - self._first_step  # without the step that a strike interrupts
             entry.due_life = made if strike.ending else made + 1
             heappush(self._lives, (entry.due_life + _share(entry), entry.order, entry))
-        elif at.step is not None or at.time_s is None:
+        else:  # a single moment comes once in an attempt: a step as it is made again, a time as the next one begins
             self._later.append(entry)
 
 

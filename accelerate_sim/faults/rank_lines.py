@@ -97,5 +97,9 @@ def timed_out(strike: Occurrence, timeout_s: float) -> Iterator[Line]:
     """The lines of the ranks that wait until their collective times out."""
     for rank in waiting_ranks(strike)[:MOST_SPEAKERS]:
         said = watchdog.waiting_rank(waiter_of(strike, rank, timeout_s), collective_of(strike, timeout_s))
-        sign = rf"\[rank{rank}\]:\S+ \S+ \S+\] \[Rank {rank}\] Watchdog caught collective operation timeout: WorkNCCL\("
-        yield from of_rank(rank, later(said, timeout_s), sign)
+        yield from of_rank(rank, later(said, timeout_s), timeout_sign(rank))
+
+
+def timeout_sign(rank: int) -> str:
+    """The expression by which the first line of a rank whose collective has timed out is known."""
+    return rf"\[rank{rank}\]:\S+ \S+ \S+\] \[Rank {rank}\] Watchdog caught collective operation timeout: WorkNCCL\("

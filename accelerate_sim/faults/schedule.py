@@ -152,8 +152,9 @@ class _Walk:
         ending = ended_by.ending if ended_by else None
         restarts = ending is not None and ending.restarts and number < self.schedule.restarts
         goes_on = restarts or (ending is not None and number < self.schedule.resumed)
+        start_s = begin_s - self.run.startup.total - self._loading_s(pace.first_step)
         return Attempt(
-            number, pace.first_step, begin_s, tuple(strikes), carried,
+            number, pace.first_step, start_s, begin_s, tuple(strikes), carried,
             pace.begin_s(self.last_step + 1) if ending is None else end_s, whole, goes_on,
             number < self.schedule.restarts,
         )  # fmt: skip
@@ -219,9 +220,12 @@ class _Walk:
         ended_by = attempt.ended_by
         assert ended_by and ended_by.ending
         first, run = _step_of(attempt.saved), self.run
-        loading_s = run.storage.seconds(run.checkpoint_bytes, "load", first) if first else 0.0
-        pause_s = max(60.0 * self.config.faults.restart_minutes, run.startup.total + loading_s)
+        pause_s = max(60.0 * self.config.faults.restart_minutes, run.startup.total + self._loading_s(first))
         return attempt.end_s + max(pause_s, ended_by.ending.min_restart_s)
+
+    def _loading_s(self, step: int) -> float:
+        """Seconds in which the checkpoint of a step is read; 0 at the beginning of the run."""
+        return self.run.storage.seconds(self.run.checkpoint_bytes, "load", step) if step else 0.0
 
     def _carried(self, attempt: Attempt, first_step: int, begin_s: float) -> Iterator[Occurrence]:
         """Effects that still last when the next attempt begins."""

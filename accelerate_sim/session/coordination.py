@@ -93,7 +93,7 @@ class Coordination:
         nccl_log.delay()
         self.meet()
         agreed = StartMessage.of(_from_main(message.json() if message else b""))
-        nccl_log.print_delayed(_versions(agreed))
+        nccl_log.print_delayed(_versions(agreed, self.placement.ranks[0]))
         if agreed.config and agreed.config["run"]["publish"]:
             self.pids = self.gathered(os.getpid())
         return agreed
@@ -237,8 +237,8 @@ def _from_main(data: bytes) -> bytes:
     return held.tobytes()
 
 
-def _versions(message: StartMessage) -> nccl_log.Versions:
-    """NCCL's version that the run's log states, with the CUDA version of the driver that its GPUs have."""
+def _versions(message: StartMessage, rank: int) -> nccl_log.Versions:
+    """NCCL's version that the run's log states, with the CUDA version of the driver that the rank's GPU has."""
     if message.config is None or not os.environ.get("NCCL_DEBUG"):
         return nccl_log.Versions()
     from accelerate_sim import catalog
@@ -246,7 +246,12 @@ def _versions(message: StartMessage) -> nccl_log.Versions:
 
     cluster = message.config["cluster"]
     board = board_of(catalog.with_driver(catalog.gpu(cluster["gpu"]), cluster["driver"]))
-    return nccl_log.Versions(cluster["nccl_version"], (board.driver if board else HOPPER_DRIVER).cuda)
+    versions = nccl_log.Versions(cluster["nccl_version"], (board.driver if board else HOPPER_DRIVER).cuda)
+    if message.attempt is None:
+        return versions
+    from accelerate_sim.session.faults.nccl_versions import versions_of
+
+    return versions_of(rank, message, versions)
 
 
 def _gathered(mine: int, world_size: int) -> tuple[int, ...]:

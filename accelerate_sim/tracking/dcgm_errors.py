@@ -92,7 +92,7 @@ def xid_labels(devices: DeviceRecord, healthy: Sequence[str]) -> Sequence[str]:
 
 def lost_gpus(devices: DeviceRecord) -> Collection[int]:
     """Ranks of GPUs that cannot be read, whose series vanish."""
-    return {rank for rank, each in (devices.conditions or {}).items() if each.lost or each.unreadable}
+    return {rank for rank, each in (devices.conditions or {}).items() if each.lost or each.unreadable or each.library}
 
 
 def error_samples(devices: DeviceRecord) -> Iterator[Samples]:

@@ -7,7 +7,7 @@ in a run in which faults happen; there the counters that the default comments ou
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from accelerate_sim.records import DeviceIdentity, DeviceRecord
 from accelerate_sim.tracking.dcgm_errors import Samples, error_samples, lost_gpus, of_each, xid_labels, xids
@@ -28,17 +28,19 @@ def family(name: str, kind: str, meaning: str, samples: Iterable[tuple[str, obje
 
 
 class DeviceText:
-    """Makes the text, and keeps the labels, which are the same in every scrape."""
+    """Makes the text, and keeps the labels, which are the same in every scrape while no machine changes its driver."""
 
     def __init__(self) -> None:
         self._identities: tuple[DeviceIdentity, ...] | None = None
+        self._drivers: dict[int, str] = {}
         self._labels: list[str] = []
         self._labels_of_xid: list[str] = []
 
     def lines(self, devices: DeviceRecord) -> Iterator[str]:
-        if devices.identities is not self._identities:
-            self._identities = devices.identities
-            plain = list(_labels(devices))
+        drivers = {rank: each.driver for rank, each in (devices.conditions or {}).items() if each.driver}
+        if devices.identities is not self._identities or drivers != self._drivers:
+            self._identities, self._drivers = devices.identities, drivers
+            plain = list(_labels(devices, drivers))
             self._labels = [f"{{{labels}}}" for labels in plain]
             self._labels_of_xid = [f'{{{labels},err_code="0",err_msg="No Error"}}' for labels in plain]
         lost = lost_gpus(devices)
@@ -50,14 +52,14 @@ class DeviceText:
             yield from family(name, kind, meaning, kept)
 
 
-def _labels(devices: DeviceRecord) -> Iterator[str]:
+def _labels(devices: DeviceRecord, drivers: Mapping[int, str]) -> Iterator[str]:
     product = escaped(devices.product)
-    for each in devices.identities:
+    for rank, each in enumerate(devices.identities):
         host = escaped(each.host)
         yield (
             f'gpu="{each.index}",UUID="{each.uuid}",pci_bus_id="{each.bus_id}",device="nvidia{each.index}",'
             f'modelName="{product}",Hostname="{host}",hostname="{host}",'
-            f'DCGM_FI_DRIVER_VERSION="{devices.driver_version}"'
+            f'DCGM_FI_DRIVER_VERSION="{drivers.get(rank, devices.driver_version)}"'
         )
 
 

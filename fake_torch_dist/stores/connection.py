@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import select
@@ -28,6 +29,7 @@ CONNECT_TIMEOUT = (  # DistNetworkError
 CONNECTION_CLOSED = (  # DistNetworkError
     "Failed to recv, got 0 bytes. Connection was likely closed. Did the remote server shutdown or crash?"
 )
+CONNECTION_RESET = "Connection reset by peer"  # DistNetworkError
 BROKEN_PIPE = "Broken pipe"  # DistNetworkError
 
 # Ours
@@ -192,7 +194,7 @@ class Connection:
             pass
         except OSError as error:
             self.close()
-            raise DistNetworkError(BROKEN_PIPE) from error
+            raise DistNetworkError(CONNECTION_RESET if _was_reset(error) else BROKEN_PIPE) from error
         if data:
             self._send_rest(sock, data, limit_s)
         return self._number
@@ -213,7 +215,7 @@ class Connection:
                     self._read(sock)
         except OSError as error:
             self.close()
-            raise DistNetworkError(BROKEN_PIPE) from error
+            raise DistNetworkError(CONNECTION_RESET if _was_reset(error) else BROKEN_PIPE) from error
         except BaseException:  # half a request has been sent
             self.close()
             raise
@@ -232,7 +234,7 @@ class Connection:
                     return None
         except (OSError, ValueError) as error:
             self.close()
-            raise DistNetworkError(CONNECTION_CLOSED) from error
+            raise DistNetworkError(CONNECTION_RESET if _was_reset(error) else CONNECTION_CLOSED) from error
 
     def _read(self, sock: socket.socket) -> None:
         data = sock.recv(_READ_BYTES)
@@ -244,6 +246,11 @@ class Connection:
         if self._sock is None:
             raise DistNetworkError(BROKEN_PIPE)
         return self._sock
+
+
+def _was_reset(error: Exception) -> bool:
+    """True if the other end has aborted the connection; an end of stream has no number."""
+    return isinstance(error, OSError) and error.errno == errno.ECONNRESET
 
 
 def _clamped(seconds: float) -> float:

@@ -15,6 +15,7 @@ import hmac
 import os
 import selectors
 import socket
+import struct
 from typing import Final
 
 from fake_torch_dist.stores.authentication import NONCE_BYTES, PROTOCOL, Greeting, job_token, proof
@@ -30,7 +31,11 @@ KEPT: Final = b"/outlives restarts/"
 """Beginning of the keys, as a ``TCPStore`` writes them, whose values the ranks of another attempt find."""
 NO_RESTART: Final = "outlives restarts/no restart"
 """Key, as a rank gives it to its ``TCPStore``, by which a job does not start again whatever restarts are left."""
+TROUBLE: Final = "trouble of the store"
+"""Key by which a rank lets the server fail, for jobs that play it: ``reset`` or ``gone`` closes all connections, the
+second until ``forget_all``; ``slow`` answers nobody but the one who asks, until that one sets ``over`` or leaves."""
 _READ_BYTES: Final = 256 << 10
+_CLOSE_BY_RESET: Final = struct.pack("ii", 1, 0)
 _MAX_UNAUTHENTICATED: Final = 1024
 _GREETING_S: Final = 30.0
 """Seconds after which the oldest unauthenticated connection is closed when another arrives."""
@@ -53,6 +58,10 @@ class StoreServer:
         self._members: dict[Peer, None] = {}
         self._parked = ParkedRequests()
         self._listening = True
+        self._is_gone = False
+        self._slow_for: Peer | None = None
+        """The client that alone is answered; None: all are."""
+        self._unheard: set[Peer] = set()
         self._parent_fd = -1
         self.port: int = listener.getsockname()[1]
         listener.setblocking(False)
@@ -113,6 +122,7 @@ class StoreServer:
 
         Keys that begin with ``KEPT`` stay: ranks leave there what those of another attempt shall find.
         """
+        self._is_gone = False
         for peer in list(self._members):
             self._drop(peer)
         kept = {key: value for key, value in self._table.values.items() if key.startswith(KEPT)}
@@ -144,6 +154,9 @@ class StoreServer:
                 if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
                     self._make_room()
                 return
+            if self._is_gone:
+                sock.close()
+                continue
             peer = Peer(sock)
             sock.setblocking(False)
             if sock.family in (socket.AF_INET, socket.AF_INET6):
@@ -167,7 +180,12 @@ class StoreServer:
         self._parked.unpark(peer)
         self._unauthenticated.pop(peer, None)
         self._members.pop(peer, None)
-        self._selector.unregister(peer.sock)
+        if peer in self._unheard:
+            self._unheard.remove(peer)
+        else:
+            self._selector.unregister(peer.sock)
+        if peer is self._slow_for:
+            self._hear_all()
         peer.sock.close()
         if not self._listening and self._listener.fileno() >= 0:
             self._selector.register(self._listener, selectors.EVENT_READ, None)
@@ -255,6 +273,9 @@ class StoreServer:
             self._park(peer, number, message)
             return
         self._send(peer, number, answer)
+        if message.kind == Kind.SET and message.fields[0] == b"/" + TROUBLE.encode():
+            self._fail(peer, message.fields[1])
+            return
         if message.kind in CHANGES and message.kind not in (Kind.DELETE, Kind.POP):
             for key in message.fields[::2] if message.kind == Kind.SET else message.fields[:1]:
                 self._retry(key)
@@ -297,3 +318,25 @@ class StoreServer:
                 self._park(peer, number, message)
                 continue
             self._answer_late(peer, number, encode(answer))
+
+    # -- trouble -------------------------------------------------------------------------------------------------------
+
+    def _fail(self, asker: Peer, how: bytes) -> None:
+        if how in (b"reset", b"gone"):
+            self._is_gone = how == b"gone"
+            for peer in list(self._members):
+                if how == b"reset":
+                    peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _CLOSE_BY_RESET)
+                self._drop(peer)
+        elif how == b"slow" and not self._slow_for:
+            self._slow_for = asker
+            self._unheard = {*self._members, *self._unauthenticated} - {asker}
+            for peer in self._unheard:
+                self._selector.unregister(peer.sock)
+        elif how == b"over":
+            self._hear_all()
+
+    def _hear_all(self) -> None:
+        for peer in self._unheard:
+            self._selector.register(peer.sock, selectors.EVENT_WRITE if peer.outgoing else selectors.EVENT_READ, peer)
+        self._unheard, self._slow_for = set(), None

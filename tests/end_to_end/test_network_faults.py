@@ -14,6 +14,7 @@ from tests.support.reading import Train
 STORY = (
     "link link=1:0 action=flap at=step:3 for=8s",
     "link link=0:1 action=down at=step:6",
+    "store action=slow at=step:7",
     "store action=reset at=step:8",
     "partition node=1 at=step:9",
     "link node=0 action=bandwidth gbps=50 at=step:11 for=3steps id=narrow",

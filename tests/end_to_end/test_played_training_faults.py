@@ -37,8 +37,9 @@ END = {
     "data bus": ("data rank=2 at=step:8 action=bus", "is killed by signal: Bus error. It is possible"),
     "data exception": ("data rank=3 at=step:8 action=exception", "ValueError: Caught ValueError in DataLoader worker"),
     "data descriptors": ("data rank=3 at=step:8 action=fds", "OSError: [Errno 24] Too many open files"),
-    "another NCCL": ("mismatch node=1 what=nccl", "Mismatched NCCL version detected : rank 0 version 22907 rank 2"),
+    "another NCCL": ("mismatch node=1 what=nccl", "Mismatched NCCL version detected : rank 0 version 22105 rank 2"),
     "another driver": ("mismatch node=1 what=driver", "CUDA driver version is insufficient for CUDA runtime version"),
+    "another library": ("mismatch node=1 what=library", "system has unsupported display driver / cuda driver comb"),
     "no Python": ("mismatch node=1 what=python", "ModuleNotFoundError: No module named 'torch'"),
     "no mount": ("mismatch node=1 what=mount", "FileNotFoundError: [Errno 2] No such file or directory: '/mnt/data"),
 }  # fmt: skip

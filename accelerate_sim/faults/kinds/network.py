@@ -18,6 +18,7 @@ from accelerate_sim.faults.rank_lines import (
     collective_of,
     draw_of,
     of_rank,
+    timeout_sign,
     torch_of,
     waiter_of,
 )
@@ -29,6 +30,8 @@ from accelerate_sim.faults.words.torch_release import watchdog_lines
 LOSS_COST = 20.0
 """Share of the bandwidth that each share of lost packets costs, as a window is sent again for each."""
 STORE_PORT = 29500
+CONNECT_MS = 60_000
+"""Milliseconds after which a client that connects to the store tries again."""
 
 
 # --- link ---------------------------------------------------------------------------------------
@@ -141,8 +144,8 @@ def _link_expect(strike: Occurrence) -> Mapping[str, Any]:
     logs: list[dict[str, Any]] = []
     if _is_cut(strike):
         logs = [
-            {"rank": rank, "stream": "stderr", "regex": f"NCCL error: {nccl.REMOTE.text}", "after_s": retried_s,
-             "within_s": 1.0}
+            {"rank": rank, "stream": "stderr", "regex": nccl.async_error_sign(rank), "after_s": retried_s,
+             "within_s": 1.0, "count": 1}
             for rank, _, _ in _victims(strike)[:MOST_SPEAKERS]
         ]  # fmt: skip
     return {"kernel": kernels, "logs": logs}
@@ -190,17 +193,7 @@ def _partition_lines(strike: Occurrence) -> Iterator[Line]:
         timeout_s = _timeout_s(strike)
         for rank in range(strike.run.layout.world_size)[:MOST_SPEAKERS]:
             said = watchdog.waiting_rank(waiter_of(strike, rank, timeout_s), collective_of(strike, timeout_s))
-            yield from of_rank(rank, later(said, timeout_s))
-
-
-def _partition_expect(strike: Occurrence) -> Mapping[str, Any]:
-    ranks = range(strike.run.layout.world_size)[:MOST_SPEAKERS] if _is_split(strike) else ()
-    regex = r"Watchdog caught collective operation timeout: WorkNCCL\(SeqNum=\d+"
-    logs = [
-        {"rank": rank, "stream": "stderr", "regex": regex, "after_s": _timeout_s(strike), "within_s": 1.0}
-        for rank in ranks
-    ]
-    return {"logs": logs, "kernel": []}
+            yield from of_rank(rank, later(said, timeout_s), timeout_sign(rank))
 
 
 # --- store --------------------------------------------------------------------------------------
@@ -223,25 +216,26 @@ def _store_ending(strike: Occurrence) -> Ending | None:
 def _store_lines(strike: Occurrence) -> Iterator[Line]:
     for rank in _clients(strike):
         client = store.Client(
-            rank=rank, host=strike.host(0), port=STORE_PORT, start=strike.moment, draw=draw_of(strike, rank)
-        )
+            rank=rank, host=strike.host(0), port=STORE_PORT, start=strike.moment, draw=draw_of(strike, rank),
+            torch=torch_of(strike),
+        )  # fmt: skip
+        received = rf"\[rank{rank}\].* \[c10d\] recvValue failed on SocketImpl\("
         match strike.fault["action"]:
             case "gone":
-                yield from of_rank(rank, store.gone(client))
+                yield from of_rank(rank, store.gone(client), received)
             case "reset":
-                yield from of_rank(rank, store.gone(client, store.RESET, seconds=1))
-            case _:
-                yield from of_rank(rank, store.unreachable(client, 60_000)[:2])
+                yield from of_rank(rank, store.gone(client, store.RESET, seconds=1), received)
+            case _ if _down_s(strike) >= CONNECT_MS / 1000:
+                tried = rf"\[rank{rank}\].* TCP client failed to connect/validate to host .* retrying \(try=0"
+                yield from of_rank(rank, store.unreachable(client, CONNECT_MS)[:2], tried)
 
 
-def _store_expect(strike: Occurrence) -> Mapping[str, Any]:
-    slow = strike.fault["action"] == "slow"
-    regex = r"TCP client failed to connect/validate to host " if slow else r"\[c10d\] recvValue failed on SocketImpl\("
-    logs = [
-        {"rank": rank, "stream": "stderr", "regex": regex, "after_s": 0.0, "within_s": 61.0 if slow else 2.0}
-        for rank in _clients(strike)
-    ]
-    return {"logs": logs, "kernel": []}
+def _store_lasts(keys: Mapping[str, Value]) -> Span | None:
+    return Span(CONNECT_MS / 1000) if keys["action"] == "slow" else None
+
+
+def _on_store(strike: Occurrence) -> tuple[str, float]:
+    return str(strike.fault["action"]), _down_s(strike)
 
 
 def _store_truth(strike: Occurrence) -> Truth:
@@ -271,7 +265,7 @@ KINDS = (
         targets=("node",),
         target="node=any",
         keys={"timeout": Key("span", Span(600.0), "Time of the watchdog.")},
-        ends=_partition_ending, lines=_partition_lines, truth=Truth("network"), expect=_partition_expect,
+        ends=_partition_ending, lines=_partition_lines, truth=Truth("network"),
     ),
     Kind(
         name="store", help="the store of rank 0, which the ranks meet at, resets connections, is gone, or is slow",
@@ -279,6 +273,6 @@ KINDS = (
         target="store",
         keys={"action": Key("word", "reset", "What it does; gone ends the job.", ("reset", "gone", "slow"))},
         lasts=NOTHING, ends=_store_ending, lines=_store_lines, truth=Truth("network"), truth_by=_store_truth,
-        expect=_store_expect,
+        lasts_by=_store_lasts, on_store=_on_store,
     ),
 )  # fmt: skip

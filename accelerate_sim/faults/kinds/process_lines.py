@@ -55,7 +55,7 @@ def lost_peer(strike: Occurrence) -> Iterator[Line]:
     for rank in _remote(strike):
         last = nccl.closed_text(host, 32768 + draw_of(strike, rank).below("port", 28000))
         said = nccl.async_error(waiter_of(strike, rank), collective_of(strike), nccl.REMOTE, last, nccl=version)
-        yield from of_rank(rank, said, rf"\[rank{rank}\].* raised the following async exception: NCCL error: remote")
+        yield from of_rank(rank, said, nccl.async_error_sign(rank))
 
 
 def of_signal(strike: Occurrence) -> Iterator[Line]:

@@ -13,6 +13,7 @@ from accelerate_sim.faults.consequences import Death, Ending, Line, RaiseEnd, Si
 from accelerate_sim.faults.kinds.xid_facts import Effect, facts_of
 from accelerate_sim.faults.occurrence import Occurrence
 from accelerate_sim.faults.rank_lines import (
+    MOST_SPEAKERS,
     NOTICED_S,
     SIGABRT,
     draw_of,
@@ -20,6 +21,7 @@ from accelerate_sim.faults.rank_lines import (
     hung,
     of_rank,
     timed_out,
+    timeout_sign,
     victims_of,
     waiter_of,
     waiting_ranks,
@@ -108,8 +110,8 @@ class XidStrike(NamedTuple):
             text = f"CUDA error: {self.error.text}"
             return [_log(rank, text, WITHIN_S) for rank in self.strike.hit.ranks]
         if self.effect == "hang":
-            text = r"Watchdog caught collective operation timeout: WorkNCCL\(SeqNum=\d+"
-            return [_log(rank, text, WITHIN_S, self.timeout_s) for rank in waiting_ranks(self.strike)[:8]]
+            waiting = waiting_ranks(self.strike)[:MOST_SPEAKERS]
+            return [_log(rank, timeout_sign(rank), WITHIN_S, self.timeout_s) | {"count": 1} for rank in waiting]
         return []
 
     def _kernels(self) -> list[dict[str, Any]]:

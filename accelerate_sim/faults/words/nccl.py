@@ -57,6 +57,11 @@ CUDA = NcclError(
     "unhandled cuda error (run with NCCL_DEBUG=INFO for details)",
     "Call to CUDA function failed.",
 )
+USAGE = NcclError(
+    "ncclInvalidUsage",
+    "invalid usage (run with NCCL_DEBUG=WARN for details)",
+    "This usually reflects invalid usage of NCCL library.",
+)
 INTERNAL = NcclError(
     "ncclInternalError",
     "internal error - please report this issue to the NCCL developers",
@@ -183,9 +188,14 @@ def port_event(speaker: Speaker, adapter: str, event: str = "port error", *, por
     return warning(speaker, places.event, text, "ncclIbAsyncThreadMain")
 
 
+def mismatch_text(rank: int, version: int, other: int, other_version: int) -> str:
+    """The text about two ranks with different NCCLs; versions as NCCL numbers them, 22707 for 2.27.7."""
+    return f"Mismatched NCCL version detected : rank {rank} version {version} rank {other} version {other_version}"
+
+
 def version_mismatch(speaker: Speaker, rank: int, version: int, other: int, other_version: int) -> list[TimedLine]:
-    """The warning about two ranks with different NCCLs; versions as NCCL numbers them, 22707 for 2.27.7."""
-    text = f"Mismatched NCCL version detected : rank {rank} version {version} rank {other} version {other_version}"
+    """The warning of rank ``other`` about a rank whose NCCL is not its own."""
+    text = mismatch_text(rank, version, other, other_version)
     where = warning_places(speaker.version).mismatch
     return warning(speaker, where, text, "initTransportsRank") if where else []
 
@@ -193,6 +203,11 @@ def version_mismatch(speaker: Speaker, rank: int, version: int, other: int, othe
 def error_text(error: NcclError, last: str, version: str) -> str:
     """torch's description of an NCCL error; ``last`` is the text of NCCL's last warning."""
     return f"{error.text}, NCCL version {version}\n{error.name}: {error.explanation}\nLast error:\n{last}"
+
+
+def async_error_sign(rank: int) -> str:
+    """The expression by which the first line of ``async_error`` is known, for a peer that is gone."""
+    return rf"\[rank{rank}\].* raised the following async exception: NCCL error: remote"
 
 
 def async_error(

@@ -18,15 +18,16 @@ with DefaultSigint():
 
     from accelerate_sim.monitoring.nvidia_smi.boards import HOPPER_DRIVER, Driver
     from accelerate_sim.monitoring.nvidia_smi.options import Arguments, InvalidArguments, parse
-    from accelerate_sim.monitoring.nvidia_smi.reading import Gpu, Node, NoJob, Reading
+    from accelerate_sim.monitoring.nvidia_smi.reading import Gpu, LibraryMismatch, Node, NoJob, Reading
     from accelerate_sim.process.runtime_directory import UnsafeDirectory
 
-NO_FILE, INVALID_ARGUMENT, NOT_SUPPORTED, NOT_FOUND, NO_DRIVER, GPU_IS_LOST = 1, 2, 3, 6, 9, 15
+NO_FILE, INVALID_ARGUMENT, NOT_SUPPORTED, NOT_FOUND, NO_DRIVER, GPU_IS_LOST, OTHER_LIBRARY = 1, 2, 3, 6, 9, 15, 18
 """The exit codes of nvidia-smi."""
 FAILED = (
     "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. "
     "Make sure that the latest NVIDIA driver is installed and running.\n\n"
 )
+MISMATCH = "Failed to initialize NVML: Driver/library version mismatch\nNVML library version: {}\n"
 NO_DEVICES = "No devices were found\n"
 
 SUBCOMMANDS = ("dmon", "pmon", "topo", "nvlink")
@@ -126,6 +127,9 @@ def _looks(arguments: Arguments, show: Display, write: Write, sleep: Callable[[f
         except InvalidArguments as error:  # a field that this driver does not know
             write(str(error))
             return INVALID_ARGUMENT
+        except LibraryMismatch as error:
+            write(MISMATCH.format(error.hint.rpartition(".")[0]))
+            return OTHER_LIBRARY
         except (NoJob, UnsafeDirectory) as error:
             write(FAILED)
             print(f"fake-nvidia-smi: {error}", file=sys.stderr)

@@ -17,7 +17,7 @@ from accelerate_sim.gpu_condition import POWER_CAP as POWER_CAP
 from accelerate_sim.gpu_condition import SLOWDOWN as SLOWDOWN
 from accelerate_sim.gpu_condition import THERMAL as THERMAL
 from accelerate_sim.gpu_condition import Condition
-from accelerate_sim.monitoring.nvidia_smi.boards import Board, board_of
+from accelerate_sim.monitoring.nvidia_smi.boards import Board, Driver, board_of
 from accelerate_sim.monitoring.nvidia_smi.health import HEALTHY, Health
 from accelerate_sim.monitoring.nvidia_smi.slowed_time import SlowedTime, is_thermal, slowed_times
 from accelerate_sim.monitoring.published_job import Position, PublishedJob, running_jobs
@@ -40,6 +40,10 @@ class NoJob(Exception):
     def __init__(self, hint: str) -> None:
         self.hint = hint
         super().__init__(hint)
+
+
+class LibraryMismatch(NoJob):
+    """Raised for a machine whose library of the driver, of this version, is not that of the kernel module."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +168,7 @@ def _run_of(config: str, number: int, attempt: int | None) -> Run:
 
 
 def reading(run: Run, job: PublishedJob, clock_s: float, node: int = 0) -> Reading:
-    """The reading of node ``node`` at the simulated second ``clock_s`` of ``job``. Raises NoJob."""
+    """The reading of node ``node`` at the simulated second ``clock_s`` of ``job``. Raises NoJob, LibraryMismatch."""
     board, layout = board_of(run.gpu), run.layout
     if board is None:
         raise NoJob(f"the job runs on {run.gpu.product}, which NVIDIA's driver knows nothing of")
@@ -177,6 +181,10 @@ def reading(run: Run, job: PublishedJob, clock_s: float, node: int = 0) -> Readi
     sample = run.telemetry.sample(second, step)
     slowed = {incident.rank for incident in run.incidents.during(step, step) if incident.kind == "hot"}
     first = node * layout.gpus_per_node
+    if (other := conditions.get(first)) and other.library:
+        raise LibraryMismatch(other.library)
+    if other and other.driver:
+        board = board.model_copy(update={"driver": Driver(version=other.driver, cuda=other.cuda)})
     ranks = range(first, min(first + layout.gpus_per_node, layout.world_size))
     pcie = _pcie_kb_per_s(run, second, step)
     times = cache(lambda: slowed_times(run, second, step))

@@ -8,8 +8,10 @@ from accelerate_sim.training_progress import TrainingProgress
 
 EVERY_S = 0.5
 """Real seconds between two agreements at the least: each is a collective, which costs as much as a small step does."""
-MOST_STEPS = 32
-"""Steps between two agreements at the most, as a run may become slower before the next one."""
+MOST_STEPS, MOST_S = 32, 10.0
+"""Steps between two agreements at the most, as a run may become slower before the next one; more of short steps, as
+many as take this many simulated seconds."""
+MOST_SHORT_STEPS = 128
 
 
 class AgreeingProgress(TrainingProgress):
@@ -35,6 +37,7 @@ class AgreeingProgress(TrainingProgress):
 
     def _next_due(self, speed: float) -> int:
         """Completed steps after which ``EVERY_S`` have passed at a speed, or ``MOST_STEPS`` have been made."""
-        done, last = self.completed_steps, min(self.completed_steps + MOST_STEPS, self.run.last_step + 1)
+        most = min(max(MOST_STEPS, int(MOST_S / self.run.mean_step_s)), MOST_SHORT_STEPS)
+        done, last = self.completed_steps, min(self.completed_steps + most, self.run.last_step + 1)
         end_s = self.run.step_end_s(done - 1) + EVERY_S * speed
         return next((step for step in range(done + 1, last) if self.run.step_end_s(step - 1) >= end_s), last)

@@ -129,6 +129,15 @@ class AttemptPlay:
             if strike.phase in START_PLACES or completed >= done
         ]
 
+    def fail_store(self, session: Session, strike: Occurrence) -> None:
+        """In all ranks of a job at once: let its store fail, if the strike is one of it."""
+        if on_store := KINDS[strike.fault.kind].on_store:
+            from accelerate_sim.session.faults.store_trouble import fail_store
+
+            how, seconds = on_store(strike)
+            speed = self.run.config.run.speed
+            fail_store(session, how, seconds / speed)
+
     def _strike(self, session: Session, active: ActiveRun, strike: Occurrence) -> None:
         """Let a strike happen: its lines, its record in the ground truth, and the end of the attempt if it is one."""
         clock = session.clock
@@ -144,6 +153,8 @@ class AttemptPlay:
             session.outputs.flush()
             with explained(session.outputs.directory, "A fault could not change the files that it is to change."):
                 act(strike, session.outputs.directory, active.checkpoints.last)
+        if session.coordination and ending is None:
+            self.fail_store(session, strike)
         lines = lines_of(strike)
         output, late = LineOutput(session, clock.start, second), []
         if session.coordination is None:
@@ -159,7 +170,8 @@ class AttemptPlay:
 
             if self.truth and not self.attempt.goes_on:
                 self.truth.finished()
-            end_really(session, session.coordination, active, strike, following, LateLines(output, late))
+            fail = partial(self.fail_store, session, strike)
+            end_really(session, session.coordination, active, strike, following, LateLines(output, late), fail)
             return
         end = active.checkpoints.attempt_end(following, saves=ending.saves)
         if active.checkpoints.on_disk:

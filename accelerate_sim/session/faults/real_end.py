@@ -58,9 +58,18 @@ def _awake(ending: Ending, placement: Placement) -> list[int]:
 
 
 def end_really(
-    session: Session, coordination: Coordination, active: ActiveRun, strike: Occurrence, following: int, late: LateLines
+    session: Session,
+    coordination: Coordination,
+    active: ActiveRun,
+    strike: Occurrence,
+    following: int,
+    late: LateLines,
+    fail: Callable[[], None],
 ) -> None:
-    """Keep the state for the next attempt, meet all ranks, and end as the strike says. It does not return."""
+    """Keep the state for the next attempt, meet all ranks, and end as the strike says. It does not return.
+
+    ``fail`` lets what the ranks share fail before they end.
+    """
     import fake_torch_dist as dist
 
     ending, placement = strike.ending, coordination.placement
@@ -77,6 +86,7 @@ def end_really(
         processes = _awake(ending, placement)
         awake = dist.new_group(processes) if late.lines else None
         dist.barrier()
+    fail()
     if session.rank_waits:
         session.rank_waits.stopped_at_s = active.progress.training_origin_s + strike.second + AFTER_S
         sleep = session.signals.serve_for

@@ -14,7 +14,7 @@ from accelerate_sim.faults.planned import run_in_attempt
 from accelerate_sim.gpu_condition import BRAKE, POWER_CAP, SLOWDOWN, THERMAL, Condition
 from accelerate_sim.monitoring.device_agent import DeviceAgent
 from accelerate_sim.monitoring.nvidia_smi.overview import table
-from accelerate_sim.monitoring.nvidia_smi.reading import Reading, reading
+from accelerate_sim.monitoring.nvidia_smi.reading import LibraryMismatch, Reading, reading
 from accelerate_sim.monitoring.published_job import PublishedJob
 from accelerate_sim.sim.run import Run
 from accelerate_sim.tracking.dcgm_text import DeviceText
@@ -140,3 +140,51 @@ def test_between_two_attempts_no_process_is_on_the_gpus_and_what_has_failed_stay
     assert pause["DCGM_FI_DEV_XID_ERRORS"]["node1:0"] == 79
     again = scrape(following, following.attempt.begin_s + 0.1)
     assert len(again["DCGM_FI_DEV_GPU_UTIL"]) == 4
+
+
+# --- A machine with other versions --------------------------------------------------------------
+
+
+def drivers(run: AttemptRun, second: float) -> set[tuple[str, str]]:
+    """(host, driver) in the labels of an exporter."""
+    record = DeviceAgent(run).read(second, {"startup": 10.0}, 1000.0, 10**6)
+    assert record
+    label = re.compile(r'DCGM_FI_DEV_POWER_USAGE\{.*Hostname="(\w+)".*DCGM_FI_DRIVER_VERSION="([\d.]+)"')
+    return {match.groups() for line in DeviceText().lines(record) if (match := label.match(line))}  # type: ignore[misc]
+
+
+def test_an_old_driver_is_stated_from_the_start_of_the_attempt_to_the_next_one() -> None:
+    run = attempt("mismatch node=1 what=driver", number=1)
+    first, now = run_in_attempt(Run(run.config), 0), run.attempt
+    for second in (first.attempt.start_s, first.attempt.occurrences[0].second, now.start_s - 1.0):
+        played = run if second > first.attempt.end_s else first
+        assert drivers(played, second) == {("node0", "550.90.12"), ("node1", "520.61.05")}
+        said = table(smi(played, second, 1))
+        assert "| NVIDIA-SMI 520.61.05 " in said and "Driver Version: 520.61.05 " in said and "Version: 11.8 " in said
+        assert "Driver Version: 550.90.12" in table(smi(played, second, 0))
+    assert drivers(run, now.start_s + 1.0) == {("node0", "550.90.12"), ("node1", "550.90.12")}
+    assert "Driver Version: 550.90.12" in table(smi(run, now.start_s + 1.0, 1))
+
+
+def test_a_machine_whose_library_is_not_its_modules_cannot_be_read() -> None:
+    run = attempt("mismatch node=1 what=library")
+    second = run.attempt.occurrences[0].second
+    assert {host for host, _ in drivers(run, second)} == {"node0"}
+    with pytest.raises(LibraryMismatch) as caught:
+        smi(run, second, 1)
+    assert caught.value.hint == "570.124.06"
+    assert smi(run, second, 0).board.driver.version == "550.90.12"
+
+
+@pytest.mark.parametrize("words", ["what=nccl", "what=mount", "what=python"])
+def test_other_parts_that_differ_leave_the_driver_alone(words: str) -> None:
+    run = attempt(f"mismatch node=1 {words}")
+    second = run.attempt.occurrences[0].second
+    assert run.conditions(second) == {}
+    assert drivers(run, second) == {("node0", "550.90.12"), ("node1", "550.90.12")}
+
+
+def test_a_reset_gpu_is_whole_when_the_processes_of_the_next_attempt_start() -> None:
+    run = attempt("xid gpu=1:0 code=79 at=step:6", number=1)
+    assert run.conditions(run.attempt.start_s - 0.01)[2].lost
+    assert run.conditions(run.attempt.start_s) == {}

@@ -138,6 +138,54 @@ def test_a_phase_of_a_step_comes_in_each_of_them_from_its_number_on() -> None:
     assert all(strike.second >= 4.0 and strike.phase == "optimizer" for strike in late)
 
 
+@pytest.mark.parametrize("words, steps", [
+    ("kill rank=1 at=time:5800ms times=2", [13, 11]),
+    ("kill rank=1 at=time:5800ms times=always", [13, 11, 11, 11]),
+    ("kill rank=1 at=time:5800ms+step:15 times=2", [15, 15]),
+    ("kill rank=1 at=step:15 times=3", [15, 15, 15]),
+    ("kill rank=1 at=every:8steps times=2", [8, 9]),  # the 16th of the job's life: 7 are made before
+    ("kill rank=1 times=2", [1, 1]),
+    ("kill rank=1 at=time:5800ms attempt=0 times=2", [13]),
+    ("kill rank=1 at=time:5800ms attempt=1 times=2", []),
+    ("kill rank=1 at=time:5800ms attempt=0-1 times=always", [13, 11]),
+])  # fmt: skip
+def test_a_moment_comes_once_in_an_attempt_and_again_in_the_next(words: str, steps: list[int]) -> None:
+    ends = [attempt.ended_by for attempt in walk(words)]
+    assert [strike.step for strike in ends if strike] == steps
+
+
+@pytest.mark.parametrize(
+    "slow", ["", "slow gpu=0:1 at=step:1 for=ever factor=1.5", "disk action=slow factor=9 at=step:1"]
+)
+def test_each_second_of_a_run_has_its_step(slow: str) -> None:
+    """A second of a validation or a checkpoint is of the step after it; the last ones of a run are of none."""
+    for tenth in range(0, 150, 2):
+        words = [*filter(None, [slow]), f"nan at=time:{tenth / 10}s"]
+        (attempt,) = walk(*words)
+        pace = AttemptRun.of_attempt(run_of("debug"), attempt, []).pace
+        found = [strike for strike in attempt.occurrences if strike.fault.kind == "nan"]
+        assert bool(found) == (tenth / 10 <= pace.end_s(20))
+        for strike in found:
+            assert strike.second >= tenth / 10
+            assert pace.begin_s(strike.step) <= strike.second <= pace.end_s(strike.step)
+            assert strike.step == 1 or pace.end_s(strike.step - 1) < tenth / 10
+
+
+def test_a_slow_step_makes_the_phases_after_it_later() -> None:
+    words = "data action=slow rank=1 factor=9 at=step:6 for=1steps", "nan at=phase:checkpoint", "nan at=step:8"
+    slow, step, saving = walk(*words)[0].occurrences
+    assert [each.step for each in (slow, step, saving)] == [6, 8, 11]
+    assert slow.second < step.second < saving.second
+    strikes = walk(*words, "nan at=phase:eval", "nan at=step:13", "nan at=step:2")[0].occurrences
+    assert [strike.step for strike in strikes] == sorted(strike.step for strike in strikes)
+
+
+def test_a_moment_that_ends_no_attempt_comes_again_after_a_restart() -> None:
+    first, second = walk("nan at=time:5800ms times=2", "kill rank=1 at=step:15")
+    assert [strike.step for strike in first.occurrences] == [13, 15]
+    assert [strike.step for strike in second.occurrences] == [11]
+
+
 def test_a_cascade_follows_its_cause() -> None:
     attempts = walk("kill rank=1 at=step:12 id=first", "kill rank=2 after=first+5s")
     followed = attempts[1].ended_by

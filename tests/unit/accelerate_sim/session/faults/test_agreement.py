@@ -13,7 +13,7 @@ from accelerate_sim.session.faults.agreement import AgreeingProgress
 
 def progress(speed: float, step_s: float = 1.0, first_step: int = 0) -> tuple[AgreeingProgress, list[int]]:
     """The position of a rank in a run of 100 steps, and the steps after which it has agreed."""
-    run: Any = SimpleNamespace(step_end_s=lambda step: (step + 1) * step_s, last_step=100)
+    run: Any = SimpleNamespace(step_end_s=lambda step: (step + 1) * step_s, last_step=100, mean_step_s=step_s)
     clock: Any = SimpleNamespace(advance_to=lambda second: None)
     checkpoints: Any = SimpleNamespace(mark=lambda step: None)
     made = AgreeingProgress(run, clock, 0.0, checkpoints, SimpleNamespace())  # type: ignore[arg-type]
@@ -37,6 +37,11 @@ def progress(speed: float, step_s: float = 1.0, first_step: int = 0) -> tuple[Ag
 ])  # fmt: skip
 def test_agreements_are_half_a_real_second_apart(speed: float, steps: list[int]) -> None:
     assert progress(speed)[1] == steps
+
+
+@pytest.mark.parametrize("step_s, steps", [(20.0, [1, 33, 65, 97]), (0.2, [1, 51]), (0.01, [1])])
+def test_short_steps_are_more_between_two_agreements(step_s: float, steps: list[int]) -> None:
+    assert progress(1e9, step_s)[1] == steps
 
 
 def test_an_attempt_agrees_after_its_first_step() -> None:
