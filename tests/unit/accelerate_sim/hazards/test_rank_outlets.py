@@ -13,7 +13,7 @@ NOW = datetime(2026, 1, 1)
 
 
 class Written:
-    """What a process writes to each stream."""
+    """The bytes that a process writes to each stream."""
 
     def __init__(self) -> None:
         self.streams = {"stdout": b"", "stderr": b""}
