@@ -17,6 +17,7 @@ from accelerate_sim.display.cell_output import UNFOLDED, replaced_stderr
 
 if TYPE_CHECKING:
     from accelerate_sim.hazards.outlet import Outlet
+    from accelerate_sim.hazards.rank_outlets import RankOutlets
 
 FRAME_S = 0.05
 """Shortest time between two frames, in real seconds."""
@@ -79,7 +80,7 @@ class Screen:
         self._last_frame_s = -1e9
         self.stream = "stdout"
         """Name of the stream in the truth of hazards."""
-        self.outlet: Outlet | None = None
+        self.outlet: Outlet | RankOutlets | None = None
         """The hazards that lines pass; None: there are none."""
         self._frame_s = FRAME_S
 

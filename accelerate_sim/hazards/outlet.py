@@ -27,6 +27,8 @@ class Outlet:
         self.job = job
         self.rank: int | None = None
         """Rank whose line comes next; None: that of the process."""
+        self.speaker: int | None = None
+        """Rank that prints it; of use where a process plays several (``rank_outlets``)."""
         self.step = 0
         self._hazards = [_made(choice, job) for choice in choices]
         self._truth = Truth(job, job.directory) if job.directory else None

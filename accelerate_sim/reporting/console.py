@@ -171,8 +171,8 @@ class Console:
             if isinstance(item, Bar):
                 self._say((item,), streams)
                 continue
-            for _ in ranks:
-                streams.show(item)
+            for rank in ranks:
+                streams.show(item, speaker=rank)
 
     def _log_warnings(self, record: Record, run: RunFacts) -> None:
         """Log the warnings that the house has for a record, which a framework has no words for."""

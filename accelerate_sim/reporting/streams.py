@@ -30,10 +30,19 @@ class Streams:
             error_fd = os.open(os.devnull, os.O_WRONLY)
         self._errors = screen if screen.live or _are_same(screen.fd, error_fd) else screen.beside(error_fd)
 
-    def show(self, item: Line | Bar) -> None:
-        """Write a line, or the new state of the bar."""
-        if self._screen.outlet is not None:
-            self._screen.outlet.rank = item.rank if isinstance(item, Line) else None
+    def show(self, item: Line | Bar, speaker: int | None = None) -> None:
+        """Write a line, or the new state of the bar. ``speaker``: the rank that prints another's line."""
+        if (outlet := self._screen.outlet) is not None:
+            outlet.rank = item.rank if isinstance(item, Line) else None
+            if speaker is not None:
+                outlet.speaker = speaker
+            self._show(item)
+            if speaker is not None:
+                outlet.speaker = None
+        else:
+            self._show(item)
+
+    def _show(self, item: Line | Bar) -> None:
         if isinstance(item, Bar):
             if self._bars:
                 self._show_bar(item)

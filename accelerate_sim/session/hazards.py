@@ -14,6 +14,7 @@ from accelerate_sim.config.problems import ConfigError, Problem, shown
 from accelerate_sim.display.screen import OutputClosed, Screen
 from accelerate_sim.hazards.hazard import Job
 from accelerate_sim.hazards.outlet import Outlet
+from accelerate_sim.hazards.rank_outlets import RankOutlets, WholeLines
 from accelerate_sim.hazards.terminal_rows import TerminalRows
 from accelerate_sim.sim.plan import Plan
 
@@ -30,25 +31,30 @@ def require_directory(entries: Sequence[str], output_dir: Path | None) -> None:
             raise ConfigError([Problem.about("log.hazards", shown(list(entries)), reason, way_out)])
 
 
-def require_one_rank(entries: Sequence[str], played: int) -> None:
-    """Raise ConfigError if this process plays several ranks, as a hazard is one of a rank's own stream."""
-    if played > 1:
-        reason = f"happen to the lines of one rank a process, and this one plays {played}"
-        raise ConfigError(
-            [Problem.about("log.hazards", shown(list(entries)), reason, "Leave out --ranks-per-process.")]
-        )
+def open_outlet(
+    screen: Screen, plan: Plan, ranks: Sequence[int], now: Callable[[], datetime], directory: Path | None
+) -> None:
+    """Let the lines of ``screen`` pass the hazards of ``plan`` from now on; the truth goes to ``directory``.
 
-
-def open_outlet(screen: Screen, plan: Plan, rank: int, now: Callable[[], datetime], directory: Path | None) -> None:
-    """Let the lines of ``screen`` pass the hazards of ``plan`` from now on; the truth goes to ``directory``."""
+    ``ranks`` are those that this process plays of a job of several; [0] if it plays all.
+    """
     deliver, finish = _above_the_bars(screen) if screen.live else _to_pipes(screen)
     screen.flush()
-    layout = plan.layout
     if directory is not None:
         os.makedirs(directory, exist_ok=True)
-    suffix = f".rank{rank}" if rank else ""
-    job = Job(plan.config.run.seed, rank, layout.world_size, layout.gpus_per_node, directory, suffix)
-    screen.outlet = Outlet(in_order(plan.config.log.hazards), job, now, deliver, finish=finish)
+
+    def outlet_of(rank: int, deliver: Deliver, finish: Finish) -> Outlet:
+        suffix = f".rank{rank}" if rank else ""
+        layout = plan.layout
+        job = Job(plan.config.run.seed, rank, layout.world_size, layout.gpus_per_node, directory, suffix)
+        return Outlet(in_order(plan.config.log.hazards), job, now, deliver, finish=finish)
+
+    if len(ranks) == 1:
+        screen.outlet = outlet_of(ranks[0], deliver, finish)
+        return
+    lines = {rank: WholeLines(deliver) for rank in ranks}
+    outlets = {rank: outlet_of(rank, lines[rank], lines[rank].close) for rank in ranks}
+    screen.outlet = RankOutlets(outlets, finish)
 
 
 def _to_pipes(screen: Screen) -> tuple[Deliver, Finish]:

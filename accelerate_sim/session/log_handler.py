@@ -97,7 +97,7 @@ class ScreenHandler(logging.Handler):
 
     def _print(self, level: int, rank: int, line: Callable[[], str]) -> None:
         if (outlet := self.session.screen.outlet) is not None:
-            outlet.rank = rank
+            outlet.rank = outlet.speaker = rank
         if self.session.shows_script:
             screen = self.session.screen
             if outlet is not None:
@@ -107,7 +107,7 @@ class ScreenHandler(logging.Handler):
         elif level >= logging.WARNING:
             self.session.console.warn(line())
         if outlet is not None:
-            outlet.rank = None
+            outlet.rank = outlet.speaker = None
 
 
 def _colored_formatter() -> logging.Formatter:

@@ -68,11 +68,9 @@ def run_session(train: Train, source: RunSource, options: SessionOptions) -> int
 
         require_packages(first.config.log.trackers, options.output_dir)
     if first.config.log.hazards:
-        from accelerate_sim.session.hazards import require_directory, require_one_rank
+        from accelerate_sim.session.hazards import require_directory
 
         require_directory(first.config.log.hazards, options.output_dir)
-        if options.coordination:
-            require_one_rank(first.config.log.hazards, options.coordination.placement.num_played)
     session = open_session(options)
     open_outputs(session, options, first.config)
     return _run_opened(train, source, session, first, options)

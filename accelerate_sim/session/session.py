@@ -189,8 +189,8 @@ class Session:
         if plan.config.log.hazards and self.screen.outlet is None:
             from accelerate_sim.session.hazards import open_outlet
 
-            rank = self.placement.rank if self.placement else 0
-            open_outlet(self.screen, plan, rank, self.clock.time, self.truth_directory)
+            ranks = self.placement.ranks if self.placement else [0]
+            open_outlet(self.screen, plan, ranks, self.clock.time, self.truth_directory)
         self.console.begin(plan)
 
     def end_run(self) -> None:

@@ -1,9 +1,10 @@
 """``meet``: the processes of a world exchange contacts and a secret through the store, and connect.
 
-Every rank contributes its contact, rank 0 a random secret besides, and each gets those of all; so a process that can
-read the store, and no other, can connect. Without a token all of them have to be processes of one user on one host. In
-one round over the connections they then agree on whether they can read each other's memory. After that the store is not
-needed.
+Every rank contributes its contact, rank 0 a random secret besides, and each gets those that it needs; so a process that
+can read the store, and no other, can connect. Without a token all of them have to be processes of one user on one host.
+In one round over the connections they then agree on whether they can read each other's memory. After that the store is
+not needed, except in a world of more than ``SMALL_WORLD`` ranks: there the contact of a rank is asked for when this one
+first turns to it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from fake_torch_dist.core.fingerprint import Call
 from fake_torch_dist.errors import DistNetworkError
 from fake_torch_dist.launcher.environment_names import STORE
 from fake_torch_dist.meeting.generations import forget, join
+from fake_torch_dist.meeting.rank_values import RankValues
 from fake_torch_dist.stores.authentication import job_token, mac
 from fake_torch_dist.stores.connected_user import WAY_OUT, foreign_listener
 from fake_torch_dist.stores.own_addresses import outer_address, own_address
@@ -86,16 +88,17 @@ def meet(store: Store, rank: int, world_size: int, timeout: timedelta) -> Meetin
         mine = _RankInfo(direct_read.address_of(probe))
         if rank == 0:
             mine = mine._replace(secret=os.urandom(_SECRET_BYTES), node=os.environ.get("LOCAL_WORLD_SIZE", ""))
-        generation = join(store, rank, world_size, timeout, mine.packed(peers.contact))
-        first = _RankInfo.parse(generation.values[0])
-        contacts = Contacts(generation.values)
-        near = contacts.on_host(peers.contact.host)
-        if len(near) < world_size:
-            contacts = _with_addresses(peers, contacts, generation.store, timeout)
+        generation = join(store, rank, world_size, timeout, mine.packed(peers.contact), peers.contact.host)
+        values, near = generation.values, generation.values.near
+        first = _RankInfo.parse(values[0])
+        addresses = _addresses(peers, values, generation.store, timeout) if len(near) < world_size else None
+        contacts = Contacts(values, addresses)
+        if addresses is not None and not job_token():
+            _refuse_foreign(contacts)
         peers.meet(contacts, mac(first.secret, job_token()))
         engine = Engine(peers)
         neighbour = near[(near.index(rank) + 1) % len(near)]
-        card = _RankInfo.parse(generation.values[neighbour])
+        card = _RankInfo.parse(values[neighbour])
         works = direct_read.works(contacts[neighbour].pid, card.address, contacts[neighbour].name)
         reads_memory = _do_all(works, engine, world_size, max(0.001, until - time.monotonic()))
         if rank == 0:
@@ -103,26 +106,22 @@ def meet(store: Store, rank: int, world_size: int, timeout: timedelta) -> Meetin
     except BaseException:
         peers.close()
         raise
-    on_first_host = len(contacts.on_host(contacts[0].host))
-    return Meeting(engine, generation.store, int(first.node or on_first_host), reads_memory)
+    return Meeting(engine, generation.store, int(first.node or values.num_on_first_host), reads_memory)
 
 
-def _with_addresses(peers: Peers, contacts: Contacts, store: Store, timeout: timedelta) -> Contacts:
-    """Listen for ranks on other hosts, and add the addresses at which all ranks listen."""
+def _addresses(peers: Peers, values: RankValues, store: Store, timeout: timedelta) -> RankValues:
+    """Listen for ranks on other hosts, and get the addresses at which all ranks listen."""
     place = _meeting_place()
     peers.listen_on(own_address(place) if place else outer_address())
-    tcp = join(PrefixStore("tcp", store), peers.rank, len(contacts), timeout, peers.contact.tcp.encode()).values
-    whole = Contacts([contacts[rank]._replace(tcp=address.decode()).packed() for rank, address in enumerate(tcp)])
-    if not job_token():
-        _refuse_foreign(whole, peers.contact.host)
-    return whole
+    mine, tcp = peers.contact, PrefixStore("tcp", store)
+    return join(tcp, peers.rank, len(values), timeout, mine.tcp.encode(), mine.host).values
 
 
-def _refuse_foreign(contacts: Contacts, host: bytes) -> None:
-    near = frozenset(contacts.on_host(host))
-    for rank in range(len(contacts)):
-        if rank in near:
-            continue
+def _refuse_foreign(contacts: Contacts) -> None:
+    near = frozenset(contacts.near)
+    far = [rank for rank in range(len(contacts)) if rank not in near]
+    contacts.fetch(far)
+    for rank in far:
         address = contacts[rank].tcp
         name, _, port = address.rpartition(":")
         if reason := foreign_listener(name, int(port)):

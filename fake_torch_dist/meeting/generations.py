@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 
 from fake_torch_dist.errors import DistStoreError
 from fake_torch_dist.launcher.environment_names import RESTART_COUNT, STORE, USE_AGENT_STORE
+from fake_torch_dist.meeting.rank_values import RankValues
 from fake_torch_dist.stores.base import Store
 from fake_torch_dist.stores.gatherings import SIZES_DIFFER
 from fake_torch_dist.stores.messages import Kind, Message, decode, encode
@@ -27,6 +28,8 @@ from fake_torch_dist.stores.tcp_store import CLIENTS_TIMEOUT, TCPStore
 LATE = "Ranks that did not come: {ranks}."
 TWICE = "Ranks that came more than once: {ranks}; do two processes have the same RANK?"
 
+_FETCH: Final = timedelta(seconds=60)
+"""The longest wait for values that a rank asks for after it has joined."""
 _TABLE: Final = "what all brought"
 """The key of all values in a store without gatherings."""
 
@@ -41,13 +44,15 @@ class Generation(NamedTuple):
 
     store: Store
     """Its keys are those of this generation only."""
-    values: Sequence[bytes]
-    """The value of each rank, in rank order."""
+    values: RankValues
 
 
-def join(store: Store, rank: int, world_size: int, timeout: timedelta, value: bytes = b"") -> Generation:
+def join(
+    store: Store, rank: int, world_size: int, timeout: timedelta, value: bytes = b"", host: bytes = b""
+) -> Generation:
     """Join the open generation of ``store`` with ``value`` and wait until all ranks have.
 
+    ``host`` has one length for all ranks and is equal for those of one host.
     Errors: DistStoreError after ``timeout``, with the ranks that did not come; ValueError if another rank has another
     world size.
     """
@@ -56,13 +61,15 @@ def join(store: Store, rank: int, world_size: int, timeout: timedelta, value: by
     generations = PrefixStore(f"rendezvous/{restart}", store)
     server, prefix = _server_of(generations)
     if server is None:
-        return _join_by_keys(generations, rank, world_size, timeout, value)
+        own, table = _join_by_keys(generations, rank, world_size, timeout, host + value)
+        return Generation(own, RankValues.of_table(table, host))
     key = prefix.encode("utf-8", "surrogateescape")
     try:
-        number, values = server.gather(key, rank, world_size, value, timeout)
+        found = server.gather(key, rank, world_size, value, host, timeout)
     except DistStoreError as error:
         raise DistStoreError(_text_of_missing(server.gather_counts(key), world_size, timeout)) from error
-    return Generation(PrefixStore(f"{number}/store", generations), values)
+    values = RankValues(world_size, found, lambda ranks: server.gathered(key, found.number, ranks, _FETCH))
+    return Generation(PrefixStore(f"{found.number}/store", generations), values)
 
 
 def _server_of(store: Store) -> tuple[TCPStore | None, str]:
@@ -74,7 +81,9 @@ def _server_of(store: Store) -> tuple[TCPStore | None, str]:
     return (store if type(store) is TCPStore else None), prefix
 
 
-def _join_by_keys(generations: PrefixStore, rank: int, world_size: int, timeout: timedelta, value: bytes) -> Generation:
+def _join_by_keys(
+    generations: PrefixStore, rank: int, world_size: int, timeout: timedelta, value: bytes
+) -> tuple[Store, Sequence[bytes]]:
     """Join with operations that any store has; the last rank to join puts the values together."""
     meeting = PrefixStore(str(generations.add("complete", 0)), generations)
     size = int(meeting.compare_set("world_size", "", str(world_size)))
@@ -94,7 +103,7 @@ def _join_by_keys(generations: PrefixStore, rank: int, world_size: int, timeout:
     except DistStoreError as error:
         counts = {other: meeting.add(f"rank/{other}", 0) for other in range(world_size)}
         raise DistStoreError(_text_of_missing(counts, world_size, timeout)) from error
-    return Generation(own, decode(own.get(_TABLE)).fields)
+    return own, decode(own.get(_TABLE)).fields
 
 
 def forget(generation: Generation) -> None:

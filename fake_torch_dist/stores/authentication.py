@@ -19,7 +19,7 @@ from fake_torch_dist.launcher.environment_names import TOKEN, TOKEN_FILE
 NO_TOKEN: Final = (  # DistNetworkError
     f"{TOKEN_FILE} = {{path}}, which {{reason}}. It is to hold the secret that all processes of the job share"
 )
-PROTOCOL: Final = b"fake_torch_dist store 2"
+PROTOCOL: Final = b"fake_torch_dist store 3"
 NONCE_BYTES: Final = 32
 MAC_BYTES: Final = 32
 

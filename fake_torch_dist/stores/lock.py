@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from _queue import SimpleQueue  # ``queue`` imports ``threading``
+from _queue import Empty, SimpleQueue  # ``queue`` imports ``threading``
 
 
 class Mutex:
@@ -13,6 +13,14 @@ class Mutex:
     def __init__(self) -> None:
         self._token: SimpleQueue[None] = SimpleQueue()
         self._token.put(None)
+
+    def take_if_free(self) -> bool:
+        """True if nobody held it, and this caller, who calls ``__exit__``, holds it now."""
+        try:
+            self._token.get_nowait()
+        except Empty:
+            return False
+        return True
 
     def __enter__(self) -> None:
         self._token.get()

@@ -31,8 +31,9 @@ class Kind(IntEnum):
     QUEUE_LEN = 13
     WAIT_COUNT = 14
     GATHER = 15
-    """Answered by ``gatherings``, as is the next."""
+    """Answered by ``gatherings``, as are the next two."""
     GATHER_COUNTS = 16
+    GATHERED = 17
     DONE = 64
     """The answer is in ``number`` and ``fields``."""
     REFUSED = 65

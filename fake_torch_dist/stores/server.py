@@ -265,7 +265,7 @@ class StoreServer:
         if message.kind == Greeting.WITHDRAW:
             self._send(peer, number, Message(Kind.DONE))
             return
-        if message.kind in (Kind.GATHER, Kind.GATHER_COUNTS):
+        if message.kind in (Kind.GATHER, Kind.GATHER_COUNTS, Kind.GATHERED):
             self._gather(peer, number, message)
             return
         answer = self._table.answer(message)
@@ -281,18 +281,21 @@ class StoreServer:
                 self._retry(key)
 
     def _gather(self, peer: Peer, number: int, message: Message) -> None:
-        answer, key = self._gatherings.answer(message), message.fields[0]
-        if answer is None:
+        gatherings = self._gatherings
+        answer = gatherings.answer(message)
+        if answer is not None:
+            self._send(peer, number, answer)
+            return
+        key = message.fields[0]
+        if not gatherings.is_complete(key):
             self._parked.park(peer, number, Message(Kind.GATHER, message.number, (key,)), key)
             return
-        encoded = encode(answer)
-        self._send_encoded(peer, number, encoded)
-        if message.kind != Kind.GATHER or answer.kind != Kind.DONE:
-            return
+        self._send_encoded(peer, number, gatherings.encoded_for(key, message.number))
         for other in self._parked.waiting_for(key):
             if other.parked is not None and other.parked.kind == Kind.GATHER:
+                rank = other.parked.number
                 self._parked.unpark(other)
-                self._answer_late(other, other.number, encoded)
+                self._answer_late(other, other.number, gatherings.encoded_for(key, rank))
 
     def _answer_late(self, peer: Peer, number: int, encoded: bytes) -> None:
         """Answer a client that has waited. An error of its connection must not reach the client that is served now."""

@@ -18,6 +18,7 @@ from typing import Final
 from fake_torch_dist.errors import DistStoreError
 from fake_torch_dist.stores.authentication import job_token
 from fake_torch_dist.stores.connection import Connection
+from fake_torch_dist.stores.gatherings import Gathered, packed_ranks
 from fake_torch_dist.stores.keys_and_values import wrong_argument
 from fake_torch_dist.stores.lock import Mutex
 from fake_torch_dist.stores.message_store import MessageStore
@@ -96,14 +97,36 @@ class TCPStore(MessageStore):
         """False: there is no libuv here."""
         return False
 
-    def gather(self, key: bytes, rank: int, size: int, value: bytes, timeout: timedelta) -> tuple[int, Sequence[bytes]]:
-        """Ours: leave ``value`` under ``key`` and, once all of ``size`` ranks have, get all values in rank order.
+    def gather(self, key: bytes, rank: int, size: int, value: bytes, host: bytes, timeout: timedelta) -> Gathered:
+        """Ours: leave ``value`` under ``key`` and, once all of ``size`` ranks have, get this rank's part.
 
-        The number counts the gatherings under this key that were complete before. DistStoreError if ``timeout`` runs
-        out (the value stays), ValueError if another rank has another ``size``.
+        ``host`` is the same text for all ranks of a host. DistStoreError if ``timeout`` runs out (the value stays),
+        ValueError if another rank has another ``size``.
         """
-        answer = self._ask(Kind.GATHER, rank, (self._KEY_PREFIX + key, b"%d" % size, value), timeout)
-        return answer.number, answer.fields
+        fields = (self._KEY_PREFIX + key, b"%d" % size, value, host)
+        return Gathered.parse(self._ask(Kind.GATHER, rank, fields, timeout))
+
+    def gathered(self, key: bytes, number: int, ranks: Sequence[int], timeout: timedelta) -> Sequence[bytes]:
+        """Ours: the values of some ranks in the gathering ``number``, in that order.
+
+        While another call waits, in another thread or in a frame that a signal handler has interrupted, this one has a
+        connection of its own. DistStoreError if a later gathering under ``key`` is complete, or after ``timeout``.
+        """
+        message = Message(Kind.GATHERED, number, (self._KEY_PREFIX + key, packed_ranks(ranks)))
+        if self._mutex.take_if_free():
+            try:
+                answer = self._connection.call(message, timeout)
+            finally:
+                self._mutex.__exit__()
+        else:
+            other = TCPStore(self._host, self._port, timeout=timeout, wait_for_workers=False)
+            answer = other._call(message, timeout)
+            other.close()
+        if answer is None:
+            raise self._timed_out(Message(Kind.GATHERED, 0, (key,)), timeout)
+        if answer.kind != Kind.DONE:
+            raise DistStoreError(answer.fields[0].decode())
+        return answer.fields
 
     def gather_counts(self, key: bytes) -> dict[int, int]:
         """Ours: how often each rank has joined the gathering under ``key`` that is not complete."""

@@ -62,7 +62,9 @@ class Peers:
         self.rank = rank
         self.gone: dict[int, None] = {}
         """Ranks that have ended or left, in that order."""
-        self.contacts = Contacts(())
+        self.contacts: Contacts
+        """Set by ``meet``."""
+        self._world_size = 0
         self._greetings = Greetings()
         self._has_token = bool(job_token())
         self._descriptors = Descriptors()
@@ -95,24 +97,32 @@ class Peers:
 
     def meet(self, contacts: Contacts, secret: bytes) -> None:
         """Set the contacts of all ranks and the secret of the world."""
-        self.contacts, self._greetings.secret = contacts, secret
-        near = contacts.on_host(self.contact.host)
-        self._near = near if isinstance(near, range) else frozenset(near)
+        self.contacts, self._world_size, self._greetings.secret = contacts, len(contacts), secret
+        self._near = contacts.near if isinstance(contacts.near, range) else frozenset(contacts.near)
         self._max_unauthenticated = max(MAX_UNAUTHENTICATED, len(contacts))
         allow_descriptors(len(contacts))
 
     def same_host(self, ranks: Collection[int]) -> bool:
-        """True if all these ranks run on one host, where memory can be read directly."""
-        return all(rank in self._near for rank in ranks) or len({self.contacts[rank].host for rank in ranks}) == 1
+        """True if all these ranks run on this host, where memory can be read directly."""
+        return all(rank in self._near for rank in ranks)
 
     def watch_processes(self, ranks: Iterable[int]) -> None:
         """Watch the processes of ranks on this host that are not connected, to notice their end."""
-        for rank in ranks:
-            known = rank in self._to or rank in self._watched or rank in self.gone
-            if known or rank == self.rank or rank not in self._near or self.contacts[rank].pid == self.contact.pid:
-                continue
+        unknown = [
+            rank
+            for rank in ranks
+            if rank in self._near and rank != self.rank
+            if not (rank in self._to or rank in self._watched or rank in self.gone)
+        ]
+        with suppress(ConnectionError):  # then only a closed connection reports the end of some
+            self.contacts.fetch(unknown)
+        for rank in unknown:
             try:
-                self._watched.watch(rank, self.contacts[rank].pid)
+                pid = self.contacts[rank].pid
+                if pid != self.contact.pid:
+                    self._watched.watch(rank, pid)
+            except ConnectionError:
+                continue
             except ProcessLookupError:
                 self._ending.append(rank)
 
@@ -150,14 +160,20 @@ class Peers:
 
     def watch(self, ranks: Iterable[int]) -> None:
         """Connect to the ranks that are not connected, to notice when they leave."""
-        for rank in ranks:
-            if rank != self.rank and rank not in self._to and rank not in self.gone and rank not in self._far:
-                try:
-                    connection = self._connect(rank)
-                    connection.greet()
-                    self._push(connection)
-                except OSError:
-                    self._lose_way(rank)
+        unknown = [
+            rank
+            for rank in ranks
+            if rank != self.rank and rank not in self._to and rank not in self.gone and rank not in self._far
+        ]
+        with suppress(ConnectionError):  # so each of them is lost below
+            self.contacts.fetch(unknown)
+        for rank in unknown:
+            try:
+                connection = self._connect(rank)
+                connection.greet()
+                self._push(connection)
+            except OSError:
+                self._lose_way(rank)
 
     def _push(self, connection: PeerConnection) -> None:
         if not connection.push():
@@ -263,7 +279,7 @@ class Peers:
 
     def _admit(self, inbound: PeerConnection) -> bool:
         """Read the greeting; False if it is malformed or wrong, BlockingIOError while it is incomplete."""
-        if not self._greetings.read(inbound, self.contact, len(self.contacts)):
+        if not self._greetings.read(inbound, self.contact, self._world_size):
             return False
         rank = inbound.rank
         if rank in self._near:

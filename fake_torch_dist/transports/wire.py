@@ -10,9 +10,9 @@ import os
 import socket
 import struct
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import numpy as np
 
@@ -34,7 +34,7 @@ _CONTACT: Final = struct.Struct(f"<{HOST_BYTES}sI{NAME_BYTES}sB")  # host, proce
 
 
 class Contact(NamedTuple):
-    """The addresses of a rank. As bytes it is short, as every rank is given those of all."""
+    """The addresses of a rank. As bytes it is short, as ranks are given many."""
 
     host: bytes
     """HOST_BYTES, equal for two ranks that share a kernel and a network namespace."""
@@ -64,13 +64,39 @@ class Contact(NamedTuple):
         return cls(host, pid, name, data[_CONTACT.size : end].decode()), data[end:]
 
 
-class Contacts:
-    """The contacts of all ranks as bytes, which are parsed on access, as a rank sends to few of the others."""
+class Values(Protocol):
+    """The values that ranks have brought to the meeting; one that is not here is fetched on access, which may raise
+    ConnectionError."""
 
-    def __init__(self, packed: Sequence[bytes]) -> None:
-        self._packed = packed
+    @property
+    def near(self) -> Sequence[int]:
+        """The ranks that share this process's kernel, in order; a range if they follow each other."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rank: int, /) -> bytes: ...
+
+    def fetch(self, ranks: Collection[int], /) -> None:
+        """Fetch the values of these ranks that are not here, with one request."""
+
+
+class Contacts:
+    """The contacts of all ranks as bytes, which are parsed on access, as a rank sends to few of the others.
+
+    An access raises ConnectionError if ``packed`` or ``addresses`` has to ask for a value and cannot.
+    """
+
+    def __init__(self, packed: Values, addresses: Values | None = None) -> None:
+        """``addresses`` are the TCP addresses of all, if not all are on one host."""
+        self.near: Final = packed.near
+        self._packed, self._addresses = packed, addresses
         self._read: dict[int, Contact] = {}
-        self._on_host: dict[bytes, Sequence[int]] = {}
+
+    def fetch(self, ranks: Collection[int]) -> None:
+        """Have the contacts of these ranks at hand, with one request instead of one for each."""
+        self._packed.fetch(ranks)
+        if self._addresses is not None:
+            self._addresses.fetch(ranks)
 
     def __len__(self) -> int:
         return len(self._packed)
@@ -79,16 +105,9 @@ class Contacts:
         found = self._read.get(rank)
         if found is None:
             found, _ = Contact.parse(self._packed[rank])
+            if self._addresses is not None:
+                found = found._replace(tcp=self._addresses[rank].decode())
             self._read[rank] = found
-        return found
-
-    def on_host(self, host: bytes) -> Sequence[int]:
-        """The ranks that can be reached through the kernel of ``host``, in order; a range if they follow each other."""
-        found = self._on_host.get(host)
-        if found is None:
-            ranks = [rank for rank, each in enumerate(self._packed) if each.startswith(host)]
-            follow = bool(ranks) and ranks[-1] - ranks[0] == len(ranks) - 1
-            found = self._on_host[host] = range(ranks[0], ranks[-1] + 1) if follow else ranks
         return found
 
 

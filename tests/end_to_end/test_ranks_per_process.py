@@ -110,6 +110,25 @@ def test_a_rank_that_is_killed_takes_its_process_and_the_next_attempt_goes_on(pl
     assert_same_files(plain.directory, fewer.directory)
 
 
+@pytest.mark.parametrize(
+    ("hazards", "words"),
+    [
+        (("torn-lines:0.3", "nan:0.3", "rank-echo:0.2", "mid-utf8:0.2", "rotate:0.001"), ()),
+        (("traceback:0.2", "torn-lines:0.3"), ("--voice", "megatron", "--set", "log.ranks=all")),
+    ],
+    ids=["house", "megatron"],
+)
+def test_the_hazards_of_a_rank_are_those_of_its_own_process(play, hazards, words):
+    layout = ("--nnodes", "2", "--nproc-per-node", "2", "--no-prefix")
+    words = (*(f"--log-hazard={hazard}" for hazard in hazards), *words, "--output-dir", "out")
+    plain = play("plain", layout, words)
+    fewer = play("fewer", (*layout, "--ranks-per-process", "node"), words)
+    assert (plain.ended.code, fewer.ended.code) == (0, 0), fewer.ended.err
+    assert sorted(fewer.ended.lines) == sorted(plain.ended.lines)
+    assert_same_files(plain.directory, fewer.directory)
+    assert len([*plain.directory.glob("log_truth*.jsonl")]) == 4
+
+
 @pytest.mark.slow
 def test_64_ranks_are_8_processes(play):
     layout, out = ("--nnodes", "8", "--nproc-per-node", "8", "--no-prefix"), ("--output-dir", "out")
@@ -164,12 +183,6 @@ def test_a_signal_ends_all_processes_alike():
         job.read_until(" step 2 |")
         job.kill(signal.SIGTERM)
         assert job.wait() == [143, 143]
-
-
-def test_hazards_are_of_one_rank_a_process():
-    with processes((*RUN, "--log-hazard", "torn-lines")) as job:
-        assert job.wait() == [2, 2]
-        assert "--log-hazard: " in job.ranks[0].stderr and "--ranks-per-process" in job.ranks[0].stderr
 
 
 # --- Mistakes ---------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from fake_torch_dist.meeting.rank_values import RankValues
 from fake_torch_dist.transports.wire import HOST_BYTES, NAME_BYTES, Contact, Contacts
 
 HERE, THERE = bytes(HOST_BYTES), b"\1" * HOST_BYTES
@@ -26,22 +27,37 @@ def test_too_few_bytes_are_no_contact(data: bytes):
         Contact.parse(data)
 
 
+def contacts_on(host: bytes, all_of: list[Contact]) -> Contacts:
+    """The contacts as a rank of this host gets them from a store of any kind."""
+    return Contacts(RankValues.of_table([each.host + each.packed() for each in all_of], host))
+
+
 def test_each_rank_is_found_and_the_ranks_of_each_host():
     all_of = [contact(rank, HERE if rank % 3 else THERE) for rank in range(10)]
-    contacts = Contacts([each.packed() for each in all_of])
+    contacts = contacts_on(THERE, all_of)
     assert [contacts[rank] for rank in range(len(contacts))] == all_of
-    assert contacts.on_host(THERE) == [0, 3, 6, 9]
-    assert contacts.on_host(b"\2" * HOST_BYTES) == []
+    assert contacts.near == [0, 3, 6, 9]
+    assert contacts_on(HERE, all_of).near == [1, 2, 4, 5, 7, 8]
 
 
 def test_ranks_of_a_host_that_follow_each_other_are_a_range():
     """It takes no memory for each rank."""
-    contacts = Contacts([contact(rank, HERE if rank < 4 else THERE).packed() for rank in range(6)])
-    assert contacts.on_host(HERE) == range(4)
-    assert contacts.on_host(THERE) == range(4, 6)
+    all_of = [contact(rank, HERE if rank < 4 else THERE) for rank in range(6)]
+    assert contacts_on(HERE, all_of).near == range(4)
+    assert contacts_on(THERE, all_of).near == range(4, 6)
 
 
-def test_a_contact_takes_few_bytes_as_all_ranks_get_those_of_all():
+def test_addresses_that_ranks_bring_later_are_those_of_their_contacts():
+    all_of = [contact(rank, bytes([rank]) * HOST_BYTES) for rank in range(3)]
+    host = all_of[1].host
+    names = RankValues.of_table([each.host + each.packed() for each in all_of], host)
+    addresses = RankValues.of_table([each.host + b"10.0.0.%d:7" % each.host[0] for each in all_of], host)
+    contacts = Contacts(names, addresses)
+    assert [contacts[rank].tcp for rank in range(3)] == ["10.0.0.0:7", "10.0.0.1:7", "10.0.0.2:7"]
+    assert contacts.near == range(1, 2)
+
+
+def test_a_contact_takes_few_bytes_as_many_ranks_get_those_of_all():
     assert len(contact(1).packed()) <= 40
 
 

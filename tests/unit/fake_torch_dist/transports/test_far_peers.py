@@ -9,10 +9,11 @@ from typing import cast
 
 import pytest
 
+from fake_torch_dist.meeting.rank_values import RankValues
 from fake_torch_dist.transports import far_peers, peers
 from fake_torch_dist.transports.far_peers import LONGEST_POLL_S, ON_ITS_WAY_S, UNAUTHENTICATED_S, FarPeers, is_silent
 from fake_torch_dist.transports.peers import Peers
-from fake_torch_dist.transports.wire import Contacts, Frame, PeerConnection
+from fake_torch_dist.transports.wire import Contact, Contacts, Frame, PeerConnection
 
 SECRET = b"of the world"
 LIMIT_S = 20.0
@@ -44,6 +45,12 @@ class Line:
             each.close()
 
 
+def contacts_of(contacts: list[Contact], member: Peers) -> Contacts:
+    """The contacts of all ranks as ``member`` gets them."""
+    table = [contact.host + contact.packed() for contact in contacts]
+    return Contacts(RankValues.of_table(table, member.contact.host))
+
+
 @pytest.fixture
 def pair(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Peers, Peers, Line]]:
     """Ranks 0 and 1 of two hosts, and the line on which rank 1 sends to rank 0."""
@@ -56,9 +63,9 @@ def pair(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Peers, Peers, Line]]
     zero, one = both
     line = Line(zero.contact.tcp)
     contacts = [zero.contact, one.contact]
-    zero.meet(Contacts([contact.packed() for contact in contacts]), SECRET)
+    zero.meet(contacts_of(contacts, zero), SECRET)
     contacts[0] = contacts[0]._replace(tcp=line.address)
-    one.meet(Contacts([contact.packed() for contact in contacts]), SECRET)
+    one.meet(contacts_of(contacts, one), SECRET)
     yield zero, one, line
     for each in (zero, line):
         each.close()
