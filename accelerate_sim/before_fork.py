@@ -10,7 +10,8 @@ import encodings.idna  # a host name that is looked up takes it, and its import 
 import os
 import pkgutil  # runpy does
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from itertools import pairwise
 
 import colorlog
@@ -18,7 +19,7 @@ import colorlog
 import accelerate_sim
 from accelerate_sim import catalog, export, replica_tensor
 from accelerate_sim.artifacts import model_files
-from accelerate_sim.cli import app
+from accelerate_sim.cli import app, planned_ahead
 from accelerate_sim.config.files import LARGEST_FILE
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.config.shipped import find_config
@@ -43,6 +44,15 @@ IMPORTED = (
 # Pydantic builds validators when they are first used, and so do the catalogs.
 Run(RunConfig()).block_of(0)
 catalog.model_names(), catalog.gpu_names(), catalog.dataset_names()
+
+
+def prepare(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Plan the run that ranks with these arguments will train, once for all of them.
+
+    ``environment`` is that of rank 0. What is wrong with the arguments is left to rank 0 to report.
+    """
+    with suppress(Exception):
+        planned_ahead.plan_ahead(arguments, environment)
 
 
 def _names_faults(words: Sequence[str]) -> bool:

@@ -20,7 +20,6 @@ from accelerate_sim.process.signals import SIGPIPE_EXIT, Stopped
 
 if TYPE_CHECKING:
     from accelerate_sim.checkpoints.resume import Resumption
-    from accelerate_sim.config.load import Override
     from accelerate_sim.config.schema import RunConfig
     from accelerate_sim.session.coordination import Coordination
     from accelerate_sim.session.fast_forward import FastForward
@@ -83,26 +82,13 @@ def train_command(
 
                 listings.show(listing, ascii_only=ascii_only)
                 return
-            from accelerate_sim.config.load import Override
-
-            changes = _set("--voice", voice, f"log.voice={voice}", "log.voice_options={}")
-            changes += [Override(text) for text in settings or []]
-            changes += _set("--speed", speed, f"run.speed={speed}", "run.startup_speed=null")
-            changes += _set("--seed", seed, f"run.seed={seed}")
-            changes += _set("--runs", runs, f"run.runs={runs}")
-            changes += _set("--max-steps", max_steps, f"train.max_steps={max_steps}")
-            changes += _set("--log-with", log_with or None, f"log.trackers=[{', '.join(log_with or [])}]")
-            changes += _set("--log-hazard", log_hazard or None, f"log.hazards=[{', '.join(log_hazard or [])}]")
-            changes += _set("--brand", brand, "cluster.host=node")
-            changes += _set("--publish", publish or None, "run.publish=true")
-            if record:
-                changes += _set("--record-pace", record_pace, f"run.speed={record_pace}", "run.startup_speed=null")
+            from accelerate_sim.cli.config_changes import changes_of
             from accelerate_sim.session.options import SessionOptions
             from accelerate_sim.session.run_source import RunSource
 
             resumption = _resumption(resume, output_dir, coordination, read_only=plan or print_config)
             placement = coordination.placement if coordination else None
-            source = RunSource(config, changes, seed, placement, resumption, fault or ())
+            source = RunSource(config, changes_of(context.params), seed, placement, resumption, fault or ())
             if report:
                 from accelerate_sim.report.write import OPTION, require_drawing
 
@@ -139,13 +125,6 @@ def _prompt() -> str:
     from accelerate_sim.session.prompt import shell_line
 
     return shell_line(sys.argv)
-
-
-def _set(name: str, value: object, *changes: str) -> list[Override]:
-    """The changes of the config that the option ``name`` makes; none if it was not given."""
-    from accelerate_sim.config.load import Override
-
-    return [Override(change, name) for change in changes] if value is not None else []
 
 
 def _resumption(

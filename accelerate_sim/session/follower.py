@@ -14,6 +14,7 @@ from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.display.screen import OutputClosed, Screen
 from accelerate_sim.process.clock import Clock
 from accelerate_sim.process.signals import SIGPIPE_EXIT, Signals, Stopped
+from accelerate_sim.session import ready_runs
 from accelerate_sim.session.attempt import train_attempt
 from accelerate_sim.session.coordination import Coordination, leave_world
 from accelerate_sim.session.log_handler import logging_to
@@ -21,7 +22,7 @@ from accelerate_sim.session.planned_run import PlannedRun
 from accelerate_sim.session.session import Session
 from accelerate_sim.session.start_message import StartMessage
 from accelerate_sim.session.terminal import terminal_style
-from accelerate_sim.sim.plan import Plan
+from accelerate_sim.sim.run import Run
 
 if TYPE_CHECKING:
     from accelerate_sim.process.placement import Placement
@@ -91,16 +92,18 @@ def _open_exporters(session: Session, message: StartMessage) -> None:
 
 def _planned(message: StartMessage) -> PlannedRun:
     """The run that rank 0 begins; its faults are derived here as they are there."""
-    plan = Plan(RunConfig.model_validate(message.config), message.number)
+    run = ready_runs.run_of_message(message.config, message.number)
+    if run is None:
+        run = Run(RunConfig.model_validate(message.config), message.number)
     if message.attempt is None:
-        return PlannedRun(plan, message.resumption)
-    from accelerate_sim.faults.planned import schedule_of
-    from accelerate_sim.session.faults.attempt_play import AttemptPlay
-    from accelerate_sim.sim.run import Run
+        return PlannedRun(run, message.resumption)
+    play = ready_runs.play_of(run, message.restarts, message.attempt, message.asked)
+    if play is None:
+        from accelerate_sim.faults.planned import schedule_of
+        from accelerate_sim.session.faults.attempt_play import AttemptPlay
 
-    run = Run.of(plan)  # one, so that its times are computed once
-    schedule = schedule_of(run, message.restarts, message.attempt, message.asked)
-    play = AttemptPlay.of(run, schedule, message.attempt)
+        schedule = schedule_of(run, message.restarts, message.attempt, message.asked)
+        play = AttemptPlay.of(run, schedule, message.attempt)
     assert play is not None
     return PlannedRun(play.run, message.resumption, faults=play)
 

@@ -11,6 +11,7 @@ from accelerate_sim.config.load import ConfigSource, Override
 from accelerate_sim.config.problems import ConfigError, Problem
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.process.own_hosts import with_own_hosts
+from accelerate_sim.session.ready_runs import run_of
 from accelerate_sim.sim.length import overlong
 from accelerate_sim.sim.memory.fit import misfit
 from accelerate_sim.sim.plan import Plan
@@ -54,12 +55,17 @@ class RunSource:
         """The plan of run ``number``. Raises ConfigError, also when its model does not fit its GPUs."""
         if self._latest is None or self._latest.number != number:
             source = self._source or self._resumed_config(number) or self._drawn(number)
-            self._latest = checked_plan(source, number)
+            self._latest = run_of(source.data, number) or checked_plan(source, number)
         return self._latest
 
     def located(self, error: ConfigError) -> ConfigError:
         """``error`` with the file and line, or the option, that each of its keys comes from."""
         return ConfigError(map((self._source or self._read(None)).located, error.problems))
+
+    @property
+    def raw(self) -> Mapping[str, Any]:
+        """The config as it is written, before draws and checks."""
+        return self._given
 
     @property
     def drawn(self) -> bool:

@@ -50,15 +50,13 @@ class AttemptPlay:
     """The writer of the ground truth; None in all processes but one, and without an output directory."""
 
     @classmethod
-    def of(
-        cls, plan: Plan, schedule: FaultSchedule, number: int, origin_s: float = 0.0, truth: TruthLog | None = None
-    ) -> AttemptPlay | None:
+    def of(cls, plan: Plan, schedule: FaultSchedule, number: int) -> AttemptPlay | None:
         """Attempt ``number`` of a run; None if the job does not come to it."""
         attempt = schedule.attempt(number)
         if attempt is None:
             return None
         earlier = [each for before in range(number) if (each := schedule.attempt(before)) is not None]
-        return cls(schedule, attempt, AttemptRun.of_attempt(plan, attempt, earlier), origin_s, truth)
+        return cls(schedule, attempt, AttemptRun.of_attempt(plan, attempt, earlier))
 
     def begin_again(self, session: Session) -> None:
         """Let the time pass until the processes of the attempt start; a process of a launcher starts there."""

@@ -13,6 +13,7 @@ from accelerate_sim.checkpoints.directory import RunDirectory, checkpoint_step, 
 from accelerate_sim.checkpoints.resume import Resumption
 from accelerate_sim.checkpoints.state import RunState
 from accelerate_sim.faults.planned import schedule_of
+from accelerate_sim.session import ready_runs
 from accelerate_sim.session.begin_run import planned_dir
 from accelerate_sim.session.faults.attempt_play import AttemptPlay
 from accelerate_sim.session.faults.struck import Struck
@@ -39,14 +40,18 @@ def play_attempts(session: Session, planned: PlannedRun, play_one: Callable[[Pla
         resumption = _left_with_launcher(session, run)
     number = resumption.attempt if resumption else 0
     restarts = number + restarts_of(run.config)
-    schedule = schedule_of(run, restarts, number, _asked_before(session, run) if resumption else ())
+    asked = _asked_before(session, run) if resumption else ()
+    ready = ready_runs.play_of(run, restarts, number, asked)
+    schedule = ready.schedule if ready else schedule_of(run, restarts, number, asked)
     truth = _truth_log(session, run)
     if truth:
         truth.planned(schedule)
     while True:
         origin_s = resumption.state.origin_s if resumption else session.clock.now_s
-        play = AttemptPlay.of(run, schedule, number, origin_s, truth)
+        known, ready = ready, None
+        play = known or AttemptPlay.of(run, schedule, number)
         assert play is not None
+        play = replace(play, origin_s=origin_s, truth=truth)
         try:
             play_one(PlannedRun(play.run, resumption, faults=play))
         except Struck as struck:

@@ -3,7 +3,7 @@
 These are the modules that the script imports before any other statement, in its order and from where the script finds
 them, up to the first one that is not known to be free of side effects: for those it makes no difference that they come
 early. Known are Python's own modules, a few packages, and any package that has a module ``before_fork``, which is
-imported in its place.
+imported in its place. A function ``prepare`` of that module is called with the arguments of the script.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import gc
 import importlib
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Final
@@ -20,6 +20,7 @@ from typing import Final
 from fake_torch_dist.launcher.workers.start_method import OUR_PACKAGES, is_pythons_own
 
 FORK_SAFE: Final = ("numpy", "tqdm", "colorlog", "yaml")
+_BEFORE_FORK: Final = ".before_fork"
 _STARTS_THREADS: Final = "numpy"
 _BEFORE_ANY_SCRIPT: Final = frozenset({
     "abc", "builtins", "codecs", "encodings", "genericpath", "io", "marshal", "os", "posix", "posixpath", "site",
@@ -90,6 +91,13 @@ def import_ahead(modules: Iterable[str], directory: str) -> None:
             return
 
 
+def prepare(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Let packages compute once what ranks with these arguments need. ``environment`` is that of rank 0."""
+    for name in [name for name in sys.modules if name.endswith(_BEFORE_FORK)]:
+        if hasattr(sys.modules[name], "prepare"):
+            sys.modules[name].prepare(arguments, environment)
+
+
 def _import(module: str, own_folders: set[str]) -> bool:
     """Import a module if it is harmless. Returns whether it is."""
     package = module.partition(".")[0]
@@ -104,7 +112,7 @@ def _import(module: str, own_folders: set[str]) -> bool:
         importlib.import_module(package)  # it may set its number of threads there
         if not _is_single_threaded(os.environ):
             return False
-        module = f"{package}.before_fork"
+        module = package + _BEFORE_FORK
     elif not is_pythons_own(spec.origin) and not _is_known(package, spec, own_folders):
         return False
     importlib.import_module(module)

@@ -19,7 +19,9 @@ from typing import Any, Final, NoReturn, TextIO
 
 from fake_torch_dist.launcher.commandline.config import EntryKind, LaunchConfig
 from fake_torch_dist.launcher.entrypoint.preflight import full_path
+from fake_torch_dist.launcher.protocol.assignment import NodeAssignment
 from fake_torch_dist.launcher.workers import ending, linux_processes, preload
+from fake_torch_dist.launcher.workers.rank_environment import rank_environment
 from fake_torch_dist.launcher.workers.top_level import UNKNOWN, read_top_level
 
 _MAIN: Final = ("__main__", "__mp_main__")
@@ -112,12 +114,24 @@ def prepared_script(config: LaunchConfig, sources: Sequence[bytes]) -> Script:
     preload.begin_path(directory)
     shadowed = preload.shadowed_by(directory)
     preload.import_ahead(_leading_imports(sources), directory)
+    if config.min_nodes == config.max_nodes:
+        preload.prepare(config.arguments, _environment_of_rank_0(config))
     for each in _MAIN:
         if each in sys.modules:
             sys.modules[each] = main
     if kind is EntryKind.MODULE:
         import runpy  # noqa: F401 - for all ranks
     return Script(name, kind, config.arguments, code, shadowed)
+
+
+def _environment_of_rank_0(config: LaunchConfig) -> dict[str, str]:
+    """The environment of rank 0 in the first attempt, but for the addresses at which ranks meet."""
+    world_size = config.max_nodes * config.nproc_per_node
+    assignment = NodeAssignment(
+        attempt=0, restarts=0, group_rank=0, num_nodes=config.max_nodes, first_rank=0, world_size=world_size,
+        master_addr=config.master_addr, master_port=0, run_id=config.run_id, store="", token="", node="node0",
+    )  # fmt: skip
+    return rank_environment(config, assignment, 0, "")
 
 
 def _leading_imports(sources: Sequence[bytes]) -> Sequence[str]:
