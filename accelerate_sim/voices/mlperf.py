@@ -4,7 +4,7 @@ Keys, their order, and the files and lines that log them are those of NVIDIA's r
 others run, too (mlcommons/training_results_v5.1): each node clears its cache, and rank 0 logs the rest. The values
 are the run's, so a checker accepts the log of a run that follows the benchmark's rules and reaches its target, and no
 other. The log ends with the validation that reaches the target; the rest of the run is not part of the benchmark. Not
-played: the time of each batch of a validation, and ``init_finished``.
+played: the time of each batch of a validation, and that of the rest of the initialization.
 """
 
 from __future__ import annotations
