@@ -22,15 +22,14 @@ class _Clock(Hazard):
         found = STAMP.search(passage.text)
         if not found or not self.strikes(passage.line.number):
             return
-        changed = self.changed(passage, found)
-        if changed != passage.text:
-            passage.text = changed
-            self.note(passage, f"{found[0]} was changed")
+        self.change(passage, found)
 
-    def changed(self, passage: Passage, found: re.Match[str]) -> str:
-        """The whole line with another time."""
+    def change(self, passage: Passage, found: re.Match[str]) -> None:
+        """Put another time in the place of the one that was found."""
         stamp = self.stamp(passage, found[0])
-        return passage.text[: found.start()] + stamp + passage.text[found.end() :]
+        if stamp != found[0]:
+            passage.text = passage.text[: found.start()] + stamp + passage.text[found.end() :]
+            self.note(passage, f"{found[0]} became {stamp}")
 
     def stamp(self, passage: Passage, text: str) -> str:
         """The time in place of ``text``."""
@@ -40,11 +39,17 @@ class _Clock(Hazard):
 class NoTime(_Clock):
     """Takes the time off, and brackets and blanks around it."""
 
-    def changed(self, passage: Passage, found: re.Match[str]) -> str:
-        before, after = passage.text[: found.start()], passage.text[found.end() :]
-        if before.endswith("[") and after.startswith("]"):
-            before, after = before[:-1], after[1:]
-        return before + after.removeprefix(" ")
+    def change(self, passage: Passage, found: re.Match[str]) -> None:
+        self.note(passage, f"{self._take_off(passage, found)} is gone")
+
+    def _take_off(self, passage: Passage, found: re.Match[str]) -> str:
+        """Take the time off. Returns the part that is gone."""
+        text, begin, end = passage.text, found.start(), found.end()
+        if text[:begin].endswith("[") and text[end:].startswith("]"):
+            begin, end = begin - 1, end + 1
+        end += text[end:].startswith(" ")
+        passage.text = text[:begin] + text[end:]
+        return text[begin:end]
 
 
 class EpochTime(_Clock):
@@ -64,10 +69,12 @@ class Rfc3339Time(_Clock):
 class GlogTime(NoTime):
     """A prefix of glog in place of the time: level, month and day, microseconds, process and source."""
 
-    def changed(self, passage: Passage, found: re.Match[str]) -> str:
-        rest = super().changed(passage, found)
+    def change(self, passage: Passage, found: re.Match[str]) -> None:
+        gone, rest = self._take_off(passage, found), passage.text
         level = "W" if "WARN" in rest else "E" if "ERROR" in rest else "I"
-        return f"{level}{passage.line.time:%m%d %H:%M:%S.%f} {1000 + passage.line.rank:7d} trainer.cc:212] {rest}"
+        prefix = f"{level}{passage.line.time:%m%d %H:%M:%S.%f} {1000 + passage.line.rank:7d} trainer.cc:212] "
+        passage.text = prefix + rest
+        self.note(passage, f"{gone} is gone, and {prefix}stands before the line")
 
 
 class ClockSkew(_Clock):

@@ -55,8 +55,8 @@ class Passage:
     """(stream, line) of each further line that is printed after it."""
     done: list[str] = field(default_factory=list)
     """Deeds of the hazards, for the truth."""
-    glued: bool = False
-    """True if another line stands in the same physical line."""
+    is_mixed: bool = False
+    """True if its writes lack its end, or have the end of a line before."""
 
 
 class Hazard:
@@ -87,6 +87,12 @@ class Hazard:
         """The writes that take the place of ``pieces``; ``passage`` is None for a bar's bytes."""
         return pieces
 
+    def see(self, stream: str, data: bytes, time: datetime) -> None:
+        """Take note of a write as it leaves the process, after all hazards."""
+
     def close(self) -> Sequence[Piece]:
         """The writes that are still held."""
         return ()
+
+    def end(self) -> None:
+        """Close files, after the last write has been seen."""

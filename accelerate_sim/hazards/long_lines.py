@@ -1,17 +1,17 @@
 """Lines that are longer than a container runtime passes in one piece, and the log as two runtimes store it.
 
 The CRI file has containerd's form, with P for a part of a line and F for its end; the other file is docker's json-file,
-whose parts lack the newline. Both cut lines at 16 KiB.
+whose parts lack the newline. Both cut lines at 16 KiB, and have the bytes that leave the process.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from datetime import UTC
+from collections.abc import Iterator
+from datetime import UTC, datetime
 
 from accelerate_sim.hazards.appended_file import AppendedFile
-from accelerate_sim.hazards.hazard import Hazard, Job, Passage, Piece
+from accelerate_sim.hazards.hazard import Hazard, Job, Passage
 
 KIB = 1024
 SIZES = (8 * KIB, 16 * KIB, 64 * KIB, 256 * KIB)
@@ -26,6 +26,9 @@ class LongLines(Hazard):
         super().__init__(name, share, job)
         self._cri = _opened(job, CRI_FILE)
         self._docker = _opened(job, DOCKER_FILE)
+        self._partial: dict[str, bytes] = {}
+        """Bytes of each stream since its last newline."""
+        self._time = datetime.min
 
     def alter(self, passage: Passage) -> None:
         number = passage.line.number
@@ -35,27 +38,35 @@ class LongLines(Hazard):
             passage.after.append((passage.stream, long_line(kind, size)))
             self.note(passage, f"a line of {size} bytes follows")
 
-    def pass_bytes(self, passage: Passage | None, pieces: list[Piece]) -> list[Piece]:
-        if passage is None or self._cri is None or self._docker is None:
-            return pieces
-        time = passage.line.time.astimezone(UTC)
-        stamp = f"{time:%Y-%m-%dT%H:%M:%S.%f}000Z"
-        for stream, data in pieces:
-            for row in data.splitlines(keepends=True):
-                for part, is_end in parts(row.rstrip(b"\n")):
-                    tag = b"F" if is_end else b"P"
-                    self._cri.write(b"%s %s %s %s\n" % (stamp.encode(), stream.encode(), tag, part))
-                    log = part.decode("utf-8", "replace") + ("\n" if is_end else "")
-                    entry = json.dumps({"log": log, "stream": stream, "time": stamp}, separators=(",", ":"))
-                    self._docker.write(entry.encode() + b"\n")
-        return pieces
+    def see(self, stream: str, data: bytes, time: datetime) -> None:
+        if self._cri is None:
+            return
+        *rows, self._partial[stream] = (self._partial.get(stream, b"") + data).split(b"\n")
+        for row in rows:
+            for part, is_end in parts(row):
+                self._store(stream, part, is_end, time)
+        while len(self._partial[stream]) > CUT:
+            part, self._partial[stream] = self._partial[stream][:CUT], self._partial[stream][CUT:]
+            self._store(stream, part, False, time)
+        self._time = time
 
-    def close(self) -> Sequence[Piece]:
+    def _store(self, stream: str, part: bytes, is_end: bool, time: datetime) -> None:
+        assert self._cri
+        assert self._docker
+        stamp = f"{time.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}000Z"
+        self._cri.write(b"%s %s %s %s\n" % (stamp.encode(), stream.encode(), b"F" if is_end else b"P", part))
+        log = part.decode("utf-8", "replace") + ("\n" if is_end else "")
+        entry = json.dumps({"log": log, "stream": stream, "time": stamp}, separators=(",", ":"))
+        self._docker.write(entry.encode() + b"\n")
+
+    def end(self) -> None:
+        for stream, part in self._partial.items():
+            if part:
+                self._store(stream, part, False, self._time)
         for file in (self._cri, self._docker):
             if file is not None:
                 file.close()
         self._cri = self._docker = None
-        return ()
 
 
 def _opened(job: Job, name: str) -> AppendedFile | None:

@@ -69,6 +69,8 @@ class Outlet:
 
     def _write(self, pieces: Iterable[Piece]) -> None:
         for stream, data in pieces:
+            for hazard in self._hazards:
+                hazard.see(stream, data, self._now())
             self._deliver(stream, data)
 
     def close(self) -> None:
@@ -78,6 +80,8 @@ class Outlet:
             for later in self._hazards[index + 1 :]:
                 pieces = later.pass_bytes(None, pieces)
             self._write(pieces)
+        for hazard in self._hazards:
+            hazard.end()
         self._hazards = []
         self._finish()
         if self._truth:

@@ -27,8 +27,8 @@ class Rotate(Hazard):
         self._rotations = 0
 
     def pass_bytes(self, passage: Passage | None, pieces: list[Piece]) -> list[Piece]:
-        is_full = passage is not None and self._file.size_bytes >= self._limit
-        if is_full and passage is not None:
+        is_full = self._file.size_bytes >= self._limit
+        if is_full and passage is not None and not passage.is_mixed:
             self._shift()
             self._rotations += 1
             if self._rotations % 2:

@@ -28,18 +28,19 @@ class TornLines(Hazard):
             return pieces
         if self._torn is not None:
             torn, self._torn = self._torn, None
-            if torn.stream == passage.stream:
-                passage.glued = True
-                self.note(passage, f"it stands behind the first part of line {torn.number}")
+            passage.is_mixed = True
+            where = "" if torn.stream == passage.stream else f", which went to {torn.stream}"
+            self.note(passage, f"it stands behind the first part of line {torn.number}{where}")
             return [*pieces, (torn.stream, torn.tail)]
         number, text = passage.line.number, passage.text
         if len(text) < 2 or passage.after or not self.strikes(number):
             return pieces
-        (stream, data), *rest = pieces
+        stream, data = pieces[0][0], b"".join(data for _, data in pieces)
         cut = 1 + int(self.draw(number, "cut") * (len(data) - 2))
         self._torn = _Torn(stream, data[cut:], number)
+        passage.is_mixed = True
         self.note(passage, f"it was cut after {cut} bytes, where the process writes its next line")
-        return [(stream, data[:cut]), *rest]
+        return [(stream, data[:cut])]
 
     def close(self) -> Sequence[Piece]:
         torn, self._torn = self._torn, None

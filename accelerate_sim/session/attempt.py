@@ -6,10 +6,13 @@ checkpoint is given it in its ``PlannedRun``.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from enum import Enum
+from pathlib import Path
 
 from accelerate_sim.config.schema import RunConfig
+from accelerate_sim.records import LaunchRecord
 from accelerate_sim.session.planned_run import PlannedRun
 from accelerate_sim.session.session import Session
 
@@ -19,6 +22,14 @@ class AttemptEnd(Enum):
 
     FINISHED = "the training function has ended the run"
     UNFINISHED = "the training function has returned before it ended the run"
+
+
+def report_launch(session: Session, planned: PlannedRun) -> None:
+    """Report that this process has started to play a planned run, which the session must know already."""
+    attempt = session.placement.attempt if session.placement else 0
+    if planned.faults:
+        attempt = planned.faults.attempt.number
+    session.report(LaunchRecord(Path(sys.argv[0]).name, attempt))
 
 
 def train_attempt(train: Callable[[RunConfig], None], session: Session, planned: PlannedRun) -> AttemptEnd:

@@ -139,8 +139,8 @@ def _elapsed_s(session: Session, active: ActiveRun) -> float:
 
 def planned_dir(session: Session, run: Run) -> Path:
     """The directory of a run below the output directory, or the name that it would have if one were written."""
-    if session.outputs.directory is None:
+    if session.named_directory is None:
         return Path("outputs", run.model.name)
     from accelerate_sim.checkpoints.directory import path_of_run
 
-    return path_of_run(session.outputs.directory, run.number)
+    return path_of_run(session.named_directory, run.number)

@@ -15,7 +15,7 @@ from accelerate_sim.display.screen import OutputClosed, Screen
 from accelerate_sim.process.clock import Clock
 from accelerate_sim.process.signals import SIGPIPE_EXIT, Signals, Stopped
 from accelerate_sim.session import ready_runs
-from accelerate_sim.session.attempt import train_attempt
+from accelerate_sim.session.attempt import report_launch, train_attempt
 from accelerate_sim.session.coordination import Coordination, leave_world
 from accelerate_sim.session.log_handler import logging_to
 from accelerate_sim.session.planned_run import PlannedRun
@@ -72,7 +72,10 @@ def _run_attempts(train: Callable[[RunConfig], None], coordination: Coordination
             _open_exporters(session, message)
             while message.config is not None:
                 session.clock.jump_to(message.now_s)
-                train_attempt(train, session, _planned(message))
+                planned = _planned(message)
+                session.plan_run(planned)
+                report_launch(session, planned)
+                train_attempt(train, session, planned)
                 if message.is_last:
                     return 0
                 message = coordination.receive()
@@ -121,5 +124,7 @@ def _session(message: StartMessage, coordination: Coordination, signals: Signals
         progress=False,
         coordination=coordination,
     )
-    session.truth_directory = Path(message.output_dir) if message.output_dir else None
+    if message.output_dir:
+        session.named_directory = Path(message.output_dir)
+        session.truth_directory = Path(message.cwd, message.output_dir)
     return session

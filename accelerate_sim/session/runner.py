@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from accelerate_sim.artifacts.output_error import OutputError
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.display.screen import OutputClosed
 from accelerate_sim.process.signals import Stopped
-from accelerate_sim.records import EarlyEndRecord, LaunchRecord, ResumeRecord, TightMemoryRecord
-from accelerate_sim.session.attempt import AttemptEnd, train_attempt
+from accelerate_sim.records import EarlyEndRecord, ResumeRecord, TightMemoryRecord
+from accelerate_sim.session.attempt import AttemptEnd, report_launch, train_attempt
 from accelerate_sim.session.log_handler import logging_to
 from accelerate_sim.session.open_session import open_outputs, open_session, open_stdout
 from accelerate_sim.session.options import SessionOptions
@@ -230,11 +230,8 @@ def _report_resumption(session: Session, resumption: Resumption) -> None:
 
 def _announce(session: Session, planned: PlannedRun) -> None:
     """Print the first line of a run at once, before the modules of the training are imported."""
-    plan, attempt = planned.plan, session.placement.attempt if session.placement else 0
-    if planned.faults:
-        attempt = planned.faults.attempt.number
-    session.report(LaunchRecord(Path(sys.argv[0]).name, attempt))
-    if warning := tightness(plan):
+    report_launch(session, planned)
+    if warning := tightness(planned.plan):
         session.report(TightMemoryRecord(warning))
     session.flush()
 
@@ -243,10 +240,11 @@ def _send_start(session: Session, coordination: Coordination, planned: PlannedRu
     """Let the other processes begin the same run."""
     from accelerate_sim.session.start_message import StartMessage
 
-    plan, clock = planned.plan, session.clock
+    plan, clock, directory = planned.plan, session.clock, session.outputs.directory
     message = StartMessage(
         plan.config.model_dump(mode="json"), plan.number, clock.start, clock.now_s, planned.resumption, is_last,
-        output_dir=_truth_directory(session, plan),
+        output_dir=str(directory) if directory else None,
+        cwd=os.getcwd() if directory and plan.config.log.hazards else "",
     )  # fmt: skip
     if planned.faults:
         message = planned.faults.in_message(message)
@@ -256,12 +254,6 @@ def _send_start(session: Session, coordination: Coordination, planned: PlannedRu
             from accelerate_sim.session.node_exporters import open_node_exporters
 
             open_node_exporters(session, plan.config.log)
-
-
-def _truth_directory(session: Session, plan: Plan) -> str | None:
-    """Directory in which each rank writes what hazards do to its lines; None: none does."""
-    directory = session.outputs.directory
-    return str(directory.absolute()) if directory and plan.config.log.hazards else None
 
 
 def _write_last_line(session: Session, reason: str, saved: str | None = None) -> None:

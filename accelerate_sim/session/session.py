@@ -90,6 +90,8 @@ class Session:
         self.outputs = outputs or Outputs()
         self.truth_directory = self.outputs.directory
         """Directory for the truth of hazards, also in a process that writes no other files."""
+        self.named_directory = self.outputs.directory
+        """The output directory as the command line names it, also in a process that writes no files there."""
         self.coordination = coordination
         rank = coordination.placement.rank if coordination else None
         ranks = coordination.placement.ranks if coordination else ()

@@ -38,7 +38,9 @@ class StartMessage:
     asked: tuple[str, ...] = ()
     """Words of the faults that the run was asked for in earlier attempts."""
     output_dir: str | None = None
-    """Directory for the truth of each rank's lines, if the config names hazards; None: none is written."""
+    """The output directory as rank 0's command line names it; None: the run writes no files."""
+    cwd: str = ""
+    """The directory that a relative ``output_dir`` starts from, if the ranks write the truth of hazards there."""
 
     def json(self) -> bytes:
         """The whole message, with times and paths as strings."""

@@ -69,7 +69,7 @@ class _DeepSpeed(VoiceState):
     def info(self, where: str, text: str, rank: int = 0) -> Iterator[Line]:
         """A line of DeepSpeed's logger; ``where`` is file, line and function."""
         if self.level == "info":
-            yield Line(f"[{asctime(self.now())}] [INFO] [{where}] {text}", rank)
+            yield Line(f"[{asctime(self.now())}] [INFO] [{where}] {text}", rank=rank)
 
     def main(self, text: str) -> Iterator[Line]:
         """A line that names rank 0, which alone logs it."""

@@ -17,7 +17,7 @@ from accelerate_sim.voices.voice import Bar, Line, Voice, Wording
 
 def _log(module: str, text: str, state: Trainer, line: int = 143, rank: int = 0) -> Line:
     """A line of LLaMA-Factory's logger; the lines of rank 0 alone name the line of the logger's own function."""
-    return Line(f"[INFO|{to_seconds(state.now())}] llamafactory.{module}:{line} >> {text}", rank)
+    return Line(f"[INFO|{to_seconds(state.now())}] llamafactory.{module}:{line} >> {text}", rank=rank)
 
 
 def _launch(record: LaunchRecord, state: Trainer) -> Iterator[Line]:

@@ -102,15 +102,23 @@ def test_nemo_averages_every_figure_but_the_number_of_the_step(train: Train, tmp
 
 
 @pytest.mark.parametrize(
-    "voice", ["lightning", "maxtext@2026", "bridge", "megatron@0.19", "deepspeed@0.16", "nanochat", "llamafactory"]
+    "voice",
+    ["lightning", "maxtext@2026", "bridge", "megatron@0.19", "deepspeed@0.16", "nanochat", "llamafactory", "mlperf"],
 )
-def test_processes_print_together_what_one_process_prints(train: Train, voice: str) -> None:
-    alone = train(*DEBUG, "--voice", voice)
-    with Job([*DEBUG, "--voice", voice], 4, 2) as job:
+def test_each_process_prints_the_lines_that_one_process_prints_for_its_rank(
+    train: Train, tmp_path: Path, voice: str
+) -> None:
+    """A hazard that strikes nothing tells the rank and the stream of each line of the process that plays all ranks."""
+    arguments = (*DEBUG, "--voice", voice, "--no-progress", "--output-dir")
+    assert train(*arguments, str(tmp_path / "alone"), "--log-hazard", "nan:0").returncode == 0
+    truth = [json.loads(line) for line in (tmp_path / "alone" / "log_truth.jsonl").read_text().splitlines()]
+    with Job([*arguments, str(tmp_path / "ranks")], 4, 2) as job:
         assert job.wait() == [0] * 4
-    for stream in ("stdout", "stderr"):
-        together = "".join(getattr(rank, stream) for rank in job.ranks)
-        assert sorted(together.splitlines()) == sorted(getattr(alone, stream).splitlines())
+    for rank, process in enumerate(job.ranks):
+        for stream in ("stdout", "stderr"):
+            lines = [entry["line"] for entry in truth if (entry["rank"], entry["stream"]) == (rank, stream)]
+            printed = getattr(process, stream).replace(f"{tmp_path}/ranks", f"{tmp_path}/alone")
+            assert printed == "".join(f"{line}\n" for line in lines)
 
 
 def test_axolotls_colours_can_be_taken_off(train: Train) -> None:

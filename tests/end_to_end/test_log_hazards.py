@@ -15,6 +15,7 @@ from tests.conftest import environment
 from tests.support.launched import Jobs, jobs_in
 from tests.support.reading import Train
 from tests.support.repository import ROOT
+from tests.support.spoiled_log import SpoiledLog
 from tests.support.train_ranks import Job
 from tests.support.warm_train import WarmTrain
 
@@ -50,6 +51,28 @@ def test_the_truth_has_each_line_of_the_run_without_hazards(
     assert any(entry["done"] for entry in entries)
     assert {entry["rank"] for entry in entries} >= {0}
     assert entries[-1]["step"] == 20
+
+
+@pytest.mark.parametrize("voice", ["house", "megatron", "hf@5", "kv", "mlperf"])
+def test_the_truth_of_all_hazards_together_finds_each_line_in_the_bytes(home: Path, tmp_path: Path, voice: str) -> None:
+    flags = [f"--log-hazard={name}:{0 if name == 'rotate' else 0.3}" for name in HAZARDS]
+    arguments = [*DEBUG, "--no-progress", "--voice", voice, *flags, "--output-dir", str(tmp_path / "out")]
+    with WarmTrain(arguments, environment(home), ROOT) as process:
+        assert process.wait() == 0
+        SpoiledLog({"stdout": process.raw, "stderr": process.raw_errors}).read(truth(tmp_path / "out"))
+
+
+@pytest.mark.parametrize("name", [*HAZARDS, "all"])
+def test_the_truth_of_each_process_finds_its_lines_in_its_bytes(tmp_path: Path, name: str) -> None:
+    names = HAZARDS if name == "all" else [name]
+    flags = [f"--log-hazard={each}:{0 if each == 'rotate' else 0.4}" for each in names]
+    arguments = [*DEBUG, "--voice", "kv", "--set", "log.ranks=all", *flags, "--output-dir", str(tmp_path / "out")]
+    with Job(arguments, 4, 2) as job:
+        assert job.wait() == [0] * 4
+    for rank, process in enumerate(job.ranks):
+        SpoiledLog(process.raw).read(
+            truth(tmp_path / "out", f"log_truth.rank{rank}.jsonl" if rank else "log_truth.jsonl")
+        )
 
 
 def test_hazards_need_no_directory_and_a_share_of_none_changes_nothing(train: Train) -> None:

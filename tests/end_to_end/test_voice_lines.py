@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.reading import Train
 from tests.support.repository import ROOT
+from tests.support.train_ranks import Job
 from tests.support.warm_train import WarmTrain
 
 START = "2026-01-31T09:30:00+00:00"
@@ -112,15 +113,54 @@ def test_mlperfs_log_ends_when_the_target_is_reached(train: Train) -> None:
     loss = ("--set", "impose.first_loss=[4.0, 4.0]", "--set", "impose.last_loss=[0.8, 0.8]")
     entries = [json.loads(line.removeprefix(":::MLLOG ")) for line in mllog(train, "llama2_70b_lora", *loss)]
     keys = [entry["key"] for entry in entries]
-    assert keys[:2] == ["cache_clear", "init_start"]
-    assert keys[-2:] == ["eval_stop", "run_stop"]
+    assert keys[:3] == ["cache_clear", "cache_clear", "init_start"]
+    assert keys[-4:] == ["eval_accuracy", "tracked_stats", "eval_stop", "run_stop"]
     assert entries[-1]["metadata"]["status"] == "success"
-    assert entries[-3]["key"] == "eval_accuracy"
-    assert 0 < entries[-3]["value"] <= 0.925
+    assert 0 < entries[-4]["value"] <= 0.925
     assert [entry["time_ms"] for entry in entries] == sorted(entry["time_ms"] for entry in entries)
     assert list(entries[0]) == ["namespace", "time_ms", "event_type", "key", "value", "metadata"]
     missed = [json.loads(line.removeprefix(":::MLLOG ")) for line in mllog(train, "llama2_70b_lora")]
     assert missed[-1]["metadata"]["status"] == "aborted"
+
+
+PRETRAINING = (
+    "seed global_batch_size gradient_accumulation_steps max_sequence_length eval_samples train_samples "
+    "init_checkpoint_step opt_name opt_base_learning_rate opt_adamw_beta_1 opt_adamw_beta_2 opt_adamw_epsilon "
+    "opt_adamw_weight_decay opt_gradient_clip_norm opt_end_learning_rate opt_learning_rate_warmup_steps "
+    "opt_learning_rate_decay_steps max_steps opt_learning_rate_decay_schedule target_accuracy"
+)
+FINE_TUNING = (
+    "target_accuracy opt_base_learning_rate opt_adamw_weight_decay opt_gradient_clip_norm "
+    "opt_learning_rate_warmup_factor lora_rank lora_alpha opt_learning_rate_training_steps global_batch_size "
+    "train_samples eval_samples gradient_accumulation_steps seed"
+)
+SUBMISSION = "submission_benchmark submission_org submission_division submission_status submission_platform"
+BLOCK = (
+    "block_start tracked_stats tracked_stats tracked_stats block_stop eval_start eval_accuracy tracked_stats eval_stop"
+)
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "sizes"),
+    [("llama31_8b", PRETRAINING), ("llama31_405b", PRETRAINING), ("llama2_70b_lora", FINE_TUNING)],
+)
+def test_mlperfs_keys_come_in_the_order_of_published_results(train: Train, benchmark: str, sizes: str) -> None:
+    entries = [json.loads(line.removeprefix(":::MLLOG ")) for line in mllog(train, benchmark)]
+    start = f"cache_clear cache_clear init_start {SUBMISSION} {sizes} tracked_stats init_stop run_start"
+    assert [entry["key"] for entry in entries] == f"{start} {BLOCK} {BLOCK} run_stop".split()
+    blocks = [entry["metadata"] for entry in entries if entry["key"].startswith("block_")]
+    assert [(each["samples_count"], each["step"]) for each in blocks] == [(640, 0), (640, 10), (640, 10), (640, 20)]
+    validated = [entry["metadata"]["samples_count"] for entry in entries if entry["key"] == "eval_accuracy"]
+    assert validated == [640, 1280]
+
+
+def test_each_node_clears_mlperfs_cache_and_rank_0_logs_the_rest() -> None:
+    with Job([*DEBUG, "--voice", "mlperf"], 4, 2) as job:
+        assert job.wait() == [0] * 4
+    keys = [re.findall(r'"key": "(\w+)"', rank.stdout) for rank in job.ranks]
+    assert keys[1:] == [[], ["cache_clear"], []]
+    assert keys[0][:2] == ["cache_clear", "init_start"]
+    assert keys[0][-1] == "run_stop"
 
 
 def mllog(train: Train, benchmark: str, *arguments: str) -> list[str]:

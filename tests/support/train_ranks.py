@@ -29,6 +29,11 @@ class Rank:
         return self._child.text(1)
 
     @property
+    def raw(self) -> dict[str, bytes]:
+        """Bytes of both streams so far, which need not be text."""
+        return {"stdout": self._child.outputs[0], "stderr": self._child.outputs[1]}
+
+    @property
     def exit_code(self) -> int | None:
         """None before the end; negative after a signal that killed."""
         return self._child.exit_code

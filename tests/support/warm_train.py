@@ -61,6 +61,11 @@ class WarmTrain:
         return self._child.outputs[0]
 
     @property
+    def raw_errors(self) -> bytes:
+        """Bytes of standard error so far."""
+        return self._child.outputs[1]
+
+    @property
     def lines(self) -> list[str]:
         """The whole lines of standard output so far."""
         return self.stdout.rpartition("\n")[0].splitlines()

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from accelerate_sim.config.hazards import HAZARDS
 from tests.support.emulator import CTRL_C, Terminal, is_training, stale_bars, warm_train, widest_line
+from tests.support.repository import ROOT
 
 LLAMA = ("--config", "configs/llama70b.yaml", "--speed", "600", "--start-time", "2026-01-01", "--set", "log.every=1")
 SMALL = ("--config", "configs/debug.yaml", "--speed", "max", "--runs", "1", "--start-time", "2026-01-01")
@@ -91,3 +94,38 @@ def test_the_lines_of_a_voice_are_spoiled_on_a_terminal_too(tmp_path: Path, voic
     entries = truth(tmp_path / "out")
     assert any(entry["done"] for entry in entries)
     assert all(squeezed(entry["line"]) in flat for entry in entries)
+
+
+def launched(*arguments: str) -> list[str]:
+    """``fake-torchrun`` with two nodes of two ranks each."""
+    launcher = [sys.executable, "-m", "fake_torch_dist.run", "--nnodes", "2", "--nproc-per-node", "2"]
+    words = [str(ROOT / word) if word.startswith("configs/") else word for word in arguments]
+    return [*launcher, str(ROOT / "train.py"), *words]
+
+
+JOB = {**PLAIN, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+ALL = [f"{name}:{0 if name == 'rotate' else 0.3}" for name in HAZARDS if name != "long-lines"]
+"""Long lines would fill more rows than the emulator keeps."""
+
+
+@pytest.mark.parametrize("hazards", [LOUD, ("mid-utf8:0.5", BARS), ALL])
+def test_a_launched_jobs_terminal_has_each_line_that_is_not_struck(tmp_path: Path, hazards: tuple[str, ...]) -> None:
+    command = launched(*SMALL, "--set", "log.ranks=all", "--output-dir", str(tmp_path / "out"), *flags(*hazards))
+    with Terminal(command, 120, 40, env=JOB) as terminal:
+        assert terminal.exit_code() == 0
+        flat = squeezed(terminal.everything)
+    paths = sorted((tmp_path / "out").glob("log_truth*.jsonl"))
+    assert [path.name for path in paths] == ["log_truth.jsonl", *(f"log_truth.rank{rank}.jsonl" for rank in (1, 2, 3))]
+    entries = [json.loads(line) for path in paths for line in path.read_text().splitlines()]
+    assert any(entry["done"] for entry in entries)
+    assert [entry["line"] for entry in entries if not entry["done"] and squeezed(entry["line"]) not in flat] == []
+
+
+def test_a_launched_jobs_bars_stay_below_its_spoiled_lines(tmp_path: Path) -> None:
+    slow = ("--speed", "60", "--set", "train.steps_per_epoch=100000")
+    command = launched(*SMALL, *slow, "--output-dir", str(tmp_path / "out"), *flags(*LOUD))
+    with Terminal(command, 120, 40, env=JOB) as terminal:
+        terminal.wait_until(lambda: reached(tmp_path / "out", 11), "step 11 in the truth")
+        terminal.wait_until(lambda: is_training(terminal), "both bars at the bottom")
+        terminal.press(CTRL_C)
+        assert terminal.exit_code() == 1
