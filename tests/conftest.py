@@ -30,6 +30,13 @@ WAITING_WORKERS = 1
 """Pytest processes more than there are cores, as a third of the time is spent in waiting for timeouts and clocks."""
 WORKER = "PYTEST_XDIST_WORKER"
 """Variable that pytest-xdist sets in each of its processes."""
+BYTECODE = ROOT / ".pytest_cache" / "bytecode"
+"""Place for byte code where the surroundings forbid it beside the sources."""
+
+if sys.dont_write_bytecode:
+    # Without byte code every test process would rewrite the assertions of all files, and every child compile ours.
+    sys.dont_write_bytecode = False
+    sys.pycache_prefix = str(BYTECODE)
 
 # On a busy machine an example takes long, and so does drawing it; neither says anything of the code.
 settings.register_profile("repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -50,6 +57,24 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
             option.numprocesses = min((os.cpu_count() or 1) + WAITING_WORKERS, MOST_WORKERS)
         if option.dist == "no":
             option.dist = "worksteal"  # neighbours share their fixtures
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[pytest.CollectReport]:
+    """Let each of several processes begin with other files, so that it finds byte code that the others have made."""
+    report = yield
+    if WORKER in os.environ and isinstance(collector, pytest.Directory):
+        number, count = int(os.environ[WORKER].removeprefix("gw")), int(os.environ[f"{WORKER}_COUNT"])
+        first = len(report.result) * number // count
+        report.result = [*report.result[first:], *report.result[:first]]
+    return report
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort the tests by file, as they are before ``pytest_make_collect_report``: all processes need the same order."""
+    if WORKER in os.environ:
+        items.sort(key=lambda item: item.path.parts)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -89,17 +114,16 @@ def no_process_is_left(home: Path) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def temporary_files(home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def temporary_files(home: Path) -> None:
     """Put temporary files of this process and its children below pytest's directory, which it deletes later.
 
-    The hundreds of programs share one directory of byte code there, so the packages are compiled once, not in the tree.
+    The hundreds of programs use the same byte code as this process.
     """
     os.environ["TMPDIR"] = str(home)
     tempfile.tempdir = None
-    directory = tmp_path_factory.getbasetemp()
-    everybodys = directory.parent if WORKER in os.environ else directory
-    os.environ["PYTHONPYCACHEPREFIX"] = str(everybodys / "bytecode")
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    if sys.pycache_prefix is not None:
+        os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
 
 
 def setting(*changes: str) -> list[str]:

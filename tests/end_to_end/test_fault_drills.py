@@ -6,13 +6,13 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.support.repository import ROOT
 from tests.support.warm_launcher import run_launcher
+from tests.support.warm_train import run_warm
 
 PAGE = (ROOT / "accelerate_sim/faults/DRILLS.md").read_text(encoding="utf-8")
 DRILLS = dict(re.findall(r"^## (\d+\. .*?)\n.*?```console\n(.*?)```", PAGE, re.S | re.M))
@@ -28,9 +28,11 @@ def run(command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     environ = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     if program == "fake-torchrun":
         return run_launcher(words, cwd=cwd, env=environ, timeout=LIMIT_S)
-    start = sys.executable if program == "python" else program
+    if program == "python":
+        assert rest[0] == "train.py"
+        return run_warm(words[1:], environ, cwd)
     return subprocess.run(
-        [start, *words], cwd=cwd, capture_output=True, text=True, timeout=LIMIT_S, check=False, env=environ
+        [program, *words], cwd=cwd, capture_output=True, text=True, timeout=LIMIT_S, check=False, env=environ
     )
 
 

@@ -47,6 +47,7 @@ def test_each_xid_is_found_where_it_is_claimed(train: Train, tmp_path: Path, cod
     assert event["expect"]["silent_ranks"] == ([2] if XIDS[code].effect != "die" else [])
 
 
+@pytest.mark.slow
 def test_all_xids_really_happen_in_one_job(train: Train, tmp_path: Path) -> None:
     words = [f"xid gpu={k % 2}:{k // 2 % 2} code={code} at=step:{k + 2} id=xid-{code}" for k, code in enumerate(XIDS)]
     one = play_alone(train, tmp_path / "one", *words, restarts=len(words))

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.reading import Train
+from tests.support.reading import Completed, Train
 from tests.support.repository import ROOT
 from tests.support.warm_launcher import run_launcher
 from tests.support.warm_train import WarmTrain
@@ -50,6 +50,7 @@ def summary(output: str) -> list[list[str]]:
     return [line.split() for line in table.splitlines() if line.startswith("│") and "Saved to" not in line]
 
 
+SLOW_GPU = "slow gpu=0:1 factor=1.5 at=step:4 for=3steps"
 KINDS = {
     "kill": ("kill rank=3 at=step:13", -9),
     "kill by another signal": ("kill rank=0 at=step:8 signal=SEGV", -11),
@@ -62,19 +63,17 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("words, exitcode", KINDS.values(), ids=KINDS)
-def test_one_process_and_many_tell_the_same_story(train: Train, tmp_path: Path, words: str, exitcode: int) -> None:
-    one, many = tmp_path / "one", tmp_path / "many"
-    arguments = with_faults(words, "slow gpu=0:1 factor=1.5 at=step:4 for=3steps")
-    alone = train(*arguments, "--output-dir", str(one), cwd=tmp_path)
+LAUNCHED = {"kill", "raise", "exit", "hang"}
+"""Kinds that the plain run plays as a job, too; of the others it plays one process, and ``-m slow`` the job."""
+
+
+def play_alone(train: Train, tmp_path: Path, kind: str) -> Completed:
+    """Play a fault of a kind in one process, with files in ``one``, and hold its story against its claims."""
+    words, exitcode = KINDS[kind]
+    one = tmp_path / "one"
+    alone = train(*with_faults(words, SLOW_GPU), "--output-dir", str(one), cwd=tmp_path)
     assert alone.returncode == 0, alone.stderr
-    job = launched(tmp_path, [*arguments, "--output-dir", str(many)])
-    assert job.returncode == 0, job.stderr
-    assert metrics(one) == metrics(many)
-    assert events(one) == events(many)
-    assert summary(alone.stdout) == summary(job.stdout)
-    for text in (alone.stderr, job.stderr):
-        assert f"failed (exitcode: {exitcode})" in text
+    assert f"failed (exitcode: {exitcode})" in alone.stderr
     assert "Attempt 2: the launcher has restarted the job" in alone.stdout
     begun = next(event for event in events(one) if event["state"] == "begin" and event["kind"] != "slow")
     codes = {end["code"] for end in begun["expect"]["exit"]}
@@ -84,6 +83,27 @@ def test_one_process_and_many_tell_the_same_story(train: Train, tmp_path: Path, 
     again = [step["step"] for step in steps if step["attempt"] == 1]
     assert again[0] == begun["expect"]["job"]["resume_step"] + 1
     assert len(steps) == 20 + begun["expect"]["job"]["lost_steps"]
+    return alone
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in LAUNCHED])
+def test_one_process_tells_the_story_of_all_ranks(train: Train, tmp_path: Path, kind: str) -> None:
+    play_alone(train, tmp_path, kind)
+
+
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=() if kind in LAUNCHED else pytest.mark.slow) for kind in KINDS]
+)
+def test_one_process_and_many_tell_the_same_story(train: Train, tmp_path: Path, kind: str) -> None:
+    alone = play_alone(train, tmp_path, kind)
+    words, exitcode = KINDS[kind]
+    one, many = tmp_path / "one", tmp_path / "many"
+    job = launched(tmp_path, [*with_faults(words, SLOW_GPU), "--output-dir", str(many)])
+    assert job.returncode == 0, job.stderr
+    assert metrics(one) == metrics(many)
+    assert events(one) == events(many)
+    assert summary(alone.stdout) == summary(job.stdout)
+    assert f"failed (exitcode: {exitcode})" in job.stderr
 
 
 def test_a_fault_of_the_start_up_strikes_in_its_phase(train: Train, tmp_path: Path) -> None:

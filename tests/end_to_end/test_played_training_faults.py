@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.end_to_end.test_played_faults import events, launched, metrics, summary, with_faults
-from tests.support.reading import Train
+from tests.support.reading import Completed, Train
 
 GO_ON = {
     "nan": ("nan at=step:7 for=3steps",),
@@ -45,17 +46,32 @@ END = {
 }  # fmt: skip
 
 
+DAMAGE = ("truncate", "header", "flip", "zero", "missing")
+LAUNCHED = {"nan on one rank", "overflow", "clock", "full disk", "data exception", "another NCCL", "flip"}
+"""Kinds that the plain run plays as a job, too; of the others it plays one process, and ``-m slow`` the job."""
+
+
+def some_launched(kinds: Iterable[str]) -> list[Any]:
+    """The names of kinds as parameters, those not in LAUNCHED marked slow."""
+    return [pytest.param(kind, marks=() if kind in LAUNCHED else pytest.mark.slow) for kind in kinds]
+
+
 def steps(directory: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in metrics(directory).splitlines() if '"event":"step"' in line]
+
+
+def play_alone(train: Train, tmp_path: Path, *words: str) -> Completed:
+    """Play the faults in one process, with files in ``one``."""
+    alone = train(*with_faults(*words), "--output-dir", str(tmp_path / "one"), cwd=tmp_path)
+    assert alone.returncode == 0, alone.stderr
+    return alone
 
 
 def both(train: Train, tmp_path: Path, *words: str) -> tuple[str, str]:
     """Play the faults alone and launched, compare, and return what the two wrote to standard error."""
     one, many = tmp_path / "one", tmp_path / "many"
-    arguments = with_faults(*words)
-    alone = train(*arguments, "--output-dir", str(one), cwd=tmp_path)
-    assert alone.returncode == 0, alone.stderr
-    job = launched(tmp_path, [*arguments, "--output-dir", str(many)])
+    alone = play_alone(train, tmp_path, *words)
+    job = launched(tmp_path, [*with_faults(*words), "--output-dir", str(many)])
     assert job.returncode == 0, job.stderr
     assert metrics(one) == metrics(many)
     assert events(one) == events(many)
@@ -63,34 +79,63 @@ def both(train: Train, tmp_path: Path, *words: str) -> tuple[str, str]:
     return alone.stderr, job.stderr
 
 
-@pytest.mark.parametrize("words", GO_ON.values(), ids=GO_ON)
-def test_faults_that_change_figures_are_the_same_alone_and_launched(
-    train: Train, tmp_path: Path, words: tuple[str, ...]
-) -> None:
-    both(train, tmp_path, *words)
-    begun = [event for event in events(tmp_path / "one") if event["state"] == "begin"]
-    assert [event["kind"] for event in begun] == [text.split()[0] for text in words]
+def hold_strikes(directory: Path, kind: str) -> None:
+    begun = [event for event in events(directory) if event["state"] == "begin"]
+    assert [event["kind"] for event in begun] == [text.split()[0] for text in GO_ON[kind]]
 
 
-@pytest.mark.parametrize("words, told", END.values(), ids=END)
-def test_faults_that_end_an_attempt_tell_it_in_the_words_of_the_programs(
-    train: Train, tmp_path: Path, words: str, told: str
-) -> None:
-    for text in both(train, tmp_path, words):
-        assert told in text
+@pytest.mark.parametrize("kind", [kind for kind in GO_ON if kind not in LAUNCHED])
+def test_a_fault_that_changes_figures_strikes(train: Train, tmp_path: Path, kind: str) -> None:
+    play_alone(train, tmp_path, *GO_ON[kind])
+    hold_strikes(tmp_path / "one", kind)
+
+
+@pytest.mark.parametrize("kind", some_launched(GO_ON))
+def test_faults_that_change_figures_are_the_same_alone_and_launched(train: Train, tmp_path: Path, kind: str) -> None:
+    both(train, tmp_path, *GO_ON[kind])
+    hold_strikes(tmp_path / "one", kind)
+
+
+def hold_end(directory: Path, kind: str, *errors: str) -> None:
+    for text in errors:
+        assert END[kind][1] in text
         assert "failed (exitcode: 1)" in text
-    begun = next(event for event in events(tmp_path / "one") if event["state"] == "begin")
+    begun = next(event for event in events(directory) if event["state"] == "begin")
     assert {end["code"] for end in begun["expect"]["exit"]} == {1}
     assert begun["expect"]["first_error_rank"] in [end["rank"] for end in begun["expect"]["exit"]]
 
 
-@pytest.mark.parametrize("how", ["truncate", "header", "flip", "zero", "missing"])
-def test_a_damaged_checkpoint_is_passed_over(train: Train, tmp_path: Path, how: str) -> None:
-    both(train, tmp_path, f"corrupt how={how} at=step:12", "kill rank=2 at=step:13")
+@pytest.mark.parametrize("kind", [kind for kind in END if kind not in LAUNCHED])
+def test_a_fault_that_ends_an_attempt_has_the_words_of_the_program(train: Train, tmp_path: Path, kind: str) -> None:
+    hold_end(tmp_path / "one", kind, play_alone(train, tmp_path, END[kind][0]).stderr)
+
+
+@pytest.mark.parametrize("kind", some_launched(END))
+def test_faults_that_end_an_attempt_tell_it_alone_and_launched(train: Train, tmp_path: Path, kind: str) -> None:
+    hold_end(tmp_path / "one", kind, *both(train, tmp_path, END[kind][0]))
+
+
+def damage(how: str) -> tuple[str, str]:
+    return f"corrupt how={how} at=step:12", "kill rank=2 at=step:13"
+
+
+def hold_resumed_before_damage(tmp_path: Path) -> None:
     again = [step["step"] for step in steps(tmp_path / "one") if step["attempt"] == 1]
     assert again[0] == 6
     begun = next(event for event in events(tmp_path / "one") if event["kind"] == "kill" and event["state"] == "begin")
     assert begun["expect"]["job"] == {"exit": None, "restarts": 0, "resume_step": 5, "lost_steps": 7}
+
+
+@pytest.mark.parametrize("how", [how for how in DAMAGE if how not in LAUNCHED])
+def test_a_damaged_checkpoint_is_passed_over(train: Train, tmp_path: Path, how: str) -> None:
+    play_alone(train, tmp_path, *damage(how))
+    hold_resumed_before_damage(tmp_path)
+
+
+@pytest.mark.parametrize("how", some_launched(DAMAGE))
+def test_a_damaged_checkpoint_is_passed_over_alone_and_launched(train: Train, tmp_path: Path, how: str) -> None:
+    both(train, tmp_path, *damage(how))
+    hold_resumed_before_damage(tmp_path)
 
 
 def test_the_file_of_a_damaged_checkpoint_is_really_damaged(train: Train, tmp_path: Path) -> None:

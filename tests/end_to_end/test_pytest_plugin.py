@@ -140,8 +140,26 @@ def test_nothing_is_left_of_a_cluster_whose_test_fails_or_is_interrupted(tmp_pat
 EXAMPLES = re.findall(r"```python pytest\n(.*?)```", (ROOT / "accelerate_sim/testing/README.md").read_text(), re.S)
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda text: re.findall(r"def (test_\w+)", text)[-1])
-def test_an_example_of_the_page_works(example: str, tmp_path: Path) -> None:
+NAMES = [re.findall(r"def (test_\w+)", text)[-1] for text in EXAMPLES]
+AT_ONCE = {
+    "test_the_root_cause_is_found", "test_the_objective_is_collected", "test_a_traceback_is_one_event",
+    "test_no_gpu_of_a_healthy_run_is_too_hot",
+}  # fmt: skip
+"""Examples that the plain run runs, in one pytest; it tests the fixtures of the others above."""
+
+
+def test_examples_of_the_page_work(tmp_path: Path) -> None:
+    for name, example in zip(NAMES, EXAMPLES, strict=True):
+        if name in AT_ONCE:
+            (tmp_path / f"{name}.py").write_text(example)
+    done = run_pytest(tmp_path, "", "examples")
+    assert done.returncode == 0, done.stdout
+    assert f"{len(AT_ONCE)} passed" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("example", EXAMPLES, ids=NAMES)
+def test_an_example_of_the_page_works_alone(example: str, tmp_path: Path) -> None:
     done = run_pytest(tmp_path, example, "example")
     assert done.returncode == 0, done.stdout
 

@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+from tests.support.launched import RunningJob
+from tests.support.processes import until
 from tests.support.repository import ROOT
 from tests.support.warm_train import WarmTrain
 
@@ -57,21 +59,18 @@ def test_a_launched_command_runs(command, tmp_path):
     words = [
         word if not word.startswith(("configs/", "train.py")) else str(ROOT / word) for word in shlex.split(command)
     ]
-    with subprocess.Popen(
-        [sys.executable, "-m", "fake_torch_dist.run", *words[1:]], cwd=tmp_path, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True, start_new_session=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-    ) as process:  # fmt: skip
-        assert process.stdout
-        said = []
-        for line in process.stdout:
-            said.append(line)
-            if "--speed max" not in command and "Training llama" in line:
-                process.send_signal(signal.SIGINT)
-        errors = process.communicate(timeout=LIMIT_S)[1]
-    told = "Training llama" in "".join(said) and "--speed max" not in command
-    assert process.returncode == (1 if told else 0), errors
-    assert said
+    is_long = "--speed max" not in command
+    job = RunningJob(tmp_path, words[1:], {}, None, training=True)
+    try:
+        until(lambda: job.process.poll() is not None or (is_long and "Training llama" in job.out), "it trains or ends")
+        told = job.process.poll() is None
+        if told:
+            os.kill(job.pid, signal.SIGINT)
+        ended = job.end()
+    finally:
+        job.clean_up()
+    assert ended.code == (1 if told else 0), ended.err
+    assert ended.out
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("python -m accelerate_sim")])
@@ -92,22 +91,19 @@ def test_the_launched_sample_is_what_the_job_prints(tmp_path):
     """The job is told to end when it has printed the sample: 64 ranks validate and export for long."""
     sample = re.search(r"```text launched\n(.*?)```", README, re.S)
     assert sample
-    missing = [line for line in sample[1].splitlines() if line.strip() != "..."]
+    wanted = {line for line in sample[1].splitlines() if line.strip() != "..."}
     words = ["--config", str(ROOT / "configs/llama70b.yaml"), "--speed", "max", "--start-time", "2026-01-31T09:30:00"]
-    with subprocess.Popen(
-        [sys.executable, "-m", "fake_torch_dist.run", "--nnodes", "8", "--nproc-per-node", "8", str(ROOT / "train.py"),
-         *words, "--max-steps", "10"],
-        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    ) as job:  # fmt: skip
-        assert job.stdout
-        for line in job.stdout:
-            if line.rstrip("\n") in missing:
-                missing.remove(line.rstrip("\n"))
-                if not missing:
-                    job.send_signal(signal.SIGINT)
-        job.wait(LIMIT_S)
-    assert missing == []
+    launcher = ["--nnodes", "8", "--nproc-per-node", "8", str(ROOT / "train.py")]
+    job = RunningJob(tmp_path, [*launcher, *words, "--max-steps", "10"], {}, None, training=True)
+    try:
+        until(lambda: job.process.poll() is not None or wanted <= set(job.out.splitlines()), "the sample is printed")
+        missing = wanted - set(job.out.splitlines())
+        if job.process.poll() is None:
+            os.kill(job.pid, signal.SIGINT)
+        job.end()
+    finally:
+        job.clean_up()
+    assert not missing
 
 
 def test_the_sample_is_what_the_run_prints(train):

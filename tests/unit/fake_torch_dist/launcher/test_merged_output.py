@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ texts = lines_of_bytes.map(b"\n".join)
 @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(texts, min_size=3, max_size=3), st.randoms(use_true_random=False))
 def test_what_each_rank_wrote_is_what_comes_out(tmp_path_factory: pytest.TempPathFactory, texts, draw) -> None:
-    for jobs in jobs_in(tmp_path_factory.mktemp("torture"), new_python=True):
+    for jobs in jobs_in(tmp_path_factory.mktemp("torture")):
         pieces = [_pieces(text * draw.choice([1, 50]), draw) for text in texts]
         (jobs.directory / "pieces.json").write_text(json.dumps([[piece.hex() for piece in each] for each in pieces]))
         job = jobs.start(WRITE_PIECES, "--nproc-per-node", "3", "--prefix")
@@ -143,11 +144,46 @@ def test_filtered_ranks_are_silent_and_matching_lines_are_collected(jobs: Jobs) 
     assert sorted(filtered.read_text().splitlines()) == ["[default0]:loss 0", "[default2]:loss 2"]
 
 
+SAME_UNTIL_SEEN = (
+    LINES
+    + """
+import time
+said = 0
+while not os.path.exists("seen"):
+    print("the same", flush=True)
+    said += 1
+    time.sleep(0.01)
+print("of", rank, "alone", said)
+"""
+)
+
+
 def test_identical_lines_of_many_ranks_become_one(jobs: Jobs) -> None:
-    script = LINES + "print('the same'); print('of', rank, 'alone', os.getpid())"
-    ended = jobs.run(script, "--nnodes", "2", "--nproc-per-node", "2", "--dedupe")
-    assert ended.lines.count("[ranks 0-3]:the same") == 1
-    assert len(ended.lines) == 5
+    """A line waits only so long for those of other ranks, which may not run meanwhile: all say it until it is one."""
+    job = jobs.start(SAME_UNTIL_SEEN, "--nnodes", "2", "--nproc-per-node", "2", "--dedupe")
+    job.wait_for("[ranks 0-3]:the same\n")
+    (jobs.directory / "seen").touch()
+    ended = job.end()
+    said, shown = [0] * 4, [0] * 4
+    for line in ended.lines:
+        prefix, text = line.split("]:")
+        if text == "the same":
+            for rank in _ranks(prefix):
+                shown[rank] += 1
+        else:
+            rank, count = map(int, re.findall(r"\d+", text))
+            assert [rank] == _ranks(prefix)
+            said[rank] = int(count)
+    assert shown == said and min(said) > 0
+
+
+def _ranks(prefix: str) -> list[int]:
+    """The ranks, two on each node, that the start of a line names: ``[ranks 0-1,3`` or ``[node1:default0``."""
+    if "ranks" not in prefix:
+        node, local = map(int, re.findall(r"\d+", prefix))
+        return [2 * node + local]
+    ends = [part.split("-") for part in prefix.removeprefix("[ranks ").split(",")]
+    return [rank for part in ends for rank in range(int(part[0]), int(part[-1]) + 1)]
 
 
 def test_a_full_disk_is_said_once_and_the_job_goes_on(jobs: Jobs) -> None:
