@@ -27,6 +27,8 @@ class Versions:
 
     nccl: str = "2.27.7"
     cuda: str = "13.0"
+    driver: str = ""
+    """CUDA version of the driver; empty: that of NCCL."""
 
     @property
     def full(self) -> str:
@@ -36,7 +38,7 @@ class Versions:
     @property
     def cuda_driver(self) -> int:
         """CUDA version as the driver's API counts: 12040 for 12.4."""
-        major, _, minor = self.cuda.partition(".")
+        major, _, minor = (self.driver or self.cuda).partition(".")
         return 1000 * int(major) + 10 * int(minor or 0)
 
 

@@ -79,6 +79,10 @@ class Boundaries:
             earlier = [times for attempt, times in self._counts[at.phase] if attempt in entry.fault.attempts]
             left -= sum(earlier) if not entry.recurrence else 0
         seconds = [(step, self._second(at.phase, step)) for step in steps]
+        if entry.cause:
+            left, seconds = at.count, [each for each in seconds if each[1] >= entry.due_s]
+        if at.time_s is not None:
+            seconds = [each for each in seconds if each[1] >= at.time_s]
         ahead = [(step, second) for step, second in seconds if second > self._after[1] or not entry.recurrence]
         if not 1 <= left <= len(ahead):
             return None

@@ -52,6 +52,10 @@ class _Slow:
         """Share by which each step takes longer."""
         return np.asarray(self.share * self.strength(steps))
 
+    def saving_excess(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Share by which the checkpoint after each step takes longer."""
+        return np.asarray(self.saving * self.strength(steps))
+
 
 def _steps_of(index: int) -> NDArray[np.int64]:
     """The steps of a block."""
@@ -76,6 +80,9 @@ class Pace:
         """Extra seconds of the steps of a block up to each, those of earlier blocks included."""
         self._excess: dict[int, NDArray[np.float64]] = {}
         """Shares by which the steps of a block take longer, of all that slow them."""
+        self._saving: dict[int, NDArray[np.float64]] = {}
+        """Shares by which the checkpoints after the steps of a block take longer."""
+        self._saves_slowly = False
         self._first, self._last = 10**18, 0
         """The first and the last step that anything slows."""
 
@@ -90,6 +97,10 @@ class Pace:
                 for index, excess in self._excess.items():
                     if slow.touches(index):
                         np.maximum(excess, slow.excess(_steps_of(index)), out=excess)
+                for index, excess in self._saving.items() if slow.saving else ():
+                    if slow.touches(index):
+                        np.maximum(excess, slow.saving_excess(_steps_of(index)), out=excess)
+                self._saves_slowly = self._saves_slowly or slow.saving > 0.0
                 for index in [each for each in self._extra if each >= (strike.step - 1) // BLOCK]:
                     del self._extra[index]
 
@@ -145,20 +156,23 @@ class Pace:
 
     def saving_factor(self, step: int) -> float:
         """Time of the checkpoint after a step over its usual one."""
-        return 1.0 + float(self._saving_excess(np.array([step]))[0])
+        return 1.0 + float(self._saving_in((step - 1) // BLOCK)[(step - 1) % BLOCK])
 
-    def _saving_excess(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
-        excess = np.zeros(len(steps))
-        for slow in self.slow:
-            if slow.saving:
-                excess = np.maximum(excess, slow.saving * slow.strength(steps))
-        return excess
+    def _saving_in(self, index: int) -> NDArray[np.float64]:
+        """Shares by which the checkpoints after the steps of a block take longer."""
+        if index not in self._saving:
+            excess = np.zeros(BLOCK)
+            for slow in self.slow:
+                if slow.saving and slow.touches(index):
+                    excess = np.maximum(excess, slow.saving_excess(_steps_of(index)))
+            self._saving[index] = excess
+        return self._saving[index]
 
     def _pauses_s(self, index: int) -> NDArray[np.float64]:
         """Extra seconds of the checkpoints before the steps of a block."""
-        steps = np.arange(index * BLOCK, (index + 1) * BLOCK)
-        before = self.block(index - 1).checkpoint_s[-1:] if index else np.zeros(1)
-        return np.concatenate([before, self.block(index).checkpoint_s[:-1]]) * self._saving_excess(steps)
+        pauses_s = self.block(index).checkpoint_s[:-1] * self._saving_in(index)[:-1]
+        before = self.block(index - 1).checkpoint_s[-1:] * self._saving_in(index - 1)[-1:] if index else np.zeros(1)
+        return np.concatenate([before, pauses_s])
 
     def extra_s(self, step: int) -> float:
         """Seconds that slow steps, and slow checkpoints before ``step``, have cost when it ends."""
@@ -176,7 +190,7 @@ class Pace:
             before = float(self._extra[each - 1][-1]) if each > begin else 0.0
             steps = np.arange(each * BLOCK + 1, (each + 1) * BLOCK + 1)
             more_s = self.block(each).step_s * (self.factors(steps) - 1.0)
-            if any(slow.saving for slow in self.slow):
+            if self._saves_slowly:
                 more_s = more_s + self._pauses_s(each)
             self._extra[each] = before + np.cumsum(more_s)
         return float(self._extra[index][(step - 1) % BLOCK])
@@ -191,7 +205,7 @@ class Pace:
 
     def _last_pause_s(self, step: int) -> float:
         """Extra seconds of the checkpoint before a step."""
-        if step <= 1 or not any(slow.saving for slow in self.slow):
+        if step <= 1 or not self._saves_slowly:
             return 0.0
         checkpoint_s = float(self.block((step - 2) // BLOCK).checkpoint_s[(step - 2) % BLOCK])
         return checkpoint_s * (self.saving_factor(step - 1) - 1.0)

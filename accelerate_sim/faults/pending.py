@@ -6,9 +6,10 @@ The earliest moment of all queues strikes next. Within one moment the order of t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from heapq import heappop, heappush
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from heapq import heapify, heappop, heappush
+from typing import TYPE_CHECKING, TypeAlias
 
 from accelerate_sim.faults.boundaries import Boundaries
 from accelerate_sim.faults.drawn import drawn_faults
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 SHARES = {"forward": 0.15, "backward": 0.5, "allreduce": 0.85, "optimizer": 0.96}
 """Share of a step's time that has passed in the middle of each of its phases."""
+Take: TypeAlias = Callable[[], object]
 MIDST = "backward"
 """The phase of a strike that names none."""
 
@@ -144,32 +146,54 @@ class Pending:
             found = min(self._heads(), key=lambda head: (head[0].second, head[0].entry.order), default=None)
             if found is None:
                 return None
-            moment, queue = found
-            if queue is self._boundaries:
-                self._boundaries.pop()
-            else:
-                heappop(queue)
+            moment, take = found
+            take()
             if self._is_due(moment):
                 return moment
 
-    def _heads(self) -> Iterator[tuple[Moment, Any]]:
+    def _heads(self) -> Iterator[tuple[Moment, Take]]:
+        """The next moment of each queue, and the function that takes it from there."""
         pace, last = self._pace, self._run.last_step
         while self._steps and int(self._steps[0][0]) <= pace.first_step:
             self._later.append(heappop(self._steps)[2])  # passed over in this attempt
         if self._steps and (step := int(self._steps[0][0])) <= last:
-            yield self._in_step(self._steps[0][2], step), self._steps
+            yield self._in_step(self._steps[0][2], step), partial(heappop, self._steps)
         if self._lives:
             step = max(int(self._lives[0][0]) - self._life, 1) + pace.first_step
             if step <= last:
-                yield self._in_step(self._lives[0][2], step), self._lives
-        while self._seconds and self._seconds[0][0] <= pace.end_s(last):
-            second, _, entry = self._seconds[0]
-            if (moment := self._at_second(entry, second)).step <= last:
-                yield moment, self._seconds
-                break
-            self._later.append(heappop(self._seconds)[2])  # no step is left for it in this attempt
+                yield self._in_step(self._lives[0][2], step), partial(heappop, self._lives)
+        if (found := self._earliest_by_second()) is not None:
+            yield found
         if (between := self._boundaries.head()) is not None:
-            yield between, self._boundaries
+            yield between, self._boundaries.pop
+
+    def _earliest_by_second(self) -> tuple[Moment, Take] | None:
+        """The earliest moment of those that wait for a second.
+
+        One that has to wait longer, for a phase or for the attempt to begin, lets later ones strike before it.
+        """
+        last, looked_at = self._run.last_step, list[tuple[float, int, Entry]]()
+        found: Moment | None = None
+        while self._seconds and self._seconds[0][0] <= (found.second if found else self._pace.end_s(last)):
+            item = heappop(self._seconds)
+            moment = self._at_second(item[2], item[0])
+            if moment.step > last:
+                self._later.append(item[2])  # no step is left for it in this attempt
+                continue
+            looked_at.append(item)
+            if found is None or (moment.second, moment.entry.order) < (found.second, found.entry.order):
+                found = moment
+        for item in looked_at:
+            heappush(self._seconds, item)
+        return (found, partial(self._remove, found.entry)) if found else None
+
+    def _remove(self, entry: Entry) -> None:
+        """Remove a fault from those that wait for a second."""
+        if self._seconds[0][2] is entry:
+            heappop(self._seconds)
+            return
+        self._seconds = [item for item in self._seconds if item[2] is not entry]
+        heapify(self._seconds)
 
     def _in_step(self, entry: Entry, step: int) -> Moment:
         phase = entry.fault.at.phase or MIDST
@@ -220,7 +244,10 @@ class Pending:
                 child.recurrence += 1
                 due_s = strike.second + after.delay_s
                 entry = Entry(child.fault, self._order(), cause=strike.fault.id, due_s=due_s)
-                heappush(self._seconds, (due_s, entry.order, entry))
+                if child.fault.at.phase and child.fault.at.phase not in STEP_PHASES:
+                    self._boundaries.add(entry)
+                else:
+                    heappush(self._seconds, (due_s, entry.order, entry))
         entry, at, times = moment.entry, strike.fault.at, strike.fault.times
         if entry.is_drawn or entry.cause or (times is not None and count >= times):
             return

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 
+from accelerate_sim.faults.collectives import pending_in
 from accelerate_sim.faults.consequences import Death, Ending, HangEnd, Line, SignalEnd
 from accelerate_sim.faults.occurrence import Occurrence
 from accelerate_sim.faults.words import watchdog
@@ -59,7 +60,8 @@ def victims_of(strike: Occurrence, rank: int) -> tuple[Victim, ...]:
 
 def waiter_of(strike: Occurrence, rank: int, after_s: float = 0.0) -> watchdog.Waiter:
     """The watchdog of a rank, in the collective of the step that is under way, so many seconds after the strike."""
-    group = watchdog.Group(rank=rank, enqueued=strike.step, completed=strike.step - 1)
+    seq = pending_in(strike).seq
+    group = watchdog.Group(rank=rank, enqueued=seq, completed=seq - 1)
     moment = strike.moment + timedelta(seconds=after_s)
     return watchdog.Waiter(
         rank=rank, group=group, default=group, expired=moment, draw=draw_of(strike, rank), torch=torch_of(strike)
@@ -73,7 +75,10 @@ def torch_of(strike: Occurrence) -> str:
 
 def collective_of(strike: Occurrence, timeout_s: float = 600.0) -> watchdog.Collective:
     """The collective of the step that is under way."""
-    return watchdog.Collective(seq=strike.step, timeout_ms=round(timeout_s * 1000))
+    seq, op, numel_in, numel_out = pending_in(strike)
+    return watchdog.Collective(
+        seq=seq, op=op, numel_in=numel_in, numel_out=numel_out, timeout_ms=round(timeout_s * 1000)
+    )
 
 
 def waiting_ranks(strike: Occurrence) -> list[int]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from accelerate_sim.faults.consequences import Death, Line, RaiseEnd
 from accelerate_sim.faults.kinds import KINDS
 from accelerate_sim.faults.rank_lines import of_rank
-from accelerate_sim.faults.words.python_traceback import traceback_of_rank
+from accelerate_sim.faults.words.python_traceback import Frame, traceback_of_rank
 
 if TYPE_CHECKING:
     from accelerate_sim.faults.occurrence import Occurrence
@@ -27,17 +27,17 @@ def lines_of(strike: Occurrence) -> list[Line]:
     return [line for line in lines if line.after_s <= end_s or line.stream not in ("stdout", "stderr")]
 
 
-def tracebacks_of(strike: Occurrence) -> Iterator[Line]:
-    """The tracebacks of ranks that end by an exception. A process that really raises it prints its own."""
+def tracebacks_of(strike: Occurrence, frames: Sequence[Frame] = ()) -> Iterator[Line]:
+    """The tracebacks of ranks that end by an exception in ``frames``; a process that raises it prints its own."""
     if strike.fault.silent or strike.ending is None:
         return
     for death in strike.ending.deaths:
         if isinstance(death.how, RaiseEnd):
-            yield from _traceback(death, death.how)
+            yield from _traceback(death, death.how, frames)
 
 
-def _traceback(death: Death, error: RaiseEnd) -> Iterator[Line]:
+def _traceback(death: Death, error: RaiseEnd, frames: Sequence[Frame]) -> Iterator[Line]:
     said = f"{error.type}: {error.text}" if error.text else error.type
     first = said.partition("\n")[0][:SIGN_LENGTH]
-    lines = traceback_of_rank(death.rank, said, (), after_s=death.after_s)
+    lines = traceback_of_rank(death.rank, said, frames, after_s=death.after_s)
     return of_rank(death.rank, lines, rf"^\[rank{death.rank}\]: {re.escape(first)}")

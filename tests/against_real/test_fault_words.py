@@ -247,6 +247,10 @@ def loader_says(tmp_path: Path, act: str, timeout: int = 0) -> list[str]:
     return [without_pid(line) for line in run.stderr.splitlines()]
 
 
+TRIES = 8
+"""Runs in one of which torch waits for the worker that is killed, on a machine that is busy."""
+
+
 def without_pid(line: str) -> str:
     return re.sub(r"\(pid(\(s\))? \d+\)", r"(pid\1 N)", line)
 
@@ -257,11 +261,16 @@ def without_pid(line: str) -> str:
     ids=lambda each: each.name,
 )
 def test_torch_words_a_killed_worker_as_we_do(torch: ModuleType, tmp_path: Path, number: signal.Signals) -> None:
-    theirs = loader_says(tmp_path, f"os.kill(os.getpid(), {int(number)})")
     ours = [without_pid(line.text.removeprefix("[rank0]: ")) for line in data_loader.lost_worker(
         0, 1, data_loader.killed(1, number), number=number)]  # fmt: skip
     errors = [line for line in ours if re.match(r"RuntimeError|ERROR|The above", line)]
-    assert [line for line in theirs if re.match(r"RuntimeError|ERROR|The above", line)] == errors
+    for _ in range(TRIES):
+        theirs = loader_says(tmp_path, f"os.kill(os.getpid(), {int(number)})")
+        found = [line for line in theirs if re.match(r"RuntimeError|ERROR|The above", line)]
+        if len(found) == len(errors):
+            break
+        assert found == errors[: len(found)]  # it was not yet waiting for the worker as that was killed
+    assert found == errors
     assert Counter(line.strip() for line in theirs)[data_loader.GETTING[-1].source] == 1
 
 

@@ -92,3 +92,26 @@ def test_in_a_job_all_that_is_expected_comes(one: FaultyRun, story: tuple[str, .
     assert many.events == one.events
     assert many.metrics == one.metrics
     hold_everything(many, *story)
+
+
+@pytest.mark.parametrize("by", KINDS["preempt"].keys["by"].choices)
+def test_a_scheduler_that_ends_the_job_is_known_by_its_lines(train: Train, tmp_path: Path, by: str) -> None:
+    words = f"preempt by={by} at=step:12"
+    one = play_alone(train, tmp_path / "one", words)
+    assert one.returncode == 1
+    hold_everything(one, words)
+    (event,) = one.begun
+    assert event["expect"]["job"] == {"exit": 1, "restarts": 0, "resume_step": None, "lost_steps": None}
+    logs = {path.name for path in (one.directory / "nodes").glob("*/*")} if by in ("k8s", "spot") else set()
+    assert logs == {"k8s": {"kubernetes.log"}, "spot": {"instance.log"}}.get(by, set())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("by", KINDS["preempt"].keys["by"].choices)
+def test_a_scheduler_really_ends_a_job(train: Train, tmp_path: Path, by: str) -> None:
+    words = f"preempt by={by} at=step:12"
+    one, many = play_alone(train, tmp_path / "one", words), play_launched(tmp_path / "many", words)
+    assert many.returncode == 1
+    assert many.events == one.events
+    assert many.metrics == one.metrics
+    hold_everything(many, words)

@@ -144,3 +144,18 @@ def test_the_watchdog_speaks_as_its_release(train: Train, tmp_path: Path, torch:
     wrong = train("--config", "debug", "--set", "faults.torch=3.0.1")
     assert wrong.returncode == 2
     assert "faults.torch" in wrong.stderr
+
+
+def test_tracebacks_show_the_users_script_and_nothing_of_the_simulator(one: FaultyRun, many: FaultyRun) -> None:
+    """Both show the same calls; only a real traceback has marks below the expressions."""
+
+    def calls(text: str, rank: int) -> list[str]:
+        return re.findall(rf'^\[rank{rank}\]:   File "(.*)$', text, re.MULTILINE)
+
+    logs = outputs(many)
+    for rank in range(4):
+        said = "\n".join(logs[place] for place in sorted(logs) if place[1:] == (rank, "stderr"))
+        assert calls(said, rank) == calls(one.stderr, rank)
+    found = calls(one.stderr, 2)
+    assert any(call.endswith(", in main") for call in found)
+    assert all("/train.py" in call for call in found)

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
 from accelerate_sim.faults.triggers import PHASES
-from tests.support.played_faults import arguments
+from tests.support.played_faults import arguments, play_alone, play_launched
 from tests.support.reading import Train
 
 Strikes = list[tuple[int, int, str, str]]
@@ -71,3 +71,22 @@ def test_a_run_plays_what_its_plan_lists(train: Train, first: str, others: list[
     assert strikes == planned(plan.stdout)
     if run.returncode == 0 and not re.search("mtti|p:|after", " ".join([first, *others])):
         assert not skipped  # the job has come to its end: what was not refused has struck
+
+
+def test_a_job_strikes_as_often_as_its_plan_lists(train: Train, tmp_path: Path) -> None:
+    words = (
+        "store action=reset at=step:3", "mismatch node=1 what=driver attempt=1", "kill rank=any at=time:5s times=2",
+        "nan at=every:4steps times=3", "slow gpu=1:1 at=step:2 for=2s", "raise rank=2 at=phase:checkpoint attempt=2-",
+        "exit rank=3 at=p:0.05/step times=1", "slow gpu=0:1 after=nan-4+1s times=2 for=1s",
+    )  # fmt: skip
+    plan = train(*arguments(*words, restarts=6), "--plan")
+    one = play_alone(train, tmp_path / "one", *words, restarts=6)
+    many = play_launched(tmp_path / "many", *words, restarts=6)
+    assert (one.returncode, many.returncode) == (0, 0), one.stderr + many.stderr
+    assert one.events == many.events
+    assert one.metrics == many.metrics
+    strikes, _ = played(many.directory)
+    assert strikes == planned(plan.stdout)
+    counts = {name: [each[3] for each in strikes].count(name) for name in {each[3] for each in strikes}}
+    assert counts["kill-3"] == counts["slow-8"] == 2
+    assert counts["nan-4"] == 3

@@ -26,6 +26,7 @@ from accelerate_sim.faults.spans import EVER, NOTHING, Span
 from accelerate_sim.faults.words import nccl, store, watchdog
 from accelerate_sim.faults.words.line import later
 from accelerate_sim.faults.words.torch_release import watchdog_lines
+from accelerate_sim.sim.timeline import BLOCK
 
 LOSS_COST = 20.0
 """Share of the bandwidth that each share of lost packets costs, as a window is sent again for each."""
@@ -95,7 +96,8 @@ def _link_pace(strike: Occurrence) -> float:
     if run.layout.nodes == 1 or _is_cut(strike):
         return 1.0
     if action == "flap":
-        return 1.0 + _number(strike, "flaps") * _down_s(strike) / run.mean_step_s
+        times, offset = run.timeline.block((strike.step - 1) // BLOCK), (strike.step - 1) % BLOCK
+        return 1.0 + _number(strike, "flaps") * _down_s(strike) / float(times.step_s[offset])
     traffic = 1.0 - run.compute_share
     if action == "loss":
         return 1.0 + traffic * LOSS_COST * _number(strike, "loss") / 100.0

@@ -97,7 +97,7 @@ def of_hang(strike: Occurrence) -> Iterator[Line]:
         if strike.fault["how"] == "stop":
             continue  # none of its threads runs
         waiter = waiter_of(strike, rank, waited_s)
-        idle = replace(waiter.group, enqueued=strike.step - 1)
+        idle = replace(waiter.group, enqueued=waiter.group.completed)
         waiter = replace(waiter, group=idle, default=idle)
         sign = rf"\[rank{rank}\].* Observed flight recorder dump signal from another rank via TCPStore"
         yield from of_rank(rank, later(heartbeat.absent_rank(waiter, waiting[0]), waited_s), sign)

@@ -17,6 +17,7 @@ from accelerate_sim.faults.schedule import FaultSchedule
 from accelerate_sim.faults.told import lines_of, tracebacks_of
 from accelerate_sim.session.faults.agreement import AgreeingProgress
 from accelerate_sim.session.faults.line_output import LineOutput
+from accelerate_sim.session.faults.script_frames import calls_of_script
 from accelerate_sim.session.faults.struck import Struck
 from accelerate_sim.training_progress import Strike, TrainingProgress
 
@@ -155,9 +156,9 @@ class AttemptPlay:
             self.fail_store(session, strike)
         lines = lines_of(strike)
         output, late = LineOutput(session, clock.start, second), []
-        if session.coordination is None:
-            lines += tracebacks_of(strike)  # a process that really raises an exception prints its own
-        elif ending:
+        if ending and session.coordination is None:
+            lines += tracebacks_of(strike, calls_of_script())
+        elif ending:  # a process that really raises an exception prints its own traceback
             late = [line for line in lines if line.after_s > LATE_S and line.stream in ("stdout", "stderr")]
         output.write([line for line in lines if line not in late] if late else lines)
         if ending is None:

@@ -26,4 +26,4 @@ def versions_of(rank: int, message: StartMessage, usual: Versions) -> Versions:
         if nccl := KINDS[strike.fault.kind].nccl:
             usual = replace(usual, nccl=nccl(strike, rank))
     condition = AttemptRun.of_attempt(run, attempt, earlier).conditions(attempt.start_s).get(rank)
-    return replace(usual, cuda=condition.cuda) if condition and condition.cuda else usual
+    return replace(usual, driver=condition.cuda) if condition and condition.cuda else usual

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 from accelerate_sim.faults.consequences import Death, Ending, ExitEnd, HangEnd, Line, RaiseEnd, SignalEnd
+from accelerate_sim.session.faults.script_frames import tell_script_alone
 
 if TYPE_CHECKING:
     from accelerate_sim.faults.occurrence import Occurrence
@@ -142,6 +143,7 @@ def _end(death: Death, *, silent: bool, sleep: Callable[[float], None]) -> None:
         case RaiseEnd() if silent:
             os._exit(death.exitcode)
         case RaiseEnd(name, text):
+            tell_script_alone()
             raise exception_called(name)(text)
         case HangEnd(how):
             if how == "stop":

@@ -24,13 +24,23 @@ PHASES = (Phase.explicit, Phase.generate)
 """Failures are told as they are found: each example walks through a job."""
 STEP, SECOND = st.integers(1, LAST), st.integers(0, 12)
 ENDS = st.sampled_from(["kill rank=1", "hang rank=any", "raise rank=2"])
-GOES_ON = st.sampled_from(["nan", "slow gpu=0:1 for=3steps", "slow gpu=0:2 for=2s", "data rank=any action=slow for=1s"])
+GOES_ON = st.sampled_from(
+    [
+        "nan",
+        "disk action=slow factor=20",
+        "overflow count=2",
+        "slow gpu=0:1 for=3steps",
+        "slow gpu=0:2 for=2s",
+        "data rank=any action=slow for=1s",
+    ]
+)
 MOMENT = st.one_of(
     STEP.map("at=step:{}".format), SECOND.map("at=time:{}s".format),
     st.builds("at=step:{}+time:{}s".format, STEP, SECOND),
     st.integers(1, 9).map("at=every:{}steps".format), st.integers(1, 9).map("at=every:{}s".format),
     st.sampled_from(["at=mtti:4s", "at=p:0.2/step", "", "at=phase:forward:3", "at=phase:launch", "at=phase:checkpoint",
-                     "at=time:3s+phase:optimizer", "at=step:4+every:3steps", "after=first", "after=first+2s"]),
+                     "at=time:3s+phase:optimizer", "at=time:700s+phase:eval", "at=phase:exit:2", "at=mtti:1s",
+                     "at=step:4+every:3steps", "after=first", "after=first+2s"]),
 )  # fmt: skip
 TIMES = st.sampled_from(["", "times=1", "times=2", "times=3", "times=always"])
 ATTEMPT = st.sampled_from(["", "", "attempt=0", "attempt=1", "attempt=1-", "attempt=0-1"])
@@ -68,6 +78,8 @@ def test_strikes_are_the_same_in_one_process_and_in_new_ones(first: str, others:
         return
     for attempt in whole:
         assert alone(run, attempt.number).attempt(attempt.number) == attempt
+        seconds = [strike.second for strike in attempt.occurrences]
+        assert seconds == sorted(seconds)
     assert alone(run, len(whole) - 1).attempt(len(whole)) is None
     counts: dict[str, list[int]] = {}
     for _, name, number, *_ in strikes(whole):

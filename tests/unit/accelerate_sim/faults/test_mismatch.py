@@ -55,7 +55,7 @@ def test_all_machines_with_the_same_other_nccl_go_on() -> None:
 
 
 def test_nccls_lines_state_the_versions_of_the_ranks_own_machine() -> None:
-    for what, mine in {"nccl": Versions("2.20.5", "12.4"), "driver": Versions("2.21.5", "11.8")}.items():
+    for what, mine in {"nccl": Versions("2.20.5", "12.4"), "driver": Versions("2.21.5", "12.4", "11.8")}.items():
         config = run_with(f"mismatch node=1 what={what}").config.model_dump(mode="json")
         usual = Versions("2.21.5", "12.4")
         first = [versions_of(rank, StartMessage(config, attempt=0, restarts=1), usual) for rank in range(4)]

@@ -180,6 +180,38 @@ def test_a_slow_step_makes_the_phases_after_it_later() -> None:
     assert [strike.step for strike in strikes] == sorted(strike.step for strike in strikes)
 
 
+def test_a_flap_costs_its_own_time_in_the_longer_first_step_too() -> None:
+    run = run_of("debug", "cluster.nodes=2", "cluster.gpus_per_node=2")
+    for step in (1, 9):
+        (attempt,) = schedule(f"link link=1:0 action=flap for=8s at=step:{step}", run=run).attempts()
+        pace = AttemptRun.of_attempt(run, attempt, []).pace
+        usual_s = float(pace.block(0).step_s[step - 1])
+        assert pace.end_s(step) - pace.begin_s(step) == pytest.approx(usual_s + 8.0)
+
+
+@pytest.mark.parametrize("words", [
+    ("nan at=step:2 id=f0", "disk after=f0+1s"), ("nan at=step:2 id=f0", "disk action=slow after=f0"),
+    ("nan at=time:1s+phase:eval", "raise rank=3 at=time:1401ms times=2"), ("nan id=f0", "mismatch after=f0+1s"),
+    ("kill rank=1 at=step:3 id=f0", "mismatch node=1 what=driver after=f0"),
+])  # fmt: skip
+def test_a_fault_with_a_phase_of_its_own_waits_for_it_after_its_cause(words: tuple[str, ...]) -> None:
+    run = run_of("debug", "checkpoint.every=5", "cluster.nodes=2", "cluster.gpus_per_node=2")
+    strikes = [strike for attempt in schedule(*words, run=run).attempts() for strike in attempt.occurrences]
+    assert [strike.second for strike in strikes] == sorted(strike.second for strike in strikes)
+    for strike in strikes:
+        if strike.cause:
+            assert strike.phase in ("checkpoint", "nccl", "launch")
+            assert strike.second >= strikes[0].second
+
+
+def test_a_fault_that_waits_for_a_phase_lets_earlier_ones_strike_first() -> None:
+    words = "link action=flap for=9s at=step:3", "nan at=every:1s", "data rank=1 action=slow for=1steps at=time:5s"
+    (attempt,) = walk(*words)
+    seconds = [strike.second for strike in attempt.occurrences]
+    assert seconds == sorted(seconds)
+    assert [strike.step for strike in attempt.occurrences] == sorted(strike.step for strike in attempt.occurrences)
+
+
 def test_a_moment_that_ends_no_attempt_comes_again_after_a_restart() -> None:
     first, second = walk("nan at=time:5800ms times=2", "kill rank=1 at=step:15")
     assert [strike.step for strike in first.occurrences] == [13, 15]

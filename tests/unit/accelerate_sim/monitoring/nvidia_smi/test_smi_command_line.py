@@ -12,6 +12,7 @@ import pytest
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.monitoring.nvidia_smi.__main__ import run
 from accelerate_sim.monitoring.nvidia_smi.options import INVALID, parse
+from accelerate_sim.monitoring.nvidia_smi.reading import LibraryMismatch, Node, Reading
 from accelerate_sim.monitoring.published_job import Position, PublishedJob, path_of, process_start
 
 FAILED = (
@@ -247,3 +248,16 @@ CUDA Version        : 12.4
     fields = tool("--help-query-gpu")[1]
     assert '"clocks.current.sm" or "clocks.sm"' in fields
     assert parse(["--help-query-gpu"]).help_query == "gpu"
+
+
+@pytest.mark.parametrize("words", [[], ["-L"], ["-q"], ["--query-gpu=name", "--format=csv"], ["dmon", "-c", "1"]])
+def test_a_library_of_another_driver_is_all_that_is_told(monkeypatch: pytest.MonkeyPatch, words: list[str]) -> None:
+    def read(_: Node) -> Reading:
+        raise LibraryMismatch("570.124.06")
+
+    monkeypatch.setattr(Node, "read", read)
+    written: list[str] = []
+    assert run(words, written.append) == 18
+    assert "".join(written) == (
+        "Failed to initialize NVML: Driver/library version mismatch\nNVML library version: 570.124\n"
+    )
