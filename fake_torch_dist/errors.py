@@ -106,9 +106,9 @@ NO_WORLD_SIZE = (  # ValueError
 NO_RENDEZVOUS = (  # ValueError
     "{what} has no meaning in the virtual world: this process plays every rank, so there is no other to meet"
 )
-ONE_RANK_A_PROCESS = (  # ValueError
-    "a process plays one rank of this script, and several of train.py alone: leave out --ranks-per-process "
-    "(FAKE_TORCHRUN_RANKS_PER_PROCESS)"
+ONE_RANK_A_PROCESS = (
+    "--ranks-per-process (FAKE_TORCHRUN_RANKS_PER_PROCESS): a process can play several ranks of train.py, and one of "
+    "any other script, whose code runs once for each rank. Leave the option out, or start train.py"
 )
 NO_DEVICES = "{name}={device!r}: there are no devices in the virtual world; leave it out"  # ValueError
 PROCESS_HAS_NO_RANK = (  # ValueError

@@ -289,10 +289,9 @@ def quiet_session() -> Session:
 
         placement = settled(placement)
         if placement.num_played > 1:
-            raise ValueError(
-                "a process plays one rank of a script of your own, and several of train.py alone: "
-                "leave out --ranks-per-process"
-            )
+            from fake_torch_dist.api.one_rank_a_process import refuse_several_ranks
+
+            refuse_several_ranks(placement.process)
         coordination = Coordination(placement)
     shell = notebook_shell()
     session = Session(

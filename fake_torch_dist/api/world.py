@@ -129,7 +129,9 @@ def _init_processes(
     from fake_torch_dist.transports.process_groups import ProcessGroups
 
     if os.environ.get(RANKS_PER_PROCESS):
-        raise ValueError(errors.ONE_RANK_A_PROCESS)
+        from fake_torch_dist.api.one_rank_a_process import refuse_several_ranks
+
+        refuse_several_ranks(max(rank, 0) or int(os.environ.get("RANK") or 0))
     found, rank, world_size = find_store(init_method, rank, world_size, store, timeout)
     meeting = meet(found, rank, world_size, timeout)
     world.store, world.factory = meeting.store, ProcessGroups(meeting.engine, reads_memory=meeting.reads_memory)

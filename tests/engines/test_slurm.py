@@ -118,9 +118,10 @@ def test_a_job_that_is_preempted_goes_on(slurm: SlurmCluster, script: str, folde
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_the_time_limit_leaves_time_to_save(slurm: SlurmCluster, script: str, folder: Path):
-    """Slurm counts time limits in minutes, so this takes one."""
-    job = submit(slurm, script, folder, LONG, "--time=1", "--signal=CONT@0")
+    """Slurm counts time limits in minutes, so this takes one. The limit comes once the job trains, however late."""
+    job = submit(slurm, script, folder, LONG, "--time=30", "--signal=CONT@0")
     job.wait_for("step 10 |")
+    slurm.run("scontrol", "update", f"JobId={job.number}", "TimeLimit=1")
     job.wait_for_state("TIMEOUT")
     assert saved_step(job.output) >= 10
 

@@ -62,6 +62,58 @@ LOSE_H2 = """
 until [ -e "$REACHED" ]; do sleep 0.1; done
 ip -n h2 link set eth0 down
 """
+NAMES_COME_LATE = """
+cp /run/hosts /run/whole
+sed -i '/ h0$/d' /run/hosts
+"""
+NAMES_COME = """
+until grep -q "can't be resolved yet" output || [ $MODE = static ]; do sleep 0.1; done
+sleep 3
+cat /run/whole > /run/hosts
+"""
+FORWARD_TO_H0 = """
+ip -n h1 addr add 10.77.0.99/24 dev eth0
+sed -i 's/10.77.0.10 h0/10.77.0.99 h0/' /run/hosts
+on 1 /run/hosts "$PYTHON" forward.py 29400 &
+forward=$!
+"""
+FORWARD = """
+import socket, sys, threading
+
+def carry(source, target):
+    try:
+        while data := source.recv(65536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+    except OSError:
+        source.close()
+
+port = int(sys.argv[1])
+listener = socket.create_server(("10.77.0.99", port))
+while True:
+    outside, _ = listener.accept()
+    try:
+        inside = socket.create_connection(("10.77.0.10", port))
+    except OSError:
+        outside.close()
+        continue
+    for ends in ((outside, inside), (inside, outside)):
+        threading.Thread(target=carry, args=ends, daemon=True).start()
+"""
+WITHOUT_LAUNCHER = """
+for rank in 0 1 2 3 4 5; do
+    on $((rank / 2)) /run/hosts env RANK=$rank LOCAL_RANK=$((rank % 2)) WORLD_SIZE=6 LOCAL_WORLD_SIZE=2 \\
+        MASTER_ADDR=10.77.0.10 MASTER_PORT=29500 "$PYTHON" "$@" &
+    pids[$rank]=$!
+done
+"""
+WAIT_FOR_RANKS = """
+for rank in 0 1 2 3 4 5; do
+    code=0
+    wait ${pids[$rank]} || code=$?
+    echo "rank $rank ended with $code"
+done
+"""
 TRAIN = [str(ROOT / "train.py"), "--config", str(CONFIGS / "debug.yaml"), "--set", "cluster.nodes=3"]
 TRAIN += ["--set", "train.global_batch=48"]
 SUMS = """
@@ -125,6 +177,36 @@ def test_they_are_one_job(mode: str, names: str, tmp_path: Path):
     ], said
     assert "train.py on 3 nodes x 2 GPUs = 6 ranks" in said
     assert said.count("Training finished successfully") == 1
+
+
+def assert_one_job(said: str) -> None:
+    ends = [line for line in said.splitlines() if " ended with " in line]
+    assert ends == [f"host {i} ended with 0" for i in range(3)], said
+    assert said.count("Training finished successfully") == 1
+
+
+@pytest.mark.parametrize("mode", ["static", "c10d"])
+def test_the_name_of_host_0_may_come_late(mode: str, tmp_path: Path):
+    """As in Kubernetes, where it follows the pod; host 0 does not know it, either."""
+    program = "exec > >(tee output) 2>&1\n" + NAMES_COME_LATE + LAUNCH + NAMES_COME + WAIT
+    assert_one_job(on_three_hosts(program, *TRAIN, "--speed", "max", cwd=tmp_path, MODE=mode))
+
+
+def test_the_address_of_host_0_may_be_a_services(tmp_path: Path):
+    """It is none of host 0's own: another host forwards to host 0 what comes there."""
+    (tmp_path / "forward.py").write_text(FORWARD)
+    launch = LAUNCH.replace("--rdzv-id job", "--rdzv-id job --rdzv-conf is_host=$((i == 0))")
+    program = FORWARD_TO_H0 + launch + WAIT + "kill $forward\n"
+    assert_one_job(on_three_hosts(program, *TRAIN, "--speed", "max", cwd=tmp_path, MODE="c10d"))
+
+
+def test_a_lost_link_ends_ranks_without_a_launcher(tmp_path: Path):
+    (tmp_path / "sums.py").write_text(SUMS)
+    program = WITHOUT_LAUNCHER + LOSE_H2 + WAIT_FOR_RANKS
+    said = on_three_hosts(program, "sums.py", cwd=tmp_path, REACHED=str(tmp_path / "reached"))
+    ends = [line for line in said.splitlines() if " ended with " in line]
+    assert ends == [f"rank {rank} ended with 1" for rank in range(6)], said
+    assert "ranks 4, 5 are gone" in said
 
 
 def test_a_lost_link_ends_all_and_is_named(tmp_path: Path):

@@ -19,12 +19,13 @@ _MOST_BYTES: Final = 4096
 def write_termination_message(text: str, environment: Mapping[str, str]) -> None:
     """Write ``text``, without its middle if it is too long, if this process is in a pod.
 
-    A file that is not there or cannot be written is passed over, and so is one that gets torch's error file.
+    Kubernetes's own file is passed over if it is not there; one that the environment names is made. A path that cannot
+    be written is passed over, and so is that of torch's error file.
     """
     path = environment.get(TERMINATION_LOG, "")
-    if not path and environment.get("KUBERNETES_SERVICE_HOST"):
+    if not path and environment.get("KUBERNETES_SERVICE_HOST") and os.path.isfile(DEFAULT_PATH):
         path = DEFAULT_PATH
-    if not path or path == environment.get(ERROR_FILE) or not os.path.isfile(path):
+    if not path or path == environment.get(ERROR_FILE) or os.path.isdir(path):
         return
     with suppress(OSError):
         write_atomically(path, _shortened(text))

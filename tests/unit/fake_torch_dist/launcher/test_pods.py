@@ -140,7 +140,6 @@ def test_a_file_says_that_the_ranks_run(jobs: Jobs) -> None:
 
 def test_the_reason_of_a_failure_is_left_in_the_pods_file(jobs: Jobs) -> None:
     log = jobs.directory / "termination-log"
-    log.touch()
     script = "import os, sys; sys.exit(3 * (os.environ['RANK'] == '1'))"
     assert jobs.run(script, "--nproc-per-node", "2", FAKE_TORCHRUN_TERMINATION_LOG=str(log)).code == 1
     assert re.match(r"rank 1 .* failed \(exitcode: 3\)\n", log.read_text())
