@@ -56,13 +56,13 @@ def restart_of(shape: tuple[int, int], job: Sequence[str], again: str) -> Restar
     """
     nodes, ranks = map(str, shape)
     killed = begun = None
-    with _started([*LAUNCH, "--nnodes", nodes, "--nproc-per-node", ranks, *job]) as (process, lines):
+    with started([*LAUNCH, "--nnodes", nodes, "--nproc-per-node", ranks, *job]) as (process, lines):
         for line in lines:
             if KILLED in line and killed is None:
-                killed = time.monotonic(), _cpu_s(_launcher_and_agents(process.pid))
+                killed = time.monotonic(), _cpu_s(launcher_and_agents(process.pid))
             begun = begun or again in line
             if begun and killed and " step 1 |" in line:
-                agents = _launcher_and_agents(process.pid)
+                agents = launcher_and_agents(process.pid)
                 new = [rank for agent in agents[1:] for rank in children_of(agent)]
                 return Restart(time.monotonic() - killed[0], _cpu_s([*agents, *new]) - killed[1])
     raise RuntimeError("the job has not started again")
@@ -76,7 +76,7 @@ def bare_job(directory: Path) -> tuple[str, ...]:
 
 
 @contextmanager
-def _started(command: Sequence[str]) -> Iterator[tuple[subprocess.Popen[str], Iterator[str]]]:
+def started(command: Sequence[str]) -> Iterator[tuple[subprocess.Popen[str], Iterator[str]]]:
     """A command, killed with what it has started at the end of the block, and the lines of its output."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     with (
@@ -94,7 +94,8 @@ def _started(command: Sequence[str]) -> Iterator[tuple[subprocess.Popen[str], It
                 pass
 
 
-def _launcher_and_agents(pid: int) -> list[int]:
+def launcher_and_agents(pid: int) -> list[int]:
+    """Pids of a launcher, which comes first, and of its agents."""
     return [pid, *children_of(pid)]
 
 
