@@ -30,7 +30,7 @@ PLACES = {
 }
 
 
-class DeepSpeed(VoiceState):
+class Engine(VoiceState):
     """Times and samples for the running average."""
 
     def __init__(self, setting: Setting) -> None:
