@@ -22,7 +22,7 @@ from accelerate_sim.records import (
 )
 from accelerate_sim.records.timestamps import asctime
 from accelerate_sim.voices import hf
-from accelerate_sim.voices.hf import Trainer
+from accelerate_sim.voices.hf_logger import Trainer
 from accelerate_sim.voices.voice import Bar, Line, Setting, Voice, Wording
 
 GIB = 2**30

@@ -11,7 +11,7 @@ from collections.abc import Container, Iterator, Mapping
 from accelerate_sim.records import ExportingRecord, LaunchRecord, ModelLoadedRecord, StepRecord
 from accelerate_sim.records.timestamps import to_seconds
 from accelerate_sim.voices import hf
-from accelerate_sim.voices.hf import Trainer
+from accelerate_sim.voices.hf_logger import Trainer
 from accelerate_sim.voices.voice import Bar, Line, Voice, Wording
 
 
