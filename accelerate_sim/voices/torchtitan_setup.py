@@ -19,13 +19,13 @@ def _launch(record: LaunchRecord, state: Titan) -> Iterator[Line]:
     yield state.line(f"Starting job: {state.plan.model.title} training")
     yield from _mesh(state)
     yield state.gc("Initial GC collection")
-    shape, dataset = state.plan.model.architecture, state.plan.dataset
+    shape = state.plan.model.architecture
     if state.is_01:
         ids = f"BOS ID {shape.vocab - 256}, EOS ID {shape.vocab - 255}"
         yield state.line(f"TikTokenizer built: #words {shape.vocab}, {ids}")
     else:
         yield state.line("Loading tokenizer from tokenizer.json")
-    yield state.line(f"Preparing {dataset.name} dataset from {dataset.name}")
+    yield state.line(_prepared(state))
     name, size = state.model
     sizes = {
         "dim": shape.hidden, "n_layers": shape.layers, "n_heads": shape.heads, "n_kv_heads": shape.kv_heads,
@@ -36,6 +36,11 @@ def _launch(record: LaunchRecord, state: Titan) -> Iterator[Line]:
         yield state.line(f"Building {name} {size} with TransformerModelArgs({text})")
     else:
         yield state.line(f"Building {name} {size}with {json.dumps(sizes, indent=2)}")
+
+
+def _prepared(state: Titan) -> str:
+    """The text about the dataset, which 0.2.2 prints for the validation, too."""
+    return f"Preparing {state.plan.dataset.name} dataset from {state.plan.dataset.name}"
 
 
 def _mesh(state: Titan) -> Iterator[Line]:
@@ -50,10 +55,14 @@ def _mesh(state: Titan) -> Iterator[Line]:
         return
     text = ", ".join(f"{name}={degree}" for name, degree in degrees.items())
     yield state.line(f"Building device mesh with parallelism: {text}, ep={layout.expert}, etp=1")
-    active = [name for name, degree in degrees.items() if degree > 1]
-    data = ["batch", "loss"] if layout.data > 1 else []
-    fsdp = ["fsdp"] if shard * layout.context > 1 else []
-    yield state.line(f"Successfully created meshes with active dimensions: {[*active, *data, *fsdp]}")
+    sharded = shard * layout.context
+    sizes = {
+        "pp": layout.pipeline, "batch": replicas * shard, "loss": replicas * sharded, "dp_replicate": replicas,
+        "fsdp": sharded, "cp": layout.context, "tp": layout.tensor, "ep": layout.expert,
+        "efsdp": sharded * layout.tensor // layout.expert,
+    }  # fmt: skip
+    active = [name for name, size in sizes.items() if size > 1]
+    yield state.line(f"Successfully created meshes with active dimensions: {active}")
 
 
 def _model(record: ModelLoadedRecord, state: Titan) -> Iterator[Line]:
@@ -88,6 +97,8 @@ def _training(record: DetectRecord, state: Titan) -> Iterator[Line]:
     whole = layout.tensor == layout.pipeline == 1
     how = "handled by fully_shard" if state.is_sharded else "handled by AMP" if whole else "disabled"
     yield state.line(f"Mixed precision training is {how}")
+    if not state.is_01 and state.plan.config.eval.batches:
+        yield state.line(_prepared(state))
     yield state.line(
         f"Trainer is initialized with local batch size {run.micro_batch}, global batch size {layout.global_batch}, "
         f"gradient accumulation steps {layout.accumulation}, sequence length {run.sequence_length}, "

@@ -164,7 +164,7 @@ metrics = trainer.train().metrics
 trainer.save_model()""",
 )
 """The same training with the Trainer's logger at level INFO."""
-OWN = ("Model config", "Writing model", "mtime may not")
+OWN = ("Model config", "Writing model", "mtime may not", "`loss_type")
 """Beginnings of lines about this tiny model and its disk."""
 
 
