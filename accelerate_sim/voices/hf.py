@@ -79,8 +79,8 @@ def logged_as(entry: Callable[[StepRecord, float, Any], str]) -> Wording:
     """The wording of steps: the bar, and every ``logging_steps`` what ``entry`` makes of the step and the mean loss."""
 
     def step(record: StepRecord, state: Trainer) -> Iterator[Line | Bar]:
+        state.loss += state.counted(record.loss)
         state.steps += 1
-        state.loss += record.loss
         state.last = record
         if state.bar and state.bar.update(record.step, state.seconds(record.time)):
             yield state.bar.bar()

@@ -36,6 +36,10 @@ class Trainer(VoiceState):
         self.steps = self.total_steps = 0
         self.last: StepRecord | None = None
 
+    def counted(self, loss: float) -> float:
+        """The loss that is added for a step: in the place of nan and inf a part of the sum since the last log."""
+        return loss if loss - loss == 0.0 else self.loss / (1 + self.steps)
+
     def seconds(self, time: datetime) -> float:
         """Seconds from the beginning of the training to ``time``."""
         return (time - self.begin).total_seconds()

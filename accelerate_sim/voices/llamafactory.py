@@ -46,7 +46,7 @@ def _model(record: ModelLoadedRecord, state: Trainer) -> Iterator[Line]:
 
 
 def _step(record: StepRecord, state: Trainer) -> Iterator[Line | Bar]:
-    mean = (state.loss + record.loss) / (state.steps + 1)
+    mean = (state.loss + state.counted(record.loss)) / (state.steps + 1)
     yield from hf.LINES[StepRecord](record, state)
     if state.options["webui"] and record.step % state.run.log_every == 0:
         epoch = state.epoch(record.step)
