@@ -1,7 +1,7 @@
 """The state of the Trainer's voice in a run, and the lines that its logger prints at level INFO.
 
 Sources: trainer, configuration_utils and modeling_utils of transformers 4.57.6 and 5.24.0. 4.x names the file and the
-line of each call, as ``enable_explicit_format`` of the example scripts asks for; 5.x names its package.
+line of each call, in the explicit format that the example scripts ask for; 5.x names its package.
 """
 
 from __future__ import annotations
