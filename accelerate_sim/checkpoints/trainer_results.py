@@ -51,7 +51,7 @@ class TrainerResults:
         if self._history:
             self._history.observe(record)
         if isinstance(record, StepRecord):
-            self._loss += record.loss
+            self._loss += self._history.counted_loss if self._history else record.loss
             self._steps += 1
             self._last = record
         elif isinstance(record, DetectRecord | RestoredRecord):

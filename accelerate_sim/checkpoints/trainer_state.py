@@ -42,6 +42,8 @@ class TrainerHistory:
         self._evals: list[Entry] = []
         self._loss_sum, self._loss_steps = 0.0, 0
         """Sum and number of the training losses since the last entry, which has their mean."""
+        self.counted_loss = 0.0
+        """The last step's part of the sum."""
         self._best: list[Best] = []
         """The best validation so far, and before it those that it has replaced since the last ``thin``."""
 
@@ -66,8 +68,11 @@ class TrainerHistory:
                     self._best.append(Best(record.loss, record.step))
 
     def _add(self, loss: float) -> None:
-        """Count a step's loss; the mean of those before stands for one that is not finite, as in the Trainer."""
-        self._loss_sum += loss if math.isfinite(loss) else self._loss_sum / max(self._loss_steps, 1)
+        """Count a step's loss. For one that is not finite the Trainer counts the sum since its last log, divided by one
+        more than the steps since then; that is 0 in the first of them.
+        """
+        self.counted_loss = loss if math.isfinite(loss) else self._loss_sum / (1 + self._loss_steps)
+        self._loss_sum += self.counted_loss
         self._loss_steps += 1
 
     def _log(self, record: StepRecord) -> None:

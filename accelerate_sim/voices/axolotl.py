@@ -22,7 +22,7 @@ from accelerate_sim.records import (
 )
 from accelerate_sim.records.timestamps import asctime
 from accelerate_sim.voices import hf
-from accelerate_sim.voices.hf import Trainer
+from accelerate_sim.voices.hf_logger import Trainer
 from accelerate_sim.voices.voice import Bar, Line, Setting, Voice, Wording
 
 GIB = 2**30
@@ -35,8 +35,19 @@ class _Axolotl(Trainer):
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
-        self.active = round(self.plan.memory.allocated / GIB, 2)
-        self.used_bytes, self.held = 0, 0.0
+        self.used_bytes, self.memory = 0, ""
+
+    def memory_of(self, used_bytes: int) -> str:
+        """The entries of memory, which are worded anew when the memory in use has changed."""
+        if used_bytes != self.used_bytes:
+            active, held = round(self.plan.memory.allocated / GIB, 2), round(used_bytes / GIB, 2)
+            shown = (active, held) if self.is_4 else (f"'{active:.4g}'", f"'{held:.4g}'")
+            self.used_bytes = used_bytes
+            self.memory = (
+                f"'memory/max_active (GiB)': {shown[0]}, 'memory/max_allocated (GiB)': {shown[0]}, "
+                f"'memory/device_reserved (GiB)': {shown[1]}"
+            )
+        return self.memory
 
 
 def _log(module: str, text: str, state: Trainer) -> Line:
@@ -74,23 +85,18 @@ def _begin(record: DetectRecord, state: Trainer) -> Iterator[Line | Bar]:
 def _entry(record: StepRecord, loss: float, state: _Axolotl) -> str:
     """The dictionary of a logged step; written out, as a loop over its values would take longer than all the rest."""
     perplexity = round(math.exp(loss if loss < 700.0 else 700.0), 5)
-    active = state.active
-    if record.memory_used_bytes != state.used_bytes:
-        state.used_bytes, state.held = record.memory_used_bytes, round(record.memory_used_bytes / GIB, 2)
-    held = state.held
+    memory = state.memory_of(record.memory_used_bytes)
     rate = round(record.tokens_per_s / state.run.world_size, 2)
     epoch, tokens = record.step / state.run.steps_per_epoch, record.tokens
     if state.is_4:
         return (
             f"{{'loss': {round(loss, 4)}, 'grad_norm': {record.grad_norm}, 'learning_rate': {record.lr}, "
-            f"'ppl': {perplexity}, 'memory/max_active (GiB)': {active}, 'memory/max_allocated (GiB)': {active}, "
-            f"'memory/device_reserved (GiB)': {held}, 'tokens/train_per_sec_per_gpu': {rate}, "
+            f"'ppl': {perplexity}, {memory}, 'tokens/train_per_sec_per_gpu': {rate}, "
             f"'tokens/trainable': {tokens}, 'tokens/total': {tokens}, 'epoch': {round(epoch, 2)}}}"
         )
     return (
         f"{{'loss': '{loss:.4g}', 'grad_norm': '{record.grad_norm:.4g}', 'learning_rate': '{record.lr:.4g}', "
-        f"'ppl': '{perplexity:.4g}', 'memory/max_active (GiB)': '{active:.4g}', "
-        f"'memory/max_allocated (GiB)': '{active:.4g}', 'memory/device_reserved (GiB)': '{held:.4g}', "
+        f"'ppl': '{perplexity:.4g}', {memory}, "
         f"'tokens/train_per_sec_per_gpu': '{rate:.4g}', 'tokens/trainable': {tokens}, 'tokens/total': {tokens}, "
         f"'epoch': '{epoch:.4g}'}}"
     )

@@ -2,90 +2,75 @@
 
 Sources: the modules trainer and trainer_callback of transformers 4.57.6 and 5.24.0. 4.x prints bare numbers with a
 rounded loss; 5.x prints every float as a string of four significant digits. ``loss`` is the mean since the last log.
-The banner is logged at level INFO, which the Trainer hides unless ``log_level`` is info. Not played: the bar of a
-validation, and the bars of loading.
+The banner, validations and checkpoints are logged at level INFO, which the Trainer hides unless ``log_level`` is info.
+Not played: the bar of a validation, and the bars of loading and of writing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from accelerate_sim.records import (
+    CheckpointRecord,
+    DeletedRecord,
     DetectRecord,
     EvalRecord,
     ExportingRecord,
     RestoredRecord,
+    RestoringRecord,
+    ResumeRecord,
     SavingRecord,
     StepRecord,
     SummaryRecord,
 )
-from accelerate_sim.records.timestamps import asctime
+from accelerate_sim.voices.hf_logger import (
+    Trainer,
+    banner,
+    deleted,
+    model_begun,
+    model_saved,
+    resumed,
+    saved,
+    saving,
+    validating,
+)
 from accelerate_sim.voices.tqdm_bar import TqdmBar
-from accelerate_sim.voices.voice import Bar, Line, Scalars, Setting, Voice, VoiceState, Wording
-
-SOURCE_LINES = {"4": "trainer.py:2519", "5": ""}
-"""File and line that a log line of 4.x names; 5.x names none."""
+from accelerate_sim.voices.voice import Bar, Line, Scalars, Voice, Wording
 
 
-class Trainer(VoiceState):
-    """Sums since the last log and since the training began, and the bar."""
-
-    def __init__(self, setting: Setting) -> None:
-        super().__init__(setting)
-        self.is_4 = self.version == "4"
-        self.says_info = self.options["log_level"] == "info"
-        self.begin = self.now()
-        self.bar: TqdmBar | None = None
-        self.loss = self.total_loss = 0.0
-        self.steps = self.total_steps = 0
-        self.last: StepRecord | None = None
-
-    def seconds(self, time: datetime) -> float:
-        """Seconds from the beginning of the training to ``time``."""
-        return (time - self.begin).total_seconds()
-
-    def info(self, text: str) -> Iterator[Line]:
-        """A line of the Trainer's logger."""
-        if self.says_info:
-            prefix = f"[INFO|{SOURCE_LINES['4']}] {asctime(self.now())} >> " if self.is_4 else "[transformers] "
-            yield Line(prefix + text, to_stderr=True)
-
-    def epoch(self, step: int) -> float:
-        """Epochs done after ``step``."""
-        return step / self.run.steps_per_epoch
-
-    def entry(self, values: Mapping[str, Any]) -> str:
-        """The dictionary of a log as the version prints it."""
-        if self.is_4:
-            return str({key: round(value, 2) if key == "epoch" else value for key, value in values.items()})
-        return str({key: f"{value:.4g}" if isinstance(value, float) else value for key, value in values.items()})
+def _resume(record: ResumeRecord, state: Trainer) -> Iterator[Line]:
+    state.resumes = record.checkpoint is not None
+    yield from ()
 
 
 def _begin(record: DetectRecord, state: Trainer) -> Iterator[Line | Bar]:
-    run, config = state.run, state.plan.config
     state.begin = state.now()
-    yield from state.info("***** Running training *****")
-    batch = state.plan.layout.global_batch
-    yield from state.info(f"  Num examples = {run.steps_per_epoch * batch:,}")
-    yield from state.info(f"  Num Epochs = {run.epochs:,}")
-    if not state.is_4:
-        yield from state.info(f"  Num update steps per epoch = {run.steps_per_epoch:,}")
-    yield from state.info(f"  Instantaneous batch size per device = {config.train.micro_batch:,}")
-    yield from state.info(f"  Total train batch size (w. parallel, distributed & accumulation) = {batch:,}")
-    yield from state.info(f"  Gradient Accumulation steps = {state.plan.layout.accumulation}")
-    yield from state.info(f"  Total optimization steps = {run.total_steps:,}")
-    yield from state.info(f"  Number of trainable parameters = {state.plan.model.architecture.parameters:,}")
-    state.bar = TqdmBar(run.total_steps, 0.0)
+    if state.plan.config.train.max_steps is not None:
+        where, text = "trainer.py:699", "max_steps is given, it will override any value given in num_train_epochs"
+        yield from state.info(where, text)
+    if not state.resumes:
+        yield from _started(state)
+
+
+def _started(state: Trainer) -> Iterator[Line | Bar]:
+    yield from banner(state)
+    state.bar = TqdmBar(state.run.total_steps, 0.0)
     yield state.bar.bar()
+
+
+def _restoring(record: RestoringRecord, state: Trainer) -> Iterator[Line]:
+    yield from state.info("trainer.py:2934", f"Loading model from {record.path}.")
 
 
 def _restored(record: RestoredRecord, state: Trainer) -> Iterator[Line | Bar]:
     state.begin = state.now()
-    yield from state.info(
-        f"  Resuming training from checkpoint with epoch {int(state.epoch(record.step))} and global step {record.step}"
-    )
+    if state.resumes:
+        state.resumes = False
+        yield from _started(state)
+    yield from resumed(record.step, state)
     if state.bar:
         state.bar.update(record.step, state.seconds(state.now()))
 
@@ -94,8 +79,8 @@ def logged_as(entry: Callable[[StepRecord, float, Any], str]) -> Wording:
     """The wording of steps: the bar, and every ``logging_steps`` what ``entry`` makes of the step and the mean loss."""
 
     def step(record: StepRecord, state: Trainer) -> Iterator[Line | Bar]:
+        state.loss += state.counted(record.loss)
         state.steps += 1
-        state.loss += record.loss
         state.last = record
         if state.bar and state.bar.update(record.step, state.seconds(record.time)):
             yield state.bar.bar()
@@ -128,6 +113,7 @@ def _count_loss(state: Trainer) -> None:
 
 
 def _evaluation(record: EvalRecord, state: Trainer) -> Iterator[Line]:
+    yield from validating(record, state)
     yield Line(state.entry(evaluation(record, state)))
 
 
@@ -144,21 +130,21 @@ def evaluation(record: EvalRecord, state: Trainer) -> dict[str, float]:
     }
 
 
-def _saving(record: SavingRecord, state: Trainer) -> Iterator[Line]:
-    yield from state.info(f"Saving model checkpoint to {record.path}")
-
-
 def _end(record: ExportingRecord, state: Trainer) -> Iterator[Line | Bar]:
     """The end of the training: rates over its whole time, the mean of all losses, and the bar's last state."""
     last = state.last
     if last is None or state.bar is None:
         return
-    yield from state.info("\n\nTraining completed. Do not forget to share your model on huggingface.co/models =)\n\n")
+    yield from state.info(
+        "trainer.py:2810", "\n\nTraining completed. Do not forget to share your model on huggingface.co/models =)\n\n"
+    )
     values = _train_metrics(state, last)
     yield Line(state.entry(values))
     state.bar.update(last.step, state.seconds(state.now()))
     yield state.bar.bar(leaves=True)
     state.bar = None
+    yield from model_begun(str(Path(record.path).parent), state)
+    yield from model_saved(str(Path(record.path).parent), state)
     if state.options["log_metrics"]:
         flos = last.tokens * state.run.flops_per_token
         yield from metrics_table("train", values | {"total_flos": float(flos)})
@@ -200,11 +186,15 @@ def _interrupted(record: SummaryRecord, state: Trainer) -> Iterator[Line | Bar]:
 
 
 LINES: Mapping[type, Wording] = {
+    ResumeRecord: _resume,
     DetectRecord: _begin,
+    RestoringRecord: _restoring,
     RestoredRecord: _restored,
     StepRecord: logged_as(_entry),
     EvalRecord: _evaluation,
-    SavingRecord: _saving,
+    SavingRecord: saving,
+    CheckpointRecord: saved,
+    DeletedRecord: deleted,
     ExportingRecord: _end,
     SummaryRecord: _interrupted,
 }

@@ -11,7 +11,7 @@ from collections.abc import Container, Iterator, Mapping
 from accelerate_sim.records import ExportingRecord, LaunchRecord, ModelLoadedRecord, StepRecord
 from accelerate_sim.records.timestamps import to_seconds
 from accelerate_sim.voices import hf
-from accelerate_sim.voices.hf import Trainer
+from accelerate_sim.voices.hf_logger import Trainer
 from accelerate_sim.voices.voice import Bar, Line, Voice, Wording
 
 
@@ -46,7 +46,7 @@ def _model(record: ModelLoadedRecord, state: Trainer) -> Iterator[Line]:
 
 
 def _step(record: StepRecord, state: Trainer) -> Iterator[Line | Bar]:
-    mean = (state.loss + record.loss) / (state.steps + 1)
+    mean = (state.loss + state.counted(record.loss)) / (state.steps + 1)
     yield from hf.LINES[StepRecord](record, state)
     if state.options["webui"] and record.step % state.run.log_every == 0:
         epoch = state.epoch(record.step)

@@ -168,15 +168,12 @@ def _step(record: StepRecord, state: MlPerf) -> Iterator[Line]:
     if state.is_over or record.step % state.run.log_every:
         return
     if state.is_lora:
-        yield state.line(
-            POINT, "tracked_stats", LORA_STEP, {"train_loss": record.loss}, record.time, samples_count=state.samples,
-            lr=record.lr, step=record.step,
-        )  # fmt: skip
+        about = {"samples_count": state.samples, "lr": record.lr, "step": record.step}
+        yield state.stats(LORA_STEP, {"train_loss": record.loss}, record.time, about)
     else:
         stats = {"train_step_time": record.step_time_s, "reduced_train_loss": record.loss}
-        yield state.line(
-            POINT, "tracked_stats", STEP, stats, record.time, step=record.step - 1.0, samples_count=float(state.samples)
-        )
+        about = {"step": record.step - 1.0, "samples_count": float(state.samples)}
+        yield state.stats(STEP, stats, record.time, about)
 
 
 def _evaluation(record: EvalRecord, state: MlPerf) -> Iterator[Line]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -64,6 +65,20 @@ class MlPerf(VoiceState):
         }  # fmt: skip
         return Line(f":::MLLOG {self._encode(entry)}", rank=rank)
 
+    def stats(self, place: Place, stats: Mapping[str, float], time: datetime, metadata: Mapping[str, float]) -> Line:
+        """The line of a step, as ``line`` makes it; it is put together here, because there are many of them."""
+        return Line(
+            f':::MLLOG {{"namespace": "", "time_ms": {round(time.timestamp() * 1000)}, "event_type": "{POINT}", '
+            f'"key": "tracked_stats", "value": {{{_fields(stats)}}}, '
+            f'"metadata": {{"file": "{place.file}", "lineno": {place.line}, {_fields(metadata)}}}}}'
+        )
+
     def moment(self, event: str, key: str, place: Place, time: datetime | None = None, **metadata: Any) -> Line:
         """A line that tells the samples and the steps so far."""
         return self.line(event, key, place, None, time, samples_count=self.samples, step=self.step, **metadata)
+
+
+def _fields(numbers: Mapping[str, float]) -> str:
+    """Members of a JSON object, which has NaN for a number that is none."""
+    return ", ".join([f'"{key}": {value!r}' if value - value == 0.0 else f'"{key}": {json.dumps(value)}'
+                      for key, value in numbers.items()])  # fmt: skip

@@ -107,6 +107,9 @@ def test_ten_seeds_converge_no_faster_than_the_reference(train: Train, tmp_path:
 # --- transformers -----------------------------------------------------------------------------------
 
 TRAINER = """
+import sys
+
+sys.modules["deepspeed"] = None  # if it is installed, it says on standard output that there is no GPU
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainingArguments
 
@@ -144,9 +147,52 @@ def test_lines_of_the_trainer_have_the_shape_and_the_order_of_those_that_it_prin
     times = r"\[\d\d:\d\d<(?:\d\d:\d\d|\?), +(?:\?|[\d.]+)(?:it/s|s/it)\]"
     pattern = re.compile(rf"^ *\d+%\|[ ▏▎▍▌▋▊▉█]{{10}}\| \d+/20 {times}$")
     for stream in (ours.stderr, real.stderr.decode()):
-        states = (frame.partition("[transformers]")[0].rstrip("\n") for frame in stream.split("\r"))
+        states = (re.split(r"\[transformers\]|`loss_type", frame)[0].rstrip("\n") for frame in stream.split("\r"))
         frames = [state for state in states if "/20 [" in state]  # a logger's line may follow a state
         assert frames and all(pattern.match(frame) for frame in frames), frames[:5]
+
+
+INFORMED = TRAINER.replace("import torch\n", "import torch\nimport transformers\n", 1)
+INFORMED = INFORMED.replace(
+    'save_strategy="no", seed=42', 'save_strategy="epoch", save_total_limit=1, log_level="info"'
+)
+INFORMED = INFORMED.replace(
+    "metrics = trainer.train().metrics",
+    """if transformers.__version__.startswith("4."):
+    transformers.utils.logging.enable_explicit_format()
+metrics = trainer.train().metrics
+trainer.save_model()""",
+)
+"""The same training with the Trainer's logger at level INFO."""
+OWN = ("Model config", "Writing model", "mtime may not", "`loss_type")
+"""Beginnings of lines about this tiny model and its disk."""
+
+
+def logged(text: str, out: str) -> list[str]:
+    """Lines of the logger with the places of 4.x, and without numbers, prefixes of times and bars."""
+    found = []
+    for line in re.split(r"[\r\n]+", text.replace(out, "OUT")):
+        match = re.search(r"(?:\[INFO\|(?P<place>[\w.:]+)\] [-\d]+ [\d:,]+ >> |\[transformers\] )(?P<text>.*)", line)
+        if match and match["text"].strip() and not match["text"].startswith(OWN):
+            found.append(f"{match['place'] or ''} {re.sub(r'[0-9][0-9,.]*', 'N', match['text'])}")
+        elif line.startswith(("*****", "Training completed")):
+            found.append(line)
+    return found
+
+
+def test_the_trainers_logger_says_what_our_voice_says(train: Train, tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    pytest.importorskip("torch")
+    major = transformers.__version__.partition(".")[0]
+    if major not in ("4", "5") or (major == "4" and transformers.__version__ != "4.57.6"):
+        pytest.skip(f"the voice has not the places of transformers {transformers.__version__}")
+    real = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", INFORMED], cwd=tmp_path, capture_output=True, timeout=LIMIT_S,
+        env=os.environ | {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}, check=False,
+    )  # fmt: skip
+    assert real.returncode == 0, real.stderr
+    ours = train(*DEBUG, "--voice", f"hf@{major}", "--set", "log.voice_options.log_level=info")
+    assert logged(ours.stderr, "outputs/gpt2") == logged(real.stderr.decode(), "out")
 
 
 def test_transformers_reads_the_trainers_state(train: Train, tmp_path: Path) -> None:

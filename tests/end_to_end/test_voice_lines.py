@@ -44,6 +44,26 @@ def test_the_trainers_loss_is_the_mean_since_the_last_log(train: Train, tmp_path
     assert ("'loss': '" in run.stdout) == (version == "5")
 
 
+@pytest.mark.parametrize("voice", ["hf@4", "hf@5", "llamafactory@4", "axolotl@5"])
+def test_the_trainer_counts_a_part_of_the_sum_for_a_loss_that_is_no_number(
+    train: Train, tmp_path: Path, voice: str
+) -> None:
+    fault = ("--fault", "nan at=step:8", "--fault", "nan at=step:11")
+    run = train(*DEBUG, "--voice", voice, *fault, "--output-dir", str(tmp_path / "out"))
+    assert run.returncode == 0, run.stderr
+    events = [json.loads(line) for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()]
+    losses = [event["loss"] for event in events if event["event"] == "step"]
+    assert [step for step, loss in enumerate(losses, 1) if loss is None] == [8, 11]
+    counted = [*losses[:7], sum(losses[5:7]) / 3, *losses[8:10], 0.0, *losses[11:]]
+    means = [fmean(counted[at : at + 5]) for at in (0, 5, 10, 15)]
+    printed = re.findall(r"\{'loss': '?([\d.]+)", run.stdout)
+    assert [float(loss) for loss in printed] == pytest.approx(means, abs=6e-3)
+    state = json.loads((tmp_path / "out" / "trainer_state.json").read_text())
+    assert [entry["loss"] for entry in state["log_history"] if "loss" in entry] == pytest.approx(means, abs=6e-5)
+    results = json.loads((tmp_path / "out" / "all_results.json").read_text())
+    assert results["train_loss"] == pytest.approx(fmean(counted))
+
+
 def test_the_trainers_bar_is_on_standard_error_as_tqdm_writes_it(train: Train) -> None:
     run = train(*DEBUG, "--voice", "hf@4")
     frames = run.stderr.split("\r")

@@ -59,8 +59,12 @@ ORDERS = {
     "torchtitan@0.2.2": (
         r".* torchtitan version: 0\.2\.2 ",
         r".* Starting job: ",
-        r".* Successfully created meshes with active dimensions: ",
+        r".* Successfully created meshes with active dimensions: \['batch', 'loss', 'dp_replicate'\]$",
         r".* \[GC\] Initial GC collection took 0\.00 seconds$",
+        r".* Preparing (\S+) dataset from \1$",
+        r".* Mixed precision training is ",
+        r".* Preparing (\S+) dataset from \1$",
+        r".* Trainer is initialized with ",
         r".* Training starts at step 1$",
         r".* Saving a model only checkpoint in torch\.float32 at last step, step 20\.$",
         r".* Process group destroyed$",

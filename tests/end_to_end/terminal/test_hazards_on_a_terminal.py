@@ -122,10 +122,13 @@ def test_a_launched_jobs_terminal_has_each_line_that_is_not_struck(tmp_path: Pat
 
 
 def test_a_launched_jobs_bars_stay_below_its_spoiled_lines(tmp_path: Path) -> None:
-    slow = ("--speed", "60", "--set", "train.steps_per_epoch=100000")
+    slow = ("--speed", "20", "--set", "train.steps_per_epoch=100000", "--set", "log.every=100")
     command = launched(*SMALL, *slow, "--output-dir", str(tmp_path / "out"), *flags(*LOUD))
     with Terminal(command, 120, 40, env=JOB) as terminal:
-        terminal.wait_until(lambda: reached(tmp_path / "out", 11), "step 11 in the truth")
-        terminal.wait_until(lambda: is_training(terminal), "both bars at the bottom")
+        terminal.wait_until(lambda: reached(tmp_path / "out", 100), "step 100 in the truth")
+        terminal.wait_until(
+            lambda: [line.partition(" ")[0] for line in terminal.used_lines[-2:]] == ["Training:", "Epoch"],
+            "both bars at the bottom",
+        )
         terminal.press(CTRL_C)
         assert terminal.exit_code() == 1
