@@ -12,6 +12,8 @@ from tests.support.played_faults import arguments
 from tests.support.warm_train import WarmTrain
 
 EXPORTER = ("--log-with", "prometheus", "--set", "log.prometheus_address=127.0.0.1:0")
+SCRAPE_S = 0.05
+"""Time between two scrapes, in which the run has the processor."""
 PACE = ("--speed", "20", "--set", "run.startup_speed=200", "--set", "faults.restart_minutes=2", "--max-steps", "200000")
 
 
@@ -40,10 +42,10 @@ def test_gpus_are_empty_between_two_attempts_and_used_in_both(tmp_path: Path) ->
             seen = memory_and_use(url)
             return max(seen["FB_USED"], default=math.inf) < 100 and max(seen["GPU_UTIL"], default=math.inf) < 5
 
-        process.wait_until(are_used, "the first attempt's steps")
-        process.wait_until(are_empty, "the pause before the second attempt")
+        process.wait_until(are_used, "the first attempt's steps", SCRAPE_S)
+        process.wait_until(are_empty, "the pause before the second attempt", SCRAPE_S)
         process.read_until("Attempt 2: the launcher has restarted the job")
-        process.wait_until(are_used, "the second attempt's steps")
+        process.wait_until(are_used, "the second attempt's steps", SCRAPE_S)
 
 
 def health(url: str) -> tuple[int, str]:
@@ -59,6 +61,6 @@ def test_probes_fail_from_a_fault_on_until_the_next_attempt(tmp_path: Path) -> N
         found = re.search(r"http://\S+/metrics", process.stdout)
         assert found
         url = found[0]
-        process.wait_until(lambda: health(url) == (200, "ok\n"), "steps")
-        process.wait_until(lambda: "the job has stopped" in health(url)[1], "the hang")
-        process.wait_until(lambda: health(url) == (200, "ok\n"), "the second attempt's steps")
+        process.wait_until(lambda: health(url) == (200, "ok\n"), "steps", SCRAPE_S)
+        process.wait_until(lambda: "the job has stopped" in health(url)[1], "the hang", SCRAPE_S)
+        process.wait_until(lambda: health(url) == (200, "ok\n"), "the second attempt's steps", SCRAPE_S)

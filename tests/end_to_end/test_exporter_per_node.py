@@ -21,6 +21,8 @@ from tests.support.train_ranks import Job
 from tests.support.warm_train import WarmTrain
 
 LIMIT_S = 120.0
+SCRAPE_S = 0.05
+"""Time between two scrapes, in which the job has the processor."""
 RUN = (
     "--config", str(ROOT / "configs/debug.yaml"), "--no-progress", "--set", "run.startup_speed=max",
     "--set", "train.epochs=10000", "--set", "checkpoint.every=0", "--set", "checkpoint.shards=tiny",
@@ -46,7 +48,7 @@ def said(job: Job) -> dict[int, str]:
 def page(url: str) -> str:
     """The metrics of an exporter, asked for until it answers."""
     found = [(0, "")]
-    until(lambda: found.append(fetched(f"{url}/metrics")) or found[-1][0] == 200, f"{url} answers", LIMIT_S)
+    until(lambda: found.append(fetched(f"{url}/metrics")) or found[-1][0] == 200, f"{url} answers", LIMIT_S, SCRAPE_S)
     return found[-1][1]
 
 
@@ -83,7 +85,7 @@ def test_the_first_rank_of_each_node_serves_the_gpus_of_its_node() -> None:
             assert f"# TYPE {name} {kind}\n" in second
         used = [float(value) for value in re.findall(r"^DCGM_FI_DEV_FB_USED\{.* (\d+)$", second, re.MULTILINE)]
         assert min(used) > 5000
-        until(lambda: healths(said(job)) == {200}, "both say that they go on", LIMIT_S)
+        until(lambda: healths(said(job)) == {200}, "both say that they go on", LIMIT_S, SCRAPE_S)
 
 
 def test_counters_of_a_further_node_grow_with_the_clock() -> None:
@@ -94,7 +96,7 @@ def test_counters_of_a_further_node_grow_with_the_clock() -> None:
         job.read_until(" step 5 |")
         url = said(job)[2]
         before = energy()
-        until(lambda: energy() > before > 0, "the GPUs of node 1 have used more energy", LIMIT_S)
+        until(lambda: energy() > before > 0, "the GPUs of node 1 have used more energy", LIMIT_S, SCRAPE_S)
 
 
 def test_probes_fail_while_a_rank_does_not_go_on() -> None:
@@ -102,11 +104,11 @@ def test_probes_fail_while_a_rank_does_not_go_on() -> None:
         job.read_until(" step 5 |")
         urls = said(job)
         job.kill(signal.SIGSTOP, 3)
-        until(lambda: healths(urls) == {503}, "both nodes notice that rank 3 is late", LIMIT_S)
-        until(lambda: "other ranks are" in fetched(f"{urls[2]}/healthz")[1], "the reason", LIMIT_S)
+        until(lambda: healths(urls) == {503}, "both nodes notice that rank 3 is late", LIMIT_S, SCRAPE_S)
+        until(lambda: "other ranks are" in fetched(f"{urls[2]}/healthz")[1], "the reason", LIMIT_S, SCRAPE_S)
         assert TEMPERATURE.search(page(urls[2]))
         job.kill(signal.SIGCONT, 3)
-        until(lambda: healths(urls) == {200}, "both nodes go on", LIMIT_S)
+        until(lambda: healths(urls) == {200}, "both nodes go on", LIMIT_S, SCRAPE_S)
 
 
 def test_exporters_end_with_their_processes() -> None:
@@ -134,7 +136,7 @@ def test_one_process_serves_the_gpus_of_all_nodes(tmp_path: Path) -> None:
         process.read_until(" step 5 |")
         (url,) = addresses(process.stdout).values()
         assert len(TEMPERATURE.findall(page(url))) == 4
-        until(lambda: fetched(f"{url}/healthz") == (200, "ok\n"), "it says that it goes on", LIMIT_S)
+        until(lambda: fetched(f"{url}/healthz") == (200, "ok\n"), "it says that it goes on", LIMIT_S, SCRAPE_S)
 
 
 # --- Faults -----------------------------------------------------------------------------------------
@@ -159,11 +161,11 @@ def test_the_exporters_of_the_next_attempt_serve_at_the_same_ports(jobs: Jobs) -
     job = start(jobs, *PACE, *address, "--fault", "kill rank=3 at=step:8")
     job.wait_for(" step 5 |")
     urls = addresses(job.out)
-    until(lambda: healths(urls) == {200}, "the first attempt goes on", LIMIT_S)
+    until(lambda: healths(urls) == {200}, "the first attempt goes on", LIMIT_S, SCRAPE_S)
     job.wait_for("Attempt 2: the launcher has restarted the job")
     job.wait_for(" step 10 |")
     assert addresses(job.out) == urls == {0: f"http://127.0.0.1:{port}", 2: f"http://127.0.0.1:{port + 1}"}
-    until(lambda: healths(urls) == {200}, "the second attempt goes on", LIMIT_S)
+    until(lambda: healths(urls) == {200}, "the second attempt goes on", LIMIT_S, SCRAPE_S)
     assert TEMPERATURE.search(page(urls[2]))
 
 
@@ -172,4 +174,6 @@ def test_probes_fail_while_the_job_hangs(jobs: Jobs) -> None:
     job = start(jobs, "--speed", "30", *ANY_PORT, "--fault", "hang rank=1 at=step:8")
     job.wait_for(" step 5 |")
     urls = addresses(job.out)
-    until(lambda: reasons(urls) == {"the job has stopped"}, "both nodes say that the job has stopped", LIMIT_S)
+    until(
+        lambda: reasons(urls) == {"the job has stopped"}, "both nodes say that the job has stopped", LIMIT_S, SCRAPE_S
+    )

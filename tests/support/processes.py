@@ -188,13 +188,13 @@ def exit_codes(*bodies: Callable[[], object], deadline_s: float = DEADLINE_S) ->
         return children.wait()
 
 
-def until(condition: Callable[[], object], what: str, deadline_s: float = DEADLINE_S) -> None:
+def until(condition: Callable[[], object], what: str, deadline_s: float = DEADLINE_S, every_s: float = 0.005) -> None:
     """Look every few milliseconds until ``condition()`` holds: for events that no descriptor announces."""
     end_s = time.monotonic() + deadline_s
     while not condition():
         if time.monotonic() > end_s:
             raise AssertionError(f"not within {deadline_s:g} s: {what}")
-        time.sleep(0.005)
+        time.sleep(every_s)
 
 
 def wait_for_exit(pid: int, deadline_s: float = DEADLINE_S) -> None:

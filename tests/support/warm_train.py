@@ -7,6 +7,7 @@ environment, signals and exit code. Tests of how a program starts and how Python
 from __future__ import annotations
 
 import gc
+import importlib
 import logging
 import os
 import runpy
@@ -83,10 +84,10 @@ class WarmTrain:
         self._children.read_until(lambda: due(self.lines) or self._child.done, what)
         assert due(self.lines), f"ended without {what}: {self.stdout}{self.stderr}"
 
-    def wait_until(self, condition: Callable[[], object], what: str) -> None:
-        """Look all the time until ``condition()`` holds; the process must not end before."""
+    def wait_until(self, condition: Callable[[], object], what: str, every_s: float = 0.001) -> None:
+        """Look again and again until ``condition()`` holds; the process must not end before."""
         while not condition():
-            self._children.read_for(0.001)
+            self._children.read_for(every_s)
             assert not self._child.done, f"ended without {what}: {self.stdout}{self.stderr}"
 
     def read_what_is_there(self) -> None:
@@ -106,16 +107,41 @@ def run_warm(arguments: Sequence[str], environ: Mapping[str, str], cwd: Path) ->
         return subprocess.CompletedProcess(arguments, code, process.stdout, process.stderr)
 
 
+def run_main(
+    module: str, arguments: Sequence[str], environ: Mapping[str, str], cwd: Path
+) -> subprocess.CompletedProcess[str]:
+    """Run the ``main`` of a module in a forked child, like ``subprocess.run`` with its output captured."""
+
+    def body(out: int, err: int) -> None:
+        _in_session_of_its_own(out, err)
+        _become([module, *arguments], environ, cwd, lambda: sys.exit(importlib.import_module(module).main()))
+
+    with Children() as children:
+        child = children.fork(body, pipes=2)
+        (code,) = children.wait()
+        return subprocess.CompletedProcess(arguments, code, child.text(0), child.text(1))
+
+
 def run_train(arguments: Sequence[str], environ: Mapping[str, str], cwd: Path, out: int, err: int) -> NoReturn:
     """Be ``python train.py arguments`` in a forked child, in a session of its own, output on ``out``, ``err``."""
+    _in_session_of_its_own(out, err)
+    become_train(arguments, environ, cwd)
+
+
+def _in_session_of_its_own(out: int, err: int) -> None:
     os.setsid()
     for number, fd in enumerate((os.open(os.devnull, os.O_RDONLY), out, err)):
         os.dup2(fd, number)
-    become_train(arguments, environ, cwd)
 
 
 def become_train(arguments: Sequence[str], environ: Mapping[str, str], cwd: Path) -> NoReturn:
     """Be ``python train.py arguments`` in a forked child that has its descriptors 0, 1 and 2 already."""
+    script = str(ROOT / "train.py")
+    _become([script, *arguments], environ, cwd, lambda: runpy.run_path(script, run_name="__main__"))
+
+
+def _become(argv: Sequence[str], environ: Mapping[str, str], cwd: Path, program: Callable[[], object]) -> NoReturn:
+    """Be a Python program in a forked child, and end it."""
     code: object = 1
     gc.freeze()  # the collector would write to, and so copy, all memory that the child shares with its parent
     try:
@@ -131,8 +157,8 @@ def become_train(arguments: Sequence[str], environ: Mapping[str, str], cwd: Path
         os.environ.update(environ)
         tempfile.tempdir = None  # the new environment may name another
         os.chdir(cwd)
-        sys.argv = [str(ROOT / "train.py"), *arguments]
-        runpy.run_path(sys.argv[0], run_name="__main__")
+        sys.argv = [*argv]
+        program()
         code = 0
     except SystemExit as end:
         code = end.code or 0
