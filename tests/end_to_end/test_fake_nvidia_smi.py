@@ -18,6 +18,7 @@ import pytest
 
 from tests.support.processes import state_of, until
 from tests.support.repository import ROOT
+from tests.support.warm_train import run_main
 
 DEADLINE_S = 30.0
 START = "2026-01-01T00:00:00"
@@ -34,10 +35,7 @@ def env(tmp_path: Path) -> dict[str, str]:
 
 
 def smi(env: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "accelerate_sim.monitoring.nvidia_smi", *words],
-        cwd=ROOT, env=env, capture_output=True, text=True, timeout=DEADLINE_S, check=False,
-    )  # fmt: skip
+    return run_main("accelerate_sim.monitoring.nvidia_smi.__main__", words, env, ROOT)
 
 
 def asked(env: dict[str, str], fields: str) -> list[list[str]]:
