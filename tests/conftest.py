@@ -26,8 +26,8 @@ LEFT_S = 10.0
 """Longest time that a process may take to end after the last test."""
 MOST_WORKERS = 4
 """Most pytest processes; long tests start processes of their own."""
-WAITING_WORKERS = 1
-"""Pytest processes more than there are cores, as a third of the time is spent in waiting for timeouts and clocks."""
+WAITING_WORKERS = 2
+"""Pytest processes more than there are cores: tests of programs wait a third of their time, for timeouts and clocks."""
 WORKER = "PYTEST_XDIST_WORKER"
 """Variable that pytest-xdist sets in each of its processes."""
 BYTECODE = ROOT / ".pytest_cache" / "bytecode"
