@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import itertools
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,8 +27,8 @@ LEFT_S = 10.0
 """Longest time that a process may take to end after the last test."""
 MOST_WORKERS = 4
 """Most pytest processes; long tests start processes of their own."""
-WAITING_WORKERS = 1
-"""Pytest processes more than there are cores, as a third of the time is spent in waiting for timeouts and clocks."""
+WAITING_WORKERS = 2
+"""Pytest processes more than there are cores: tests of programs wait a third of their time, for timeouts and clocks."""
 WORKER = "PYTEST_XDIST_WORKER"
 """Variable that pytest-xdist sets in each of its processes."""
 BYTECODE = ROOT / ".pytest_cache" / "bytecode"
@@ -114,7 +115,7 @@ def no_process_is_left(home: Path) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def temporary_files(home: Path) -> None:
+def temporary_files(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Put temporary files of this process and its children below pytest's directory, which it deletes later.
 
     The hundreds of programs use the same byte code as this process.
@@ -124,6 +125,9 @@ def temporary_files(home: Path) -> None:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if sys.pycache_prefix is not None:
         os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
+    yield
+    if sys.pycache_prefix is not None:  # byte code of scripts that tests have written
+        shutil.rmtree(f"{sys.pycache_prefix}{tmp_path_factory.getbasetemp()}", ignore_errors=True)
 
 
 def setting(*changes: str) -> list[str]:

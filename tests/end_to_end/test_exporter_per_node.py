@@ -144,7 +144,7 @@ def test_one_process_serves_the_gpus_of_all_nodes(tmp_path: Path) -> None:
 
 @pytest.fixture
 def jobs(tmp_path: Path) -> Iterator[Jobs]:
-    yield from jobs_in(tmp_path)
+    yield from jobs_in(tmp_path, training=True)
 
 
 def start(jobs: Jobs, *words: str) -> RunningJob:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import stat
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,9 +15,11 @@ from pathlib import Path
 import pytest
 
 from accelerate_sim.testing.cluster import FakeCluster
+from tests.support.launched import RunningJob
 from tests.support.processes import until
 from tests.support.repository import ROOT
 from tests.support.warm_launcher import run_launcher
+from tests.support.warm_train import WarmTrain, run_warm
 
 LIMIT_S = 60
 SLOW = (
@@ -34,25 +36,17 @@ def user(tmp_path: Path) -> dict[str, str]:
     return os.environ | {"XDG_RUNTIME_DIR": str(runtime), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 
-def begun(words: list[str], user: dict[str, str], cwd: Path) -> subprocess.Popen[str]:
-    """A run that has come to its first step; left alone, it takes minutes to the last."""
-    process = subprocess.Popen(
-        [sys.executable, *words], cwd=cwd, env=user, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    assert process.stdout
-    for line in process.stdout:
-        if "Training gpt2" in line:
-            return process
-    raise AssertionError("the run has ended")
+BEGUN = "Training gpt2"
+"""Text that a run prints before its first step; left alone, it takes minutes to the last."""
 
 
 @pytest.fixture
-def run(user: dict[str, str], tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    words = [str(ROOT / "train.py"), *SLOW, "--set", "faults.drawn=play", "--set", "faults.rate=0"]
-    process = begun([*words, "--output-dir", "out"], user, tmp_path)
-    yield process
-    process.kill()
-    process.communicate()
+def run(user: dict[str, str], tmp_path: Path) -> Iterator[WarmTrain]:
+    """A run that has begun, and that plays faults."""
+    words = [*SLOW, "--set", "faults.drawn=play", "--set", "faults.rate=0", "--output-dir", "out"]
+    with WarmTrain(words, user, tmp_path, merged=True) as process:
+        process.read_until(BEGUN)
+        yield process
 
 
 def ctl(user: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
@@ -60,32 +54,32 @@ def ctl(user: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
     return run_launcher(["ctl", *words], env=user, cwd=directory, timeout=LIMIT_S, training=False)
 
 
-def test_a_run_is_listed_and_its_socket_is_its_users_alone(run: subprocess.Popen[str], user: dict[str, str]) -> None:
+def test_a_run_is_listed_and_its_socket_is_its_users_alone(run: WarmTrain, user: dict[str, str]) -> None:
     listed = ctl(user, "list")
     assert (listed.returncode, listed.stderr) == (0, "")
     assert re.fullmatch(rf"{run.pid}  gpt2  step \d+ of 20  4 ranks  speed 0\.05\n", listed.stdout)
     socket = Path(user["XDG_RUNTIME_DIR"], "fake-torchrun", f"control-{run.pid}.sock")
     assert stat.S_IMODE(socket.stat().st_mode) == 0o600
-    run.terminate()
-    run.wait(LIMIT_S)
+    run.send_signal(signal.SIGTERM)
+    run.wait()
     assert not socket.exists()
     assert ctl(user, "list").stdout == ""
 
 
-def test_a_pause_holds_the_run_and_a_speed_lets_it_end(run: subprocess.Popen[str], user: dict[str, str]) -> None:
+def test_a_pause_holds_the_run_and_a_speed_lets_it_end(run: WarmTrain, user: dict[str, str]) -> None:
     assert "paused" in ctl(user, "pause").stdout
     assert "  paused\n" in ctl(user, "list").stdout
     assert ctl(user, "speed", "max").returncode == 0
     time.sleep(0.2)  # it would be over by then
-    assert run.poll() is None
+    run.read_what_is_there()
+    assert run.returncode is None
     assert ctl(user, "resume").stdout == "goes on\n"
-    told, _ = run.communicate(timeout=LIMIT_S)
-    assert run.returncode == 0
-    assert "Training finished successfully" in told
+    assert run.wait() == 0
+    assert "Training finished successfully" in run.stdout
 
 
 def test_a_fault_that_is_asked_for_strikes_and_is_in_the_ground_truth(
-    run: subprocess.Popen[str], user: dict[str, str], tmp_path: Path
+    run: WarmTrain, user: dict[str, str], tmp_path: Path
 ) -> None:
     ctl(user, "pause")
     assert ctl(user, "fault", "slow gpu=0:1 at=now factor=2 for=4steps").stdout.startswith("slow-1 strikes in step ")
@@ -93,9 +87,8 @@ def test_a_fault_that_is_asked_for_strikes_and_is_in_the_ground_truth(
     assert (asked.returncode, asked.stdout) == (0, "kill-2 strikes in step 13\n")
     ctl(user, "speed", "max")
     ctl(user, "resume")
-    told, _ = run.communicate(timeout=LIMIT_S)
-    assert run.returncode == 0, told
-    assert "Attempt 2: the launcher has restarted the job" in told
+    assert run.wait() == 0, run.stdout
+    assert "Attempt 2: the launcher has restarted the job" in run.stdout
     events = [json.loads(line) for line in (tmp_path / "out" / "faults.jsonl").read_text().splitlines()]
     assert [event["id"] for event in events if event["state"] == "begin"] == ["slow-1", "kill-2"]
     assert [event["id"] for event in events if event["state"] == "recovered"] == ["kill-2"]
@@ -111,7 +104,7 @@ def test_a_fault_that_is_asked_for_strikes_and_is_in_the_ground_truth(
     ],
 )
 def test_a_mistake_is_told_to_the_one_who_asks(
-    run: subprocess.Popen[str], user: dict[str, str], words: tuple[str, ...], told: str
+    run: WarmTrain, user: dict[str, str], words: tuple[str, ...], told: str
 ) -> None:
     refused = ctl(user, *words)
     assert (refused.returncode, refused.stdout) == (2, "")
@@ -119,25 +112,29 @@ def test_a_mistake_is_told_to_the_one_who_asks(
 
 
 def test_a_run_without_faults_says_how_to_have_them(user: dict[str, str], tmp_path: Path) -> None:
-    with begun([str(ROOT / "train.py"), *SLOW], user, tmp_path) as process:
+    with WarmTrain(SLOW, user, tmp_path) as process:
+        process.read_until(BEGUN)
         refused = ctl(user, "fault", "kill rank=1 at=now")
-        process.kill()
     assert refused.returncode == 2
     assert "this run plays no faults. Start it with --set faults.drawn=play" in refused.stderr
     assert ctl(user, "pause").stderr.startswith("fake-torchrun ctl: no run of yours waits for its clock.")
 
 
 def test_a_launched_job_is_paused_by_its_first_rank(user: dict[str, str], tmp_path: Path) -> None:
-    words = ["-m", "fake_torch_dist.run", "--nnodes", "2", "--nproc-per-node", "2", str(ROOT / "train.py"), *SLOW]
-    with begun(words, user, tmp_path) as job:
+    words = ["--nnodes", "2", "--nproc-per-node", "2", str(ROOT / "train.py"), *SLOW]
+    job = RunningJob(tmp_path, words, user, None, training=True)
+    try:
+        job.wait_for(BEGUN)
         assert "4 ranks" in ctl(user, "list").stdout
         assert ctl(user, "pause").returncode == 0
         assert ctl(user, "list").stdout.endswith("paused\n")
         assert "this run plays no faults" in ctl(user, "fault", "kill rank=1 at=now").stderr
         ctl(user, "speed", "max")
         assert ctl(user, "resume").returncode == 0
-        told, _ = job.communicate(timeout=LIMIT_S)
-        assert job.returncode == 0, told
+        ended = job.end()
+        assert ended.code == 0, ended.out + ended.err
+    finally:
+        job.clean_up()
 
 
 def steps_of(directory: Path) -> list[str]:
@@ -149,23 +146,20 @@ def changes_of(directory: Path) -> list[dict[str, object]]:
 
 
 def test_a_fault_that_is_asked_for_is_known_to_a_run_that_is_resumed(
-    run: subprocess.Popen[str], user: dict[str, str], tmp_path: Path
+    run: WarmTrain, user: dict[str, str], tmp_path: Path
 ) -> None:
     ctl(user, "pause")
     assert ctl(user, "fault", "slow gpu=0:1 at=step:13 factor=2 for=4steps").returncode == 0
     assert "  paused  fault slow-1 in step 13\n" in ctl(user, "list").stdout
-    run.terminate()
-    run.communicate(timeout=LIMIT_S)
+    run.send_signal(signal.SIGTERM)
+    run.wait()
     play = ["--set", "faults.drawn=play", "--set", "faults.rate=0", "--speed", "max"]
     for directory, words in (
         ("out", ["--resume", "auto"]),
         ("as planned", ["--fault", "slow gpu=0:1 at=step:13 factor=2 for=4steps"]),
     ):
         words = [*SLOW, *play, *words, "--output-dir", directory]
-        done = subprocess.run(
-            [sys.executable, str(ROOT / "train.py"), *words], cwd=tmp_path, env=user, capture_output=True, text=True,
-            timeout=LIMIT_S, check=False,
-        )  # fmt: skip
+        done = run_warm(words, user, tmp_path)
         assert done.returncode == 0, done.stdout + done.stderr
     assert steps_of(tmp_path / "out") == steps_of(tmp_path / "as planned")
     begun_at = [(change["id"], change["step"]) for change in changes_of(tmp_path / "out") if change["state"] == "begin"]

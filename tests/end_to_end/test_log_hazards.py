@@ -27,26 +27,24 @@ def jobs(tmp_path: Path) -> Iterator[Jobs]:
     yield from jobs_in(tmp_path, training=True)
 
 
-def run_raw(home: Path, *arguments: str) -> int:
-    """The exit code of a run whose output need not be text."""
-    with WarmTrain(arguments, environment(home), ROOT) as process:
-        return process.wait()
-
-
 def truth(directory: Path, name: str = "log_truth*.jsonl") -> list[dict[str, Any]]:
     """The objects of the truth files, rank by rank."""
     return [json.loads(line) for path in sorted(directory.glob(name)) for line in path.read_text().splitlines()]
 
 
+@pytest.fixture(scope="module")
+def clean(train: Train, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What a run without hazards prints."""
+    return train(*DEBUG, "--output-dir", "out", cwd=tmp_path_factory.mktemp("clean")).stdout
+
+
 @pytest.mark.parametrize("name", HAZARDS)
-def test_the_truth_has_each_line_of_the_run_without_hazards(
-    train: Train, home: Path, tmp_path: Path, name: str
-) -> None:
+def test_the_truth_has_each_line_of_the_run_without_hazards(clean: str, home: Path, tmp_path: Path, name: str) -> None:
     share = 0.0 if name == "rotate" else 0.3  # a share of 10 MiB
-    spoiled = run_raw(home, *DEBUG, "--output-dir", str(tmp_path / "first"), "--log-hazard", f"{name}:{share}")
-    assert spoiled == 0
-    entries = truth(tmp_path / "first")
-    clean = train(*DEBUG, "--output-dir", str(tmp_path / "other")).stdout.replace("/other", "/first")
+    words = (*DEBUG, "--output-dir", "out", "--log-hazard", f"{name}:{share}")
+    with WarmTrain(words, environment(home), tmp_path) as spoiled:  # its output need not be text
+        assert spoiled.wait() == 0
+    entries = truth(tmp_path / "out")
     assert "".join(f"{entry['line']}\n" for entry in entries) == clean
     assert any(entry["done"] for entry in entries)
     assert {entry["rank"] for entry in entries} >= {0}

@@ -55,7 +55,7 @@ def play(tmp_path: Path) -> Iterator[object]:
     def played(name: str, flags: tuple[str, ...], words: tuple[str, ...], **environment: str) -> Played:
         directory = tmp_path / name
         directory.mkdir()
-        made.append(jobs_in(directory))
+        made.append(jobs_in(directory, training=True))
         ended = next(made[-1]).run(TRAIN, *flags, arguments=(*RUN, *words), **environment)
         return Played(ended, directory / "out")
 

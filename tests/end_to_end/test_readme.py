@@ -25,6 +25,8 @@ COMMANDS = [
 PLAYED = [command for command in dict.fromkeys(COMMANDS) if command.startswith(("python train.py", "fake-train"))]
 LAUNCHED = [command for command in dict.fromkeys(COMMANDS) if command.startswith("fake-torchrun")]
 LIMIT_S = 60
+LOOK_S = 0.05
+"""Time between two looks at the output of 64 ranks, in which they have the processor."""
 
 
 def arguments(command: str) -> list[str]:
@@ -62,7 +64,10 @@ def test_a_launched_command_runs(command, tmp_path):
     is_long = "--speed max" not in command
     job = RunningJob(tmp_path, words[1:], {}, None, training=True)
     try:
-        until(lambda: job.process.poll() is not None or (is_long and "Training llama" in job.out), "it trains or ends")
+        until(
+            lambda: job.process.poll() is not None or (is_long and "Training llama" in job.out),
+            "it trains or has ended", every_s=LOOK_S,
+        )  # fmt: skip
         told = job.process.poll() is None
         if told:
             os.kill(job.pid, signal.SIGINT)
@@ -96,7 +101,10 @@ def test_the_launched_sample_is_what_the_job_prints(tmp_path):
     launcher = ["--nnodes", "8", "--nproc-per-node", "8", str(ROOT / "train.py")]
     job = RunningJob(tmp_path, [*launcher, *words, "--max-steps", "10"], {}, None, training=True)
     try:
-        until(lambda: job.process.poll() is not None or wanted <= set(job.out.splitlines()), "the sample is printed")
+        until(
+            lambda: job.process.poll() is not None or wanted <= set(job.out.splitlines()),
+            "the sample is printed", every_s=LOOK_S,
+        )  # fmt: skip
         missing = wanted - set(job.out.splitlines())
         if job.process.poll() is None:
             os.kill(job.pid, signal.SIGINT)

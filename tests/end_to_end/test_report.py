@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 from html.parser import HTMLParser
@@ -40,6 +41,13 @@ class Page(HTMLParser):
         elif self._tag == "strong":
             self.titles.append(data)
         self._tag = ""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def drawing_is_imported() -> None:
+    """Import matplotlib once, for all that is forked here."""
+    importlib.import_module("matplotlib.figure")
+    importlib.import_module("matplotlib.backends.backend_svg")
 
 
 @pytest.fixture(scope="module")

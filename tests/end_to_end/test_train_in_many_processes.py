@@ -93,13 +93,13 @@ def test_all_figures_are_those_of_one_process(
 def test_every_rank_plays_the_run_that_rank_0_draws(tmp_path: Path) -> None:
     """Several runs without a config: model, cluster, batch and clock are the same everywhere, and so is the end."""
     arguments = ("--runs", "3", "--max-steps", "3", "--speed", "max", "--output-dir", str(tmp_path / "out"))
-    with Job(arguments, 8, 4) as job:
-        assert job.wait() == [0] * 8
+    with Job(arguments, 4, 2) as job:
+        assert job.wait() == [0] * 4
     said = job.ranks[0].stdout
-    assert len(re.findall(r"Run \d: train.py on 2 nodes x 4 GPUs = 8 ranks", said)) == 3
-    begun = re.findall(r"^(\[.*?\]) \[Rank 0/8\] INFO Run", said, re.MULTILINE)
+    assert len(re.findall(r"Run \d: train.py on 2 nodes x 2 GPUs = 4 ranks", said)) == 3
+    begun = re.findall(r"^(\[.*?\]) \[Rank 0/4\] INFO Run", said, re.MULTILINE)
     for rank in job.ranks[1:]:
-        assert re.findall(r"^(\[.*?\]) \[Rank \d/8\] INFO Process index", rank.stdout, re.MULTILINE) == begun
+        assert re.findall(r"^(\[.*?\]) \[Rank \d/4\] INFO Process index", rank.stdout, re.MULTILINE) == begun
     events = [json.loads(line) for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()]
     assert [event["run"] for event in events if event["event"] == "summary"] == [1, 2, 3]
 

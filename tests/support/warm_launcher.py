@@ -85,14 +85,19 @@ class WarmLauncher:
 
 
 def run_launcher(
-    words: Sequence[str], *, cwd: Path, env: Mapping[str, str], timeout: float = DEADLINE_S, training: bool = True
-) -> subprocess.CompletedProcess[str]:
-    """Run ``fake-torchrun words`` to its end, like ``subprocess.run`` with its output captured."""
+    words: Sequence[str], *, cwd: Path, env: Mapping[str, str], timeout: float = DEADLINE_S, training: bool = True,
+    stdin: int | None = None,
+) -> subprocess.CompletedProcess[str]:  # fmt: skip
+    """Run ``fake-torchrun words`` to its end, like ``subprocess.run`` with its output captured.
+
+    ``stdin`` is an open descriptor; without it the launcher reads nothing.
+    """
     readers, writers = zip(os.pipe(), os.pipe(), strict=True)
     with open(os.devnull, "rb") as nothing:
         launcher = WarmLauncher(
-            words, cwd=cwd, env=env, stdin=nothing.fileno(), stdout=writers[0], stderr=writers[1], training=training
-        )
+            words, cwd=cwd, env=env, stdin=nothing.fileno() if stdin is None else stdin, stdout=writers[0],
+            stderr=writers[1], training=training,
+        )  # fmt: skip
     for fd in writers:
         os.close(fd)
     try:

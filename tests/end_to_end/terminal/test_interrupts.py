@@ -96,13 +96,14 @@ def test_ctrl_c_names_the_last_checkpoint():
         assert_left_tidily(terminal, f"| last checkpoint {saved[-1]}")
 
 
-def test_ctrl_c_at_any_moment_ends_quickly_and_quietly():
+@pytest.mark.parametrize("times", [6, pytest.param(12, marks=pytest.mark.slow)])
+def test_ctrl_c_at_any_moment_ends_quickly_and_quietly(times: int):
     """From the first line of the package on: what Python itself prints before that is not ours."""
     chance = random.Random(20260101)
-    for number in range(12):
+    for number in range(times):
         arguments = (LLAMA, (*LLAMA, "--speed", "max"), (*SMALL, "--speed", "max", "--runs", "0"))[number % 3]
         with Terminal(train_command(*arguments), 80, 24) as terminal:
-            terminal.read_for(0.12 + 0.08 * number * chance.random())
+            terminal.read_for(0.12 + 0.96 / times * number * chance.random())
             terminal.press(CTRL_C)
             code = terminal.exit_code(PROMPT_S)
             if "Traceback" in terminal.everything:

@@ -37,7 +37,7 @@ def environment() -> dict[str, str | None]:
     return {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 
-@pytest.mark.parametrize("columns, lines", [(80, 24), (120, 40)])
+@pytest.mark.parametrize("columns, lines", [(80, 24), pytest.param(120, 40, marks=pytest.mark.slow)])
 def test_a_plain_scripts_bar_stays_below_everybodys_lines(script: Path, columns: int, lines: int) -> None:
     command = launcher_command("--prefix", "--nnodes", "2", "--nproc-per-node", "2", str(script))
     with Terminal(command, columns, lines, environment()) as terminal:

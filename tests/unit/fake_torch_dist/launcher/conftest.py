@@ -9,8 +9,9 @@ from tests.support.free_ports import free_port
 from tests.support.launched import Jobs, jobs_in
 
 WARM = {
-    "test_endings", "test_full_disks", "test_left_behind", "test_readers_that_go", "test_several_hosts",
-    "test_several_hosts_ending",
+    "test_endings", "test_full_disks", "test_growing_jobs", "test_hosts_and_jails", "test_left_behind",
+    "test_merged_output", "test_pods", "test_readers_that_go", "test_several_hosts", "test_several_hosts_ending",
+    "test_standard_streams",
 }  # fmt: skip
 """Files of many jobs, whose launchers are forks. In the others each is a new interpreter, as a user's is.
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,15 +15,37 @@ from fake_torch_dist.launcher.commandline.parser import UsageError
 from fake_torch_dist.launcher.entrypoint.module_search import check_module
 from tests.support.processes import DEADLINE_S
 from tests.support.repository import ROOT
+from tests.support.warm_launcher import run_launcher
 
 RANK = "import os, sys\nprint('rank', os.environ['RANK'], sys.argv[1:], flush=True)\n"
 
 
-def launched(directory: Path, *words: str, text: str = "", **options: object) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+def launched(directory: Path, *words: str, text: str = "") -> subprocess.CompletedProcess[str]:
+    """Run a launcher that reads ``text`` from a pipe."""
+    reader, writer = os.pipe()
+    writing = threading.Thread(target=write, args=(writer, text))
+    writing.start()
+    try:
+        return run_launcher(words, cwd=directory, env=environment(), stdin=reader, training=False)
+    finally:
+        os.close(reader)
+        writing.join()
+
+
+def environment() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+
+def write(fd: int, text: str) -> None:
+    with suppress(BrokenPipeError), open(fd, "w") as pipe:
+        pipe.write(text)
+
+
+def newly_launched(directory: Path, *words: str, **options: object) -> subprocess.CompletedProcess[str]:
+    """Run a launcher that inherits descriptors of this process."""
     return subprocess.run(
-        [sys.executable, "-m", "fake_torch_dist.run", *words], cwd=directory, env=environment, capture_output=True,
-        timeout=DEADLINE_S, check=False, **({"input": text, "text": True} | options),
+        [sys.executable, "-m", "fake_torch_dist.run", *words], cwd=directory, env=environment(), capture_output=True,
+        timeout=DEADLINE_S, check=False, text=True, **options,
     )  # fmt: skip
 
 
@@ -54,7 +77,8 @@ def test_every_rank_runs_a_script_from_a_descriptor(tmp_path: Path) -> None:
         read_end, write_end = os.pipe()
         os.write(write_end, RANK.encode())
         os.close(write_end)
-        done = launched(tmp_path, "--nproc-per-node", str(ranks), f"/dev/fd/{read_end}", pass_fds=[read_end])
+        fd = f"/dev/fd/{read_end}"
+        done = newly_launched(tmp_path, "--nproc-per-node", str(ranks), fd, input="", pass_fds=[read_end])
         os.close(read_end)
         assert sorted(done.stdout.splitlines()) == [f"rank {rank} []" for rank in range(ranks)], done.stderr
 
@@ -77,7 +101,7 @@ def test_an_error_in_a_script_from_a_stream_is_said_once(tmp_path: Path) -> None
 
 def test_a_terminal_is_no_script_for_several_ranks(tmp_path: Path) -> None:
     controller, terminal = os.openpty()
-    done = launched(tmp_path, "--nproc-per-node", "2", "-", input=None, stdin=terminal)
+    done = newly_launched(tmp_path, "--nproc-per-node", "2", "-", stdin=terminal)
     os.close(controller), os.close(terminal)
     assert done.returncode == 1
     assert done.stderr.startswith("fake-torchrun: error: '-' is a terminal: ") and done.stderr.count("\n") == 1
