@@ -36,6 +36,8 @@ class AttemptRun(Run):
     attempt: Attempt
     pace: Pace
     facts: FaultFacts
+    is_faulty: bool
+    """False as long as no fault was planned or asked for: its files are those of a run that takes none."""
     _conditions: Conditions
     _telemetry: Telemetry | None
     scalings: Sequence[Occurrence] | None = None
@@ -63,6 +65,7 @@ class AttemptRun(Run):
         steps = [each.completed - first for each, first in zip(earlier, firsts, strict=True)]
         self._conditions, self._telemetry = Conditions([*earlier, attempt]), None
         self.facts = FaultFacts(attempt.number, sum(steps), sum(lost))
+        self.is_faulty = bool(attempt.number or attempt.occurrences or self.config.faults.happen)
         past = [strike for each in earlier for strike in each.occurrences]
         scalings = [strike for strike in (*past, *attempt.occurrences) if KINDS[strike.fault.kind].loss_scale]
         if scalings:
@@ -71,7 +74,7 @@ class AttemptRun(Run):
 
     @property
     def fault_facts(self) -> FaultFacts | None:
-        return self.facts
+        return self.facts if self.is_faulty else None
 
     @property
     def start_s(self) -> float:

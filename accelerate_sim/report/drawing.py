@@ -24,7 +24,7 @@ _STYLE: dict[Any, Any] = {
     "font.size": 9.0, "font.family": "sans-serif", "svg.fonttype": "none", "svg.hashsalt": "report",
     "text.color": INK, "axes.labelcolor": MUTED, "axes.edgecolor": GRID, "axes.linewidth": 0.8,
     "xtick.color": MUTED, "ytick.color": MUTED, "xtick.major.size": 3.0, "ytick.major.size": 3.0,
-    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": GRID,
+    "axes.axisbelow": True, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": GRID,
     "grid.linewidth": 0.5, "legend.frameon": False, "legend.fontsize": 8.0, "lines.linewidth": 1.2,
     "figure.facecolor": "none", "axes.facecolor": "none", "savefig.facecolor": "none", "path.simplify": True,
 }  # fmt: skip
@@ -74,6 +74,14 @@ class Picture:
         for color, variable in _OF_THE_PAGE.items():
             text = text.replace(color, variable)
         return text
+
+
+def whole_numbers(*axes: Any) -> None:
+    """Let these axes have ticks at whole numbers only: they count ranks, nodes or steps."""
+    from matplotlib.ticker import MaxNLocator
+
+    for axis in axes:
+        axis.set_major_locator(MaxNLocator(nbins="auto", integer=True))
 
 
 def legend(axes: Axes, **kwargs: Any) -> None:

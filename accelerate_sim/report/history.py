@@ -6,11 +6,12 @@ It is read from the events of metrics.jsonl, and of faults.jsonl where a run has
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -22,7 +23,21 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Event = Mapping[str, Any]
+_NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][-+]?\d+)?")
 METRICS, FAULTS = "metrics.jsonl", "faults.jsonl"
+
+
+class TimeUnit(NamedTuple):
+    """The unit of the time axes of a page."""
+
+    name: str
+    per_hour: float
+
+    @classmethod
+    def of(cls, hours: float) -> TimeUnit:
+        """The unit in which a span of time is a number of one to three digits."""
+        units = (cls("seconds", 3600.0), cls("minutes", 60.0), cls("hours", 1.0))
+        return next((unit for unit in units if hours * unit.per_hour <= 200.0), cls("days", 1.0 / 24.0))
 
 
 class NoHistory(Exception):
@@ -66,9 +81,32 @@ class RunHistory:
         config = RunConfig.model_validate(self.start["config"])
         return Run.of(Plan(config, int(self.start["run"])))
 
-    def hours_of(self, step: int) -> float:
-        """Hours at which a step was made for the first time; NaN for a step that was never made."""
-        found = np.flatnonzero(self.figures("step") == step)
+    @cached_property
+    def unit(self) -> TimeUnit:
+        """The unit of all time axes."""
+        looks_h = (float(look["elapsed_s"]) / 3600.0 for look in self.looks)
+        return TimeUnit.of(max([0.0, *self.elapsed_h[-1:].tolist(), *looks_h]))
+
+    @property
+    def time_label(self) -> str:
+        return f"{self.unit.name} since the first step began"
+
+    @cached_property
+    def spans_h(self) -> NDArray[np.float64]:
+        """Begin and end of the steps of each attempt that made any, in hours: [attempts, 2]."""
+        begin_h = self.elapsed_h - self.figures("step_time_s") / 3600.0
+        of = [np.flatnonzero(self.attempts == attempt) for attempt in np.unique(self.attempts)]
+        return np.array([(begin_h[made[0]], self.elapsed_h[made[-1]]) for made in of])
+
+    def line(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Values of every step as the points of a line that is interrupted where a new attempt begins."""
+        return np.insert(values, np.flatnonzero(np.diff(self.attempts)) + 1, np.nan)
+
+    def hours_of(self, step: int, attempt: int | None = None) -> float:
+        """Hours at which a step was made, in this attempt or for the first time; NaN if it never was."""
+        made = self.figures("step") == step
+        in_attempt = made & (self.attempts == attempt)
+        found = np.flatnonzero(in_attempt if in_attempt.any() else made)
         return float(self.elapsed_h[found[0]]) if len(found) else float("nan")
 
 
@@ -94,13 +132,17 @@ def histories(events: Iterable[Event]) -> list[RunHistory]:
 
 
 def read_history(directory: Path, number: int | None = None) -> RunHistory:
-    """The run ``number`` of an output directory, or its last one, finished or not. Raises NoHistory."""
+    """The run ``number`` of an output directory, finished or not. Raises NoHistory.
+
+    None: the last one that has made a step, or the last one of those that have made none.
+    """
     found = {int(each.start["run"]): each for each in histories(_events(directory / METRICS))}
     if not found:
         raise NoHistory(f"{directory / METRICS} holds no run that has begun")
     if number is not None and number not in found:
         raise NoHistory(f"{directory / METRICS} holds no run {number}; it has {', '.join(map(str, sorted(found)))}")
-    history = found[max(found) if number is None else number]
+    with_steps = [each for each, history in found.items() if history.steps]
+    history = found[max(with_steps or found) if number is None else number]
     if (directory / FAULTS).exists():
         faults = (event for event in _events(directory / FAULTS) if event.get("event") == "fault")
         history.faults = [event for event in faults if event.get("run", 1) == history.start["run"]]
@@ -115,6 +157,14 @@ def _events(path: Path) -> list[Event]:
         raise NoHistory(f"{path} can't be read: {error.strerror}") from None
     lines = data[: data.rfind(b"\n") + 1].splitlines()
     try:
-        return [json.loads(line) for line in lines if line]
+        return [_with_numbers(json.loads(line)) for line in lines if line]
     except ValueError as error:
         raise NoHistory(f"{path} is damaged: {error}") from None
+
+
+def _with_numbers(event: dict[str, Any]) -> Event:
+    """The event with its figures as numbers, which ``log.json_values: strings`` has written as strings."""
+    for name, value in event.items():
+        if isinstance(value, str) and _NUMBER.fullmatch(value):
+            event[name] = float(value) if set(value) & set(".eE") else int(value)
+    return event

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from string import Template
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,8 @@ from accelerate_sim.sim.run import Run
 USD_PER_GPU_HOUR = 2.5
 """Price of an hour of one GPU unless the caller names another; a round figure of the H100 rents of 2025."""
 SIMULATED = "Everything on this page is simulated by fake-torchrun: no GPU took part."
+HOSTS_NAMED = 8
+"""Most hosts, or spans of ranks, that the table names for a fault."""
 Facts = Iterable[tuple[str, str]]
 
 
@@ -72,13 +75,18 @@ def run_facts(history: RunHistory, usd_per_gpu_hour: float) -> Facts:
     spent_s = float(np.nansum(history.figures("step_time_s")))
     seconds = history.summary["total_time_s"] if history.summary else last["elapsed_s"] + history.start["startup_s"]
     gpu_hours = run.layout.world_size * seconds / 3600.0
+    cost = gpu_hours * usd_per_gpu_hour
     rate = float(np.sum(history.figures("step_time_s") * history.figures("tokens_per_s"))) / spent_s
     yield from _cluster_facts(run)
     yield "steps", f"{int(last['step']):,} of {run.last_step:,}" + ("" if history.summary else ", not finished")
     yield "tokens", f"{count_text(int(last['tokens']))} ({int(last['tokens']):,})"
-    yield "loss", f"{last['loss']:.4f} after the last step, perplexity {last['perplexity']:,.2f}"
-    if history.validations:
-        best = min(history.validations, key=lambda each: float(each["loss"]))
+    if last["loss"] is None:
+        yield "loss", "no number after the last step"
+    else:
+        yield "loss", f"{last['loss']:.4f} after the last step, perplexity {last['perplexity']:,.2f}"
+    validated = [each for each in history.validations if each["loss"] is not None]
+    if validated:
+        best = min(validated, key=lambda each: float(each["loss"]))
         yield "best validation", f"{best['loss']:.4f} after step {int(best['step']):,}"
     yield "throughput", f"{rate_text(rate)}, MFU {mfu_text(run.mfu(rate))}"
     lost = len(history.steps) - len({int(step["step"]) for step in history.steps})
@@ -87,12 +95,14 @@ def run_facts(history: RunHistory, usd_per_gpu_hour: float) -> Facts:
     yield "time", duration_text(seconds)
     if history.summary:
         yield "energy", energy_text(history.summary["energy_j"])
-    yield "cost", f"{gpu_hours:,.1f} GPU-hours, ${gpu_hours * usd_per_gpu_hour:,.0f} at ${usd_per_gpu_hour:g} each"
+    spent = f"{gpu_hours:,.{1 if gpu_hours >= 1.0 else 3}f} GPU-hours"
+    yield "cost", f"{spent}, ${cost:,.{0 if cost >= 10.0 else 2}f} at ${usd_per_gpu_hour:g} each"
 
 
 def _cluster_facts(run: Run) -> Facts:
     layout = run.layout
     degrees = f"DP {layout.data:,} × TP {layout.tensor} × PP {layout.pipeline} × CP {layout.context}"
+    degrees += f", EP {layout.expert}" if layout.expert > 1 else ""
     yield "model", f"{run.model.title}, {count_text(run.model.architecture.parameters)} parameters"
     yield "cluster", f"{layout.world_size:,} × {run.gpu.product}, {layout.nodes:,} nodes of {layout.gpus_per_node}"
     yield "layout", degrees
@@ -119,7 +129,7 @@ def _fault_table(history: RunHistory) -> list[str]:
     for each in cluster.fault_begins(history):
         truth = each.get("truth") or {}
         target = each.get("target") or {}
-        where = ", ".join(f"{name} {_listed(value)}" for name, value in target.items() if value)
+        where = _place(target)
         action = str(truth.get("action", ""))
         cells = (each["id"], each["kind"], f"{int(each['step']):,}", duration_text(each["elapsed"]), where, action)
         rows.append("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in cells) + "</tr>")
@@ -131,12 +141,27 @@ def _fault_table(history: RunHistory) -> list[str]:
     return [_heading("Faults, as they really were"), table]
 
 
-def _listed(value: object) -> str:
-    if isinstance(value, list):
-        return " ".join(
-            str(each.get("host", each.get("uuid", each)) if isinstance(each, dict) else each) for each in value
-        )
-    return str(value)
+def _place(target: Mapping[str, Any]) -> str:
+    """The ranks and machines that a fault hits."""
+    if target.get("job"):
+        return "the whole job"
+    ranks, hosts = target.get("ranks") or (), [str(node["host"]) for node in target.get("nodes") or ()]
+    parts = [f"rank{'s' * (len(ranks) > 1)} {_spans(ranks)}"] if ranks else []
+    if hosts:
+        parts.append(f"on {' '.join(hosts[:HOSTS_NAMED])}" + (" ..." if len(hosts) > HOSTS_NAMED else ""))
+    return " ".join(parts)
+
+
+def _spans(numbers: Sequence[int]) -> str:
+    """Rising numbers, those of neighbours as a span: 0-7 9."""
+    spans: list[list[int]] = []
+    for number in numbers:
+        if spans and number == spans[-1][1] + 1:
+            spans[-1][1] = number
+        else:
+            spans.append([number, number])
+    shown = [str(first) if first == last else f"{first}-{last}" for first, last in spans[:HOSTS_NAMED]]
+    return " ".join(shown) + (" ..." if len(spans) > HOSTS_NAMED else "")
 
 
 def _plan_parts(run: Run) -> list[str]:
@@ -145,12 +170,20 @@ def _plan_parts(run: Run) -> list[str]:
     figures = [
         _figure("Where the time of a step goes", plan.step_parts_picture(run)),
         _figure("Where the memory goes", plan.memory_parts_picture(run)),
-        _figure("Who talks to whom", plan.groups_picture(run.layout), "Ranks of one colour form a group."),
+        _figure("Who talks to whom", plan.groups_picture(run.layout), _groups_note(run)),
     ]
     if bubble:
         note = f"Blue forward, green backward, gaps idle: the bubble is {share:.1%} of a step."
+        if (chunks := run.layout.virtual_stages) > 1:
+            note += f" Drawn without the {chunks} virtual stages of each GPU, which divide the idle time by {chunks}."
         figures.append(_figure("The pipeline", bubble, note))
     return [_heading("Plan"), _grid(figures)]
+
+
+def _groups_note(run: Run) -> str:
+    note = "Ranks of one colour form a group."
+    most = max(int(number.max()) + 1 for number in plan.group_numbers(run.layout).values())
+    return note if most <= plan.COLORS else f"{note} Of more than {plan.COLORS} groups some share a colour."
 
 
 def _page(run: Run, what: str, parts: Iterable[str], lead: str) -> str:

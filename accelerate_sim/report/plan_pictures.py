@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from accelerate_sim.report.drawing import BLUE, GREEN, MUTED, Picture
+from accelerate_sim.report.drawing import BLUE, GREEN, MUTED, Picture, whole_numbers
 from accelerate_sim.sim.layout import Layout
 from accelerate_sim.sim.run import Run
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NODES_SHOWN = 32
+COLORS = 20
+"""Colours of groups; of more groups every twentieth has the same one."""
 MICRO_BATCHES_SHOWN = 16
 NAMES = {
     "matmul": "matrix products", "attention": "attention", "elementwise": "norms, activations",
@@ -67,13 +69,15 @@ def groups_picture(layout: Layout) -> str:
     picture = Picture("groups", 0.9 + max(0.9, min(3.6, 0.18 * nodes)), columns=len(groups))
     for axes, (name, number) in zip(picture.all, groups.items(), strict=True):
         axes.imshow(
-            number.reshape(layout.nodes, -1)[:nodes] % 20, cmap="tab20", vmin=0, vmax=19, aspect="auto",
+            number.reshape(layout.nodes, -1)[:nodes] % COLORS, cmap="tab20", vmin=0, vmax=COLORS - 1, aspect="auto",
             interpolation="nearest",
         )  # fmt: skip
         axes.grid(visible=False)
         size = int(np.count_nonzero(number == number[0]))
-        axes.set_title(f"{name}: {int(number.max()) + 1:,} groups of {size:,}", fontsize=7.0)
+        count = int(number.max()) + 1
+        axes.set_title(f"{name}\n{count:,} group{'s' * (count > 1)} of {size:,}", fontsize=7.0)
         axes.set_xlabel("GPU")
+        whole_numbers(axes.xaxis, axes.yaxis)
     picture.axes.set_ylabel("node" if nodes == layout.nodes else f"node (first {nodes} of {layout.nodes:,})")
     return picture.svg()
 
@@ -85,6 +89,7 @@ def group_numbers(layout: Layout) -> dict[str, NDArray[np.int64]]:
     kinds = {
         "tensor": (layout.tensor, rank // layout.tensor),
         "context": (layout.context, rank // inner * layout.tensor + rank % layout.tensor),
+        "expert": (layout.expert, rank // layout.expert),
         "data": (layout.data, rank // layout.stage_stride * inner + rank % inner),
         "pipeline": (layout.pipeline, rank % layout.stage_stride),
     }

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from accelerate_sim.artifacts.atomic import explained, write_file
 from accelerate_sim.config.problems import ConfigError, Problem, printable
-from accelerate_sim.records import AttemptRecord, Record, StartRecord
+from accelerate_sim.records import AttemptRecord, Record, StartRecord, StepRecord
 from accelerate_sim.tracking.json_events import json_event
 
 if TYPE_CHECKING:
@@ -54,29 +56,65 @@ def _write(path: Path, page: str) -> None:
 
 
 class ReportKeeper:
-    """Collects what a session's runs report, and writes the report of the last one when the session ends."""
+    """Writes the report of a session's last run that has made a step, when the session ends.
 
-    def __init__(self, path: Path) -> None:
+    With an output directory it is read from its files, which also hold what earlier processes of the run have made.
+    Without one the records are collected, and the transitions of faults by ``take_fault``.
+    """
+
+    def __init__(self, path: Path, directory: Path | None = None) -> None:
         self.path = path
+        self._directory = directory
         self._events: list[dict[str, Any]] = []
+        self._faults: list[dict[str, Any]] = []
+        self._before: tuple[list[dict[str, Any]], list[dict[str, Any]]] = [], []
+        """Events and faults of the run before, until the present one has made a step."""
         self._attempt = 0
 
     def observe(self, record: Record) -> None:
+        if self._directory:
+            return
         if isinstance(record, StartRecord):  # a session may play runs for ever; only the last one is reported
-            self._events, self._attempt = [], 0
+            self._before, self._events, self._faults, self._attempt = (self._events, self._faults), [], [], 0
+        elif isinstance(record, StepRecord):
+            self._before = [], []
         elif isinstance(record, AttemptRecord):
             self._attempt += 1
         event = json_event(record, attempt=self._attempt or None)
-        if event is None:
-            return
-        self._events.append(event)
+        if event is not None:
+            self._events.append(event)
+
+    def take_fault(self, fields: Mapping[str, Any]) -> None:
+        """Take a transition of a fault, as faults.jsonl would have it."""
+        self._faults.append(dict(fields))
 
     def flush(self) -> None: ...
 
     def close(self) -> None:
-        """Write the report; nothing for a session that has made no step. Raises OutputError."""
-        from accelerate_sim.report.history import histories
+        """Write the report, or why there is none. Raises OutputError."""
+        from accelerate_sim.report.history import NoHistory
 
-        found, self._events = histories(self._events), []
+        try:
+            history = self._history()
+        except NoHistory as reason:
+            sys.stderr.write(f"{OPTION}: {printable(str(self.path))} is not written: {reason}.\n")
+            return
+        write_run_report(self.path, history)
+
+    def _history(self) -> RunHistory:
+        """The run to report. Raises NoHistory."""
+        from accelerate_sim.report.history import NoHistory, histories, read_history
+
+        if self._directory:
+            history = read_history(self._directory)
+            if not history.steps:
+                raise NoHistory("no step has been made")
+            return history
+        events, faults = self._before if self._before[0] else (self._events, self._faults)
+        found = histories(events)
         if found and found[-1].steps:
-            write_run_report(self.path, found[-1])
+            found[-1].faults = list(faults)
+            return found[-1]
+        if any(event["event"] == "step" for event in events):
+            raise NoHistory("the run began in an earlier process; with --output-dir its beginning is kept")
+        raise NoHistory("no step has been made")

@@ -26,10 +26,14 @@ class AttemptEnd(Enum):
 
 def report_launch(session: Session, planned: PlannedRun) -> None:
     """Report that this process has started to play a planned run, which the session must know already."""
-    attempt = session.placement.attempt if session.placement else 0
+    session.report(LaunchRecord(Path(sys.argv[0]).name, attempt_number(session, planned)))
+
+
+def attempt_number(session: Session, planned: PlannedRun) -> int:
+    """The number of the attempt at a planned run: that of its faults, or the launcher's."""
     if planned.faults:
-        attempt = planned.faults.attempt.number
-    session.report(LaunchRecord(Path(sys.argv[0]).name, attempt))
+        return planned.faults.attempt.number
+    return session.placement.attempt if session.placement else 0
 
 
 def train_attempt(train: Callable[[RunConfig], None], session: Session, planned: PlannedRun) -> AttemptEnd:

@@ -138,7 +138,10 @@ def open_outputs(session: Session, options: SessionOptions, config: RunConfig) -
     if options.report:
         from accelerate_sim.report.write import ReportKeeper
 
-        session.outputs.add_keeper(ReportKeeper(options.report))
+        keeper = ReportKeeper(options.report, options.output_dir)
+        session.outputs.add_keeper(keeper)
+        if options.output_dir is None:
+            session.outputs.on_fault = keeper.take_fault
 
 
 def _tracker_context(session: Session, options: SessionOptions, config: RunConfig) -> TrackerContext:
@@ -191,6 +194,5 @@ def _open_metrics(session: Session, options: SessionOptions, config: RunConfig) 
         if resumption:
             return open_tracker(keep=resumption.prepare(directory))
         output_directory.require_empty(directory)
-        faults = config.faults
-        begin_truth(directory, plays=bool(faults.play) or faults.drawn == "play")
+        begin_truth(directory, plays=config.faults.happen)
         return open_tracker()

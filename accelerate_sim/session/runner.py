@@ -17,7 +17,7 @@ from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.display.screen import OutputClosed
 from accelerate_sim.process.signals import Stopped
 from accelerate_sim.records import EarlyEndRecord, ResumeRecord, TightMemoryRecord
-from accelerate_sim.session.attempt import AttemptEnd, report_launch, train_attempt
+from accelerate_sim.session.attempt import AttemptEnd, attempt_number, report_launch, train_attempt
 from accelerate_sim.session.log_handler import logging_to
 from accelerate_sim.session.open_session import open_outputs, open_session, open_stdout
 from accelerate_sim.session.options import SessionOptions
@@ -143,7 +143,10 @@ def _run_all(train: Train, source: RunSource, session: Session, first: Plan, opt
     for number in itertools.count(first.number):
         plan = first if number == first.number else source.plan(number)
         planned, is_last = PlannedRun(plan, resumption), number == runs
-        if plan.config.faults.play or plan.config.faults.drawn == "play":
+        if _faults_may_strike(session, planned):
+            if not plan.config.faults.happen and not resumption:
+                session.plan_run(planned)
+                _announce(session, planned)  # before the modules of the faults are imported
             from accelerate_sim.session.faults.attempts import play_attempts
 
             if code := play_attempts(session, planned, partial(run_attempt, is_last=is_last)):
@@ -160,6 +163,21 @@ def _run_all(train: Train, source: RunSource, session: Session, first: Plan, opt
             break
     session.screen.end()
     return 0
+
+
+def _faults_may_strike(session: Session, planned: PlannedRun) -> bool:
+    """True for a run whose config names faults, and for one that can be asked for them, or was before it was resumed.
+
+    It can be asked by keys and by ``fake-torchrun ctl``; a clock that never waits reads neither.
+    """
+    config, directory = planned.plan.config, session.outputs.directory
+    if config.faults.happen or (config.run.speed < math.inf and (config.faults.asked or session.keys is not None)):
+        return True
+    if planned.resumption is None or directory is None:
+        return False
+    from accelerate_sim.tracking.fault_count import names_faults
+
+    return names_faults(directory)
 
 
 def _run_attempt(train: Train, session: Session, planned: PlannedRun, *, is_last: bool, is_steered: bool) -> AttemptEnd:
@@ -230,6 +248,10 @@ def _report_resumption(session: Session, resumption: Resumption) -> None:
 
 def _announce(session: Session, planned: PlannedRun) -> None:
     """Print the first line of a run at once, before the modules of the training are imported."""
+    announced = planned.plan.number, attempt_number(session, planned)
+    if session.announced == announced:
+        return
+    session.announced = announced
     report_launch(session, planned)
     if warning := tightness(planned.plan):
         session.report(TightMemoryRecord(warning))

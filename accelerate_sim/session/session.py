@@ -109,6 +109,8 @@ class Session:
         """True once the exporters of all nodes are open."""
         self.skew: Callable[[int], timedelta] | None = None
         """Time by which the clock of a rank's machine is ahead; None if all clocks are right."""
+        self.announced: tuple[int, int] | None = None
+        """Numbers of the run and the attempt whose first line was printed last."""
         self.world_size = 1
         self._planned: PlannedRun | None = None
         self._run_number = 1

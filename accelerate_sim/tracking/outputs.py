@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from accelerate_sim.records import Record
 from accelerate_sim.tracking.tracker import Keeper, Observer, RunStart, Tracker
@@ -22,6 +22,8 @@ class Outputs:
         self._trackers: list[Tracker] = []
         self._keepers: list[Keeper] = []
         self._observers: list[Observer] = []
+        self.on_fault: Callable[[Mapping[str, Any]], None] | None = None
+        """Takes the transitions of faults of a session that has no file for them; None: nobody wants them."""
 
     def add_keepers(self, metrics: JsonlTracker | None, trackers: Sequence[Tracker]) -> None:
         """Add the tracker of metrics.jsonl, whose length checkpoints store, and the other trackers."""

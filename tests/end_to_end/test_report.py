@@ -79,7 +79,7 @@ def test_the_figures_are_those_of_the_summary(page: Page, small: Played) -> None
     assert page.facts["best validation"].startswith(f"{summary['best_loss']:.4f} ")
     assert page.facts["throughput"].startswith(f"{summary['mean_tokens_per_s']:,.0f} tokens/s")
     hours = summary["gpus"] * summary["total_time_s"] / 3600
-    assert page.facts["cost"] == f"{hours:,.1f} GPU-hours, ${hours * 2.5:,.0f} at $2.5 each"
+    assert page.facts["cost"] == f"{hours:,.3f} GPU-hours, ${hours * 2.5:,.2f} at $2.5 each"
 
 
 def test_every_picture_has_its_place(page: Page) -> None:
@@ -121,3 +121,53 @@ def test_mistakes_say_the_way_out(train: Train, tmp_path: Path, arguments: list[
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(message)
     assert not list(tmp_path.iterdir())
+
+
+BREAKS = (
+    "--config", "debug", "--speed", "max", "--fault", "kill rank=1 at=step:13",
+    "--fault", "slow gpu=0:1 factor=2 at=step:5 for=3steps", "--fault", "nan job at=step:20",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("keeps_files", [True, False])
+def test_faults_and_attempts_are_on_the_page_of_a_run_that_ends(
+    train: Train, tmp_path: Path, keeps_files: bool
+) -> None:
+    files = ("--output-dir", str(tmp_path / "out")) if keeps_files else ()
+    assert train(*BREAKS, *files, "--report", str(tmp_path / "page.html")).returncode == 0
+    text = (tmp_path / "page.html").read_text()
+    page = Page(text)
+    assert page.facts["steps made again"] == "2 in 2 attempts"
+    assert page.facts["loss"] == "no number after the last step"
+    for row in ("<td>slow-2</td><td>slow</td><td>5</td>", "<td>kill-1</td><td>kill</td><td>13</td>"):
+        assert row in text
+    assert "<td>rank 1 on node0</td>" in text and "<td>the whole job</td>" in text
+
+
+def test_a_run_that_a_later_process_goes_on_with_is_whole_on_the_page(train: Train, tmp_path: Path) -> None:
+    out, page = tmp_path / "out", tmp_path / "page.html"
+    run = ("--config", "debug", "--speed", "max", "--output-dir", str(out), "--set", "faults.restarts=0")
+    killed = (*run, "--fault", "kill rank=1 at=step:13")
+    assert train(*killed).returncode == 1
+    done = train(*killed, "--resume", "auto", "--report", str(page))
+    assert done.returncode == 0, done.stderr
+    assert Page(page.read_text()).facts["steps"] == "20 of 20"
+    assert Page(page.read_text()).facts["steps made again"] == "2 in 2 attempts"
+
+
+def test_figures_that_are_written_as_strings_are_drawn(train: Train, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run = ("--config", "debug", "--speed", "max", "--max-steps", "12", "--start-time", "2026-01-31T09:30:00")
+    assert train(*run, "--set", "log.json_values=strings", "--output-dir", str(out)).returncode == 0
+    assert train(*run, "--report", str(tmp_path / "one.html")).returncode == 0
+    assert train("report", str(out), "-o", str(tmp_path / "other.html")).returncode == 0
+    assert (tmp_path / "one.html").read_text() == (tmp_path / "other.html").read_text()
+
+
+def test_experts_have_groups_and_virtual_stages_are_named(train: Train, tmp_path: Path) -> None:
+    path = tmp_path / "plan.html"
+    assert train("--config", "mixtral8x7b", "--plan", "--report", str(path)).returncode == 0
+    page = Page(path.read_text())
+    assert page.facts["layout"] == "DP 32 × TP 1 × PP 4 × CP 1, EP 8"
+    assert "16 groups of 8" in path.read_text()
+    assert "Drawn without the 8 virtual stages of each GPU" in path.read_text()

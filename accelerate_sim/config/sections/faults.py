@@ -32,11 +32,22 @@ class FaultsConfig(Section):
         (), description="Faults that happen, such as [kill rank=13 at=step:40]; --list faults shows the kinds."
     )
 
+    asked: bool = Field(
+        False,
+        description="Let faults be asked for while the run goes on, by fake-torchrun ctl; the keys of a terminal "
+        "always can.",
+    )
+
+    @property
+    def happen(self) -> bool:
+        """True if the config names faults that happen in the run, or lets them be drawn."""
+        return bool(self.play) or self.drawn == "play"
+
     @model_serializer(mode="wrap")
     def _without_defaults(self, write: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
         """In JSON, leave out what a run without faults has by default, so that its files are as they always were."""
         found: dict[str, Any] = write(self)
         if info.mode != "json":
             return found
-        defaults: dict[str, Any] = {"drawn": "plan", "restarts": 3, "torch": "2.13.0", "play": []}
+        defaults: dict[str, Any] = {"drawn": "plan", "restarts": 3, "torch": "2.13.0", "play": [], "asked": False}
         return {name: value for name, value in found.items() if name not in defaults or value != defaults[name]}

@@ -146,8 +146,9 @@ def _damaged_after(directory: Path, step: int) -> tuple[str, ...]:
 
 
 def _truth_log(session: Session, run: Run) -> TruthLog | None:
-    if session.outputs.directory is None:
+    outputs = session.outputs
+    if outputs.directory is None and outputs.on_fault is None:
         return None
     from accelerate_sim.session.faults.truth_log import TruthLog
 
-    return TruthLog(session.outputs.directory, session.clock, run)
+    return TruthLog(outputs.directory, session.clock, run, outputs.on_fault)

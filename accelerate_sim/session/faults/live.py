@@ -93,6 +93,7 @@ class LiveFaults:
             raise FaultMistake(f"{fault.id} would strike in the past", f"Use at=now, or a step from {step} on.")
         earlier = [each for before in range(attempt.number) if (each := schedule.attempt(before)) is not None]
         play.run.take_over(attempt, earlier)
+        self._session.outputs.begin_attempt(attempt.number)
         self._play = play = replace(play, schedule=schedule, attempt=attempt)
         self._session.skew = play.skew(self._active)
         progress.expect(play.strikes(self._session, self._active, self._active.resumption, done))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from accelerate_sim.faults.expectation import expectation, target_of
 from accelerate_sim.faults.kinds import KINDS
 from accelerate_sim.faults.language import text_of
 from accelerate_sim.faults.occurrence import Attempt, Occurrence
+from accelerate_sim.tracking.fault_count import FILE_NAME, end_absence
 
 if TYPE_CHECKING:
     from accelerate_sim.faults.fault import Fault
@@ -24,25 +25,35 @@ if TYPE_CHECKING:
     from accelerate_sim.process.clock import Clock
     from accelerate_sim.sim.run import Run
 
-FILE_NAME = "faults.jsonl"
 SCHEMA = 1
+ABSENCE = ("faults", None, None, None, None)
+"""Key of the line that the file of a session without faults begins with."""
 
 
 class TruthLog:
-    """Appends to ``directory/faults.jsonl``; what is there already is not written again."""
+    """Appends to ``directory/faults.jsonl``; what is there already is not written again.
 
-    def __init__(self, directory: Path, clock: Clock, run: Run) -> None:
-        self._path = directory / FILE_NAME
+    Without a directory the changes are given to ``take``.
+    """
+
+    def __init__(
+        self, directory: Path | None, clock: Clock, run: Run, take: Callable[[Mapping[str, Any]], None] | None = None
+    ) -> None:
+        self._path = directory / FILE_NAME if directory else None
+        self._take = take
         self._clock = clock
         self._run = run
         self._schedule: FaultSchedule | None = None
-        self._known = _known(self._path)
+        self._known = _known(self._path) if self._path else set()
         self.origin_s = 0.0
         """Second of the clock at which the first step of the run began."""
 
     def planned(self, schedule: FaultSchedule) -> None:
         """Write the faults that the config plans, and with their words those that were asked for later."""
         self._schedule = schedule
+        if self._path and schedule.faults and ABSENCE in self._known:
+            self._known.remove(ABSENCE)
+            end_absence(self._path.parent)
         asked = {fault.id: words for fault, words in zip(schedule.asked_faults, schedule.asked_words, strict=True)}
         for fault in schedule.faults:
             words = {"asked": asked[fault.id]} if fault.id in asked else {}
@@ -87,7 +98,7 @@ class TruthLog:
     def finished(self) -> None:
         """Write which faults have not come, at the end of the job."""
         assert self._schedule
-        if not self._schedule.faults and not self._schedule.drawn:
+        if not self._schedule.faults and not self._schedule.drawn and ABSENCE not in self._known:
             self._write({"event": "faults", "count": 0, "simulated": True, "schema": SCHEMA, "run": self._run.number})
         struck = {strike.fault.id for attempt in self._schedule.attempts() for strike in attempt.occurrences}
         for fault in self._schedule.faults:
@@ -113,12 +124,18 @@ class TruthLog:
         key = _key(fields)
         if key in self._known:
             return
+        self._known.add(key)
+        if self._take:
+            self._take(fields)
+        if self._path:
+            self._append(self._path, fields)
+
+    def _append(self, path: Path, fields: Mapping[str, Any]) -> None:
         from accelerate_sim.artifacts.atomic import explained
 
-        self._known.add(key)
         wall = datetime.now(UTC).isoformat(timespec="milliseconds")
         line = json.dumps(dict(fields) | {"wall": wall}, separators=(",", ":")) + "\n"
-        with explained(self._path, "What it holds is whole."), self._path.open("a", encoding="utf-8") as file:
+        with explained(path, "What it holds is whole."), path.open("a", encoding="utf-8") as file:
             file.write(line)
             file.flush()
             os.fsync(file.fileno())

@@ -144,3 +144,25 @@ def test_f_asks_for_a_fault_whose_words_can_be_changed():
         terminal.wait_for("[rank 99 of 64 does not exist.")
         terminal.press("f\r")  # typed ahead
         terminal.wait_for("[kill-1 strikes in step ")
+
+
+def test_f_breaks_a_run_whose_config_names_no_fault(tmp_path: Path):
+    out = tmp_path / "out"
+    slow = ("--config", "configs/debug.yaml", "--set", "run.speed=0.05", "--set", "run.startup_speed=max")
+    with Terminal(warm_train(*slow, "--runs", "1", "--output-dir", str(out)), 120, 40) as terminal:
+        terminal.wait_until(lambda: "Epoch 1/2" in terminal.used_lines[-1], "the first step")
+        clean = (out / "faults.jsonl").read_text()
+        assert json.loads(clean)["count"] == 0
+        assert '"attempt"' not in (out / "metrics.jsonl").read_text()
+        terminal.press("f\x15exit rank=1 code=3 at=now\r")
+        terminal.wait_for("[exit-1 strikes in step 1]")
+        for _ in range(15):
+            terminal.press("+")
+        terminal.wait_for("Attempt 2: ")
+        for _ in range(5):
+            terminal.press("+")
+        terminal.wait_for("Attempts          2")
+        assert terminal.exit_code() == 0
+    changes = [json.loads(line) for line in (out / "faults.jsonl").read_text().splitlines()]
+    assert [change["state"] for change in changes if change["event"] == "fault"][:2] == ["planned", "begin"]
+    assert all(change["event"] == "fault" for change in changes), "the line that there are none is gone"

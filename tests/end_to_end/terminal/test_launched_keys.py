@@ -66,7 +66,7 @@ def test_the_words_of_a_fault_are_typed_and_may_come_ahead() -> None:
     with LaunchedTrain(*TWO_RANKS) as terminal:
         terminal.wait_for_first_step()
         terminal.press("f\x15kill rank=99\r")
-        terminal.wait_for("[this run plays no faults.")
+        terminal.wait_for("[rank 99 of 2 does not exist.")
         terminal.press("f")
         terminal.bar_begins("fault: kill rank=any at=now_")
         terminal.press(CTRL_C)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from accelerate_sim.report.history import NoHistory, read_history
+from accelerate_sim.report.history import NoHistory, TimeUnit, read_history
 
 
 def start(run: int = 1) -> dict[str, Any]:
@@ -68,3 +68,19 @@ def test_what_holds_no_run_is_named(tmp_path: Path) -> None:
         read_history(directory(tmp_path))
     with pytest.raises(NoHistory, match=r"is damaged"):
         read_history(directory(tmp_path, start(), tail="no JSON\n"))
+
+
+def test_a_time_axis_has_a_unit_that_suits_the_run() -> None:
+    assert [TimeUnit.of(hours).name for hours in (0.05, 2.0, 24.0, 480.0)] == ["seconds", "minutes", "hours", "days"]
+
+
+def test_a_line_is_interrupted_between_two_attempts(tmp_path: Path) -> None:
+    made = (step(1, step_time_s=10.0), step(2, step_time_s=10.0), step(2, attempt=1, elapsed_s=99.0, step_time_s=9.0))
+    history = read_history(directory(tmp_path, start(), *made))
+    assert np.isnan(history.line(history.figures("step"))).tolist() == [False, False, True, False]
+    assert history.spans_h.tolist() == [pytest.approx([0.0, 20 / 3600]), pytest.approx([90 / 3600, 99 / 3600])]
+    assert history.hours_of(2, attempt=1) == pytest.approx(99 / 3600)
+
+
+def test_the_last_run_that_has_made_a_step_is_taken(tmp_path: Path) -> None:
+    assert read_history(directory(tmp_path, start(1), step(1), start(2))).start["run"] == 1
