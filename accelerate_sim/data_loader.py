@@ -121,14 +121,14 @@ class DataLoader:
 def _training_batches(progress: TrainingProgress) -> Iterator[dict[str, Any]]:
     """The micro-batches of the present epoch; reports where the batch size changes."""
     run, steps = progress.run, progress.run.config.train.steps_per_epoch
-    report = PartialState().session.report
+    report, new_tuple = PartialState().session.report, tuple.__new__
     first = progress.completed_steps // steps * steps
     for step in range(first, first + steps):
         accumulation = run.accumulation(step)
         if run.batches.begins(step):
             report(BatchRecord(step + 1, run.batches.batch(step), accumulation))
         for number in range(accumulation):
-            ids = TokenIds(step, number)
+            ids = new_tuple(TokenIds, (step, number))  # TokenIds() is a call of Python more, for every micro-batch
             yield {"input_ids": ids, "labels": ids}
 
 

@@ -13,6 +13,7 @@ from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tqdm import tqdm as std_tqdm
+from tqdm.std import Bar
 
 from accelerate_sim.display.cell_output import CellCanvas
 from accelerate_sim.display.screen import PIPE_WIDTH
@@ -30,6 +31,10 @@ NARROWER = (
     "{elapsed}<{remaining} {figures}",
 )
 SMALLEST_BAR = 4
+BAR_MARK = "\0"
+"""Holds the place of the bar in a line whose other figures are formatted."""
+UNSCALED = (False, True)
+"""Values of ``unit_scale`` that do not change the numbers of a bar."""
 PIPE_PARTS = 10
 
 
@@ -76,20 +81,40 @@ class tqdm(std_tqdm):  # type: ignore[type-arg]  # generic in its stubs alone
 
         A bar that ``has_ended`` shows the mean rate, as tqdm does without a smoothed one.
         """
-        figures = dict(self.format_dict) | {"figures": short_figures(str(self.postfix or ""))}
+        figures = dict(self.format_dict)
         if has_ended:
             figures["rate"] = None
         for bar_format in self._formats:
-            bare, has_bar = bar_format.replace("{bar}", ""), "{bar}" in bar_format
-            without_bar: str = self.format_meter(**figures | {"bar_format": bare, "ncols": None})
+            if "{figures}" in bar_format:
+                figures["figures"] = short_figures(str(self.postfix or ""))
+            marked = self.format_meter(**figures | {"bar_format": bar_format.replace("{bar}", BAR_MARK), "ncols": None})
+            has_bar = "{bar}" in bar_format
+            without_bar = marked.replace(BAR_MARK, "", 1) if has_bar else marked
             text = without_bar.rstrip()
             if len(text) + SMALLEST_BAR * has_bar < width:
                 break
         if has_bar:
-            text = self.format_meter(**figures | _filling(width - 1, bar_format, without_bar)).rstrip()
+            text = self._filled(figures, bar_format, marked, width - 1).rstrip()
         while len(text) >= width and " " in text:
             text = text.rpartition(" ")[0]  # a figure that is cut would be another figure
         return text[: max(width - 1, 0)]
+
+    def _filled(self, figures: dict[str, Any], bar_format: str, marked: str, columns: int) -> str:
+        """The line of so many columns with a bar at the mark.
+
+        tqdm formats all figures and measures the line anew to place a bar, so it does that only where a bar is not
+        simply a share of these columns, or where a character may be two columns wide.
+        """
+        total, length = figures["total"], columns - len(marked) + len(BAR_MARK)
+        if length < 1 or not marked.isascii():
+            return str(self.format_meter(**figures | {"bar_format": bar_format, "ncols": columns}))
+        is_share = total and 0 <= figures["n"] <= total and figures["unit_scale"] in UNSCALED
+        if not is_share or marked.count(BAR_MARK) != 1:
+            sized = bar_format.replace("{bar}", f"{{bar:{length}}}")
+            return str(self.format_meter(**figures | {"bar_format": sized, "ncols": None}))
+        charset = Bar.ASCII if figures["ascii"] is True else figures["ascii"] or Bar.UTF
+        bar = Bar(figures["n"] / total, charset=charset, colour=figures["colour"])
+        return marked.replace(BAR_MARK, format(bar, str(length)))
 
     def refresh(self, *args: Any, **kwargs: Any) -> None:
         """Mark the bar to be drawn; on a pipe, print a line when another part is done."""
@@ -112,17 +137,6 @@ class tqdm(std_tqdm):  # type: ignore[type-arg]  # generic in its stubs alone
                 self._widget.close()
             elif self.leave and self.n >= (self.total or 0):
                 self._screen.write([self.render(self._screen.table_width, has_ended=True)])
-
-
-def _filling(columns: int, bar_format: str, without_bar: str) -> dict[str, Any]:
-    """Arguments of ``format_meter`` for a line of so many columns.
-
-    tqdm measures a line character by character, as some are two columns wide; those of ASCII text are not.
-    """
-    length = columns - len(without_bar)
-    if length < 1 or not without_bar.isascii():
-        return {"bar_format": bar_format, "ncols": columns}
-    return {"bar_format": bar_format.replace("{bar}", f"{{bar:{length}}}"), "ncols": None}
 
 
 def short_figures(postfix: str) -> str:

@@ -21,11 +21,8 @@ Array: TypeAlias = npt.NDArray[Any]
 class _Memory:
     """The memory that a tensor and its views share: one number a replica until the first use by rank."""
 
-    __slots__ = ("replicas", "shards")
-
-    def __init__(self, replicas: Array) -> None:
-        self.replicas = replicas
-        self.shards: Array | None = None
+    replicas: Array
+    shards: Array | None = None
 
 
 class ReplicaTensor(LocalTensor):
@@ -38,7 +35,8 @@ class ReplicaTensor(LocalTensor):
 
     def __init__(self, numbers: Array, replica_of: Ranks | None = None) -> None:
         """``numbers``: one for each replica; without ``replica_of``, as results of tensor methods come, one a rank."""
-        self._memory = _Memory(numbers)
+        self._memory = _Memory()  # every micro-batch makes one, so it has no __init__ to call
+        self._memory.replicas = numbers
         self._replica_of: Any = replica_of
         if replica_of is None:
             self._memory.shards = numbers

@@ -12,8 +12,8 @@ import math
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -40,6 +40,26 @@ class Stopped(BaseException):
         self.exit_code = exit_code
         self.preempted = preempted
         """True after SIGTERM or SIGUSR1: the machines are needed elsewhere, so the run saves a checkpoint first."""
+
+
+class _AtOnce:
+    """The context of ``Signals.at_once``. Every step of a run enters one, so it is no generator."""
+
+    __slots__ = ("_before", "_signals")
+
+    def __init__(self, signals: "Signals") -> None:
+        self._signals = signals
+
+    def __enter__(self) -> None:
+        self._before, self._signals._at_once = self._signals._at_once, True
+        try:
+            self._signals.end_if_told()
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def __exit__(self, *error: object) -> None:
+        self._signals._at_once = self._before
 
 
 class Signals(Poller):
@@ -158,15 +178,9 @@ class Signals(Poller):
         if (self._starting or self._at_once) and number in ENDING:
             raise _stopped_by(number)  # it stays pending as well, because an import may swallow the exception
 
-    @contextmanager
-    def at_once(self) -> Iterator[None]:
+    def at_once(self) -> AbstractContextManager[None]:
         """Let an ending signal raise ``Stopped`` anywhere in the block, for calls that block without polling."""
-        before, self._at_once = self._at_once, True
-        try:
-            self.end_if_told()
-            yield
-        finally:
-            self._at_once = before
+        return _AtOnce(self)
 
     def poll(self) -> None:
         """Act on the signals that have arrived. Raises ``Stopped``."""

@@ -109,7 +109,7 @@ class LocalTensor(TensorMethods):
             raise RuntimeError(f"a Tensor with {flat.shape[1]} elements cannot be converted to Scalar")
         first = flat[0, 0]
         same = flat == first
-        if not same.all():
+        if not np.logical_and.reduce(same, axis=None):  # as all(), which is written in Python
             same |= (flat != flat) & (first != first)  # NaN agrees with NaN
             rank = int(same.argmin())
             if not same[rank, 0]:

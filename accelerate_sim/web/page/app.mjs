@@ -37,8 +37,8 @@ const engine = new Engine(query.has('parts'), (origin, laps) => {
 });
 const show = new Show({ query, player, engine, columns, rows, mark });
 connectControls({ query, player, engine, show, terminal, columns, rows });
-if (query.isPlan) openCalculator({ query, engine, show });
 show.begin();
+if (query.isPlan) openCalculator({ query, engine, show });
 document.addEventListener('visibilitychange', () => player.wake());
 
 // The service worker fetches the whole page once more, so it waits until the engine has what it needs.

@@ -3,7 +3,7 @@ import { DEFAULT_CONFIG } from './query.mjs';
 import { THEMES } from './terminal.mjs';
 import { connectTouch } from './touch.mjs';
 
-const CONFIGS = ['llama70b', 'llama8b', 'llama405b', 'mixtral8x7b', 'gpt3-175b', 'classic', 'debug'];
+const CONFIGS = ['llama70b', 'llama8b', 'llama405b', 'mixtral8x7b', 'gpt3-175b', 'classic', 'chaos', 'debug']; // all shipped ones
 const DRAWN = 'any (drawn)';
 const RATES = [0.5, 1, 2, 4, 8, 16];
 const IDLE_MS = 3500;

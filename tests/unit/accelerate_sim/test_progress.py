@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from tqdm import tqdm as std_tqdm
 
@@ -147,6 +147,38 @@ def test_the_bar_of_epochs_fits_too(width: int, elapsed_s: float, done: float):
         session.clock.now_s += elapsed_s
         bar.update(done)
         assert len(bar.render(width)) <= max(width - 1, 0)
+    finally:
+        session.leave()
+
+
+@given(
+    width=st.integers(60, 250),
+    total=st.integers(1, 9_999) | st.none(),
+    done=st.integers(0, 12_000),
+    desc=st.sampled_from(["", "Work", "Work: ", "Größe", "進捗", "a\0b", "{bar}"]),
+    ascii_=st.sampled_from([True, False, " .#"]),
+    unit_scale=st.sampled_from([False, True, 8]),
+)
+def test_a_bar_that_fits_is_tqdms_own(
+    width: int,
+    total: int | None,
+    done: int,
+    desc: str,
+    ascii_: bool | str,
+    unit_scale: bool | int,
+):
+    session = session_on(PlainScreen(live=True))
+    session.enter()
+    try:
+        bar = tqdm(total=total, desc=desc, unit_scale=unit_scale)
+        session.clock.now_s += 30.0
+        bar.n, bar.ascii = done, ascii_
+        figures = dict(bar.format_dict)
+        bare = std_tqdm.format_meter(**figures | {"bar_format": "{l_bar}{r_bar}", "ncols": None})
+        assume(len(bare) + 4 < width and bare.isascii())
+        sized = f"{{l_bar}}{{bar:{width - 1 - len(bare)}}}{{r_bar}}"
+        whole = std_tqdm.format_meter(**figures | {"bar_format": sized, "ncols": None})
+        assert bar.render(width) == whole.rstrip()[: width - 1]
     finally:
         session.leave()
 

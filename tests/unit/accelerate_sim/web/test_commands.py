@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -77,6 +78,13 @@ def test_sizes_of_intros_are_those_of_the_page():
     from accelerate_sim.web.intros import SIZES
 
     assert f"const SIZES = {json.dumps(SIZES)};" in (HERE / "page" / "terminal.mjs").read_text(encoding="utf-8")
+
+
+def test_the_page_offers_each_shipped_config():
+    from accelerate_sim.config.shipped import shipped_configs
+
+    offered = re.search(r"const CONFIGS = \[(.*?)\]", (HERE / "page" / "controls.mjs").read_text(encoding="utf-8"))
+    assert offered and set(re.findall(r"'([^']+)'", offered[1])) == set(shipped_configs())
 
 
 def test_the_page_asks_for_nothing_from_elsewhere():
