@@ -61,11 +61,12 @@ class Kernels:
         rate = (self.rate_fp8 if fp8 else self.rate_bf16) * (1.0 if aligned else self.k["gemm_share_unaligned"])
         # The last wave of tiles leaves processors idle: in the mean over shapes, this share of one wave.
         work = 2 * count * rows * inner * columns + 2 * inner * self.quantisation
-        operands = count * (rows * inner + inner * columns)
-        elements = operands + count * rows * columns
+        inputs, weights = count * rows * inner, count * inner * columns
+        elements = inputs + weights + count * rows * columns
         seconds = work / rate + self.traffic * 2 * elements / self.bus
         if fp8:
-            seconds += self.k["gemm_cast"] * 2 * operands / self.bus
+            # Weights are rewritten once for all micro-batches of a step.
+            seconds += self.k["gemm_cast"] * 2 * (inputs + weights / self.layout.accumulation) / self.bus
         return seconds
 
     def projections_s(self) -> float:

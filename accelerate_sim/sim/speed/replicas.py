@@ -130,4 +130,6 @@ class Replicas:
             return self.k["data_exposed.serial"] * comm_s
         if self.method.stack.overlap == "none":
             return comm_s
-        return max(0.0, comm_s - compute_s) + self.k["data_contention"] * min(comm_s, compute_s)
+        # In a pipeline all stages wait for the one that is held up.
+        contention = self.k["data_contention_pipelined" if self.layout.pipeline > 1 else "data_contention"]
+        return max(0.0, comm_s - compute_s) + contention * min(comm_s, compute_s)

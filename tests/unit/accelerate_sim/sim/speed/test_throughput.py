@@ -179,6 +179,27 @@ def test_interleaved_stages_hide_more_of_the_gradients() -> None:
     assert interleaved.data_comm < 0.9 * plain.data_comm
 
 
+def test_a_pipeline_hides_less_of_the_gradients_than_one_stage() -> None:
+    """All stages wait for the one whose links are busy, so growing clusters feel it in pipelines most."""
+    one = plan({"parallel": {**REPLICAS, "pipeline": 1}, "train": {"precision": "bf16"}})
+    shared = {**catalog.constants(), "data_contention_pipelined": 0.0}
+    parts_of = [
+        Throughput(one.model.architecture, one.gpu, layout, one.network, one.method, constants).step().data_comm
+        for layout in (one.layout, plan({"parallel": REPLICAS}).layout)
+        for constants in (None, shared)
+    ]
+    assert parts_of[0] == parts_of[1]
+    assert parts_of[2] > parts_of[3]
+
+
+def test_weights_are_cast_to_fp8_once_for_all_micro_batches() -> None:
+    """Twice as many micro-batches of a small size take less than twice the time of their products."""
+    few, many = (
+        plan({"train": {"precision": "fp8", "micro_batch": 1, "global_batch": batch}}).step_parts for batch in (64, 128)
+    )
+    assert few.matmul < many.matmul < 1.995 * few.matmul
+
+
 def test_the_host_takes_longer_to_split_tokens_over_more_experts() -> None:
     few, many = (
         plan({"model": "mixtral-8x7b", "parallel": {"tensor": 1, "expert": expert}}).step_parts.launch
