@@ -31,9 +31,8 @@ def report_launch(session: Session, planned: PlannedRun) -> None:
 
 def attempt_number(session: Session, planned: PlannedRun) -> int:
     """The number of the attempt at a planned run: that of its faults, or the launcher's."""
-    if planned.faults:
-        return planned.faults.attempt.number
-    return session.placement.attempt if session.placement else 0
+    number: int = session.placement.attempt if session.placement else 0
+    return planned.faults.attempt.number if planned.faults else number
 
 
 def train_attempt(train: Callable[[RunConfig], None], session: Session, planned: PlannedRun) -> AttemptEnd:

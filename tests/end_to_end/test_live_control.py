@@ -210,10 +210,7 @@ def test_a_run_that_can_be_asked_for_faults_is_like_any_other_until_it_is(user: 
     shown = []
     for name, words in (("clean", fast), ("asked", (*fast, "--set", "faults.asked=true"))):
         (tmp_path / name).mkdir()
-        done = subprocess.run(
-            [sys.executable, str(ROOT / "train.py"), *words], cwd=tmp_path / name, env=user, capture_output=True,
-            text=True, timeout=LIMIT_S, check=False,
-        )  # fmt: skip
+        done = run_warm(words, user, tmp_path / name)
         assert (done.returncode, done.stderr) == (0, "")
         metrics = (tmp_path / name / "out" / "metrics.jsonl").read_text().splitlines()
         shown.append((done.stdout, metrics[1:], (tmp_path / name / "out" / "faults.jsonl").read_text()))
@@ -221,7 +218,7 @@ def test_a_run_that_can_be_asked_for_faults_is_like_any_other_until_it_is(user: 
 
 
 def test_a_run_takes_faults_where_its_config_says_so(user: dict[str, str], tmp_path: Path) -> None:
-    with begun([str(ROOT / "train.py"), *SLOW, "--set", "faults.asked=true"], user, tmp_path) as process:
+    with WarmTrain([*SLOW, "--set", "faults.asked=true"], user, tmp_path) as process:
+        process.read_until(BEGUN)
         asked = ctl(user, "fault", "kill rank=1 at=now")
-        process.kill()
     assert asked.stdout.startswith("kill-1 strikes in step ")
