@@ -135,11 +135,11 @@ class Accelerator(
     @property
     def sync_gradients(self) -> bool:
         """True in the last micro-batch of a step, in which gradients are synchronised."""
-        return self._progress.sync_gradients
+        return self.gradient_state.sync_gradients
 
     @sync_gradients.setter
     def sync_gradients(self, sync_gradients: bool) -> None:
-        self._progress.sync_gradients = sync_gradients
+        self.gradient_state.sync_gradients = sync_gradients
 
     @property
     def gradient_accumulation_steps(self) -> int:

@@ -50,6 +50,16 @@ def test_a_state_alone_enters_the_world() -> None:
     )
 
 
+def test_accelerators_share_the_end_of_a_step(no_waiting: None) -> None:
+    first, later = Accelerator(), Accelerator()
+    first.gradient_accumulation_steps = 2
+    ends = []
+    for _ in range(4):
+        with first.accumulate():
+            ends.append((first.sync_gradients, later.sync_gradients, first.gradient_state.sync_gradients))
+    assert ends == [(False,) * 3, (True,) * 3] * 2
+
+
 def test_gathered_tensors_are_the_same_on_every_rank() -> None:
     accelerator = Accelerator()
     gathered = accelerator.gather({"x": ranks(0, 1, 2, 3), "y": np.array([7, 8])})
