@@ -134,7 +134,7 @@ def test_who_reads_no_answers_is_not_asked_for_more(server: StoreServer, works: 
     for number in range(50):
         peer.send(Message(Kind.GET, 0, [b"big"]), number)
     works()
-    (held,) = (len(other.outgoing) for other in server._members if other.outgoing)
+    (held,) = (len(other.outgoing) for other in server._clients.members if other.outgoing)
     assert held <= 9 << 20
     for _ in range(50):
         assert len(peer.read().fields[0]) == 8 << 20
