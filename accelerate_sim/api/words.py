@@ -17,7 +17,7 @@ from accelerate_sim.display.screen import PIPE_WIDTH
 from accelerate_sim.display.style import Style
 from accelerate_sim.display.summary import summary_table
 from accelerate_sim.process.clock import Clock
-from accelerate_sim.records import GpuRecord, RankStepRecord, Record, StepRecord, SummaryRecord
+from accelerate_sim.records import GpuRecord, LaunchRecord, RankStepRecord, Record, StepRecord, SummaryRecord
 from accelerate_sim.reporting.build import run_facts
 from accelerate_sim.reporting.console import ranks_that_log
 from accelerate_sim.reporting.rank_details import rank_step_records
@@ -52,6 +52,8 @@ class Words:
 
     def of_record(self, record: Record) -> Iterator[TextRecord]:
         """The lines about a record; none if the voice does not mention it."""
+        if isinstance(record, LaunchRecord) and not self.is_house:
+            self._speaker = speaker_of(self.run, self._facts, self._clock.time)  # each attempt counts anew
         if self._details and isinstance(record, StepRecord) and not record.step % self.run.config.log.every:
             for detail in rank_step_records(self.run, record.step, self._clock.time(), self._details):
                 yield from self._worded(detail)

@@ -18,6 +18,7 @@ from accelerate_sim.display.style import Style
 from accelerate_sim.records import (
     EarlyEndRecord,
     GpuRecord,
+    LaunchRecord,
     RankStepRecord,
     Record,
     RunFacts,
@@ -138,6 +139,9 @@ class Console:
     def observe(self, record: Record) -> None:
         if self.run is None or self._speaker is None:
             return
+        if type(record) is LaunchRecord and self._plan and not self.is_house:
+            # What a framework has counted and averaged is gone with the process of the attempt before.
+            self._speaker = speaker_of(self._plan, self.run, self._now)
         voice, state, _ = self._speaker
         wording = voice.lines.get(type(record))
         if self._streams:

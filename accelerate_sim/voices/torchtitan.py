@@ -3,7 +3,8 @@
 Formats are those of its modules metrics, trainer and logging at 0.1.0 and at 0.2.2 (pytorch/torchtitan, b5bcd76c).
 Rates are over the time since the last line, pauses for checkpoints included; after a validation the count begins anew.
 The printing rank is the first one of the last pipeline stage, which alone has the loss; rank 0 deletes checkpoints and
-waits for the others. 0.2.2 says nothing when the checkpoint of the last step is done. Not played: checkpointing active.
+waits for the others. 0.2.2 says nothing when the checkpoint of the last step is done, and validates after it has saved;
+0.1.0 does not validate. Not played: checkpointing active, and the validation after the first step.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ def _restored(record: RestoredRecord, state: Titan) -> Iterator[Line]:
 
 def _step(record: StepRecord, state: Titan) -> Iterator[Line]:
     run, step = state.run, record.step
+    if state.validated:
+        yield from state.validation()  # the script has saved no checkpoint
     if not state.has_begun:
         state.has_begun = True
         begin = record.time - timedelta(seconds=record.step_time_s)
@@ -72,15 +75,18 @@ def _step(record: StepRecord, state: Titan) -> Iterator[Line]:
 
 
 def _evaluation(record: EvalRecord, state: Titan) -> Iterator[Line]:
-    run, color = state.run, state.color
+    if state.is_01:
+        return  # it does not validate
+    run, color, every = state.run, state.color, state.plan.config.checkpoint.every
     seconds = (state.now() - state.since).total_seconds()
     batches = state.plan.config.eval.batches * run.data_parallel * run.micro_batch
     rate = batches * run.sequence_length / max(seconds, record.seconds) / run.world_size
-    yield state.line(
+    state.validated = (
         f"{color.yellow}validate step: {record.step:2}  {color.green}loss: {record.loss:7.4f}  "
         f"{color.turquoise}{state.memory}  {color.blue}tps: {round(rate):,}{color.reset}"
     )
-    state.since, state.tokens = state.now(), -1
+    if not every or record.step % every:
+        yield from state.validation()
 
 
 def _saving(record: SavingRecord, state: Titan) -> Iterator[Line]:
@@ -98,6 +104,7 @@ def _saved(record: CheckpointRecord, state: Titan) -> Iterator[Line]:
         yield state.line(
             f"Finished saving the checkpoint (or staging if async is enabled)in {record.seconds:.2f} seconds."
         )
+    yield from state.validation()
 
 
 def _deleted(record: DeletedRecord, state: Titan) -> Iterator[Line]:
@@ -105,8 +112,11 @@ def _deleted(record: DeletedRecord, state: Titan) -> Iterator[Line]:
 
 
 def _end(record: SummaryRecord, state: Titan) -> Iterator[Line]:
+    yield from state.validation()
     yield state.line("Sleeping 2 seconds for other ranks to complete", rank=0)
     yield state.line("Training completed", rank=None if state.is_01 else 0)
+    if state.plan.config.checkpoint.every:
+        yield state.line("Destroying the purge thread.")
     yield state.line(f"Process group destroyed{state.dot}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import NamedTuple
 
@@ -42,11 +43,19 @@ class Titan(VoiceState):
         self.since = self.now()
         self.tokens = -1
         self.memory = ""
+        self.validated = ""
+        """The line of a validation that comes after the checkpoint of its step; empty: there is none."""
 
     def line(self, text: str, time: datetime | None = None, rank: int | None = None) -> Line:
         """A line of torchtitan's logger, of the rank that has the loss if ``rank`` names no other."""
         prefix = f"[titan] {asctime(time or self.now())} - root - INFO - "
         return Line(prefix + text, rank=self.rank if rank is None else rank, to_stderr=self.is_01)
+
+    def validation(self) -> Iterator[Line]:
+        """The line of the validation; the count of tokens begins anew after it."""
+        if self.validated:
+            yield self.line(self.validated)
+            self.validated, self.since, self.tokens = "", self.now(), -1
 
     def gc(self, reason: str, time: datetime | None = None) -> Line:
         """The line of a collection of garbage."""

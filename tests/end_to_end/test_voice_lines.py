@@ -103,6 +103,7 @@ def test_torchtitan_prints_its_first_step_and_rates_of_the_time_between_lines(tr
     times = [datetime.strptime(match[1], "%Y-%m-%d %H:%M:%S,%f") for match in steps]
     between_s = (times[2] - times[1]).total_seconds()
     assert int(steps[2][3].replace(",", "")) == pytest.approx(5 * 65536 / 4 / between_s, rel=0.01)
+    assert int(steps[3][3].replace(",", "")) == pytest.approx(290_000, rel=0.02), "without the checkpoint at step 10"
     old = train(*DEBUG, "--voice", "torchtitan@0.1")
     assert old.stdout == ""
     first = re.search(r"step:  1  loss: (\d+\.\d{5})  ", run.stdout)

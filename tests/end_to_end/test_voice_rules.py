@@ -129,3 +129,19 @@ def test_megatrons_means_are_of_the_iterations_since_the_last_line(train: Train,
         assert float(loss) == pytest.approx(fmean(step["loss"] for step in window), rel=1e-6)
         assert float(norm) == pytest.approx(window[-1]["grad_norm"], abs=6e-4)
         begin = int(end) if int(end) % 5 == 0 else 0  # the additional line for iteration 1 leaves the sums as they are
+
+
+SINCE_THE_LAST_LINE = {
+    "megatron": r"lm loss: (\S+) \|", "hf@4": r"'loss': ([\d.]+)", "axolotl@5": r"'loss': '([\d.]+)'",
+    "nemo": r"reduced_train_loss: (\S+) ", "deepspeed@0.16": r"(micro_step=\d+)/",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("voice", SINCE_THE_LAST_LINE)
+def test_a_process_that_goes_on_after_a_failure_counts_anew(train: Train, voice: str) -> None:
+    """The checkpoint is of a step that is logged, so its means are those of a run without the failure."""
+    arguments = (*DEBUG, "--voice", voice, "--no-progress")
+    clean = re.findall(SINCE_THE_LAST_LINE[voice], train(*arguments).stdout)
+    again = re.findall(SINCE_THE_LAST_LINE[voice], train(*arguments, "--fault", "kill rank=3 at=step:14").stdout)
+    kept = 2 if voice == "deepspeed@0.16" else -2  # counts of the new process are those of the first two lines
+    assert again[-2:] == (clean[:kept] if kept > 0 else clean[kept:])

@@ -66,7 +66,11 @@ ORDERS = {
         r".* Preparing (\S+) dataset from \1$",
         r".* Trainer is initialized with ",
         r".* Training starts at step 1$",
+        r".* Saving the checkpoint \(or staging if async is enabled\)\.$",
+        r".*validate step: 10 ",
         r".* Saving a model only checkpoint in torch\.float32 at last step, step 20\.$",
+        r".*validate step: 20 ",
+        r".* Destroying the purge thread\.$",
         r".* Process group destroyed$",
     ),
     "deepspeed@0.16": (

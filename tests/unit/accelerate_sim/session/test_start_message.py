@@ -42,6 +42,7 @@ def test_every_field_of_a_message_comes_back():
         restarts=2,
         asked=("kill rank=3 at=step:11 id=kill-1",),
         output_dir="out",
+        cwd="/home/\udcff",
     )
     assert StartMessage.of(message.json()) == message
     assert all(getattr(message, field.name) != field.default for field in fields(StartMessage))
