@@ -33,7 +33,7 @@ def truth(directory: Path, name: str = "log_truth*.jsonl") -> list[dict[str, Any
 
 @pytest.fixture(scope="module")
 def clean(train: Train, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """What a run without hazards prints."""
+    """Output of a run without hazards."""
     return train(*DEBUG, "--output-dir", "out", cwd=tmp_path_factory.mktemp("clean")).stdout
 
 
