@@ -147,7 +147,7 @@ def test_a_place_that_another_user_has_taken_keeps_no_run_from_starting(env: dic
     assert viewer.returncode != 0 and "belongs to user 65534" in viewer.stdout + viewer.stderr
 
 
-@pytest.mark.parametrize("driver, count", [(570, 187), (590, 212)])
+@pytest.mark.parametrize("driver, count", [pytest.param(570, 187, marks=pytest.mark.slow), (590, 212)])
 def test_an_exporter_finds_all_fields_of_the_driver_and_asks_for_them(env: dict[str, str], driver: int, count: int):
     """A field is found by the blank line before it, as exporters do; then all are asked for at once."""
     with job(env, *SLOW, "--set", f"cluster.driver={driver}") as process:
