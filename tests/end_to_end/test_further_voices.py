@@ -101,10 +101,11 @@ def test_nemo_averages_every_figure_but_the_number_of_the_step(train: Train, tmp
         assert float(consumed) == pytest.approx(sum(samples) / 5), "the first step has no count yet"
 
 
-@pytest.mark.parametrize(
-    "voice",
-    ["lightning", "maxtext@2026", "bridge", "megatron@0.19", "deepspeed@0.16", "nanochat", "llamafactory", "mlperf"],
-)
+VOICES = ("lightning", "megatron@0.19", "deepspeed@0.16")
+FURTHER = ("maxtext@2026", "bridge", "nanochat", "llamafactory", "mlperf")
+
+
+@pytest.mark.parametrize("voice", [*VOICES, *(pytest.param(name, marks=pytest.mark.slow) for name in FURTHER)])
 def test_each_process_prints_the_lines_that_one_process_prints_for_its_rank(
     train: Train, tmp_path: Path, voice: str
 ) -> None:

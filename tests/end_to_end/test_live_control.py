@@ -166,6 +166,7 @@ def test_a_fault_that_is_asked_for_is_known_to_a_run_that_is_resumed(
     assert begun_at == [("slow-1", 13)]
 
 
+@pytest.mark.slow
 def test_a_launched_job_takes_faults_which_strike_in_the_right_process(tmp_path: Path) -> None:
     """Those of a later attempt are known to its processes, which start anew."""
     arguments = [*SLOW[2:], "--set", "faults.drawn=play", "--set", "faults.rate=0", "--set", "run.speed=0.1"]

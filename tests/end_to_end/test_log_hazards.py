@@ -34,7 +34,7 @@ def truth(directory: Path, name: str = "log_truth*.jsonl") -> list[dict[str, Any
 
 @pytest.fixture(scope="module")
 def clean(train: Train, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """What a run without hazards prints."""
+    """Output of a run without hazards."""
     return train(*DEBUG, "--output-dir", "out", cwd=tmp_path_factory.mktemp("clean")).stdout
 
 
@@ -122,7 +122,9 @@ def test_each_process_writes_the_truth_of_its_lines(train: Train, tmp_path: Path
         assert set(untouched) <= set(process.stdout.splitlines())
 
 
-@pytest.mark.parametrize("hazard", ["torn-lines:0.3", "traceback:0.3", "nan:1"])
+@pytest.mark.parametrize(
+    "hazard", ["torn-lines:0.3", *(pytest.param(each, marks=pytest.mark.slow) for each in ("traceback:0.3", "nan:1"))]
+)
 def test_hazards_are_played_under_the_launcher(jobs: Jobs, tmp_path: Path, hazard: str) -> None:
     job = jobs.run(
         (ROOT / "train.py").read_text(), "--nnodes", "2", "--nproc-per-node", "2",

@@ -216,7 +216,7 @@ def start(root: Path, home: Path, tmp_path: Path) -> Iterator[Callable[..., subp
         process.communicate()
 
 
-@pytest.mark.parametrize("chance", range(4))
+@pytest.mark.parametrize("chance", [0, 1, *(pytest.param(each, marks=pytest.mark.slow) for each in (2, 3))])
 def test_after_a_kill_every_line_that_has_its_end_is_whole(
     start: Callable[..., subprocess.Popen[bytes]], tmp_path: Path, chance: int
 ) -> None:

@@ -175,7 +175,10 @@ def test_a_preempted_job_saves_its_last_step_and_goes_on_from_there(train: Train
     assert metrics(one) == metrics(many)
 
 
-@pytest.mark.parametrize("after", ["step 5 |", "Attempt 2", "Resumed after step 5", "step 15 |", "Attempt 3"])
+FIRST, FURTHER = ["Attempt 2", "step 15 |"], ["step 5 |", "Resumed after step 5", "Attempt 3"]
+
+
+@pytest.mark.parametrize("after", [*FIRST, *(pytest.param(text, marks=pytest.mark.slow) for text in FURTHER)])
 def test_a_session_that_is_killed_knows_which_faults_are_past(train: Train, tmp_path: Path, after: str) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     arguments = with_faults("kill rank=2 at=step:8", "slow gpu=0:1 factor=1.5 at=step:12 for=4steps",

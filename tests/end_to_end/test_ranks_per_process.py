@@ -76,10 +76,10 @@ def assert_same_files(one: Path, other: Path) -> None:
     ("nodes", "ranks", "number", "words"),
     [
         (2, 4, "node", ()),
-        (1, 4, "2", ()),
+        pytest.param(1, 4, "2", (), marks=pytest.mark.slow),
         (2, 2, "node", WARNED),
         (2, 2, "node", ("--voice", "megatron")),
-        (1, 4, "2", ("--voice", "torchtitan")),
+        pytest.param(1, 4, "2", ("--voice", "torchtitan"), marks=pytest.mark.slow),
     ],
     ids=["a node", "two", "warnings", "megatron", "torchtitan"],
 )

@@ -65,7 +65,9 @@ def own_lines(job: Job, rank: int) -> list[str]:
     "nodes, gpus, layout",
     [
         (1, 4, ("--seed", "8")),
-        (2, 4, ("--seed", "2", "--set", "parallel.tensor=2", "--set", "log.ranks=main")),
+        pytest.param(
+            2, 4, ("--seed", "2", "--set", "parallel.tensor=2", "--set", "log.ranks=main"), marks=pytest.mark.slow
+        ),
         (2, 4, ("--seed", "2", "--set", "parallel.tensor=2", "--set", "log.ranks=node")),
         (2, 2, ("--seed", "2", "--set", "log.ranks=all")),
     ],

@@ -68,7 +68,7 @@ def test_a_dataset_class_and_batches_as_plain_dicts(world: str, tmp_path: Path) 
     assert accuracies(text)[-1] > 0.9
 
 
-@pytest.mark.parametrize(("steps", "name"), [("epoch", "epoch_0"), ("5", "step_5")])
+@pytest.mark.parametrize(("steps", "name"), [pytest.param("epoch", "epoch_0", marks=pytest.mark.slow), ("5", "step_5")])
 def test_a_script_goes_on_from_its_checkpoint(world: str, steps: str, name: str, tmp_path: Path) -> None:
     """The weights are those of a run that was not interrupted, to the last digit that is printed."""
     whole = run(world, "complete.py", tmp_path, "--checkpointing_steps", steps)

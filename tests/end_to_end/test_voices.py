@@ -51,7 +51,9 @@ def test_each_process_prints_the_lines_of_its_rank(train: Train, voice: str) -> 
         assert [bool(each) for each in printed] == [True, True, False, False, False, False, False, True]
 
 
-@pytest.mark.parametrize("voice", ["kv", "megatron@0.15", "hf@5"])
+@pytest.mark.parametrize(
+    "voice", ["megatron@0.15", *(pytest.param(each, marks=pytest.mark.slow) for each in ("kv", "hf@5"))]
+)
 def test_a_launched_job_prints_what_one_process_prints(train: Train, tmp_path: Path, voice: str) -> None:
     shape = ("--set", "cluster.nodes=2", "--set", "cluster.gpus_per_node=4")
     arguments = [str(ROOT / word) if word.startswith("configs/") else word for word in (*DEBUG, "--voice", voice)]

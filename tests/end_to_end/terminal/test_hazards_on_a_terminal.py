@@ -42,7 +42,7 @@ def squeezed(text: str) -> str:
     return re.sub(r"\s", "", COLORS.sub("", text))
 
 
-@pytest.mark.parametrize("columns, lines", [(80, 24), (120, 40)])
+@pytest.mark.parametrize("columns, lines", [(80, 24), pytest.param(120, 40, marks=pytest.mark.slow)])
 def test_bars_stay_below_spoiled_lines(tmp_path: Path, columns: int, lines: int) -> None:
     command = warm_train(*LLAMA, "--output-dir", str(tmp_path / "out"), *flags(*LOUD))
     with Terminal(command, columns, lines) as terminal:

@@ -40,7 +40,7 @@ class LaunchedTrain(Terminal):
         return min(children_of(agent))
 
 
-@pytest.mark.parametrize("ranks", ["1", "2"])
+@pytest.mark.parametrize("ranks", [pytest.param("1", marks=pytest.mark.slow), "2"])
 def test_keys_steer_the_run(ranks: str) -> None:
     with LaunchedTrain("--nproc-per-node", ranks, size=(80, 24)) as terminal:
         terminal.wait_for_first_step()
@@ -74,7 +74,7 @@ def test_the_words_of_a_fault_are_typed_and_may_come_ahead() -> None:
         assert terminal.keyboard == terminal.before
 
 
-@pytest.mark.parametrize("ranks", ["1", "2"])
+@pytest.mark.parametrize("ranks", [pytest.param("1", marks=pytest.mark.slow), "2"])
 def test_ctrl_z_gives_the_terminal_to_the_shell_and_fg_takes_it_again(ranks: str) -> None:
     with LaunchedTrain("--nproc-per-node", ranks) as terminal:
         terminal.wait_for_first_step()

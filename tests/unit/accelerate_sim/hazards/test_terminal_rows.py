@@ -57,14 +57,17 @@ def test_a_line_of_256_kib_is_wrapped() -> None:
 
 
 PIECES = st.sampled_from(["a", "loss 2.5", "\r", "\n", "\n", "█", "\x1b[32m", "\x1b[0m", "    "])
+MOST_PIECES = 30
+WIDTH, HEIGHT = 8 * MOST_PIECES + 10, MOST_PIECES + 1
+"""Room for the longest line and for all lines."""
 
 
-@given(st.lists(PIECES, max_size=30))
+@given(st.lists(PIECES, max_size=MOST_PIECES))
 def test_a_terminal_emulator_shows_the_same(pieces: list[str]) -> None:
     text = "".join(pieces)
-    screen = pyte.Screen(400, 60)
+    screen = pyte.Screen(WIDTH, HEIGHT)
     pyte.Stream(screen).feed(text.replace("\n", "\r\n"))
     emulated = [line.rstrip() for line in screen.display]
-    shown = pyte.Screen(400, 60)
-    pyte.Stream(shown).feed("\r\n".join(rows_of(text.encode(), width=400)))
+    shown = pyte.Screen(WIDTH, HEIGHT)
+    pyte.Stream(shown).feed("\r\n".join(rows_of(text.encode(), width=WIDTH)))
     assert [line.rstrip() for line in shown.display] == emulated

@@ -19,13 +19,13 @@ Look = Callable[..., Reading]
 
 
 @cache
-def run_on(gpu: str, nodes: int = 8, driver: int | None = None) -> Run:
-    """A small model on 8 GPUs in each node, for weeks."""
+def run_on(gpu: str, nodes: int = 8, driver: int | None = None, steps: int = 1_000_000) -> Run:
+    """A small model on 8 GPUs in each node, for weeks unless there are few steps."""
     changes: dict[str, Any] = {
         "model": "gpt2",
         "cluster": {"gpu": gpu, "nodes": nodes, "driver": driver},
         "parallel": {"tensor": 1, "sharding": "ddp"},
-        "train": {"sequence_length": 1024, "steps_per_epoch": 1_000_000},
+        "train": {"sequence_length": 1024, "steps_per_epoch": steps},
         "checkpoint": {"every": 0},
     }
     return Run(RunConfig.model_validate(changes))
@@ -40,8 +40,10 @@ def job_of(run: Run) -> PublishedJob:
 def look() -> Look:
     """``look(gpu, second)``: the first node, so many seconds after the first step began."""
 
-    def at(gpu: str = "H100-SXM", second: float = 1000.0, node: int = 0, driver: int | None = None) -> Reading:
-        run = run_on(gpu, driver=driver)
+    def at(
+        gpu: str = "H100-SXM", second: float = 1000.0, node: int = 0, driver: int | None = None, steps: int = 1_000_000
+    ) -> Reading:
+        run = run_on(gpu, driver=driver, steps=steps)
         return reading(run, job_of(run), run.startup.total + second, node)
 
     return at

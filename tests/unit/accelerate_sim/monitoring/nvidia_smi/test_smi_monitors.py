@@ -58,5 +58,5 @@ def test_processes(look: Look):
     for row, gpu in zip(cells(monitor, reading), reading.gpus, strict=True):
         assert (row["pid"], row["type"], row["command"]) == ("4711", "C", "python3.11")
         assert row["fb"] == str(gpu.process_mib)
-    idle = cells(Monitor("pmon", "u", ""), look(second=1e9))
+    idle = cells(Monitor("pmon", "u", ""), look(second=1e9, steps=100))
     assert {value for row in idle for name, value in row.items() if name != "gpu"} == {"-"}
