@@ -16,8 +16,8 @@ from tests.support.processes import children_of
 from tests.support.repository import ROOT
 
 LAUNCH = (sys.executable, "-m", "fake_torch_dist.run", "--max-restarts", "1")
-KILLED = "closing signal"
-"""Words of the launcher's first line after the end of a rank."""
+KILLED = ("closing signal", "failed (exitcode")
+"""Words of the launcher's first line after the end of a rank: the second if the other ranks have ended already."""
 AGAIN = "again"
 BARE = f"""
 import os, time
@@ -58,7 +58,7 @@ def restart_of(shape: tuple[int, int], job: Sequence[str], again: str) -> Restar
     killed = begun = None
     with started([*LAUNCH, "--nnodes", nodes, "--nproc-per-node", ranks, *job]) as (process, lines):
         for line in lines:
-            if KILLED in line and killed is None:
+            if killed is None and any(words in line for words in KILLED):
                 killed = time.monotonic(), _cpu_s(launcher_and_agents(process.pid))
             begun = begun or again in line
             if begun and killed and " step 1 |" in line:
