@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.real, pytest.mark.skipif(MPIRUN is None, reason="needs
 LIMIT_S = 180.0
 OVER_ALL = ["--allow-run-as-root", "--oversubscribe", "--bind-to", "none"]
 TRAIN = [sys.executable, str(ROOT / "train.py"), "--config", str(CONFIGS / "debug.yaml")]
-LONG = ["--speed", "100", "--set", "train.steps_per_epoch=1000000", "--set", "checkpoint.every=1000"]
+LONG = ["--speed", "100", "--set", "train.steps_per_epoch=1000000", "--set", "checkpoint.every=500000"]
 SUM = """
 import os
 import numpy as np

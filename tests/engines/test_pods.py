@@ -39,7 +39,7 @@ pytestmark = pytest.mark.real
 LIMIT_S = 180.0
 DEBUG = ("-m", "accelerate_sim.train", "--config", "debug", "--no-progress", "--set", "cluster.nodes=4")
 SHORT = ("--speed", "max", "--max-steps", "2")
-LONG = ("--speed", "100", "--set", "train.steps_per_epoch=1000000", "--set", "checkpoint.every=1000")
+LONG = ("--speed", "100", "--set", "train.steps_per_epoch=1000000", "--set", "checkpoint.every=500000")
 
 
 FAILS_ON_RANK_5 = "import os, time; time.sleep(600 * (os.environ['RANK'] != '5')); raise SystemExit(7)"

@@ -15,7 +15,7 @@ from tests.support.slurm import BatchJob, SlurmCluster, is_installed
 pytestmark = [pytest.mark.real, pytest.mark.skipif(not is_installed(), reason="needs slurmctld, slurmd and srun")]
 
 SHORT = ("--speed", "max", "--max-steps", "2")
-LONG = ("--speed", "100", "--set", "train.steps_per_epoch=1000000", "--set", "checkpoint.every=1000")
+LONG = ("--speed", "100", "--set", "train.steps_per_epoch=1000000", "--set", "checkpoint.every=500000")
 DEBUG = ("--config", "configs/debug.yaml")
 SCRIPTS = {"launcher": "slurm.sbatch", "direct": "slurm-direct.sbatch"}
 PER_NODE = {"launcher": (), "direct": ("--ntasks-per-node=2",)}
