@@ -9,6 +9,7 @@ from accelerate_sim.sim.curves.grad_norm import GradNormCurve
 from accelerate_sim.sim.curves.load_balance import LoadBalance
 from accelerate_sim.sim.curves.loss import LossCurve
 from accelerate_sim.sim.curves.rounding import Printed
+from accelerate_sim.sim.curves.texts import Texts
 from accelerate_sim.sim.disturbances.incidents import Incidents
 from accelerate_sim.sim.disturbances.step_habits import Machines, Work
 from accelerate_sim.sim.disturbances.step_time import StepTimes
@@ -69,7 +70,7 @@ class RunParts(Plan):
         spec = self.model.architecture
         return LossCurve.of(
             self.config, self.data_seed, self.shape_seed, spec.vocab, spec.active_parameters, self.total_steps,
-            retokenized=self.tokenizer_name != self.model.tokenizer,
+            texts=Texts.of(self.dataset), retokenized=self.tokenizer_name != self.model.tokenizer,
         )  # fmt: skip
 
     @cached_property

@@ -15,6 +15,7 @@ from accelerate_sim.config.sections.train import TrainConfig
 from accelerate_sim.sim.batch_ramp import BatchSchedule
 from accelerate_sim.sim.curves.instability import usual_learning_rate
 from accelerate_sim.sim.curves.schedule import UpdateWorth, learning_rate, useful_steps
+from accelerate_sim.sim.curves.texts import Texts
 from accelerate_sim.sim.noise import Draws, Floats
 
 LOWEST = 1.7
@@ -36,7 +37,7 @@ SLOW_RATE_POWER = 0.5
 SLOW_POWER = (1.6, 3.4)
 """Range of the power with which the slow fall fades."""
 OPTIMIZERS: dict[str, tuple[float, float, float]] = {
-    "adamw": (1.0, 1.0, 1.0), "muon": (1.0, 0.2, 1.7), "soap": (1.0, 0.2, 1.6), "lion": (4.0, 0.9, 1.0),
+    "adamw": (1.0, 1.0, 1.0), "muon": (1.0, 0.25, 1.7), "soap": (1.0, 0.25, 1.6), "lion": (4.0, 0.9, 1.0),
     "adafactor": (1.0, 1.15, 0.9),
 }  # fmt: skip
 """Per optimizer: AdamW's rate of equal effect over its own, its time constant over AdamW's, and the number of AdamW's
@@ -119,16 +120,20 @@ class FromScratch:
     """Nats by which a warm-up that is too short drives the loss up at first."""
 
     @classmethod
-    def of(cls, train: TrainConfig, draws: Draws, vocab: int, parameters: float, total_steps: int) -> "FromScratch":
+    def of(
+        cls, train: TrainConfig, draws: Draws, vocab: int, parameters: float, total_steps: int, texts: Texts
+    ) -> "FromScratch":
         """Draw the shape of a model of this size and vocabulary on the data that ``draws`` stands for."""
         information = token_information(vocab)
         first = math.log(vocab) + draws.between("first", 0.03, 0.35)
         plateau = min(draws.between("plateau", 6.6, 7.4) * min(information, 1.0), 0.85 * first)
-        # Texts of one source are easier than those of another.
-        difficulty = draws.between("difficulty", -0.14, 0.08)
-        size_loss = information * (1.69 + 406.4 / parameters**0.34 + difficulty)
-        size_loss = min(size_loss, 0.9 * plateau)
-        token_loss = information * 410.7 * draws.log("learnable", 0.92, 1.08)
+        usual = information * (1.69 + 406.4 / parameters**0.34)
+        size_loss = usual + information * draws.between("difficulty", *texts.difficulty)
+        usual, size_loss = min(usual, 0.9 * plateau), min(size_loss, 0.9 * plateau)
+        # A model that has learned little finds all texts equally hard.
+        token_loss = (
+            information * 410.7 * draws.log("learnable", 0.92, 1.08) * (plateau - size_loss) / (plateau - usual)
+        )
         batches = BatchSchedule.of(train)
         whole = useful_steps(train, batches, total_steps, total_steps).item()
         slow_power = draws.between("power", *SLOW_POWER)

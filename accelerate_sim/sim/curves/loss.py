@@ -16,13 +16,16 @@ from accelerate_sim.sim import noise
 from accelerate_sim.sim.batch_ramp import BatchSchedule
 from accelerate_sim.sim.curves.instability import Instability
 from accelerate_sim.sim.curves.loss_shape import Exponential, Shape, shape_of
+from accelerate_sim.sim.curves.texts import SPREAD, UNKNOWN_TEXTS, Texts
 from accelerate_sim.sim.noise import Draws, Floats, Steps
 
 NOISE_AT_HALF_MILLION_TOKENS = (0.033, 0.049)
 """Standard deviation, in nats, of a loss that is the mean over 5e5 tokens in texts of 1000."""
-TEXT_TOKENS = (600, 3500)
-"""Range of the tokens in a typical text of a dataset: pages of the web, or books and source files."""
 LEAST_NOISE = 0.005
+MICRO_TAIL = 0.1
+"""Growth of a micro-batch's deviation with its square: a kurtosis of 4.8, as in logs of one rank's loss (5 to 6)."""
+MICRO_CORE = (1.0 + 6.0 * MICRO_TAIL + 15.0 * MICRO_TAIL**2) ** -0.5
+"""Factor by which the deviations keep their variance with such tails."""
 FINETUNE_NOISE_AT_8_SEQUENCES = (0.07, 0.26)
 """Standard deviation as a share of the loss, of the mean over 8 sequences of one conversation or instruction each."""
 UNKNOWN_DATA_NOISE = 2.4
@@ -66,8 +69,8 @@ class BatchNoise:
         turns = steps > 3000 and not finetune and draws.chance("turn", 0.12)
         return cls(
             seed=seed,
-            skew=draws.between("skew", -0.2, 0.7) if web else draws.between("skew", -0.5, 0.1),
-            odd_share=draws.log("odd", 0.001, 0.006) if web else draws.log("odd", 0.0001, 0.002),
+            skew=draws.between("skew", -0.1, 0.9) if web else draws.between("skew", -0.5, 0.1),
+            odd_share=draws.log("odd", 0.001, 0.025) if web else draws.log("odd", 0.0001, 0.002),
             odd_upward=0.8 if web else 0.5, unevenness=draws.between("uneven", 0.0, 0.25),
             uneven_phi=draws.between("uneven phi", 0.05, 0.9),
             balancing=draws.between("balancing", 0.02, 0.14) if draws.chance("balanced", 0.4) else 0.0,
@@ -121,7 +124,7 @@ class LossCurve:
     @classmethod
     def of(
         cls, config: RunConfig, seed: int, shape_seed: int, vocab: int, active_parameters: float, total_steps: int,
-        *, retokenized: bool = False,
+        *, texts: Texts = UNKNOWN_TEXTS, retokenized: bool = False,
     ) -> "LossCurve":  # fmt: skip
         """The loss of a run; ``shape_seed`` stands for model and data, ``seed`` for the order of the data.
 
@@ -132,12 +135,15 @@ class LossCurve:
         step_tokens = train.global_batch * train.sequence_length
         batches = BatchSchedule.of(train)
         tokens = batches.sequences_before(total_steps) * train.sequence_length
-        shape = shape_of(train, shape_seed, vocab, active_parameters, total_steps, tokens, retokenized=retokenized)
+        shape = shape_of(
+            train, shape_seed, vocab, active_parameters, total_steps, tokens, texts, retokenized=retokenized
+        )
         at_unit = draws.log("finetune sigma", *FINETUNE_NOISE_AT_8_SEQUENCES)
         if not finetune:
             at_unit = draws.between("sigma", *NOISE_AT_HALF_MILLION_TOKENS)
             # Tokens of one text are hard together: what averages out is texts, and a long sequence may be but one.
-            at_unit *= math.sqrt(min(draws.log("text tokens", *TEXT_TOKENS), train.sequence_length) / 1000)
+            text_tokens = texts.mean_tokens * draws.log("text tokens", *SPREAD)
+            at_unit *= math.sqrt(min(text_tokens, train.sequence_length) / 1000)
         if train.start == "checkpoint":
             at_unit *= UNKNOWN_DATA_NOISE
         batch = BatchNoise.of(seed, draws, step_tokens, finetune, total_steps)
@@ -188,7 +194,8 @@ class LossCurve:
         Each is the difference of two neighbours in a ring of independent normals, so the whole adds up to nothing.
         """
         own = noise.normal(self.seed, "loss/micro", steps[:, None], np.arange(micro_batches * replicas))
-        own *= self._micro_nats(steps)[:, None] / np.sqrt(2.0)
+        # Few texts have heavier tails than many; the factor keeps the variance.
+        own *= MICRO_CORE * (1.0 + MICRO_TAIL * own * own) * (self._micro_nats(steps)[:, None] / np.sqrt(2.0))
         return _ring_differences(own).reshape(len(steps), micro_batches, replicas)
 
     def _micro_nats(self, steps: Steps) -> Floats:

@@ -13,6 +13,7 @@ import numpy as np
 from accelerate_sim.config.sections.train import TrainConfig
 from accelerate_sim.sim.curves.from_scratch import FromScratch, law
 from accelerate_sim.sim.curves.schedule import distance_share
+from accelerate_sim.sim.curves.texts import Texts
 from accelerate_sim.sim.noise import Draws, Floats
 
 
@@ -159,7 +160,7 @@ class Exponential:
 
 def shape_of(
     train: TrainConfig, shape_seed: int, vocab: int, parameters: float, total_steps: int, total_tokens: int,
-    *, retokenized: bool = False,
+    texts: Texts, *, retokenized: bool = False,
 ) -> Shape:  # fmt: skip
     """The shape of a run's loss; ``shape_seed`` stands for the names of model and data.
 
@@ -172,4 +173,4 @@ def shape_of(
         if retokenized:
             return Restarted.of(draws, parameters, total_steps, total_tokens)
         return Continued.of(draws, parameters, total_steps)
-    return FromScratch.of(train, draws, vocab, parameters, total_steps)
+    return FromScratch.of(train, draws, vocab, parameters, total_steps, texts)
