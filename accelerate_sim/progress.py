@@ -13,7 +13,7 @@ from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from tqdm import tqdm as std_tqdm
-from tqdm.std import Bar
+from tqdm.std import Bar  # type: ignore[attr-defined]  # absent in the stubs
 
 from accelerate_sim.display.cell_output import CellCanvas
 from accelerate_sim.display.screen import PIPE_WIDTH
