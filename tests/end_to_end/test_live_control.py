@@ -218,7 +218,7 @@ def test_a_run_that_can_be_asked_for_faults_is_like_any_other_until_it_is(user: 
         (tmp_path / name).mkdir()
         done = subprocess.run(
             [sys.executable, str(ROOT / "train.py"), *words], cwd=tmp_path / name, env=user, capture_output=True,
-            text=True, timeout=LIMIT_S, check=False,
+            text=True, timeout=4 * LIMIT_S, check=False,
         )  # fmt: skip
         assert (done.returncode, done.stderr) == (0, "")
         metrics = (tmp_path / name / "out" / "metrics.jsonl").read_text().splitlines()
