@@ -7,6 +7,7 @@ because importing accelerate_sim limits numpy's threads.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,22 +31,26 @@ def fake_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., FakeRun]
 
 
 @pytest.fixture
-def fake_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., FakeCluster]]:
-    """``fake_cluster(nodes=2, gpus=2)`` starts a job of real processes; whatever is left of it is ended afterwards."""
+def fake_cluster(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Callable[..., FakeCluster]]:
+    """``fake_cluster(nodes=2, gpus=2)`` starts a job of real processes; whatever is left of it is ended afterwards.
+
+    A test that has ``fake_nvidia_smi``, too, sees in it the job that it started last.
+    """
     from accelerate_sim.testing.cluster import FakeCluster
 
-    started: list[FakeCluster] = []
+    with ExitStack() as started:
 
-    def start(nodes: int = 1, gpus: int = 2, config: str | Path = "debug", **options: Any) -> FakeCluster:
-        directory = tmp_path_factory.mktemp("fake_cluster")
-        started.append(FakeCluster(directory, nodes, gpus, config, **options))
-        return started[-1]
+        def start(nodes: int = 1, gpus: int = 2, config: str | Path = "debug", **options: Any) -> FakeCluster:
+            directory = tmp_path_factory.mktemp("fake_cluster")
+            cluster = started.enter_context(FakeCluster(directory, nodes, gpus, config, **options))
+            if "fake_nvidia_smi" in request.fixturenames:
+                variables = request.getfixturevalue("monkeypatch")
+                variables.setenv("XDG_RUNTIME_DIR", str(cluster.runtime_directory))
+            return cluster
 
-    try:
         yield start
-    finally:
-        for cluster in started:
-            cluster.close()
 
 
 @pytest.fixture
@@ -65,14 +70,9 @@ def fake_dcgm() -> Iterator[Callable[..., FakeDcgm]]:
     """``fake_dcgm("llama70b")`` serves GPU metrics at ``.url``, at a moment that ``.clock.advance()`` moves."""
     from accelerate_sim.testing.dcgm import FakeDcgm
 
-    started: list[FakeDcgm] = []
+    with ExitStack() as started:
 
-    def start(config: str | Path, *changes: str, port: int = 0, seed: int | None = None) -> FakeDcgm:
-        started.append(FakeDcgm(config, changes, port=port, seed=seed))
-        return started[-1]
+        def start(config: str | Path, *changes: str, port: int = 0, seed: int | None = None) -> FakeDcgm:
+            return started.enter_context(closing(FakeDcgm(config, changes, port=port, seed=seed)))
 
-    try:
         yield start
-    finally:
-        for exporter in started:
-            exporter.close()

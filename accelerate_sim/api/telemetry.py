@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, overload
 
 from accelerate_sim.api.source import Config, planned_run
+from accelerate_sim.config.host_names import host_name
 from accelerate_sim.sim.run import Run
 
 
@@ -49,7 +50,8 @@ class Telemetry:
         )  # fmt: skip
         figures = zip(*(column.tolist() for column in columns), strict=True)
         return [
-            GpuReading(rank, f"{host}{rank // per_node}", rank % per_node, *each) for rank, each in enumerate(figures)
+            GpuReading(rank, host_name(host, rank // per_node), rank % per_node, *each)
+            for rank, each in enumerate(figures)
         ]
 
     def to_dicts(self, at_s: float) -> list[dict[str, Any]]:
@@ -57,6 +59,24 @@ class Telemetry:
         return [{"elapsed_s": at_s} | asdict(reading) for reading in self.at(at_s)]
 
 
-def telemetry(config: Config, changes: Sequence[str] = (), *, seed: int | None = None) -> Telemetry:
-    """The telemetry of the run that a config plans. Raises ConfigError."""
-    return Telemetry(planned_run(config, changes, seed=seed))
+@overload
+def telemetry(
+    config: Config, changes: Sequence[str] = (), *, seed: int | None = None, at: None = None
+) -> Telemetry: ...
+
+
+@overload
+def telemetry(
+    config: Config, changes: Sequence[str] = (), *, seed: int | None = None, at: float
+) -> list[GpuReading]: ...
+
+
+def telemetry(
+    config: Config, changes: Sequence[str] = (), *, seed: int | None = None, at: float | None = None
+) -> Telemetry | list[GpuReading]:
+    """The telemetry of the run that a config plans, or a reading of every GPU ``at`` this second. Raises ConfigError.
+
+    Seconds are simulated ones since the first step began.
+    """
+    found = Telemetry(planned_run(config, changes, seed=seed))
+    return found if at is None else found.at(at)

@@ -58,7 +58,8 @@ class FakeCluster:
             sys.executable, "-m", "fake_torch_dist.run", "--nnodes", str(nodes), "--nproc-per-node", str(gpus),
             "--max-restarts", str(max_restarts), "-m", "accelerate_sim.train", "--config", str(config),
             "--output-dir", str(self.directory), "--publish", "--set", "log.every=1", "--set", f"run.speed={speed}",
-            "--set", "run.startup_speed=max", *exporter, *run_options(faults, voice, hazards, seed), *arguments,
+            "--set", "run.startup_speed=max", "--set", "faults.asked=true", *exporter,
+            *run_options(faults, voice, hazards, seed), *arguments,
         ]  # fmt: skip
         variables = {"XDG_RUNTIME_DIR": str(self.runtime_directory), "PYTHONUTF8": "1"}
         self._process = subprocess.Popen(

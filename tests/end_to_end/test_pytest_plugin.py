@@ -64,10 +64,19 @@ def test_metrics_are_scraped(fake_cluster) -> None:
         assert b"DCGM_FI_DEV_GPU_TEMP" in answer.read()
 
 
-def test_nvidia_smi_shows_the_job(fake_nvidia_smi, fake_cluster, monkeypatch) -> None:
+def test_a_fault_is_injected_into_a_job_that_was_started_without_any(fake_cluster) -> None:
+    cluster = fake_cluster(nodes=2, gpus=2, speed="1", arguments=LONG_STEPS)
+    cluster.wait_for(step=1)
+    cluster.inject("exit rank=3 code=7 at=now")
+    assert cluster.exit_code == 1
+    assert re.search(r"rank +: 3 .*\n +exitcode +: 7", cluster.stderr)
+    states = [event["state"] for event in cluster.truth if event["id"] == "exit-1"]
+    assert states[:2] == ["planned", "begin"]
+
+
+def test_nvidia_smi_shows_the_job(fake_nvidia_smi, fake_cluster) -> None:
     cluster = fake_cluster(nodes=1, gpus=2, speed="1", arguments=LONG_STEPS)
     cluster.wait_for(step=1)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(cluster.runtime_directory))
     done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=TIMEOUT_S, check=True)
     assert Path(fake_nvidia_smi).name == "nvidia-smi"
     assert done.stdout.count("GPU-") == 2

@@ -155,7 +155,7 @@ def test_f_breaks_a_run_whose_config_names_no_fault(tmp_path: Path):
         assert json.loads(clean)["count"] == 0
         assert '"attempt"' not in (out / "metrics.jsonl").read_text()
         terminal.press("f\x15exit rank=1 code=3 at=now\r")
-        terminal.wait_for("[exit-1 strikes in step 1]")
+        terminal.wait_for("[exit-1 strikes in step ")
         for _ in range(15):
             terminal.press("+")
         terminal.wait_for("Attempt 2: ")

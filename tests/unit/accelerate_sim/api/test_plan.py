@@ -87,3 +87,11 @@ def test_a_plan_says_that_a_job_comes_to_no_end() -> None:
 def test_a_run_without_faults_starts_once() -> None:
     report = plan("debug")
     assert (report.faults, report.attempts, report.finishes) == ((), 1, True)
+
+
+def test_gpus_are_on_the_hosts_that_the_config_lists() -> None:
+    readings = telemetry("debug", ["cluster.host=gpu-[007,12]"], at=5.0)
+    assert [(each.host, each.index) for each in readings] == [
+        ("gpu-007", 0), ("gpu-007", 1), ("gpu-12", 0), ("gpu-12", 1),
+    ]  # fmt: skip
+    assert readings == telemetry("debug", ["cluster.host=gpu-[007,12]"]).at(5.0)
