@@ -18,7 +18,7 @@ class RankValues(Sequence[bytes]):
     def __init__(self, size: int, found: Gathered, fetch: Callable[[Sequence[int]], Sequence[bytes]]) -> None:
         self._size = size
         self._known = found.values
-        self._fetch = fetch
+        self._fetch: Callable[[Sequence[int]], Sequence[bytes]] | None = fetch
         self.near = found.near
         """The ranks of this rank's host, in order; a range if they follow each other."""
         self.num_on_first_host = found.num_on_first_host
@@ -39,11 +39,17 @@ class RankValues(Sequence[bytes]):
         missing = [rank for rank in ranks if rank not in self._known]
         if not missing:
             return
+        if self._fetch is None:
+            raise ConnectionError(GONE.format(ranks=missing, reason="this process has left the world"))
         try:
             values = self._fetch(missing)
         except DistError as error:
             raise ConnectionError(GONE.format(ranks=missing, reason=error)) from error
         self._known.update(zip(missing, values, strict=True))
+
+    def close(self) -> None:
+        """Let go of the store: values that are not here stay unknown."""
+        self._fetch = None
 
     def __len__(self) -> int:
         return self._size

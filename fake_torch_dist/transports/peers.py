@@ -336,5 +336,7 @@ class Peers:
 
         A forked child may do nothing else: it shares the kernel's list of watched descriptors with its parent.
         """
+        if self._world_size:
+            self.contacts.close()
         self._watched.close()
         self._descriptors.close()

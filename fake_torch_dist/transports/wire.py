@@ -79,6 +79,9 @@ class Values(Protocol):
     def fetch(self, ranks: Collection[int], /) -> None:
         """Fetch the values of these ranks that are not here, with one request."""
 
+    def close(self) -> None:
+        """Fetch no more."""
+
 
 class Contacts:
     """The contacts of all ranks as bytes, which are parsed on access, as a rank sends to few of the others.
@@ -97,6 +100,12 @@ class Contacts:
         self._packed.fetch(ranks)
         if self._addresses is not None:
             self._addresses.fetch(ranks)
+
+    def close(self) -> None:
+        """Ask for no more values, so that nothing keeps the store alive in which they are."""
+        self._packed.close()
+        if self._addresses is not None:
+            self._addresses.close()
 
     def __len__(self) -> int:
         return len(self._packed)

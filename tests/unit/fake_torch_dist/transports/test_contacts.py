@@ -57,6 +57,16 @@ def test_addresses_that_ranks_bring_later_are_those_of_their_contacts():
     assert contacts.near == range(1, 2)
 
 
+def test_contacts_that_are_closed_ask_for_no_more():
+    all_of = [contact(rank, HERE) for rank in range(3)]
+    contacts = contacts_on(HERE, all_of)
+    contacts.fetch([1])
+    contacts.close()
+    assert contacts[1] == all_of[1]
+    with pytest.raises(ConnectionError, match=r"ranks \[2\] cannot be had .* has left the world"):
+        contacts.fetch([1, 2])
+
+
 def test_a_contact_takes_few_bytes_as_many_ranks_get_those_of_all():
     assert len(contact(1).packed()) <= 40
 
