@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from io import StringIO
 
 from rich import box
@@ -25,6 +26,23 @@ BEGIN, END = "\x1b[?2026h", "\x1b[?2026l"
 LINES_KEPT = 200
 SMALLEST = (40, 12)
 """Columns and rows below which only the log is drawn."""
+
+
+@dataclass(frozen=True, slots=True)
+class DashboardState:
+    """A dashboard between two runs, from which another session goes on with the next run."""
+
+    history: History
+    lines: tuple[str, ...]
+    """The latest lines of the log."""
+    rows: tuple[str, ...]
+    """The rows that the screen shows."""
+    view: View | None
+    """The latest moment of the run before."""
+
+    def drawn(self) -> str:
+        """The text that shows it on a screen that shows anything else."""
+        return BEGIN + ENTER + "".join(map(_row_text, range(len(self.rows)), self.rows)) + END
 
 
 class DashboardCanvas:
@@ -73,7 +91,7 @@ class DashboardCanvas:
             self._rows, text = [""] * len(drawn), text or "\x1b[2J"
         self._entered = True
         changed = [
-            f"\x1b[{number + 1};1H{row}\x1b[0m\x1b[K"
+            _row_text(number, row)
             for number, (row, before) in enumerate(zip(drawn, self._rows, strict=True))
             if row != before
         ]
@@ -92,6 +110,19 @@ class DashboardCanvas:
             return ""
         self._ended = True
         return self.cleared() + "".join(f"{line}\r\n" for line in self._summary(self.size()[0]))
+
+    def state(self) -> DashboardState:
+        """The state from which the next run's session goes on with this screen."""
+        return DashboardState(self.history, tuple(self._lines), tuple(self._rows), self._view())
+
+    def go_on(self, state: DashboardState) -> None:
+        """Take a screen over, as another session has left it."""
+        self._lines.extend(state.lines)
+        self._rows, self._entered = list(state.rows), bool(state.rows)
+
+    def leave_shown(self) -> None:
+        """Let the screen show what it shows, also when the session ends."""
+        self._ended = True
 
     def forget(self) -> None:
         """Draw every row of the next frame."""
@@ -147,3 +178,8 @@ class DashboardCanvas:
             text, title=title, title_align="left", box=box.ASCII if self._style.ascii else box.ROUNDED,
             border_style="bright_black", safe_box=False,
         )  # fmt: skip
+
+
+def _row_text(number: int, row: str) -> str:
+    """The text that replaces a row of the screen; the first is number 0."""
+    return f"\x1b[{number + 1};1H{row}\x1b[0m\x1b[K"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from typing import TYPE_CHECKING
 
-from accelerate_sim.dashboard.canvas import DashboardCanvas
+from accelerate_sim.dashboard.canvas import DashboardCanvas, DashboardState
 from accelerate_sim.dashboard.history import History
 from accelerate_sim.dashboard.panels import View
 from accelerate_sim.display.summary import summary_table
@@ -19,27 +20,33 @@ LARGE_CELLS = 6000
 """Columns times rows above which a screen is large."""
 
 
-def open_dashboard(session: Session) -> DashboardCanvas:
-    """Draw the session on the whole screen from now on."""
-    history = History()
+def open_dashboard(session: Session, before: DashboardState | None = None) -> DashboardCanvas:
+    """Draw the session on the whole screen from now on. ``before`` is what the screen shows of earlier runs."""
+    history = deepcopy(before.history) if before else History()
     session.outputs.add_observer(history)
     canvas = DashboardCanvas(
         history,
         session.style,
         session.screen.canvas.size,
-        _view_of(session),
+        _view_of(session, before.view if before else None),
         _summary_of(session, history),
         session.screen.named,
     )
+    if before:
+        canvas.go_on(before)
     columns, rows = canvas.size()
     session.screen.use(canvas, LARGE_FRAME_S if columns * rows > LARGE_CELLS else FRAME_S)
     session.console.draws_tables = False
     return canvas
 
 
-def _view_of(session: Session) -> Callable[[], View | None]:
-    latest: View | None = None
+def canvas_of(session: Session) -> DashboardCanvas | None:
+    """The dashboard of a session; None if it has none."""
+    canvas = session.screen.canvas
+    return canvas if isinstance(canvas, DashboardCanvas) else None
 
+
+def _view_of(session: Session, latest: View | None) -> Callable[[], View | None]:
     def view() -> View | None:
         """The run now; between two attempts or runs the latest moment of the one before."""
         nonlocal latest

@@ -53,19 +53,19 @@ def open_session(options: SessionOptions) -> Session:
 
         session.console.explainer = Explainer(session.style)
     if options.dashboard:
-        _open_dashboard(session)
+        _open_dashboard(session, options.recording)
     if options.fast_forward:
         options.fast_forward.begin(session)
     return session
 
 
-def _open_dashboard(session: Session) -> None:
+def _open_dashboard(session: Session, recording: RecordedTerminal | None) -> None:
     from accelerate_sim.session.dashboard import open_dashboard
 
     if not session.screen.live or terminal_behind_launcher() is not None:
         reason = "standard output is no terminal of this process's own"
         raise ConfigError([Problem("--dashboard", None, "", None, reason, "Leave it out, or record it with --record.")])
-    canvas = open_dashboard(session)
+    canvas = open_dashboard(session, recording.beginning.dashboard if recording else None)
     if session.keys:
         session.keys.add("t", "GPUs by", canvas.next_figure)
 

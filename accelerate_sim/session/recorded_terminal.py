@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from accelerate_sim.display.canvas import TerminalCanvas
 from accelerate_sim.display.screen import Screen
@@ -17,6 +18,9 @@ from accelerate_sim.display.style import Style
 from accelerate_sim.process.clock import Clock
 from accelerate_sim.process.signals import Signals, Stopped
 from accelerate_sim.session.session import Session
+
+if TYPE_CHECKING:
+    from accelerate_sim.dashboard.canvas import DashboardState
 
 INTERRUPTED_EXIT = 130
 """Exit code after Ctrl-C."""
@@ -37,6 +41,8 @@ class RunBeginning:
     """Simulated seconds since the start of the session."""
     real_s: float = 0.0
     """Real seconds since the start of the session."""
+    dashboard: DashboardState | None = None
+    """The dashboard then; None: there is none, or it has shown nothing yet."""
 
 
 class RecordedTime:

@@ -159,7 +159,7 @@ def _run_all(train: Train, source: RunSource, session: Session, first: Plan, opt
         session.clock.advance(PAUSE_S)
         if session.screen.live and session.clock.speed < math.inf:
             session.signals.wait(READING_S - PAUSE_S / session.clock.speed)
-        if options.recording and _ends_between_runs(options.recording, session, number + 1):
+        if options.recording and _ends_between_runs(options, options.recording, session, number + 1):
             break
     session.screen.end()
     return 0
@@ -219,11 +219,20 @@ def _first_number(options: SessionOptions) -> int:
     return options.recording.beginning.number if options.recording else 1
 
 
-def _ends_between_runs(recording: RecordedTerminal, session: Session, number: int) -> bool:
-    """True if the recorded session ends before run ``number``."""
+def _ends_between_runs(options: SessionOptions, recording: RecordedTerminal, session: Session, number: int) -> bool:
+    """True if the recorded session ends before run ``number``. Its dashboard is left to the next one."""
     from accelerate_sim.session.recorded_terminal import RunBeginning
 
-    return recording.ends_before(RunBeginning(number, session.clock.now_s, recording.time.now_s))
+    dashboard = None
+    if options.dashboard:
+        from accelerate_sim.session.dashboard import canvas_of
+
+        dashboard = canvas_of(session)
+    state = dashboard.state() if dashboard else None
+    ends = recording.ends_before(RunBeginning(number, session.clock.now_s, recording.time.now_s, state))
+    if dashboard and ends:
+        dashboard.leave_shown()
+    return ends
 
 
 def _resumed(session: Session, planned: PlannedRun, resumption: Resumption) -> PlannedRun:

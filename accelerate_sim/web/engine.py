@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import yaml
 
@@ -24,12 +24,19 @@ from accelerate_sim.config.keys import field_at
 from accelerate_sim.session.recorded_terminal import RecordedTerminal, RunBeginning
 from accelerate_sim.web.page_terminal import PageTerminal
 
+if TYPE_CHECKING:
+    from accelerate_sim.dashboard.canvas import DashboardState
+
 SCRIPT = "train.py"
 STDOUT_FD = 1
 CHOSEN = ("parallel.sharding", "train.precision", "train.recompute")
 """Keys of the plan's form whose choices are those of the schema."""
 FAILED = 1
 """Exit code of a command line that ends with a text."""
+DASHBOARDS_KEPT = 64
+"""Dashboards between two runs that are kept: of more runs than the page can go back to."""
+_dashboards: dict[tuple[Any, ...], DashboardState] = {}
+"""Dashboards by command line, size and beginning of the next run."""
 
 
 def play(
@@ -42,10 +49,15 @@ def play(
 ) -> str:
     """Play one run of a terminal's session, and post its frames. Returns JSON: exit code, and the next run's beginning.
 
+    If the next run's frames need more than an empty terminal, there is a text ``screen``, which draws it.
     ``beginning`` is the beginning that an earlier call returned; empty for the first run. At the recorded second
     ``interrupt_s`` Ctrl-C is pressed. Text that is no session's, such as a plan or an error, is one frame at the end.
     """
-    start = RunBeginning(int(beginning[0]), *beginning[1:]) if beginning else None
+    kind = (*arguments, columns, rows)
+    start = None
+    if beginning:
+        number, clock_s, real_s = beginning
+        start = RunBeginning(int(number), clock_s, real_s, _dashboards.get((*kind, *beginning)))
     terminal = PageTerminal(columns, rows, post, start, math.inf if interrupt_s is None else interrupt_s)
     with _columns(columns):
         code, text = _said(arguments, terminal)
@@ -54,7 +66,19 @@ def play(
     terminal.flush()
     following = terminal.next_run
     place = [following.number, following.clock_s, following.real_s] if following else None
-    return json.dumps({"code": code, "next": place})
+    end: dict[str, Any] = {"code": code, "next": place}
+    if following and place and following.dashboard:
+        _keep((*kind, *place), following.dashboard)
+        end["screen"] = following.dashboard.drawn()
+    return json.dumps(end)
+
+
+def _keep(place: tuple[Any, ...], dashboard: DashboardState) -> None:
+    """Keep a dashboard for the next run, and for the end of that run after Ctrl-C. The oldest is forgotten."""
+    _dashboards.pop(place, None)
+    _dashboards[place] = dashboard
+    if len(_dashboards) > DASHBOARDS_KEPT:
+        del _dashboards[next(iter(_dashboards))]
 
 
 def digest(arguments: Sequence[str]) -> str:

@@ -16,7 +16,8 @@ export class Player {
 
   clear() {
     this.frames = [];
-    this.runs = [{ first: 0, beginning: null }]; // index of the first frame of each run, and where the engine began it
+    // Of each run: the index of its first frame, where the engine began it, and what draws the terminal it begins on.
+    this.runs = [{ first: 0, beginning: null, screen: '' }];
     this.next = 0; // index of the frame that is shown next
     this.now = 0;
     this.whole = false; // no more frames will come
@@ -25,7 +26,7 @@ export class Player {
   }
 
   // A reset of the terminal itself would overtake what it has been given and not drawn yet.
-  erase() { this.terminal.write('\x1bc'); }
+  erase(screen = '') { this.terminal.write(`\x1bc${screen}`); }
 
   get begin() { return this.frames.length ? this.frames[0][0] : 0; }
   get end() { return this.frames.length ? this.frames[this.frames.length - 1][0] : 0; }
@@ -39,8 +40,8 @@ export class Player {
   }
 
   // The frames that follow belong to the next run. Runs long past are forgotten, so that memory has a bound.
-  beginRun(beginning) {
-    this.runs.push({ first: this.frames.length, beginning });
+  beginRun(beginning, screen) {
+    this.runs.push({ first: this.frames.length, beginning, screen });
     if (this.runs.length > RUNS_KEPT && this.runs[2].first <= this.next) {
       const gone = this.runs[1].first;
       this.frames.splice(0, gone);
@@ -116,8 +117,9 @@ export class Player {
     const begun = ({ first }) => first < this.frames.length && this.frames[first][0] <= target;
     const run = this.runs.filter(begun).length - 1;
     if (target < this.now || run > this.run + 1) {
-      this.erase();
-      this.next = this.runs[Math.max(run - 1, 0)].first;
+      const { first, screen } = this.runs[Math.max(run - 1, 0)];
+      this.erase(screen);
+      this.next = first;
     }
     this.goal = null;
     this.now = target;

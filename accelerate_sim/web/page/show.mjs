@@ -14,6 +14,7 @@ export class Show {
     this.intro = []; // recorded frames; empty once the engine's have taken their place
     this.live = []; // the engine's frames of the first run, until they are as many as the intro's
     this.following = null; // where the next run begins; null: there is none
+    this.screen = ''; // the text that draws the terminal on which it begins, if it is not an empty one
     this.computing = true;
     this.introIsThere = false; // as far as there is one
     this.ended = false; // by Ctrl-C: runs that are still computed are not shown
@@ -49,7 +50,7 @@ export class Show {
     this.computing = false; // before the finish, which may ask for the next run
     if (played) { // otherwise the engine has said why
       this.mark('run_ms', played.ms);
-      if (!this.ended) this.finish(played.code, played.next);
+      if (!this.ended) this.finish(played);
     }
     this.settle();
   }
@@ -78,11 +79,12 @@ export class Show {
     }
   }
 
-  finish(code, next) {
+  finish({ code, next, screen = '' }) {
     if (this.intro.length) this.endIntro(); // the run is shorter than its intro
     this.mark('whole');
     this.code = code;
     this.following = this.query.endless ? next : null;
+    this.screen = screen;
     this.player.whole = !this.following;
     if (code) engineSays(`exit code ${code}`);
     this.sayText();
@@ -106,7 +108,7 @@ export class Show {
     if (!this.computing && !this.ended && this.following && player.end - wanted < NEXT_RUN_S * player.rate) {
       const beginning = this.following;
       this.following = null;
-      player.beginRun(beginning);
+      player.beginRun(beginning, this.screen);
       this.compute(beginning);
     }
     if (over) this.mark('over');

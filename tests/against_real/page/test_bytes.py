@@ -99,6 +99,19 @@ def test_runs_follow_each_other_for_ever(visit: Visit, train: Train, tmp_path: P
     tab.wait_for("player.now > 120")
 
 
+def test_a_dashboard_stays_on_the_screen_from_run_to_run(visit: Visit, train: Train, tmp_path: Path):
+    tab = visit(f"?dashboard&config=debug&runs=3&start-time={START}&cols=120&rows=40&x=16&autoplay=0")
+    tab.wait_for("player.whole")
+    real = recorded(train, tmp_path, "--config", "debug", "--dashboard", "--runs", "3")
+    require_same(tab.evaluate("player.frames"), real)
+    last_run = tab.evaluate("player.runs[2].first")
+    screen = pyte.Screen(120, 40)
+    pyte.Stream(screen).feed("".join(text for _, text in real[: last_run + 3]))
+    for second in (real[last_run + 2][0], 1, real[last_run + 2][0]):  # from run 1 on into run 3, and back
+        tab.evaluate(f"player.seek({second} + 1e-4)")
+    assert screen_lines(tab) == [line.rstrip() for line in screen.display]
+
+
 def test_a_link_to_a_later_run_waits_for_it(visit: Visit):
     tab = visit(f"?config=debug&start-time={START}&autoplay=0&t=25&intro=0")
     tab.wait_for("player.now === 25")

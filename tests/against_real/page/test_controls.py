@@ -44,7 +44,7 @@ def test_who_wants_no_motion_gets_a_still(visit: Visit):
     assert tab.evaluate("[player.playing, player.now]") == [False, 20]
 
 
-@pytest.mark.parametrize("width, height", [(360, 740), (768, 1024), (844, 390), (1920, 1080)])
+@pytest.mark.parametrize("width, height", [(360, 740), (390, 844), (768, 1024), (844, 390), (667, 375), (1920, 1080)])
 def test_it_fits(visit: Visit, width: int, height: int):
     tab = visit("", viewport={"width": width, "height": height})
     marked(tab, "first")
@@ -56,6 +56,13 @@ def test_it_fits(visit: Visit, width: int, height: int):
     assert overflow <= 0 and bar["right"] <= width and bar["bottom"] <= height + 1
     assert terminal["width"] <= stage["width"] and terminal["bottom"] <= bar["top"], "the bar covers no line"
     assert terminal["width"] > 0.55 * stage["width"] or terminal["height"] > 0.55 * stage["height"]
+    note, command, engine = (tab.page.locator(place) for place in (".note", "#command", "#engine"))
+    assert note.is_visible() and (note.text_content() or "").startswith("Simulated: ")
+    for text in (note, command, engine):
+        box = text.evaluate("({clientWidth, scrollWidth}) => [clientWidth, scrollWidth]")
+        assert box[0] >= box[1] or text.evaluate("(node) => getComputedStyle(node).overflowX") == "auto", (
+            "it is not cut"
+        )
 
 
 def test_a_swipe_seeks_and_a_double_tap_asks_for_the_full_screen(visit: Visit):

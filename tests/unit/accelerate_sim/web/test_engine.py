@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyte
 import pytest
 
 from accelerate_sim.web import engine
@@ -43,6 +44,13 @@ def recorded(train: Train, tmp_path: Path, *arguments: str, size: str = "120x40"
     return [[second, text] for second, _, text in events]
 
 
+def screen_after(*frames: str) -> list[str]:
+    """The lines of a terminal that was given the frames."""
+    screen = pyte.Screen(120, 40)
+    pyte.Stream(screen).feed("".join(frames))
+    return list(screen.display)
+
+
 @pytest.mark.parametrize(
     "arguments, size",
     [
@@ -73,6 +81,43 @@ def test_runs_follow_each_other_as_in_one_session(train: Train, tmp_path: Path):
         following = end["next"]
     assert [following[0], "Run 3:" in "".join(text for _, text in shown)] == [4, True]
     assert shown == recorded(train, tmp_path, *DEBUG, "--runs", "3")
+
+
+@pytest.mark.parametrize(
+    "size, more",
+    [((120, 40), ()), ((160, 45), ("--seed", "4", "--fault", "kill rank=3 at=step:12", "--fault", "nan at=step:16"))],
+)
+def test_runs_of_a_dashboard_follow_each_other_on_its_screen(train: Train, tmp_path: Path, size, more):
+    arguments = (*DEBUG, *more, "--runs", "2", "--dashboard")
+    first, end = played(*arguments, size=size)
+    second, last = played(*arguments, size=size, beginning=end["next"])
+    assert last == {"code": 0, "next": None}
+    assert first + second == recorded(train, tmp_path, *arguments, size=f"{size[0]}x{size[1]}")
+    assert played(*arguments, size=size, beginning=end["next"])[0] == second, "the page asks again for its end"
+
+
+def test_the_screen_between_two_runs_is_what_their_frames_have_drawn():
+    arguments = (*DEBUG, "--dashboard")
+    first, end = played(*arguments)
+    second, next_end = played(*arguments, beginning=end["next"])
+    assert not any("\x1b[?1049l" in text for _, text in first + second)
+    frames = [text for _, text in first + second]
+    assert screen_after(*frames[: len(first)]) == screen_after(end["screen"])
+    assert (
+        screen_after(*frames) == screen_after(end["screen"], *frames[len(first) :]) == screen_after(next_end["screen"])
+    )
+
+
+def test_ctrl_c_ends_the_second_run_of_a_dashboard_with_its_summary():
+    arguments = (*DEBUG, "--dashboard")
+    _, end = played(*arguments)
+    whole, _ = played(*arguments, beginning=end["next"])
+    second = whole[len(whole) // 2][0]
+    frames, stopped = played(*arguments, beginning=end["next"], interrupt_s=second)
+    assert stopped == {"code": 130, "next": None}
+    before = [frame for frame in frames if frame[0] < second]
+    assert before == whole[: len(before)] and before
+    assert "\x1b[?1049l" in "".join(text for _, text in frames)
 
 
 def test_runs_drawn_from_the_catalog_follow_each_other(train: Train, tmp_path: Path):
