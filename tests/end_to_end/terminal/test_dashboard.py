@@ -69,9 +69,11 @@ def test_a_recording_has_the_same_frames_for_the_same_seed(tmp_path: Path):
     assert re.match(r"run 1 · GPT-2 · 4 GPUs", screen.display[0])
 
 
-def test_plain_characters(tmp_path: Path):
+@pytest.mark.parametrize("size", ["80x24", "120x40"])
+def test_plain_characters(tmp_path: Path, size: str):
     cast = tmp_path / "plain.cast"
-    done = run_warm([*SMALL, "--ascii", "--record", str(cast)], environment(), ROOT)
+    saving = ("--set", "checkpoint.every=1000")  # its row in the panel is longer than a small screen has room for
+    done = run_warm([*SMALL, *saving, "--ascii", "--record", str(cast), "--record-size", size], environment(), ROOT)
     assert (done.returncode, done.stderr) == (0, "")
     assert all(json.loads(line)[2].isascii() for line in cast.read_text().splitlines()[1:])
 
