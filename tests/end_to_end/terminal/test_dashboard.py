@@ -2,6 +2,8 @@
 
 import json
 import re
+import signal
+import time
 from pathlib import Path
 
 import pyte
@@ -42,6 +44,19 @@ def test_a_resize_a_pause_and_the_key_of_the_heat_map():
         terminal.wait_until(lambda: " power " in terminal.text and "loss" in terminal.lines[1], "the new size")
         terminal.press(" ")
         terminal.wait_until(lambda: terminal.lines[29].startswith("[paused]"), "the pause in the last row")
+
+
+def test_a_slow_terminal_gets_the_end_of_the_last_frame():
+    with Terminal(warm_train(*LLAMA), 120, 40) as terminal:
+        before = terminal.keyboard
+        terminal.wait_until(lambda: is_drawn(terminal), "all panels")
+        terminal.wait_until_full()
+        terminal.send(signal.SIGTERM)
+        time.sleep(0.5)  # the terminal takes nothing for longer than a session without a dashboard waits
+        assert terminal.exit_code() == 143
+        assert b"\x1b[?1049l" in terminal.raw
+        assert "Terminated: epoch 1/3" in terminal.text
+        assert terminal.keyboard == before
 
 
 def test_leaving_it_leaves_the_summary():
