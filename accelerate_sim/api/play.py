@@ -12,7 +12,7 @@ from datetime import datetime
 
 from accelerate_sim.api.playback import Playback
 from accelerate_sim.api.records import FaultRecord, TextRecord
-from accelerate_sim.api.source import Config, planned_run
+from accelerate_sim.api.source import Config, check_arguments, planned_run
 from accelerate_sim.process.clock import Clock
 from accelerate_sim.records import Record
 
@@ -35,6 +35,7 @@ def play(
     which the run begins; None: now. With a ``voice``, as ``--voice`` names it, each record is followed by the lines
     that the run prints about it, a TextRecord each. Raises ConfigError, before the first record.
     """
+    check_arguments(config, changes, faults)
     paced = [f"run.speed={speed}", "run.startup_speed=null"]
     spoken = [] if voice is None else [f"log.voice={voice}", "log.voice_options={}"]
     run = planned_run(config, [*spoken, *changes, *paced], seed=seed, faults=faults)

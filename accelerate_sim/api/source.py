@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from accelerate_sim.config.load import ConfigSource, Override
+from accelerate_sim.config.problems import ConfigError, Problem, shorten
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.config.shipped import find_config
 from accelerate_sim.session.run_source import checked_plan
@@ -23,6 +24,7 @@ def planned_run(
 
     Raises ConfigError with every problem, as the command line does.
     """
+    check_arguments(config, changes, faults)
     all_changes = [Override(change, "changes") for change in changes]
     if seed is not None:
         all_changes.append(Override(f"run.seed={seed}", "seed"))
@@ -33,6 +35,24 @@ def planned_run(
     else:
         source = ConfigSource.read(find_config(config), all_changes)
     return Run.of(checked_plan(source.with_faults(faults, "faults"), 1))
+
+
+def refused(name: str, value: object, reason: str, way_out: str) -> ConfigError:
+    """The error of an argument that is of no use."""
+    return ConfigError([Problem("", None, name, shorten(repr(value)), reason, way_out)])
+
+
+def check_arguments(config: object, changes: object, faults: object) -> None:
+    """Check the types of the arguments. Raises ConfigError."""
+    if not isinstance(config, str | Path | Mapping | RunConfig):
+        way_out = "Use e.g. 'llama70b', Path('run.yaml') or {'train': {'lr': 3e-4}}."
+        raise refused("config", config, "names no config", way_out)
+    for name, given, example in (
+        ("changes", changes, "['train.lr=3e-4']; a seed is given by its name: seed=7"),
+        ("faults", faults, "['kill rank=13 at=step:40']"),
+    ):
+        if isinstance(given, str) or not isinstance(given, Iterable):
+            raise refused(name, given, "is no list of texts", f"Use e.g. {name}={example}.")
 
 
 def faults_happen(run: Run) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from numbers import Real
 from typing import Any, overload
 
-from accelerate_sim.api.source import Config, planned_run
+from accelerate_sim.api.source import Config, planned_run, refused
 from accelerate_sim.config.host_names import host_name
 from accelerate_sim.sim.run import Run
 
@@ -34,15 +36,15 @@ class Telemetry:
 
     def phase(self, at_s: float) -> str:
         """The phase of the run, ``at_s`` seconds after its first step began: startup, step, validation, ..."""
-        return self.run.timeline.phase_at(at_s)
+        return self.run.timeline.phase_at(_second(at_s))
 
     def step(self, at_s: float) -> int:
         """The step, from 1, that is under way or was the last one."""
-        return self.run.timeline.step_at(at_s) + 1
+        return self.run.timeline.step_at(_second(at_s)) + 1
 
     def at(self, at_s: float) -> list[GpuReading]:
         """A reading of every GPU in rank order, ``at_s`` seconds after the first step began (below 0: start-up)."""
-        run = self.run
+        run, at_s = self.run, _second(at_s)
         sample = run.telemetry.sample(at_s, run.timeline.step_at(at_s))
         host, per_node = run.config.cluster.host, run.layout.gpus_per_node
         columns = (
@@ -57,6 +59,13 @@ class Telemetry:
     def to_dicts(self, at_s: float) -> list[dict[str, Any]]:
         """The readings as dictionaries, each with ``elapsed_s``."""
         return [{"elapsed_s": at_s} | asdict(reading) for reading in self.at(at_s)]
+
+
+def _second(at: object) -> float:
+    """The number of seconds that a caller names. Raises ConfigError."""
+    if not isinstance(at, Real) or not math.isfinite(at):
+        raise refused("at", at, "is no number of seconds", "Use simulated seconds, e.g. 3600.0; below 0 is start-up.")
+    return float(at)
 
 
 @overload

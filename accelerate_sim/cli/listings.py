@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Callable
 
 from accelerate_sim import catalog
 from accelerate_sim.config.document import documented_yaml
@@ -33,14 +34,14 @@ def show_config(config: RunConfig) -> None:
     sys.stdout.write(documented_yaml(config))
 
 
-def show_plan(plan: Plan, *, ascii_only: bool) -> None:
-    """Print the time, memory and energy that a run would take."""
+def show_plan(plan: Plan, *, ascii_only: bool, named: Callable[[str], str]) -> None:
+    """Print the time, memory and energy that a run would take. ``named`` gives the text its names."""
     from accelerate_sim.display.plan.plan_report import plan_report
     from accelerate_sim.sim.run import Run
 
     live, style = terminal_style(1, ascii_only=ascii_only)
     width = shutil.get_terminal_size((PIPE_WIDTH, 24)).columns if live else PIPE_WIDTH
-    print("\n".join(plan_report(Run.of(plan), width, style)))
+    print(named("\n".join(plan_report(Run.of(plan), width, style))))
 
 
 def _models() -> list[tuple[str, ...]]:

@@ -94,7 +94,7 @@ def train_command(
 
                 require_drawing(OPTION, report)
             if print_config or plan:
-                _show(source, ascii_only=ascii_only, whole_config=print_config, report=report)
+                _show(source, ascii_only, whole_config=print_config, report=report, generic_names=brand is not None)
                 return
             options = SessionOptions(
                 start_time, duration, output_dir, resumption, ascii_only, not no_progress, coordination, recording,
@@ -143,20 +143,25 @@ def _resumption(
     return find_and_own(resume, output_dir, launched=coordination is not None)
 
 
-def _show(source: RunSource, *, ascii_only: bool, whole_config: bool, report: Path | None) -> None:
+def _show(source: RunSource, ascii_only: bool, *, whole_config: bool, report: Path | None, generic_names: bool) -> None:
     """Print the config or the plan of the first run; with ``report`` also write the plan as a page."""
     from accelerate_sim.cli import listings
 
     if whole_config:
         listings.show_config(source.plan(1).config)
     else:
-        listings.show_plan(source.plan(1), ascii_only=ascii_only)
+        named: Callable[[str], str] = str
+        if generic_names:
+            from accelerate_sim.display.generic_names import GenericNames
+
+            named = GenericNames()
+        listings.show_plan(source.plan(1), ascii_only=ascii_only, named=named)
         if report:
             from accelerate_sim.artifacts.output_error import OutputError
             from accelerate_sim.report.write import write_plan_report
 
             try:
-                write_plan_report(report, source.plan(1))
+                write_plan_report(report, source.plan(1), named)
             except OutputError as error:
                 sys.exit(str(error))
 

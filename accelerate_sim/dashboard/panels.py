@@ -187,7 +187,7 @@ def step_parts(view: View, style: Style, size: Size) -> Text:
 
 def ahead(view: View, history: History, style: Style, size: Size) -> Text:
     """The next checkpoint, the attempt, and the latest warnings and restarts."""
-    run, text = view.run, Text(no_wrap=True, overflow="ellipsis")
+    run, text = view.run, Text(no_wrap=True, overflow="crop" if style.ascii else "ellipsis")
     every = run.config.checkpoint.every
     if every:
         due = min((view.completed // every + 1) * every, run.last_step)

@@ -27,9 +27,16 @@ WORDS = {
     "TorchTitan": "Framework", "Accelerate": "Framework", "transformers": "framework", "tiktoken": "bytes",
     "SentencePiece": "pieces", "safetensors": "weights", "wandb": "tracker", "TensorBoard": "tracker",
     "Prometheus": "tracker", "Slurm": "scheduler", "Kubernetes": "scheduler", "WikiText": "corpus",
-    "MLPerf": "benchmark", "nanoGPT": "framework",
+    "MLPerf": "benchmark", "nanoGPT": "framework", "NeMo": "Framework", "MaxText": "Framework", "JAX": "Framework",
+    "jaxlib": "framework", "XLA": "Compiler", "LitLogger": "tracker", "litlogger": "tracker", "Lightning": "Framework",
+    "gloo": "sockets", "mlx5": "nic", "Mellanox": "Vendor", "EleutherAI": "Lab", "allenai": "lab",
 }  # fmt: skip
 """Names of companies and products, and what stands for them."""
+INSIDE_WORDS = (
+    "NVIDIA", "NCCL", "RCCL", "CUDA", "HuggingFace", "PyTorch", "torch", "Megatron", "DeepSpeed", "Slurm", "MaxText",
+    "litlogger", "Mellanox",
+)  # fmt: skip
+"""Names of ``WORDS`` that are replaced inside longer words, too, such as ``libtorch_cuda.so``."""
 
 
 class GenericNames:
@@ -41,6 +48,7 @@ class GenericNames:
         self._known = _any_of(self._names)
         self._families = re.compile(rf"(?<![A-Za-z0-9])(?:{'|'.join(FAMILIES)})[\w.-]*", re.IGNORECASE)
         self._products = _any_of(self._words)
+        self._parts = re.compile("|".join(sorted(INSIDE_WORDS, key=len, reverse=True)), re.IGNORECASE)
         self._renamed = cache(self._rename)
 
     def __call__(self, text: str) -> str:
@@ -51,13 +59,15 @@ class GenericNames:
         text = self._known.sub(lambda found: _in_case(found[0], self._names[found[0].lower()]), text)
         text = CLASSES.sub("DecoderModel", text)
         text = self._families.sub(lambda found: _in_case(found[0], "LM"), text)
-        return self._products.sub(lambda found: _in_case(found[0], self._words[found[0].lower()]), text)
+        for products in (self._products, self._parts):
+            text = products.sub(lambda found: _in_case(found[0], self._words[found[0].lower()]), text)
+        return text
 
 
 def _any_of(names: dict[str, str]) -> re.Pattern[str]:
-    """A pattern for any of the names as whole words, the longest first."""
+    """A pattern for any of the names as whole words or after a count such as ``8x``, the longest first."""
     longest_first = sorted(map(re.escape, names), key=len, reverse=True)
-    return re.compile(rf"(?<![A-Za-z0-9])(?:{'|'.join(longest_first)})(?![A-Za-z0-9])", re.IGNORECASE)
+    return re.compile(rf"(?:(?<![A-Za-z0-9])|(?<=\dx))(?:{'|'.join(longest_first)})(?![A-Za-z0-9])", re.IGNORECASE)
 
 
 def _in_case(name: str, generic: str) -> str:

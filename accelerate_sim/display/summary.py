@@ -37,6 +37,11 @@ def summary_table(record: SummaryRecord, width: int, style: Style) -> list[str]:
 def _groups(record: SummaryRecord) -> list[tuple[str, list[Row]]]:
     gpus, seconds = record.gpus, max(record.total_time_s, 1e-9)
     per_gpu = record.mean_tokens_per_s / gpus
+    validated = record.best_loss != record.final_loss  # a run that has not validated has no other loss
+    of_validation = "  (validation)" if validated else ""
+    exported: list[Row] = []
+    if record.export_path:
+        exported = [("Size", bytes_text(record.export_bytes), ""), ("Saved to", printable(record.export_path), "")]
     return [
         ("Time", [
             ("Total", duration_text(record.total_time_s), ""),
@@ -53,8 +58,8 @@ def _groups(record: SummaryRecord) -> list[tuple[str, list[Row]]]:
         ("Loss", [
             ("Final loss", f"{record.final_loss:.4f}", ""),
             ("Final perplexity", perplexity_text(record.final_perplexity), ""),
-            ("Best loss", f"{record.best_loss:.4f}", "  (validation)"),
-            ("Best perplexity", perplexity_text(record.best_perplexity), "  (validation)"),
+            ("Best loss", f"{record.best_loss:.4f}", of_validation),
+            ("Best perplexity", perplexity_text(record.best_perplexity), of_validation),
         ]),
         ("Hardware", [
             ("GPUs", f"{gpus:,} × {record.gpu}", ""),
@@ -64,8 +69,7 @@ def _groups(record: SummaryRecord) -> list[tuple[str, list[Row]]]:
         ]),
         ("Model", [
             ("Parameters", count_text(record.parameters), f"  ({record.parameters:,})"),
-            ("Size", bytes_text(record.export_bytes), ""),
-            ("Saved to", printable(record.export_path), ""),
+            *exported,
         ]),
     ]  # fmt: skip
 

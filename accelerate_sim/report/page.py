@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from string import Template
@@ -24,17 +24,19 @@ SIMULATED = "Everything on this page is simulated by fake-torchrun: no GPU took 
 HOSTS_NAMED = 8
 """Most hosts, or spans of ranks, that the table names for a fault."""
 Facts = Iterable[tuple[str, str]]
+Named = Callable[[str], str]
+"""A function that replaces the names of models and products in a text."""
 
 
-def run_page(history: RunHistory, usd_per_gpu_hour: float = USD_PER_GPU_HOUR) -> str:
+def run_page(history: RunHistory, usd_per_gpu_hour: float = USD_PER_GPU_HOUR, named: Named = str) -> str:
     """The page of a run that has made at least one step. Raises ValueError for one that has not."""
     if not history.steps:
         raise ValueError("the run has not made a step yet")
     with style():
-        return _run_page(history, usd_per_gpu_hour)
+        return _run_page(history, usd_per_gpu_hour, named)
 
 
-def _run_page(history: RunHistory, usd_per_gpu_hour: float) -> str:
+def _run_page(history: RunHistory, usd_per_gpu_hour: float, named: Named) -> str:
     run = history.run
     parts = [
         _heading("Training"),
@@ -51,11 +53,12 @@ def _run_page(history: RunHistory, usd_per_gpu_hour: float) -> str:
         *_fault_table(history),
         *_plan_parts(run),
     ]
-    facts = _facts(run_facts(history, usd_per_gpu_hour))
-    return _page(run, f"Run {run.number}", [facts, *parts], f"Started {history.start['start_time']}, seed {run.seed}. ")
+    facts = _facts(run_facts(history, usd_per_gpu_hour), named)
+    lead = f"Started {history.start['start_time']}, seed {run.seed}. "
+    return _page(run, f"Run {run.number}", [facts, *parts], lead, named)
 
 
-def plan_page(run: Run) -> str:
+def plan_page(run: Run, named: Named = str) -> str:
     """The page of a plan alone: nothing of it has been played."""
     rate = run.layout.tokens_per_step / run.mean_step_s
     facts = [
@@ -66,7 +69,7 @@ def plan_page(run: Run) -> str:
         ("exported model", bytes_text(run.export_bytes)),
     ]
     with style():
-        return _page(run, "Plan", [_facts(facts), *_plan_parts(run)], "")
+        return _page(run, "Plan", [_facts(facts, named), *_plan_parts(run)], "", named)
 
 
 def run_facts(history: RunHistory, usd_per_gpu_hour: float) -> Facts:
@@ -186,10 +189,10 @@ def _groups_note(run: Run) -> str:
     return note if most <= plan.COLORS else f"{note} Of more than {plan.COLORS} groups some share a colour."
 
 
-def _page(run: Run, what: str, parts: Iterable[str], lead: str) -> str:
+def _page(run: Run, what: str, parts: Iterable[str], lead: str, named: Named) -> str:
     title = f"{what}: {run.model.title} on {run.layout.world_size:,} × {run.gpu.product}"
     template = Template(files("accelerate_sim.report").joinpath("page.html").read_text("utf-8"))
-    return template.substitute(title=escape(title), lead=escape(lead + SIMULATED), body="\n".join(parts))
+    return template.substitute(title=escape(named(title)), lead=escape(lead + SIMULATED), body="\n".join(parts))
 
 
 def _heading(text: str) -> str:
@@ -206,6 +209,6 @@ def _figure(title: str, svg: str, note: str = "") -> str:
     return f"<figure><strong>{escape(title)}</strong>{labelled}{caption}</figure>"
 
 
-def _facts(facts: Facts) -> str:
-    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in facts)
+def _facts(facts: Facts, named: Named) -> str:
+    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(named(text))}</dd>" for name, text in facts)
     return f'<dl class="facts">{rows}</dl>'

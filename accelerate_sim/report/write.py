@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,20 +34,22 @@ def require_drawing(option: str, path: Path) -> None:
         raise ConfigError([Problem(option, None, "", shown, reason, "Make the directory, or name another file.")])
 
 
-def write_run_report(path: Path, history: RunHistory, usd_per_gpu_hour: float | None = None) -> None:
+def write_run_report(
+    path: Path, history: RunHistory, usd_per_gpu_hour: float | None = None, named: Callable[[str], str] = str
+) -> None:
     """Write the report of a run that has made at least one step. Raises OutputError, ValueError."""
     from accelerate_sim.report.page import USD_PER_GPU_HOUR, run_page
 
     price = USD_PER_GPU_HOUR if usd_per_gpu_hour is None else usd_per_gpu_hour
-    _write(path, run_page(history, price))
+    _write(path, run_page(history, price, named))
 
 
-def write_plan_report(path: Path, plan: Plan) -> None:
-    """Write the report of a plan alone. Raises OutputError."""
+def write_plan_report(path: Path, plan: Plan, named: Callable[[str], str] = str) -> None:
+    """Write the report of a plan alone; ``named`` gives texts their names. Raises OutputError."""
     from accelerate_sim.report.page import plan_page
     from accelerate_sim.sim.run import Run
 
-    _write(path, plan_page(Run.of(plan)))
+    _write(path, plan_page(Run.of(plan), named))
 
 
 def _write(path: Path, page: str) -> None:
@@ -62,9 +64,10 @@ class ReportKeeper:
     Without one the records are collected, and the transitions of faults by ``take_fault``.
     """
 
-    def __init__(self, path: Path, directory: Path | None = None) -> None:
+    def __init__(self, path: Path, directory: Path | None = None, named: Callable[[str], str] = str) -> None:
         self.path = path
         self._directory = directory
+        self._named = named
         self._events: list[dict[str, Any]] = []
         self._faults: list[dict[str, Any]] = []
         self._before: tuple[list[dict[str, Any]], list[dict[str, Any]]] = [], []
@@ -99,7 +102,7 @@ class ReportKeeper:
         except NoHistory as reason:
             sys.stderr.write(f"{OPTION}: {printable(str(self.path))} is not written: {reason}.\n")
             return
-        write_run_report(self.path, history)
+        write_run_report(self.path, history, named=self._named)
 
     def _history(self) -> RunHistory:
         """The run to report. Raises NoHistory."""

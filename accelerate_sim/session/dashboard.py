@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 FRAME_S, LARGE_FRAME_S = 0.5, 1.0
 """Shortest time between two frames of the dashboard, in real seconds; the second is that of a large screen."""
+PATIENCE_S = 3.0
+"""``Session.patience_s`` of a dashboard: until its last frame is written, the terminal shows the alternate screen."""
 LARGE_CELLS = 6000
 """Columns times rows above which a screen is large."""
 
@@ -37,6 +39,7 @@ def open_dashboard(session: Session, before: DashboardState | None = None) -> Da
     columns, rows = canvas.size()
     session.screen.use(canvas, LARGE_FRAME_S if columns * rows > LARGE_CELLS else FRAME_S)
     session.console.draws_tables = False
+    session.patience_s = PATIENCE_S
     return canvas
 
 

@@ -138,7 +138,7 @@ def open_outputs(session: Session, options: SessionOptions, config: RunConfig) -
     if options.report:
         from accelerate_sim.report.write import ReportKeeper
 
-        keeper = ReportKeeper(options.report, options.output_dir)
+        keeper = ReportKeeper(options.report, options.output_dir, session.screen.named)
         session.outputs.add_keeper(keeper)
         if options.output_dir is None:
             session.outputs.on_fault = keeper.take_fault

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from accelerate_sim.session.rank_waits import RankWaits
 
 PATIENCE_S = 0.2
-"""Real seconds for which a reader may take nothing once the session has been told to end."""
+"""``Session.patience_s`` where a lost last frame leaves a terminal that can be used."""
 
 
 class KeyReader(Protocol):
@@ -99,6 +99,8 @@ class Session:
         self.active: ActiveRun | None = None
         self.read_idle_gpus: Callable[[], DeviceRecord | None] | None = None
         """Reads the GPUs between two attempts of a job; None at any other time."""
+        self.patience_s = PATIENCE_S
+        """Real seconds for which a reader may take nothing once the session has been told to end."""
         self.close_control: Callable[[], None] | None = None
         """Closes the socket over which ``fake-torchrun ctl`` sends commands; None if there is none."""
         self.live_faults: FaultTaker | None = None
@@ -245,8 +247,8 @@ class Session:
         self.console.flush()
 
     def hurry(self) -> None:
-        """After an ending signal: drop the rest of the output if its reader takes nothing for PATIENCE_S."""
-        self.screen.hurry(PATIENCE_S)
+        """After an ending signal: drop the rest of the output if its reader takes nothing for ``patience_s``."""
+        self.screen.hurry(self.patience_s)
 
     def _rest(self, seconds: float) -> None:
         """Draw before a wait; the files are written first, so that they have whatever is on the screen."""

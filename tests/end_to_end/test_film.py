@@ -35,6 +35,38 @@ def test_no_real_name_is_shown(config: str):
     assert "accelerator" in text
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        ("--config", "llama70b", "--plan"),
+        ("--config", "gpt3-175b", "--plan"),
+        ("--config", "llama70b", "--max-steps", "12", "--fault", "kill rank=13 at=step:6"),
+        ("--config", "llama70b", "--max-steps", "12", "--fault", "xid rank=13 at=step:6"),
+        ("--config", "llama70b", "--max-steps", "12", "--fault", "hang rank=13 at=step:6"),
+        ("--config", "llama8b", "--max-steps", "12", "--voice", "megatron@0.15"),
+        ("--config", "llama8b", "--max-steps", "12", "--voice", "mlperf"),
+    ],
+    ids=lambda more: more[-1],
+)
+def test_no_real_name_is_shown_by_plans_faults_and_voices(more: tuple[str, ...]):
+    done = run_warm([*more, *GENERIC], environment(), ROOT)
+    assert done.returncode == 0
+    text = (done.stdout + done.stderr).lower().replace("compile", "build")  # which has a dataset's name in it
+    assert [name for name in REAL_NAMES if name.lower() in text] == []
+    assert text
+
+
+@pytest.mark.parametrize("more", [("--plan",), ("--max-steps", "4", "--speed", "max", "--runs", "1")])
+def test_a_report_names_the_model_and_the_gpus_as_the_screen_does(tmp_path: Path, more: tuple[str, ...]):
+    pytest.importorskip("matplotlib")
+    page = tmp_path / "report.html"
+    done = run_warm(["--config", "debug", "--brand", "generic", *more, "--report", str(page)], environment(), ROOT)
+    assert (done.returncode, done.stderr) == (0, "")
+    title = re.search("<title>(.*)</title>", page.read_text())
+    assert title
+    assert re.search(r": LM-\d+M on \d+ × Accelerator \d+GB$", title[1]), title[1]
+
+
 def test_a_dashboard_has_no_real_names_either():
     with Terminal(
         warm_train("--config", "llama70b", "--brand", "generic", "--dashboard", "--prompt"), 120, 40

@@ -46,7 +46,7 @@ class LineOutput:
         screen.flush()
         stream: TextIO | None = sys.stderr
         if stream is not None:
-            stream.write(text + "\n")
+            stream.write(screen.named(text) + "\n")
             stream.flush()
 
     def _to_machines(self, lines: Sequence[Line]) -> None:

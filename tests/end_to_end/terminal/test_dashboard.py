@@ -2,6 +2,8 @@
 
 import json
 import re
+import signal
+import time
 from pathlib import Path
 
 import pyte
@@ -44,6 +46,19 @@ def test_a_resize_a_pause_and_the_key_of_the_heat_map():
         terminal.wait_until(lambda: terminal.lines[29].startswith("[paused]"), "the pause in the last row")
 
 
+def test_a_slow_terminal_gets_the_end_of_the_last_frame():
+    with Terminal(warm_train(*LLAMA), 120, 40) as terminal:
+        before = terminal.keyboard
+        terminal.wait_until(lambda: is_drawn(terminal), "all panels")
+        terminal.wait_until_full()
+        terminal.send(signal.SIGTERM)
+        time.sleep(0.5)  # the terminal takes nothing for longer than a session without a dashboard waits
+        assert terminal.exit_code() == 143
+        assert b"\x1b[?1049l" in terminal.raw
+        assert "Terminated: epoch 1/3" in terminal.text
+        assert terminal.keyboard == before
+
+
 def test_leaving_it_leaves_the_summary():
     with Terminal(warm_train(*SMALL, "--speed", "max"), 80, 40) as terminal:
         assert terminal.exit_code() == 0
@@ -69,9 +84,11 @@ def test_a_recording_has_the_same_frames_for_the_same_seed(tmp_path: Path):
     assert re.match(r"run 1 · GPT-2 · 4 GPUs", screen.display[0])
 
 
-def test_plain_characters(tmp_path: Path):
+@pytest.mark.parametrize("size", ["80x24", "120x40"])
+def test_plain_characters(tmp_path: Path, size: str):
     cast = tmp_path / "plain.cast"
-    done = run_warm([*SMALL, "--ascii", "--record", str(cast)], environment(), ROOT)
+    saving = ("--set", "checkpoint.every=1000")  # its row in the panel is longer than a small screen has room for
+    done = run_warm([*SMALL, *saving, "--ascii", "--record", str(cast), "--record-size", size], environment(), ROOT)
     assert (done.returncode, done.stderr) == (0, "")
     assert all(json.loads(line)[2].isascii() for line in cast.read_text().splitlines()[1:])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -95,3 +96,9 @@ def test_gpus_are_on_the_hosts_that_the_config_lists() -> None:
         ("gpu-007", 0), ("gpu-007", 1), ("gpu-12", 0), ("gpu-12", 1),
     ]  # fmt: skip
     assert readings == telemetry("debug", ["cluster.host=gpu-[007,12]"]).at(5.0)
+
+
+@pytest.mark.parametrize("at", ["2h", float("nan"), float("inf")])
+def test_telemetry_refuses_a_moment_that_is_no_number_of_seconds(at: Any) -> None:
+    with pytest.raises(ConfigError, match=f"at = '?{at}'? is no number of seconds. Use simulated seconds"):
+        telemetry("debug", at=at)

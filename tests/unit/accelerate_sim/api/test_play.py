@@ -123,6 +123,21 @@ def test_mistakes_are_named_before_the_first_record() -> None:
         play("debug", faults=["kill rank=99 at=step:3"])
 
 
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"config": 3}, "config = 3 names no config. Use e.g. 'llama70b'"),
+        ({"changes": 7}, "changes = 7 is no list of texts. Use e.g. changes=['train.lr=3e-4']; a seed is given"),
+        ({"changes": "train.lr=1"}, "changes = 'train.lr=1' is no list of texts."),
+        ({"faults": "kill rank=1"}, "faults = 'kill rank=1' is no list of texts. Use e.g. faults=['kill rank=13"),
+    ],
+)
+def test_arguments_of_other_types_are_named_with_the_way_out(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        play(**{"config": "debug"} | arguments)
+    assert str(error.value).startswith(message)
+
+
 def test_records_make_a_table() -> None:
     pytest.importorskip("pandas")
     table = to_frame(play("debug"), StepRecord)

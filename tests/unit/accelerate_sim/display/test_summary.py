@@ -50,6 +50,13 @@ def test_the_box_is_as_wide_as_its_figures() -> None:
     ]
 
 
+def test_a_run_that_has_not_validated_or_exported_says_nothing_of_it() -> None:
+    record = replace(RECORD, best_loss=1.8123, best_perplexity=6.1246, export_path="", export_bytes=0)
+    text = "\n".join(summary_table(record, 120, Style()))
+    assert "Best loss         1.8123  " in text
+    assert not any(words in text for words in ("(validation)", "Saved to", "0 B"))
+
+
 def test_what_does_not_fit_gives_way_to_the_figures() -> None:
     lines = summary_table(RECORD, 40, Style(ascii=True))
     assert lines[0] == "+-------------------------------------+"
