@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any
 
 from accelerate_sim.api.records import FaultRecord, TextRecord
+from accelerate_sim.api.source import refused
 from accelerate_sim.records import Record
 from accelerate_sim.tracking.json_events import json_event
 
@@ -15,8 +16,11 @@ from accelerate_sim.tracking.json_events import json_event
 def to_frame(records: Iterable[Record | FaultRecord | TextRecord], kind: type | None = None) -> Any:
     """A pandas DataFrame with a row for each record, and the columns of metrics.jsonl.
 
-    ``kind`` keeps the records of one class, such as StepRecord. Raises ImportError, which says how to get pandas.
+    ``kind`` keeps the records of one class, such as StepRecord. Raises ImportError, which says how to get pandas, and
+    ConfigError for anything else than records.
     """
+    if isinstance(records, str) or not isinstance(records, Iterable):
+        raise refused("records", records, "are no records", 'Use those of a run, e.g. to_frame(play("debug")).')
     try:
         pandas = import_module("pandas")
     except ImportError:

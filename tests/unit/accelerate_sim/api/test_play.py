@@ -143,3 +143,10 @@ def test_records_make_a_table() -> None:
     table = to_frame(play("debug"), StepRecord)
     assert list(table["step"]) == list(range(1, 21))
     assert len(to_frame(play("debug"), GpuRecord).columns) > 5
+
+
+@pytest.mark.parametrize("other", ["debug", 3])
+def test_what_is_no_record_makes_no_table(other: Any) -> None:
+    with pytest.raises(ConfigError) as error:
+        to_frame(other)
+    assert str(error.value).startswith(f"records = {other!r} are no records. Use those of a run")
