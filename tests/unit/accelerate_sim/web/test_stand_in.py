@@ -35,7 +35,7 @@ for what, name, *changes in json.loads(sys.argv[1]):
         if what == "config":
             show_config(source.plan(1).config)
         elif what == "plan":
-            show_plan(source.plan(1), ascii_only=True)
+            show_plan(source.plan(1), ascii_only=True, named=str)
         else:
             run_session(main, source, SessionOptions(datetime(2026, 1, 31)))
     except ConfigError as error:
