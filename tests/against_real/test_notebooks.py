@@ -55,7 +55,7 @@ for step, batch in zip(range(4), loader):
 bar.close()
 accelerator.end_training()
 """
-CHILD = "!python -m accelerate_sim.train --config debug --speed max --max-steps 5"
+CHILD = f"!{sys.executable} -m accelerate_sim.train --config debug --speed max --max-steps 5"
 
 
 def test_cells_show_log_lines_and_bars(monkeypatch: pytest.MonkeyPatch) -> None:
