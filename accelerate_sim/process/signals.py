@@ -108,6 +108,8 @@ class Signals(Poller):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         for number, handler in self._previous.items():
+            if signal.getsignal(number) == signal.SIG_IGN:  # for good: this process is ending in its own way
+                continue
             # After an ending signal nothing is left to clean up, so the next Ctrl-C takes the default action.
             signal.signal(number, signal.SIG_DFL if self._ending and number in ENDING else handler)
         if self._takes_signals:

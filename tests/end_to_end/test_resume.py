@@ -80,8 +80,13 @@ def copy(never_killed: Path, tmp_path: Path) -> Path:
 
 
 def kill_after(cwd: Path, lines: int, *arguments: str) -> tuple[int, str]:
-    """Start a run, kill it after so many lines of output, and wait for the end: exit code and whole output."""
-    return _signalled(cwd, lambda said: len(said) >= lines, signal.SIGKILL, arguments)
+    """Start a run, kill it after so many lines of output or at its end, and wait: exit code and whole output."""
+    return _signalled(cwd, lambda said: len(said) >= lines or is_whole(said), signal.SIGKILL, arguments)
+
+
+def is_whole(said: list[str]) -> bool:
+    """True for the output of a run that has ended now or had ended before."""
+    return any("Training finished successfully" in line or "the run is finished" in line for line in said)
 
 
 def tell_after_step(cwd: Path, step: int, number: int, *arguments: str) -> tuple[int, str]:

@@ -10,7 +10,7 @@ import os
 import resource
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
@@ -33,6 +33,9 @@ AFTER_S = 1e-3
 STOPPED = HangEnd("stop")
 TAKEN = ("BrokenPipeError", "EOFError")
 """Exceptions by which standard output or standard input says that nobody is at its other end."""
+DEADLY = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT})
+"""Signals that end a rank once its strike has come. One that raises takes no SIGTERM: its launcher sends that when the
+first of several ranks has ended, and each of them writes its traceback."""
 POWER_FAILURE = getattr(signal, "SIGPWR", signal.SIGKILL)
 """Signal to the agent of a node that does not come back: its launcher starts it no more."""
 
@@ -83,7 +86,10 @@ def end_really(
 
             end_for_good()
     death = next((death for death in ending.deaths if death.rank in placement.ranks), None)
+    deadly = DEADLY - {signal.SIGTERM} if death and isinstance(death.how, RaiseEnd) else DEADLY
     with session.signals.at_once():
+        if signal.SIGTERM not in deadly:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
         processes = _awake(ending, placement)
         awake = dist.new_group(processes) if late.lines else None
         dist.barrier()
@@ -91,7 +97,7 @@ def end_really(
     if session.rank_waits:
         session.rank_waits.stopped_at_s = active.progress.training_origin_s + strike.second + AFTER_S
         sleep = session.signals.serve_for
-    _die_of_signals()
+    _die_of(deadly)
     if late.lines and death and placement.process not in processes:
         _end(death, silent=True, sleep=sleep)
     if late.lines:
@@ -124,10 +130,10 @@ def _keep(session: Session, active: ActiveRun, following: int, *, saves: bool) -
     session.outputs.flush()
 
 
-def _die_of_signals() -> None:
-    """Let signals end this process as they end any process, and leave no core file."""
+def _die_of(signals: Iterable[signal.Signals]) -> None:
+    """Let these signals end this process as they end any process, and leave no core file."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+    for number in signals:
         signal.signal(number, signal.SIG_DFL)
 
 

@@ -183,6 +183,17 @@ def test_ignored_signals_stay_ignored():
         signal.signal(signal.SIGHUP, before)
 
 
+def test_a_signal_that_is_ignored_for_good_stays_so() -> None:
+    """A rank that is about to raise writes its traceback although its launcher ends all ranks."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with Signals():
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def test_what_never_polls_can_be_interrupted_at_once(signals: Signals):
     with pytest.raises(Stopped, match="terminated"), signals.at_once():
         signal.raise_signal(signal.SIGTERM)
