@@ -107,7 +107,7 @@ class Accelerator(
         self._progress = self.active.progress
         self.gradient_state = GradientState(self.settings.accumulation if self.own_script else None)
         self.gradient_state.progress = self._progress
-        self.step_context = gradient_state.Accumulation(self.gradient_state)
+        self.step_context = gradient_state.CountedAccumulation(self.gradient_state)
         planned = training_progress.Accumulation(self._progress)
         self._accumulation = self.step_context if self.own_script else planned
 
@@ -179,7 +179,7 @@ class Accelerator(
             self._progress.begin_phase("startup")
         self.clock.set_speed(self.run.config.run.speed)
 
-    def accumulate(self, *models: Any) -> training_progress.Accumulation | gradient_state.Accumulation:
+    def accumulate(self, *models: Any) -> training_progress.Accumulation | gradient_state.CountedAccumulation:
         """The context of one micro-batch; ``sync_gradients`` is true in the last one of a step."""
         return self._accumulation
 

@@ -25,7 +25,7 @@ from accelerate_sim.tracking.outputs import Outputs
 if TYPE_CHECKING:
     from accelerate_sim.artifacts.file_image import FileImage
     from accelerate_sim.artifacts.model_files import Sizes
-    from accelerate_sim.checkpoints.attempt_file import AttemptEnd
+    from accelerate_sim.checkpoints.attempt_file import SavedAttemptEnd
     from accelerate_sim.checkpoints.directory import RunDirectory
     from accelerate_sim.checkpoints.files import CheckpointFiles
     from accelerate_sim.checkpoints.resume import Resumption
@@ -148,7 +148,7 @@ class Checkpoints:
         if self.on_disk:
             self._directory.write_final(path, images, self.run.number)
 
-    def attempt_end(self, step: int, *, saves: bool = False) -> AttemptEnd:
+    def attempt_end(self, step: int, *, saves: bool = False) -> SavedAttemptEnd:
         """The state that the next attempt goes on from, at the checkpoint after ``step`` steps; 0: from none.
 
         ``saves``: that checkpoint is written now, as a signal that ends the process has it.
@@ -160,14 +160,14 @@ class Checkpoints:
             self._kept.saved.append(Saved(f"checkpoint-{step}", None))
         return self._capture.attempt_end(step, self._kept.saved)
 
-    def keep_attempt_end(self, end: AttemptEnd) -> None:
+    def keep_attempt_end(self, end: SavedAttemptEnd) -> None:
         """Write the state that the next attempt goes on from to the disk. Raises OutputError."""
         from accelerate_sim.checkpoints import attempt_file
 
         self.outputs.sync()
         attempt_file.write(self.project_dir, end)
 
-    def go_on_after(self, end: AttemptEnd) -> None:
+    def go_on_after(self, end: SavedAttemptEnd) -> None:
         """Take over the sums of the attempts before, before the first step of another one."""
         self.ledger.load_state_dict(end.ledger, end.origin_s)
         self._capture.begun_at = end.begin_bytes, end.begin_crc32

@@ -3,7 +3,7 @@
 ``plan`` says what a config takes, ``play`` iterates the records of a run, ``telemetry`` reads its GPUs at any second.
 """
 
-from accelerate_sim.api.frames import to_frame
+from accelerate_sim.api.data_frames import to_frame
 from accelerate_sim.api.plan import PlanReport, plan
 from accelerate_sim.api.play import play
 from accelerate_sim.api.records import FaultRecord, TextRecord

@@ -3,7 +3,7 @@
 MOST = 1e15
 
 
-class Refused(ValueError):
+class RefusedRow(ValueError):
     """A row that the model cannot express; the text says why."""
 
 

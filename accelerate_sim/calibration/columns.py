@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from accelerate_sim import catalog
-from accelerate_sim.calibration.cells import BadCell, Cells, Refused
+from accelerate_sim.calibration.cells import BadCell, Cells, RefusedRow
 from accelerate_sim.calibration.method_columns import DEFAULT_STACK, fabric_of, method_of
 from accelerate_sim.catalog import Architecture, GpuSpec, LatentAttention, MixtureOfExperts, UnknownName
 from accelerate_sim.sim.layout import Layout
@@ -72,10 +72,10 @@ class Measured:
 
 
 def measured(row: Mapping[str, str]) -> Measured:
-    """Translate one row; raise :class:`Refused` if the model cannot express it."""
+    """Translate one row; raise ``RefusedRow`` if the model cannot express it."""
     cells = Cells({name: (row.get(name) or "").strip() or OPTIONAL.get(name, "") for name in COLUMNS})
     if missing := [name for name in REQUIRED if not cells[name]]:
-        raise Refused(f"nothing is said of {', '.join(missing)}")
+        raise RefusedRow(f"nothing is said of {', '.join(missing)}")
     model, gpu = _architecture(cells), _gpu(cells)
     method = method_of(cells, gpu)
     layout = _layout(cells, gpu, method)
@@ -112,7 +112,7 @@ def _architecture(cells: Cells) -> Architecture:
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(str(part) for part in problem["loc"])
-        raise Refused(f"{where}: {problem['msg'].removeprefix('Value error, ')}".removeprefix(": ")) from None
+        raise RefusedRow(f"{where}: {problem['msg'].removeprefix('Value error, ')}".removeprefix(": ")) from None
 
 
 def _experts(cells: Cells) -> MixtureOfExperts | None:
@@ -151,7 +151,7 @@ def _layout(cells: Cells, gpu: GpuSpec, method: Method) -> Layout:
     if gpu.nvlink_domain > gpu.gpus_per_node:  # the rack is the domain, whatever is called a node
         per_node, domain = min(gpus, gpu.gpus_per_node), min(gpus, gpu.nvlink_domain)
     if gpus % per_node:
-        raise Refused(f"{gpus} GPUs are no whole number of nodes of {per_node}")
+        raise RefusedRow(f"{gpus} GPUs are no whole number of nodes of {per_node}")
     sharding = SHARDINGS.get(cells["sharding"], cells["sharding"])
     if sharding not in ("ddp", "zero1", "zero2", "zero3", "fsdp"):
         raise BadCell(f"sharding = {sharding!r} is none of ddp, zero1, zero2, zero3, fsdp, hsdp")
@@ -164,9 +164,9 @@ def _layout(cells: Cells, gpu: GpuSpec, method: Method) -> Layout:
         sequence_length=cells.positive("seq_len"), global_batch=sizes["global_batch"], micro_batch=sizes["micro_batch"],
     )  # fmt: skip
     if gpus % layout.model_parallel:
-        raise Refused(f"TP {layout.tensor} x PP {layout.pipeline} x CP {layout.context} does not divide {gpus} GPUs")
+        raise RefusedRow(f"TP {layout.tensor} x PP {layout.pipeline} x CP {layout.context} does not divide {gpus} GPUs")
     if layout.accumulation < 1:
-        raise Refused(f"a global batch of {layout.global_batch} is less than one micro-batch on every replica")
+        raise RefusedRow(f"a global batch of {layout.global_batch} is less than one micro-batch on every replica")
     return layout
 
 

@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
-from accelerate_sim.calibration.cells import BadCell, Refused
+from accelerate_sim.calibration.cells import BadCell, RefusedRow
 from accelerate_sim.calibration.columns import COLUMNS, INFORMATIVE, KEYS, REQUIRED, Measured, measured
 
 SEPARATORS = ",;\t"
@@ -49,7 +49,7 @@ def read_runs(path: Path) -> RunTable:
         try:
             _refuse_extra(names, cells)
             runs.append(measured({**row, "row_id": name or f"line {line}"}))
-        except (Refused, BadCell) as error:
+        except (RefusedRow, BadCell) as error:
             left_out.append(LeftOut(f"{name} (line {line})" if name else f"line {line}", str(error)))
     if not any(run.usable for run in runs):
         raise BadInput(_nothing_to_compare(path, runs, left_out))

@@ -1,4 +1,4 @@
-"""``AttemptEnd``: the state of a run whose job was ended by a fault, which its next attempt goes on from.
+"""``SavedAttemptEnd``: the state of a run whose job was ended by a fault, which its next attempt goes on from.
 
 It holds what a checkpoint does not: the sums of the summary, lost work included, and the length of metrics.jsonl at
 the moment of the fault. In an output directory it is attempt.json; without one it stays with the launcher, or in
@@ -33,7 +33,7 @@ NAME = "attempt.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptEnd:
+class SavedAttemptEnd:
     """The end of an attempt."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
@@ -65,7 +65,7 @@ class AttemptEnd:
         return json.dumps(document | {"sha256": checksum_of(document)}).encode() + b"\n"
 
     @classmethod
-    def of(cls, document: Mapping[str, Any]) -> AttemptEnd:
+    def of(cls, document: Mapping[str, Any]) -> SavedAttemptEnd:
         """Read the object that ``text`` wrote. Raises Damaged."""
         fields = {key: value for key, value in document.items() if key != "sha256"}
         if document.get("sha256") != checksum_of(fields):
@@ -73,20 +73,20 @@ class AttemptEnd:
         return conforming(reader(), {key: value for key, value in fields.items() if key != "simulated"}, NAME)
 
 
-def write(directory: Path, end: AttemptEnd) -> None:
+def write(directory: Path, end: SavedAttemptEnd) -> None:
     """Write the file. Raises OutputError."""
     with atomic.explained(directory / NAME, "What was written before is intact."):
         atomic.write_file(directory / NAME, end.text())
 
 
-def read(directory: Path) -> AttemptEnd | None:
+def read(directory: Path) -> SavedAttemptEnd | None:
     """The end of the latest attempt that a fault ended; None if there was none. Raises Damaged."""
     if not (directory / NAME).exists():
         return None
-    return AttemptEnd.of(manifest.read_json(directory / NAME))
+    return SavedAttemptEnd.of(manifest.read_json(directory / NAME))
 
 
 @cache
-def reader() -> TypeAdapter[AttemptEnd]:
-    """The validator of an AttemptEnd, which takes milliseconds to build."""
-    return TypeAdapter(AttemptEnd)
+def reader() -> TypeAdapter[SavedAttemptEnd]:
+    """The validator of a ``SavedAttemptEnd``, which takes milliseconds to build."""
+    return TypeAdapter(SavedAttemptEnd)

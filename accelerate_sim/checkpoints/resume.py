@@ -13,7 +13,7 @@ from accelerate_sim.artifacts.atomic import make_directory, remove_unfinished, w
 from accelerate_sim.artifacts.damage import Damaged
 from accelerate_sim.artifacts.plain_file import read
 from accelerate_sim.checkpoints import attempt_file, run_file
-from accelerate_sim.checkpoints.attempt_file import AttemptEnd
+from accelerate_sim.checkpoints.attempt_file import SavedAttemptEnd
 from accelerate_sim.checkpoints.directory import (
     METRICS,
     RunDirectory,
@@ -47,7 +47,7 @@ class Resumption:
     """The metrics.jsonl of another directory, whose beginning belongs to the run."""
     begun: bool = True
     """False for a new run after a finished one."""
-    ended: AttemptEnd | None = None
+    ended: SavedAttemptEnd | None = None
     """The end of the attempt before, if a fault of the config ended it."""
 
     @property
@@ -195,7 +195,7 @@ def _newest(output_dir: Path) -> Resumption | None:
     return Resumption(output_dir, begun, None, tuple(damaged), ended=ended if ended and not ended.step else None)
 
 
-def _ended(directory: Path, begun: RunState, output_dir: Path) -> AttemptEnd | None:
+def _ended(directory: Path, begun: RunState, output_dir: Path) -> SavedAttemptEnd | None:
     """The end of the latest attempt that a fault ended, if it is of this run and metrics.jsonl still has its lines."""
     try:
         ended = attempt_file.read(directory)

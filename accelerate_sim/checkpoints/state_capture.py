@@ -15,7 +15,7 @@ from accelerate_sim.sim.run import Run
 from accelerate_sim.tracking.outputs import Outputs
 
 if TYPE_CHECKING:
-    from accelerate_sim.checkpoints.attempt_file import AttemptEnd
+    from accelerate_sim.checkpoints.attempt_file import SavedAttemptEnd
 
 
 class Mark(NamedTuple):
@@ -67,12 +67,12 @@ class StateCapture:
             attempt=self.attempt,
         )
 
-    def attempt_end(self, step: int, saved: Sequence[Saved]) -> AttemptEnd:
+    def attempt_end(self, step: int, saved: Sequence[Saved]) -> SavedAttemptEnd:
         """The state that the next attempt goes on from, at the checkpoint after ``step`` steps; 0: from none."""
-        from accelerate_sim.checkpoints.attempt_file import AttemptEnd
+        from accelerate_sim.checkpoints.attempt_file import SavedAttemptEnd
 
         size_bytes, crc32 = self.outputs.metrics_length()
-        return AttemptEnd(
+        return SavedAttemptEnd(
             run=self.run.number, attempt=self.attempt, step=step, start_time=self.clock.start.isoformat(),
             origin_s=self.origin_s, metrics_bytes=size_bytes, metrics_crc32=crc32, begin_bytes=self.begun_at[0],
             begin_crc32=self.begun_at[1], config=self.run.config.model_dump(mode="json"),

@@ -186,7 +186,7 @@ class _Eval(_Entry):
     eval_steps_per_second: float
 
 
-class History(BaseModel):
+class SavedTrainerState(BaseModel):
     """The fields of trainer_state.json that a resumed run needs."""
 
     model_config: ClassVar[ConfigDict] = ConfigDict(strict=True)
@@ -197,11 +197,11 @@ class History(BaseModel):
     log_history: list[_Loss | _Eval]
 
 
-def history_of(document: Mapping[str, Any], name: str) -> History:
+def history_of(document: Mapping[str, Any], name: str) -> SavedTrainerState:
     """The history in a trainer_state.json; raises Damaged."""
     return conforming(_reader(), dict(document), name)
 
 
 @cache
-def _reader() -> TypeAdapter[History]:
-    return TypeAdapter(History)
+def _reader() -> TypeAdapter[SavedTrainerState]:
+    return TypeAdapter(SavedTrainerState)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
-from accelerate_sim.cli.command import Command, without_local_rank
+from accelerate_sim.cli.command import OptionCommand, without_local_rank
 from accelerate_sim.cli.train_command import refuse, train_command
 from accelerate_sim.config.problems import ConfigError
 from accelerate_sim.process.placement import is_other_rank, own_placement
@@ -105,7 +105,9 @@ def run_command_line(
         words, program = words[1:], f"{program} report"
         app.command(context_settings=settings)(report)
     else:
-        app.command(cls=Command, help=HELP, context_settings=settings)(train_command(train, coordination, recording))
+        app.command(cls=OptionCommand, help=HELP, context_settings=settings)(
+            train_command(train, coordination, recording)
+        )
     try:
         typer.main.get_command(app)(words, prog_name=program)  # app() would take the rank from exceptions' lines
     except SystemExit as end:

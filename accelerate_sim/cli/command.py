@@ -33,7 +33,7 @@ def without_local_rank(words: Sequence[str]) -> tuple[list[str], str]:
     return rest, found
 
 
-class Command(TyperCommand):
+class OptionCommand(TyperCommand):
     """A command that has options only. ``refuse_mistakes`` checks the words before typer parses them."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from accelerate_sim.cli.command import Command, without_local_rank
+from accelerate_sim.cli.command import OptionCommand, without_local_rank
 from accelerate_sim.cli.config_changes import changes_of
 from accelerate_sim.cli.train_command import train_command
 from accelerate_sim.process.placement import Placement
@@ -25,7 +25,7 @@ def plan_ahead(words: Sequence[str], environment: Mapping[str, str]) -> None:
     Raises whatever is wrong with them, as ConfigError or as an error of typer's; rank 0 will find and report it.
     """
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
-    app.command(cls=Command)(train_command(lambda _: None, None, None))
+    app.command(cls=OptionCommand)(train_command(lambda _: None, None, None))
     arguments, _ = without_local_rank(words)
     options = typer.main.get_command(app).make_context("train.py", arguments, resilient_parsing=True).params
     config: Path | None = options["config"]

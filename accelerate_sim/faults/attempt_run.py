@@ -10,7 +10,7 @@ import numpy as np
 
 from accelerate_sim.faults.attempt_telemetry import AttemptTelemetry
 from accelerate_sim.faults.conditions import Conditions
-from accelerate_sim.faults.consequences import Figures
+from accelerate_sim.faults.consequences import FaultyFigures
 from accelerate_sim.faults.kinds import KINDS
 from accelerate_sim.faults.pace import Pace
 from accelerate_sim.sim.gpus.telemetry import Telemetry
@@ -127,7 +127,7 @@ class AttemptRun(Run):
         numbers = np.arange(index * BLOCK + 1, (index + 1) * BLOCK + 1)
         step_s, end_s = block.step_s * self.pace.factors(numbers), block.step_end_s
         shift = np.array([self.pace.shift_s(int(number)) for number in numbers])
-        figures = Figures(numbers, block.loss, block.grad_norm)
+        figures = FaultyFigures(numbers, block.loss, block.grad_norm)
         for strike in self._lasting(int(numbers[0]), int(numbers[-1])):
             change = KINDS[strike.fault.kind].figures
             figures = change(strike, figures) if change else figures

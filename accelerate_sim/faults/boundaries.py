@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from accelerate_sim.faults.moments import Entry, Moment
+from accelerate_sim.faults.moments import Moment, QueuedFault
 from accelerate_sim.faults.triggers import LATER_PHASES, START_PHASES
 from accelerate_sim.sim.timeline import BLOCK, Calendar
 
@@ -22,7 +22,7 @@ class Boundaries:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._calendar = Calendar.of(run.config, run.last_step)
-        self._entries: list[Entry] = []
+        self._entries: list[QueuedFault] = []
         self._counts: dict[str, list[tuple[int, int]]] = {phase: [] for phase in (*START_PHASES, *LATER_PHASES)}
         """Earlier attempts, and how often a phase has come in each."""
         self._moments: list[Moment] | None = None
@@ -32,7 +32,7 @@ class Boundaries:
         self._after = (0, -math.inf)
         """Step and second of the latest strike here: what comes later is next."""
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: QueuedFault) -> None:
         """Let a fault wait for its phase, from the next time on that it comes."""
         self._entries.append(entry)
         self._moments = None
@@ -66,7 +66,7 @@ class Boundaries:
         self._entries.remove(moment.entry)
         self._moments = None
 
-    def _moment(self, entry: Entry) -> Moment | None:
+    def _moment(self, entry: QueuedFault) -> Moment | None:
         at, pace = entry.fault.at, self._pace
         if self._attempt not in entry.fault.attempts:
             return None

@@ -1,4 +1,4 @@
-"""``Ending``, ``Line``, ``Figures`` and ``Truth``: what a strike does, as plain data.
+"""``Ending``, ``FaultLine``, ``FaultyFigures`` and ``Truth``: what a strike does, as plain data.
 
 The session does it: in one process by printing, under a launcher really.
 """
@@ -15,7 +15,7 @@ Stream = Literal["stdout", "stderr", "kernel", "syslog", "slurm", "kubernetes", 
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class FaultLine:
     """A line that a rank or a machine writes. ``after_s`` counts from the strike, in simulated seconds."""
 
     text: str
@@ -102,7 +102,7 @@ class Ending:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class FaultyFigures:
     """Figures of consecutive steps that a fault may change; arrays over the steps."""
 
     steps: NDArray[Any]

@@ -22,10 +22,10 @@ from accelerate_sim.faults.fault import Fault
 from accelerate_sim.faults.kinds import KINDS
 from accelerate_sim.faults.language import parse
 from accelerate_sim.sim import noise
-from accelerate_sim.sim.disturbances.faults import Faults
+from accelerate_sim.sim.disturbances.faults import FleetFaults
 
 if TYPE_CHECKING:
-    from accelerate_sim.sim.disturbances.faults import Fault as Drawn
+    from accelerate_sim.sim.disturbances.faults import FleetFault
     from accelerate_sim.sim.run import Run
 
 WINDOW_S: Final = 1000 * 3600.0
@@ -59,7 +59,7 @@ QUIET_XIDS: Final = frozenset({63, 64})
 
 def drawn_faults(run: Run) -> Iterator[Fault]:
     """The faults of the config's rate in order, without end if the rate is not 0."""
-    fleet = Faults(run.noise_seed, run.layout.world_size, run.config.faults.rate)
+    fleet = FleetFaults(run.noise_seed, run.layout.world_size, run.config.faults.rate)
     if not fleet.rate:
         return
     waiting: list[tuple[float, int, str]] = []
@@ -71,7 +71,7 @@ def drawn_faults(run: Run) -> Iterator[Fault]:
             yield parse(heapq.heappop(waiting)[2])
 
 
-def _all(fleet: Faults) -> Iterator[Drawn]:
+def _all(fleet: FleetFaults) -> Iterator[FleetFault]:
     for window in itertools.count():
         yield from fleet.between(window * WINDOW_S, (window + 1) * WINDOW_S)
 
@@ -85,7 +85,7 @@ class _Drawer:
         weights = noise.uniform(run.noise_seed, "lemon", nodes) ** LEMON_EXPONENT
         self._weights = np.cumsum(weights) / weights.sum()
 
-    def story(self, drawn: Drawn, number: int) -> Iterator[tuple[float, str]]:
+    def story(self, drawn: FleetFault, number: int) -> Iterator[tuple[float, str]]:
         """(second, words) of a fault, of its sign before, and of its repeats."""
         place, kind, sign, early = noise.uniform(self._run.noise_seed, "drawn", number, np.arange(4)).tolist()
         rank, per_node = drawn.rank, self._run.layout.gpus_per_node
@@ -104,7 +104,7 @@ class _Drawer:
         if words.split()[0] not in ("slow", "nan"):
             yield from self._repeats(drawn, number, words, note)
 
-    def _repeats(self, drawn: Drawn, number: int, words: str, note: str) -> Iterator[tuple[float, str]]:
+    def _repeats(self, drawn: FleetFault, number: int, words: str, note: str) -> Iterator[tuple[float, str]]:
         second = drawn.second
         for again in itertools.count(1):
             happens, when = noise.uniform(self._run.noise_seed, "again", number, again, np.arange(2)).tolist()
@@ -117,7 +117,7 @@ class _Drawer:
         return second, f"{words} at=time:{second!r}s id={name} note='{note}'"
 
 
-def _words(drawn: Drawn, rank: int, per_node: int) -> str:
+def _words(drawn: FleetFault, rank: int, per_node: int) -> str:
     """The words of a fault by its cause, and by the Xid that the driver reports."""
     node, local = divmod(rank, per_node)
     if drawn.xid is not None and "xid" in KINDS:

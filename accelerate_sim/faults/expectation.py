@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from accelerate_sim.config.host_names import host_name
-from accelerate_sim.faults.consequences import HangEnd, Line
+from accelerate_sim.faults.consequences import FaultLine, HangEnd
 from accelerate_sim.faults.kinds import KINDS
 from accelerate_sim.faults.told import lines_of, tracebacks_of
 from accelerate_sim.sim.gpus.devices import uuid
@@ -77,16 +77,16 @@ def expectation(schedule: FaultSchedule, attempt: Attempt, strike: Occurrence) -
     return found | dict(kind.expect(strike) if kind.expect else {})
 
 
-def _claimed(lines: Sequence[Line]) -> list[tuple[Line, int]]:
+def _claimed(lines: Sequence[FaultLine]) -> list[tuple[FaultLine, int]]:
     """The lines that a detector can look for, each once, with how often its expression is found."""
-    found: dict[tuple[int, str, str], list[Line]] = {}
+    found: dict[tuple[int, str, str], list[FaultLine]] = {}
     for line in lines:
         if line.sign:
             found.setdefault((line.rank, line.stream, line.sign), []).append(line)
     return [(each[0], len(each)) for each in found.values()]
 
 
-def _claim(line: Line, count: int) -> dict[str, Any]:
+def _claim(line: FaultLine, count: int) -> dict[str, Any]:
     after_s = math.floor(line.after_s * 10) / 10
     return {"regex": line.sign, "after_s": after_s, "within_s": WITHIN_S, "count": count}
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from accelerate_sim.faults.spans import NOTHING, Span
+from accelerate_sim.faults.spans import NOTHING, FaultSpan
 from accelerate_sim.faults.targets import Target
 from accelerate_sim.faults.triggers import At
 
-Value: TypeAlias = str | int | float | bool | Span
+Value: TypeAlias = str | int | float | bool | FaultSpan
 """Value of a key that belongs to one kind."""
 
 
@@ -56,9 +56,9 @@ class Fault:
     attempts: Attempts = Attempts()
     times: int | None = 1
     """Strikes in the life of the job, restarts included; None: each time the trigger comes."""
-    lasts: Span = NOTHING
+    lasts: FaultSpan = NOTHING
     """``for``: length of its effect."""
-    ramp: Span = NOTHING
+    ramp: FaultSpan = NOTHING
     """Time in which it grows to its full strength."""
     delay_s: float | None = None
     """Seconds from the trigger to the first symptom; None: the kind's own."""

@@ -1,4 +1,4 @@
-"""``Kind``: the entry of one kind of fault in the table, and what an occurrence does, as plain data.
+"""``FaultKind``: the entry of one kind of fault in the table, and what an occurrence does, as plain data.
 
 A new kind is one entry in a module of ``accelerate_sim.faults.kinds``. Its functions are pure: they are given an
 ``Occurrence`` and return what happens; the session does it, in one process by printing and under a launcher really.
@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from accelerate_sim.faults.consequences import Ending, Figures, Line, Truth
+from accelerate_sim.faults.consequences import Ending, FaultLine, FaultyFigures, Truth
 from accelerate_sim.faults.fault import Value
 from accelerate_sim.faults.occurrence import Occurrence
-from accelerate_sim.faults.spans import NOTHING, Span
+from accelerate_sim.faults.spans import NOTHING, FaultSpan
 from accelerate_sim.faults.targets import Noun
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def _nothing(_: Occurrence) -> tuple[()]:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Kind:
+class FaultKind:
     """One kind of fault. Functions that are not given mean that it does nothing of that sort."""
 
     name: str
@@ -55,9 +55,9 @@ class Kind:
     target: str = "rank=any"
     """The target of a fault that names none."""
     keys: Mapping[str, Key] = field(default_factory=dict)
-    lasts: Span = NOTHING
+    lasts: FaultSpan = NOTHING
     """Default of ``for``; a kind whose effect has no length takes none."""
-    lasts_by: Callable[[Mapping[str, Value]], Span | None] | None = None
+    lasts_by: Callable[[Mapping[str, Value]], FaultSpan | None] | None = None
     """Default of ``for`` from the other keys, for a kind whose keys may decide it; None: they do not."""
     phase: str = ""
     """The phase of a strike whose trigger names none; empty: in the midst of a step."""
@@ -73,7 +73,7 @@ class Kind:
     """Factor on the step time at full strength, while the fault lasts."""
     saving: Callable[[Occurrence], float] | None = None
     """Factor on the time to write a checkpoint at full strength, while the fault lasts."""
-    figures: Callable[[Occurrence, Figures], Figures] | None = None
+    figures: Callable[[Occurrence, FaultyFigures], FaultyFigures] | None = None
     """The figures of steps while the fault lasts."""
     micro_losses: Callable[[Occurrence, int, NDArray[Any]], NDArray[Any]] | None = None
     """The losses of a step's micro-batches, [micro_batches, replicas], while the fault lasts; steps count from 1."""
@@ -95,7 +95,7 @@ class Kind:
     """Acts on the files of the output directory and of the newest checkpoint, which the main process calls once."""
     damages: Callable[[Occurrence], Iterable[str]] = _nothing
     """``checkpoint`` if the newest checkpoint cannot be read any more."""
-    lines: Callable[[Occurrence], Iterable[Line]] = _nothing
+    lines: Callable[[Occurrence], Iterable[FaultLine]] = _nothing
     """Lines of ranks and machines, the victims' tracebacks included."""
     truth: Truth
     truth_by: Callable[[Occurrence], Truth] | None = None
@@ -103,7 +103,7 @@ class Kind:
     expect: Callable[[Occurrence], Mapping[str, Any]] | None = None
     """Facts that a detector can check beyond exit codes, restarts and lost steps, which follow from the schedule."""
 
-    def length(self, keys: Mapping[str, Value]) -> Span:
+    def length(self, keys: Mapping[str, Value]) -> FaultSpan:
         """Default of ``for``, with these keys."""
         return (self.lasts_by(keys) if self.lasts_by else None) or self.lasts
 

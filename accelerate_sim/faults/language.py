@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from accelerate_sim.config.fault_entries import word
 from accelerate_sim.faults.fault import After, Attempts, Fault, Value
-from accelerate_sim.faults.kind import Key, Kind
+from accelerate_sim.faults.kind import FaultKind, Key
 from accelerate_sim.faults.kinds import KINDS
 from accelerate_sim.faults.mistake import FaultMistake, guess, quoted
 from accelerate_sim.faults.sizes import parse_size
@@ -93,26 +93,26 @@ def text_of(value: Value) -> str:
     return repr(value) if isinstance(value, float) else str(value)
 
 
-def _kind(name: str) -> Kind:
+def _kind(name: str) -> FaultKind:
     kind = KINDS.get(name)
     if kind is None:
         raise FaultMistake(f"{quoted(name)} is no kind of fault", guess(name, KINDS, "--list faults shows all kinds."))
     return kind
 
 
-def _key_guess(kind: Kind, word: str) -> str:
+def _key_guess(kind: FaultKind, word: str) -> str:
     known = (*kind.targets, *kind.keys, *COMMON)
     return guess(word, known, f"Keys of {kind.name}: {', '.join(known)}.")
 
 
-def _target(kind: Kind, noun: Noun, text: str) -> Target:
+def _target(kind: FaultKind, noun: Noun, text: str) -> Target:
     if noun not in kind.targets:
         known = " or ".join(kind.targets)
         raise FaultMistake(f"{kind.name} hits no {noun}", f"Its target is {known}.")
     return parse_target(noun, text)
 
 
-def _fault(kind: Kind, targets: Sequence[Target], keys: Mapping[str, str], number: int) -> Fault:
+def _fault(kind: FaultKind, targets: Sequence[Target], keys: Mapping[str, str], number: int) -> Fault:
     if not targets:
         noun, _, value = kind.target.partition("=")
         targets = [parse_target(noun, value)]  # type: ignore[arg-type]

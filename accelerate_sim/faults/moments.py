@@ -8,7 +8,7 @@ from accelerate_sim.faults.fault import Fault
 
 
 @dataclass(slots=True)
-class Entry:
+class QueuedFault:
     """A fault in a queue."""
 
     fault: Fault
@@ -27,7 +27,7 @@ class Entry:
 class Moment:
     """The moment of a strike."""
 
-    entry: Entry
+    entry: QueuedFault
     step: int
     phase: str
     second: float

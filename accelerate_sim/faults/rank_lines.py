@@ -6,15 +6,15 @@ import re
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 
-from accelerate_sim.faults.collectives import pending_in
-from accelerate_sim.faults.consequences import Death, Ending, HangEnd, Line, SignalEnd
+from accelerate_sim.faults.consequences import Death, Ending, FaultLine, HangEnd, SignalEnd
 from accelerate_sim.faults.occurrence import Occurrence
+from accelerate_sim.faults.pending_collective import pending_in
 from accelerate_sim.faults.words import watchdog
 from accelerate_sim.faults.words.draw import Draw
 from accelerate_sim.faults.words.heartbeat import HEARTBEAT_S
 from accelerate_sim.faults.words.line import TimedLine, later
 from accelerate_sim.faults.words.torch_release import watchdog_lines
-from accelerate_sim.faults.words.xid_bodies import Gpu, Victim
+from accelerate_sim.faults.words.xid_bodies import Victim, XidGpu
 from accelerate_sim.sim.gpus import devices
 from fake_torch_dist.pci_addresses import pci_address
 
@@ -27,7 +27,7 @@ MOST_SPEAKERS = 64
 SIGABRT = 6
 
 
-def of_rank(rank: int, lines: Iterable[TimedLine], *signs: str) -> Iterator[Line]:
+def of_rank(rank: int, lines: Iterable[TimedLine], *signs: str) -> Iterator[FaultLine]:
     """The lines as those of a rank, or of the kernel of its machine; the first one that fits a sign is claimed."""
     left = list(signs)
     for after_s, stream, text in lines:
@@ -35,7 +35,7 @@ def of_rank(rank: int, lines: Iterable[TimedLine], *signs: str) -> Iterator[Line
         sign = next((each for each in left if re.search(each, text)), "")
         if sign:
             left.remove(sign)
-        yield Line(text, rank, stream, after_s, sign)  # type: ignore[arg-type]
+        yield FaultLine(text, rank, stream, after_s, sign)  # type: ignore[arg-type]
 
 
 def draw_of(strike: Occurrence, rank: int) -> Draw:
@@ -43,11 +43,11 @@ def draw_of(strike: Occurrence, rank: int) -> Draw:
     return Draw(strike.seed, rank)
 
 
-def gpu_of(strike: Occurrence, rank: int) -> Gpu:
+def gpu_of(strike: Occurrence, rank: int) -> XidGpu:
     """The GPU of a rank as the driver names it."""
     config, (node, local) = strike.run.config, divmod(rank, strike.run.layout.gpus_per_node)
     domain, bus = pci_address(local)
-    return Gpu(
+    return XidGpu(
         index=local, pci=f"{domain:04x}:{bus:02x}:00",
         uuid=devices.uuid(config, node, local), serial=devices.serial(config, node, local),
     )  # fmt: skip
@@ -61,7 +61,7 @@ def victims_of(strike: Occurrence, rank: int) -> tuple[Victim, ...]:
 def waiter_of(strike: Occurrence, rank: int, after_s: float = 0.0) -> watchdog.Waiter:
     """The watchdog of a rank, in the collective of the step that is under way, so many seconds after the strike."""
     seq = pending_in(strike).seq
-    group = watchdog.Group(rank=rank, enqueued=seq, completed=seq - 1)
+    group = watchdog.WatchedGroup(rank=rank, enqueued=seq, completed=seq - 1)
     moment = strike.moment + timedelta(seconds=after_s)
     return watchdog.Waiter(
         rank=rank, group=group, default=group, expired=moment, draw=draw_of(strike, rank), torch=torch_of(strike)
@@ -73,10 +73,10 @@ def torch_of(strike: Occurrence) -> str:
     return strike.run.config.faults.torch
 
 
-def collective_of(strike: Occurrence, timeout_s: float = 600.0) -> watchdog.Collective:
+def collective_of(strike: Occurrence, timeout_s: float = 600.0) -> watchdog.WatchedCollective:
     """The collective of the step that is under way."""
     seq, op, numel_in, numel_out = pending_in(strike)
-    return watchdog.Collective(
+    return watchdog.WatchedCollective(
         seq=seq, op=op, numel_in=numel_in, numel_out=numel_out, timeout_ms=round(timeout_s * 1000)
     )
 
@@ -98,7 +98,7 @@ def hung(strike: Occurrence, timeout_s: float, how: str = "io") -> Ending:
     return Ending((Death(waiting[0], SignalEnd(SIGABRT), waited_s), *stuck), waited_s + NOTICED_S)
 
 
-def timed_out(strike: Occurrence, timeout_s: float) -> Iterator[Line]:
+def timed_out(strike: Occurrence, timeout_s: float) -> Iterator[FaultLine]:
     """The lines of the ranks that wait until their collective times out."""
     for rank in waiting_ranks(strike)[:MOST_SPEAKERS]:
         said = watchdog.waiting_rank(waiter_of(strike, rank, timeout_s), collective_of(strike, timeout_s))

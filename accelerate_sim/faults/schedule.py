@@ -20,7 +20,7 @@ from accelerate_sim.faults.mistake import FaultMistake
 from accelerate_sim.faults.moments import Moment
 from accelerate_sim.faults.occurrence import Attempt, Occurrence, fault_seed
 from accelerate_sim.faults.pace import Pace
-from accelerate_sim.faults.pending import Pending
+from accelerate_sim.faults.queues import FaultQueues
 from accelerate_sim.faults.targets import hit_by
 from accelerate_sim.sim.timeline import BlockTimes
 
@@ -98,7 +98,7 @@ class _Walk:
         self.run = schedule.run
         self.config = schedule.run.config
         self.last_step = schedule.run.last_step
-        self.pending = Pending(schedule.run, schedule.faults, drawn=schedule.drawn)
+        self.pending = FaultQueues(schedule.run, schedule.faults, drawn=schedule.drawn)
         self.struck: dict[str, int] = {}
         """Strikes so far by the fault's id."""
         self.total = 0

@@ -1,4 +1,4 @@
-"""``Span``: lengths as the fault language writes them: ``90s``, ``1h30m``, ``40steps``, ``ever``."""
+"""``FaultSpan``: lengths as the fault language writes them: ``90s``, ``1h30m``, ``40steps``, ``ever``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _STEPS = re.compile(r"(\d{1,10})steps?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class FaultSpan:
     """A length of simulated time or of steps; one of the two is set. ``seconds`` is infinite for ``ever``."""
 
     seconds: float | None = None
@@ -30,8 +30,8 @@ class Span:
         return "ever" if math.isinf(self.seconds) else seconds_text(self.seconds)
 
 
-EVER = Span(math.inf)
-NOTHING = Span(0.0)
+EVER = FaultSpan(math.inf)
+NOTHING = FaultSpan(0.0)
 
 
 def seconds_text(seconds: float) -> str:
@@ -53,16 +53,16 @@ def parse_seconds(text: str) -> float:
     return seconds
 
 
-def parse_span(text: str, *, ever: bool = True) -> Span:
+def parse_span(text: str, *, ever: bool = True) -> FaultSpan:
     """A time, a number of steps (``40steps``) or, where it is allowed, ``ever``. Raises FaultMistake."""
     if ever and text == "ever":
         return EVER
     if found := _STEPS.fullmatch(text):
         if int(found[1]) > MOST_STEPS:
             raise FaultMistake(f"{quoted(text)} is too many steps", "Write 'ever' for no end.")
-        return Span(steps=int(found[1]))
+        return FaultSpan(steps=int(found[1]))
     try:
-        return Span(parse_seconds(text))
+        return FaultSpan(parse_seconds(text))
     except FaultMistake:
         way_out = f"Write a time such as 90s or 12m, or steps as in 40steps{', or ever' if ever else ''}."
         raise FaultMistake(f"{quoted(text)} is neither a time nor a number of steps", way_out) from None

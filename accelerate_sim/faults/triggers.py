@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 
 from accelerate_sim.faults.mistake import FaultMistake, guess, quoted
-from accelerate_sim.faults.spans import MOST_STEPS, Span, parse_seconds, parse_span, seconds_text
+from accelerate_sim.faults.spans import MOST_STEPS, FaultSpan, parse_seconds, parse_span, seconds_text
 
 START_PHASES = ("launch", "rendezvous", "load", "nccl", "warmup", "restore")
 """Phases before the first step of an attempt; ``restore`` only where a checkpoint is loaded."""
@@ -29,7 +29,7 @@ class At:
     phase: str = ""
     count: int = 1
     """The k-th time of the phase in the life of the job."""
-    every: Span | None = None
+    every: FaultSpan | None = None
     mtti_s: float | None = None
     """Mean time between strikes, which are then drawn."""
     chance: float | None = None
@@ -84,7 +84,7 @@ def _with(at: At, name: str, value: str) -> At:
         case "every":
             return replace(at, every=_above_0(parse_span(value, ever=False), value))
         case "mtti":
-            return replace(at, mtti_s=_above_0(Span(parse_seconds(value)), value).seconds)
+            return replace(at, mtti_s=_above_0(FaultSpan(parse_seconds(value)), value).seconds)
     return replace(at, chance=_chance(value))
 
 
@@ -95,7 +95,7 @@ def _with_phase(at: At, value: str) -> At:
     return replace(at, phase=phase, count=_whole(count, "the number of the phase", 1) if colon else 1)
 
 
-def _above_0(span: Span, text: str) -> Span:
+def _above_0(span: FaultSpan, text: str) -> FaultSpan:
     if not (span.steps or span.seconds):
         raise FaultMistake(f"{quoted(text)} is not above 0", "Use e.g. 30m.")
     return span

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from accelerate_sim.hazards.hazard import Hazard, Job, Passage, Piece
+from accelerate_sim.hazards.hazard import Hazard, LoggingProcess, Passage, Piece
 
 BLOCK = 8192
 HELD_LINES = 8
@@ -13,8 +13,8 @@ HELD_LINES = 8
 class SplitStreams(Hazard):
     """Lines go to standard error at once, while those of standard output wait for eight more."""
 
-    def __init__(self, name: str, share: float, job: Job) -> None:
-        super().__init__(name, share, job)
+    def __init__(self, name: str, share: float, process: LoggingProcess) -> None:
+        super().__init__(name, share, process)
         self._held: list[Piece] = []
 
     def alter(self, passage: Passage) -> None:
@@ -37,8 +37,8 @@ class SplitStreams(Hazard):
 class BlockBuffered(Hazard):
     """Standard output comes in blocks of 8 KiB, which end in mid-line; the last is lost when the process is killed."""
 
-    def __init__(self, name: str, share: float, job: Job) -> None:
-        super().__init__(name, share, job)
+    def __init__(self, name: str, share: float, process: LoggingProcess) -> None:
+        super().__init__(name, share, process)
         self._held = b""
 
     def alter(self, passage: Passage) -> None:

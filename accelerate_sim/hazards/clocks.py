@@ -81,7 +81,7 @@ class ClockSkew(_Clock):
     """Each node's clock is wrong by a constant."""
 
     def stamp(self, passage: Passage, text: str) -> str:
-        node = passage.line.rank // max(self.job.gpus_per_node, 1)
+        node = passage.line.rank // max(self.process.gpus_per_node, 1)
         skew_s = (2.0 * self.draw(-1 - node, "node") - 1.0) * SKEW_S
         return _moved(text, timedelta(seconds=round(skew_s, 3)))
 

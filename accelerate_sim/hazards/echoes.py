@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import deque
 
-from accelerate_sim.hazards.hazard import Hazard, Job, Passage
+from accelerate_sim.hazards.hazard import Hazard, LoggingProcess, Passage
 
 MOST_ECHOES = 63
 MOST_AGAIN = 50
@@ -20,7 +20,7 @@ class RankEcho(Hazard):
         number = passage.line.number
         if not passage.text or not self.strikes(number):
             return
-        others = [rank for rank in range(self.job.world_size) if rank != passage.line.rank][:MOST_ECHOES]
+        others = [rank for rank in range(self.process.world_size) if rank != passage.line.rank][:MOST_ECHOES]
         for rank in others:
             passage.after.append((passage.stream, self._as_of(rank, passage.text, number)))
         self.note(passage, f"{len(others)} other ranks printed it, too")
@@ -34,8 +34,8 @@ class RankEcho(Hazard):
 class ResumeRewind(Hazard):
     """The lines before come again, as if the run had gone on from an older checkpoint."""
 
-    def __init__(self, name: str, share: float, job: Job) -> None:
-        super().__init__(name, share, job)
+    def __init__(self, name: str, share: float, process: LoggingProcess) -> None:
+        super().__init__(name, share, process)
         self._recent: deque[tuple[str, str]] = deque(maxlen=MOST_AGAIN)
 
     def alter(self, passage: Passage) -> None:

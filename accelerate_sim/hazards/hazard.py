@@ -16,7 +16,7 @@ Piece = tuple[str, bytes]
 """A stream, ``stdout`` or ``stderr``, and the bytes of one write to it."""
 
 
-class Job(NamedTuple):
+class LoggingProcess(NamedTuple):
     """Facts of the process whose lines pass."""
 
     seed: int
@@ -62,14 +62,14 @@ class Passage:
 class Hazard:
     """A hazard of a process; a subclass overrides what it does."""
 
-    def __init__(self, name: str, share: float, job: Job) -> None:
+    def __init__(self, name: str, share: float, process: LoggingProcess) -> None:
         self.name = name
         self.share = share
-        self.job = job
+        self.process = process
 
     def draw(self, number: int, what: str = "") -> float:
         """A uniform number from 0 to 1 that depends on seed, hazard, rank and line number alone."""
-        key = f"{self.job.seed}/{self.name}/{self.job.rank}/{number}/{what}"
+        key = f"{self.process.seed}/{self.name}/{self.process.rank}/{number}/{what}"
         return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "big") / 2**64
 
     def strikes(self, number: int) -> bool:

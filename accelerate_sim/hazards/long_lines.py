@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from accelerate_sim.hazards.appended_file import AppendedFile
-from accelerate_sim.hazards.hazard import Hazard, Job, Passage
+from accelerate_sim.hazards.hazard import Hazard, LoggingProcess, Passage
 
 KIB = 1024
 SIZES = (8 * KIB, 16 * KIB, 64 * KIB, 256 * KIB)
@@ -22,10 +22,10 @@ CRI_FILE, DOCKER_FILE = "log.cri{}.log", "log-json{}.log"
 class LongLines(Hazard):
     """Prints arguments, an environment or a config as one long line after a line."""
 
-    def __init__(self, name: str, share: float, job: Job) -> None:
-        super().__init__(name, share, job)
-        self._cri = _opened(job, CRI_FILE)
-        self._docker = _opened(job, DOCKER_FILE)
+    def __init__(self, name: str, share: float, process: LoggingProcess) -> None:
+        super().__init__(name, share, process)
+        self._cri = _opened(process, CRI_FILE)
+        self._docker = _opened(process, DOCKER_FILE)
         self._partial: dict[str, bytes] = {}
         """Bytes of each stream since its last newline."""
         self._time = datetime.min
@@ -69,8 +69,8 @@ class LongLines(Hazard):
         self._cri = self._docker = None
 
 
-def _opened(job: Job, name: str) -> AppendedFile | None:
-    return AppendedFile(job.directory / name.format(job.suffix)) if job.directory else None
+def _opened(process: LoggingProcess, name: str) -> AppendedFile | None:
+    return AppendedFile(process.directory / name.format(process.suffix)) if process.directory else None
 
 
 def parts(row: bytes) -> Iterator[tuple[bytes, bool]]:

@@ -7,8 +7,8 @@ from datetime import datetime
 from importlib import import_module
 
 from accelerate_sim.config.hazards import HAZARDS, HazardChoice
-from accelerate_sim.hazards.hazard import Hazard, Intended, Job, Passage, Piece
-from accelerate_sim.hazards.truth import Truth
+from accelerate_sim.hazards.hazard import Hazard, Intended, LoggingProcess, Passage, Piece
+from accelerate_sim.hazards.truth import LineTruth
 
 
 class Outlet:
@@ -17,21 +17,21 @@ class Outlet:
     def __init__(
         self,
         choices: Iterable[HazardChoice],
-        job: Job,
+        process: LoggingProcess,
         now: Callable[[], datetime],
         deliver: Callable[[str, bytes], None],
         encoding: str = "utf-8",
         finish: Callable[[], None] = lambda: None,
     ) -> None:
         """``finish`` is called after the last write."""
-        self.job = job
+        self.process = process
         self.rank: int | None = None
         """Rank whose line comes next; None: that of the process."""
         self.speaker: int | None = None
         """Rank that prints it; of use where a process plays several (``rank_outlets``)."""
         self.step = 0
-        self._hazards = [_made(choice, job) for choice in choices]
-        self._truth = Truth(job, job.directory) if job.directory else None
+        self._hazards = [_made(choice, process) for choice in choices]
+        self._truth = LineTruth(process, process.directory) if process.directory else None
         self._now = now
         self._deliver = deliver
         self._finish = finish
@@ -41,7 +41,7 @@ class Outlet:
     def lines(self, stream: str, lines: Sequence[str]) -> None:
         """Pass whole lines on."""
         for text in lines:
-            rank = self.job.rank if self.rank is None else self.rank
+            rank = self.process.rank if self.rank is None else self.rank
             intended = Intended(self._count, rank, stream, self._now(), self.step, text)
             self._count += 1
             self._pass(Passage(intended, text, stream))
@@ -89,7 +89,7 @@ class Outlet:
             self._truth = None
 
 
-def _made(choice: HazardChoice, job: Job) -> Hazard:
+def _made(choice: HazardChoice, process: LoggingProcess) -> Hazard:
     module, _, name = HAZARDS[choice.name].made_by.partition(":")
-    hazard: Hazard = getattr(import_module(module), name)(choice.name, choice.share, job)
+    hazard: Hazard = getattr(import_module(module), name)(choice.name, choice.share, process)
     return hazard

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Sequence
 
 from accelerate_sim.hazards.appended_file import AppendedFile
-from accelerate_sim.hazards.hazard import Hazard, Job, Passage, Piece
+from accelerate_sim.hazards.hazard import Hazard, LoggingProcess, Passage, Piece
 
 FULL_BYTES = 10 * 2**20
 SMALLEST_BYTES = 1024
@@ -18,10 +18,10 @@ KEPT = 5
 class Rotate(Hazard):
     """Writes train.log beside the output. With copytruncate the line between copy and truncation is lost there."""
 
-    def __init__(self, name: str, share: float, job: Job) -> None:
-        super().__init__(name, share, job)
-        assert job.directory is not None
-        self._path = job.directory / f"train{job.suffix}.log"
+    def __init__(self, name: str, share: float, process: LoggingProcess) -> None:
+        super().__init__(name, share, process)
+        assert process.directory is not None
+        self._path = process.directory / f"train{process.suffix}.log"
         self._limit = max(int(FULL_BYTES * share), SMALLEST_BYTES)
         self._file = AppendedFile(self._path)
         self._rotations = 0

@@ -57,8 +57,8 @@ class Tracebacks(Hazard):
         if not self.strikes(number):
             return
         form = FORMS[int(self.draw(number, "form") * len(FORMS))]
-        rank = int(self.draw(number, "rank") * self.job.world_size)
-        lines = _lines(form, rank, (rank + 1) % self.job.world_size)
+        rank = int(self.draw(number, "rank") * self.process.world_size)
+        lines = _lines(form, rank, (rank + 1) % self.process.world_size)
         passage.after += [("stderr", line) for line in lines]
         self.note(passage, f"a traceback of {len(lines)} lines follows ({form})")
 

@@ -1,4 +1,4 @@
-"""``Truth``: log_truth.jsonl, which has a JSON object for each line of a process, before the line is written.
+"""``LineTruth``: log_truth.jsonl, which has a JSON object for each line of a process, before the line is written.
 
 Each process has a file of its own, so that nothing is lost or mixed on any file system, also when a process is killed.
 The file of rank 0 is log_truth.jsonl; those of others have their rank in the name.
@@ -10,16 +10,16 @@ import json
 from pathlib import Path
 
 from accelerate_sim.hazards.appended_file import AppendedFile
-from accelerate_sim.hazards.hazard import Job, Passage
+from accelerate_sim.hazards.hazard import LoggingProcess, Passage
 
 FILE_NAME = "log_truth{}.jsonl"
 
 
-class Truth:
+class LineTruth:
     """Appends the truth of lines; ``directory`` is the output directory."""
 
-    def __init__(self, job: Job, directory: Path) -> None:
-        self._file = AppendedFile(directory / FILE_NAME.format(job.suffix))
+    def __init__(self, process: LoggingProcess, directory: Path) -> None:
+        self._file = AppendedFile(directory / FILE_NAME.format(process.suffix))
 
     def write(self, passage: Passage) -> None:
         """Write what was intended and what was done."""

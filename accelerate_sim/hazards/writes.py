@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from accelerate_sim.hazards.hazard import Hazard, Job, Passage, Piece
+from accelerate_sim.hazards.hazard import Hazard, LoggingProcess, Passage, Piece
 
 
 class _Torn(NamedTuple):
@@ -19,8 +19,8 @@ class _Torn(NamedTuple):
 class TornLines(Hazard):
     """Two ranks write without a lock: the next line comes into the middle of a line, whose rest follows it."""
 
-    def __init__(self, name: str, share: float, job: Job) -> None:
-        super().__init__(name, share, job)
+    def __init__(self, name: str, share: float, process: LoggingProcess) -> None:
+        super().__init__(name, share, process)
         self._torn: _Torn | None = None
 
     def pass_bytes(self, passage: Passage | None, pieces: list[Piece]) -> list[Piece]:

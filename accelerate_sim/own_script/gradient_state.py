@@ -122,7 +122,7 @@ class GradientState:
         )
 
 
-class Accumulation:
+class CountedAccumulation:
     """Context of one micro-batch in a script that plans its own steps; counts them and ends with the loader."""
 
     def __init__(self, state: GradientState) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from accelerate_sim.own_script import objects as own_objects
-from accelerate_sim.own_script.gradient_state import Accumulation, GradientState
+from accelerate_sim.own_script.gradient_state import CountedAccumulation, GradientState
 from accelerate_sim.own_script.settings import ScriptSettings
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ class PreparedObjects:
 
     state: AcceleratorState
     gradient_state: GradientState
-    step_context: Accumulation
+    step_context: CountedAccumulation
 
     def _keep_track_of_own_objects(self) -> None:
         """Begin with nothing prepared."""

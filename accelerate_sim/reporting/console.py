@@ -42,7 +42,7 @@ def log(level: int, text: str, rank: int, moment: datetime | None = None) -> Non
     logger.log(level, text, extra={"rank": rank, "moment": moment})
 
 
-class Console:
+class RunConsole:
     """Shows what a process reports on its screen.
 
     ``rank`` is the rank that the process plays, whose lines alone it logs; None: it plays all ranks and logs all lines.

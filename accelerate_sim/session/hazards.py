@@ -12,7 +12,7 @@ from typing import TypeAlias
 from accelerate_sim.config.hazards import HAZARDS, in_order
 from accelerate_sim.config.problems import ConfigError, Problem, shown
 from accelerate_sim.display.screen import OutputClosed, Screen
-from accelerate_sim.hazards.hazard import Job
+from accelerate_sim.hazards.hazard import LoggingProcess
 from accelerate_sim.hazards.outlet import Outlet
 from accelerate_sim.hazards.rank_outlets import RankOutlets, WholeLines
 from accelerate_sim.hazards.terminal_rows import TerminalRows
@@ -46,7 +46,7 @@ def open_outlet(
     def outlet_of(rank: int, deliver: Deliver, finish: Finish) -> Outlet:
         suffix = f".rank{rank}" if rank else ""
         layout = plan.layout
-        job = Job(plan.config.run.seed, rank, layout.world_size, layout.gpus_per_node, directory, suffix)
+        job = LoggingProcess(plan.config.run.seed, rank, layout.world_size, layout.gpus_per_node, directory, suffix)
         return Outlet(in_order(plan.config.log.hazards), job, now, deliver, finish=finish)
 
     if len(ranks) == 1:

@@ -28,7 +28,7 @@ OPENS_LINE = "f"
 """The key after which a line is typed."""
 
 
-class Key(NamedTuple):
+class KeyBinding(NamedTuple):
     """A key, the word for it in the help, and the action."""
 
     name: str
@@ -56,28 +56,28 @@ def _help(session: Session, steering: Steering) -> None:
 
 def _fault(session: Session, steering: Steering) -> None:
     """Ask for the words of a fault, which then strikes."""
-    from accelerate_sim.session.control.commands import Refused, answer
+    from accelerate_sim.session.control.commands import RefusedCommand, answer
 
     def strike(words: str) -> None:
         try:
             steering.say(f"[{answer(session, 'fault', words)['text']}]")
-        except Refused as refused:
+        except RefusedCommand as refused:
             steering.say(f"[{refused}]")
 
     if session.keys:
         session.keys.read_line("fault: ", "kill rank=any at=now", strike)
 
 
-KEYS: Mapping[str, Key] = {
-    " ": Key("space", "pause", lambda _, steering: steering.toggle()),
-    ".": Key(".", "one step", lambda _, steering: steering.one_step()),
-    "+": Key("+", "faster", lambda _, steering: steering.multiply(2.0)),
-    "-": Key("-", "slower", lambda _, steering: steering.multiply(0.5)),
-    "0": Key("0", "speed", lambda _, steering: steering.normal_speed()),
-    "g": Key("g", "GPUs", _look),
-    OPENS_LINE: Key(OPENS_LINE, "fault", _fault),
-    "?": Key("?", "help", _help),
-    "q": Key("q", "quit", lambda _, steering: steering.end()),
+KEYS: Mapping[str, KeyBinding] = {
+    " ": KeyBinding("space", "pause", lambda _, steering: steering.toggle()),
+    ".": KeyBinding(".", "one step", lambda _, steering: steering.one_step()),
+    "+": KeyBinding("+", "faster", lambda _, steering: steering.multiply(2.0)),
+    "-": KeyBinding("-", "slower", lambda _, steering: steering.multiply(0.5)),
+    "0": KeyBinding("0", "speed", lambda _, steering: steering.normal_speed()),
+    "g": KeyBinding("g", "GPUs", _look),
+    OPENS_LINE: KeyBinding(OPENS_LINE, "fault", _fault),
+    "?": KeyBinding("?", "help", _help),
+    "q": KeyBinding("q", "quit", lambda _, steering: steering.end()),
 }
 """Every key, by the character that a terminal sends for it."""
 
@@ -103,7 +103,7 @@ class Keys:
     """Reads keys from ``source``, and gives each one that ``table`` knows to its action."""
 
     def __init__(
-        self, session: Session, steering: Steering, source: KeySource, table: Mapping[str, Key] = KEYS
+        self, session: Session, steering: Steering, source: KeySource, table: Mapping[str, KeyBinding] = KEYS
     ) -> None:
         self._session, self._steering, self._table = session, steering, dict(table)
         self._source = source
@@ -119,7 +119,7 @@ class Keys:
             session.screen.refresh()
             session.screen.flush()
 
-        self._table[key] = Key(key, text, act_and_draw)
+        self._table[key] = KeyBinding(key, text, act_and_draw)
 
     def help(self, width: int) -> str:
         """The keys with their words; where these do not fit, with one word for the keys of the speed."""

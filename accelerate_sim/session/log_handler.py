@@ -17,7 +17,7 @@ from accelerate_sim.display.screen import Screen
 from accelerate_sim.display.style import Style
 from accelerate_sim.process.clock import Clock
 from accelerate_sim.records.timestamps import to_seconds
-from accelerate_sim.reporting.console import Console, log, logger
+from accelerate_sim.reporting.console import RunConsole, log, logger
 
 PREFIX = "[%(asctime)s] [Rank %(rank)d/%(world_size)d]"
 DATE = "%Y-%m-%d %H:%M:%S"
@@ -30,7 +30,7 @@ class LoggingSession(Protocol):
     screen: Screen
     style: Style
     clock: Clock
-    console: Console
+    console: RunConsole
     world_size: int
     skew: Callable[[int], timedelta] | None
 

@@ -20,7 +20,7 @@ from accelerate_sim.process.clock import Clock
 from accelerate_sim.process.placement import Placement, own_placement
 from accelerate_sim.process.signals import Signals
 from accelerate_sim.records import DeviceRecord, Record
-from accelerate_sim.reporting.console import Console
+from accelerate_sim.reporting.console import RunConsole
 from accelerate_sim.session.planned_run import PlannedRun
 from accelerate_sim.sim.plan import Plan
 from accelerate_sim.tracking.outputs import Outputs
@@ -95,7 +95,7 @@ class Session:
         self.coordination = coordination
         rank = coordination.placement.rank if coordination else None
         ranks = coordination.placement.ranks if coordination else ()
-        self.console = Console(screen, style, rank, clock.time, bars=progress, ranks=ranks)
+        self.console = RunConsole(screen, style, rank, clock.time, bars=progress, ranks=ranks)
         self.active: ActiveRun | None = None
         self.read_idle_gpus: Callable[[], DeviceRecord | None] | None = None
         """Reads the GPUs between two attempts of a job; None at any other time."""

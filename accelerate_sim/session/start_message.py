@@ -58,12 +58,12 @@ class StartMessage:
 
 
 def _resumption(fields: dict[str, Any]) -> Resumption:
-    from accelerate_sim.checkpoints.attempt_file import AttemptEnd
+    from accelerate_sim.checkpoints.attempt_file import SavedAttemptEnd
     from accelerate_sim.checkpoints.resume import Resumption
     from accelerate_sim.checkpoints.state import RunState
 
     if fields["ended"] is not None:
-        fields["ended"] = AttemptEnd(**fields["ended"])
+        fields["ended"] = SavedAttemptEnd(**fields["ended"])
     fields["state"] = RunState.of(fields["state"])
     fields["damaged"] = tuple(fields["damaged"])
     for name in ("output_dir", "checkpoint", "metrics_from"):

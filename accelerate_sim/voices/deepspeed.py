@@ -13,14 +13,14 @@ from pathlib import Path
 
 from accelerate_sim.records import CheckpointRecord, RestoringRecord, SavingRecord, StepRecord
 from accelerate_sim.voices.deepspeed_setup import SETUP
-from accelerate_sim.voices.deepspeed_state import Engine
+from accelerate_sim.voices.deepspeed_state import DeepSpeedState
 from accelerate_sim.voices.voice import Line, Voice, Wording
 
 FIRST_COUNTED = 2
 """Steps that the engine's timer leaves out, and prints no line for."""
 
 
-def _step(record: StepRecord, state: Engine) -> Iterator[Line]:
+def _step(record: StepRecord, state: DeepSpeedState) -> Iterator[Line]:
     run = state.run
     state.steps += 1
     state.micro_steps += record.global_batch // (run.micro_batch * run.data_parallel)
@@ -49,7 +49,7 @@ def _step(record: StepRecord, state: Engine) -> Iterator[Line]:
     )
 
 
-def _saving(record: SavingRecord, state: Engine) -> Iterator[Line]:
+def _saving(record: SavingRecord, state: DeepSpeedState) -> Iterator[Line]:
     tag = f"global_step{record.step}"
     path = Path(record.path).parent / tag / "mp_rank_00_model_states.pt"
     yield from state.main(f"[Torch] Checkpoint {tag} is about to be saved!")
@@ -60,7 +60,7 @@ def _saving(record: SavingRecord, state: Engine) -> Iterator[Line]:
         yield from state.main(f"Saving model checkpoint: {path}")
 
 
-def _saved(record: CheckpointRecord, state: Engine) -> Iterator[Line]:
+def _saved(record: CheckpointRecord, state: DeepSpeedState) -> Iterator[Line]:
     if not state.is_old:
         return  # newer releases say nothing when it is done
     tag = f"global_step{record.step}"
@@ -71,7 +71,7 @@ def _saved(record: CheckpointRecord, state: Engine) -> Iterator[Line]:
         yield from state.info(where, f"[Torch] Checkpoint {tag} is ready now!", rank)
 
 
-def _restoring(record: RestoringRecord, state: Engine) -> Iterator[Line]:
+def _restoring(record: RestoringRecord, state: DeepSpeedState) -> Iterator[Line]:
     path = Path(record.path)
     file = path.parent / path.name.replace("checkpoint-", "global_step") / "mp_rank_00_model_states.pt"
     if state.is_old:
@@ -92,8 +92,8 @@ LINES: Mapping[type, Wording] = {
 """Kinds of record that DeepSpeed has words for."""
 
 
-def _ranks(state: Engine) -> Container[int]:
+def _ranks(state: DeepSpeedState) -> Container[int]:
     return range(state.run.world_size) if state.level == "info" else (0,)
 
 
-VOICE = Voice(LINES, Engine, _ranks)
+VOICE = Voice(LINES, DeepSpeedState, _ranks)

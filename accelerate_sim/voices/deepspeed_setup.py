@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Mapping
 
 from accelerate_sim.records import ConnectRecord, LaunchRecord
-from accelerate_sim.voices.deepspeed_state import Engine
+from accelerate_sim.voices.deepspeed_state import DeepSpeedState
 from accelerate_sim.voices.voice import Line, Wording
 
 SCHEDULES = {"cosine": "WarmupCosineLR", "linear": "WarmupDecayLR", "constant": "WarmupLR"}
@@ -18,13 +18,13 @@ STAGES = {"ddp": 0, "zero1": 1, "zero2": 2, "zero3": 3, "fsdp": 3}
 BUCKET = 500_000_000
 
 
-def _launch(record: LaunchRecord, state: Engine) -> Iterator[Line]:
+def _launch(record: LaunchRecord, state: DeepSpeedState) -> Iterator[Line]:
     where = f"real_accelerator.py:{state.places.accelerator}:get_accelerator"
     for rank in range(state.run.world_size):
         yield from state.info(where, "Setting ds_accelerator to cuda (auto detect)", rank)
 
 
-def _connected(record: ConnectRecord, state: Engine) -> Iterator[Line]:
+def _connected(record: ConnectRecord, state: DeepSpeedState) -> Iterator[Line]:
     places = state.places
     for rank in range(state.run.world_size):
         yield from state.info(f"comm.py:{places.backend}:init_distributed", "cdb=None", rank)
@@ -46,7 +46,7 @@ def _connected(record: ConnectRecord, state: Engine) -> Iterator[Line]:
     yield from _configuration(state)
 
 
-def _optimizer(state: Engine) -> Iterator[Line]:
+def _optimizer(state: DeepSpeedState) -> Iterator[Line]:
     """The lines of the optimizer that is put around the basic one."""
     stage, kind = STAGES[state.plan.layout.sharding], state.plan.config.train.precision
     if stage == 0:
@@ -81,7 +81,7 @@ def _optimizer(state: Engine) -> Iterator[Line]:
     yield from state.main(f"DeepSpeed Final Optimizer = {name}")
 
 
-def _configuration(state: Engine) -> Iterator[Line]:
+def _configuration(state: DeepSpeedState) -> Iterator[Line]:
     """The engine's configuration, as far as the run decides it, and the file that it was read from."""
     train, layout, run = state.plan.config.train, state.plan.layout, state.run
     stage = STAGES[layout.sharding]

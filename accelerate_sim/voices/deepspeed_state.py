@@ -30,7 +30,7 @@ PLACES = {
 }
 
 
-class Engine(VoiceState):
+class DeepSpeedState(VoiceState):
     """Times and samples for the running average."""
 
     def __init__(self, setting: Setting) -> None:

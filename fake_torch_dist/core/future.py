@@ -12,7 +12,7 @@ _UNSET: Final = object()
 """The value of a future that has none."""
 
 
-class Source(Protocol):
+class PendingWork(Protocol):
     """A collective that a future waits for. ``Work`` is one."""
 
     def is_completed(self) -> bool:
@@ -31,7 +31,7 @@ class Future:
 
     __slots__ = ("_callbacks", "_error", "_source", "_value")
 
-    def __init__(self, value: Any = _UNSET, source: Source | Future | None = None) -> None:
+    def __init__(self, value: Any = _UNSET, source: PendingWork | Future | None = None) -> None:
         """With a ``source`` the value is there when that is done; without both, after ``set_result``."""
         self._value = value
         self._source = source

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final, Generic, TypeVar
 
-from fake_torch_dist.launcher.loop import Loop, Timer
+from fake_torch_dist.launcher.loop import EventLoop, Timer
 from fake_torch_dist.launcher.protocol.codec import (
     NotAMessageError,
     Received,
@@ -37,7 +37,7 @@ class Channel(Generic[Sent, Received]):
 
     def __init__(
         self,
-        loop: Loop,
+        loop: EventLoop,
         sock: socket.socket,
         known: Mapping[str, type[Received]],
         on_message: Callable[[Received, Sequence[int]], None],

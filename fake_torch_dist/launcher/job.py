@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from fake_torch_dist.launcher.commandline.config import LaunchConfig
 from fake_torch_dist.launcher.failures import ProcessFailure, root_cause
-from fake_torch_dist.launcher.loop import Loop, Timer
+from fake_torch_dist.launcher.loop import EventLoop, Timer
 from fake_torch_dist.launcher.protocol.assignment import NodeAssignment
 from fake_torch_dist.launcher.protocol.stop import StopJob
 from fake_torch_dist.launcher.reports.log_messages import NODE_GONE, NODES_AWAITED
@@ -54,7 +54,7 @@ class JobSupervisor:
     def __init__(
         self,
         config: LaunchConfig,
-        loop: Loop,
+        loop: EventLoop,
         group: WorkerGroup,
         assign: Callable[[int, int, Sequence[int]], list[NodeAssignment]],
         may_restart: Callable[[], bool],

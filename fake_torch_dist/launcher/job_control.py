@@ -7,7 +7,7 @@ import signal
 from collections.abc import Sequence
 
 from fake_torch_dist.launcher.local_node import LocalNode
-from fake_torch_dist.launcher.loop import Loop
+from fake_torch_dist.launcher.loop import EventLoop
 from fake_torch_dist.launcher.output.merged_output import MergedOutput
 from fake_torch_dist.launcher.typed_keys import TypedKeys
 
@@ -15,7 +15,7 @@ from fake_torch_dist.launcher.typed_keys import TypedKeys
 class JobControl:
     """Redraws the terminal, and passes its signals to the ranks where they need them."""
 
-    def __init__(self, loop: Loop, nodes: Sequence[LocalNode], output: MergedOutput, keys: TypedKeys) -> None:
+    def __init__(self, loop: EventLoop, nodes: Sequence[LocalNode], output: MergedOutput, keys: TypedKeys) -> None:
         self._loop = loop
         self._nodes = nodes
         self._output = output

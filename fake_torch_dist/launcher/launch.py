@@ -21,7 +21,7 @@ from fake_torch_dist.launcher.hosts.master_port import MasterPort
 from fake_torch_dist.launcher.job import JobSupervisor
 from fake_torch_dist.launcher.local_node import AgentChannel, LocalNode, kill_orphans
 from fake_torch_dist.launcher.logs import LogDirectoryError, LogTree
-from fake_torch_dist.launcher.loop import Loop
+from fake_torch_dist.launcher.loop import EventLoop
 from fake_torch_dist.launcher.protocol.agent_messages import FROM_AGENT, TO_AGENT
 from fake_torch_dist.launcher.protocol.assignment import NodeAssignment
 from fake_torch_dist.launcher.reports.log_messages import NPROC_PER_NODE, OMP_NUM_THREADS, LauncherLog, level_named
@@ -68,7 +68,7 @@ class _Launch:
 
     def __init__(self, config: LaunchConfig) -> None:
         self._config = config
-        self._loop = Loop()
+        self._loop = EventLoop()
         self._token = os.fsdecode(job_token()) or os.urandom(32).hex()
         self._names = [f"node{index}" for index in range(config.max_nodes)] if config.emulated else [""]
         meets = config.max_nodes > 1 and not config.emulated
@@ -198,7 +198,7 @@ class _Launch:
             linux_processes.set_process_name(node.name or "agent")
             if self._config.emulated:
                 set_hostname(node.name, self._names)
-            loop = Loop()
+            loop = EventLoop()
             agent = Agent(self._config, loop, self._work, self._inherited, self._clean_up)
             agent.serve(Channel(loop, sock, TO_AGENT, agent.on_message, agent.on_launcher_gone))
         finally:

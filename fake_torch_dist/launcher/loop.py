@@ -30,7 +30,7 @@ class Timer:
         self.callback = None
 
 
-class Loop:
+class EventLoop:
     """Waits for events and calls their callbacks. ``run`` returns after ``stop``; a callback's exception ends it."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:

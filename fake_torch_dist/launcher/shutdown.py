@@ -13,7 +13,7 @@ from typing import Final
 
 from fake_torch_dist.launcher.commandline.config import LaunchConfig
 from fake_torch_dist.launcher.local_node import LocalNode
-from fake_torch_dist.launcher.loop import Loop, Timer
+from fake_torch_dist.launcher.loop import EventLoop, Timer
 from fake_torch_dist.launcher.output.merged_output import MergedOutput
 from fake_torch_dist.launcher.protocol.stop import StopJob
 from fake_torch_dist.launcher.reports import log_messages
@@ -55,7 +55,7 @@ class Shutdown:
     def __init__(
         self,
         config: LaunchConfig,
-        loop: Loop,
+        loop: EventLoop,
         nodes: Sequence[LocalNode],
         output: MergedOutput,
         log: LauncherLog,
@@ -199,7 +199,7 @@ class Shutdown:
 class OutputPatience:
     """Limits the wait for output after all processes of an attempt have ended, and gives it up then."""
 
-    def __init__(self, loop: Loop, output: MergedOutput, on_given_up: Callable[[], None]) -> None:
+    def __init__(self, loop: EventLoop, output: MergedOutput, on_given_up: Callable[[], None]) -> None:
         self._loop = loop
         self._output = output
         self._on_given_up = on_given_up

@@ -13,7 +13,7 @@ import sys
 from contextlib import suppress
 from typing import Final
 
-from fake_torch_dist.launcher.loop import Loop
+from fake_torch_dist.launcher.loop import EventLoop
 from fake_torch_dist.stores.connected_user import foreign
 from fake_torch_dist.terminal.keyboard import Keyboard
 
@@ -23,7 +23,7 @@ STDIN: Final = 0
 class TypedKeys:
     """``take`` and ``give_back`` do nothing while no rank asks for keys."""
 
-    def __init__(self, loop: Loop) -> None:
+    def __init__(self, loop: EventLoop) -> None:
         self._loop = loop
         self._keyboard = Keyboard(STDIN, reads_keys=True)
         self._name = f"fake-torchrun-keys-{os.urandom(16).hex()}"

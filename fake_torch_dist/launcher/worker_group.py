@@ -19,7 +19,7 @@ from fake_torch_dist.launcher.group_attempt import GroupAttempt
 from fake_torch_dist.launcher.job_control import JobControl
 from fake_torch_dist.launcher.local_node import LocalNode, kill_orphans
 from fake_torch_dist.launcher.logs import LogDirectoryError, LogTree
-from fake_torch_dist.launcher.loop import Loop
+from fake_torch_dist.launcher.loop import EventLoop
 from fake_torch_dist.launcher.output.merged_output import MergedOutput
 from fake_torch_dist.launcher.protocol.agent_messages import (
     FromAgent,
@@ -52,7 +52,7 @@ class WorkerGroup:
     def __init__(
         self,
         config: LaunchConfig,
-        loop: Loop,
+        loop: EventLoop,
         nodes: Sequence[LocalNode],
         tree: LogTree,
         environment: Mapping[str, str],

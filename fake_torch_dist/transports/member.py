@@ -1,4 +1,4 @@
-"""``GroupMember``: rounds, reads of other members' memory, and messages of one process in a group.
+"""``MemberTransport``: rounds, reads of other members' memory, and messages of one process in a group.
 
 The collectives of ``ProcessTransport`` are made of these.
 """
@@ -40,7 +40,7 @@ class MemoryAddresses(NamedTuple):
     target: int
 
 
-class GroupMember(OneRankTransport):
+class MemberTransport(OneRankTransport):
     """One group, as one process has it. ``ranks`` are the members' global ranks in group order."""
 
     def __init__(

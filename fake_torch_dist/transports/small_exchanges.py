@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from fake_torch_dist.core.fingerprint import Call
-from fake_torch_dist.transports.member import GroupMember
+from fake_torch_dist.transports.member import MemberTransport
 from fake_torch_dist.transports.rounds import joined, parted
 
 _NUMBER: Final = struct.Struct("<Q")
 
 
-class SmallExchanges(GroupMember):
+class SmallExchanges(MemberTransport):
     """The collectives of a group that exchange bytes instead of arrays."""
 
     async def barrier(self, name: str) -> None:

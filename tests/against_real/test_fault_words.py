@@ -43,7 +43,7 @@ from accelerate_sim.faults.words.draw import Draw
 from accelerate_sim.faults.words.line import TimedLine
 from accelerate_sim.faults.words.torch_release import release
 from accelerate_sim.faults.words.xid import xid
-from accelerate_sim.faults.words.xid_bodies import BODIES, Gpu
+from accelerate_sim.faults.words.xid_bodies import BODIES, XidGpu
 from tests.support.repository import ROOT
 
 LIMIT_S = 120.0
@@ -55,16 +55,16 @@ REGISTRY = f"{AGENT}.l0.registry"
 MEMORY = cuda.GpuMemory(
     capacity=int(79.1 * GIB), allocated=int(74.2 * GIB), reserved=int(76.9 * GIB), context=int(1.3 * GIB)
 )
-COLLECTIVE = watchdog.Collective(seq=57)
+COLLECTIVE = watchdog.WatchedCollective(seq=57)
 
 
 def waiter(torch: str = "2.13") -> watchdog.Waiter:
-    group = watchdog.Group(rank=3, enqueued=57, completed=56)
+    group = watchdog.WatchedGroup(rank=3, enqueued=57, completed=56)
     return watchdog.Waiter(rank=3, group=group, default=group, expired=NOW, draw=Draw(1), torch=torch)
 
 
-def speaker(version: str = "2.30.7") -> nccl.Speaker:
-    return nccl.Speaker(host="node2", pid=4711, thread=4790, device=5, start=NOW, version=version)
+def speaker(version: str = "2.30.7") -> nccl.NcclProcess:
+    return nccl.NcclProcess(host="node2", pid=4711, thread=4790, device=5, start=NOW, version=version)
 
 
 def client() -> store.Client:
@@ -106,7 +106,7 @@ FAMILIES: dict[str, tuple[Iterable[TimedLine], set[str]]] = {
     "NVLink error": (cuda.main_thread(3, cuda.NVLINK), {"observed_exception", "gpu_hardware_fault"}),
     "contained error": (cuda.main_thread(3, cuda.CONTAINED), {"observed_exception", "peer_gpu_memory_access_failure"}),
     "interrupted": (signals.own_words(signal.SIGINT, Draw(1)), set()),
-    **{f"Xid {code}": (xid(code, Gpu(), Draw(code)), {"gpu_hardware_fault"}) for code in BODIES},
+    **{f"Xid {code}": (xid(code, XidGpu(), Draw(code)), {"gpu_hardware_fault"}) for code in BODIES},
 }
 
 
@@ -184,7 +184,7 @@ def test_gpucm_is_critical_of_hardware_and_warns_of_programs(tmp_path: Path, cod
     checks = shutil.which("health_checks")
     if not checks:
         pytest.skip("needs health_checks of gpucm on PATH")
-    lines = xid(code, Gpu(), Draw(1), with_others=False)
+    lines = xid(code, XidGpu(), Draw(1), with_others=False)
     (tmp_path / "log").write_text("\n".join(kernel.in_dmesg(line, 9000.0) for line in lines) + "\n")
     dmesg = tmp_path / "dmesg"
     dmesg.write_text(f"#!/bin/sh\ncat {tmp_path}/log\n")

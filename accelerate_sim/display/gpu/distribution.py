@@ -15,7 +15,7 @@ from accelerate_sim.display.gpu.figures import (
     SLOW_SHARE,
     WARM_C,
     Figure,
-    Figures,
+    GpuFigures,
     figures_of,
 )
 from accelerate_sim.display.style import Style, columns
@@ -32,7 +32,7 @@ _WIDE, _WITH_UNITS, _WITH_HISTOGRAM = 54, 68, 96
 """Widths in columns from which a line holds all quartiles, their unit, and a histogram."""
 
 
-def distribution_lines(record: GpuRecord, figures: Figures, room: int, style: Style, host: str) -> list[str]:
+def distribution_lines(record: GpuRecord, figures: GpuFigures, room: int, style: Style, host: str) -> list[str]:
     """Minimum, quartiles and maximum of each figure over all GPUs, then the worst GPUs."""
     ordered = [np.sort(figure.values) for figure in figures.all()]
     last = len(record.utilization_pct) - 1
@@ -100,7 +100,7 @@ def _histogram(ordered: Floats, resolution: float, style: Style) -> str:
 # --- The worst ----------------------------------------------------------------------------------
 
 
-def _worst_lines(record: GpuRecord, figures: Figures, room: int, style: Style, host: str) -> list[str]:
+def _worst_lines(record: GpuRecord, figures: GpuFigures, room: int, style: Style, host: str) -> list[str]:
     host, last = style.text(host), len(record.utilization_pct) - 1
     rank_width = len(str(last))
     name_width = columns(host) + len(str(last // record.gpus_per_node))
@@ -120,7 +120,7 @@ def _worst_lines(record: GpuRecord, figures: Figures, room: int, style: Style, h
     return lines
 
 
-def _worst(record: GpuRecord, figures: Figures) -> list[tuple[int, Figure]]:
+def _worst(record: GpuRecord, figures: GpuFigures) -> list[tuple[int, Figure]]:
     """The worst GPUs, each with its worst figure, taken from all kinds of figure so that no kind hides another."""
     found: dict[int, tuple[float, Figure]] = {}
     for figure in (*figures.all(), figures.clock):
@@ -142,7 +142,7 @@ def _two_highest(values: Floats) -> list[int]:
     return [first, *sorted(rest, key=lambda index: -values[index])[:1]]
 
 
-def _badness(record: GpuRecord, figures: Figures, figure: Figure, gpu: int) -> float:
+def _badness(record: GpuRecord, figures: GpuFigures, figure: Figure, gpu: int) -> float:
     """Badness of a GPU's figure: 0 where yellow begins, 1 where red begins."""
     value = float(figure.values[gpu])
     if figure.name == "temp":
@@ -158,7 +158,7 @@ def _badness(record: GpuRecord, figures: Figures, figure: Figure, gpu: int) -> f
     return value / record.power_limit_w if value > record.power_limit_w else NO_TOPIC
 
 
-def _why(record: GpuRecord, figures: Figures, figure: Figure, gpu: int, style: Style) -> str:
+def _why(record: GpuRecord, figures: GpuFigures, figure: Figure, gpu: int, style: Style) -> str:
     value = float(figure.values[gpu])
     if figure.name == "temp":
         below = record.slowdown_temperature_c - value

@@ -31,7 +31,7 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class GpuFigures:
     """All quantities of all GPUs."""
 
     util: Figure
@@ -55,7 +55,7 @@ class Figures:
         return np.maximum(np.maximum(self.util.levels, self.power.levels), np.maximum(self.temp.levels, full))
 
 
-def figures_of(record: GpuRecord) -> Figures:
+def figures_of(record: GpuRecord) -> GpuFigures:
     """Convert the record to %, GiB, degrees Celsius and W, and rate each figure."""
     util, used = record.utilization_pct, record.memory_used_bytes
     temp, power = record.temperature_c, record.power_w
@@ -63,7 +63,7 @@ def figures_of(record: GpuRecord) -> Figures:
     clock = record.sm_clock_mhz
     usual_mhz = np.median(clock)
     above_limit = power > record.power_limit_w
-    return Figures(
+    return GpuFigures(
         Figure("util", util, _levels(util < LAZY_PCT, util < IDLE_PCT)),
         Figure(
             "memory",

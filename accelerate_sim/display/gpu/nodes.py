@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from accelerate_sim.display.gpu.figures import HEALTH_COLORS, IDLE_PCT, LAZY_PCT, Figures
+from accelerate_sim.display.gpu.figures import HEALTH_COLORS, IDLE_PCT, LAZY_PCT, GpuFigures
 from accelerate_sim.display.style import Style, columns
 from accelerate_sim.records import GpuRecord
 
@@ -37,7 +37,7 @@ class _Column:
         return " " * (width - len(text)) + style.paint(text, HEALTH_COLORS[self.levels[node]])
 
 
-def node_lines(record: GpuRecord, figures: Figures, names: tuple[str, ...], room: int, style: Style) -> list[str]:
+def node_lines(record: GpuRecord, figures: GpuFigures, names: tuple[str, ...], room: int, style: Style) -> list[str]:
     """Per node: mean utilization, largest memory, range of temperatures, power. Columns without room are left out."""
     name_width = columns(names[0])
     chosen, gap = _fitting(record, figures, room - name_width, style)
@@ -54,7 +54,7 @@ def node_lines(record: GpuRecord, figures: Figures, names: tuple[str, ...], room
     return lines
 
 
-def _fitting(record: GpuRecord, figures: Figures, room: int, style: Style) -> tuple[list[_Column], int]:
+def _fitting(record: GpuRecord, figures: GpuFigures, room: int, style: Style) -> tuple[list[_Column], int]:
     """The columns that fit into ``room``, and the gap before each."""
     nodes = _nodes(record, figures)
     for brief in (False, True):
@@ -68,7 +68,7 @@ def _fitting(record: GpuRecord, figures: Figures, room: int, style: Style) -> tu
     return next((few for few in narrow if sum(1 + column.width for column in few) <= room), []), 1
 
 
-def _nodes(record: GpuRecord, figures: Figures) -> _Nodes:
+def _nodes(record: GpuRecord, figures: GpuFigures) -> _Nodes:
     starts = np.arange(0, len(record.utilization_pct), record.gpus_per_node)
     sizes = np.diff(starts, append=len(record.utilization_pct))
     util, memory, temp, power = figures.all()

@@ -11,7 +11,7 @@ import numpy as np
 
 from accelerate_sim.config.host_names import listed_hosts
 from accelerate_sim.display.gpu.distribution import distribution_lines
-from accelerate_sim.display.gpu.figures import HEALTH_COLORS, Figures, figures_of, written
+from accelerate_sim.display.gpu.figures import HEALTH_COLORS, GpuFigures, figures_of, written
 from accelerate_sim.display.gpu.grid import Digits, Grid, grid_of
 from accelerate_sim.display.gpu.nodes import node_lines
 from accelerate_sim.display.style import Style, columns, cut, padded
@@ -39,7 +39,7 @@ def gpu_table(record: GpuRecord, width: int, style: Style, host: str = "node") -
     return [header, *_grid_lines(grid, figures, style)]
 
 
-def _header(record: GpuRecord, figures: Figures, num_nodes: int, room: int, style: Style) -> str:
+def _header(record: GpuRecord, figures: GpuFigures, num_nodes: int, room: int, style: Style) -> str:
     """Totals of all GPUs; those without room are left out, the least important first."""
     num_gpus, temp = len(record.utilization_pct), figures.temp.values
     gpus = f"{num_gpus:,} GPU{'s' * (num_gpus > 1)}"
@@ -62,7 +62,7 @@ def _header(record: GpuRecord, figures: Figures, num_nodes: int, room: int, styl
     return style.line(pieces, room)
 
 
-def _alerts(figures: Figures) -> Iterator[tuple[str, str]]:
+def _alerts(figures: GpuFigures) -> Iterator[tuple[str, str]]:
     """The number of yellow and red GPUs, in the colour of the worst; nothing if there are none."""
     levels = figures.alert_levels()
     count = int(np.count_nonzero(levels))
@@ -83,7 +83,7 @@ def _node_names(host: str, num_nodes: int, room: int, style: Style) -> tuple[str
     return tuple(padded(f"{stem}{node}", width) for node in range(num_nodes))
 
 
-def _digits(record: GpuRecord, figures: Figures) -> Digits:
+def _digits(record: GpuRecord, figures: GpuFigures) -> Digits:
     """Columns of each figure: the usual number, so that grids look alike, or more if a value needs it."""
 
     def widest(*values: float, decimals: int = 0) -> int:
@@ -101,7 +101,7 @@ def _digits(record: GpuRecord, figures: Figures) -> Digits:
     )
 
 
-def _grid_lines(grid: Grid, figures: Figures, style: Style) -> list[str]:
+def _grid_lines(grid: Grid, figures: GpuFigures, style: Style) -> list[str]:
     by_name = {figure.name: figure for figure in figures.all()}
     rows = []
     for row in grid.form.rows:

@@ -6,7 +6,7 @@ from itertools import islice
 from accelerate_sim.config.host_names import host_name
 from accelerate_sim.display.plan.rows import Fact, Section
 from accelerate_sim.display.units import duration_text
-from accelerate_sim.sim.disturbances.faults import PUBLISHED_RATE, Fault, Faults
+from accelerate_sim.sim.disturbances.faults import PUBLISHED_RATE, FleetFault, FleetFaults
 from accelerate_sim.sim.disturbances.goodput import Reliability, young_daly_s
 from accelerate_sim.sim.run import Run
 from accelerate_sim.sim.whole_run import mean_checkpoint_s
@@ -19,7 +19,7 @@ def faults_section(run: Run) -> Section:
     """The section for the config's failure rate; if that is 0, for the published rate, which the section says."""
     config, every = run.config.faults, run.config.checkpoint.every
     rate = config.rate or PUBLISHED_RATE
-    faults = Faults(run.noise_seed, run.layout.world_size, rate)
+    faults = FleetFaults(run.noise_seed, run.layout.world_size, rate)
     stall_s, run_s = mean_checkpoint_s(run), run.likely_s(run.last_step)
     found = Reliability.of(faults, run_s, run.mean_step_s, every, stall_s, 60.0 * config.restart_minutes)
     source = "faults.rate" if config.rate else "published fleets; this run has none: faults.rate is 0"
@@ -35,7 +35,7 @@ def faults_section(run: Run) -> Section:
     ]
 
 
-def _drawn(run: Run, faults: Faults, run_s: float) -> Iterator[Fact]:
+def _drawn(run: Run, faults: FleetFaults, run_s: float) -> Iterator[Fact]:
     """The first faults that fall into this run, with time counted in steps alone."""
     drawn = list(islice(faults.between(0.0, run_s), FAULTS_COUNTED + 1))
     if not drawn:
@@ -50,7 +50,7 @@ def _drawn(run: Run, faults: Faults, run_s: float) -> Iterator[Fact]:
     yield Fact("", "planned, not played: the run goes on without them")
 
 
-def _fault_text(run: Run, fault: Fault) -> str:
+def _fault_text(run: Run, fault: FleetFault) -> str:
     node, local = divmod(fault.rank, run.layout.gpus_per_node)
     gpu = "" if fault.cause.whole_node else f" GPU {local}"
     xid = "" if fault.xid is None else f", Xid {fault.xid}"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from accelerate_sim.faults.kind import Kind
+from accelerate_sim.faults.kind import FaultKind
 from accelerate_sim.faults.kinds import clock, data, gpus, mismatch, network, processes, storage, training
 
 FAMILIES = (processes, gpus, network, training, storage, data, clock, mismatch)
 
-KINDS: Mapping[str, Kind] = {kind.name: kind for family in FAMILIES for kind in family.KINDS}
+KINDS: Mapping[str, FaultKind] = {kind.name: kind for family in FAMILIES for kind in family.KINDS}
 """Every kind by its name."""

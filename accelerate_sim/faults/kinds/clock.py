@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from accelerate_sim.faults.consequences import Truth
-from accelerate_sim.faults.kind import Key, Kind
+from accelerate_sim.faults.kind import FaultKind, Key
 from accelerate_sim.faults.occurrence import Occurrence
 from accelerate_sim.faults.spans import EVER
 
@@ -31,7 +31,7 @@ def _first_ranks(strike: Occurrence) -> list[int]:
 
 
 KINDS = (
-    Kind(
+    FaultKind(
         name="clock", help="the clock of a machine is wrong: only the stamps of its lines say so",
         targets=("node",),
         target="node=any",

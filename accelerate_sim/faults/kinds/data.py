@@ -6,18 +6,18 @@ import signal
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from accelerate_sim.faults.consequences import Death, Ending, Line, RaiseEnd, Truth
+from accelerate_sim.faults.consequences import Death, Ending, FaultLine, RaiseEnd, Truth
 from accelerate_sim.faults.fault import Value
-from accelerate_sim.faults.kind import Key, Kind
+from accelerate_sim.faults.kind import FaultKind, Key
 from accelerate_sim.faults.occurrence import Occurrence
-from accelerate_sim.faults.spans import EVER, NOTHING, Span
+from accelerate_sim.faults.spans import EVER, NOTHING, FaultSpan
 from accelerate_sim.faults.words import data_loader, kernel
-from accelerate_sim.faults.words.python_traceback import Frame
+from accelerate_sim.faults.words.python_traceback import TracebackFrame
 from accelerate_sim.gpu_condition import Condition
 
 NOTICED_S = 1.0
 """Seconds from the end of one rank until the launcher has ended the others."""
-DATASET = Frame("/workspace/dataset.py", 57, "__getitem__", "return self._decode(self.shards[index])")
+DATASET = TracebackFrame("/workspace/dataset.py", 57, "__getitem__", "return self._decode(self.shards[index])")
 """The line of a dataset in which an exception is raised."""
 SIGNALS = {"killed": signal.SIGKILL, "bus": signal.SIGBUS}
 MOST_FILES = 1_048_576
@@ -53,13 +53,13 @@ def _error(strike: Occurrence, rank: int) -> RaiseEnd:
     return RaiseEnd(name, text)
 
 
-def _lines(strike: Occurrence) -> Iterator[Line]:
+def _lines(strike: Occurrence) -> Iterator[FaultLine]:
     action = str(strike.fault["action"])
     for rank in strike.hit.ranks if action == "bus" else ():
-        yield Line(data_loader.WORKER_ERRORS[signal.SIGBUS], rank)
+        yield FaultLine(data_loader.WORKER_ERRORS[signal.SIGBUS], rank)
     nodes = {rank // strike.run.layout.gpus_per_node: rank for rank in reversed(strike.hit.ranks)}
     for rank in nodes.values() if action == "fds" else ():
-        yield Line(kernel.too_many_files(MOST_FILES)[0].text, rank, "kernel")
+        yield FaultLine(kernel.too_many_files(MOST_FILES)[0].text, rank, "kernel")
 
 
 def _pace(strike: Occurrence) -> float:
@@ -83,7 +83,7 @@ def _starved(strike: Occurrence, rank: int, now: Condition, after_s: float) -> C
     return now._replace(starved=max(now.starved, more / (1.0 + more)))
 
 
-def _length(params: Mapping[str, Value]) -> Span | None:
+def _length(params: Mapping[str, Value]) -> FaultSpan | None:
     return EVER if params["action"] == "slow" else None
 
 
@@ -111,7 +111,7 @@ KEYS = {
 }  # fmt: skip
 
 KINDS = (
-    Kind(
+    FaultKind(
         name="data", help="a data loader loses a worker, gets an exception of one, or is slow",
         targets=("rank", "node"),
         keys=KEYS, phase="forward", lasts=NOTHING, lasts_by=_length, check=_check, ends=_ends, pace=_pace, lines=_lines,

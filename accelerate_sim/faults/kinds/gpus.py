@@ -7,16 +7,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from accelerate_sim.faults.consequences import Death, Ending, Line, SignalEnd, Truth
+from accelerate_sim.faults.consequences import Death, Ending, FaultLine, SignalEnd, Truth
 from accelerate_sim.faults.fault import Value
-from accelerate_sim.faults.kind import Key, Kind
+from accelerate_sim.faults.kind import FaultKind, Key
 from accelerate_sim.faults.kinds.slow_gpu import KEYS as SLOW_KEYS
 from accelerate_sim.faults.kinds.slow_gpu import expect_slow, slow_pace, slowed
 from accelerate_sim.faults.kinds.xid_facts import GONE, XIDS, counted, facts_of
 from accelerate_sim.faults.kinds.xid_strike import OFF_THE_BUS, XidStrike, gpu_labels, metric
 from accelerate_sim.faults.occurrence import Occurrence
 from accelerate_sim.faults.rank_lines import NOTICED_S, draw_of
-from accelerate_sim.faults.spans import EVER, Span
+from accelerate_sim.faults.spans import EVER, FaultSpan
 from accelerate_sim.gpu_condition import Condition, ErrorCounts
 
 SIGKILL = 9
@@ -30,7 +30,7 @@ REMAPS = ("pending", "failed", "none")
 
 def _xid(strike: Occurrence) -> XidStrike:
     code, effect, timeout = strike.fault["code"], str(strike.fault["effect"]), strike.fault["timeout"]
-    assert isinstance(code, int) and isinstance(timeout, Span)
+    assert isinstance(code, int) and isinstance(timeout, FaultSpan)
     chosen = facts_of(code).effect if effect == "auto" else effect
     body = str(strike.fault["body"])
     return XidStrike(strike, code, chosen, timeout.seconds or 0.0, body)  # type: ignore[arg-type]
@@ -65,7 +65,7 @@ def _ecc_ending(strike: Occurrence) -> Ending | None:
     return found.ending() if found else None
 
 
-def _ecc_lines(strike: Occurrence) -> Iterable[Line]:
+def _ecc_lines(strike: Occurrence) -> Iterable[FaultLine]:
     found = _ecc(strike)
     return found.lines() if found else ()
 
@@ -118,7 +118,7 @@ def _lost_xid(strike: Occurrence) -> XidStrike | None:
 
 def _lost_ending(strike: Occurrence) -> Ending:
     back = strike.fault["back"]
-    assert isinstance(back, Span) and back.seconds is not None
+    assert isinstance(back, FaultSpan) and back.seconds is not None
     returns = not math.isinf(back.seconds)
     if strike.hit.nodes:
         deaths = tuple(Death(rank, SignalEnd(SIGKILL)) for rank in strike.hit.ranks)
@@ -130,7 +130,7 @@ def _lost_ending(strike: Occurrence) -> Ending:
     return replace(ending, restarts=returns, min_restart_s=back.seconds if returns else 0.0)
 
 
-def _lost_lines(strike: Occurrence) -> Iterator[Line]:
+def _lost_lines(strike: Occurrence) -> Iterator[FaultLine]:
     found = XidStrike(strike, OFF_THE_BUS, "die")
     if not strike.hit.nodes:
         yield from (line for line in found.lines() if strike.fault["xid"] or line.stream != "kernel")
@@ -151,7 +151,7 @@ def _lost_expect(strike: Occurrence) -> Mapping[str, Any]:
 
 
 KINDS = (
-    Kind(
+    FaultKind(
         name="xid", help="the driver reports an Xid: kernel lines, the CUDA error after it, what monitoring sees",
         targets=("gpu", "rank", "node"),
         target="gpu=any",
@@ -160,13 +160,13 @@ KINDS = (
             "effect": Key("word", "auto", "Fate of the process on the GPU; auto: what follows from the Xid.",
                           ("auto", "none", "die", "hang")),
             "body": Key("text", "", "Text of the kernel line after the code, in place of the driver's own."),
-            "timeout": Key("span", Span(600.0), "Time of the others' watchdog, where the process hangs."),
+            "timeout": Key("span", FaultSpan(600.0), "Time of the others' watchdog, where the process hangs."),
         },
         check=_check_xid,
         ends=lambda strike: _xid(strike).ending(), lines=lambda strike: _xid(strike).lines(),
         telemetry=_xid_telemetry, truth=Truth("gpu"), truth_by=_xid_truth, expect=lambda strike: _xid(strike).expect(),
     ),
-    Kind(
+    FaultKind(
         name="ecc", help="errors in a GPU's memory: corrected, or uncorrectable with their Xid and a row to remap",
         targets=("gpu", "rank", "node"),
         target="gpu=any",
@@ -179,17 +179,17 @@ KINDS = (
         ends=_ecc_ending, lines=_ecc_lines, telemetry=_ecc_telemetry, truth=Truth("gpu_memory"), truth_by=_ecc_truth,
         expect=_ecc_expect,
     ),
-    Kind(
+    FaultKind(
         name="lost", help="a GPU, or a machine with all of its GPUs, is gone from the bus and from monitoring",
         targets=("gpu", "node", "rank"),
         target="gpu=any",
         keys={
             "xid": Key("switch", True, "The driver notices it and reports Xid 79."),
-            "back": Key("span", Span(600.0), "Time until it is back; ever: it never is."),
+            "back": Key("span", FaultSpan(600.0), "Time until it is back; ever: it never is."),
         },
         ends=_lost_ending, lines=_lost_lines, telemetry=_lost_telemetry, truth=GONE, expect=_lost_expect,
     ),
-    Kind(
+    FaultKind(
         name="slow", help="a GPU computes more slowly, and all wait for it",
         targets=("gpu", "rank", "node"),
         target="gpu=any",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
-from accelerate_sim.faults.consequences import Line
+from accelerate_sim.faults.consequences import FaultLine
 from accelerate_sim.faults.occurrence import Occurrence
 from accelerate_sim.faults.rank_lines import collective_of, draw_of, of_rank, waiter_of
 from accelerate_sim.faults.words import daemons, kernel, nccl
@@ -25,17 +25,17 @@ def ip_of(node: int) -> str:
     return f"10.0.{node // 250}.{node % 250 + 1}"
 
 
-def speaker_of(strike: Occurrence, rank: int) -> nccl.Speaker:
+def speaker_of(strike: Occurrence, rank: int) -> nccl.NcclProcess:
     """The process of a rank whose NCCL warns."""
     pid = strike.pid(rank)
-    return nccl.Speaker(
+    return nccl.NcclProcess(
         host=strike.host(rank), pid=pid, thread=pid + 60 + draw_of(strike, rank).below("thread", 40),
         device=rank % strike.run.layout.gpus_per_node, start=strike.moment,
         version=strike.run.config.cluster.nccl_version,
     )  # fmt: skip
 
 
-def carrier_lines(strike: Occurrence, node: int, link: int, *, down: bool, after_s: float = 0.0) -> Iterator[Line]:
+def carrier_lines(strike: Occurrence, node: int, link: int, *, down: bool, after_s: float = 0.0) -> Iterator[FaultLine]:
     """The lines of a machine whose port goes down or comes up: those of mlx5, and that of its network daemon."""
     rank, bdf = node * strike.run.layout.gpus_per_node, f"0000:{ADAPTER_BUS + 2 * link:02x}:00.0"
     is_infiniband = strike.run.config.cluster.fabric == "infiniband"
@@ -50,18 +50,20 @@ def carrier_lines(strike: Occurrence, node: int, link: int, *, down: bool, after
         interface, strike.moment, strike.host(rank), 700 + node % 200, lost=down, after_s=said[-1].after_s + after_s
     )
     yield from of_rank(rank, later(said, after_s))
-    yield Line(daemon.text, rank, "syslog", daemon.after_s + 0.02)
+    yield FaultLine(daemon.text, rank, "syslog", daemon.after_s + 0.02)
 
 
-def port_events(strike: Occurrence, ranks: list[int], link: int, event: str, after_s: float = 0.0) -> Iterator[Line]:
+def port_events(
+    strike: Occurrence, ranks: list[int], link: int, event: str, after_s: float = 0.0
+) -> Iterator[FaultLine]:
     """NCCL's warning in each process of the node about its port."""
     for rank in ranks:
         speaker = speaker_of(strike, rank)
-        moved = nccl.Speaker(**{**vars(speaker), "start": speaker.start + timedelta(seconds=after_s)})
+        moved = nccl.NcclProcess(**{**vars(speaker), "start": speaker.start + timedelta(seconds=after_s)})
         yield from of_rank(rank, later(nccl.port_event(moved, adapter_of(link), event), after_s + 0.03))
 
 
-def lost_link(strike: Occurrence, rank: int, peer: int, link: int, *, warns: bool) -> Iterator[Line]:
+def lost_link(strike: Occurrence, rank: int, peer: int, link: int, *, warns: bool) -> Iterator[FaultLine]:
     """The lines of a rank whose requests to a peer are not answered: after all retries NCCL, then torch."""
     per_node, version = strike.run.layout.gpus_per_node, strike.run.config.cluster.nccl_version
     draw, ip = draw_of(strike, rank), ip_of(peer // per_node)

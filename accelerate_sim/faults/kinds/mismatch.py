@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from accelerate_sim.catalog.gpus import DRIVERS, HOPPER_DRIVER, Driver
-from accelerate_sim.faults.consequences import Death, Ending, Line, RaiseEnd, Truth
+from accelerate_sim.faults.consequences import Death, Ending, FaultLine, RaiseEnd, Truth
 from accelerate_sim.faults.fault import Value
-from accelerate_sim.faults.kind import Key, Kind
+from accelerate_sim.faults.kind import FaultKind, Key
 from accelerate_sim.faults.kinds.link_lines import speaker_of
 from accelerate_sim.faults.kinds.xid_strike import gpu_labels, metric
 from accelerate_sim.faults.occurrence import Occurrence
@@ -134,7 +134,7 @@ def _code(version: str) -> int:
 # --- The lines ----------------------------------------------------------------------------------
 
 
-def lines(strike: Occurrence) -> Iterator[Line]:
+def lines(strike: Occurrence) -> Iterator[FaultLine]:
     """NCCL's warning in each process, or the kernel's lines about a library of another version."""
     if strike.fault["what"] == "nccl" and strike.ending and strike.fault["debug"] == "WARN":
         for rank in range(strike.run.layout.world_size)[:MOST_SPEAKERS]:
@@ -161,7 +161,7 @@ def expect(strike: Occurrence) -> Mapping[str, Any]:
 
 
 KINDS = (
-    Kind(
+    FaultKind(
         name="mismatch",
         help="a machine has another NCCL, an old driver, a library of another driver, no torch, or lacks a mount: "
              "its ranks fail at start",

@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from accelerate_sim.faults.consequences import Death, Ending, Line, RaiseEnd, SignalEnd, Truth
+from accelerate_sim.faults.consequences import Death, Ending, FaultLine, RaiseEnd, SignalEnd, Truth
 from accelerate_sim.faults.fault import Value
-from accelerate_sim.faults.kind import Key, Kind
+from accelerate_sim.faults.kind import FaultKind, Key
 from accelerate_sim.faults.kinds.link_lines import carrier_lines, lost_link, port_events
 from accelerate_sim.faults.occurrence import Occurrence
 from accelerate_sim.faults.rank_lines import (
@@ -22,7 +22,7 @@ from accelerate_sim.faults.rank_lines import (
     torch_of,
     waiter_of,
 )
-from accelerate_sim.faults.spans import EVER, NOTHING, Span
+from accelerate_sim.faults.spans import EVER, NOTHING, FaultSpan
 from accelerate_sim.faults.words import nccl, store, watchdog
 from accelerate_sim.faults.words.line import later
 from accelerate_sim.faults.words.torch_release import watchdog_lines
@@ -107,7 +107,7 @@ def _link_pace(strike: Occurrence) -> float:
     return 1.0 + 2.0 * (run.layout.nodes - 1) * _number(strike, "ms") / 1000.0 / run.mean_step_s
 
 
-def _link_lines(strike: Occurrence) -> Iterator[Line]:
+def _link_lines(strike: Occurrence) -> Iterator[FaultLine]:
     action, warns = strike.fault["action"], strike.fault["debug"] == "WARN"
     if action not in ("down", "flap"):
         return
@@ -163,8 +163,8 @@ def _link_truth(strike: Occurrence) -> Truth:
     return Truth("network", action="none", quiet=strike.fault["action"] != "flap", root=root)
 
 
-def _link_lasts(keys: Mapping[str, Value]) -> Span:
-    return Span(8.0) if keys["action"] == "flap" else EVER
+def _link_lasts(keys: Mapping[str, Value]) -> FaultSpan:
+    return FaultSpan(8.0) if keys["action"] == "flap" else EVER
 
 
 # --- partition ----------------------------------------------------------------------------------
@@ -172,7 +172,7 @@ def _link_lasts(keys: Mapping[str, Value]) -> Span:
 
 def _timeout_s(strike: Occurrence) -> float:
     timeout = strike.fault["timeout"]
-    assert isinstance(timeout, Span)
+    assert isinstance(timeout, FaultSpan)
     return timeout.seconds or 0.0
 
 
@@ -190,7 +190,7 @@ def _partition_ending(strike: Occurrence) -> Ending | None:
     return Ending(tuple(sorted(deaths, key=lambda death: death.after_s)), ended_s + NOTICED_S)
 
 
-def _partition_lines(strike: Occurrence) -> Iterator[Line]:
+def _partition_lines(strike: Occurrence) -> Iterator[FaultLine]:
     if _is_split(strike):
         timeout_s = _timeout_s(strike)
         for rank in range(strike.run.layout.world_size)[:MOST_SPEAKERS]:
@@ -215,7 +215,7 @@ def _store_ending(strike: Occurrence) -> Ending | None:
     return Ending((Death(clients[0], error, 3.0),), 3.0 + NOTICED_S)
 
 
-def _store_lines(strike: Occurrence) -> Iterator[Line]:
+def _store_lines(strike: Occurrence) -> Iterator[FaultLine]:
     for rank in _clients(strike):
         client = store.Client(
             rank=rank, host=strike.host(0), port=STORE_PORT, start=strike.moment, draw=draw_of(strike, rank),
@@ -232,8 +232,8 @@ def _store_lines(strike: Occurrence) -> Iterator[Line]:
                 yield from of_rank(rank, store.unreachable(client, CONNECT_MS)[:2], tried)
 
 
-def _store_lasts(keys: Mapping[str, Value]) -> Span | None:
-    return Span(CONNECT_MS / 1000) if keys["action"] == "slow" else None
+def _store_lasts(keys: Mapping[str, Value]) -> FaultSpan | None:
+    return FaultSpan(CONNECT_MS / 1000) if keys["action"] == "slow" else None
 
 
 def _on_store(strike: Occurrence) -> tuple[str, float]:
@@ -245,7 +245,7 @@ def _store_truth(strike: Occurrence) -> Truth:
 
 
 KINDS = (
-    Kind(
+    FaultKind(
         name="link", help="a link between nodes is down, flaps, loses packets, or is slow",
         targets=("link", "node"),
         target="link=any",
@@ -262,14 +262,14 @@ KINDS = (
         lasts=EVER, lasts_by=_link_lasts, ends=_link_ending, pace=_link_pace, lines=_link_lines,
         truth=Truth("network"), truth_by=_link_truth, expect=_link_expect,
     ),
-    Kind(
+    FaultKind(
         name="partition", help="nodes are cut off from the others; each half waits for the other until it times out",
         targets=("node",),
         target="node=any",
-        keys={"timeout": Key("span", Span(600.0), "Time of the watchdog.")},
+        keys={"timeout": Key("span", FaultSpan(600.0), "Time of the watchdog.")},
         ends=_partition_ending, lines=_partition_lines, truth=Truth("network"),
     ),
-    Kind(
+    FaultKind(
         name="store", help="the store of rank 0, which the ranks meet at, resets connections, is gone, or is slow",
         targets=("store",),
         target="store",

@@ -10,7 +10,7 @@ from accelerate_sim.faults.consequences import Death, Ending, ExitEnd, HowItEnds
 from accelerate_sim.faults.occurrence import Occurrence
 from accelerate_sim.faults.rank_lines import NOTICED_S, hung, torch_of
 from accelerate_sim.faults.sizes import bytes_of
-from accelerate_sim.faults.spans import Span
+from accelerate_sim.faults.spans import FaultSpan
 from accelerate_sim.faults.words import cuda
 from accelerate_sim.faults.words.slurm import KILL_WAIT_S
 
@@ -77,7 +77,7 @@ def host_out_of_memory(strike: Occurrence) -> Ending:
 def timeout_s(strike: Occurrence) -> float:
     """Seconds until the watchdog of a rank that waits gives up."""
     timeout = strike.fault["timeout"]
-    assert isinstance(timeout, Span)
+    assert isinstance(timeout, FaultSpan)
     return timeout.seconds or 0.0
 
 
@@ -89,7 +89,7 @@ def hanging(strike: Occurrence) -> Ending:
 def node_failed(strike: Occurrence) -> Ending:
     """A machine that is gone with all of its processes."""
     back = strike.fault["back"]
-    assert isinstance(back, Span) and back.seconds is not None
+    assert isinstance(back, FaultSpan) and back.seconds is not None
     deaths = tuple(Death(rank, SignalEnd(signal.SIGKILL)) for rank in strike.hit.ranks)
     returns = not math.isinf(back.seconds)
     return Ending(
@@ -104,7 +104,7 @@ GRACES_S: Final = {"slurm": float(KILL_WAIT_S), "limit": float(KILL_WAIT_S), "k8
 def grace_s(strike: Occurrence) -> float:
     """Seconds that a job that is preempted has before it is killed."""
     grace = strike.fault["grace"]
-    assert isinstance(grace, Span) and grace.seconds is not None
+    assert isinstance(grace, FaultSpan) and grace.seconds is not None
     return grace.seconds or GRACES_S[str(strike.fault["by"])]
 
 

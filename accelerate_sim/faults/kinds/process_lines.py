@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
-from accelerate_sim.faults.consequences import Line
+from accelerate_sim.faults.consequences import FaultLine
 from accelerate_sim.faults.kinds.process_ends import grace_s, largest, timeout_s
 from accelerate_sim.faults.occurrence import Occurrence
 from accelerate_sim.faults.rank_lines import (
@@ -43,7 +43,7 @@ def _remote(strike: Occurrence) -> list[int]:
     return [rank for rank in waiting_ranks(strike) if rank // per_node not in nodes][:MOST_SPEAKERS]
 
 
-def lost_peer(strike: Occurrence) -> Iterator[Line]:
+def lost_peer(strike: Occurrence) -> Iterator[FaultLine]:
     """The lines of ranks of other machines whose NCCL speaks TCP, and sees that its peer's socket is closed.
 
     On InfiniBand, RoCE and EFA a queue gives up after half a minute, and the launcher ends the ranks before.
@@ -58,7 +58,7 @@ def lost_peer(strike: Occurrence) -> Iterator[Line]:
         yield from of_rank(rank, said, nccl.async_error_sign(rank))
 
 
-def of_signal(strike: Occurrence) -> Iterator[Line]:
+def of_signal(strike: Occurrence) -> Iterator[FaultLine]:
     """The lines about ranks that a signal ends: the kernel's, their own, and those of their peers."""
     number = signal.Signals[f"SIG{strike.fault['signal']}"]
     for rank in strike.hit.ranks:
@@ -72,7 +72,7 @@ def of_signal(strike: Occurrence) -> Iterator[Line]:
     yield from lost_peer(strike)
 
 
-def of_host_memory(strike: Occurrence) -> Iterator[Line]:
+def of_host_memory(strike: Occurrence) -> Iterator[FaultLine]:
     """The kernel's block about a machine without memory, with the process that it kills."""
     rank = largest(strike)
     pid, gib = strike.pid(rank), 180 + 60 * strike.draw("size")
@@ -81,7 +81,7 @@ def of_host_memory(strike: Occurrence) -> Iterator[Line]:
     yield from of_rank(rank, said, OOM_KILL)
 
 
-def of_hang(strike: Occurrence) -> Iterator[Line]:
+def of_hang(strike: Occurrence) -> Iterator[FaultLine]:
     """The lines of ranks that wait until their watchdog's time is up, and then of the monitors of those that hang."""
     waited_s, waiting = timeout_s(strike), waiting_ranks(strike)
     if not waiting:
@@ -103,7 +103,7 @@ def of_hang(strike: Occurrence) -> Iterator[Line]:
         yield from of_rank(rank, later(heartbeat.absent_rank(waiter, waiting[0]), waited_s), sign)
 
 
-def of_lost_machine(strike: Occurrence) -> Iterator[Line]:
+def of_lost_machine(strike: Occurrence) -> Iterator[FaultLine]:
     """The lines of ranks whose store was on a machine that is gone, which is the one of rank 0."""
     if 0 not in strike.hit.nodes:
         return
@@ -119,7 +119,7 @@ def of_lost_machine(strike: Occurrence) -> Iterator[Line]:
 # --- Schedulers ---------------------------------------------------------------------------------
 
 
-def of_preemption(strike: Occurrence) -> Iterator[Line]:
+def of_preemption(strike: Occurrence) -> Iterator[FaultLine]:
     """The lines of a scheduler that ends the job, where that scheduler writes them."""
     by = str(strike.fault["by"])
     if by in ("slurm", "limit"):
@@ -129,14 +129,14 @@ def of_preemption(strike: Occurrence) -> Iterator[Line]:
         rank = node * strike.run.layout.gpus_per_node
         if by == "k8s":
             condition = kubernetes.disrupted("preempt") | {"lastTransitionTime": f"{strike.moment:%Y-%m-%dT%H:%M:%SZ}"}
-            yield Line(json.dumps(condition), rank, "kubernetes", 0.0, '"reason": "PreemptionByScheduler"')
+            yield FaultLine(json.dumps(condition), rank, "kubernetes", 0.0, '"reason": "PreemptionByScheduler"')
         else:
             end = strike.moment + timedelta(seconds=grace_s(strike))
             notice = json.dumps({"action": "terminate", "time": f"{end:%Y-%m-%dT%H:%M:%SZ}"})
-            yield Line(notice, rank, "instance", 0.0, r'"action": "terminate"')
+            yield FaultLine(notice, rank, "instance", 0.0, r'"action": "terminate"')
 
 
-def _of_slurm(strike: Occurrence, cause: str) -> Iterator[Line]:
+def _of_slurm(strike: Occurrence, cause: str) -> Iterator[FaultLine]:
     """The lines of srun and slurmstepd, which go to standard error of the step's first task."""
     layout, ending = strike.run.layout, strike.ending
     hosts = [strike.host(node * layout.gpus_per_node) for node in range(min(layout.nodes, MOST_SPEAKERS))]
@@ -144,4 +144,4 @@ def _of_slurm(strike: Occurrence, cause: str) -> Iterator[Line]:
     said = slurm.end_of_step(job_id(strike), 0, hosts, 1, strike.moment, cause, answers=answers, code=1)
     for after_s, _, text in said:
         sign = rf"CANCELLED AT .* {slurm.CAUSES[cause]} \*\*\*" if "CANCELLED" in text else ""
-        yield Line(text, 0, "slurm", after_s, sign)
+        yield FaultLine(text, 0, "slurm", after_s, sign)

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from accelerate_sim.faults.consequences import Truth
-from accelerate_sim.faults.kind import Key, Kind
+from accelerate_sim.faults.kind import FaultKind, Key
 from accelerate_sim.faults.kinds import process_ends as ends
 from accelerate_sim.faults.kinds import process_lines as lines
 from accelerate_sim.faults.kinds import process_metrics as metrics
-from accelerate_sim.faults.spans import NOTHING, Span
+from accelerate_sim.faults.spans import NOTHING, FaultSpan
 
 SIGNALS = ("KILL", "SEGV", "ABRT", "BUS", "TERM", "INT", "ILL", "FPE", "HUP", "QUIT")
 TRANSPORT = Key(
     "word", "ib", "Network of NCCL: over sockets, ranks of other machines report the lost peer at once.",
     ("ib", "socket"),
 )  # fmt: skip
-TIMEOUT = Key("span", Span(600.0), "Time of the others' watchdog.")
+TIMEOUT = Key("span", FaultSpan(600.0), "Time of the others' watchdog.")
 
 KINDS = (
-    Kind(
+    FaultKind(
         name="kill", help="a process gets a signal and is gone; the others notice that it is",
         targets=("rank", "node", "gpu"),
         keys={"signal": Key("word", "KILL", "Name of the signal, without SIG.", SIGNALS), "transport": TRANSPORT},
         ends=ends.killed, lines=lines.of_signal, truth=Truth("software"), expect=metrics.expect_end,
     ),
-    Kind(
+    FaultKind(
         name="raise", help="an exception leaves the training function: traceback, exit code 1",
         targets=("rank", "node", "gpu"),
         keys={
@@ -33,13 +33,13 @@ KINDS = (
         },
         ends=ends.raised, lines=lines.lost_peer, truth=Truth("software"), expect=metrics.expect_end,
     ),
-    Kind(
+    FaultKind(
         name="exit", help="a process exits with a code of its own and says nothing",
         targets=("rank", "node", "gpu"),
         keys={"code": Key("int", 3, "Exit code.", least=1, most=255), "transport": TRANSPORT},
         ends=ends.exited, lines=lines.lost_peer, truth=Truth("software", quiet=True), expect=metrics.expect_end,
     ),
-    Kind(
+    FaultKind(
         name="oom", help="a GPU has no memory left: torch's exception with figures that add up, exit code 1",
         targets=("rank", "gpu"),
         keys={
@@ -48,7 +48,7 @@ KINDS = (
         },
         ends=ends.out_of_memory, truth=Truth("software"), expect=metrics.expect_end,
     ),
-    Kind(
+    FaultKind(
         name="hostoom", help="a machine has no memory left: its kernel kills the largest process",
         targets=("node", "rank"),
         target="node=any",
@@ -56,7 +56,7 @@ KINDS = (
         ends=ends.host_out_of_memory, lines=lines.of_host_memory, truth=Truth("host"),
         expect=metrics.expect_end,
     ),
-    Kind(
+    FaultKind(
         name="hang", help="a process stops and says nothing; the watchdog of the others ends the job in its time",
         targets=("rank", "node", "gpu"),
         keys={
@@ -67,15 +67,15 @@ KINDS = (
         ends=ends.hanging, lines=lines.of_hang, truth=Truth("software"), telemetry=metrics.hangs,
         expect=metrics.expect_hang,
     ),
-    Kind(
+    FaultKind(
         name="nodefail", help="a machine is gone with its agent and its ranks; it comes back, or the job ends",
         targets=("node",),
         target="node=any",
-        keys={"back": Key("span", Span(600.0), "Time until it is back; ever: it never is.")},
+        keys={"back": Key("span", FaultSpan(600.0), "Time until it is back; ever: it never is.")},
         ends=ends.node_failed, lines=lines.of_lost_machine, truth=Truth("host", transient=False, action="reboot_node"),
         telemetry=metrics.gone, expect=metrics.expect_gone,
     ),
-    Kind(
+    FaultKind(
         name="preempt", help="a scheduler ends the whole job: SIGTERM, time to save, SIGKILL",
         targets=("job", "node"),
         target="job",

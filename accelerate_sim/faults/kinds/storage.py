@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from accelerate_sim.faults.consequences import Death, Ending, Line, RaiseEnd, Truth
+from accelerate_sim.faults.consequences import Death, Ending, FaultLine, RaiseEnd, Truth
 from accelerate_sim.faults.fault import Value
-from accelerate_sim.faults.kind import Key, Kind
+from accelerate_sim.faults.kind import FaultKind, Key
 from accelerate_sim.faults.occurrence import Occurrence
-from accelerate_sim.faults.spans import EVER, NOTHING, Span
+from accelerate_sim.faults.spans import EVER, NOTHING, FaultSpan
 from accelerate_sim.faults.words import kernel, storage
 from accelerate_sim.faults.words.draw import Draw
 
@@ -46,11 +46,11 @@ def _saving(strike: Occurrence) -> float:
     return factor if strike.fault["action"] == "slow" else 1.0
 
 
-def _slow_length(params: Mapping[str, Value]) -> Span | None:
+def _slow_length(params: Mapping[str, Value]) -> FaultSpan | None:
     return EVER if params["action"] == "slow" else None
 
 
-def _kernel_lines(strike: Occurrence) -> Iterator[Line]:
+def _kernel_lines(strike: Occurrence) -> Iterator[FaultLine]:
     match strike.fault["action"]:
         case "stale":
             timed = kernel.nfs_stops(FILE_SERVER)
@@ -61,7 +61,7 @@ def _kernel_lines(strike: Occurrence) -> Iterator[Line]:
         case _:
             timed = []
     for line in timed:
-        yield Line(line.text, WRITER, "kernel", line.after_s)
+        yield FaultLine(line.text, WRITER, "kernel", line.after_s)
 
 
 def _disk_check(params: Mapping[str, Value]) -> str | None:
@@ -108,7 +108,7 @@ DISK_KEYS = {
 }  # fmt: skip
 
 KINDS = (
-    Kind(
+    FaultKind(
         name="disk", help="the storage fails as a checkpoint is written: an error ends the writer; or it is only slow",
         targets=("storage",),
         target="storage=checkpoint",
@@ -116,7 +116,7 @@ KINDS = (
         ends=_ends, saving=_saving, on_disk=_leave_part, lines=_kernel_lines, truth=Truth("storage"),
         expect=_disk_expected,
     ),
-    Kind(
+    FaultKind(
         name="corrupt", help="a file of the newest checkpoint is damaged and nothing says so until it is read",
         targets=("storage",),
         target="storage=checkpoint",

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accelerate_sim.faults.consequences import Figures, Truth
+from accelerate_sim.faults.consequences import FaultyFigures, Truth
 from accelerate_sim.faults.fault import Value
-from accelerate_sim.faults.kind import Key, Kind
+from accelerate_sim.faults.kind import FaultKind, Key
 from accelerate_sim.faults.occurrence import Occurrence
-from accelerate_sim.faults.spans import EVER, Span
+from accelerate_sim.faults.spans import EVER, FaultSpan
 
 MOST_LEAD = 3
 """Most steps by which the gradient norm rises before the loss."""
@@ -26,14 +26,14 @@ SDC_NORM = 30.0
 """Error of a rank's gradients over that of its loss: the backward pass carries it through all layers."""
 
 
-def _strengths(strike: Occurrence, figures: Figures) -> NDArray[np.float64]:
+def _strengths(strike: Occurrence, figures: FaultyFigures) -> NDArray[np.float64]:
     return np.array([strike.strength(int(step)) for step in figures.steps])
 
 
 # --- nan --------------------------------------------------------------------------------------------
 
 
-def _not_a_number(strike: Occurrence, figures: Figures) -> Figures:
+def _not_a_number(strike: Occurrence, figures: FaultyFigures) -> FaultyFigures:
     """The norm is that of all ranks' gradients; the loss is, too, unless single ranks are hit."""
     nan = _strengths(strike, figures) > 0.0
     all_ranks = strike.fault["what"] == "loss" and not strike.hit.ranks
@@ -76,7 +76,7 @@ def _number(strike: Occurrence, key: str) -> float:
     return float(value)
 
 
-def _spike(strike: Occurrence, figures: Figures) -> Figures:
+def _spike(strike: Occurrence, figures: FaultyFigures) -> FaultyFigures:
     """The norm is highest in the first step and still raised as long as the loss is; the loss follows."""
     struck = _strengths(strike, figures) > 0.0
     since = figures.steps - strike.step
@@ -100,7 +100,7 @@ def _spike(strike: Occurrence, figures: Figures) -> Figures:
     )
 
 
-def _spike_length(params: Mapping[str, Value]) -> Span | None:
+def _spike_length(params: Mapping[str, Value]) -> FaultSpan | None:
     return EVER if params["diverge"] else None
 
 
@@ -118,14 +118,14 @@ def _spike_expected(strike: Occurrence) -> Mapping[str, Any]:
 # --- overflow ---------------------------------------------------------------------------------------
 
 
-def _overflow(strike: Occurrence, figures: Figures) -> Figures:
+def _overflow(strike: Occurrence, figures: FaultyFigures) -> FaultyFigures:
     return replace(figures, grad_norm=np.where(_strengths(strike, figures) > 0.0, np.inf, figures.grad_norm))
 
 
-def _overflow_length(params: Mapping[str, Value]) -> Span:
+def _overflow_length(params: Mapping[str, Value]) -> FaultSpan:
     count = params["count"]
     assert isinstance(count, int)
-    return Span(steps=count)
+    return FaultSpan(steps=count)
 
 
 def _halved(strike: Occurrence, step: int) -> float:
@@ -153,7 +153,7 @@ def _wrong_digits(strike: Occurrence, step: int, losses: NDArray[Any]) -> NDArra
     return changed
 
 
-def _wrong_norm(strike: Occurrence, figures: Figures) -> Figures:
+def _wrong_norm(strike: Occurrence, figures: FaultyFigures) -> FaultyFigures:
     """The norm of all ranks' gradients grows by the rank's share of its error."""
     error = _number(strike, "size") * SDC_NORM / strike.run.layout.data * len(_replicas(strike))
     raised = figures.grad_norm * (1.0 + error * _strengths(strike, figures))
@@ -166,15 +166,15 @@ def _sdc_expected(strike: Occurrence) -> Mapping[str, Any]:
 
 
 KINDS = (
-    Kind(
+    FaultKind(
         name="nan", help="the loss, or the gradients alone, are not a number for some steps; on one rank first, or all",
         targets=("job", "rank"),
         target="job",
         keys={"what": Key("word", "loss", "The figure that is not a number.", ("loss", "grad"))},
-        lasts=Span(steps=1), figures=_not_a_number, micro_losses=_nan_on_ranks, truth=Truth("numeric", action="none"),
-        expect=_nan_expected,
+        lasts=FaultSpan(steps=1), figures=_not_a_number, micro_losses=_nan_on_ranks,
+        truth=Truth("numeric", action="none"), expect=_nan_expected,
     ),
-    Kind(
+    FaultKind(
         name="spike", help="the gradient norm jumps, the loss follows one to three steps later, and recovers or never",
         targets=("job",),
         target="job",
@@ -184,18 +184,18 @@ KINDS = (
             "lead": Key("int", 0, "Steps by which the norm rises before the loss; 0: 1 to 3, drawn.", least=0, most=20),
             "diverge": Key("switch", False, "The loss never comes back, whatever 'for' says."),
         },
-        lasts=Span(steps=40), lasts_by=_spike_length, figures=_spike, truth=Truth("numeric", action="none"),
+        lasts=FaultSpan(steps=40), lasts_by=_spike_length, figures=_spike, truth=Truth("numeric", action="none"),
         expect=_spike_expected,
     ),
-    Kind(
+    FaultKind(
         name="overflow", help="gradients are too large for fp16: steps are skipped, and each halves the loss scale",
         targets=("job",),
         target="job",
         keys={"count": Key("int", 3, "Steps in a row that are skipped.", least=1, most=40)},
-        lasts=Span(steps=3), lasts_by=_overflow_length, figures=_overflow, loss_scale=_halved,
+        lasts=FaultSpan(steps=3), lasts_by=_overflow_length, figures=_overflow, loss_scale=_halved,
         truth=Truth("numeric", action="none"), expect=_overflow_expected,
     ),
-    Kind(
+    FaultKind(
         name="sdc", help="a GPU computes wrong digits and nothing says so: one rank's loss is off",
         targets=("gpu", "rank"),
         target="gpu=any",

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from accelerate_sim.config.host_names import host_name
-from accelerate_sim.faults.consequences import Death, Ending, Line, RaiseEnd, SignalEnd
+from accelerate_sim.faults.consequences import Death, Ending, FaultLine, RaiseEnd, SignalEnd
 from accelerate_sim.faults.kinds.xid_facts import Effect, facts_of
 from accelerate_sim.faults.occurrence import Occurrence
 from accelerate_sim.faults.rank_lines import (
@@ -77,7 +77,7 @@ class XidStrike(NamedTuple):
         kind, _, text = cuda.exception(self.error).partition(": ")
         return Death(rank, RaiseEnd(kind, text), waiter_of(self.strike, rank).noticed_s)
 
-    def lines(self) -> Iterator[Line]:
+    def lines(self) -> Iterator[FaultLine]:
         """The kernel's lines, and those of the ranks; the traceback of an exception is not among them."""
         for rank in self.strike.hit.ranks:
             yield from of_rank(rank, self._kernel(rank))

@@ -22,7 +22,7 @@ LIBRARIES: Final = {
 }
 
 
-class Call(NamedTuple):
+class CppFrame(NamedTuple):
     """A frame of a C++ exception: a function and the offset in it, or an unknown one and the offset in its library."""
 
     library: str
@@ -30,7 +30,7 @@ class Call(NamedTuple):
     symbol: str = ""
 
 
-THREAD: Final = (Call("c++", 0xDC253), Call("c", 0x94AC3), Call("c", 0x126850))
+THREAD: Final = (CppFrame("c++", 0xDC253), CppFrame("c", 0x94AC3), CppFrame("c", 0x126850))
 """The frames below a thread of the C++ library, on Ubuntu 22.04."""
 
 
@@ -39,12 +39,12 @@ def string_type(torch: str) -> str:
     return NEW_ABI if release(torch) >= (2, 7) else "std::string"
 
 
-def raised(torch: str, *calls: Call) -> tuple[Call, ...]:
+def raised(torch: str, *calls: CppFrame) -> tuple[CppFrame, ...]:
     """The frames of an exception: its constructor, then these calls."""
-    return (Call("c10", 0x9D, f"c10::Error::Error(c10::SourceLocation, {string_type(torch)})"), *calls)
+    return (CppFrame("c10", 0x9D, f"c10::Error::Error(c10::SourceLocation, {string_type(torch)})"), *calls)
 
 
-def frames_text(calls: Sequence[Call], draw: Draw) -> str:
+def frames_text(calls: Sequence[CppFrame], draw: Draw) -> str:
     """The frames as lines. Each process has its own load addresses; offsets are those of the library."""
     text = ""
     for number, call in enumerate(calls):

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from accelerate_sim.faults.words.draw import Draw
 from accelerate_sim.faults.words.line import STDERR, TimedLine, block
-from accelerate_sim.faults.words.python_traceback import BACKWARD, Frame, traceback_of_rank
+from accelerate_sim.faults.words.python_traceback import BACKWARD, TracebackFrame, traceback_of_rank
 from accelerate_sim.faults.words.torch_release import release
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
@@ -77,7 +77,7 @@ def exception(error: CudaError, torch: str = "2.13") -> str:
 
 
 def main_thread(
-    rank: int, error: CudaError, frames: Iterable[Frame] = BACKWARD, *, torch: str = "2.13"
+    rank: int, error: CudaError, frames: Iterable[TracebackFrame] = BACKWARD, *, torch: str = "2.13"
 ) -> list[TimedLine]:
     """The lines of a rank whose main thread meets a CUDA error; its exit code is 1."""
     return traceback_of_rank(rank, exception(error, torch), frames)
@@ -181,7 +181,7 @@ def out_of_memory_of_rank(
     memory: GpuMemory,
     *,
     torch: str = "2.13",
-    frames: Sequence[Frame] = BACKWARD,
+    frames: Sequence[TracebackFrame] = BACKWARD,
     retries: int = 0,
 ) -> list[TimedLine]:
     """The lines of a rank that runs out of GPU memory, torchtitan's warning before it if there were retries.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from accelerate_sim.faults.words.cpp_log import Call, frames_text, string_type
+from accelerate_sim.faults.words.cpp_log import CppFrame, frames_text, string_type
 from accelerate_sim.faults.words.cuda import CudaError, message
 from accelerate_sim.faults.words.line import TimedLine
 from accelerate_sim.faults.words.watchdog import Waiter, termination, watchdog_frames
@@ -21,14 +21,14 @@ def cuda_error(waiter: Waiter, error: CudaError, *, after_s: float = 0.0) -> lis
     """
     torch = waiter.torch
     calls = (
-        Call(
+        CppFrame(
             "c10",
             0x64,
             f"c10::detail::torchCheckFail(char const*, char const*, unsigned int, {string_type(torch)} const&)",
         ),
-        Call("c10_cuda", 0x118, CHECK),
-        Call("cuda", 0x56, f"{WORK}finishedGPUExecutionInternal() const"),
-        Call("cuda", 0xA0, f"{WORK}isCompleted()"),
+        CppFrame("c10_cuda", 0x118, CHECK),
+        CppFrame("cuda", 0x56, f"{WORK}finishedGPUExecutionInternal() const"),
+        CppFrame("cuda", 0xA0, f"{WORK}isCompleted()"),
     )
     origin = "Exception raised from c10_cuda_check_implementation at /pytorch/c10/cuda/CUDAException.cpp:43"
     origin += " (most recent call first):\n"

@@ -9,29 +9,37 @@ import signal
 from typing import Final
 
 from accelerate_sim.faults.words.line import STDERR, TimedLine, block, prefixed
-from accelerate_sim.faults.words.python_traceback import CAUSED, SITE_PACKAGES, Frame, rank_prefix, traceback_text
+from accelerate_sim.faults.words.python_traceback import (
+    CAUSED,
+    SITE_PACKAGES,
+    TracebackFrame,
+    rank_prefix,
+    traceback_text,
+)
 
 DATA: Final = f"{SITE_PACKAGES}/torch/utils/data"
 LIBRARY: Final = "/usr/lib/python3.12"
 SCRIPT: Final = (
-    Frame("/workspace/train.py", 118, "<module>", "main()"),
-    Frame("/workspace/train.py", 81, "main", "for batch in train_loader:"),
-    Frame(f"{SITE_PACKAGES}/accelerate/data_loader.py", 579, "__iter__", "current_batch = next(dataloader_iter)"),
-    Frame(f"{DATA}/dataloader.py", 725, "__next__", "data = self._next_data()"),
+    TracebackFrame("/workspace/train.py", 118, "<module>", "main()"),
+    TracebackFrame("/workspace/train.py", 81, "main", "for batch in train_loader:"),
+    TracebackFrame(
+        f"{SITE_PACKAGES}/accelerate/data_loader.py", 579, "__iter__", "current_batch = next(dataloader_iter)"
+    ),
+    TracebackFrame(f"{DATA}/dataloader.py", 725, "__next__", "data = self._next_data()"),
 )
 WAITING: Final = (
-    Frame(f"{DATA}/dataloader.py", 1291, "_try_get_data", "data = self._data_queue.get(timeout=timeout)"),
-    Frame(f"{LIBRARY}/multiprocessing/queues.py", 113, "get", "if not self._poll(timeout):"),
-    Frame(f"{LIBRARY}/multiprocessing/connection.py", 257, "poll", "return self._poll(timeout)"),
-    Frame(f"{LIBRARY}/multiprocessing/connection.py", 440, "_poll", "r = wait([self], timeout)"),
-    Frame(f"{LIBRARY}/multiprocessing/connection.py", 947, "wait", "ready = selector.select(timeout)"),
-    Frame(f"{LIBRARY}/selectors.py", 415, "select", "fd_event_list = self._selector.poll(timeout)"),
-    Frame(f"{DATA}/_utils/signal_handling.py", 73, "handler", "_error_if_any_worker_fails()"),
+    TracebackFrame(f"{DATA}/dataloader.py", 1291, "_try_get_data", "data = self._data_queue.get(timeout=timeout)"),
+    TracebackFrame(f"{LIBRARY}/multiprocessing/queues.py", 113, "get", "if not self._poll(timeout):"),
+    TracebackFrame(f"{LIBRARY}/multiprocessing/connection.py", 257, "poll", "return self._poll(timeout)"),
+    TracebackFrame(f"{LIBRARY}/multiprocessing/connection.py", 440, "_poll", "r = wait([self], timeout)"),
+    TracebackFrame(f"{LIBRARY}/multiprocessing/connection.py", 947, "wait", "ready = selector.select(timeout)"),
+    TracebackFrame(f"{LIBRARY}/selectors.py", 415, "select", "fd_event_list = self._selector.poll(timeout)"),
+    TracebackFrame(f"{DATA}/_utils/signal_handling.py", 73, "handler", "_error_if_any_worker_fails()"),
 )
 GETTING: Final = (
-    Frame(f"{DATA}/dataloader.py", 1505, "_next_data", "idx, data = self._get_data()"),
-    Frame(f"{DATA}/dataloader.py", 1464, "_get_data", "success, data = self._try_get_data()"),
-    Frame(f"{DATA}/dataloader.py", 1304, "_try_get_data", "raise RuntimeError("),
+    TracebackFrame(f"{DATA}/dataloader.py", 1505, "_next_data", "idx, data = self._get_data()"),
+    TracebackFrame(f"{DATA}/dataloader.py", 1464, "_get_data", "success, data = self._try_get_data()"),
+    TracebackFrame(f"{DATA}/dataloader.py", 1304, "_try_get_data", "raise RuntimeError("),
 )
 
 WORDS: Final = {
@@ -80,16 +88,18 @@ def lost_worker(rank: int, pid: int, error: str, *, number: int = 0) -> list[Tim
     return said + prefixed(block(0.05, STDERR, f"{handler}\n{CAUSED}\n{loader}"), rank_prefix(rank))
 
 
-def raised_in_worker(rank: int, worker: int, name: str, message: str, frame: Frame) -> list[TimedLine]:
+def raised_in_worker(rank: int, worker: int, name: str, message: str, frame: TracebackFrame) -> list[TimedLine]:
     """The lines of a rank whose worker raised an exception of class ``name`` in ``frame``, a line of the dataset."""
     original = (
-        Frame(
+        TracebackFrame(
             f"{DATA}/_utils/worker.py",
             374,
             "_worker_loop",
             "data = fetcher.fetch(index)  # type: ignore[possibly-undefined]",
         ),
-        Frame(f"{DATA}/_utils/fetch.py", 54, "fetch", "data = [self.dataset[idx] for idx in possibly_batched_index]"),
+        TracebackFrame(
+            f"{DATA}/_utils/fetch.py", 54, "fetch", "data = [self.dataset[idx] for idx in possibly_batched_index]"
+        ),
         frame,
     )
     inner = traceback_text(f"{name}: {message}\n", original).removeprefix("Traceback (most recent call last):\n")
@@ -98,9 +108,9 @@ def raised_in_worker(rank: int, worker: int, name: str, message: str, frame: Fra
     )
     frames = (
         *SCRIPT,
-        Frame(f"{DATA}/dataloader.py", 1529, "_next_data", "return self._process_data(data, worker_id)"),
-        Frame(f"{DATA}/dataloader.py", 1567, "_process_data", "data.reraise()"),
-        Frame(f"{SITE_PACKAGES}/torch/_utils.py", 794, "reraise", "raise exception"),
+        TracebackFrame(f"{DATA}/dataloader.py", 1529, "_next_data", "return self._process_data(data, worker_id)"),
+        TracebackFrame(f"{DATA}/dataloader.py", 1567, "_process_data", "data.reraise()"),
+        TracebackFrame(f"{SITE_PACKAGES}/torch/_utils.py", 794, "reraise", "raise exception"),
     )
     return prefixed(block(0.0, STDERR, traceback_text(error + inner, frames)), rank_prefix(rank))
 
@@ -109,8 +119,8 @@ def timed_out(rank: int, timeout_s: int) -> list[TimedLine]:
     """The lines of a rank whose worker does not answer within the loader's timeout; without one it hangs silently."""
     frames = (
         *SCRIPT,
-        Frame(f"{DATA}/dataloader.py", 1505, "_next_data", "idx, data = self._get_data()"),
-        Frame(f"{DATA}/dataloader.py", 1449, "_get_data", "raise RuntimeError("),
+        TracebackFrame(f"{DATA}/dataloader.py", 1505, "_next_data", "idx, data = self._get_data()"),
+        TracebackFrame(f"{DATA}/dataloader.py", 1449, "_get_data", "raise RuntimeError("),
     )
     error = f"RuntimeError: DataLoader timed out after {timeout_s} seconds"
     return prefixed(block(float(timeout_s), STDERR, traceback_text(error, frames)), rank_prefix(rank))

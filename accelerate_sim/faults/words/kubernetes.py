@@ -19,7 +19,7 @@ DISRUPTIONS: Final = {
 
 
 @dataclass(frozen=True)
-class Ending:
+class TerminatedState:
     """The state in which a container or a pod is reported as ended."""
 
     reason: str
@@ -33,24 +33,26 @@ def exit_code(status: int) -> int:
     return 128 - status if status < 0 else status
 
 
-def ended(status: int) -> Ending:
+def ended(status: int) -> TerminatedState:
     """The state of a container whose first process has ended by itself or by a signal."""
     code = exit_code(status)
-    return Ending("Error" if code else "Completed", code, phase="Failed" if code else "Succeeded")
+    return TerminatedState("Error" if code else "Completed", code, phase="Failed" if code else "Succeeded")
 
 
-def out_of_memory() -> Ending:
+def out_of_memory() -> TerminatedState:
     """The state of a container that the kernel killed at its memory limit."""
-    return Ending("OOMKilled", 137)
+    return TerminatedState("OOMKilled", 137)
 
 
-def evicted(container: str, using: str, asked: str, *, threshold: str = "100Mi", available: str = "81204Ki") -> Ending:
+def evicted(
+    container: str, using: str, asked: str, *, threshold: str = "100Mi", available: str = "81204Ki"
+) -> TerminatedState:
     """The state of a pod that the kubelet evicted as its node ran low on memory. Quantities are Kubernetes' own."""
     message = (
         f"The node was low on resource: memory. Threshold quantity: {threshold}, available: {available}. Container "
         f"{container} was using {using}, request is {asked}, has larger consumption of memory. "
     )
-    return Ending("Evicted", 137, message)
+    return TerminatedState("Evicted", 137, message)
 
 
 def disrupted(cause: str) -> dict[str, str]:

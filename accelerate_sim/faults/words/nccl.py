@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
-from accelerate_sim.faults.words.cpp_log import Call, frames_text
+from accelerate_sim.faults.words.cpp_log import CppFrame, frames_text
 from accelerate_sim.faults.words.draw import Draw
 from accelerate_sim.faults.words.line import STDOUT, TimedLine
 from accelerate_sim.faults.words.nccl_release import EVENT_NON_FATAL, Place, warning_places
-from accelerate_sim.faults.words.python_traceback import ALL_REDUCE, Frame, traceback_of_rank
+from accelerate_sim.faults.words.python_traceback import ALL_REDUCE, TracebackFrame, traceback_of_rank
 from accelerate_sim.faults.words.torch_release import release
 from accelerate_sim.faults.words.watchdog import (
     FILE,
-    Collective,
     Waiter,
+    WatchedCollective,
     failure,
     place,
     taking_down,
@@ -70,7 +70,7 @@ INTERNAL = NcclError(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Speaker:
+class NcclProcess:
     """A process whose NCCL warns."""
 
     host: str
@@ -85,7 +85,7 @@ class Speaker:
     version: str = "2.29.7"
 
 
-def warning(speaker: Speaker, where: Place, text: str, function: str = "", after_s: float = 0.0) -> list[TimedLine]:
+def warning(speaker: NcclProcess, where: Place, text: str, function: str = "", after_s: float = 0.0) -> list[TimedLine]:
     """A warning: an empty line, then the line."""
     places = warning_places(speaker.version)
     time = speaker.start + timedelta(seconds=after_s)
@@ -100,7 +100,7 @@ def closed_text(peer: str, port: int) -> str:
     return f"socketProgress: Connection closed by remote peer {peer}<{port}>"
 
 
-def connection_closed(speaker: Speaker, peer: str, port: int) -> list[TimedLine]:
+def connection_closed(speaker: NcclProcess, peer: str, port: int) -> list[TimedLine]:
     """The warning about a peer that has exited: its socket is closed, seconds after the exit at the most."""
     return warning(speaker, warning_places(speaker.version).closed, closed_text(peer, port), "socketProgress")
 
@@ -113,7 +113,7 @@ def call_failed_text(ip: str, port: int, version: str, reason: str, sends: bool 
 
 
 def connection_reset(
-    speaker: Speaker, ip: str, port: int, reason: str = "Connection reset by peer", *, sends: bool = False
+    speaker: NcclProcess, ip: str, port: int, reason: str = "Connection reset by peer", *, sends: bool = False
 ) -> list[TimedLine]:
     """The warning about a socket that the peer's host has reset, or whose pipe is broken."""
     places = warning_places(speaker.version)
@@ -147,7 +147,7 @@ def completion_text(
 
 
 def retries_exceeded(
-    speaker: Speaker, ip: str, port: int, adapter: str, draw: Draw, *, sends: bool = True, flushed: int = 1
+    speaker: NcclProcess, ip: str, port: int, adapter: str, draw: Draw, *, sends: bool = True, flushed: int = 1
 ) -> list[TimedLine]:
     """The warnings about a link or peer that no longer answers, and about the requests flushed after it.
 
@@ -180,7 +180,7 @@ def _event_text(draw: Draw, version: str, sends: bool) -> str:
     )
 
 
-def port_event(speaker: Speaker, adapter: str, event: str = "port error", *, port: int = 1) -> list[TimedLine]:
+def port_event(speaker: NcclProcess, adapter: str, event: str = "port error", *, port: int = 1) -> list[TimedLine]:
     """The warning of each process of a node about a port that went down (``port error``) or up (``port active``)."""
     places = warning_places(speaker.version)
     numbered = (event, PORT_EVENTS[event]) if places.event_text == EVENT_NON_FATAL else (event,)
@@ -193,7 +193,7 @@ def mismatch_text(rank: int, version: int, other: int, other_version: int) -> st
     return f"Mismatched NCCL version detected : rank {rank} version {version} rank {other} version {other_version}"
 
 
-def version_mismatch(speaker: Speaker, rank: int, version: int, other: int, other_version: int) -> list[TimedLine]:
+def version_mismatch(speaker: NcclProcess, rank: int, version: int, other: int, other_version: int) -> list[TimedLine]:
     """The warning of rank ``other`` about a rank whose NCCL is not its own."""
     text = mismatch_text(rank, version, other, other_version)
     where = warning_places(speaker.version).mismatch
@@ -211,7 +211,13 @@ def async_error_sign(rank: int) -> str:
 
 
 def async_error(
-    waiter: Waiter, collective: Collective, error: NcclError, last: str, *, nccl: str = "2.29.7", after_s: float = 0.0
+    waiter: Waiter,
+    collective: WatchedCollective,
+    error: NcclError,
+    last: str,
+    *,
+    nccl: str = "2.29.7",
+    after_s: float = 0.0,
 ) -> list[TimedLine]:
     """The lines of a rank whose collective fails as a peer or a link is gone, to its abort by SIGABRT.
 
@@ -221,8 +227,10 @@ def async_error(
     lines, draw = waiter.lines, waiter.draw.within("frames")
     noticed_s = after_s + waiter.noticed_s
     message = f"NCCL error: {error_text(error, last, nccl)}"
-    check = Call("cuda", 0x220, "c10d::ProcessGroupNCCL::checkForNCCLErrorsInternal(std::shared_ptr<c10d::NCCLComm>&)")
-    work = Call("cuda", 0x7C, "c10d::ProcessGroupNCCL::WorkNCCL::checkAndSetException()")
+    check = CppFrame(
+        "cuda", 0x220, "c10d::ProcessGroupNCCL::checkForNCCLErrorsInternal(std::shared_ptr<c10d::NCCLComm>&)"
+    )
+    work = CppFrame("cuda", 0x7C, "c10d::ProcessGroupNCCL::WorkNCCL::checkAndSetException()")
     # In the one release of which a log shows this line (2.5), it is 432 lines below the watchdog's last message.
     origin = place("checkForNCCLErrorsInternal", lines.terminated + 432, waiter.torch)
     origin += frames_text(watchdog_frames(waiter, check, work), draw)
@@ -255,7 +263,7 @@ def backend_error_of_rank(
     rank: int,
     error: NcclError,
     last: str,
-    frames: Iterable[Frame] = ALL_REDUCE,
+    frames: Iterable[TracebackFrame] = ALL_REDUCE,
     *,
     torch: str = "2.13",
     nccl: str = "2.29.7",

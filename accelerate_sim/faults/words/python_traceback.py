@@ -11,7 +11,7 @@ SITE_PACKAGES: Final = "/opt/venv/lib/python3.12/site-packages"
 CAUSED: Final = "\nThe above exception was the direct cause of the following exception:\n"
 
 
-class Frame(NamedTuple):
+class TracebackFrame(NamedTuple):
     """One call of a traceback."""
 
     file: str
@@ -21,12 +21,12 @@ class Frame(NamedTuple):
 
 
 BACKWARD: Final = (
-    Frame("/workspace/train.py", 118, "<module>", "main()"),
-    Frame("/workspace/train.py", 84, "main", "accelerator.backward(loss)"),
-    Frame(f"{SITE_PACKAGES}/accelerate/accelerator.py", 2852, "backward", "loss.backward(**kwargs)"),
-    Frame(f"{SITE_PACKAGES}/torch/_tensor.py", 647, "backward", "torch.autograd.backward("),
-    Frame(f"{SITE_PACKAGES}/torch/autograd/__init__.py", 354, "backward", "_engine_run_backward("),
-    Frame(
+    TracebackFrame("/workspace/train.py", 118, "<module>", "main()"),
+    TracebackFrame("/workspace/train.py", 84, "main", "accelerator.backward(loss)"),
+    TracebackFrame(f"{SITE_PACKAGES}/accelerate/accelerator.py", 2852, "backward", "loss.backward(**kwargs)"),
+    TracebackFrame(f"{SITE_PACKAGES}/torch/_tensor.py", 647, "backward", "torch.autograd.backward("),
+    TracebackFrame(f"{SITE_PACKAGES}/torch/autograd/__init__.py", 354, "backward", "_engine_run_backward("),
+    TracebackFrame(
         f"{SITE_PACKAGES}/torch/autograd/graph.py",
         829,
         "_engine_run_backward",
@@ -37,8 +37,8 @@ BACKWARD: Final = (
 
 ALL_REDUCE: Final = (
     *BACKWARD[:2],
-    Frame(f"{SITE_PACKAGES}/torch/distributed/c10d_logger.py", 83, "wrapper", "return func(*args, **kwargs)"),
-    Frame(
+    TracebackFrame(f"{SITE_PACKAGES}/torch/distributed/c10d_logger.py", 83, "wrapper", "return func(*args, **kwargs)"),
+    TracebackFrame(
         f"{SITE_PACKAGES}/torch/distributed/distributed_c10d.py",
         3068,
         "all_reduce",
@@ -48,7 +48,7 @@ ALL_REDUCE: Final = (
 """The calls from a training script into a collective."""
 
 
-def traceback_text(error: str, frames: Iterable[Frame] = BACKWARD) -> str:
+def traceback_text(error: str, frames: Iterable[TracebackFrame] = BACKWARD) -> str:
     """A traceback; ``error`` is its last line, or last lines, with the name of the exception's class."""
     text = "Traceback (most recent call last):\n"
     for frame in frames:
@@ -62,7 +62,7 @@ def rank_prefix(rank: int) -> str:
 
 
 def traceback_of_rank(
-    rank: int, error: str, frames: Iterable[Frame] = BACKWARD, *, after_s: float = 0.0
+    rank: int, error: str, frames: Iterable[TracebackFrame] = BACKWARD, *, after_s: float = 0.0
 ) -> list[TimedLine]:
     """The lines that a rank prints when an exception ends it."""
     return prefixed(block(after_s, STDERR, traceback_text(error, frames)), rank_prefix(rank))

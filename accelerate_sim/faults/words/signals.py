@@ -8,7 +8,7 @@ from typing import Final
 
 from accelerate_sim.faults.words.draw import Draw
 from accelerate_sim.faults.words.line import STDERR, TimedLine, block
-from accelerate_sim.faults.words.python_traceback import ALL_REDUCE, Frame, traceback_text
+from accelerate_sim.faults.words.python_traceback import ALL_REDUCE, TracebackFrame, traceback_text
 
 FATAL: Final = {
     signal.SIGSEGV: "Segmentation fault",
@@ -27,7 +27,7 @@ HEAP: Final = ("free(): invalid pointer", "malloc(): corrupted top size", "doubl
 
 
 def own_words(
-    number: int, draw: Draw, frames: Sequence[Frame] = ALL_REDUCE, *, faulthandler: bool = False
+    number: int, draw: Draw, frames: Sequence[TracebackFrame] = ALL_REDUCE, *, faulthandler: bool = False
 ) -> list[TimedLine]:
     """The lines of the process itself: none for most signals.
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from accelerate_sim.faults.words.cpp_log import THREAD, Call, CppLog, frames_text, raised, string_type
+from accelerate_sim.faults.words.cpp_log import THREAD, CppFrame, CppLog, frames_text, raised, string_type
 from accelerate_sim.faults.words.draw import Draw
 from accelerate_sim.faults.words.line import TimedLine
 from accelerate_sim.faults.words.torch_release import release, watchdog_lines
@@ -85,13 +85,13 @@ def _failed(client: Client, after_s: float, why: str) -> list[TimedLine]:
     return client.log.lines(after_s, "W", "TCPStore.cpp", at, text + frames_text(_frames(client), client.draw))
 
 
-def _frames(client: Client) -> tuple[Call, ...]:
+def _frames(client: Client) -> tuple[CppFrame, ...]:
     string = string_type(client.torch)
     check = f"c10d::TCPStore::check(std::vector<{string}, std::allocator<{string} > > const&)"
     monitor = "c10d::ProcessGroupNCCL::HeartbeatMonitor::runLoop()"
     if release(client.torch) < (2, 8):
         monitor = "c10d::ProcessGroupNCCL::heartbeatMonitor()"
-    calls = (Call("cpu", 0x5FFC5D1), Call("cpu", 0x35D, check), Call("cuda", 0x33D, monitor))
+    calls = (CppFrame("cpu", 0x5FFC5D1), CppFrame("cpu", 0x35D, check), CppFrame("cuda", 0x33D, monitor))
     return raised(client.torch, *calls, *THREAD)
 
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from accelerate_sim.faults.words.cpp_log import THREAD, Call, CppLog, frames_text, raised
+from accelerate_sim.faults.words.cpp_log import THREAD, CppFrame, CppLog, frames_text, raised
 from accelerate_sim.faults.words.draw import Draw
 from accelerate_sim.faults.words.line import STDERR, TimedLine, block
-from accelerate_sim.faults.words.python_traceback import ALL_REDUCE, Frame
+from accelerate_sim.faults.words.python_traceback import ALL_REDUCE, TracebackFrame
 from accelerate_sim.faults.words.torch_release import WatchdogLines, release, watchdog_lines
 
 FILE: Final = "ProcessGroupNCCL.cpp"
@@ -41,7 +41,7 @@ LIKELY: Final = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Collective:
+class WatchedCollective:
     """A collective as torch names it."""
 
     seq: int
@@ -58,7 +58,7 @@ class Collective:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Group:
+class WatchedGroup:
     """A process group, from the point of view of one of its ranks."""
 
     rank: int
@@ -86,8 +86,8 @@ class Waiter:
     rank: int
     """Rank in the world."""
 
-    group: Group
-    default: Group
+    group: WatchedGroup
+    default: WatchedGroup
     """The default process group; its monitor thread handles dumps."""
 
     expired: datetime
@@ -110,7 +110,7 @@ class Waiter:
         return self.draw.between("noticed", 0.0, POLL_MS / 1000)
 
 
-def timeout_message(waiter: Waiter, collective: Collective) -> str:
+def timeout_message(waiter: Waiter, collective: WatchedCollective) -> str:
     """The message of the timeout; every waiting rank has measured its own time, 0 to 100 ms over the limit."""
     ran_ms = collective.timeout_ms + int(waiter.noticed_s * 1000)
     return (
@@ -119,7 +119,9 @@ def timeout_message(waiter: Waiter, collective: Collective) -> str:
     )
 
 
-def waiting_rank(waiter: Waiter, collective: Collective, frames: Sequence[Frame] = ALL_REDUCE) -> list[TimedLine]:
+def waiting_rank(
+    waiter: Waiter, collective: WatchedCollective, frames: Sequence[TracebackFrame] = ALL_REDUCE
+) -> list[TimedLine]:
     """The lines of a rank that waited until the timeout, to its abort by SIGABRT (exit code -6)."""
     log, lines, message = waiter.log, waiter.lines, timeout_message(waiter, collective)
     noticed_s = waiter.noticed_s
@@ -178,7 +180,7 @@ def termination(waiter: Waiter, after_s: float, message: str, origin: str) -> li
     lines, draw = waiter.lines, waiter.draw.within("frames")
     text = f"{waiter.group.prefix(lines)} Process group watchdog thread terminated with exception: {message}\n{origin}"
     function = "run" if lines.runs_in_watchdog_class else "ncclCommWatchdog"
-    calls = raised(waiter.torch, Call("cuda", 0x6915EB), *THREAD)
+    calls = raised(waiter.torch, CppFrame("cuda", 0x6915EB), *THREAD)
     again = f"{place(function, lines.rethrown, waiter.torch)}{frames_text(calls, draw)}"
     said = waiter.log.lines(after_s, "E", FILE, lines.terminated, text)
     said += block(after_s + 0.0002, STDERR, "terminate called after throwing an instance of 'c10::DistBackendError'")
@@ -192,28 +194,28 @@ def place(function: str, line: int, torch: str) -> str:
     return f"Exception raised from {function} at {where} (most recent call first):\n"
 
 
-def watchdog_frames(waiter: Waiter, *calls: Call) -> tuple[Call, ...]:
+def watchdog_frames(waiter: Waiter, *calls: CppFrame) -> tuple[CppFrame, ...]:
     """The frames of an exception in a watchdog thread: these calls, then the loop that made them."""
     loop = (
-        Call("cuda", 0x14F1, "c10d::ProcessGroupNCCL::Watchdog::runLoop()"),
-        Call("cuda", 0x157, "c10d::ProcessGroupNCCL::Watchdog::run()"),
+        CppFrame("cuda", 0x14F1, "c10d::ProcessGroupNCCL::Watchdog::runLoop()"),
+        CppFrame("cuda", 0x157, "c10d::ProcessGroupNCCL::Watchdog::run()"),
     )
     if not waiter.lines.runs_in_watchdog_class:
         loop = (
-            Call("cuda", 0x890, "c10d::ProcessGroupNCCL::watchdogHandler()"),
-            Call("cuda", 0x14D, "c10d::ProcessGroupNCCL::ncclCommWatchdog()"),
+            CppFrame("cuda", 0x890, "c10d::ProcessGroupNCCL::watchdogHandler()"),
+            CppFrame("cuda", 0x14D, "c10d::ProcessGroupNCCL::ncclCommWatchdog()"),
         )
     return raised(waiter.torch, *calls, *loop, *THREAD)
 
 
 def _check_timeout(waiter: Waiter) -> str:
     optional = "std::optional<std::chrono::duration<long, std::ratio<1l, 1000l> > >"
-    check = Call("cuda", 0x2B1, f"c10d::ProcessGroupNCCL::WorkNCCL::checkTimeout({optional})")
+    check = CppFrame("cuda", 0x2B1, f"c10d::ProcessGroupNCCL::WorkNCCL::checkTimeout({optional})")
     text = place("checkTimeout", waiter.lines.raised, waiter.torch)
     return text + frames_text(watchdog_frames(waiter, check), waiter.draw.within("frames"))
 
 
-def _trace(waiter: Waiter, after_s: float, frames: Sequence[Frame]) -> list[TimedLine]:
+def _trace(waiter: Waiter, after_s: float, frames: Sequence[TracebackFrame]) -> list[TimedLine]:
     """The Python stack of the late collective if the flight recorder is on, else the line that says it is off."""
     lines, log = waiter.lines, waiter.log
     if lines.records:

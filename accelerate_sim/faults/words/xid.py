@@ -10,7 +10,7 @@ from typing import Final
 
 from accelerate_sim.faults.words.draw import Draw
 from accelerate_sim.faults.words.line import KERNEL, TimedLine, later
-from accelerate_sim.faults.words.xid_bodies import BODIES, Cause, Gpu, Said, Victim, nvlink5_event
+from accelerate_sim.faults.words.xid_bodies import BODIES, Said, Victim, XidCause, XidGpu, nvlink5_event
 
 NAMES_UNKNOWN_PROCESSES: Final = 565
 """Last branch that prints ``pid='<unknown>', name=<unknown>``; later ones leave both out."""
@@ -21,7 +21,7 @@ SWITCHES_NOTICE_S: Final = 12.0
 
 def xid(
     code: int,
-    gpu: Gpu,
+    gpu: XidGpu,
     draw: Draw,
     *,
     victims: tuple[Victim, ...] = (),
@@ -34,14 +34,14 @@ def xid(
     ``first`` adds the two lines that name the board, which the driver prints once per boot and GPU. ``with_others``
     adds the Xids that follow from this one, such as 43 after 31 and 45 for each channel that is torn down.
     """
-    cause = Cause(gpu, victims, driver, draw)
+    cause = XidCause(gpu, victims, driver, draw)
     said = sorted(BODIES[code](cause), key=lambda each: each.after_s)
     lines = [line for each in said if with_others or each.code == code for line in _lines(each, cause)]
     return (identity(gpu) if first else []) + later(lines, 0.00002 if first else 0.0)
 
 
 def off_the_bus(
-    gpu: Gpu, draw: Draw, switch_buses: tuple[int, ...], *, victims: tuple[Victim, ...] = (), driver: int = 580
+    gpu: XidGpu, draw: Draw, switch_buses: tuple[int, ...], *, victims: tuple[Victim, ...] = (), driver: int = 580
 ) -> list[TimedLine]:
     """The lines of Xid 79 on a node with NVSwitches, which report the lost links some seconds later.
 
@@ -54,7 +54,7 @@ def off_the_bus(
     return said
 
 
-def identity(gpu: Gpu) -> list[TimedLine]:
+def identity(gpu: XidGpu) -> list[TimedLine]:
     """The two lines that name a GPU's board before its first Xid since boot."""
     return [
         TimedLine(0.0, KERNEL, f"NVRM: GPU at PCI:{gpu.pci}: {gpu.uuid}"),
@@ -62,7 +62,7 @@ def identity(gpu: Gpu) -> list[TimedLine]:
     ]
 
 
-def missing_at_load(gpu: Gpu, device_id: int = 0x2330) -> list[TimedLine]:
+def missing_at_load(gpu: XidGpu, device_id: int = 0x2330) -> list[TimedLine]:
     """The lines about a GPU that does not answer when the driver is loaded: one record of three lines, no Xid."""
     text = (
         f"NVRM: The NVIDIA GPU {gpu.pci}.0",
@@ -89,13 +89,13 @@ def nvlink5_subcode(word: int) -> int:
     return word >> 20 & 0x3F
 
 
-def nvlink5(code: int, unit: str, gpu: Gpu, draw: Draw, *, subcode: int = 4) -> list[TimedLine]:
+def nvlink5(code: int, unit: str, gpu: XidGpu, draw: Draw, *, subcode: int = 4) -> list[TimedLine]:
     """The line of an NVLink event that does not end the link: Xid 144 to 150, ``Nonfatal``."""
     body = nvlink5_event(unit, draw, fatal=False, subcode=subcode)
     return [TimedLine(0.0, KERNEL, f"NVRM: Xid (PCI:{gpu.pci}): {code}, {body}")]
 
 
-def _lines(said: Said, cause: Cause) -> list[TimedLine]:
+def _lines(said: Said, cause: XidCause) -> list[TimedLine]:
     if not said.code:
         return [TimedLine(said.after_s, KERNEL, f"NVRM: {said.body}")]
     process = ""

@@ -21,7 +21,7 @@ RESET, REBOOT, DRAIN_AND_RESET = 1, 2, 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gpu:
+class XidGpu:
     """A GPU as the driver names it."""
 
     index: int = 0
@@ -48,31 +48,31 @@ class Said(NamedTuple):
     victim: Victim | None = None
 
 
-class Cause(NamedTuple):
-    gpu: Gpu
+class XidCause(NamedTuple):
+    gpu: XidGpu
     victims: tuple[Victim, ...]
     driver: int
     draw: Draw
 
 
-Wording = Callable[[Cause], Iterator[Said]]
+Wording = Callable[[XidCause], Iterator[Said]]
 
 
-def _channel(cause: Cause, victim: Victim, number: int = 0) -> str:
+def _channel(cause: XidCause, victim: Victim, number: int = 0) -> str:
     return f"{8 + number + cause.draw.below(('channel', victim.pid), 8):08x}"
 
 
-def _first(cause: Cause) -> Victim:
+def _first(cause: XidCause) -> Victim:
     return cause.victims[0] if cause.victims else Victim(4000 + cause.draw.below("pid", 60000))
 
 
-def _recovery(cause: Cause, after_s: float, action: int) -> Iterator[Said]:
+def _recovery(cause: XidCause, after_s: float, action: int) -> Iterator[Said]:
     if cause.driver >= REPORTS_RECOVERY:
         names = f"0x0 ({RECOVERY_ACTIONS[0]}) to 0x{action:x} ({RECOVERY_ACTIONS[action]})"
         yield Said(after_s, 154, f"GPU recovery action changed from {names}")
 
 
-def _teardown(cause: Cause, after_s: float, previous: int, channels: int = 4) -> Iterator[Said]:
+def _teardown(cause: XidCause, after_s: float, previous: int, channels: int = 4) -> Iterator[Said]:
     """Xid 45 for each channel of each process on the GPU."""
     because = f" caused by previous Xid {previous}" if cause.driver >= NAMES_CAUSE and previous else ""
     for number, victim in enumerate(cause.victims or (_first(cause),)):
@@ -81,7 +81,7 @@ def _teardown(cause: Cause, after_s: float, previous: int, channels: int = 4) ->
             yield Said(after_s + delay_s, 45, f"Ch {_channel(cause, victim, channel)}{because}", victim)
 
 
-def _sm_exception(cause: Cause) -> Iterator[Said]:
+def _sm_exception(cause: XidCause) -> Iterator[Said]:
     draw, victim = cause.draw, _first(cause)
     gpc, tpc = draw.below("gpc", 8), draw.below("tpc", 9)
     base = 0x504000 + 0x8000 * gpc + 0x800 * tpc
@@ -95,7 +95,7 @@ def _sm_exception(cause: Cause) -> Iterator[Said]:
     yield from _stopped_channel(cause)
 
 
-def _mmu_fault(cause: Cause) -> Iterator[Said]:
+def _mmu_fault(cause: XidCause) -> Iterator[Said]:
     draw, victim = cause.draw, _first(cause)
     client = f"GPCCLIENT_T1_{draw.below('client', 18)}"
     channel = f"Ch {_channel(cause, victim)}"
@@ -109,16 +109,16 @@ def _mmu_fault(cause: Cause) -> Iterator[Said]:
     yield from _stopped_channel(cause)
 
 
-def _stopped_channel(cause: Cause) -> Iterator[Said]:
+def _stopped_channel(cause: XidCause) -> Iterator[Said]:
     victim = _first(cause)
     yield Said(0.0013, 43, f"Ch {_channel(cause, victim)}", victim)
 
 
-def _removed_channels(cause: Cause) -> Iterator[Said]:
+def _removed_channels(cause: XidCause) -> Iterator[Said]:
     yield from _teardown(cause, 0.0, 0)
 
 
-def _double_bit_error(cause: Cause) -> Iterator[Said]:
+def _double_bit_error(cause: XidCause) -> Iterator[Said]:
     draw = cause.draw
     place = f"partition {draw.below('partition', 20)}, subpartition {draw.below('subpartition', 4)}"
     text = "An uncorrectable double bit error (DBE) has been detected on GPU in the framebuffer at physAddr"
@@ -127,19 +127,19 @@ def _double_bit_error(cause: Cause) -> Iterator[Said]:
     yield from _recovery(cause, 0.05, RESET)
 
 
-def _row(cause: Cause) -> int:
+def _row(cause: XidCause) -> int:
     return 0x100000000 + (cause.draw.bits("row", 32) & 0xFFFFFFC0)
 
 
-def _new_row(cause: Cause) -> Iterator[Said]:
+def _new_row(cause: XidCause) -> Iterator[Said]:
     yield Said(0.0, 63, f"Row Remapper: New row (0x{_row(cause):016x}) marked for remapping, reset gpu to activate.")
 
 
-def _no_row_left(cause: Cause) -> Iterator[Said]:
+def _no_row_left(cause: XidCause) -> Iterator[Said]:
     yield Said(0.0, 64, f"Row Remapper Error: (0x{_row(cause):016x}) - All reserved rows for bank are remapped")
 
 
-def _nvlink_error(cause: Cause) -> Iterator[Said]:
+def _nvlink_error(cause: XidCause) -> Iterator[Said]:
     draw = cause.draw
     registers = (0x10000 << draw.below("bit", 4), 0, 0, draw.bits("counter", 8), 0, 0, 0)
     values = ", ".join(f"0x{value:x}" for value in registers)
@@ -147,7 +147,7 @@ def _nvlink_error(cause: Cause) -> Iterator[Said]:
     yield from _teardown(cause, 0.3, 74)
 
 
-def _off_the_bus(cause: Cause) -> Iterator[Said]:
+def _off_the_bus(cause: XidCause) -> Iterator[Said]:
     gpu = cause.gpu
     yield Said(0.0, 79, "GPU has fallen off the bus.")
     yield Said(0.000005, 0, f"GPU {gpu.pci}.0: GPU has fallen off the bus.")
@@ -155,14 +155,14 @@ def _off_the_bus(cause: Cause) -> Iterator[Said]:
     yield from _recovery(cause, 0.9, REBOOT)
 
 
-def _contained(cause: Cause) -> Iterator[Said]:
+def _contained(cause: XidCause) -> Iterator[Said]:
     victim = _first(cause)
     what, number = cause.draw.one_of("unit", (("CE User Channel", 0x9), ("SM", 0x1), ("FB", 0x4)))
     yield Said(0.0, 94, f"Contained: {what} (0x{number:x}). RST: No, D-RST: No", victim)
     yield from _teardown(cause._replace(victims=(victim,)), 0.002, 94)
 
 
-def _uncontained(cause: Cause) -> Iterator[Said]:
+def _uncontained(cause: XidCause) -> Iterator[Said]:
     unit = cause.draw.one_of("unit", ("LTC TAG", "LTC DATA", "FBHUB", "HUB"))
     numbers = f"(0x{cause.draw.below('slice', 12):x}, 0x{cause.draw.below('part', 4):x})"
     yield Said(0.0, 95, f"Uncontained: {unit} {numbers}. RST: Yes, D-RST: No")
@@ -170,7 +170,7 @@ def _uncontained(cause: Cause) -> Iterator[Said]:
     yield from _recovery(cause, 0.12, RESET)
 
 
-def _rpc_timeout(cause: Cause) -> Iterator[Said]:
+def _rpc_timeout(cause: XidCause) -> Iterator[Said]:
     xid_body, others = gsp.rpc_timeout(cause.gpu.index, cause.draw, cause.driver)
     yield Said(0.0, 119, xid_body, cause.victims[0] if cause.victims else None)
     for number, text in enumerate(others):
@@ -178,12 +178,12 @@ def _rpc_timeout(cause: Cause) -> Iterator[Said]:
     yield from _recovery(cause, 0.2, RESET)
 
 
-def _firmware_exception(cause: Cause) -> Iterator[Said]:
+def _firmware_exception(cause: XidCause) -> Iterator[Said]:
     yield Said(0.0, 120, "GSP task exception: load access fault")
     yield from _recovery(cause, 0.1, RESET)
 
 
-def _escaped_ecc_error(cause: Cause) -> Iterator[Said]:
+def _escaped_ecc_error(cause: XidCause) -> Iterator[Said]:
     counts = [0, 0, 0, 0]
     counts[cause.draw.below("where", 2)] = 1
     where = ", ".join(f"{name}:{count}" for name, count in zip(("DRAM", "LTC", "MMU", "PCIE"), counts, strict=True))
@@ -191,7 +191,7 @@ def _escaped_ecc_error(cause: Cause) -> Iterator[Said]:
     yield from _recovery(cause, 0.02, RESET)
 
 
-def _nvlink5_fatal(cause: Cause) -> Iterator[Said]:
+def _nvlink5_fatal(cause: XidCause) -> Iterator[Said]:
     """Delays are those measured on a B200 whose link was made to fail."""
     yield Said(0.0006, 149, nvlink5_event("NETIR_LINK_EVT", cause.draw, fatal=True))
     yield from _teardown(cause, 0.283, 149)
@@ -207,7 +207,7 @@ def nvlink5_event(unit: str, draw: Draw, *, fatal: bool, subcode: int = 4) -> st
     return f"{unit} {'Fatal' if fatal else 'Nonfatal'} XC{0 if fatal else 1} i0 Link {link:02d} ({registers})"
 
 
-def _recovery_action(cause: Cause) -> Iterator[Said]:
+def _recovery_action(cause: XidCause) -> Iterator[Said]:
     names = f"0x0 ({RECOVERY_ACTIONS[0]}) to 0x{RESET:x} ({RECOVERY_ACTIONS[RESET]})"
     yield Said(0.0, 154, f"GPU recovery action changed from {names}")
 

@@ -17,7 +17,7 @@ with DefaultSigint():
     from io import TextIOWrapper
 
     from accelerate_sim.monitoring.nvidia_smi.boards import HOPPER_DRIVER, Driver
-    from accelerate_sim.monitoring.nvidia_smi.options import Arguments, InvalidArguments, parse
+    from accelerate_sim.monitoring.nvidia_smi.options import InvalidArguments, SmiArguments, parse
     from accelerate_sim.monitoring.nvidia_smi.reading import Gpu, LibraryMismatch, Node, NoJob, Reading
     from accelerate_sim.process.runtime_directory import UnsafeDirectory
 
@@ -89,7 +89,7 @@ def _help(subcommand: str, write: Write) -> int:
 
 
 def _show(
-    arguments: Arguments,
+    arguments: SmiArguments,
     chosen: Callable[[], Display],
     write: Write,
     sleep: Callable[[float], None],
@@ -112,7 +112,9 @@ def _append(file: TextIOWrapper, text: str) -> None:
     file.flush()
 
 
-def _looks(arguments: Arguments, show: Display, write: Write, sleep: Callable[[float], None], count: int | None) -> int:
+def _looks(
+    arguments: SmiArguments, show: Display, write: Write, sleep: Callable[[float], None], count: int | None
+) -> int:
     node, seen = Node(arguments.node, arguments.job), 0
     while True:
         try:
@@ -146,7 +148,7 @@ def _lost(gpu: Gpu) -> str:
     return f"Unable to determine the device handle for GPU{number} {gpu.bus_id[4:]}: Unknown Error\n"
 
 
-def _display(arguments: Arguments) -> Display:
+def _display(arguments: SmiArguments) -> Display:
     """The function that makes the text that is asked for."""
     if arguments.table:
         return _query(arguments)
@@ -162,7 +164,7 @@ def _display(arguments: Arguments) -> Display:
     return lambda reading, first: show(reading)
 
 
-def _query(arguments: Arguments) -> Display:
+def _query(arguments: SmiArguments) -> Display:
     from accelerate_sim.monitoring.nvidia_smi.query import Query
 
     def show(reading: Reading, first: bool) -> str:
@@ -172,7 +174,7 @@ def _query(arguments: Arguments) -> Display:
     return show
 
 
-def _about(arguments: Arguments) -> str:
+def _about(arguments: SmiArguments) -> str:
     driver = _driver(arguments)
     if arguments.help_query:
         from accelerate_sim.monitoring.nvidia_smi.query_help import query_help
@@ -189,7 +191,7 @@ def _about(arguments: Arguments) -> str:
     )
 
 
-def _driver(arguments: Arguments) -> Driver:
+def _driver(arguments: SmiArguments) -> Driver:
     """The driver of the job; without one, that of most boards."""
     try:
         return Node(arguments.node, arguments.job).read().board.driver

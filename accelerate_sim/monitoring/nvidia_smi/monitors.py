@@ -77,7 +77,7 @@ GROUPS = {"dmon": DEVICE_COLUMNS, "pmon": PROCESS_COLUMNS}
 DEFAULT_GROUPS = {"dmon": "puc", "pmon": "u"}
 
 
-class Monitor:
+class MonitorTable:
     """The lines of one of the two commands, with columns in the order in which their groups were asked for."""
 
     def __init__(self, kind: str, groups: Sequence[str], moments: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from accelerate_sim.monitoring.nvidia_smi.fields.field import Field
-from accelerate_sim.monitoring.nvidia_smi.fields.row_fields import TABLES, Table
+from accelerate_sim.monitoring.nvidia_smi.fields.row_fields import TABLES, RowTable
 from accelerate_sim.monitoring.nvidia_smi.options import CsvFormat, InvalidArguments
 from accelerate_sim.monitoring.nvidia_smi.reading import Reading
 
@@ -13,7 +13,7 @@ from accelerate_sim.monitoring.nvidia_smi.reading import Reading
 class Query(NamedTuple):
     """Fields of a table, under the names of the header."""
 
-    table: Table
+    table: RowTable
     fields: dict[str, Field]
 
     @classmethod

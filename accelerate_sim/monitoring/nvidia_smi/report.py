@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from accelerate_sim.monitoring.nvidia_smi.displays import DISPLAYS
 from accelerate_sim.monitoring.nvidia_smi.reading import Gpu, Reading
 from accelerate_sim.monitoring.nvidia_smi.report_board import capabilities
-from accelerate_sim.monitoring.nvidia_smi.report_entry import Entry
+from accelerate_sim.monitoring.nvidia_smi.report_entry import ReportEntry
 from accelerate_sim.monitoring.nvidia_smi.report_tree import gpu_tree, heading
 
 VALUE_COLUMN, WIDE_VALUE_COLUMN = 42, 55
@@ -40,7 +40,7 @@ def _line(label: str, value: str, depth: int, column: int = VALUE_COLUMN) -> str
     return f"{'    ' * depth + label:<{column}}: {value}"
 
 
-def _text(entries: Iterable[Entry], depth: int, column: int) -> Iterable[str]:
+def _text(entries: Iterable[ReportEntry], depth: int, column: int) -> Iterable[str]:
     for entry in entries:
         if not entry.label:
             continue
@@ -86,7 +86,7 @@ def xml_log(reading: Reading) -> str:
     return "\n".join([*lines, "</nvidia_smi_log>"]) + "\n"
 
 
-def _xml(entries: Iterable[Entry], depth: int) -> Iterable[str]:
+def _xml(entries: Iterable[ReportEntry], depth: int) -> Iterable[str]:
     indent = "\t" * depth
     for entry in entries:
         if not entry.tag:
@@ -103,22 +103,24 @@ def _xml(entries: Iterable[Entry], depth: int) -> Iterable[str]:
 
 def _xml_processes(gpu: Gpu) -> Iterable[str]:
     memory, clock = f"{gpu.board.memory_clock_mhz} MHz", f"{gpu.max_clock_mhz} MHz"
-    supported = Entry(
-        "", "supported_mem_clock", (Entry("", "value", memory), Entry("", "supported_graphics_clock", clock))
+    supported = ReportEntry(
+        "",
+        "supported_mem_clock",
+        (ReportEntry("", "value", memory), ReportEntry("", "supported_graphics_clock", clock)),
     )
     process = (
-        Entry("", "gpu_instance_id", "N/A"),
-        Entry("", "compute_instance_id", "N/A"),
-        Entry("", "pid", str(gpu.pid)),
-        Entry("", "type", "C"),
-        Entry("", "process_name", gpu.command),
-        Entry("", "used_memory", f"{gpu.process_mib} MiB"),
+        ReportEntry("", "gpu_instance_id", "N/A"),
+        ReportEntry("", "compute_instance_id", "N/A"),
+        ReportEntry("", "pid", str(gpu.pid)),
+        ReportEntry("", "type", "C"),
+        ReportEntry("", "process_name", gpu.command),
+        ReportEntry("", "used_memory", f"{gpu.process_mib} MiB"),
     )
     yield from _xml(
         (
-            Entry("", "supported_clocks", (supported,)),
-            Entry("", "processes", (Entry("", "process_info", process),) if gpu.has_process else ()),
-            Entry("", "accounted_processes", ()),
+            ReportEntry("", "supported_clocks", (supported,)),
+            ReportEntry("", "processes", (ReportEntry("", "process_info", process),) if gpu.has_process else ()),
+            ReportEntry("", "accounted_processes", ()),
         ),
         2,
     )

@@ -14,10 +14,10 @@ from accelerate_sim.monitoring.nvidia_smi.readings import (
     min_power_w,
     video_clock_mhz,
 )
-from accelerate_sim.monitoring.nvidia_smi.report_entry import DEPRECATED, NA, Entry, all_na, section
+from accelerate_sim.monitoring.nvidia_smi.report_entry import DEPRECATED, NA, ReportEntry, all_na, section
 
 
-def temperature(gpu: Gpu) -> Entry:
+def temperature(gpu: Gpu) -> ReportEntry:
     """Entries of temperatures and their limits; from Hopper on limits are the kelvins that remain."""
     now, slowdown = gpu.temperature_c, gpu.slowdown_c
     margin = "GPU Current T.Limit Temp" if gpu.branch >= 610 else "GPU T.Limit Temp"
@@ -25,38 +25,38 @@ def temperature(gpu: Gpu) -> Entry:
     memory = f"{gpu.memory_temperature_c} C" if has_memory_sensor(gpu) else NA
     if has_margin(gpu):
         limits = (
-            Entry(margin, "gpu_temp_tlimit", f"{slowdown - now} C"),
-            Entry("GPU Shutdown T.Limit Temp", "gpu_temp_max_tlimit_threshold", "-8 C"),
-            Entry("GPU Slowdown T.Limit Temp", "gpu_temp_slow_tlimit_threshold", "-2 C"),
-            Entry("GPU Max Operating T.Limit Temp", "gpu_temp_max_gpu_tlimit_threshold", "0 C"),
+            ReportEntry(margin, "gpu_temp_tlimit", f"{slowdown - now} C"),
+            ReportEntry("GPU Shutdown T.Limit Temp", "gpu_temp_max_tlimit_threshold", "-8 C"),
+            ReportEntry("GPU Slowdown T.Limit Temp", "gpu_temp_slow_tlimit_threshold", "-2 C"),
+            ReportEntry("GPU Max Operating T.Limit Temp", "gpu_temp_max_gpu_tlimit_threshold", "0 C"),
         )
-        memory_limit = Entry(
+        memory_limit = ReportEntry(
             "Memory Max Operating T.Limit Temp",
             "gpu_temp_max_mem_tlimit_threshold",
             "0 C" if has_memory_sensor(gpu) else NA,
         )
     else:
         limits = (
-            Entry(margin, "gpu_temp_tlimit", NA),
-            Entry("GPU Shutdown Temp", "gpu_temp_max_threshold", f"{slowdown + 3} C"),
-            Entry("GPU Slowdown Temp", "gpu_temp_slow_threshold", f"{slowdown} C"),
-            Entry("GPU Max Operating Temp", "gpu_temp_max_gpu_threshold", f"{slowdown - 4} C"),
+            ReportEntry(margin, "gpu_temp_tlimit", NA),
+            ReportEntry("GPU Shutdown Temp", "gpu_temp_max_threshold", f"{slowdown + 3} C"),
+            ReportEntry("GPU Slowdown Temp", "gpu_temp_slow_threshold", f"{slowdown} C"),
+            ReportEntry("GPU Max Operating Temp", "gpu_temp_max_gpu_threshold", f"{slowdown - 4} C"),
         )
-        memory_limit = Entry(
+        memory_limit = ReportEntry(
             "Memory Max Operating Temp", "gpu_temp_max_mem_threshold", "95 C" if has_memory_sensor(gpu) else NA
         )
     return section(
         "Temperature",
         "temperature",
-        Entry("GPU Current Temp", "gpu_temp", f"{now} C"),
+        ReportEntry("GPU Current Temp", "gpu_temp", f"{now} C"),
         *limits,
-        Entry(target, "gpu_target_temperature", NA),
-        Entry("Memory Current Temp", "memory_temp", memory),
+        ReportEntry(target, "gpu_target_temperature", NA),
+        ReportEntry("Memory Current Temp", "memory_temp", memory),
         memory_limit,
     )
 
 
-def power(gpu: Gpu) -> Iterable[Entry]:
+def power(gpu: Gpu) -> Iterable[ReportEntry]:
     """Entries of power draw and limits of the GPU, its memory and its module."""
     yield section("", "supported_gpu_target_temp", *all_na(("", "gpu_target_temp_min"), ("", "gpu_target_temp_max")))
     average = f"{gpu.power_w:.2f} W" if averages_power(gpu) else NA
@@ -67,8 +67,8 @@ def power(gpu: Gpu) -> Iterable[Entry]:
         ("Min Power Limit", "min_power_limit", min_power_w(gpu)),
         ("Max Power Limit", "max_power_limit", gpu.power_limit_w),
     )
-    state = Entry("", "power_state", DEPRECATED if gpu.branch >= 590 else "P0")
-    watts = tuple(Entry(label, tag, f"{value:.2f} W") for label, tag, value in limits)
+    state = ReportEntry("", "power_state", DEPRECATED if gpu.branch >= 590 else "P0")
+    watts = tuple(ReportEntry(label, tag, f"{value:.2f} W") for label, tag, value in limits)
     draws = _draws(gpu, average, f"{gpu.power_w:.2f} W")
     yield section("GPU Power Readings", "gpu_power_readings", state, *draws, *_grouped(gpu, watts))
     # nvidia-smi prints a blank after this label
@@ -82,23 +82,23 @@ def power(gpu: Gpu) -> Iterable[Entry]:
             ("Requested Profiles", "power_profile_requested_profiles"),
             ("Enforced Profiles", "power_profile_enforced_profiles"),
         )
-        yield Entry("Power Smoothing", "power_smoothing", NA)
+        yield ReportEntry("Power Smoothing", "power_smoothing", NA)
         yield section("Workload Power Profiles", "power_profiles", *profiles)
     if gpu.branch >= 590:
-        yield Entry("EDPp Multiplier", "edpp_multiplier", "100.00%" if gpu.board.architecture == "Hopper" else NA)
+        yield ReportEntry("EDPp Multiplier", "edpp_multiplier", "100.00%" if gpu.board.architecture == "Hopper" else NA)
 
 
-def _draws(gpu: Gpu, average: str, instant: str) -> tuple[Entry, ...]:
+def _draws(gpu: Gpu, average: str, instant: str) -> tuple[ReportEntry, ...]:
     """Power draw: one value, and from driver 570 on two."""
     if gpu.branch < 570:
-        return (Entry("Power Draw", "power_draw", instant),)
+        return (ReportEntry("Power Draw", "power_draw", instant),)
     return (
-        Entry("Average Power Draw", "average_power_draw", average),
-        Entry("Instantaneous Power Draw", "instant_power_draw", instant),
+        ReportEntry("Average Power Draw", "average_power_draw", average),
+        ReportEntry("Instantaneous Power Draw", "instant_power_draw", instant),
     )
 
 
-def _grouped(gpu: Gpu, limits: tuple[Entry, ...]) -> Iterable[Entry]:
+def _grouped(gpu: Gpu, limits: tuple[ReportEntry, ...]) -> Iterable[ReportEntry]:
     """The limits; in the text of driver 610 the first three are in a section, with the base power after them."""
     if gpu.branch < 610:
         yield from limits
@@ -110,21 +110,21 @@ def _grouped(gpu: Gpu, limits: tuple[Entry, ...]) -> Iterable[Entry]:
     yield from limits[3:]
 
 
-def clocks(gpu: Gpu) -> Iterable[Entry]:
+def clocks(gpu: Gpu) -> Iterable[ReportEntry]:
     """Entries of the present clocks, the set ones, and the highest."""
-    memory = Entry("Memory", "mem_clock", f"{gpu.board.memory_clock_mhz} MHz")
+    memory = ReportEntry("Memory", "mem_clock", f"{gpu.board.memory_clock_mhz} MHz")
 
-    def all_clocks(label: str, tag: str, clock_mhz: int) -> Entry:
+    def all_clocks(label: str, tag: str, clock_mhz: int) -> ReportEntry:
         return section(
             label,
             tag,
-            Entry("Graphics", "graphics_clock", f"{clock_mhz} MHz"),
-            Entry("SM", "sm_clock", f"{clock_mhz} MHz"),
+            ReportEntry("Graphics", "graphics_clock", f"{clock_mhz} MHz"),
+            ReportEntry("SM", "sm_clock", f"{clock_mhz} MHz"),
             memory,
-            Entry("Video", "video_clock", f"{video_clock_mhz(clock_mhz)} MHz"),
+            ReportEntry("Video", "video_clock", f"{video_clock_mhz(clock_mhz)} MHz"),
         )
 
-    highest = Entry("Graphics", "graphics_clock", f"{gpu.max_clock_mhz} MHz")
+    highest = ReportEntry("Graphics", "graphics_clock", f"{gpu.max_clock_mhz} MHz")
     set_clocks = (
         (highest, memory)
         if gpu.branch < 590
@@ -133,10 +133,10 @@ def clocks(gpu: Gpu) -> Iterable[Entry]:
     yield all_clocks("Clocks", "clocks", gpu.clock_mhz)
     yield section("Applications Clocks", "applications_clocks", *set_clocks)
     yield section("Default Applications Clocks", "default_applications_clocks", *set_clocks)
-    yield section("Deferred Clocks", "deferred_clocks", Entry("Memory", "mem_clock", NA))
+    yield section("Deferred Clocks", "deferred_clocks", ReportEntry("Memory", "mem_clock", NA))
     yield all_clocks("Max Clocks", "max_clocks", gpu.max_clock_mhz)
     yield section("Max Customer Boost Clocks", "max_customer_boost_clocks", highest)
     boost = all_na(("Auto Boost", "auto_boost"), ("Auto Boost Default", "auto_boost_default"))
     yield section("Clock Policy", "clock_policy", *boost)
     if gpu.branch < 580:
-        yield section("Voltage", "voltage", Entry("Graphics", "graphics_volt", NA))
+        yield section("Voltage", "voltage", ReportEntry("Graphics", "graphics_volt", NA))

@@ -9,43 +9,43 @@ from accelerate_sim.monitoring.nvidia_smi.overview import TIME, fan_pct
 from accelerate_sim.monitoring.nvidia_smi.reading import Gpu, Reading
 from accelerate_sim.monitoring.nvidia_smi.readings import has_sparsity_mode
 from accelerate_sim.monitoring.nvidia_smi.report_board import fabric, identity, pci
-from accelerate_sim.monitoring.nvidia_smi.report_entry import NA, Entry
+from accelerate_sim.monitoring.nvidia_smi.report_entry import NA, ReportEntry
 from accelerate_sim.monitoring.nvidia_smi.report_errors import errors
 from accelerate_sim.monitoring.nvidia_smi.report_power import clocks, power, temperature
 from accelerate_sim.monitoring.nvidia_smi.report_state import memory, reasons, session_stats, utilization
 
 
-def heading(reading: Reading) -> tuple[Entry, ...]:
+def heading(reading: Reading) -> tuple[ReportEntry, ...]:
     """The entries before the GPUs."""
     version, cuda = reading.board.driver.version, reading.board.driver.cuda
-    time = Entry("Timestamp", "timestamp", reading.time.strftime(TIME))
+    time = ReportEntry("Timestamp", "timestamp", reading.time.strftime(TIME))
     if reading.board.driver.major < 610:
         return (
             time,
-            Entry("Driver Version", "driver_version", version),
-            Entry("CUDA Version", "cuda_version", cuda),
+            ReportEntry("Driver Version", "driver_version", version),
+            ReportEntry("CUDA Version", "cuda_version", cuda),
         )
     notice = "[Deprecated; will be removed in CUDA 14.0. Use {} Version instead]"
     return (
         time,
-        Entry("Driver Version", "driver_version", f"{version} {notice.format('KMD')}", version),
-        Entry("CUDA Version", "cuda_version", f"{cuda} {notice.format('CUDA UMD')}", cuda),
-        Entry("KMD Version", "kmd_version", version),
-        Entry("CUDA UMD Version", "cuda_umd_version", cuda),
+        ReportEntry("Driver Version", "driver_version", f"{version} {notice.format('KMD')}", version),
+        ReportEntry("CUDA Version", "cuda_version", f"{cuda} {notice.format('CUDA UMD')}", cuda),
+        ReportEntry("KMD Version", "kmd_version", version),
+        ReportEntry("CUDA UMD Version", "cuda_umd_version", cuda),
     )
 
 
-def gpu_tree(gpu: Gpu) -> tuple[Entry, ...]:
+def gpu_tree(gpu: Gpu) -> tuple[ReportEntry, ...]:
     """The entries of one GPU from its name to its clocks; its processes follow."""
     return (
         *identity(gpu),
         pci(gpu),
-        Entry("Fan Speed", "fan_speed", NA if gpu.board.has_ecc else f"{fan_pct(gpu)} %"),
-        Entry("Performance State", "performance_state", "P0"),
+        ReportEntry("Fan Speed", "fan_speed", NA if gpu.board.has_ecc else f"{fan_pct(gpu)} %"),
+        ReportEntry("Performance State", "performance_state", "P0"),
         *reasons(gpu),
-        Entry("Sparse Operation Mode", "sparse_operation_mode", "Disabled" if has_sparsity_mode(gpu) else NA),
+        ReportEntry("Sparse Operation Mode", "sparse_operation_mode", "Disabled" if has_sparsity_mode(gpu) else NA),
         *memory(gpu),
-        Entry("Compute Mode", "compute_mode", "Default"),
+        ReportEntry("Compute Mode", "compute_mode", "Default"),
         utilization(gpu),
         session_stats("Encoder Stats", "encoder_stats"),
         session_stats("FBC Stats", "fbc_stats"),

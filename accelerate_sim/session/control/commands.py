@@ -9,12 +9,12 @@ if TYPE_CHECKING:
     from accelerate_sim.session.session import Session
 
 
-class Refused(Exception):
+class RefusedCommand(Exception):
     """A command cannot be carried out; the message says why, and what can."""
 
 
 def answer(session: Session, command: str, value: str) -> dict[str, Any]:
-    """Carry out a command. Raises Refused."""
+    """Carry out a command. Raises ``RefusedCommand``."""
     match command:
         case "state":
             return {"state": _state(session)}
@@ -30,7 +30,7 @@ def answer(session: Session, command: str, value: str) -> dict[str, Any]:
             return {"text": f"speed {value}"}
         case "fault":
             return {"text": _fault(session, value)}
-    raise Refused(f"{command!a} is no command. Use list, fault, pause, resume or speed.")
+    raise RefusedCommand(f"{command!a} is no command. Use list, fault, pause, resume or speed.")
 
 
 def _state(session: Session) -> dict[str, Any]:
@@ -52,22 +52,22 @@ def _speed(text: str) -> float:
     except ValueError:
         speed = 0.0
     if not speed > 0.0:
-        raise Refused(f"speed {text!a} is no speed. Use simulated seconds per real second, such as 60, or max.")
+        raise RefusedCommand(f"speed {text!a} is no speed. Use simulated seconds per real second, such as 60, or max.")
     return speed
 
 
 def _fault(session: Session, words: str) -> str:
     if session.active is None:
-        raise Refused("no run is active. Ask again when one has begun.")
+        raise RefusedCommand("no run is active. Ask again when one has begun.")
     faults = session.live_faults
     if faults is None:
         run = session.active.run
         if session.coordination and run.fault_facts and run.config.run.speed == math.inf:
-            raise Refused("a launched run at speed max takes no faults. Start it with --speed and a number.")
-        raise Refused("this run plays no faults. Start it with --set faults.drawn=play, or with a --fault.")
+            raise RefusedCommand("a launched run at speed max takes no faults. Start it with --speed and a number.")
+        raise RefusedCommand("this run plays no faults. Start it with --set faults.drawn=play, or with a --fault.")
     from accelerate_sim.faults.mistake import FaultMistake
 
     try:
         return faults.ask(words)
     except FaultMistake as mistake:
-        raise Refused(str(mistake)) from None
+        raise RefusedCommand(str(mistake)) from None

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from accelerate_sim.process.runtime_directory import UnsafeDirectory, control_socket, make_runtime_directory
 from accelerate_sim.session.control.address import address_of
-from accelerate_sim.session.control.commands import Refused, answer
+from accelerate_sim.session.control.commands import RefusedCommand, answer
 
 if TYPE_CHECKING:
     from accelerate_sim.session.session import Session
@@ -103,7 +103,7 @@ def _reply(session: Session, line: bytes) -> dict[str, Any]:
     try:
         request = json.loads(line)
         return answer(session, str(request["do"]), str(request.get("value", "")))
-    except Refused as refused:
+    except RefusedCommand as refused:
         return {"error": str(refused)}
     except (ValueError, KeyError, TypeError):
         return {"error": "this is no request"}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from accelerate_sim.artifacts.damage import Damaged
-from accelerate_sim.checkpoints.attempt_file import AttemptEnd
+from accelerate_sim.checkpoints.attempt_file import SavedAttemptEnd
 from accelerate_sim.checkpoints.directory import RunDirectory, checkpoint_step, state_of_checkpoint
 from accelerate_sim.checkpoints.resume import Resumption
 from accelerate_sim.checkpoints.state import RunState
@@ -118,7 +118,7 @@ def _asked_before(session: Session, run: Run) -> tuple[str, ...]:
     return find_asked(run.number)
 
 
-def resumption_of(end: AttemptEnd, session: Session, plan: Plan) -> Resumption:
+def resumption_of(end: SavedAttemptEnd, session: Session, plan: Plan) -> Resumption:
     """The state that the attempt after ``end`` goes on from."""
     state = RunState(
         run=end.run, step=end.step, config=end.config, start_time=end.start_time, origin_s=end.origin_s,

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from accelerate_sim.checkpoints.attempt_file import AttemptEnd
+from accelerate_sim.checkpoints.attempt_file import SavedAttemptEnd
 from fake_torch_dist.launcher.environment_names import STORE
 from fake_torch_dist.stores.server import NO_RESTART
 
@@ -19,18 +19,18 @@ KEY = "outlives restarts/attempt"
 ASKED = "outlives restarts/faults asked for"
 
 
-def keep(end: AttemptEnd) -> None:
+def keep(end: SavedAttemptEnd) -> None:
     """Leave the state with the launcher; without one of ours nothing is kept."""
     if store := _store():
         store.set(KEY, end.text())
 
 
-def find() -> AttemptEnd | None:
+def find() -> SavedAttemptEnd | None:
     """The state that an earlier attempt has left; None if none has."""
     store = _store()
     if store is None or not store.check([KEY]):
         return None
-    return AttemptEnd.of(json.loads(store.get(KEY)))
+    return SavedAttemptEnd.of(json.loads(store.get(KEY)))
 
 
 def keep_asked(run: int, words: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from accelerate_sim.config.host_names import host_name
-from accelerate_sim.faults.consequences import Line
+from accelerate_sim.faults.consequences import FaultLine
 
 if TYPE_CHECKING:
     from accelerate_sim.session.session import Session
@@ -27,7 +27,7 @@ class LineOutput:
         self._session = session
         self._moment = start + timedelta(seconds=second)
 
-    def write(self, lines: Sequence[Line]) -> None:
+    def write(self, lines: Sequence[FaultLine]) -> None:
         """Write the lines of this process's ranks; the main process writes those of machines."""
         placement = self._session.placement
         machines = [line for line in lines if line.stream in MACHINE_LOGS]
@@ -49,7 +49,7 @@ class LineOutput:
             stream.write(screen.named(text) + "\n")
             stream.flush()
 
-    def _to_machines(self, lines: Sequence[Line]) -> None:
+    def _to_machines(self, lines: Sequence[FaultLine]) -> None:
         """Add lines to the logs of the ranks' machines in the output directory, if there is one."""
         active, directory = self._session.active, self._session.outputs.directory
         if active is None or directory is None:

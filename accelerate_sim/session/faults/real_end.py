@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
-from accelerate_sim.faults.consequences import Death, Ending, ExitEnd, HangEnd, Line, RaiseEnd, SignalEnd
+from accelerate_sim.faults.consequences import Death, Ending, ExitEnd, FaultLine, HangEnd, RaiseEnd, SignalEnd
 from accelerate_sim.session.faults.script_frames import tell_script_alone
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class LateLines:
     """Lines that ranks write some time after the strike, as their watchdog's time is up."""
 
     output: LineOutput
-    lines: Sequence[Line]
+    lines: Sequence[FaultLine]
 
     def write(self, speed: float | str, sleep: Callable[[float], None]) -> None:
         """``sleep`` as long as the simulated time takes at this speed, and write the lines of this rank."""

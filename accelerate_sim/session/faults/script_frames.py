@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
-from accelerate_sim.faults.words.python_traceback import Frame
+from accelerate_sim.faults.words.python_traceback import TracebackFrame
 
 PACKAGE = f"{Path(__file__).parents[2]}/"
 SCRIPT = PACKAGE + "train.py"
@@ -17,12 +17,13 @@ CALLS_SCRIPT = (PACKAGE + "session/attempt.py", "train_attempt")
 """The simulator's function that calls the script's; calls before it are of the script if they are in the same file."""
 
 
-def calls_of_script() -> list[Frame]:
+def calls_of_script() -> list[TracebackFrame]:
     """The calls from the script to here."""
     stack = traceback.extract_stack()
     shown = _shown([(each.filename, each.name) for each in stack])
     return [
-        Frame(each.filename, each.lineno or 0, each.name, each.line or "") for each in map(stack.__getitem__, shown)
+        TracebackFrame(each.filename, each.lineno or 0, each.name, each.line or "")
+        for each in map(stack.__getitem__, shown)
     ]
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from accelerate_sim.checkpoints.attempt_file import AttemptEnd
+    from accelerate_sim.checkpoints.attempt_file import SavedAttemptEnd
 
 
 class Struck(BaseException):
     """A fault has ended the attempt. It is no Exception, so that a script cannot catch it by accident."""
 
-    def __init__(self, end: AttemptEnd, play: Any) -> None:
+    def __init__(self, end: SavedAttemptEnd, play: Any) -> None:
         super().__init__("a fault has ended the attempt")
         self.end = end
         self.play = play

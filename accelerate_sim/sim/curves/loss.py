@@ -15,7 +15,7 @@ from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.sim import noise
 from accelerate_sim.sim.batch_ramp import BatchSchedule
 from accelerate_sim.sim.curves.instability import Instability
-from accelerate_sim.sim.curves.loss_shape import Exponential, Shape, shape_of
+from accelerate_sim.sim.curves.loss_shape import Exponential, LossShape, shape_of
 from accelerate_sim.sim.curves.texts import SPREAD, UNKNOWN_TEXTS, Texts
 from accelerate_sim.sim.noise import Draws, Floats, Steps
 
@@ -106,7 +106,7 @@ class LossCurve:
 
     seed: int
     """Seed of the data's order."""
-    shape: Shape
+    shape: LossShape
     luck: float
     gap: float
     """Validation loss minus training loss, in nats."""

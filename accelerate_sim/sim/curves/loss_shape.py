@@ -17,7 +17,7 @@ from accelerate_sim.sim.curves.texts import Texts
 from accelerate_sim.sim.noise import Draws, Floats
 
 
-class Shape(Protocol):
+class LossShape(Protocol):
     """The expected loss of optimizer step ``step``, before its update, in nats per token."""
 
     def known(self, step: Floats) -> Floats:
@@ -161,7 +161,7 @@ class Exponential:
 def shape_of(
     train: TrainConfig, shape_seed: int, vocab: int, parameters: float, total_steps: int, total_tokens: int,
     texts: Texts, *, retokenized: bool = False,
-) -> Shape:  # fmt: skip
+) -> LossShape:  # fmt: skip
     """The shape of a run's loss; ``shape_seed`` stands for the names of model and data.
 
     ``retokenized`` says that texts are cut into other tokens than those that the checkpoint was trained on.

@@ -65,7 +65,7 @@ TOTAL_COUNT = sum(cause.count for cause in CAUSES)
 
 
 @dataclass(frozen=True)
-class Fault:
+class FleetFault:
     """Something that interrupts the job."""
 
     second: float
@@ -76,7 +76,7 @@ class Fault:
 
 
 @dataclass(frozen=True)
-class Faults:
+class FleetFaults:
     """All faults of a run, each a pure function of (seed, hour)."""
 
     seed: int
@@ -93,7 +93,7 @@ class Faults:
         """Mean number of interruptions in this time."""
         return seconds / self.mtbf_s
 
-    def between(self, begin_s: float, end_s: float) -> Iterator[Fault]:
+    def between(self, begin_s: float, end_s: float) -> Iterator[FleetFault]:
         """Faults in [begin, end), in order; they are drawn as they are asked for."""
         if not self.rate:
             return
@@ -104,7 +104,7 @@ class Faults:
                 for when, where, why, code in draws[np.argsort(draws[:, 0])].tolist():
                     if begin_s <= (second := (hour + when) * WINDOW_S) < end_s:
                         cause = _cause(why)
-                        yield Fault(second, int(where * self.world_size), cause, _xid(cause, code))
+                        yield FleetFault(second, int(where * self.world_size), cause, _xid(cause, code))
 
     def _counts(self, first: int, stop: int) -> Iterator[tuple[int, int]]:
         """(hour, faults) of the hours that have any."""

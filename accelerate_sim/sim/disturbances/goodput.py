@@ -16,7 +16,7 @@ both are the usual (1 - delta/tau) (1 - (tau/2 + R)/M); where it is not, that on
 import math
 from dataclasses import dataclass
 
-from accelerate_sim.sim.disturbances.faults import Faults
+from accelerate_sim.sim.disturbances.faults import FleetFaults
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Reliability:
 
     @classmethod
     def of(
-        cls, faults: Faults, run_s: float, step_s: float, every_steps: int, stall_s: float, restart_s: float
+        cls, faults: FleetFaults, run_s: float, step_s: float, every_steps: int, stall_s: float, restart_s: float
     ) -> "Reliability":
         """A run of ``run_s`` of steps that stalls ``stall_s`` for a checkpoint and takes ``restart_s`` to be back.
 

@@ -41,7 +41,7 @@ def drawn_w(gpu: GpuSpec, power_share: float) -> float:
 
 
 @dataclass(frozen=True)
-class Work:
+class MicroBatchWork:
     """The work of a mean GPU for a micro-batch."""
 
     bf16_flops: float
@@ -49,8 +49,8 @@ class Work:
     fp8_flops: float
     memory_bytes: float
 
-    def times(self, count: float) -> "Work":
-        return Work(count * self.bf16_flops, count * self.fp8_flops, count * self.memory_bytes)
+    def times(self, count: float) -> "MicroBatchWork":
+        return MicroBatchWork(count * self.bf16_flops, count * self.fp8_flops, count * self.memory_bytes)
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Activity:
 
     @classmethod
     def _of(
-        cls, throughput: Throughput, work: Work, total_s: float, memory: float, links: float, absent_s: float
+        cls, throughput: Throughput, work: MicroBatchWork, total_s: float, memory: float, links: float, absent_s: float
     ) -> "Activity":
         gpu, kernels = throughput.gpu, throughput.kernels
         fp4 = gpu.fp4_flops if throughput.method.precision == "nvfp4" else None
@@ -101,7 +101,7 @@ class Activity:
         return cls(min(tensor, 1.0), min(pipes, 1.0), min(memory, 1.0), links, 1.0 - absent_s / total_s)
 
 
-def training_work(throughput: Throughput) -> Work:
+def training_work(throughput: Throughput) -> MicroBatchWork:
     """Work of forward and backward passes, with recomputation."""
     method = throughput.method
     again = method.recompute_share
@@ -111,7 +111,7 @@ def training_work(throughput: Throughput) -> Work:
     return work_of_passes(throughput, 1 + BACKWARD_OVER_FORWARD + again, 1 + backward + attention_again)
 
 
-def work_of_passes(throughput: Throughput, passes: float, attention_passes: float) -> Work:
+def work_of_passes(throughput: Throughput, passes: float, attention_passes: float) -> MicroBatchWork:
     """Work in multiples of the forward pass; attention's core has its own multiple."""
     model, layout, kernels, method = throughput.model, throughput.layout, throughput.kernels, throughput.method
     ranks = layout.tensor * layout.pipeline
@@ -124,7 +124,9 @@ def work_of_passes(throughput: Throughput, passes: float, attention_passes: floa
     always_bf16 = tokens * (head * min(passes, 3.0) + scores * attention_passes)
     loss_bytes = kernels.k["loss_traffic"] / 3 * kernels.tokens * model.vocab / ranks
     moved = (model.layers / layout.pipeline * _layer_bytes(throughput) + loss_bytes) * passes
-    return Work(always_bf16, body, moved) if method.is_narrow else Work(always_bf16 + body, 0.0, moved)
+    return (
+        MicroBatchWork(always_bf16, body, moved) if method.is_narrow else MicroBatchWork(always_bf16 + body, 0.0, moved)
+    )
 
 
 def _layer_bytes(throughput: Throughput) -> float:

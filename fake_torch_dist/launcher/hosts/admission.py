@@ -16,7 +16,7 @@ from fake_torch_dist.launcher.commandline.config import LaunchConfig
 from fake_torch_dist.launcher.hosts.endpoint import Endpoint, set_socket_options
 from fake_torch_dist.launcher.hosts.handshake import HostingHandshake, JoinRefused, NodeCallbacks, NodeChannel
 from fake_torch_dist.launcher.hosts.remote_node import RemoteNode
-from fake_torch_dist.launcher.loop import Loop, Timer
+from fake_torch_dist.launcher.loop import EventLoop, Timer
 from fake_torch_dist.launcher.protocol.host_messages import JoinRequest
 from fake_torch_dist.launcher.reports.log_messages import NODE_GONE, NODE_JOINED, NODE_REFUSED, LauncherLog
 
@@ -34,7 +34,7 @@ class Admission:
     """
 
     def __init__(
-        self, config: LaunchConfig, loop: Loop, endpoint: Endpoint, listener: socket.socket, token: bytes
+        self, config: LaunchConfig, loop: EventLoop, endpoint: Endpoint, listener: socket.socket, token: bytes
     ) -> None:
         self._config = config
         self._loop = loop

@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 
 from fake_torch_dist.launcher.channel import Channel
 from fake_torch_dist.launcher.environment_names import TOKEN
-from fake_torch_dist.launcher.loop import Loop
+from fake_torch_dist.launcher.loop import EventLoop
 from fake_torch_dist.launcher.protocol.host_messages import (
     FROM_HOST,
     PROTOCOL,
@@ -62,7 +62,7 @@ class HostingHandshake:
 
     def __init__(
         self,
-        loop: Loop,
+        loop: EventLoop,
         connection: socket.socket,
         address: str,
         token: bytes,
@@ -146,7 +146,7 @@ class JoiningHandshake:
 
     def __init__(
         self,
-        loop: Loop,
+        loop: EventLoop,
         connection: socket.socket,
         token: bytes,
         request: JoinRequest,

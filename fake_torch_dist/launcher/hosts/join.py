@@ -11,7 +11,7 @@ from typing import Final
 
 from fake_torch_dist.launcher.hosts.endpoint import Endpoint, set_socket_options
 from fake_torch_dist.launcher.hosts.handshake import HostChannel, JoiningHandshake
-from fake_torch_dist.launcher.loop import Loop, Timer
+from fake_torch_dist.launcher.loop import EventLoop, Timer
 from fake_torch_dist.launcher.protocol.host_messages import FromHost, JoinRequest
 
 _FIRST_PAUSE_S: Final = 0.05
@@ -25,7 +25,7 @@ _HUNG_UP: Final = "what listens there hung up"
 class JoinClient:
     """Call ``begin`` once. Later ``on_joined`` or ``on_failed`` is called; after ``on_joined`` the other callbacks."""
 
-    def __init__(self, loop: Loop, endpoint: Endpoint, token: bytes, request: JoinRequest) -> None:
+    def __init__(self, loop: EventLoop, endpoint: Endpoint, token: bytes, request: JoinRequest) -> None:
         self._loop = loop
         self._endpoint = endpoint
         self._token = token

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from fake_torch_dist.launcher.loop import Loop, Timer
+from fake_torch_dist.launcher.loop import EventLoop, Timer
 from fake_torch_dist.launcher.output.dedupe import Deduper
 from fake_torch_dist.launcher.output.reader import Reader
 from fake_torch_dist.launcher.output.writer import Output
@@ -13,7 +13,7 @@ from fake_torch_dist.launcher.output.writer import Output
 class Dedupers:
     """Without ``--dedupe`` there are none, and lines pass unchanged."""
 
-    def __init__(self, loop: Loop, write: Callable[[Output, bytes], None]) -> None:
+    def __init__(self, loop: EventLoop, write: Callable[[Output, bytes], None]) -> None:
         self._loop = loop
         self._write = write
         self._by_output: dict[Output, Deduper] = {}

@@ -18,7 +18,7 @@ from typing import Final
 
 from fake_torch_dist.launcher.commandline.config import LaunchConfig
 from fake_torch_dist.launcher.logs import Destination
-from fake_torch_dist.launcher.loop import Loop
+from fake_torch_dist.launcher.loop import EventLoop
 from fake_torch_dist.launcher.output.console import Console
 from fake_torch_dist.launcher.output.dedupers import Dedupers
 from fake_torch_dist.launcher.output.merge import LineMerger
@@ -44,7 +44,7 @@ class MergedOutput:
 
     def __init__(
         self,
-        loop: Loop,
+        loop: EventLoop,
         config: LaunchConfig,
         environment: Mapping[str, str],
         *,

@@ -6,7 +6,7 @@ import select
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
-from fake_torch_dist.launcher.loop import Loop
+from fake_torch_dist.launcher.loop import EventLoop
 from fake_torch_dist.launcher.output.begun_lines import BegunLines
 from fake_torch_dist.launcher.output.reader import Reader
 from fake_torch_dist.launcher.output.writer import Output
@@ -120,7 +120,7 @@ class Screens:
             output.write((terminal.close(),))
 
 
-def watch(loop: Loop, output: Output, on_ready: Callable[[Output], None]) -> None:
+def watch(loop: EventLoop, output: Output, on_ready: Callable[[Output], None]) -> None:
     """Call ``on_ready`` when output that was full has room again, or its reader has gone."""
     if not output.pollable:
         return

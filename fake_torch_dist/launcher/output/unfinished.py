@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from fake_torch_dist.launcher.loop import Loop, Timer
+from fake_torch_dist.launcher.loop import EventLoop, Timer
 from fake_torch_dist.launcher.output.reader import Reader
 
 TERMINAL_QUIET_S: Final = 0.1
@@ -22,7 +22,7 @@ class UnfinishedLines:
     """Calls ``show`` with each reader whose unfinished line is due. One timer runs, only while there is such a line."""
 
     def __init__(
-        self, loop: Loop, show: Callable[[Reader], None], monotonic: Callable[[], float] = time.monotonic
+        self, loop: EventLoop, show: Callable[[Reader], None], monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self._loop = loop
         self._show = show

@@ -9,7 +9,7 @@ from typing import Final
 
 from fake_torch_dist.launcher.commandline.config import EntryKind
 from fake_torch_dist.launcher.failures import NOT_AVAILABLE, ProcessFailure, root_cause
-from fake_torch_dist.launcher.reports.frames import OF_A_SIGNAL, OF_FAILED_RANKS, traceback_text
+from fake_torch_dist.launcher.reports.stack_frames import OF_A_SIGNAL, OF_FAILED_RANKS, traceback_text
 from fake_torch_dist.terminal.descriptor import printable
 
 WIDEST_RULE: Final = 60

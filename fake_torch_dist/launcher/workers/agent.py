@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias
 
 from fake_torch_dist.launcher.channel import Channel
 from fake_torch_dist.launcher.commandline.config import LaunchConfig
-from fake_torch_dist.launcher.loop import Loop, Timer
+from fake_torch_dist.launcher.loop import EventLoop, Timer
 from fake_torch_dist.launcher.protocol.agent_messages import (
     FromAgent,
     NodeEmpty,
@@ -58,7 +58,7 @@ class Agent:
     def __init__(
         self,
         config: LaunchConfig,
-        loop: Loop,
+        loop: EventLoop,
         work: Script | Command,
         inherited: set[str],
         clean_up: Callable[[], None],

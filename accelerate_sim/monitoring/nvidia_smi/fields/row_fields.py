@@ -53,7 +53,7 @@ SUPPORTED_CLOCKS: Fields = {
 }
 
 
-class Table(NamedTuple):
+class RowTable(NamedTuple):
     """The fields of one query, and the GPUs that have rows in it."""
 
     fields: Fields
@@ -69,12 +69,12 @@ class Table(NamedTuple):
         return ("",) if self.has_rows == "always" else ()
 
 
-TABLES: Mapping[str, Table] = {
-    "gpu": Table(GPU_FIELDS),
-    "compute-apps": Table(COMPUTE_APPS, "process"),
-    "accounted-apps": Table(ACCOUNTED_APPS, "never"),
-    "retired-pages": Table(RETIRED_PAGES, "pages"),
-    "remapped-rows": Table(REMAPPED_ROWS),
-    "supported-clocks": Table(SUPPORTED_CLOCKS),
+TABLES: Mapping[str, RowTable] = {
+    "gpu": RowTable(GPU_FIELDS),
+    "compute-apps": RowTable(COMPUTE_APPS, "process"),
+    "accounted-apps": RowTable(ACCOUNTED_APPS, "never"),
+    "retired-pages": RowTable(RETIRED_PAGES, "pages"),
+    "remapped-rows": RowTable(REMAPPED_ROWS),
+    "supported-clocks": RowTable(SUPPORTED_CLOCKS),
 }
 """The tables by the end of their option, ``--query-gpu`` and so on."""

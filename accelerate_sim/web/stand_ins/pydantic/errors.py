@@ -32,21 +32,21 @@ class ValidationError(ValueError):
         return "\n".join(lines)
 
 
-class Refused(Exception):
+class RefusedValue(Exception):
     """A value that does not fit its type, with the errors found in it; each ``loc`` begins below the value."""
 
     def __init__(self, *errors: dict[str, Any]) -> None:
         super().__init__(*errors)
         self.errors = errors
 
-    def below(self, *location: Any) -> Refused:
+    def below(self, *location: Any) -> RefusedValue:
         """The same errors, seen from the value that holds this one at ``location``."""
-        return Refused(*({**error, "loc": (*location, *error["loc"])} for error in self.errors))
+        return RefusedValue(*({**error, "loc": (*location, *error["loc"])} for error in self.errors))
 
 
-def refused(kind: str, value: Any, message: str = "", context: dict[str, Any] | None = None) -> Refused:
+def refused(kind: str, value: Any, message: str = "", context: dict[str, Any] | None = None) -> RefusedValue:
     """An error of ``value`` itself."""
-    return Refused(error_at((), kind, value, message, context))
+    return RefusedValue(error_at((), kind, value, message, context))
 
 
 def error_at(
@@ -57,6 +57,6 @@ def error_at(
     return {**details, "ctx": context} if context else details
 
 
-def own_error(error: ValueError, value: Any) -> Refused:
+def own_error(error: ValueError, value: Any) -> RefusedValue:
     """The error that a validator of the model's own has raised."""
     return refused("value_error", value, f"Value error, {error}", {"error": error})

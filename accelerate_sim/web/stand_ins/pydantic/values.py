@@ -1,4 +1,4 @@
-"""Checks of plain values: each returns the value in its type, or raises ``Refused``."""
+"""Checks of plain values: each returns the value in its type, or raises ``RefusedValue``."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from accelerate_sim.calibration.cells import Refused
+from accelerate_sim.calibration.cells import RefusedRow
 from accelerate_sim.calibration.columns import measured
 from accelerate_sim.catalog import Architecture
 from tests.support.repository import REFERENCE
@@ -45,7 +45,7 @@ def test_latent_attention_needs_no_experts_and_experts_no_gate() -> None:
 
 @pytest.mark.parametrize("cells", [{"moe_experts": 8, "moe_topk": 9, "moe_ffn": 512}, {"kv_heads": 3}])
 def test_shapes_that_no_model_has_are_refused(cells: dict[str, Any]) -> None:
-    with pytest.raises(Refused):
+    with pytest.raises(RefusedRow):
         model(**cells)
 
 
@@ -55,7 +55,7 @@ def test_models_of_published_runs_have_their_parameters() -> None:
         for row in csv.DictReader(file):
             try:
                 shape = measured(row).model
-            except Refused:
+            except RefusedRow:
                 continue
             assert shape.parameters / 1e9 == pytest.approx(float(row["params_b"]), rel=0.005), row["row_id"]
             assert shape.active_parameters / 1e9 == pytest.approx(float(row["params_active_b"]), rel=0.005)

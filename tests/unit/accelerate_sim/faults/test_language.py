@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 
 from accelerate_sim.config.fault_entries import fault_entries
 from accelerate_sim.faults.fault import After, Attempts, Fault
-from accelerate_sim.faults.kind import Key, Kind
+from accelerate_sim.faults.kind import FaultKind, Key
 from accelerate_sim.faults.kinds import KINDS
 from accelerate_sim.faults.language import parse, render
 from accelerate_sim.faults.mistake import FaultMistake
-from accelerate_sim.faults.spans import EVER, NOTHING, Span, parse_span
+from accelerate_sim.faults.spans import EVER, NOTHING, FaultSpan, parse_span
 from accelerate_sim.faults.targets import BARE, STORAGES, Target
 from accelerate_sim.faults.triggers import PHASES, At, parse_at
 
 SECONDS = st.one_of(st.integers(1, 10**6).map(float), st.floats(0.001, 1e6))
-SPANS = st.one_of(SECONDS.map(Span), st.integers(1, 10**6).map(lambda steps: Span(steps=steps)))
+SPANS = st.one_of(SECONDS.map(FaultSpan), st.integers(1, 10**6).map(lambda steps: FaultSpan(steps=steps)))
 NAMES = st.from_regex(r"[a-z][a-z0-9.-]{0,12}", fullmatch=True)
 SETS = st.sampled_from(["0", "3", "0-5", "0-30/2", "1,5", "last", "any", "any:2", "25%"])
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=30)
@@ -56,7 +56,7 @@ def _values(key: Key) -> st.SearchStrategy[object]:
 
 
 @st.composite
-def targets(draw: st.DrawFn, kind: Kind) -> Target:
+def targets(draw: st.DrawFn, kind: FaultKind) -> Target:
     noun = draw(st.sampled_from(kind.targets))
     if noun in BARE:
         return Target(noun)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from accelerate_sim.config.hazards import HAZARDS, hazard_choice, hazard_names, in_order
-from accelerate_sim.hazards.hazard import Job
+from accelerate_sim.hazards.hazard import LoggingProcess
 from accelerate_sim.hazards.long_lines import KINDS, SIZES, long_line, parts
 from accelerate_sim.hazards.outlet import Outlet
 
@@ -28,7 +28,7 @@ def played(
     def deliver(stream: str, data: bytes) -> None:
         out[stream] += data
 
-    job = Job(seed, rank, 4, 2, directory, f".rank{rank}" if rank else "")
+    job = LoggingProcess(seed, rank, 4, 2, directory, f".rank{rank}" if rank else "")
     outlet = Outlet(in_order(hazards), job, lambda: NOW, deliver)
     for step, line in enumerate(lines):
         outlet.step = step
@@ -81,7 +81,10 @@ def test_torn_lines_are_whole_when_their_parts_are_put_together(tmp_path: Path) 
 def test_block_buffered_output_is_late_and_whole_at_a_good_end() -> None:
     sizes: list[int] = []
     outlet = Outlet(
-        in_order(["block-buffered"]), Job(1, 0, 4, 2, None, ""), lambda: NOW, lambda _, data: sizes.append(len(data))
+        in_order(["block-buffered"]),
+        LoggingProcess(1, 0, 4, 2, None, ""),
+        lambda: NOW,
+        lambda _, data: sizes.append(len(data)),
     )
     for number in range(1000):
         outlet.lines("stdout", [f"line {number} of many"])

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from accelerate_sim.config.hazards import HAZARDS, in_order
-from accelerate_sim.hazards.hazard import Job
+from accelerate_sim.hazards.hazard import LoggingProcess
 from accelerate_sim.hazards.outlet import Outlet
 from tests.support.spoiled_log import SpoiledLog
 
@@ -38,7 +38,7 @@ def spoiled(directory: Path, names: tuple[str, ...], seed: int) -> tuple[dict[st
         out[stream] += data
 
     shares = [f"{name}:{SHARES.get(name, 0.5)}" for name in names]
-    outlet = Outlet(in_order(shares), Job(seed, 0, 4, 2, directory, ""), lambda: now, deliver)
+    outlet = Outlet(in_order(shares), LoggingProcess(seed, 0, 4, 2, directory, ""), lambda: now, deliver)
     for at in range(70):
         now = BEGIN + timedelta(seconds=3 * at)
         outlet.step = at

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from accelerate_sim.config.hazards import in_order
-from accelerate_sim.hazards.hazard import Job
+from accelerate_sim.hazards.hazard import LoggingProcess
 from accelerate_sim.hazards.outlet import Outlet
 from accelerate_sim.hazards.rank_outlets import RankOutlets, WholeLines
 
@@ -23,7 +23,7 @@ class Written:
 
 
 def outlet_of(rank: int, deliver, finish=lambda: None) -> Outlet:
-    job = Job(7, rank, 4, 2, None, f".rank{rank}" if rank else "")
+    job = LoggingProcess(7, rank, 4, 2, None, f".rank{rank}" if rank else "")
     return Outlet(in_order(["torn-lines:0.5", "nan:0.5"]), job, lambda: NOW, deliver, finish=finish)
 
 
@@ -57,7 +57,8 @@ def test_ranks_of_one_process_write_what_processes_of_their_own_write():
 def test_the_rank_that_prints_a_line_may_differ_from_the_one_that_it_names():
     written = {rank: Written() for rank in (2, 3)}
     outlets = RankOutlets(
-        {rank: Outlet([], Job(7, rank, 4, 2, None, ""), lambda: NOW, written[rank]) for rank in written}, print
+        {rank: Outlet([], LoggingProcess(7, rank, 4, 2, None, ""), lambda: NOW, written[rank]) for rank in written},
+        print,
     )
     outlets.rank, outlets.speaker = 0, 3
     outlets.lines("stdout", ["of rank 0, printed by rank 3"])

@@ -21,7 +21,7 @@ from accelerate_sim.display.screen import Screen
 from accelerate_sim.display.style import Style
 from accelerate_sim.records import BatchRecord, ExportFileRecord, LaunchRecord, ProcessRecord, Record, ResumeRecord
 from accelerate_sim.reporting.build import run_facts
-from accelerate_sim.reporting.console import Console
+from accelerate_sim.reporting.console import RunConsole
 from accelerate_sim.sim.plan import Plan
 from accelerate_sim.voices.voice import Line, Voice, voice_called
 
@@ -91,7 +91,7 @@ def test_consumed_samples_follow_from_tokens() -> None:
 
 def shown(caplog: pytest.LogCaptureFixture, rank: int | None, *observed: Record) -> list[tuple[int, str]]:
     """(rank, text) of each line that the process of ``rank`` logs."""
-    console = Console(Screen(-1, live=False), Style(), rank, lambda: NOW)
+    console = RunConsole(Screen(-1, live=False), Style(), rank, lambda: NOW)
     console.begin(PLAN)
     with caplog.at_level(logging.INFO):
         for record in observed:
@@ -115,7 +115,7 @@ def test_percent_signs_in_a_line_stay(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_nothing_is_shown_before_a_run_has_begun(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
-        Console(Screen(-1, live=False), Style(), None, lambda: NOW).observe(BatchRecord(5, 64, 2))
+        RunConsole(Screen(-1, live=False), Style(), None, lambda: NOW).observe(BatchRecord(5, 64, 2))
     assert not caplog.records
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from fake_torch_dist.launcher.hosts.endpoint import Endpoint
 from fake_torch_dist.launcher.hosts.join import JoinClient
-from fake_torch_dist.launcher.loop import Loop
+from fake_torch_dist.launcher.loop import EventLoop
 from fake_torch_dist.launcher.protocol.host_messages import JoinRequest
 from tests.support.launched import Jobs
 from tests.support.processes import until
@@ -45,7 +45,7 @@ def test_another_user_joins_no_job(jobs: Jobs, port: int, backend: str) -> None:
     )  # fmt: skip
 
     def attack() -> str:
-        loop, said = Loop(), []
+        loop, said = EventLoop(), []
 
         def over(text: object) -> None:
             said.append(text)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from fake_torch_dist.launcher.loop import Loop, Timer
+from fake_torch_dist.launcher.loop import EventLoop, Timer
 from fake_torch_dist.launcher.output.merge import LineMerger
 from fake_torch_dist.launcher.output.prefix import Source
 from fake_torch_dist.launcher.output.reader import Reader
@@ -15,7 +15,7 @@ from fake_torch_dist.launcher.output.unfinished import OUTPUT_IDLE_S, RANK_QUIET
 from fake_torch_dist.launcher.output.writer import Output
 
 
-class Clock(Loop):
+class Clock(EventLoop):
     """A loop whose time is told."""
 
     def __init__(self) -> None:

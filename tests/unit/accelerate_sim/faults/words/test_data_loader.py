@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from accelerate_sim.faults.words import data_loader
-from accelerate_sim.faults.words.python_traceback import Frame
+from accelerate_sim.faults.words.python_traceback import TracebackFrame
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_a_bus_error_hints_at_shared_memory() -> None:
 
 
 def test_a_worker_that_raises_is_quoted() -> None:
-    frame = Frame("/workspace/data.py", 12, "__getitem__", "raise ValueError(index)")
+    frame = TracebackFrame("/workspace/data.py", 12, "__getitem__", "raise ValueError(index)")
     texts = [line.text for line in data_loader.raised_in_worker(3, 1, "ValueError", "9", frame)]
     assert "[rank3]: ValueError: Caught ValueError in DataLoader worker process 1." in texts
     assert texts.index("[rank3]: Original Traceback (most recent call last):") < texts.index("[rank3]: ValueError: 9")

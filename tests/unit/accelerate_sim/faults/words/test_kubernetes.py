@@ -18,7 +18,7 @@ def test_a_signal_is_added_to_128(status: int, code: int, reason: str) -> None:
 
 
 def test_memory_has_reasons_of_its_own() -> None:
-    assert kubernetes.out_of_memory() == kubernetes.Ending("OOMKilled", 137)
+    assert kubernetes.out_of_memory() == kubernetes.TerminatedState("OOMKilled", 137)
     evicted = kubernetes.evicted("trainer", "1900Gi", "1500Gi")
     assert evicted.reason == "Evicted"
     assert (

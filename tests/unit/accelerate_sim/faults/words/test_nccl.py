@@ -11,19 +11,19 @@ from accelerate_sim.faults.words import nccl
 from accelerate_sim.faults.words.draw import Draw
 from accelerate_sim.faults.words.line import STDERR, STDOUT
 from accelerate_sim.faults.words.nccl_release import BY_RELEASE
-from accelerate_sim.faults.words.watchdog import Collective, Group, Waiter
+from accelerate_sim.faults.words.watchdog import Waiter, WatchedCollective, WatchedGroup
 
 START = datetime(2026, 6, 6, 9, 9, 8)
 VERSIONS = [f"{major}.{minor}.5" for major, minor in BY_RELEASE]
 NEW = re.compile(r"(?:\[2026-06-06 \d\d:\d\d:\d\d\] )?node2:4711:4790 \[5\] [\w/]+\.cc:\d+(?: \(\w+\))? NCCL WARN (.+)")
 
 
-def speaker(version: str) -> nccl.Speaker:
-    return nccl.Speaker(host="node2", pid=4711, thread=4790, device=5, start=START, version=version)
+def speaker(version: str) -> nccl.NcclProcess:
+    return nccl.NcclProcess(host="node2", pid=4711, thread=4790, device=5, start=START, version=version)
 
 
 def waiter(torch: str) -> Waiter:
-    group = Group(rank=21, enqueued=57, completed=56)
+    group = WatchedGroup(rank=21, enqueued=57, completed=56)
     return Waiter(rank=21, group=group, default=group, expired=START, draw=Draw(3), torch=torch)
 
 
@@ -97,7 +97,7 @@ def test_a_flap_is_two_events() -> None:
 @pytest.mark.parametrize("torch, wait_s", [("2.5", 0.0), ("2.13", 60.0)])
 def test_the_watchdog_passes_on_the_last_warning(torch: str, wait_s: float) -> None:
     last = nccl.closed_text("node4", 45210)
-    lines = nccl.async_error(waiter(torch), Collective(seq=57), nccl.REMOTE, last, nccl="2.27.7")
+    lines = nccl.async_error(waiter(torch), WatchedCollective(seq=57), nccl.REMOTE, last, nccl="2.27.7")
     texts = [line.text for line in lines]
     assert {line.stream for line in lines} == {STDERR}
     assert texts[0].endswith(

@@ -22,9 +22,9 @@ from accelerate_sim.faults.words import kernel
 from accelerate_sim.faults.words.draw import Draw
 from accelerate_sim.faults.words.line import TimedLine
 from accelerate_sim.faults.words.xid import missing_at_load, nvlink5, switch_fault, xid
-from accelerate_sim.faults.words.xid_bodies import BODIES, Gpu, Victim
+from accelerate_sim.faults.words.xid_bodies import BODIES, Victim, XidGpu
 
-GPU = Gpu(pci="0000:91:00")
+GPU = XidGpu(pci="0000:91:00")
 START = datetime(2026, 11, 3, 9, 1, 5)
 BDF = "0000:0c:00.0"
 

@@ -13,10 +13,10 @@ from accelerate_sim.faults.words.draw import Draw
 from accelerate_sim.faults.words.heartbeat import absent_rank, stuck_watchdog
 from accelerate_sim.faults.words.line import STDERR, TimedLine
 from accelerate_sim.faults.words.torch_release import BY_RELEASE, release, watchdog_lines
-from accelerate_sim.faults.words.watchdog import Collective, Group, Waiter, waiting_rank
+from accelerate_sim.faults.words.watchdog import Waiter, WatchedCollective, WatchedGroup, waiting_rank
 
 EXPIRED = datetime(2026, 6, 6, 9, 9, 8, 123456)
-COLLECTIVE = Collective(seq=57, op="_ALLGATHER_BASE", numel_in=442368, numel_out=884736)
+COLLECTIVE = WatchedCollective(seq=57, op="_ALLGATHER_BASE", numel_in=442368, numel_out=884736)
 RELEASES = ["2.4", "2.5", "2.6", "2.7", "2.8", "2.9", "2.10", "2.11", "2.12", "2.13"]
 PREFIX = re.compile(
     r"\[rank(\d+)\]:\[([EWF])([1-9]\d?)(\d\d) (\d\d:\d\d:\d\d)\.(\d{9}) ProcessGroupNCCL\.cpp:(\d+)\] (.*)"
@@ -24,7 +24,7 @@ PREFIX = re.compile(
 
 
 def waiter(torch: str, rank: int = 3, *, enqueued: int = 57, completed: int = 56) -> Waiter:
-    group = Group(rank=rank, enqueued=enqueued, completed=completed)
+    group = WatchedGroup(rank=rank, enqueued=enqueued, completed=completed)
     return Waiter(rank=rank, group=group, default=group, expired=EXPIRED, draw=Draw("watchdog", rank), torch=torch)
 
 
@@ -109,7 +109,7 @@ def test_old_releases_say_exception_and_later_ones_failure() -> None:
 
 
 def test_a_group_without_a_description_has_no_brackets() -> None:
-    group = Group(rank=1, id=5, uid="37", desc="", enqueued=2, completed=1)
+    group = WatchedGroup(rank=1, id=5, uid="37", desc="", enqueued=2, completed=1)
     assert group.prefix(watchdog_lines("2.13")) == "[PG ID 5 PG GUID 37 Rank 1]"
     assert group.prefix(watchdog_lines("2.4")) == "[PG 5 Rank 1]"
 

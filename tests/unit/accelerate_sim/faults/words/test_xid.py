@@ -18,9 +18,9 @@ from accelerate_sim.faults.words.xid import (
     switch_fault,
     xid,
 )
-from accelerate_sim.faults.words.xid_bodies import BODIES, Gpu, Victim
+from accelerate_sim.faults.words.xid_bodies import BODIES, Victim, XidGpu
 
-GPU = Gpu(index=3, pci="0000:91:00", uuid="GPU-77", serial="1650000000007")
+GPU = XidGpu(index=3, pci="0000:91:00", uuid="GPU-77", serial="1650000000007")
 VICTIMS = (Victim(4242), Victim(4243, "python3"))
 DRIVERS = (550, 570, 580, 595)
 XID = re.compile(r"NVRM: Xid \(PCI:0000:91:00\): (\d+), (?:pid=(\S+), name=(\S+), )?(\S.*)")

@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accelerate_sim.sim.disturbances.faults import CAUSES, PUBLISHED_RATE, Cause, Faults
+from accelerate_sim.sim.disturbances.faults import CAUSES, PUBLISHED_RATE, Cause, FleetFaults
 
 DAY_S = 86_400.0
 SECONDS = st.floats(0.0, 1e7)
 
 
-def llama(seed: int = 1) -> Faults:
-    return Faults(seed, 16_384, PUBLISHED_RATE)
+def llama(seed: int = 1) -> FleetFaults:
+    return FleetFaults(seed, 16_384, PUBLISHED_RATE)
 
 
 def test_the_published_fleet_breaks_as_published() -> None:
@@ -45,7 +45,7 @@ def test_causes_have_their_published_shares() -> None:
 
 
 def test_without_a_rate_nothing_breaks() -> None:
-    calm = Faults(1, 16_384, 0.0)
+    calm = FleetFaults(1, 16_384, 0.0)
     assert list(calm.between(0, 1e9)) == []
     assert math.isinf(calm.mtbf_s)
     assert calm.expected(1e9) == 0
@@ -63,7 +63,7 @@ def test_faults_are_the_same_from_anywhere(begin: float, length: float, cut: flo
 
 def test_huge_fleets_break_as_often_as_they_should() -> None:
     """Also where an hour has hundreds of faults."""
-    counts = [len(list(Faults(2, 10**6, 1e-3).between(hour * 3600.0, (hour + 1) * 3600.0))) for hour in range(40)]
+    counts = [len(list(FleetFaults(2, 10**6, 1e-3).between(hour * 3600.0, (hour + 1) * 3600.0))) for hour in range(40)]
     assert np.mean(counts) == pytest.approx(1000, rel=0.03)
     assert 20 < np.std(counts) < 45
 
@@ -103,6 +103,6 @@ def test_xids_mean_what_the_catalogue_says() -> None:
 
 def test_all_come_at_once_or_one_by_one() -> None:
     """Nobody draws a year to see the first two."""
-    faults = Faults(1, 100_000, 1.0)
+    faults = FleetFaults(1, 100_000, 1.0)
     few = list(islice(faults.between(0, 1e12), 2))
     assert few == list(faults.between(0, few[1].second + 1e-9))

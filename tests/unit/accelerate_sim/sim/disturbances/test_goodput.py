@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accelerate_sim.sim.disturbances.faults import PUBLISHED_RATE, Faults
+from accelerate_sim.sim.disturbances.faults import PUBLISHED_RATE, FleetFaults
 from accelerate_sim.sim.disturbances.goodput import Reliability, best_interval_s, goodput, young_daly_s
 
 DAY_S = 86_400.0
@@ -19,7 +19,7 @@ RESTART = st.floats(0.0, 1e5)
 MTBF = st.floats(10.0, 1e9)
 
 
-def played(interval_s: float, stall_s: float, restart_s: float, faults: Faults, segments: int) -> float:
+def played(interval_s: float, stall_s: float, restart_s: float, faults: FleetFaults, segments: int) -> float:
     """Goodput of a run that is really played, failure by failure; they come while it runs."""
     done, running_s, since_s, down_s = 0, 0.0, 0.0, 0.0
     for fault in faults.between(0.0, 1e12):
@@ -41,7 +41,7 @@ def test_it_is_what_a_run_that_is_played_gets(
     mtbf_s: float, interval_s: float, stall_s: float, restart_s: float
 ) -> None:
     """Rare failures, and failures so frequent that few segments ever pass."""
-    faults = Faults(3, 1000, 3.6 / mtbf_s)
+    faults = FleetFaults(3, 1000, 3.6 / mtbf_s)
     assert faults.mtbf_s == pytest.approx(mtbf_s)
     expected = goodput(interval_s, stall_s, restart_s, mtbf_s)
     assert played(interval_s, stall_s, restart_s, faults, 500) == pytest.approx(expected, rel=0.12)
@@ -108,7 +108,7 @@ def test_youngs_interval_is_the_first_approximation(stall_s: float) -> None:
 def reliability(
     rate: float, gpus: int = 16_384, every: int = 100, step_s: float = 6.0, stall_s: float = 5.0
 ) -> Reliability:
-    return Reliability.of(Faults(1, gpus, rate), 30 * DAY_S, step_s, every, stall_s, 420.0)
+    return Reliability.of(FleetFaults(1, gpus, rate), 30 * DAY_S, step_s, every, stall_s, 420.0)
 
 
 @given(rate=st.floats(1e-6, 1e-3), worse=st.floats(1.0, 100.0), gpus=st.integers(8, 100_000), stall_s=STALL)

@@ -7,7 +7,7 @@ from functools import cache
 import pytest
 
 from accelerate_sim.config.load import ConfigSource
-from accelerate_sim.faults.collectives import Pending, pending_in
+from accelerate_sim.faults.pending_collective import PendingCollective, pending_in
 from accelerate_sim.faults.planned import schedule_of
 from accelerate_sim.faults.told import lines_of
 from accelerate_sim.sim.run import Run
@@ -19,7 +19,7 @@ def run_with(name: str, fault: str) -> Run:
     return Run(ConfigSource.read(ROOT / f"configs/{name}.yaml").with_faults((fault,), "--fault").resolve())
 
 
-def pending(name: str, at: str) -> Pending:
+def pending(name: str, at: str) -> PendingCollective:
     attempt = schedule_of(run_with(name, f"hang rank=1 at={at}"), 1).attempt(0)
     assert attempt
     return pending_in(attempt.occurrences[0])

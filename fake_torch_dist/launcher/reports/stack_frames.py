@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 
-class Frame(NamedTuple):
+class InstalledFrame(NamedTuple):
     """One frame: a file below the folder of installed packages, and the line that it executes."""
 
     file: str
@@ -24,31 +24,31 @@ class Frame(NamedTuple):
 
 
 _START: Final = (
-    Frame(
+    InstalledFrame(
         "torch/distributed/elastic/multiprocessing/errors/__init__.py", 367, "wrapper",
         "return f(*args, **kwargs)", "f(*args, **kwargs)",
     ),
-    Frame("torch/distributed/run.py", 1028, "main", "run(args)"),
-    Frame("torch/distributed/run.py", 1019, "run", "elastic_launch("),
-    Frame("torch/distributed/launcher/api.py", 194, "__call__", "return launch_agent(", "launch_agent("),
+    InstalledFrame("torch/distributed/run.py", 1028, "main", "run(args)"),
+    InstalledFrame("torch/distributed/run.py", 1019, "run", "elastic_launch("),
+    InstalledFrame("torch/distributed/launcher/api.py", 194, "__call__", "return launch_agent(", "launch_agent("),
 )  # fmt: skip
 OF_FAILED_RANKS: Final = (
     *_START,
-    Frame("torch/distributed/launcher/api.py", 383, "launch_agent", "raise ChildFailedError("),
+    InstalledFrame("torch/distributed/launcher/api.py", 383, "launch_agent", "raise ChildFailedError("),
 )
 """Frames when ranks have failed."""
 OF_A_SIGNAL: Final = (
     *_START,
-    Frame("torch/distributed/launcher/api.py", 374, "launch_agent", "result = agent.run()", "agent.run()"),
-    Frame(
+    InstalledFrame("torch/distributed/launcher/api.py", 374, "launch_agent", "result = agent.run()", "agent.run()"),
+    InstalledFrame(
         "torch/distributed/elastic/metrics/api.py", 134, "wrapper", "result = f(*args, **kwargs)", "f(*args, **kwargs)"
     ),
-    Frame(
+    InstalledFrame(
         "torch/distributed/elastic/agent/server/api.py", 745, "run",
         "result = self._invoke_run(role)", "self._invoke_run(role)",
     ),
-    Frame("torch/distributed/elastic/agent/server/api.py", 923, "_invoke_run", "time.sleep(monitor_interval)"),
-    Frame(
+    InstalledFrame("torch/distributed/elastic/agent/server/api.py", 923, "_invoke_run", "time.sleep(monitor_interval)"),
+    InstalledFrame(
         "torch/distributed/elastic/multiprocessing/api.py", 86, "_terminate_process_handler",
         'raise SignalException(f"Process {os.getpid()} got signal: {sigval}", sigval=sigval)',
     ),
@@ -57,13 +57,13 @@ OF_A_SIGNAL: Final = (
 
 
 _MODULE: Final = (
-    Frame("<frozen runpy>", 198, "_run_module_as_main", ""),
-    Frame("<frozen runpy>", 88, "_run_code", ""),
-    Frame("torch/distributed/run.py", 1032, "<module>", "main()"),
+    InstalledFrame("<frozen runpy>", 198, "_run_module_as_main", ""),
+    InstalledFrame("<frozen runpy>", 88, "_run_code", ""),
+    InstalledFrame("torch/distributed/run.py", 1032, "<module>", "main()"),
 )
 
 
-def traceback_text(frames: Iterable[Frame]) -> str:
+def traceback_text(frames: Iterable[InstalledFrame]) -> str:
     """Return the traceback from its header to its last frame; the exception follows."""
     import sysconfig  # only a launcher that fails needs the folder
 
@@ -71,15 +71,15 @@ def traceback_text(frames: Iterable[Frame]) -> str:
     return "Traceback (most recent call last):\n" + "".join(_text(frame, folder) for frame in (*_entry(), *frames))
 
 
-def _entry() -> Iterable[Frame]:
+def _entry() -> Iterable[InstalledFrame]:
     """The frame of the command that pip makes, or those of ``python -m``."""
     program = sys.argv[0] if sys.argv else ""
     if program.endswith(".py"):
         return _MODULE
-    return (Frame(os.path.abspath(program), 6, "<module>", "sys.exit(main())", "main()"),)
+    return (InstalledFrame(os.path.abspath(program), 6, "<module>", "sys.exit(main())", "main()"),)
 
 
-def _text(frame: Frame, folder: str) -> str:
+def _text(frame: InstalledFrame, folder: str) -> str:
     file = frame.file if frame.file.startswith("<") else os.path.join(folder, frame.file)
     text = f'  File "{file}", line {frame.line}, in {frame.function}\n'
     if frame.source:

@@ -1,4 +1,4 @@
-"""``Pending``: the faults that have yet to strike, in queues by step, by steps made in the life of the job, by second.
+"""``FaultQueues``: the faults that have yet to strike, in queues by step, by steps of the job's life, and by second.
 
 The earliest moment of all queues strikes next. Within one moment the order of the config counts.
 """
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from accelerate_sim.faults.boundaries import Boundaries
 from accelerate_sim.faults.drawn import drawn_faults
 from accelerate_sim.faults.fault import Fault
-from accelerate_sim.faults.moments import Entry, Moment
+from accelerate_sim.faults.moments import Moment, QueuedFault
 from accelerate_sim.faults.occurrence import Occurrence, fault_seed
 from accelerate_sim.faults.triggers import STEP_PHASES, At
 from accelerate_sim.sim import noise
@@ -30,18 +30,18 @@ MIDST = "backward"
 """The phase of a strike that names none."""
 
 
-class Pending:
+class FaultQueues:
     """The queues, over all attempts of a job."""
 
     def __init__(self, run: Run, faults: Sequence[Fault], *, drawn: bool) -> None:
         self._run = run
-        self._seconds: list[tuple[float, int, Entry]] = []
-        self._steps: list[tuple[float, int, Entry]] = []
+        self._seconds: list[tuple[float, int, QueuedFault]] = []
+        self._steps: list[tuple[float, int, QueuedFault]] = []
         """By the step and the share of it that has passed."""
-        self._lives: list[tuple[float, int, Entry]] = []
-        self._later: list[Entry] = []
+        self._lives: list[tuple[float, int, QueuedFault]] = []
+        self._later: list[QueuedFault] = []
         """Faults that may strike in a later attempt, and in the present one do not."""
-        self._children: dict[str, list[Entry]] = {}
+        self._children: dict[str, list[QueuedFault]] = {}
         self._boundaries = Boundaries(run)
         self._life = 0
         """Steps that earlier attempts have made."""
@@ -49,7 +49,7 @@ class Pending:
         self._orders = 0
         self._drawn: Iterator[Fault] = drawn_faults(run) if drawn else iter(())
         for fault in faults:
-            self._add(Entry(fault, self._order()))
+            self._add(QueuedFault(fault, self._order()))
         self._draw()
 
     def _order(self) -> int:
@@ -60,10 +60,10 @@ class Pending:
         """Queue the next fault of the fleet."""
         if (fault := next(self._drawn, None)) is not None:
             assert fault.at.time_s is not None
-            entry = Entry(fault, self._order(), is_drawn=True)
+            entry = QueuedFault(fault, self._order(), is_drawn=True)
             heappush(self._seconds, (fault.at.time_s, entry.order, entry))
 
-    def _add(self, entry: Entry) -> None:
+    def _add(self, entry: QueuedFault) -> None:
         at, fault = entry.fault.at, entry.fault
         if fault.after and entry.cause is None:
             self._children.setdefault(fault.after.id, []).append(entry)
@@ -81,14 +81,14 @@ class Pending:
         else:
             heappush(self._steps, (self._step_of(entry) + _share(entry), entry.order, entry))
 
-    def _step_of(self, entry: Entry) -> int:
+    def _step_of(self, entry: QueuedFault) -> int:
         """The step in which a fault strikes that names one, or no moment at all: then the attempt's first."""
         at = entry.fault.at
         if at == At():
             return self._first_step + 1
         return (at.step or 1) + (at.count - 1 if at.phase else 0)
 
-    def _recur(self, entry: Entry) -> None:
+    def _recur(self, entry: QueuedFault) -> None:
         """Queue the next recurrence of a fault that comes again and again."""
         at, number = entry.fault.at, entry.recurrence
         entry.recurrence += 1
@@ -119,7 +119,7 @@ class Pending:
             self._add_again(entry)
         self._boundaries.begin_attempt(number, pace)
 
-    def _add_again(self, entry: Entry) -> None:
+    def _add_again(self, entry: QueuedFault) -> None:
         """Queue a fault that has waited for another attempt; one whose second has passed strikes as soon as it may."""
         at = entry.fault.at
         names_step = at.step is not None or (at.time_s is None and not at.phase)
@@ -172,7 +172,7 @@ class Pending:
 
         One that has to wait longer, for a phase or for the attempt to begin, lets later ones strike before it.
         """
-        last, looked_at = self._run.last_step, list[tuple[float, int, Entry]]()
+        last, looked_at = self._run.last_step, list[tuple[float, int, QueuedFault]]()
         found: Moment | None = None
         while self._seconds and self._seconds[0][0] <= (found.second if found else self._pace.end_s(last)):
             item = heappop(self._seconds)
@@ -187,7 +187,7 @@ class Pending:
             heappush(self._seconds, item)
         return (found, partial(self._remove, found.entry)) if found else None
 
-    def _remove(self, entry: Entry) -> None:
+    def _remove(self, entry: QueuedFault) -> None:
         """Remove a fault from those that wait for a second."""
         if self._seconds[0][2] is entry:
             heappop(self._seconds)
@@ -195,12 +195,12 @@ class Pending:
         self._seconds = [item for item in self._seconds if item[2] is not entry]
         heapify(self._seconds)
 
-    def _in_step(self, entry: Entry, step: int) -> Moment:
+    def _in_step(self, entry: QueuedFault, step: int) -> Moment:
         phase = entry.fault.at.phase or MIDST
         begin_s = self._pace.begin_s(step)
         return Moment(entry, step, phase, begin_s + SHARES[phase] * (self._pace.end_s(step) - begin_s))
 
-    def _at_second(self, entry: Entry, second: float) -> Moment:
+    def _at_second(self, entry: QueuedFault, second: float) -> Moment:
         """The moment in the step that is under way, or that comes next after a pause."""
         step = self._pace.step_at(second)
         begin_s, end_s = self._pace.begin_s(step), self._pace.end_s(step)
@@ -243,7 +243,7 @@ class Pending:
             if after and (times is None or child.recurrence < times):
                 child.recurrence += 1
                 due_s = strike.second + after.delay_s
-                entry = Entry(child.fault, self._order(), cause=strike.fault.id, due_s=due_s)
+                entry = QueuedFault(child.fault, self._order(), cause=strike.fault.id, due_s=due_s)
                 if child.fault.at.phase and child.fault.at.phase not in STEP_PHASES:
                     self._boundaries.add(entry)
                 else:
@@ -265,6 +265,6 @@ class Pending:
             self._later.append(entry)
 
 
-def _share(entry: Entry) -> float:
+def _share(entry: QueuedFault) -> float:
     """Share of a step that has passed when a fault of a phase of it strikes."""
     return SHARES[entry.fault.at.phase or MIDST]
