@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from accelerate_sim.checkpoints.kept import KeptCheckpoints, Saved
+from accelerate_sim.checkpoints.kept import KeptCheckpoints
 from accelerate_sim.checkpoints.state import loading_s
 from accelerate_sim.checkpoints.state_capture import Mark, StateCapture
 from accelerate_sim.checkpoints.trainer_state import TrainerHistory
@@ -99,10 +99,10 @@ class Checkpoints:
         name = f"checkpoint-{mark.step}"
         if mark.step == self._written_step:  # the signal may have come while the clock waited for the write
             if name not in self._kept.names:
-                self._kept.saved.append(Saved(name, None))
+                self._kept.add_unplanned(name)
             return f"{self.project_dir / name} is already there"
         self._write(mark, planned=False)
-        self._kept.saved.append(Saved(name, None))
+        self._kept.add_unplanned(name)
         self._kept.delete_superseded()
         return f"saved {self.last}"
 
@@ -125,7 +125,7 @@ class Checkpoints:
     def begin(self) -> None:
         """Write the run.json of a run that begins."""
         if self.on_disk:
-            self._capture.begun_at = self.outputs.metrics_length()
+            self._capture.begin()
             self.mark(0)
             assert self._mark and self.outputs.directory
             self._directory.begin(self._capture.state(self._mark, self._kept.saved), self.outputs.directory)
@@ -157,7 +157,7 @@ class Checkpoints:
             self.mark(step)
             self.save_at_last_mark()
         elif saves and step:
-            self._kept.saved.append(Saved(f"checkpoint-{step}", None))
+            self._kept.add_unplanned(f"checkpoint-{step}")
         return self._capture.attempt_end(step, self._kept.saved)
 
     def keep_attempt_end(self, end: SavedAttemptEnd) -> None:
@@ -170,8 +170,8 @@ class Checkpoints:
     def go_on_after(self, end: SavedAttemptEnd) -> None:
         """Take over the sums of the attempts before, before the first step of another one."""
         self.ledger.load_state_dict(end.ledger, end.origin_s)
-        self._capture.begun_at = end.begin_bytes, end.begin_crc32
-        self._kept.saved = [Saved(*saved) for saved in end.saved]
+        self._capture.go_on(end.begin_bytes, end.begin_crc32)
+        self._kept.restore(end.saved)
         if end.step:
             self.history.go_on_with(end.history)
             self._written_step = end.step if self.on_disk else None
@@ -216,13 +216,13 @@ class Checkpoints:
         clock.advance(load_s)
         clock.jump_to(state.clock_s)
         self.ledger.load_state_dict(state.ledger, self.origin_s)
-        self._capture.begun_at = state.begin_bytes, state.begin_crc32
+        self._capture.go_on(state.begin_bytes, state.begin_crc32)
         if self.is_main_process:
             try:
                 self.history.go_on_with(read_json(path / "trainer_state.json"))
             except Damaged as damage:  # it was complete when --resume chose it
                 raise OutputError(f"{path} is damaged: it {damage}. Go on with --resume auto.") from None
-        self._kept.saved = [Saved(*saved) for saved in state.saved]
+        self._kept.restore(state.saved)
         if state.planned:
             record = self._record(self.project_dir / path.name, state.step)
             clock.jump_to(state.clock_s + record.seconds)
@@ -240,10 +240,12 @@ class Checkpoints:
 
         Later planned checkpoints are written again when the run reaches them.
         """
+        from accelerate_sim.checkpoints.directory import checkpoint_step
+
         if (self.project_dir / name).is_dir():
             self._directory.repair_latest(name)
         every, known = self.run.config.checkpoint.every, self._kept.names
         for path in self._directory.checkpoints():
-            later = Saved(path.name, None)
-            if later.step > step and path.name not in known and not (every and later.step % every == 0):
-                self._kept.saved.insert(-1, later)
+            later = checkpoint_step(path) or 0
+            if later > step and path.name not in known and not (every and later % every == 0):
+                self._kept.adopt(path.name)

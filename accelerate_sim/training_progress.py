@@ -87,6 +87,10 @@ class TrainingProgress:
             self._strike_after = self._strikes[0].completed if self._strikes else -1
             strike.happen()
 
+    def start_until(self, second: float) -> None:
+        """Let the start-up of this process end at a simulated second, later than that of the run's first attempt."""
+        self.startup_end_s = second
+
     def finish_step(self) -> None:
         """Count an optimizer step, and let its time pass."""
         if self._strike_after == self.completed_steps:

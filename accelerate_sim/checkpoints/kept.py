@@ -59,6 +59,18 @@ class KeptCheckpoints:
         self.saved.append(Saved(name, loss))
         self.delete_superseded()
 
+    def restore(self, saved: Sequence[tuple[str, float | None]]) -> None:
+        """Take the checkpoints of a process before this one as those that are there."""
+        self.saved = [Saved(*one) for one in saved]
+
+    def add_unplanned(self, name: str) -> None:
+        """Add a checkpoint that was saved because a signal ends the process."""
+        self.saved.append(Saved(name, None))
+
+    def adopt(self, name: str) -> None:
+        """Add an unplanned checkpoint of a process before this one, before the newest."""
+        self.saved.insert(-1, Saved(name, None))
+
     def delete_superseded(self) -> None:
         """Delete the checkpoints that are not kept."""
         for old in superseded(self.saved, self.config):

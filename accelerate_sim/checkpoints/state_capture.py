@@ -44,6 +44,14 @@ class StateCapture:
     begun_at: tuple[int, int] = (0, 0)
     """Length of metrics.jsonl in bytes when the run began, and its checksum."""
 
+    def begin(self) -> None:
+        """Take the present moment as the beginning of the run."""
+        self.begun_at = self.outputs.metrics_length()
+
+    def go_on(self, begin_bytes: int, begin_crc32: int) -> None:
+        """Take the beginning of the run from the state that a process before this one has saved."""
+        self.begun_at = begin_bytes, begin_crc32
+
     def mark(self, step: int) -> Mark:
         """The present moment, after ``step`` steps whose records have all been reported."""
         return Mark(step, self.clock.now_s, self.outputs.metrics_length(), self.ledger.mark())

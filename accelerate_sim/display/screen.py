@@ -72,7 +72,7 @@ class Screen:
         self._pending_chars = 0
         self._live_lines: list[Callable[[int], str]] = []
         self._note = ""
-        self.rename: Callable[[str], str] | None = None
+        self._rename: Callable[[str], str] | None = None
         """Gives all text its names; None: as it is."""
         self._canvas = canvas or (LauncherCanvas(terminal) if terminal else TerminalCanvas(fd))
         self._drawn = 0
@@ -104,12 +104,20 @@ class Screen:
         """Encode frames with another canvas, at least ``frame_s`` real seconds apart."""
         self._canvas, self._frame_s = canvas, frame_s
 
+    def rename_by(self, rename: Callable[[str], str]) -> None:
+        """Give all text its names from now on."""
+        self._rename = rename
+
+    def pass_through(self, outlet: "Outlet | RankOutlets") -> None:
+        """Let lines pass hazards from now on."""
+        self.outlet = outlet
+
     # --- What is shown --------------------------------------------------------------------------
 
     def write(self, lines: Sequence[str]) -> None:
         """Add lines above the live ones."""
-        if self.rename:
-            lines = list(map(self.rename, lines))
+        if self._rename:
+            lines = list(map(self._rename, lines))
         if self.outlet is not None:
             self.outlet.lines(self.stream, lines)
         else:
@@ -130,7 +138,7 @@ class Screen:
         if self._lines:
             self._pieces.append("\n".join(self._lines) + "\n")
             self._lines = []
-        self._pieces.append(self.rename(text) if self.rename else text)
+        self._pieces.append(self._rename(text) if self._rename else text)
         self._pending_chars += len(text)
         if self._pending_chars > PIPE_BUFFER_BYTES or self._replaced():
             self.flush()
@@ -142,12 +150,12 @@ class Screen:
             patience_s=self._patience_s, replaced=replaced_stderr if self._replaced() else lambda: None,
         )  # fmt: skip
         screen.outlet, screen.stream = self.outlet, "stderr"
-        screen.rename = self.rename
+        screen._rename = self._rename
         return screen
 
     def named(self, text: str) -> str:
         """The text with the names that the screen shows, for those who lay it out before they write it."""
-        return self.rename(text) if self.rename else text
+        return self._rename(text) if self._rename else text
 
     def pin(self, render: Callable[[int], str]) -> None:
         """Add a live line; ``render(width)`` gives its text."""

@@ -25,11 +25,8 @@ class Outlet:
     ) -> None:
         """``finish`` is called after the last write."""
         self.process = process
-        self.rank: int | None = None
-        """Rank whose line comes next; None: that of the process."""
-        self.speaker: int | None = None
-        """Rank that prints it; of use where a process plays several (``rank_outlets``)."""
-        self.step = 0
+        self._rank: int | None = None
+        self._step = 0
         self._hazards = [_made(choice, process) for choice in choices]
         self._truth = LineTruth(process, process.directory) if process.directory else None
         self._now = now
@@ -38,11 +35,20 @@ class Outlet:
         self._encoding = encoding
         self._count = 0
 
+    def write_as(self, rank: int | None, *, printed_by: int | None = None) -> None:
+        """Take the next lines as those of ``rank``; None: of the process. It prints them, whoever ``printed_by`` is."""
+        self._rank = rank
+
+    def reach(self, step: int | None) -> None:
+        """Take the next lines as those after ``step``; None: the step before goes on."""
+        if step is not None:
+            self._step = step
+
     def lines(self, stream: str, lines: Sequence[str]) -> None:
         """Pass whole lines on."""
         for text in lines:
-            rank = self.process.rank if self.rank is None else self.rank
-            intended = Intended(self._count, rank, stream, self._now(), self.step, text)
+            rank = self.process.rank if self._rank is None else self._rank
+            intended = Intended(self._count, rank, stream, self._now(), self._step, text)
             self._count += 1
             self._pass(Passage(intended, text, stream))
 

@@ -40,17 +40,28 @@ class RankOutlets:
         self._outlets = outlets
         self._of_process = next(iter(outlets.values()))
         self._finish = finish
-        self.rank: int | None = None
-        """As in ``Outlet``: the rank that the truth of the next line names."""
-        self.speaker: int | None = None
-        """The rank that prints the next lines; None: ``rank`` if it is played here, else that of the process."""
-        self.step = 0
+        self._rank: int | None = None
+        """The rank that the truth of the next line names."""
+        self._printed_by: int | None = None
+        self._step: int | None = None
+
+    def write_as(self, rank: int | None, *, printed_by: int | None = None) -> None:
+        """Take the next lines as those of ``rank``, which ``printed_by`` prints.
+
+        None for the second: ``rank`` prints them if it is played here, else the first rank of the process.
+        """
+        self._rank, self._printed_by = rank, printed_by
+
+    def reach(self, step: int | None) -> None:
+        """Take the next lines as those after ``step``; None: the step before goes on."""
+        self._step = self._step if step is None else step
 
     def lines(self, stream: str, lines: Sequence[str]) -> None:
         """Pass whole lines on."""
-        who = self.rank if self.speaker is None else self.speaker
+        who = self._rank if self._printed_by is None else self._printed_by
         outlet = self._of_process if who is None else self._outlets.get(who, self._of_process)
-        outlet.rank, outlet.step = self.rank, self.step
+        outlet.write_as(self._rank)
+        outlet.reach(self._step)
         outlet.lines(stream, lines)
 
     def put(self, stream: str, text: str) -> None:

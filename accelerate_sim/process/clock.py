@@ -33,7 +33,7 @@ class Clock:
         """Speed in place of the one that the run asks for; None: the run's."""
         self.hurrying = False
         """True while the clock never waits, whatever speed the run asks for."""
-        self.fast_until_s = -math.inf
+        self._fast_until_s = -math.inf
         """Simulated second up to which the clock never waits."""
         self._target_s = 0.0
         """Simulated second that the present wait ends at."""
@@ -69,6 +69,10 @@ class Clock:
         reached_s = self.reached_s()
         self.hurrying = hurrying
         self._repace(reached_s)
+
+    def hurry_until(self, second: float) -> None:
+        """Never wait before a simulated second."""
+        self._fast_until_s = second
 
     def _repace(self, reached_s: float) -> None:
         self.speed = self._effective_speed()
@@ -113,11 +117,11 @@ class Clock:
         """Real seconds until simulated ``second``."""
         if self.speed == math.inf:
             return 0.0
-        if self.now_s < self.fast_until_s:
-            if second <= self.fast_until_s:
+        if self.now_s < self._fast_until_s:
+            if second <= self._fast_until_s:
                 return 0.0
-            self._base_s, self._base_real_s = self.fast_until_s, self._monotonic()
-            self.fast_until_s = -math.inf
+            self._base_s, self._base_real_s = self._fast_until_s, self._monotonic()
+            self._fast_until_s = -math.inf
         ahead_s = (second - self._base_s) / self.speed - (self._monotonic() - self._base_real_s)
         if ahead_s < -LATE_S:
             self._base_s, self._base_real_s = second, self._monotonic()

@@ -61,11 +61,11 @@ class RunConsole:
         self.run: RunFacts | None = None
         self.detail_ranks: Sequence[int] = ()
         """Ranks that this process plays and that report detail lines of their own."""
-        self.explainer: Explainer | None = None
+        self._explainer: Explainer | None = None
         """Logs the reason after lines of the house's voice; None: no reasons are logged."""
         self.log: Callable[[int, str, int, datetime | None], None] = log
         """Logs a line: level, text, rank and moment."""
-        self.draws_tables = True
+        self._draws_tables = True
         """Draw GPU grids and summaries."""
         self._now = now
         self._bars = bars
@@ -75,6 +75,18 @@ class RunConsole:
         """Streams of a framework's voice; None in house style."""
         self._told: Sequence[int] | None = None
         """Ranks that log steps, if the config names them."""
+
+    def draw_no_tables(self) -> None:
+        """Draw no GPU grids and summaries from now on."""
+        self._draws_tables = False
+
+    def explain_by(self, explainer: Explainer) -> None:
+        """Log the reason after lines of the house's voice."""
+        self._explainer = explainer
+
+    def log_by(self, log: Callable[[int, str, int, datetime | None], None]) -> None:
+        """Log lines with ``log`` from now on."""
+        self.log = log
 
     def begin(self, plan: Plan) -> None:
         """Show the records of the run of ``plan`` from now on; until the first call nothing is shown."""
@@ -152,7 +164,7 @@ class RunConsole:
             else:
                 self._say(wording(record, state), self._streams)
             return
-        if isinstance(record, GpuRecord | SummaryRecord) and self.draws_tables:
+        if isinstance(record, GpuRecord | SummaryRecord) and self._draws_tables:
             self._draw(record, self.run)
         if wording is not None:
             said = False
@@ -160,8 +172,8 @@ class RunConsole:
                 if self._speaks_for(line.rank):
                     said = True
                     self.log(line.level, line.text, line.rank, line.time)
-            if said and self.explainer:
-                self.screen.write(list(self.explainer.lines(record, self.run.run, self.screen.width)))
+            if said and self._explainer:
+                self.screen.write(list(self._explainer.lines(record, self.run.run, self.screen.width)))
 
     def _say(self, items: Iterable[Line | Bar], streams: Streams) -> None:
         for item in items:

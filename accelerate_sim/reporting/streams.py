@@ -33,12 +33,10 @@ class Streams:
     def show(self, item: Line | Bar, speaker: int | None = None) -> None:
         """Write a line, or the new state of the bar. ``speaker``: the rank that prints another's line."""
         if (outlet := self._screen.outlet) is not None:
-            outlet.rank = item.rank if isinstance(item, Line) else None
-            if speaker is not None:
-                outlet.speaker = speaker
+            rank = item.rank if isinstance(item, Line) else None
+            outlet.write_as(rank, printed_by=speaker)
             self._show(item)
-            if speaker is not None:
-                outlet.speaker = None
+            outlet.write_as(rank)
         else:
             self._show(item)
 

@@ -37,9 +37,7 @@ def open_dashboard(session: Session, before: DashboardState | None = None) -> Da
     if before:
         canvas.go_on(before)
     columns, rows = canvas.size()
-    session.screen.use(canvas, LARGE_FRAME_S if columns * rows > LARGE_CELLS else FRAME_S)
-    session.console.draws_tables = False
-    session.patience_s = PATIENCE_S
+    session.fill_screen(canvas, LARGE_FRAME_S if columns * rows > LARGE_CELLS else FRAME_S, PATIENCE_S)
     return canvas
 
 

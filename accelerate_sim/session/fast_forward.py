@@ -28,7 +28,7 @@ class FastForward(NamedTuple):
     def begin(self, session: Session) -> None:
         """Let the clock of a session hurry up to the end of the part."""
         if self.step is None:
-            session.clock.fast_until_s = session.clock.now_s + (self.seconds or 0.0)
+            session.clock.hurry_until(session.clock.now_s + (self.seconds or 0.0))
         else:
             session.clock.hurry(True)
             session.outputs.add_observer(_UntilStep(session.clock, self.step))

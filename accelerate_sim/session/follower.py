@@ -123,8 +123,7 @@ def _session(message: StartMessage, coordination: Coordination, signals: Signals
         signals=signals,
         progress=False,
         coordination=coordination,
+        named_directory=Path(message.output_dir) if message.output_dir else None,
+        truth_directory=Path(message.cwd, message.output_dir) if message.output_dir else None,
     )
-    if message.output_dir:
-        session.named_directory = Path(message.output_dir)
-        session.truth_directory = Path(message.cwd, message.output_dir)
     return session

@@ -46,15 +46,15 @@ def open_outlet(
     def outlet_of(rank: int, deliver: Deliver, finish: Finish) -> Outlet:
         suffix = f".rank{rank}" if rank else ""
         layout = plan.layout
-        job = LoggingProcess(plan.config.run.seed, rank, layout.world_size, layout.gpus_per_node, directory, suffix)
-        return Outlet(in_order(plan.config.log.hazards), job, now, deliver, finish=finish)
+        process = LoggingProcess(plan.config.run.seed, rank, layout.world_size, layout.gpus_per_node, directory, suffix)
+        return Outlet(in_order(plan.config.log.hazards), process, now, deliver, finish=finish)
 
     if len(ranks) == 1:
-        screen.outlet = outlet_of(ranks[0], deliver, finish)
+        screen.pass_through(outlet_of(ranks[0], deliver, finish))
         return
     lines = {rank: WholeLines(deliver) for rank in ranks}
     outlets = {rank: outlet_of(rank, lines[rank], lines[rank].close) for rank in ranks}
-    screen.outlet = RankOutlets(outlets, finish)
+    screen.pass_through(RankOutlets(outlets, finish))
 
 
 def _to_pipes(screen: Screen) -> tuple[Deliver, Finish]:

@@ -97,7 +97,7 @@ class ScreenHandler(logging.Handler):
 
     def _print(self, level: int, rank: int, line: Callable[[], str]) -> None:
         if (outlet := self.session.screen.outlet) is not None:
-            outlet.rank = outlet.speaker = rank
+            outlet.write_as(rank, printed_by=rank)
         if self.session.shows_script:
             screen = self.session.screen
             if outlet is not None:
@@ -107,7 +107,7 @@ class ScreenHandler(logging.Handler):
         elif level >= logging.WARNING:
             self.session.console.warn(line())
         if outlet is not None:
-            outlet.rank = outlet.speaker = None
+            outlet.write_as(None)
 
 
 def _colored_formatter() -> logging.Formatter:
@@ -131,11 +131,11 @@ def logging_to(session: LoggingSession) -> Iterator[None]:
     handler, root = ScreenHandler(session), logging.getLogger()
     root.addHandler(handler)
     root.setLevel(logging.INFO)
-    session.console.log = handler.log
+    session.console.log_by(handler.log)
     try:
         yield
     finally:
-        session.console.log = log
+        session.console.log_by(log)
         root.removeHandler(handler)
 
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from accelerate_sim.config.problems import ConfigError
 from accelerate_sim.session.health import ailment
-from accelerate_sim.session.rank_waits import RankWaits
 
 if TYPE_CHECKING:
     from accelerate_sim.config.sections.output import LogConfig
@@ -31,23 +30,15 @@ def served_ranks(log: LogConfig, placement: Placement | None) -> range | None:
     return range(first, first + placement.local_world_size)
 
 
-def serve_while_waiting(session: Session) -> None:
-    """Let a process whose exporter is open answer while it waits for other ranks, too."""
-    if session.coordination and session.rank_waits is None:
-        follows = not session.is_main_process
-        session.rank_waits = RankWaits(session.signals, session.clock, follows=follows)
-
-
 def open_node_exporters(session: Session, log: LogConfig) -> None:
     """Open an exporter in the first rank of each further node. All ranks call it; once for a session it has effect.
 
     Raises ConfigError in rank 0 if one of them can't listen.
     """
     coordination = session.coordination
-    if session.has_node_exporters or log.prometheus_per == "job" or "prometheus" not in log.trackers:
+    if log.prometheus_per == "job" or "prometheus" not in log.trackers or not session.begins_node_exporters():
         return
     assert coordination
-    session.has_node_exporters = True
     placement = coordination.placement
     hosts = coordination.gathered_hosts()
     failure = 0
@@ -82,7 +73,7 @@ def _open(session: Session, log: LogConfig, address: str) -> int:
     except OSError as error:
         return error.errno or errno.EADDRINUSE
     session.outputs.add_keepers(None, [tracker])
-    serve_while_waiting(session)
+    session.serve_while_waiting()
     return 0
 
 

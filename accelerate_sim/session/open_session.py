@@ -47,11 +47,11 @@ def open_session(options: SessionOptions) -> Session:
     if options.generic_names:
         from accelerate_sim.display.generic_names import GenericNames
 
-        session.screen.rename = GenericNames()
+        session.screen.rename_by(GenericNames())
     if options.explain:
         from accelerate_sim.voices.explanations import Explainer
 
-        session.console.explainer = Explainer(session.style)
+        session.console.explain_by(Explainer(session.style))
     if options.dashboard:
         _open_dashboard(session, options.recording)
     if options.fast_forward:
@@ -110,7 +110,7 @@ def _steered(session: Session, options: SessionOptions) -> None:
     steering = Steering(session)
     session.outputs.add_observer(steering)
     if options.keys and (source := key_source()):
-        session.keys = Keys(session, steering, source)
+        session.steer_with(Keys(session, steering, source))
 
 
 def _recorded_session(options: SessionOptions, recording: RecordedTerminal) -> Session:
@@ -141,7 +141,7 @@ def open_outputs(session: Session, options: SessionOptions, config: RunConfig) -
         keeper = ReportKeeper(options.report, options.output_dir, session.screen.named)
         session.outputs.add_keeper(keeper)
         if options.output_dir is None:
-            session.outputs.on_fault = keeper.take_fault
+            session.outputs.give_faults_to(keeper.take_fault)
 
 
 def _tracker_context(session: Session, options: SessionOptions, config: RunConfig) -> TrackerContext:
@@ -153,9 +153,9 @@ def _tracker_context(session: Session, options: SessionOptions, config: RunConfi
     if "prometheus" not in config.log.trackers:
         return context
     from accelerate_sim.session.health import ailment
-    from accelerate_sim.session.node_exporters import serve_while_waiting, served_ranks
+    from accelerate_sim.session.node_exporters import served_ranks
 
-    serve_while_waiting(session)
+    session.serve_while_waiting()
     ranks = served_ranks(config.log, session.placement)
     return replace(context, served_ranks=ranks, ailment=lambda: ailment(session))
 

@@ -37,10 +37,14 @@ class RankWaits:
         self._since_s = monotonic()
         """Real second at which the latest wait began."""
         self._is_waiting = False
-        self.stopped_at_s: float | None = None
+        self._stopped_at_s: float | None = None
         """Simulated second at which the attempt has ended, while its processes are still there; None before."""
         clock.add_listener(self._advance)
         program_wait.wait_by(self.wait)
+
+    def stop_at(self, second: float) -> None:
+        """Let the job have reached ``second`` from now on: the end of its attempt."""
+        self._stopped_at_s = second
 
     def end(self) -> None:
         """Serve no longer."""
@@ -62,8 +66,8 @@ class RankWaits:
     @property
     def reached_s(self) -> float:
         """Simulated second that the job has reached."""
-        if self.stopped_at_s is not None:
-            return self.stopped_at_s
+        if self._stopped_at_s is not None:
+            return self._stopped_at_s
         left = max(0.0, 1.0 - (self._monotonic() - self._since_s) / self._due_s) if self._due_s else 1.0
         return self._clock.now_s - self._ahead_s * left
 

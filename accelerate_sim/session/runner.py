@@ -200,11 +200,11 @@ def _run_attempt(train: Train, session: Session, planned: PlannedRun, *, is_last
 
 def _open_control(session: Session) -> None:
     """Let ``fake-torchrun ctl`` send commands to a session whose clock waits for real time."""
-    if session.close_control is None and session.is_main_process:
+    if not session.has_control and session.is_main_process:
         from accelerate_sim.session.control.server import open_control
 
-        server = open_control(session)
-        session.close_control = server.close if server else None
+        if server := open_control(session):
+            session.take_commands(server.close)
 
 
 def _number_of_runs(config: RunConfig, options: SessionOptions) -> int:
@@ -257,10 +257,8 @@ def _report_resumption(session: Session, resumption: Resumption) -> None:
 
 def _announce(session: Session, planned: PlannedRun) -> None:
     """Print the first line of a run at once, before the modules of the training are imported."""
-    announced = planned.plan.number, attempt_number(session, planned)
-    if session.announced == announced:
+    if not session.announces(planned.plan.number, attempt_number(session, planned)):
         return
-    session.announced = announced
     report_launch(session, planned)
     if warning := tightness(planned.plan):
         session.report(TightMemoryRecord(warning))

@@ -11,8 +11,10 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
+from accelerate_sim.display.canvas import Canvas
 from accelerate_sim.display.cell_output import CELL_FRAME_S, CellCanvas, notebook_shell, replaced_stdout
 from accelerate_sim.display.screen import OutputClosed, Screen
 from accelerate_sim.display.style import Style
@@ -80,17 +82,22 @@ class Session:
         progress: bool = True,
         outputs: Outputs | None = None,
         coordination: Coordination | None = None,
+        named_directory: Path | None = None,
+        truth_directory: Path | None = None,
     ) -> None:
-        """``progress``: show bars. ``coordination``: link to the other processes; None: this one runs all ranks."""
+        """``progress``: show bars. ``coordination``: link to the other processes; None: this one runs all ranks.
+
+        The directories are given to a process whose ``outputs`` write no files there.
+        """
         self.screen = screen
         self.clock = clock
         self.style = style
         self.signals = signals
         self.progress = progress
         self.outputs = outputs or Outputs()
-        self.truth_directory = self.outputs.directory
+        self.truth_directory = truth_directory or self.outputs.directory
         """Directory for the truth of hazards, also in a process that writes no other files."""
-        self.named_directory = self.outputs.directory
+        self.named_directory = named_directory or self.outputs.directory
         """The output directory as the command line names it, also in a process that writes no files there."""
         self.coordination = coordination
         rank = coordination.placement.rank if coordination else None
@@ -101,17 +108,15 @@ class Session:
         """Reads the GPUs between two attempts of a job; None at any other time."""
         self.patience_s = PATIENCE_S
         """Real seconds for which a reader may take nothing once the session has been told to end."""
-        self.close_control: Callable[[], None] | None = None
-        """Closes the socket over which ``fake-torchrun ctl`` sends commands; None if there is none."""
+        self._close_control: Callable[[], None] | None = None
         self.live_faults: FaultTaker | None = None
         """Lets more faults strike the active run; None if it takes none."""
         self.rank_waits: RankWaits | None = None
         """The waits for other ranks of a process whose exporter answers meanwhile; None without one."""
-        self.has_node_exporters = False
-        """True once the exporters of all nodes are open."""
+        self._has_node_exporters = False
         self.skew: Callable[[int], timedelta] | None = None
         """Time by which the clock of a rank's machine is ahead; None if all clocks are right."""
-        self.announced: tuple[int, int] | None = None
+        self._announced: tuple[int, int] | None = None
         """Numbers of the run and the attempt whose first line was printed last."""
         self.world_size = 1
         self._planned: PlannedRun | None = None
@@ -162,13 +167,46 @@ class Session:
         Session._current = None
         if self.rank_waits:
             self.rank_waits.end()
-        if self.close_control:
-            self.close_control()
-            self.close_control = None
+        if self._close_control:
+            self._close_control()
+            self._close_control = None
         self._give_keyboard_back()
         with suppress(OutputClosed):
             if self.screen.live and (text := self.screen.canvas.ended()):
                 self.screen.deliver(text)  # an exception has ended the session before its screen was
+
+    # --- Parts that some sessions have ------------------------------------------------------------
+
+    def steer_with(self, keys: KeyReader) -> None:
+        """Let the keys of the terminal steer the session."""
+        self.keys = keys
+
+    def fill_screen(self, canvas: Canvas, frame_s: float, patience_s: float) -> None:
+        """Let ``canvas`` draw the whole screen; a reader may be late by ``patience_s`` at the end."""
+        self.screen.use(canvas, frame_s)
+        self.console.draw_no_tables()
+        self.patience_s = patience_s
+
+    @property
+    def has_control(self) -> bool:
+        """True if ``fake-torchrun ctl`` can send commands."""
+        return self._close_control is not None
+
+    def take_commands(self, close: Callable[[], None]) -> None:
+        """Call ``close`` at the end: it closes the socket over which ``fake-torchrun ctl`` sends commands."""
+        self._close_control = close
+
+    def serve_while_waiting(self) -> None:
+        """Let a process whose exporter is open answer while it waits for other ranks, too."""
+        if self.coordination and self.rank_waits is None:
+            from accelerate_sim.session.rank_waits import RankWaits
+
+            self.rank_waits = RankWaits(self.signals, self.clock, follows=not self.is_main_process)
+
+    def begins_node_exporters(self) -> bool:
+        """True at the first call: the exporters of all nodes are opened once."""
+        begins, self._has_node_exporters = not self._has_node_exporters, True
+        return begins
 
     # --- Runs -----------------------------------------------------------------------------------
 
@@ -183,6 +221,11 @@ class Session:
         if self._planned and self._planned.plan.config is config:
             return self._planned
         return PlannedRun(Plan(config, self._run_number), self._planned.resumption if self._planned else None)
+
+    def announces(self, run: int, attempt: int) -> bool:
+        """True at the first call for an attempt of a run, whose first line is then to be printed."""
+        before, self._announced = self._announced, (run, attempt)
+        return before != self._announced
 
     def begin_run(self, active: ActiveRun) -> None:
         """Make ``active`` the run whose observers receive the records."""
@@ -204,6 +247,24 @@ class Session:
         self.active = self._planned = self.skew = self.live_faults = None
         self._run_number += 1
         self._has_ended_a_run = True
+
+    def take_faults(self, faults: FaultTaker) -> None:
+        """Let more faults be asked for while the active run goes on."""
+        self.live_faults = faults
+
+    def skew_clocks(self, skew: Callable[[int], timedelta] | None) -> None:
+        """Let the machines' clocks be ahead by ``skew(rank)`` in the active run; None: all are right."""
+        self.skew = skew
+
+    def end_attempt(self) -> None:
+        """Take the bars off the screen; no run is active until the next attempt begins."""
+        self.flush()
+        self.screen.close()
+        self.active = None
+
+    def idle_until_attempt(self, read_gpus: Callable[[], DeviceRecord | None]) -> None:
+        """Read the GPUs with ``read_gpus`` until the next attempt begins."""
+        self.read_idle_gpus = read_gpus
 
     @property
     def shows_script(self) -> bool:
@@ -230,7 +291,7 @@ class Session:
     def report(self, record: Record) -> None:
         """Give a record to the observers of the active run, to the console, then to the outputs."""
         if self.screen.outlet is not None:
-            self.screen.outlet.step = getattr(record, "step", self.screen.outlet.step)
+            self.screen.outlet.reach(getattr(record, "step", None))
         for observer in self.active.observers if self.active else ():
             observer.observe(record)
         self.console.observe(record)

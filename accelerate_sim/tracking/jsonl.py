@@ -57,8 +57,7 @@ class JsonlTracker:
         """
         self.path = directory / FILE_NAME
         self.every_gpu = every_gpu
-        self.attempt: int | None = None
-        """Number of the attempt, from 0, that each line gets in a run with faults."""
+        self._attempt: int | None = None
         self._now, self._strings = now, strings
         self._encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=_plain).encode
         self.size_bytes, self.crc32 = keep or (0, 0)
@@ -68,6 +67,10 @@ class JsonlTracker:
             os.truncate(self._fd, self.size_bytes)
         self._lines: list[bytes] = []
         self._unwritten_bytes = 0
+
+    def begin_attempt(self, number: int | None) -> None:
+        """Give each line the number of an attempt from now on, from 0, as in a run with faults; None: none."""
+        self._attempt = number
 
     def observe(self, record: Record) -> None:
         text = self._step_line(record) if type(record) is StepRecord else self._line(record)
@@ -82,7 +85,7 @@ class JsonlTracker:
             self.flush()
 
     def _line(self, record: Record) -> str | None:
-        event = json_event(record, attempt=self.attempt, every_gpu=self.every_gpu)
+        event = json_event(record, attempt=self._attempt, every_gpu=self.every_gpu)
         if event is None:
             return None
         figures = {"event": event.pop("event"), "timestamp": rfc3339(self._now())} | event
@@ -96,7 +99,7 @@ class JsonlTracker:
         if self._strings or scale is not None or skipped is not None or not are_finite(record):
             return self._line(record)
         numbers[_TIME] = record.time.isoformat(timespec="milliseconds")
-        attempt = "" if self.attempt is None else f'"attempt":{self.attempt},'
+        attempt = "" if self._attempt is None else f'"attempt":{self._attempt},'
         last = "" if experts is None else f',"load_balancing_loss":{experts}'
         head = f'{{"event":"step","timestamp":"{rfc3339(self._now())}",{attempt}'
         return f"{head}{_STEP_TEMPLATE % (*numbers,)}{last}}}\n"

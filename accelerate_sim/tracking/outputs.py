@@ -41,10 +41,14 @@ class Outputs:
         """Add an observer of all records."""
         self._observers.append(observer)
 
+    def give_faults_to(self, take: Callable[[Mapping[str, Any]], None]) -> None:
+        """Give the transitions of faults to ``take``, as no file has them."""
+        self.on_fault = take
+
     def begin_attempt(self, number: int | None) -> None:
         """Write this attempt's number, from 0, into each line of metrics.jsonl; None: none, as without faults."""
         if self._metrics:
-            self._metrics.attempt = number
+            self._metrics.begin_attempt(number)
 
     def begin(self, start: RunStart) -> None:
         """Begin a run, new or resumed, in each tracker."""

@@ -21,15 +21,18 @@ class AgreeingProgress(TrainingProgress):
     clock, on which they have agreed the last time.
     """
 
-    agree: Callable[[], float]
-    """Agree, in all ranks at once. Returns the speed of rank 0's clock."""
+    _agree: Callable[[], float]
     due = 1
     """Completed steps at the next agreement."""
+
+    def agree_by(self, agree: Callable[[], float]) -> None:
+        """Set the function that agrees, in all ranks at once, and returns the speed of rank 0's clock."""
+        self._agree = agree
 
     def finish_step(self) -> None:
         super().finish_step()
         if self.completed_steps >= self.due:
-            self.due = self._next_due(self.agree())
+            self.due = self._next_due(self._agree())
 
     def continue_after(self, step: int) -> None:
         self.due = step + 1

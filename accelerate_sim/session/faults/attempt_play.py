@@ -87,16 +87,15 @@ class AttemptPlay:
     def begin(self, session: Session, active: ActiveRun, resumption: Resumption | None) -> None:
         """Set a run that has just begun to where the attempt goes on, and expect its strikes."""
         progress = active.progress
-        progress.startup_end_s = progress.training_origin_s + self.run.start_s + self.run.startup.total
-        if self.attempt.number == 0:
-            progress.startup_end_s = progress.training_origin_s
+        if self.attempt.number:
+            progress.start_until(progress.training_origin_s + self.run.start_s + self.run.startup.total)
         if resumption and resumption.ended and session.is_main_process:
             active.checkpoints.go_on_after(resumption.ended)
         if self.truth:
-            self.truth.origin_s = progress.training_origin_s
+            self.truth.begin_attempt(progress.training_origin_s)
             if resumption and resumption.ended:
                 self.truth.recovered(self.attempt)
-        session.skew = self.skew(active)
+        session.skew_clocks(self.skew(active))
         progress.expect(self.strikes(session, active, resumption))
 
     def skew(self, active: ActiveRun) -> Callable[[int], timedelta] | None:

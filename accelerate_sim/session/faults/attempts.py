@@ -57,7 +57,7 @@ def play_attempts(session: Session, planned: PlannedRun, play_one: Callable[[Pla
         except Struck as struck:
             play, schedule = struck.play, struck.play.schedule
             ended = session.active
-            _end_attempt(session)
+            session.end_attempt()
             from accelerate_sim.session.faults.launcher_report import report_end
 
             report_end(session, play.attempt)
@@ -68,18 +68,11 @@ def play_attempts(session: Session, planned: PlannedRun, play_one: Callable[[Pla
                 return 1
             number, resumption = number + 1, resumption_of(struck.end, session, run)
             if ended:
-                session.read_idle_gpus = _idle_gpus(ended, AttemptPlay.of(run, schedule, number))
+                session.idle_until_attempt(_idle_gpus(ended, AttemptPlay.of(run, schedule, number)))
             continue
         if truth:
             truth.finished()
         return 0
-
-
-def _end_attempt(session: Session) -> None:
-    """Take the bars off the screen; no run is active."""
-    session.flush()
-    session.screen.close()
-    session.active = None
 
 
 def _idle_gpus(ended: ActiveRun, following: AttemptPlay | None) -> Callable[[], DeviceRecord | None]:

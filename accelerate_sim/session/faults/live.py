@@ -34,7 +34,7 @@ class LiveFaults:
         self._speed = active.run.config.run.speed
         """Speed of rank 0's clock at the latest agreement."""
         if isinstance(active.progress, AgreeingProgress):
-            active.progress.agree = self.agree
+            active.progress.agree_by(self.agree)
 
     def ask(self, words: str) -> str:
         """Let one more fault strike. Returns a sentence about it. Raises FaultMistake."""
@@ -95,7 +95,7 @@ class LiveFaults:
         play.run.take_over(attempt, earlier)
         self._session.outputs.begin_attempt(attempt.number)
         self._play = play = replace(play, schedule=schedule, attempt=attempt)
-        self._session.skew = play.skew(self._active)
+        self._session.skew_clocks(play.skew(self._active))
         progress.expect(play.strikes(self._session, self._active, self._active.resumption, done))
 
     def _remember(self) -> None:

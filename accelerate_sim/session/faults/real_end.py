@@ -95,7 +95,7 @@ def end_really(
         dist.barrier()
     fail()
     if session.rank_waits:
-        session.rank_waits.stopped_at_s = active.progress.training_origin_s + strike.second + AFTER_S
+        session.rank_waits.stop_at(active.progress.training_origin_s + strike.second + AFTER_S)
         sleep = session.signals.serve_for
     _die_of(deadly)
     if late.lines and death and placement.process not in processes:

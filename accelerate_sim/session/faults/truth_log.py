@@ -45,8 +45,12 @@ class TruthLog:
         self._run = run
         self._schedule: FaultSchedule | None = None
         self._known = _known(self._path) if self._path else set()
-        self.origin_s = 0.0
+        self._origin_s = 0.0
         """Second of the clock at which the first step of the run began."""
+
+    def begin_attempt(self, origin_s: float) -> None:
+        """Count the seconds of the run from ``origin_s`` of the clock on."""
+        self._origin_s = origin_s
 
     def planned(self, schedule: FaultSchedule) -> None:
         """Write the faults that the config plans, and with their words those that were asked for later."""
@@ -106,7 +110,7 @@ class TruthLog:
                 self._write(self._head(fault, 0, "skipped"))
 
     def _change(self, strike: Occurrence, state: str, second: float, more: Mapping[str, Any] | None = None) -> None:
-        time = self._clock.start + timedelta(seconds=self.origin_s + second)
+        time = self._clock.start + timedelta(seconds=self._origin_s + second)
         head = self._head(strike.fault, strike.number, state)
         place = {
             "time": time.isoformat(timespec="milliseconds"), "elapsed": round(second, 6), "step": strike.step,

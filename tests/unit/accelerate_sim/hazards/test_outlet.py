@@ -31,7 +31,7 @@ def played(
     job = LoggingProcess(seed, rank, 4, 2, directory, f".rank{rank}" if rank else "")
     outlet = Outlet(in_order(hazards), job, lambda: NOW, deliver)
     for step, line in enumerate(lines):
-        outlet.step = step
+        outlet.reach(step)
         outlet.lines("stdout", [line])
     outlet.close()
     outlet.close()

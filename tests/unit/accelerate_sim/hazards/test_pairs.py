@@ -41,7 +41,7 @@ def spoiled(directory: Path, names: tuple[str, ...], seed: int) -> tuple[dict[st
     outlet = Outlet(in_order(shares), LoggingProcess(seed, 0, 4, 2, directory, ""), lambda: now, deliver)
     for at in range(70):
         now = BEGIN + timedelta(seconds=3 * at)
-        outlet.step = at
+        outlet.reach(at)
         line = LINES[at % len(LINES)].format(at=at, time=now, loss=9 - at / 10)
         intended.append(("stderr" if at % 3 == 0 else "stdout", line))
         outlet.lines(*intended[-1][:1], [line])

@@ -47,7 +47,7 @@ def test_ranks_of_one_process_write_what_processes_of_their_own_write():
     )
     for pair in zip(lines_of(2), lines_of(3), strict=True):
         for rank, line in zip((2, 3), pair, strict=True):
-            outlets.rank = rank
+            outlets.write_as(rank)
             outlets.lines("stdout", [line])
     outlets.close()
     assert sorted(together.streams["stdout"].splitlines()) == sorted(alone.splitlines())
@@ -60,9 +60,9 @@ def test_the_rank_that_prints_a_line_may_differ_from_the_one_that_it_names():
         {rank: Outlet([], LoggingProcess(7, rank, 4, 2, None, ""), lambda: NOW, written[rank]) for rank in written},
         print,
     )
-    outlets.rank, outlets.speaker = 0, 3
+    outlets.write_as(0, printed_by=3)
     outlets.lines("stdout", ["of rank 0, printed by rank 3"])
-    outlets.rank = outlets.speaker = None
+    outlets.write_as(None)
     outlets.lines("stderr", ["of the process"])
     assert written[3].streams["stdout"] == b"of rank 0, printed by rank 3\n"
     assert written[2].streams == {"stdout": b"", "stderr": b"of the process\n"}

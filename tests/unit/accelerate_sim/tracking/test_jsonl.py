@@ -24,7 +24,7 @@ STEP = StepRecord(
 
 def lines_of(directory: Path, *records: StepRecord, attempt: int | None = None, strings: bool = False) -> list[str]:
     tracker = JsonlTracker(directory, lambda: NOW, every_gpu=False, strings=strings)
-    tracker.attempt = attempt
+    tracker.begin_attempt(attempt)
     for record in records:
         tracker.observe(record)
     tracker.close()

@@ -23,7 +23,7 @@ def progress(speed: float, step_s: float = 1.0, first_step: int = 0) -> tuple[Ag
         agreed.append(made.completed_steps)
         return speed
 
-    made.agree = agree
+    made.agree_by(agree)
     if first_step:
         made.continue_after(first_step)
     for _ in range(first_step, 100):
