@@ -135,7 +135,8 @@ class Accelerator(
     @property
     def sync_gradients(self) -> bool:
         """True in the last micro-batch of a step, in which gradients are synchronised."""
-        return self.gradient_state.sync_gradients
+        # A planned run reads it twice for each micro-batch: without a call more.
+        return self.gradient_state.sync_gradients if self.own_script else self._progress.sync_gradients
 
     @sync_gradients.setter
     def sync_gradients(self, sync_gradients: bool) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from tqdm import tqdm as std_tqdm
 from tqdm.std import Bar  # type: ignore[attr-defined]  # absent in the stubs
 
+from accelerate_sim.display.bar_text import bar_of, figure_texts
 from accelerate_sim.display.cell_output import CellCanvas
 from accelerate_sim.display.screen import PIPE_WIDTH
 from accelerate_sim.session.session import Session
@@ -84,10 +85,11 @@ class tqdm(std_tqdm):  # type: ignore[type-arg]  # generic in its stubs alone
         figures = dict(self.format_dict)
         if has_ended:
             figures["rate"] = None
+        texts = figure_texts(figures)
         for bar_format in self._formats:
             if "{figures}" in bar_format:
                 figures["figures"] = short_figures(str(self.postfix or ""))
-            marked = self.format_meter(**figures | {"bar_format": bar_format.replace("{bar}", BAR_MARK), "ncols": None})
+            marked = self._marked(figures, texts, bar_format)
             has_bar = "{bar}" in bar_format
             without_bar = marked.replace(BAR_MARK, "", 1) if has_bar else marked
             text = without_bar.rstrip()
@@ -99,6 +101,17 @@ class tqdm(std_tqdm):  # type: ignore[type-arg]  # generic in its stubs alone
             text = text.rpartition(" ")[0]  # a figure that is cut would be another figure
         return text[: max(width - 1, 0)]
 
+    def _marked(self, figures: dict[str, Any], texts: dict[str, Any] | None, bar_format: str) -> str:
+        """The line with a mark in the place of the bar; ``texts`` are those of ``figure_texts``."""
+        marked_format = bar_format.replace("{bar}", BAR_MARK)
+        if texts is not None:
+            texts["figures"] = figures.get("figures")
+            try:
+                return marked_format.format_map(texts)
+            except KeyError:  # a field that few formats have
+                pass
+        return str(self.format_meter(**figures | {"bar_format": marked_format, "ncols": None}))
+
     def _filled(self, figures: dict[str, Any], bar_format: str, marked: str, columns: int) -> str:
         """The line of so many columns with a bar at the mark.
 
@@ -108,13 +121,12 @@ class tqdm(std_tqdm):  # type: ignore[type-arg]  # generic in its stubs alone
         total, length = figures["total"], columns - len(marked) + len(BAR_MARK)
         if length < 1 or not marked.isascii():
             return str(self.format_meter(**figures | {"bar_format": bar_format, "ncols": columns}))
-        is_share = total and 0 <= figures["n"] <= total and figures["unit_scale"] in UNSCALED
+        is_share = total and 0 <= figures["n"] <= total and figures["unit_scale"] in UNSCALED and not figures["colour"]
         if not is_share or marked.count(BAR_MARK) != 1:
             sized = bar_format.replace("{bar}", f"{{bar:{length}}}")
             return str(self.format_meter(**figures | {"bar_format": sized, "ncols": None}))
         charset = Bar.ASCII if figures["ascii"] is True else figures["ascii"] or Bar.UTF
-        bar = Bar(figures["n"] / total, charset=charset, colour=figures["colour"])
-        return marked.replace(BAR_MARK, format(bar, str(length)))
+        return marked.replace(BAR_MARK, bar_of(figures["n"] / total, charset, length))
 
     def refresh(self, *args: Any, **kwargs: Any) -> None:
         """Mark the bar to be drawn; on a pipe, print a line when another part is done."""

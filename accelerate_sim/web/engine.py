@@ -43,7 +43,7 @@ def play(
     arguments: Sequence[str],
     columns: int,
     rows: int,
-    post: Callable[[str], object],
+    post: Callable[[bytes], object],
     beginning: Sequence[float] = (),
     interrupt_s: float | None = None,
 ) -> str:

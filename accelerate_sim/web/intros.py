@@ -31,7 +31,7 @@ def write_intros(folder: Path) -> None:
 
 def intro_frames(config: str, columns: int, rows: int) -> list[Any]:
     """The frames of the first INTRO_S seconds of a config's run."""
-    batches: list[str] = []
+    batches: list[bytes] = []
     arguments = ["--config", config, "--start-time", START, "--duration", f"{INTRO_S}s"]
     play(arguments, columns, rows, batches.append)
     frames = [frame for batch in batches for frame in json.loads(batch)]

@@ -15,7 +15,9 @@ BATCH_CHARS = 120_000
 
 
 class PageTerminal(RecordedTerminal):
-    """Gives batches of frames to ``post``, as JSON: [[recorded second, text], ...].
+    """Gives batches of frames to ``post``, as JSON in UTF-8: [[recorded second, text], ...].
+
+    They are bytes, which a page copies at once; it would take a text character by character.
 
     A session on it ends after each run, and ``next_run`` says where it goes on.
     """
@@ -26,7 +28,7 @@ class PageTerminal(RecordedTerminal):
         self,
         columns: int,
         rows: int,
-        post: Callable[[str], object],
+        post: Callable[[bytes], object],
         beginning: RunBeginning | None = None,
         interrupt_s: float = math.inf,
     ) -> None:
@@ -47,7 +49,7 @@ class PageTerminal(RecordedTerminal):
     def flush(self) -> None:
         """Post the frames that are left."""
         if self._frames:
-            self._post(self._encode(self._frames))
+            self._post(self._encode(self._frames).encode())
             self._frames, self._chars, self._limit = [], 0, min(2 * self._limit, BATCH_CHARS)
 
     def ends_before(self, beginning: RunBeginning) -> bool:

@@ -33,7 +33,7 @@ def picture(config: str, second: float) -> str:
 def screen_at(config: str, second: float) -> CellScreen:
     """The terminal at this recorded second of a config's run."""
     screen = CellScreen(COLUMNS, ROWS)
-    batches: list[str] = []
+    batches: list[bytes] = []
     command = ["--config", config, "--start-time", START]
     play(command, COLUMNS, ROWS, batches.append, interrupt_s=second)
     for batch in batches:

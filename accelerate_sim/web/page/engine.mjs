@@ -1,4 +1,6 @@
 // The page's side of the engine: sends it command lines, and gives its answers to who asked.
+const decoder = new TextDecoder();
+
 export class Engine {
   // `parts`: start without the memory image. `onReady(origin, laps)` and `onBroken(message)` are called once.
   constructor(parts, onReady, onBroken) {
@@ -25,7 +27,7 @@ export class Engine {
   receive(data) {
     const request = this.requests.get(data.id);
     if (data.kind === 'ready') this.onReady(data.origin, data.laps);
-    else if (data.kind === 'frames') request?.onFrames(JSON.parse(data.json));
+    else if (data.kind === 'frames') request?.onFrames(JSON.parse(decoder.decode(data.json)));
     else if (data.kind === 'end') request?.resolve({ ...data.result, ms: data.ms });
     else if (request) request.reject(new Error(data.message));
     else this.break(data.message);

@@ -118,9 +118,20 @@ async function start() {
 const started = start();
 started.catch((error) => postMessage({ kind: 'broken', message: error.message }));
 
+// A copy of Python's bytes. A text would be converted one character after the other.
+function bytesOf(value) {
+  const view = value.getBuffer('u8');
+  const copy = view.data.slice();
+  view.release();
+  return copy;
+}
+
 const ACTIONS = {
   play({ python, engine }, { id, argv, columns, rows, beginning, interrupt }) {
-    const post = (json) => postMessage({ kind: 'frames', id, json });
+    const post = (batch) => {
+      const json = bytesOf(batch);
+      postMessage({ kind: 'frames', id, json }, [json.buffer]);
+    };
     return engine.play(python.toPy(argv), columns, rows, post, python.toPy(beginning ?? []), interrupt);
   },
   digest: ({ python, engine }, { argv }) => JSON.stringify({ sha256: engine.digest(python.toPy(argv)) }),

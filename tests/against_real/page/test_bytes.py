@@ -130,7 +130,7 @@ def test_ctrl_c_ends_the_run_as_in_a_terminal(visit: Visit):
     tab.evaluate("player.seek(6)")
     tab.page.keyboard.press("Control+c")
     marked(tab, "interrupted")
-    batches: list[str] = []
+    batches: list[bytes] = []
     arguments = ["--config", "debug", "--seed", "3", *AT]
     engine.play(arguments, 120, 40, batches.append, interrupt_s=tab.evaluate("player.frames.at(-1)[0]"))
     require_same(tab.evaluate("player.frames"), [frame for batch in batches for frame in json.loads(batch)])

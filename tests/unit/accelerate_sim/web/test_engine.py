@@ -30,7 +30,7 @@ def _handlers() -> Iterator[None]:
 
 def played(*arguments: str, size: tuple[int, int] = (120, 40), **place: Any) -> tuple[list[Any], dict[str, Any]]:
     """Frames of a call of the engine, and what it returned."""
-    batches: list[str] = []
+    batches: list[bytes] = []
     end = json.loads(engine.play(arguments, *size, batches.append, **place))
     return [frame for batch in batches for frame in json.loads(batch)], end
 
