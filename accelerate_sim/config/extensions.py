@@ -33,6 +33,8 @@ class VoiceOption(NamedTuple):
 
     default: bool | int | float | str
     help: str
+    choices: tuple[int | str, ...] = ()
+    """Values that there are; empty: any of the default's type."""
 
 
 class VoiceEntry(NamedTuple):
@@ -84,6 +86,17 @@ TRACKERS = {
 _FILES = "accelerate_sim.tracking.framework_files."
 _PROGRESS = "accelerate_sim.checkpoints.megatron_progress:Progress"
 _RESULTS = "accelerate_sim.checkpoints.trainer_results:TrainerResults"
+_LEVELS = ("passive", "info", "warning")
+_MEGATRON_OPTIONS = {
+    "log_throughput": VoiceOption(True, "iteration lines have the throughput per GPU (--log-throughput)"),
+    "timing_log_level": VoiceOption(
+        0, "with 1, times of the passes and of the optimizer follow each iteration line, with 2 those inside a pass, "
+        "too (--timing-log-level)", (0, 1, 2),
+    ),
+    "timing_log_option": VoiceOption(
+        "minmax", "max, minmax or all: the ranks whose times are logged (--timing-log-option)", ("max", "minmax", "all")
+    ),
+}  # fmt: skip
 VOICES = {
     "house": VoiceEntry("fields between bars, after a time and a rank in brackets", "accelerate_sim.voices.house"),
     "kv": VoiceEntry("key=value after a time in RFC 3339 (logfmt): Katib, Loki, mtail", "accelerate_sim.voices.kv"),
@@ -94,7 +107,7 @@ VOICES = {
             "0.15": "times in whole seconds (core 0.5 to 0.15)",
             "0.19": "times in microseconds, also on checkpoint lines; iteration 1 gets a line (core 0.16 and later)",
         },
-        {"log_throughput": VoiceOption(True, "iteration lines have the throughput per GPU (--log-throughput)")},
+        _MEGATRON_OPTIONS,
         files=(_PROGRESS,),
     ),
     "hf": VoiceEntry(
@@ -105,7 +118,7 @@ VOICES = {
             "5": "every float is a string of 4 significant digits (transformers 5.0 and later)",
         },
         {
-            "log_level": VoiceOption("passive", "info: the banner and the saved checkpoints are logged"),
+            "log_level": VoiceOption("passive", "info: the banner and the saved checkpoints are logged", _LEVELS),
             "log_metrics": VoiceOption(True, "the table of metrics at the end, as the example scripts print it"),
         },
         files=(_RESULTS,),
@@ -119,7 +132,7 @@ VOICES = {
         },
         {
             "submission_org": VoiceOption("simulated", "value of the key submission_org"),
-            "submission_division": VoiceOption("closed", "closed or open"),
+            "submission_division": VoiceOption("closed", "closed or open", ("closed", "open")),
         },
     ),
     "torchtitan": VoiceEntry(
@@ -134,12 +147,12 @@ VOICES = {
     "deepspeed": VoiceEntry(
         "DeepSpeed's engine: step and throughput lines", "accelerate_sim.voices.deepspeed",
         {"0.16": "prints steps by default", "0.18": "prints steps only with log_level=info (0.17.6 and later)"},
-        {"log_level": VoiceOption("", "info or warning; empty: the version's own")},
+        {"log_level": VoiceOption("", "info or warning; empty: the version's own", ("", "info", "warning"))},
     ),
     "bridge": VoiceEntry(
         "Megatron-Bridge: Megatron-LM's lines with times in seconds, each after a Step Time line",
         "accelerate_sim.voices.bridge",
-        options={"log_throughput": VoiceOption(True, "iteration lines have the throughput per GPU (--log-throughput)")},
+        options=_MEGATRON_OPTIONS,
         files=(_PROGRESS,),
     ),
     "lightning": VoiceEntry(
@@ -168,7 +181,7 @@ VOICES = {
         "LLaMA-Factory: the Trainer's lines between those of its logger", "accelerate_sim.voices.llamafactory",
         {"4": "with transformers 4", "5": "with transformers 5"},
         {
-            "log_level": VoiceOption("info", "info: the Trainer's banner and the saved checkpoints are logged"),
+            "log_level": VoiceOption("info", "info: its banner and the saved checkpoints are logged", _LEVELS),
             "log_metrics": VoiceOption(True, "the table of metrics at the end"),
             "webui": VoiceOption(False, "each log is also printed as the web page's lines are"),
         },
@@ -179,7 +192,7 @@ VOICES = {
         "accelerate_sim.voices.axolotl",
         {"4": "with transformers 4", "5": "with transformers 5"},
         {
-            "log_level": VoiceOption("passive", "info: the Trainer's banner is logged"),
+            "log_level": VoiceOption("passive", "info: the Trainer's banner is logged", _LEVELS),
             "log_metrics": VoiceOption(False, "the table of metrics at the end"),
             "no_color": VoiceOption(False, "no colours"),
         },
@@ -219,6 +232,9 @@ def voice_options(entry: VoiceEntry, given: Mapping[str, object]) -> dict[str, o
         fits = isinstance(value, int | float) if kind is float else isinstance(value, kind)
         if not fits or (kind is not bool and isinstance(value, bool)):
             raise ValueError(f"holds {name} = {value!r:.40}, which is no {_KINDS[kind]}; use e.g. {values[name]}")
+        if (choices := entry.options[name].choices) and value not in choices:
+            way_out = f"use one of {', '.join(map(str, choices))}"
+            raise ValueError(f"holds {name} = {value!r:.40}, which is no choice; {way_out}")
         values[name] = value
     return values
 

@@ -4,7 +4,7 @@ Formats are those of the modules training, checkpointing and initialize at core 
 and 0.15, and of forks without a time. The last rank prints iterations, validations and timers, the ranks with
 data-parallel rank 0 their parameters and memory, rank 0 the rest. Losses and times are means over the iterations since
 the last line, which the additional line of 0.19 for iteration 1 does not count as; the learning rate and the gradient
-norm are the last iteration's. Not played: energy, timers of phases, gradient zeros, the validation after the training.
+norm are the last iteration's. Not played: energy, gradient zeros, the validation after the training.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from accelerate_sim.records import (
     CheckpointRecord,
@@ -26,6 +27,9 @@ from accelerate_sim.sim.memory.memory import memory_use, parameters_per_rank
 from accelerate_sim.voices.megatron_setup import SETUP
 from accelerate_sim.voices.megatron_state import Megatron
 from accelerate_sim.voices.voice import Line, Scalars, Voice, Wording
+
+if TYPE_CHECKING:
+    from accelerate_sim.voices.megatron_timers import PhaseTimers
 
 MB = 1024 * 1024
 LARGEST_LOSS_OF_PPL = 20
@@ -42,6 +46,8 @@ def _step(record: StepRecord, state: Megatron) -> Iterator[Line]:
         state.loss += record.loss
     state.balance += record.load_balancing_loss or 0.0
     state.seconds += record.step_time_s
+    if state.phases:
+        state.phases.add(record)
     if record.step % state.run.log_every and not (state.micros and record.step == 1):
         return
     steps, seconds = state.steps, state.seconds
@@ -68,6 +74,16 @@ def _step(record: StepRecord, state: Megatron) -> Iterator[Line]:
     if state.reports_memory:
         state.reports_memory = state.micros and record.step <= state.resumed_step + 1
         yield from memory_report(record, state)
+    if state.phases:
+        yield from _phases(record, state, state.phases)
+
+
+def _phases(record: StepRecord, state: Megatron, phases: PhaseTimers) -> Iterator[Line]:
+    """The timers inside a step, over ``log_every`` iterations, also where fewer have been made since the last line."""
+    every = state.run.log_every
+    yield from state.rank_timers({name: (spans / every).tolist() for name, spans in phases.sums.items()})
+    if record.step % every == 0:
+        phases.reset()
 
 
 def memory_report(record: StepRecord, state: Megatron) -> Iterator[Line]:
@@ -120,6 +136,7 @@ def theoretical_memory(state: Megatron) -> Iterator[Line]:
 
 
 def _evaluation(record: EvalRecord, state: Megatron) -> Iterator[Line]:
+    yield from state.timers({"evaluate": record.seconds})
     perplexity = math.exp(min(LARGEST_LOSS_OF_PPL, record.loss))
     losses = f"lm loss value: {record.loss:.6E} | lm loss PPL: {perplexity:.6E} | "
     text = f" validation loss at iteration {record.step} | {losses}"
@@ -140,7 +157,7 @@ def _saved(record: CheckpointRecord, state: Megatron) -> Iterator[Line]:
         f"  {stamp}successfully saved checkpoint from iteration {record.step:7d} to {Path(record.path).parent} "
         f"{state.position()}"
     )
-    yield state.timers({"save-checkpoint": record.seconds})
+    yield from state.timers({"save-checkpoint": record.seconds})
 
 
 def _done(record: ExportingRecord | SummaryRecord, state: Megatron) -> Iterator[Line]:

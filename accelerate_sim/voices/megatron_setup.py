@@ -109,7 +109,7 @@ def _start_up(state: Megatron) -> Iterator[Line]:
     yield state.datetime_line("after in-job setup and before initialize_megatron", program)
     spans["startup-megatron-init-local"] = whole - (program - state.began).total_seconds()
     spans["startup-megatron-init-global"] = whole
-    yield state.timers(spans)
+    yield from state.timers(spans)
     moments = {"before library-setup": state.began, "after library-setup": library, "before megatron-init": program}
     for what, moment in moments.items():
         yield Line(f"[{what}] datetime: {to_microseconds(moment)}")
@@ -142,7 +142,7 @@ def _data(record: DataRecord, state: Megatron) -> Iterator[Line]:
         "model-and-optimizer-setup": state.model_setup,
         "train/valid/test-data-iterators-setup": state.now() - state.reached,
     }
-    yield state.timers({name: span.total_seconds() for name, span in spans.items()})
+    yield from state.timers({name: span.total_seconds() for name, span in spans.items()})
 
 
 def _documents(record: DataRecord) -> Iterator[Line]:
@@ -191,6 +191,7 @@ def _restored(record: RestoredRecord, state: Megatron) -> Iterator[Line]:
     yield Line(
         f"  successfully loaded checkpoint from {state.loaded_from} {state.position()} at iteration {record.step}"
     )
+    yield from state.timers({"load-checkpoint": record.seconds})
 
 
 SETUP: Mapping[type, Wording] = {

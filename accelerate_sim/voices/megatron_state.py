@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from accelerate_sim.records.timestamps import to_microseconds, to_seconds
 from accelerate_sim.voices.voice import Line, Setting, VoiceState
+
+if TYPE_CHECKING:
+    from accelerate_sim.voices.megatron_timers import PhaseTimers
+
+HEADINGS = {
+    "minmax": "(min, max) time across ranks (ms):", "max": "max time across ranks (ms):",
+    "all": "times across ranks (ms):",
+}  # fmt: skip
+"""First lines of a record of timers, by ``--timing-log-option``."""
 
 
 class Megatron(VoiceState):
@@ -34,6 +45,7 @@ class Megatron(VoiceState):
         self.resumed_step = 0
         self.is_done = False
         self.loaded_from = ""
+        self.phases = self._phase_timers()
         self.reset()
 
     def reset(self) -> None:
@@ -63,11 +75,35 @@ class Megatron(VoiceState):
         """A line of the last rank."""
         return Line(text, rank=self.last_rank)
 
-    def timers(self, seconds: dict[str, float]) -> Line:
-        """The timers that the last rank logs, in milliseconds; a timer that did not run is left out."""
-        rows = [
-            f"\n    {f'{name} '.ljust(48, '.')}: ({span * 1000.0:.2f}, {span * 1000.0:.2f})"
-            for name, span in seconds.items()
-            if span > 0.0
-        ]
-        return self.last("(min, max) time across ranks (ms):" + "".join(rows))
+    def _phase_timers(self) -> PhaseTimers | None:
+        """The timers inside a step; None if they are not logged."""
+        level = self.options["timing_log_level"]
+        if not level:
+            return None
+        from accelerate_sim.voices.megatron_timers import PhaseTimers
+
+        return PhaseTimers(self.plan, level)
+
+    def timers(self, seconds: Mapping[str, float]) -> Iterator[Line]:
+        """The timers that all ranks start and stop together."""
+        return self.rank_timers({name: [span] * self.run.world_size for name, span in seconds.items()})
+
+    def rank_timers(self, seconds: Mapping[str, Sequence[float]]) -> Iterator[Line]:
+        """The record of the seconds of each rank, which the last one logs in milliseconds; zeros are left out."""
+        option = self.options["timing_log_option"]
+        rows = [row for name, spans in seconds.items() for row in _timer_rows(name, spans, option)]
+        if rows:
+            yield self.last("\n".join([HEADINGS[option], *rows]))
+
+
+def _timer_rows(name: str, seconds: Sequence[float], option: str) -> Iterator[str]:
+    taken = [(rank, span * 1000.0) for rank, span in enumerate(seconds) if span > 0.0]
+    if not taken:
+        return
+    if option == "all":
+        yield f"  {name}:"
+        yield from (f"     rank {rank:2d}: {span:.2f}" for rank, span in taken)
+        return
+    least, most = min(span for _, span in taken), max(span for _, span in taken)
+    figures = f"({least:.2f}, {most:.2f})" if option == "minmax" else f"{most:.2f}"
+    yield f"    {f'{name} '.ljust(48, '.')}: {figures}"

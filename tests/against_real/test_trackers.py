@@ -40,7 +40,8 @@ def command(*arguments: str) -> list[str]:
 
 
 def play(cwd: Path, *arguments: str, path: str = "") -> subprocess.CompletedProcess[str]:
-    environment = os.environ | ({"PYTHONPATH": path} if path else {})
+    quiet = {"PYTHONWARNINGS": "ignore"}  # what libraries say of each other is not judged
+    environment = os.environ | quiet | ({"PYTHONPATH": path} if path else {})
     return subprocess.run(
         command("--speed", "max", *arguments), cwd=cwd, env=environment, capture_output=True, text=True, timeout=LIMIT_S
     )

@@ -134,18 +134,11 @@ class Throughput:
         layer, backward, layout, k = self.layer(), self.backward_layer(), self.layout, self.k
         layers, micro_batches = stage_layers(self.model, layout), layout.accumulation
         mean_layers = self.model.layers / layout.pipeline
-        # Computing again stops where the backward pass has all it needs: tokens need not come back from their experts.
-        again = self.method.recompute_share * (layer.total - layer.expert_comm / 2)
-        if self.method.recomputes_attention:
-            again = min(layer.total, again + layer.attention)
-        again *= k["recompute_cost"]
         slot = {name: seconds + backward.parts()[name] for name, seconds in layer.parts().items()}
-        slot |= {"launch": slot.pop("stall"), "recompute": again}
+        slot |= {"launch": slot.pop("stall"), "recompute": self._again_s()}
         layer_s = sum(slot.values())
         head_s = self.kernels.head_s()
-        # The last stage has the head as well; where layers do not divide evenly, it has fewer of them.
-        last = max(0, self.model.layers - layers * (layout.pipeline - 1)) if layers > mean_layers else layers
-        slowest_s = max(layers * layer_s, last * layer_s + head_s)
+        slowest_s = max(self._stages_s(layer_s))
         parts = {name: seconds * layers * micro_batches for name, seconds in slot.items()}
         parts["matmul"] += (slowest_s - layers * layer_s) * micro_batches
         hop_s = self._pipeline_hop_s()
@@ -156,7 +149,7 @@ class Throughput:
             "pipeline_comm": self._pipeline_sync_s() * (micro_batches + layout.pipeline - 1)
             + passing * k[f"pipeline_exposed.{self.method.stack.overlap}"],
             "pipeline_bubble": bubble,
-            "data_comm": self.replicas.waiting_s(slowest_s) + self._tied_head_s(),
+            "data_comm": self.replicas.waiting_s(slowest_s) + self.tied_head_s(),
             "optimizer": self._optimizer_s(),
         }
         other = k["step_overhead_s"]
@@ -167,6 +160,30 @@ class Throughput:
         years = self.method.stack.release - self.method.release
         slower = k.get(f"stack.{self.method.stack.name}", 1.0) * float(2 ** (years * k["doublings_per_year"]))
         return StepParts(**{name: seconds * slower for name, seconds in parts.items()}, other=other * slower)
+
+    def stage_shares(self) -> list[float]:
+        """Return the computing time of each pipeline stage, over that of the slowest one."""
+        stages = self._stages_s(self.layer().total + self.backward_layer().total + self._again_s())
+        return [seconds / max(stages) for seconds in stages]
+
+    def _stages_s(self, layer_s: float) -> list[float]:
+        """Return the seconds of a micro-batch in each stage. The last one has the head as well.
+
+        Where layers do not divide evenly, the last stage has fewer of them.
+        """
+        layers, stages = stage_layers(self.model, self.layout), self.layout.pipeline
+        uneven = layers > self.model.layers / stages
+        last = max(0, self.model.layers - layers * (stages - 1)) if uneven else layers
+        return [*[layers * layer_s] * (stages - 1), last * layer_s + self.kernels.head_s()]
+
+    def _again_s(self) -> float:
+        """Return the seconds of a layer's recomputation for one micro-batch."""
+        layer = self.layer()
+        # Computing again stops where the backward pass has all it needs: tokens need not come back from their experts.
+        again = self.method.recompute_share * (layer.total - layer.expert_comm / 2)
+        if self.method.recomputes_attention:
+            again = min(layer.total, again + layer.attention)
+        return again * self.k["recompute_cost"]
 
     def _attention_backward(self) -> float:
         return BACKWARD_OVER_FORWARD if self.method.stack.attention == "unfused" else ATTENTION_BACKWARD_OVER_FORWARD
@@ -192,7 +209,7 @@ class Throughput:
         traffic = optimizer_traffic_bytes(self.model, self.method) / self.gpu.memory_bytes_per_s
         return owned * (traffic + optimizer_flops(self.model, self.method) / self.kernels.rate_bf16)
 
-    def _tied_head_s(self) -> float:
+    def tied_head_s(self) -> float:
         """Return the seconds to add up, after all others, the gradients of an embedding that is also the head."""
         layout, model = self.layout, self.model
         if layout.pipeline == 1 or not model.tied_embeddings:

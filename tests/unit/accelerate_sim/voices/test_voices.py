@@ -152,6 +152,8 @@ def test_an_unknown_voice_or_version_is_refused(text: str, message: str) -> None
     [
         ("megatron", {"log_thruput": False}, "holds 'log_thruput', which is no option of the voice"),
         ("megatron", {"log_throughput": 1}, "holds log_throughput = 1, which is no switch"),
+        ("megatron", {"timing_log_level": 3}, "holds timing_log_level = 3, which is no choice"),
+        ("hf@5", {"log_level": "inof"}, "holds log_level = 'inof', which is no choice"),
         ("kv", {"log_throughput": True}, "which is no option of the voice"),
     ],
 )
@@ -165,8 +167,10 @@ def test_options_that_a_voice_does_not_have_are_refused(voice: str, options: dic
 
 def test_options_have_the_defaults_of_the_table() -> None:
     entry = VOICES["megatron"]
-    assert voice_options(entry, {}) == {"log_throughput": True}
-    assert voice_options(entry, {"log_throughput": False}) == {"log_throughput": False}
+    assert voice_options(entry, {}) == {
+        "log_throughput": True, "timing_log_level": 0, "timing_log_option": "minmax"
+    }  # fmt: skip
+    assert voice_options(entry, {"log_throughput": False})["log_throughput"] is False
 
 
 def test_a_voice_is_one_module_and_one_line_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
