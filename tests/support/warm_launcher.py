@@ -31,6 +31,8 @@ OF_TRAINING = (
     "accelerate_sim.session.faults.truth_log",
 )  # fmt: skip
 """Modules that a launcher of train.py imports before it forks the ranks."""
+OF_COLLECTIVES = ("fake_torch_dist.before_fork",)
+"""Modules that a launcher of a script on ``fake_torch_dist`` imports before it forks the ranks."""
 SERVER_START_S = 180.0
 """Longest time until a launcher is forked; the first one waits for the imports of its server, on a busy machine."""
 READ_AT_THE_START = ("PYTHON", "LC_", "LANG", "LD_", "MALLOC_", "TQDM_")
@@ -50,7 +52,7 @@ class WarmLauncher:
         request = json.dumps({"words": list(words), "environ": environ, "cwd": str(cwd)}).encode()
         self._status, theirs = os.pipe()
         try:
-            server = _server(OF_TRAINING if training else (), started_with)
+            server = _server(OF_TRAINING if training else _imported_for(words, cwd), started_with)
             socket.send_fds(server, [request], [stdin, stdout, stderr, theirs])
         finally:
             os.close(theirs)
@@ -125,6 +127,15 @@ def _read_to_the_end(readers: Sequence[int], end_s: float) -> list[bytes]:
                 if not text:
                     selector.unregister(key.fd)
     return [bytes(text) for text in read.values()]
+
+
+def _imported_for(words: Sequence[str], cwd: Path) -> tuple[str, ...]:
+    """Return the modules that a launcher imports for the script that these words name, other than train.py."""
+    for word in words:
+        script = cwd / word
+        if script.suffix == ".py" and script.is_file() and b"fake_torch_dist" in script.read_bytes():
+            return OF_COLLECTIVES
+    return ()
 
 
 @cache
