@@ -242,4 +242,6 @@ def test_a_lost_link_ends_all_and_is_named(tmp_path: Path):
     assert [line for line in said.splitlines() if " ended with " in line] == [
         f"host {i} ended with 1" for i in range(3)
     ], said
-    assert "h2" in said.rpartition("Root Cause")[2], said
+    # The hosts notice the loss in any order, so their reports come in any order.
+    assert said.count("fake-torchrun: error: h2 (pid ") == 2, said
+    assert said.count("fake-torchrun: error: the node that hosts the job at h0:29400 is gone") == 1, said
