@@ -106,7 +106,7 @@ class Accelerator(
         self.state.set_precision(config.train.precision if config else self.settings.precision)
         self._progress = self.active.progress
         self.gradient_state = GradientState(self.settings.accumulation if self.own_script else None)
-        self.gradient_state.progress = self._progress
+        self.gradient_state.follow(self._progress)
         self.step_context = gradient_state.CountedAccumulation(self.gradient_state)
         planned = training_progress.Accumulation(self._progress)
         self._accumulation = self.step_context if self.own_script else planned

@@ -50,7 +50,7 @@ class SpokenPlayback(Playback):
 
     def _report(self, record: Record) -> None:
         super()._report(record)
-        self._words.run = self.run
+        self._words.follow(self.run)
         self._say(record)
         if isinstance(record, EvalRecord):
             self._validated = record.step, record.loss

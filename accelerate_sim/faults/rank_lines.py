@@ -22,7 +22,7 @@ NOTICED_S = 1.0
 """Seconds from the end of one rank until the launcher has ended the others."""
 ABORT_S = 60.0
 """Seconds from the line of a stuck watchdog's monitor until it ends the process."""
-MOST_SPEAKERS = 64
+MOST_LOGGING_RANKS = 64
 """Ranks that say how their collective ended; in larger jobs the first ones do."""
 SIGABRT = 6
 
@@ -100,7 +100,7 @@ def hung(strike: Occurrence, timeout_s: float, how: str = "io") -> Ending:
 
 def timed_out(strike: Occurrence, timeout_s: float) -> Iterator[FaultLine]:
     """The lines of the ranks that wait until their collective times out."""
-    for rank in waiting_ranks(strike)[:MOST_SPEAKERS]:
+    for rank in waiting_ranks(strike)[:MOST_LOGGING_RANKS]:
         said = watchdog.waiting_rank(waiter_of(strike, rank, timeout_s), collective_of(strike, timeout_s))
         yield from of_rank(rank, later(said, timeout_s), timeout_sign(rank))
 

@@ -90,7 +90,7 @@ class JobSupervisor:
 
     def _take_in(self, nodes: Sequence[RemoteNode]) -> None:
         for node in nodes:
-            node.on_stop, node.on_empty, node.on_lost = self._on_remote_stop, self._finish_if_over, self._on_lost
+            node.listen(self._on_remote_stop, self._finish_if_over, self._on_lost)
         self._others += nodes
 
     def _start(self, restarts: int) -> None:

@@ -13,7 +13,7 @@ from accelerate_sim.faults.consequences import Death, Ending, FaultLine, RaiseEn
 from accelerate_sim.faults.kinds.xid_facts import Effect, facts_of
 from accelerate_sim.faults.occurrence import Occurrence
 from accelerate_sim.faults.rank_lines import (
-    MOST_SPEAKERS,
+    MOST_LOGGING_RANKS,
     NOTICED_S,
     SIGABRT,
     draw_of,
@@ -110,7 +110,7 @@ class XidStrike(NamedTuple):
             text = f"CUDA error: {self.error.text}"
             return [_log(rank, text, WITHIN_S) for rank in self.strike.hit.ranks]
         if self.effect == "hang":
-            waiting = waiting_ranks(self.strike)[:MOST_SPEAKERS]
+            waiting = waiting_ranks(self.strike)[:MOST_LOGGING_RANKS]
             return [_log(rank, timeout_sign(rank), WITHIN_S, self.timeout_s) | {"count": 1} for rank in waiting]
         return []
 
