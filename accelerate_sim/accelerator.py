@@ -53,7 +53,7 @@ class Accelerator(
     """Runs a script on all ranks of the planned cluster.
 
     With ``RunKwargs`` the script follows the config of a run. Without, it is a user's own: it brings its own objects,
-    writes its own checkpoints, and says itself how many micro-batches make a step.
+    writes its own checkpoints, and sets itself how many micro-batches make a step.
     """
 
     def __init__(

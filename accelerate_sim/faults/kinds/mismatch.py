@@ -152,7 +152,7 @@ def lines(strike: Occurrence) -> Iterator[FaultLine]:
 
 
 def expect(strike: Occurrence) -> Mapping[str, Any]:
-    """The exporter's label of another driver; it has no samples where it cannot speak to the driver."""
+    """The exporter's label of another driver; it has no samples where the driver refuses it."""
     found, hit = [], strike.hit.ranks[:MOST_LOGGING_RANKS]
     if strike.fault["what"] == "driver":
         label = {"DCGM_FI_DRIVER_VERSION": old_driver(driver_of_job(strike)).version}

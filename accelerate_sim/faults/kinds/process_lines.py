@@ -44,7 +44,7 @@ def _remote(strike: Occurrence) -> list[int]:
 
 
 def lost_peer(strike: Occurrence) -> Iterator[FaultLine]:
-    """The lines of ranks of other machines whose NCCL speaks TCP, and sees that its peer's socket is closed.
+    """The lines of ranks of other machines, whose NCCL uses TCP and detects that its peer's socket is closed.
 
     On InfiniBand, RoCE and EFA a queue gives up after half a minute, and the launcher ends the ranks before.
     """

@@ -1,4 +1,4 @@
-"""A strike of an Xid: what the kernel and CUDA say, how the ranks end, and what a monitoring agent then reads.
+"""A strike of an Xid: the lines of the kernel and of CUDA, the end of the ranks, and the readings of an agent.
 
 ``xid``, ``ecc`` and ``lost`` are entries of the table that strike in this way.
 """

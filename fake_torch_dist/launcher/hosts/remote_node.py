@@ -1,4 +1,4 @@
-"""A node whose ranks another command starts, as the host of the job sees it."""
+"""A node whose ranks another command starts, in the command that hosts the job."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class RemoteNode:
             self._channel.send(stop)
 
     def finish(self, exit_code: int, reason: str) -> None:
-        """Tell it that the job is over, and disconnect."""
+        """Send it the end of the job, and disconnect."""
         self._channel.send(JobFinished(exit_code, reason))
         self._channel.close()
 
