@@ -52,11 +52,6 @@ USAGE = NcclError(
     "invalid usage (run with NCCL_DEBUG=WARN for details)",
     "This usually reflects invalid usage of NCCL library.",
 )
-INTERNAL = NcclError(
-    "ncclInternalError",
-    "internal error - please report this issue to the NCCL developers",
-    "Internal check failed.",
-)
 
 
 def error_text(error: NcclError, last: str, version: str) -> str:

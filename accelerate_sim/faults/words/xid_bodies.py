@@ -17,7 +17,7 @@ NAMES_CHANNEL: Final = 580
 """First branch whose Xid 31 has ``channel 0x`` where others have ``Ch``."""
 
 RECOVERY_ACTIONS: Final = ("None", "GPU Reset Required", "Node Reboot Required", "Drain P2P", "Drain and Reset")
-RESET, REBOOT, DRAIN_AND_RESET = 1, 2, 4
+RESET, REBOOT = 1, 2
 
 
 @dataclass(frozen=True, kw_only=True)
