@@ -53,7 +53,7 @@ class Accelerator(
     """Runs a script on all ranks of the planned cluster.
 
     With ``RunKwargs`` the script follows the config of a run. Without, it is a user's own: it brings its own objects,
-    writes its own checkpoints, and says itself how many micro-batches make a step.
+    writes its own checkpoints, and sets itself how many micro-batches make a step.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class Accelerator(
         self.state.set_precision(config.train.precision if config else self.settings.precision)
         self._progress = self.active.progress
         self.gradient_state = GradientState(self.settings.accumulation if self.own_script else None)
-        self.gradient_state.progress = self._progress
+        self.gradient_state.follow(self._progress)
         self.step_context = gradient_state.CountedAccumulation(self.gradient_state)
         planned = training_progress.Accumulation(self._progress)
         self._accumulation = self.step_context if self.own_script else planned

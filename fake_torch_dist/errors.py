@@ -1,7 +1,7 @@
 """Exceptions of torch.distributed and the sentences they carry.
 
-The classes and their tree are torch's. Constants marked *torch* are what torch 2.13.0 was observed to say; ``{}``
-fields are filled with ``str.format``. The others are ours, for situations that torch does not have.
+The classes and their tree are torch's. Constants marked *torch* are texts that torch 2.13.0 was observed to raise;
+``{}`` fields are filled with ``str.format``. The others are ours, for situations that torch does not have.
 What this module does not do: decide when to raise.
 """
 

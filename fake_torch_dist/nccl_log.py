@@ -23,7 +23,7 @@ CHANNELS: Final = 16
 
 @dataclass(frozen=True)
 class Versions:
-    """Versions that the lines state; the defaults are for scripts that do not say otherwise."""
+    """Versions that the lines state; the defaults are for scripts that set none."""
 
     nccl: str = "2.27.7"
     cuda: str = "13.0"

@@ -237,7 +237,7 @@ class Playback:
         self._report(ExportRecord(run.number, path, files, total, run.export_times.total, len(shards)))
         return True
 
-    # --- Moments of a run at which it may say something --------------------------------------------
+    # --- Moments of a run at which records are due --------------------------------------------
 
     def _launch(self, attempt: int) -> None: ...
 

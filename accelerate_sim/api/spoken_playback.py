@@ -50,7 +50,7 @@ class SpokenPlayback(Playback):
 
     def _report(self, record: Record) -> None:
         super()._report(record)
-        self._words.run = self.run
+        self._words.follow(self.run)
         self._say(record)
         if isinstance(record, EvalRecord):
             self._validated = record.step, record.loss
@@ -72,7 +72,7 @@ class SpokenPlayback(Playback):
             self._say(ResumeRecord(str(self.directory / f"checkpoint-{step}") if step else None, ()))
 
     def _start_up(self) -> None:
-        """Say what is loaded and connected, each at its moment."""
+        """Report each part that is loaded or connected, at its moment."""
         run, clock, startup = self.run, self.clock, self.run.startup
         self._reach("launch")
         self._say(model_record(run))
@@ -138,7 +138,7 @@ class SpokenPlayback(Playback):
         self._due.extend(self._words.of_strike(strike))
 
     def _ended(self, attempt: Attempt) -> None:
-        """Say how the launcher ends the attempt, and with which checkpoint the next one begins."""
+        """Report how the launcher ends the attempt, and the checkpoint with which the next one begins."""
         strike = attempt.ended_by
         assert strike and strike.ending
         self._due.extend(self._words.of_end(attempt))
@@ -153,7 +153,7 @@ class SpokenPlayback(Playback):
         self._say(ExportingRecord(self.run.model.title, path))
 
     def _write_export(self, shards: Sequence[tuple[str, int]]) -> None:
-        """Say which files are written, each shard when its part of the time has passed."""
+        """Report the files that are written, each shard when its part of the time has passed."""
         times, clock, written = self.run.export_times, self.clock, 0
         clock.advance(times.merge + times.optimize + times.serialize)
         begin_s, total = clock.now_s, self.run.export_bytes

@@ -38,8 +38,7 @@ class Words:
 
     def __init__(self, run: Run, clock: Clock) -> None:
         self._clock = clock
-        self.run = run
-        """The run as it is in the present attempt."""
+        self._run = run
         self._facts = run_facts(run)
         self._speaker = speaker_of(run, self._facts, clock.time)
         told = ranks_that_log(run.config.log.ranks, self._facts)
@@ -50,12 +49,16 @@ class Words:
         """Ranks that each repeat the lines of a step; None: the voice's own."""
         self.is_house = self._speaker.voice.is_house
 
+    def follow(self, run: Run) -> None:
+        """Word the records of ``run``, which is the run as it is in the present attempt."""
+        self._run = run
+
     def of_record(self, record: Record) -> Iterator[TextRecord]:
         """The lines about a record; none if the voice does not mention it."""
         if isinstance(record, LaunchRecord) and not self.is_house:
-            self._speaker = speaker_of(self.run, self._facts, self._clock.time)  # each attempt counts anew
-        if self._details and isinstance(record, StepRecord) and not record.step % self.run.config.log.every:
-            for detail in rank_step_records(self.run, record.step, self._clock.time(), self._details):
+            self._speaker = speaker_of(self._run, self._facts, self._clock.time)  # each attempt counts anew
+        if self._details and isinstance(record, StepRecord) and not record.step % self._run.config.log.every:
+            for detail in rank_step_records(self._run, record.step, self._clock.time(), self._details):
                 yield from self._worded(detail)
         if self.is_house and isinstance(record, GpuRecord | SummaryRecord):
             yield from self._table(record)
@@ -128,4 +131,4 @@ class Words:
     def _text(
         self, text: str, rank: int = 0, stream: Literal["stdout", "stderr"] = "stdout", time: datetime | None = None
     ) -> TextRecord:
-        return TextRecord(self.run.number, text, rank, stream, time or self._clock.time())
+        return TextRecord(self._run.number, text, rank, stream, time or self._clock.time())

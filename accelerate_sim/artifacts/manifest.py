@@ -1,7 +1,7 @@
 """Writes manifest.json, which lists the files of a directory with sizes and checksums, and checks a directory by it.
 
-The checksum is SHA-256 of a file's bytes without its hole. The file system says where holes are, so terabytes of them
-are checked at once. In a copy whose hole was filled with zeros, the same leading bytes are checked.
+The checksum is SHA-256 of a file's bytes without its hole. The file system reports where holes are, so terabytes of
+them are checked at once. In a copy whose hole was filled with zeros, the same leading bytes are checked.
 """
 
 from __future__ import annotations

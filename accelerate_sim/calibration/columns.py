@@ -99,7 +99,7 @@ def _architecture(cells: Cells) -> Architecture:
         "gated_mlp": cells.flag("gated_mlp"), "bias": cells.flag("bias"),
         "learned_positions": cells.flag("learned_pos"),
     }  # fmt: skip
-    if cells.flag("learned_pos") and cells.positive("learned_pos") > 1:  # how many there are; 1 only says yes
+    if cells.flag("learned_pos") and cells.positive("learned_pos") > 1:  # how many there are; 1 only means yes
         shape["context"] = cells.positive("learned_pos")
     if cells["kv_heads"]:
         shape["kv_heads"] = cells.positive("kv_heads")

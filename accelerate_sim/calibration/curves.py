@@ -31,7 +31,7 @@ NEEDED = ("run", "source", "config", "every", "steps", "measured")
 
 @dataclass(frozen=True)
 class Series:
-    """The logged values of a run; ``nan`` where a logger says nothing."""
+    """The logged values of a run; ``nan`` where a logger writes none."""
 
     step: Steps
     loss: Floats

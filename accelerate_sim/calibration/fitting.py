@@ -1,7 +1,7 @@
 """Fit the constants to measured runs: robust least squares on logarithms, held near prior values.
 
 Levenberg-Marquardt with a numerical Jacobian. A constant that is its ``trust`` away from its prior costs as much
-as a run that is its spread off. So constants that the runs say nothing about keep their published values.
+as a run that is its spread off. So constants on which the runs do not depend keep their published values.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The cells of a row that say how it was computed: software, precision, recomputation, optimizer, fabric."""
+"""The cells of a row about its method: software, precision, recomputation, optimizer, fabric."""
 
 from collections.abc import Iterable
 

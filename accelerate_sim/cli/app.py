@@ -59,7 +59,7 @@ def launch(train: Callable[[RunConfig], None]) -> NoReturn:
 
 
 def _placement() -> Placement | None:
-    """The rank of this process; None if it plays all ranks. One line of rank 0 says what was detected.
+    """The rank of this process; None if it plays all ranks. Rank 0 prints one line about the detected launcher.
 
     Raises ConfigError.
     """
@@ -91,7 +91,7 @@ def run_command_line(
     recording: RecordedTerminal | None = None,
     words: list[str] | None = None,
 ) -> str | int | None:
-    """Run the training function as a command line says. Returns the exit code, as ``SystemExit`` has it.
+    """Run the training function with the options of a command line. Returns the exit code, as ``SystemExit`` has it.
 
     ``words`` are the arguments; None: those of the program. ``recording`` takes the place of standard output for the
     session, but not for help, lists, plans and mistakes.

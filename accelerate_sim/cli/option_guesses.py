@@ -1,4 +1,4 @@
-"""The way out for options and words that the command line does not know: a guess at what was meant.
+"""The way out for unknown options and words: a guess at the intended one.
 
 The module is loaded only after such a mistake.
 """

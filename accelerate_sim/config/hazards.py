@@ -36,7 +36,7 @@ HAZARDS: Mapping[str, HazardEntry] = {
         "the other ranks print the line, too, with figures that differ a little", _HERE + "echoes:RankEcho", 0.1
     ),
     "resume-rewind": HazardEntry(
-        "up to 50 lines come again, as after a resume from an older step", _HERE + "echoes:ResumeRewind", 0.02
+        "up to 50 lines are repeated, as after a resume from an older step", _HERE + "echoes:ResumeRewind", 0.02
     ),
     "traceback": HazardEntry(
         "tracebacks between the lines: carets, chained, ExceptionGroup, prefixed, interleaved",

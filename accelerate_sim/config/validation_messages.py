@@ -125,7 +125,10 @@ def expected(field: FieldInfo | None) -> str:
 
 def _noun(field: FieldInfo | None) -> str:
     types = _types(field.annotation) if field else set()
-    nouns = {bool: "true or false", int: "a whole number", float: "a number", str: "a name", tuple: "two numbers"}
+    nouns = {
+        list: "a list", bool: "true or false", int: "a whole number", float: "a number", str: "a name",
+        tuple: "two numbers",
+    }  # fmt: skip
     return next((noun for kind, noun in nouns.items() if kind in types), "a mapping")
 
 
@@ -161,8 +164,11 @@ def _constraints(annotation: Any, metadata: Iterable[Any]) -> Iterable[Any]:
 
 
 def _types(annotation: Any) -> set[Any]:
-    inner = [found for branch in get_args(annotation) for found in _types(branch)]
-    return {annotation if isinstance(annotation, type) else get_origin(annotation), *inner}
+    """The types in an annotation; ``list`` for a tuple of any length."""
+    branches = get_args(annotation)
+    inner = [found for branch in branches for found in _types(branch)]
+    outer = list if Ellipsis in branches else annotation if isinstance(annotation, type) else get_origin(annotation)
+    return {outer, *inner}
 
 
 def _choices(annotation: Any) -> tuple[Any, ...]:

@@ -86,7 +86,7 @@ class Screen:
 
     @property
     def width(self) -> int:
-        """Columns of a line: of a pipe 100,000, of a terminal that does not say 80."""
+        """Columns of a line: of a pipe 100,000, of a terminal that reports none 80."""
         return self._canvas.line_width() if self.live else UNFOLDED
 
     @property

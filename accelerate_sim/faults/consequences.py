@@ -121,6 +121,6 @@ class Truth:
     action: str = "restart"
     """restart, reset_gpu, reboot_node, replace_node or none."""
     quiet: bool = False
-    """True if no line says anything."""
+    """True if the fault causes no log line."""
     root: int | None = None
     """The rank that it begins at, where that is not the first one that is hit."""

@@ -26,7 +26,7 @@ STREAMS = {"stdout": "stdout", "stderr": "stderr", "slurm": "stderr"}
 
 
 def target_of(strike: Occurrence) -> dict[str, Any]:
-    """Everything that a strike hits, under all names that a detector may know it by."""
+    """Everything that a strike hits, under all names that a detector may use."""
     hit, run = strike.hit, strike.run
     host, per_node = run.config.cluster.host, run.layout.gpus_per_node
     nodes = sorted({*hit.nodes, *(rank // per_node for rank in hit.ranks), *(node for node, _ in hit.links)})

@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from accelerate_sim.faults.fault import Fault
+
+if TYPE_CHECKING:
+    from accelerate_sim.faults.pace import Pace
+
+SHARES = {"forward": 0.15, "backward": 0.5, "allreduce": 0.85, "optimizer": 0.96}
+"""Share of a step's time that has passed in the middle of each of its phases."""
+MIDST = "backward"
+"""The phase of a strike that names none."""
 
 
 @dataclass(slots=True)
@@ -39,3 +48,27 @@ class Moment:
     @property
     def cause(self) -> str | None:
         return self.entry.cause
+
+
+def share_of(entry: QueuedFault) -> float:
+    """Share of a step that has passed when a fault of a phase of it strikes."""
+    return SHARES[entry.fault.at.phase or MIDST]
+
+
+def in_step(pace: Pace, entry: QueuedFault, step: int) -> Moment:
+    """The moment in the middle of the fault's phase of a step."""
+    phase = entry.fault.at.phase or MIDST
+    begin_s = pace.begin_s(step)
+    return Moment(entry, step, phase, begin_s + SHARES[phase] * (pace.end_s(step) - begin_s))
+
+
+def at_second(pace: Pace, entry: QueuedFault, second: float) -> Moment:
+    """The moment in the step that is under way, or that comes next after a pause."""
+    step = pace.step_at(second)
+    begin_s, end_s = pace.begin_s(step), pace.end_s(step)
+    second = min(max(second, begin_s), end_s)
+    if phase := entry.fault.at.phase:
+        return in_step(pace, entry, step if second <= begin_s + SHARES[phase] * (end_s - begin_s) else step + 1)
+    share = (second - begin_s) / (end_s - begin_s)
+    bounds = {"forward": 0.33, "backward": 0.82, "allreduce": 0.94}
+    return Moment(entry, step, next((name for name, bound in bounds.items() if share < bound), "optimizer"), second)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from accelerate_sim.faults.boundaries import Boundaries
 from accelerate_sim.faults.drawn import drawn_faults
 from accelerate_sim.faults.fault import Fault
-from accelerate_sim.faults.moments import Moment, QueuedFault
+from accelerate_sim.faults.moments import Moment, QueuedFault, at_second, in_step, share_of
 from accelerate_sim.faults.occurrence import Occurrence, fault_seed
 from accelerate_sim.faults.triggers import STEP_PHASES, At
 from accelerate_sim.sim import noise
@@ -23,11 +23,7 @@ if TYPE_CHECKING:
     from accelerate_sim.faults.pace import Pace
     from accelerate_sim.sim.run import Run
 
-SHARES = {"forward": 0.15, "backward": 0.5, "allreduce": 0.85, "optimizer": 0.96}
-"""Share of a step's time that has passed in the middle of each of its phases."""
 Take: TypeAlias = Callable[[], object]
-MIDST = "backward"
-"""The phase of a strike that names none."""
 
 
 class FaultQueues:
@@ -77,9 +73,9 @@ class FaultQueues:
             self._later.append(entry)
         elif at.step is None and at.phase:
             entry.due_life = self._life + at.count
-            heappush(self._lives, (entry.due_life + _share(entry), entry.order, entry))
+            heappush(self._lives, (entry.due_life + share_of(entry), entry.order, entry))
         else:
-            heappush(self._steps, (self._step_of(entry) + _share(entry), entry.order, entry))
+            heappush(self._steps, (self._step_of(entry) + share_of(entry), entry.order, entry))
 
     def _step_of(self, entry: QueuedFault) -> int:
         """The step in which a fault strikes that names one, or no moment at all: then the attempt's first."""
@@ -105,7 +101,7 @@ class FaultQueues:
             elif at.chance is not None:
                 entry.due_life += 1 if at.chance >= 1.0 else 1 + int(math.log(draw) / math.log1p(-at.chance))
         if entry.due_life:
-            heappush(self._lives, (entry.due_life + _share(entry), entry.order, entry))
+            heappush(self._lives, (entry.due_life + share_of(entry), entry.order, entry))
         else:
             heappush(self._seconds, (entry.due_s, entry.order, entry))
 
@@ -157,11 +153,11 @@ class FaultQueues:
         while self._steps and int(self._steps[0][0]) <= pace.first_step:
             self._later.append(heappop(self._steps)[2])  # passed over in this attempt
         if self._steps and (step := int(self._steps[0][0])) <= last:
-            yield self._in_step(self._steps[0][2], step), partial(heappop, self._steps)
+            yield in_step(pace, self._steps[0][2], step), partial(heappop, self._steps)
         if self._lives:
             step = max(int(self._lives[0][0]) - self._life, 1) + pace.first_step
             if step <= last:
-                yield self._in_step(self._lives[0][2], step), partial(heappop, self._lives)
+                yield in_step(pace, self._lives[0][2], step), partial(heappop, self._lives)
         if (found := self._earliest_by_second()) is not None:
             yield found
         if (between := self._boundaries.head()) is not None:
@@ -176,7 +172,7 @@ class FaultQueues:
         found: Moment | None = None
         while self._seconds and self._seconds[0][0] <= (found.second if found else self._pace.end_s(last)):
             item = heappop(self._seconds)
-            moment = self._at_second(item[2], item[0])
+            moment = at_second(self._pace, item[2], item[0])
             if moment.step > last:
                 self._later.append(item[2])  # no step is left for it in this attempt
                 continue
@@ -195,22 +191,6 @@ class FaultQueues:
         self._seconds = [item for item in self._seconds if item[2] is not entry]
         heapify(self._seconds)
 
-    def _in_step(self, entry: QueuedFault, step: int) -> Moment:
-        phase = entry.fault.at.phase or MIDST
-        begin_s = self._pace.begin_s(step)
-        return Moment(entry, step, phase, begin_s + SHARES[phase] * (self._pace.end_s(step) - begin_s))
-
-    def _at_second(self, entry: QueuedFault, second: float) -> Moment:
-        """The moment in the step that is under way, or that comes next after a pause."""
-        step = self._pace.step_at(second)
-        begin_s, end_s = self._pace.begin_s(step), self._pace.end_s(step)
-        second = min(max(second, begin_s), end_s)
-        if phase := entry.fault.at.phase:
-            return self._in_step(entry, step if second <= begin_s + SHARES[phase] * (end_s - begin_s) else step + 1)
-        share = (second - begin_s) / (end_s - begin_s)
-        bounds = {"forward": 0.33, "backward": 0.82, "allreduce": 0.94}
-        return Moment(entry, step, next((name for name, bound in bounds.items() if share < bound), "optimizer"), second)
-
     def _is_due(self, moment: Moment) -> bool:
         """True if the popped fault strikes now; otherwise it is queued again where it may."""
         entry, fault, at = moment.entry, moment.fault, moment.fault.at
@@ -228,7 +208,7 @@ class FaultQueues:
             if at.time_s is not None and moment.second < at.time_s:
                 heappush(self._seconds, (at.time_s, entry.order, entry))
             else:
-                heappush(self._steps, (self._step_of(entry) + _share(entry), entry.order, entry))
+                heappush(self._steps, (self._step_of(entry) + share_of(entry), entry.order, entry))
             return False
         if self._attempt not in fault.attempts:
             if self._attempt < fault.attempts.first:
@@ -260,11 +240,6 @@ class FaultQueues:
         elif at.step is None and at.phase:
             made = self._life + moment.step - self._first_step  # without the step that a strike interrupts
             entry.due_life = made if strike.ending else made + 1
-            heappush(self._lives, (entry.due_life + _share(entry), entry.order, entry))
+            heappush(self._lives, (entry.due_life + share_of(entry), entry.order, entry))
         else:  # a single moment comes once in an attempt: a step as it is made again, a time as the next one begins
             self._later.append(entry)
-
-
-def _share(entry: QueuedFault) -> float:
-    """Share of a step that has passed when a fault of a phase of it strikes."""
-    return SHARES[entry.fault.at.phase or MIDST]

@@ -22,8 +22,8 @@ NOTICED_S = 1.0
 """Seconds from the end of one rank until the launcher has ended the others."""
 ABORT_S = 60.0
 """Seconds from the line of a stuck watchdog's monitor until it ends the process."""
-MOST_SPEAKERS = 64
-"""Ranks that say how their collective ended; in larger jobs the first ones do."""
+MOST_LOGGING_RANKS = 64
+"""Most ranks that log how their collective ended; in larger jobs the first ones do."""
 SIGABRT = 6
 
 
@@ -89,7 +89,7 @@ def waiting_ranks(strike: Occurrence) -> list[int]:
 def hung(strike: Occurrence, timeout_s: float, how: str = "io") -> Ending:
     """The end of a job whose ranks that are hit never come: the watchdog of another rank ends it."""
     waiting = waiting_ranks(strike)
-    if not waiting:  # nobody waits for a collective: the heartbeat of each process ends it
+    if not waiting:  # no rank waits for a collective: the heartbeat of each process ends it
         aborted_s = HEARTBEAT_S + ABORT_S
         deaths = tuple(Death(rank, SignalEnd(SIGABRT), aborted_s) for rank in strike.hit.ranks)
         return Ending(deaths, aborted_s + NOTICED_S)
@@ -100,7 +100,7 @@ def hung(strike: Occurrence, timeout_s: float, how: str = "io") -> Ending:
 
 def timed_out(strike: Occurrence, timeout_s: float) -> Iterator[FaultLine]:
     """The lines of the ranks that wait until their collective times out."""
-    for rank in waiting_ranks(strike)[:MOST_SPEAKERS]:
+    for rank in waiting_ranks(strike)[:MOST_LOGGING_RANKS]:
         said = watchdog.waiting_rank(waiter_of(strike, rank, timeout_s), collective_of(strike, timeout_s))
         yield from of_rank(rank, later(said, timeout_s), timeout_sign(rank))
 

@@ -74,7 +74,7 @@ class FaultSchedule:
             number += 1
 
     def with_fault(self, fault: Fault) -> FaultSchedule:
-        """The schedule with one more fault, which is asked for and lies ahead: what has happened stays the same."""
+        """The schedule with one more fault, which is asked for and lies ahead, so that past strikes stay the same."""
         return replace(self, faults=(*self.faults, fault), num_asked=self.num_asked + 1)
 
     @cached_property

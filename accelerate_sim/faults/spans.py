@@ -22,6 +22,10 @@ class FaultSpan:
     seconds: float | None = None
     steps: int | None = None
 
+    def length_s(self, step_s: float) -> float:
+        """Its length in seconds, where a step takes ``step_s``."""
+        return self.steps * step_s if self.steps is not None else self.seconds or 0.0
+
     def __str__(self) -> str:
         """The canonical text, which parses to an equal span."""
         if self.steps is not None:

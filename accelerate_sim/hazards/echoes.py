@@ -1,4 +1,4 @@
-"""Hazards of repetition: other ranks that print the same line, and steps that come again after a resume."""
+"""Hazards of repetition: other ranks that print the same line, and steps that are repeated after a resume."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class RankEcho(Hazard):
 
 
 class ResumeRewind(Hazard):
-    """The lines before come again, as if the run had gone on from an older checkpoint."""
+    """Repeats the lines before, as if the run had gone on from an older checkpoint."""
 
     def __init__(self, name: str, share: float, process: LoggingProcess) -> None:
         super().__init__(name, share, process)

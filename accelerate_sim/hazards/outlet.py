@@ -36,7 +36,7 @@ class Outlet:
         self._count = 0
 
     def write_as(self, rank: int | None, *, printed_by: int | None = None) -> None:
-        """Take the next lines as those of ``rank``; None: of the process. It prints them, whoever ``printed_by`` is."""
+        """Take the next lines as those of ``rank``; None: of the process, which prints them for any ``printed_by``."""
         self._rank = rank
 
     def reach(self, step: int | None) -> None:

@@ -83,7 +83,7 @@ class PublishedJob:
     pids: Annotated[tuple[Pid, ...], Field(min_length=1)]
     """Process ids of all ranks, or that of the one process that runs them all. The first process owns the file."""
     process_start: int | None
-    """Start of the first process in clock ticks since boot; None if the system does not tell."""
+    """Start of the first process in clock ticks since boot; None if the system does not report it."""
     command: Annotated[str, AfterValidator(printable)]
     """The command name of the processes."""
     attempt: Annotated[int, Field(ge=0, le=10**6)] | None = None
@@ -160,7 +160,7 @@ def running_jobs(damaged: list[str] | None = None) -> list[tuple[PublishedJob, P
             for left in (path, control_socket(directory, read[0].pid)):
                 with suppress(OSError):
                     left.unlink()
-    # The position is written all the time, so the age of the file does not tell the order.
+    # The position is written all the time, so the age of the file does not give the order.
     return sorted(found, key=lambda entry: (entry[0].process_start or 0, entry[0].pid), reverse=True)
 
 

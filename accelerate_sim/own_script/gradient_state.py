@@ -52,6 +52,10 @@ class GradientState:
         """True once an instance has been made."""
         return bool(self._shared_state)
 
+    def follow(self, progress: HasSync) -> None:
+        """Show ``sync_gradients`` of a training from now on."""
+        self.progress = progress
+
     @property
     def sync_gradients(self) -> bool:
         """True in the last micro-batch of an optimizer step."""

@@ -56,7 +56,7 @@ class ScriptGradients(PreparedObjects):
                 loader.even_batches = even
 
     def profile(self, profile_handler: Any = None) -> NoReturn:
-        """Not simulated: NotImplementedError, which says where the time of a step is shown."""
+        """Not simulated: raises NotImplementedError, which names the place where the time of a step is shown."""
         raise NotImplementedError("profile: no kernels run here. A run's --plan shows where the time of a step goes")
 
     # --- Gradients ------------------------------------------------------------------------------

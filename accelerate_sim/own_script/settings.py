@@ -1,6 +1,6 @@
 """The arguments of ``Accelerator``, checked, and the run that is planned for a script without a config of one.
 
-A script says what it needs in Accelerate's arguments. Those that say how a model is spread over GPUs belong to the
+A script states its needs in Accelerate's arguments. Those about how a model is spread over GPUs belong to the
 config of the run here, and are refused with the keys that mean the same.
 """
 
@@ -37,7 +37,7 @@ KEYS_INSTEAD = {
     "dynamo_backend": "train.compiled", "dynamo_plugin": "train.compiled",
     "parallelism_config": "the section parallel",
 }  # fmt: skip
-"""Arguments that are refused, and the keys of a config that say the same."""
+"""Arguments that are refused, and the keys of a config with the same meaning."""
 ONE_PROCESS_EACH = {"model": "gpt2", "parallel": {"tensor": 1, "sharding": "ddp"}, "train": {"sequence_length": 1024}}
 """The run of a script that is started with a process for each rank: a model that fits however few they are."""
 

@@ -26,14 +26,14 @@ class Placement:
 
     rank: int
     local_rank: int
-    """-1 if the environment does not say it, until the ranks have met."""
+    """-1 if the environment does not have it, until the ranks have met."""
     world_size: int
     local_world_size: int
-    """Processes on each node; 0 if the environment does not say it, until the ranks have met."""
+    """Processes on each node; 0 if the environment does not have it, until the ranks have met."""
     attempt: int = 0
     """Number of times that the launcher has restarted the whole job before."""
     likely_local_size: int = 0
-    """Ranks on this node as a scheduler says, while ``local_world_size`` is not known; 0 if it does not."""
+    """Ranks on this node from the scheduler's variables, while ``local_world_size`` is not known; 0 without them."""
     num_played: int = 1
     """Ranks that this process plays, from ``rank`` on; as many as each other process of the job."""
 

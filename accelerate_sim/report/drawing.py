@@ -17,7 +17,7 @@ INK, MUTED, GRID = "#0a0a01", "#7a7a01", "#c8c801"
 _OF_THE_PAGE = {INK: "var(--ink)", MUTED: "var(--muted)", GRID: "var(--line)"}
 BLUE, ORANGE, GREEN, RED, VIOLET, TEAL = "#3b82f6", "#f59e0b", "#10b981", "#ef4444", "#8b5cf6", "#14b8a6"
 SERIES = (BLUE, ORANGE, GREEN, RED, VIOLET, TEAL, "#ec4899", "#84cc16", "#06b6d4", "#a16207", "#94a3b8", "#f97316")
-"""Colours that can be told apart on white and on black."""
+"""Colours that can be distinguished on white and on black."""
 WIDTH_IN = 4.8
 """At this width the text of a picture has its natural size on a phone, and a desktop shows two or three in a row."""
 _STYLE: dict[Any, Any] = {

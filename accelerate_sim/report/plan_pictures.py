@@ -1,4 +1,4 @@
-"""Pictures of a plan: where a step's time and a GPU's memory go, who talks to whom, and the pipeline's bubble."""
+"""Pictures of a plan: where a step's time and a GPU's memory go, which ranks communicate, and the pipeline's bubble."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _short(value: float) -> str:
 
 
 def groups_picture(layout: Layout) -> str:
-    """The groups of ranks that talk to each other: a row a node, a square a GPU, a colour a group."""
+    """The groups of ranks that communicate with each other: a row a node, a square a GPU, a colour a group."""
     groups = group_numbers(layout)
     nodes = min(layout.nodes, NODES_SHOWN)
     picture = Picture("groups", 0.9 + max(0.9, min(3.6, 0.18 * nodes)), columns=len(groups))

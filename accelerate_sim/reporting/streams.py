@@ -1,4 +1,4 @@
-"""Standard output and standard error of a process that speaks in the voice of a framework.
+"""Standard output and standard error of a process that logs in the voice of a framework.
 
 Without a terminal, lines go to the stream that the framework uses, and a bar is written as tqdm writes it there: each
 state after a carriage return, wiped out before a line and drawn again after it. On a terminal both streams are the

@@ -36,7 +36,7 @@ def run_follower(train: Callable[[RunConfig], None], placement: Placement) -> in
             try:
                 return _exit_code(train, coordination, signals)
             except Stopped as stopped:  # by the first signal: a second one ends the wait
-                return coordination.exit_code_after_signal(stopped.exit_code)
+                return coordination.end.exit_code_after_signal(stopped.exit_code)
             finally:
                 if not _raised_by_training(coordination):
                     leave_world()  # which would take the rank from the lines of an exception's traceback
@@ -54,7 +54,7 @@ def _exit_code(train: Callable[[RunConfig], None], coordination: Coordination, s
     except Exception as error:
         if not coordination.is_peer_failure(error):
             raise
-        return coordination.exit_code_after(error, signals)
+        return coordination.end.exit_code_after(error, signals)
 
 
 def _raised_by_training(coordination: Coordination) -> bool:

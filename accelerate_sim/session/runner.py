@@ -115,7 +115,7 @@ def _run_until_told(train: Train, source: RunSource, session: Session, first: Pl
 
 
 def _end_after_peer_failure(session: Session, coordination: Coordination, error: Exception) -> int:
-    code = coordination.exit_code_after(error, session.signals)
+    code = coordination.end.exit_code_after(error, session.signals)
     session.hurry()
     with suppress(OutputClosed):
         _write_last_line(session, "aborted")
@@ -125,7 +125,7 @@ def _end_after_peer_failure(session: Session, coordination: Coordination, error:
 def _end_early(session: Session, stopped: Stopped) -> int:
     session.hurry()
     if session.coordination:
-        session.coordination.announce_end()
+        session.coordination.end.announce()
     saved = session.active.save() if stopped.preempted and session.active else None
     with suppress(OutputClosed):  # the terminal has hung up, or the reader takes nothing
         _write_last_line(session, stopped.reason, saved)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Ranks: TypeAlias = "NDArray[np.int64]"
 OF_THE_METHOD = ("tensor_overlap", "dispatcher", "expert_overlap")
-"""Keys of the section ``parallel`` that say how groups communicate, not who is in them."""
+"""Keys of the section ``parallel`` about how groups communicate, not about their members."""
 
 
 @dataclass(frozen=True)

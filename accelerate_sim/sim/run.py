@@ -63,7 +63,7 @@ class Run(RunParts):
         return timeline_s
 
     def timeline_s(self, elapsed_s: float, step: int) -> float:
-        """Second of the timeline, which knows of no restart, at a second after the first step of the run."""
+        """Second of the timeline, which has no restarts, at a second after the first step of the run."""
         return elapsed_s
 
     def step_at(self, elapsed_s: float) -> int:

@@ -20,7 +20,7 @@ GPUs."""
 
 @dataclass(frozen=True)
 class Storage:
-    """The shared file system as the job sees it."""
+    """The shared file system: its bandwidth for the job."""
 
     seed: int
     bytes_per_s: float

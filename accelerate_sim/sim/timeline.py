@@ -2,7 +2,7 @@
 
 Seconds count from the beginning of the first step; start-up is before, export after. A step is followed by its
 validation and then by its checkpoint, which can thus hold the validation's loss. Sums are made in blocks of steps,
-always the same ones, so that any step's time has the same bits whoever asks for it, and any second can be mapped back
+always the same ones, so that any step's time has the same bits in every process, and any second can be mapped back
 to what happens in it.
 """
 

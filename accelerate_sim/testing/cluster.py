@@ -21,7 +21,7 @@ from accelerate_sim.testing.output import json_lines, lines_of
 from accelerate_sim.testing.run import run_options
 
 TIMEOUT_S = 120.0
-"""Real seconds for which a test waits for anything, unless it says otherwise."""
+"""Real seconds for which a test waits for anything, unless it gives another time."""
 END_S = 10.0
 """Real seconds that a job gets to end after SIGTERM."""
 _URL = re.compile(r"http://\S+/metrics")
@@ -73,7 +73,7 @@ class FakeCluster:
             os.set_blocking(stream.fileno(), False)
             self._selector.register(stream, selectors.EVENT_READ, name)
 
-    # --- What it says ---------------------------------------------------------------------------
+    # --- Its output ---------------------------------------------------------------------------
 
     @property
     def stdout(self) -> str:

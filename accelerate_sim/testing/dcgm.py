@@ -42,7 +42,7 @@ class FakeDcgm:
         self.clock = MovableClock()
         self._agent, self._text = DeviceAgent(self.run), DeviceText()
         self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
-        # Here a thread is right: it lives in the test's process, which is busy with the test.
+        # A thread answers, since the test's process is busy with the test.
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
 

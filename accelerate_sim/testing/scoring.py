@@ -40,7 +40,7 @@ def score(alerts: Iterable[Alert | float], truth: Iterable[Mapping[str, Any]], w
     """Compare alerts with the transitions of faults.jsonl.
 
     A fault explains an alert that comes from its begin until ``within_s`` simulated seconds after its end (or after its
-    begin, for one that has no end), and that blames nobody or somebody whom the fault hits. A bare number is an alert
+    begin, for one that has no end), and that names no culprit, or one that the fault hits. A bare number is an alert
     at that many seconds.
     """
     given = [alert if isinstance(alert, Alert) else Alert(float(alert)) for alert in alerts]
@@ -79,7 +79,7 @@ def _faults(truth: Iterable[Mapping[str, Any]]) -> dict[str, tuple[Mapping[str, 
 
 
 def _is_hit(alert: Alert, target: Mapping[str, Any]) -> bool:
-    """True if the alert blames nobody, or somebody whom the fault hits."""
+    """True if the alert names no culprit, or one that the fault hits."""
     if target.get("job"):
         return True
     hosts = {node["host"] for node in target.get("nodes", ())}

@@ -23,7 +23,7 @@ class Outputs:
         self._keepers: list[Keeper] = []
         self._observers: list[Observer] = []
         self.on_fault: Callable[[Mapping[str, Any]], None] | None = None
-        """Takes the transitions of faults of a session that has no file for them; None: nobody wants them."""
+        """Takes the transitions of faults of a session that has no file for them; None: they are not kept."""
 
     def add_keepers(self, metrics: JsonlTracker | None, trackers: Sequence[Tracker]) -> None:
         """Add the tracker of metrics.jsonl, whose length checkpoints store, and the other trackers."""

@@ -31,7 +31,7 @@ class TrackerContext:
     served_ranks: range | None = None
     """Ranks whose GPUs an exporter of this process serves; None: all."""
     ailment: Callable[[], str | None] = lambda: None
-    """Says why the training makes no progress at this moment; None if it does."""
+    """Returns the reason why the training makes no progress at this moment; None if it does."""
 
     @property
     def directory(self) -> Path:

@@ -12,7 +12,7 @@ OUT_OF_MEMORY = ("out of memory", "CUDNN_STATUS_NOT_SUPPORTED", "can't allocate 
 
 
 def release_memory(*objects: Any) -> list[None]:
-    """None for each object, to be assigned in place of it; what nobody else holds is freed."""
+    """None for each object, to be assigned in place of it; objects without another reference are freed."""
     gc.collect()
     return [None] * len(objects)
 

@@ -95,7 +95,7 @@ def require_sha256(data: bytes, expected: str, name: str) -> None:
 
 
 def run(words: Sequence[object], folder: Path, failure: str) -> str:
-    """Standard output of a command. Raises BuildError with the end of what it said if it fails."""
+    """Standard output of a command. Raises BuildError with the end of its output if it fails."""
     done = subprocess.run([str(word) for word in words], cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         raise BuildError(f"{failure}:\n{(done.stderr or done.stdout).strip()[-2000:]}")

@@ -13,7 +13,7 @@ from accelerate_sim.web.downloads import BuildError
 
 HOST = "127.0.0.1"
 TYPES = {".mjs": "text/javascript", ".js": "text/javascript", ".wasm": "application/wasm", ".json": "application/json"}
-"""Types that a page needs to be right, whatever the system's own table says."""
+"""Types that a page needs to be right, independent of the system's own table."""
 
 
 class PageHandler(SimpleHTTPRequestHandler):

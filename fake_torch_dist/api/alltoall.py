@@ -35,7 +35,7 @@ def all_to_all_single(
     group: ProcessGroup | None = None,
     async_op: bool = False,
 ) -> Work | None:
-    """``all_to_all`` of blocks of rows of one tensor; the sizes say how many rows go to, or come from, each rank.
+    """``all_to_all`` of blocks of rows of one tensor; the sizes are the rows that go to, or come from, each rank.
 
     Without sizes the blocks are equal. In the virtual world they must be, as one call gives the sizes of all ranks.
     """

@@ -7,8 +7,8 @@ process that plays one rank tensors are ndarrays, contiguous or not, and every m
 Errors in all of them: ValueError before ``init_process_group`` and for a group that has ended, TypeError for anything
 but a tensor, ValueError or RuntimeError (torch's class) for roots, lists, shapes and dtypes that don't fit; between
 processes MismatchError on all members if they call different things, PeerGoneError if one has ended, TimedOutError if
-one does not come. All of these are RuntimeErrors, and but for a dead member the group stays usable. A process that is
-no member gets torch's warning and None.
+one does not come. All of these are RuntimeErrors, and the group stays usable unless a member has ended. A process that
+is no member gets torch's warning and None.
 
 What this module does not do: all_to_all (``alltoall``), the coalesced forms (``coalesced``), point to point
 (``point_to_point``), objects (``object_collectives``).

@@ -13,10 +13,10 @@ _ENDED_S: Final = 5.0
 
 
 def refuse_several_ranks(process: int) -> NoReturn:
-    """Say once in the job that its processes can play one rank only, and exit with 2.
+    """Print once in the job that its processes can play one rank only, and exit with 2.
 
-    Process 0 says it. The others wait for the end that a launcher brings them then, as one that ended first would keep
-    process 0 from saying it.
+    Process 0 prints it. The others wait for the end that a launcher brings them then, as one that ended first would
+    keep process 0 from saying it.
     """
     if process == 0:
         print(errors.ONE_RANK_A_PROCESS, file=sys.stderr, flush=True)

@@ -1,6 +1,6 @@
 """Messages from one member of a group to another: their labels, their arrays, and the ``Work`` that they begin.
 
-A message of a tensor says its dtype and shape, so a receiver with another dtype or size gets an error that names both;
+A message of a tensor has its dtype and shape, so a receiver with another dtype or size gets an error that names both;
 torch reinterprets the bytes or crashes.
 
 What this module does not do: find groups, and ranks named in torch's two ways (``api.point_to_point``).

@@ -19,7 +19,7 @@ from typing import Final
 
 NOT_AVAILABLE: Final = "<N/A>"
 BLAME_HANDICAP_S: Final = 2.0
-"""Seconds that are added to the time of a failure which says that a peer is gone, when failures are ordered. Such a
+"""Seconds that are added to the time of a failure that reports a lost peer, when failures are ordered. Such a
 failure may be seen first: connections close before the process that had them has ended."""
 
 _UNREADABLE: Final = (
@@ -49,7 +49,7 @@ class ProcessFailure:
     told_to_stop: bool = False
     """The rank ended after the launcher had signalled it, and had recorded no error."""
     blames_peer: bool = False
-    """The message says that another rank has gone."""
+    """The message reports that another rank is gone."""
     malformed: str = ""
     """Reason why its error file cannot be read; empty if it can, or there is none."""
 

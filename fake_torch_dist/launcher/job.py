@@ -1,9 +1,9 @@
 """Supervises a job from its first attempt to its end: starts all nodes, ends them together, restarts them.
 
 The first rank that fails ends all others, and all ranks start again as long as restarts are left. Nodes that have
-commands of their own are told what to do; one that is gone counts as failed, and the next attempt does without it if
---nnodes allows. A node that joins a running job, at a c10d endpoint with --nnodes MIN:MAX, is taken in: the ranks are
-ended and start again with it, which does not count as a restart.
+commands of their own are controlled by messages; one that is gone counts as failed, and the next attempt does without
+it if --nnodes allows. A node that joins a running job, at a c10d endpoint with --nnodes MIN:MAX, is taken in: the ranks
+are ended and start again with it, which does not count as a restart.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ class JobSupervisor:
     ) -> None:
         """``assign(attempt, restarts, nproc_per_node of each node)`` returns the assignments of the nodes.
 
-        ``may_restart`` returns False if a rank has left word that the job is over, whatever restarts are left.
+        ``may_restart`` returns False if a rank has recorded in the store that the job is over, whatever restarts are
+        left.
         """
         self._config = config
         self._loop = loop
@@ -90,7 +91,7 @@ class JobSupervisor:
 
     def _take_in(self, nodes: Sequence[RemoteNode]) -> None:
         for node in nodes:
-            node.on_stop, node.on_empty, node.on_lost = self._on_remote_stop, self._finish_if_over, self._on_lost
+            node.listen(self._on_remote_stop, self._finish_if_over, self._on_lost)
         self._others += nodes
 
     def _start(self, restarts: int) -> None:
@@ -129,7 +130,7 @@ class JobSupervisor:
     # -- ending -------------------------------------------------------------------------------------------------------
 
     def _on_stop(self, stop: StopJob) -> None:
-        """Tell the other nodes that the ranks of this command are being ended."""
+        """Report to the other nodes that the ranks of this command are being ended."""
         self._pass_on(stop, self._others)
         if self._attempt.number < 0:
             if self._admission:

@@ -1,4 +1,4 @@
-"""A node whose ranks this command starts, as the launcher sees it: the agent's process and the channel to it."""
+"""A node whose ranks this command starts: the agent's process and the launcher's channel to it."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class LocalNode:
             os.kill(self.pid, signal.SIGKILL)
 
     def kill_ranks(self) -> dict[int, int]:
-        """Kill the ranks that a dead agent has left, which are children of this process now.
+        """Kill the ranks that an ended agent has left, which are children of this process now.
 
         Returns pids by local rank, of all ranks whose end was not reported. The pid is the agent's for a rank that had
         not been started, or whose start was not reported.

@@ -5,7 +5,7 @@ stdout.log, stderr.log and error.json; streams that are filtered go to ``attempt
 ``filtered_stderr.log`` as well. An emulated node has its own level above that,
 ``<log dir>/node3/<run id>_<8 random>/...``, like real nodes with ``torchrun --log-dir DIR/$(hostname)``. All emulated
 nodes of a run have the same eight characters, so ``DIR/*/<run id>_<8 random>`` is the run. (Real nodes that share a log
-directory get unrelated characters each, and no name tells which tree is whose.)
+directory get unrelated characters each, and no name shows which tree belongs to which job.)
 
 Without a log directory torchrun makes /tmp/torchelastic_* and leaves it there. Here it stays only if streams were sent
 to files. If it was made for error files only, which the report shows, it is removed at the end, and a job runs without

@@ -1,7 +1,7 @@
 """Ends the ranks of this command: after a failure, a signal, the end of the output's reader, or an order of the host.
 
 A first signal gives the ranks the grace period; a second Ctrl-C kills them. Timers limit how long the launcher waits
-for agents that do not answer, and for output that nobody completes.
+for agents that do not answer, and for output that stays incomplete.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ class Shutdown:
             node.kill_agent()
 
     def _on_signal(self, number: int) -> None:
-        """Send the ranks the signal that has arrived. A later SIGINT kills them: its user does not want to wait.
+        """Send the ranks the signal that has arrived. A later SIGINT kills them at once.
 
         Other signals may come more than once: Slurm sends SIGTERM twice, and ``timeout`` sends each signal to its child
         and to its group. So a SIGINT that comes before any rank got the first one does not count as a later one.

@@ -64,7 +64,7 @@ class TypedKeys:
         self.take()
 
     def _on_rank(self) -> None:
-        """Forget the rank at the end of its connection; it says nothing."""
+        """Forget the rank at the end of its connection, on which it sends no data."""
         assert self._rank
         try:
             ended = not self._rank.recv(64)
@@ -83,7 +83,7 @@ class TypedKeys:
         self.give_back()
 
     def take(self) -> None:
-        """Read keys from now on, if a rank wants them and this process has the terminal."""
+        """Read keys from now on, if a rank has asked for them and this process has the terminal."""
         if self._rank and self._keyboard.hush() and not self._reading:
             self._reading = True
             self._loop.on_readable(STDIN, self._read)

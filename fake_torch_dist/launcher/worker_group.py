@@ -86,7 +86,7 @@ class WorkerGroup:
 
     @property
     def host(self) -> str:
-        """Name of this host in reports. It is not looked up, since a dead name server would hold a signal up."""
+        """Name of this host in reports. No name server is asked, since one that does not answer would delay signals."""
         return self._config.local_addr or socket.gethostname()
 
     @property
@@ -144,7 +144,7 @@ class WorkerGroup:
             begin()
 
     def finish(self, exit_code: int, reason: str = "") -> None:
-        """End ``run``: the job is over. ``reason`` is printed last, if no report has said it."""
+        """End ``run``: the job is over. ``reason`` is printed last, if no report has it."""
         self._exit_code, self._reason = exit_code, reason
         self._loop.stop()
 

@@ -53,7 +53,7 @@ class WorldAddress:
     has_server: bool = False
     """True if fake-torchrun serves a store there, so that rank 0 must not start one."""
     is_agents: bool = False
-    """True if TORCHELASTIC_USE_AGENT_STORE says that a launcher serves a store there, which is torch's or of this
+    """True if TORCHELASTIC_USE_AGENT_STORE is set because a launcher serves a store there, which is torch's or of this
     package."""
 
     def store(self, timeout: timedelta, *, wait_for_workers: bool) -> Store:

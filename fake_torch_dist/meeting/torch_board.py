@@ -30,7 +30,7 @@ NEEDS_TOKEN = (  # DistNetworkError
 )
 
 _hosted: dict[tuple[int, str, int], TCPStore] = {}
-"""Store of rank 0 by its process and the address of torch's. It lives as long as the process, as other ranks may meet
+"""Store of rank 0 by its process and the address of torch's. It exists as long as the process, as other ranks may meet
 again before rank 0 does."""
 
 
@@ -71,7 +71,7 @@ def _served(host: str, port: int, world_size: int, timeout: timedelta, *, wait_f
 
 
 def _spans_hosts(world_size: int) -> bool:
-    """False if the launcher says that all ranks are on this host."""
+    """False if a variable of the launcher states that all ranks are on this host."""
     return os.environ.get("LOCAL_WORLD_SIZE") != str(world_size)
 
 

@@ -193,7 +193,7 @@ class FileStore(MessageStore):
         return answer
 
     def _catch_up(self) -> None:
-        """Read new records. The lock is held, so an incomplete record at the end is that of a dead writer."""
+        """Read new records. The lock is held, so an incomplete record at the end is that of a killed writer."""
         data = memoryview(_read(self._fd, self._at, os.fstat(self._fd).st_size))
         at = 0
         while at + _RECORD.size <= len(data):

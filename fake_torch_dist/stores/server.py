@@ -175,7 +175,7 @@ class StoreServer:
             self._clients.send_late(peer, number, encode(answer))
 
     def _fail(self, asker: Peer, how: bytes) -> None:
-        """Let the server fail as ``TROUBLE`` says."""
+        """Let the server fail in one of the ways of ``TROUBLE``."""
         if how in (b"reset", b"gone"):
             self._clients.refuses_all = how == b"gone"
             self._clients.drop_members(by_reset=how == b"reset")

@@ -1,6 +1,6 @@
 """torch.distributed's TCPStore, recognised at an address and used as a board on which rank 0 leaves an address.
 
-It speaks just enough of torch's protocol (2.0 to 2.13) for that: a greeting and a ping, which torch's server answers,
+It has just enough of torch's protocol (2.0 to 2.13) for that: a greeting and a ping, which torch's server answers,
 and the requests that set a value and wait for one.
 """
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 BEGIN_FRAME, END_FRAME = b"\x1b[?2026h", b"\x1b[?2026l"
-"""Begin and end of a synchronized update: terminals that know it show a frame at once, others ignore it."""
+"""Begin and end of a synchronized update: terminals that support it show a frame at once, others ignore it."""
 ERASE_TO_RIGHT, ERASE_BELOW = b"\x1b[K", b"\x1b[J"
 CLEARED = b"\r" + ERASE_BELOW
 """Removes the live rows."""

@@ -1,7 +1,7 @@
 """The escape sequence by which a rank sends its launcher the live rows for the bottom of the terminal.
 
 An update is one line: it holds all live rows of the rank, and replaces those before. A terminal that gets one ignores
-it, since it is an operating system command that no terminal knows.
+it, since it is an operating system command that no terminal has.
 """
 
 from __future__ import annotations

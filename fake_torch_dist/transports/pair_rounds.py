@@ -44,9 +44,9 @@ class PairRounds(Rounds):
             raise
 
     async def give_up(self, number: int, failure: errors.PeerGoneError) -> NoReturn:
-        """Leave a round because the other member is gone, to whom nothing can be said."""
+        """Leave a round because the other member is gone, to which nothing can be sent."""
         raise failure
 
     def _say_overdue(self, number: int) -> None:
-        """Tell the other member that this one has given up the exchange."""
+        """Send the other member a notice that this one has given up the exchange."""
         self.engine.send(self.ranks[self.is_leader], self.group, OVERDUE, number, b"")

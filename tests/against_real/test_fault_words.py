@@ -32,6 +32,7 @@ from accelerate_sim.faults.words import (
     heartbeat,
     kernel,
     nccl,
+    nccl_error,
     numbers,
     signals,
     slurm,
@@ -89,7 +90,7 @@ FAMILIES: dict[str, tuple[Iterable[TimedLine], set[str]]] = {
     "port down": (nccl.port_event(speaker(), "mlx5_0"), {"nccl_rdma_port_error_event"}),
     "port down, NCCL 2.27": (nccl.port_event(speaker("2.27.7"), "mlx5_0"), set()),
     "peer gone": (
-        nccl.async_error(waiter(), COLLECTIVE, nccl.REMOTE, LOST_PEER),
+        nccl_error.async_error(waiter(), COLLECTIVE, nccl_error.REMOTE, LOST_PEER),
         {"observed_exception", "nccl_cascade", "terminal_transport_failure_surface"},
     ),
     "peer's socket closed": (nccl.connection_closed(speaker(), "node4", 9), {"terminal_transport_failure_surface"}),
@@ -131,7 +132,7 @@ def test_the_restart_agent_knows_the_texts_of_storage_and_figures(registry: Modu
     }
     assert "artifact_or_path_not_found" in found(storage.last_line(storage.system_error("missing", "/d")))
     assert found(storage.damaged_safetensors("data cut")) == {"observed_exception"}
-    assert "observed_exception" in found(nccl.backend_error(nccl.REMOTE, LOST_PEER).split("\n")[0])
+    assert "observed_exception" in found(nccl_error.backend_error(nccl_error.REMOTE, LOST_PEER).split("\n")[0])
     assert found(numbers.trainer_log(float("nan"), 1.0, 0.1, 0.5, hides_nan=False)) == set(), "a quote is in between"
 
 

@@ -35,7 +35,7 @@ class ClusterConfig(Section):
     )
     nccl_version: Name = Field("2.21.5", description="NCCL version that the log states.")
     driver: Literal[550, 570, 580, 590, 610] | None = Field(
-        None, description="Branch of NVIDIA's driver, whose words fake-nvidia-smi uses; null: the GPU's usual one."
+        None, description="Branch of NVIDIA's driver, whose texts fake-nvidia-smi prints; null: the GPU's usual one."
     )
 
 

@@ -42,7 +42,7 @@ class LogConfig(Section):
         default_factory=dict, description="Options of the voice, by name; --list voices shows them."
     )
     hazards: Hazards = Field(
-        (), description="What happens to log lines without a terminal, NAME or NAME:SHARE; --list hazards shows all."
+        (), description="Hazards of log lines without a terminal, NAME or NAME:SHARE; --list hazards shows all."
     )
     ranks: Literal["main", "node", "all"] | None = Field(
         None,

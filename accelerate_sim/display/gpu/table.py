@@ -75,7 +75,7 @@ def _node_names(host: str, num_nodes: int, room: int, style: Style) -> tuple[str
     limit = max(6, room // 11)
     if names := listed_hosts(host):
         shown = [style.text(name) for name in names[:num_nodes]]
-        short = [name if columns(name) <= limit else name[-limit:] for name in shown]  # the end tells nodes apart
+        short = [name if columns(name) <= limit else name[-limit:] for name in shown]  # nodes differ in the end
         return tuple(padded(name, max(map(columns, short))) for name in short)
     digits = len(str(num_nodes - 1))
     stem = cut(style.text(host), limit - digits, style)

@@ -16,7 +16,7 @@ FAULTS_COUNTED = 1000
 
 
 def faults_section(run: Run) -> Section:
-    """The section for the config's failure rate; if that is 0, for the published rate, which the section says."""
+    """The section for the config's failure rate; if that is 0, for the published rate, and the section states that."""
     config, every = run.config.faults, run.config.checkpoint.every
     rate = config.rate or PUBLISHED_RATE
     faults = FleetFaults(run.noise_seed, run.layout.world_size, rate)

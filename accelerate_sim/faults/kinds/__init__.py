@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from accelerate_sim.faults.kind import FaultKind
-from accelerate_sim.faults.kinds import clock, data, gpus, mismatch, network, processes, storage, training
+from accelerate_sim.faults.kinds import clock, data, gpus, link, mismatch, network, processes, storage, training
 
-FAMILIES = (processes, gpus, network, training, storage, data, clock, mismatch)
+FAMILIES = (processes, gpus, link, network, training, storage, data, clock, mismatch)
 
 KINDS: Mapping[str, FaultKind] = {kind.name: kind for family in FAMILIES for kind in family.KINDS}
 """Every kind by its name."""

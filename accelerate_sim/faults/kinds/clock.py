@@ -32,7 +32,7 @@ def _first_ranks(strike: Occurrence) -> list[int]:
 
 KINDS = (
     FaultKind(
-        name="clock", help="the clock of a machine is wrong: only the stamps of its lines say so",
+        name="clock", help="the clock of a machine is wrong: only the time stamps of its lines show it",
         targets=("node",),
         target="node=any",
         keys={

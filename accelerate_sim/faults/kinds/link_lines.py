@@ -8,7 +8,7 @@ from datetime import timedelta
 from accelerate_sim.faults.consequences import FaultLine
 from accelerate_sim.faults.occurrence import Occurrence
 from accelerate_sim.faults.rank_lines import collective_of, draw_of, of_rank, waiter_of
-from accelerate_sim.faults.words import daemons, kernel, nccl
+from accelerate_sim.faults.words import daemons, kernel, nccl, nccl_error
 from accelerate_sim.faults.words.line import TimedLine, later
 
 ADAPTER_BUS = 0x0C
@@ -25,7 +25,7 @@ def ip_of(node: int) -> str:
     return f"10.0.{node // 250}.{node % 250 + 1}"
 
 
-def speaker_of(strike: Occurrence, rank: int) -> nccl.NcclProcess:
+def nccl_process_of(strike: Occurrence, rank: int) -> nccl.NcclProcess:
     """The process of a rank whose NCCL warns."""
     pid = strike.pid(rank)
     return nccl.NcclProcess(
@@ -58,8 +58,8 @@ def port_events(
 ) -> Iterator[FaultLine]:
     """NCCL's warning in each process of the node about its port."""
     for rank in ranks:
-        speaker = speaker_of(strike, rank)
-        moved = nccl.NcclProcess(**{**vars(speaker), "start": speaker.start + timedelta(seconds=after_s)})
+        process = nccl_process_of(strike, rank)
+        moved = nccl.NcclProcess(**{**vars(process), "start": process.start + timedelta(seconds=after_s)})
         yield from of_rank(rank, later(nccl.port_event(moved, adapter_of(link), event), after_s + 0.03))
 
 
@@ -69,11 +69,11 @@ def lost_link(strike: Occurrence, rank: int, peer: int, link: int, *, warns: boo
     draw, ip = draw_of(strike, rank), ip_of(peer // per_node)
     port = 32768 + draw.below("port", 28000)
     if warns:
-        said = nccl.retries_exceeded(speaker_of(strike, rank), ip, port, adapter_of(link), draw)
+        said = nccl.retries_exceeded(nccl_process_of(strike, rank), ip, port, adapter_of(link), draw)
         yield from of_rank(rank, said)
     last = nccl.completion_text(ip, port, adapter_of(link), draw.within(0), version, sends=True)
     retried_s = nccl.retries_s()
-    failed: list[TimedLine] = nccl.async_error(
-        waiter_of(strike, rank, retried_s), collective_of(strike), nccl.REMOTE, last, nccl=version
+    failed: list[TimedLine] = nccl_error.async_error(
+        waiter_of(strike, rank, retried_s), collective_of(strike), nccl_error.REMOTE, last, nccl=version
     )
     yield from of_rank(rank, later(failed, retried_s))

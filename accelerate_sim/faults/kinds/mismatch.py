@@ -13,11 +13,11 @@ from accelerate_sim.catalog.gpus import DRIVERS, HOPPER_DRIVER, Driver
 from accelerate_sim.faults.consequences import Death, Ending, FaultLine, RaiseEnd, Truth
 from accelerate_sim.faults.fault import Value
 from accelerate_sim.faults.kind import FaultKind, Key
-from accelerate_sim.faults.kinds.link_lines import speaker_of
+from accelerate_sim.faults.kinds.link_lines import nccl_process_of
 from accelerate_sim.faults.kinds.xid_strike import gpu_labels, metric
 from accelerate_sim.faults.occurrence import Occurrence
-from accelerate_sim.faults.rank_lines import MOST_SPEAKERS, NOTICED_S, of_rank, torch_of
-from accelerate_sim.faults.words import cuda, kernel, nccl
+from accelerate_sim.faults.rank_lines import MOST_LOGGING_RANKS, NOTICED_S, of_rank, torch_of
+from accelerate_sim.faults.words import cuda, kernel, nccl, nccl_error
 from accelerate_sim.faults.words.torch_release import release
 from accelerate_sim.gpu_condition import Condition
 
@@ -89,7 +89,9 @@ def _error(strike: Occurrence, rank: int) -> RaiseEnd:
     match strike.fault["what"]:
         case "nccl":
             version = nccl_of(strike, rank)
-            whole = nccl.backend_error(nccl.USAGE, _nccl_text(strike, rank), torch=torch_of(strike), nccl=version)
+            whole = nccl_error.backend_error(
+                nccl_error.USAGE, _nccl_text(strike, rank), torch=torch_of(strike), nccl=version
+            )
         case "driver":
             whole = cuda.exception(cuda.OLD_DRIVER, torch_of(strike)).rstrip("\n")
         case "library":
@@ -137,8 +139,8 @@ def _code(version: str) -> int:
 def lines(strike: Occurrence) -> Iterator[FaultLine]:
     """NCCL's warning in each process, or the kernel's lines about a library of another version."""
     if strike.fault["what"] == "nccl" and strike.ending and strike.fault["debug"] == "WARN":
-        for rank in range(strike.run.layout.world_size)[:MOST_SPEAKERS]:
-            said = nccl.version_mismatch(speaker_of(strike, rank), *_versions(strike, rank))
+        for rank in range(strike.run.layout.world_size)[:MOST_LOGGING_RANKS]:
+            said = nccl.version_mismatch(nccl_process_of(strike, rank), *_versions(strike, rank))
             yield from of_rank(rank, said, rf" NCCL WARN Mismatched NCCL version detected : rank \d+ .* rank {rank} ")
     if strike.fault["what"] == "library":
         mine, library = driver_of_job(strike).version, other_library(driver_of_job(strike)).version
@@ -150,8 +152,8 @@ def lines(strike: Occurrence) -> Iterator[FaultLine]:
 
 
 def expect(strike: Occurrence) -> Mapping[str, Any]:
-    """The exporter's label of another driver; it has no samples where it cannot speak to the driver."""
-    found, hit = [], strike.hit.ranks[:MOST_SPEAKERS]
+    """The exporter's label of another driver; it has no samples where the driver refuses it."""
+    found, hit = [], strike.hit.ranks[:MOST_LOGGING_RANKS]
     if strike.fault["what"] == "driver":
         label = {"DCGM_FI_DRIVER_VERSION": old_driver(driver_of_job(strike)).version}
         found = [metric("DCGM_FI_DEV_XID_ERRORS", gpu_labels(strike, rank) | label, "==", 0) for rank in hit]

@@ -13,7 +13,7 @@ from accelerate_sim.faults.consequences import FaultLine
 from accelerate_sim.faults.kinds.process_ends import grace_s, largest, timeout_s
 from accelerate_sim.faults.occurrence import Occurrence
 from accelerate_sim.faults.rank_lines import (
-    MOST_SPEAKERS,
+    MOST_LOGGING_RANKS,
     collective_of,
     draw_of,
     of_rank,
@@ -22,7 +22,7 @@ from accelerate_sim.faults.rank_lines import (
     waiter_of,
     waiting_ranks,
 )
-from accelerate_sim.faults.words import heartbeat, kernel, kubernetes, nccl, signals, slurm, store
+from accelerate_sim.faults.words import heartbeat, kernel, kubernetes, nccl, nccl_error, signals, slurm, store
 from accelerate_sim.faults.words.line import later
 
 SEGFAULT: Final = r"pt_main_thread\[\d+\]: segfault at "
@@ -40,11 +40,11 @@ def _remote(strike: Occurrence) -> list[int]:
     """The ranks of other machines than those that are hit, the first ones of a large job."""
     per_node = strike.run.layout.gpus_per_node
     nodes = {rank // per_node for rank in strike.hit.ranks}
-    return [rank for rank in waiting_ranks(strike) if rank // per_node not in nodes][:MOST_SPEAKERS]
+    return [rank for rank in waiting_ranks(strike) if rank // per_node not in nodes][:MOST_LOGGING_RANKS]
 
 
 def lost_peer(strike: Occurrence) -> Iterator[FaultLine]:
-    """The lines of ranks of other machines whose NCCL speaks TCP, and sees that its peer's socket is closed.
+    """The lines of ranks of other machines, whose NCCL uses TCP and detects that its peer's socket is closed.
 
     On InfiniBand, RoCE and EFA a queue gives up after half a minute, and the launcher ends the ranks before.
     """
@@ -54,8 +54,10 @@ def lost_peer(strike: Occurrence) -> Iterator[FaultLine]:
     version = strike.run.config.cluster.nccl_version
     for rank in _remote(strike):
         last = nccl.closed_text(host, 32768 + draw_of(strike, rank).below("port", 28000))
-        said = nccl.async_error(waiter_of(strike, rank), collective_of(strike), nccl.REMOTE, last, nccl=version)
-        yield from of_rank(rank, said, nccl.async_error_sign(rank))
+        said = nccl_error.async_error(
+            waiter_of(strike, rank), collective_of(strike), nccl_error.REMOTE, last, nccl=version
+        )
+        yield from of_rank(rank, said, nccl_error.async_error_sign(rank))
 
 
 def of_signal(strike: Occurrence) -> Iterator[FaultLine]:
@@ -85,7 +87,7 @@ def of_hang(strike: Occurrence) -> Iterator[FaultLine]:
     """The lines of ranks that wait until their watchdog's time is up, and then of the monitors of those that hang."""
     waited_s, waiting = timeout_s(strike), waiting_ranks(strike)
     if not waiting:
-        for rank in strike.hit.ranks[:MOST_SPEAKERS]:
+        for rank in strike.hit.ranks[:MOST_LOGGING_RANKS]:
             if strike.fault["how"] != "stop":
                 said = heartbeat.stuck_watchdog(waiter_of(strike, rank))
                 yield from of_rank(
@@ -93,7 +95,7 @@ def of_hang(strike: Occurrence) -> Iterator[FaultLine]:
                 )
         return
     yield from timed_out(strike, waited_s)
-    for rank in strike.hit.ranks[:MOST_SPEAKERS]:
+    for rank in strike.hit.ranks[:MOST_LOGGING_RANKS]:
         if strike.fault["how"] == "stop":
             continue  # none of its threads runs
         waiter = waiter_of(strike, rank, waited_s)
@@ -125,7 +127,7 @@ def of_preemption(strike: Occurrence) -> Iterator[FaultLine]:
     if by in ("slurm", "limit"):
         yield from _of_slurm(strike, "time" if by == "limit" else "preempt")
         return
-    for node in range(min(strike.run.layout.nodes, MOST_SPEAKERS)):
+    for node in range(min(strike.run.layout.nodes, MOST_LOGGING_RANKS)):
         rank = node * strike.run.layout.gpus_per_node
         if by == "k8s":
             condition = kubernetes.disrupted("preempt") | {"lastTransitionTime": f"{strike.moment:%Y-%m-%dT%H:%M:%SZ}"}
@@ -139,7 +141,7 @@ def of_preemption(strike: Occurrence) -> Iterator[FaultLine]:
 def _of_slurm(strike: Occurrence, cause: str) -> Iterator[FaultLine]:
     """The lines of srun and slurmstepd, which go to standard error of the step's first task."""
     layout, ending = strike.run.layout, strike.ending
-    hosts = [strike.host(node * layout.gpus_per_node) for node in range(min(layout.nodes, MOST_SPEAKERS))]
+    hosts = [strike.host(node * layout.gpus_per_node) for node in range(min(layout.nodes, MOST_LOGGING_RANKS))]
     answers = ending is None or ending.after_s < grace_s(strike)
     said = slurm.end_of_step(job_id(strike), 0, hosts, 1, strike.moment, cause, answers=answers, code=1)
     for after_s, _, text in said:

@@ -11,7 +11,7 @@ from typing import Any
 
 from accelerate_sim.faults.kinds.xid_strike import gpu_labels, metric
 from accelerate_sim.faults.occurrence import Occurrence
-from accelerate_sim.faults.rank_lines import MOST_SPEAKERS, waiting_ranks
+from accelerate_sim.faults.rank_lines import MOST_LOGGING_RANKS, waiting_ranks
 from accelerate_sim.gpu_condition import Condition
 
 UTILIZATION, POWER, MEMORY = "DCGM_FI_DEV_GPU_UTIL", "DCGM_FI_DEV_POWER_USAGE", "DCGM_FI_DEV_FB_USED"
@@ -33,10 +33,10 @@ def expect_hang(strike: Occurrence) -> Mapping[str, Any]:
     """The GPU of a rank that hangs is not used, and those of the others poll until the watchdog ends the job."""
     gpu = strike.run.gpu
     polling_w = round(gpu.idle_w + POLLING_SHARE * (gpu.power_limit_w - gpu.idle_w), 1)
-    hit, found = strike.hit.ranks[:MOST_SPEAKERS], []
+    hit, found = strike.hit.ranks[:MOST_LOGGING_RANKS], []
     if in_step(strike):
         found = [metric(UTILIZATION, gpu_labels(strike, rank), "==", 0) for rank in hit]
-        for rank in waiting_ranks(strike)[:MOST_SPEAKERS]:
+        for rank in waiting_ranks(strike)[:MOST_LOGGING_RANKS]:
             labels = gpu_labels(strike, rank)
             found += [metric(UTILIZATION, labels, ">", POLLING_PCT), metric(POWER, labels, "<", polling_w)]
     return {"metrics": [*found, *_unused(strike, hit)]}
@@ -44,7 +44,7 @@ def expect_hang(strike: Occurrence) -> Mapping[str, Any]:
 
 def expect_end(strike: Occurrence) -> Mapping[str, Any]:
     """Nothing is on the GPUs of the ranks that have ended, from the end of the job until it starts again."""
-    return {"metrics": _unused(strike, strike.hit.ranks[:MOST_SPEAKERS])}
+    return {"metrics": _unused(strike, strike.hit.ranks[:MOST_LOGGING_RANKS])}
 
 
 def gone(strike: Occurrence, rank: int, now: Condition, after_s: float) -> Condition:
@@ -54,7 +54,7 @@ def gone(strike: Occurrence, rank: int, now: Condition, after_s: float) -> Condi
 
 def expect_gone(strike: Occurrence) -> Mapping[str, Any]:
     """No sample comes from a machine that is gone."""
-    ranks = strike.hit.ranks[:MOST_SPEAKERS]
+    ranks = strike.hit.ranks[:MOST_LOGGING_RANKS]
     return {"metrics": [metric("DCGM_FI_DEV_GPU_TEMP", gpu_labels(strike, rank), "absent") for rank in ranks]}
 
 

@@ -18,7 +18,7 @@ TIMEOUT = Key("span", FaultSpan(600.0), "Time of the others' watchdog.")
 
 KINDS = (
     FaultKind(
-        name="kill", help="a process gets a signal and is gone; the others notice that it is",
+        name="kill", help="a signal ends a process; the others fail as their peer is gone",
         targets=("rank", "node", "gpu"),
         keys={"signal": Key("word", "KILL", "Name of the signal, without SIG.", SIGNALS), "transport": TRANSPORT},
         ends=ends.killed, lines=lines.of_signal, truth=Truth("software"), expect=metrics.expect_end,
@@ -34,7 +34,7 @@ KINDS = (
         ends=ends.raised, lines=lines.lost_peer, truth=Truth("software"), expect=metrics.expect_end,
     ),
     FaultKind(
-        name="exit", help="a process exits with a code of its own and says nothing",
+        name="exit", help="a process exits with a code of its own and prints nothing",
         targets=("rank", "node", "gpu"),
         keys={"code": Key("int", 3, "Exit code.", least=1, most=255), "transport": TRANSPORT},
         ends=ends.exited, lines=lines.lost_peer, truth=Truth("software", quiet=True), expect=metrics.expect_end,
@@ -57,7 +57,7 @@ KINDS = (
         expect=metrics.expect_end,
     ),
     FaultKind(
-        name="hang", help="a process stops and says nothing; the watchdog of the others ends the job in its time",
+        name="hang", help="a process stops and prints nothing; the watchdog of the others ends the job in its time",
         targets=("rank", "node", "gpu"),
         keys={
             "how": Key("word", "python", "In Python, stopped by a signal, or waiting for a device.",

@@ -17,7 +17,7 @@ KEYS: Mapping[str, Key] = {
                ("thermal", "power", "brake", "cpu", "unknown")),
 }  # fmt: skip
 REASONS = {"thermal": THERMAL, "power": POWER_CAP, "brake": SLOWDOWN | BRAKE}
-"""Reasons of the clocks for each cause that the GPU knows of."""
+"""Reasons of the clocks for each cause that the GPU reports."""
 HARD_FACTOR = 1.5
 """Slowdown from which heat is the hardware's to act on, which halves the clock."""
 COUNTERS = {"thermal": "thermal_us", "power": "power_us", "brake": "brake_us"}
@@ -59,7 +59,7 @@ def slowed(strike: Occurrence, rank: int, now: Condition, after_s: float) -> Con
 
 
 def expect_slow(strike: Occurrence) -> Mapping[str, Any]:
-    """The counter of violations rises for causes that the GPU knows of."""
+    """The counter of violations rises for causes that the GPU reports."""
     name = VIOLATIONS.get(str(strike.fault["why"]))
     length_s = strike.end_s - strike.second
     if name is None or not (length_s >= 1.0 or math.isinf(length_s)):

@@ -117,7 +117,7 @@ KINDS = (
         expect=_disk_expected,
     ),
     FaultKind(
-        name="corrupt", help="a file of the newest checkpoint is damaged and nothing says so until it is read",
+        name="corrupt", help="a file of the newest checkpoint is damaged, which shows only when it is read",
         targets=("storage",),
         target="storage=checkpoint",
         keys={

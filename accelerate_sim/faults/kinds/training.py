@@ -21,7 +21,7 @@ MOST_LEAD = 3
 RECOVERIES = 5.0
 """Time constants of its recovery in the length of a spike: at its end less than a hundredth of it is left."""
 SHARE_OF_DISTANCE = 0.9
-"""Share of the way to the loss of a model that knows nothing on which a loss that diverges settles."""
+"""Level on which a diverging loss settles: 0 is the loss before, 1 that of an untrained model."""
 SDC_NORM = 30.0
 """Error of a rank's gradients over that of its loss: the backward pass carries it through all layers."""
 
@@ -196,7 +196,7 @@ KINDS = (
         truth=Truth("numeric", action="none"), expect=_overflow_expected,
     ),
     FaultKind(
-        name="sdc", help="a GPU computes wrong digits and nothing says so: one rank's loss is off",
+        name="sdc", help="a GPU computes wrong digits without an error: one rank's loss is off",
         targets=("gpu", "rank"),
         target="gpu=any",
         keys={"size": Key("float", 1e-3, "Error of the rank's loss, as a share of it.", least=1e-9, most=1.0)},

@@ -1,4 +1,4 @@
-"""The consequences of each Xid: the fate of the process on the GPU, its truth, and the changed state of the GPU."""
+"""The consequences of each Xid: the end of the process, the ground truth, and the changed state of the GPU."""
 
 from __future__ import annotations
 

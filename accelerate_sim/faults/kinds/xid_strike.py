@@ -1,4 +1,4 @@
-"""A strike of an Xid: what the kernel and CUDA say, how the ranks end, and what a monitoring agent then reads.
+"""A strike of an Xid: the lines of the kernel and of CUDA, the end of the ranks, and the readings of an agent.
 
 ``xid``, ``ecc`` and ``lost`` are entries of the table that strike in this way.
 """
@@ -13,7 +13,7 @@ from accelerate_sim.faults.consequences import Death, Ending, FaultLine, RaiseEn
 from accelerate_sim.faults.kinds.xid_facts import Effect, facts_of
 from accelerate_sim.faults.occurrence import Occurrence
 from accelerate_sim.faults.rank_lines import (
-    MOST_SPEAKERS,
+    MOST_LOGGING_RANKS,
     NOTICED_S,
     SIGABRT,
     draw_of,
@@ -110,7 +110,7 @@ class XidStrike(NamedTuple):
             text = f"CUDA error: {self.error.text}"
             return [_log(rank, text, WITHIN_S) for rank in self.strike.hit.ranks]
         if self.effect == "hang":
-            waiting = waiting_ranks(self.strike)[:MOST_SPEAKERS]
+            waiting = waiting_ranks(self.strike)[:MOST_LOGGING_RANKS]
             return [_log(rank, timeout_sign(rank), WITHIN_S, self.timeout_s) | {"count": 1} for rank in waiting]
         return []
 

@@ -14,7 +14,7 @@ WORK: Final = "c10d::ProcessGroupNCCL::WorkNCCL::"
 
 
 def cuda_error(waiter: Waiter, error: CudaError, *, after_s: float = 0.0) -> list[TimedLine]:
-    """The lines of a rank whose watchdog asks a CUDA event and gets an error, to its abort by SIGABRT.
+    """The lines of a rank whose watchdog queries a CUDA event and gets an error, to its abort by SIGABRT.
 
     The watchdog does not wait for the flight recorder, as its thread has ended. ``waiter.expired`` is the simulated
     time of the fault.

@@ -1,6 +1,7 @@
 """The lines of a rank whose data loader loses a worker, as torch 2.13 prints them.
 
-torch reports a dead worker twice: in a signal handler inside whatever line waits for data, then in the loader itself.
+torch reports a worker that was killed twice: in a signal handler inside the line that waits for data, then in the
+loader itself.
 """
 
 from __future__ import annotations

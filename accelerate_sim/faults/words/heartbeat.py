@@ -12,7 +12,7 @@ HEARTBEAT_S: Final = 480.0
 
 
 def absent_rank(waiter: Waiter, first_rank: int, *, holds_gil: bool = False) -> list[TimedLine]:
-    """The lines of a rank that never came, while its monitor thread lives: it hears of the timeout in the store.
+    """The lines of a rank that never came, while its monitor thread runs: it reads of the timeout in the store.
 
     Its last enqueued and last completed collective are the same. It is killed by the monitor after ``HEARTBEAT_S``.
     Releases before 2.7 do not dump by default, so that there the rank prints nothing.

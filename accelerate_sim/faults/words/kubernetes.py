@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 GRACE_S: Final = 30
-"""Seconds between SIGTERM and SIGKILL, unless the pod says otherwise; a hard eviction gives none."""
+"""Seconds between SIGTERM and SIGKILL, unless the pod sets another time; a hard eviction gives none."""
 
 DISRUPTIONS: Final = {
     "eviction": "TerminationByKubelet",

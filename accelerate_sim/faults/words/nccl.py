@@ -1,72 +1,19 @@
-"""NCCL's warnings about peers, links and versions, and what torch makes of its errors.
-
-NCCL prints warnings to standard output with ``NCCL_DEBUG=WARN`` or more. torch reports the error on standard error: the
-watchdog of each rank that is in a collective, and the main thread of a rank that calls the next one.
-"""
+"""NCCL's warnings about peers, links and versions, on standard output with ``NCCL_DEBUG=WARN`` or more."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Final
 
-from accelerate_sim.faults.words.cpp_log import CppFrame, frames_text
 from accelerate_sim.faults.words.draw import Draw
 from accelerate_sim.faults.words.line import STDOUT, TimedLine
 from accelerate_sim.faults.words.nccl_release import EVENT_NON_FATAL, Place, warning_places
-from accelerate_sim.faults.words.python_traceback import ALL_REDUCE, TracebackFrame, traceback_of_rank
-from accelerate_sim.faults.words.torch_release import release
-from accelerate_sim.faults.words.watchdog import (
-    FILE,
-    Waiter,
-    WatchedCollective,
-    failure,
-    place,
-    taking_down,
-    termination,
-    watchdog_frames,
-)
 
 PORT_EVENTS: Final = {"port error": 10, "port active": 9}
 RETRY_EXCEEDED, FLUSHED = 12, 5
 STATUS_NAMES: Final = {12: "IBV_WC_RETRY_EXC_ERR", 5: "IBV_WC_WR_FLUSH_ERR", 4: "IBV_WC_LOC_PROT_ERR"}
 VENDOR_ERRORS: Final = {12: 129, 5: 249, 4: 81}
-
-
-class NcclError(NamedTuple):
-    """A result code of NCCL: its name, NCCL's text for it, and torch's explanation."""
-
-    name: str
-    text: str
-    explanation: str
-
-
-REMOTE = NcclError(
-    "ncclRemoteError",
-    "remote process exited or there was a network error",
-    "A call failed possibly due to a network error or a remote process exiting prematurely.",
-)
-SYSTEM = NcclError(
-    "ncclSystemError",
-    "unhandled system error (run with NCCL_DEBUG=INFO for details)",
-    "System call (e.g. socket, malloc) or external library call failed or device error.",
-)
-CUDA = NcclError(
-    "ncclUnhandledCudaError",
-    "unhandled cuda error (run with NCCL_DEBUG=INFO for details)",
-    "Call to CUDA function failed.",
-)
-USAGE = NcclError(
-    "ncclInvalidUsage",
-    "invalid usage (run with NCCL_DEBUG=WARN for details)",
-    "This usually reflects invalid usage of NCCL library.",
-)
-INTERNAL = NcclError(
-    "ncclInternalError",
-    "internal error - please report this issue to the NCCL developers",
-    "Internal check failed.",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,13 +32,13 @@ class NcclProcess:
     version: str = "2.29.7"
 
 
-def warning(speaker: NcclProcess, where: Place, text: str, function: str = "", after_s: float = 0.0) -> list[TimedLine]:
+def warning(process: NcclProcess, where: Place, text: str, function: str = "", after_s: float = 0.0) -> list[TimedLine]:
     """A warning: an empty line, then the line."""
-    places = warning_places(speaker.version)
-    time = speaker.start + timedelta(seconds=after_s)
+    places = warning_places(process.version)
+    time = process.start + timedelta(seconds=after_s)
     stamp = f"[{time:%Y-%m-%d %H:%M:%S}] " if places.has_time else ""
     caller = f" ({function})" if places.has_function and function else ""
-    head = f"{stamp}{speaker.host}:{speaker.pid}:{speaker.thread} [{speaker.device}] {where[0]}:{where[1]}{caller}"
+    head = f"{stamp}{process.host}:{process.pid}:{process.thread} [{process.device}] {where[0]}:{where[1]}{caller}"
     return [TimedLine(after_s, STDOUT, ""), TimedLine(after_s, STDOUT, f"{head} NCCL WARN {text}")]
 
 
@@ -100,9 +47,9 @@ def closed_text(peer: str, port: int) -> str:
     return f"socketProgress: Connection closed by remote peer {peer}<{port}>"
 
 
-def connection_closed(speaker: NcclProcess, peer: str, port: int) -> list[TimedLine]:
+def connection_closed(process: NcclProcess, peer: str, port: int) -> list[TimedLine]:
     """The warning about a peer that has exited: its socket is closed, seconds after the exit at the most."""
-    return warning(speaker, warning_places(speaker.version).closed, closed_text(peer, port), "socketProgress")
+    return warning(process, warning_places(process.version).closed, closed_text(peer, port), "socketProgress")
 
 
 def call_failed_text(ip: str, port: int, version: str, reason: str, sends: bool = False) -> str:
@@ -113,11 +60,11 @@ def call_failed_text(ip: str, port: int, version: str, reason: str, sends: bool 
 
 
 def connection_reset(
-    speaker: NcclProcess, ip: str, port: int, reason: str = "Connection reset by peer", *, sends: bool = False
+    process: NcclProcess, ip: str, port: int, reason: str = "Connection reset by peer", *, sends: bool = False
 ) -> list[TimedLine]:
     """The warning about a socket that the peer's host has reset, or whose pipe is broken."""
-    places = warning_places(speaker.version)
-    return warning(speaker, places.call_failed, call_failed_text(ip, port, speaker.version, reason, sends), places.call)
+    places = warning_places(process.version)
+    return warning(process, places.call_failed, call_failed_text(ip, port, process.version, reason, sends), places.call)
 
 
 def retries_s(timeout: int = 20, count: int = 7) -> float:
@@ -147,27 +94,27 @@ def completion_text(
 
 
 def retries_exceeded(
-    speaker: NcclProcess, ip: str, port: int, adapter: str, draw: Draw, *, sends: bool = True, flushed: int = 1
+    process: NcclProcess, ip: str, port: int, adapter: str, draw: Draw, *, sends: bool = True, flushed: int = 1
 ) -> list[TimedLine]:
     """The warnings about a link or peer that no longer answers, and about the requests flushed after it.
 
     Time 0 is the moment at which the link fails; the first warning comes after all retries.
     """
-    places, version = warning_places(speaker.version), speaker.version
+    places, version = warning_places(process.version), process.version
     said: list[TimedLine] = []
     for number in range(1 + flushed):
         after_s = retries_s() + 0.00002 * number
         status = FLUSHED if number else RETRY_EXCEEDED
         if places.completion_event:
             said += warning(
-                speaker,
+                process,
                 places.completion_event,
                 _event_text(draw.within(number), version, sends),
                 "ncclIbTest",
                 after_s,
             )
         text = completion_text(ip, port, adapter, draw.within(number), version, status=status, sends=sends)
-        said += warning(speaker, places.completion, text, "ncclIbLogCompletionWithError", after_s)
+        said += warning(process, places.completion, text, "ncclIbLogCompletionWithError", after_s)
     return said
 
 
@@ -180,12 +127,12 @@ def _event_text(draw: Draw, version: str, sends: bool) -> str:
     )
 
 
-def port_event(speaker: NcclProcess, adapter: str, event: str = "port error", *, port: int = 1) -> list[TimedLine]:
+def port_event(process: NcclProcess, adapter: str, event: str = "port error", *, port: int = 1) -> list[TimedLine]:
     """The warning of each process of a node about a port that went down (``port error``) or up (``port active``)."""
-    places = warning_places(speaker.version)
+    places = warning_places(process.version)
     numbered = (event, PORT_EVENTS[event]) if places.event_text == EVENT_NON_FATAL else (event,)
     text = f"NET/IB : {adapter}:{port} {places.event_text.format(*numbered)}"
-    return warning(speaker, places.event, text, "ncclIbAsyncThreadMain")
+    return warning(process, places.event, text, "ncclIbAsyncThreadMain")
 
 
 def mismatch_text(rank: int, version: int, other: int, other_version: int) -> str:
@@ -193,87 +140,8 @@ def mismatch_text(rank: int, version: int, other: int, other_version: int) -> st
     return f"Mismatched NCCL version detected : rank {rank} version {version} rank {other} version {other_version}"
 
 
-def version_mismatch(speaker: NcclProcess, rank: int, version: int, other: int, other_version: int) -> list[TimedLine]:
+def version_mismatch(process: NcclProcess, rank: int, version: int, other: int, other_version: int) -> list[TimedLine]:
     """The warning of rank ``other`` about a rank whose NCCL is not its own."""
     text = mismatch_text(rank, version, other, other_version)
-    where = warning_places(speaker.version).mismatch
-    return warning(speaker, where, text, "initTransportsRank") if where else []
-
-
-def error_text(error: NcclError, last: str, version: str) -> str:
-    """torch's description of an NCCL error; ``last`` is the text of NCCL's last warning."""
-    return f"{error.text}, NCCL version {version}\n{error.name}: {error.explanation}\nLast error:\n{last}"
-
-
-def async_error_sign(rank: int) -> str:
-    """The expression by which the first line of ``async_error`` is known, for a peer that is gone."""
-    return rf"\[rank{rank}\].* raised the following async exception: NCCL error: remote"
-
-
-def async_error(
-    waiter: Waiter,
-    collective: WatchedCollective,
-    error: NcclError,
-    last: str,
-    *,
-    nccl: str = "2.29.7",
-    after_s: float = 0.0,
-) -> list[TimedLine]:
-    """The lines of a rank whose collective fails as a peer or a link is gone, to its abort by SIGABRT.
-
-    ``waiter.expired`` is the simulated time at which the peer or link fails. Releases since 2.9 wait for the flight
-    recorder before they take the process down.
-    """
-    lines, draw = waiter.lines, waiter.draw.within("frames")
-    noticed_s = after_s + waiter.noticed_s
-    message = f"NCCL error: {error_text(error, last, nccl)}"
-    check = CppFrame(
-        "cuda", 0x220, "c10d::ProcessGroupNCCL::checkForNCCLErrorsInternal(std::shared_ptr<c10d::NCCLComm>&)"
-    )
-    work = CppFrame("cuda", 0x7C, "c10d::ProcessGroupNCCL::WorkNCCL::checkAndSetException()")
-    # In the one release of which a log shows this line (2.5), it is 432 lines below the watchdog's last message.
-    origin = place("checkForNCCLErrorsInternal", lines.terminated + 432, waiter.torch)
-    origin += frames_text(watchdog_frames(waiter, check, work), draw)
-    first = (
-        f"[Rank {waiter.group.rank}] Collective {collective} raised the following async exception: {message}\n{origin}"
-    )
-    said = waiter.log.lines(noticed_s, "E", FILE, lines.async_error or 563, first)
-    said += failure(waiter, collective.seq, noticed_s + 0.0002)
-    said += taking_down(waiter, noticed_s + 0.001 + lines.wait_s)
-    return said + termination(waiter, noticed_s + 0.0015 + lines.wait_s, message, origin)
-
-
-def backend_error(error: NcclError, last: str, *, torch: str = "2.13", nccl: str = "2.29.7") -> str:
-    """The exception of the main thread that calls a collective on a broken communicator."""
-    file, line = next(place for since, place in CHECKS if release(torch) >= since)
-    root = "/pytorch" if release(torch) >= (2, 6) else ".."
-    where = f"{root}/torch/csrc/distributed/c10d/{file}:{line}"
-    return f"torch.distributed.DistBackendError: NCCL error in: {where}, {error_text(error, last, nccl)}"
-
-
-CHECKS: Final = (
-    ((2, 9), ("NCCLUtils.cpp", 93)),
-    ((2, 7), ("NCCLUtils.cpp", 77)),
-    ((2, 0), ("NCCLUtils.hpp", 268)),
-)
-"""Places at which a release of torch, and those after it, check NCCL's results."""
-
-
-def backend_error_of_rank(
-    rank: int,
-    error: NcclError,
-    last: str,
-    frames: Iterable[TracebackFrame] = ALL_REDUCE,
-    *,
-    torch: str = "2.13",
-    nccl: str = "2.29.7",
-    after_s: float = 0.0,
-) -> list[TimedLine]:
-    """The lines of a rank whose main thread meets an NCCL error; its exit code is 1."""
-    return traceback_of_rank(rank, backend_error(error, last, torch=torch, nccl=nccl), frames, after_s=after_s)
-
-
-def aborted(rank: int, reason: str = "") -> str:
-    """The exception of a later call on a communicator that the watchdog has aborted."""
-    why = f" Original reason for failure was: {reason}" if reason else ""
-    return f"torch.distributed.DistBackendError: NCCL communicator was aborted on rank {rank}. {why}"
+    where = warning_places(process.version).mismatch
+    return warning(process, where, text, "initTransportsRank") if where else []

@@ -43,7 +43,7 @@ class WarningPlaces:
     """True if a completion's line ends with the name of the adapter."""
 
     names_direction: bool = True
-    """True if a failed call may be a send; older releases say ``recv`` of both."""
+    """True if a failed call may be a send; older releases print ``recv`` for both."""
 
     call: str = "socketProgressOpt"
     has_time: bool = True

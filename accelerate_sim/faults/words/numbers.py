@@ -11,19 +11,6 @@ VALIDATION_FAILED, RESUME_TO_DISAMBIGUATE = 17, 16
 """Exit codes of Megatron after a rerun has failed, and before a rerun on another GPU."""
 
 NAN_LOSS: Final = "found NaN in local forward loss calculation"
-INF_LOSS: Final = "found Inf in local forward loss calculation"
-SPIKY_LOSS: Final = "Spiky loss"
-
-
-def nan_gradient(bucket: int) -> str:
-    """Megatron's message about a gradient that is not a number, before it is communicated."""
-    where = f"bucket #{bucket} in backward pass before data-parallel communication collective"
-    return f"found NaN in local grad norm for {where}"
-
-
-def large_gradients(bucket: int) -> str:
-    """The beginning of Megatron's message about gradients that are too large."""
-    return f"found unexpected large grads in bucket #{bucket}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,12 +31,6 @@ def unexpected(step: Step, value: float, message: str, *, invocation: int = 1) -
     """Megatron's line about a result that its check rejects; the step is then run again."""
     where = f"rank {step.rank} at iteration #{step.iteration} invocation #{invocation}"
     return f"Unexpected result {value} on {where} (message='{message}')"
-
-
-def not_checked(step: Step, value: float, message: str) -> str:
-    """The exception of Megatron with checks but without reruns; the exit code is 1."""
-    where = f"Rank {step.rank}, node {step.node}, device {step.device}, iteration {step.iteration}"
-    return f"RuntimeError: {where}: Unexpected result {value} (message='{message}')"
 
 
 def first_rerun(step: Step, value: float, again: float) -> tuple[list[str], int]:
@@ -101,9 +82,6 @@ def deepspeed_overflow(time: datetime, scale: float, *, hysteresis: int = 1, lin
     if hysteresis > 1:
         return f"{head} {what}, but hysteresis is {hysteresis}. Reducing hysteresis to {hysteresis - 1}"
     return f"{head} {what}, reducing to {int(scale / 2)}"
-
-
-DEEPSPEED_END: Final = "Exception: Current loss scale already at minimum - cannot decrease scale anymore. Exiting run."
 
 
 def trainer_log(loss: float, grad_norm: float, rate: float, epoch: float, *, hides_nan: bool = True) -> str:

@@ -24,9 +24,6 @@ CAUSES: Final = {
 }
 """The reason in the message; that of ``scancel`` has a ``to`` in lower case."""
 
-STATES: Final = {"time": "TIMEOUT", "preempt": "PREEMPTED", "node": "NODE_FAIL", "memory": "OUT_OF_MEMORY"}
-"""State of the job in the accounting, by cause."""
-
 ENDINGS: Final = {
     1: "Hangup", 6: "Aborted (core dumped)", 7: "Bus error (core dumped)", 9: "Killed",
     11: "Segmentation fault (core dumped)", 15: "Terminated",
@@ -39,11 +36,6 @@ def cancelled(job: int, step: int | None, node: str, time: datetime, cause: str,
     what = f"JOB {job}" if step is None else f"STEP {job}.{step}"
     why = f" *** REASON: {reason}" if reason else ""
     return f"slurmstepd: error: *** {what} ON {node} CANCELLED AT {time:%Y-%m-%dT%H:%M:%S} {CAUSES[cause]}{why} ***"
-
-
-def step_failed(job: int, step: int, node: str) -> str:
-    """The line about a step that is ended as one of its tasks failed (``srun --kill-on-bad-exit``)."""
-    return f"slurmstepd: error: *** STEP {job}.{step} ON {node} FAILED (non-zero exit code or other failure mode) ***"
 
 
 def task_list(tasks: Sequence[int]) -> str:

@@ -50,12 +50,6 @@ OLD_HEADER_ERRORS: Final = {
 }
 """The same before safetensors 0.6."""
 
-S3_SLOW: Final = (
-    "botocore.exceptions.ClientError: An error occurred (SlowDown) when calling the PutObject operation (reached max "
-    "retries: 4): Please reduce your request rate."
-)
-S3_NO_CREDENTIALS: Final = "botocore.exceptions.NoCredentialsError: Unable to locate credentials"
-
 
 def system_error(kind: str, path: str | None = None) -> OSError:
     """The exception of a failed call; ``path`` if the call names one, as ``open`` does and ``write`` does not.
@@ -111,13 +105,3 @@ def damaged_safetensors(damage: str, *, version: str = "0.8") -> str:
     words = HEADER_ERRORS[damage] if new else OLD_HEADER_ERRORS[damage]
     module = "safetensors._safetensors_rust" if new else "safetensors_rust"
     return f"{module}.SafetensorError: Error while deserializing header: {words}"
-
-
-def s3_unreachable(url: str) -> str:
-    """The exception of botocore whose endpoint does not answer."""
-    return f'botocore.exceptions.EndpointConnectionError: Could not connect to the endpoint URL: "{url}"'
-
-
-def s3_timeout(url: str) -> str:
-    """The exception of botocore whose endpoint stops in the middle of an answer."""
-    return f'botocore.exceptions.ReadTimeoutError: Read timeout on endpoint URL: "{url}"'

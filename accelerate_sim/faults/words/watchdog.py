@@ -81,7 +81,7 @@ class WatchedGroup:
 
 @dataclass(frozen=True, kw_only=True)
 class Waiter:
-    """A rank whose watchdog speaks."""
+    """A rank whose watchdog logs."""
 
     rank: int
     """Rank in the world."""
@@ -144,7 +144,7 @@ def waiting_rank(
 
 
 def failure(waiter: Waiter, seq: int, after_s: float) -> list[TimedLine]:
-    """The line that says which collective failed and how far the rank was; two lines up to torch 2.5."""
+    """The line about the collective that failed and the rank's latest ones; two lines up to torch 2.5."""
     lines, log, group = waiter.lines, waiter.log, waiter.group
     prefix = group.prefix(lines)
     if not lines.timeout_at:
@@ -216,7 +216,7 @@ def _check_timeout(waiter: Waiter) -> str:
 
 
 def _trace(waiter: Waiter, after_s: float, frames: Sequence[TracebackFrame]) -> list[TimedLine]:
-    """The Python stack of the late collective if the flight recorder is on, else the line that says it is off."""
+    """The Python stack of the late collective if the flight recorder is on, else the line about its being off."""
     lines, log = waiter.lines, waiter.log
     if lines.records:
         stack = "".join(

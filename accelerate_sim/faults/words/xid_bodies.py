@@ -12,12 +12,12 @@ from accelerate_sim.faults.words.draw import Draw
 REPORTS_RECOVERY: Final = 565
 """First branch that reports a changed recovery action, as Xid 154."""
 NAMES_CAUSE: Final = 570
-"""First branch whose Xid 45 says which Xid it follows."""
+"""First branch whose Xid 45 names the Xid that it follows."""
 NAMES_CHANNEL: Final = 580
-"""First branch whose Xid 31 says ``channel 0x`` where others say ``Ch``."""
+"""First branch whose Xid 31 has ``channel 0x`` where others have ``Ch``."""
 
 RECOVERY_ACTIONS: Final = ("None", "GPU Reset Required", "Node Reboot Required", "Drain P2P", "Drain and Reset")
-RESET, REBOOT, DRAIN_AND_RESET = 1, 2, 4
+RESET, REBOOT = 1, 2
 
 
 @dataclass(frozen=True, kw_only=True)

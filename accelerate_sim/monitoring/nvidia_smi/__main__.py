@@ -126,7 +126,7 @@ def _looks(
                 write(_lost(lost[0]))
                 return GPU_IS_LOST
             write(show(reading, seen == 0))
-        except InvalidArguments as error:  # a field that this driver does not know
+        except InvalidArguments as error:  # a field that this driver does not have
             write(str(error))
             return INVALID_ARGUMENT
         except LibraryMismatch as error:

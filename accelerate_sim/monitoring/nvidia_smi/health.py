@@ -27,7 +27,7 @@ class Health(NamedTuple):
     lost: bool = False
     """The GPU does not answer on the bus any more."""
     unreadable: bool = False
-    """Sensors cannot be read: cells of the table say ``ERR!``."""
+    """Sensors cannot be read: cells of the table have ``ERR!``."""
     recovery_action: str = "None"
     """The driver's advice, e.g. ``Reset`` or ``Drain and Reset``."""
     pcie_replays: int = 0

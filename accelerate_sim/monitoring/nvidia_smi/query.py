@@ -49,5 +49,5 @@ class Query(NamedTuple):
 
 
 def known_fields(kind: str, branch: int) -> dict[str, Field]:
-    """The fields of a table that the drivers of ``branch`` know, in their order."""
+    """The fields of a table that the drivers of ``branch`` have, in their order."""
     return {name: field for name, field in TABLES[kind].fields.items() if field.since <= branch <= field.until}

@@ -38,7 +38,7 @@ class Cause:
 
 
 CAUSES = (
-    # Fallen off the bus; NVLink. Some die in other ways, of which the driver says nothing.
+    # Fallen off the bus; NVLink. Some fail in other ways, which the driver does not report.
     Cause("faulty GPU", 148, ((79, 0.60), (74, 0.30))),
     # Uncorrectable errors: contained to the process, or not, or only counted; rows remapped, or no row left for it.
     Cause("GPU HBM3 memory", 72, ((94, 0.45), (95, 0.15), (48, 0.15), (63, 0.15), (64, 0.10))),

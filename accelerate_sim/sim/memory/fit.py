@@ -15,7 +15,7 @@ from accelerate_sim.sim.method import Method
 from accelerate_sim.sim.plan import Plan
 
 ROOM = 0.97
-"""Share of the memory that a way out may fill, as some GPUs hold a little more than the plan says."""
+"""Share of the memory that a way out may fill, as some GPUs hold a little more than the plan has."""
 ALTERNATIVES = 3
 MOST_NODES = 4096
 COSTS = {

@@ -25,7 +25,7 @@ What differs from torchrun:
   --prefix, --no-prefix, --dedupe, --ranks-per-process, --show-completion,
       --shim, --version and --start-method auto are ours.
   --monitor-interval, --event-log-handler, --logs-specs and --numa-binding have
-      no effect here; a line on stderr tells when they are given.
+      no effect here; a line on stderr names those that are given.
   Output is merged in whole lines; no rank outlives the launcher; a second
       Ctrl-C kills at once. A bad value is one line, not a traceback.
 Every flag of torchrun but --logs-specs and --numa-binding takes its default
@@ -70,7 +70,7 @@ def _add_rendezvous(parser: FlagParser) -> None:
     parser.value("--rdzv-conf", default="", help="Further settings of the rendezvous: KEY=VALUE,KEY=VALUE.")
     parser.switch(
         "--standalone",
-        help="Wait for nobody: rendezvous on a free port of this machine, under a fresh id. Takes precedence over "
+        help="Only this node: rendezvous on a free port of this machine, under a fresh id. Takes precedence over "
         "--rdzv-backend, --rdzv-endpoint and --rdzv-id.",
     )
 

@@ -1,8 +1,8 @@
 """Admits nodes to the job that this node hosts: listens at the endpoint until enough have joined.
 
-A node that does not belong to the job is told why and disconnected. After the job has begun, a c10d endpoint admits
-more nodes, up to the maximum of --nnodes; a static endpoint is closed, which frees its port for rank 0 of a torch
-script.
+A node that does not belong to the job is sent the reason and disconnected. After the job has begun, a c10d endpoint
+admits more nodes, up to the maximum of --nnodes; a static endpoint is closed, which frees its port for rank 0 of a
+torch script.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _MAX_HANDSHAKES: Final = 64
 """Connections whose handshake is not over, beside one for each node of --nnodes; the oldest above it are closed."""
 EVERYWHERE: Final = ("::", "0.0.0.0")
 _ACCEPTED_AT_ONCE: Final = 16
-"""Connections accepted before the loop looks at anything else."""
+"""Connections accepted before the loop handles other events."""
 
 
 class Admission:
@@ -96,7 +96,7 @@ class Admission:
         return (request.node_rank, "", 0) if self._endpoint.is_static else (0, request.host, request.pid)
 
     def close(self, reason: str = "", exit_code: int = 1) -> None:
-        """Stop waiting; nodes that have joined and are not part of the job are told the reason."""
+        """Stop waiting; nodes that have joined and are not part of the job are sent the reason."""
         self._stop_listening()
         for node in self.waiting:
             node.finish(exit_code, reason)

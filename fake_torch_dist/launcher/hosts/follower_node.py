@@ -1,4 +1,4 @@
-"""The side of a node that has joined a job: its ranks are started and ended as the host says.
+"""The side of a node that has joined a job: its ranks are started and ended by messages of the host.
 
 Problems found here are passed on to the host, which ends the other nodes. Each node reports the failures of its own
 ranks. When the host is gone, the job is over.
@@ -70,7 +70,7 @@ class FollowerNode:
             self._group.stop(StopJob(signal.SIGTERM, self._config.shutdown_timeout_s, self._lost))
 
     def _on_stop(self, stop: StopJob) -> None:
-        """Tell the host that the ranks are being ended for a reason found here."""
+        """Report to the host that the ranks are being ended for a reason found here."""
         if self._host:
             self._host.send(stop)
         if stop.final and self._group.is_over:

@@ -126,7 +126,7 @@ class HostingHandshake:
                 raise UnexpectedStepError
 
     def _check(self, message: Join) -> None:
-        """Raise JoinRefused for a stranger or another version, UnexpectedStepError for a request without ranks."""
+        """Raise JoinRefused for a node of another job or version, UnexpectedStepError for a request without ranks."""
         request = message.application
         if not hmac.compare_digest(proof(self._token, _JOINING, *self._nonces), message.proof):
             raise JoinRefused(f"{TOKEN} is not the same on both nodes: set it to the same secret")

@@ -1,4 +1,4 @@
-"""A node whose ranks another command starts, as the host of the job sees it."""
+"""A node whose ranks another command starts, in the command that hosts the job."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from fake_torch_dist.stores.authentication import job_token
 
 
 class RemoteNode:
-    """Callbacks ``on_stop``, ``on_empty`` and ``on_lost`` are set by the job's supervisor when it takes the node in."""
+    """One such node. ``on_lost`` is called while it waits for the job to take it in; ``listen`` takes its place."""
 
     def __init__(self, request: JoinRequest, channel: NodeChannel, on_lost: Callable[[RemoteNode], None]) -> None:
         self.request = request
-        self.on_lost = on_lost
-        self.on_stop: Callable[[RemoteNode, StopJob], None] = lambda node, stop: None
-        self.on_empty: Callable[[], None] = lambda: None
+        self._on_lost = on_lost
+        self._on_stop: Callable[[RemoteNode, StopJob], None] = lambda node, stop: None
+        self._on_empty: Callable[[], None] = lambda: None
         self.is_empty = True
         """No process of an attempt is left there."""
         self.failed = False
@@ -39,6 +39,15 @@ class RemoteNode:
         """Numeric address of this host at which the node has reached it."""
         return self._channel.own_address
 
+    def listen(
+        self,
+        on_stop: Callable[[RemoteNode, StopJob], None],
+        on_empty: Callable[[], None],
+        on_lost: Callable[[RemoteNode], None],
+    ) -> None:
+        """Call these when it ends its ranks, when none is left there, and when its connection is lost."""
+        self._on_stop, self._on_empty, self._on_lost = on_stop, on_empty, on_lost
+
     def start(self, assignment: NodeAssignment) -> None:
         """Start its ranks."""
         self.is_empty, self.failed, self.failure = False, False, None
@@ -53,7 +62,7 @@ class RemoteNode:
             self._channel.send(stop)
 
     def finish(self, exit_code: int, reason: str) -> None:
-        """Tell it that the job is over, and disconnect."""
+        """Send it the end of the job, and disconnect."""
         self._channel.send(JobFinished(exit_code, reason))
         self._channel.close()
 
@@ -67,12 +76,12 @@ class RemoteNode:
         match message:
             case StopJob():
                 if message.final or not self.is_empty:
-                    self.on_stop(self, replace(message, regroup=False))
+                    self._on_stop(self, replace(message, regroup=False))
             case AttemptOver() if message.attempt == self._attempt:
                 self.is_empty, self.failed = True, message.failed
                 self.failure = message.failure
-                self.on_empty()
+                self._on_empty()
 
     def on_end(self) -> None:
         """Report that its command has ended, or cannot be reached."""
-        self.on_lost(self)
+        self._on_lost(self)

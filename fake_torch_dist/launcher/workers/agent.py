@@ -1,10 +1,10 @@
-"""The agent of one node: a process that starts the node's ranks, sees them end, and ends them.
+"""The agent of one node: a process that starts the node's ranks, waits for their ends, and ends them.
 
 The launcher directs it by the messages of ``agent_messages``. The agent is the parent of its ranks and inherits the
 processes that they leave behind. It reads none of their output: the reading ends of their pipes go to the launcher.
 When the launcher is gone, the agent kills all that it started and ends.
 
-Signals that are sent to all processes of a job are blocked here (``signal_mask``): the launcher decides what they mean
+Signals that are sent to all processes of a job are blocked here (``signal_mask``): the launcher decides on their effect
 for the ranks.
 """
 
@@ -53,7 +53,7 @@ _ROUNDS_OF_KILLS: Final = 5
 
 
 class Agent:
-    """``serve`` starts and ends ranks as the launcher's messages say, until the launcher is gone."""
+    """``serve`` starts and ends ranks by the launcher's messages, until the launcher is gone."""
 
     def __init__(
         self,
@@ -99,7 +99,7 @@ class Agent:
         os._exit(1)
 
     def on_message(self, message: ToAgent, descriptors: Sequence[int]) -> None:
-        """Do what a message of the launcher says."""
+        """Carry out a message of the launcher."""
         match message:
             case StartRanks():
                 self._start(message)

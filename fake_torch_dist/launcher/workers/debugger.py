@@ -26,6 +26,6 @@ def fork() -> int:
 
 
 def _leave(pydevd: Any, constants: Any) -> None:
-    """Detach the debugger: its threads, which talk to the editor, do not exist in the fork."""
+    """Detach the debugger: its threads, which communicate with the editor, do not exist in the fork."""
     constants.set_global_debugger(None)
     pydevd.SetupHolder.setup = {**(pydevd.SetupHolder.setup or {}), constants.ARGUMENT_PPID: _launcher}

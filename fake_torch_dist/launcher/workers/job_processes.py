@@ -13,7 +13,7 @@ from contextlib import suppress
 
 
 class JobProcesses:
-    """Sessions and pipes of one node's ranks; ``pid in job_processes`` tells whether a process belongs to the job."""
+    """Sessions and pipes of one node's ranks; ``pid in job_processes`` is true if a process belongs to the job."""
 
     def __init__(self) -> None:
         self._sessions: set[int] = set()

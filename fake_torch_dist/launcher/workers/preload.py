@@ -34,7 +34,7 @@ _BLAS_VARIABLES: Final = ("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_T
 
 
 def begin_path(directory: str) -> None:
-    """Put the script's directory first on the path, unless Python was told not to (-P, PYTHONSAFEPATH)."""
+    """Put the script's directory first on the path, unless an option of Python forbids it (-P, PYTHONSAFEPATH)."""
     if not sys.flags.safe_path:
         sys.path[0] = directory
 

@@ -1,4 +1,4 @@
-"""The environment of a rank: torchrun's variables, and some of our own for the packages that know them."""
+"""The environment of a rank: torchrun's variables, and further ones that both packages read."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def rank_environment(
         names.RESTART_COUNT: str(assignment.restarts),
         names.MAX_RESTARTS: str(config.max_restarts),
         names.RUN_ID: assignment.run_id,
-        # torchrun says True. Then a torch script would look for torch's store in this launcher.
+        # torchrun sets True. A torch script would then look for torch's store in this launcher.
         names.USE_AGENT_STORE: "False",
         names.SIGNALS_TO_HANDLE: ",".join(number.name for number in config.signals),
         names.ERROR_FILE: error_file,
@@ -70,7 +70,7 @@ def rank_environment(
         variables |= {"LOCAL_RANK": "0", "CUDA_VISIBLE_DEVICES": device}
     if config.emulated:
         variables |= {names.NODE: assignment.node, "HOSTNAME": assignment.node}
-        # All nodes are this host, so gloo need not look up the address of a name, which may be nobody's.
+        # All nodes are this host, so gloo need not look up the address of a name, which may not exist.
         variables.setdefault("GLOO_SOCKET_IFNAME", "lo")
     if config.ranks_per_process > 1:
         variables[names.RANKS_PER_PROCESS] = str(config.ranks_per_process)

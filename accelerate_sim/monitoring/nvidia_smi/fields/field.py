@@ -1,4 +1,4 @@
-"""``Field``: what a query prints of a GPU, and which drivers know it."""
+"""``Field``: a value that a query prints of a GPU, and the drivers that have it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Field(NamedTuple):
     aliases: tuple[str, ...] = ()
     """Other names; the header prints the first one."""
     since: int = 0
-    """The first branch of the driver that knows the field."""
+    """The first branch of the driver that has the field."""
     until: int = 9999
-    """The last branch that knows it."""
+    """The last branch that has it."""
     deprecated: int = 9999
     """The first branch that prints a notice in place of a value."""
 

@@ -50,6 +50,13 @@ def test_every_key_is_there_with_a_comment_above_it() -> None:
         assert lines[line - 2].lstrip().startswith("# "), key
 
 
+def test_keys_that_take_lists_say_so() -> None:
+    text = " ".join(line.strip("# ") for line in documented_yaml(RunConfig()).splitlines())
+    for end in ("as in Accelerate's log_with.", "--list hazards shows all.", "--list faults shows the kinds."):
+        assert f"{end} A list. Default: []." in text, end
+    assert "time of a step, in seconds. Two numbers above 0, as [low, high]." in text
+
+
 def test_other_programs_read_the_same_values() -> None:
     config = ConfigSource.read(None, ["train.lr=1e-5"]).resolve()
     loaded = yaml.safe_load(documented_yaml(config))

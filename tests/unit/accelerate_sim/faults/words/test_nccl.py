@@ -7,7 +7,7 @@ from datetime import datetime
 
 import pytest
 
-from accelerate_sim.faults.words import nccl
+from accelerate_sim.faults.words import nccl, nccl_error
 from accelerate_sim.faults.words.draw import Draw
 from accelerate_sim.faults.words.line import STDERR, STDOUT
 from accelerate_sim.faults.words.nccl_release import BY_RELEASE
@@ -97,7 +97,7 @@ def test_a_flap_is_two_events() -> None:
 @pytest.mark.parametrize("torch, wait_s", [("2.5", 0.0), ("2.13", 60.0)])
 def test_the_watchdog_passes_on_the_last_warning(torch: str, wait_s: float) -> None:
     last = nccl.closed_text("node4", 45210)
-    lines = nccl.async_error(waiter(torch), WatchedCollective(seq=57), nccl.REMOTE, last, nccl="2.27.7")
+    lines = nccl_error.async_error(waiter(torch), WatchedCollective(seq=57), nccl_error.REMOTE, last, nccl="2.27.7")
     texts = [line.text for line in lines]
     assert {line.stream for line in lines} == {STDERR}
     assert texts[0].endswith(
@@ -105,7 +105,7 @@ def test_the_watchdog_passes_on_the_last_warning(torch: str, wait_s: float) -> N
         "Timeout(ms)=600000) raised the "
         "following async exception: NCCL error: remote process exited or there was a network error, NCCL version 2.27.7"
     )
-    assert texts[1] == f"{nccl.REMOTE.name}: {nccl.REMOTE.explanation}"
+    assert texts[1] == f"{nccl_error.REMOTE.name}: {nccl_error.REMOTE.explanation}"
     assert texts[2:4] == ["Last error:", last]
     assert texts[4].startswith("Exception raised from checkForNCCLErrorsInternal at ")
     assert texts.count(last) == 3, "in the first line, in the end of the thread, and from the runtime"
@@ -116,7 +116,8 @@ def test_the_watchdog_passes_on_the_last_warning(torch: str, wait_s: float) -> N
 @pytest.mark.parametrize("torch, where", [("2.5", "../torch"), ("2.7", "NCCLUtils.cpp:77"), ("2.13", "/pytorch/torch")])
 def test_the_main_thread_raises_the_same(torch: str, where: str) -> None:
     lines = [
-        line.text for line in nccl.backend_error_of_rank(9, nccl.CUDA, "Cuda failure 'out of memory'", torch=torch)
+        line.text
+        for line in nccl_error.backend_error_of_rank(9, nccl_error.CUDA, "Cuda failure 'out of memory'", torch=torch)
     ]
     assert lines[-4].startswith("[rank9]: torch.distributed.DistBackendError: NCCL error in: ") and where in lines[-4]
     assert lines[-4].endswith("unhandled cuda error (run with NCCL_DEBUG=INFO for details), NCCL version 2.29.7")
@@ -124,5 +125,5 @@ def test_the_main_thread_raises_the_same(torch: str, where: str) -> None:
 
 
 def test_an_aborted_communicator_says_why() -> None:
-    assert nccl.aborted(3) == "torch.distributed.DistBackendError: NCCL communicator was aborted on rank 3. "
-    assert nccl.aborted(3, "x").endswith("was aborted on rank 3.  Original reason for failure was: x")
+    assert nccl_error.aborted(3) == "torch.distributed.DistBackendError: NCCL communicator was aborted on rank 3. "
+    assert nccl_error.aborted(3, "x").endswith("was aborted on rank 3.  Original reason for failure was: x")
