@@ -5,14 +5,14 @@ import { Query } from './query.mjs';
 import { Show } from './show.mjs';
 import { connectControls, engineSays } from './controls.mjs';
 import { openCalculator } from './calculator.mjs';
-import { fit, openTerminal, sizeFor, useGraphicsCard } from './terminal.mjs';
+import { THEMES, fit, openTerminal, sizeFor, useGraphicsCard } from './terminal.mjs';
 
 const element = (id) => document.getElementById(id);
 const marks = window.marks = { page: Math.round(performance.now()) }; // milliseconds; tests and measurements read them
 const mark = (name, value = Math.round(performance.now())) => { marks[name] ??= value; };
 
 const query = new Query(location.search);
-const theme = query.get('theme') ?? (matchMedia('(prefers-color-scheme: light)').matches ? 'light' : 'dark');
+const theme = query.get('theme') in THEMES ? query.get('theme') : (matchMedia('(prefers-color-scheme: light)').matches ? 'light' : 'dark');
 document.documentElement.dataset.theme = theme;
 if (query.get('ui') === '0') document.body.classList.add('bare');
 if (query.isPlan) element('calculator').hidden = false;

@@ -1,6 +1,6 @@
 // Buttons, keys and touch, and what they show of the player.
 import { DEFAULT_CONFIG } from './query.mjs';
-import { THEMES } from './terminal.mjs';
+import { THEMES, wear } from './terminal.mjs';
 import { connectTouch } from './touch.mjs';
 
 const CONFIGS = ['llama70b', 'llama8b', 'llama405b', 'mixtral8x7b', 'gpt3-175b', 'classic', 'chaos', 'debug']; // all shipped ones
@@ -77,7 +77,7 @@ export function connectControls(page) {
   element('seek').addEventListener('input', () => player.seek(Number(element('seek').value)));
   connectKeys(page, actions);
   connectTouch(element('stage'), { full: actions.full, seek: (seconds) => player.seek(player.now + seconds) });
-  fadeWhenIdle();
+  fadeWhenIdle(player);
 }
 
 function fillChoices({ query, player }, go) {
@@ -148,7 +148,7 @@ function nextTheme({ terminal }) {
   const names = Object.keys(THEMES);
   const name = names[(names.indexOf(document.documentElement.dataset.theme) + 1) % names.length];
   document.documentElement.dataset.theme = name;
-  terminal.options.theme = THEMES[name];
+  wear(terminal, name);
   history.replaceState(null, '', `?${changed(location.search, { theme: name })}`);
 }
 
@@ -177,13 +177,13 @@ function connectKeys({ player, terminal, show }, actions) {
   });
 }
 
-// The bar is below the terminal, covers none of its lines, and fades while nobody moves.
-function fadeWhenIdle() {
+// The bar is below the terminal, covers none of its lines, and fades while a run plays and nobody moves.
+function fadeWhenIdle(player) {
   let idle = 0;
   const stir = () => {
     document.body.classList.remove('idle');
     clearTimeout(idle);
-    idle = setTimeout(() => document.body.classList.add('idle'), IDLE_MS);
+    idle = setTimeout(() => document.body.classList.toggle('idle', player.playing), IDLE_MS);
   };
   for (const kind of ['pointermove', 'pointerdown', 'keydown', 'focusin']) addEventListener(kind, stir);
   stir();

@@ -2,7 +2,7 @@
 export const OF_PAGE = new Set(['parts', 'dom', 'cols', 'rows', 'x', 't', 'ui', 'autoplay', 'intro', 'theme', 'reader']);
 const SWITCHES = new Set(['ascii', 'no-progress', 'plan', 'print-config', 'help', 'h', 'version', 'publish', 'show-completion']);
 const TEXTS = ['plan', 'print-config', 'help', 'h', 'version', 'list', 'show-completion'];
-const FASTEST = 16;
+const [SLOWEST, FASTEST] = [0.5, 16];
 export const DEFAULT_CONFIG = 'llama70b';
 export const DEFAULT_SEED = '42';
 
@@ -29,7 +29,12 @@ export class Query {
   get endless() { return !this.isText && !this.has('output-dir') && !this.has('o'); }
 
   // Pace of the page; a run that never waits is shown as fast as the page can.
-  get pace() { return this.get('speed') === 'max' ? FASTEST : Number(this.get('x')) || 1; }
+  get pace() {
+    return this.get('speed') === 'max' ? FASTEST : Math.min(Math.max(Number(this.get('x')) || 1, SLOWEST), FASTEST);
+  }
+
+  // Second to begin at; null: none is asked for.
+  get second() { return this.has('t') ? Math.max(Number(this.get('t')) || 0, 0) : null; }
 
   argv() {
     const words = [];

@@ -33,9 +33,9 @@ export class Show {
     this.introIsThere = true;
     if (this.failure) this.broken(this.failure);
     this.mark('first');
-    if (calm.matches || this.query.get('autoplay') === '0') this.player.aim(Number(this.query.get('t') ?? STILL_S));
+    if (calm.matches || this.query.get('autoplay') === '0') this.player.aim(this.query.second ?? STILL_S);
     else {
-      if (this.query.has('t')) this.player.aim(Number(this.query.get('t')));
+      if (this.query.second !== null) this.player.aim(this.query.second);
       this.player.play();
     }
     await computed;

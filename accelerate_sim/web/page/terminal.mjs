@@ -17,6 +17,14 @@ export const THEMES = {
     white: '#9dffb0', green: '#5dff86', brightBlack: '#3f9a5a', brightWhite: '#d8ffe0' },
 };
 
+// Colours that a program names itself are made for a dark screen.
+const contrastOf = (name) => (name === 'light' ? 4.5 : 1);
+
+export function wear(terminal, name) {
+  terminal.options.theme = THEMES[name];
+  terminal.options.minimumContrastRatio = contrastOf(name);
+}
+
 export function sizeFor(stage, query) {
   if (query.has('cols')) return [clamp(query.get('cols'), 20, 400), clamp(query.get('rows') ?? 40, 5, 200)];
   // How much larger than the smallest a cell can be; a window too small for all gets the size that is read best.
@@ -29,7 +37,8 @@ const clamp = (text, low, high) => Math.min(Math.max(Math.round(Number(text)) ||
 export function openTerminal(place, columns, rows, theme, reader) {
   const terminal = new Terminal({
     cols: columns, rows, scrollback: 3000, disableStdin: true, cursorBlink: false, cursorInactiveStyle: 'none',
-    fontFamily: FONT, fontSize: 14, customGlyphs: true, theme: THEMES[theme], screenReaderMode: reader,
+    fontFamily: FONT, fontSize: 14, customGlyphs: true, theme: THEMES[theme],
+    minimumContrastRatio: contrastOf(theme), screenReaderMode: reader,
   });
   terminal.open(place);
   if (reader) place.removeAttribute('role'); // a picture hides its text
