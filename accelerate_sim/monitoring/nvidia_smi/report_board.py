@@ -14,8 +14,8 @@ def identity(gpu: Gpu) -> Iterable[Entry]:
     board = gpu.board
     mig = "Disabled" if board.has_mig else NA
     yield Entry("Product Name", "product_name", gpu.name)
-    yield Entry("Product Brand", "product_brand", board.brand)
-    yield Entry("Product Architecture", "product_architecture", board.architecture)
+    yield Entry("Product Brand", "product_brand", gpu.brand)
+    yield Entry("Product Architecture", "product_architecture", gpu.architecture)
     yield Entry("Display Mode", "display_mode", DEPRECATED if gpu.branch >= 580 else "Disabled")
     if gpu.branch >= 580:
         yield Entry("Display Attached", "display_attached", "Yes" if board.has_ecc else "No")
