@@ -88,6 +88,8 @@ class PublishedJob:
     """The command name of the processes."""
     attempt: Annotated[int, Field(ge=0, le=10**6)] | None = None
     """Number of the attempt, from 0; None in a run in which no fault happens."""
+    generic_names: bool = False
+    """True if the screen shows generic names in the place of those of products."""
     simulated: bool = True
     format: int = FORMAT
 

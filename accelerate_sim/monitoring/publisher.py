@@ -33,12 +33,15 @@ class Publisher:
         clock: Clock,
         signals: Signals,
         monotonic: Callable[[], float] = time.monotonic,
+        *,
+        generic_names: bool = False,
     ) -> None:
         """Raises UnsafeDirectory if the runtime directory cannot be used."""
         self._directory: Path = make_runtime_directory()
         self._pid = os.getpid()
         self._clock = clock
         self._monotonic = monotonic
+        self._generic_names = generic_names
         self._fd: int | None = None
         self._position = self._standing()
         clock.add_listener(self._advance)
@@ -69,6 +72,7 @@ class Publisher:
             process_start=process_start(self._pid),
             command=sys.executable or "python",
             attempt=start.attempt,
+            generic_names=self._generic_names,
         )
         self._close_file()
         scratch = self.path.with_suffix(".new")

@@ -125,7 +125,7 @@ def open_outputs(session: Session, options: SessionOptions, config: RunConfig) -
     """Open the trackers and the metrics file that the config and the options ask for. Raises ConfigError."""
     trackers: list[Tracker] = []
     if config.run.publish and not options.recording:
-        publisher = _open_publisher(session)
+        publisher = _open_publisher(session, options)
         trackers += [publisher] if publisher else []
     has_files = options.output_dir is not None and bool(voice_choice(config.log.voice).entry.files)
     if config.log.trackers or has_files:
@@ -160,13 +160,13 @@ def _tracker_context(session: Session, options: SessionOptions, config: RunConfi
     return replace(context, served_ranks=ranks, ailment=lambda: ailment(session))
 
 
-def _open_publisher(session: Session) -> Publisher | None:
+def _open_publisher(session: Session, options: SessionOptions) -> Publisher | None:
     """The publisher; None, after a warning, if another user prevents it. ConfigError if this user can mend it."""
     from accelerate_sim.monitoring.publisher import Publisher
     from accelerate_sim.process.runtime_directory import UnsafeDirectory
 
     try:
-        return Publisher(session.clock, session.signals)
+        return Publisher(session.clock, session.signals, generic_names=options.generic_names)
     except UnsafeDirectory as error:
         if error.foreign:
             place = f"{printable(str(error.path))} {error.reason}, so fake-nvidia-smi will not see this run."

@@ -84,6 +84,13 @@ def test_the_viewer_is_where_the_run_is_at_every_speed(env: dict[str, str]):
         assert pids == [str(process.pid)] * 2
 
 
+def test_the_viewer_follows_a_job_without_real_names(env: dict[str, str]):
+    with job(env, *SLOW, "--brand", "generic") as process:
+        read_until(process, "Accelerator 80GB")
+        assert asked(env, "name") == [["Accelerator 80GB"]] * 2
+        assert not re.search("NVIDIA|H100|CUDA", smi(env).stdout)
+
+
 def test_a_job_that_is_stopped_stands_still_and_is_gone_when_it_is_killed(env: dict[str, str]):
     with job(env, *SLOW) as process:
         read_until(process, "step 1 ")

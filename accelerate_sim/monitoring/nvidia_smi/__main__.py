@@ -17,8 +17,9 @@ with DefaultSigint():
     from io import TextIOWrapper
 
     from accelerate_sim.monitoring.nvidia_smi.boards import HOPPER_DRIVER, Driver
+    from accelerate_sim.monitoring.nvidia_smi.node import LibraryMismatch, Node, NoJob
     from accelerate_sim.monitoring.nvidia_smi.options import InvalidArguments, SmiArguments, parse
-    from accelerate_sim.monitoring.nvidia_smi.reading import Gpu, LibraryMismatch, Node, NoJob, Reading
+    from accelerate_sim.monitoring.nvidia_smi.reading import Gpu, Reading
     from accelerate_sim.process.runtime_directory import UnsafeDirectory
 
 NO_FILE, INVALID_ARGUMENT, NOT_SUPPORTED, NOT_FOUND, NO_DRIVER, GPU_IS_LOST, OTHER_LIBRARY = 1, 2, 3, 6, 9, 15, 18
@@ -125,7 +126,8 @@ def _looks(
             if lost := [gpu for gpu in reading.gpus if gpu.health.lost]:
                 write(_lost(lost[0]))
                 return GPU_IS_LOST
-            write(show(reading, seen == 0))
+            text = show(reading, seen == 0)
+            write(_generic(text) if reading.generic_names and not arguments.is_for_programs else text)
         except InvalidArguments as error:  # a field that this driver does not have
             write(str(error))
             return INVALID_ARGUMENT
@@ -140,6 +142,12 @@ def _looks(
         if arguments.loop_s is None or seen == count:
             return 0
         sleep(arguments.loop_s)
+
+
+def _generic(text: str) -> str:
+    from accelerate_sim.monitoring.nvidia_smi.generic_reading import renamed
+
+    return renamed(text)
 
 
 def _lost(gpu: Gpu) -> str:

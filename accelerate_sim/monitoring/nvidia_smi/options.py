@@ -48,6 +48,11 @@ class SmiArguments:
     node: int = 0
     job: int | None = None
 
+    @property
+    def is_for_programs(self) -> bool:
+        """True for outputs whose fields programs find by their names."""
+        return self.query or self.table is not None
+
 
 QUERIES = ("gpu", "compute-apps", "accounted-apps", "retired-pages", "remapped-rows", "supported-clocks")
 """Ends of the options ``--query-...`` and ``--help-query-...``."""

@@ -14,8 +14,8 @@ def identity(gpu: Gpu) -> Iterable[ReportEntry]:
     board = gpu.board
     mig = "Disabled" if board.has_mig else NA
     yield ReportEntry("Product Name", "product_name", gpu.name)
-    yield ReportEntry("Product Brand", "product_brand", board.brand)
-    yield ReportEntry("Product Architecture", "product_architecture", board.architecture)
+    yield ReportEntry("Product Brand", "product_brand", gpu.brand)
+    yield ReportEntry("Product Architecture", "product_architecture", gpu.architecture)
     yield ReportEntry("Display Mode", "display_mode", DEPRECATED if gpu.branch >= 580 else "Disabled")
     if gpu.branch >= 580:
         yield ReportEntry("Display Attached", "display_attached", "Yes" if board.has_ecc else "No")

@@ -13,8 +13,9 @@ from accelerate_sim.faults.attempt_run import AttemptRun
 from accelerate_sim.faults.planned import run_in_attempt
 from accelerate_sim.gpu_condition import BRAKE, POWER_CAP, SLOWDOWN, THERMAL, Condition
 from accelerate_sim.monitoring.device_agent import DeviceAgent
+from accelerate_sim.monitoring.nvidia_smi.node import LibraryMismatch, reading
 from accelerate_sim.monitoring.nvidia_smi.overview import table
-from accelerate_sim.monitoring.nvidia_smi.reading import LibraryMismatch, Reading, reading
+from accelerate_sim.monitoring.nvidia_smi.reading import Reading
 from accelerate_sim.monitoring.published_job import PublishedJob
 from accelerate_sim.sim.run import Run
 from accelerate_sim.tracking.dcgm_text import DeviceText

@@ -9,7 +9,7 @@ import pytest
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.monitoring.device_agent import DeviceAgent
 from accelerate_sim.monitoring.nvidia_smi.fields.gpu_fields import GPU_FIELDS
-from accelerate_sim.monitoring.nvidia_smi.reading import reading
+from accelerate_sim.monitoring.nvidia_smi.node import reading
 from accelerate_sim.monitoring.published_job import PublishedJob
 from accelerate_sim.records import DeviceRecord
 from accelerate_sim.sim.run import Run

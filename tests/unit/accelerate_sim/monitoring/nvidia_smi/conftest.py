@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from accelerate_sim.config.schema import RunConfig
-from accelerate_sim.monitoring.nvidia_smi.reading import Reading, reading
+from accelerate_sim.monitoring.nvidia_smi.node import reading
+from accelerate_sim.monitoring.nvidia_smi.reading import Reading
 from accelerate_sim.monitoring.published_job import PublishedJob
 from accelerate_sim.sim.run import Run
 

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from accelerate_sim.config.schema import RunConfig
+from accelerate_sim.monitoring.nvidia_smi.node import reading
 from accelerate_sim.monitoring.nvidia_smi.options import CsvFormat
 from accelerate_sim.monitoring.nvidia_smi.overview import table
 from accelerate_sim.monitoring.nvidia_smi.query import Query
-from accelerate_sim.monitoring.nvidia_smi.reading import BRAKE, SLOWDOWN, THERMAL, reading
+from accelerate_sim.monitoring.nvidia_smi.reading import BRAKE, SLOWDOWN, THERMAL
 from accelerate_sim.monitoring.nvidia_smi.report import text_log, xml_log
 from accelerate_sim.monitoring.published_job import PublishedJob
 from accelerate_sim.sim.run import Run

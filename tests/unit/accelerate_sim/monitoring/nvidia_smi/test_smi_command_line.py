@@ -11,8 +11,9 @@ import pytest
 
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.monitoring.nvidia_smi.__main__ import run
+from accelerate_sim.monitoring.nvidia_smi.node import LibraryMismatch, Node
 from accelerate_sim.monitoring.nvidia_smi.options import INVALID, parse
-from accelerate_sim.monitoring.nvidia_smi.reading import LibraryMismatch, Node, Reading
+from accelerate_sim.monitoring.nvidia_smi.reading import Reading
 from accelerate_sim.monitoring.published_job import Position, PublishedJob, path_of, process_start
 
 FAILED = (

@@ -9,8 +9,9 @@ import pytest
 
 from accelerate_sim import catalog
 from accelerate_sim.monitoring.nvidia_smi.boards import board_of
+from accelerate_sim.monitoring.nvidia_smi.node import NoJob
 from accelerate_sim.monitoring.nvidia_smi.overview import listing, table
-from accelerate_sim.monitoring.nvidia_smi.reading import NoJob, Reading
+from accelerate_sim.monitoring.nvidia_smi.reading import Reading
 
 Look = Callable[..., Reading]
 
