@@ -120,7 +120,7 @@ def test_a_launched_jobs_terminal_has_each_line_that_is_not_struck(tmp_path: Pat
 
 
 def test_a_launched_jobs_bars_stay_below_its_spoiled_lines(tmp_path: Path) -> None:
-    slow = ("--speed", "20", "--set", "train.steps_per_epoch=100000", "--set", "log.every=10")
+    slow = ("--speed", "20", "--set", "train.steps_per_epoch=1000", "--set", "log.every=10")
     command = launched(*SMALL, *slow, "--output-dir", str(tmp_path / "out"), *flags(*LOUD))
     with Terminal(command, 120, 40, env=JOB) as terminal:
         terminal.wait_until(lambda: reached(tmp_path / "out", 20), "step 20 in the truth")
