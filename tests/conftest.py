@@ -31,6 +31,8 @@ WAITING_WORKERS = 2
 """Pytest processes more than there are cores: tests of programs wait a third of their time, for timeouts and clocks."""
 WORKER = "PYTEST_XDIST_WORKER"
 """Variable that pytest-xdist sets in each of its processes."""
+MARKED = {ROOT / "tests" / "against_real", ROOT / "tests" / "benchmarks"}
+"""Folders in which every test has the marker ``real`` or ``slow``: a plain run does not even read their files."""
 BYTECODE = ROOT / ".pytest_cache" / "bytecode"
 """Place for byte code where the surroundings forbid it beside the sources."""
 
@@ -58,6 +60,13 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
             option.numprocesses = min((os.cpu_count() or 1) + WAITING_WORKERS, MOST_WORKERS)
         if option.dist == "no":
             option.dist = "worksteal"  # neighbours share their fixtures
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Pass over the folders of marked tests when both markers are excluded, unless one is named."""
+    excluded = all(f"not {marker}" in config.option.markexpr for marker in ("slow", "real"))
+    named = any(collection_path.name in argument for argument in config.args)
+    return True if collection_path in MARKED and excluded and not named else None
 
 
 @pytest.hookimpl(wrapper=True)

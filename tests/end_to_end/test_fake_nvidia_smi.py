@@ -18,7 +18,7 @@ import pytest
 
 from tests.support.processes import state_of, until
 from tests.support.repository import ROOT
-from tests.support.warm_train import run_main
+from tests.support.warm_train import WarmTrain, run_main, run_warm
 
 DEADLINE_S = 30.0
 START = "2026-01-01T00:00:00"
@@ -44,10 +44,14 @@ def asked(env: dict[str, str], fields: str) -> list[list[str]]:
     return [line.split(", ") for line in done.stdout.splitlines()]
 
 
+def job(env: dict[str, str], *words: str) -> WarmTrain:
+    return WarmTrain([*words, "--publish"], env, ROOT)
+
+
 @contextmanager
-def job(env: dict[str, str], *words: str) -> Iterator[subprocess.Popen[str]]:
+def stoppable_job(env: dict[str, str], *words: str) -> Iterator[subprocess.Popen[str]]:
+    """A job in a group of its own, with us outside as a shell would be: an orphaned group can't be stopped."""
     command = [sys.executable, "train.py", *words, "--publish"]
-    # A group of its own, with us outside as a shell would be: an orphaned group can't be stopped.
     with subprocess.Popen(
         command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, process_group=0
     ) as process:
@@ -57,13 +61,10 @@ def job(env: dict[str, str], *words: str) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def read_until(process: subprocess.Popen[str], pattern: str) -> str:
+def read_until(process: WarmTrain, pattern: str) -> str:
     """The first line with this pattern."""
-    assert process.stdout
-    for line in process.stdout:
-        if re.search(pattern, line):
-            return line
-    raise AssertionError(f"the job has ended without {pattern!r}")
+    process.read_lines_until(lambda lines: any(re.search(pattern, line) for line in lines), repr(pattern))
+    return next(line for line in process.lines if re.search(pattern, line))
 
 
 def time_of(line: str) -> datetime:
@@ -79,7 +80,7 @@ def test_the_viewer_is_where_the_run_is_at_every_speed(env: dict[str, str]):
             shown = datetime.strptime(moment, "%Y/%m/%d %H:%M:%S.%f")
             assert pid == "2"
             assert earlier <= shown
-            assert shown <= time_of(read_until(process, after)) or process.poll() is None
+            assert shown <= time_of(read_until(process, after)) or process.returncode is None
         pids = smi(env, "--query-compute-apps=pid", "--format=csv,noheader").stdout.split()
         assert pids == [str(process.pid)] * 2
 
@@ -92,8 +93,8 @@ def test_the_viewer_follows_a_job_without_real_names(env: dict[str, str]):
 
 
 def test_a_job_that_is_stopped_stands_still_and_is_gone_when_it_is_killed(env: dict[str, str]):
-    with job(env, *SLOW) as process:
-        read_until(process, "step 1 ")
+    with stoppable_job(env, *SLOW) as process:
+        assert process.stdout and any("step 1 " in line for line in process.stdout)
         process.send_signal(signal.SIGTSTP)
         until(lambda: state_of(process.pid) == "T", "the job is stopped", DEADLINE_S)
         looks = [asked(env, "timestamp,utilization.gpu,power.draw,temperature.gpu") for _ in range(2)]
@@ -115,21 +116,19 @@ def test_a_job_that_is_told_to_end_takes_its_file_away(env: dict[str, str], numb
     with job(env, *SLOW) as process:
         read_until(process, "step 1 ")
         process.send_signal(number)
-        assert process.wait(DEADLINE_S) == 128 + number
+        assert process.wait() == 128 + number
     assert list(Path(env["XDG_RUNTIME_DIR"], "fake-torchrun").iterdir()) == []
 
 
 def test_nothing_is_published_unless_asked(env: dict[str, str], tmp_path: Path):
-    command = [sys.executable, "train.py", "--config", "configs/debug.yaml", "--speed", "max"]
-    subprocess.run(command, cwd=ROOT, env=env, stdout=subprocess.DEVNULL, timeout=DEADLINE_S, check=True)
+    assert run_warm(["--config", "configs/debug.yaml", "--speed", "max"], env, ROOT).returncode == 0
     assert list(Path(env["XDG_RUNTIME_DIR"]).iterdir()) == []
 
 
 def test_a_place_that_is_not_private_is_refused_before_anything_begins(env: dict[str, str], tmp_path: Path):
     Path(env["XDG_RUNTIME_DIR"], "fake-torchrun").mkdir(mode=0o755)
     output = tmp_path / "out"
-    command = [sys.executable, "train.py", *SLOW, "--publish", "--output-dir", str(output)]
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+    done = run_warm([*SLOW, "--publish", "--output-dir", str(output)], env, ROOT)
     assert (done.returncode, done.stdout) == (2, "")
     assert re.search(r"--publish: .*fake-torchrun is open to other users \(mode 755.*XDG_RUNTIME_DIR", done.stderr)
     assert not list(output.glob("*"))
@@ -143,8 +142,7 @@ def test_a_place_that_another_user_has_taken_keeps_no_run_from_starting(env: dic
     taken.chmod(mode)
     os.chown(taken, 65534, 65534)
     env = {name: value for name, value in env.items() if name != "XDG_RUNTIME_DIR"}
-    command = [sys.executable, "train.py", "--config", "configs/debug.yaml", "--speed", "max", "--publish"]
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+    done = run_warm(["--config", "configs/debug.yaml", "--speed", "max", "--publish"], env, ROOT)
     assert done.returncode == 0 and "finished successfully" in done.stdout
     assert re.fullmatch(
         r"--publish: \S*fake-torchrun-0 belongs to user 65534, so .* XDG_RUNTIME_DIR at .*\n", done.stderr

@@ -18,12 +18,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
+from typing import NoReturn
 
 import pyte
 from pyte.screens import Char
 
 from tests.support.processes import Children, state_of, until
 from tests.support.repository import ROOT
+from tests.support.terminal_shell import END_OF_OUTPUT, SHELL_SAYS, run_shell
+from tests.support.warm_launcher import WarmLauncher
 from tests.support.warm_train import become_train
 
 DEADLINE_S = 30.0
@@ -31,10 +34,8 @@ DEADLINE_S = 30.0
 CTRL_C, CTRL_Z = "\x03", "\x1a"
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 FRAME_END = re.compile(rb"\x1b\[J\r(\x1b\[\d+A)?(\x1b\[\?2026l)?")
-SHELL_SAYS = "[1]+  Stopped"
-END_OF_OUTPUT = b"\0"
-"""Byte that the shell writes after the end of the command, as the kernel may deliver earlier output late."""
 WARM = "train.py in a child of this process"
+WARM_LAUNCHER = "fake-torchrun in a child of its server"
 _CLEARED = ("LC_ALL", "LC_CTYPE", "PYTHONIOENCODING", "PYTHONUTF8")
 
 
@@ -46,6 +47,11 @@ def train_command(*arguments: str) -> list[str]:
 def warm_train(*arguments: str) -> list[str]:
     """The same for a ``Terminal``, without the start of an interpreter."""
     return [WARM, *arguments]
+
+
+def warm_launcher(*arguments: str) -> list[str]:
+    """``fake-torchrun`` with arguments for a ``Terminal``, without the start of an interpreter."""
+    return [WARM_LAUNCHER, *arguments]
 
 
 def environment(changes: Mapping[str, str | None] | None = None) -> dict[str, str]:
@@ -93,10 +99,16 @@ class Terminal:
         def body() -> None:
             for fd in (self._master, self._events_fd, self._orders):
                 os.close(fd)
-            _shell(command, env, slave, events, orders)
+            run_shell(lambda: _become(command, env), slave, events, orders)
 
         self._children = Children()
-        self._children.fork(body)
+        self._launcher: WarmLauncher | None = None
+        if command[0] == WARM_LAUNCHER:
+            self._launcher = WarmLauncher(
+                command[1:], cwd=ROOT, env=env, stdin=slave, stdout=events, stderr=orders, in_shell=True
+            )
+        else:
+            self._children.fork(body)
         for fd in (slave, events, orders):
             os.close(fd)
         self.pid = int(self._event("pid"))
@@ -271,61 +283,24 @@ class Terminal:
         with suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
         self._children.close()
+        if self._launcher:
+            self._launcher.kill()
+            self._launcher.wait()
         for fd in (self._master, self._events_fd, self._orders):
             if fd >= 0:
                 os.close(fd)
 
 
+def _become(command: list[str], env: dict[str, str]) -> NoReturn:
+    """Be the command in the job of a shell."""
+    if command[0] == WARM:
+        become_train(command[1:], env, ROOT)
+    os.chdir(ROOT)
+    os.execve(command[0], command, env)
+
+
 def _set_size(fd: int, columns: int, lines: int) -> None:
     fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-
-
-def _take_foreground(tty: int, job: int) -> None:
-    """Both the shell and the job do this, so it holds for either from then on."""
-    with suppress(PermissionError, ProcessLookupError):  # the job runs its command already, or has ended
-        os.setpgid(job, job)
-        os.tcsetpgrp(tty, job)
-
-
-def _shell(command: list[str], env: dict[str, str], tty: int, events: int, orders: int) -> None:
-    """The child: starts ``command`` as a job of its own in the foreground of the terminal, and reports on it."""
-    os.setsid()
-    fcntl.ioctl(tty, termios.TIOCSCTTY, 0)
-    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    job = os.fork()
-    if job == 0:
-        _take_foreground(tty, os.getpid())
-        for number in (signal.SIGTTOU, signal.SIGHUP):
-            signal.signal(number, signal.SIG_DFL)
-        for fd in (0, 1, 2):
-            os.dup2(tty, fd)
-        for fd in (tty, events, orders):
-            os.close(fd)
-        if command[0] == WARM:
-            become_train(command[1:], env, ROOT)
-        os.chdir(ROOT)
-        os.execve(command[0], command, env)
-    _take_foreground(tty, job)
-    os.write(events, b"pid %d\n" % job)
-    while True:
-        _, status = os.waitpid(job, os.WUNTRACED | os.WCONTINUED)
-        if os.WIFSTOPPED(status):
-            os.tcsetpgrp(tty, os.getpgrp())
-            os.write(tty, f"{SHELL_SAYS}\r\n$ ".encode())
-            os.write(events, b"stopped 0\n")
-            os.read(orders, 1)
-            os.write(tty, b"fg\r\n")
-            os.tcsetpgrp(tty, job)
-            os.killpg(job, signal.SIGCONT)
-        elif os.WIFCONTINUED(status):
-            os.write(events, b"continued 0\n")
-        else:
-            os.write(events, b"ended %d\n" % os.waitstatus_to_exitcode(status))
-            with suppress(OSError):  # the window has been closed
-                os.write(tty, END_OF_OUTPUT)
-            os._exit(0)
 
 
 # --- What is looked for ---------------------------------------------------------------------------

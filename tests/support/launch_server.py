@@ -18,6 +18,7 @@ import struct
 import sys
 import traceback
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -26,6 +27,7 @@ from fake_torch_dist.launcher import launch
 from fake_torch_dist.launcher.commandline import choices
 from fake_torch_dist.launcher.entrypoint import preflight, streamed_script
 from fake_torch_dist.launcher.workers import script, start_method
+from tests.support.terminal_shell import run_shell
 
 OF_LAUNCHER = (choices, launch, preflight, script, streamed_script)
 """Modules that a launcher imports when it first needs them."""
@@ -61,7 +63,13 @@ def serve(control: socket.socket, made: dict[str, str]) -> None:
                 if pid == 0:
                     selector.close()
                     ours = [control.detach(), *statuses, *(fd for _, fd in statuses.values())]
-                    _become_launcher(json.loads(text), made, fds, ours)
+                    request = json.loads(text)
+                    if request["in_shell"]:
+                        for fd in (fds.pop(), *ours):
+                            os.close(fd)
+                        become = partial(_become_launcher, request, made, [], [])
+                        run_shell(become, *fds)
+                    _become_launcher(request, made, fds, ours)
                 for fd in fds[:3]:
                     os.close(fd)
                 _tell(fds[3], pid)
@@ -86,6 +94,7 @@ def _become_launcher(request: dict[str, object], made: dict[str, str], fds: list
             os.dup2(fd, number)
         for fd in (*fds, *ours):
             os.close(fd)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         os.chdir(cwd)
         _show_mark(environ.get(MARK, NO_MARK))
         os.environ.clear()

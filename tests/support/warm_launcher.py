@@ -44,12 +44,17 @@ class WarmLauncher:
 
     def __init__(
         self, words: Sequence[str], *, cwd: Path, env: Mapping[str, str], stdin: int, stdout: int, stderr: int,
-        training: bool = False,
+        training: bool = False, in_shell: bool = False,
     ) -> None:  # fmt: skip
-        """``training``: its ranks run train.py, whose modules the interpreter has imported, too."""
+        """``training``: its ranks run train.py, whose modules the interpreter has imported, too.
+
+        ``in_shell``: it is the job of a shell (terminal_shell.py), whose descriptors are in the place of the others.
+        Process id and exit code are then those of the shell.
+        """
         environ = {MARK: NO_MARK, **env}
         started_with = tuple(sorted(item for item in environ.items() if item[0].startswith(READ_AT_THE_START)))
-        request = json.dumps({"words": list(words), "environ": environ, "cwd": str(cwd)}).encode()
+        asked = {"words": list(words), "environ": environ, "cwd": str(cwd), "in_shell": in_shell}
+        request = json.dumps(asked).encode()
         self._status, theirs = os.pipe()
         try:
             server = _server(OF_TRAINING if training else _imported_for(words, cwd), started_with)
@@ -130,9 +135,11 @@ def _read_to_the_end(readers: Sequence[int], end_s: float) -> list[bytes]:
 
 
 def _imported_for(words: Sequence[str], cwd: Path) -> tuple[str, ...]:
-    """Return the modules that a launcher imports for the script that these words name, other than train.py."""
+    """Return the modules that a launcher imports for the script that these words name."""
     for word in words:
         script = cwd / word
+        if script == ROOT / "train.py":
+            return OF_TRAINING
         if script.suffix == ".py" and script.is_file() and b"fake_torch_dist" in script.read_bytes():
             return OF_COLLECTIVES
     return ()

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from accelerate_sim.config.hazards import HAZARDS
-from tests.support.emulator import CTRL_C, Terminal, is_training, stale_bars, warm_train, widest_line
+from tests.support.emulator import CTRL_C, Terminal, is_training, stale_bars, warm_launcher, warm_train, widest_line
 from tests.support.repository import ROOT
 
 LLAMA = ("--config", "configs/llama70b.yaml", "--speed", "600", "--start-time", "2026-01-01", "--set", "log.every=1")
@@ -98,9 +97,8 @@ def test_the_lines_of_a_voice_are_spoiled_on_a_terminal_too(tmp_path: Path, voic
 
 def launched(*arguments: str) -> list[str]:
     """``fake-torchrun`` with two nodes of two ranks each."""
-    launcher = [sys.executable, "-m", "fake_torch_dist.run", "--nnodes", "2", "--nproc-per-node", "2"]
     words = [str(ROOT / word) if word.startswith("configs/") else word for word in arguments]
-    return [*launcher, str(ROOT / "train.py"), *words]
+    return warm_launcher("--nnodes", "2", "--nproc-per-node", "2", str(ROOT / "train.py"), *words)
 
 
 JOB = {**PLAIN, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -122,10 +120,10 @@ def test_a_launched_jobs_terminal_has_each_line_that_is_not_struck(tmp_path: Pat
 
 
 def test_a_launched_jobs_bars_stay_below_its_spoiled_lines(tmp_path: Path) -> None:
-    slow = ("--speed", "20", "--set", "train.steps_per_epoch=100000", "--set", "log.every=100")
+    slow = ("--speed", "20", "--set", "train.steps_per_epoch=1000", "--set", "log.every=10")
     command = launched(*SMALL, *slow, "--output-dir", str(tmp_path / "out"), *flags(*LOUD))
     with Terminal(command, 120, 40, env=JOB) as terminal:
-        terminal.wait_until(lambda: reached(tmp_path / "out", 100), "step 100 in the truth")
+        terminal.wait_until(lambda: reached(tmp_path / "out", 20), "step 20 in the truth")
         terminal.wait_until(
             lambda: [line.partition(" ")[0] for line in terminal.used_lines[-2:]] == ["Training:", "Epoch"],
             "both bars at the bottom",

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.support.emulator import CTRL_C, Terminal
+from tests.support.emulator import CTRL_C, Terminal, warm_launcher
 from tests.support.repository import ROOT
 
 BARS = """
@@ -20,10 +19,6 @@ for i in tqdm(range(100_000), desc="outer", file=sys.stderr, disable=rank > 0):
         print(f"line {i} of rank {rank}")
     time.sleep(0.01)
 """
-
-
-def launcher_command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "fake_torch_dist.run", *arguments]
 
 
 @pytest.fixture
@@ -39,7 +34,7 @@ def environment() -> dict[str, str | None]:
 
 @pytest.mark.parametrize("columns, lines", [(80, 24), pytest.param(120, 40, marks=pytest.mark.slow)])
 def test_a_plain_scripts_bar_stays_below_everybodys_lines(script: Path, columns: int, lines: int) -> None:
-    command = launcher_command("--prefix", "--nnodes", "2", "--nproc-per-node", "2", str(script))
+    command = warm_launcher("--prefix", "--nnodes", "2", "--nproc-per-node", "2", str(script))
     with Terminal(command, columns, lines, environment()) as terminal:
         for number in (5, 55, 108):
             terminal.wait_for(f"line {number} of rank {number % 5}")
@@ -57,7 +52,7 @@ def test_a_plain_scripts_bar_stays_below_everybodys_lines(script: Path, columns:
 
 
 def test_a_resize_draws_the_bar_anew(script: Path) -> None:
-    with Terminal(launcher_command("--nproc-per-node", "2", str(script)), 120, 40, environment()) as terminal:
+    with Terminal(warm_launcher("--nproc-per-node", "2", str(script)), 120, 40, environment()) as terminal:
         terminal.wait_for("line 5 of rank 0")
         terminal.resize(60, 20)
         terminal.wait_for("line 50 of rank 0")
@@ -68,7 +63,7 @@ def test_a_resize_draws_the_bar_anew(script: Path) -> None:
 
 
 def test_training_on_two_nodes_looks_like_training(tmp_path: Path) -> None:
-    command = launcher_command(
+    command = warm_launcher(
         "--nnodes", "2", "--nproc-per-node", "2", str(ROOT / "train.py"), "--config", str(ROOT / "configs/debug.yaml"),
         "--speed", "20", "--set", "log.every=1",
     )  # fmt: skip
@@ -83,7 +78,7 @@ def test_training_on_two_nodes_looks_like_training(tmp_path: Path) -> None:
 
 
 def test_tables_leave_room_for_the_prefix() -> None:
-    command = launcher_command(
+    command = warm_launcher(
         "--prefix", str(ROOT / "train.py"), "--config", str(ROOT / "configs/debug.yaml"), "--speed", "20",
         "--set", "log.every=1",
     )  # fmt: skip
@@ -99,7 +94,7 @@ def test_tables_leave_room_for_the_prefix() -> None:
 
 
 def test_output_in_files_alone_is_plain_on_a_terminal_too(tmp_path: Path) -> None:
-    command = launcher_command(
+    command = warm_launcher(
         "--redirects", "3", "--log-dir", str(tmp_path), "--nproc-per-node", "2", str(ROOT / "train.py"),
         "--config", str(ROOT / "configs/debug.yaml"), "--speed", "max", "--max-steps", "5", "--runs", "1",
     )  # fmt: skip

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.emulator import CTRL_C, CTRL_Z, Terminal
+from tests.support.emulator import CTRL_C, CTRL_Z, Terminal, warm_launcher
 from tests.support.processes import children_of, until
 from tests.support.repository import ROOT
 
@@ -25,7 +25,7 @@ class LaunchedTrain(Terminal):
     """``fake-torchrun FLAGS train.py ARGUMENTS`` on a terminal."""
 
     def __init__(self, *flags: str, arguments: tuple[str, ...] = STANDING, size: tuple[int, int] = (120, 40)) -> None:
-        command = [sys.executable, "-m", "fake_torch_dist.run", *flags, str(ROOT / "train.py"), *arguments]
+        command = warm_launcher(*flags, str(ROOT / "train.py"), *arguments)
         super().__init__(command, *size, env={"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"})
         self.before = self.keyboard
 
@@ -162,7 +162,7 @@ for line in sys.stdin if os.environ["RANK"] == "0" else ():
 
 def test_the_standard_input_of_another_script_is_left_to_it(tmp_path: Path) -> None:
     (tmp_path / "reads.py").write_text(READS)
-    command = [sys.executable, "-m", "fake_torch_dist.run", *TWO_RANKS, str(tmp_path / "reads.py")]
+    command = warm_launcher(*TWO_RANKS, str(tmp_path / "reads.py"))
     with Terminal(command, 80, 24, env={"PYTHONPATH": str(ROOT)}) as terminal:
         before = terminal.keyboard
         terminal.wait_for("bar:")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.emulator import CTRL_C, CTRL_Z, SHELL_SAYS, Terminal
+from tests.support.emulator import CTRL_C, CTRL_Z, SHELL_SAYS, Terminal, warm_launcher
 from tests.support.repository import ROOT
 
 OTHER = """
@@ -31,7 +30,7 @@ class Launched(Terminal):
         path = directory / "job.py"
         path.write_text(script)
         variables = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "INPUTRC": "/dev/null"}
-        super().__init__([sys.executable, "-m", "fake_torch_dist.run", *flags, str(path)], columns, lines, variables)
+        super().__init__(warm_launcher(*flags, str(path)), columns, lines, variables)
 
     def last_line_is(self, text: str) -> None:
         self.wait_until(lambda: self.used_lines and self.used_lines[-1] == text, f"{text!r} in the last line")

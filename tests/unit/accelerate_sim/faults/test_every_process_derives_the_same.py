@@ -67,7 +67,7 @@ def alone(run: Run, number: int) -> FaultSchedule:
     return schedule_of(run, 3, number)
 
 
-@settings(max_examples=120, deadline=None, phases=PHASES)
+@settings(max_examples=60, deadline=None, phases=PHASES)
 @given(first=st.builds("{} at=step:{} {} id=first".format, ENDS, STEP, TIMES), others=st.lists(FAULT, max_size=3))
 def test_strikes_are_the_same_in_one_process_and_in_new_ones(first: str, others: list[str]) -> None:
     run = run_with(first, *others)
@@ -91,7 +91,7 @@ def test_strikes_are_the_same_in_one_process_and_in_new_ones(first: str, others:
     assert all(attempt in faults[name].attempts for attempt, name, *_ in strikes(whole))
 
 
-@settings(max_examples=25, deadline=None, phases=PHASES)
+@settings(max_examples=15, deadline=None, phases=PHASES)
 @given(step=STEP, second=SECOND, times=st.integers(1, 5), restarts=st.integers(0, 4), every=st.integers(1, 9))
 def test_the_number_of_strikes_is_that_of_the_definition(
     step: int, second: int, times: int, restarts: int, every: int

@@ -93,13 +93,13 @@ def faults(draw: st.DrawFn) -> Fault:
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(fault=faults())
 def test_what_is_rendered_is_read_as_the_same_fault(fault: Fault) -> None:
     assert parse(render(fault)) == fault
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(text=st.text(max_size=60) | st.lists(st.sampled_from(
     ["kill", "slow", "rank=", "rank=3", "gpu=1:", "at=", "at=step:", "at=p:2", "for=", "=", "'", "times=-1", "id=", "x",
      "at=time:1e999h", "seed=9e9", "gpu=:", "after=+", "attempt=3-1", "factor=nan", "+", "any:0", "rank=5-3"]

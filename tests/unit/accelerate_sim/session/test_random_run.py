@@ -11,7 +11,7 @@ from accelerate_sim.session.random_run import draw_run
 from accelerate_sim.sim.memory.fit import misfit
 from accelerate_sim.sim.run import Run
 
-SEEDS = range(300)
+SEEDS = range(150)
 
 
 @cache

@@ -11,7 +11,7 @@ from tests.support.launched import Jobs, jobs_in
 WARM = {
     "test_endings", "test_full_disks", "test_growing_jobs", "test_hosts_and_jails", "test_left_behind",
     "test_merged_output", "test_pods", "test_readers_that_go", "test_several_hosts", "test_several_hosts_ending",
-    "test_standard_streams",
+    "test_signals", "test_standard_streams", "test_start",
 }  # fmt: skip
 """Files of many jobs, whose launchers are forks. In the others each is a new interpreter, as a user's is.
 
@@ -24,6 +24,12 @@ pytest.register_assert_rewrite("as_python")
 @pytest.fixture
 def jobs(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Jobs]:
     yield from jobs_in(tmp_path, new_python=request.path.stem not in WARM)
+
+
+@pytest.fixture
+def new_jobs(tmp_path: Path) -> Iterator[Jobs]:
+    """Jobs whose launchers are new interpreters, which inherit the test process's signals."""
+    yield from jobs_in(tmp_path, new_python=True)
 
 
 @pytest.fixture

@@ -131,16 +131,16 @@ def ignored_hangup() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("ignored_hangup")
-def test_a_hangup_that_was_ignored_stays_ignored(jobs: Jobs) -> None:
+def test_a_hangup_that_was_ignored_stays_ignored(new_jobs: Jobs) -> None:
     script = """
 import os, signal, time
 print("up", signal.getsignal(signal.SIGHUP) is signal.SIG_IGN)
 while not os.path.exists("release"): time.sleep(0.005)
 """
-    job = jobs.start(script, "--nproc-per-node", "2")
+    job = new_jobs.start(script, "--nproc-per-node", "2")
     job.wait_for("up True", 2)
     send_to_all(job, signal.SIGHUP)
-    release(jobs)
+    release(new_jobs)
     assert job.end().code == 0
 
 
@@ -157,10 +157,10 @@ print(status["Name"], *(int(status[name], 16) for name in ("SigBlk", "SigPnd", "
     assert [line.split()[1:] for line in ended.lines] == [["0", "0", "0"]] * 2
 
 
-def test_signals_that_are_blocked_for_the_launcher_are_so_for_ranks(jobs: Jobs) -> None:
+def test_signals_that_are_blocked_for_the_launcher_are_so_for_ranks(new_jobs: Jobs) -> None:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM, signal.SIGUSR2])
     try:
-        job = jobs.start("import signal; print(*sorted(signal.pthread_sigmask(0, [])))", "--nproc-per-node", "2")
+        job = new_jobs.start("import signal; print(*sorted(signal.pthread_sigmask(0, [])))", "--nproc-per-node", "2")
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     wanted = " ".join(str(int(number)) for number in sorted({*before, signal.SIGALRM, signal.SIGUSR2}))

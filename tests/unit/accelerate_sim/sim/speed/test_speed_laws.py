@@ -70,7 +70,7 @@ def tokens_per_s(one: Plan) -> float:
     return one.layout.tokens_per_step / one.step_parts.total
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(raw=plans())
 def test_parts_are_seconds_and_bytes_and_sum_up(raw: dict[str, Any]) -> None:
     one = plan(raw)
@@ -80,7 +80,7 @@ def test_parts_are_seconds_and_bytes_and_sum_up(raw: dict[str, Any]) -> None:
     assert one.memory.allocated < one.memory.reserved < one.memory.total
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(raw=plans())
 def test_no_run_beats_its_matrix_units(raw: dict[str, Any]) -> None:
     """Causal FLOPs without recomputation, over the best that was measured."""
@@ -101,7 +101,7 @@ def levels(one: Plan) -> list[int]:
 SLOW_NICS = [1, 10, 50, 400]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(raw=plans(), nodes=st.sampled_from([1, 2, 8, 64]), nic_gbps=st.sampled_from(SLOW_NICS))
 def test_more_gpus_with_as_much_for_each_train_more_tokens(raw: dict[str, Any], nodes: int, nic_gbps: int) -> None:
     """Within one level of the network: a group that leaves its NVLink domain may lose more than the GPUs bring."""
@@ -129,7 +129,7 @@ def test_the_first_node_beyond_an_nvlink_domain_can_cost_more_than_it_brings() -
     assert tokens_per_s(two) < tokens_per_s(one)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(raw=plans(), slow=st.sampled_from([10, 50, 100, 400]), faster=st.floats(1, 8))
 def test_a_faster_network_is_never_slower(raw: dict[str, Any], slow: float, faster: float) -> None:
     before, after = (plan(raw, cluster={"nic_gbps": rate}).step_parts.total for rate in (slow, slow * faster))
@@ -151,7 +151,7 @@ def test_tokens_that_reach_their_experts_sooner_leave_no_more_to_wait_for(stack:
         assert faster.launch - slower.launch <= slower.expert_comm - faster.expert_comm + 1e-9
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(raw=plans(), model=st.sampled_from(["llama-3.2-1b", "llama-3-8b"]), tensor=st.sampled_from([2, 4, 8]))
 def test_overlapping_tensor_communication_is_never_slower(raw: dict[str, Any], model: str, tensor: int) -> None:
     raw["model"], raw["parallel"]["expert"] = model, 1
@@ -161,7 +161,7 @@ def test_overlapping_tensor_communication_is_never_slower(raw: dict[str, Any], m
     assert behind <= apart * (1 + 1e-9)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(raw=plans(), longer=st.integers(1, 64))
 def test_longer_sequences_never_take_less_time(raw: dict[str, Any], longer: int) -> None:
     length = raw["train"]["sequence_length"] + 64 * longer
@@ -171,7 +171,7 @@ def test_longer_sequences_never_take_less_time(raw: dict[str, Any], longer: int)
     assert long >= short
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(raw=plans(), share=st.floats(0, 1), more=st.floats(0, 1))
 def test_recomputing_more_takes_longer_and_holds_less(raw: dict[str, Any], share: float, more: float) -> None:
     low, high = sorted((share, more))
@@ -181,7 +181,7 @@ def test_recomputing_more_takes_longer_and_holds_less(raw: dict[str, Any], share
     assert held(much) <= held(little) * (1 + 1e-9)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(raw=plans(), length=st.sampled_from([512, 4096, 32768, 131072]), virtual=st.sampled_from([1, 2, 4]))
 def test_none_selective_and_full_take_ever_longer_and_hold_ever_less(
     raw: dict[str, Any], length: int, virtual: int
@@ -195,7 +195,7 @@ def test_none_selective_and_full_take_ever_longer_and_hold_ever_less(
     assert kinds[0].step_parts.recompute == 0 < kinds[1].step_parts.recompute < kinds[2].step_parts.recompute
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(raw=plans(), capacity=st.floats(1, 1e13))
 def test_a_smaller_gpu_holds_what_is_needed_and_no_more(raw: dict[str, Any], capacity: float) -> None:
     use = peak_memory_use(plan(raw).model.architecture, plan(raw).layout, plan(raw).method)
@@ -205,7 +205,7 @@ def test_a_smaller_gpu_holds_what_is_needed_and_no_more(raw: dict[str, Any], cap
     assert there.buffers >= 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(raw=plans(), nudge=st.sampled_from([1 - 1e-6, 1 + 1e-6]))
 def test_nothing_jumps(raw: dict[str, Any], nudge: float) -> None:
     """A millionth more or less of a link moves the step by no more than that."""
@@ -224,7 +224,7 @@ def test_a_little_longer_sequences_take_a_little_longer(model: str) -> None:
     assert all(1.002 < rate < 1.03 for rate in growth)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(raw=plans())
 def test_more_memory_never_fits_less(raw: dict[str, Any]) -> None:
     assume(raw["cluster"]["gpus_per_node"] == 8)
@@ -233,7 +233,7 @@ def test_more_memory_never_fits_less(raw: dict[str, Any]) -> None:
     assert misfit(small) or not misfit(large)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(raw=plans())
 def test_sharding_more_never_holds_more(raw: dict[str, Any]) -> None:
     raw["parallel"] |= {"pipeline": 1, "virtual_stages": 1, "sequence": None}
@@ -245,7 +245,7 @@ def test_sharding_more_never_holds_more(raw: dict[str, Any]) -> None:
     assert states == sorted(states, reverse=True)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(raw=plans(), size=st.sampled_from([1, 2, 4, 8]))
 def test_smaller_shard_groups_hold_more(raw: dict[str, Any], size: int) -> None:
     raw["parallel"]["sharding"] = "fsdp"
