@@ -8,7 +8,8 @@ import pytest
 
 from accelerate_sim.config.problems import ConfigError
 from accelerate_sim.process.placement import Placement
-from accelerate_sim.process.schedulers import Detection, detect, first_host, is_started_by_machine, rank_text, unplaced
+from accelerate_sim.process.schedulers import Detection, detect, is_started_by_machine, rank_text, unplaced
+from accelerate_sim.process.slurm_step import first_host
 
 STEP = {
     "SLURM_JOB_ID": "31234", "SLURM_STEP_ID": "0", "SLURM_NTASKS": "8", "SLURM_PROCID": "5", "SLURM_LOCALID": "1",
