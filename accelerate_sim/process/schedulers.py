@@ -1,8 +1,8 @@
 """The rank of this process as schedulers and MPI launchers give it, translated to the variables of torchrun.
 
-Open MPI, MVAPICH2, MPICH and Intel MPI, JSM and Flux are read by the names that Accelerate and Lightning know; Slurm in
-a step of srun, as Lightning does; Kubernetes by RANK, PET_NODE_RANK or JOB_COMPLETION_INDEX. RANK and WORLD_SIZE, if
-both are set, take precedence.
+Open MPI, MVAPICH2, JSM, Flux, Horovod, and MPICH, Intel MPI and PALS are read by the names that they, Accelerate and
+Lightning know; Slurm in a step of srun, as Lightning does; Kubernetes by RANK, PET_NODE_RANK or JOB_COMPLETION_INDEX.
+RANK and WORLD_SIZE, if both are set, take precedence.
 """
 
 from __future__ import annotations
@@ -43,10 +43,15 @@ def _of_mpi(launcher: str, prefix: str, job: str = "") -> _Names:
 _LAUNCHERS: Final = (
     _of_mpi("Open MPI", "OMPI_COMM_WORLD_", "PMIX_NAMESPACE"),
     _of_mpi("MVAPICH2", "MV2_COMM_WORLD_"),
-    _Names("MPI", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS"),
     _of_mpi("JSM", "JSM_NAMESPACE_", "LSB_JOBID"),
     _Names("Flux", "FLUX_TASK_RANK", "FLUX_JOB_SIZE", "FLUX_TASK_LOCAL_ID", "", "FLUX_JOB_ID"),
+    _of_mpi("Horovod", "HOROVOD_", "HOROVOD_GLOO_RENDEZVOUS_PORT"),
+    _Names("MPI", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS", "PALS_APID"),
+    _of_mpi("MPI", "PMI_"),  # PALS and other launchers of Cray
 )
+"""Flux and others also set PMI_RANK, which says less, so it comes last."""
+_WITHOUT_SIZE: Final = ("PMIX_RANK", "PALS_RANKID", "ALPS_APP_PE")
+"""Ranks of launchers that set no size, or set it under another name."""
 _SLURM: Final = _Names("Slurm", "SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", "", "SLURM_JOB_ID")
 
 
@@ -103,6 +108,9 @@ def unplaced(environ: Mapping[str, str]) -> str:
             return f"{name} is {environ[name]} and {other} is not set: this process plays all ranks"
     if count(environ, "SLURM_NTASKS") > 1 and not in_step(environ):
         return f"SLURM_NTASKS is {environ['SLURM_NTASKS']} and srun has not started this process: it plays all ranks"
+    for name in _WITHOUT_SIZE:
+        if count(environ, name):  # rank 0 may be alone
+            return f"{name} is {environ[name]} and no variable says the number of ranks: this process plays all ranks"
     return ""
 
 
@@ -152,6 +160,8 @@ def _local_of(environ: Mapping[str, str], rank: str) -> tuple[str, int]:
     if environ.get(_SLURM.rank) == rank and in_step(environ):
         local_rank = local_rank or environ.get(_SLURM.local_rank, "")
         local_size = local_size or tasks_per_node(environ)
+    if environ.get("FLUX_TASK_RANK") == rank and environ.get("FLUX_JOB_NNODES") == "1":
+        local_size = local_size or environ.get("FLUX_JOB_SIZE", "")
     return local_rank, int(local_size) if local_size.isdecimal() else 0
 
 
