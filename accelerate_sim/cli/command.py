@@ -15,22 +15,28 @@ END_OF_OPTIONS = "--"
 
 _LOCAL_RANK = ("--local_rank", "--local-rank")
 """Option that DeepSpeed and ``torch.distributed.launch`` append to a script's; it is not in the help."""
+_ALONE = "-1"
+"""Local rank by which scripts say that no launcher has started the process; the default of their parsers."""
 
 
 def without_local_rank(words: Sequence[str]) -> tuple[list[str], str]:
     """The words of a command line without the local rank that a launcher appends, and that rank; empty without one."""
+
+    def is_rank(text: str) -> bool:
+        return text.isdecimal() or text == _ALONE
+
     rest, found = [], ""
     waiting = list(words)
     while waiting:
         word = waiting.pop(0)
         name, _, value = word.partition("=")
-        if name in _LOCAL_RANK and value.isdecimal():
+        if name in _LOCAL_RANK and is_rank(value):
             found = value
-        elif word in _LOCAL_RANK and waiting and waiting[0].isdecimal():
+        elif word in _LOCAL_RANK and waiting and is_rank(waiting[0]):
             found = waiting.pop(0)
         else:
             rest.append(word)
-    return rest, found
+    return rest, "" if found == _ALONE else found
 
 
 class OptionCommand(TyperCommand):

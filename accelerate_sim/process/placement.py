@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from accelerate_sim.config.problems import ConfigError, Problem, shown
-from accelerate_sim.process.schedulers import ENVIRONMENT, apply, detect, rank_text
+from accelerate_sim.process.place_variables import ENVIRONMENT, wrong
+from accelerate_sim.process.schedulers import apply, detect, rank_text
 from fake_torch_dist.launcher.environment_names import RANKS_PER_PROCESS, RESTART_COUNT, TERMINAL
 
 SCHEDULER_RESTARTS = ("SLURM_RESTART_COUNT", "JOBSET_RESTART_ATTEMPT")
@@ -103,7 +104,7 @@ class Placement:
                 raise _missing(name, "LOCAL_RANK" if environ.get("LOCAL_RANK") else "RANK")
         if local_world_size and world_size % local_world_size:
             reason = f"is not a multiple of LOCAL_WORLD_SIZE = {local_world_size}: nodes would differ in size"
-            raise _wrong("WORLD_SIZE", str(world_size), reason, "Start as many processes on each node.")
+            raise wrong("WORLD_SIZE", str(world_size), reason, "Start as many processes on each node.")
         return placement
 
 
@@ -122,11 +123,11 @@ def _number(environ: Mapping[str, str], name: str, least: int, below: int | None
     if not text:
         raise _missing(name)
     if not text.isdecimal():
-        raise _wrong(name, shown(text), "is not a whole number", WAY_OUT)
+        raise wrong(name, shown(text), "is not a whole number", WAY_OUT)
     number = int(text)
     if number < least or (below is not None and number >= below):
         bounds = f"is not from {least} to {below - 1}" if below is not None else f"is less than {least}"
-        raise _wrong(name, text, bounds, WAY_OUT)
+        raise wrong(name, text, bounds, WAY_OUT)
     return number
 
 
@@ -137,10 +138,6 @@ def _missing(name: str, known: str = "LOCAL_RANK") -> ConfigError:
             "Set it to the host of rank 0 for all ranks (mpirun -x MASTER_ADDR=HOST), or start them by fake-torchrun."
         )
     return ConfigError([Problem(ENVIRONMENT, None, "", None, f"{known} is set, but {name} is not", way_out)])
-
-
-def _wrong(name: str, value: str, reason: str, way_out: str) -> ConfigError:
-    return ConfigError([Problem(ENVIRONMENT, None, name, value, reason, way_out)])
 
 
 @cache

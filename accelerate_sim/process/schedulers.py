@@ -1,30 +1,25 @@
 """The rank of this process as schedulers and MPI launchers give it, translated to the variables of torchrun.
 
-Open MPI, MVAPICH2, MPICH and Intel MPI, JSM and Flux are read by the names that Accelerate and Lightning know; Slurm in
-a step of srun, as Lightning does; Kubernetes by RANK, PET_NODE_RANK or JOB_COMPLETION_INDEX. RANK and WORLD_SIZE, if
-both are set, take precedence.
+Open MPI, MVAPICH2, JSM, Flux, Horovod, and MPICH, Intel MPI and PALS are read by the names that they, Accelerate and
+Lightning know; Slurm in a step of srun, as Lightning does; Kubernetes by RANK, PET_NODE_RANK or JOB_COMPLETION_INDEX.
+RANK and WORLD_SIZE, if both are set, take precedence.
 """
 
 from __future__ import annotations
 
 import os
-import re
-import socket
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-from accelerate_sim.config.problems import ConfigError, Problem
+from accelerate_sim.process.place_variables import count, wrong
+from accelerate_sim.process.slurm_step import host_of_rank_0, in_step, num_tasks, tasks_per_node
 
 LOOPBACK: Final = "127.0.0.1"
 DEFAULT_PORT: Final = 29500
 """Port of the meeting where no job id gives another one, as Accelerate's."""
-ENVIRONMENT: Final = "environment"
 
 _FIRST_SLURM_PORT: Final = 15000
-_NO_STEP: Final = 0xFFFFFFF0
-"""Least of Slurm's step ids that are no step of srun: of batch scripts, of extern and interactive steps."""
 _WITH_A_LAUNCHER: Final = "Start the ranks with fake-torchrun train.py, as the pod's torchrun would."
 
 
@@ -48,10 +43,15 @@ def _of_mpi(launcher: str, prefix: str, job: str = "") -> _Names:
 _LAUNCHERS: Final = (
     _of_mpi("Open MPI", "OMPI_COMM_WORLD_", "PMIX_NAMESPACE"),
     _of_mpi("MVAPICH2", "MV2_COMM_WORLD_"),
-    _Names("MPI", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS"),
     _of_mpi("JSM", "JSM_NAMESPACE_", "LSB_JOBID"),
     _Names("Flux", "FLUX_TASK_RANK", "FLUX_JOB_SIZE", "FLUX_TASK_LOCAL_ID", "", "FLUX_JOB_ID"),
+    _of_mpi("Horovod", "HOROVOD_", "HOROVOD_GLOO_RENDEZVOUS_PORT"),
+    _Names("MPI", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS", "PALS_APID"),
+    _of_mpi("MPI", "PMI_"),  # PALS and other launchers of Cray
 )
+"""Flux and others also set PMI_RANK, which says less, so it comes last."""
+_WITHOUT_SIZE: Final = ("PMIX_RANK", "PALS_RANKID", "ALPS_APP_PE")
+"""Ranks of launchers that set no size, or set it under another name."""
 _SLURM: Final = _Names("Slurm", "SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", "", "SLURM_JOB_ID")
 
 
@@ -87,7 +87,7 @@ def detect(environ: Mapping[str, str]) -> Detection | None:
             return None
         return Detection("torchrun", (), {}, _local_of(environ, environ["RANK"])[1])
     names = _scheduler(environ)
-    if _size(environ, "WORLD_SIZE") > 1 and environ.get("RANK"):
+    if count(environ, "WORLD_SIZE") > 1 and environ.get("RANK"):
         _refuse_pods_of_several(environ)
         local_rank, size = _local_of(environ, environ["RANK"])
         return Detection("a launcher", ("RANK", "WORLD_SIZE"), {"LOCAL_RANK": local_rank} if local_rank else {}, size)
@@ -103,11 +103,14 @@ def rank_text(environ: Mapping[str, str]) -> str:
 def unplaced(environ: Mapping[str, str]) -> str:
     """A line for a process that plays all ranks although the environment speaks of several; empty otherwise."""
     for name, other in (("WORLD_SIZE", "RANK"), ("RANK", "WORLD_SIZE"), ("JOB_COMPLETION_INDEX", "WORLD_SIZE")):
-        several = _size(environ, name) > 1 if name == "WORLD_SIZE" else bool(environ.get(name))
+        several = count(environ, name) > 1 if name == "WORLD_SIZE" else bool(environ.get(name))
         if several and not environ.get(other) and not environ.get("LOCAL_RANK"):
             return f"{name} is {environ[name]} and {other} is not set: this process plays all ranks"
-    if _size(environ, "SLURM_NTASKS") > 1 and not _in_step(environ):
+    if count(environ, "SLURM_NTASKS") > 1 and not in_step(environ):
         return f"SLURM_NTASKS is {environ['SLURM_NTASKS']} and srun has not started this process: it plays all ranks"
+    for name in _WITHOUT_SIZE:
+        if count(environ, name):  # rank 0 may be alone
+            return f"{name} is {environ[name]} and no variable says the number of ranks: this process plays all ranks"
     return ""
 
 
@@ -116,7 +119,7 @@ def is_started_by_machine(environ: Mapping[str, str]) -> bool:
 
     Its terminal, if it has one, is then a pty whose output goes to a log.
     """
-    return _in_step(environ) or any(environ.get(names.rank) for names in _LAUNCHERS)
+    return in_step(environ) or any(environ.get(names.rank) for names in _LAUNCHERS)
 
 
 # --- Slurm and MPI ------------------------------------------------------------------------------
@@ -124,20 +127,11 @@ def is_started_by_machine(environ: Mapping[str, str]) -> bool:
 
 def _scheduler(environ: Mapping[str, str]) -> _Names | None:
     for names in _LAUNCHERS:
-        if environ.get(names.rank) and _size(environ, names.size) > 1:
+        if environ.get(names.rank) and count(environ, names.size) > 1:
             # srun --mpi=pmi2 also sets PMI_RANK; Slurm's own variables say more.
             same = environ.get(names.rank) == environ.get(_SLURM.rank) and not environ.get(names.local_rank)
-            return _SLURM if same and _in_step(environ) else names
-    several = _size(environ, "SLURM_STEP_NUM_TASKS") or _size(environ, "SLURM_NTASKS")
-    return _SLURM if several > 1 and environ.get(_SLURM.rank) and _in_step(environ) else None
-
-
-def _in_step(environ: Mapping[str, str]) -> bool:
-    """True in a step of srun; a batch script has SLURM_PROCID = 0, too."""
-    step = environ.get("SLURM_STEP_ID", "")
-    if step.isdecimal():
-        return int(step) < _NO_STEP
-    return any(environ.get(f"SLURM_STEP_{name}") for name in ("NODELIST", "NUM_TASKS", "TASKS_PER_NODE"))
+            return _SLURM if same and in_step(environ) else names
+    return _SLURM if num_tasks(environ) > 1 and environ.get(_SLURM.rank) and in_step(environ) else None
 
 
 def _translated(environ: Mapping[str, str], names: _Names) -> Detection:
@@ -148,7 +142,7 @@ def _translated(environ: Mapping[str, str], names: _Names) -> Detection:
     found |= {"LOCAL_RANK": local_rank} if local_rank else {}
     if not environ.get("MASTER_ADDR"):
         on_one_host = str(local_size) == found["WORLD_SIZE"]
-        address = LOOPBACK if on_one_host else _host_of_rank_0(environ)
+        address = LOOPBACK if on_one_host else host_of_rank_0(environ)
         found |= {"MASTER_ADDR": address} if address else {}
     if not environ.get("MASTER_PORT"):
         found["MASTER_PORT"] = str(_meeting_port(environ, names))
@@ -163,48 +157,12 @@ def _local_of(environ: Mapping[str, str], rank: str) -> tuple[str, int]:
         if environ.get(names.rank) == rank:
             local_rank = local_rank or environ.get(names.local_rank, "")
             local_size = local_size or environ.get(names.local_size, "")
-    if environ.get(_SLURM.rank) == rank and _in_step(environ):
+    if environ.get(_SLURM.rank) == rank and in_step(environ):
         local_rank = local_rank or environ.get(_SLURM.local_rank, "")
-        local_size = local_size or _slurm_tasks_per_node(environ)
+        local_size = local_size or tasks_per_node(environ)
+    if environ.get("FLUX_TASK_RANK") == rank and environ.get("FLUX_JOB_NNODES") == "1":
+        local_size = local_size or environ.get("FLUX_JOB_SIZE", "")
     return local_rank, int(local_size) if local_size.isdecimal() else 0
-
-
-def _slurm_tasks_per_node(environ: Mapping[str, str]) -> str:
-    """The number of this step's tasks on each node; empty if Slurm does not say. ConfigError if nodes differ."""
-    for name in ("SLURM_STEP_TASKS_PER_NODE", "SLURM_TASKS_PER_NODE"):
-        text = environ.get(name, "")
-        counts = set(re.findall(r"(\d+)(?:\(x\d+\))?", re.sub(r"\(x\d+\)", "", text)))
-        if len(counts) == 1:
-            return str(counts.pop())
-        if counts:
-            reason = "nodes would differ in size"
-            way_out = "Start as many tasks on each node, e.g. with srun --ntasks-per-node."
-            raise ConfigError([Problem(ENVIRONMENT, None, name, text, reason, way_out)])
-    tasks = _size(environ, "SLURM_STEP_NUM_TASKS") or _size(environ, "SLURM_NTASKS")
-    nodes = _size(environ, "SLURM_STEP_NUM_NODES") or _size(environ, "SLURM_NNODES")
-    if nodes and tasks % nodes == 0:
-        return str(tasks // nodes)
-    return environ.get("SLURM_NTASKS_PER_NODE", "")
-
-
-def _host_of_rank_0(environ: Mapping[str, str]) -> str:
-    """The first host of Slurm's step; empty if Slurm has not started the job."""
-    nodes = next((environ[name] for name in _NODE_LISTS if environ.get(name)), "")
-    first = first_host(nodes)
-    if first:
-        with suppress(OSError):
-            socket.getaddrinfo(first, None)
-            return first
-    return environ.get("SLURM_LAUNCH_NODE_IPADDR", first)  # srun runs on the first node of a batch job
-
-
-_NODE_LISTS: Final = ("SLURM_STEP_NODELIST", "SLURM_JOB_NODELIST", "SLURM_NODELIST")
-
-
-def first_host(nodes: str) -> str:
-    """The first host of a list in Slurm's notation: gpu003 of gpu[003-005,9],other."""
-    first = re.match(r"(?:[^,\[]|\[[^]]*\])*", nodes)
-    return re.sub(r"\[(\d+)[^]]*\]", r"\1", first[0]) if first else ""
 
 
 def _meeting_port(environ: Mapping[str, str], names: _Names) -> int:
@@ -227,7 +185,7 @@ def _pod(environ: Mapping[str, str]) -> Detection | None:
     """The rank of a pod that runs one process: PET_NODE_RANK, or JOB_COMPLETION_INDEX with WORLD_SIZE."""
     if environ.get("LOCAL_RANK"):
         return None
-    if _size(environ, "PET_NNODES") > 1 or ":" in environ.get("PET_NNODES", ""):
+    if count(environ, "PET_NNODES") > 1 or ":" in environ.get("PET_NNODES", ""):
         _refuse_pods_of_several(environ)
         if environ.get("PET_NODE_RANK") and ":" not in environ["PET_NNODES"]:
             pod = {"RANK": environ["PET_NODE_RANK"], "WORLD_SIZE": environ["PET_NNODES"]}
@@ -235,8 +193,8 @@ def _pod(environ: Mapping[str, str]) -> Detection | None:
             given = {name: value for name, value in masters.items() if value and not environ.get(name)}
             return Detection("a pod", ("PET_NODE_RANK", "PET_NNODES"), pod | given)
         reason = "is set for torchrun, which would say the rank of this process"
-        raise ConfigError([Problem(ENVIRONMENT, None, "PET_NNODES", environ["PET_NNODES"], reason, _WITH_A_LAUNCHER)])
-    if _size(environ, "WORLD_SIZE") > 1 and environ.get("JOB_COMPLETION_INDEX"):
+        raise wrong("PET_NNODES", environ["PET_NNODES"], reason, _WITH_A_LAUNCHER)
+    if count(environ, "WORLD_SIZE") > 1 and environ.get("JOB_COMPLETION_INDEX"):
         names = ("JOB_COMPLETION_INDEX", "WORLD_SIZE")
         return Detection("an indexed job", names, {"RANK": environ["JOB_COMPLETION_INDEX"]})
     return None
@@ -247,12 +205,7 @@ def _refuse_pods_of_several(environ: Mapping[str, str]) -> None:
     each = environ.get("PET_NPROC_PER_NODE", "")
     if each not in ("", "1"):
         reason = "asks for that many ranks in each pod, and this process is one"
-        raise ConfigError([Problem(ENVIRONMENT, None, "PET_NPROC_PER_NODE", each, reason, _WITH_A_LAUNCHER)])
-
-
-def _size(environ: Mapping[str, str], name: str) -> int:
-    text = environ.get(name, "")
-    return int(text) if text.isdecimal() else 0
+        raise wrong("PET_NPROC_PER_NODE", each, reason, _WITH_A_LAUNCHER)
 
 
 def apply(detection: Detection | None) -> None:

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from accelerate_sim.config.problems import ConfigError, Problem
+from accelerate_sim.process.place_variables import ENVIRONMENT
 from accelerate_sim.process.placement import Placement
-from accelerate_sim.process.schedulers import ENVIRONMENT
 from accelerate_sim.session.coordination import Coordination, host_number, leave_world
 
 MOST_NAMED = 16

@@ -18,7 +18,7 @@ NAMES = {
 }  # fmt: skip
 PREFIXES = (
     "PET_", "TORCHELASTIC_", "FAKE_TORCH_DIST_", "ACCELERATE_", "SLURM_", "SLURMD_", "OMPI_", "PMI_", "PMIX_", "MPI_",
-    "MV2_", "JSM_", "FLUX_",
+    "MV2_", "JSM_", "FLUX_", "HOROVOD_", "PALS_", "ALPS_",
 )  # fmt: skip
 
 

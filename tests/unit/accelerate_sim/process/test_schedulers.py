@@ -8,7 +8,8 @@ import pytest
 
 from accelerate_sim.config.problems import ConfigError
 from accelerate_sim.process.placement import Placement
-from accelerate_sim.process.schedulers import Detection, detect, first_host, is_started_by_machine, rank_text, unplaced
+from accelerate_sim.process.schedulers import Detection, detect, is_started_by_machine, rank_text, unplaced
+from accelerate_sim.process.slurm_step import first_host
 
 STEP = {
     "SLURM_JOB_ID": "31234", "SLURM_STEP_ID": "0", "SLURM_NTASKS": "8", "SLURM_PROCID": "5", "SLURM_LOCALID": "1",
@@ -111,6 +112,10 @@ def test_the_first_host_of_a_list(nodes: str, first: str):
         ({"MV2_COMM_WORLD_RANK": "3", "MV2_COMM_WORLD_SIZE": "4", "MV2_COMM_WORLD_LOCAL_RANK": "3",
           "MV2_COMM_WORLD_LOCAL_SIZE": "4"}, "MVAPICH2"),
         ({"PMI_RANK": "3", "PMI_SIZE": "4", "MPI_LOCALRANKID": "3", "MPI_LOCALNRANKS": "4"}, "MPI"),
+        ({"PMI_RANK": "3", "PMI_SIZE": "4", "PMI_LOCAL_RANK": "3", "PMI_LOCAL_SIZE": "4", "PALS_RANKID": "3"}, "MPI"),
+        ({"HOROVOD_RANK": "3", "HOROVOD_SIZE": "4", "HOROVOD_LOCAL_RANK": "3", "HOROVOD_LOCAL_SIZE": "4"}, "Horovod"),
+        ({"FLUX_TASK_RANK": "3", "FLUX_JOB_SIZE": "4", "FLUX_TASK_LOCAL_ID": "3", "FLUX_JOB_NNODES": "1",
+          "PMI_RANK": "3", "PMI_SIZE": "4"}, "Flux"),
     ],
 )  # fmt: skip
 def test_a_process_of_mpirun_is_a_rank(environ: dict[str, str], launcher: str):
@@ -121,9 +126,23 @@ def test_a_process_of_mpirun_is_a_rank(environ: dict[str, str], launcher: str):
     assert is_started_by_machine(environ)
 
 
-def test_two_jobs_of_mpirun_on_one_host_meet_at_different_ports():
-    ports = {found(OPEN_MPI | {"PMIX_NAMESPACE": f"job{job}"}).variables["MASTER_PORT"] for job in range(2)}
-    assert len(ports) == 2
+@pytest.mark.parametrize(
+    "environ, job",
+    [
+        (OPEN_MPI, "PMIX_NAMESPACE"),
+        ({"FLUX_TASK_RANK": "3", "FLUX_JOB_SIZE": "4", "FLUX_JOB_NNODES": "1", "PMI_RANK": "3", "PMI_SIZE": "4"},
+         "FLUX_JOB_ID"),
+        ({"PMI_RANK": "3", "PMI_SIZE": "4", "PMI_LOCAL_SIZE": "4"}, "PALS_APID"),
+    ],
+)  # fmt: skip
+def test_two_jobs_on_one_host_meet_at_different_ports(environ: dict[str, str], job: str):
+    assert len({found(environ | {job: f"job{number}"}).variables["MASTER_PORT"] for number in range(2)}) == 2
+
+
+def test_flux_over_hosts_needs_an_address():
+    flux = {"FLUX_TASK_RANK": "3", "FLUX_JOB_SIZE": "4", "FLUX_TASK_LOCAL_ID": "1", "FLUX_JOB_NNODES": "2"}
+    assert "MASTER_ADDR" not in found(flux).variables
+    assert found(flux).local_size == 0
 
 
 def test_mpi_over_hosts_needs_an_address():
@@ -162,6 +181,8 @@ def test_pods():
         ({"WORLD_SIZE": "4"}, "WORLD_SIZE is 4 and RANK is not set: this process plays all ranks"),
         ({"RANK": "3"}, "RANK is 3 and WORLD_SIZE is not set: this process plays all ranks"),
         ({"JOB_COMPLETION_INDEX": "1"}, "JOB_COMPLETION_INDEX is 1 and WORLD_SIZE is not set: this process plays"),
+        ({"PMIX_RANK": "2"}, "PMIX_RANK is 2 and no variable says the number of ranks: this process plays all ranks"),
+        ({"PMIX_RANK": "0"}, ""),
         ({"WORLD_SIZE": "1", "RANK": "0"}, ""),
         ({}, ""),
     ],
