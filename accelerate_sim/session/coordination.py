@@ -178,7 +178,7 @@ def host_number() -> int:
     """A number for this host, which ranks on other hosts do not have."""
     import hashlib
 
-    from fake_torch_dist.transports.wire import host_identity
+    from fake_torch_dist.transports.contacts import host_identity
 
     digest = hashlib.blake2b(host_identity().encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little", signed=True)

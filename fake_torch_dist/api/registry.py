@@ -128,7 +128,7 @@ def default_group() -> ProcessGroup:
 def find_group(group: ProcessGroup | str | None) -> ProcessGroup:
     """The open group that ``group`` means: itself, a group's name, or with None the default group. Else ValueError."""
     if group is None:
-        return default_group()
+        return world.default or default_group()
     if isinstance(group, ProcessGroup) and group.is_open:
         return group
     default_group()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 ROUNDS: Final = 4
@@ -19,8 +20,11 @@ class Call(NamedTuple):
 
     def fingerprint(self, number: int) -> bytes:
         """The text that members compare, as TORCH_DISTRIBUTED_DEBUG=DETAIL words it."""
-        detail = f", {self.detail}" if self.detail else ""
-        return (
-            f"CollectiveFingerPrint(SequenceNumber={number // ROUNDS}, OpType={self.collective}, "
-            f"TensorShape={list(self.shape)}, TensorDtypes={self.dtype}{detail})"
-        ).encode()
+        return f"CollectiveFingerPrint(SequenceNumber={number // ROUNDS}, {_words(self)})".encode()
+
+
+@lru_cache(maxsize=256)
+def _words(call: Call) -> str:
+    """The part of the text that does not change while a program repeats a collective."""
+    detail = f", {call.detail}" if call.detail else ""
+    return f"OpType={call.collective}, TensorShape={list(call.shape)}, TensorDtypes={call.dtype}{detail}"

@@ -27,10 +27,10 @@ from fake_torch_dist.stores.connected_user import WAY_OUT, foreign_listener
 from fake_torch_dist.stores.own_addresses import outer_address, own_address
 from fake_torch_dist.stores.prefix_store import PrefixStore
 from fake_torch_dist.transports import direct_read
+from fake_torch_dist.transports.contacts import Contact, Contacts
 from fake_torch_dist.transports.engine import Engine
 from fake_torch_dist.transports.peers import Peers
 from fake_torch_dist.transports.processes import ProcessTransport
-from fake_torch_dist.transports.wire import Contact, Contacts
 
 if TYPE_CHECKING:
     from fake_torch_dist.stores import Store

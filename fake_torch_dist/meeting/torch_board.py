@@ -18,7 +18,7 @@ from fake_torch_dist.stores.authentication import job_token
 from fake_torch_dist.stores.own_addresses import LOOPBACK, is_loopback, own_address
 from fake_torch_dist.stores.tcp_store import TCPStore
 from fake_torch_dist.stores.torch_store import set_value, wait_for_value
-from fake_torch_dist.transports.wire import host_identity
+from fake_torch_dist.transports.contacts import host_identity
 
 KEY: Final = b"/fake_torch_dist/store of rank 0"
 _ONE_TRY: Final = timedelta(seconds=2)

@@ -1,29 +1,31 @@
-"""A mutex on SimpleQueue: importing ``threading`` would add work to every fork."""
+"""A mutex that tells a signal handler's frame that it has interrupted its holder, in place of a deadlock."""
 
 from __future__ import annotations
 
-from _queue import Empty, SimpleQueue  # ``queue`` imports ``threading``
+from _thread import RLock  # ``threading`` would add work to every fork
+
+from fake_torch_dist import errors
 
 
 class Mutex:
     """A lock for the threads of a store's user, as a context manager."""
 
-    __slots__ = ("_token",)
+    __slots__ = ("_lock", "is_mine")
 
     def __init__(self) -> None:
-        self._token: SimpleQueue[None] = SimpleQueue()
-        self._token.put(None)
+        self._lock = RLock()
+        self.is_mine = self._lock._is_owned  # type: ignore[attr-defined]
+        """``is_mine()``: True if this thread holds it, as a signal handler finds it that has interrupted the holder."""
 
     def take_if_free(self) -> bool:
         """True if nobody held it, and this caller, who calls ``__exit__``, holds it now."""
-        try:
-            self._token.get_nowait()
-        except Empty:
-            return False
-        return True
+        return not self.is_mine() and self._lock.acquire(False)
 
     def __enter__(self) -> None:
-        self._token.get()
+        """RuntimeError if this thread holds it, which cannot go on before this call has returned."""
+        if self.is_mine():
+            raise RuntimeError(errors.CALLED_INSIDE)
+        self._lock.acquire()
 
     def __exit__(self, *_: object) -> None:
-        self._token.put(None)
+        self._lock.release()

@@ -119,9 +119,7 @@ class TCPStore(MessageStore):
             finally:
                 self._mutex.__exit__()
         else:
-            other = TCPStore(self._host, self._port, timeout=timeout, wait_for_workers=False)
-            answer = other._call(message, timeout)
-            other.close()
+            answer = self._call_apart(message, timeout)
         if answer is None:
             raise self._timed_out(Message(Kind.GATHERED, 0, (key,)), timeout)
         if answer.kind != Kind.DONE:
@@ -158,8 +156,18 @@ class TCPStore(MessageStore):
         if self._pid != os.getpid():  # a forked child: the connection and the mutex are the parent's
             self._mutex = Mutex()
             self._connect()
+        if self._mutex.is_mine():  # a signal handler has interrupted a call, which goes on after this one
+            return self._call_apart(message, timeout)
         with self._mutex:
             return self._connection.call(message, timeout)
+
+    def _call_apart(self, message: Message, timeout: timedelta) -> Message | None:
+        """``_call`` on a connection of its own."""
+        connection = Connection(self._host, self._port, self._token, self._timeout)
+        try:
+            return connection.call(message, timeout)
+        finally:
+            connection.close()
 
     def _timed_out(self, message: Message, timeout: timedelta) -> DistStoreError:
         names = ", ".join(key.decode("utf-8", "surrogateescape") for key in message.fields)

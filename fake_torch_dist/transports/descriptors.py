@@ -55,8 +55,8 @@ class Descriptors:
 
     def poll(self, timeout_s: float) -> list[tuple[int, int]]:
         """Wait at most ``timeout_s`` for events."""
-        if timeout_s > 0.0 and program_wait.wait_for(self.epoll.fileno(), timeout_s):
-            timeout_s = 0.0
+        if program_wait.current is not None and timeout_s > 0.0:
+            timeout_s = 0.0 if program_wait.wait_for(self.epoll.fileno(), timeout_s) else timeout_s
         return self.epoll.poll(timeout_s)
 
     def wake(self) -> None:

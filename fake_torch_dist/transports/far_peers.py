@@ -36,7 +36,7 @@ _UNACKNOWLEDGED, _LAST_ACKNOWLEDGED_MS = 12, 20
 
 
 class FarPeers:
-    """True if there are any. ``in`` is true for a rank to which nothing can be sent, and which may still send."""
+    """``in`` is true for a rank to which nothing can be sent, and which may still send."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
@@ -45,9 +45,10 @@ class FarPeers:
         self._lost_ways: dict[int, float] = {}
         """Time of the end of our connection to a rank, by rank."""
         self._next_look_s = monotonic() + LOOK_EVERY_S
-
-    def __bool__(self) -> bool:
-        return bool(self._connections or self._lost_ways)
+        self.are_there = False
+        """True if there is a connection, or a rank that may still be heard."""
+        self.longest_poll_s = LONGEST_POLL_S
+        """Seconds after which ``ended`` has to be called again."""
 
     def __contains__(self, rank: int) -> bool:
         return rank in self._lost_ways
@@ -55,30 +56,33 @@ class FarPeers:
     def add(self, connection: PeerConnection) -> None:
         """Note a TCP connection of either side."""
         self._connections[id(connection)] = connection
+        self._note()
 
     def remove(self, connection: PeerConnection) -> None:
         """Note the end of a connection; one that is not TCP has no effect."""
         self._connections.pop(id(connection), None)
+        self._note()
 
     def lose_way(self, rank: int) -> None:
         """Note that our connection to ``rank`` has ended, or cannot be made."""
         self._lost_ways.setdefault(rank, self._monotonic())
+        self._note()
 
     def forget(self, rank: int) -> None:
         """Note that ``rank`` counts as gone."""
         self._lost_ways.pop(rank, None)
+        self._note()
+
+    def _note(self) -> None:
+        """Set what each poll asks for, which is more often than it changes."""
+        self.are_there = bool(self._connections or self._lost_ways)
+        seconds = LOOK_EVERY_S if self._connections else LONGEST_POLL_S
+        self.longest_poll_s = _SOON_S if self._lost_ways else seconds
 
     @property
     def is_losing(self) -> bool:
         """True while a rank to which nothing can be sent may still send."""
         return bool(self._lost_ways)
-
-    @property
-    def longest_poll_s(self) -> float:
-        """Seconds after which ``ended`` has to be called again."""
-        if self._lost_ways:
-            return _SOON_S
-        return LOOK_EVERY_S if self._connections else LONGEST_POLL_S
 
     def ended(self) -> list[int]:
         """The ranks that are gone: nothing can be sent to them and nothing comes, or their host is silent."""

@@ -11,7 +11,8 @@ import struct
 from typing import Final
 
 from fake_torch_dist.stores.authentication import mac
-from fake_torch_dist.transports.wire import Contact, PeerConnection
+from fake_torch_dist.transports.contacts import Contact
+from fake_torch_dist.transports.wire import PeerConnection
 
 _HELLO: Final = struct.Struct("<8sI32s")  # magic, rank, proof
 _MAGIC: Final = b"ftdist02"

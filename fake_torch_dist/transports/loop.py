@@ -91,7 +91,9 @@ class Loop:
         """
         visits = self._visits
         self._polls_until = _NEVER  # a thread that waits from now on, for a task not counted below, wakes this poll
-        self._polls_until = deadline = self._next_deadline(until)
+        tasks = self._tasks
+        alone = until is None and len(tasks) == 1
+        self._polls_until = deadline = tasks[0].deadline if alone else self._next_deadline(until)
         try:
             events = self.peers.poll(deadline - now if deadline > now else 0.0)
         except (OSError, ValueError):
@@ -131,17 +133,17 @@ class Loop:
         return not self._is_closed and any(task.moves for task in self._tasks)
 
     def _next_deadline(self, until: float | None) -> float:
-        tasks = self._tasks
-        if len(tasks) == 1 and until is None:
-            return tasks[0].deadline
-        deadlines = [task.deadline for task in tasks]
+        deadlines = [task.deadline for task in self._tasks]
         return min(deadlines if until is None else [*deadlines, until], default=0.0)
 
     def _drop_done(self) -> list[Task]:
-        finished = [task for task in self._tasks if task.done]
+        tasks = self._tasks
+        if len(tasks) == 1:
+            finished, rest = (tasks, []) if tasks[0].done else ([], tasks)
+        else:
+            finished, rest = [task for task in tasks if task.done], [task for task in tasks if not task.done]
         if finished:
-            all_done = len(finished) == len(self._tasks)
-            self._tasks = [] if all_done else [task for task in self._tasks if not task.done]
+            self._tasks = rest
             if self._driving.followers:
                 self._driving.wake_finished()
         return finished
@@ -150,8 +152,10 @@ class Loop:
         while task.waiting is not None:
             payloads = task.waiting.ready(self.mailbox)
             if payloads is not None:
-                task.deadline = max(task.deadline, time.monotonic() + task.timeout_s)
                 task.step(payloads)
+                if task.waiting is None:
+                    return
+                task.deadline = max(task.deadline, time.monotonic() + task.timeout_s)
                 continue
             if not self.peers.gone and time.monotonic() < task.deadline:
                 return

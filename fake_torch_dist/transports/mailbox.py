@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from fake_torch_dist.core.transport import ANY_SOURCE
-from fake_torch_dist.transports.waits import OVERDUE, Address
+from fake_torch_dist.transports.waits import OVERDUE, Key
 
 if TYPE_CHECKING:
     from fake_torch_dist.transports.peers import Peers
@@ -19,23 +19,23 @@ class Mailbox:
 
     def __init__(self, peers: Peers) -> None:
         self._peers = peers
-        self._mail: defaultdict[Address, deque[Payload]] = defaultdict(deque)
+        self._mail: defaultdict[Key, deque[Payload]] = defaultdict(deque)
 
     def sort_in(self, events: list[tuple[int, int]]) -> list[tuple[int, int]]:
         """Read the messages of some events of ``peers``; return the (group, number) of exchanges given up by others."""
         overdue = []
-        for source, group, channel, number, payload in self._peers.receive(events):
-            self._mail[Address(source, group, channel, number)].append(payload)
-            if channel == OVERDUE:
-                overdue.append((group, number))
+        for frame in self._peers.receive(events):
+            self._mail[frame[:4]].append(frame[4])
+            if frame[2] == OVERDUE:
+                overdue.append((frame[1], frame[3]))
         return overdue
 
-    def take(self, address: Address) -> Any:
+    def take(self, address: Key) -> Any:
         """The oldest message for an address, or None; for ANY_SOURCE (source, message) of the first that fits."""
         if address[0] == ANY_SOURCE:
             fitting = (held for held, mail in self._mail.items() if mail and held[1:] == address[1:])
             held = next(fitting, None)
-            return None if held is None else (held.source, self.take(held))
+            return None if held is None else (held[0], self.take(held))
         mail = self._mail.get(address)
         if not mail:
             return None
@@ -44,7 +44,7 @@ class Mailbox:
             del self._mail[address]
         return payload
 
-    def arrived(self) -> Iterable[Address]:
+    def arrived(self) -> Iterable[Key]:
         """The addresses for which messages are there."""
         return self._mail
 

@@ -1,13 +1,12 @@
 """``Peers``: the connections to the other ranks, and the detection of ranks that are gone.
 
-Each process listens on one socket. A rank connects to another when it first sends it a message. On one host the
-connection is a Unix socket without a file and carries messages both ways; between hosts it is TCP and carries only the
-messages of the rank that connected, as closing one end of it can lose messages on their way to the other. The
-connecting rank proves that it holds the job's secret before its messages are read; on this host, the listener is
-verified to be the process that the contact names. On Unix sockets, and on all of a job without a token, only processes
-of this user are accepted. A rank closes its connections when it ends or leaves the world, so a closed connection means
-that it is gone; between hosts that is the connection which that rank made, after whose end nothing of it is on its way
-(``far_peers``). The end of a process of this host that is waited for, but not connected, is noticed through its pidfd.
+A rank connects to another, which listens (``listening``), when it first sends it a message. On one host the connection
+is a Unix socket without a file and carries messages both ways; between hosts it is TCP and carries only the messages of
+the rank that connected, as closing one end of it can lose messages on their way to the other. On this host, the
+listener is verified to be the process that the contact names. A rank closes its connections when it ends or leaves the
+world, so a closed connection means that it is gone; between hosts that is the connection which that rank made, after
+whose end nothing of it is on its way (``far_peers``). The end of a process of this host that is waited for, but not
+connected, is noticed through its pidfd.
 
 What this module does not do: other systems than Linux (epoll, pidfd, sockets without a file).
 """
@@ -24,30 +23,17 @@ from typing import Final
 
 import numpy as np
 
-from fake_torch_dist.stores.authentication import job_token, mac
 from fake_torch_dist.stores.connected_user import foreign
 from fake_torch_dist.stores.sockets import keep_alive
+from fake_torch_dist.transports.contacts import Contact, Contacts
 from fake_torch_dist.transports.descriptors import Descriptors, allow_descriptors
 from fake_torch_dist.transports.far_peers import FarPeers
-from fake_torch_dist.transports.greetings import Greetings
+from fake_torch_dist.transports.listening import Listening
 from fake_torch_dist.transports.peer_processes import WatchedProcesses, is_process
-from fake_torch_dist.transports.wire import (
-    HOST_BYTES,
-    NAME_BYTES,
-    READ_BYTES,
-    Contact,
-    Contacts,
-    Frame,
-    Payload,
-    PeerConnection,
-    host_identity,
-)
+from fake_torch_dist.transports.wire import READ_BYTES, Frame, Payload, PeerConnection
 
 CONNECT_S: Final = 20.0
-_BACKLOG: Final = 1024
-MAX_UNAUTHENTICATED: Final = 64
-"""Most connections that have not authenticated, or the number of ranks if that is more; the oldest above it are
-closed."""
+_SPACE: Final = select.EPOLLOUT
 
 
 class Peers:
@@ -64,9 +50,7 @@ class Peers:
         """Ranks that have ended or left, in that order."""
         self.contacts: Contacts
         """Set by ``meet``."""
-        self._world_size = 0
-        self._greetings = Greetings()
-        self._has_token = bool(job_token())
+        self._has_met = False
         self._descriptors = Descriptors()
         self._connections, self._listeners = self._descriptors.connections, self._descriptors.listeners
         self.wake = self._descriptors.wake
@@ -77,29 +61,22 @@ class Peers:
         self._far = FarPeers()
         self._near: Collection[int] = frozenset()
         """Ranks on this host, this one included: a set, or a range, which takes no memory for each rank."""
-        self._max_unauthenticated = MAX_UNAUTHENTICATED
         self._inbox = np.empty(READ_BYTES, np.uint8).data  # has only the pages that messages were read into
         self._ending: list[int] = []
         """Ranks that have ended, but whose last messages may not have been read."""
-        unix = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        host = mac(b"", host_identity().encode())[:HOST_BYTES]
-        self.contact = Contact(host, os.getpid(), os.urandom(NAME_BYTES))
-        unix.bind(self.contact.unix)
-        unix.listen(_BACKLOG)
-        self._descriptors.keep_listener(unix)
+        self._listening = Listening(self._descriptors)
+        self.listen_on = self._listening.listen_on
 
-    def listen_on(self, host: str) -> None:
-        """Listen on an address of this host for ranks on other hosts, and add it to ``contact``."""
-        tcp = socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-        tcp.listen(_BACKLOG)
-        self._descriptors.keep_listener(tcp)
-        self.contact = self.contact._replace(tcp=f"{host}:{tcp.getsockname()[1]}")
+    @property
+    def contact(self) -> Contact:
+        """The addresses of this process."""
+        return self._listening.contact
 
     def meet(self, contacts: Contacts, secret: bytes) -> None:
         """Set the contacts of all ranks and the secret of the world."""
-        self.contacts, self._world_size, self._greetings.secret = contacts, len(contacts), secret
+        self.contacts, self._has_met = contacts, True
         self._near = contacts.near if isinstance(contacts.near, range) else frozenset(contacts.near)
-        self._max_unauthenticated = max(MAX_UNAUTHENTICATED, len(contacts))
+        self._listening.admit_world(len(contacts), secret)
         allow_descriptors(len(contacts))
 
     def same_host(self, ranks: Collection[int]) -> bool:
@@ -149,10 +126,12 @@ class Peers:
 
         A large ``tail`` must not change until ``unsent_to`` is False.
         """
-        if to in self.gone or to in self._far:
-            return
+        connection = self._to.get(to)
         try:
-            connection = self._to.get(to) or self._connect(to)
+            if connection is None:
+                if to in self.gone or to in self._far:
+                    return
+                connection = self._connect(to)
             if not connection.send(group, channel, number, payload, tail):
                 self._descriptors.report_space(connection, True)
         except OSError:
@@ -190,10 +169,13 @@ class Peers:
         else:
             host, _, port = contact.tcp.rpartition(":")
             made = socket.create_connection((host, int(port)), timeout=CONNECT_S)
-            if not self._has_token and foreign(made):
+            if not self._listening.has_token and foreign(made):
                 made.close()
                 raise ConnectionRefusedError(f"what listens in the place of rank {to} is not ours")
-        connection = self._to[to] = self._keep(PeerConnection(made, to, self._greetings.of(self.rank, contact)))
+        connection = self._to[to] = self._keep(
+            PeerConnection(made, to, self._listening.greetings.of(self.rank, contact))
+        )
+        connection.only_sends = to not in self._near  # the listener on another host has not authenticated
         self._watched.unwatch(to)
         return connection
 
@@ -215,11 +197,11 @@ class Peers:
         ignored."""
         frames: list[Frame] = []
         for fd, event in events:
-            if fd in self._connections:
-                connection = self._connections[fd]
-                if event & ~select.EPOLLOUT:
+            connection = self._connections.get(fd)
+            if connection is not None:
+                if event != _SPACE:
                     self._read(connection, frames)
-                if event & select.EPOLLOUT and fd in self._connections:
+                if event & _SPACE and fd in self._connections:
                     self._write(connection)
             elif fd in self._listeners:
                 self._accept(self._listeners[fd], frames)
@@ -228,7 +210,7 @@ class Peers:
                 self._watched.unwatch(rank)
             elif fd == self._descriptors.waker:
                 os.eventfd_read(fd)
-        if self._far:
+        if self._far.are_there:
             self._ending += self._far.ended()
         if self._ending:
             self._read_from_ended(frames)
@@ -240,15 +222,9 @@ class Peers:
         return bool(self._ending) or self._far.is_losing
 
     def _accept(self, listener: socket.socket, frames: list[Frame]) -> None:
-        with suppress(OSError):
-            while True:
-                accepted, _ = listener.accept()
-                if (accepted.family == socket.AF_UNIX or not self._has_token) and foreign(accepted):
-                    accepted.close()
-                    continue
-                self._read(self._keep(PeerConnection(accepted)), frames)
-        unauthenticated = [connection for connection in self._connections.values() if connection.rank < 0]
-        for connection in unauthenticated[: -self._max_unauthenticated]:
+        for connection in self._listening.accepted(listener):
+            self._read(self._keep(connection), frames)
+        for connection in self._listening.overdue():
             self._drop(connection)
 
     def _read(self, connection: PeerConnection, frames: list[Frame]) -> None:
@@ -257,7 +233,9 @@ class Peers:
             if connection.rank < 0 and not self._admit(connection):
                 self._drop(connection)
                 return
-            if self._accepts_data(connection) and connection.read(frames, self._inbox):
+            if connection.only_sends:
+                connection.socket.recv(1)
+            elif connection.read(frames, self._inbox):
                 return
         except BlockingIOError:
             return
@@ -278,24 +256,14 @@ class Peers:
         self._drop_way(rank)
 
     def _admit(self, inbound: PeerConnection) -> bool:
-        """Read the greeting; False if it is malformed or wrong, BlockingIOError while it is incomplete."""
-        if not self._greetings.read(inbound, self.contact, self._world_size):
+        """Make a connection a rank's by its greeting; False and BlockingIOError as ``Listening.admit``."""
+        if not self._listening.admit(inbound):
             return False
         rank = inbound.rank
         if rank in self._near:
             self._to.setdefault(rank, inbound)
         self._watched.unwatch(rank)
         return True
-
-    def _accepts_data(self, connection: PeerConnection) -> bool:
-        """True if messages of a connection are read; False at the end of one whose messages are not.
-
-        The listener on another host has not authenticated, so on a connection to it only the end is noticed.
-        """
-        if connection.rank in self._near or connection is not self._to.get(connection.rank):
-            return True
-        connection.socket.recv(1)
-        return False
 
     def _write(self, connection: PeerConnection) -> None:
         try:
@@ -336,7 +304,7 @@ class Peers:
 
         A forked child may do nothing else: it shares the kernel's list of watched descriptors with its parent.
         """
-        if self._world_size:
+        if self._has_met:
             self.contacts.close()
         self._watched.close()
         self._descriptors.close()

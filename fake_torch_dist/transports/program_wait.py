@@ -14,14 +14,14 @@ from typing import TypeAlias
 Wait: TypeAlias = Callable[[int, float], None]
 """Waits until a descriptor can be read, at most so many seconds; it may return earlier."""
 
-_wait: tuple[int, Wait] | None = None
+current: tuple[int, Wait] | None = None
 """The thread that has set its wait, and the wait."""
 
 
 def wait_by(wait: Wait | None) -> None:
     """Let the calling thread wait for other ranks by ``wait``; None: by a poll again."""
-    global _wait
-    _wait = (get_ident(), wait) if wait else None
+    global current
+    current = (get_ident(), wait) if wait else None
 
 
 def wait_for(descriptor: int, seconds: float) -> bool:
@@ -29,15 +29,15 @@ def wait_for(descriptor: int, seconds: float) -> bool:
 
     A signal handler that comes meanwhile, and waits for ranks itself, has none.
     """
-    global _wait
-    mine = _wait
+    global current
+    mine = current
     if mine is None or mine[0] != get_ident():
         return False
-    _wait = None
+    current = None
     try:
         mine[1](descriptor, seconds)
     finally:
-        _wait = mine
+        current = mine
     return True
 
 

@@ -25,7 +25,7 @@ from fake_torch_dist.stores.connection import Connection
 from fake_torch_dist.stores.gatherings import SMALL_WORLD, packed_ranks
 from fake_torch_dist.stores.messages import Kind, Message
 from fake_torch_dist.stores.server_process import fork_server
-from fake_torch_dist.transports.wire import HOST_BYTES, NAME_BYTES, Contact
+from fake_torch_dist.transports.contacts import HOST_BYTES, NAME_BYTES, Contact
 
 CARD = _RankInfo(1 << 40).packed(Contact(bytes(HOST_BYTES), 1 << 20, bytes(NAME_BYTES)))
 """A rank's contact and its other values, as long as they are in a meeting."""

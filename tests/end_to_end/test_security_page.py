@@ -75,7 +75,7 @@ def test_sockets_are_opened_in_these_modules_only() -> None:
     # ``listen`` in worker_group and launch is another method of that name; master keeps a port for the script;
     # own_addresses binds a datagram socket for a moment, which receives nothing; server is that of live control.
     others = {"worker_group", "launch", "master_port", "own_addresses"}
-    assert opening == {"sockets", "peers", "scrape_server", "server", "typed_keys"} | others
+    assert opening == {"sockets", "listening", "scrape_server", "server", "typed_keys"} | others
 
 
 JOB = """

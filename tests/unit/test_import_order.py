@@ -298,6 +298,7 @@ def test_nothing_is_known_of_the_command_line() -> None:
 
 THREADED = {
     "fake_torch_dist.core.task",
+    "fake_torch_dist.stores.lock",
     "fake_torch_dist.transports.background",
     "fake_torch_dist.transports.driving",
     "fake_torch_dist.transports.loop",
@@ -306,8 +307,9 @@ THREADED = {
 """Modules that may use ``_thread``, and nothing else of the kind.
 
 A script may call collectives from several threads: ``engine`` has a lock for tasks and messages, ``driving`` one for
-each thread that waits, ``task`` one for its callbacks; ``program_wait`` asks which thread calls. ``background``
-starts the only thread, when asynchronous work is pending while the rank computes; it ends when there is none.
+each thread that waits, ``task`` one for its callbacks, ``lock`` that of a store; ``program_wait`` asks which thread
+calls. ``background`` starts the only thread, when asynchronous work is pending while the rank computes; it ends when
+there is none.
 ``threading`` is not among them: importing it adds work to every fork."""
 
 

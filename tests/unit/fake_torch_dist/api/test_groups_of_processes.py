@@ -302,9 +302,9 @@ def test_hosts_that_share_no_kernel_meet_by_tcp(monkeypatch):
     start = initializer(3)
 
     def body(rank):
-        from fake_torch_dist.transports import peers
+        from fake_torch_dist.transports import listening
 
-        peers.host_identity = lambda: f"host{rank // 2}"
+        listening.host_identity = lambda: f"host{rank // 2}"
         start(rank)
         x = np.full(100_000, rank + 1.0)
         dist.all_reduce(x)

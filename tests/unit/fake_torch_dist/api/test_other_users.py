@@ -19,7 +19,7 @@ import pytest
 
 import fake_torch_dist as dist
 from fake_torch_dist.stores import FileStore, TCPStore, file_store
-from fake_torch_dist.transports import peers, wire
+from fake_torch_dist.transports import contacts, listening
 from tests.support.free_ports import free_port
 from tests.support.strangers import STRANGER, Planted, needs_root, stranger, told
 from tests.support.worlds import outcomes
@@ -59,7 +59,7 @@ def attack(method: str, rank: int, size: int, sent: object, *, far: bool = False
 
     def body() -> object:
         if far:
-            peers.host_identity = lambda: "elsewhere"
+            listening.host_identity = lambda: "elsewhere"
         return exchange(method, rank, size, sent, LATER)
 
     return body
@@ -194,8 +194,8 @@ def test_a_copied_contact_leads_to_nobody(planted, shared, monkeypatch):
     pid = os.getpid()
 
     def body() -> object:
-        parse = wire.Contact.packed
-        wire.Contact.packed = lambda self: parse(self._replace(pid=pid))
+        parse = contacts.Contact.packed
+        contacts.Contact.packed = lambda self: parse(self._replace(pid=pid))
         return exchange(f"file://{path}", 1, 2, planted, LATER)
 
     with stranger(body):
@@ -234,7 +234,7 @@ def test_another_host_needs_the_token(monkeypatch, shared):
     method = f"file://{shared}/store"
 
     def body(rank: int) -> object:
-        peers.host_identity = lambda: f"host{rank}"
+        listening.host_identity = lambda: f"host{rank}"
         return exchange(method, rank, 2, rank)
 
     for outcome in outcomes(body, 2):

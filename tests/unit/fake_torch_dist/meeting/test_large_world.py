@@ -18,7 +18,7 @@ from fake_torch_dist.meeting.generations import join
 from fake_torch_dist.meeting.rank_values import RankValues
 from fake_torch_dist.stores import TCPStore, gatherings
 from fake_torch_dist.stores.gatherings import Gathered
-from fake_torch_dist.transports import peers
+from fake_torch_dist.transports import listening
 from tests.support.free_ports import free_port
 from tests.support.meeting import SOON, ranks
 from tests.support.processes import exit_codes
@@ -74,7 +74,7 @@ def test_all_ranks_reach_each_other_and_groups_work():
 def test_ranks_of_several_hosts_reach_each_other(monkeypatch: pytest.MonkeyPatch):
     """Ranks in turns on two hosts, which have addresses besides."""
     monkeypatch.setenv("FAKE_TORCH_DIST_TOKEN", "secret")
-    monkeypatch.setattr(peers, "host_identity", lambda: f"host{int(os.environ['RANK']) % 2}")
+    monkeypatch.setattr(listening, "host_identity", lambda: f"host{int(os.environ['RANK']) % 2}")
 
     def body(rank: int) -> None:
         exchange_with_all(rank)

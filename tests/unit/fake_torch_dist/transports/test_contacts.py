@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fake_torch_dist.meeting.rank_values import RankValues
-from fake_torch_dist.transports.wire import HOST_BYTES, NAME_BYTES, Contact, Contacts
+from fake_torch_dist.transports.contacts import HOST_BYTES, NAME_BYTES, Contact, Contacts
 
 HERE, THERE = bytes(HOST_BYTES), b"\1" * HOST_BYTES
 

@@ -10,10 +10,11 @@ from typing import cast
 import pytest
 
 from fake_torch_dist.meeting.rank_values import RankValues
-from fake_torch_dist.transports import far_peers, peers
+from fake_torch_dist.transports import far_peers, listening
+from fake_torch_dist.transports.contacts import Contact, Contacts
 from fake_torch_dist.transports.far_peers import LONGEST_POLL_S, ON_ITS_WAY_S, UNAUTHENTICATED_S, FarPeers, is_silent
 from fake_torch_dist.transports.peers import Peers
-from fake_torch_dist.transports.wire import Contact, Contacts, Frame, PeerConnection
+from fake_torch_dist.transports.wire import Frame, PeerConnection
 
 SECRET = b"of the world"
 LIMIT_S = 20.0
@@ -57,7 +58,7 @@ def pair(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Peers, Peers, Line]]
     monkeypatch.delenv("FAKE_TORCH_DIST_TOKEN", raising=False)
     both = []
     for rank in range(2):
-        monkeypatch.setattr(peers, "host_identity", lambda rank=rank: f"host{rank}")
+        monkeypatch.setattr(listening, "host_identity", lambda rank=rank: f"host{rank}")
         both.append(Peers(rank))
         both[-1].listen_on("127.0.0.1")
     zero, one = both
@@ -117,7 +118,7 @@ def test_a_rank_that_has_never_connected_is_gone_soon(pair: tuple[Peers, Peers, 
 def test_how_long_a_rank_to_which_nothing_can_be_sent_is_listened_to():
     now_s = 0.0
     far = FarPeers(lambda: now_s)
-    assert not far and far.longest_poll_s == LONGEST_POLL_S
+    assert not far.are_there and far.longest_poll_s == LONGEST_POLL_S
     far.lose_way(3)
     assert 3 in far and far.is_losing and far.ended() == []
     now_s = ON_ITS_WAY_S
@@ -135,7 +136,7 @@ def test_how_long_a_rank_to_which_nothing_can_be_sent_is_listened_to():
         far.remove(stranger)
         assert far.ended() == [3]
     far.forget(3)
-    assert not far
+    assert not far.are_there
 
 
 class Counters:
