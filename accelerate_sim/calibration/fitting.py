@@ -17,8 +17,8 @@ SPREAD_DENSE, SPREAD_EXPERTS = 0.05, 0.15
 """Standard deviations of the logarithm of a run's speed that nothing explains, as clusters and releases differ."""
 OUTLIER = 1.5
 """Spreads beyond which an error counts linearly, not squared (Huber)."""
-MOST_ROUNDS = 12
-ENOUGH = 1e-3
+MOST_ROUNDS = 20
+ENOUGH = 1e-4
 """Relative gain below which a round is the last."""
 FEWEST_RUNS = 20
 """Least number of runs to fit to: with fewer, a quarter of them judges nothing, and the rest fits by chance."""
@@ -116,20 +116,63 @@ class Fit:
         return np.concatenate([(predicted - self.measured) / self.spread, (point - self.prior) / self.trust])
 
     def _jacobian(self, point: Vector, off: Vector) -> Vector:
-        columns = []
-        for index in range(len(point)):
+        """Return the derivatives of ``_off``; a run is predicted anew only for the constants that it reads."""
+        read = [read_by(run, self.constants(point)) for run in self.runs]
+        jacobian = np.zeros((len(off), len(point)))
+        for index, name in enumerate(self.names):
             nudged = point.copy()
             nudged[index] += NUDGE
-            columns.append((self._off(nudged) - off) / NUDGE)
-        return np.array(columns).T
+            constants = self.constants(nudged)
+            for row, run in enumerate(self.runs):
+                if name in read[row]:
+                    there = (np.log(predicted_tokens_per_s(run, constants)) - self.measured[row]) / self.spread[row]
+                    jacobian[row, index] = (there - off[row]) / NUDGE
+            jacobian[len(self.runs) + index, index] = 1 / self.trust[index]
+        return jacobian
 
     def _moved(self, point: Vector, off: Vector, jacobian: Vector, kept: Vector, damping: float) -> Vector:
-        """Take one damped, robust Newton step over the runs that are kept."""
+        """Take one damped, robust Newton step over the runs that are kept.
+
+        Constants that the step would take beyond a bound stop there, and the others move as that leaves them.
+        """
         weight = np.ones(len(off))
         weight[: len(kept)] = kept * OUTLIER / np.maximum(np.abs(off[: len(kept)]), OUTLIER)
         normal = jacobian.T @ (weight[:, None] * jacobian)
-        step = np.linalg.solve(normal + damping * np.diag(np.diag(normal)), jacobian.T @ (weight * off))
+        damped, slope = normal + damping * np.diag(np.diag(normal)), jacobian.T @ (weight * off)
+        step, free = np.zeros(len(point)), np.ones(len(point), dtype=bool)
+        while free.any():
+            rest = slope[free] - damped[np.ix_(free, ~free)] @ step[~free]
+            step[free] = np.linalg.solve(damped[np.ix_(free, free)], rest)
+            within = np.clip(point - step, self.low, self.high)
+            beyond = free & (within != point - step)
+            if not beyond.any():
+                break
+            step[beyond] = (point - within)[beyond]
+            free &= ~beyond
         return np.clip(point - step, self.low, self.high)
+
+
+class _Noted(dict[str, float]):
+    """Constants that note the names of those that are read."""
+
+    def __init__(self, constants: Mapping[str, float]) -> None:
+        super().__init__(constants)
+        self.read: set[str] = set()
+
+    def __getitem__(self, name: str) -> float:
+        self.read.add(name)
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: float) -> float:  # type: ignore[override]
+        self.read.add(name)
+        return super().get(name, default)
+
+
+def read_by(run: Measured, constants: Mapping[str, float]) -> set[str]:
+    """Return the names of the constants that the prediction of a run depends on."""
+    noted = _Noted(constants)
+    predicted_tokens_per_s(run, noted)
+    return noted.read
 
 
 def _cost(off: Vector, kept: Vector) -> float:

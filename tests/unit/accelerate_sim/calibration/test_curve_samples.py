@@ -6,12 +6,14 @@ import itertools
 
 import numpy as np
 import pytest
+import yaml
 
 from accelerate_sim.calibration.curve_kinds import KINDS, preconditioned
 from accelerate_sim.calibration.curve_samples import COLUMNS, LOGGER_S, played, run_of
 from accelerate_sim.config.checks.conflicts import conflicts
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.sim.timeline import BLOCK
+from tests.support.repository import REFERENCE
 
 
 def test_kinds_are_many_and_can_be_configured() -> None:
@@ -19,6 +21,20 @@ def test_kinds_are_many_and_can_be_configured() -> None:
     assert len({one.name for one in KINDS}) == len(KINDS)
     for one in KINDS:
         assert list(conflicts(RunConfig.model_validate(one.config))) == [], one.name
+
+
+def test_kinds_of_a_benchmark_have_the_batches_of_its_logs() -> None:
+    batches = {
+        (log["config"]["cluster"]["gpu"], log["config"]["train"]["global_batch"])
+        for log in yaml.safe_load((REFERENCE / "measured_curves.yaml").read_text(encoding="utf-8"))
+        if "-8b-" in log["run"]
+    }
+    kinds = {
+        (one.config["cluster"]["gpu"], one.config["train"]["global_batch"])
+        for one in KINDS
+        if one.name.startswith("8b-")
+    }
+    assert kinds == batches
 
 
 def test_throughput_and_time_of_a_row_make_the_batch() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from accelerate_sim import catalog
 from accelerate_sim.calibration.columns import Measured
-from accelerate_sim.calibration.fitting import Fit, predicted_tokens_per_s
+from accelerate_sim.calibration.fitting import Fit, predicted_tokens_per_s, read_by
 from accelerate_sim.calibration.held_out import DEALS, dealt, held_out
 from accelerate_sim.calibration.run_table import read_runs
 from accelerate_sim.sim.speed.kernels import Kernels
@@ -39,6 +39,30 @@ def test_it_recovers_the_constants_that_made_the_runs() -> None:
     assert found["recompute_cost"] == pytest.approx(0.7, rel=0.04)
     # No run waits for the host: nothing is learned of it.
     assert found["launch_s.fused"] == pytest.approx(truth["launch_s.fused"], rel=0.02)
+
+
+def test_constants_that_a_run_does_not_read_do_not_move_its_prediction() -> None:
+    constants = dict(catalog.constants())
+    run = runs()[0]
+    read = read_by(run, constants)
+    assert 10 < len(read) < len(constants)
+    doubled = {name: value if name in read else 2 * value for name, value in constants.items()}
+    assert predicted_tokens_per_s(run, doubled) == predicted_tokens_per_s(run, constants)
+
+
+def test_a_constant_at_its_bound_does_not_hold_up_the_others() -> None:
+    """The runs ask for a value beyond the bound; the search stops there and still finds the rest."""
+    truth = dict(catalog.constants()) | {"gemm_share_bf16.ampere": 0.75, "recompute_cost": 0.7}
+    made = [replace(run, tokens_per_s_per_gpu=predicted_tokens_per_s(run, truth)) for run in runs()]
+    loose = table(*LOOSE)
+    loose["recompute_cost"] = loose["recompute_cost"]._replace(low=0.8)
+    fit = Fit(made, loose)
+    found = fit.improve()
+    assert found["recompute_cost"] == pytest.approx(0.8)
+    alone = Fit(
+        made, table(LOOSE[0], LOOSE[2]) | {"recompute_cost": loose["recompute_cost"]._replace(value=0.8, trust=0)}
+    )
+    assert found["gemm_share_bf16.ampere"] == pytest.approx(alone.improve()["gemm_share_bf16.ampere"], rel=1e-3)
 
 
 def test_one_run_that_is_far_off_does_not_bend_it() -> None:
