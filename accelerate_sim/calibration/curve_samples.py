@@ -16,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from accelerate_sim.calibration.curve_kinds import KINDS, Kind
+from accelerate_sim.calibration.curve_kinds import KINDS
+from accelerate_sim.calibration.logged_kind import Kind
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.sim import noise
 from accelerate_sim.sim.noise import Draws, Floats
@@ -88,6 +89,10 @@ def run_of(one: Kind, seed: int, drawing: int = 1) -> Run:
     run = Run(RunConfig.model_validate({**one.config, "run": {"seed": seed}}))
     if drawing > 1:
         run.shape_seed = noise.seed_of(run.shape_seed, drawing)
+    if one.warmed_up:
+        run.step_times = replace(
+            run.step_times, habits=replace(run.step_times.habits, first_extra_s=0.0, second_factor=1.0)
+        )
     if one.work:
         of_step, total = one.work, run.total_steps
         run.step_times = replace(run.step_times, work_of=lambda steps: of_step(steps, total))
@@ -109,8 +114,6 @@ def played(one: Kind, seed: int, drawing: int = 1) -> Iterator[Row]:
             interval = slice(row - one.every + 1, row + 1)
             own = logger.loss(first + row, loss[interval])
             seconds = logger.seconds(step_s[interval], float(end_s[row]))
-            if one.warmed_up and first + row < one.every:
-                continue
             timed = one.times != "none" and seconds > 0.0
             times = (f"{seconds:.8g}", f"{run.tokens_of(first + row) / seconds:.8g}") if timed else ("", "")
             norm_text = f"{norm[row]:.8g}" if one.norms else ""
