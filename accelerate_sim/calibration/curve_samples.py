@@ -16,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from accelerate_sim.calibration.curve_kinds import KINDS, CurveKind
+from accelerate_sim.calibration.curve_kinds import KINDS
+from accelerate_sim.calibration.logged_kind import LoggedKind
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.sim import noise
 from accelerate_sim.sim.noise import Draws, Floats
@@ -36,7 +37,7 @@ Row = tuple[str, ...]
 class Logger:
     """The state of a logger of one kind between two values."""
 
-    kind: CurveKind
+    kind: LoggedKind
     run: Run
     clock_s: int = 0
     before_s: float = 0.0
@@ -83,18 +84,22 @@ class Logger:
         return draws.log("seconds", *LOGGER_S) * float(noise.normal(seed, "logger", int(1000 * end_s))[0])
 
 
-def run_of(one: CurveKind, seed: int, drawing: int = 1) -> Run:
+def run_of(one: LoggedKind, seed: int, drawing: int = 1) -> Run:
     """The run of a kind with this seed and drawing."""
     run = Run(RunConfig.model_validate({**one.config, "run": {"seed": seed}}))
     if drawing > 1:
         run.shape_seed = noise.seed_of(run.shape_seed, drawing)
+    if one.warmed_up:
+        run.step_times = replace(
+            run.step_times, habits=replace(run.step_times.habits, first_extra_s=0.0, second_factor=1.0)
+        )
     if one.work:
         of_step, total = one.work, run.total_steps
         run.step_times = replace(run.step_times, work_of=lambda steps: of_step(steps, total))
     return run
 
 
-def played(one: CurveKind, seed: int, drawing: int = 1) -> Iterator[Row]:
+def played(one: LoggedKind, seed: int, drawing: int = 1) -> Iterator[Row]:
     """The rows of a run as its logger writes them."""
     run = run_of(one, seed, drawing)
     logger = Logger(one, run)
@@ -109,8 +114,6 @@ def played(one: CurveKind, seed: int, drawing: int = 1) -> Iterator[Row]:
             interval = slice(row - one.every + 1, row + 1)
             own = logger.loss(first + row, loss[interval])
             seconds = logger.seconds(step_s[interval], float(end_s[row]))
-            if one.warmed_up and first + row < one.every:
-                continue
             timed = one.times != "none" and seconds > 0.0
             times = (f"{seconds:.8g}", f"{run.tokens_of(first + row) / seconds:.8g}") if timed else ("", "")
             norm_text = f"{norm[row]:.8g}" if one.norms else ""

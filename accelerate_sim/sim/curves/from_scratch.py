@@ -14,7 +14,7 @@ import numpy as np
 from accelerate_sim.config.sections.train import TrainConfig
 from accelerate_sim.sim.batch_ramp import BatchSchedule
 from accelerate_sim.sim.curves.instability import usual_learning_rate
-from accelerate_sim.sim.curves.schedule import UpdateWorth, learning_rate, useful_steps
+from accelerate_sim.sim.curves.schedule import WORTH_POWER, UpdateWorth, learning_rate, learning_steps, useful_steps
 from accelerate_sim.sim.curves.texts import Texts
 from accelerate_sim.sim.noise import Draws, Floats
 
@@ -24,20 +24,26 @@ USUAL_VOCAB = 32_000
 """Tokens in the vocabulary for which ``law`` was fitted."""
 GROWN_PARAMETERS = 8e9
 """Size from which published rates are chosen such that wider models move as far in a step as this one."""
-SLOW_STEPS_AT_USUAL_RATE = 540.0
+PLATEAU = (6.65, 7.45)
+"""Range of the nats where the early fall ends, in tokens of a usual vocabulary."""
+EARLY_STEPS_AT_6E4 = (1.15, 3.35)
+"""Range of the steps at a peak rate of 6e-4 in which half of the early fall is made, whatever the model's size."""
+EARLY_RATE_POWER = 0.6
+"""Power of the learning rate by which a higher one shortens the early fall."""
+SLOW_STEPS_AT_USUAL_RATE = 635.0
 """Time constant of the slow fall for a model of that size, in steps at its usual rate.
 
-Fitted to the steps until public logs were below 5.5 and 4.5 nats: 458 steps for 8B at 4e-4 and 324 at 8e-4, 393 for
-15B at 4.5e-4, 144 for 124M at 6e-4.
+Fitted to the losses of public logs at steps 50 to 50,000: 560 steps for 8B at 4e-4 and 430 at 8e-4, 500 for 15B at
+4.5e-4, 122 for 124M at 6e-4.
 """
-SLOW_SIZE_POWER = 0.38
+SLOW_SIZE_POWER = 0.44
 """Power of the size by which smaller models are faster."""
-SLOW_RATE_POWER = 0.5
+SLOW_RATE_POWER = 0.38
 """Power of the learning rate by which a higher one is faster."""
-SLOW_POWER = (1.6, 3.4)
+SLOW_POWER = (1.65, 3.3)
 """Range of the power with which the slow fall fades."""
 OPTIMIZERS: dict[str, tuple[float, float, float]] = {
-    "adamw": (1.0, 1.0, 1.0), "muon": (1.0, 0.25, 1.7), "soap": (1.0, 0.25, 1.6), "lion": (4.0, 0.9, 1.0),
+    "adamw": (1.0, 1.0, 1.0), "muon": (1.0, 0.29, 1.6), "soap": (1.0, 0.25, 1.4), "lion": (4.0, 0.9, 1.0),
     "adafactor": (1.0, 1.15, 0.9),
 }  # fmt: skip
 """Per optimizer: AdamW's rate of equal effect over its own, its time constant over AdamW's, and the number of AdamW's
@@ -49,6 +55,8 @@ AdamW's (Liu et al. 2025), Lion's rate as a quarter of AdamW's (Chen et al. 2023
 CRITICAL_AT_ONE_NAT, CRITICAL_POWER = 2e8, 4.76
 """Tokens of the critical batch at a loss of one nat, and the power by which it shrinks as the loss is higher: 0.3M at 4
 nats, 3M at 2.4 (Kaplan et al. 2020). A batch of its size needs twice the tokens that a small one needs."""
+MOST_WORTH = 1.4
+"""Most of a usual batch's tokens that one of a smaller batch is worth, as 8B with 16 sequences a step learned."""
 USUAL_BATCH_TOKENS = 5e5
 """Tokens a step of the runs that ``law`` holds for while they are young."""
 UNTRAINED_NOISE = 0.05
@@ -89,6 +97,12 @@ def slow_time_constant(train: TrainConfig, parameters: float) -> float:
     return float(at_usual * OPTIMIZERS[train.optimizer][1] * over_usual**-SLOW_RATE_POWER)
 
 
+def _token_worth(train: TrainConfig, parameters: float) -> float:
+    """Tokens of AdamW at its usual rate that one of this run's is worth; updates count by the root of their rate."""
+    over_usual = equal_rate(train) / usual_learning_rate(parameters)
+    return float(OPTIMIZERS[train.optimizer][2] * min(max(over_usual, 0.25), 4.0) ** WORTH_POWER)
+
+
 @dataclass(frozen=True)
 class FromScratch:
     """The loss of a run that starts from random weights."""
@@ -109,7 +123,7 @@ class FromScratch:
     scale: float
     """Nats that a token of this vocabulary carries over those of a usual one."""
     token_worth: float
-    """Tokens of AdamW that one of this optimizer's is worth."""
+    """Tokens of AdamW at its usual rate that one of this run's is worth."""
     lowest: float
     early: "EarlyFall"
     slow_steps: float
@@ -124,9 +138,10 @@ class FromScratch:
         cls, train: TrainConfig, draws: Draws, vocab: int, parameters: float, total_steps: int, texts: Texts
     ) -> "FromScratch":
         """Draw the shape of a model of this size and vocabulary on the data that ``draws`` stands for."""
-        information = token_information(vocab)
+        of_tokens = token_information(vocab)
+        information = of_tokens * texts.information
         first = math.log(vocab) + draws.between("first", 0.03, 0.35)
-        plateau = min(draws.between("plateau", 6.6, 7.4) * min(information, 1.0), 0.85 * first)
+        plateau = min(draws.between("plateau", *PLATEAU) * min(of_tokens, 1.0) * texts.frequencies, 0.85 * first)
         usual = information * (1.69 + 406.4 / parameters**0.34)
         size_loss = usual + information * draws.between("difficulty", *texts.difficulty)
         usual, size_loss = min(usual, 0.9 * plateau), min(size_loss, 0.9 * plateau)
@@ -143,9 +158,9 @@ class FromScratch:
             train=train, batches=batches, worth=UpdateWorth.of(train, total_steps), total_steps=total_steps,
             first=first, plateau=plateau, size_loss=size_loss,
             token_loss=token_loss, head_start_tokens=(token_loss / (plateau - size_loss)) ** (1.0 / 0.28),
-            scale=information, token_worth=OPTIMIZERS[train.optimizer][2],
+            scale=information, token_worth=_token_worth(train, parameters),
             lowest=LOWEST * min(information, 1.0),
-            early=EarlyFall.of(draws, equal_rate(train), parameters, whole),
+            early=EarlyFall.of(draws, equal_rate(train), whole),
             slow_steps=time_constant * slow_power, slow_power=slow_power,
             hidden=min(draws.log("hidden", *HIDDEN) * information, 0.1 * plateau),
             overshoot=draws.between("overshoot", 3.0, 10.0) if hasty else 0.0,
@@ -155,8 +170,9 @@ class FromScratch:
         """The expected training loss before the update of ``step``."""
         moved = useful_steps(self.train, self.batches, self.total_steps, step)
         known = self.size_loss + self.token_loss * self._tokens(step) ** -0.28
-        slow = (self.plateau - known) * (1.0 + moved / self.slow_steps) ** -self.slow_power
+        learned = useful_steps(self.train, self.batches, self.total_steps, step, learning_steps)
         early = (self.first - self.plateau) * self.early.left(moved)
+        slow = (self.plateau - known) * (1.0 + learned / self.slow_steps) ** -self.slow_power
         hidden = self.hidden * (1.0 - (1.0 - _rate_share(self.train, self.total_steps, step)) ** HIDDEN_POWER)
         # The rate hides a share of what has been learned, which is nothing at first.
         hidden *= (self.plateau - known - slow) / (self.plateau - self.size_loss)
@@ -168,7 +184,7 @@ class FromScratch:
         tokens = self.train.sequence_length * self.batches.sequences_done(step)
         batch = tokens / np.maximum(step, 1.0)
         critical = CRITICAL_AT_ONE_NAT / self._law_loss(tokens) ** CRITICAL_POWER
-        share = np.minimum((1.0 + USUAL_BATCH_TOKENS / critical) / (1.0 + batch / critical), 1.0)
+        share = np.minimum((1.0 + USUAL_BATCH_TOKENS / critical) / (1.0 + batch / critical), MOST_WORTH)
         return np.asarray(self.head_start_tokens + self.token_worth * share * self.worth.mean(step) * tokens)
 
     def _law_loss(self, tokens: Floats) -> Floats:
@@ -197,11 +213,10 @@ class EarlyFall:
     power: float
 
     @classmethod
-    def of(cls, draws: Draws, peak_rate: float, parameters: float, whole: float) -> "EarlyFall":
+    def of(cls, draws: Draws, peak_rate: float, whole: float) -> "EarlyFall":
         """Draw the fall; ``whole`` is the run in steps at the peak rate."""
-        # A wide model needs smaller moves of its weights for the same change of its output.
-        way = draws.log("early", 0.7e-3, 2.0e-3) * math.sqrt(1000 / _width(parameters))
-        steps = min(max(way / peak_rate, 0.4), whole / 6 + 1.0)
+        steps = draws.log("early", *EARLY_STEPS_AT_6E4) * (6e-4 / peak_rate) ** EARLY_RATE_POWER
+        steps = min(max(steps, 0.4), whole / 6 + 1.0)
         return cls(
             draws.between("frequent", 0.26, 0.42), steps * draws.log("frequent steps", 0.02, 0.08),
             draws.between("frequent power", 0.9, 1.5), steps, draws.between("early power", 1.2, 2.0),
@@ -211,11 +226,6 @@ class EarlyFall:
         """Share of the fall that is still to come."""
         first = self.frequent / (1.0 + (moved / self.frequent_steps) ** self.frequent_power)
         return np.asarray(first + (1.0 - self.frequent) / (1.0 + (moved / self.steps) ** self.power))
-
-
-def _width(parameters: float) -> float:
-    """About the hidden size of a model of usual proportions, whose layers are an eightieth of it."""
-    return float((80.0 / 12.0 * parameters) ** (1.0 / 3.0))
 
 
 def _rate_share(train: TrainConfig, total_steps: int, step: Floats | float) -> Floats:

@@ -72,7 +72,7 @@ class BatchNoise:
             skew=draws.between("skew", -0.1, 0.9) if web else draws.between("skew", -0.5, 0.1),
             odd_share=draws.log("odd", 0.001, 0.025) if web else draws.log("odd", 0.0001, 0.002),
             odd_upward=0.8 if web else 0.5, unevenness=draws.between("uneven", 0.0, 0.25),
-            uneven_phi=draws.between("uneven phi", 0.05, 0.9),
+            uneven_phi=draws.between("uneven phi", 0.4, 0.95),
             balancing=draws.between("balancing", 0.02, 0.14) if draws.chance("balanced", 0.4) else 0.0,
             wander=draws.between("wander", 0.1, 0.4) if draws.chance("shards", 0.4) else 0.0,
             phi=draws.between("phi", 0.85, 0.97),

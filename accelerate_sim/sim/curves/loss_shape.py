@@ -12,9 +12,15 @@ import numpy as np
 
 from accelerate_sim.config.sections.train import TrainConfig
 from accelerate_sim.sim.curves.from_scratch import FromScratch, law
-from accelerate_sim.sim.curves.schedule import distance_share
+from accelerate_sim.sim.curves.schedule import distance_share, learning_steps
 from accelerate_sim.sim.curves.texts import Texts
 from accelerate_sim.sim.noise import Draws, Floats
+
+FIRST_STEPS = (1.5, 60.0)
+"""Range of the steps at the peak rate in which a fine-tuning makes half of its first fall.
+
+Logs of seven sources took 1 to 35 of them, in runs of 300 to 16,000 steps.
+"""
 
 
 class LossShape(Protocol):
@@ -68,10 +74,10 @@ class Restarted:
 
     @classmethod
     def of(cls, draws: Draws, parameters: float, total_steps: int, total_tokens: int) -> "Restarted":
-        last = law(parameters, total_tokens) + draws.between("last", 1.6, 2.6)
+        last = law(parameters, total_tokens) + draws.between("last", 1.3, 2.3)
         return cls(
-            draws.between("first", 7.6, 7.85), min(last, 6.5), draws.between("flat", 0.05, 0.12) * total_steps,
-            draws.between("half", 0.26, 0.46) * total_steps, draws.between("power", 1.5, 2.1),
+            draws.between("first", 7.6, 7.85), min(last, 6.5), draws.between("flat", 0.09, 0.15) * total_steps,
+            draws.between("half", 0.4, 0.62) * total_steps, draws.between("power", 1.05, 1.3),
         )  # fmt: skip
 
     def at(self, step: Floats) -> Floats:
@@ -99,7 +105,8 @@ class FineTuned:
     settled: float
     last: float
     power: float
-    first_share: float
+    first_steps: float
+    """Steps at the peak rate in which half of the first fall is made, however long the run is."""
     first_power: float
     remembered: float
     """Share of the loss by which each pass over the data lowers that of the next one."""
@@ -113,7 +120,8 @@ class FineTuned:
             train=train, total_steps=total_steps, steps_per_epoch=train.steps_per_epoch,
             first=settled * draws.log("first", 1.1, 2.4), settled=settled,
             last=settled * draws.between("last", 0.68, 0.98), power=draws.between("power", 0.3, 0.8),
-            first_share=draws.log("first share", 0.006, 0.06), first_power=draws.between("first power", 0.9, 1.6),
+            first_steps=min(draws.log("first steps", *FIRST_STEPS), 0.06 * total_steps),
+            first_power=draws.between("first power", 0.9, 1.6),
             remembered=draws.between("remembered", 0.1, 0.4), overfit=draws.between("overfit", 0.02, 0.12),
         )  # fmt: skip
 
@@ -131,11 +139,11 @@ class FineTuned:
         )
 
     def _learned(self, step: Floats) -> Floats:
-        done = np.minimum(step / max(self.total_steps, 1), 1.0)
+        learned = learning_steps(self.train, self.total_steps, step)
         # What is learned follows the weights' way, so the loss is flat where the rate has decayed to nothing.
         way = distance_share(self.train, self.total_steps, step)
         slow = self.last + (self.settled - self.last) * (1.0 - way**self.power)
-        early = (self.first - self.settled) / (1.0 + (done / self.first_share) ** self.first_power)
+        early = (self.first - self.settled) / (1.0 + (learned / self.first_steps) ** self.first_power)
         return np.asarray(slow + early)
 
 

@@ -1,5 +1,6 @@
 """Learning-rate schedules: the exact formula, so that the rate can be checked at any step, and the worth of updates."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -88,21 +89,35 @@ def full_rate_steps(train: TrainConfig, total_steps: int, step: ArrayLike) -> Fl
     return np.asarray(ramped * (ramped + 1.0) / (2.0 * max(warmup, 1)) + step - ramped)
 
 
-def useful_steps(train: TrainConfig, batches: BatchSchedule, total_steps: int, step: ArrayLike) -> Floats:
-    """``full_rate_steps`` as steps with the whole global batch: those with a smaller one teach less.
+def learning_steps(train: TrainConfig, total_steps: int, step: ArrayLike) -> Floats:
+    """Number of steps at the peak rate in which as much is learned as in those before ``step``.
+
+    In the warm-up each counts by the root of its share of the peak rate.
+    """
+    step = np.asarray(step, float)
+    warmup = min(train.warmup_steps, total_steps)
+    ramped = np.minimum(step, warmup)
+    return np.asarray(ramped * (ramped / max(warmup, 1)) ** WORTH_POWER / (1.0 + WORTH_POWER) + step - ramped)
+
+
+def useful_steps(
+    train: TrainConfig, batches: BatchSchedule, total_steps: int, step: ArrayLike,
+    counted: Callable[[TrainConfig, int, ArrayLike], Floats] = full_rate_steps,
+) -> Floats:  # fmt: skip
+    """The ``counted`` steps as steps with the whole global batch: those with a smaller one teach less.
 
     A step with batch B is worth 1 / (1 + B_critical / B) of one without noise (McCandlish et al. 2018).
     """
     if len(batches.stages) == 1:
-        return full_rate_steps(train, total_steps, step)
+        return counted(train, total_steps, step)
     step = np.asarray(step, float)
     critical = CRITICAL_BATCH_TOKENS / train.sequence_length
     sizes = np.array([stage.batch for stage in batches.stages])
     worth = (1.0 + critical / train.global_batch) / (1.0 + critical / sizes)
-    begins = full_rate_steps(train, total_steps, np.array([stage.first_step for stage in batches.stages]))
+    begins = counted(train, total_steps, np.array([stage.first_step for stage in batches.stages]))
     before = np.concatenate(([0.0], np.cumsum(worth[:-1] * np.diff(begins))))
     number = batches.numbers(np.floor(step).astype(np.int64))
-    return np.asarray(before[number] + worth[number] * (full_rate_steps(train, total_steps, step) - begins[number]))
+    return np.asarray(before[number] + worth[number] * (counted(train, total_steps, step) - begins[number]))
 
 
 @dataclass(frozen=True)

@@ -22,12 +22,12 @@ Kind = Literal["hot", "slow", "memory"]
 
 WINDOW = 200
 """Steps whose incidents are drawn together; longer than any of them lasts."""
-HOURLY_AT_64, GROWTH = 0.2, 1.0 / 3.0
+HOURLY_AT_64, GROWTH = 0.2, 0.2
 """Incidents in an hour on 64 GPUs, and the power of the number of GPUs by which larger clusters have more.
 
 An assumption: fleets publish how much jobs are slowed, not by how many GPUs. In smaller jobs they come with GPUs;
 beyond, they grow more slowly than the cluster, because GPUs that were slow before are kept out of large jobs. It makes
-three in half a day on 64 GPUs and seven in five hours on 16,384, where logs of 2,560 to 10,752 GPUs stay within 0.4 to
+three in half a day on 64 GPUs and three in five hours on 16,384, where logs of 2,560 to 10,752 GPUs stay within 0.4 to
 0.9 % of their level.
 """
 QUIET_STEPS = 25

@@ -82,7 +82,7 @@ SITES: dict[Machines, Site] = {
     ),
     # Runs on 64 to 10,752 dedicated GPUs: a core of 0.03 to 1.3 %, in half of them above 0.3 %; next to no memory.
     "fabric": Site(
-        tight=0.4, loose=0.1, core=(0.005, 0.012), routed_core=(0.005, 0.02), large_level=0.04, level=(0.004, 0.012),
+        tight=0.3, loose=0.1, core=(0.005, 0.012), routed_core=(0.005, 0.02), large_level=0.04, level=(0.004, 0.012),
         restless=0.04, wander=(0.004, 0.01), drifts=0.2, drift=(0.001, 0.006), settles=0.3, settling=(0.001, 0.01),
         persists=0.35, memory=(0.1, 0.5),
         often_late=0.6, often=(0.003, 0.012), straggler=(0.008, 0.08), stall=(0.00003, 0.0006),

@@ -8,7 +8,6 @@ any kernel is resident, so it is near 100 % also for GPUs that wait for a slow o
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +18,7 @@ from accelerate_sim.sim.batch_ramp import BatchSchedule
 from accelerate_sim.sim.disturbances.incidents import Incident, Incidents
 from accelerate_sim.sim.gpus.activity import drawn_w
 from accelerate_sim.sim.gpus.chips import POWER_EXPONENT, Chips
+from accelerate_sim.sim.gpus.step_load import Load, StepLoads
 from accelerate_sim.sim.layout import Layout, Ranks
 from accelerate_sim.sim.memory.filling import MemoryFilling, cache_filled
 from accelerate_sim.sim.noise import Floats
@@ -36,8 +36,6 @@ STEADY_UTILIZATION_PCT: dict[Phase, float] = {
 SAVING_SHARE = 0.04
 """Power during a checkpoint, from 0 (a resident context) to 1 (the limit): states are copied to the host."""
 CLOCK_STEP_MHZ = 15
-STAGES_KEPT = 12
-"""Stages of the batch's ramp that are cached: a sample depends on the last few minutes only."""
 BUSY: tuple[Phase, ...] = ("step", "validation")
 
 
@@ -52,13 +50,6 @@ class GpuSample:
     temperature_c: Floats
     power_w: Floats
     sm_clock_mhz: Floats
-
-
-class StepLoad(NamedTuple):
-    """Watts of each GPU in steps, and its clock over its maximum; arrays are [GPUs]."""
-
-    power_w: Floats
-    clocks: Floats
 
 
 class Telemetry:
@@ -81,19 +72,16 @@ class Telemetry:
         self.chips, self.gpu, self.impose = chips, chips.gpu, impose
         self.timeline, self.incidents, self.filling = timeline, incidents, filling
         self.compute_share = compute_share
-        self.batches, self._power_share = batches, power_share
-        self._whole = len(batches.stages) - 1
-        self._load_of_stage: dict[int, StepLoad] = {}
-        self._mean_w_of_stage: dict[int, float] = {}
+        self.batches, self._whole = batches, len(batches.stages) - 1
         self.rank = np.arange(layout.world_size)
         self.node, self.stage = layout.node(self.rank), layout.stage(self.rank)
         self.memory_used = self._memory(filling.peak_bytes)
-        self._whole_load = self._load_at(power_share(self._whole))
-        self._validation_load = self._load_at(validation_power_share)
+        self._loads = StepLoads(chips, power_share, self._whole)
+        self._validation_load = Load.of(chips, validation_power_share)
         resident_w = drawn_w(self.gpu, 0.0) * chips.power_gain
         self.phase_w: dict[Phase, Floats] = {
             "startup": resident_w,
-            "step": self._whole_load.power_w,  # with the whole global batch
+            "step": self._loads.whole.power_w,  # with the whole global batch
             "checkpoint": drawn_w(self.gpu, SAVING_SHARE) * chips.power_gain,
             "validation": self._validation_load.power_w,
             "export": resident_w,
@@ -113,20 +101,6 @@ class Telemetry:
         # NCCL buffers and library workspaces differ a little; rank 0 holds some more of everything.
         used = by_stage[self.stage] + 2**20 * (90.0 + 60.0 * own) + 2**28 * (self.rank == 0)
         return np.asarray(np.minimum(used, 0.995 * total))
-
-    def _load_at(self, power_share: float) -> StepLoad:
-        wanted_w = drawn_w(self.gpu, power_share)
-        return StepLoad(self.chips.allowed_w(wanted_w), self.chips.shown_clocks(wanted_w))
-
-    def _load(self, stage: int) -> StepLoad:
-        """Power and clocks in a step of this stage of the batch's ramp."""
-        if stage == self._whole:
-            return self._whole_load
-        if stage not in self._load_of_stage:
-            if len(self._load_of_stage) >= STAGES_KEPT:
-                self._load_of_stage.clear()
-            self._load_of_stage[stage] = self._load_at(self._power_share(stage))
-        return self._load_of_stage[stage]
 
     def memory_used_bytes(self, rank: int, step: int) -> int:
         """Bytes in use on one GPU at the end of a step; after the first steps, which fill a cache, little changes."""
@@ -166,7 +140,9 @@ class Telemetry:
     ) -> tuple[Floats, Floats]:
         """Lower the clock and the power of slow GPUs, and slightly the power of the GPUs that wait for them."""
         if phase in BUSY:
-            steady_w, clocks = self._load(self.batches.number_at(step)) if phase == "step" else self._validation_load
+            steady_w, clocks = (
+                self._loads.at(self.batches.number_at(step)) if phase == "step" else self._validation_load
+            )
         else:
             lowered = IDLE_CLOCK_MHZ / self.gpu.max_clock_mhz if phase == "idle" else 1.0
             steady_w, clocks = self.phase_w[phase], np.full(len(self.rank), lowered)
@@ -220,7 +196,7 @@ class Telemetry:
                 weight = float(np.exp((to_s - second) / THERMAL_TAU_S) - before)
                 weights[span.phase, stage] = weights.get((span.phase, stage), 0.0) + weight
         each = (
-            (self._load(stage).power_w if phase == "step" else self.phase_w[phase]) * weight
+            (self._loads.at(stage).power_w if phase == "step" else self.phase_w[phase]) * weight
             for (phase, stage), weight in sorted(weights.items())
         )
         return np.asarray(sum(each))
@@ -250,7 +226,4 @@ class Telemetry:
 
     def mean_step_power_w(self, step: int) -> float:
         """Mean watts over the GPUs in this step."""
-        stage = self.batches.number_at(step)
-        if stage not in self._mean_w_of_stage:
-            self._mean_w_of_stage[stage] = float(self._load(stage).power_w.mean())
-        return self._mean_w_of_stage[stage]
+        return self._loads.mean_w(self.batches.number_at(step))

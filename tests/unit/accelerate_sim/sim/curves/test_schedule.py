@@ -11,7 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accelerate_sim.config.schema import TrainConfig
-from accelerate_sim.sim.curves.schedule import UpdateWorth, distance_share, full_rate_steps, learning_rate
+from accelerate_sim.sim.curves.schedule import (
+    UpdateWorth,
+    distance_share,
+    full_rate_steps,
+    learning_rate,
+    learning_steps,
+)  # fmt: skip
 
 Schedule = Literal["cosine", "linear", "wsd", "constant"]
 SCHEDULES: tuple[Schedule, ...] = ("cosine", "linear", "wsd", "constant")
@@ -73,6 +79,15 @@ def test_steps_at_the_full_rate_are_the_sum_of_rates(warmup: int, total: int, st
     one = config("constant", warmup)
     rates = learning_rate(one, total, np.arange(step)) / 3e-4
     assert full_rate_steps(one, total, step).item() == pytest.approx(rates.sum())
+
+
+@pytest.mark.parametrize(("warmup", "step"), [(0, 50), (100, 40), (100, 100), (100, 400), (1000, 400)])
+def test_steps_of_a_warm_up_teach_by_the_root_of_their_rate(warmup: int, step: int) -> None:
+    """Over the peak, and no less than the distance that they move the weights."""
+    one = config("constant", warmup)
+    roots = np.sqrt(learning_rate(one, 500, np.arange(step)) / 3e-4)
+    assert learning_steps(one, 500, step).item() == pytest.approx(roots.sum(), rel=0.03)
+    assert learning_steps(one, 500, step) >= full_rate_steps(one, 500, step) - 1e-9
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "linear", "wsd", "constant"])

@@ -46,3 +46,14 @@ def test_long_texts_make_a_batch_noisier() -> None:
         for tokens in (400, 3600)
     )
     assert long == pytest.approx(3 * short)
+
+
+def test_stories_of_few_words_are_known_soon() -> None:
+    """124M on TinyStories, 32,768 tokens a step: 4.45 nats after 50 steps, 3.19 after 200, 2.1 after 500."""
+    train = TrainConfig(
+        epochs=1, steps_per_epoch=2000, global_batch=32, sequence_length=1024, lr=6e-4, warmup_steps=100
+    )
+    texts = Texts.of(catalog.dataset("tinystories"))
+    of_names = [LossCurve.of(RunConfig(train=train), 1, key, 50_257, 124e6, 2000, texts=texts) for key in range(20)]
+    losses = np.median([one.trend(np.array([50.0, 200.0, 500.0, 1999.0])) for one in of_names], axis=0)
+    assert losses == pytest.approx([4.45, 3.19, 2.1, 1.4], abs=0.35)

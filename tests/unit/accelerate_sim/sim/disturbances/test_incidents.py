@@ -44,19 +44,20 @@ def test_they_come_now_and_then() -> None:
 
 @pytest.mark.parametrize(("gpus", "step_s"), [(4, 17.5), (64, 0.05), (1024, 17.5), (16_384, 65.0), (100_000, 60.0)])
 def test_they_come_with_gpus_and_with_time(gpus: int, step_s: float) -> None:
-    """In proportion to time and, up to 64, to GPUs; beyond, to their cube root, as slow ones are kept out."""
+    """In proportion to time and, up to 64, to GPUs; beyond, to their fifth root, as slow ones are kept out."""
     counts = [len(cluster(seed, gpus, step_s=step_s).during(0, 3999)) for seed in range(10)]
-    expected = 0.2 * min(gpus / 64, (gpus / 64) ** (1 / 3)) * (4000 - 25) * step_s / 3600 * len(counts)
+    expected = 0.2 * min(gpus / 64, (gpus / 64) ** 0.2) * (4000 - 25) * step_s / 3600 * len(counts)
     assert sum(counts) == pytest.approx(expected, abs=4 * expected**0.5 + 1)
 
 
 def test_a_large_cluster_warns_a_few_times_in_some_hours() -> None:
-    """16,384 GPUs in 3,000 steps of 6.5 s: their operators see a handful of warnings, not one every three minutes."""
+    """16,384 GPUs in 3,000 steps of 6.5 s: their operators see none to six warnings, not one every three minutes."""
     warnings = [
         sum(len(large.noticed_at(step)) for step in range(3000))
         for large in (cluster(seed, 16_384, step_s=6.5) for seed in range(8))
     ]
-    assert 2 < np.mean(warnings) < 12
+    assert 1 < np.mean(warnings) < 5
+    assert max(warnings) < 9
 
 
 def test_only_the_worst_is_warned_of() -> None:
