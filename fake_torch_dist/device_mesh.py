@@ -9,9 +9,7 @@ What it does not do: devices (``device_type`` is a label), pickling, being the c
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import Any, NoReturn
 
 import numpy as np
@@ -21,15 +19,16 @@ from fake_torch_dist import errors
 from fake_torch_dist.api.registry import default_group, get_rank, is_initialized, is_non_member
 from fake_torch_dist.api.world import init_process_group
 from fake_torch_dist.core.process_group import ProcessGroup
-from fake_torch_dist.mesh.axes import Axis, all_lines, axes_of_shape, strides
+from fake_torch_dist.mesh.axes import Axis, axes_of_shape
 from fake_torch_dist.mesh.derived import concatenated, flattened, slice_of, unflattened
+from fake_torch_dist.mesh.layout import MeshLayout
 from fake_torch_dist.mesh.line_groups import NO_OVERRIDE, Override, groups_of_lines, overrides_of
 from fake_torch_dist.mesh.of_groups import groups_and_ranks
 from fake_torch_dist.mesh.validation import check_device_type, check_mesh_ranks, check_names
 from fake_torch_dist.torch_names import no_such_attribute
 
 
-class DeviceMesh:
+class DeviceMesh(MeshLayout):
     """An array of global ranks, shape ``shape``, whose dimensions may have names; each of its lines is a group."""
 
     def __init__(
@@ -57,8 +56,8 @@ class DeviceMesh:
                 raise TypeError("The mesh argument is required: an array of global ranks")
             array = np.array(mesh, int)
             check_names(array.shape, self.mesh_dim_names)
-            self._axes: tuple[Axis, ...] = axes_of_shape(array.shape)
-            self._rank_map: list[int] = array.ravel().tolist()
+            self._axes = axes_of_shape(array.shape)
+            self._rank_map = array.ravel().tolist()
             self._flat: dict[str, DeviceMesh] = {}
         else:
             assert _axes is not None
@@ -85,10 +84,6 @@ class DeviceMesh:
             for axis, name, override in zip(axes, named, overrides, strict=True)
         ]
 
-    def _lines(self, axes: Sequence[Axis]) -> list[list[int]]:
-        """The global ranks of every part of the root mesh along ``axes``."""
-        return [[self._rank_map[index] for index in line] for line in all_lines(axes, len(self._rank_map))]
-
     def _part(
         self, axes: Sequence[Axis], names: Sequence[str] | None, groups: list[list[Any]], device_type: str | None = None
     ) -> DeviceMesh:
@@ -103,54 +98,6 @@ class DeviceMesh:
         )
         part._groups = groups
         return part
-
-    # -- attributes ----------------------------------------------------------------------------------------------------
-
-    @cached_property
-    def mesh(self) -> npt.NDArray[np.int_]:
-        """Global ranks, shape ``shape``, of the part of the root mesh that this process is in. RuntimeError if none."""
-        lines = self._lines(self._axes)
-        mine = lines if len(lines) == 1 else [line for line in lines if self._rank in line]
-        if not mine:
-            raise RuntimeError(errors.MESH_WITHOUT_ME)
-        return np.array(mine[0], int).reshape(self.shape)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Ranks along each dimension."""
-        return tuple(len(axis) for axis in self._axes)
-
-    @property
-    def ndim(self) -> int:
-        """Number of dimensions."""
-        return len(self._axes)
-
-    def size(self, mesh_dim: int | None = None) -> int:
-        """Number of ranks, in all or along a dimension."""
-        return int(np.prod(self.shape)) if mesh_dim is None else self.shape[mesh_dim]
-
-    def stride(self) -> tuple[Any, ...]:
-        """The distance of neighbours along each dimension in the root mesh; () for a dimension of size 1."""
-        steps = [strides(axis) for axis in self._axes]
-        return tuple(each[0] if len(each) == 1 else each for each in steps)
-
-    def get_rank(self) -> int:
-        """The global rank of this process."""
-        return get_rank()
-
-    def get_coordinate(self) -> tuple[int, ...] | None:
-        """This process's coordinate in the mesh; None outside of it."""
-        if self._rank not in self._rank_map:
-            return None
-        places = np.argwhere(self.mesh == self._rank)
-        return tuple(int(index) for index in places[0]) if len(places) else None
-
-    def get_local_rank(self, mesh_dim: int | str | None = None) -> int:
-        """This process's coordinate along a dimension, which may stay unnamed if there is one; -1 outside of the
-        mesh."""
-        axis = self._axis(mesh_dim)
-        place = self.get_coordinate()
-        return -1 if place is None else place[axis]
 
     # -- groups --------------------------------------------------------------------------------------------------------
 
@@ -232,40 +179,8 @@ class DeviceMesh:
         """The mesh that this one was cut, flattened or unflattened from; itself if from none."""
         return self._root
 
-    def _axis(self, mesh_dim: int | str | None) -> int:
-        if mesh_dim is None:
-            if self.ndim > 1:
-                raise RuntimeError(errors.MESH_DIM_NEEDED.format(ndim=self.ndim))
-            return 0
-        if isinstance(mesh_dim, str):
-            if self.mesh_dim_names is None or mesh_dim not in self.mesh_dim_names:
-                raise KeyError(errors.MESH_NO_SUCH_DIM.format(name=mesh_dim, names=self.mesh_dim_names))
-            return self.mesh_dim_names.index(mesh_dim)
-        if not -self.ndim <= mesh_dim < self.ndim:
-            raise IndexError(f"mesh_dim {mesh_dim} of a mesh of {self.ndim} dimensions")
-        return mesh_dim % self.ndim
-
     def __getattr__(self, name: str) -> NoReturn:
         raise no_such_attribute("DeviceMesh", name)
-
-    # -- text and comparison -------------------------------------------------------------------------------------------
-
-    def __repr__(self) -> str:
-        sizes: object = self.shape
-        if self.mesh_dim_names:
-            named = zip(self.mesh_dim_names, self.shape, strict=True)
-            sizes = f"({', '.join(f'{name}={size}' for name, size in named)})"
-        detail = f", Mesh: {self.mesh.tolist()}" if os.environ.get("TORCH_DISTRIBUTED_DEBUG") == "DETAIL" else ""
-        return f"DeviceMesh({sizes}, '{self.device_type}', stride={self.stride()}{detail})"
-
-    def __eq__(self, other: object) -> bool:
-        return self is other or (isinstance(other, DeviceMesh) and self._key() == other._key())
-
-    def __hash__(self) -> int:
-        return hash(self._key())
-
-    def _key(self) -> tuple[object, ...]:
-        return (self.device_type, self._axes, tuple(self._rank_map), self.mesh_dim_names)
 
 
 def init_device_mesh(

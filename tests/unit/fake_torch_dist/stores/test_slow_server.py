@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import pytest
 
+from fake_torch_dist.errors import DistNetworkError
 from fake_torch_dist.launcher.environment_names import STORE
 from fake_torch_dist.stores import connection
 from fake_torch_dist.stores.connection import Connection
@@ -49,3 +50,19 @@ def test_a_server_that_nobody_has_announced_is_asked_soon(silent: str, monkeypat
 def test_a_launchers_store_is_given_more_time(silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(STORE, silent)
     assert seconds_until_asked(silent) >= 0.5
+
+
+@pytest.mark.parametrize("announced", [False, True])
+def test_how_long_a_silent_listener_may_still_be_a_store(
+    silent: str, monkeypatch: pytest.MonkeyPatch, announced: bool
+) -> None:
+    """A launcher's may be slow because a thousand ranks start; what nobody has announced may be another program."""
+    monkeypatch.setattr(connection, "is_torch_store", lambda *_: False)
+    monkeypatch.setattr(connection, "_SILENCE_S", 0.1)
+    monkeypatch.setattr(connection, "_SILENCE_OF_LAUNCHER_S", 0.4)
+    monkeypatch.setenv(STORE, silent if announced else "127.0.0.1:1")
+    host, _, port = silent.rpartition(":")
+    with pytest.raises(
+        DistNetworkError, match="it has said nothing for 0.4 seconds" if announced else "for 0.1 seconds"
+    ):
+        Connection(host, int(port), b"", timedelta(seconds=60))
