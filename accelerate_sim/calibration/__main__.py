@@ -1,6 +1,6 @@
 """The command ``python -m accelerate_sim.calibration``: compare measured runs with the model, or fit it to them.
 
-``python -m accelerate_sim.calibration curves FILE`` compares curves instead.
+``python -m accelerate_sim.calibration curves FILE`` compares curves instead, ``losses FILE`` expected losses.
 """
 
 import argparse
@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from accelerate_sim.calibration import curves, page, report
+from accelerate_sim.calibration import curves, expected_loss, page, report
 from accelerate_sim.calibration.accuracy import Errors, compared
 from accelerate_sim.calibration.columns import OPTIONAL, REQUIRED, Measured
 from accelerate_sim.calibration.fitting import FEWEST_RUNS, Fit
@@ -25,6 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if words[:1] == ["curves"]:
             return curves.run(words[1:])
+        if words[:1] == ["losses"]:
+            return expected_loss.run(words[1:])
         return _run(_parser().parse_args(words))
     except BadInput as error:
         print(error, file=sys.stderr)
@@ -41,7 +43,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m accelerate_sim.calibration",
         description="Compare measured training runs with what the simulator predicts for them. "
-        "With 'curves FILE.yaml' as arguments, compare their loss, gradient norm and step times instead.",
+        "With 'curves FILE.yaml' as arguments, compare their loss, gradient norm and step times instead; with "
+        "'losses FILE.yaml', the losses that runs of other data sets expect.",
         epilog=f"columns that the file needs:\n{columns}\n\ncolumns that it may have:\n{others}\n\n"
         "Tables of published runs are in the repository's tests/reference; ACCURACY.md names each figure's command.",
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -125,26 +125,32 @@ def table(runs: Sequence[Mapping[str, Any]]) -> list[str]:
     rows = [["run", *FIGURES]]
     for each in runs:
         own, real = figures_of(played(each["config"], each["every"], each["steps"])), each["measured"]
-        cells = [f"{_short(real[name])} | {_short(own.get(name))}" if name in real else "-" for name in FIGURES]
+        cells = [f"{short(real[name])} | {short(own.get(name))}" if name in real else "-" for name in FIGURES]
         rows.append([str(each["run"]), *cells])
+    return aligned(rows)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The rows with each column as wide as its widest cell."""
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
-def _short(value: float | None) -> str:
+def short(value: float | None) -> str:
+    """Three digits of a figure, or all before the point."""
     if value is None:
         return "-"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def read(path: Path) -> list[dict[str, Any]]:
-    """The runs of a file; raise :class:`BadInput` where it is not what the module's docstring says."""
+def read(path: Path, figures: Mapping[str, object] = FIGURES, example: str = EXAMPLE) -> list[dict[str, Any]]:
+    """The runs of a file with some of ``figures``; raise :class:`BadInput` where it is not what the docstring says."""
     try:
         runs = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise BadInput(f"{path}: cannot be read ({error}); give a file like {EXAMPLE}") from None
+        raise BadInput(f"{path}: cannot be read ({error}); give a file like {example}") from None
     if not isinstance(runs, list) or not runs:
-        raise BadInput(f"{path}: holds no list of runs; give a file like {EXAMPLE}")
+        raise BadInput(f"{path}: holds no list of runs; give a file like {example}")
     for number, each in enumerate(runs, 1):
         missing = [key for key in NEEDED if not isinstance(each, dict) or key not in each]
         if missing:
@@ -155,9 +161,9 @@ def read(path: Path) -> list[dict[str, Any]]:
             first = error.errors()[0]
             key = ".".join(map(str, first["loc"]))
             raise BadInput(f"{path}: run {each['run']!r}: config key {key}: {first['msg']}") from None
-        if unknown := sorted(set(each["measured"]) - set(FIGURES)):
+        if unknown := sorted(set(each["measured"]) - set(figures)):
             raise BadInput(
-                f"{path}: run {each['run']!r} has unknown figures {', '.join(unknown)}; known are {', '.join(FIGURES)}"
+                f"{path}: run {each['run']!r} has unknown figures {', '.join(unknown)}; known are {', '.join(figures)}"
             )
     return runs
 

@@ -19,7 +19,7 @@ from accelerate_sim.sim.noise import Draws, Floats
 FIRST_STEPS = (1.5, 60.0)
 """Range of the steps at the peak rate in which a fine-tuning makes half of its first fall.
 
-Logs of seven sources took 1 to 35 of them, in runs of 300 to 16,000 steps.
+Logs of six sources took about 1 to 35 of them, in runs of 300 to 16,000 steps.
 """
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from accelerate_sim.config.schema import ImposeConfig, RunConfig, TrainConfig
 from accelerate_sim.sim.curves.loss import LossCurve
+from accelerate_sim.sim.curves.loss_shape import FineTuned
 from tests.support.loss_curves import SEEDS, VOCAB
 
 
@@ -74,3 +75,29 @@ def test_each_pass_of_a_fine_tuning_is_a_step_down_and_validation_turns_up(key: 
     assert validation[2] - trend[-1] > validation[0] - trend[399] > -0.05
     noise = np.log(one.train(np.arange(400)) / trend[:400])
     assert 0.02 < noise.std() < 0.25
+
+
+@pytest.mark.parametrize("key", range(8))
+def test_the_first_fall_of_a_fine_tuning_takes_steps_and_no_share_of_the_run(key: int) -> None:
+    """In a run of 16,000 steps as in one of 1,500, half of it is done after 60 steps at the peak rate."""
+    fallen, steps = [], set()
+    for total in (1500, 16_000):
+        train = TrainConfig(start="finetune", epochs=1, steps_per_epoch=total, warmup_steps=0)
+        one = LossCurve.of(RunConfig(train=train), 1, key, VOCAB, 7e9, total).shape
+        first, later, settled = one.at(np.array([0.0, 60.0, 600.0]))
+        fallen.append((first - later) / (first - settled))
+        assert isinstance(one, FineTuned)
+        steps.add(one.first_steps)
+    assert min(fallen) > 0.4
+    assert len(steps) == 1
+
+
+def test_a_tokenizer_of_others_is_learned_ever_more_slowly() -> None:
+    """Logs of 405B from a checkpoint have a fifth of their fall left at 70 % of the run, and a twentieth at 90 %."""
+    train = TrainConfig.model_validate({"epochs": 1, "steps_per_epoch": 400, "start": "checkpoint"})
+    left = []
+    for seed in SEEDS:
+        one = LossCurve.of(RunConfig(train=train), seed, seed, VOCAB, 405e9, 400, retokenized=True)
+        first, most, nearly, last = one.trend(np.array([0.0, 280.0, 360.0, 399.0]))
+        left.append(((most - last) / (first - last), (nearly - last) / (first - last)))
+    assert np.median(left, axis=0) == pytest.approx([0.19, 0.05], abs=0.03)
