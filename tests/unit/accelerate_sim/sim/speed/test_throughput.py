@@ -263,7 +263,7 @@ def test_gradients_are_added_to_those_of_earlier_micro_batches() -> None:
 
 
 def test_narrow_experts_gain_less_from_fp8_than_wide_ones() -> None:
-    """What groups of small products lose takes as long in every format."""
+    """Groups of small products lose as many seconds in every format."""
     gains = []
     for model in ("qwen3-30b-a3b", "mixtral-8x7b"):
         bf16, fp8 = (
