@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rows", action="store_true", help="print every run, not only families")
     parser.add_argument("--markdown", action="store_true", help="print the tables as markdown")
     parser.add_argument("--update", type=Path, metavar="PAGE", help="put the tables into a markdown page as well")
-    parser.add_argument("--fit", action="store_true", help="fit the constants to these runs first; takes two minutes")
+    parser.add_argument("--fit", action="store_true", help="fit the constants to these runs first; takes a minute")
     parser.add_argument("--constants", type=Path, metavar="JSON", help="constants to use in place of the package's")
     parser.add_argument("--write", type=Path, metavar="JSON", help="where to write fitted constants")
     return parser

@@ -86,7 +86,7 @@ def measured(row: Mapping[str, str]) -> Measured:
     network = Network.of(gpu, nic, fabric_of(cells))
     return Measured(
         cells["row_id"], cells["family"], cells["model"], model, gpu, network, layout, method,
-        cells.rate("tokens_per_s_per_gpu"), memory, _memory_kind(cells["mem_kind"]), cells["fit_ok"] != "0",
+        cells.rate("tokens_per_s_per_gpu"), memory, _memory_kind(cells["mem_kind"], method), cells["fit_ok"] != "0",
         _knobs(cells),
     )  # fmt: skip
 
@@ -170,10 +170,12 @@ def _layout(cells: Cells, gpu: GpuSpec, method: Method) -> Layout:
     return layout
 
 
-def _memory_kind(text: str) -> str:
+def _memory_kind(text: str, method: Method) -> str:
     if "analytic" in text:
         return "states"
-    return next((kind for kind in ("allocated", "reserved") if kind in text), "used")
+    # AutoModel's logs print what torch has allocated.
+    usual = "allocated" if method.stack.name == "automodel" else "used"
+    return next((kind for kind in ("allocated", "reserved") if kind in text), usual)
 
 
 KNOBS = ("precision", "gpu", "seq_len", "micro_batch", "tp", "pp", "vpp", "cp", "ep", "n_gpus", "sharding",

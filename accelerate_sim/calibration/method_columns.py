@@ -6,7 +6,7 @@ from accelerate_sim import catalog
 from accelerate_sim.calibration.cells import BadCell, Cells
 from accelerate_sim.catalog import GpuSpec, SoftwareStack, UnknownName
 from accelerate_sim.sim.memory.optimizer_state import MASTER_BYTES, MOMENTS
-from accelerate_sim.sim.method import RECOMPUTED_SHARE, Method, release_of, running_stack
+from accelerate_sim.sim.method import RECOMPUTED_SHARE, Method, dispatcher_on, release_of, running_stack
 from accelerate_sim.sim.speed.network import ALL_TO_ALL_SHARE
 
 DEFAULT_STACK = "megatron-core"
@@ -37,7 +37,7 @@ def method_of(cells: Cells, gpu: GpuSpec) -> Method:
         compiled=cells.flag("compiled"), tensor_overlap=True if "async tp" in remarks else None,
         blocking_launches=cells.flag("blocking"), release=release, optimizer=_one_of(cells, "optimizer", MOMENTS),
         optimizer_precision=_one_of(cells, "optimizer_precision", ("", *MASTER_BYTES)) or None,
-        dispatcher=_one_of(cells, "dispatcher", ("", *DISPATCHERS)) or remarked,
+        dispatcher=_one_of(cells, "dispatcher", ("", *DISPATCHERS)) or remarked or dispatcher_on(stack, gpu),
         expert_overlap=cells.flag("expert_overlap") if cells["expert_overlap"] else behind,
     )  # fmt: skip
 

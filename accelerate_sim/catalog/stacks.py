@@ -28,6 +28,9 @@ class SoftwareStack(Entry):
         "alltoall", description="Sends tokens to their experts: one copy for each expert (alltoall), or one for each "
         "GPU and each NVLink domain that holds any of them (deepep, hybridep)."
     )  # fmt: skip
+    rack_dispatcher: Literal["hybridep"] | None = Field(
+        None, description="Sends tokens in racks, where NVLink joins GPUs of many hosts; null: as elsewhere."
+    )
     overlaps_experts: bool = Field(
         False, description="The tokens of one micro-batch travel while another one is computed."
     )
@@ -48,6 +51,10 @@ class SoftwareStack(Entry):
     gathers_fp8_weights: bool = Field(
         False, description="Replicas gather weights in fp8 where matrix products use it with one scale for a tensor."
     )
+    keeps_gathered: bool = Field(
+        False, description="Of a model with experts, sharded weights are gathered once a step and kept until the last "
+        "backward pass, which alone reduces gradients; else each pass gathers them."
+    )  # fmt: skip
     gathers_by_broadcast: bool = Field(
         False, description="Updated weights are sent by one broadcast for each rank, not in one all-gather."
     )

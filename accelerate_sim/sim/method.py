@@ -36,7 +36,7 @@ class Method:
     optimizer_precision: str | None = None
     """Precision of the optimizer's state; None: what the stack does."""
     dispatcher: str | None = None
-    """Library that sends tokens to their experts; None: what the stack does."""
+    """Library that sends tokens to their experts; None: what the stack does on machines of eight GPUs."""
     expert_overlap: bool | None = None
     """Tokens are sent to their experts while the GPUs compute; None: what the stack does."""
 
@@ -59,7 +59,7 @@ class Method:
             release=release_of(stack, gpu, parallel.expert) if train.release is None else train.release,
             optimizer=train.optimizer,
             optimizer_precision=train.optimizer_precision,
-            dispatcher=parallel.dispatcher,
+            dispatcher=parallel.dispatcher or dispatcher_on(stack, gpu),
             expert_overlap=parallel.expert_overlap,
         )
 
@@ -108,7 +108,16 @@ class Method:
     @property
     def sends_tokens_once(self) -> bool:
         """True where a token crosses a link once, however many of its experts are beyond it."""
-        return (self.dispatcher or self.stack.dispatcher) != "alltoall"
+        return self._sender != "alltoall"
+
+    @property
+    def counts_on_gpu(self) -> bool:
+        """True where the host does not wait for the counts of tokens, as buffers are made for the most there can be."""
+        return self._sender == "hybridep"
+
+    @property
+    def _sender(self) -> str:
+        return self.dispatcher or self.stack.dispatcher
 
     @property
     def overlaps_experts(self) -> bool:
@@ -125,6 +134,12 @@ def running_stack(name: str, gpu: GpuSpec) -> SoftwareStack:
     """Return the software that runs on ``gpu`` where ``name`` is asked for: a successor, where that one cannot."""
     stack = catalog.stack(name)
     return catalog.stack(stack.successor) if stack.successor and gpu.generation != "ampere" else stack
+
+
+def dispatcher_on(stack: SoftwareStack, gpu: GpuSpec) -> str:
+    """Return the library that sends tokens to their experts, by the machines that ``gpu`` comes in."""
+    in_rack = gpu.nvlink_domain > gpu.gpus_per_node
+    return (stack.rack_dispatcher if in_rack else None) or stack.dispatcher
 
 
 def release_of(stack: SoftwareStack, gpu: GpuSpec, expert_parallel: int) -> float:

@@ -45,7 +45,7 @@ FOREIGN_SERVER = f"the store at {{host}}:{{port}} {{reason}}. {WAY_OUT}"  # Dist
 
 _SHORTEST_GRACE_S: Final = 1.0
 """The least seconds beyond a time-out in which a server has to react, if they are a part of that; a slower one counts
-as dead."""
+as lost."""
 _PROMPT_S: Final = 0.5
 """Seconds in which a store usually answers the greeting; a slower one is tested for torch's protocol."""
 _PROMPT_OF_LAUNCHER_S: Final = 10.0

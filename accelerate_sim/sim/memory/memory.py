@@ -117,6 +117,21 @@ def gathered_weight_bytes(method: Method) -> float:
     return 1.0 if method.precision == "fp8" and method.stack.gathers_fp8_weights else float(WEIGHT_BYTES)
 
 
+def gathers_once(model: Architecture, layout: Layout, method: Method) -> bool:
+    """Return True where a step gathers sharded weights once and reduces their gradients once.
+
+    PyTorch's pipelines do so, as their micro-batches would else gather a stage anew; AutoModel does for all experts.
+    """
+    kept = layout.pipeline > 1 or (method.stack.keeps_gathered and model.moe is not None)
+    return layout.sharding in SHARDED and kept
+
+
+def reduces_often(model: Architecture, layout: Layout, method: Method) -> bool:
+    """Return True where gradients are reduced after every micro-batch, as no rank has room for all of them."""
+    sharded = layout.sharding in SHARDED and not gathers_once(model, layout, method)
+    return sharded or layout.sharding == "zero2"
+
+
 class Held(NamedTuple):
     """Parameters that a rank works with, before any sharding over data-parallel ranks."""
 
@@ -167,19 +182,22 @@ def memory_use(
     whole, shard = held.total, held.shard(layout)
     per_gradient = gradient_bytes(layout, method)
     per_state = optimizer_state_bytes(model, method)
-    sharded = layout.sharding in SHARDED
+    sharded, once = layout.sharding in SHARDED, gathers_once(model, layout, method)
     weights = 0.0 if sharded else float(WEIGHT_BYTES * whole)
     gradients = per_gradient * (whole if layout.sharding in ("ddp", "zero1") else shard)
     optimizer = per_state * (whole if layout.sharding == "ddp" else shard)
     if sharded:
-        # Two layers are gathered at a time; with a pipeline the stage stays gathered over its micro-batches. What one
-        # rank holds alone is there already.
+        # Two layers are gathered at a time, or all of the stage for all micro-batches. What one rank holds alone is
+        # there already.
         gathered = held.split(layout)
         two_layers = min(gathered, 2 * parameters_per_layer(model, layout).split(layout))
-        weights = WEIGHT_BYTES * (shard + (gathered if layout.pipeline > 1 else two_layers))
+        weights = WEIGHT_BYTES * (shard + (gathered if once else two_layers))
         gradients += per_gradient * two_layers
     layer = layer_activations(model, layout, method)
     activations = layer.kept * stage_layers(model, layout) * micro_batches_in_flight(layout, stage)
+    if once and layout.accumulation == 1:
+        # Gradients come as the backward pass gives up gathered weights and activations: not all are there at once.
+        gradients -= min(gradients, activations + weights - WEIGHT_BYTES * shard)
     logits = _logit_bytes(model, layout, method, k) if stage == layout.pipeline - 1 else 0.0
     in_flight = 0.0 if sharded else WEIGHT_BYTES * _largest_matrix(model, layout, stage)
     if method.stack.overlap == "serial":

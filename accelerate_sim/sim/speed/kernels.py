@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from accelerate_sim.catalog import Architecture, GpuSpec
 from accelerate_sim.sim.layout import Layout
+from accelerate_sim.sim.memory.memory import WEIGHT_BYTES, gradient_bytes, parameters_per_layer, reduces_often
 from accelerate_sim.sim.method import Method
 
 TILE = 128 * 128
@@ -103,10 +104,13 @@ class Kernels:
         return seconds
 
     def _grouping_s(self, rows: float, width: float, count: float) -> float:
-        """Return the seconds that grouped products lose, as narrow experts with few tokens fill few processors."""
+        """Return the seconds that grouped products lose, as narrow experts with few tokens fill few processors.
+
+        They are the same in every format, a share of the arithmetic in fp8.
+        """
         moe = self.model.moe
         assert moe is not None
-        rate = self.rate_fp8 if self.method.is_narrow else self.rate_bf16
+        rate = self.rate_fp8 if self.gpu.fp8_flops else self.rate_bf16
         products = 3 if self.model.gated_mlp else 2
         arithmetic_s = 2 * count * rows * self.model.hidden * width * products / rate
         crowded = float((USUAL_EXPERT_TOKENS / rows) ** self.k["expert_tokens_power"])
@@ -177,6 +181,17 @@ class Kernels:
         experts = model.moe.ffn * (model.moe.active_experts + model.moe.shared_experts)
         return (experts * model.moe_layers + model.ffn * model.dense_layers) / model.layers
 
+    def gradients_s(self) -> float:
+        """Return the seconds to add the gradients of a layer's weights to those of earlier micro-batches.
+
+        A product's result in half precision is counted with the product.
+        """
+        model, layout = self.model, self.layout
+        read = 0.0 if reduces_often(model, layout, self.method) else 1 - 1 / layout.accumulation
+        traffic = gradient_bytes(layout, self.method) * (1 + read) - WEIGHT_BYTES
+        moved = max(0.0, traffic) * parameters_per_layer(model, layout).total
+        return self.k["gradient_traffic"] * moved / self.bus
+
     # --- The host -------------------------------------------------------------------------------
 
     def launch_s(self) -> float:
@@ -190,7 +205,7 @@ class Kernels:
     def waiting_s(self) -> float:
         """Time in a layer's forward pass in which the GPU waits for the host, whatever it has to do."""
         blocking = self.k["blocking_launch_s"] if self.method.blocking_launches else 0.0
-        if not self.model.moe:
+        if not self.model.moe or self.method.counts_on_gpu:
             return blocking
         share = self.model.moe_layers / self.model.layers
         return blocking + self.k["routing_stall_s"] * self.host_age() * share * self._stalls_of_experts()

@@ -12,6 +12,7 @@ from accelerate_sim.sim.memory.memory import (
     gathered_weight_bytes,
     parameters_per_rank,
     reduced_gradient_bytes,
+    reduces_often,
     stage_layers,
 )
 from accelerate_sim.sim.method import Method
@@ -28,6 +29,7 @@ class Replicas:
         self.held = parameters_per_rank(model, layout)
         self.weight_bytes = gathered_weight_bytes(method)
         self.gradient_bytes = reduced_gradient_bytes(layout, method)
+        self.reduces_often = reduces_often(model, layout, method)
 
     def waiting_s(self, stage_s: float) -> float:
         """Return the seconds left to wait for in a step, of which a rank computes for ``stage_s`` per micro-batch."""
@@ -36,7 +38,7 @@ class Replicas:
         # exchanged once a step.
         behind = self._stages_behind()
         forward_s *= behind
-        if not self._reduces_often:
+        if not self.reduces_often:
             backward_s *= behind
         if self.layout.sharding in ("fsdp", "zero3"):
             return self._sharded_weights_s(forward_s, backward_s)
@@ -48,23 +50,17 @@ class Replicas:
             return 0.0
         return self._exposed(self._gathering_s(), compute_s)
 
-    @property
-    def _reduces_often(self) -> bool:
-        """True where gradients are reduced after every micro-batch, as no rank has room for all of them."""
-        layout = self.layout
-        return layout.sharding == "zero2" or (layout.sharding in ("fsdp", "zero3") and layout.pipeline == 1)
-
     def _sharded_weights_s(self, forward_s: float, backward_s: float) -> float:
-        """Return the waiting time where each pass gathers its weights anew."""
+        """Return the waiting time where replicas share weights, which passes or the whole step gather."""
         layout, held, k = self.layout, self.held, self.k
         gather = self._gathering_s()
         reduce = self._over_shards("reduce_scatter", self.gradient_bytes * held.dense)
         reduce += self._over_experts("reduce_scatter", self.gradient_bytes * held.experts)
+        if not self.reduces_often:  # gathered for the first pass, reduced after the last
+            return self._exposed(gather, forward_s) + self._exposed(reduce + self._copies_s(), backward_s)
         both = gather + reduce
         # With the last micro-batch; what hides one exchange cannot hide another.
         last = self._exposed(both + self._copies_s(), backward_s)
-        if not self._reduces_often:  # gathered once for all micro-batches of a step
-            return self._exposed(gather, forward_s) + last
         latency = k["sharded_startup_s"] * layout.shard_ranks.num_domains * stage_layers(self.model, layout)
         if self.method.stack.overlap == "serial":
             latency += k["sharded_old_slowness"] * (2 * gather + reduce)
@@ -74,7 +70,7 @@ class Replicas:
     def _whole_weights_s(self, forward_s: float, backward_s: float) -> float:
         """Return the waiting time where every rank has whole weights: for gradients and, but for DDP, new weights."""
         layout, held = self.layout, self.held
-        reductions = layout.accumulation if self._reduces_often else 1
+        reductions = layout.accumulation if self.reduces_often else 1
         gathered = self.gradient_bytes if layout.sharding == "ddp" else self.weight_bytes
         experts = self._copied_experts_s(gathered * held.experts, self.gradient_bytes * held.experts, reductions)
         gather = self._over_shards("all_gather", gathered * held.dense)

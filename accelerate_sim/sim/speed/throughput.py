@@ -62,8 +62,8 @@ class Throughput:
         """Return the backward times: hidden states and tokens are exchanged once again, keys and values twice."""
         forward = self.layer()
         busy = (
-            forward.matmul * BACKWARD_OVER_FORWARD, forward.attention * self._attention_backward(),
-            forward.elementwise * BACKWARD_OVER_FORWARD,
+            forward.matmul * BACKWARD_OVER_FORWARD + self.kernels.gradients_s(),
+            forward.attention * self._attention_backward(), forward.elementwise * BACKWARD_OVER_FORWARD,
             forward.tensor_comm, forward.context_comm * BACKWARD_OVER_FORWARD, forward.expert_comm,
         )  # fmt: skip
         return LayerTimes(*busy, self._stall_s(sum(busy), BACKWARD_OVER_FORWARD))

@@ -11,6 +11,7 @@ from accelerate_sim.catalog import Architecture, GpuSpec
 from accelerate_sim.sim.layout import Group, Layout
 from accelerate_sim.sim.memory.memory import (
     gathered_weight_bytes,
+    gathers_once,
     parameters_per_rank,
     reduced_gradient_bytes,
     stage_layers,
@@ -60,8 +61,9 @@ def _collectives(model: Architecture, layout: Layout, method: Method) -> Iterato
     gradient = reduced_gradient_bytes(layout, method)
     sharded = layout.sharding in ("fsdp", "zero3")
     # Whoever keeps only a shard of the weights gathers them for both passes, and anew for every micro-batch.
-    passes = layout.accumulation if sharded and layout.pipeline == 1 else 1
-    gathers = 2 * passes if sharded else 1
+    once = gathers_once(model, layout, method)
+    passes = layout.accumulation if sharded and not once else 1
+    gathers = 2 * passes if sharded and not once else 1
     reductions = layout.accumulation if layout.sharding == "zero2" else passes
     for parameters, group in ((held.dense, layout.shard_ranks), (held.experts, layout.expert_copies)):
         if parameters:

@@ -35,6 +35,19 @@ def test_gates_biases_and_positions_are_as_the_row_says() -> None:
     assert plain.parameters - model(tied_emb=1).parameters == 1000 * 1024
 
 
+def test_memory_is_counted_as_the_row_says_or_as_the_software_prints_it() -> None:
+    kinds = {
+        measured(
+            {name: str(value) for name, value in {**RUN, **EXPERTS, "ep": 8, "mem_gib": 20, **cells}.items()}
+        ).memory_kind
+        for cells in ({"stack": "automodel"}, {"stack": "torchtitan", "mem_kind": "allocated"})
+    }
+    assert kinds == {"allocated"}
+    plain = {**RUN, "mem_gib": 20, "stack": "automodel", "mem_kind": "reserved"}
+    assert measured({name: str(value) for name, value in plain.items()}).memory_kind == "reserved"
+    assert measured({name: str(value) for name, value in {**RUN, "mem_gib": 20}.items()}).memory_kind == "used"
+
+
 def test_latent_attention_needs_no_experts_and_experts_no_gate() -> None:
     assert model(mla=1).mla and not model(mla=1).moe
     gated, plain = model(**EXPERTS), model(**EXPERTS, gated_mlp=0)

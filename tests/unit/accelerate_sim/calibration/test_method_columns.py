@@ -33,7 +33,8 @@ def test_software_follows_the_gpu_unless_the_row_states_a_release() -> None:
 
 
 def test_a_dispatcher_comes_from_its_column_or_from_a_remark() -> None:
-    assert run().method.dispatcher is None
+    assert run().method.dispatcher == "deepep"
+    assert run(gpu="GB200").method.dispatcher == "hybridep"
     assert run(dispatcher="alltoall").method.dispatcher == "alltoall"
     told = run(notes="UCCL deepep, overlap on").method
     assert told.dispatcher == "deepep" and told.overlaps_experts

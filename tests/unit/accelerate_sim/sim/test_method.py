@@ -8,7 +8,7 @@ import pytest
 
 from accelerate_sim import catalog
 from accelerate_sim.config.schema import RunConfig
-from accelerate_sim.sim.method import Method, release_of, running_stack
+from accelerate_sim.sim.method import Method, dispatcher_on, release_of, running_stack
 from accelerate_sim.sim.plan import Plan
 
 H100, A100, B300, MI300X = (catalog.gpu(name) for name in ("H100-SXM", "A100-80-SXM", "B300", "MI300X"))
@@ -53,7 +53,21 @@ def step_s(fabric: str = "infiniband", **parallel: Any) -> float:
 
 def test_tokens_that_cross_a_link_once_arrive_sooner() -> None:
     assert step_s(dispatcher="deepep") < step_s(dispatcher="alltoall") == step_s()
-    assert step_s(dispatcher="hybridep") == step_s(dispatcher="deepep")
+    assert step_s(dispatcher="hybridep") < step_s(dispatcher="deepep")
+
+
+def test_racks_have_a_dispatcher_of_their_own() -> None:
+    """DeepEP does not reach GPUs of other hosts over NVLink; what a config asks for is kept."""
+    megatron = catalog.stack("megatron-core")
+    assert dispatcher_on(megatron, B300) == dispatcher_on(megatron, H100) == "deepep"
+    assert dispatcher_on(megatron, catalog.gpu("GB300")) == "hybridep"
+    assert dispatcher_on(catalog.stack("torchtitan"), catalog.gpu("GB300")) == "alltoall"
+    raw = {"cluster": {"gpu": "GB200", "nodes": 2, "gpus_per_node": 4}, "train": {"stack": "megatron-core"}}
+    usual, asked = (
+        Method.of(RunConfig.model_validate({**raw, "parallel": parallel}))
+        for parallel in ({}, {"dispatcher": "deepep"})
+    )
+    assert usual.counts_on_gpu and not asked.counts_on_gpu
 
 
 def test_tokens_that_travel_behind_computing_cost_less() -> None:

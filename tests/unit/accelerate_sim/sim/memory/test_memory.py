@@ -71,6 +71,20 @@ def test_what_takes_less_in_some_software() -> None:
     assert titan[0] == titan[1]  # casts again in the backward pass; 62.0 and 61.8 GiB in its own table
 
 
+def test_weights_that_are_kept_for_a_step_are_whole_while_gradients_are_not_there_yet() -> None:
+    """AutoModel's experts: with one micro-batch gradients come as weights go; with more they stay."""
+    qwen = catalog.model("qwen3-30b-a3b").architecture
+    spread = {"expert": 8, "sequence_length": 4096}
+    kept, anew = (
+        memory_use(qwen, layout(global_batch=64, **spread), method(stack=stack, optimizer_precision="bf16"))
+        for stack in ("automodel", "torchtitan")
+    )
+    assert kept.weights > anew.weights + qwen.parameters / 8
+    assert kept.gradients == 0 < anew.gradients
+    more = memory_use(qwen, layout(global_batch=128, **spread), method(stack="automodel", optimizer_precision="bf16"))
+    assert more.weights == kept.weights and more.gradients > 0
+
+
 def test_more_sharding_never_needs_more() -> None:
     sizes = [use(sharding=sharding).total for sharding in ("ddp", "zero1", "zero2", "zero3")]
     assert sizes == sorted(sizes, reverse=True)

@@ -14,7 +14,9 @@ from accelerate_sim.catalog import GpuSpec
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.sim.memory.memory import gathered_weight_bytes
 from accelerate_sim.sim.plan import Plan
+from accelerate_sim.sim.speed.kernels import Kernels
 from accelerate_sim.sim.speed.network import Network
+from accelerate_sim.sim.speed.replicas import Replicas
 from accelerate_sim.sim.speed.step_parts import StepParts
 from accelerate_sim.sim.speed.throughput import Throughput
 
@@ -103,9 +105,9 @@ def test_larger_batches_take_longer_and_waste_less() -> None:
 @pytest.mark.parametrize(
     "raw, published",
     [
-        (  # Llama 3 405B on 16,384 H100: Dubey et al. 2024, table 4
+        (  # Llama 3 405B on 16,384 H100: Dubey et al. 2024, table 4; gradients are added and reduced in fp32
             {"model": "llama-3.1-405b", "cluster": {"nodes": 2048},
-             "train": {"global_batch": 2048, "recompute_share": 0.3, "stack": "megatron-2024"},
+             "train": {"global_batch": 2048, "recompute_share": 0.3, "stack": "megatron-2024", "gradient_bytes": 4},
              "parallel": {"tensor": 8, "pipeline": 16, "virtual_stages": 8}},
             0.41,
         ),
@@ -142,6 +144,12 @@ def with_method(one: Plan, **changes: Any) -> StepParts:
     return Throughput(one.model.architecture, one.gpu, one.layout, one.network, replace(one.method, **changes)).step()
 
 
+def replicas(one: Plan, **changes: Any) -> Replicas:
+    """The exchange between replicas of a plan with parts of its method changed."""
+    changed = replace(one.method, **changes)
+    return Replicas(one.model.architecture, one.layout, one.network, changed, catalog.constants())
+
+
 REPLICAS = {"tensor": 4, "pipeline": 4, "sharding": "zero1"}
 
 
@@ -159,9 +167,8 @@ def test_a_tied_head_on_another_stage_has_gradients_to_add_up() -> None:
 
 def test_gradients_in_bf16_take_half_the_time_of_fp32() -> None:
     one = plan({"parallel": REPLICAS, "cluster": {"nic_gbps": 50}})
-    half, whole = (with_method(one, gradient_bytes=size).data_comm for size in (2, 4))
-    assert half < whole
-    assert with_method(one, gradient_bytes=6).data_comm == whole
+    half, whole, wider = (replicas(one, gradient_bytes=size).waiting_s(1.0) for size in (2, 4, 6))
+    assert half < whole == wider
 
 
 def test_weights_are_gathered_in_fp8_where_one_scale_does() -> None:
@@ -198,6 +205,73 @@ def test_weights_are_cast_to_fp8_once_for_all_micro_batches() -> None:
         plan({"train": {"precision": "fp8", "micro_batch": 1, "global_batch": batch}}).step_parts for batch in (64, 128)
     )
     assert few.matmul < many.matmul < 1.995 * few.matmul
+
+
+SHARDED_EXPERTS: dict[str, Any] = {
+    "model": "qwen3-30b-a3b", "cluster": {"nodes": 8, "nic_gbps": 50},
+    "parallel": {"tensor": 1, "expert": 8, "sharding": "fsdp"},
+    "train": {"sequence_length": 4096, "micro_batch": 1, "stack": "automodel"},
+}  # fmt: skip
+
+
+def test_weights_that_are_kept_for_a_step_are_gathered_once_for_all_micro_batches() -> None:
+    """AutoModel keeps those of models with experts; torchtitan gathers them anew for each pass."""
+    waits = {}
+    for stack in ("automodel", "torchtitan"):
+        for batch in (64, 256):
+            one = plan(
+                {**SHARDED_EXPERTS, "train": {**SHARDED_EXPERTS["train"], "stack": stack, "global_batch": batch}}
+            )
+            waits[stack, batch] = replicas(one).waiting_s(0.1)
+    assert waits["automodel", 256] == waits["automodel", 64] < waits["torchtitan", 64]
+    assert waits["torchtitan", 256] > 3.5 * waits["torchtitan", 64]
+    dense = {**SHARDED_EXPERTS, "model": "llama-3-8b", "parallel": {"tensor": 1, "sharding": "fsdp"}}
+    few, many = (plan({**dense, "train": {**dense["train"], "global_batch": batch}}) for batch in (64, 256))
+    assert replicas(many).waiting_s(0.1) > 3.5 * replicas(few).waiting_s(0.1)
+
+
+def test_a_sharded_pipeline_gathers_its_stage_once_a_step() -> None:
+    """The backward pass finds the weights of the forward pass: it waits for gradients alone."""
+    one = plan({"parallel": {**REPLICAS, "sharding": "fsdp"}, "cluster": {"nic_gbps": 50}})
+    exchange = replicas(one)
+    assert exchange.waiting_s(0.0) == pytest.approx(
+        exchange.network.seconds("all_gather", 2 * exchange.held.dense, one.layout.shard_ranks)
+        + exchange.network.seconds(
+            "reduce_scatter", exchange.gradient_bytes * exchange.held.dense, one.layout.shard_ranks
+        )
+    )
+
+
+def test_gradients_are_added_to_those_of_earlier_micro_batches() -> None:
+    """Whole gradients are read and written; those that are reduced at once are not added to whole ones."""
+
+    def adding_s(sharding: str, batch: int = 512, **train: Any) -> float:
+        one = plan({"parallel": {"tensor": 8, "sharding": sharding}, "train": {"global_batch": batch, **train}})
+        kernels = Kernels(one.model.architecture, one.gpu, one.layout, one.method, catalog.constants())
+        return kernels.gradients_s()
+
+    fp32, bf16 = (adding_s("zero1", gradient_bytes=size) for size in (4, 2))
+    assert fp32 > 2 * bf16 > 0
+    assert adding_s("zero1", batch=8, gradient_bytes=2) == 0 == adding_s("fsdp")
+    # Larger micro-batches add gradients less often.
+    small, large = (
+        plan({"parallel": {"tensor": 8, "sharding": "zero1"},
+              "train": {"global_batch": 512, "micro_batch": micro, "sequence_length": 2048}}).mean_step_s
+        for micro in (1, 2)
+    )  # fmt: skip
+    assert large < small
+
+
+def test_narrow_experts_gain_less_from_fp8_than_wide_ones() -> None:
+    """Groups of small products lose as many seconds in every format."""
+    gains = []
+    for model in ("qwen3-30b-a3b", "mixtral-8x7b"):
+        bf16, fp8 = (
+            plan({"model": model, "parallel": {"tensor": 1, "expert": 8}, "train": {"precision": precision}})
+            for precision in ("bf16", "fp8")
+        )
+        gains.append(bf16.step_parts.matmul / fp8.step_parts.matmul)
+    assert 1 < gains[0] < gains[1] < 2
 
 
 def test_the_host_takes_longer_to_split_tokens_over_more_experts() -> None:
