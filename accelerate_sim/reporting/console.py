@@ -25,13 +25,11 @@ from accelerate_sim.records import (
     StepRecord,
     SummaryRecord,
 )
-from accelerate_sim.reporting.build import run_facts
 from accelerate_sim.reporting.streams import Streams
-from accelerate_sim.sim.plan import Plan
-from accelerate_sim.voices import house
 from accelerate_sim.voices.voice import Bar, Line, Speaker, speaker_of
 
 if TYPE_CHECKING:
+    from accelerate_sim.sim.plan import Plan
     from accelerate_sim.voices.explanations import Explainer
 
 logger = logging.getLogger(__name__)
@@ -93,6 +91,8 @@ class RunConsole:
         known = self._plan
         if known and known.config is plan.config and known.number == plan.number:
             return  # the voice goes on with what it has counted
+        from accelerate_sim.reporting.build import run_facts  # --help needs no plan
+
         self._plan = plan
         self.run = run_facts(plan)
         self._speaker = speaker_of(plan, self.run, self._now)
@@ -192,6 +192,8 @@ class RunConsole:
 
     def _log_warnings(self, record: Record, run: RunFacts) -> None:
         """Log the warnings that the house has for a record, which a framework has no words for."""
+        from accelerate_sim.voices import house
+
         if (wording := house.LINES.get(type(record))) is None:
             return
         for line in wording(record, run):
