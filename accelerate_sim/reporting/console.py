@@ -108,7 +108,7 @@ class RunConsole:
         """Those of the ranks that this process plays."""
         return ranks if self.rank is None else [rank for rank in self._ranks if rank in ranks]
 
-    def _speaks_for(self, rank: int) -> bool:
+    def _logs_for(self, rank: int) -> bool:
         return self.rank is None or rank in self._ranks
 
     @property
@@ -117,7 +117,7 @@ class RunConsole:
         return self._streams is None
 
     @property
-    def speaks(self) -> bool:
+    def logs_whole_run(self) -> bool:
         """True if this process prints lines about the whole run, and so needs all records."""
         if self.rank is None or self._speaker is None or self.is_house:
             return self.rank in (None, 0)
@@ -169,7 +169,7 @@ class RunConsole:
         if wording is not None:
             said = False
             for line in wording(record, state):
-                if self._speaks_for(line.rank):
+                if self._logs_for(line.rank):
                     said = True
                     self.log(line.level, line.text, line.rank, line.time)
             if said and self._explainer:
@@ -177,7 +177,7 @@ class RunConsole:
 
     def _say(self, items: Iterable[Line | Bar], streams: Streams) -> None:
         for item in items:
-            if self._speaks_for(0 if isinstance(item, Bar) else item.rank):
+            if self._logs_for(0 if isinstance(item, Bar) else item.rank):
                 streams.show(item)
 
     def _say_for_all(self, items: Iterable[Line | Bar], streams: Streams) -> None:
@@ -197,7 +197,7 @@ class RunConsole:
         if (wording := house.LINES.get(type(record))) is None:
             return
         for line in wording(record, run):
-            if line.level >= logging.WARNING and self._speaks_for(line.rank):
+            if line.level >= logging.WARNING and self._logs_for(line.rank):
                 self.log(line.level, line.text, line.rank, None)
 
     def renamed(self, record: SummaryRecord) -> SummaryRecord:

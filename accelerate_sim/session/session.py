@@ -141,7 +141,7 @@ class Session:
     @property
     def sums_up(self) -> bool:
         """True if this process needs all records of a run: of its lines about the whole run, or of its exporter."""
-        return self.is_main_process or self.console.speaks or self.rank_waits is not None
+        return self.is_main_process or self.console.logs_whole_run or self.rank_waits is not None
 
     @classmethod
     def current(cls) -> Session:
