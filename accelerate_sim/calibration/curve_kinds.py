@@ -43,7 +43,7 @@ def growing_windows(steps: Steps, total: int) -> Floats:
 
 
 @dataclass(frozen=True)
-class CurveKind:
+class Kind:
     """A run and the manner in which it is logged."""
 
     name: str
@@ -69,7 +69,7 @@ def kind(
     parallel: Raw | None = None, data: str = "fineweb", validate: int | str = "epoch", save: int = 500,
     clock_decimals: int = 5, tokenizer: str | None = None, warmed_up: bool = False, work: Work | None = None,
     **train: Any,
-) -> CurveKind:  # fmt: skip
+) -> Kind:  # fmt: skip
     """Make a kind; ``gpus`` is how many of which, ``batch`` is global batch, micro-batch and sequence length."""
     number, gpu = gpus
     per_node = min(number, 72 if gpu.startswith("GB") and number % 72 == 0 else 8)
@@ -85,7 +85,7 @@ def kind(
         "eval": {"every": validate, "batches": 20},
         "checkpoint": {"every": save},
     }  # fmt: skip
-    return CurveKind(name, raw, seeds, every, times, losses, clock_decimals, norms, warmed_up, work)
+    return Kind(name, raw, seeds, every, times, losses, clock_decimals, norms, warmed_up, work)
 
 
 def tiny(vocab: int, layers: int = 9, hidden: int = 512) -> Raw:

@@ -53,7 +53,7 @@ FOREIGN_SERVER = f"the store at {{host}}:{{port}} {{reason}}. {WAY_OUT}"  # Dist
 _READ_BYTES: Final = 1 << 16
 _SHORTEST_GRACE_S: Final = 1.0
 _LONGEST_GRACE_S: Final = 10.0
-"""Bounds of the seconds beyond a time-out in which a server has to react; a slower one counts as lost."""
+"""Bounds of the seconds beyond a time-out in which a server has to react; a slower one counts as dead."""
 _PROMPT_S: Final = 0.5
 """Seconds in which a store usually answers the greeting; a slower one is tested for torch's protocol."""
 _PROMPT_OF_LAUNCHER_S: Final = 10.0

@@ -17,7 +17,7 @@ with DefaultSigint():
     from io import TextIOWrapper
 
     from accelerate_sim.monitoring.nvidia_smi.boards import HOPPER_DRIVER, Driver
-    from accelerate_sim.monitoring.nvidia_smi.options import InvalidArguments, SmiArguments, parse
+    from accelerate_sim.monitoring.nvidia_smi.options import Arguments, InvalidArguments, parse
     from accelerate_sim.monitoring.nvidia_smi.reading import Gpu, LibraryMismatch, Node, NoJob, Reading
     from accelerate_sim.process.runtime_directory import UnsafeDirectory
 
@@ -89,7 +89,7 @@ def _help(subcommand: str, write: Write) -> int:
 
 
 def _show(
-    arguments: SmiArguments,
+    arguments: Arguments,
     chosen: Callable[[], Display],
     write: Write,
     sleep: Callable[[float], None],
@@ -112,9 +112,7 @@ def _append(file: TextIOWrapper, text: str) -> None:
     file.flush()
 
 
-def _looks(
-    arguments: SmiArguments, show: Display, write: Write, sleep: Callable[[float], None], count: int | None
-) -> int:
+def _looks(arguments: Arguments, show: Display, write: Write, sleep: Callable[[float], None], count: int | None) -> int:
     node, seen = Node(arguments.node, arguments.job), 0
     while True:
         try:
@@ -126,7 +124,7 @@ def _looks(
                 write(_lost(lost[0]))
                 return GPU_IS_LOST
             write(show(reading, seen == 0))
-        except InvalidArguments as error:  # a field that this driver does not have
+        except InvalidArguments as error:  # a field that this driver does not know
             write(str(error))
             return INVALID_ARGUMENT
         except LibraryMismatch as error:
@@ -148,7 +146,7 @@ def _lost(gpu: Gpu) -> str:
     return f"Unable to determine the device handle for GPU{number} {gpu.bus_id[4:]}: Unknown Error\n"
 
 
-def _display(arguments: SmiArguments) -> Display:
+def _display(arguments: Arguments) -> Display:
     """The function that makes the text that is asked for."""
     if arguments.table:
         return _query(arguments)
@@ -164,7 +162,7 @@ def _display(arguments: SmiArguments) -> Display:
     return lambda reading, first: show(reading)
 
 
-def _query(arguments: SmiArguments) -> Display:
+def _query(arguments: Arguments) -> Display:
     from accelerate_sim.monitoring.nvidia_smi.query import Query
 
     def show(reading: Reading, first: bool) -> str:
@@ -174,7 +172,7 @@ def _query(arguments: SmiArguments) -> Display:
     return show
 
 
-def _about(arguments: SmiArguments) -> str:
+def _about(arguments: Arguments) -> str:
     driver = _driver(arguments)
     if arguments.help_query:
         from accelerate_sim.monitoring.nvidia_smi.query_help import query_help
@@ -191,7 +189,7 @@ def _about(arguments: SmiArguments) -> str:
     )
 
 
-def _driver(arguments: SmiArguments) -> Driver:
+def _driver(arguments: Arguments) -> Driver:
     """The driver of the job; without one, that of most boards."""
     try:
         return Node(arguments.node, arguments.job).read().board.driver
