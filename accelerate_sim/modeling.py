@@ -94,7 +94,7 @@ class AutoModelForCausalLM:
         run, spec, shape = state.run, state.run.model, state.run.model.architecture
         if name.lower() != spec.name.lower():
             raise ValueError(f"the run trains {spec.name!r}, not {name!r}: model in the config says which")
-        if not (state.session.is_main_process or state.session.console.speaks):
+        if not (state.session.is_main_process or state.session.console.logs_whole_run):
             state.session.clock.advance(run.startup.weights)
             state.active.progress.reach("load")
             return CausalLM(run)

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from accelerate_sim.calibration.curve_kinds import KINDS
-from accelerate_sim.calibration.logged_kind import LoggedKind
+from accelerate_sim.calibration.logged_kind import Kind
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.sim import noise
 from accelerate_sim.sim.noise import Draws, Floats
@@ -37,7 +37,7 @@ Row = tuple[str, ...]
 class Logger:
     """The state of a logger of one kind between two values."""
 
-    kind: LoggedKind
+    kind: Kind
     run: Run
     clock_s: int = 0
     before_s: float = 0.0
@@ -84,7 +84,7 @@ class Logger:
         return draws.log("seconds", *LOGGER_S) * float(noise.normal(seed, "logger", int(1000 * end_s))[0])
 
 
-def run_of(one: LoggedKind, seed: int, drawing: int = 1) -> Run:
+def run_of(one: Kind, seed: int, drawing: int = 1) -> Run:
     """The run of a kind with this seed and drawing."""
     run = Run(RunConfig.model_validate({**one.config, "run": {"seed": seed}}))
     if drawing > 1:
@@ -99,7 +99,7 @@ def run_of(one: LoggedKind, seed: int, drawing: int = 1) -> Run:
     return run
 
 
-def played(one: LoggedKind, seed: int, drawing: int = 1) -> Iterator[Row]:
+def played(one: Kind, seed: int, drawing: int = 1) -> Iterator[Row]:
     """The rows of a run as its logger writes them."""
     run = run_of(one, seed, drawing)
     logger = Logger(one, run)

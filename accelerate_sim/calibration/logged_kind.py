@@ -39,7 +39,7 @@ def growing_windows(steps: Steps, total: int) -> Floats:
 
 
 @dataclass(frozen=True)
-class LoggedKind:
+class Kind:
     """A run and the manner in which it is logged."""
 
     name: str
@@ -65,7 +65,7 @@ def kind(
     parallel: Raw | None = None, data: str = "fineweb", validate: int | str = "epoch", save: int = 500,
     clock_decimals: int = 5, tokenizer: str | None = None, warmed_up: bool = False, work: Work | None = None,
     **train: Any,
-) -> LoggedKind:  # fmt: skip
+) -> Kind:  # fmt: skip
     """Make a kind; ``gpus`` is how many of which, ``batch`` is global batch, micro-batch and sequence length."""
     number, gpu = gpus
     per_node = min(number, 72 if gpu.startswith("GB") and number % 72 == 0 else 8)
@@ -81,4 +81,4 @@ def kind(
         "eval": {"every": validate, "batches": 20},
         "checkpoint": {"every": save},
     }  # fmt: skip
-    return LoggedKind(name, raw, seeds, every, times, losses, clock_decimals, norms, warmed_up, work)
+    return Kind(name, raw, seeds, every, times, losses, clock_decimals, norms, warmed_up, work)

@@ -30,6 +30,7 @@ _LATER_RUN = re.compile(r"run-([2-9]|[1-9][0-9]{1,8})")
 
 
 def path_of_run(output_dir: Path, run: int) -> Path:
+    """The directory of a run: the output directory for the first one, below it for the others."""
     return output_dir if run == 1 else output_dir / f"run-{run}"
 
 

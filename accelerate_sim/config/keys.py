@@ -30,6 +30,7 @@ OTHER_NAMES = {
 
 
 def dotted(path: KeyPath) -> str:
+    """The key as text: ``train.lr``."""
     return ".".join(path)
 
 

@@ -64,6 +64,7 @@ def _problem(path: KeyPath, details: dict[str, Any], value: Any) -> Problem:
 
 
 def unknown_key(path: KeyPath) -> Problem:
+    """The problem of a key that the schema does not have, with a guess at the intended one."""
     key, guess = shorten(dotted(path)), meant(path)
     way_out = f"Did you mean '{guess}'?" if guess else "--print-config shows all keys."
     way_out = _with_space(path[-1]) or way_out

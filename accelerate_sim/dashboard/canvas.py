@@ -19,10 +19,10 @@ from accelerate_sim.dashboard import panels
 from accelerate_sim.dashboard.history import History
 from accelerate_sim.dashboard.panels import FIGURES, View
 from accelerate_sim.display.style import Style
+from fake_torch_dist.terminal.frame import BEGIN_FRAME, END_FRAME
 
 ENTER, LEAVE = "\x1b[?1049h\x1b[?25l\x1b[2J", "\x1b[?25h\x1b[?1049l"
-BEGIN, END = "\x1b[?2026h", "\x1b[?2026l"
-"""Synchronized update: a terminal that knows it shows the frame at once."""
+BEGIN, END = BEGIN_FRAME.decode(), END_FRAME.decode()
 LINES_KEPT = 200
 SMALLEST = (40, 12)
 """Columns and rows below which only the log is drawn."""

@@ -85,7 +85,7 @@ class FaultQueues:
         return (at.step or 1) + (at.count - 1 if at.phase else 0)
 
     def _recur(self, entry: QueuedFault) -> None:
-        """Queue the next recurrence of a fault that comes again and again."""
+        """Queue the next recurrence of a fault that recurs."""
         at, number = entry.fault.at, entry.recurrence
         entry.recurrence += 1
         if at.every is not None and at.every.steps is not None:

@@ -37,7 +37,7 @@ class At:
 
     @property
     def recurs(self) -> bool:
-        """True if the trigger comes again and again by itself."""
+        """True if the trigger recurs by itself."""
         return self.every is not None or self.mtti_s is not None or self.chance is not None
 
     def __str__(self) -> str:

@@ -10,12 +10,14 @@ import os
 import re
 import socket
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from accelerate_sim.config.host_names import AUTO, listed_hosts
-from accelerate_sim.config.load import ConfigSource
 from accelerate_sim.config.sections.cluster import ClusterConfig
 from fake_torch_dist.launcher.environment_names import HOSTS, NODE
+
+if TYPE_CHECKING:
+    from accelerate_sim.config.load import ConfigSource
 
 _NODE_LISTS = ("SLURM_STEP_NODELIST", "SLURM_JOB_NODELIST", "SLURM_NODELIST")
 

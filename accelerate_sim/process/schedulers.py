@@ -101,7 +101,7 @@ def rank_text(environ: Mapping[str, str]) -> str:
 
 
 def unplaced(environ: Mapping[str, str]) -> str:
-    """A line for a process that plays all ranks although the environment speaks of several; empty otherwise."""
+    """A line for a process that plays all ranks although the environment names several; empty otherwise."""
     for name, other in (("WORLD_SIZE", "RANK"), ("RANK", "WORLD_SIZE"), ("JOB_COMPLETION_INDEX", "WORLD_SIZE")):
         several = count(environ, name) > 1 if name == "WORLD_SIZE" else bool(environ.get(name))
         if several and not environ.get(other) and not environ.get("LOCAL_RANK"):

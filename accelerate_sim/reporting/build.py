@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from accelerate_sim.records import DataRecord, EvalRecord, ModelRecord, RampRecord, RunFacts, StartRecord, StepRecord
-from accelerate_sim.sim.plan import Plan
+from accelerate_sim.sim.subset import subset_of
 
 if TYPE_CHECKING:
+    from accelerate_sim.sim.plan import Plan
     from accelerate_sim.sim.run import Run
-from accelerate_sim.sim.subset import subset_of
 
 
 def run_facts(plan: Plan) -> RunFacts:

@@ -25,13 +25,11 @@ from accelerate_sim.records import (
     StepRecord,
     SummaryRecord,
 )
-from accelerate_sim.reporting.build import run_facts
 from accelerate_sim.reporting.streams import Streams
-from accelerate_sim.sim.plan import Plan
-from accelerate_sim.voices import house
 from accelerate_sim.voices.voice import Bar, Line, Speaker, speaker_of
 
 if TYPE_CHECKING:
+    from accelerate_sim.sim.plan import Plan
     from accelerate_sim.voices.explanations import Explainer
 
 logger = logging.getLogger(__name__)
@@ -93,6 +91,8 @@ class RunConsole:
         known = self._plan
         if known and known.config is plan.config and known.number == plan.number:
             return  # the voice goes on with what it has counted
+        from accelerate_sim.reporting.build import run_facts  # --help needs no plan
+
         self._plan = plan
         self.run = run_facts(plan)
         self._speaker = speaker_of(plan, self.run, self._now)
@@ -108,7 +108,7 @@ class RunConsole:
         """Those of the ranks that this process plays."""
         return ranks if self.rank is None else [rank for rank in self._ranks if rank in ranks]
 
-    def _speaks_for(self, rank: int) -> bool:
+    def _logs_for(self, rank: int) -> bool:
         return self.rank is None or rank in self._ranks
 
     @property
@@ -117,7 +117,7 @@ class RunConsole:
         return self._streams is None
 
     @property
-    def speaks(self) -> bool:
+    def logs_whole_run(self) -> bool:
         """True if this process prints lines about the whole run, and so needs all records."""
         if self.rank is None or self._speaker is None or self.is_house:
             return self.rank in (None, 0)
@@ -169,7 +169,7 @@ class RunConsole:
         if wording is not None:
             said = False
             for line in wording(record, state):
-                if self._speaks_for(line.rank):
+                if self._logs_for(line.rank):
                     said = True
                     self.log(line.level, line.text, line.rank, line.time)
             if said and self._explainer:
@@ -177,7 +177,7 @@ class RunConsole:
 
     def _say(self, items: Iterable[Line | Bar], streams: Streams) -> None:
         for item in items:
-            if self._speaks_for(0 if isinstance(item, Bar) else item.rank):
+            if self._logs_for(0 if isinstance(item, Bar) else item.rank):
                 streams.show(item)
 
     def _say_for_all(self, items: Iterable[Line | Bar], streams: Streams) -> None:
@@ -192,10 +192,12 @@ class RunConsole:
 
     def _log_warnings(self, record: Record, run: RunFacts) -> None:
         """Log the warnings that the house has for a record, which a framework has no words for."""
+        from accelerate_sim.voices import house
+
         if (wording := house.LINES.get(type(record))) is None:
             return
         for line in wording(record, run):
-            if line.level >= logging.WARNING and self._speaks_for(line.rank):
+            if line.level >= logging.WARNING and self._logs_for(line.rank):
                 self.log(line.level, line.text, line.rank, None)
 
     def renamed(self, record: SummaryRecord) -> SummaryRecord:

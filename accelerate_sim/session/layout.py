@@ -1,4 +1,4 @@
-"""The layout of a job whose environment does not say it: all ranks meet and exchange their host names.
+"""The layout of a job whose environment does not have it: all ranks meet and exchange their host names.
 
 PyTorchJob, Volcano and variables written by hand give RANK and WORLD_SIZE only.
 """

@@ -82,7 +82,7 @@ class RecordedSignals(Signals):
         super().add_listener(before_waiting=before_waiting)
 
     def watch(self, fd: int, on_hang_up: Callable[[], None]) -> None:
-        """Do nothing: nobody can hang up."""
+        """Do nothing: a recording has no reader that hangs up."""
 
     def hold(self) -> None:
         """Do nothing: a recording has no pauses."""

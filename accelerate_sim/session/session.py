@@ -24,7 +24,6 @@ from accelerate_sim.process.signals import Signals
 from accelerate_sim.records import DeviceRecord, Record
 from accelerate_sim.reporting.console import RunConsole
 from accelerate_sim.session.planned_run import PlannedRun
-from accelerate_sim.sim.plan import Plan
 from accelerate_sim.tracking.outputs import Outputs
 from fake_torch_dist.terminal.keyboard import Keyboard
 
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from accelerate_sim.session.active_run import ActiveRun
     from accelerate_sim.session.coordination import Coordination
     from accelerate_sim.session.rank_waits import RankWaits
+    from accelerate_sim.sim.plan import Plan
 
 PATIENCE_S = 0.2
 """``Session.patience_s`` where a lost last frame leaves a terminal that can be used."""
@@ -141,7 +141,7 @@ class Session:
     @property
     def sums_up(self) -> bool:
         """True if this process needs all records of a run: of its lines about the whole run, or of its exporter."""
-        return self.is_main_process or self.console.speaks or self.rank_waits is not None
+        return self.is_main_process or self.console.logs_whole_run or self.rank_waits is not None
 
     @classmethod
     def current(cls) -> Session:
@@ -220,6 +220,8 @@ class Session:
         """The run that begins next; a new plan if a script brings a config of its own."""
         if self._planned and self._planned.plan.config is config:
             return self._planned
+        from accelerate_sim.sim.plan import Plan
+
         return PlannedRun(Plan(config, self._run_number), self._planned.resumption if self._planned else None)
 
     def announces(self, run: int, attempt: int) -> bool:

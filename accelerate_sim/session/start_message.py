@@ -1,6 +1,6 @@
 """``StartMessage``: the message that rank 0 sends to the other ranks before each run, or instead of one at the end.
 
-It is sent as JSON, because reading JSON executes nothing, whoever has written it.
+It is sent as JSON, because reading JSON executes nothing, also from an untrusted sender.
 """
 
 from __future__ import annotations

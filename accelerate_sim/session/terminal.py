@@ -51,7 +51,7 @@ def _is_started_by_machine() -> bool:
 
 
 def _shows_unicode() -> bool:
-    """True if standard output takes more than ASCII. Python writes UTF-8 in the C locale, too, whoever set it."""
+    """True if standard output takes more than ASCII. Python writes UTF-8 in the C locale, too."""
     environ = os.environ.get
     if environ("LC_ALL") in ("C", "POSIX") and not environ("PYTHONIOENCODING") and environ("PYTHONUTF8") != "1":
         return False

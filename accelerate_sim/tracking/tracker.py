@@ -35,7 +35,7 @@ class TrackerContext:
 
     @property
     def directory(self) -> Path:
-        """The output directory of a tracker whose ``writes_files`` is true."""
+        """The output directory of a tracker whose ``writes_files`` is true. ``make_directory`` makes it."""
         assert self.output_dir is not None
         return self.output_dir
 

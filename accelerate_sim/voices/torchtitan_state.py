@@ -13,6 +13,8 @@ GIB = 2**30
 
 
 class Colors(NamedTuple):
+    """Escape codes of the colours in torchtitan's lines."""
+
     red: str = "\033[31m"
     green: str = "\033[32m"
     yellow: str = "\033[33m"

@@ -104,6 +104,7 @@ def _failed(scheme: str, reason: str) -> NoReturn:
 
 
 def query_of(parts: SplitResult) -> dict[str, str]:
+    """Return the parameters behind the ``?`` of an address."""
     return {name: value for name, _, value in (pair.partition("=") for pair in parts.query.split("&") if pair)}
 
 
@@ -129,6 +130,7 @@ def _checked(address: WorldAddress) -> WorldAddress:
 
 
 def check_rank(rank: int, world_size: int) -> None:
+    """Raise ValueError for a rank outside of a world of this size, or for a size below 1."""
     if world_size == 0:
         raise ValueError(EMPTY_WORLD)
     if world_size < 0:

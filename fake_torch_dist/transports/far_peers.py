@@ -4,8 +4,8 @@ Each direction has a TCP connection of its own, so the end of the one that this 
 messages on the other one. A rank is gone when the connection that it made has ended. If it has made none, it is gone
 a moment after the end of ours, in which one that is on its way arrives.
 
-A host that is lost without closing its connections, by power or network, ends its idle connections through keep-alive
-probes. Bytes that it does not acknowledge hold the probes back; they are looked for here.
+A host that is lost without a word, by power or network, ends its idle connections through keep-alive probes. Bytes that
+it does not acknowledge hold the probes back; they are looked for here.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class FarPeers:
         return rank in self._lost_ways
 
     def add(self, connection: PeerConnection) -> None:
-        """Note a TCP connection of either side."""
+        """Note a TCP connection, whoever made it."""
         self._connections[id(connection)] = connection
         self._note()
 
@@ -81,7 +81,7 @@ class FarPeers:
 
     @property
     def is_losing(self) -> bool:
-        """True while a rank to which nothing can be sent may still send."""
+        """True while a rank may still be heard to which nothing can be sent."""
         return bool(self._lost_ways)
 
     def ended(self) -> list[int]:

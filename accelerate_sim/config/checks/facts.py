@@ -53,6 +53,7 @@ def divisors(number: int) -> list[int]:
 
 
 def problem_with(facts: Facts, keys: Iterable[str], reason: str, way_out: str) -> Problem:
+    """A problem of the first of ``keys``, which depends on the others."""
     key, *related = keys
     section, name = key.split(".")
     value = getattr(getattr(facts.config, section), name)
@@ -60,5 +61,6 @@ def problem_with(facts: Facts, keys: Iterable[str], reason: str, way_out: str) -
 
 
 def model_name(facts: Facts) -> str:
+    """The model's name, cut to the length of a message."""
     named = facts.config.model
     return shorten(named if isinstance(named, str) else named.name)

@@ -27,8 +27,10 @@ Section = tuple[str, list[Fact | Part]]
 
 
 def plural(count: int, noun: str) -> str:
+    """A count with its noun: ``1 step``, ``2 steps``."""
     return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 def seconds_text(seconds: float) -> str:
+    """A time in seconds, or in a smaller unit below one second."""
     return f"{seconds:,.3f} s" if seconds >= 1 else si_text(seconds, "s")

@@ -8,7 +8,7 @@ from typing import Final
 
 from accelerate_sim.faults.words.draw import Draw
 from accelerate_sim.faults.words.line import STDOUT, TimedLine
-from accelerate_sim.faults.words.nccl_release import EVENT_NON_FATAL, Place, warning_places
+from accelerate_sim.faults.words.nccl_release import EVENT_NON_FATAL, USUAL, Place, warning_places
 
 PORT_EVENTS: Final = {"port error": 10, "port active": 9}
 RETRY_EXCEEDED, FLUSHED = 12, 5
@@ -29,7 +29,7 @@ class NcclProcess:
     start: datetime
     """Simulated time at which ``after_s`` is 0."""
 
-    version: str = "2.29.7"
+    version: str = USUAL
 
 
 def warning(process: NcclProcess, where: Place, text: str, function: str = "", after_s: float = 0.0) -> list[TimedLine]:

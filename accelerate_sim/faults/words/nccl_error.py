@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from accelerate_sim.faults.words.cpp_log import CppFrame, frames_text
 from accelerate_sim.faults.words.line import TimedLine
+from accelerate_sim.faults.words.nccl_release import USUAL
 from accelerate_sim.faults.words.python_traceback import ALL_REDUCE, TracebackFrame, traceback_of_rank
 from accelerate_sim.faults.words.torch_release import release
 from accelerate_sim.faults.words.watchdog import (
@@ -70,7 +71,7 @@ def async_error(
     error: NcclError,
     last: str,
     *,
-    nccl: str = "2.29.7",
+    nccl: str = USUAL,
     after_s: float = 0.0,
 ) -> list[TimedLine]:
     """The lines of a rank whose collective fails as a peer or a link is gone, to its abort by SIGABRT.
@@ -97,7 +98,7 @@ def async_error(
     return said + termination(waiter, noticed_s + 0.0015 + lines.wait_s, message, origin)
 
 
-def backend_error(error: NcclError, last: str, *, torch: str = "2.13", nccl: str = "2.29.7") -> str:
+def backend_error(error: NcclError, last: str, *, torch: str = "2.13", nccl: str = USUAL) -> str:
     """The exception of the main thread that calls a collective on a broken communicator."""
     file, line = next(place for since, place in CHECKS if release(torch) >= since)
     root = "/pytorch" if release(torch) >= (2, 6) else ".."
@@ -120,7 +121,7 @@ def backend_error_of_rank(
     frames: Iterable[TracebackFrame] = ALL_REDUCE,
     *,
     torch: str = "2.13",
-    nccl: str = "2.29.7",
+    nccl: str = USUAL,
     after_s: float = 0.0,
 ) -> list[TimedLine]:
     """The lines of a rank whose main thread meets an NCCL error; its exit code is 1."""

@@ -10,6 +10,9 @@ from accelerate_sim.faults.words.torch_release import release
 Place = tuple[str, int]
 """A source file, as NCCL prints it, and a line."""
 
+USUAL: Final = "2.29.7"
+"""Release of NCCL where none is named."""
+
 IB: Final = "transport/net_ib.cc"
 SOCKET: Final = "misc/socket.cc"
 

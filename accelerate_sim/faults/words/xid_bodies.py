@@ -42,6 +42,8 @@ class Victim:
 
 
 class Said(NamedTuple):
+    """One Xid line: its delay, its code, the text after the code, and the process that it names."""
+
     after_s: float
     code: int
     body: str
@@ -49,6 +51,8 @@ class Said(NamedTuple):
 
 
 class XidCause(NamedTuple):
+    """The facts that the lines of an Xid are made of."""
+
     gpu: XidGpu
     victims: tuple[Victim, ...]
     driver: int

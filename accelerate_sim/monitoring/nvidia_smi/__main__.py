@@ -18,7 +18,7 @@ with DefaultSigint():
 
     from accelerate_sim.monitoring.nvidia_smi.boards import HOPPER_DRIVER, Driver
     from accelerate_sim.monitoring.nvidia_smi.node import LibraryMismatch, Node, NoJob
-    from accelerate_sim.monitoring.nvidia_smi.options import InvalidArguments, SmiArguments, parse
+    from accelerate_sim.monitoring.nvidia_smi.options import Arguments, InvalidArguments, parse
     from accelerate_sim.monitoring.nvidia_smi.reading import Gpu, Reading
     from accelerate_sim.process.runtime_directory import UnsafeDirectory
 
@@ -90,7 +90,7 @@ def _help(subcommand: str, write: Write) -> int:
 
 
 def _show(
-    arguments: SmiArguments,
+    arguments: Arguments,
     chosen: Callable[[], Display],
     write: Write,
     sleep: Callable[[float], None],
@@ -113,9 +113,7 @@ def _append(file: TextIOWrapper, text: str) -> None:
     file.flush()
 
 
-def _looks(
-    arguments: SmiArguments, show: Display, write: Write, sleep: Callable[[float], None], count: int | None
-) -> int:
+def _looks(arguments: Arguments, show: Display, write: Write, sleep: Callable[[float], None], count: int | None) -> int:
     node, seen = Node(arguments.node, arguments.job), 0
     while True:
         try:
@@ -156,7 +154,7 @@ def _lost(gpu: Gpu) -> str:
     return f"Unable to determine the device handle for GPU{number} {gpu.bus_id[4:]}: Unknown Error\n"
 
 
-def _display(arguments: SmiArguments) -> Display:
+def _display(arguments: Arguments) -> Display:
     """The function that makes the text that is asked for."""
     if arguments.table:
         return _query(arguments)
@@ -172,7 +170,7 @@ def _display(arguments: SmiArguments) -> Display:
     return lambda reading, first: show(reading)
 
 
-def _query(arguments: SmiArguments) -> Display:
+def _query(arguments: Arguments) -> Display:
     from accelerate_sim.monitoring.nvidia_smi.query import Query
 
     def show(reading: Reading, first: bool) -> str:
@@ -182,7 +180,7 @@ def _query(arguments: SmiArguments) -> Display:
     return show
 
 
-def _about(arguments: SmiArguments) -> str:
+def _about(arguments: Arguments) -> str:
     driver = _driver(arguments)
     if arguments.help_query:
         from accelerate_sim.monitoring.nvidia_smi.query_help import query_help
@@ -199,7 +197,7 @@ def _about(arguments: SmiArguments) -> str:
     )
 
 
-def _driver(arguments: SmiArguments) -> Driver:
+def _driver(arguments: Arguments) -> Driver:
     """The driver of the job; without one, that of most boards."""
     try:
         return Node(arguments.node, arguments.job).read().board.driver

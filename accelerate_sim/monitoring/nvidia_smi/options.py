@@ -26,7 +26,7 @@ class CsvFormat:
 
 
 @dataclass(frozen=True, slots=True)
-class SmiArguments:
+class Arguments:
     """The output that is asked for, its interval, and the GPUs."""
 
     help: bool = False
@@ -68,7 +68,7 @@ _VALUES = {
 }  # fmt: skip
 
 
-def parse(words: Sequence[str]) -> SmiArguments:
+def parse(words: Sequence[str]) -> Arguments:
     """Parse the command line. Raises InvalidArguments."""
     found: dict[str, Any] = {}
     has_format = False
@@ -91,7 +91,7 @@ def parse(words: Sequence[str]) -> SmiArguments:
             has_format, found["csv"] = True, _csv(value)
         else:
             found[kind] = value or True
-    arguments = SmiArguments(**found)
+    arguments = Arguments(**found)
     if arguments.table and not has_format:
         raise InvalidArguments("\"--format=\" switch is missing. Please run 'nvidia-smi -h' for help.\n")
     modes = arguments.list_gpus + arguments.query + tables

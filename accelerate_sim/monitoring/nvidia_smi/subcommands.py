@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from accelerate_sim.monitoring.nvidia_smi.options import INVALID, InvalidArguments, SmiArguments, ids_of, whole
+from accelerate_sim.monitoring.nvidia_smi.options import INVALID, Arguments, InvalidArguments, ids_of, whole
 from accelerate_sim.monitoring.nvidia_smi.reading import Reading
 
 _ALWAYS = {"-h": "help", "--help": "help", "--node": "node", "--job": "job"}
@@ -28,7 +28,7 @@ class Subcommand:
     """A sub-command with its options; ``arguments`` are those that the tool itself has, too."""
 
     name: str
-    arguments: SmiArguments
+    arguments: Arguments
     groups: str = ""
     moments: str = ""
     count: int | None = None
@@ -58,7 +58,7 @@ def parse_subcommand(name: str, words: Sequence[str]) -> Subcommand:
     groups, moments = found.get("select", DEFAULT_GROUPS.get(name, "")), found.get("options", "")
     if not set(groups) <= GROUPS.get(name, {}).keys() or not set(moments) <= set("DT"):
         raise InvalidArguments(INVALID)
-    arguments = SmiArguments(
+    arguments = Arguments(
         help="help" in found,
         ids=ids_of(found["id"]) if "id" in found else None,
         loop_s=float(_positive(found.get("delay", "1"))) if is_monitor else None,

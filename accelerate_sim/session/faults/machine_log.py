@@ -1,4 +1,4 @@
-"""The logs of machines: lines of kernels and daemons, each file in the order of time, whoever wrote a line first.
+"""The logs of machines: lines of kernels and daemons, each file in the order of time, for any order of the writers.
 
 All kinds of fault write here. A line may come some seconds after its fault, and thus after the lines of a later one.
 """

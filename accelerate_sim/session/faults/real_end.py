@@ -32,7 +32,7 @@ AFTER_S = 1e-3
 """Simulated seconds after a strike at which probes find the job stopped."""
 STOPPED = HangEnd("stop")
 TAKEN = ("BrokenPipeError", "EOFError")
-"""Exceptions by which standard output or standard input says that nobody is at its other end."""
+"""Exceptions of standard output or standard input whose other end is closed."""
 DEADLY = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT})
 """Signals that end a rank once its strike has come. One that raises takes no SIGTERM: its launcher sends that when the
 first of several ranks has ended, and each of them writes its traceback."""

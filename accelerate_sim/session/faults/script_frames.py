@@ -1,4 +1,4 @@
-"""The calls of the user's script in a traceback, without those of the simulator, whose names would tell the answer."""
+"""The calls of the user's script in a traceback, without those of the simulator, whose names would give it away."""
 
 from __future__ import annotations
 

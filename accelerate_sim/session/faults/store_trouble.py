@@ -24,7 +24,7 @@ SHORTEST_S, LONGEST_S = 0.05, 1.0
 
 
 def fail_store(session: Session, how: str, seconds: float) -> str:
-    """In all ranks at once: let the launcher's store fail as ``how`` says. Returns the error of this rank's call.
+    """In all ranks at once: let the launcher's store fail in the way ``how``. Returns the error of this rank's call.
 
     A ``slow`` store answers after so many ``seconds``, and there is no error; nor is one without a launcher of ours.
     """

@@ -1,7 +1,7 @@
 """``TruthLog``: faults.jsonl, the ground truth of a run with faults: one JSON object for each change of a fault.
 
-It is derived from the schedule and written by one process, the same lines whoever plays the run; only ``wall`` is the
-real time. What stands there stands in no other file.
+It is derived from the schedule and written by one process, the same lines in every kind of process; only ``wall`` is
+the real time. What stands there stands in no other file.
 """
 
 from __future__ import annotations

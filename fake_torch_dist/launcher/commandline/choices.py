@@ -144,7 +144,7 @@ def _ranks_per_process(text: str, ranks_per_node: int) -> int:
 
 
 def _devices(environment: Mapping[str, str]) -> int:
-    """Return the number of this node's GPUs by the environment, since there is no device to query; 0 if it has none.
+    """Return the number of GPUs that the environment says this node has, as no device can be asked; 0 if it does not.
 
     They are what CUDA would see, what the container runtime gives to a pod, and what Slurm has allocated.
     """

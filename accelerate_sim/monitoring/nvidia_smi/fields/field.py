@@ -68,4 +68,5 @@ def deprecated(branch: int, fields: Fields) -> dict[str, Field]:
 
 
 def yes_no(flag: bool) -> str:
+    """A switch in the words of nvidia-smi."""
     return "Yes" if flag else "No"
