@@ -57,7 +57,7 @@ def test_no_real_name_is_shown_by_plans_faults_and_voices(more: tuple[str, ...])
 
 
 @pytest.mark.parametrize(
-    "more", [pytest.param(("--plan",), marks=pytest.mark.slow), ("--max-steps", "4", "--speed", "max", "--runs", "1")]
+    "more", [("--plan",), pytest.param(("--max-steps", "4", "--speed", "max", "--runs", "1"), marks=pytest.mark.slow)]
 )
 def test_a_report_names_the_model_and_the_gpus_as_the_screen_does(tmp_path: Path, more: tuple[str, ...]):
     pytest.importorskip("matplotlib")

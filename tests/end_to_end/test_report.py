@@ -154,6 +154,7 @@ def test_faults_and_attempts_are_on_the_page_of_a_run_that_ends(
     assert "<td>rank 1 on node0</td>" in text and "<td>the whole job</td>" in text
 
 
+@pytest.mark.slow
 def test_a_run_that_a_later_process_goes_on_with_is_whole_on_the_page(train: Train, tmp_path: Path) -> None:
     out, page = tmp_path / "out", tmp_path / "page.html"
     run = ("--config", "debug", "--speed", "max", "--output-dir", str(out), "--set", "faults.restarts=0")
