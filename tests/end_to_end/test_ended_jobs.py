@@ -29,7 +29,17 @@ def played_twice(train: Train, directory: Path, *faults: str) -> tuple[FaultyRun
     return one, many
 
 
-@pytest.mark.parametrize("words, saved", PREEMPTIONS.values(), ids=PREEMPTIONS)
+AS_JOBS = ("slurm", "k8s")
+"""Schedulers whose preemptions the plain run plays; test_every_fault.py plays all in one process."""
+
+
+@pytest.mark.parametrize(
+    "words, saved",
+    [
+        pytest.param(*case, id=name, marks=() if name.startswith(AS_JOBS) else pytest.mark.slow)
+        for name, case in PREEMPTIONS.items()
+    ],
+)
 def test_a_preempted_job_saves_what_its_grace_allows(train: Train, tmp_path: Path, words: str, saved: int) -> None:
     scheduler = words.split()[1].removeprefix("by=")
     for run in played_twice(train, tmp_path, words):

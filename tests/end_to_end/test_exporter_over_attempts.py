@@ -27,7 +27,8 @@ def memory_and_use(url: str) -> dict[str, list[float]]:
 
 
 def test_gpus_are_empty_between_two_attempts_and_used_in_both(tmp_path: Path) -> None:
-    words = [*arguments("kill rank=2 at=step:12"), *EXPORTER, *PACE]
+    long_enough = ("--set", "impose.step_time_s=[5, 5]")  # a scrape comes before the fault
+    words = [*arguments("kill rank=2 at=step:12"), *EXPORTER, *PACE, *long_enough]
     with WarmTrain(words, dict(os.environ), tmp_path) as process:
         process.read_until("/metrics")
         found = re.search(r"http://\S+/metrics", process.stdout)

@@ -56,7 +56,9 @@ def test_no_real_name_is_shown_by_plans_faults_and_voices(more: tuple[str, ...])
     assert text
 
 
-@pytest.mark.parametrize("more", [("--plan",), ("--max-steps", "4", "--speed", "max", "--runs", "1")])
+@pytest.mark.parametrize(
+    "more", [("--plan",), pytest.param(("--max-steps", "4", "--speed", "max", "--runs", "1"), marks=pytest.mark.slow)]
+)
 def test_a_report_names_the_model_and_the_gpus_as_the_screen_does(tmp_path: Path, more: tuple[str, ...]):
     pytest.importorskip("matplotlib")
     page = tmp_path / "report.html"

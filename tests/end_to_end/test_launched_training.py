@@ -13,6 +13,8 @@ import pytest
 
 from tests.support.processes import children_of, until
 from tests.support.repository import ROOT
+from tests.support.warm_launcher import run_launcher
+from tests.support.warm_train import run_warm
 
 DEADLINE_S = 90.0
 RUN = (
@@ -45,9 +47,9 @@ def environment() -> dict[str, str]:
 
 def test_a_killed_rank_costs_a_restart_and_nothing_else(tmp_path: Path) -> None:
     """The metrics are those of a run that was never killed, byte for byte."""
-    alone = [sys.executable, str(ROOT / "train.py"), *RUN, "--speed", "max", "--output-dir", str(tmp_path / "alone")]
+    alone = [*RUN, "--speed", "max", "--output-dir", str(tmp_path / "alone")]
     shape = ("--set", "cluster.nodes=2", "--set", "cluster.gpus_per_node=2")
-    subprocess.run([*alone, *shape], check=True, stdout=subprocess.DEVNULL, timeout=DEADLINE_S, cwd=tmp_path)
+    assert run_warm([*alone, *shape], os.environ, tmp_path).returncode == 0
     launched = command(
         "--nnodes", "2", "--nproc-per-node", "2", "--max-restarts", "1", str(ROOT / "train.py"), *RUN,
         "--set", "run.speed=4", "--set", "run.startup_speed=1000", "--output-dir", str(tmp_path / "launched"),
@@ -81,10 +83,8 @@ def _last_child(pid: int) -> int:
 
 @pytest.mark.parametrize("flags", [("--nproc-per-node", "4"), ("--nnodes", "2", "--nproc-per-node", "2")])
 def test_a_mistake_in_the_config_is_said_once(flags: tuple[str, ...], tmp_path: Path) -> None:
-    done = subprocess.run(
-        command(*flags, str(ROOT / "train.py"), "--set", "train.peak_rl=3"), env=environment(), cwd=tmp_path,
-        capture_output=True, text=True, timeout=DEADLINE_S,
-    )  # fmt: skip
+    words = [*flags, str(ROOT / "train.py"), "--set", "train.peak_rl=3"]
+    done = run_launcher(words, env=environment(), cwd=tmp_path, timeout=DEADLINE_S)
     assert done.returncode == 1
     assert done.stderr.count("train.peak_rl") == 1
 

@@ -60,7 +60,14 @@ def test_the_truth_of_all_hazards_together_finds_each_line_in_the_bytes(home: Pa
         SpoiledLog({"stdout": process.raw, "stderr": process.raw_errors}).read(truth(tmp_path / "out"))
 
 
-@pytest.mark.parametrize("name", [*HAZARDS, "all"])
+AS_JOBS = ("torn-lines", "rank-echo")
+"""Hazards that the plain run plays as jobs, alone; of the others it plays all at once."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [*(pytest.param(name, marks=() if name in AS_JOBS else pytest.mark.slow) for name in HAZARDS), "all"],
+)
 def test_the_truth_of_each_process_finds_its_lines_in_its_bytes(tmp_path: Path, name: str) -> None:
     names = HAZARDS if name == "all" else [name]
     flags = [f"--log-hazard={each}:{0 if each == 'rotate' else 0.4}" for each in names]

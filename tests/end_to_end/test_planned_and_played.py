@@ -7,6 +7,7 @@ import re
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
@@ -73,6 +74,7 @@ def test_a_run_plays_what_its_plan_lists(train: Train, first: str, others: list[
         assert not skipped  # the job has come to its end: what was not refused has struck
 
 
+@pytest.mark.slow
 def test_a_job_strikes_as_often_as_its_plan_lists(train: Train, tmp_path: Path) -> None:
     words = (
         "store action=reset at=step:3", "mismatch node=1 what=driver attempt=1", "kill rank=any at=time:5s times=2",

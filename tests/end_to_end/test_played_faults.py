@@ -63,7 +63,7 @@ KINDS = {
 }
 
 
-LAUNCHED = {"kill", "raise", "exit", "hang"}
+LAUNCHED = {"kill", "raise"}
 """Kinds that the plain run plays as a job, too; of the others it plays one process, and ``-m slow`` the job."""
 
 

@@ -47,7 +47,7 @@ END = {
 
 
 DAMAGE = ("truncate", "header", "flip", "zero", "missing")
-LAUNCHED = {"nan on one rank", "overflow", "clock", "full disk", "data exception", "another NCCL", "flip"}
+LAUNCHED = {"nan on one rank", "full disk", "another NCCL", "flip"}
 """Kinds that the plain run plays as a job, too; of the others it plays one process, and ``-m slow`` the job."""
 
 

@@ -35,12 +35,14 @@ def test_mistakes_are_the_command_lines(fake_run) -> None:
     assert "--max-steps" in run.stderr
 
 
-def test_a_cluster_runs_and_ends(fake_cluster) -> None:
+def test_a_cluster_runs_and_ends_and_waiting_in_vain_shows_the_last_lines(fake_cluster) -> None:
     cluster = fake_cluster(nodes=2, gpus=2)
     cluster.wait_for(step=5)
     assert cluster.exit_code == 0
     assert len([record for record in cluster.records if record["event"] == "step"]) == 20
     assert cluster.truth == []
+    with pytest.raises(RuntimeError, match=r"(?s)the job has ended; its last lines:.*finished successfully"):
+        cluster.wait_for("no such line")
 
 
 def test_a_rank_that_is_killed_ends_the_job(fake_cluster) -> None:
@@ -50,12 +52,6 @@ def test_a_rank_that_is_killed_ends_the_job(fake_cluster) -> None:
     assert cluster.exit_code == 1
     assert "exitcode  : -9" in cluster.stderr
     assert "rank      : 2 (local_rank: 2)" in cluster.stderr
-
-
-def test_waiting_in_vain_shows_the_last_lines(fake_cluster) -> None:
-    cluster = fake_cluster(nodes=1, gpus=2)
-    with pytest.raises(RuntimeError, match=r"(?s)the job has ended; its last lines:.*finished successfully"):
-        cluster.wait_for("no such line")
 
 
 def test_metrics_are_scraped(fake_cluster) -> None:

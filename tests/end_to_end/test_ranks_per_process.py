@@ -75,7 +75,7 @@ def assert_same_files(one: Path, other: Path) -> None:
 @pytest.mark.parametrize(
     ("nodes", "ranks", "number", "words"),
     [
-        (2, 4, "node", ()),
+        pytest.param(2, 4, "node", (), marks=pytest.mark.slow),
         pytest.param(1, 4, "2", (), marks=pytest.mark.slow),
         (2, 2, "node", WARNED),
         (2, 2, "node", ("--voice", "megatron")),

@@ -23,7 +23,12 @@ COMMANDS = [
     line.removeprefix("$ ") for block in re.findall(r"```console\n(.*?)```", TEXT, re.S) for line in block.splitlines()
 ]
 PLAYED = [command for command in dict.fromkeys(COMMANDS) if command.startswith(("python train.py", "fake-train"))]
-LAUNCHED = [command for command in dict.fromkeys(COMMANDS) if command.startswith("fake-torchrun")]
+LAUNCHED = [
+    pytest.param(command, marks=pytest.mark.slow if "--nnodes 8" in command else ())
+    for command in dict.fromkeys(COMMANDS)
+    if command.startswith("fake-torchrun")
+]
+"""The plain run has the 64 ranks of the sample."""
 LIMIT_S = 60
 LOOK_S = 0.05
 """Time between two looks at the output of 64 ranks, in which they have the processor."""

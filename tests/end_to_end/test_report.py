@@ -90,12 +90,22 @@ def test_every_picture_has_its_place(page: Page) -> None:
     ]  # fmt: skip
 
 
-def test_a_run_writes_the_same_page_when_it_ends(train: Train, tmp_path: Path) -> None:
-    run = ("--config", "debug", "--speed", "max", "--start-time", "2026-01-31T09:30:00", "--max-steps", "12")
-    one, other = tmp_path / "one.html", tmp_path / "other.html"
-    assert train(*run, "--report", str(one), "--output-dir", str(tmp_path / "out")).returncode == 0
-    assert train("report", str(tmp_path / "out"), "-o", str(other)).returncode == 0
-    assert one.read_text() == other.read_text()
+TWELVE = ("--config", "debug", "--speed", "max", "--start-time", "2026-01-31T09:30:00", "--max-steps", "12")
+
+
+@pytest.fixture(scope="module")
+def twelve(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the page that a run of 12 steps has written, and with its output directory ``out``."""
+    directory = tmp_path_factory.mktemp("twelve")
+    files = ("--report", str(directory / "page.html"), "--output-dir", str(directory / "out"))
+    assert train(*TWELVE, *files).returncode == 0
+    return directory
+
+
+def test_a_run_writes_the_same_page_when_it_ends(train: Train, twelve: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.html"
+    assert train("report", str(twelve / "out"), "-o", str(other)).returncode == 0
+    assert other.read_text() == (twelve / "page.html").read_text()
 
 
 def test_a_plan_alone_has_a_page(train: Train, tmp_path: Path) -> None:
@@ -129,7 +139,7 @@ BREAKS = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("keeps_files", [True, False])
+@pytest.mark.parametrize("keeps_files", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_faults_and_attempts_are_on_the_page_of_a_run_that_ends(
     train: Train, tmp_path: Path, keeps_files: bool
 ) -> None:
@@ -144,6 +154,7 @@ def test_faults_and_attempts_are_on_the_page_of_a_run_that_ends(
     assert "<td>rank 1 on node0</td>" in text and "<td>the whole job</td>" in text
 
 
+@pytest.mark.slow
 def test_a_run_that_a_later_process_goes_on_with_is_whole_on_the_page(train: Train, tmp_path: Path) -> None:
     out, page = tmp_path / "out", tmp_path / "page.html"
     run = ("--config", "debug", "--speed", "max", "--output-dir", str(out), "--set", "faults.restarts=0")
@@ -155,13 +166,11 @@ def test_a_run_that_a_later_process_goes_on_with_is_whole_on_the_page(train: Tra
     assert Page(page.read_text()).facts["steps made again"] == "2 in 2 attempts"
 
 
-def test_figures_that_are_written_as_strings_are_drawn(train: Train, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    run = ("--config", "debug", "--speed", "max", "--max-steps", "12", "--start-time", "2026-01-31T09:30:00")
-    assert train(*run, "--set", "log.json_values=strings", "--output-dir", str(out)).returncode == 0
-    assert train(*run, "--report", str(tmp_path / "one.html")).returncode == 0
-    assert train("report", str(out), "-o", str(tmp_path / "other.html")).returncode == 0
-    assert (tmp_path / "one.html").read_text() == (tmp_path / "other.html").read_text()
+def test_figures_that_are_written_as_strings_are_drawn(train: Train, twelve: Path, tmp_path: Path) -> None:
+    out, page = tmp_path / "out", tmp_path / "page.html"
+    assert train(*TWELVE, "--set", "log.json_values=strings", "--output-dir", str(out)).returncode == 0
+    assert train("report", str(out), "-o", str(page)).returncode == 0
+    assert page.read_text() == (twelve / "page.html").read_text()
 
 
 def test_experts_have_groups_and_virtual_stages_are_named(train: Train, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from tests.support.terminal_shell import END_OF_OUTPUT, SHELL_SAYS, run_shell
 from tests.support.warm_launcher import WarmLauncher
 from tests.support.warm_train import become_train
 
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 """Far more than anything takes, even on a machine that is busy with something else."""
 CTRL_C, CTRL_Z = "\x03", "\x1a"
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")

@@ -113,7 +113,7 @@ def test_a_dumb_terminal_is_a_pipe(plain: bytes):
     ],
 )
 def test_ascii_where_there_is_no_more(plain: bytes, arguments: tuple[str, ...], env: dict[str, str]):
-    text = run(*SMALL, *arguments, env=env)
+    text = run(*SMALL, *arguments, env=env) if env else warm_run(*SMALL, *arguments)
     assert text.isascii()
     assert b"?" not in text, "every character has a plain form"
     assert text.count(b"\n") == plain.count(b"\n")
@@ -150,7 +150,7 @@ def test_head_takes_what_it_wants_and_the_run_ends_quietly():
     assert result.stderr == "status 141\n"
 
 
-@pytest.mark.parametrize("speed", ["1000", "max"])
+@pytest.mark.parametrize("speed", [pytest.param("1000", marks=pytest.mark.slow), "max"])
 def test_a_reader_that_leaves_in_the_middle_ends_the_run(speed: str):
     command = train_command(*LLAMA, "--speed", speed)
     with subprocess.Popen(
@@ -222,7 +222,7 @@ def test_a_signal_on_a_pipe_ends_it_with_a_whole_line():
         assert rest.decode().split("\n")[-2].startswith("Terminated: epoch 1/3, step ")
 
 
-@pytest.mark.parametrize("closed", [">&-", ">&- 2>&- <&-"])
+@pytest.mark.parametrize("closed", [pytest.param(">&-", marks=pytest.mark.slow), ">&- 2>&- <&-"])
 def test_a_closed_stream_is_no_error(closed: str):
     result = shell(f"train {' '.join(SMALL)} {closed}; echo status $? >&2")
     assert result.stderr == "status 0\n"

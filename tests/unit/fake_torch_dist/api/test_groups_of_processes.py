@@ -99,7 +99,7 @@ def test_destroy_and_init_again_many_times():
 
 
 def test_ranks_that_do_not_come_are_named():
-    start = initializer(4, timeout=timedelta(seconds=0.5))
+    start = initializer(4, timeout=timedelta(seconds=2))
 
     def body(rank):
         if rank in (1, 3):

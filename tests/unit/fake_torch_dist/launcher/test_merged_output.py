@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import operator
 import os
 import random
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.launched import Jobs, jobs_in
+from tests.support.processes import until
 
 WRITE_PIECES = """
 import json, os, time
@@ -152,6 +155,8 @@ said = 0
 while not os.path.exists("seen"):
     print("the same", flush=True)
     said += 1
+    with open("said" + rank, "ab") as file:
+        file.write(b".")
     time.sleep(0.01)
 print("of", rank, "alone", said)
 """
@@ -159,9 +164,24 @@ print("of", rank, "alone", said)
 
 
 def test_identical_lines_of_many_ranks_become_one(jobs: Jobs) -> None:
-    """A line waits only so long for those of other ranks, which may not run meanwhile: all say it until it is one."""
+    """A line waits only so long for those of other ranks, so the launcher reads nothing until all have said it."""
     job = jobs.start(SAME_UNTIL_SEEN, "--nnodes", "2", "--nproc-per-node", "2", "--dedupe")
-    job.wait_for("[ranks 0-3]:the same\n")
+    files = [jobs.directory / f"said{rank}" for rank in range(4)]
+
+    def counts() -> list[int]:
+        return [file.stat().st_size if file.exists() else 0 for file in files]
+
+    def is_one() -> bool:
+        os.kill(job.pid, signal.SIGSTOP)
+        before = counts()
+        try:
+            until(lambda: all(map(operator.gt, counts(), before)), "each rank has said it once more")
+        finally:
+            os.kill(job.pid, signal.SIGCONT)
+        return "[ranks 0-3]:the same\n" in job.out
+
+    until(lambda: all(counts()), "all ranks are there")
+    until(is_one, "the lines of all ranks are one", every_s=0.05)
     (jobs.directory / "seen").touch()
     ended = job.end()
     said, shown = [0] * 4, [0] * 4
