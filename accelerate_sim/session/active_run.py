@@ -16,6 +16,8 @@ from accelerate_sim.tracking.tracker import Observer
 from accelerate_sim.training_progress import TrainingProgress
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from accelerate_sim.checkpoints.resume import Resumption
     from accelerate_sim.monitoring.device_agent import DeviceAgent
 
@@ -40,15 +42,22 @@ class ActiveRun:
 
     def where(self) -> str:
         """A phrase that says how far the run is."""
+        last = self._last_checkpoint
         if not self.progress.completed_steps:
-            return "before the first step"
-        last = self.checkpoints.last
+            return "before the first step" + (f" | last checkpoint {last}" if last else "")
         return f"{self.ledger.where()} | {f'last checkpoint {last}' if last else 'no checkpoint'}"
+
+    @property
+    def _last_checkpoint(self) -> Path | None:
+        """The newest checkpoint: that which the run continues from, until it has been loaded."""
+        return self.checkpoints.last or (self.resumption.checkpoint if self.resumption else None)
 
     def save(self) -> str | None:
         """Save the latest step that the run can resume after, and say so; None if the config asks for no such save."""
         if not self.checkpoints.on_disk or self.run.config.checkpoint.on_preempt != "save":
             return None
+        if not self.checkpoints.last and self._last_checkpoint:
+            return f"{self._last_checkpoint} is already there"
         return self.checkpoints.save_at_last_mark()
 
     def look(self) -> GpuRecord:

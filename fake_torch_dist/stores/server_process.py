@@ -20,6 +20,8 @@ from fake_torch_dist.stores.sockets import listen, listen_for_job
 _GROUP_SIGNALS: Final = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGPIPE", "SIGUSR1", "SIGUSR2")
 """Signals that terminals, launchers and schedulers send to whole groups; the server ignores them and ends with its
 users."""
+_ENDING_S: Final = 0.05
+"""Time that a server without clients has to end, where this process has to reap it."""
 
 
 class ForkedServer:
@@ -28,10 +30,12 @@ class ForkedServer:
     After this end is closed, or the parent has died, no client can connect, and the server ends when none is left.
     """
 
-    def __init__(self, host: str, port: int, fd: int) -> None:
+    def __init__(self, host: str, port: int, fd: int, child: int = 0) -> None:
+        """``child``: pid of the server if this process has to reap it, else 0."""
         self.host = host
         self.port = port
         self._fd = fd
+        self._child = child
         keep_from_children(self)
 
     @property
@@ -48,6 +52,8 @@ class ForkedServer:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
+            if self._child and os.getpid() == 1:  # a forked child closes it, too
+                _reap_soon(self._child)
 
     def __del__(self) -> None:
         self.close()
@@ -57,11 +63,13 @@ def fork_server(host: str, port: int, token: bytes | None = None, listen_fd: int
     """Start a server process by forking, without exec, so that it shares memory with this process.
 
     It listens before this returns. It is not a child of this process (a child forks it), so no process has to wait for
-    it. Errors: DistNetworkError as ``listen``; NotImplementedError where processes cannot fork.
+    it; the first process of a container, which inherits such orphans, forks it directly and reaps it. Errors:
+    DistNetworkError as ``listen``; NotImplementedError where processes cannot fork.
     """
     if not hasattr(os, "fork"):
         raise NotImplementedError(f"a TCPStore's server is a forked process, and {sys.platform} has no fork")
     token = job_token() if token is None else token
+    is_init = os.getpid() == 1
     listener = listen_for_job(host, port, token) if listen_fd is None else listen(host, port, listen_fd)
     read_end, write_end = os.pipe()
     everything = signal.valid_signals()
@@ -71,9 +79,10 @@ def fork_server(host: str, port: int, token: bytes | None = None, listen_fd: int
             warnings.simplefilter("ignore", DeprecationWarning)  # of fork with threads: the child uses none
             child = os.fork()
         if child == 0:
-            _run(listener, read_end, token)
-        with suppress(ChildProcessError):
-            os.waitpid(child, 0)
+            _run(listener, read_end, token, orphaned=not is_init)
+        if not is_init:
+            with suppress(ChildProcessError):
+                os.waitpid(child, 0)
     except BaseException:
         os.close(write_end)
         raise
@@ -82,14 +91,38 @@ def fork_server(host: str, port: int, token: bytes | None = None, listen_fd: int
         os.close(read_end)
         bound: int = listener.getsockname()[1]
         listener.close()
-    return ForkedServer(host, bound, write_end)
+    return ForkedServer(host, bound, write_end, child if is_init else 0)
 
 
-def _run(listener: socket.socket, parent_fd: int, token: bytes) -> NoReturn:
-    """In the child: fork once more, serve in the grandchild, and never return into the code of the parent."""
+_unreaped: Final[set[int]] = set()
+"""Servers of closed handles that still had clients."""
+
+
+def _reap_soon(child: int) -> None:
+    """Reap a server that ends now, and those that have ended since their handles were closed."""
+    with suppress(AttributeError, OSError):  # a system without pidfd, or a process that is reaped already
+        end = os.pidfd_open(child)
+        try:
+            ending = select.poll()
+            ending.register(end, select.POLLIN)
+            ending.poll(1000 * _ENDING_S)
+        finally:
+            os.close(end)
+    _unreaped.add(child)
+    for pid in list(_unreaped):
+        try:
+            ended = os.waitpid(pid, os.WNOHANG)[0] == pid
+        except ChildProcessError:
+            ended = True
+        if ended:
+            _unreaped.discard(pid)
+
+
+def _run(listener: socket.socket, parent_fd: int, token: bytes, *, orphaned: bool) -> NoReturn:
+    """In the child: fork once more if the server is to be no child, serve, and never return into the parent's code."""
     status = 1
     try:
-        if os.fork() == 0:
+        if not orphaned or os.fork() == 0:
             _detach_from_parent({listener.fileno(), parent_fd})
             StoreServer(listener, token).serve(parent_fd)
         status = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -286,6 +287,22 @@ def test_preempted_run_saves_its_last_step_and_goes_on(number: int, never_told: 
     assert f"Going on from out/{names[0]}" in done.stdout
     assert metrics(tmp_path / "out")[1:] == metrics(never_told)[1:]  # the first holds the speed
     assert not (tmp_path / "out" / names[0]).exists()  # a planned one has taken its place
+
+
+def test_run_that_is_told_to_end_before_it_has_loaded_its_checkpoint_names_it(copy: Path) -> None:
+    slow = ("--set", "run.startup_speed=0.01")
+    code, said = _signalled(
+        copy.parent,
+        lambda lines: any("Loading model" in line for line in lines),
+        signal.SIGTERM,
+        (*SHORT, *slow, *AGAIN),
+    )
+    known = re.findall(r"Going on from (\S+)", said)
+    assert code == 143
+    assert known == ["out/checkpoint-49"]
+    assert said.splitlines()[-1] == (
+        "Terminated: before the first step | last checkpoint out/checkpoint-49 | out/checkpoint-49 is already there"
+    )
 
 
 def test_preempted_run_can_be_told_to_save_nothing(tmp_path: Path) -> None:

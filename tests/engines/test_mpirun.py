@@ -57,6 +57,20 @@ def test_train_py_is_one_run_without_bars(tmp_path: Path):
     assert "rank 0 of 4, Open MPI (OMPI_COMM_WORLD_RANK and OMPI_COMM_WORLD_SIZE)" in ended.stdout + ended.stderr
 
 
+def test_train_py_is_one_run_of_mpich(tmp_path: Path):
+    hydra = shutil.which("mpiexec.hydra")
+    if hydra is None:
+        pytest.skip("needs mpiexec of MPICH")
+    ended = subprocess.run(
+        [hydra, "-np", "4", *TRAIN, "--speed", "max"], cwd=tmp_path, env=environment(MASTER_PORT=str(free_port())),
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LIMIT_S, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    assert "train.py on 1 node x 4 GPUs = 4 ranks" in ended.stdout
+    assert ended.stdout.count("Training finished successfully") == 1
+    assert "rank 0 of 4, MPI (PMI_RANK and PMI_SIZE): 1 node x 4 ranks" in ended.stderr
+
+
 def test_a_script_on_fake_torch_dist_runs(tmp_path: Path):
     (tmp_path / "sum.py").write_text(SUM)
     ended = mpirun(3, sys.executable, "sum.py", cwd=tmp_path, MASTER_ADDR="127.0.0.1", MASTER_PORT=str(free_port()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from fake_torch_dist.launcher.commandline.config import EntryKind, LaunchConfig,
 from fake_torch_dist.launcher.commandline.flags import START_METHODS
 from fake_torch_dist.launcher.commandline.parsed_arguments import Arguments, unknown_signals
 from fake_torch_dist.launcher.commandline.parser import AUTO, UsageError
+from fake_torch_dist.launcher.commandline.ranks_of_a_node import nproc_per_node, ranks_per_process
 
 STREAMS_FORMS = r"<^[0123]$> or <^(\d:[0123],)*(\d:[0123])$>"
 """Forms of --redirects and --tee in torch 2.13's error. Ranks of several digits are accepted here, too."""
@@ -29,9 +29,9 @@ def config_of(arguments: Arguments, environment: Mapping[str, str]) -> LaunchCon
         raise UsageError(f"max_restarts must be >= 0: --max-restarts is {arguments.max_restarts}; 0 means no restart")
     if not arguments.monitor_interval > 0:
         raise UsageError(f"monitor_interval must be > 0, got {arguments.monitor_interval:g}: leave the flag out")
-    ranks_per_node = _nproc_per_node(arguments.nproc_per_node, environment)
-    ranks_per_process = _ranks_per_process(arguments.ranks_per_process, ranks_per_node)
-    nproc_per_node = ranks_per_node // ranks_per_process
+    ranks_per_node = nproc_per_node(arguments.nproc_per_node, environment)
+    per_process = ranks_per_process(arguments.ranks_per_process, ranks_per_node)
+    processes = ranks_per_node // per_process
     emulated = max_nodes > 1 and (arguments.standalone or not ADDRESS_FLAGS & arguments.given)
     backend, endpoint, run_id = _rendezvous(arguments, max_nodes, emulated)
     return LaunchConfig(
@@ -42,8 +42,8 @@ def config_of(arguments: Arguments, environment: Mapping[str, str]) -> LaunchCon
         start_method=_start_method(arguments),
         min_nodes=min_nodes,
         max_nodes=max_nodes,
-        nproc_per_node=nproc_per_node,
-        ranks_per_process=ranks_per_process,
+        nproc_per_node=processes,
+        ranks_per_process=per_process,
         emulated=emulated,
         node_rank=_node_rank(arguments, max_nodes) if backend == "static" else None,
         role=arguments.role,
@@ -63,7 +63,7 @@ def config_of(arguments: Arguments, environment: Mapping[str, str]) -> LaunchCon
         log_dir=Path(arguments.log_dir) if arguments.log_dir else None,
         redirects=_streams("--redirects", arguments.redirects),
         tee=_streams("--tee", arguments.tee),
-        local_ranks_filter=_local_ranks(arguments.local_ranks_filter, nproc_per_node),
+        local_ranks_filter=_local_ranks(arguments.local_ranks_filter, processes),
         duplicate_stdout_filters=tuple(arguments.duplicate_stdout_filters),
         duplicate_stderr_filters=tuple(arguments.duplicate_stderr_filters),
         prefix=arguments.prefix,
@@ -109,51 +109,6 @@ def _nodes(nnodes: str) -> tuple[int, int]:
             f"--nnodes {nnodes} is no number of nodes; give 1 or more, or MIN:MAX"
         )
     return low, high
-
-
-def _nproc_per_node(text: str, environment: Mapping[str, str]) -> int:
-    devices = _devices(environment) if text in ("auto", "gpu") else 0
-    if devices:
-        return devices
-    if text in ("auto", "cpu"):
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if text in ("gpu", "xpu"):
-        device = {"gpu": "Cuda", "xpu": "Xpu"}[text]
-        raise UsageError(
-            f"{device} is not available. --nproc-per-node {text} has no device to count; give a number, "
-            "or say how many GPUs there are to be: CUDA_VISIBLE_DEVICES=0,1,2,3"
-        )
-    try:
-        count = int(text)
-    except ValueError:
-        raise UsageError(f"Unsupported nproc_per_node value: {text}: give a number, auto or cpu") from None
-    if count < 1:
-        raise UsageError(f"nproc_per_node must be > 0, got {count}: a node without ranks does nothing; give 1 or more")
-    return count
-
-
-def _ranks_per_process(text: str, ranks_per_node: int) -> int:
-    number = ranks_per_node if text == "node" else int(text) if re.fullmatch("[0-9]{1,9}", text) else 0
-    if not number or ranks_per_node % number:
-        raise UsageError(
-            f"--ranks-per-process is {text!r}: give a number that divides the {ranks_per_node} ranks of a node "
-            "(--nproc-per-node), or node for all of them",
-            exit_code=2,
-        )
-    return number
-
-
-def _devices(environment: Mapping[str, str]) -> int:
-    """Return the number of GPUs that the environment says this node has, as no device can be asked; 0 if it does not.
-
-    They are what CUDA would see, what the container runtime gives to a pod, and what Slurm has allocated.
-    """
-    for name in ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"):
-        listed = [device for device in environment.get(name, "").split(",") if device.strip()]
-        if listed and re.fullmatch(r"\d+|-?(GPU|MIG)-[\w/-]+", listed[0].strip()):
-            return len(listed)
-    count = environment.get("SLURM_GPUS_ON_NODE", "")
-    return int(count) if count.isdecimal() else 0
 
 
 def _rendezvous(arguments: Arguments, max_nodes: int, emulated: bool) -> tuple[str, str, str]:

@@ -149,6 +149,25 @@ def test_closing_lets_go_of_the_server():
 
 
 @linux
+def test_the_first_process_of_a_container_keeps_no_dead_servers(monkeypatch: pytest.MonkeyPatch):
+    """It inherits all orphans, so nobody else would reap them."""
+    before = server_processes(os.getpgrp())
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    busy = fork_server("127.0.0.1", 0)
+    client = socket.create_connection(("127.0.0.1", busy.port))
+    first = new_server(before)
+    idle = fork_server("127.0.0.1", 0)
+    second = new_server(before | {first})
+    busy.close()
+    client.close()
+    until(lambda: state_of(first) in ("Z", ""), "the server without clients has ended", 5)
+    idle.close()
+    until(lambda: state_of(second) in ("Z", ""), "the server without a handle has ended", 5)
+    fork_server("127.0.0.1", 0).close()
+    assert (state_of(first), state_of(second)) == ("", "")
+
+
+@linux
 def test_a_server_that_is_killed_is_noticed():
     before = server_processes(os.getpgrp())
     port_holder = socket.create_server(("127.0.0.1", 0))
