@@ -60,6 +60,11 @@ class Calendar:
             due |= (step + 1) % self.eval_every == 0
         return np.asarray(due & (step < self.total_steps))
 
+    def validations(self, steps: int) -> list[int]:
+        """The counts of steps after which there is a validation in the first ``steps`` steps."""
+        numbers: Steps = np.arange(steps, dtype=np.int64)
+        return [int(step) + 1 for step in numbers[self.validates_after(numbers)]]
+
 
 @dataclass(frozen=True)
 class BlockTimes:

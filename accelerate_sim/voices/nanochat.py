@@ -1,7 +1,8 @@
 """The voice of nanochat's base_train: set-up, and a line for each step, on standard output.
 
 Formats are those of the script base_train of karpathy/nanochat at 92d63d4. Steps count from 0 and each has a line,
-whatever ``log.every`` is. The loss is an average that forgets slowly, divided by the weight it has gathered. Bits per
+whatever ``log.every`` is. The loss is an average that forgets slowly, divided by the weight it has gathered; a
+checkpoint holds it, the total time and the lowest validation, so that a resumed run goes on with them. Bits per
 byte are the validation loss over BYTES_PER_TOKEN, since the run knows no bytes. The logger writes to
 standard error. Not played: the banner, the scaling of learning rates, the CORE metric, samples.
 """
@@ -18,6 +19,7 @@ from accelerate_sim.records import (
     EvalRecord,
     LaunchRecord,
     ModelRecord,
+    RestoredRecord,
     SavingRecord,
     StepRecord,
     SummaryRecord,
@@ -30,6 +32,8 @@ BYTES_PER_TOKEN = 4.7
 """Bytes of English text that a token of a vocabulary of 65,536 stands for."""
 GREEN_INFO = "\033[32m\033[1mINFO\033[0m"
 DECAY = 0.9
+REMEMBERED = 400
+"""Steps after which nothing of a loss is left in the average."""
 WARM_UP = 10
 """Steps that the total time and the estimate of the rest leave out."""
 
@@ -92,6 +96,25 @@ def _data(record: DataRecord, state: _NanoChat) -> Iterator[Line]:
     yield Line(f"Total batch size {record.tokens_per_step:,} => gradient accumulation steps: {record.accumulation}")
 
 
+def _restored(record: RestoredRecord, state: _NanoChat) -> Iterator[Line]:
+    """Take up what the checkpoint holds of the steps before it. No line tells of it."""
+    from accelerate_sim.sim.run import Run
+
+    run, steps = Run.of(state.plan), record.step
+    state.loss, state.weight = 0.0, DECAY**steps
+    for step in range(max(steps - REMEMBERED, 0), steps):
+        state.loss = DECAY * state.loss + (1.0 - DECAY) * run.loss_at(step)
+    state.seconds = sum(run.timing(step).seconds for step in range(WARM_UP + 1, steps))
+    validated = run.timeline.calendar.validations(steps)
+    state.lowest_bpb = min((_bits(run.loss.validation(step)) for step in validated), default=math.inf)
+    return iter(())
+
+
+def _bits(loss: float) -> float:
+    """Bits per byte at a loss in nats per token."""
+    return loss / math.log(2.0) / BYTES_PER_TOKEN
+
+
 def _step(record: StepRecord, state: _NanoChat) -> Iterator[Line]:
     run, step = state.run, record.step - 1
     state.loss = DECAY * state.loss + (1.0 - DECAY) * record.loss
@@ -112,7 +135,7 @@ def _step(record: StepRecord, state: _NanoChat) -> Iterator[Line]:
 
 
 def _evaluation(record: EvalRecord, state: _NanoChat) -> Iterator[Line]:
-    bpb = record.loss / math.log(2.0) / BYTES_PER_TOKEN
+    bpb = _bits(record.loss)
     state.lowest_bpb = min(state.lowest_bpb, bpb)
     yield Line(f"Step {record.step:05d} | Validation bpb: {bpb:.6f}")
 
@@ -137,6 +160,7 @@ LINES: Mapping[type, Wording] = {
     LaunchRecord: _launch,
     ModelRecord: _model,
     DataRecord: _data,
+    RestoredRecord: _restored,
     StepRecord: _step,
     EvalRecord: _evaluation,
     SavingRecord: _saving,

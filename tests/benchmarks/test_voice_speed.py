@@ -34,7 +34,7 @@ from tests.support.processes import Children
 pytestmark = pytest.mark.slow
 START = datetime(2026, 1, 31, 9, 30)
 STEPS, TURNS = 50_000, 5
-MOST_TIMES = 1.2
+MOST_TIMES = 1.1
 """Times of the house's line that a line may take; the dictionaries of some frameworks have twice as many figures."""
 NAMED = [f"{name}@{each}".rstrip("@") for name, entry in VOICES.items() for each in entry.versions or [""]]
 STEP = partial(

@@ -70,6 +70,14 @@ def test_nanochats_loss_is_a_debiased_mean(train: Train, tmp_path: Path) -> None
         assert float(text) == pytest.approx(mean / (1 - 0.9**count), abs=2e-6)
 
 
+def test_nanochat_goes_on_with_the_mean_and_the_time_of_its_checkpoint(train: Train) -> None:
+    options = (*DEBUG, "--voice", "nanochat", "--set", "checkpoint.every=5", "--set", "checkpoint.shards=tiny")
+    whole, broken = train(*options).stdout, train(*options, "--fault", "kill at=step:17").stdout
+    end = re.compile(r"^(?:step 0001[5-9]/|Total training time|Minimum validation).*$", re.MULTILINE)
+    assert broken.count("step 00015/00020 ") == 2
+    assert end.findall(broken)[-7:] == end.findall(whole)[-7:]
+
+
 def test_lightnings_bar_is_on_standard_output_and_its_logger_on_standard_error(train: Train) -> None:
     run = train(*DEBUG, "--voice", "lightning")
     assert run.stdout.endswith("\n")

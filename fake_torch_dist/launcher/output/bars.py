@@ -12,9 +12,9 @@ If standard output and error of a rank are one stream (``shared``), text of the 
 """
 
 import re
-from collections.abc import Sequence
 
 from fake_torch_dist.launcher.output.frame_end import FrameEnd
+from fake_torch_dist.launcher.output.row import Row, pieces_of, without_overwritten
 from fake_torch_dist.terminal.edited_line import edited
 from fake_torch_dist.terminal.escapes import CURSOR_CODE
 from fake_torch_dist.terminal.live_protocol import split_update
@@ -24,24 +24,6 @@ _BREAK = re.compile(rb"[\n\r]")
 """Matches what ``_TOKEN`` does in data without escape codes, several times as fast."""
 _MAX_ROWS = 64
 """Most rows that are held, more than any bars need; a stray "cursor up 9999" must not hold back lines."""
-
-
-class _Row:
-    __slots__ = ("at_start", "redrawn", "text")
-
-    def __init__(self, text: bytearray | None = None, *, redrawn: bool = False) -> None:
-        self.text = bytearray() if text is None else text
-        self.redrawn = redrawn
-        self.at_start = False
-        """The cursor is in the first column again: the next text replaces this one."""
-
-    @property
-    def blank(self) -> bool:
-        return not self.text or self.text.isspace()
-
-    def erase(self) -> None:
-        self.text = bytearray()
-        self.redrawn, self.at_start = True, False
 
 
 class BarRows:
@@ -60,12 +42,12 @@ class BarRows:
         self._live = live
         self._shared = shared
         self._max_line_bytes = max_line_bytes
-        self._rows = [_Row(text)]
+        self._rows = [Row(text)]
         self._cursor = 0
         self._height = 1
         """Number of rows that the stream has moved between."""
         self._after_newline = False
-        self._framed: _Row | None = None
+        self._framed: Row | None = None
         """Row of the last frame, unless the cursor has gone up since."""
         self._lines: list[bytes] = []
 
@@ -95,7 +77,7 @@ class BarRows:
     def feed(self, data: bytes) -> list[bytes]:
         """Return lines that ``data`` completed, without newlines. ``data`` does not end inside a control sequence."""
         if self._overwrites(data):
-            data = _without_overwritten(data)
+            data = without_overwritten(data)
         end = 0
         for found in (_TOKEN if b"\x1b" in data else _BREAK).finditer(data):
             if found.start() > end:
@@ -119,7 +101,7 @@ class BarRows:
             self._finish(self._rows[0])
         if self._aside:
             self._lines.append(bytes(self._aside))
-        self._rows, self._aside, self._beside = [_Row()], bytearray(), False
+        self._rows, self._aside, self._beside = [Row()], bytearray(), False
         return self._take_lines()
 
     def take_newest(self) -> bytes:
@@ -156,7 +138,7 @@ class BarRows:
         elif code in b"JK":
             self._erase(row, code, whole=found[1] == b"2")
 
-    def _erase(self, row: _Row, code: bytes, *, whole: bool) -> None:
+    def _erase(self, row: Row, code: bytes, *, whole: bool) -> None:
         if code == b"J":
             del self._rows[self._cursor + 1 :]
         if row.at_start or whole:
@@ -172,12 +154,12 @@ class BarRows:
             row.at_start = False
         row.text += found[0]
 
-    def _complete(self, row: _Row) -> None:
+    def _complete(self, row: Row) -> None:
         self._take_aside(row)
         if not row.blank:
             self.newest = self._frame_end.last_frame = bytes(row.text)
 
-    def _take_aside(self, row: _Row) -> bool:
+    def _take_aside(self, row: Row) -> bool:
         """Take the text that follows a frame out of the row. Returns whether there is any."""
         frame, text = self._parts(row)
         if text:
@@ -185,7 +167,7 @@ class BarRows:
             self._aside += text
         return bool(text)
 
-    def _parts(self, row: _Row) -> tuple[bytes | bytearray, bytes]:
+    def _parts(self, row: Row) -> tuple[bytes | bytearray, bytes]:
         """Return the frame in a row, and the text that follows it."""
         if not self._shared or not row.redrawn or row.at_start:
             return row.text, b""
@@ -195,7 +177,7 @@ class BarRows:
     def _up(self, count: int) -> None:
         # Rows that have become lines are blank when a bar comes back to them.
         for _ in range(min(count - self._cursor, _MAX_ROWS - len(self._rows))):
-            self._rows.insert(0, _Row(redrawn=True))
+            self._rows.insert(0, Row(redrawn=True))
             self._cursor += 1
         self._cursor = max(self._cursor - count, 0)
         self._height = max(self._height, len(self._rows))
@@ -215,7 +197,7 @@ class BarRows:
             return
         self._cursor += 1
         if self._cursor == len(self._rows):
-            self._rows.append(_Row())
+            self._rows.append(Row())
         row = self._rows[self._cursor]
         row.at_start = bool(row.text)
         self._after_newline = True
@@ -223,7 +205,7 @@ class BarRows:
             self._release(1)
         self._release(self._cursor + 1 - max(self._height, 2 if self._live else 1))
 
-    def _take_update(self, row: _Row) -> bool:
+    def _take_update(self, row: Row) -> bool:
         """Take an update of the live rows off the end of a row. Returns whether there is one.
 
         Text before it is a line that goes on.
@@ -260,23 +242,7 @@ class BarRows:
             self._finish(self._rows.pop(0))
             self._cursor = max(self._cursor - 1, 0)
 
-    def _finish(self, row: _Row) -> None:
+    def _finish(self, row: Row) -> None:
         self.newest = None
         if not (row.redrawn and row.blank):  # else a bar that has erased itself
             self._lines.append(bytes(row.text))
-
-
-def _without_overwritten(data: bytes) -> bytes:
-    """Return ``data`` without the frames of each row that a visible one and another one follow, as nothing remains."""
-    lines = data.split(b"\n")
-    for index, line in enumerate(lines):
-        if line.count(b"\r") > 2:
-            before, newest, last = line.rsplit(b"\r", 2)
-            if newest and not newest.isspace():
-                lines[index] = b"\r".join((before.partition(b"\r")[0], newest, last))
-    return b"\n".join(lines)
-
-
-def pieces_of(text: bytes, size_bytes: int) -> Sequence[bytes]:
-    """Return ``text`` in pieces of ``size_bytes``; the last one may be shorter, but is not empty."""
-    return [text[start : start + size_bytes] for start in range(0, max(len(text), 1), size_bytes)]

@@ -13,7 +13,8 @@ import re
 import time
 from collections.abc import Callable
 
-from fake_torch_dist.launcher.output.bars import BarRows, pieces_of
+from fake_torch_dist.launcher.output.bars import BarRows
+from fake_torch_dist.launcher.output.row import pieces_of
 from fake_torch_dist.terminal.escapes import CURSOR_CODE, OPEN_AT_END, RESET, UNFINISHED, left_open
 from fake_torch_dist.terminal.live_protocol import BEGIN as BEGIN_UPDATE
 from fake_torch_dist.terminal.live_protocol import split_update
