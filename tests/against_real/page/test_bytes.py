@@ -26,6 +26,10 @@ pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
         ),
         ("ascii&config=classic&cols=100&rows=30", ("--config", "classic", "--ascii"), "100x30"),
         (
+            "fault=kill%20rank%3D3%20at%3Dstep%3A20&config=debug&max-steps=40&cols=100&rows=30",
+            ("--config", "debug", "--fault", "kill rank=3 at=step:20", "--max-steps", "40"), "100x30",
+        ),
+        (
             "dashboard&config=debug&set=run.runs%3D1&cols=100&rows=30",
             ("--config", "debug", "--dashboard", "--set", "run.runs=1"), "100x30",
         ),
