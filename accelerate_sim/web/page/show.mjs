@@ -100,6 +100,8 @@ export class Show {
     const text = document.getElementById('text');
     text.hidden = false;
     text.textContent = this.player.frames.map(([, frame]) => frame).join('').replaceAll('\r\n', '\n');
+    const columns = Math.max(...text.textContent.split('\n').map((line) => line.length), 1);
+    text.style.setProperty('--columns', columns); // a small screen shows whole lines as long as they can be read
   }
 
   changed(over) {
