@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from accelerate_sim.api.fault_places import START_PLACES, StartupEnded, is_here
 from accelerate_sim.api.records import FaultRecord, TextRecord, fault_record
 from accelerate_sim.api.source import faults_happen
 from accelerate_sim.process.clock import Clock
@@ -23,18 +24,6 @@ from accelerate_sim.sim.timeline import BLOCK, Phase
 if TYPE_CHECKING:
     from accelerate_sim.faults.attempt_run import AttemptRun
     from accelerate_sim.faults.occurrence import Attempt, Occurrence
-
-PLACES: dict[str, str] = {
-    "launch": "launch", "rendezvous": "launch", "load": "load", "nccl": "nccl", "warmup": "warmup",
-    "restore": "restore", "eval": "validation", "checkpoint": "checkpoint", "export": "export", "exit": "export",
-}  # fmt: skip
-"""Places of a run at which faults strike, by phase; a fault of any other phase strikes before the end of a step."""
-START_PLACES = ("launch", "load", "nccl", "warmup")
-"""Places before the training begins or goes on, in order."""
-
-
-class StartupEnded(Exception):
-    """A fault has ended the attempt before its first step."""
 
 
 class Playback:
@@ -153,7 +142,7 @@ class Playback:
 
     def _strike(self, step: int, place: str) -> bool:
         """Let the faults strike that are next at this place before ``step`` is complete; True if one ends it all."""
-        while self._strikes and self._is_here(self._strikes[0], step, place):
+        while self._strikes and is_here(self._strikes[0], step, place):
             strike = self._strikes.pop(0)
             self.clock.advance_to(self.origin_s + strike.second)
             self._due.append(fault_record(self.run.number, strike))
@@ -162,14 +151,6 @@ class Playback:
                 self.clock.advance_to(self.origin_s + strike.second + strike.ending.after_s)
                 return True
         return False
-
-    @staticmethod
-    def _is_here(strike: Occurrence, step: int, place: str) -> bool:
-        if place in START_PLACES:
-            return PLACES.get(strike.phase) == place
-        if place == "step":  # a place that the run passes without a stop is made up for before the next step
-            return strike.step < step or (strike.step == step and strike.phase not in PLACES)
-        return strike.step == step and PLACES.get(strike.phase) == place
 
     def _pauses_after(self, step: int) -> tuple[bool, bool]:
         """True for the validation and for the checkpoint that follow a step."""

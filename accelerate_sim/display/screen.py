@@ -5,15 +5,15 @@ protocol where a launcher draws. Without a terminal there are no live lines: tex
 line now and then.
 """
 
-import errno
 import math
-import os
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from accelerate_sim.display.canvas import Canvas, LauncherCanvas, TerminalCanvas
 from accelerate_sim.display.cell_output import UNFOLDED, replaced_stderr
+from accelerate_sim.display.slow_reader import OutputClosed as OutputClosed
+from accelerate_sim.display.slow_reader import SlowReader
 
 if TYPE_CHECKING:
     from accelerate_sim.hazards.outlet import Outlet
@@ -26,12 +26,6 @@ PIPE_WIDTH = 120
 """Columns of tables and bars where there is no terminal."""
 LEAST_BESIDE_NOTE = 24
 """Columns that a bar needs to be shown after a note."""
-BLOCKED_S = 0.005
-"""Real seconds between two attempts to write to a reader that takes nothing."""
-
-
-class OutputClosed(Exception):
-    """The reader of the output is gone."""
 
 
 class Screen:
@@ -61,8 +55,7 @@ class Screen:
         """
         self.fd = fd
         self.live = live
-        self._on_blocked = on_blocked
-        self._patience_s = patience_s
+        self._reader = SlowReader(fd, monotonic, on_blocked, patience_s)
         self._encoding = encoding
         self._monotonic = monotonic
         self._replaced = replaced
@@ -146,8 +139,8 @@ class Screen:
     def beside(self, fd: int) -> "Screen":
         """A screen for another pipe of the same process."""
         screen = Screen(
-            fd, live=False, encoding=self._encoding, monotonic=self._monotonic, on_blocked=self._on_blocked,
-            patience_s=self._patience_s, replaced=replaced_stderr if self._replaced() else lambda: None,
+            fd, live=False, encoding=self._encoding, monotonic=self._monotonic, on_blocked=self._reader.on_blocked,
+            patience_s=self._reader.patience_s, replaced=replaced_stderr if self._replaced() else lambda: None,
         )  # fmt: skip
         screen.outlet, screen.stream = self.outlet, "stderr"
         screen._rename = self._rename
@@ -242,8 +235,8 @@ class Screen:
 
     def hurry(self, patience_s: float) -> None:
         """Count the reader as gone once it has taken nothing for ``patience_s`` real seconds; wait for nothing else."""
-        self._on_blocked = lambda: None
-        self._patience_s = patience_s
+        self._reader.on_blocked = lambda: None
+        self._reader.patience_s = patience_s
 
     def hang_up(self) -> None:
         """Discard the lines that are not written and raise OutputClosed, since the reader is gone."""
@@ -255,10 +248,7 @@ class Screen:
         self.deliver(text)
 
     def deliver(self, text: str) -> None:
-        """Write ``text`` to the descriptor. Raises OutputClosed.
-
-        Unlike ``write_all``, it serves signals while a slow reader takes nothing, and gives up on one in the end.
-        """
+        """Write ``text`` to the descriptor, or to the stream in its place. Raises OutputClosed."""
         if stream := self._replaced():
             stream.write(text)
             stream.flush()
@@ -266,19 +256,5 @@ class Screen:
             self.deliver_bytes(text.encode(self._encoding, "replace"))
 
     def deliver_bytes(self, text: bytes) -> None:
-        """Write bytes to the descriptor, as ``deliver`` does. Raises OutputClosed."""
-        data = memoryview(text)
-        taken_s = self._last_frame_s
-        while data:
-            try:
-                data = data[os.write(self.fd, data) :]
-                taken_s = self._monotonic()
-            except BlockingIOError:
-                self._on_blocked()
-                if self._monotonic() - taken_s > self._patience_s:
-                    raise OutputClosed from None
-                time.sleep(BLOCKED_S)  # a terminal can be ready for a byte and refuse two: select() would spin
-            except OSError as error:
-                if error.errno in (errno.EPIPE, errno.EIO, errno.ECONNRESET):
-                    raise OutputClosed from error
-                raise
+        """Write bytes to the descriptor. Raises OutputClosed."""
+        self._reader.write(text)

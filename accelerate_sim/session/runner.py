@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,8 +14,8 @@ from accelerate_sim.artifacts.output_error import OutputError
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.display.screen import OutputClosed
 from accelerate_sim.process.signals import Stopped
-from accelerate_sim.records import EarlyEndRecord, ResumeRecord, TightMemoryRecord
-from accelerate_sim.session.attempt import AttemptEnd, attempt_number, report_launch, train_attempt
+from accelerate_sim.records import EarlyEndRecord
+from accelerate_sim.session.announced_attempt import announce, run_attempt
 from accelerate_sim.session.log_handler import logging_to
 from accelerate_sim.session.open_session import open_outputs, open_session, open_stdout
 from accelerate_sim.session.options import SessionOptions
@@ -25,14 +23,11 @@ from accelerate_sim.session.planned_run import PlannedRun
 from accelerate_sim.session.run_source import RunSource
 from accelerate_sim.session.session import Session
 from accelerate_sim.session.terminal import on_terminal
-from accelerate_sim.sim.memory.fit import tightness
 from accelerate_sim.sim.plan import Plan
 from fake_torch_dist.terminal.descriptor import printable
 
 if TYPE_CHECKING:
-    from accelerate_sim.checkpoints.resume import Resumption
     from accelerate_sim.session.coordination import Coordination
-    from accelerate_sim.session.recorded_terminal import RecordedTerminal
 
 Train = Callable[[RunConfig], None]
 """The training function of a script: it trains one run."""
@@ -139,27 +134,27 @@ def _run_all(train: Train, source: RunSource, session: Session, first: Plan, opt
         from accelerate_sim.session.prompt import type_prompt
 
         type_prompt(session, options.prompt)
-    run_attempt = partial(_run_attempt, train, session, is_steered=not options.recording)
+    play = partial(run_attempt, train, session, is_steered=not options.recording)
     for number in itertools.count(first.number):
         plan = first if number == first.number else source.plan(number)
         planned, is_last = PlannedRun(plan, resumption), number == runs
         if _faults_may_strike(session, planned):
             if not plan.config.faults.happen and not resumption:
                 session.plan_run(planned)
-                _announce(session, planned)  # before the modules of the faults are imported
+                announce(session, planned)  # before the modules of the faults are imported
             from accelerate_sim.session.faults.attempts import play_attempts
 
-            if code := play_attempts(session, planned, partial(run_attempt, is_last=is_last)):
+            if code := play_attempts(session, planned, partial(play, is_last=is_last)):
                 return code
         else:
-            run_attempt(planned, is_last=is_last)
+            play(planned, is_last=is_last)
         if number == runs:
             break
         resumption = None
         session.clock.advance(PAUSE_S)
         if session.screen.live and session.clock.speed < math.inf:
             session.signals.wait(READING_S - PAUSE_S / session.clock.speed)
-        if options.recording and _ends_between_runs(options, options.recording, session, number + 1):
+        if _ends_between_runs(options, session, number + 1):
             break
     session.screen.end()
     return 0
@@ -180,33 +175,6 @@ def _faults_may_strike(session: Session, planned: PlannedRun) -> bool:
     return names_faults(directory)
 
 
-def _run_attempt(train: Train, session: Session, planned: PlannedRun, *, is_last: bool, is_steered: bool) -> AttemptEnd:
-    """Announce an attempt of a run on the screen and to the other processes, and train it."""
-    if planned.faults and planned.resumption and planned.resumption.ended:
-        session.plan_run(planned)
-        planned.faults.begin_again(session)
-    elif planned.resumption:
-        planned = _resumed(session, planned, planned.resumption)
-    session.plan_run(planned)
-    _announce(session, planned)
-    if is_steered and planned.plan.config.run.speed < math.inf:
-        _open_control(session)
-    if planned.resumption and planned.resumption.ended:
-        _report_resumption(session, planned.resumption)
-    if session.coordination:
-        _send_start(session, session.coordination, planned, is_last=is_last)
-    return train_attempt(train, session, planned)
-
-
-def _open_control(session: Session) -> None:
-    """Let ``fake-torchrun ctl`` send commands to a session whose clock waits for real time."""
-    if not session.has_control and session.is_main_process:
-        from accelerate_sim.session.control.server import open_control
-
-        if server := open_control(session):
-            session.take_commands(server.close)
-
-
 def _number_of_runs(config: RunConfig, options: SessionOptions) -> int:
     """Number of runs; 0: endless."""
     asked = config.run.runs
@@ -219,8 +187,10 @@ def _first_number(options: SessionOptions) -> int:
     return options.recording.beginning.number if options.recording else 1
 
 
-def _ends_between_runs(options: SessionOptions, recording: RecordedTerminal, session: Session, number: int) -> bool:
-    """True if the recorded session ends before run ``number``. Its dashboard is left to the next one."""
+def _ends_between_runs(options: SessionOptions, session: Session, number: int) -> bool:
+    """True if the session is recorded and ends before run ``number``. Its dashboard is left to the next one."""
+    if (recording := options.recording) is None:
+        return False
     from accelerate_sim.session.recorded_terminal import RunBeginning
 
     dashboard = None
@@ -233,56 +203,6 @@ def _ends_between_runs(options: SessionOptions, recording: RecordedTerminal, ses
     if dashboard and ends:
         dashboard.leave_shown()
     return ends
-
-
-def _resumed(session: Session, planned: PlannedRun, resumption: Resumption) -> PlannedRun:
-    """Set the clock to the start of the resuming process, and log which checkpoints it takes and finds damaged."""
-    plan, state = planned.plan, resumption.state
-    session.plan_run(planned)
-    session.clock.jump_to(state.clock_s)
-    if resumption.checkpoint:
-        from accelerate_sim.checkpoints.state import restart_s
-        from accelerate_sim.sim.run import Run
-
-        plan = Run.of(plan)
-        session.clock.jump_to(restart_s(plan, state))
-    _report_resumption(session, resumption)
-    return replace(planned, plan=plan)
-
-
-def _report_resumption(session: Session, resumption: Resumption) -> None:
-    checkpoint = str(resumption.checkpoint) if resumption.checkpoint else None
-    session.report(ResumeRecord(checkpoint, resumption.damaged))
-
-
-def _announce(session: Session, planned: PlannedRun) -> None:
-    """Print the first line of a run at once, before the modules of the training are imported."""
-    if not session.announces(planned.plan.number, attempt_number(session, planned)):
-        return
-    report_launch(session, planned)
-    if warning := tightness(planned.plan):
-        session.report(TightMemoryRecord(warning))
-    session.flush()
-
-
-def _send_start(session: Session, coordination: Coordination, planned: PlannedRun, *, is_last: bool) -> None:
-    """Let the other processes begin the same run."""
-    from accelerate_sim.session.start_message import StartMessage
-
-    plan, clock, directory = planned.plan, session.clock, session.outputs.directory
-    message = StartMessage(
-        plan.config.model_dump(mode="json"), plan.number, clock.start, clock.now_s, planned.resumption, is_last,
-        output_dir=str(directory) if directory else None,
-        cwd=os.getcwd() if directory and plan.config.log.hazards else "",
-    )  # fmt: skip
-    if planned.faults:
-        message = planned.faults.in_message(message)
-    with session.signals.at_once():
-        coordination.send(message)
-        if "prometheus" in plan.config.log.trackers:
-            from accelerate_sim.session.node_exporters import open_node_exporters
-
-            open_node_exporters(session, plan.config.log)
 
 
 def _write_last_line(session: Session, reason: str, saved: str | None = None) -> None:

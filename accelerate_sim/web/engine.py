@@ -31,8 +31,10 @@ SCRIPT = "train.py"
 STDOUT_FD = 1
 CHOSEN = ("parallel.sharding", "train.precision", "train.recompute")
 """Keys of the plan's form whose choices are those of the schema."""
-FAILED = 1
-"""Exit code of a command line that ends with a text."""
+KEPT_FILES = ("--output-dir", "-o", "--record")
+"""Options that name a file or directory to write."""
+FAILED, REFUSED = 1, 2
+"""Exit codes of a command line that ends with a text, and of one that asks for what a page does not do."""
 DASHBOARDS_KEPT = 64
 """Dashboards between two runs that are kept: of more runs than the page can go back to."""
 _dashboards: dict[tuple[Any, ...], DashboardState] = {}
@@ -138,7 +140,10 @@ def _said(arguments: Sequence[str], terminal: RecordedTerminal | None = None) ->
 
 
 def _run(arguments: Sequence[str], terminal: RecordedTerminal | None) -> int:
-    """Exit code of the command line."""
+    """Exit code of the command line. One that asks for files is refused, as nobody could read them."""
+    if option := next(filter(KEPT_FILES.__contains__, arguments), None):
+        print(f"{option}: a page keeps no files. Leave it out here; on a computer the command writes them.")
+        return REFUSED
     from accelerate_sim.train import main
 
     before, sys.argv = sys.argv, [SCRIPT, *arguments]

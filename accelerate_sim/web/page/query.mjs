@@ -26,7 +26,7 @@ export class Query {
   get(name) { return this.asked.get(name); }
   has(name) { return this.asked.has(name); }
   get options() { return [...this.asked].filter(([name]) => !OF_PAGE.has(name)); }
-  get endless() { return !this.isText && !this.has('output-dir') && !this.has('o'); }
+  get endless() { return !this.isText; }
 
   // Pace of the page; a run that never waits is shown as fast as the page can.
   get pace() {

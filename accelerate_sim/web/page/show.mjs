@@ -46,9 +46,10 @@ export class Show {
     this.computing = true;
     const argv = this.query.engineArgv();
     const message = { argv, columns: this.columns, rows: this.rows, beginning };
-    const played = await this.engine.play(message, (frames) => this.ended || this.take(frames)).catch(() => null);
+    const played = await this.engine.play(message, (frames) => this.ended || this.take(frames))
+      .catch((error) => { this.failed(error.message); });
     this.computing = false; // before the finish, which may ask for the next run
-    if (played) { // otherwise the engine has said why
+    if (played) {
       this.mark('run_ms', played.ms);
       if (!this.ended) this.finish(played);
     }
@@ -99,6 +100,8 @@ export class Show {
     const text = document.getElementById('text');
     text.hidden = false;
     text.textContent = this.player.frames.map(([, frame]) => frame).join('').replaceAll('\r\n', '\n');
+    const columns = Math.max(...text.textContent.split('\n').map((line) => line.length), 1);
+    text.style.setProperty('--columns', columns); // a small screen shows whole lines as long as they can be read
   }
 
   changed(over) {
@@ -140,6 +143,14 @@ export class Show {
   async replan() {
     this.player.clear();
     await this.compute(null);
+  }
+
+  // A run that the engine could not finish ends where its frames do.
+  failed(message) {
+    if (this.failure) return; // the engine itself is broken, and that has been said
+    this.player.whole = true;
+    this.player.reach();
+    engineSays(`the run has failed: ${message.trim().split('\n').at(-1)}`);
   }
 
   broken(message) {

@@ -37,6 +37,14 @@ def test_it_shows_the_bytes_of_the_command_line(visit: Visit, train: Train, tmp_
     assert tab.faults == []
 
 
+def test_a_run_goes_on_after_a_fault(visit: Visit):
+    # The launcher's lines name the path of the Python, so the bytes are not those of another one.
+    tab = visit(f"?fault=kill%20rank%3D3%20at%3Dstep%3A15&config=debug&start-time={START}&cols=100&rows=30")
+    text = "".join(text for _, text in first_run(tab))
+    assert "Attempt 2: the launcher has restarted the job" in text and "Training finished successfully" in text
+    assert tab.evaluate("show.code") == 0 and tab.faults == []
+
+
 @pytest.mark.parametrize("start, origin", [("", "image"), ("&parts", "parts")])
 def test_both_browsers_and_both_starts_show_the_same_bytes(
     tab: Tab, site: str, train: Train, tmp_path: Path, start: str, origin: str

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from .errors import RefusedValue, error_at, own_error, refused
 from .fields import FieldInfo, Rule
@@ -39,13 +40,18 @@ def _of_type(annotation: Any, metadata: Sequence[Any]) -> Check:
         return _literal(arguments)
     if origin is tuple:
         return _tuple(arguments)
-    if origin is dict and arguments == (str, Any):
+    if origin is list:
+        items = _tuple((*arguments, Ellipsis))
+        return lambda value: list(items(value))
+    if origin in (dict, Mapping) and arguments == (str, Any):
         return _mapping
     if hasattr(annotation, "validated"):
         of_model: Check = annotation.validated
         return of_model
     if annotation is bool and any(isinstance(item, Strict) for item in metadata):
         return as_strict_bool
+    if is_dataclass(annotation) or hasattr(annotation, "_field_defaults"):
+        return _record(annotation)
     return PLAIN[annotation]
 
 
@@ -122,6 +128,36 @@ def _mapping(value: Any) -> dict[str, Any]:
     if errors:
         raise RefusedValue(*errors)
     return dict(value)
+
+
+def _record(kind: Any) -> Check:
+    """The check of a mapping that becomes a dataclass or a named tuple; other names in it are ignored."""
+    checks: dict[str, Check] = {}
+
+    def record(value: Any) -> Any:
+        if isinstance(value, kind):
+            return value
+        if not isinstance(value, dict):
+            raise refused("dict_type", value, "Input should be a valid dictionary")
+        if not checks:  # names of types are looked up at the first use
+            hints = get_type_hints(kind, include_extras=True)
+            names = [field.name for field in fields(kind)] if is_dataclass(kind) else kind._fields
+            checks.update((name, check_of(hints[name])) for name in names)
+        values: dict[str, Any] = {}
+        errors: list[dict[str, Any]] = []
+        for name in filter(value.__contains__, checks):
+            try:
+                values[name] = checks[name](value[name])
+            except Refused as refusal:
+                errors += refusal.below(name).errors
+        if errors:
+            raise Refused(*errors)
+        try:
+            return kind(**values)
+        except TypeError as error:
+            raise refused("missing", value, str(error)) from None
+
+    return record
 
 
 def _tuple(arguments: Sequence[Any]) -> Check:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from .errors import refused
@@ -70,8 +71,17 @@ def as_strict_bool(value: Any) -> bool:
     raise refused("bool_type", value)
 
 
+def as_datetime(value: Any) -> datetime:
+    if isinstance(value, datetime):
+        return value
+    if isinstance(value, str):
+        moment: datetime = _parsed(datetime.fromisoformat, "datetime_parsing", value)
+        return moment
+    raise refused("datetime_type", value)
+
+
 PLAIN: dict[Any, Callable[[Any], Any]] = {
     None: as_none, type(None): as_none, int: as_int, float: as_float, str: as_str, bool: as_bool,
-    Any: lambda value: value,
+    datetime: as_datetime,    Any: lambda value: value,
 }  # fmt: skip
 """The check of each plain type."""

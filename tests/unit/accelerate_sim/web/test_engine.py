@@ -189,3 +189,10 @@ def test_arguments_and_width_are_as_before(monkeypatch: pytest.MonkeyPatch):
 def test_everything_is_warmed_up_without_an_output(capfd: pytest.CaptureFixture[str]):
     engine.warm_up()
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("option", ["--output-dir", "-o", "--record"])
+def test_a_page_refuses_to_write_files(option: str, tmp_path: Path):
+    frames, end = played(*DEBUG, option, str(tmp_path / "files"))
+    assert end["code"] == 2 and "".join(text for _, text in frames).startswith(f"{option}: a page keeps no files. ")
+    assert not any(tmp_path.iterdir())

@@ -91,6 +91,13 @@ def test_a_run_is_the_same(words: tuple[str, ...]):
     assert with_stand_in == real
 
 
+def test_a_run_goes_on_after_a_fault_as_with_pydantic():
+    case = "run", "debug", "train.max_steps=30", "run.speed=max", "faults.play=[kill rank=3 at=step:20]"
+    with_stand_in, real = (python("-c", PROGRAM, json.dumps([case]), stand_in=stand_in) for stand_in in (True, False))
+    assert "Attempt 2" in real.stdout
+    assert (with_stand_in.stdout, with_stand_in.stderr) == (real.stdout, real.stderr)
+
+
 @cache
 def shown(stand_in: bool) -> list[str]:
     """The outputs of all cases of SHOWN."""
