@@ -1,4 +1,4 @@
-"""Makes the check of an annotation: a function that returns a raw value in this type, or raises ``RefusedValue``."""
+"""Makes the check of an annotation: a function that returns a raw value in this type, or raises ``Refused``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from .errors import RefusedValue, error_at, own_error, refused
+from .errors import Refused, error_at, own_error, refused
 from .fields import FieldInfo, Rule
 from .markers import BeforeValidator, Discriminator, Strict, Tag
 from .values import PLAIN, as_strict_bool
@@ -88,9 +88,9 @@ def _union(arguments: Sequence[Any]) -> Check:
         for branch in branches:
             try:
                 return branch(value)
-            except RefusedValue as refusal:
+            except Refused as refusal:
                 errors += refusal.errors
-        raise RefusedValue(*errors)
+        raise Refused(*errors)
 
     return union
 
@@ -103,7 +103,7 @@ def _tagged(arguments: Sequence[Any], choose: Callable[[Any], str]) -> Check:
         tag = choose(value)
         try:
             return branches[tag](value)
-        except RefusedValue as refusal:
+        except Refused as refusal:
             raise refusal.below(tag) from None
 
     return tagged
@@ -126,7 +126,7 @@ def _mapping(value: Any) -> dict[str, Any]:
         raise refused("dict_type", value, "Input should be a valid dictionary")
     errors = [error_at((key, "[key]"), "string_type", key) for key in value if not isinstance(key, str)]
     if errors:
-        raise RefusedValue(*errors)
+        raise Refused(*errors)
     return dict(value)
 
 
@@ -175,12 +175,12 @@ def _tuple(arguments: Sequence[Any]) -> Check:
                 continue
             try:
                 result.append(check(value[index]))
-            except RefusedValue as refusal:
+            except Refused as refusal:
                 errors += refusal.below(index).errors
         if not any_length and len(value) > len(checks):
             raise refused("too_long", value, "", {"max_length": len(checks)})
         if errors:
-            raise RefusedValue(*errors)
+            raise Refused(*errors)
         return tuple(result)
 
     return pair

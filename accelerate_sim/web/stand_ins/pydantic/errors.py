@@ -32,21 +32,21 @@ class ValidationError(ValueError):
         return "\n".join(lines)
 
 
-class RefusedValue(Exception):
+class Refused(Exception):
     """A value that does not fit its type, with the errors found in it; each ``loc`` begins below the value."""
 
     def __init__(self, *errors: dict[str, Any]) -> None:
         super().__init__(*errors)
         self.errors = errors
 
-    def below(self, *location: Any) -> RefusedValue:
+    def below(self, *location: Any) -> Refused:
         """The same errors, seen from the value that holds this one at ``location``."""
-        return RefusedValue(*({**error, "loc": (*location, *error["loc"])} for error in self.errors))
+        return Refused(*({**error, "loc": (*location, *error["loc"])} for error in self.errors))
 
 
-def refused(kind: str, value: Any, message: str = "", context: dict[str, Any] | None = None) -> RefusedValue:
+def refused(kind: str, value: Any, message: str = "", context: dict[str, Any] | None = None) -> Refused:
     """An error of ``value`` itself."""
-    return RefusedValue(error_at((), kind, value, message, context))
+    return Refused(error_at((), kind, value, message, context))
 
 
 def error_at(
@@ -57,6 +57,6 @@ def error_at(
     return {**details, "ctx": context} if context else details
 
 
-def own_error(error: ValueError, value: Any) -> RefusedValue:
+def own_error(error: ValueError, value: Any) -> Refused:
     """The error that a validator of the model's own has raised."""
     return refused("value_error", value, f"Value error, {error}", {"error": error})

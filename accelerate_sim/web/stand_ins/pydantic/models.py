@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, Self, dataclass_transform, get_type_hints
 
 from .checks import Check, check_of
-from .errors import RefusedValue, ValidationError, error_at, own_error
+from .errors import Refused, ValidationError, error_at, own_error
 from .fields import MISSING, Field, FieldInfo
 from .markers import SerializationInfo
 
@@ -85,7 +85,7 @@ class BaseModel(metaclass=ModelClass):
     def __init__(self, /, **data: Any) -> None:
         try:
             self._fill(data)
-        except RefusedValue as refusal:
+        except Refused as refusal:
             raise ValidationError(type(self).__name__, list(refusal.errors)) from None
 
     @classmethod
@@ -93,7 +93,7 @@ class BaseModel(metaclass=ModelClass):
         """A model of a mapping, or ``data`` itself if it is one."""
         try:
             return cls.validated(data)
-        except RefusedValue as refusal:
+        except Refused as refusal:
             raise ValidationError(cls.__name__, list(refusal.errors)) from None
 
     @classmethod
@@ -103,11 +103,11 @@ class BaseModel(metaclass=ModelClass):
 
     @classmethod
     def validated(cls, data: Any) -> Self:
-        """As ``model_validate``, but raises ``RefusedValue``."""
+        """As ``model_validate``, but raises ``Refused``."""
         if isinstance(data, cls):
             return data
         if not isinstance(data, dict):
-            raise RefusedValue(error_at((), "model_type", data, "", {"class_name": cls.__name__}))
+            raise Refused(error_at((), "model_type", data, "", {"class_name": cls.__name__}))
         self = cls.__new__(cls)
         self._fill(data)
         return self
@@ -122,7 +122,7 @@ class BaseModel(metaclass=ModelClass):
                     values[name] = self._checked(name, data[name])
                 else:
                     _add_default(values, name, field, data, incomplete=bool(errors))
-            except RefusedValue as refusal:
+            except Refused as refusal:
                 errors += refusal.below(name).errors
         if cls.model_config.get("extra") == "forbid":
             extra = [name for name in data if name not in cls.model_fields]
@@ -130,7 +130,7 @@ class BaseModel(metaclass=ModelClass):
                 error_at((name,), "extra_forbidden", data[name], "Extra inputs are not permitted") for name in extra
             ]
         if errors:
-            raise RefusedValue(*errors)
+            raise Refused(*errors)
         self.__dict__.update(values, model_fields_set={name for name in data if name in values})
         for validator in cls.model_validators:
             try:
@@ -207,12 +207,12 @@ def _add_default(
     """Set the default of a field that the data do not have; ``incomplete``: a field before it has been refused."""
     if field.default_factory is None:
         if field.default is MISSING:
-            raise RefusedValue(error_at((), "missing", data, "Field required"))
+            raise Refused(error_at((), "missing", data, "Field required"))
         values[name] = field.default
     elif not field.factory_takes_data:
         values[name] = field.default_factory()
     elif incomplete:
-        raise RefusedValue(error_at((), "default_factory_not_called", data))
+        raise Refused(error_at((), "default_factory_not_called", data))
     else:
         values[name] = field.default_factory(dict(values))
 

@@ -1,4 +1,4 @@
-"""Checks of plain values: each returns the value in its type, or raises ``RefusedValue``."""
+"""Checks of plain values: each returns the value in its type, or raises ``Refused``."""
 
 from __future__ import annotations
 
