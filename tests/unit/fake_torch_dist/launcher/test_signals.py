@@ -28,6 +28,7 @@ for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT): si
 for number in (signal.SIGUSR1, signal.SIGUSR2): signal.signal(number, checkpoint)
 say("up")
 while not os.path.exists("release"): time.sleep(0.005)
+for number in (signal.SIGUSR1, signal.SIGUSR2): signal.signal(number, signal.SIG_IGN)  # one that comes while it ends
 """
 ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
