@@ -206,14 +206,12 @@ class Checkpoints:
         assert path
         clock = self.clock
         load_s = loading_s(self.run, state)
+        self.report(RestoringRecord(str(path), self.run.checkpoint_bytes))
+        clock.advance(load_s)
         if resumption.ended:
-            self.report(RestoringRecord(str(path), self.run.checkpoint_bytes))
-            clock.advance(load_s)
             self.mark(state.step)
             self.report(RestoredRecord(state.step, load_s))
             return
-        self.report(RestoringRecord(str(path), self.run.checkpoint_bytes))
-        clock.advance(load_s)
         clock.jump_to(state.clock_s)
         self.ledger.load_state_dict(state.ledger, self.origin_s)
         self._capture.go_on(state.begin_bytes, state.begin_crc32)
