@@ -126,6 +126,7 @@ def _init_processes(
     """Meet the other processes and make their world."""
     from fake_torch_dist.meeting.exchange import meet
     from fake_torch_dist.meeting.handlers import find_store
+    from fake_torch_dist.meeting.torch_board import delete_addresses
     from fake_torch_dist.transports.process_groups import ProcessGroups
 
     if os.environ.get(RANKS_PER_PROCESS):
@@ -134,6 +135,7 @@ def _init_processes(
         refuse_several_ranks(max(rank, 0) or int(os.environ.get("RANK") or 0))
     found, rank, world_size = find_store(init_method, rank, world_size, store, timeout)
     meeting = meet(found, rank, world_size, timeout)
+    delete_addresses()
     world.store, world.factory = meeting.store, ProcessGroups(meeting.engine, reads_memory=meeting.reads_memory)
     world.default = make_group(
         range(world_size),

@@ -2,13 +2,15 @@
 
 torchrun, ``accelerate launch`` and torchx serve torch's TCPStore there, and Ray's TorchTrainer has rank 0 serve it. It
 is no store of this package, so rank 0 starts one at a free port and leaves its address on torch's, where the others
-read it.
+read it. When all have met, it deletes the address: programs that the ranks start later meet at the same store of torch,
+and rank 0 of this meeting may still be there.
 """
 
 from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from datetime import timedelta
 from typing import Final
 
@@ -17,7 +19,7 @@ from fake_torch_dist.launcher.environment_names import TOKEN
 from fake_torch_dist.stores.authentication import job_token
 from fake_torch_dist.stores.own_addresses import LOOPBACK, is_loopback, own_address
 from fake_torch_dist.stores.tcp_store import TCPStore
-from fake_torch_dist.stores.torch_store import set_value, wait_for_value
+from fake_torch_dist.stores.torch_store import delete_value, set_value, wait_for_value
 from fake_torch_dist.transports.contacts import host_identity
 
 KEY: Final = b"/fake_torch_dist/store of rank 0"
@@ -32,6 +34,8 @@ NEEDS_TOKEN = (  # DistNetworkError
 _hosted: dict[tuple[int, str, int], TCPStore] = {}
 """Store of rank 0 by its process and the address of torch's. It exists as long as the process, as other ranks may meet
 again before rank 0 does."""
+_left: dict[tuple[str, int], float] = {}
+"""Stores of torch on which this process has left its address, each with the seconds in which it has to answer."""
 
 
 def store_of_rank_0(
@@ -56,6 +60,14 @@ def store_of_rank_0(
                 raise
 
 
+def delete_addresses() -> None:
+    """Delete the addresses that this process has left, as all ranks have met. A store that is gone has none."""
+    while _left:
+        (host, port), timeout_s = _left.popitem()
+        with suppress(DistNetworkError):
+            delete_value(host, port, KEY, timeout_s)
+
+
 def _served(host: str, port: int, world_size: int, timeout: timedelta, *, wait_for_workers: bool) -> TCPStore:
     key = (os.getpid(), host, port)
     if key not in _hosted:
@@ -63,6 +75,7 @@ def _served(host: str, port: int, world_size: int, timeout: timedelta, *, wait_f
         _hosted[key] = TCPStore(at, 0, is_master=True, timeout=timeout, multi_tenant=True)
     store = _hosted[key]
     address = "\n".join((host_identity(), store.host, str(store.port)))
+    _left[host, port] = timeout.total_seconds()
     set_value(host, port, KEY, address.encode(), timeout.total_seconds())
     return TCPStore(
         store.host, store.port, world_size, is_master=True, timeout=timeout, wait_for_workers=wait_for_workers,

@@ -1,7 +1,7 @@
 """torch.distributed's TCPStore, recognised at an address and used as a board on which rank 0 leaves an address.
 
 It has just enough of torch's protocol (2.0 to 2.13) for that: a greeting and a ping, which torch's server answers,
-and the requests that set a value and wait for one.
+and the requests that set a value, wait for one and delete one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from fake_torch_dist.errors import DistNetworkError, DistStoreError
 _GREETING: Final = struct.Struct("<BI")
 _LENGTH: Final = struct.Struct("<Q")
 _MAGIC: Final = 0x3C85F7CE
-_VALIDATE, _SET, _GET, _WAIT, _PING = 0, 1, 3, 6, 13
+_VALIDATE, _SET, _GET, _WAIT, _DELETE_KEY, _PING = 0, 1, 3, 6, 8, 13
 _STOP_WAITING: Final = 0
 _LONGEST_VALUE: Final = 4096
 _ENDED: Final = "torch's store at {host}:{port} has ended the connection"  # DistNetworkError
@@ -41,16 +41,16 @@ def is_torch_store(host: str, port: int, timeout_s: float) -> bool:
 
 def set_value(host: str, port: int, key: bytes, value: bytes, timeout_s: float) -> None:
     """Leave ``value`` under ``key``. DistNetworkError if the store cannot be reached."""
-    try:
-        with socket.create_connection((host, port), timeout=timeout_s) as sock:
-            nonce = os.urandom(4)
-            request = bytes((_SET,)) + _text(key) + _text(value) + bytes((_PING,)) + nonce
-            sock.sendall(_GREETING.pack(_VALIDATE, _MAGIC) + request)
-            if _read(sock, len(nonce)) == nonce:  # requests of one connection are handled in order
-                return
-    except OSError as error:
-        raise DistNetworkError(_ENDED.format(host=host, port=port) + f": {error}") from error
-    raise DistNetworkError(_ENDED.format(host=host, port=port))
+    nonce = os.urandom(4)  # requests of one connection are handled in order, so that the ping is answered last
+    request = bytes((_SET,)) + _text(key) + _text(value) + bytes((_PING,)) + nonce
+    if _answer(host, port, request, len(nonce), timeout_s) != nonce:
+        raise DistNetworkError(_ENDED.format(host=host, port=port))
+
+
+def delete_value(host: str, port: int, key: bytes, timeout_s: float) -> None:
+    """Delete the value under ``key``, if there is one. DistNetworkError if the store cannot be reached."""
+    if len(_answer(host, port, bytes((_DELETE_KEY,)) + _text(key), _LENGTH.size, timeout_s)) != _LENGTH.size:
+        raise DistNetworkError(_ENDED.format(host=host, port=port))
 
 
 def wait_for_value(host: str, port: int, key: bytes, timeout_s: float) -> bytes:
@@ -73,6 +73,16 @@ def wait_for_value(host: str, port: int, key: bytes, timeout_s: float) -> bytes:
     except OSError as error:
         raise DistNetworkError(_ENDED.format(host=host, port=port) + f": {error}") from error
     raise DistNetworkError(_ENDED.format(host=host, port=port))
+
+
+def _answer(host: str, port: int, request: bytes, size: int, timeout_s: float) -> bytes:
+    """The answer to a request, of ``size`` bytes; fewer if the server ends the connection."""
+    try:
+        with socket.create_connection((host, port), timeout=timeout_s) as sock:
+            sock.sendall(_GREETING.pack(_VALIDATE, _MAGIC) + request)
+            return _read(sock, size)
+    except OSError as error:
+        raise DistNetworkError(_ENDED.format(host=host, port=port) + f": {error}") from error
 
 
 def _text(data: bytes) -> bytes:

@@ -29,6 +29,8 @@ class TorchStore:
 
     def __init__(self) -> None:
         self.values: dict[bytes, bytes] = {}
+        self.asked = os.pipe()
+        """A byte for each request that waits for a key can be read here."""
         self._changed = threading.Condition()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
@@ -73,9 +75,14 @@ class TorchStore:
         elif kind == 6:
             read(8)
             key = text()
+            os.write(self.asked[1], b"?")
             with self._changed:
                 self._changed.wait_for(lambda: key in self.values or self._listener.fileno() < 0)
             connection.sendall(b"\0")
+        elif kind == 8:
+            connection.sendall(
+                struct.pack("<q", len([self.values.pop(key) for key in (text(),) if key in self.values]))
+            )
         else:
             value = self.values.get(text(), b"")
             connection.sendall(struct.pack("<Q", len(value)) + value)
@@ -90,6 +97,8 @@ class TorchStore:
                 connection.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join()
+        for fd in self.asked:
+            os.close(fd)
 
 
 @pytest.fixture
@@ -140,6 +149,40 @@ def test_the_address_of_an_earlier_rank_0_is_passed_over(torch_store: TorchStore
         children.fork(partial(body, 1))
         children.fork(partial(body, 0))
         assert children.wait() == [0, 0]
+
+
+@pytest.mark.parametrize("agent", [True, False], ids=["torchrun", "TorchTrainer"])
+def test_programs_that_ranks_start_meet_anew(torch_store: TorchStore, agent: bool):
+    """A worker of Ray that has met starts ``train.py`` while it lives on; rank 1's program asks first."""
+    over, end = os.pipe()
+
+    def worker(rank: int, _met: int) -> None:
+        launched_by(torch_store, rank, 2, agent=agent)
+        dist.init_process_group("gloo", timeout=SOON)
+        dist.barrier()
+        dist.destroy_process_group()
+        os.write(_met, b"met")
+        os.close(end)
+        os.read(over, 1)
+
+    def program(rank: int) -> None:
+        launched_by(torch_store, rank, 2, agent=agent)
+        dist.init_process_group("gloo", timeout=SOON)
+        dist.barrier()
+        dist.destroy_process_group()
+
+    with Children() as children:
+        workers = [children.fork(partial(worker, rank), 1) for rank in range(2)]
+        children.read_until(lambda: all(each.outputs == [b"met"] for each in workers), "the workers have met")
+        assert os.read(torch_store.asked[0], 1) == b"?"
+        programs = [children.fork(partial(program, 1))]
+        assert os.read(torch_store.asked[0], 1) == b"?"  # it waits for the address, and has not found the workers'
+        assert torch_board.KEY not in torch_store.values
+        programs.append(children.fork(partial(program, 0)))
+        children.read_until(lambda: all(each.done for each in programs), "the programs have met")
+        os.close(end)
+        assert children.wait() == [0, 0, 0, 0]
+    os.close(over)
 
 
 def test_a_rank_0_that_does_not_come_and_an_address_that_is_none(
