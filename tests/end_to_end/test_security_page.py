@@ -72,9 +72,9 @@ def test_sockets_are_opened_in_these_modules_only() -> None:
         for call in calls(tree)
         if isinstance(call.func, ast.Attribute) and call.func.attr in OPENING
     }
-    # ``listen`` in worker_group and launch is another method of that name; master keeps a port for the script;
+    # ``listen`` in worker_group, job and launch is another method of that name; master keeps a port for the script;
     # own_addresses binds a datagram socket for a moment, which receives nothing; server is that of live control.
-    others = {"worker_group", "launch", "master_port", "own_addresses"}
+    others = {"worker_group", "job", "launch", "master_port", "own_addresses"}
     assert opening == {"sockets", "listening", "scrape_server", "server", "typed_keys"} | others
 
 
