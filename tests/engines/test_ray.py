@@ -13,6 +13,26 @@ import pytest
 
 from tests.support.repository import CONFIGS, ROOT
 
+TORCH_TRAINER = """
+import os, subprocess, sys
+import ray
+from ray.train import RunConfig, ScalingConfig
+from ray.train.torch import TorchTrainer
+
+def work(options):
+    import numpy as np
+    import fake_torch_dist as dist
+    dist.init_process_group("gloo")
+    numbers = np.ones(3)
+    dist.all_reduce(numbers)
+    print(f"rank {dist.get_rank()} has {numbers.tolist()}", flush=True)
+    dist.destroy_process_group()
+    subprocess.run([sys.executable, *options["train"]], check=True)
+
+ray.init(num_cpus=3)
+told = {"scaling_config": ScalingConfig(num_workers=2), "run_config": RunConfig(storage_path=os.getcwd() + "/results")}
+TorchTrainer(work, train_loop_config={"train": sys.argv[1:]}, **told).fit()
+"""
 NAMESPACES = [
     "unshare",
     *([] if os.geteuid() == 0 else ["--map-root-user"]),
@@ -45,17 +65,36 @@ pytestmark = [
 ]
 
 
+def in_a_namespace(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run a Python script that starts a Ray of its own."""
+    loopback = [*NAMESPACES, "bash", "-c", 'ip link set lo up; exec "$@"', "bash"]
+    variables = {"HOME": str(cwd), "PYTHONPATH": str(ROOT), "RAY_DEDUP_LOGS": "0", "RAY_TMPDIR": "/tmp"}
+    return subprocess.run(
+        [*loopback, sys.executable, *words], cwd=cwd, env=dict(os.environ) | variables, stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, timeout=LIMIT_S, check=False,
+    )  # fmt: skip
+
+
 @pytest.mark.timeout(LIMIT_S + 20)
 def test_actors_and_workers_of_ray_train_are_ranks(tmp_path: Path):
-    words = [*NAMESPACES, "bash", "-c", 'ip link set lo up; exec "$@"', "bash"]
-    variables = {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT), "RAY_DEDUP_LOGS": "0", "RAY_TMPDIR": "/tmp"}
-    ended = subprocess.run(
-        [*words, sys.executable, str(CONFIGS / "launchers" / "ray_ranks.py"), "4"], cwd=tmp_path,
-        env=dict(os.environ) | variables, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LIMIT_S,
-        check=False,
-    )  # fmt: skip
+    ended = in_a_namespace(str(CONFIGS / "launchers" / "ray_ranks.py"), "4", cwd=tmp_path)
     said = ended.stdout + ended.stderr
     assert ended.returncode == 0, said
     assert "sums: [6.0, 6.0, 6.0, 6.0]" in ended.stdout
     assert said.count("train.py on 1 node x 4 GPUs = 4 ranks") == 1
     assert said.count("Training finished successfully") == 1
+
+
+@pytest.mark.timeout(LIMIT_S + 20)
+def test_workers_of_a_torch_trainer_are_ranks(tmp_path: Path):
+    """It sets RANK and MASTER_*, and torch's store is at MASTER_PORT."""
+    pytest.importorskip("torch")
+    (tmp_path / "job.py").write_text(TORCH_TRAINER)
+    debug = ("--config", str(CONFIGS / "debug.yaml"), "--speed", "max")
+    ended = in_a_namespace("job.py", str(ROOT / "train.py"), *debug, cwd=tmp_path)
+    said = ended.stdout + ended.stderr
+    assert ended.returncode == 0, said
+    for rank in range(2):
+        assert f"rank {rank} has [2.0, 2.0, 2.0]" in said
+    assert "train.py on 1 node x 2 GPUs = 2 ranks" in said
+    assert "Training finished successfully" in said
