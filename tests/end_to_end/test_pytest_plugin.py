@@ -93,13 +93,9 @@ def test_nothing_is_imported():
 LEAVES = """
 import pytest
 
-def test_a_failing_test(fake_cluster):
+def test_with_an_end_of_its_own(fake_cluster):
     fake_cluster(nodes=1, gpus=2, speed="4").wait_for(step=1)
-    pytest.fail("on purpose")
-
-def test_an_interrupted_test(fake_cluster):
-    fake_cluster(nodes=1, gpus=2, speed="4").wait_for(step=1)
-    raise KeyboardInterrupt
+    {}
 """
 
 
@@ -125,11 +121,18 @@ def test_nothing_is_imported_until_a_fixture_is_used(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_nothing_is_left_of_a_cluster_whose_test_fails_or_is_interrupted(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("end", "code", "said"),
+    [
+        pytest.param("pytest.fail('on purpose')", 1, "on purpose", marks=pytest.mark.slow, id="fails"),
+        pytest.param("raise KeyboardInterrupt", signal.SIGINT, "KeyboardInterrupt", id="is interrupted"),
+    ],
+)
+def test_nothing_is_left_of_a_cluster_whose_test(end: str, code: int, said: str, tmp_path: Path) -> None:
     mark = tmp_path.name
-    done = run_pytest(tmp_path, LEAVES, mark)
-    assert done.returncode == signal.SIGINT, done.stdout
-    assert "on purpose" in done.stdout
+    done = run_pytest(tmp_path, LEAVES.format(end), mark)
+    assert done.returncode == code, done.stdout
+    assert said in done.stdout
     until(lambda: not pids_with_variable("OF_THE_PLUGIN", mark), "the processes of the clusters end")
 
 
