@@ -45,19 +45,18 @@ def test_a_cluster_runs_and_ends_and_waiting_in_vain_shows_the_last_lines(fake_c
         cluster.wait_for("no such line")
 
 
-def test_a_rank_that_is_killed_ends_the_job(fake_cluster) -> None:
-    cluster = fake_cluster(nodes=1, gpus=4, speed="1", arguments=LONG_STEPS)
+def test_a_cluster_is_scraped_and_shown_until_a_rank_that_is_killed_ends_the_job(fake_nvidia_smi, fake_cluster) -> None:
+    cluster = fake_cluster(nodes=1, gpus=4, speed="1", arguments=LONG_STEPS, metrics=True)
     cluster.wait_for(step=1)
+    with urllib.request.urlopen(cluster.metrics_url, timeout=TIMEOUT_S) as answer:
+        assert b"DCGM_FI_DEV_GPU_TEMP" in answer.read()
+    done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=TIMEOUT_S, check=True)
+    assert Path(fake_nvidia_smi).name == "nvidia-smi"
+    assert done.stdout.count("GPU-") == 4
     cluster.kill(rank=2)
     assert cluster.exit_code == 1
     assert "exitcode  : -9" in cluster.stderr
     assert "rank      : 2 (local_rank: 2)" in cluster.stderr
-
-
-def test_metrics_are_scraped(fake_cluster) -> None:
-    cluster = fake_cluster(nodes=1, gpus=2, speed="1", arguments=LONG_STEPS, metrics=True)
-    with urllib.request.urlopen(cluster.metrics_url, timeout=TIMEOUT_S) as answer:
-        assert b"DCGM_FI_DEV_GPU_TEMP" in answer.read()
 
 
 def test_a_fault_is_injected_into_a_job_that_was_started_without_any(fake_cluster) -> None:
@@ -68,14 +67,6 @@ def test_a_fault_is_injected_into_a_job_that_was_started_without_any(fake_cluste
     assert re.search(r"rank +: 3 .*\n +exitcode +: 7", cluster.stderr)
     states = [event["state"] for event in cluster.truth if event["id"] == "exit-1"]
     assert states[:2] == ["planned", "begin"]
-
-
-def test_nvidia_smi_shows_the_job(fake_nvidia_smi, fake_cluster) -> None:
-    cluster = fake_cluster(nodes=1, gpus=2, speed="1", arguments=LONG_STEPS)
-    cluster.wait_for(step=1)
-    done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=TIMEOUT_S, check=True)
-    assert Path(fake_nvidia_smi).name == "nvidia-smi"
-    assert done.stdout.count("GPU-") == 2
 
 
 def test_an_exporter_answers_for_the_moment_that_the_test_names(fake_dcgm) -> None:
@@ -102,13 +93,9 @@ def test_nothing_is_imported():
 LEAVES = """
 import pytest
 
-def test_a_failing_test(fake_cluster):
+def test_with_an_end_of_its_own(fake_cluster):
     fake_cluster(nodes=1, gpus=2, speed="4").wait_for(step=1)
-    pytest.fail("on purpose")
-
-def test_an_interrupted_test(fake_cluster):
-    fake_cluster(nodes=1, gpus=2, speed="4").wait_for(step=1)
-    raise KeyboardInterrupt
+    {}
 """
 
 
@@ -134,11 +121,18 @@ def test_nothing_is_imported_until_a_fixture_is_used(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_nothing_is_left_of_a_cluster_whose_test_fails_or_is_interrupted(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("end", "code", "said"),
+    [
+        pytest.param("pytest.fail('on purpose')", 1, "on purpose", marks=pytest.mark.slow, id="fails"),
+        pytest.param("raise KeyboardInterrupt", signal.SIGINT, "KeyboardInterrupt", id="is interrupted"),
+    ],
+)
+def test_nothing_is_left_of_a_cluster_whose_test(end: str, code: int, said: str, tmp_path: Path) -> None:
     mark = tmp_path.name
-    done = run_pytest(tmp_path, LEAVES, mark)
-    assert done.returncode == signal.SIGINT, done.stdout
-    assert "on purpose" in done.stdout
+    done = run_pytest(tmp_path, LEAVES.format(end), mark)
+    assert done.returncode == code, done.stdout
+    assert said in done.stdout
     until(lambda: not pids_with_variable("OF_THE_PLUGIN", mark), "the processes of the clusters end")
 
 
@@ -146,10 +140,7 @@ EXAMPLES = re.findall(r"```python pytest\n(.*?)```", (ROOT / "accelerate_sim/tes
 
 
 NAMES = [re.findall(r"def (test_\w+)", text)[-1] for text in EXAMPLES]
-AT_ONCE = {
-    "test_the_root_cause_is_found", "test_the_objective_is_collected", "test_a_traceback_is_one_event",
-    "test_no_gpu_of_a_healthy_run_is_too_hot",
-}  # fmt: skip
+AT_ONCE = {"test_the_objective_is_collected", "test_no_gpu_of_a_healthy_run_is_too_hot"}
 """Examples that the plain run runs, in one pytest; it tests the fixtures of the others above."""
 
 

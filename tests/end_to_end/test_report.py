@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Played, Train
+from tests.conftest import Train
 
 
 class Page(HTMLParser):
@@ -50,14 +50,22 @@ def drawing_is_imported() -> None:
     importlib.import_module("matplotlib.backends.backend_svg")
 
 
+RUN = ("--config", "debug", "--speed", "max", "--start-time", "2026-01-31T09:30:00", "--set", "log.every=1")
+
+
 @pytest.fixture(scope="module")
-def page(small: Played, train: Train, tmp_path_factory: pytest.TempPathFactory) -> Page:
-    """The report of the small run."""
-    path = tmp_path_factory.mktemp("report") / "report.html"
-    done = train("report", str(small.directory), "--out", str(path))
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == f"{path}: the report of {small.directory}\n"
-    return Page(path.read_text())
+def played(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the page that a run of 20 steps has written, and with its output directory ``out``."""
+    directory = tmp_path_factory.mktemp("played")
+    files = ("--report", str(directory / "page.html"), "--output-dir", str(directory / "out"))
+    assert train(*RUN, *files).returncode == 0
+    return directory
+
+
+@pytest.fixture(scope="module")
+def page(played: Path) -> Page:
+    """The page of that run."""
+    return Page((played / "page.html").read_text())
 
 
 def test_nothing_is_loaded_from_anywhere(page: Page) -> None:
@@ -70,8 +78,8 @@ def test_pictures_do_not_share_identifiers(page: Page) -> None:
     assert {reference[1:] for reference in page.references if reference.startswith("#")} <= set(page.ids)
 
 
-def test_the_figures_are_those_of_the_summary(page: Page, small: Played) -> None:
-    events = [json.loads(line) for line in (small.directory / "metrics.jsonl").read_text().splitlines()]
+def test_the_figures_are_those_of_the_summary(page: Page, played: Path) -> None:
+    events = [json.loads(line) for line in (played / "out" / "metrics.jsonl").read_text().splitlines()]
     summary = events[-1]
     assert summary["event"] == "summary"
     assert page.facts["tokens"].endswith(f"({summary['tokens']:,})")
@@ -90,22 +98,12 @@ def test_every_picture_has_its_place(page: Page) -> None:
     ]  # fmt: skip
 
 
-TWELVE = ("--config", "debug", "--speed", "max", "--start-time", "2026-01-31T09:30:00", "--max-steps", "12")
-
-
-@pytest.fixture(scope="module")
-def twelve(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with the page that a run of 12 steps has written, and with its output directory ``out``."""
-    directory = tmp_path_factory.mktemp("twelve")
-    files = ("--report", str(directory / "page.html"), "--output-dir", str(directory / "out"))
-    assert train(*TWELVE, *files).returncode == 0
-    return directory
-
-
-def test_a_run_writes_the_same_page_when_it_ends(train: Train, twelve: Path, tmp_path: Path) -> None:
-    other = tmp_path / "other.html"
-    assert train("report", str(twelve / "out"), "-o", str(other)).returncode == 0
-    assert other.read_text() == (twelve / "page.html").read_text()
+def test_the_command_writes_the_page_that_the_run_has_written(train: Train, played: Path, tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    done = train("report", str(played / "out"), "--out", str(path))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{path}: the report of {played / 'out'}\n"
+    assert path.read_text() == (played / "page.html").read_text()
 
 
 def test_a_plan_alone_has_a_page(train: Train, tmp_path: Path) -> None:
@@ -166,11 +164,12 @@ def test_a_run_that_a_later_process_goes_on_with_is_whole_on_the_page(train: Tra
     assert Page(page.read_text()).facts["steps made again"] == "2 in 2 attempts"
 
 
-def test_figures_that_are_written_as_strings_are_drawn(train: Train, twelve: Path, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_figures_that_are_written_as_strings_are_drawn(train: Train, played: Path, tmp_path: Path) -> None:
     out, page = tmp_path / "out", tmp_path / "page.html"
-    assert train(*TWELVE, "--set", "log.json_values=strings", "--output-dir", str(out)).returncode == 0
+    assert train(*RUN, "--set", "log.json_values=strings", "--output-dir", str(out)).returncode == 0
     assert train("report", str(out), "-o", str(page)).returncode == 0
-    assert page.read_text() == (twelve / "page.html").read_text()
+    assert page.read_text() == (played / "page.html").read_text()
 
 
 def test_experts_have_groups_and_virtual_stages_are_named(train: Train, tmp_path: Path) -> None:

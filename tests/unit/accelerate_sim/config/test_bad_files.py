@@ -23,6 +23,14 @@ def refusal(path: Path) -> str:
     return message
 
 
+def refusal_at_once(path: Path) -> str:
+    """The message, which comes within a second of processor time."""
+    begin = time.process_time()
+    message = refusal(path)
+    assert time.process_time() - begin < 1.0
+    return message
+
+
 def written(tmp_path: Path, data: bytes) -> Path:
     path = tmp_path / "run.yaml"
     path.write_bytes(data)
@@ -142,15 +150,17 @@ BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
         (b"[" * 500_000, "more than 16 mappings and lists inside each other"),
         (b"- " * 300_000, "more than 16 mappings and lists inside each other"),
         (b"{a: " * 100_000, "more than 16 mappings and lists inside each other"),
-        (b"x" * 100_000_000, "is bigger than 1 MB"),
     ],
-    ids=["aliases", "keys", "lists", "dashes", "mappings", "100 MB"],
+    ids=["aliases", "keys", "lists", "dashes", "mappings"],
 )
 def test_bombs_are_refused_quickly(tmp_path: Path, data: bytes, reason: str) -> None:
-    path = written(tmp_path, data)
-    begin = time.process_time()
-    assert reason in refusal(path)
-    assert time.process_time() - begin < 1.0
+    assert reason in refusal_at_once(written(tmp_path, data))
+
+
+def test_a_file_of_100_mb_is_refused_quickly(tmp_path: Path) -> None:
+    path = written(tmp_path, b"x")
+    os.truncate(path, 100_000_000)  # of holes: as bytes, they would be in the memory that every test forks
+    assert "is bigger than 1 MB" in refusal_at_once(path)
 
 
 def test_a_depth_that_aliases_make(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from accelerate_sim.config.load import ConfigSource
+from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.faults.mistake import FaultMistake
 from accelerate_sim.faults.occurrence import Attempt
 from accelerate_sim.faults.planned import PlannedMistake, planned_faults, schedule_of
@@ -48,10 +49,14 @@ FAULT = st.builds("{} {} {} {}".format, st.one_of(ENDS, GOES_ON), MOMENT, TIMES,
 
 
 @cache
-def run_with(*faults: str) -> Run:
+def without_faults() -> RunConfig:
     changes = ("checkpoint.every=5", "checkpoint.keep_last=2", "faults.restarts=3")
-    source = ConfigSource.read(ROOT / "configs/debug.yaml", changes)
-    config = source.resolve()
+    return ConfigSource.read(ROOT / "configs/debug.yaml", changes).resolve()
+
+
+@cache
+def run_with(*faults: str) -> Run:
+    config = without_faults()
     return Run(config.model_copy(update={"faults": config.faults.model_copy(update={"play": faults})}))
 
 

@@ -38,6 +38,19 @@ def test_a_line_that_is_being_written_does_not_count(tmp_path: Path) -> None:
     assert len(history.steps) == 1
 
 
+def test_figures_that_are_written_as_strings_are_numbers(tmp_path: Path) -> None:
+    (tmp_path / "strings").mkdir()
+    made = step(1, tokens_per_s=1.5e6, lr=6e-05, tokens=65536), step(2, tokens_per_s=2e6, lr=1e-04, tokens=131072)
+    strings = [{name: each if name == "event" else str(each) for name, each in event.items()} for event in made]
+    figures, read = (
+        read_history(directory(path, start(), *steps))
+        for path, steps in ((tmp_path, made), (tmp_path / "strings", strings))
+    )
+    assert read.steps == figures.steps
+    for name in ("loss", "lr", "tokens_per_s", "tokens"):
+        assert read.figures(name).tolist() == figures.figures(name).tolist()
+
+
 def test_the_last_run_is_taken_unless_another_is_named(tmp_path: Path) -> None:
     found = directory(tmp_path, start(1), step(1), start(2), step(1), step(2))
     assert len(read_history(found).steps) == 2

@@ -34,19 +34,21 @@ def test_cells_are_those_of_a_terminal(size: tuple[int, int]):
 
 
 def test_a_picture_shows_the_run_and_says_that_it_is_simulated():
-    drawn = ElementTree.fromstring(picture("debug", 5.0))
-    text = "\n".join("".join(element.itertext()) for element in drawn)
+    drawn = picture("debug", 5.0)
+    text = "\n".join("".join(element.itertext()) for element in ElementTree.fromstring(drawn))
     assert "simulated" in text.splitlines()[0]
     assert "python train.py --config debug" in text and "Epoch" in text
-    assert picture("debug", 5.0) == picture("debug", 5.0)
+    assert picture("debug", 5.0) == drawn
 
 
 def test_the_preview_image_of_the_page_is_drawn_from_the_run():
-    pixels = pytest.importorskip("matplotlib.image").imread(io.BytesIO(preview("debug", 1.0)), format="png")
+    image = pytest.importorskip("matplotlib.image")
+    drawn = preview("debug", 1.0)
+    pixels = image.imread(io.BytesIO(drawn), format="png")
     assert pixels.shape[:2] == (630, 1200)
     text = pixels[60:600, 110:1090, :3]
     assert (text.max(axis=2) > 0.5).mean() > 0.02, "light text on a dark window"
-    assert preview("debug", 1.0) == preview("debug", 1.0)
+    assert preview("debug", 1.0) == drawn
 
 
 def test_a_preview_image_without_matplotlib_names_what_to_install(monkeypatch: pytest.MonkeyPatch):
