@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -89,14 +90,19 @@ class Attempt:
     """All that strike in it, in order."""
     carried: tuple[Occurrence, ...] = ()
     """Effects that began in an earlier attempt and still last."""
-    end_s: float = 0.0
-    """Second at which all of its ranks have ended."""
+    ends: Callable[[], float] = field(default=float, compare=False, repr=False)
+    """Computes ``end_s``, which takes a while for an attempt that makes many steps."""
     saved: tuple[int, ...] = ()
     """Steps of whole checkpoints when it has ended."""
     goes_on: bool = False
     """True if another attempt follows."""
     restarts_left: bool = False
     """True if the launcher would start the job again after it."""
+
+    @cached_property
+    def end_s(self) -> float:
+        """Second at which all of its ranks have ended."""
+        return self.ends()
 
     @property
     def ended_by(self) -> Occurrence | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from accelerate_sim.faults.fault import Fault
@@ -155,7 +155,7 @@ class _Walk:
         start_s = begin_s - self.run.startup.total - self._loading_s(pace.first_step)
         return Attempt(
             number, pace.first_step, start_s, begin_s, tuple(strikes), carried,
-            pace.begin_s(self.last_step + 1) if ending is None else end_s, whole, goes_on,
+            partial(pace.begin_s, self.last_step + 1) if ending is None else partial(float, end_s), whole, goes_on,
             number < self.schedule.restarts,
         )  # fmt: skip
 

@@ -1,6 +1,7 @@
 """Hazards of times: lines without them, other forms, and clocks that are wrong.
 
-Each finds the first date and time of a line, whatever the voice's form is, and writes another in its place.
+Each finds the first date and time of a line, whatever the voice's form is, and writes another in its place. A count of
+milliseconds since 1970, as mlperf-logging's, is no time of day: a wrong clock alone changes it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,10 @@ from datetime import UTC, datetime, timedelta
 
 from accelerate_sim.hazards.hazard import Hazard, Passage
 
-STAMP = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?")
+GLOG = r"(?<=^[IWEF])\d{4} \d\d:\d\d:\d\d\.\d{6}"
+"""Month, day and time after the level, as glog, absl and klog write them."""
+STAMP = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?|" + GLOG)
+STAMP_OR_COUNT = re.compile(rf'(?<="time_ms": )\d+|{STAMP.pattern}')
 SKEW_S = 120.0
 HOUR = timedelta(hours=1)
 
@@ -18,8 +22,11 @@ HOUR = timedelta(hours=1)
 class _Clock(Hazard):
     """Replaces the first time of a line."""
 
+    times = STAMP
+    """Expression of the times that it replaces."""
+
     def alter(self, passage: Passage) -> None:
-        found = STAMP.search(passage.text)
+        found = self.times.search(passage.text)
         if not found or not self.strikes(passage.line.number):
             return
         self.change(passage, found)
@@ -47,7 +54,7 @@ class NoTime(_Clock):
         text, begin, end = passage.text, found.start(), found.end()
         if text[:begin].endswith("[") and text[end:].startswith("]"):
             begin, end = begin - 1, end + 1
-        end += text[end:].startswith(" ")
+        end += text[end:].startswith(" ") and not text[:begin][-1:].isalpha()  # a level stays apart from the rest
         passage.text = text[:begin] + text[end:]
         return text[begin:end]
 
@@ -70,6 +77,8 @@ class GlogTime(NoTime):
     """A prefix of glog in place of the time: level, month and day, microseconds, process and source."""
 
     def change(self, passage: Passage, found: re.Match[str]) -> None:
+        if _is_glog(found[0]):
+            return
         gone, rest = self._take_off(passage, found), passage.text
         level = "W" if "WARN" in rest else "E" if "ERROR" in rest else "I"
         prefix = f"{level}{passage.line.time:%m%d %H:%M:%S.%f} {1000 + passage.line.rank:7d} trainer.cc:212] "
@@ -80,10 +89,12 @@ class GlogTime(NoTime):
 class ClockSkew(_Clock):
     """Each node's clock is wrong by a constant."""
 
+    times = STAMP_OR_COUNT
+
     def stamp(self, passage: Passage, text: str) -> str:
         node = passage.line.rank // max(self.process.gpus_per_node, 1)
         skew_s = (2.0 * self.draw(-1 - node, "node") - 1.0) * SKEW_S
-        return _moved(text, timedelta(seconds=round(skew_s, 3)))
+        return _moved(text, timedelta(seconds=round(skew_s, 3)), passage.line.time.year)
 
 
 class DstJump(_Clock):
@@ -91,11 +102,19 @@ class DstJump(_Clock):
 
     def stamp(self, passage: Passage, text: str) -> str:
         first = 20 + int(self.draw(-1, "first") * 40)
-        return _moved(text, -HOUR) if passage.line.number >= first else text
+        return _moved(text, -HOUR, passage.line.time.year) if passage.line.number >= first else text
 
 
-def _moved(text: str, by: timedelta) -> str:
-    """A time of the same form that is ``by`` later."""
+def _is_glog(text: str) -> bool:
+    return text[4] == " "
+
+
+def _moved(text: str, by: timedelta, year: int) -> str:
+    """A time of the same form that is ``by`` later; ``year`` is that of a form without one."""
+    if text.isdigit():
+        return str(int(text) + round(by.total_seconds() * 1000))
+    if _is_glog(text):
+        return f"{datetime.strptime(f'{year}{text}', '%Y%m%d %H:%M:%S.%f') + by:%m%d %H:%M:%S.%f}"
     date, fraction, zone = text[:19], *_end_of(text[19:])
     separator = text[10]
     value = datetime.fromisoformat(date.replace("T", " ")) + by

@@ -20,6 +20,7 @@ from accelerate_sim.faults.occurrence import Attempt
 from accelerate_sim.faults.schedule import FaultSchedule
 from accelerate_sim.faults.targets import check_target, hit_by, parse_target
 from accelerate_sim.sim.run import Run
+from accelerate_sim.sim.timeline import Timeline
 from tests.support.repository import ROOT
 
 
@@ -42,6 +43,17 @@ def test_a_strike_loses_the_steps_since_the_checkpoint() -> None:
     assert (first.completed, first.saved, first.goes_on) == (14, (10,), True)
     assert (second.first_step, second.occurrences, second.ended_by) == (10, (), None)
     assert second.begin_s == pytest.approx(first.end_s + 7 * 60)
+
+
+@pytest.mark.parametrize("words", [(), ("kill rank=3 at=step:15",), ("nan at=step:15",)])
+def test_an_attempt_begins_without_the_times_of_all_steps(monkeypatch: pytest.MonkeyPatch, words: tuple[str]) -> None:
+    blocks, block = set(), Timeline.block
+    monkeypatch.setattr(Timeline, "block", lambda self, index: blocks.add(index) or block(self, index))
+    run = run_of("debug", "train.steps_per_epoch=10000", "train.warmup_steps=10")
+    attempt = schedule(*words, run=run).attempt(0)
+    assert blocks <= {0}
+    assert attempt is not None
+    assert attempt.ended_by or attempt.end_s > 20_000 * 0.04
 
 
 def test_without_a_checkpoint_the_job_begins_anew() -> None:

@@ -106,6 +106,42 @@ def test_a_clock_has_the_form_of_its_name(name: str, begin: str) -> None:
     assert played(name)["stdout"].decode().startswith(begin)
 
 
+GLOG_LINE = "I0101 00:00:30.000250 140110937163584 metric_logger.py:230] completed step: 3"
+COUNT_LINE = ':::MLLOG {"namespace": "", "time_ms": 1769851800123, "key": "run_start"}'
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("no-time", "I 140110937163584 metric_logger.py:230] completed step: 3"),
+        ("epoch-time", GLOG_LINE.replace("0101 00:00:30.000250", "1769851800.123")),
+        ("rfc3339-time", GLOG_LINE.replace("0101 00:00:30.000250", "2026-01-31T09:30:00.123456000Z")),
+        ("glog-time", GLOG_LINE),
+    ],
+)
+def test_a_time_after_a_level_is_a_time(name: str, line: str) -> None:
+    assert played(name, lines=[GLOG_LINE])["stdout"].decode() == f"{line}\n"
+
+
+def test_local_time_falls_back_over_the_year_after_a_level() -> None:
+    assert (
+        played("dst-jump", lines=[GLOG_LINE] * 60)["stdout"]
+        .decode()
+        .splitlines()[-1]
+        .startswith("I1231 23:00:30.000250 ")
+    )
+
+
+def test_a_wrong_clock_alone_changes_a_count_of_milliseconds() -> None:
+    for name in ("no-time", "epoch-time", "rfc3339-time", "glog-time", "dst-jump"):
+        assert played(name, lines=[COUNT_LINE] * 60)["stdout"].decode() == f"{COUNT_LINE}\n" * 60
+    dated, counted = played("clock-skew", lines=[LINES[0], COUNT_LINE])["stdout"].decode().splitlines()
+    skew = datetime.fromisoformat(dated[1:20]) - datetime(2026, 1, 31, 9, 30)
+    moved_ms = int(counted.split('"time_ms": ')[1].partition(",")[0]) - 1769851800123
+    assert 0 < abs(moved_ms) <= 120_000
+    assert abs(moved_ms - skew.total_seconds() * 1000) < 1000
+
+
 def test_local_time_falls_back_an_hour_once() -> None:
     hours = [line[12:14] for line in played("dst-jump")["stdout"].decode().splitlines()]
     assert hours == sorted(hours, reverse=True)

@@ -20,6 +20,8 @@ LINES = [
     "{time:%Y-%m-%dT%H:%M:%S}.123Z rank=0 event=step step={at} loss={loss:.4f}",
     "{{'loss': '{loss:.3f}', 'grad_norm': '1.500', 'epoch': '0.25'}}",
     " [{time:%Y-%m-%d %H:%M:%S}.123456] iteration {at:8d}/      60 | lm loss: {loss:.6E} | loss scale: 1.0 |",
+    "I{time:%m%d %H:%M:%S}.123456 140110937163584 metric_logger.py:230] completed step: {at}, loss: {loss:.3f}",
+    ':::MLLOG {{"time_ms": 17698518{at:02d}123, "key": "stats", "value": {{"reduced_train_loss": {loss:.4f}}}}}',
     "saving checkpoint to /data/out/checkpoint-{at}",
     "",
     "█ half a bar",
