@@ -240,7 +240,7 @@ class LocalTensor(TensorMethods):
         mine, theirs = _pair(self.shards, other)
         return LocalTensor(mine == theirs)
 
-    def __ne__(self, other: object) -> LocalTensor:  # type: ignore[override]
+    def __ne__(self, other: object) -> LocalTensor:  # type: ignore[override]  # elementwise
         mine, theirs = _pair(self.shards, other)
         return LocalTensor(mine != theirs)
 
