@@ -126,7 +126,7 @@ class Accelerator(
     def _begin_planned_run(self, config: RunConfig, project_dir: Path | None, *asked: Any) -> ActiveRun:
         from accelerate_sim.session.begin_run import begin_run
 
-        planned = self.session.planned_run(config)
+        planned = self.session.runs.planned(config)
         refuse_other_plans(planned.plan, *asked)
         return begin_run(self.session, planned, project_dir)
 

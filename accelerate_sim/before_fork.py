@@ -26,7 +26,7 @@ from accelerate_sim.config.shipped import find_config
 from accelerate_sim.display import summary
 from accelerate_sim.display.gpu import table
 from accelerate_sim.reporting import build, connect, console, ledger, monitor, rank_details
-from accelerate_sim.session import begin_run, figures, follower, random_run, runner
+from accelerate_sim.session import begin_run, figures, follower, quiet_session, random_run, runner
 from accelerate_sim.sim.disturbances import rank_moments
 from accelerate_sim.sim.run import Run
 from accelerate_sim.tracking import jsonl
@@ -36,8 +36,8 @@ from fake_torch_dist import before_fork, nccl_log
 IMPORTED = (
     accelerate_sim.Accelerator,  # with all that a script of a run imports
     app, before_fork, begin_run, build, colorlog, connect, console, export, figures, follower, house, jsonl, ledger,
-    model_files, monitor, nccl_log, random_run, rank_details, rank_moments, replica_tensor, runner, summary, table,
-    encodings.idna, pkgutil,
+    model_files, monitor, nccl_log, quiet_session, random_run, rank_details, rank_moments, replica_tensor, runner,
+    summary, table, encodings.idna, pkgutil,
 )  # fmt: skip
 """Modules and functions that would otherwise be imported when they are first needed."""
 

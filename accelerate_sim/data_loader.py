@@ -181,7 +181,7 @@ class MapDataLoader(DataLoader):
     def __len__(self) -> int:
         if self.batch_sampler is not None:
             return len(self.batch_sampler)  # type: ignore[arg-type]  # TypeError where it has no length
-        count = len(self.sampler) if self.sampler is not None else len(self.dataset)  # type: ignore[arg-type]
+        count = len(self.sampler) if self.sampler is not None else len(self.dataset)  # type: ignore[arg-type]  # also
         assert self.batch_size
         return count // self.batch_size if self.drop_last else -(-count // self.batch_size)
 

@@ -31,7 +31,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from fake_torch_dist.public import *  # noqa: F403
+    from fake_torch_dist.public import *  # noqa: F403 - every public name, for type checkers alone
 else:  # a type checker that saw this would let every name pass
 
     def _is_submodule(name: str) -> bool:

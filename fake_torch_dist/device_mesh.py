@@ -24,7 +24,7 @@ from fake_torch_dist.mesh.derived import concatenated, flattened, slice_of, unfl
 from fake_torch_dist.mesh.layout import MeshLayout
 from fake_torch_dist.mesh.line_groups import NO_OVERRIDE, Override, groups_of_lines, overrides_of
 from fake_torch_dist.mesh.of_groups import groups_and_ranks
-from fake_torch_dist.mesh.validation import check_device_type, check_mesh_ranks, check_names
+from fake_torch_dist.mesh.validation import check_device_type, check_mesh_ranks, check_names, check_shape, rank_array
 from fake_torch_dist.torch_names import no_such_attribute
 
 
@@ -54,7 +54,7 @@ class DeviceMesh(MeshLayout):
         if _root_mesh is None:
             if mesh is None:
                 raise TypeError("The mesh argument is required: an array of global ranks")
-            array = np.array(mesh, int)
+            array = rank_array(mesh)
             check_names(array.shape, self.mesh_dim_names)
             self._axes = axes_of_shape(array.shape)
             self._rank_map = array.ravel().tolist()
@@ -196,6 +196,7 @@ def init_device_mesh(
     Errors: RuntimeError if names, shape and overrides don't fit, for a device type with an index, or for more ranks
     than there are.
     """
+    check_shape(mesh_shape)
     check_names(mesh_shape, mesh_dim_names)
     overrides = None
     if backend_override is not None:

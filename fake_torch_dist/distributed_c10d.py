@@ -19,7 +19,7 @@ from fake_torch_dist.core.process_group import ProcessGroup
 from fake_torch_dist.torch_names import TORCH_VERSION
 
 if TYPE_CHECKING:
-    from fake_torch_dist.public import *  # noqa: F403
+    from fake_torch_dist.public import *  # noqa: F403 - every public name, for type checkers alone
     from fake_torch_dist.stores import Store
 
 __all__ = ["ProcessGroup", *(name for name in public.__all__ if name != "ProcessGroup")]

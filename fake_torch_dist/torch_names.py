@@ -6,6 +6,8 @@ from __future__ import annotations
 from typing import Final
 
 TORCH_VERSION: Final = "2.13"
+MASTER_PORT: Final = 29500
+"""Port of the static rendezvous where none is given, as torch and Accelerate have it."""
 
 _NAMES = """
 AllToAllOptions AllreduceCoalescedOptions AllreduceOptions Backend BackendConfig BarrierOptions BroadcastOptions

@@ -123,7 +123,7 @@ def sync_directory(directory: Path) -> None:
 
 
 @contextmanager
-def explained(what: Path, intact: str | Callable[[], str]) -> Iterator[None]:
+def explained(what: Path, intact: str | Callable[[], str] = "The run's other files are complete.") -> Iterator[None]:
     """Turn an OSError into an :class:`OutputError` that says what was not written, why, and what is intact.
 
     ``intact`` may be a function: it is called only after an error.

@@ -5,6 +5,7 @@ as a run that is its spread off. So constants on which the runs do not depend ke
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -163,7 +164,7 @@ class _Noted(dict[str, float]):
         self.read.add(name)
         return super().__getitem__(name)
 
-    def get(self, name: str, default: float) -> float:  # type: ignore[override]
+    def get(self, name: str, default: Any = None, /) -> Any:
         self.read.add(name)
         return super().get(name, default)
 

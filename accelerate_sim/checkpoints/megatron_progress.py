@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from accelerate_sim.artifacts.atomic import explained, write_file
 from accelerate_sim.records import CheckpointRecord, Record, StepRecord
 from accelerate_sim.records.timestamps import to_seconds
-from accelerate_sim.tracking.framework_files.line_file import INTACT, LineFile
+from accelerate_sim.tracking.framework_files.line_file import LineFile
 from accelerate_sim.tracking.tracker import RunStart, TrackerContext
 
 JOB = "simulated"
@@ -40,7 +40,7 @@ class Progress(LineFile):
         if isinstance(record, StepRecord):
             self._last = record
         elif isinstance(record, CheckpointRecord) and self._last:
-            with explained(self.directory / "latest_checkpointed_iteration.txt", INTACT):
+            with explained(self.directory / "latest_checkpointed_iteration.txt"):
                 write_file(self.directory / "latest_checkpointed_iteration.txt", str(record.step).encode())
             yield self._line(record, self._last)
 

@@ -71,7 +71,7 @@ class TrainerResults:
         evals = [entry for entry in state["log_history"] if "eval_loss" in entry]
         evaluated = {key: value for key, value in evals[-1].items() if key != "step"} if evals else {}
         state["log_history"].append({**metrics, "step": last.step})
-        with explained(self.directory / "all_results.json", "The run's other files are complete."):
+        with explained(self.directory / "all_results.json"):
             write_file(self.directory / "trainer_state.json", trainer_state_image(state).head)
             self._results("train", metrics)
             if evaluated:

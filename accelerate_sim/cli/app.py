@@ -71,7 +71,7 @@ def _placement() -> Placement | None:
             sys.stderr.write(f"{Path(sys.argv[0]).name}: note: {note}\n")
         return None
     if not placement.local_world_size:
-        from accelerate_sim.session.layout import settled  # it takes a meeting of all ranks
+        from accelerate_sim.session.discovered_layout import settled  # it takes a meeting of all ranks
         from fake_torch_dist.errors import DistError
 
         try:

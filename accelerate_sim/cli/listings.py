@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Callable
 
@@ -15,6 +14,7 @@ from accelerate_sim.display.screen import PIPE_WIDTH
 from accelerate_sim.display.units import count_text, gib_text
 from accelerate_sim.session.terminal import terminal_style
 from accelerate_sim.sim.plan import Plan
+from fake_torch_dist.terminal.descriptor import size_of
 
 
 def show(what: str, *, ascii_only: bool) -> None:
@@ -40,7 +40,7 @@ def show_plan(plan: Plan, *, ascii_only: bool, named: Callable[[str], str]) -> N
     from accelerate_sim.sim.run import Run
 
     live, style = terminal_style(1, ascii_only=ascii_only)
-    width = shutil.get_terminal_size((PIPE_WIDTH, 24)).columns if live else PIPE_WIDTH
+    width = size_of(1)[0] if live else PIPE_WIDTH
     print(named("\n".join(plan_report(Run.of(plan), width, style))))
 
 

@@ -115,7 +115,7 @@ def _target(kind: FaultKind, noun: Noun, text: str) -> Target:
 def _fault(kind: FaultKind, targets: Sequence[Target], keys: Mapping[str, str], number: int) -> Fault:
     if not targets:
         noun, _, value = kind.target.partition("=")
-        targets = [parse_target(noun, value)]  # type: ignore[arg-type]
+        targets = [parse_target(noun, value)]  # type: ignore[arg-type]  # a kind's own target begins with a noun
     at = parse_at(keys["at"]) if "at" in keys else At()
     params = {name: _value(name, key, keys[name]) if name in keys else key.default for name, key in kind.keys.items()}
     if kind.check and (wrong := kind.check(params)):

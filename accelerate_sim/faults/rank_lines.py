@@ -35,7 +35,7 @@ def of_rank(rank: int, lines: Iterable[TimedLine], *signs: str) -> Iterator[Faul
         sign = next((each for each in left if re.search(each, text)), "")
         if sign:
             left.remove(sign)
-        yield FaultLine(text, rank, stream, after_s, sign)  # type: ignore[arg-type]
+        yield FaultLine(text, rank, stream, after_s, sign)  # type: ignore[arg-type]  # asserted above
 
 
 def draw_of(strike: Occurrence, rank: int) -> Draw:

@@ -9,8 +9,6 @@ from accelerate_sim.artifacts import plain_file
 from accelerate_sim.artifacts.atomic import explained
 from fake_torch_dist.terminal.descriptor import write_all
 
-INTACT = "The run's other files are complete."
-
 
 class AppendedFile:
     """Appends to ``path``, which is made if it is not there. Opening and writing raise OutputError."""
@@ -23,7 +21,7 @@ class AppendedFile:
     def open(self) -> None:
         """Open the file that has the path now, in place of the one that was open."""
         self.close()
-        with explained(self.path, INTACT):
+        with explained(self.path):
             try:
                 self._fd = plain_file.open_to_append(self.path)
             except FileNotFoundError:
@@ -31,7 +29,7 @@ class AppendedFile:
                 self._fd = plain_file.open_to_append(self.path)
 
     def write(self, data: bytes) -> None:
-        with explained(self.path, INTACT):
+        with explained(self.path):
             write_all(self._fd, data)
 
     @property
@@ -40,7 +38,7 @@ class AppendedFile:
 
     def empty(self) -> None:
         """Truncate the file."""
-        with explained(self.path, INTACT):
+        with explained(self.path):
             os.ftruncate(self._fd, 0)
 
     def close(self) -> None:

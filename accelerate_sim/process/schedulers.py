@@ -14,10 +14,9 @@ from typing import Final
 
 from accelerate_sim.process.place_variables import count, wrong
 from accelerate_sim.process.slurm_step import host_of_rank_0, in_step, num_tasks, tasks_per_node
+from fake_torch_dist.torch_names import MASTER_PORT
 
 LOOPBACK: Final = "127.0.0.1"
-DEFAULT_PORT: Final = 29500
-"""Port of the meeting where no job id gives another one, as Accelerate's."""
 
 _FIRST_SLURM_PORT: Final = 15000
 _WITH_A_LAUNCHER: Final = "Start the ranks with fake-torchrun train.py, as the pod's torchrun would."
@@ -175,7 +174,7 @@ def _meeting_port(environ: Mapping[str, str], names: _Names) -> int:
         from binascii import crc32
 
         return _FIRST_SLURM_PORT + crc32(job.encode()) % 10000
-    return DEFAULT_PORT
+    return MASTER_PORT  # as Accelerate's
 
 
 # --- Kubernetes ---------------------------------------------------------------------------------

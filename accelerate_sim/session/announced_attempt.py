@@ -45,7 +45,7 @@ def run_attempt(
 
 def announce(session: Session, planned: PlannedRun) -> None:
     """Print the first line of a run at once, before the modules of the training are imported."""
-    if not session.announces(planned.plan.number, attempt_number(session, planned)):
+    if not session.runs.announces(planned.plan.number, attempt_number(session, planned)):
         return
     report_launch(session, planned)
     if warning := tightness(planned.plan):

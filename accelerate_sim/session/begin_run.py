@@ -42,7 +42,7 @@ def begin_run(session: Session, planned: PlannedRun, project_dir: Path | None = 
         if planned.faults.takes_faults(session):
             from accelerate_sim.session.faults.live import LiveFaults
 
-            session.take_faults(LiveFaults(session, active, planned.faults))
+            session.runs.take_faults(LiveFaults(session, active, planned.faults))
     session.clock.set_speed(run.config.run.startup_speed or run.config.run.speed)
     if session.is_main_process:
         _report_beginning(session, active)

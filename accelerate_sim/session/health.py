@@ -14,7 +14,7 @@ def ailment(session: Session) -> str | None:
     """The reason why the training makes no progress now; None if it does, and between two runs."""
     active = session.active
     if active is None:
-        return "the job has ended and is not started again yet" if session.read_idle_gpus else None
+        return "the job has ended and is not started again yet" if session.runs.read_idle_gpus else None
     progress, waits = active.progress, session.rank_waits
     now_s = waits.reached_s if waits else session.clock.reached_s()
     if active.run.is_halted(now_s - progress.training_origin_s):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Protocol
 
 from accelerate_sim.display.folding import fold
@@ -18,6 +18,7 @@ from accelerate_sim.display.style import Style
 from accelerate_sim.process.clock import Clock
 from accelerate_sim.records.timestamps import to_seconds
 from accelerate_sim.reporting.console import RunConsole, log, logger
+from accelerate_sim.session.runs import Runs
 
 PREFIX = "[%(asctime)s] [Rank %(rank)d/%(world_size)d]"
 DATE = "%Y-%m-%d %H:%M:%S"
@@ -32,7 +33,7 @@ class LoggingSession(Protocol):
     clock: Clock
     console: RunConsole
     world_size: int
-    skew: Callable[[int], timedelta] | None
+    runs: Runs
 
     @property
     def shows_script(self) -> bool:
@@ -91,8 +92,8 @@ class ScreenHandler(logging.Handler):
 
     def _moment_of(self, rank: int, moment: datetime | None) -> datetime | None:
         """The time that a line of ``rank`` shows; None: that of the clock."""
-        if self.session.skew:
-            return (moment or self.session.clock.time()) + self.session.skew(rank)
+        if self.session.runs.skew:
+            return (moment or self.session.clock.time()) + self.session.runs.skew(rank)
         return moment
 
     def _print(self, level: int, rank: int, line: Callable[[], str]) -> None:

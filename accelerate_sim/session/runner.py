@@ -208,5 +208,5 @@ def _ends_between_runs(options: SessionOptions, session: Session, number: int) -
 def _write_last_line(session: Session, reason: str, saved: str | None = None) -> None:
     """Print how far the session was when it ended early."""
     session.screen.end()
-    session.console.end_early(EarlyEndRecord(reason, session.where(), saved))
+    session.console.end_early(EarlyEndRecord(reason, session.runs.where(), saved))
     session.flush_screen()

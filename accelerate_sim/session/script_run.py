@@ -21,7 +21,7 @@ def begin_script_run(session: Session, precision: str, num_steps: int, project_d
     """
     from fake_torch_dist import LocalTensor
 
-    planned = session.planned_run(script_config(session.placement, precision, num_steps))
+    planned = session.runs.planned(script_config(session.placement, precision, num_steps))
     active = begin_run(session, replace(planned, own_script=True), project_dir)
     LocalTensor.act_as_rank(0)
     return active

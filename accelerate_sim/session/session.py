@@ -7,64 +7,33 @@ writes to standard output and never waits. Accelerate keeps such objects in its 
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar
 
 from accelerate_sim.display.canvas import Canvas
-from accelerate_sim.display.cell_output import CELL_FRAME_S, CellCanvas, notebook_shell, replaced_stdout
 from accelerate_sim.display.screen import OutputClosed, Screen
 from accelerate_sim.display.style import Style
 from accelerate_sim.process.clock import Clock
-from accelerate_sim.process.placement import Placement, own_placement
 from accelerate_sim.process.signals import Signals
 from accelerate_sim.records import DeviceRecord, Record
 from accelerate_sim.reporting.console import RunConsole
-from accelerate_sim.session.planned_run import PlannedRun
+from accelerate_sim.session.runs import Runs
 from accelerate_sim.tracking.outputs import Outputs
 from fake_torch_dist.terminal.keyboard import Keyboard
 
 if TYPE_CHECKING:
-    from accelerate_sim.config.schema import RunConfig
+    from accelerate_sim.process.placement import Placement
     from accelerate_sim.session.active_run import ActiveRun
     from accelerate_sim.session.coordination import Coordination
+    from accelerate_sim.session.input_protocols import KeyReader
+    from accelerate_sim.session.planned_run import PlannedRun
     from accelerate_sim.session.rank_waits import RankWaits
     from accelerate_sim.sim.plan import Plan
 
 PATIENCE_S = 0.2
 """``Session.patience_s`` where a lost last frame leaves a terminal that can be used."""
-
-
-class KeyReader(Protocol):
-    """Reads keys that steer the session."""
-
-    def take(self) -> None:
-        """Read keys from now on."""
-
-    def give_back(self) -> None:
-        """Read no more keys."""
-
-    def add(self, key: str, text: str, act: Callable[[], None]) -> None:
-        """Add a key, its word in the help, and its action."""
-
-    def help(self, width: int) -> str:
-        """The keys with their words, in so many columns."""
-
-    def read_line(self, label: str, text: str, on_line: Callable[[str], None]) -> None:
-        """Let the user change a text, and give it to ``on_line`` at Enter."""
-
-
-class FaultTaker(Protocol):
-    """Lets faults strike the active run that are asked for while it runs."""
-
-    def ask(self, words: str) -> str:
-        """Let one more fault strike. Returns a sentence about it. Raises FaultMistake."""
-
-    def ahead(self) -> list[str]:
-        """The faults that were asked for and have yet to strike, each with its step."""
 
 
 class Session:
@@ -103,31 +72,26 @@ class Session:
         rank = coordination.placement.rank if coordination else None
         ranks = coordination.placement.ranks if coordination else ()
         self.console = RunConsole(screen, style, rank, clock.time, bars=progress, ranks=ranks)
-        self.active: ActiveRun | None = None
-        self.read_idle_gpus: Callable[[], DeviceRecord | None] | None = None
-        """Reads the GPUs between two attempts of a job; None at any other time."""
+        self.runs = Runs()
+        """The run that is active, and the one that begins next."""
         self.patience_s = PATIENCE_S
         """Real seconds for which a reader may take nothing once the session has been told to end."""
         self._close_control: Callable[[], None] | None = None
-        self.live_faults: FaultTaker | None = None
-        """Lets more faults strike the active run; None if it takes none."""
         self.rank_waits: RankWaits | None = None
         """The waits for other ranks of a process whose exporter answers meanwhile; None without one."""
         self._has_node_exporters = False
-        self.skew: Callable[[int], timedelta] | None = None
-        """Time by which the clock of a rank's machine is ahead; None if all clocks are right."""
-        self._announced: tuple[int, int] | None = None
-        """Numbers of the run and the attempt whose first line was printed last."""
         self.world_size = 1
-        self._planned: PlannedRun | None = None
-        self._run_number = 1
-        self._has_ended_a_run = False
         self.keys: KeyReader | None = None
         """The keys that steer the session; None: what is typed is left to the shell."""
         self._keyboard = Keyboard(screen.fd)
         signals.add_listener(
             before_waiting=self._rest, on_pause=self._pause, on_redraw=self._redraw, on_hold=self.flush
         )  # fmt: skip
+
+    @property
+    def active(self) -> ActiveRun | None:
+        """The run whose observers receive the records; None between two runs."""
+        return self.runs.active
 
     @property
     def placement(self) -> Placement | None:
@@ -147,8 +111,17 @@ class Session:
     def current(cls) -> Session:
         """The session that is entered, or a new quiet one."""
         if cls._current is None:
-            cls._current = quiet_session()
+            cls._current = cls.quiet()
         return cls._current
+
+    @classmethod
+    def quiet(cls) -> Session:
+        """A session for scripts without the command line: plain lines on standard output, or a notebook's cell."""
+        from accelerate_sim.session.quiet_session import quiet_parts, show_in_cells
+
+        session = cls(**quiet_parts())
+        show_in_cells(session, session.flush_screen)
+        return session
 
     def enter(self) -> None:
         """Make this the current session; take over the terminal's keyboard."""
@@ -212,26 +185,12 @@ class Session:
 
     def plan_run(self, planned: PlannedRun) -> None:
         """Set the run that begins next."""
-        self._planned = planned
-        self._run_number = planned.plan.number
+        self.runs.plan(planned)
         self._show(planned.plan)
-
-    def planned_run(self, config: RunConfig) -> PlannedRun:
-        """The run that begins next; a new plan if a script brings a config of its own."""
-        if self._planned and self._planned.plan.config is config:
-            return self._planned
-        from accelerate_sim.sim.plan import Plan
-
-        return PlannedRun(Plan(config, self._run_number), self._planned.resumption if self._planned else None)
-
-    def announces(self, run: int, attempt: int) -> bool:
-        """True at the first call for an attempt of a run, whose first line is then to be printed."""
-        before, self._announced = self._announced, (run, attempt)
-        return before != self._announced
 
     def begin_run(self, active: ActiveRun) -> None:
         """Make ``active`` the run whose observers receive the records."""
-        self.active, self.read_idle_gpus = active, None
+        self.runs.begin(active)
         self._show(active.run)
 
     def _show(self, plan: Plan) -> None:
@@ -246,27 +205,13 @@ class Session:
 
     def end_run(self) -> None:
         """End the active run; the next run has the next number."""
-        self.active = self._planned = self.skew = self.live_faults = None
-        self._run_number += 1
-        self._has_ended_a_run = True
-
-    def take_faults(self, faults: FaultTaker) -> None:
-        """Let more faults be asked for while the active run goes on."""
-        self.live_faults = faults
-
-    def skew_clocks(self, skew: Callable[[int], timedelta] | None) -> None:
-        """Let the machines' clocks be ahead by ``skew(rank)`` in the active run; None: all are right."""
-        self.skew = skew
+        self.runs.end()
 
     def end_attempt(self) -> None:
         """Take the bars off the screen; no run is active until the next attempt begins."""
         self.flush()
         self.screen.close()
-        self.active = None
-
-    def idle_until_attempt(self, read_gpus: Callable[[], DeviceRecord | None]) -> None:
-        """Read the GPUs with ``read_gpus`` until the next attempt begins."""
-        self.read_idle_gpus = read_gpus
+        self.runs.end_attempt()
 
     @property
     def shows_script(self) -> bool:
@@ -276,17 +221,11 @@ class Session:
         """
         return self.console.is_house or bool(self.active and self.active.own_script)
 
-    def where(self) -> str:
-        """A phrase that says how far the session is, for its last line."""
-        if self.active:
-            return self.active.where()
-        return "between two runs" if self._has_ended_a_run else "before the first step"
-
     def read_gpus(self) -> DeviceRecord | None:
         """The GPUs of the active run at this moment; None between two runs."""
         if self.active:
             return self.active.read_gpus(self.rank_waits.reached_s if self.rank_waits else self.clock.now_s)
-        return self.read_idle_gpus() if self.read_idle_gpus else None
+        return self.runs.read_idle_gpus() if self.runs.read_idle_gpus else None
 
     # --- Records --------------------------------------------------------------------------------
 
@@ -340,38 +279,3 @@ class Session:
         if self.screen.live:
             self._hush()
             self.screen.redraw()
-
-
-def quiet_session() -> Session:
-    """A session for scripts without the command line: plain lines on standard output, no waits, no signal handlers.
-
-    In a notebook there are bars, too, and the lines that ranks log.
-    """
-    if sys.stdout is not None:
-        sys.stdout.flush()
-    signals, placement, coordination = Signals(), own_placement(), None
-    if placement:
-        from accelerate_sim.session.coordination import Coordination
-        from accelerate_sim.session.layout import settled
-
-        placement = settled(placement)
-        if placement.num_played > 1:
-            from fake_torch_dist.api.one_rank_a_process import refuse_several_ranks
-
-            refuse_several_ranks(placement.process)
-        coordination = Coordination(placement)
-    shell = notebook_shell()
-    session = Session(
-        screen=Screen(1, live=shell is not None, on_blocked=signals.end_if_told, replaced=replaced_stdout),
-        clock=Clock(datetime.now().replace(microsecond=0), wait=signals.wait),
-        style=Style(color=False, ascii=False),
-        signals=signals,
-        coordination=coordination,
-    )
-    if shell:
-        from accelerate_sim.session.log_handler import log_in_cells
-
-        session.screen.use(CellCanvas(), CELL_FRAME_S)
-        shell.events.register("post_run_cell", lambda _: session.flush_screen())
-        log_in_cells(session)
-    return session

@@ -20,6 +20,7 @@ from accelerate_sim.artifacts.atomic import explained, make_directory
 from accelerate_sim.records import EvalRecord, Record, StepRecord, SummaryRecord
 from accelerate_sim.tracking.event_records import ScalarEvents, record, whole_events
 from accelerate_sim.tracking.growing_file import GrowingFile
+from accelerate_sim.tracking.one_file import OneFile
 from accelerate_sim.tracking.tracker import RunStart, TrackerContext, flat
 from accelerate_sim.voices.voice import Scalars, voice_called
 
@@ -42,7 +43,7 @@ def _figures(names: Iterable[str]) -> Callable[[object], tuple[Any, ...]]:
     return read if len(known) > 1 else lambda record: (read(record),)
 
 
-class TensorBoardTracker:
+class TensorBoardTracker(OneFile):
     """Writes one event file per run below ``directory/runs``. ImportError without one of the packages."""
 
     @classmethod
@@ -56,7 +57,6 @@ class TensorBoardTracker:
         self._messages = _Messages()
         self.output_dir = directory
         self.directory = directory / DIRECTORY
-        self._file: GrowingFile | None = None
         self._steps: list[StepRecord] = []
         self._step_events = ScalarEvents(list(of_step.values()))
         self._eval_events = ScalarEvents(list(of_eval.values()))
@@ -72,7 +72,7 @@ class TensorBoardTracker:
         self.close()
         self._time_s = start.time.timestamp()
         folder = self.directory / f"run-{start.number}"
-        with explained(folder / "events", "The run's other files are complete."):
+        with explained(folder / "events"):
             make_directory(folder, self.output_dir)
             found = sorted(folder.glob(f"events.out.tfevents.*{FILE_NAME_END}"))
             if found and start.step:
@@ -116,29 +116,10 @@ class TensorBoardTracker:
         figures = np.array([self._step_figures(step) for step in steps])
         self._append(self._step_events.records(times_s, [step.step for step in steps], figures))
 
-    def _append(self, data: bytes) -> None:
-        if self._file:
-            with explained(self._file.path, "The run's other files are complete."):
-                self._file.append(data)
-
     def flush(self) -> None:
         """Write everything that has been observed. Raises OutputError."""
         self._append_steps()
-        if self._file:
-            with explained(self._file.path, "The run's other files are complete."):
-                self._file.flush()
-
-    def sync(self) -> None:
-        self.flush()
-
-    def close(self) -> None:
-        """Write the rest and close the file. Raises OutputError."""
-        try:
-            self.flush()
-        finally:
-            if self._file:
-                self._file.close()
-                self._file = None
+        super().flush()
 
 
 class _Messages:

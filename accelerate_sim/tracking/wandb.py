@@ -64,7 +64,7 @@ class WandbTracker:
         """
         self.close()
         self._latest, self._finished = {}, False
-        with explained(self.directory, "The run's other files are complete."):
+        with explained(self.directory):
             found = sorted(self.directory.glob(f"offline-run-*r{start.number}/run-*.wandb")) if start.step else []
             if found:
                 self._go_on(found[-1], start.step)
@@ -145,7 +145,7 @@ class WandbTracker:
 
     def _append(self, record: bytes) -> None:
         assert self._file
-        with explained(self._file.path, "The run's other files are complete."):
+        with explained(self._file.path):
             self._file.append(fragments(record, self._file.size_bytes))
         self._records += 1
 
@@ -160,7 +160,7 @@ class WandbTracker:
     def _write(self, steps: int) -> None:
         if self._file:
             self._append_steps(max(steps, 0))
-            with explained(self._file.path, "The run's other files are complete."):
+            with explained(self._file.path):
                 self._file.flush()
 
     def close(self) -> None:
@@ -174,7 +174,7 @@ class WandbTracker:
                 self._append_message(exit=self._messages.RunExitRecord(exit_code=0, runtime=runtime_s))
             self._write(0)
             if self._finished and self._latest:
-                with explained(self._file.path, "The run's other files are complete."):
+                with explained(self._file.path):
                     write_summary(self._file.path.parent / "files", self._latest)
         finally:
             self._file.close()

@@ -77,7 +77,8 @@ class KwargsHandler:
 
     def to_dict(self) -> dict[str, Any]:
         """All fields."""
-        return {field.name: copy.deepcopy(getattr(self, field.name)) for field in fields(self)}  # type: ignore[arg-type]
+        own = fields(self)  # type: ignore[arg-type]  # each subclass is a dataclass
+        return {field.name: copy.deepcopy(getattr(self, field.name)) for field in own}
 
     def to_kwargs(self) -> dict[str, Any]:
         """The fields that differ from their defaults."""

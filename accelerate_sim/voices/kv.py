@@ -64,8 +64,8 @@ def _of(kind: type) -> Wording:
     return say
 
 
-def _reader(kind: type) -> Callable[[Any], Iterator[tuple[str, Any]]]:
-    names = [field.name for field in fields(kind)] if is_dataclass(kind) else list(kind._fields)  # type: ignore[attr-defined]
+def _reader(kind: Any) -> Callable[[Any], Iterator[tuple[str, Any]]]:
+    names = [field.name for field in fields(kind)] if is_dataclass(kind) else list(kind._fields)
 
     def read(record: Any) -> Iterator[tuple[str, Any]]:
         for name in names:

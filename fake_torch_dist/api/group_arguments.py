@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -69,13 +70,18 @@ def check_options(options: VirtualOptions | None) -> VirtualOptions:
     return options
 
 
-def check_ranks(ranks: list[int], world_size: int) -> list[int]:
-    """``ranks`` if they can be a new group: TypeError if there are none, ValueError for bad ones."""
+def check_ranks(ranks: Iterable[int], world_size: int) -> list[int]:
+    """The list of ``ranks`` of a new group: TypeError if there are none, or no numbers; ValueError for bad ones."""
+    if not isinstance(ranks, Iterable):
+        raise TypeError(f"new_group takes a list of global ranks such as [0, 1], got {ranks!r}")
+    ranks = list(ranks)
     if not ranks:
         raise TypeError("new_group needs at least one rank, got an empty list")
     if len(ranks) > world_size:
         raise ValueError(errors.GROUP_TOO_BIG)
     for rank in ranks:
+        if not hasattr(rank, "__index__"):
+            raise TypeError(f"new_group takes global ranks, which are whole numbers such as 0, got {rank!r}")
         if not 0 <= rank < world_size:
             raise ValueError(errors.RANK_OUT_OF_RANGE.format(rank=rank, last=world_size - 1, size=world_size))
     if len(set(ranks)) != len(ranks):

@@ -61,7 +61,7 @@ def new_group(
         check_device(device_id)
         if pg_options is not None:
             raise ValueError("nodes belong to the world: pass VirtualOptions to init_process_group, not to new_group")
-    members = list(default.ranks) if ranks is None else check_ranks(list(ranks), default.size())
+    members = list(default.ranks) if ranks is None else check_ranks(ranks, default.size())
     members = sorted(members) if sort_ranks else members
     return _form(default, members, backend, timeout, group_desc, local=use_local_synchronization)
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from fake_torch_dist import errors
-from fake_torch_dist.api.call import member_group
+from fake_torch_dist.api.call import member_group, rows_of
 from fake_torch_dist.api.registry import find_group, get_global_rank, get_group_rank, get_rank, is_non_member
 from fake_torch_dist.core.process_group import ProcessGroup
 from fake_torch_dist.core.sending import begin_receive, begin_send, peer_of, receive_array, send_array
@@ -101,7 +101,7 @@ class P2POp:
     """One message of ``batch_isend_irecv``: ``op`` is ``isend`` or ``irecv``, ``peer`` a global rank.
 
     Outside of the group it begins nothing, as ``op`` itself. Errors: ValueError for another ``op``, for no peer or two,
-    and for a peer that is no member.
+    and for a peer that is no member; TypeError, torch's, for anything but a tensor.
     """
 
     def __init__(
@@ -127,6 +127,7 @@ class P2POp:
         if group is not None and is_non_member(group):
             return  # the members' ranks are not known here
         self.group = find_group(group)
+        rows_of(self.group, tensor)
         if peer is None:
             self.peer = get_global_rank(self.group, cast(int, group_peer))
         else:

@@ -8,16 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, SupportsIndex
 
 from fake_torch_dist.core.reduction import ReduceOp
 
 UNSET_TIMEOUT: Final = timedelta(milliseconds=-1)
 """torch's mark of a timeout that is the group's; any other below zero is the group's, too."""
 
+_WANTED: Final[dict[str, tuple[type, str]]] = {
+    "timeout": (timedelta, "a datetime.timedelta, such as timedelta(seconds=30)"),
+    "reduceOp": (ReduceOp, "a ReduceOp, such as ReduceOp.SUM"),
+    "rootRank": (SupportsIndex, "a rank of the group, such as 0"),
+    "rootTensor": (SupportsIndex, "the index of a tensor, 0"),
+}
+"""Type of a value, and what an error proposes; the others are kept as they are."""
+
 
 class Options:
-    """Values by name. AttributeError or TypeError for a name that the struct does not have. Ours, not torch's."""
+    """Values by name. Ours, not torch's.
+
+    AttributeError or TypeError for a name that the struct does not have, TypeError for a value of another type.
+    """
 
     timeout: timedelta = UNSET_TIMEOUT
     asyncOp: bool = True
@@ -31,6 +42,9 @@ class Options:
     def __setattr__(self, name: str, value: object) -> None:
         if not hasattr(type(self), name):
             raise AttributeError(f"{type(self).__name__} has no {name!r}")
+        kind, example = _WANTED.get(name, (object, ""))
+        if not isinstance(value, kind):
+            raise TypeError(f"{name} of {type(self).__name__} is {value!r}: set it to {example}")
         super().__setattr__(name, value)
 
 

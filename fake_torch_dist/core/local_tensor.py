@@ -38,7 +38,12 @@ class LocalTensor(TensorMethods):
     """Rank whose number ``item()`` gives where the ranks disagree; None: that is an error."""
 
     def __init__(self, shards: Array) -> None:
-        """Wrap ``shards`` as they are: shape (ranks, \\*shape), no check, no copy. ``from_ranks`` checks."""
+        """Wrap an ndarray as it is, without a copy: shape (ranks, \\*shape). TypeError for anything else."""
+        if not isinstance(shards, np.ndarray) or not shards.ndim:
+            raise TypeError(
+                f"LocalTensor() needs an ndarray with a leading axis of ranks, got {_described(shards)}: make a tensor "
+                "with LocalTensor.from_ranks(values), where values[k] is rank k's value"
+            )
         self.shards = shards
 
     @classmethod
@@ -46,9 +51,12 @@ class LocalTensor(TensorMethods):
         """Make a tensor of ``array``, whose element k is rank k's value: shape (ranks, \\*shape).
 
         An ndarray is not copied: the tensor is a view, and collectives write into it. ValueError if there is no axis
-        of ranks or no rank in it.
+        of ranks or no rank in it, or if the ranks' values differ in shape.
         """
-        shards = np.asarray(array)
+        try:
+            shards = np.asarray(array)
+        except ValueError as error:
+            raise ValueError(f"from_ranks needs one value per rank, all of one shape: {error}") from None
         if shards.ndim == 0 or len(shards) == 0:
             raise ValueError(f"from_ranks needs one value per rank along axis 0; got shape {shards.shape}")
         return cls(shards)
@@ -232,7 +240,7 @@ class LocalTensor(TensorMethods):
         mine, theirs = _pair(self.shards, other)
         return LocalTensor(mine == theirs)
 
-    def __ne__(self, other: object) -> LocalTensor:  # type: ignore[override]
+    def __ne__(self, other: object) -> LocalTensor:  # type: ignore[override]  # elementwise
         mine, theirs = _pair(self.shards, other)
         return LocalTensor(mine != theirs)
 
@@ -261,6 +269,11 @@ def _deepen(shards: Array, like: Array) -> Array:
     return shards.reshape(shards.shape[:1] + missing + shards.shape[1:]) if missing else shards
 
 
+def _described(value: object) -> str:
+    """The type of what was given for a tensor, and the shape of an array."""
+    return f"an ndarray of shape {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
+
+
 def shards_of(tensor: object, name: str = "tensor") -> Array:
     """The array behind ``tensor``, shape (ranks, \\*shape), which collectives read and write.
 
@@ -268,9 +281,8 @@ def shards_of(tensor: object, name: str = "tensor") -> Array:
     """
     if isinstance(tensor, LocalTensor):
         return tensor.shards
-    what = f"an ndarray of shape {tensor.shape}" if isinstance(tensor, np.ndarray) else f"{type(tensor).__name__}"
     raise TypeError(
-        f"{errors.INVALID_ARGUMENT.format(name=name, wanted='LocalTensor')}, got {what}. In the virtual world one "
-        "process plays all ranks, so a tensor has a leading axis of ranks: make one with "
+        f"{errors.INVALID_ARGUMENT.format(name=name, wanted='LocalTensor')}, got {_described(tensor)}. In the virtual "
+        "world one process plays all ranks, so a tensor has a leading axis of ranks: make one with "
         "LocalTensor.from_ranks(array), array.shape == (world_size, *shape)."
     )

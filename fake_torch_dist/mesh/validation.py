@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import prod
 
+import numpy as np
+import numpy.typing as npt
+
 from fake_torch_dist import errors
+
+
+def rank_array(mesh: npt.ArrayLike) -> npt.NDArray[np.int_]:
+    """The ranks of a mesh as an array of their own. TypeError for anything but numbers in rows of one length."""
+    try:
+        return np.array(mesh, int)
+    except (TypeError, ValueError):
+        raise TypeError(f"mesh is an array of global ranks such as [[0, 1], [2, 3]], not {mesh!r}") from None
+
+
+def check_shape(shape: object) -> None:
+    """Raise TypeError unless a mesh can have this shape: a tuple of sizes, or one size."""
+    sizes = shape if isinstance(shape, Iterable) and not isinstance(shape, str | bytes) else (shape,)
+    if not all(hasattr(size, "__index__") for size in sizes):
+        raise TypeError(f"mesh_shape is a tuple of whole numbers such as (2, 4), one per dimension, not {shape!r}")
 
 
 def check_names(shape: Sequence[int], names: Sequence[str] | None) -> None:

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from _thread import RLock  # ``threading`` would add work to every fork
+from collections.abc import Callable
 
 from fake_torch_dist import errors
+
+
+def ownership(lock: RLock) -> Callable[[], bool]:
+    """The function that says whether the calling thread holds ``lock``, as ``threading.Condition`` asks it."""
+    is_owned: Callable[[], bool] = lock._is_owned  # type: ignore[attr-defined]  # absent in the stubs
+    return is_owned
 
 
 class Mutex:
@@ -14,7 +21,7 @@ class Mutex:
 
     def __init__(self) -> None:
         self._lock = RLock()
-        self.is_mine = self._lock._is_owned  # type: ignore[attr-defined]
+        self.is_mine = ownership(self._lock)
         """``is_mine()``: True if this thread holds it, as a signal handler finds it that has interrupted the holder."""
 
     def take_if_free(self) -> bool:

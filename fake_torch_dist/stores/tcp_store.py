@@ -63,6 +63,8 @@ class TCPStore(MessageStore):
             wrong_argument("__init__", "host_name", host_name, "str")
         if not isinstance(port, int) or not 0 <= port < 2**16:
             wrong_argument("__init__", "port", port, "an int from 0 to 65535")
+        if not isinstance(world_size, int | None):
+            wrong_argument("__init__", "world_size", world_size, "an int or None")
         self._timeout = as_timeout("__init__", timeout)
         if world_size == 0:
             raise ValueError(EMPTY_WORLD)

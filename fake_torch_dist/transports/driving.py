@@ -17,6 +17,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from fake_torch_dist.stores.lock import ownership
+
 if TYPE_CHECKING:
     from _thread import LockType
 
@@ -34,7 +36,7 @@ class Driving:
         self.take = role.acquire
         """``take(False)``: become the driver unless another thread is; True if this thread is now."""
         self.give_back = role.release
-        self.is_mine = role._is_owned  # type: ignore[attr-defined]
+        self.is_mine = ownership(role)
         self._wake = wake
         self.followers: list[tuple[Task, LockType]] = []
         """Tasks that threads wait for while another thread drives, each with the lock that its thread sleeps on."""

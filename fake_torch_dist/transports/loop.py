@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from fake_torch_dist import errors
 from fake_torch_dist.core.task import Task
+from fake_torch_dist.stores.lock import ownership
 from fake_torch_dist.transports.background import Background
 from fake_torch_dist.transports.driving import Driving
 from fake_torch_dist.transports.lateness import failure_of
@@ -37,7 +38,7 @@ class Loop:
         """Held while tasks and messages are moved; not while the driver polls."""
         # Half the cost of ``with``; called first in ``try``, so no interrupt can come between the two.
         self._enter, self._exit = self._lock.acquire, self._lock.release
-        self._is_inside = self._lock._is_owned  # type: ignore[attr-defined]
+        self._is_inside = ownership(self._lock)
         self._driving = Driving(self._poll_again)
         self._background = Background(
             self._driving, lambda: self._turn(time.monotonic(), None), self._has_to_move, lambda: self._visits

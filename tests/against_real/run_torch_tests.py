@@ -90,7 +90,7 @@ def _fork_ranks(common_distributed: Any) -> None:
 def test_class(module: Any) -> type[unittest.TestCase]:
     """torch's tests as a class that can be run."""
 
-    class TestOfTorch(module.TestDistBackend, module.DistributedTest._DistTestBase):  # type: ignore[misc, name-defined]
+    class TestOfTorch(module.TestDistBackend, module.DistributedTest._DistTestBase):
         def setUp(self) -> None:
             super().setUp()
             self._spawn_processes()

@@ -47,7 +47,7 @@ class SlowSave:
             return save(checkpoints)
 
         if rank == 0:
-            Checkpoints.save_at_last_mark = held  # type: ignore[method-assign]
+            Checkpoints.save_at_last_mark = held
         run_train([*RUN, "--output-dir", str(self.directory)], variables, ROOT, out, err)
 
     def tell(self, number: int) -> None:

@@ -132,7 +132,7 @@ def main() -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == __spec__.name.partition(".")[0]]:
         del sys.modules[name]  # a launcher knows no package of tests
     # A new launcher would hold none of these when it asks if something foreign runs in its interpreter.
-    start_method._HARMLESS |= {name for name in sys.modules if "." not in name}  # type: ignore[misc]
+    start_method._HARMLESS |= {name for name in sys.modules if "." not in name}
     gc.collect()
     gc.freeze()
     serve(control, made)

@@ -31,6 +31,6 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
-def seconds_text(seconds: float) -> str:
+def si_seconds_text(seconds: float) -> str:
     """A time in seconds, or in a smaller unit below one second."""
     return f"{seconds:,.3f} s" if seconds >= 1 else si_text(seconds, "s")

@@ -1,6 +1,6 @@
 """The plan's sections on model, layout, memory, step time, speed, near layouts and files."""
 
-from accelerate_sim.display.plan.rows import Fact, Part, Section, plural, seconds_text
+from accelerate_sim.display.plan.rows import Fact, Part, Section, plural, si_seconds_text
 from accelerate_sim.display.units import bytes_text, count_text, gib_text, mfu_text, rate_text, si_text
 from accelerate_sim.sim import storage
 from accelerate_sim.sim.alternatives import near_layouts
@@ -78,7 +78,7 @@ def _ramp(run: Run) -> list[Fact]:
     when = f"after {plural(grown, 'step')}" if grown < run.last_step else f"only after this run, at step {grown:,}"
     seconds = run.stage_step_s(0)
     rate = run.tokens_of(0) / seconds
-    speed = f"{seconds_text(seconds)} a step, {rate_text(rate)}, MFU {mfu_text(run.mfu(rate))}"
+    speed = f"{si_seconds_text(seconds)} a step, {rate_text(rate)}, MFU {mfu_text(run.mfu(rate))}"
     return [Fact("batch ramp", f"{text} {when}"), Fact("at first", speed)]
 
 
@@ -109,7 +109,8 @@ def _step(run: Run) -> Section:
         for name, seconds in [*shown, ("total", parts.total)]
     ]
     if imposed:
-        bounds = f"{seconds_text(imposed[0])} to {seconds_text(imposed[1])}, mean {seconds_text(run.mean_step_s)}"
+        least, most, mean = map(si_seconds_text, (*imposed, run.mean_step_s))
+        bounds = f"{least} to {most}, mean {mean}"
         rows.append(Fact("imposed", f"{bounds} (impose.step_time_s), in place of the sum above", "yellow"))
     return "Time of a step (exposed communication)", rows
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from accelerate_sim.display.plan.rows import Fact, Part, Section, plural, seconds_text
+from accelerate_sim.display.plan.rows import Fact, Part, Section, plural, si_seconds_text
 from accelerate_sim.display.units import duration_text, energy_text, si_text
 from accelerate_sim.sim.run import Run
 from accelerate_sim.sim.whole_run import WholeRun
@@ -16,10 +16,10 @@ def whole_run_section(run: Run) -> Section:
         return Part(label, duration_text(seconds), seconds / whole.total_s)
 
     terms = [
-        f"{plural(whole.num_steps, 'step')} × {seconds_text(whole.undisturbed_s / whole.num_steps)} "
+        f"{plural(whole.num_steps, 'step')} × {si_seconds_text(whole.undisturbed_s / whole.num_steps)} "
         f"{whole.steps_s / whole.undisturbed_s - 1.0:+.1%}",
-        f"{plural(whole.num_validations, 'validation')} × {seconds_text(whole.validation_s)}",
-        f"{plural(whole.num_checkpoints, 'checkpoint')} × {seconds_text(whole.checkpoint_s)}"
+        f"{plural(whole.num_validations, 'validation')} × {si_seconds_text(whole.validation_s)}",
+        f"{plural(whole.num_checkpoints, 'checkpoint')} × {si_seconds_text(whole.checkpoint_s)}"
         if whole.num_checkpoints
         else "no checkpoints",
     ]
@@ -41,7 +41,7 @@ def whole_run_section(run: Run) -> Section:
 
 def _disturbances(run: Run) -> str:
     """The disturbances that make all steps together longer than an undisturbed step times their number."""
-    first = seconds_text(float(run.step_times.seconds(np.arange(1))[0]))
+    first = si_seconds_text(float(run.step_times.seconds(np.arange(1))[0]))
     return f"a first step of {first}, late steps, drifting clocks, slow GPUs, as drawn for seed {run.seed}"
 
 

@@ -33,7 +33,7 @@ def _xid(strike: Occurrence) -> XidStrike:
     assert isinstance(code, int) and isinstance(timeout, FaultSpan)
     chosen = facts_of(code).effect if effect == "auto" else effect
     body = str(strike.fault["body"])
-    return XidStrike(strike, code, chosen, timeout.seconds or 0.0, body)  # type: ignore[arg-type]
+    return XidStrike(strike, code, chosen, timeout.seconds or 0.0, body)  # type: ignore[arg-type]  # one of the key's choices
 
 
 def _check_xid(keys: Mapping[str, Value]) -> str | None:

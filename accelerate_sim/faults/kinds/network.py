@@ -23,7 +23,7 @@ from accelerate_sim.faults.spans import NOTHING, FaultSpan
 from accelerate_sim.faults.words import store, watchdog
 from accelerate_sim.faults.words.line import later
 from accelerate_sim.faults.words.torch_release import watchdog_lines
-from accelerate_sim.process.schedulers import DEFAULT_PORT
+from fake_torch_dist.torch_names import MASTER_PORT
 
 CONNECT_MS = 60_000
 """Milliseconds after which a client that connects to the store tries again."""
@@ -80,7 +80,7 @@ def _store_ending(strike: Occurrence) -> Ending | None:
 def _store_lines(strike: Occurrence) -> Iterator[FaultLine]:
     for rank in _clients(strike):
         client = store.Client(
-            rank=rank, host=strike.host(0), port=DEFAULT_PORT, start=strike.moment, draw=draw_of(strike, rank),
+            rank=rank, host=strike.host(0), port=MASTER_PORT, start=strike.moment, draw=draw_of(strike, rank),
             torch=torch_of(strike),
         )  # fmt: skip
         received = rf"\[rank{rank}\].* \[c10d\] recvValue failed on SocketImpl\("

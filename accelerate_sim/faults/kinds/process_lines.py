@@ -24,7 +24,7 @@ from accelerate_sim.faults.rank_lines import (
 )
 from accelerate_sim.faults.words import heartbeat, kernel, kubernetes, nccl, nccl_error, signals, slurm, store
 from accelerate_sim.faults.words.line import later
-from accelerate_sim.process.schedulers import DEFAULT_PORT
+from fake_torch_dist.torch_names import MASTER_PORT
 
 SEGFAULT: Final = r"pt_main_thread\[\d+\]: segfault at "
 OOM_KILL: Final = r"[Oo]ut of memory: Killed process \d+ \(pt_main_thread\) total-vm:\d+kB"
@@ -111,7 +111,7 @@ def of_lost_machine(strike: Occurrence) -> Iterator[FaultLine]:
         return
     for rank in _remote(strike):
         client = store.Client(
-            rank=rank, host=strike.host(0), port=DEFAULT_PORT, start=strike.moment, draw=draw_of(strike, rank),
+            rank=rank, host=strike.host(0), port=MASTER_PORT, start=strike.moment, draw=draw_of(strike, rank),
             torch=torch_of(strike),
         )  # fmt: skip
         sign = rf"\[rank{rank}\].* \[c10d\] recvValue failed on SocketImpl"

@@ -20,7 +20,7 @@ def answer(session: Session, command: str, value: str) -> dict[str, Any]:
             return {"state": _state(session)}
         case "pause":
             session.signals.hold()
-            return {"text": f"paused: {session.where()}"}
+            return {"text": f"paused: {session.runs.where()}"}
         case "resume":
             session.signals.release()
             return {"text": "goes on"}
@@ -42,7 +42,7 @@ def _state(session: Session) -> dict[str, Any]:
         "ranks": session.world_size,
         "speed": "max" if math.isinf(clock.speed) else f"{clock.speed:g}",
         "paused": session.signals.is_held,
-        "faults": session.live_faults.ahead() if session.live_faults else [],
+        "faults": session.runs.live_faults.ahead() if session.runs.live_faults else [],
     }
 
 
@@ -59,7 +59,7 @@ def _speed(text: str) -> float:
 def _fault(session: Session, words: str) -> str:
     if session.active is None:
         raise RefusedCommand("no run is active. Ask again when one has begun.")
-    faults = session.live_faults
+    faults = session.runs.live_faults
     if faults is None:
         run = session.active.run
         if session.coordination and run.fault_facts and run.config.run.speed == math.inf:

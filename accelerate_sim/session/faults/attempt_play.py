@@ -95,7 +95,7 @@ class AttemptPlay:
             self.truth.begin_attempt(progress.training_origin_s)
             if resumption and resumption.ended:
                 self.truth.recovered(self.attempt)
-        session.skew_clocks(self.skew(active))
+        session.runs.skew_clocks(self.skew(active))
         progress.expect(self.strikes(session, active, resumption))
 
     def skew(self, active: ActiveRun) -> Callable[[int], timedelta] | None:

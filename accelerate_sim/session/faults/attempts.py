@@ -68,7 +68,7 @@ def play_attempts(session: Session, planned: PlannedRun, play_one: Callable[[Pla
                 return 1
             number, resumption = number + 1, resumption_of(struck.end, session, run)
             if ended:
-                session.idle_until_attempt(_idle_gpus(ended, AttemptPlay.of(run, schedule, number)))
+                session.runs.idle_until_attempt(_idle_gpus(ended, AttemptPlay.of(run, schedule, number)))
             continue
         if truth:
             truth.finished()

@@ -60,8 +60,8 @@ class LineOutput:
         for line in lines:
             host = host_name(active.run.config.cluster.host, line.rank // active.run.layout.gpus_per_node)
             when, text = self._moment + timedelta(seconds=line.after_s), line.text
-            if self._session.skew:
-                when += self._session.skew(line.rank)
+            if self._session.runs.skew:
+                when += self._session.runs.skew(line.rank)
             if line.stream == "kernel":
                 text = f"{when:%b} {when.day:2d} {when:%H:%M:%S} {host} kernel: {text}"
             logs.setdefault(directory / "nodes" / host / MACHINE_LOGS[line.stream], []).append((when, text))

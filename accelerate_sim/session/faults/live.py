@@ -95,7 +95,7 @@ class LiveFaults:
         play.run.take_over(attempt, earlier)
         self._session.outputs.begin_attempt(attempt.number)
         self._play = play = replace(play, schedule=schedule, attempt=attempt)
-        self._session.skew_clocks(play.skew(self._active))
+        self._session.runs.skew_clocks(play.skew(self._active))
         progress.expect(play.strikes(self._session, self._active, self._active.resumption, done))
 
     def _remember(self) -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 from accelerate_sim.artifacts import plain_file
 from accelerate_sim.artifacts.atomic import explained, make_directory, write_file
 from accelerate_sim.records import EvalRecord, Record, StepRecord
-from accelerate_sim.tracking.framework_files.line_file import INTACT
 from accelerate_sim.tracking.tracker import RunStart, TrackerContext
 
 FOLDER = "lightning_logs/version_0"
@@ -39,7 +38,7 @@ class CsvLogger:
 
         self._every = int(start.config["log"]["every"])
         path = self.folder / "metrics.csv"
-        with explained(path, INTACT):
+        with explained(path):
             make_directory(self.folder, self.directory)
             write_file(self.folder / "hparams.yaml", yaml.safe_dump({**start.config, "simulated": True}).encode())
             self._rows = _read(path, start.step) if start.step else []
@@ -67,7 +66,7 @@ class CsvLogger:
         self._is_dirty = False
         columns = sorted({name for row in self._rows for name in row})
         lines = [",".join(columns), *(",".join(row.get(name, "") for name in columns) for row in self._rows)]
-        with explained(self.folder / "metrics.csv", INTACT):
+        with explained(self.folder / "metrics.csv"):
             write_file(self.folder / "metrics.csv", "".join(f"{line}\n" for line in lines if line).encode())
 
     def close(self) -> None:

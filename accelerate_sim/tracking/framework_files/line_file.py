@@ -13,12 +13,11 @@ from accelerate_sim.artifacts import plain_file
 from accelerate_sim.artifacts.atomic import explained, make_directory
 from accelerate_sim.records import Record
 from accelerate_sim.tracking.growing_file import GrowingFile
+from accelerate_sim.tracking.one_file import OneFile
 from accelerate_sim.tracking.tracker import RunStart, TrackerContext
 
-INTACT = "The run's other files are complete."
 
-
-class LineFile:
+class LineFile(OneFile):
     """Writes one file; a subclass names it, words its lines, and reads the step of one."""
 
     NAME = ""
@@ -33,7 +32,6 @@ class LineFile:
         self.directory = directory
         self.path = directory / self.NAME
         self.config: Mapping[str, Any] = {}
-        self._file: GrowingFile | None = None
 
     def first(self) -> bytes:
         """Bytes at the beginning of the file."""
@@ -51,7 +49,7 @@ class LineFile:
         """Open the file; a resumed run goes on after the lines of the steps that were made. Raises OutputError."""
         self.close()
         self.config = start.config
-        with explained(self.path, INTACT):
+        with explained(self.path):
             make_directory(self.path.parent, self.directory)
             kept = self._kept(start.step) if start.step else 0
             self._file = GrowingFile(self.path, kept)
@@ -76,27 +74,7 @@ class LineFile:
 
     def observe(self, record: Record) -> None:
         for line in self.lines(record):
-            if self._file:
-                with explained(self.path, INTACT):
-                    self._file.append(f"{line}\n".encode())
-
-    def flush(self) -> None:
-        """Write everything that has been observed. Raises OutputError."""
-        if self._file:
-            with explained(self.path, INTACT):
-                self._file.flush()
-
-    def sync(self) -> None:
-        self.flush()
-
-    def close(self) -> None:
-        """Write the rest and close the file; a second call does nothing. Raises OutputError."""
-        try:
-            self.flush()
-        finally:
-            if self._file:
-                self._file.close()
-                self._file = None
+            self._append(f"{line}\n".encode())
 
     # --- Facts of the run ------------------------------------------------------------------------
 

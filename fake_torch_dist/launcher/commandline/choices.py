@@ -12,14 +12,14 @@ from fake_torch_dist.launcher.commandline.flags import START_METHODS
 from fake_torch_dist.launcher.commandline.parsed_arguments import Arguments, unknown_signals
 from fake_torch_dist.launcher.commandline.parser import AUTO, UsageError
 from fake_torch_dist.launcher.commandline.ranks_of_a_node import nproc_per_node, ranks_per_process
+from fake_torch_dist.torch_names import MASTER_PORT
 
 STREAMS_FORMS = r"<^[0123]$> or <^(\d:[0123],)*(\d:[0123])$>"
 """Forms of --redirects and --tee in torch 2.13's error. Ranks of several digits are accepted here, too."""
 ADDRESS_FLAGS = frozenset({"node_rank", "rdzv_endpoint", "master_addr", "master_port"})
 """Flags that refer to other nodes, on other machines or in other terminals: with one, nodes are not emulated."""
-DEFAULT_PORT = 29500
 C10D_PORT = 29400
-"""torch's default ports: of the static rendezvous, and of an endpoint without a port."""
+"""torch's default port of an endpoint without one."""
 
 
 def config_of(arguments: Arguments, environment: Mapping[str, str]) -> LaunchConfig:
@@ -126,7 +126,7 @@ def _rendezvous(arguments: Arguments, max_nodes: int, emulated: bool) -> tuple[s
         named = emulated and not arguments.standalone and "rdzv_id" in arguments.given
         return "c10d", "localhost:0", run_id if named else _fresh_id()
     if backend == "static":
-        port = DEFAULT_PORT if arguments.master_port is None else arguments.master_port
+        port = MASTER_PORT if arguments.master_port is None else arguments.master_port
         endpoint = endpoint or f"{arguments.master_addr}:{port}"
         if host_and_port(endpoint, -1)[1] == -1:
             raise UsageError(f"Port is absent in endpoint: {endpoint}. Try launching with --master-port: or HOST:PORT")

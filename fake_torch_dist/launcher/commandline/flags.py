@@ -12,6 +12,7 @@ from fake_torch_dist.launcher.commandline.parser import (
     spellings,
 )
 from fake_torch_dist.launcher.commandline.shim import MakeShim
+from fake_torch_dist.torch_names import MASTER_PORT
 
 DESCRIPTION = """\
 fake-torchrun: torchrun (2.13) without torch. It takes torchrun's flags, gives
@@ -113,7 +114,9 @@ def _add_output(parser: FlagParser) -> None:
 def _add_node(parser: FlagParser) -> None:
     parser.value("--node-rank", type=int, default=0, help="Number of this node, from 0; for static rendezvous.")
     parser.value("--master-addr", default="127.0.0.1", help="Address of node 0; for static rendezvous.")
-    parser.value("--master-port", type=int, help="Port of node 0; for static rendezvous. 29500 if several nodes meet.")
+    parser.value(
+        "--master-port", type=int, help=f"Port of node 0; for static rendezvous. {MASTER_PORT} if several nodes meet."
+    )
     parser.value("--local-addr", help="Address of this node, in place of its host name.")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TypeAlias
 
 from fake_torch_dist.launcher.loop import EventLoop
@@ -23,7 +24,7 @@ class Screens:
     def __init__(self, out: Output, err: Output, environment: Mapping[str, str]) -> None:
         live = moves_cursor(environment)
         self._terminals: dict[Output, LiveTerminal] = {
-            output: LiveTerminal(lambda fd=fd: size_of(fd))  # type: ignore[misc]
+            output: LiveTerminal(partial(size_of, fd))
             for fd, output in ((1, out), (2, err))
             if live and output.is_terminal
         }

@@ -27,6 +27,12 @@ def write_stderr(text: str) -> None:
     """Write text to standard error at once; an error, such as a full disk, is ignored."""
     with suppress(OSError):
         sys.stderr.flush()
+        write_descriptor_2(text)
+
+
+def write_descriptor_2(text: str) -> None:
+    """Write text to standard error, past ``sys.stderr``; an error is ignored."""
+    with suppress(OSError):
         os.write(2, text.encode(errors="backslashreplace"))
 
 

@@ -18,6 +18,7 @@ from contextlib import suppress
 from enum import Enum
 from typing import Any, Final, NoReturn
 
+from fake_torch_dist.launcher.workers.descriptors import write_descriptor_2
 from fake_torch_dist.launcher.workers.start_method import is_pythons_own
 
 _FLUSH_FAILED: Final = 120
@@ -117,8 +118,7 @@ def _write_stderr(text: str) -> None:
     try:
         sys.stderr.write(text)
     except BaseException:
-        with suppress(OSError):
-            os.write(2, text.encode(errors="backslashreplace"))
+        write_descriptor_2(text)
 
 
 def _work_left(inherited: set[str]) -> _WorkLeft:

@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -110,8 +109,7 @@ def _execute(command: Command) -> NoReturn:
             _hand_on(command.source, command.source_fd)
         os.execvp(program, command.words)
     except OSError as error:
-        with suppress(OSError):
-            os.write(2, f"{program}: cannot be executed: {error.strerror}\n".encode())
+        descriptors.write_descriptor_2(f"{program}: cannot be executed: {error.strerror}\n")
         os._exit(_CANNOT_EXECUTE)
 
 

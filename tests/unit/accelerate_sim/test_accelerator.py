@@ -144,16 +144,17 @@ def test_checkpoints_take_their_time_and_the_oldest_go(
     records = [record for record in told if isinstance(record, CheckpointRecord)]
     assert {record.bytes for record in records} == {14 * 124_439_808}
     assert session.clock.now_s - before == pytest.approx(sum(record.seconds for record in records))
-    assert str(paths[2]) in session.where()
+    assert str(paths[2]) in session.runs.where()
     assert not any(path.exists() for path in paths)
 
 
 def test_where_it_stands_is_said_in_a_phrase(accelerate: Accelerate, session: Session) -> None:
     accelerator = accelerate()
-    assert session.where() == "before the first step"
+    assert session.runs.where() == "before the first step"
     losses = take_steps(accelerator, 6)
     log_step(accelerator, 6, losses[-1])
-    assert session.where().startswith(f"epoch 1/2, step 6/6 | loss {losses[-1]:.4f} | 147,456 tokens | no checkpoint")
+    last = f"epoch 1/2, step 6/6 | loss {losses[-1]:.4f} | 147,456 tokens | no checkpoint"
+    assert session.runs.where().startswith(last)
 
 
 def test_training_ends(accelerate: Accelerate, told: list[Record], session: Session) -> None:

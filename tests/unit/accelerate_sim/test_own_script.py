@@ -160,9 +160,9 @@ def test_names_without_meaning_say_so() -> None:
     with pytest.raises(NotImplementedError, match="--plan"):
         accelerator.profile()
     with pytest.raises(AttributeError, match=r"utils\.DeepSpeedPlugin has no meaning here"):
-        _ = utilities.DeepSpeedPlugin  # type: ignore[attr-defined]
+        _ = utilities.DeepSpeedPlugin
     with pytest.raises(AttributeError, match="has no 'nonsense'"):
-        _ = utilities.nonsense  # type: ignore[attr-defined]
+        _ = utilities.nonsense
     with pytest.raises(ValueError, match="fsdp_plugin: the config of the run says so"):
         Accelerator(fsdp_plugin=object())
     with pytest.raises(TypeError, match="unexpected keyword argument 'nonsense'"):

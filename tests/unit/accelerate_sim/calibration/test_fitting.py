@@ -105,7 +105,7 @@ def test_every_constant_is_used() -> None:
             self.read.add(name)
             return super().__getitem__(name)
 
-        def get(self, name: str, default: float | None = None) -> float:  # type: ignore[override]
+        def get(self, name: str, default: float | None = None) -> float:
             return self[name]
 
     constants = Noting(catalog.constants())

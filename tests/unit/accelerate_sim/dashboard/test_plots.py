@@ -46,7 +46,7 @@ def test_restarts_and_validations_are_marked():
         history.observe(step_of(number, 10.0 - number))
     history.observe(EvalRecord(1, 1, 10, 0.0, 1.0, 1.0, True))
     history.observe(AttemptRecord(1, 5, TIME, 9.0))
-    text = losses(None, history, Style(ascii=True), (48, 12)).plain  # type: ignore[arg-type]
+    text = losses(None, history, Style(ascii=True), (48, 12)).plain
     assert text.count("|") == 11, "a bar over all rows of the curve"
     assert text.splitlines()[-2].endswith("o")
     assert history.restarts == [5]

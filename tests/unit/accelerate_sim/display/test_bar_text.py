@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tqdm import tqdm as std_tqdm
-from tqdm.std import Bar  # type: ignore[attr-defined]  # absent in the stubs
+from tqdm.std import Bar  # absent in the stubs
 
 from accelerate_sim.display.bar_text import bar_of, figure_texts
 

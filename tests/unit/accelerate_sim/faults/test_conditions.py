@@ -151,7 +151,7 @@ def drivers(run: AttemptRun, second: float) -> set[tuple[str, str]]:
     record = DeviceAgent(run).read(second, {"startup": 10.0}, 1000.0, 10**6)
     assert record
     label = re.compile(r'DCGM_FI_DEV_POWER_USAGE\{.*Hostname="(\w+)".*DCGM_FI_DRIVER_VERSION="([\d.]+)"')
-    return {match.groups() for line in DeviceText().lines(record) if (match := label.match(line))}  # type: ignore[misc]
+    return {match.groups() for line in DeviceText().lines(record) if (match := label.match(line))}
 
 
 def test_an_old_driver_is_stated_from_the_start_of_the_attempt_to_the_next_one() -> None:

@@ -284,7 +284,7 @@ def test_targets_are_checked_against_the_cluster() -> None:
     layout = run_of("llama70b").layout
     for noun, text in (("rank", "64"), ("node", "0-8"), ("gpu", "0:8"), ("rank", "tp:8"), ("rank", "any:65")):
         with pytest.raises(FaultMistake):
-            check_target(parse_target(noun, text), layout)  # type: ignore[arg-type]
+            check_target(parse_target(noun, text), layout)
     assert hit_by([parse_target("rank", "tp:1")], layout, 1, 0).ranks == tuple(range(8, 16))
     assert hit_by([parse_target("rank", "dp:1")], layout, 1, 0).ranks == tuple(range(1, 64, 8))
     assert hit_by([parse_target("gpu", "last:0-7/4")], layout, 1, 0).ranks == (56, 60)

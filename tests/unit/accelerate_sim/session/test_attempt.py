@@ -38,7 +38,7 @@ def test_a_training_function_that_ends_its_run_has_finished(session: Session) ->
         session.end_run()
 
     assert train_attempt(train, session, PlannedRun(Plan(CONFIG))) is AttemptEnd.FINISHED
-    assert session.active is None and session.where() == "between two runs"
+    assert session.active is None and session.runs.where() == "between two runs"
 
 
 def test_one_that_returns_before_has_not_and_the_run_can_be_tried_again(session: Session, told: list[Record]) -> None:
@@ -57,7 +57,7 @@ def test_an_error_leaves_the_run_active(session: Session) -> None:
 
     with pytest.raises(ZeroDivisionError):
         train_attempt(train, session, PlannedRun(Plan(CONFIG)))
-    assert session.active is not None and session.where() == "before the first step"
+    assert session.active is not None and session.runs.where() == "before the first step"
 
 
 def test_the_announced_plan_is_the_one_that_is_run(session: Session) -> None:

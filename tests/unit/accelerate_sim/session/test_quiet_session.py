@@ -13,7 +13,7 @@ import pytest
 
 from accelerate_sim.logging import get_logger
 from accelerate_sim.progress import tqdm
-from accelerate_sim.session.session import Session, quiet_session
+from accelerate_sim.session.session import Session
 
 
 def in_a_cell(written: str) -> list[str]:
@@ -47,7 +47,7 @@ def session(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Session]]:
     """Makes a quiet session that is the current one until the end of the test."""
 
     def make() -> Session:
-        monkeypatch.setattr(Session, "_current", quiet_session())
+        monkeypatch.setattr(Session, "_current", Session.quiet())
         return Session.current()
 
     yield make

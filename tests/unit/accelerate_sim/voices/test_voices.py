@@ -176,7 +176,7 @@ def test_options_have_the_defaults_of_the_table() -> None:
 def test_a_voice_is_one_module_and_one_line_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
     terse = ModuleType("terse_voice")
     words = {BatchRecord: lambda record, run: [Line(f"batch={record.global_batch} of {run.world_size}")]}
-    terse.VOICE = Voice(words)  # type: ignore[attr-defined]
+    terse.VOICE = Voice(words)
     monkeypatch.setitem(sys.modules, "terse_voice", terse)
     monkeypatch.setitem(extensions.VOICES, "terse", VoiceEntry("key=value", "terse_voice"))
     assert said(BatchRecord(5, 64, 2), "terse") == ["batch=64 of 64"]

@@ -57,9 +57,9 @@ def test_prefixes_stack_and_share_a_time_out():
     assert bottom.timeout == middle.timeout == SHORT
     assert top.has_extended_api()
     with pytest.raises(TypeError):
-        PrefixStore("a", {})  # type: ignore[arg-type]
+        PrefixStore("a", {})
     with pytest.raises(TypeError):
-        PrefixStore(None, bottom)  # type: ignore[arg-type]
+        PrefixStore(None, bottom)
 
 
 class Comparing(Mine):

@@ -150,7 +150,7 @@ def test_a_key_that_does_not_come(make: Make, kind: str, get: str, wait: str):
 @pytest.mark.parametrize("kind", ["hash", "file"])
 def test_a_signal_handler_inside_a_call_gets_an_error_in_place_of_a_deadlock(make: Make, kind: str):
     store = make(kind)
-    with store._mutex, pytest.raises(RuntimeError, match="a signal handler or a finalizer called"):  # type: ignore[attr-defined]
+    with store._mutex, pytest.raises(RuntimeError, match="a signal handler or a finalizer called"):
         store.set("a", "1")
     store.set("a", "2")
     assert store.get("a") == b"2"

@@ -313,7 +313,7 @@ def test_what_came_while_nobody_waited_is_skipped():
 def test_a_server_that_dies():
     store = TCPStore("127.0.0.1", 0, 1, True)
     assert store._server is not None
-    store._connection._sock.shutdown(socket.SHUT_RDWR)  # type: ignore[union-attr]
+    store._connection._sock.shutdown(socket.SHUT_RDWR)
     with pytest.raises(DistNetworkError):
         store.get("a")
     with pytest.raises(DistNetworkError, match=r"^Broken pipe$"):

@@ -135,7 +135,7 @@ def test_checkpoints_and_validations_are_counted_as_they_will_happen(
     run = Run(
         RunConfig(
             train=TrainConfig(epochs=3, steps_per_epoch=30),
-            eval=EvalConfig(every=eval_every),  # type: ignore[arg-type]
+            eval=EvalConfig(every=eval_every),
             checkpoint=CheckpointConfig(every=checkpoint_every),
         )
     )

@@ -16,7 +16,7 @@ def progress(speed: float, step_s: float = 1.0, first_step: int = 0) -> tuple[Ag
     run: Any = SimpleNamespace(step_end_s=lambda step: (step + 1) * step_s, last_step=100, mean_step_s=step_s)
     clock: Any = SimpleNamespace(advance_to=lambda second: None)
     checkpoints: Any = SimpleNamespace(mark=lambda step: None)
-    made = AgreeingProgress(run, clock, 0.0, checkpoints, SimpleNamespace())  # type: ignore[arg-type]
+    made = AgreeingProgress(run, clock, 0.0, checkpoints, SimpleNamespace())
     agreed: list[int] = []
 
     def agree() -> float:

@@ -18,7 +18,7 @@ def caught() -> TracebackType | None:
     for code in (IN_STRIKE, IN_ATTEMPT, IN_SCRIPT, IN_OTHER):
         exec(code, names)
     try:
-        names["begin"]()  # type: ignore[operator]
+        names["begin"]()
     except RuntimeError as error:
         return error.__traceback__
     raise AssertionError

@@ -6,7 +6,7 @@ import pytest
 
 from accelerate_sim.config.problems import ConfigError
 from accelerate_sim.process.placement import Placement
-from accelerate_sim.session.layout import laid_out
+from accelerate_sim.session.discovered_layout import laid_out
 
 A, B, C = 11, 22, 33
 NO_RANKS, NO_SIZES = [-1] * 6, [0] * 6
