@@ -82,7 +82,8 @@ def test_safetensors_and_the_index_agree(tmp_path: Path) -> None:
             assert file.metadata()["simulated"] == "true"
             assert set(file.keys()) == {tensor for tensor, place in index["weight_map"].items() if place == name}
             shapes = {tensor: file.get_slice(tensor).get_shape() for tensor in file.keys()}  # noqa: SIM118 - it cannot be iterated over
-        header = int.from_bytes((final / name).open("rb").read(8), "little")
+        with (final / name).open("rb") as file:
+            header = int.from_bytes(file.read(8), "little")
         total += (final / name).stat().st_size - 8 - header
         assert all(
             tuple(shapes[tensor.name]) == tensor.shape

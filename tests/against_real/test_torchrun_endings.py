@@ -110,6 +110,7 @@ SCENARIOS = {
     "two ranks fail, the second one earlier": Scenario(
         """
 if rank == 0: IDLE
+signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the launcher may see the other end before this one has
 stamp = str(int(time.time()) - 10 * rank)
 error = {"message": f"rank {rank} says so", "extraInfo": {"py_callstack": f"stack of rank {rank}", "timestamp": stamp}}
 write(os.environ["TORCHELASTIC_ERROR_FILE"], json.dumps({"message": error}))
