@@ -149,13 +149,14 @@ def test_a_gpu_that_is_gone_for_good_ends_a_job_without_a_directory(train: Train
 
 
 def test_a_job_whose_restarts_are_used_up_ends_as_torchrun_ends(train: Train, tmp_path: Path) -> None:
-    arguments = with_faults("kill rank=1 at=step:12 times=always", restarts=1)
+    arguments = [*with_faults("kill rank=1 at=step:12 times=always", restarts=1), "--set", "log.every=1"]
     alone, job = train(*arguments, cwd=tmp_path), launched(tmp_path, arguments, restarts=1)
     for ended in (alone, job):
         assert ended.returncode == 1
         assert "ChildFailedError" in ended.stderr
         assert "  rank      : 1 (local_rank: 1)\n  exitcode  : -9 (pid: " in ended.stderr
         assert "Signal 9 (SIGKILL) received by PID" in ended.stderr
+    assert job.stdout.count("[Rank 2/4] INFO step 11 on node1 ") == 2, "the last line of each rank is written"
 
 
 def test_a_preempted_job_saves_its_last_step_and_goes_on_from_there(train: Train, tmp_path: Path) -> None:

@@ -85,6 +85,7 @@ def end_really(
             from accelerate_sim.session.faults.launcher_store import end_for_good
 
             end_for_good()
+    session.flush_screen()  # a process that is killed writes nothing more
     death = next((death for death in ending.deaths if death.rank in placement.ranks), None)
     deadly = DEADLY - {signal.SIGTERM} if death and isinstance(death.how, RaiseEnd) else DEADLY
     with session.signals.at_once():
