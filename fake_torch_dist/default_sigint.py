@@ -10,8 +10,15 @@ import _signal as signal  # type: ignore[import-not-found]  # ``signal`` makes e
 class DefaultSigint:
     """Sets the default action until the block ends. A program's own handler stays; other threads do nothing."""
 
+    _kept = False
+    """A block has left the default action to the next one."""
+
+    def __init__(self, *, until_next: bool = False) -> None:
+        """``until_next``: keep the default action until the end of the next block, which the same program enters."""
+        self._until_next = until_next
+
     def __enter__(self) -> None:
-        self._changed = False
+        self._changed, DefaultSigint._kept = DefaultSigint._kept, False
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             try:
                 signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -20,5 +27,7 @@ class DefaultSigint:
                 pass
 
     def __exit__(self, *error: object) -> None:
-        if self._changed and signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
+        if self._changed and self._until_next:
+            DefaultSigint._kept = True
+        elif self._changed and signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
             signal.signal(signal.SIGINT, signal.default_int_handler)

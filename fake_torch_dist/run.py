@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from fake_torch_dist.default_sigint import DefaultSigint
 
-with DefaultSigint():
+with DefaultSigint(until_next=__name__ == "__main__"):  # no Ctrl-C comes between this block and that of ``main``
     import os
     import signal
     import sys

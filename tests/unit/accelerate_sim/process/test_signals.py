@@ -71,6 +71,16 @@ def test_ctrl_c_can_be_deadly_for_a_while():
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_ctrl_c_stays_deadly_until_the_next_block_ends():
+    before = signal.getsignal(signal.SIGINT)
+    with DefaultSigint(until_next=True):
+        pass
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+    with DefaultSigint():
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGINT) is before
+
+
 def test_another_thread_leaves_signals_alone():
     def use() -> None:
         with DefaultSigint():
