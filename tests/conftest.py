@@ -27,10 +27,10 @@ LEFT_S = 10.0
 """Longest time that a process may take to end after the last test."""
 MOST_WORKERS = 4
 """Most pytest processes; long tests start processes of their own."""
-WAITING_WORKERS = 1
+WAITING_WORKERS = 2
 """Pytest processes more than there are cores: tests of programs wait a third of their time, for timeouts and clocks.
 
-Each one reads all files, for 8 seconds of processor time, and plays the runs that tests share.
+Each one reads all files, for 8 seconds of processor time. With one less, two cores are idle for a fifth of the run.
 """
 WORKER = "PYTEST_XDIST_WORKER"
 """Variable that pytest-xdist sets in each of its processes."""
