@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -39,6 +40,17 @@ def new_server(before: set[int]) -> int:
     until(lambda: server_processes(os.getpgrp()) - before, "a new server process has its name", 5)
     (server,) = server_processes(os.getpgrp()) - before
     return server
+
+
+@pytest.fixture
+def own_group() -> Iterator[None]:
+    """This process has a process group of its own: pytest's other processes start servers, too."""
+    before = os.getpgrp()
+    if before != os.getpid():
+        os.setpgid(0, 0)
+    yield
+    if os.getpgrp() != before:
+        os.setpgid(0, before)
 
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
@@ -138,7 +150,7 @@ def test_the_server_holds_nothing_of_its_parents():
 
 
 @linux
-def test_closing_lets_go_of_the_server():
+def test_closing_lets_go_of_the_server(own_group: None):
     before = server_processes(os.getpgrp())
     handle = fork_server("127.0.0.1", 0)
     servers = {new_server(before)}
@@ -149,7 +161,7 @@ def test_closing_lets_go_of_the_server():
 
 
 @linux
-def test_the_first_process_of_a_container_keeps_no_dead_servers(monkeypatch: pytest.MonkeyPatch):
+def test_the_first_process_of_a_container_keeps_no_dead_servers(own_group: None, monkeypatch: pytest.MonkeyPatch):
     """It inherits all orphans, so nobody else would reap them."""
     before = server_processes(os.getpgrp())
     monkeypatch.setattr(os, "getpid", lambda: 1)
@@ -168,7 +180,7 @@ def test_the_first_process_of_a_container_keeps_no_dead_servers(monkeypatch: pyt
 
 
 @linux
-def test_a_server_that_is_killed_is_noticed():
+def test_a_server_that_is_killed_is_noticed(own_group: None):
     before = server_processes(os.getpgrp())
     port_holder = socket.create_server(("127.0.0.1", 0))
     port = port_holder.getsockname()[1]
