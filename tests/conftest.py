@@ -120,6 +120,7 @@ def no_process_is_left(home: Path) -> Iterator[None]:
     mark = SessionMark(home / "mark")
     yield
     AT_SESSION_END.close()
+    gc.collect()  # a caught exception's frame may hold what ends a process when it is deleted
     try:
         until(lambda: not mark.pids(), "all processes of the tests are gone", LEFT_S)
     except AssertionError as error:
