@@ -1,9 +1,8 @@
-"""The client of a TCPStore: joining, errors with torch's texts, interrupted calls, forked children."""
+"""The client of a TCPStore: joining, errors with torch's texts, forked children."""
 
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import struct
 import subprocess
@@ -248,57 +247,6 @@ def test_a_sum_of_values_too_big_for_an_answer():
     with pytest.raises(ValueError, match="too much for one message"):
         store.multi_get(["half", "half"])
     assert store.add("n", 1) == 1
-
-
-class Interrupted(Exception):
-    """Exception that the alarm raises."""
-
-
-def interrupt(*_: object) -> None:
-    """A signal handler, as Ctrl-C has one."""
-    raise Interrupted
-
-
-def test_an_interrupted_wait_leaves_the_connection_usable():
-    store = TCPStore("127.0.0.1", 0, 1, True)
-    other = store.clone()
-    before = signal.signal(signal.SIGALRM, interrupt)
-    try:
-        for key in ("a", "b"):
-            signal.setitimer(signal.ITIMER_REAL, 0.05)
-            with pytest.raises(Interrupted):
-                store.get(key)
-    finally:
-        signal.signal(signal.SIGALRM, before)
-    other.set("b", "2")
-    other.set("a", "late")
-    assert (store.add("n", 1), store.get("b"), store.get("a")) == (1, b"2", b"late")
-
-
-def test_a_signal_handler_uses_the_store_in_whose_call_it_comes():
-    store = TCPStore("127.0.0.1", 0, 1, True)
-
-    def handler(*_: object) -> None:
-        if store._mutex.is_mine():
-            store.set("a", "by the handler")
-        else:
-            signal.setitimer(signal.ITIMER_REAL, 0.01)
-
-    before = signal.signal(signal.SIGALRM, handler)
-    try:
-        signal.setitimer(signal.ITIMER_REAL, 0.01)
-        assert store.get("a") == b"by the handler"
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
-        signal.signal(signal.SIGALRM, before)
-    assert store.get("a") == b"by the handler"
-
-
-def test_a_signal_handler_looks_up_a_rank_while_another_is_looked_up():
-    store = TCPStore("127.0.0.1", 0, 1, True)
-    store.gather(b"ranks", 0, 1, b"value", b"host", SECOND)
-    with store._mutex:  # held by a call of this thread, as a handler finds it
-        assert store.gathered(b"ranks", 0, [0], SECOND) == [b"value"]
 
 
 def test_what_came_while_nobody_waited_is_skipped():
