@@ -97,18 +97,18 @@ def test_a_config_can_be_played(text, train, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_the_launched_sample_is_what_the_job_prints(tmp_path):
-    """The job is told to end when it has printed the sample: 64 ranks validate and export for long."""
-    sample = re.search(r"```text launched\n(.*?)```", README, re.S)
-    assert sample
-    wanted = {line for line in sample[1].splitlines() if line.strip() != "..."}
+def test_the_launched_samples_are_what_the_job_prints(tmp_path):
+    """The job is told to end when it has printed the samples of all pages: 64 ranks validate and export for long."""
+    samples = re.findall(r"```text launched\n(.*?)```", TEXT, re.S)
+    assert len(samples) > 1
+    wanted = {line for sample in samples for line in sample.splitlines() if line.strip() != "..."}
     words = ["--config", str(ROOT / "configs/llama70b.yaml"), "--speed", "max", "--start-time", "2026-01-31T09:30:00"]
     launcher = ["--nnodes", "8", "--nproc-per-node", "8", str(ROOT / "train.py")]
     job = RunningJob(tmp_path, [*launcher, *words, "--max-steps", "10"], {}, None, training=True)
     try:
         until(
             lambda: job.process.poll() is not None or wanted <= set(job.out.splitlines()),
-            "the sample is printed", every_s=LOOK_S,
+            "the samples are printed", every_s=LOOK_S,
         )  # fmt: skip
         missing = wanted - set(job.out.splitlines())
         if job.process.poll() is None:
