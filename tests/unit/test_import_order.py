@@ -6,14 +6,14 @@ but no module may need itself, directly or through others.
 
 from __future__ import annotations
 
-import ast
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
 import pytest
 
+from tests.support.module_facts import facts_of
 from tests.support.repository import ROOT
 
 PACKAGES = ("accelerate_sim", "fake_torch_dist")
@@ -155,47 +155,24 @@ def modules() -> dict[str, Path]:
     return found
 
 
-def _for_type_checkers(node: ast.AST) -> bool:
-    return isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
-
-
-@cache
-def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
-
-
-def _statements(
-    node: ast.AST, *, inside_functions: bool, for_types: bool = False
-) -> Iterator[ast.Import | ast.ImportFrom]:
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.Import | ast.ImportFrom):
-            yield child
-        elif not for_types and _for_type_checkers(child):
-            assert isinstance(child, ast.If)
-            for alternative in child.orelse:
-                yield from _statements(alternative, inside_functions=inside_functions)
-        elif isinstance(child, ast.expr):
-            continue  # holds no statement
-        elif inside_functions or not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
-            yield from _statements(child, inside_functions=inside_functions, for_types=for_types)
-
-
 @cache
 def imports(module: str, *, inside_functions: bool = True, for_types: bool = False) -> frozenset[str]:
     """Dotted names that a module imports: of our own packages the module, of others whatever is written."""
     path = modules()[module]
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     found = set()
-    for node in _statements(_tree(path), inside_functions=inside_functions, for_types=for_types):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+    for statement in facts_of(path.read_text(encoding="utf-8")).imports:
+        if (statement.in_function and not inside_functions) or (statement.for_types and not for_types):
             continue
-        base = node.module or ""
-        if node.level:
+        if statement.base is None:
+            found |= set(statement.names)
+            continue
+        base = statement.base
+        if statement.level:
             parts = package.split(".")
-            base = ".".join([*parts[: len(parts) - node.level + 1], *([base] if base else [])])
-        for alias in node.names:
-            name = f"{base}.{alias.name}"
+            base = ".".join([*parts[: len(parts) - statement.level + 1], *([base] if base else [])])
+        for imported in statement.names:
+            name = f"{base}.{imported}"
             found.add(name if name in modules() else base)
     return frozenset(found)
 
@@ -372,7 +349,6 @@ def test_script_reads_like_any_other() -> None:
     assert len(text.splitlines()) < 200
     words = text.replace("accelerate_sim", "")
     assert not re.search(r"simul|fake|virtual|pretend|mock|dummy", words, re.IGNORECASE)
-    tree = ast.parse(text)
-    for node in _statements(tree, inside_functions=True):
-        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+    for statement in facts_of(text).imports:
+        names = statement.names if statement.base is None else [statement.base]
         assert all(name in ("math", "accelerate_sim") for name in names)

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import ast
 import builtins
-import io
 import keyword
 import os
 import re
 import sys
-import tokenize
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
 
+from tests.support.module_facts import facts_of
 from tests.support.repository import ROOT
 
 FRAGMENT = re.compile(r"(What|Of|Whether|How|Where)\b")
+STRING_WITH_FRAGMENT = re.compile(rf"[\"'][\s\\]*{FRAGMENT.pattern}")
+"""Matches in a text where a docstring may begin with one, so that most files need not be parsed."""
 FILE = re.compile(r"(?<![\w*<./-])[\w./-]*\w\.(?:py|yaml|md|json)\b(?!\w)")
 QUOTED = re.compile(r"``([^`]+)``")
 WORD = re.compile(r"[A-Za-z_]\w*")
@@ -55,26 +55,11 @@ def sources() -> dict[Path, str]:
     return texts("accelerate_sim", "fake_torch_dist")
 
 
-@cache
-def docstrings(source: str) -> list[tuple[int, str]]:
-    """(line, text) of each docstring of a module, a class, a function, or a field."""
-    found = []
-    for node in ast.walk(ast.parse(source)):
-        body = getattr(node, "body", None)
-        if not isinstance(body, list):
-            continue
-        for statement in body:
-            value = statement.value if isinstance(statement, ast.Expr) else None
-            if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                found.append((statement.lineno, value.value))
-    return found
-
-
 def all_docstrings(modules: dict[Path, str]) -> Iterator[tuple[str, str]]:
     """(place, text) of each docstring of these modules."""
     for path, source in modules.items():
-        for line, text in docstrings(source):
-            yield f"{path.relative_to(ROOT)}:{line}", text
+        for docstring in facts_of(source).docstrings:
+            yield f"{path.relative_to(ROOT)}:{docstring.first_line}", docstring.text
 
 
 @cache
@@ -83,10 +68,12 @@ def known_words() -> frozenset[str]:
     words = {*keyword.kwlist, *keyword.softkwlist, *dir(builtins), *sys.stdlib_module_names}
     for path, text in sources().items():
         words |= set(path.relative_to(ROOT).with_suffix("").parts)
-        ours = {line for line, _ in docstrings(text)}
-        for token in tokenize.generate_tokens(io.StringIO(text).readline):
-            if token.type == tokenize.NAME or (token.type == tokenize.STRING and token.start[0] not in ours):
-                words |= set(WORD.findall(token.string))
+        lines = text.split("\n")
+        for docstring in facts_of(text).docstrings:
+            for number in range(docstring.first_line - 1, docstring.last_line):
+                lines[number] = ""
+        code = "\n".join(line.partition("#")[0] for line in lines)  # or less, where a string has the sign
+        words |= set(WORD.findall(code))
     return frozenset(words)
 
 
@@ -102,7 +89,8 @@ def everywhere() -> list[str]:
 
 @pytest.mark.parametrize("top", ["accelerate_sim", "fake_torch_dist", "tests"])
 def test_no_docstring_begins_with_a_fragment(top: str) -> None:
-    begun = ((place, text.strip()) for place, text in all_docstrings(texts(top)))
+    may_have_one = {path: text for path, text in texts(top).items() if STRING_WITH_FRAGMENT.search(text)}
+    begun = ((place, text.strip()) for place, text in all_docstrings(may_have_one))
     found = [f"{place}: {text.splitlines()[0]}" for place, text in begun if FRAGMENT.match(text)]
     assert not found, "\n".join(found)
 
@@ -129,11 +117,11 @@ def test_each_file_that_a_docstring_names_exists(top: str) -> None:
 
 @pytest.mark.parametrize("top", ["accelerate_sim", "fake_torch_dist"])
 def test_each_name_that_a_docstring_quotes_exists(top: str) -> None:
-    unknown = []
+    unknown, known = [], known_words() | OF_OTHERS
     for place, text in all_docstrings(sources()):
         if place.startswith(top):
             for quoted in QUOTED.findall(text):
-                strange = [word for word in WORD.findall(quoted) if word not in known_words() | OF_OTHERS]
+                strange = [word for word in WORD.findall(quoted) if word not in known]
                 if strange:
                     unknown.append(f"{place}: ``{quoted}``: {', '.join(strange)}")
     assert not unknown, "\n".join(unknown)
