@@ -92,7 +92,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection(session: pytest.Session) -> Iterator[None]:
-    """Keep the collector away from the syntax trees and the thousands of tests, which all live until the end.
+    """Keep the collector away from the thousands of tests, which all live until the end.
 
     Later it would walk through them again and again, in this process and in each of its forked children.
     """
@@ -102,6 +102,7 @@ def pytest_collection(session: pytest.Session) -> Iterator[None]:
     finally:
         gc.collect()
         gc.freeze()
+        gc.set_threshold(10_000)  # the short life of most objects of a test is no reason to look for cycles so often
         gc.enable()
 
 
