@@ -83,11 +83,13 @@ class TerminalRows:
     def _put(self, text: str) -> None:
         """Write characters over those that stand in the row, and go on in the next row at the end of the screen."""
         room = max(self._width() - 1, 1)
-        cells = [cell for character in text for cell in _cells(character)]
-        while cells:
+        cells = list(text) if text.isascii() else [cell for character in text for cell in _cells(character)]
+        begin = 0
+        while begin < len(cells):
             if self._column >= room:
                 self._next_row()
-            part, cells = cells[: room - self._column], cells[room - self._column :]
+            part = cells[begin : begin + room - self._column]
+            begin += len(part)
             if self._sequences:
                 part[0], self._sequences = self._sequences + part[0], ""
             row = self._rows[self._row]

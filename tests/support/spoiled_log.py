@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 TRACEBACK = rb"[^\n]*\n"
@@ -119,9 +120,10 @@ def _unit(entry: dict[str, Any], printed: list[tuple[str, bytes]]) -> tuple[_Uni
             torn = numbers[0]
         elif name == "split-streams":
             stream = "stderr"
-    same = again or (str(entry["stream"]), _expression(line, boxed, link, loose) + b"\n")
+    expression = _expression(line, boxed, link, loose)
+    same = again or (str(entry["stream"]), expression + b"\n")
     bars = rb"(?:\r[^\r\n]*){%d}(?:\n\r[^\r\n]*\x1b\[A)?\r +\r" % frames if frames else b""
-    body = re.escape(before) + bars + _expression(line, boxed, link, loose) + re.escape(end)
+    body = re.escape(before) + bars + expression + re.escape(end)
     return _Unit(stream, body, after, torn), same
 
 
@@ -160,7 +162,7 @@ def _expression(line: str, boxed: bool, link: str, loose: bool, echoed: bool = F
 
 def _pieces(line: str, echoed: bool) -> Iterator[bytes]:
     if not echoed:
-        yield from (re.escape(character.encode()) for character in line)
+        yield from map(_escaped, line)
         return
     for part in re.split(r"(\d+\.\d{2,}|\[?[Rr]ank[ =:]?\d+)", line):
         if re.fullmatch(r"\d+\.\d{2,}", part):
@@ -168,4 +170,9 @@ def _pieces(line: str, echoed: bool) -> Iterator[bytes]:
         elif re.fullmatch(r"\[?[Rr]ank[ =:]?\d+", part):
             yield re.escape(part.rstrip("0123456789").encode()) + rb"\d+"
         else:
-            yield from (re.escape(character.encode()) for character in part)
+            yield from map(_escaped, part)
+
+
+@cache
+def _escaped(character: str) -> bytes:
+    return re.escape(character.encode())

@@ -62,12 +62,17 @@ WIDTH, HEIGHT = 8 * MOST_PIECES + 10, MOST_PIECES + 1
 """Room for the longest line and for all lines."""
 
 
+def lines_of(screen: pyte.Screen) -> list[str]:
+    """The lines of ``screen.display`` without the spaces at their ends, from the cells that were written."""
+    rows = [screen.buffer[number] for number in range(HEIGHT)]
+    return ["".join(row[column].data for column in range(max(row, default=-1) + 1)).rstrip() for row in rows]
+
+
 @given(st.lists(PIECES, max_size=MOST_PIECES))
 def test_a_terminal_emulator_shows_the_same(pieces: list[str]) -> None:
     text = "".join(pieces)
     screen = pyte.Screen(WIDTH, HEIGHT)
     pyte.Stream(screen).feed(text.replace("\n", "\r\n"))
-    emulated = [line.rstrip() for line in screen.display]
     shown = pyte.Screen(WIDTH, HEIGHT)
     pyte.Stream(shown).feed("\r\n".join(rows_of(text.encode(), width=WIDTH)))
-    assert [line.rstrip() for line in shown.display] == emulated
+    assert lines_of(shown) == lines_of(screen)
