@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import cache
 
 from accelerate_sim.hazards.appended_file import AppendedFile
 from accelerate_sim.hazards.hazard import Hazard, LoggingProcess, Passage
@@ -88,12 +89,18 @@ KINDS = (
 
 
 def long_line(kind: int, size: int) -> str:
-    """A line of exactly ``size`` bytes."""
-    begin, part, end = KINDS[kind]
-    room = size - len(begin) - len(end)
+    """A line of exactly ``size`` bytes, at most the largest of SIZES."""
+    begin, _, end = KINDS[kind]
+    return begin + _middle(kind)[: size - len(begin) - len(end)] + end
+
+
+@cache
+def _middle(kind: int) -> str:
+    """The repeated parts of a kind, for lines of every size."""
+    _, part, _ = KINDS[kind]
     rows, length, number = [], 0, 0
-    while length < room:
+    while length < max(SIZES):
         rows.append(part.format(number))
         length += len(rows[-1])
         number += 1
-    return begin + "".join(rows)[:room] + end
+    return "".join(rows)

@@ -122,8 +122,8 @@ def test_every_constant_is_used() -> None:
                     peak_memory_use(run.model, run.layout, method, constants)
                     Kernels(run.model, spec, run.layout, method, constants)
                     memory_uncertainty(run.model, constants)
-        if len(Noting.read) == len(constants):
-            return
+                    if len(Noting.read) == len(constants):
+                        return
     assert constants.keys() - Noting.read == set()
 
 

@@ -7,6 +7,7 @@ import json
 import signal
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,12 @@ def played(*arguments: str, size: tuple[int, int] = (120, 40), **place: Any) -> 
     batches: list[bytes] = []
     end = json.loads(engine.play(arguments, *size, batches.append, **place))
     return [frame for batch in batches for frame in json.loads(batch)], end
+
+
+@cache
+def whole_run(*options: str) -> tuple[list[Any], dict[str, Any]]:
+    """Frames and end of the run of the debug config, played once for the tests that compare others with it."""
+    return played(*DEBUG, *options)
 
 
 def recorded(train: Train, tmp_path: Path, *arguments: str, size: str = "120x40") -> list[Any]:
@@ -98,7 +105,7 @@ def test_runs_of_a_dashboard_follow_each_other_on_its_screen(train: Train, tmp_p
 
 def test_the_screen_between_two_runs_is_what_their_frames_have_drawn():
     arguments = (*DEBUG, "--dashboard")
-    first, end = played(*arguments)
+    first, end = whole_run("--dashboard")
     second, next_end = played(*arguments, beginning=end["next"])
     assert not any("\x1b[?1049l" in text for _, text in first + second)
     frames = [text for _, text in first + second]
@@ -110,7 +117,7 @@ def test_the_screen_between_two_runs_is_what_their_frames_have_drawn():
 
 def test_ctrl_c_ends_the_second_run_of_a_dashboard_with_its_summary():
     arguments = (*DEBUG, "--dashboard")
-    _, end = played(*arguments)
+    _, end = whole_run("--dashboard")
     whole, _ = played(*arguments, beginning=end["next"])
     second = whole[len(whole) // 2][0]
     frames, stopped = played(*arguments, beginning=end["next"], interrupt_s=second)
@@ -136,7 +143,7 @@ def test_the_number_of_runs_is_that_of_the_command_line():
 
 
 def test_ctrl_c_ends_a_run_with_the_last_line_of_a_terminal():
-    whole, _ = played(*DEBUG)
+    whole, _ = whole_run()
     second = whole[len(whole) // 2][0]
     frames, end = played(*DEBUG, interrupt_s=second)
     assert end == {"code": 130, "next": None}

@@ -43,6 +43,7 @@ for what, name, *changes in json.loads(sys.argv[1]):
     print("END OF CASE", flush=True)
 """
 """Shows or plays configs without the command line, as typer takes pydantic, too; the page has an older typer."""
+AFTER_A_FAULT = "run", "debug", "train.max_steps=30", "run.speed=max", "faults.play=[kill rank=3 at=step:20]"
 SHOWN = [
     ("plan", "mixtral8x7b"),
     ("config", "classic"),
@@ -54,6 +55,7 @@ SHOWN = [
     ("config", "", "train=5", "data={dataset: [1, 2]}"),
     ("run", "llama70b", "train.max_steps=30", "run.speed=max", "run.startup_speed=null"),
     ("run", "", "train.max_steps=2", "run.speed=max", "run.startup_speed=null"),
+    AFTER_A_FAULT,
 ]
 """Cases that one process shows or plays one after the other."""
 
@@ -69,34 +71,35 @@ def python(*words: str, stand_in: bool, limit_s: float = LIMIT_S) -> subprocess.
 
 
 def said(cases: Sequence[tuple[str, ...]], stand_in: bool) -> list[str]:
-    """The output of each case; nothing is on standard error, and no case says nothing."""
+    """The output of each case, and last standard error, which has an agent's lines of a fault; no case says nothing."""
     done = python("-c", PROGRAM, json.dumps(cases), stand_in=stand_in)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0, done.stderr
+    assert all("torch/distributed/elastic" in line for line in done.stderr.splitlines()), done.stderr
     outputs = done.stdout.split("END OF CASE\n")[:-1]
     assert len(outputs) == len(cases) and all(outputs)
-    return outputs
+    return [*outputs, done.stderr]
 
 
 def test_the_stand_in_is_what_is_imported():
     assert str(STAND_INS) in python("-c", "import pydantic; print(pydantic.__file__)", stand_in=True).stdout
 
 
-def test_a_run_goes_on_after_a_fault_as_with_pydantic():
-    case = "run", "debug", "train.max_steps=30", "run.speed=max", "faults.play=[kill rank=3 at=step:20]"
-    with_stand_in, real = (python("-c", PROGRAM, json.dumps([case]), stand_in=stand_in) for stand_in in (True, False))
-    assert "Attempt 2" in real.stdout
-    assert (with_stand_in.stdout, with_stand_in.stderr) == (real.stdout, real.stderr)
-
-
 @cache
 def shown(stand_in: bool) -> list[str]:
-    """The outputs of all cases of SHOWN."""
+    """The outputs of all cases of SHOWN, and standard error."""
     return said(SHOWN, stand_in)
 
 
 @pytest.mark.parametrize("case", range(len(SHOWN)), ids=lambda case: " ".join(SHOWN[case]))
 def test_all_that_is_said_is_the_same(case: int):
     assert shown(stand_in=True)[case] == shown(stand_in=False)[case]
+
+
+def test_a_run_goes_on_after_a_fault_as_with_pydantic():
+    at = SHOWN.index(AFTER_A_FAULT)
+    with_stand_in, real = shown(stand_in=True), shown(stand_in=False)
+    assert "Attempt 2" in real[at] and "(exitcode: -9)" in real[-1]
+    assert (with_stand_in[at], with_stand_in[-1]) == (real[at], real[-1])
 
 
 @pytest.mark.slow

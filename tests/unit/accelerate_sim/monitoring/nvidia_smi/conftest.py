@@ -44,7 +44,12 @@ def look() -> Look:
     def at(
         gpu: str = "H100-SXM", second: float = 1000.0, node: int = 0, driver: int | None = None, steps: int = 1_000_000
     ) -> Reading:
-        run = run_on(gpu, driver=driver, steps=steps)
-        return reading(run, job_of(run), run.startup.total + second, node)
+        return reading_at(gpu, second, node, driver, steps)
 
     return at
+
+
+@cache
+def reading_at(gpu: str, second: float, node: int, driver: int | None, steps: int) -> Reading:
+    run = run_on(gpu, driver=driver, steps=steps)
+    return reading(run, job_of(run), run.startup.total + second, node)

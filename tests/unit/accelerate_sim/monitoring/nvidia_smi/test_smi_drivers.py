@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
+from functools import cache
 
 import pytest
 
@@ -16,11 +17,13 @@ Look = Callable[..., Reading]
 BRANCHES = (550, 570, 580, 590, 610)
 
 
-def elements(reading: Reading) -> list[str]:
+@cache
+def elements(reading: Reading) -> frozenset[str]:
     """The elements of the first GPU, sections with their parts."""
     gpu = ElementTree.fromstring(xml_log(reading)).find("gpu")
     assert gpu is not None
-    return [*(child.tag for child in gpu), *(f"{child.tag}/{part.tag}" for child in gpu for part in child)]
+    parts = {f"{child.tag}/{part.tag}" for child in gpu for part in child}
+    return frozenset(parts | {child.tag for child in gpu})
 
 
 def labels(reading: Reading) -> list[str]:
