@@ -10,18 +10,18 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.played_runs import played_in, played_once
 from tests.support.processes import AT_SESSION_END, SessionMark, described, until
 from tests.support.reading import Completed, Play, Played, Train
 from tests.support.repository import ROOT
 from tests.support.surroundings import forget_surroundings
 
-START = "2026-01-01T00:00:00"
 LIMIT_S = 60
 LEFT_S = 10.0
 """Longest time that a process may take to end after the last test."""
@@ -200,37 +200,45 @@ def play(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Play:
     def run(*arguments: str) -> Played:
         # The output shows the path, so all paths have the same length.
         directory = tmp_path_factory.mktemp(f"run{next(numbers)}", numbered=False) / "out"
-        common = ("--speed", "max", "--start-time", START, "--output-dir", str(directory))
-        done = train(*arguments, *common)
-        assert done.returncode == 0, done.stderr
-        assert not done.stderr
-        return Played(done.stdout, directory)
+        return played_in(directory, train, arguments)
 
     return run
 
 
 @pytest.fixture(scope="session")
-def llama(play: Play) -> Played:
+def play_once(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Played]:
+    """``play_once(number, *arguments)``: like ``play``, but one run for all pytest processes, which no test changes."""
+    ours = tmp_path_factory.getbasetemp()
+    shared = ours.parent / "played-gw" if WORKER in os.environ else ours  # as long as the name of a process
+
+    def run(number: int, *arguments: str) -> Played:
+        return played_once(shared / f"run{number}" / "out", train, arguments)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def llama(play_once: Callable[..., Played]) -> Played:
     """Llama 3 70B on 64 GPUs, shortened to 402 steps; of a seed with a hot and a slow GPU so early."""
     changes = setting("train.steps_per_epoch=134", "checkpoint.every=60")
-    return play("--config", "configs/llama70b.yaml", "--seed", "178", *changes)
+    return play_once(901, "--config", "configs/llama70b.yaml", "--seed", "178", *changes)
 
 
 @pytest.fixture(scope="session")
-def small(play: Play) -> Played:
+def small(play_once: Callable[..., Played]) -> Played:
     """The debug config, 20 steps of GPT-2 on 4 GPUs, each with its detail line."""
-    return play("--config", "configs/debug.yaml", "--set", "log.every=1")
+    return play_once(902, "--config", "configs/debug.yaml", "--set", "log.every=1")
 
 
 @pytest.fixture(scope="session")
-def experts(play: Play) -> Played:
+def experts(play_once: Callable[..., Played]) -> Played:
     """A mixture of experts in a pipeline, 240 steps, each with its detail line; a validation every 80."""
     changes = setting("train.max_steps=240", "log.every=1", "checkpoint.every=80", "eval.every=80")
-    return play("--config", "configs/mixtral8x7b.yaml", *changes)
+    return play_once(903, "--config", "configs/mixtral8x7b.yaml", *changes)
 
 
 @pytest.fixture(scope="session")
-def drawn(play: Play) -> Played:
+def drawn(play_once: Callable[..., Played]) -> Played:
     """A run drawn without a config, but on 8 nodes, of two short epochs, each step with its detail line."""
     short = setting("train.epochs=2", "train.steps_per_epoch=120", "train.warmup_steps=20")
-    return play("--seed", "7", *short, *setting("cluster.nodes=8", "log.every=1"))
+    return play_once(904, "--seed", "7", *short, *setting("cluster.nodes=8", "log.every=1"))
