@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import product
 from typing import Any
 
 import pytest
@@ -62,10 +63,9 @@ def test_every_code_has_a_shape() -> None:
     assert BODY.keys() == BODIES.keys()
 
 
-@pytest.mark.parametrize("driver", DRIVERS)
 @pytest.mark.parametrize("code", BODIES)
-def test_each_line_is_of_the_drivers_shape(code: int, driver: int) -> None:
-    for seed in range(6):
+def test_each_line_is_of_the_drivers_shape(code: int) -> None:
+    for driver, seed in product(DRIVERS, range(6)):
         lines = played(code, seed, driver=driver)
         assert lines[:2] == identity(GPU)
         assert codes(lines)[0] == code
