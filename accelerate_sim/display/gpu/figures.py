@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from accelerate_sim.display.style import Style
 from accelerate_sim.records import Floats, GpuRecord
+from accelerate_sim.sim.gpus.median import median
 
 HEALTH_COLORS = ("green", "yellow", "red")
 WARM_C, HOT_C = 6.0, 2.0
@@ -61,7 +62,7 @@ def figures_of(record: GpuRecord) -> GpuFigures:
     temp, power = record.temperature_c, record.power_w
     slowdown, total = record.slowdown_temperature_c, record.memory_total_bytes
     clock = record.sm_clock_mhz
-    usual_mhz = np.median(clock)
+    usual_mhz = median(clock)
     above_limit = power > record.power_limit_w
     return GpuFigures(
         Figure("util", util, _levels(util < LAZY_PCT, util < IDLE_PCT)),
