@@ -22,7 +22,12 @@ TEXT = "\n".join(PAGES)
 COMMANDS = [
     line.removeprefix("$ ") for block in re.findall(r"```console\n(.*?)```", TEXT, re.S) for line in block.splitlines()
 ]
-PLAYED = [command for command in dict.fromkeys(COMMANDS) if command.startswith(("python train.py", "fake-train"))]
+PLAYED = [
+    pytest.param(command, marks=pytest.mark.slow if " --report " in command else ())
+    for command in dict.fromkeys(COMMANDS)
+    if command.startswith(("python train.py", "fake-train"))
+]
+"""The plain run draws the same reports in test_report.py."""
 LAUNCHED = [
     pytest.param(command, marks=pytest.mark.slow if "--nnodes 8" in command else ())
     for command in dict.fromkeys(COMMANDS)
