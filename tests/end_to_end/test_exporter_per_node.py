@@ -158,7 +158,8 @@ def start(jobs: Jobs, *words: str) -> RunningJob:
 def test_the_exporters_of_the_next_attempt_serve_at_the_same_ports(jobs: Jobs) -> None:
     port = base_port()
     address = ("--set", f"log.prometheus_address=127.0.0.1:{port}")
-    job = start(jobs, *PACE, *address, "--fault", "kill rank=3 at=step:8")
+    soon = ("--set", "faults.restart_minutes=0.5")
+    job = start(jobs, *PACE, *address, *soon, "--fault", "kill rank=3 at=step:8")
     job.wait_for(" step 5 |")
     urls = addresses(job.out)
     until(lambda: healths(urls) == {200}, "the first attempt goes on", LIMIT_S, SCRAPE_S)
