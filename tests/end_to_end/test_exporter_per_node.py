@@ -148,8 +148,9 @@ def jobs(tmp_path: Path) -> Iterator[Jobs]:
 
 
 def start(jobs: Jobs, *words: str) -> RunningJob:
-    """``train.py`` on two nodes of two ranks, started again once."""
+    """``train.py`` on two nodes of two ranks, started again once. Ranks get what the script imports first."""
     return jobs.start(
+        "from accelerate_sim import Accelerator\n"
         f"import runpy; runpy.run_path({str(ROOT / 'train.py')!r}, run_name='__main__')",
         *("--nnodes", "2", "--nproc-per-node", "2", "--max-restarts", "1"), arguments=(*RUN, *words),
     )  # fmt: skip
