@@ -48,7 +48,10 @@ END = {
 
 DAMAGE = ("truncate", "header", "flip", "zero", "missing")
 LAUNCHED = {"nan on one rank", "another NCCL", "flip"}
-"""Kinds that the plain run plays as a job, too; of the others it plays one process, and ``-m slow`` the job. test_ended_jobs.py has a full disk."""
+"""Kinds that the plain run plays as a job, too; of the others it plays one process, and ``-m slow`` the job.
+
+A full disk is played as a job in test_ended_jobs.py.
+"""
 
 
 def some_launched(kinds: Iterable[str]) -> list[Any]:
