@@ -1,4 +1,4 @@
-"""``main`` runs the script that is its first argument, as ``python SCRIPT`` would: for ``run_main`` of warm_train.py."""
+"""``main`` runs the script that is its first argument, as ``python SCRIPT`` would: for ``run_main`` (warm_train.py)."""
 
 from __future__ import annotations
 
