@@ -98,7 +98,7 @@ def kill_at_random_moments(jobs: Jobs, seed: int, times: int) -> None:
         kill(job, victim, draw)
         if victim != "launcher" and job.process.poll() is None:
             # With a restart left the job goes on; then the launcher goes, too.
-            until(lambda job=job: "Sending" in job.err or job.process.poll() is not None, "the failure seen", 10)
+            until(lambda job=job: "Sending" in job.err or job.process.poll() is not None, "the failure seen")
             job.process.kill()
         job.end()
 
