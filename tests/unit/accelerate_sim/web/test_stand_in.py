@@ -86,7 +86,7 @@ def test_the_stand_in_is_what_is_imported():
 
 @cache
 def shown(stand_in: bool) -> list[tuple[str, str]]:
-    """What is said of each case of SHOWN."""
+    """Return the outputs of all cases of SHOWN."""
     return said(SHOWN, stand_in)
 
 
