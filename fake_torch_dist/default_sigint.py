@@ -13,9 +13,13 @@ class DefaultSigint:
     _kept = False
     """A block has left the default action to the next one."""
 
-    def __init__(self, *, until_next: bool = False) -> None:
-        """``until_next``: keep the default action until the end of the next block, which the same program enters."""
+    def __init__(self, *, until_next: bool = False, for_good: bool = False) -> None:
+        """``until_next``: keep the default action until the end of the next block, which the same program enters.
+
+        ``for_good``: keep it until the program ends.
+        """
         self._until_next = until_next
+        self._for_good = for_good
 
     def __enter__(self) -> None:
         self._changed, DefaultSigint._kept = DefaultSigint._kept, False
@@ -29,5 +33,5 @@ class DefaultSigint:
     def __exit__(self, *error: object) -> None:
         if self._changed and self._until_next:
             DefaultSigint._kept = True
-        elif self._changed and signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
+        elif self._changed and not self._for_good and signal.getsignal(signal.SIGINT) == signal.SIG_DFL:
             signal.signal(signal.SIGINT, signal.default_int_handler)

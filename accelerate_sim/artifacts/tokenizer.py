@@ -13,6 +13,7 @@ from accelerate_sim.artifacts.file_image import FileImage, json_image
 
 END_OF_TEXT = "<|endoftext|>"
 BYTES = 256
+THOUSAND = 1000
 MERGES = (
     "Ġ t", "Ġ a", "h e", "i n", "r e", "o n", "Ġt he", "e r", "Ġ s", "a t", "Ġ w", "Ġ o", "e n", "Ġ c", "i t", "i s",
     "a n", "o r", "e s", "Ġ b", "e d", "Ġ f", "in g", "Ġ p", "o u", "Ġa n", "a l", "a r", "Ġt o", "Ġ m", "Ġo f",
@@ -49,8 +50,7 @@ def tokenizer_images(vocab_size: int, longest: int) -> list[FileImage]:
     # text, since most of it is padding that needs no escapes.
     text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
     known = json.dumps(dict(zip(tokens, range(len(tokens)), strict=True)), ensure_ascii=False, separators=(",", ":"))
-    padding = "".join(f',"<|simulated_{token}|>":{token}' for token in range(len(tokens), vocab_size))
-    text = f"{text.removesuffix('{}}}')}{known.removesuffix('}')}{padding}" + "}}}"
+    text = f"{text.removesuffix('{}}}')}{known.removesuffix('}')}{_padding(len(tokens), vocab_size)}" + "}}}"
     config = {
         "simulated": True,
         "tokenizer_class": "PreTrainedTokenizerFast",
@@ -60,6 +60,20 @@ def tokenizer_images(vocab_size: int, longest: int) -> list[FileImage]:
         "eos_token": END_OF_TEXT if special else None,
     }
     return [FileImage("tokenizer.json", text.encode()), json_image("tokenizer_config.json", config)]
+
+
+def _padding(first: int, end: int) -> str:
+    """The tokens with these ids, each after a comma. Whole thousands are made of one, which saves most of the time."""
+    first_whole = min(max(-(-first // THOUSAND), 1) * THOUSAND, end)
+    end_whole = max(end // THOUSAND * THOUSAND, first_whole)
+    one = "".join([f',"<|simulated_#{rest:03d}|>":#{rest:03d}' for rest in range(THOUSAND)])
+    return "".join(
+        [
+            *(f',"<|simulated_{token}|>":{token}' for token in range(first, first_whole)),
+            *(one.replace("#", str(number)) for number in range(first_whole // THOUSAND, end_whole // THOUSAND)),
+            *(f',"<|simulated_{token}|>":{token}' for token in range(end_whole, end)),
+        ]
+    )
 
 
 def end_of_text_id(vocab_size: int) -> int | None:

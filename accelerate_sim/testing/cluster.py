@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -45,11 +45,12 @@ class FakeCluster:
         speed: str = "max",
         max_restarts: int = 0,
         metrics: bool = False,
+        start: Callable[..., subprocess.Popen[bytes]] = subprocess.Popen,
     ) -> None:
         """Start the job. ``directory`` is empty, for its files. With ``metrics`` it answers Prometheus scrapes.
 
         ``speed`` holds from the first step on; start-up and export never wait. ``arguments`` are further ones of
-        ``fake-train``.
+        ``fake-train``. ``start`` takes the place of ``subprocess.Popen``.
         """
         self.directory = directory / "out"
         self.runtime_directory = private(directory / "runtime")
@@ -62,7 +63,7 @@ class FakeCluster:
             *run_options(faults, voice, hazards, seed), *arguments,
         ]  # fmt: skip
         variables = {"XDG_RUNTIME_DIR": str(self.runtime_directory), "PYTHONUTF8": "1"}
-        self._process = subprocess.Popen(
+        self._process = start(
             words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             env=os.environ | variables, start_new_session=True,
         )  # fmt: skip

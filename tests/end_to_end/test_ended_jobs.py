@@ -29,14 +29,14 @@ def played_twice(train: Train, directory: Path, *faults: str) -> tuple[FaultyRun
     return one, many
 
 
-AS_JOBS = ("slurm", "k8s")
-"""Schedulers whose preemptions the plain run plays; test_every_fault.py plays all in one process."""
+AS_JOB = "k8s"
+"""Scheduler whose preemption the plain run plays; test_every_fault.py plays all in one process."""
 
 
 @pytest.mark.parametrize(
     "words, saved",
     [
-        pytest.param(*case, id=name, marks=() if name.startswith(AS_JOBS) else pytest.mark.slow)
+        pytest.param(*case, id=name, marks=() if name.startswith(AS_JOB) else pytest.mark.slow)
         for name, case in PREEMPTIONS.items()
     ],
 )

@@ -1,20 +1,49 @@
-"""The exporter of a job that fails and starts again: its GPUs are empty meanwhile, and are in use afterwards."""
+"""The exporter of a job that fails and starts again: its GPUs are empty meanwhile, and are in use afterwards.
+
+The run is slow until it has been looked at, and is given its fault and made fast then.
+"""
 
 from __future__ import annotations
 
 import math
-import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from tests.support.http_answers import fetched
-from tests.support.played_faults import arguments
+from tests.support.live_control import ctl, user_in
+from tests.support.played_faults import RUN
 from tests.support.warm_train import WarmTrain
 
-EXPORTER = ("--log-with", "prometheus", "--set", "log.prometheus_address=127.0.0.1:0")
+ENDLESS = (
+    *RUN, "--log-with", "prometheus", "--set", "log.prometheus_address=127.0.0.1:0", "--set", "faults.asked=true",
+    "--set", "faults.restart_minutes=2", "--set", "run.startup_speed=max", "--set", "train.epochs=10000",
+    "--set", "impose.step_time_s=[5, 5]",
+)  # fmt: skip
+SLOW, FAST = "10", "2000"
 SCRAPE_S = 0.05
 """Time between two scrapes, in which the run has the processor."""
-PACE = ("--speed", "20", "--set", "run.startup_speed=200", "--set", "faults.restart_minutes=2", "--max-steps", "200000")
+
+
+@pytest.fixture
+def user(tmp_path: Path) -> dict[str, str]:
+    return user_in(tmp_path)
+
+
+@pytest.fixture
+def run(user: dict[str, str], tmp_path: Path) -> Iterator[WarmTrain]:
+    """A run that makes two steps a second and can be given a fault."""
+    with WarmTrain([*ENDLESS, "--speed", SLOW], user, tmp_path) as process:
+        process.read_until("/metrics")
+        yield process
+
+
+def url_of(run: WarmTrain) -> str:
+    found = re.search(r"http://\S+/metrics", run.stdout)
+    assert found
+    return found[0]
 
 
 def memory_and_use(url: str) -> dict[str, list[float]]:
@@ -26,27 +55,23 @@ def memory_and_use(url: str) -> dict[str, list[float]]:
     }
 
 
-def test_gpus_are_empty_between_two_attempts_and_used_in_both(tmp_path: Path) -> None:
-    long_enough = ("--set", "impose.step_time_s=[5, 5]")  # a scrape comes before the fault
-    words = [*arguments("kill rank=2 at=step:12"), *EXPORTER, *PACE, *long_enough]
-    with WarmTrain(words, dict(os.environ), tmp_path) as process:
-        process.read_until("/metrics")
-        found = re.search(r"http://\S+/metrics", process.stdout)
-        assert found
-        url = found[0]
+def test_gpus_are_empty_between_two_attempts_and_used_in_both(run: WarmTrain, user: dict[str, str]) -> None:
+    url = url_of(run)
 
-        def are_used() -> bool:
-            seen = memory_and_use(url)
-            return min(seen["FB_USED"], default=0.0) > 5000 and min(seen["GPU_UTIL"], default=0.0) > 80
+    def are_used() -> bool:
+        seen = memory_and_use(url)
+        return min(seen["FB_USED"], default=0.0) > 5000 and min(seen["GPU_UTIL"], default=0.0) > 80
 
-        def are_empty() -> bool:
-            seen = memory_and_use(url)
-            return max(seen["FB_USED"], default=math.inf) < 100 and max(seen["GPU_UTIL"], default=math.inf) < 5
+    def are_empty() -> bool:
+        seen = memory_and_use(url)
+        return max(seen["FB_USED"], default=math.inf) < 100 and max(seen["GPU_UTIL"], default=math.inf) < 5
 
-        process.wait_until(are_used, "the first attempt's steps", SCRAPE_S)
-        process.wait_until(are_empty, "the pause before the second attempt", SCRAPE_S)
-        process.read_until("Attempt 2: the launcher has restarted the job")
-        process.wait_until(are_used, "the second attempt's steps", SCRAPE_S)
+    run.wait_until(are_used, "the first attempt's steps", SCRAPE_S)
+    assert ctl(user, "fault", "kill rank=2 at=now").returncode == 0
+    run.wait_until(are_empty, "the pause before the second attempt", SCRAPE_S)
+    ctl(user, "speed", FAST)
+    run.read_until("Attempt 2: the launcher has restarted the job")
+    run.wait_until(are_used, "the second attempt's steps", SCRAPE_S)
 
 
 def health(url: str) -> tuple[int, str]:
@@ -54,14 +79,10 @@ def health(url: str) -> tuple[int, str]:
     return fetched(url.replace("/metrics", "/healthz"))
 
 
-def test_probes_fail_from_a_fault_on_until_the_next_attempt(tmp_path: Path) -> None:
-    pace = ("--speed", "60", "--set", "run.startup_speed=max", "--set", "faults.restart_minutes=2")
-    words = [*arguments("hang rank=2 at=step:12"), *EXPORTER, *pace, "--set", "train.epochs=10000"]
-    with WarmTrain(words, dict(os.environ), tmp_path) as process:
-        process.read_until("/metrics")
-        found = re.search(r"http://\S+/metrics", process.stdout)
-        assert found
-        url = found[0]
-        process.wait_until(lambda: health(url) == (200, "ok\n"), "steps", SCRAPE_S)
-        process.wait_until(lambda: "the job has stopped" in health(url)[1], "the hang", SCRAPE_S)
-        process.wait_until(lambda: health(url) == (200, "ok\n"), "the second attempt's steps", SCRAPE_S)
+def test_probes_fail_from_a_fault_on_until_the_next_attempt(run: WarmTrain, user: dict[str, str]) -> None:
+    url = url_of(run)
+    run.wait_until(lambda: health(url) == (200, "ok\n"), "steps", SCRAPE_S)
+    assert ctl(user, "fault", "hang rank=2 at=now").returncode == 0
+    run.wait_until(lambda: "the job has stopped" in health(url)[1], "the hang", SCRAPE_S)
+    ctl(user, "speed", FAST)
+    run.wait_until(lambda: health(url) == (200, "ok\n"), "the second attempt's steps", SCRAPE_S)

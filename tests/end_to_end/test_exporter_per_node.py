@@ -148,8 +148,9 @@ def jobs(tmp_path: Path) -> Iterator[Jobs]:
 
 
 def start(jobs: Jobs, *words: str) -> RunningJob:
-    """``train.py`` on two nodes of two ranks, started again once."""
+    """``train.py`` on two nodes of two ranks, started again once. Ranks get what the script imports first."""
     return jobs.start(
+        "from accelerate_sim import Accelerator\n"
         f"import runpy; runpy.run_path({str(ROOT / 'train.py')!r}, run_name='__main__')",
         *("--nnodes", "2", "--nproc-per-node", "2", "--max-restarts", "1"), arguments=(*RUN, *words),
     )  # fmt: skip
@@ -158,7 +159,8 @@ def start(jobs: Jobs, *words: str) -> RunningJob:
 def test_the_exporters_of_the_next_attempt_serve_at_the_same_ports(jobs: Jobs) -> None:
     port = base_port()
     address = ("--set", f"log.prometheus_address=127.0.0.1:{port}")
-    job = start(jobs, *PACE, *address, "--fault", "kill rank=3 at=step:8")
+    soon = ("--set", "faults.restart_minutes=0.5")
+    job = start(jobs, *PACE, *address, *soon, "--fault", "kill rank=3 at=step:8")
     job.wait_for(" step 5 |")
     urls = addresses(job.out)
     until(lambda: healths(urls) == {200}, "the first attempt goes on", LIMIT_S, SCRAPE_S)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.made_once import made_once
 from tests.support.played_faults import FaultyRun, arguments, play_alone, play_launched
 from tests.support.reading import Train
 
@@ -36,12 +37,18 @@ WORDS = tuple(f"{words} id={name}" for name, words in STORY.items())
 
 @pytest.fixture(scope="module")
 def one(train: Train, tmp_path_factory: pytest.TempPathFactory) -> FaultyRun:
-    return play_alone(train, tmp_path_factory.mktemp("claims") / "one", *WORDS, restarts=len(WORDS))
+    def play(directory: Path) -> FaultyRun:
+        return play_alone(train, directory / "one", *WORDS, restarts=len(WORDS))
+
+    return made_once(tmp_path_factory, "all_faults_of_processes", play)
 
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> FaultyRun:
-    return play_launched(tmp_path_factory.mktemp("claims") / "many", *WORDS, restarts=len(WORDS))
+    def play(directory: Path) -> FaultyRun:
+        return play_launched(directory / "many", *WORDS, restarts=len(WORDS))
+
+    return made_once(tmp_path_factory, "all_faults_of_a_jobs_processes", play)
 
 
 def claims(run: FaultyRun) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from accelerate_sim.faults.kinds.xid_facts import XIDS
-from tests.support.played_faults import hold_claims, play_alone, play_launched
+from tests.support.played_faults import FaultyRun, hold_claims, play_alone, play_launched
 from tests.support.reading import Train
 
 STORY = (
@@ -37,14 +37,30 @@ def test_one_process_and_a_job_break_in_the_same_way(train: Train, tmp_path: Pat
         assert len(kernels[0]) == len(kernels[1]) > 0
 
 
-@pytest.mark.parametrize("code", XIDS)
-def test_each_xid_is_found_where_it_is_claimed(train: Train, tmp_path: Path, code: int) -> None:
-    run = play_alone(train, tmp_path / "one", f"xid gpu=1:0 code={code} at=step:12")
+def hold_xids(run: FaultyRun) -> None:
+    """Each Xid, all of a GPU of node 1, is found where it is claimed."""
     assert run.returncode == 0, run.stderr
     hold_claims(run)
-    (event,) = run.begun
     assert run.kernel("node0") == ""
-    assert event["expect"]["silent_ranks"] == ([2] if XIDS[code].effect != "die" else [])
+    for event in run.begun:
+        dies = XIDS[int(event["params"]["code"])].effect == "die"
+        assert event["expect"]["silent_ranks"] == ([] if dies else [2])
+
+
+def test_each_xid_is_found_where_it_is_claimed(train: Train, tmp_path: Path) -> None:
+    """Each that ends the job does so in an attempt of its own."""
+    words = [f"xid gpu=1:0 code={code} at=step:{number} id=xid-{code}" for number, code in enumerate(XIDS, 2)]
+    run = play_alone(train, tmp_path / "one", *words, restarts=len(words))
+    hold_xids(run)
+    assert [event["params"]["code"] for event in run.begun] == [str(code) for code in XIDS]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("code", XIDS)
+def test_an_xid_alone_is_found_where_it_is_claimed(train: Train, tmp_path: Path, code: int) -> None:
+    run = play_alone(train, tmp_path / "one", f"xid gpu=1:0 code={code} at=step:12")
+    hold_xids(run)
+    assert len(run.begun) == 1
 
 
 @pytest.mark.slow

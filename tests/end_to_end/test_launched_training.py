@@ -89,7 +89,13 @@ def test_a_mistake_in_the_config_is_said_once(flags: tuple[str, ...], tmp_path: 
     assert done.stderr.count("train.peak_rl") == 1
 
 
-@pytest.mark.parametrize("words", [(), ("--fault", "nan at=step:7 for=3steps")], ids=["clean", "with a fault"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param((), id="clean"),
+        pytest.param(("--fault", "nan at=step:7 for=3steps"), id="with a fault", marks=pytest.mark.slow),
+    ],
+)
 def test_the_start_and_the_end_of_a_rank_are_short(words: tuple[str, ...], tmp_path: Path) -> None:
     """Its modules are imported before it is forked, and its end finalizes no interpreter, which copies its memory."""
     (tmp_path / "left.py").write_text(LEFT)

@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import stat
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,9 +15,9 @@ import pytest
 
 from accelerate_sim.testing.cluster import FakeCluster
 from tests.support.launched import RunningJob
+from tests.support.live_control import ctl, user_in
 from tests.support.processes import until
 from tests.support.repository import ROOT
-from tests.support.warm_launcher import run_launcher
 from tests.support.warm_train import WarmTrain, run_warm
 
 LIMIT_S = 60
@@ -30,10 +29,7 @@ SLOW = (
 
 @pytest.fixture
 def user(tmp_path: Path) -> dict[str, str]:
-    """The environment of somebody whose runtime directory is empty."""
-    runtime = tmp_path / "runtime"
-    runtime.mkdir(mode=0o700)
-    return os.environ | {"XDG_RUNTIME_DIR": str(runtime), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return user_in(tmp_path)
 
 
 BEGUN = "Training gpt2"
@@ -47,11 +43,6 @@ def run(user: dict[str, str], tmp_path: Path) -> Iterator[WarmTrain]:
     with WarmTrain(words, user, tmp_path, merged=True) as process:
         process.read_until(BEGUN)
         yield process
-
-
-def ctl(user: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
-    directory = Path(user["XDG_RUNTIME_DIR"])
-    return run_launcher(["ctl", *words], env=user, cwd=directory, timeout=LIMIT_S, training=False)
 
 
 def test_a_run_is_listed_and_its_socket_is_its_users_alone(run: WarmTrain, user: dict[str, str]) -> None:

@@ -8,7 +8,6 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,10 @@ from typing import Any
 import pytest
 
 from accelerate_sim import catalog
+from tests.conftest import environment
 from tests.support.reading import Event, Play, Played, Train
+from tests.support.repository import ROOT
+from tests.support.warm_train import WarmTrain
 
 Kinds = dict[str, type | tuple[type, ...]]
 NUMBER = (int, float)
@@ -193,56 +195,34 @@ def test_full_detail_is_what_the_distribution_is_of(huge: Played, huge_in_full: 
 # --- Whole lines ----------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def start(root: Path, home: Path, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
-    """``start(*arguments)`` starts runs without end that write to ``tmp_path``; they are killed after the test."""
-    started = []
-
-    def popen(*arguments: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "train.py", "--config", "configs/llama70b.yaml", "--runs", "0", *arguments]
-        started.append(
-            subprocess.Popen(
-                [*command, "--output-dir", str(tmp_path)],
-                cwd=root,
-                env=os.environ | {"HOME": str(home)},
-                stdout=subprocess.PIPE,
-            )
-        )
-        return started[-1]
-
-    yield popen
-    for process in started:
-        process.kill()
-        process.communicate()
+def endless(directory: Path, home: Path, *arguments: str) -> WarmTrain:
+    """Runs without end that write to ``directory``."""
+    words = ["--config", "configs/llama70b.yaml", "--runs", "0", *arguments, "--output-dir", str(directory)]
+    return WarmTrain(words, environment(home), ROOT)
 
 
 @pytest.mark.parametrize("chance", [0, 1, *(pytest.param(each, marks=pytest.mark.slow) for each in (2, 3))])
-def test_after_a_kill_every_line_that_has_its_end_is_whole(
-    start: Callable[..., subprocess.Popen[bytes]], tmp_path: Path, chance: int
-) -> None:
+def test_after_a_kill_every_line_that_has_its_end_is_whole(home: Path, tmp_path: Path, chance: int) -> None:
     """SIGKILL when the file has grown past some random size: nobody can clean up then. The kernel may cut the last."""
     path, enough = tmp_path / "metrics.jsonl", random.Random(chance).randrange(20_000, 400_000)
-    process = start("--speed", "max")
-    assert process.stdout
-    while not path.exists() or path.stat().st_size < enough:
-        assert process.stdout.read(4096)  # as the output comes, the file grows
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    with endless(tmp_path, home, "--speed", "max") as process:
+        process.wait_until(lambda: path.exists() and path.stat().st_size >= enough, "the file has grown")
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
     lines = path.read_bytes().split(b"\n")[:-1]
     events: list[Event] = [json.loads(line) for line in lines]
     steps = [event["step"] for event in events if event["event"] == "step" and event["run"] == 1]
     assert steps == list(range(1, len(steps) + 1))
 
 
-def test_what_is_on_the_screen_is_in_the_file(start: Callable[..., subprocess.Popen[bytes]], tmp_path: Path) -> None:
+def test_what_is_on_the_screen_is_in_the_file(home: Path, tmp_path: Path) -> None:
     """While the program waits nothing is left in a buffer."""
-    process = start("--set", "run.startup_speed=200", "--set", "run.speed=400")
-    assert process.stdout
-    assert any(b"step 10 |" in line for line in process.stdout)
-    events: list[Event] = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_bytes().splitlines()]
-    assert events[0]["event"] == "start"
-    assert 10 in [event["step"] for event in events if event["event"] == "step"]
-    assert process.poll() is None
+    with endless(tmp_path, home, "--set", "run.startup_speed=200", "--set", "run.speed=400") as process:
+        process.read_until("step 10 |")
+        events: list[Event] = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_bytes().splitlines()]
+        assert events[0]["event"] == "start"
+        assert 10 in [event["step"] for event in events if event["event"] == "step"]
+        assert process.returncode is None
 
 
 # --- Where it is written, and where not ------------------------------------------------------------

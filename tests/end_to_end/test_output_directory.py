@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import pytest
 from accelerate_sim.checkpoints import output_lock
 from tests.support.processes import Children
 from tests.support.repository import ROOT
-from tests.support.warm_train import WarmTrain, run_warm
+from tests.support.warm_train import WarmTrain, run_main, run_warm
 
 RUN = (
     "--config", str(ROOT / "configs/debug.yaml"), "--start-time", "2026-01-01", "--output-dir", "out",
@@ -122,21 +121,24 @@ def test_what_a_dead_process_left_behind_is_put_right(tmp_path: Path, whole: dic
     assert contents(out) == whole
 
 
+def patched(script: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Play the run to its end in a process in which ``script`` has put something in the place of a function."""
+    play = "del sys.argv[0]\nrunpy.run_path(sys.argv[0], run_name='__main__')\n"
+    (cwd / "patch.py").write_text(f"import runpy, sys\n{script}{play}")
+    return run_main("tests.support.script_main", ["patch.py", str(ROOT / "train.py"), *RUN, *FAST], os.environ, cwd)
+
+
 def test_a_delete_that_fails_is_warned_of_once_and_done_later(tmp_path: Path, whole: dict[str, bytes]) -> None:
     """Each first attempt at a file of a deleted checkpoint fails; so there is something to do at the end."""
     script = (
-        "import os, runpy, shutil, sys\n"
+        "import os, shutil\n"
         "rmtree, failed = shutil.rmtree, []\n"
         "def fail(path, onerror):\n"
         "    if 'checkpoint' not in str(path) or len(failed) == 3: return rmtree(path, onerror=onerror)\n"
         "    failed.append(path); onerror(None, path, (OSError, OSError(5, os.strerror(5)), None))\n"
         "shutil.rmtree = fail\n"
-        "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(ROOT / "train.py"), *RUN, *FAST],
-        cwd=tmp_path, capture_output=True, text=True, check=False, env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+    done = patched(script, tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     warnings = [line for line in done.stdout.splitlines() if "WARNING Files of a deleted checkpoint" in line]
     assert len(warnings) == 1
@@ -244,15 +246,11 @@ def test_what_is_no_directory_is_called_what_it_is(kind: str, again: tuple[str, 
 def test_a_disk_that_is_full_at_the_first_checkpoint_can_be_gone_on_with(tmp_path: Path) -> None:
     """The command that the message recommends works."""
     script = (
-        "import os, runpy, sys; import accelerate_sim.artifacts.atomic as atomic\n"
+        "import os; import accelerate_sim.artifacts.atomic as atomic\n"
         "def full(*_): raise OSError(28, os.strerror(28))\n"
         "atomic._require_space = full\n"
-        "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(ROOT / "train.py"), *RUN, *FAST],
-        cwd=tmp_path, capture_output=True, text=True, check=False, env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+    done = patched(script, tmp_path)
     assert done.returncode == 1
     assert "No space left on device. There is no checkpoint yet: put things right and play the run" in done.stderr
     assert "--resume auto" in done.stderr

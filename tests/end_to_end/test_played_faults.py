@@ -63,8 +63,11 @@ KINDS = {
 }
 
 
-LAUNCHED = {"kill", "raise"}
-"""Kinds that the plain run plays as a job, too; of the others it plays one process, and ``-m slow`` the job."""
+LAUNCHED = {"kill"}
+"""Kinds that the plain run plays as a job, too; of the others it plays one process, and ``-m slow`` the job.
+
+test_fault_claims.py plays one story of all of them as a job.
+"""
 
 
 def play_alone(train: Train, tmp_path: Path, kind: str) -> Completed:

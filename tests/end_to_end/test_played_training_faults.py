@@ -47,8 +47,11 @@ END = {
 
 
 DAMAGE = ("truncate", "header", "flip", "zero", "missing")
-LAUNCHED = {"nan on one rank", "full disk", "another NCCL", "flip"}
-"""Kinds that the plain run plays as a job, too; of the others it plays one process, and ``-m slow`` the job."""
+LAUNCHED = {"nan on one rank", "another NCCL", "flip"}
+"""Kinds that the plain run plays as a job, too; of the others it plays one process, and ``-m slow`` the job.
+
+A full disk is played as a job in test_ended_jobs.py.
+"""
 
 
 def some_launched(kinds: Iterable[str]) -> list[Any]:
@@ -84,6 +87,7 @@ def hold_strikes(directory: Path, kind: str) -> None:
     assert [event["kind"] for event in begun] == [text.split()[0] for text in GO_ON[kind]]
 
 
+@pytest.mark.slow  # test_every_fault.py plays a story of them
 @pytest.mark.parametrize("kind", [kind for kind in GO_ON if kind not in LAUNCHED])
 def test_a_fault_that_changes_figures_strikes(train: Train, tmp_path: Path, kind: str) -> None:
     play_alone(train, tmp_path, *GO_ON[kind])
@@ -100,11 +104,32 @@ def hold_end(directory: Path, kind: str, *errors: str) -> None:
     for text in errors:
         assert END[kind][1] in text
         assert "failed (exitcode: 1)" in text
-    begun = next(event for event in events(directory) if event["state"] == "begin")
+    hold_ended_by_an_error(next(event for event in events(directory) if event["state"] == "begin"))
+
+
+def hold_ended_by_an_error(begun: dict[str, Any]) -> None:
+    """A rank, or several, ended with exit code 1, and one of them printed the first error."""
     assert {end["code"] for end in begun["expect"]["exit"]} == {1}
     assert begun["expect"]["first_error_rank"] in [end["rank"] for end in begun["expect"]["exit"]]
 
 
+def test_faults_that_end_attempts_have_the_words_of_the_program(train: Train, tmp_path: Path) -> None:
+    """Each in an attempt of its own, those after a checkpoint last."""
+    kinds = sorted(END, key=lambda kind: "at=step" in END[kind][0])
+    faults = [f"{END[kind][0]} attempt={number} id=end-{number}" for number, kind in enumerate(kinds)]
+    alone = train(*with_faults(*faults, restarts=len(faults)), "--output-dir", str(tmp_path / "one"), cwd=tmp_path)
+    assert alone.returncode == 0, alone.stderr
+    attempts = alone.stderr.split("failed (exitcode: 1)")
+    assert len(attempts) == len(kinds) + 1
+    for kind, text in zip(kinds, attempts, strict=False):
+        assert END[kind][1] in text
+    begun = [event for event in events(tmp_path / "one") if event["state"] == "begin"]
+    assert [event["id"] for event in begun] == [f"end-{number}" for number in range(len(kinds))]
+    for event in begun:
+        hold_ended_by_an_error(event)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [kind for kind in END if kind not in LAUNCHED])
 def test_a_fault_that_ends_an_attempt_has_the_words_of_the_program(train: Train, tmp_path: Path, kind: str) -> None:
     hold_end(tmp_path / "one", kind, play_alone(train, tmp_path, END[kind][0]).stderr)

@@ -2,21 +2,43 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from tests.support.processes import pids_with_variable, until
 from tests.support.repository import ROOT
+from tests.support.warm_launcher import WarmLauncher
 
 TIMEOUT_S = 60
-LONG_STEPS = ["--set", "impose.step_time_s=[4, 4]"]
-"""A run of the debug config takes over a minute with these at speed 1."""
+ENDLESS = ("--set", "impose.step_time_s=[4, 4]", "--set", "train.epochs=10000")
+"""A run of the debug config makes five steps a second with these at speed 20, until it is ended."""
+
+
+class WarmPopen(WarmLauncher):
+    """``subprocess.Popen`` of a cluster's launcher, as far as a cluster needs it, by a fork of a warm interpreter."""
+
+    def __init__(self, words: list[str], *, env: Mapping[str, str], **_: object) -> None:
+        assert words[:3] == [sys.executable, "-m", "fake_torch_dist.run"]
+        readers, writers = zip(os.pipe(), os.pipe(), strict=True)
+        with open(os.devnull, "rb") as nothing:
+            super().__init__(
+                words[3:], cwd=Path.cwd(), env=env, stdin=nothing.fileno(), stdout=writers[0], stderr=writers[1],
+                training=True,
+            )  # fmt: skip
+        for writer in writers:
+            os.close(writer)
+        self.stdout, self.stderr = (open(reader, "rb") for reader in readers)  # noqa: SIM115 - the cluster closes them
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)
 
 
 def test_a_run_is_played_with_all_that_it_leaves(fake_run) -> None:
@@ -46,7 +68,7 @@ def test_a_cluster_runs_and_ends_and_waiting_in_vain_shows_the_last_lines(fake_c
 
 
 def test_a_cluster_is_scraped_and_shown_until_a_rank_that_is_killed_ends_the_job(fake_nvidia_smi, fake_cluster) -> None:
-    cluster = fake_cluster(nodes=1, gpus=4, speed="1", arguments=LONG_STEPS, metrics=True)
+    cluster = fake_cluster(nodes=1, gpus=4, speed="20", arguments=ENDLESS, metrics=True, start=WarmPopen)
     cluster.wait_for(step=1)
     with urllib.request.urlopen(cluster.metrics_url, timeout=TIMEOUT_S) as answer:
         assert b"DCGM_FI_DEV_GPU_TEMP" in answer.read()
@@ -60,7 +82,7 @@ def test_a_cluster_is_scraped_and_shown_until_a_rank_that_is_killed_ends_the_job
 
 
 def test_a_fault_is_injected_into_a_job_that_was_started_without_any(fake_cluster) -> None:
-    cluster = fake_cluster(nodes=2, gpus=2, speed="1", arguments=LONG_STEPS)
+    cluster = fake_cluster(nodes=2, gpus=2, speed="20", arguments=ENDLESS, start=WarmPopen)
     cluster.wait_for(step=1)
     cluster.inject("exit rank=3 code=7 at=now")
     assert cluster.exit_code == 1

@@ -12,7 +12,7 @@ import pytest
 from tests.support.launched import RunningJob
 from tests.support.processes import until
 from tests.support.repository import ROOT
-from tests.support.warm_train import WarmTrain
+from tests.support.warm_train import WarmTrain, run_main
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 LONGEST_LINES = 150
@@ -22,7 +22,12 @@ TEXT = "\n".join(PAGES)
 COMMANDS = [
     line.removeprefix("$ ") for block in re.findall(r"```console\n(.*?)```", TEXT, re.S) for line in block.splitlines()
 ]
-PLAYED = [command for command in dict.fromkeys(COMMANDS) if command.startswith(("python train.py", "fake-train"))]
+PLAYED = [
+    pytest.param(command, marks=pytest.mark.slow if " --report " in command else ())
+    for command in dict.fromkeys(COMMANDS)
+    if command.startswith(("python train.py", "fake-train"))
+]
+"""The plain run draws the same reports in test_report.py."""
 LAUNCHED = [
     pytest.param(command, marks=pytest.mark.slow if "--nnodes 8" in command else ())
     for command in dict.fromkeys(COMMANDS)
@@ -32,10 +37,6 @@ LAUNCHED = [
 LIMIT_S = 60
 LOOK_S = 0.05
 """Time between two looks at the output of 64 ranks, in which they have the processor."""
-
-
-def arguments(command: str) -> list[str]:
-    return [sys.executable, *shlex.split(command)[1:]]
 
 
 def test_the_first_two_commands_install_and_run_and_install_and_test():
@@ -85,7 +86,9 @@ def test_a_launched_command_runs(command, tmp_path):
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("python -m accelerate_sim")])
 def test_a_command_of_a_package_runs(command):
-    done = subprocess.run(arguments(command), cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S)
+    python, option, package, *words = shlex.split(command)
+    assert (python, option) == ("python", "-m")
+    done = run_main(f"{package}.__main__", words, os.environ, ROOT)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout
 

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from accelerate_sim.report.history import read_history
+from accelerate_sim.report.page import run_facts
 from tests.conftest import Train
+from tests.support.made_once import made_once
 
 
 class Page(HTMLParser):
@@ -50,16 +53,24 @@ def drawing_is_imported() -> None:
     importlib.import_module("matplotlib.backends.backend_svg")
 
 
-RUN = ("--config", "debug", "--speed", "max", "--start-time", "2026-01-31T09:30:00", "--set", "log.every=1")
+RUN = (
+    "--config", "debug", "--speed", "max", "--start-time", "2026-01-31T09:30:00", "--set", "log.every=1",
+    "--fault", "kill rank=1 at=step:13", "--fault", "slow gpu=0:1 factor=2 at=step:5 for=3steps",
+    "--fault", "nan job at=step:12",
+)  # fmt: skip
+"""Two attempts: the second one begins before the step without a number."""
 
 
 @pytest.fixture(scope="module")
 def played(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with the page that a run of 20 steps has written, and with its output directory ``out``."""
-    directory = tmp_path_factory.mktemp("played")
-    files = ("--report", str(directory / "page.html"), "--output-dir", str(directory / "out"))
-    assert train(*RUN, *files).returncode == 0
-    return directory
+
+    def play(directory: Path) -> Path:
+        files = ("--report", str(directory / "page.html"), "--output-dir", str(directory / "out"))
+        assert train(*RUN, *files).returncode == 0
+        return directory
+
+    return made_once(tmp_path_factory, "run_with_a_report", play)
 
 
 @pytest.fixture(scope="module")
@@ -131,25 +142,41 @@ def test_mistakes_say_the_way_out(train: Train, tmp_path: Path, arguments: list[
     assert not list(tmp_path.iterdir())
 
 
-BREAKS = (
-    "--config", "debug", "--speed", "max", "--fault", "kill rank=1 at=step:13",
-    "--fault", "slow gpu=0:1 factor=2 at=step:5 for=3steps", "--fault", "nan job at=step:20",
-)  # fmt: skip
+def test_faults_and_attempts_are_on_the_page(page: Page, played: Path) -> None:
+    assert page.facts["steps made again"] == "2 in 2 attempts"
+    assert_strikes_are_on(played / "page.html")
 
 
-@pytest.mark.parametrize("keeps_files", [pytest.param(True, marks=pytest.mark.slow), False])
+def assert_strikes_are_on(page: Path) -> None:
+    """The table has a row for each fault of the runs here."""
+    text = page.read_text()
+    for row in ("<td>slow-2</td><td>slow</td><td>5</td>", "<td>kill-1</td><td>kill</td><td>13</td>"):
+        assert row in text
+    assert "<td>rank 1 on node0</td>" in text and "<td>the whole job</td>" in text
+
+
+def test_a_last_loss_that_is_no_number_is_named(played: Path, tmp_path: Path) -> None:
+    """A run of which a picture is drawn is slow; here its figures alone are read."""
+    events = [json.loads(line) for line in (played / "out" / "metrics.jsonl").read_text().splitlines()]
+    [event for event in events if event["event"] == "step"][-1]["loss"] = None
+    (tmp_path / "metrics.jsonl").write_text("".join(f"{json.dumps(event)}\n" for event in events))
+    assert dict(run_facts(read_history(tmp_path), 2.5))["loss"] == "no number after the last step"
+
+
+BREAKS = (*RUN[: RUN.index("nan job at=step:12")], "nan job at=step:20")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("keeps_files", [True, False])
 def test_faults_and_attempts_are_on_the_page_of_a_run_that_ends(
     train: Train, tmp_path: Path, keeps_files: bool
 ) -> None:
     files = ("--output-dir", str(tmp_path / "out")) if keeps_files else ()
     assert train(*BREAKS, *files, "--report", str(tmp_path / "page.html")).returncode == 0
-    text = (tmp_path / "page.html").read_text()
-    page = Page(text)
+    page = Page((tmp_path / "page.html").read_text())
     assert page.facts["steps made again"] == "2 in 2 attempts"
     assert page.facts["loss"] == "no number after the last step"
-    for row in ("<td>slow-2</td><td>slow</td><td>5</td>", "<td>kill-1</td><td>kill</td><td>13</td>"):
-        assert row in text
-    assert "<td>rank 1 on node0</td>" in text and "<td>the whole job</td>" in text
+    assert_strikes_are_on(tmp_path / "page.html")
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import re
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,10 +24,13 @@ OPENING = {"bind", "listen", "create_server"}
 DEADLINE_S = 60.0
 
 
-def modules() -> Iterator[tuple[str, ast.Module]]:
+def modules(words: Iterable[str]) -> Iterator[tuple[str, ast.Module]]:
+    """Path and syntax of the modules that have one of these words in them: without it they have no such name."""
     for package in ("fake_torch_dist", "accelerate_sim"):
         for path in sorted((ROOT / package).rglob("*.py")):
-            yield path.relative_to(ROOT).as_posix(), ast.parse(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8")
+            if any(word in text for word in words):
+                yield path.relative_to(ROOT).as_posix(), ast.parse(text)
 
 
 def calls(tree: ast.Module) -> Iterator[ast.Call]:
@@ -40,18 +43,17 @@ def test_the_page_cites_tests() -> None:
 
 @pytest.mark.parametrize(("path", "name"), CITED)
 def test_a_cited_test_exists(path: str, name: str) -> None:
-    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
-    assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    assert f"\ndef {name}(" in (ROOT / path).read_text(encoding="utf-8")
 
 
 def test_only_object_collectives_unpickle() -> None:
     """Objects come from a group's members, copies from this process, checkpoints from files that a script names."""
-    reading = set()
-    for path, tree in modules():
+    reading, others = set(), {"marshal", "shelve", "dill", "cloudpickle", "joblib", "_pickle"}
+    for path, tree in modules({"pickle", *others}):
         for node in ast.walk(tree):
             if isinstance(node, ast.Import | ast.ImportFrom):
                 names = {alias.name for alias in node.names} | {getattr(node, "module", None)}
-                assert not names & {"marshal", "shelve", "dill", "cloudpickle", "joblib", "_pickle"}, path
+                assert not names & others, path
             if isinstance(node, ast.ImportFrom) and node.module == "pickle":
                 reading.add(path)
             if (
@@ -68,7 +70,7 @@ def test_only_object_collectives_unpickle() -> None:
 def test_sockets_are_opened_in_these_modules_only() -> None:
     opening = {
         Path(path).stem
-        for path, tree in modules()
+        for path, tree in modules(OPENING)
         for call in calls(tree)
         if isinstance(call.func, ast.Attribute) and call.func.attr in OPENING
     }

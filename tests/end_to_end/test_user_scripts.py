@@ -17,11 +17,14 @@ import pytest
 from tests.support.fast_debug import fast_debug
 from tests.support.repository import ROOT
 from tests.support.warm_launcher import run_launcher
+from tests.support.warm_train import run_main
 
 SCRIPTS = Path(__file__).with_name("user_scripts")
 DEADLINE_S = 60.0
 WORLDS = {"one process": (), "launched": ("--nproc-per-node", "2")}
 """Flags of the launcher, which one process has not."""
+IN_A_NEW_PYTHON = "classification.py"
+"""Script that is started as a user starts it; in one process the others are forks of this one."""
 
 
 def run(world: str, script: str, directory: Path, *arguments: str) -> str:
@@ -32,6 +35,8 @@ def run(world: str, script: str, directory: Path, *arguments: str) -> str:
     words = [*WORLDS[world], str(SCRIPTS / script), *arguments]
     if WORLDS[world]:
         done = run_launcher(words, cwd=directory, env=environ, timeout=DEADLINE_S)
+    elif script != IN_A_NEW_PYTHON:
+        done = run_main("tests.support.script_main", words, environ, directory)
     else:
         done = subprocess.run(
             [sys.executable, *words], cwd=directory, env=environ, capture_output=True, text=True, timeout=DEADLINE_S,

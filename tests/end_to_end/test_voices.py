@@ -30,7 +30,9 @@ def test_a_run_has_no_line_of_the_house_in_another_voice(train: Train, voice: st
     assert " · util " not in run.stdout, "GPU grids are the house's"
 
 
-@pytest.mark.parametrize("voice", ["kv", "megatron", pytest.param("hf@4", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "voice", ["megatron", *(pytest.param(each, marks=pytest.mark.slow) for each in ("kv", "hf@4"))]
+)
 def test_each_process_prints_the_lines_of_its_rank(train: Train, voice: str) -> None:
     """All together print what one process prints, and what a rank prints is in that order."""
     shape = ("--set", "cluster.nodes=2", "--set", "cluster.gpus_per_node=4", "--set", "parallel.tensor=2")

@@ -190,12 +190,14 @@ class Terminal:
 
     def _event(self, name: str, deadline_s: float = DEADLINE_S) -> str:
         """Wait for the shell to report ``name``; returns what it says of it."""
-        pattern = re.compile(rb"(?:^|\n)" + name.encode() + rb" (-?\d+)\n")
-        self.wait_until(lambda: pattern.search(self._events), name, deadline_s)
-        found = pattern.search(self._events)
+        self.wait_until(lambda: self._said(name), name, deadline_s)
+        found = self._said(name)
         assert found
         self._events = self._events[: found.start()] + b"\n" + self._events[found.end() :]
         return found[1].decode()
+
+    def _said(self, name: str) -> re.Match[bytes] | None:
+        return re.search(rb"(?:^|\n)" + name.encode() + rb" (-?\d+)\n", self._events)
 
     # --- What goes in ---------------------------------------------------------------------------
 
@@ -259,9 +261,15 @@ class Terminal:
         return self.screen.cursor.x, self.screen.cursor.y
 
     def exit_code(self, deadline_s: float = DEADLINE_S) -> int:
-        """Wait for the end. As Python's subprocess has it: negative for a signal that killed it."""
+        """Wait for the end. As Python's subprocess has it: negative for a signal that killed it.
+
+        All is read before any of it is shown: a command that ends gives up on a reader that takes nothing for a while.
+        """
         if self._code is None:
-            self._code = int(self._event("ended", deadline_s))
+            end = time.monotonic() + deadline_s
+            while not self._said("ended") and (left := end - time.monotonic()) > 0:
+                self._read(min(left, 0.05))
+            self._code = int(self._event("ended", 0.0))
             self.wait_until(lambda: not self.reading, "last output")
             while self._show():
                 pass

@@ -17,6 +17,7 @@ from accelerate_sim.display.gpu.figures import (
     Figure,
     GpuFigures,
     figures_of,
+    median,
 )
 from accelerate_sim.display.style import Style, columns
 from accelerate_sim.records import Floats, GpuRecord
@@ -150,7 +151,7 @@ def _badness(record: GpuRecord, figures: GpuFigures, figure: Figure, gpu: int) -
     if figure.name == "util":
         return (LAZY_PCT - value) / (LAZY_PCT - IDLE_PCT)
     if figure.name == "clock":
-        share = value / float(np.median(figure.values))
+        share = value / median(figure.values)
         return (SLOW_SHARE - share) / (SLOW_SHARE - CRAWLING_SHARE) if share < SLOW_SHARE else NO_TOPIC
     if figure.name == "memory":
         return (value / figures.total_gib - FULL_SHARE) / (CRITICAL_SHARE - FULL_SHARE)
@@ -167,7 +168,7 @@ def _why(record: GpuRecord, figures: GpuFigures, figure: Figure, gpu: int, style
     if figure.name == "memory":
         return f"{value:.1f} GiB, {figures.total_gib - value:.1f} free"
     if figure.name == "clock":
-        return f"{value:,.0f} MHz, median {np.median(figure.values):,.0f}"
+        return f"{value:,.0f} MHz, median {median(figure.values):,.0f}"
     if figure.name == "power":
         return f"{value:.0f} W, limit {record.power_limit_w:.0f}"
     return f"{value:.0f}% util, mean {figures.util.values.mean():.0f}%"

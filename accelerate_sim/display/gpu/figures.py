@@ -61,7 +61,7 @@ def figures_of(record: GpuRecord) -> GpuFigures:
     temp, power = record.temperature_c, record.power_w
     slowdown, total = record.slowdown_temperature_c, record.memory_total_bytes
     clock = record.sm_clock_mhz
-    usual_mhz = np.median(clock)
+    usual_mhz = median(clock)
     above_limit = power > record.power_limit_w
     return GpuFigures(
         Figure("util", util, _levels(util < LAZY_PCT, util < IDLE_PCT)),
@@ -75,6 +75,13 @@ def figures_of(record: GpuRecord) -> GpuFigures:
         Figure("clock", clock, _levels(clock < SLOW_SHARE * usual_mhz, clock < CRAWLING_SHARE * usual_mhz)),
         total / 2**30,
     )
+
+
+def median(values: Floats) -> float:
+    """The median of figures that are numbers. That of numpy loads its masked arrays at the first call."""
+    below, above = (len(values) - 1) // 2, len(values) // 2
+    ordered = np.partition(values, (below, above))
+    return (float(ordered[below]) + float(ordered[above])) / 2
 
 
 def _levels(yellow: NDArray[np.bool_], red: NDArray[np.bool_]) -> Levels:

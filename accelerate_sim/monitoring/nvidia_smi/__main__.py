@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from fake_torch_dist.default_sigint import DefaultSigint
 
-with DefaultSigint():
+with DefaultSigint(for_good=__name__ == "__main__"):  # no Ctrl-C comes between this block and ``main``
     import signal
     import sys
     import time

@@ -39,6 +39,7 @@ from fake_torch_dist.launcher.workers.job_processes import JobProcesses
 from fake_torch_dist.launcher.workers.leftovers import Leftovers
 from fake_torch_dist.launcher.workers.rank_environment import change_environment, changes, rank_environment
 from fake_torch_dist.launcher.workers.start import RANKS_AT_ONCE, Rank, start_ranks
+from fake_torch_dist.launcher.workers.start_gate import StartGate
 from fake_torch_dist.launcher.workers.worker import Command
 
 if TYPE_CHECKING:
@@ -149,9 +150,11 @@ class Agent:
     def _start_in_batches(self, ranks: Sequence[Rank], first_rank: int) -> None:
         for first in range(0, len(ranks), RANKS_AT_ONCE):
             together = ranks[first : first + RANKS_AT_ONCE]
-            failure = start_ranks(together, self._work, self._inherited)
+            gate = StartGate()
+            failure = start_ranks(together, self._work, self._inherited, gate)
             for rank in together:
                 self._report_start(rank)
+            gate.open(len(together))
             if failure:
                 reason = f"rank {first_rank + len(self._alive)} can't be started: {_reason_of(failure)}"
                 self._send(StartFailed(self._attempt, reason))

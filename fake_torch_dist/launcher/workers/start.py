@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from fake_torch_dist.launcher.protocol.agent_messages import RankTargets, Stream, StreamTarget, TargetKind
 from fake_torch_dist.launcher.workers import descriptors
+from fake_torch_dist.launcher.workers.start_gate import StartGate
 from fake_torch_dist.launcher.workers.worker import Command, start_rank
 from fake_torch_dist.terminal.descriptor import set_size
 
@@ -89,10 +90,14 @@ def _terminal(target: StreamTarget) -> tuple[int, int] | None:
     return ours, theirs
 
 
-def start_ranks(ranks: Sequence[Rank], work: Script | Command, inherited: set[str]) -> OSError | None:
-    """Start ranks in order. Returns the error of the first that could not be started; those before it run."""
+def start_ranks(ranks: Sequence[Rank], work: Script | Command, inherited: set[str], gate: StartGate) -> OSError | None:
+    """Start ranks in order; they wait at the gate, which this shuts.
+
+    Returns the error of the first that could not be started; those before it have been.
+    """
     failure = None
     try:
+        gate.shut()
         for rank in ranks:
             rank.open()
     except OSError as error:
@@ -106,7 +111,7 @@ def start_ranks(ranks: Sequence[Rank], work: Script | Command, inherited: set[st
                 if not isinstance(work, Command) and prepared_for != rank.kinds:
                     prepared_for = rank.kinds
                     work.prepare()
-                rank.pid = start_rank(work, highest, rank.changes, inherited)
+                rank.pid = start_rank(work, highest, rank.changes, inherited, gate.reader)
     except OSError as error:
         failure = error
     return failure

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from fake_torch_dist.launcher.commandline.config import EntryKind, LaunchConfig
 from fake_torch_dist.launcher.entrypoint.streamed_script import STANDARD_INPUT, handed_on
-from fake_torch_dist.launcher.workers import descriptors, linux_processes, signal_mask
+from fake_torch_dist.launcher.workers import descriptors, linux_processes, signal_mask, start_gate
 from fake_torch_dist.launcher.workers.debugger import fork
 from fake_torch_dist.launcher.workers.rank_environment import change_environment
 from fake_torch_dist.launcher.workers.start_method import forked_sources
@@ -70,12 +70,14 @@ def start_rank(
     highest: int,
     changes: Iterable[tuple[str, str | None]],
     inherited: set[str],
+    gate: int,
 ) -> int:
     """Start a rank; returns its pid, which is also its process group.
 
     The rank has its own session, as with torchrun, and is killed when this process ends. It inherits this process's
     handling of signals, its environment with ``changes``, and the standard descriptors; ``highest`` is the highest
-    open descriptor. Little is done here, since each line copies pages of memory that the ranks would share otherwise.
+    open descriptor. It goes on when descriptor ``gate`` lets it. Little is done here, since each line copies pages of
+    memory that the ranks would share otherwise.
     Raises OSError if no process can be made.
     """
     parent = os.getpid()
@@ -85,10 +87,12 @@ def start_rank(
     try:
         os.setsid()
         linux_processes.set_parent_death_signal(parent, signal.SIGKILL)
-        os.closerange(3, highest + 1)
+        os.closerange(3, gate)
+        os.closerange(gate + 1, highest + 1)
         descriptors.restore_limit()
         signal_mask.restore()
         change_environment(changes)
+        start_gate.wait_and_close(gate)
         if isinstance(work, Command):
             _execute(work)
         work.run(inherited)

@@ -106,7 +106,9 @@ ALL = [f"{name}:{0 if name == 'rotate' else 0.3}" for name in HAZARDS if name !=
 """Long lines would fill more rows than the emulator keeps."""
 
 
-@pytest.mark.parametrize("hazards", [LOUD, ("mid-utf8:0.5", BARS), ALL])
+@pytest.mark.parametrize(
+    "hazards", [ALL, *(pytest.param(some, marks=pytest.mark.slow) for some in (LOUD, ("mid-utf8:0.5", BARS)))]
+)
 def test_a_launched_jobs_terminal_has_each_line_that_is_not_struck(tmp_path: Path, hazards: tuple[str, ...]) -> None:
     command = launched(*SMALL, "--set", "log.ranks=all", "--output-dir", str(tmp_path / "out"), *flags(*hazards))
     with Terminal(command, 120, 40, env=JOB) as terminal:

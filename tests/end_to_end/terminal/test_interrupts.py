@@ -90,6 +90,8 @@ def test_ctrl_c_names_the_last_checkpoint():
     arguments = (*SMALL, "--speed", "80", "--set", "checkpoint.every=2", "--set", "train.steps_per_epoch=2000")
     with Terminal(warm_train(*arguments), 120, 40) as terminal:
         terminal.wait_for("Checkpoint saved: outputs/gpt2/checkpoint-4 ")
+        terminal.press(" ")  # with all that has been saved on the screen
+        terminal.wait_until(lambda: terminal.used_lines[-1].startswith("[paused]"), "a pause")
         terminal.press(CTRL_C)
         assert terminal.exit_code(PROMPT_S) == 130
         saved = re.findall(r"Checkpoint saved: (\S+)", terminal.everything)

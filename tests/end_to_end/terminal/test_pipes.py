@@ -1,5 +1,7 @@
 """Output that is no terminal: plain lines, the same bytes every time, and a quiet end when nobody reads."""
 
+from __future__ import annotations
+
 import os
 import re
 import select
@@ -11,9 +13,10 @@ from collections.abc import Mapping
 import pytest
 
 from tests.support.emulator import DEADLINE_S, Terminal, environment, is_training, train_command, warm_train
-from tests.support.processes import until
+from tests.support.made_once import made_once
+from tests.support.processes import Children, until
 from tests.support.repository import ROOT
-from tests.support.warm_train import run_warm
+from tests.support.warm_train import run_train, run_warm
 
 LLAMA = ("--config", "configs/llama70b.yaml", "--start-time", "2026-01-01")
 SMALL = ("--config", "configs/debug.yaml", "--start-time", "2026-01-01", "--speed", "max")
@@ -37,9 +40,9 @@ def warm_run(*arguments: str, env: Mapping[str, str | None] | None = None) -> by
 
 
 @pytest.fixture(scope="module")
-def plain() -> bytes:
+def plain(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """Bytes that the small run writes to a pipe."""
-    return run(*SMALL)
+    return made_once(tmp_path_factory, "bytes_on_a_pipe", lambda _: run(*SMALL))
 
 
 # --- Plain lines ----------------------------------------------------------------------------------
@@ -167,20 +170,55 @@ def test_a_reader_that_leaves_in_the_middle_ends_the_run(speed: str):
             process.kill()
 
 
+class OnAPipe:
+    """``with OnAPipe(arguments) as run``: train.py in a fork, with its output on a pipe that the test reads or not."""
+
+    def __init__(self, *arguments: str) -> None:
+        reader, self.writer = os.pipe()
+        self.output = open(reader, "rb")  # noqa: SIM115 - as long as this object
+
+        def body(errors: int) -> None:
+            os.close(reader)
+            run_train(arguments, environment(), ROOT, self.writer, errors)
+
+        self._children = Children()
+        self._child = self._children.fork(body, pipes=1)
+        self.send_signal = self._child.send_signal
+
+    def __enter__(self) -> OnAPipe:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._children.close()
+        self.output.close()
+        self.close_writer()
+
+    def close_writer(self) -> None:
+        """Leave the run as the only one that can write."""
+        if self.writer >= 0:
+            os.close(self.writer)
+            self.writer = -1
+
+    def read_until(self, text: bytes) -> None:
+        """Read lines until one has the text."""
+        while text not in (line := self.output.readline()):
+            assert line, "the output has ended"
+
+    def end(self) -> tuple[int | None, bytes]:
+        """Exit code and standard error of a run that is about to end."""
+        self._children.read_until(lambda: self._child.done, "the run has ended", PROMPT_S)
+        return self._child.exit_code, self._child.outputs[0]
+
+
 def test_a_run_that_waits_notices_at_once_that_nobody_reads():
     """Its next line would be written only minutes later."""
-    command = train_command("--config", "configs/llama70b.yaml", "--set", "run.startup_speed=3000")
-    with subprocess.Popen(
-        [*command, "--set", "run.speed=0.1"], cwd=ROOT, env=environment(), stdout=subprocess.PIPE
-    ) as process:
-        assert process.stdout
-        while b"Training llama-3-70b" not in process.stdout.readline():
-            pass
-        process.stdout.close()
-        try:
-            assert process.wait(PROMPT_S) == 141
-        finally:
-            process.kill()
+    with OnAPipe(
+        "--config", "configs/llama70b.yaml", "--set", "run.startup_speed=3000", "--set", "run.speed=0.1"
+    ) as run:
+        run.close_writer()
+        run.read_until(b"Training llama-3-70b")
+        run.output.close()
+        assert run.end() == (141, b"")
 
 
 def wait_until_full(pipe: int) -> None:
@@ -189,37 +227,21 @@ def wait_until_full(pipe: int) -> None:
 
 
 def test_a_signal_is_heard_while_the_reader_takes_nothing():
-    reader, writer = os.pipe()
-    with (
-        open(reader, "rb"),
-        open(writer, "wb"),
-        subprocess.Popen(
-            train_command(*LLAMA, "--speed", "max"),
-            cwd=ROOT, env=environment(), stdout=writer, stderr=subprocess.PIPE,
-        ) as process,
-    ):  # fmt: skip
-        wait_until_full(writer)
-        process.terminate()
-        try:
-            assert process.wait(PROMPT_S) == 143
-            assert process.stderr and process.stderr.read() == b""
-        finally:
-            process.kill()
+    with OnAPipe(*LLAMA, "--speed", "max") as run:
+        wait_until_full(run.writer)
+        run.send_signal(signal.SIGTERM)
+        assert run.end() == (143, b"")
 
 
 def test_a_signal_on_a_pipe_ends_it_with_a_whole_line():
-    command = train_command(*LLAMA, "--speed", "1000")
-    with subprocess.Popen(
-        command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
-        assert process.stdout and process.stderr
-        while b" step 10 |" not in process.stdout.readline():
-            pass
-        process.send_signal(signal.SIGTERM)
-        rest, errors = process.communicate(timeout=PROMPT_S)
-        assert (process.returncode, errors) == (143, b"")
-        assert rest.decode().split("\n")[-2:] == [rest.decode().split("\n")[-2], ""]
-        assert rest.decode().split("\n")[-2].startswith("Terminated: epoch 1/3, step ")
+    with OnAPipe(*LLAMA, "--speed", "1000") as run:
+        run.close_writer()
+        run.read_until(b" step 10 |")
+        run.send_signal(signal.SIGTERM)
+        rest = run.output.read()
+        assert run.end() == (143, b"")
+        *_, last, after = rest.decode().split("\n")
+        assert last.startswith("Terminated: epoch 1/3, step ") and after == ""
 
 
 @pytest.mark.parametrize("closed", [pytest.param(">&-", marks=pytest.mark.slow), ">&- 2>&- <&-"])

@@ -74,12 +74,13 @@ def test_groups_of_ranks_share_all_parameters_among_them(nodes: int) -> None:
     assert all(set(header(image)) == {"master_weights", "exp_avg", "exp_avg_sq"} for image in images)
 
 
-@pytest.mark.parametrize("size", [2, 255, 256, 257, 270, 50_257, 128_256])
+@pytest.mark.parametrize("size", [2, 255, 256, 257, 270, 999, 1_000, 1_001, 2_000, 50_257, 128_256])
 def test_vocabulary_has_every_id_once(size: int) -> None:
     document = json.loads(tokenizer_images(size, 1024)[0].head)
     vocabulary = document["model"]["vocab"]
     assert sorted(vocabulary.values()) == list(range(size))
     assert list(vocabulary)[:256] == list(byte_alphabet())[:size]
+    assert all(name == f"<|simulated_{token}|>" for name, token in vocabulary.items() if token > 292)
     for pair in document["model"]["merges"]:
         first, second = pair.split(" ")
         assert {first, second, first + second} <= vocabulary.keys()

@@ -81,6 +81,18 @@ def test_ctrl_c_stays_deadly_until_the_next_block_ends():
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_ctrl_c_stays_deadly_for_good():
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        with DefaultSigint(for_good=True):
+            pass
+        with DefaultSigint():
+            pass
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_another_thread_leaves_signals_alone():
     def use() -> None:
         with DefaultSigint():

@@ -47,6 +47,19 @@ def test_a_killed_process_takes_the_job_with_it(jobs: Jobs, victim: str) -> None
     assert job.end().code == (-signal.SIGKILL if victim == "launcher" else 1)
 
 
+RANK_0_KILLS_ITS_AGENT = """
+import os, signal, time
+if os.environ["RANK"] == "0" and os.fork():
+    os.kill(os.getppid(), signal.SIGKILL)
+time.sleep(600)
+"""
+
+
+def test_an_agent_that_is_killed_while_it_starts_ranks_leaves_none_of_their_programs(jobs: Jobs) -> None:
+    """The first of a batch of ranks does its worst, while the last ones are still being forked."""
+    assert jobs.run(RANK_0_KILLS_ITS_AGENT, "--nproc-per-node", "16").code == 1
+
+
 def test_a_stopped_agent_does_not_keep_the_job_alive(jobs: Jobs) -> None:
     job = jobs.start(BUSY, "--nnodes", "2", "--nproc-per-node", "1")
     job.wait_for("met", 2)
@@ -85,7 +98,7 @@ def kill_at_random_moments(jobs: Jobs, seed: int, times: int) -> None:
         kill(job, victim, draw)
         if victim != "launcher" and job.process.poll() is None:
             # With a restart left the job goes on; then the launcher goes, too.
-            until(lambda job=job: "Sending" in job.err or job.process.poll() is not None, "the failure seen", 10)
+            until(lambda job=job: "Sending" in job.err or job.process.poll() is not None, "the failure seen")
             job.process.kill()
         job.end()
 

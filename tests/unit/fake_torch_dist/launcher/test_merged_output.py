@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fake_torch_dist.launcher.output.begun_lines import CONTINUED
 from tests.support.launched import Jobs, jobs_in
 from tests.support.processes import until
 
@@ -32,7 +33,7 @@ def with_newline(text: bytes) -> bytes:
     return text if not text or text.endswith(b"\n") else text + b"\n"
 
 
-lines_of_bytes = st.lists(st.binary(max_size=40).map(lambda b: b.translate(None, b"\r\x1b\x0b\x0c\x1c\x1d\x1e\x85")))
+lines_of_bytes = st.lists(st.binary(max_size=40).map(lambda b: b.translate(None, b".\r\x1b\x0b\x0c\x1c\x1d\x1e\x85")))
 texts = lines_of_bytes.map(b"\n".join)
 
 
@@ -58,11 +59,40 @@ def _pieces(text: bytes, draw: random.Random) -> list[bytes]:
 
 
 def _merged(path: Path) -> dict[int, bytes]:
+    """The text of each rank. A line of a rank that stood still for long, on a busy machine, may be in several parts."""
     found: dict[int, list[bytes]] = {}
     for line in path.read_bytes().split(b"\n")[:-1]:
         prefix, _, text = line.partition(b"]:")
-        found.setdefault(int(prefix.removeprefix(b"[default")), []).append(text + b"\n")
+        lines = found.setdefault(int(prefix.removeprefix(b"[default")), [])
+        if lines and text.startswith(CONTINUED):
+            text = lines.pop()[:-1] + text.removeprefix(CONTINUED)
+        lines.append(text + b"\n")
     return {rank: b"".join(lines) for rank, lines in found.items()}
+
+
+RANK_0_STANDS_STILL = """
+import os, sys, time
+if os.environ["RANK"] == "0":
+    os.write(1, b"half of ")
+    while not os.path.exists("interrupted"):
+        time.sleep(0.01)
+    os.write(1, b"a line\\n")
+else:
+    while not os.path.exists("shown"):
+        time.sleep(0.01)
+    os.write(1, b"whole\\n")
+"""
+
+
+def test_a_line_that_is_interrupted_is_put_together_again(jobs: Jobs) -> None:
+    job = jobs.start(RANK_0_STANDS_STILL, "--nproc-per-node", "2", "--prefix")
+    job.wait_for("half of ")
+    (jobs.directory / "shown").touch()
+    job.wait_for("whole\n")
+    (jobs.directory / "interrupted").touch()
+    job.end()
+    assert _merged(job.out_path) == {0: b"half of a line\n", 1: b"whole\n"}
+    assert job.out.count("\n") == 3
 
 
 def test_half_lines_and_print_with_several_arguments_are_not_torn(jobs: Jobs) -> None:
