@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PlainSerializer
 
-from accelerate_sim.config import extensions
+from accelerate_sim.config import tracker_table, voice_table
 from accelerate_sim.config.fault_entries import fault_entries
 from accelerate_sim.config.hazards import hazard_names
 
@@ -26,7 +26,7 @@ def _plain_name(value: Any) -> Any:
     return value
 
 
-TRACKERS = tuple(extensions.TRACKERS)
+TRACKERS = tuple(tracker_table.TRACKERS)
 Count = Annotated[int, BeforeValidator(_not_bool)]
 """A whole number, with or without bounds of its own."""
 Number = Annotated[float, BeforeValidator(_not_bool), Field(allow_inf_nan=False)]
@@ -70,7 +70,7 @@ def _trackers(value: Any) -> Any:
 
 
 def _voice(value: Any) -> Any:
-    extensions.voice_choice(value)
+    voice_table.voice_choice(value)
     return value
 
 
@@ -90,7 +90,7 @@ Trackers = Annotated[tuple[str, ...], BeforeValidator(_trackers)]
 Hazards = Annotated[tuple[str, ...], BeforeValidator(hazard_names)]
 """Hazards of the log, each with or without its share of the lines."""
 Voice = Annotated[str, BeforeValidator(_voice)]
-"""A name of ``extensions.VOICES``, with or without ``@`` and a version."""
+"""A name of ``voice_table.VOICES``, with or without ``@`` and a version."""
 Speed = Annotated[float, BeforeValidator(_speed), PlainSerializer(lambda speed: "max" if speed == math.inf else speed)]
 """Simulated seconds per real second; infinite for 'max'."""
 Interval = Annotated[int, BeforeValidator(_interval), PlainSerializer(lambda steps: steps or "epoch")]

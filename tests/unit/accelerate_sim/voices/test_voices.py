@@ -12,11 +12,11 @@ from typing import get_args
 import pytest
 
 from accelerate_sim import records
-from accelerate_sim.config import extensions
+from accelerate_sim.config import voice_table
 from accelerate_sim.config.checks.conflicts import conflicts
-from accelerate_sim.config.extensions import VOICES, VoiceEntry, voice_options
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.config.sections.output import LogConfig
+from accelerate_sim.config.voice_table import VOICES, VoiceEntry, voice_options
 from accelerate_sim.display.screen import Screen
 from accelerate_sim.display.style import Style
 from accelerate_sim.records import BatchRecord, ExportFileRecord, LaunchRecord, ProcessRecord, Record, ResumeRecord
@@ -178,5 +178,5 @@ def test_a_voice_is_one_module_and_one_line_of_the_table(monkeypatch: pytest.Mon
     words = {BatchRecord: lambda record, run: [Line(f"batch={record.global_batch} of {run.world_size}")]}
     terse.VOICE = Voice(words)
     monkeypatch.setitem(sys.modules, "terse_voice", terse)
-    monkeypatch.setitem(extensions.VOICES, "terse", VoiceEntry("key=value", "terse_voice"))
+    monkeypatch.setitem(voice_table.VOICES, "terse", VoiceEntry("key=value", "terse_voice"))
     assert said(BatchRecord(5, 64, 2), "terse") == ["batch=64 of 64"]
