@@ -149,7 +149,7 @@ def _init_processes(
         group_desc="default_pg",
     )
     if "nccl" in backend:
-        from fake_torch_dist import nccl_log
+        from fake_torch_dist.nccl import log as nccl_log
 
         contacts = meeting.engine.peers.contacts
         nccl_log.print_lines(rank, world_size, meeting.ranks_per_node, name=contacts[0].unix)
