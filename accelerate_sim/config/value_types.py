@@ -1,4 +1,4 @@
-"""The types of config values: how each is written, and what is no value of it.
+"""The types of config values: how each is written, and which values are refused.
 
 A validator raises ValueError with the end of a sentence about the key: what is wrong, and what to use instead.
 """

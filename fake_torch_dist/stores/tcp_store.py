@@ -167,7 +167,7 @@ class TCPStore(MessageStore):
             return self._connection.call(message, timeout)
 
     def _call_apart(self, message: Message, timeout: timedelta) -> Message | None:
-        """``_call`` on a connection of its own."""
+        """Make one call over a new connection, which is closed after it."""
         connection = Connection(self._host, self._port, self._token, self._timeout)
         try:
             return connection.call(message, timeout)
