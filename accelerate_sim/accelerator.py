@@ -174,7 +174,8 @@ class Accelerator(
         from accelerate_sim.reporting.connect import connect
 
         self._connected = True
-        connect(self.run, self.clock, self.session.report, self._progress.reach)
+        directory = self.active.checkpoints.project_dir
+        connect(self.run, self.clock, self.session.report, self._progress.reach, directory)
         self.clock.advance_to(self._progress.startup_end_s)
         if not self.resume_from_checkpoint:
             self._progress.begin_phase("startup")

@@ -13,6 +13,7 @@ from typing import TypeAlias
 from accelerate_sim.records.devices import DeviceIdentity, DeviceRecord, Floats, GpuRecord
 from accelerate_sim.records.setup import (
     BatchRecord,
+    CheckpointingRecord,
     ConnectRecord,
     DataRecord,
     DetectRecord,
@@ -79,6 +80,7 @@ Record: TypeAlias = (
     | BatchRecord
     | ConnectRecord
     | LinkTestRecord
+    | CheckpointingRecord
     | DetectRecord
     | SavingRecord
     | DeletedRecord
@@ -97,6 +99,7 @@ __all__ = [
     "AttemptRecord",
     "BatchRecord",
     "CheckpointRecord",
+    "CheckpointingRecord",
     "CollectiveRecord",
     "ConnectRecord",
     "DataRecord",

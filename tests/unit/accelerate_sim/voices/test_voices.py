@@ -29,8 +29,11 @@ PACKAGE = Path(records.__file__).resolve().parents[1]
 LEVELS = {"debug", "info", "warning", "error", "critical", "exception", "log"}
 MAY_LOG = {"train.py", "logging.py", "reporting/console.py"}
 """The script's own lines, the adapter that hands lines on, and the console, which logs what a voice says."""
-SILENT = {records.StartRecord, records.AttemptRecord, records.GpuRecord, records.EarlyEndRecord}
-"""Kinds that the house voice leaves out: two are for files, one is drawn, and a session's last line has no prefix."""
+SILENT = {
+    records.StartRecord, records.AttemptRecord, records.GpuRecord, records.EarlyEndRecord, records.CheckpointingRecord,
+}  # fmt: skip
+"""Kinds that the house voice leaves out: two are for files, one is drawn, a session's last line has no prefix, and the
+directory of checkpoints is in the line about each."""
 PLAN = Plan(RunConfig())
 FACTS = run_facts(PLAN)
 NOW = datetime(2026, 1, 31, 9, 30)
