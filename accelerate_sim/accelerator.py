@@ -73,6 +73,8 @@ class Accelerator(
         rng_types: Sequence[str] | None = None,
         **of_the_config: Any,
     ) -> None:
+        if not isinstance(kwargs_handlers, Sequence | None):
+            raise TypeError(f"kwargs_handlers is a list of handlers, not {type(kwargs_handlers).__name__}")
         handlers = list(kwargs_handlers or ())
         config = next((handler.config for handler in handlers if isinstance(handler, RunKwargs)), None)
         self.session = Session.current()
