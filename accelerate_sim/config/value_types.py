@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer
 from accelerate_sim.config import tracker_table, voice_table
 from accelerate_sim.config.fault_entries import fault_entries
 from accelerate_sim.config.hazards import hazard_names
+from accelerate_sim.config.host_names import unusable_part
 
 
 def _not_bool(value: Any) -> Any:
@@ -26,6 +27,12 @@ def _plain_name(value: Any) -> Any:
     return value
 
 
+def _host_names(value: Any) -> Any:
+    if isinstance(value, str) and (wrong := unusable_part(value)) is not None:
+        raise ValueError(f"holds {wrong!r:.40}, which is in no host name; use letters, digits, '-' and '.'")
+    return value
+
+
 TRACKERS = tuple(tracker_table.TRACKERS)
 Count = Annotated[int, BeforeValidator(_not_bool)]
 """A whole number, with or without bounds of its own."""
@@ -33,7 +40,9 @@ Number = Annotated[float, BeforeValidator(_not_bool), Field(allow_inf_nan=False)
 Positive = Annotated[float, BeforeValidator(_not_bool), Field(gt=0, le=1e18, allow_inf_nan=False)]
 Share = Annotated[float, BeforeValidator(_not_bool), Field(ge=0, le=1, allow_inf_nan=False)]
 Name = Annotated[str, BeforeValidator(_plain_name), Field(min_length=1, max_length=100)]
-HostNames = Annotated[str, BeforeValidator(_plain_name), Field(min_length=1, max_length=1_000_000)]
+HostNames = Annotated[
+    str, BeforeValidator(_host_names), BeforeValidator(_plain_name), Field(min_length=1, max_length=1_000_000)
+]
 Range = tuple[Positive, Positive]
 
 
