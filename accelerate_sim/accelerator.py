@@ -73,6 +73,8 @@ class Accelerator(
         rng_types: Sequence[str] | None = None,
         **of_the_config: Any,
     ) -> None:
+        if not isinstance(kwargs_handlers, Sequence | None):
+            raise TypeError(f"kwargs_handlers is a list of handlers, not {type(kwargs_handlers).__name__}")
         handlers = list(kwargs_handlers or ())
         config = next((handler.config for handler in handlers if isinstance(handler, RunKwargs)), None)
         self.session = Session.current()
@@ -174,7 +176,8 @@ class Accelerator(
         from accelerate_sim.reporting.connect import connect
 
         self._connected = True
-        connect(self.run, self.clock, self.session.report, self._progress.reach)
+        directory = self.active.checkpoints.project_dir
+        connect(self.run, self.clock, self.session.report, self._progress.reach, directory)
         self.clock.advance_to(self._progress.startup_end_s)
         if not self.resume_from_checkpoint:
             self._progress.begin_phase("startup")

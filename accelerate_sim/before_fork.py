@@ -31,7 +31,8 @@ from accelerate_sim.sim.disturbances import rank_moments
 from accelerate_sim.sim.run import Run
 from accelerate_sim.tracking import jsonl
 from accelerate_sim.voices import house
-from fake_torch_dist import before_fork, nccl_log
+from fake_torch_dist import before_fork
+from fake_torch_dist.nccl import log as nccl_log
 
 IMPORTED = (
     accelerate_sim.Accelerator,  # with all that a script of a run imports

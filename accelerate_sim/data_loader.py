@@ -164,6 +164,8 @@ class MapDataLoader(DataLoader):
             raise TypeError(f"DataLoader has no argument {sorted(unknown)[0]!r}")
         if batch_size is None and batch_sampler is None:
             raise ValueError("batch_size=None, which hands out single samples, is not supported: use batch_size=1")
+        if batch_size is not None and (not hasattr(batch_size, "__index__") or batch_size <= 0):
+            raise ValueError(f"batch_size should be a positive integer value, but got batch_size={batch_size}")
         self.dataset: Any = dataset
         self.batch_size = batch_size  # type: ignore[assignment]  # None beside a batch_sampler
         self.shuffle = shuffle

@@ -10,6 +10,7 @@ What it does not do: devices (``device_type`` is a label), pickling, being the c
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Any, NoReturn
 
 import numpy as np
@@ -24,7 +25,14 @@ from fake_torch_dist.mesh.derived import concatenated, flattened, slice_of, unfl
 from fake_torch_dist.mesh.layout import MeshLayout
 from fake_torch_dist.mesh.line_groups import NO_OVERRIDE, Override, groups_of_lines, overrides_of
 from fake_torch_dist.mesh.of_groups import groups_and_ranks
-from fake_torch_dist.mesh.validation import check_device_type, check_mesh_ranks, check_names, check_shape, rank_array
+from fake_torch_dist.mesh.validation import (
+    check_device_type,
+    check_mesh_ranks,
+    check_names,
+    names_of,
+    rank_array,
+    shape_of,
+)
 from fake_torch_dist.torch_names import no_such_attribute
 
 
@@ -49,7 +57,7 @@ class DeviceMesh(MeshLayout):
         mesh; ValueError for ranks outside of the world and for overrides of another number of dimensions.
         """
         self.device_type = device_type
-        self.mesh_dim_names = None if mesh_dim_names is None else tuple(mesh_dim_names)
+        self.mesh_dim_names = None if mesh_dim_names is None else names_of(mesh_dim_names)
         self._root = self if _root_mesh is None else _root_mesh
         if _root_mesh is None:
             if mesh is None:
@@ -133,7 +141,7 @@ class DeviceMesh(MeshLayout):
         A root mesh also finds its flattened meshes by name. RuntimeError without names or for dimensions that overlap,
         KeyError for an unknown name and for an order that is not the root mesh's.
         """
-        return slice_of(self, (mesh_dim_names,) if isinstance(mesh_dim_names, str) else tuple(mesh_dim_names))
+        return slice_of(self, names_of(mesh_dim_names))
 
     def _flatten(self, mesh_dim_name: str | None = None, backend_override: Any | None = None) -> DeviceMesh:
         """The mesh of one dimension with the ranks of this one, by default named by the names here, joined with "_".
@@ -196,11 +204,12 @@ def init_device_mesh(
     Errors: RuntimeError if names, shape and overrides don't fit, for a device type with an index, or for more ranks
     than there are.
     """
-    check_shape(mesh_shape)
-    check_names(mesh_shape, mesh_dim_names)
+    sizes = shape_of(mesh_shape)
+    mesh_dim_names = None if mesh_dim_names is None else names_of(mesh_dim_names)
+    check_names(sizes, mesh_dim_names)
     overrides = None
     if backend_override is not None:
-        overrides = overrides_of(backend_override, len(mesh_shape), mesh_dim_names)
+        overrides = overrides_of(backend_override, len(sizes), mesh_dim_names)
     check_device_type(device_type)
-    ranks = np.arange(int(np.prod(mesh_shape))).reshape(mesh_shape)
+    ranks = np.arange(prod(sizes)).reshape(sizes)
     return DeviceMesh(device_type, ranks, mesh_dim_names=mesh_dim_names, backend_override=overrides)

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from accelerate_sim.api.playback import Playback
 from accelerate_sim.api.records import FaultRecord, TextRecord
-from accelerate_sim.api.source import Config, check_arguments, planned_run
+from accelerate_sim.api.source import Config, check_arguments, planned_run, refused
 from accelerate_sim.process.clock import Clock
 from accelerate_sim.records import Record
 
@@ -35,7 +35,9 @@ def play(
     which the run begins; None: now. With a ``voice``, as ``--voice`` names it, each record is followed by the lines
     that the run prints about it, a TextRecord each. Raises ConfigError, before the first record.
     """
-    check_arguments(config, changes, faults)
+    changes, faults = check_arguments(config, changes, faults)
+    if not isinstance(start, datetime | None):
+        raise refused("start", start, "is no date and time", "Use e.g. start=datetime(2026, 1, 31, 9, 30).")
     paced = [f"run.speed={speed}", "run.startup_speed=null"]
     spoken = [] if voice is None else [f"log.voice={voice}", "log.voice_options={}"]
     run = planned_run(config, [*spoken, *changes, *paced], seed=seed, faults=faults)

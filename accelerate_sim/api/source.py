@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -24,7 +24,7 @@ def planned_run(
 
     Raises ConfigError with every problem, as the command line does.
     """
-    check_arguments(config, changes, faults)
+    changes, faults = check_arguments(config, changes, faults)
     all_changes = [Override(change, "changes") for change in changes]
     if seed is not None:
         all_changes.append(Override(f"run.seed={seed}", "seed"))
@@ -42,17 +42,34 @@ def refused(name: str, value: object, reason: str, way_out: str) -> ConfigError:
     return ConfigError([Problem("", None, name, shorten(repr(value)), reason, way_out)])
 
 
-def check_arguments(config: object, changes: object, faults: object) -> None:
-    """Check the types of the arguments. Raises ConfigError."""
+def check_arguments(config: object, changes: object, faults: object) -> tuple[list[str], list[str]]:
+    """The changes and the faults as lists, after a check of the types of all arguments. Raises ConfigError."""
     if not isinstance(config, str | Path | Mapping | RunConfig):
         way_out = "Use e.g. 'llama70b', Path('run.yaml') or {'train': {'lr': 3e-4}}."
         raise refused("config", config, "names no config", way_out)
-    for name, given, example in (
-        ("changes", changes, "['train.lr=3e-4']; a seed is given by its name: seed=7"),
-        ("faults", faults, "['kill rank=13 at=step:40']"),
-    ):
-        if isinstance(given, str) or not isinstance(given, Iterable):
-            raise refused(name, given, "is no list of texts", f"Use e.g. {name}={example}.")
+    odd = next((key for key in _keys(config) if not isinstance(key, str)), None)
+    if odd is not None:
+        raise refused("config", odd, "is a key that is no text", "Use texts, e.g. {'train': {'lr': 3e-4}}.")
+    return (
+        _texts("changes", changes, "['train.lr=3e-4']; a seed is given by its name: seed=7"),
+        _texts("faults", faults, "['kill rank=13 at=step:40']"),
+    )
+
+
+def _texts(name: str, given: object, example: str) -> list[str]:
+    listed = isinstance(given, Iterable) and not isinstance(given, str | bytes)
+    texts = list(given) if isinstance(given, Iterable) else []
+    if not listed or not all(isinstance(text, str) for text in texts):
+        raise refused(name, given, "is no list of texts", f"Use e.g. {name}={example}.")
+    return texts
+
+
+def _keys(config: object) -> Iterator[object]:
+    """The keys of nested mappings."""
+    if isinstance(config, Mapping):
+        for key, value in config.items():
+            yield key
+            yield from _keys(value)
 
 
 def faults_happen(run: Run) -> bool:

@@ -83,7 +83,7 @@ class SpokenPlayback(Playback):
         self._say(TokenizerRecord(run.tokenizer_name, run.model.tokenizer_vocab))
         clock.advance(startup.dataset)
         self._say(data_record(run))
-        connect(run, clock, self._say, self._reach)
+        connect(run, clock, self._say, self._reach, self.directory)
 
     def _begin_training(self, first_step: int) -> None:
         run, train = self.run, self.run.config.train

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from numbers import Real
-from typing import Any, overload
+from typing import Any, Final, overload
 
 from accelerate_sim.api.source import Config, planned_run, refused
 from accelerate_sim.config.host_names import host_name
@@ -26,6 +25,10 @@ class GpuReading:
     temperature_c: float
     power_w: float
     sm_clock_mhz: float
+
+
+_LONGEST_S: Final = 1e12
+"""No run lasts these 30,000 years; the noise of telemetry counts its periods in 64 bits."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class Telemetry:
 
 def _second(at: object) -> float:
     """The number of seconds that a caller names. Raises ConfigError."""
-    if not isinstance(at, Real) or not math.isfinite(at):
+    if not isinstance(at, Real) or not abs(float(at)) < _LONGEST_S:
         raise refused("at", at, "is no number of seconds", "Use simulated seconds, e.g. 3600.0; below 0 is start-up.")
     return float(at)
 

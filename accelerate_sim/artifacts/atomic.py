@@ -44,7 +44,12 @@ def write_directory(target: Path, images: Sequence[FileImage]) -> None:
 
 
 def write_file(target: Path, data: bytes) -> None:
-    """Write a small file; it replaces an older one. Raises OSError and then changes nothing."""
+    """Write a small file; it replaces an older one. Raises OSError and then changes nothing.
+
+    NotPlain for a device, a pipe or a directory of that name, and for a link to one: a file would take its place.
+    """
+    if target.exists() and not target.is_file():
+        raise plain_file.NotPlain(target)
     unfinished = _beside(target)
     try:
         with _new_file(unfinished) as fd:

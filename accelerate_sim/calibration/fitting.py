@@ -154,7 +154,7 @@ class Fit:
 
 
 class _Noted(dict[str, float]):
-    """Constants that note the names of those that are read."""
+    """Constants by name; ``read`` collects the names that have been looked up."""
 
     def __init__(self, constants: Mapping[str, float]) -> None:
         super().__init__(constants)

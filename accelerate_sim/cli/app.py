@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, NoReturn
 import typer
 
 from accelerate_sim.cli.command import OptionCommand, without_local_rank
+from accelerate_sim.cli.standard_streams import end_without_output
 from accelerate_sim.cli.train_command import refuse, train_command
 from accelerate_sim.config.problems import ConfigError
+from accelerate_sim.display.slow_reader import OutputClosed
 from accelerate_sim.process.placement import is_other_rank, own_placement
 from accelerate_sim.process.schedulers import detect, unplaced
 from fake_torch_dist.default_sigint import DefaultSigint
@@ -114,6 +116,10 @@ def run_command_line(
         return end.code
     except ConfigError as error:
         return refuse(str(error))
+    except BrokenPipeError:
+        return end_without_output(OutputClosed())
+    except OutputClosed as error:
+        return end_without_output(error)
     return 0
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from typer.core import TyperCommand
 
 from accelerate_sim.cli.option_values import LISTINGS
+from accelerate_sim.cli.standard_streams import all_written
 from accelerate_sim.config.problems import ConfigError, Problem, shorten
 
 END_OF_OPTIONS = "--"
@@ -45,7 +46,8 @@ class OptionCommand(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Split the words into options and values. Raises ConfigError."""
         refuse_mistakes(args, {name: _placeholder(option) for option in self.get_params(ctx) for name in option.opts})
-        return super().parse_args(ctx, args)
+        with all_written():  # --help prints
+            return super().parse_args(ctx, args)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write each option with its placeholder and its help text."""

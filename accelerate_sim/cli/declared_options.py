@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from accelerate_sim.cli import option_values as values
-from accelerate_sim.config.extensions import trackers_help
 from accelerate_sim.config.shipped import find_config
+from accelerate_sim.config.tracker_table import trackers_help
 
 Config = Annotated[
     Path | None,

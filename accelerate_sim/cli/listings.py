@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 from accelerate_sim import catalog
 from accelerate_sim.config.document import documented_yaml
-from accelerate_sim.config.extensions import TRACKERS, VOICES
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.config.shipped import shipped_configs
+from accelerate_sim.config.tracker_table import TRACKERS
+from accelerate_sim.config.voice_table import VOICES
 from accelerate_sim.display.screen import PIPE_WIDTH
 from accelerate_sim.display.units import count_text, gib_text
 from accelerate_sim.session.terminal import terminal_style

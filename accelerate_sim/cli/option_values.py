@@ -167,7 +167,7 @@ def brand(text: str) -> str:
 
 def voice(text: str) -> str:
     """Parse the name of a voice, with or without ``@`` and a version; the text is returned as it is."""
-    from accelerate_sim.config.extensions import voice_choice
+    from accelerate_sim.config.voice_table import voice_choice
 
     return _as_in_config("--voice", text, voice_choice)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,10 +12,10 @@ import typer
 
 from accelerate_sim.cli import declared_options as option
 from accelerate_sim.cli.command import completion
+from accelerate_sim.cli.standard_streams import all_written, complain
 from accelerate_sim.config.problems import ConfigError
-from accelerate_sim.display.screen import OutputClosed
 from accelerate_sim.process.placement import scheduler_restarts
-from accelerate_sim.process.signals import SIGPIPE_EXIT, Stopped
+from accelerate_sim.process.signals import Stopped
 
 if TYPE_CHECKING:
     from accelerate_sim.checkpoints.resume import Resumption
@@ -71,16 +70,19 @@ def train_command(
         if version:
             from accelerate_sim.version import __version__
 
-            print(f"fake-torchrun {__version__} (simulated training runs)")
+            with all_written():
+                print(f"fake-torchrun {__version__} (simulated training runs)")
             return
         if show_completion:
-            print(completion(context.command.get_params(context), context.info_name or ""), end="")
+            with all_written():
+                print(completion(context.command.get_params(context), context.info_name or ""), end="")
             return
         try:
             if listing:
                 from accelerate_sim.cli import listings
 
-                listings.show(listing, ascii_only=ascii_only)
+                with all_written():
+                    listings.show(listing, ascii_only=ascii_only)
                 return
             from accelerate_sim.cli.config_changes import changes_of
             from accelerate_sim.session.options import SessionOptions
@@ -94,7 +96,8 @@ def train_command(
 
                 require_drawing(OPTION, report)
             if print_config or plan:
-                _show(source, ascii_only, whole_config=print_config, report=report, generic_names=brand is not None)
+                with all_written():
+                    _show(source, ascii_only, whole_config=print_config, report=report, generic_names=brand is not None)
                 return
             options = SessionOptions(
                 start_time, duration, output_dir, resumption, ascii_only, not no_progress, coordination, recording,
@@ -104,9 +107,6 @@ def train_command(
             sys.exit(_run(train, source, options, record, record_size))
         except ConfigError as error:
             sys.exit(refuse(str(error)))
-        except (OutputClosed, BrokenPipeError):
-            _close_stdout()
-            sys.exit(SIGPIPE_EXIT)
         except Stopped as stopped:
             sys.exit(stopped.exit_code)
 
@@ -187,10 +187,5 @@ def _run(
 
 def refuse(message: str) -> int:
     """Print an error of the user's, and return its exit code."""
-    print(message, file=sys.stderr)
+    complain(message)
     return 2
-
-
-def _close_stdout() -> None:
-    # Python flushes standard output when it exits, which would fail again: its reader is gone.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

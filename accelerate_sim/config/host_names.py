@@ -9,6 +9,8 @@ from itertools import product
 
 AUTO = "auto"
 """Value for the names of the machines that the processes run on."""
+_DIVIDER = re.compile(r"""[\s|/\\"'`;=<>(){}]""")
+"""Characters that divide the fields of log lines, labels or paths."""
 
 
 def host_name(host: str, node: int) -> str:
@@ -24,6 +26,12 @@ def listed_hosts(host: str) -> tuple[str, ...]:
         return ()
     words = re.findall(r"(?:[^,\[]|\[[^]]*\])+", host)
     return tuple(name for word in words for name in _expanded(word))
+
+
+def unusable_part(host: str) -> str | None:
+    """The first part of ``cluster.host`` that no name can have: a divider of log fields, or a bracket alone."""
+    found = _DIVIDER.search(host) or re.search(r"[][]", re.sub(r"\[[^][]*\]", "", host))
+    return found[0] if found else None
 
 
 def _expanded(word: str) -> list[str]:

@@ -204,7 +204,7 @@ class ConfigSource:
 
 
 def _placed(problem: Problem, source: str, line: int | None, *, is_its_own: bool) -> Problem:
-    """The problem with its source; an option that stands for the key is named in its place."""
+    """The problem with its source. An option that sets the key alone, such as --speed, is named instead of the key."""
     stands_for_key = is_its_own and source.startswith("--") and source != OVERRIDE
     key = "" if stands_for_key and problem.value is not None else problem.key
     return replace(problem, source=source, line=line, key=key)

@@ -156,7 +156,7 @@ def _range(field: FieldInfo) -> str:
 
 
 def _constraints(annotation: Any, metadata: Iterable[Any]) -> Iterable[Any]:
-    """Annotations of a field, those of the branches of its type included."""
+    """The constraints of a field and of all branches of its type."""
     for item in (*metadata, *getattr(annotation, "__metadata__", ())):
         yield from item.metadata if isinstance(item, FieldInfo) else (item,)
     for branch in get_args(annotation):

@@ -1,4 +1,4 @@
-"""The types of config values: how each is written, and what is no value of it.
+"""The types of config values: how each is written, and which values are refused.
 
 A validator raises ValueError with the end of a sentence about the key: what is wrong, and what to use instead.
 """
@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PlainSerializer
 
-from accelerate_sim.config import extensions
+from accelerate_sim.config import tracker_table, voice_table
 from accelerate_sim.config.fault_entries import fault_entries
 from accelerate_sim.config.hazards import hazard_names
+from accelerate_sim.config.host_names import unusable_part
 
 
 def _not_bool(value: Any) -> Any:
@@ -26,14 +27,22 @@ def _plain_name(value: Any) -> Any:
     return value
 
 
-TRACKERS = tuple(extensions.TRACKERS)
+def _host_names(value: Any) -> Any:
+    if isinstance(value, str) and (wrong := unusable_part(value)) is not None:
+        raise ValueError(f"holds {wrong!r:.40}, which is in no host name; use letters, digits, '-' and '.'")
+    return value
+
+
+TRACKERS = tuple(tracker_table.TRACKERS)
 Count = Annotated[int, BeforeValidator(_not_bool)]
 """A whole number, with or without bounds of its own."""
 Number = Annotated[float, BeforeValidator(_not_bool), Field(allow_inf_nan=False)]
 Positive = Annotated[float, BeforeValidator(_not_bool), Field(gt=0, le=1e18, allow_inf_nan=False)]
 Share = Annotated[float, BeforeValidator(_not_bool), Field(ge=0, le=1, allow_inf_nan=False)]
 Name = Annotated[str, BeforeValidator(_plain_name), Field(min_length=1, max_length=100)]
-HostNames = Annotated[str, BeforeValidator(_plain_name), Field(min_length=1, max_length=1_000_000)]
+HostNames = Annotated[
+    str, BeforeValidator(_host_names), BeforeValidator(_plain_name), Field(min_length=1, max_length=1_000_000)
+]
 Range = tuple[Positive, Positive]
 
 
@@ -70,7 +79,7 @@ def _trackers(value: Any) -> Any:
 
 
 def _voice(value: Any) -> Any:
-    extensions.voice_choice(value)
+    voice_table.voice_choice(value)
     return value
 
 
@@ -90,7 +99,7 @@ Trackers = Annotated[tuple[str, ...], BeforeValidator(_trackers)]
 Hazards = Annotated[tuple[str, ...], BeforeValidator(hazard_names)]
 """Hazards of the log, each with or without its share of the lines."""
 Voice = Annotated[str, BeforeValidator(_voice)]
-"""A name of ``extensions.VOICES``, with or without ``@`` and a version."""
+"""A name of ``voice_table.VOICES``, with or without ``@`` and a version."""
 Speed = Annotated[float, BeforeValidator(_speed), PlainSerializer(lambda speed: "max" if speed == math.inf else speed)]
 """Simulated seconds per real second; infinite for 'max'."""
 Interval = Annotated[int, BeforeValidator(_interval), PlainSerializer(lambda steps: steps or "epoch")]

@@ -147,7 +147,7 @@ class Screen:
         return screen
 
     def named(self, text: str) -> str:
-        """The text with the names that the screen shows, for those who lay it out before they write it."""
+        """The text with generic names if the screen shows these, for callers that lay it out before they write it."""
         return self._rename(text) if self._rename else text
 
     def pin(self, render: Callable[[int], str]) -> None:

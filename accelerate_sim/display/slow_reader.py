@@ -15,6 +15,20 @@ class OutputClosed(Exception):
     """The reader of the output is gone."""
 
 
+class OutputFull(OutputClosed):
+    """The output is a file that takes no more: the disk is full, or a limit of its size is reached."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(f"standard output can't be written: {error.strerror}. Free some space, or send it elsewhere.")
+
+
+def lost_output(error: OSError) -> OutputClosed | None:
+    """The exception for an error of writing to the output; None for an error that says nothing about it."""
+    if error.errno in (errno.EPIPE, errno.EIO, errno.ECONNRESET):
+        return OutputClosed()
+    return OutputFull(error) if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else None
+
+
 class SlowReader:
     """The reader of descriptor ``fd``.
 
@@ -47,6 +61,6 @@ class SlowReader:
                     raise OutputClosed from None
                 time.sleep(BLOCKED_S)  # a terminal can be ready for a byte and refuse two: select() would spin
             except OSError as error:
-                if error.errno in (errno.EPIPE, errno.EIO, errno.ECONNRESET):
-                    raise OutputClosed from error
+                if lost := lost_output(error):
+                    raise lost from error
                 raise

@@ -28,7 +28,7 @@ class AttemptTelemetry(Telemetry):
         conditions: Callable[[float, int], Mapping[int, Condition]],
         is_halted: Callable[[float, int], bool],
     ) -> AttemptTelemetry:
-        """The telemetry of a run, with what it has computed. Both functions are given a second and step of it."""
+        """Telemetry that shares the arrays of ``base``. Both functions take a second and a step of the run."""
         telemetry = cls.__new__(cls)
         telemetry.__dict__.update(base.__dict__)
         telemetry._conditions, telemetry._is_halted = conditions, is_halted

@@ -12,7 +12,7 @@ from accelerate_sim.faults.consequences import FaultLine, HangEnd
 from accelerate_sim.faults.kinds import KINDS
 from accelerate_sim.faults.told import lines_of, tracebacks_of
 from accelerate_sim.sim.gpus.devices import uuid
-from fake_torch_dist.pci_addresses import driver_bus_id
+from fake_torch_dist.nccl.pci_addresses import driver_bus_id
 
 if TYPE_CHECKING:
     from accelerate_sim.faults.occurrence import Attempt, Occurrence

@@ -16,7 +16,7 @@ from accelerate_sim.faults.words.line import TimedLine, later
 from accelerate_sim.faults.words.torch_release import watchdog_lines
 from accelerate_sim.faults.words.xid_bodies import Victim, XidGpu
 from accelerate_sim.sim.gpus import devices
-from fake_torch_dist.pci_addresses import pci_address
+from fake_torch_dist.nccl.pci_addresses import pci_address
 
 NOTICED_S = 1.0
 """Seconds from the end of one rank until the launcher has ended the others."""

@@ -60,7 +60,7 @@ class Passage:
 
 
 class Hazard:
-    """A hazard of a process; a subclass overrides what it does."""
+    """Base class of the hazards of one process's log lines; a subclass overrides the methods for what it spoils."""
 
     def __init__(self, name: str, share: float, process: LoggingProcess) -> None:
         self.name = name

@@ -13,7 +13,7 @@ from accelerate_sim.sim.gpus import devices, sensors
 from accelerate_sim.sim.run import Run
 from accelerate_sim.sim.speed.traffic import Traffic
 from accelerate_sim.sim.timeline import Phase
-from fake_torch_dist.pci_addresses import driver_bus_id
+from fake_torch_dist.nccl.pci_addresses import driver_bus_id
 
 
 class DeviceAgent:

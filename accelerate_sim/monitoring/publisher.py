@@ -46,7 +46,7 @@ class Publisher:
         self._position = self._standing()
         clock.add_listener(self._advance)
         self._signals = signals
-        signals.add_listener(
+        signals.listeners.add(
             on_pause=self._pause, on_redraw=self._go_on, on_hold=self._pause, on_release=self._go_on
         )  # fmt: skip
 

@@ -6,7 +6,7 @@ the same on every rank, so gathering repeats it; a LocalTensor has a value for e
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
@@ -151,6 +151,8 @@ def gather_object(object: Any) -> list[Any]:
             return everyones
         everyones = [None] * state.num_processes
         dist.all_gather_object(everyones, object)
+    if not isinstance(object, Iterable):
+        raise TypeError(f"gather_object joins the lists of all ranks: give it a list such as [{object!r:.40}]")
     return [entry for entries in everyones for entry in entries]
 
 

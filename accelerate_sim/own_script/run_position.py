@@ -42,7 +42,7 @@ class RunPosition(ScriptFiles):
 
     @property
     def project_dir(self) -> Any:
-        """The directory of the run's checkpoints and of its exported model; of an own script, what it has set."""
+        """The directory of the run's checkpoints and of its exported model; in a user's script, what it sets."""
         return self.settings.project.project_dir if self.own_script else self.active.checkpoints.project_dir
 
     def save_state(self, output_dir: str | None = None, **save_kwargs: Any) -> Path:

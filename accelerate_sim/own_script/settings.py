@@ -80,6 +80,13 @@ def settings(
     )
 
     _refuse(refused)
+    for name, given, kind in (
+        ("dataloader_config", dataloader_config, DataLoaderConfiguration),
+        ("gradient_accumulation_plugin", gradient_accumulation_plugin, GradientAccumulationPlugin),
+        ("project_config", project_config, ProjectConfiguration),
+    ):
+        if not isinstance(given, kind | None):
+            raise TypeError(f"{name} is a {kind.__name__} of accelerate_sim.utils, not {type(given).__name__}")
     for handler in handlers:
         if not isinstance(handler, KwargsHandler):
             raise ValueError(f"Unsupported kwargs handler passed: {handler}.")
@@ -98,7 +105,7 @@ def settings(
     project = project_config or ProjectConfiguration()
     if project_dir is not None and project.project_dir is None:
         project.set_directories(os.fspath(project_dir))
-    steps = int(os.environ.get(ACCUMULATION_VARIABLE, gradient_accumulation_steps or 1))
+    steps = _accumulation_steps(gradient_accumulation_steps)
     return ScriptSettings(
         _precision(mixed_precision), gradient_accumulation_plugin or GradientAccumulationPlugin(num_steps=steps),
         loaders, project, step_scheduler_with_optimizer, device_placement, cpu, tuple(handlers),
@@ -111,6 +118,19 @@ def _refuse(arguments: Mapping[str, Any]) -> None:
             raise TypeError(f"Accelerator.__init__() got an unexpected keyword argument {name!r}")
         if value is not None and str(value).lower() != "no":
             raise ValueError(f"{name}: the config of the run says so here, with {KEYS_INSTEAD[name]}")
+
+
+def _accumulation_steps(asked: int | None) -> int:
+    """Micro-batches of a step: those of the environment, which ``accelerate launch`` sets, else those asked for."""
+    named = os.environ.get(ACCUMULATION_VARIABLE)
+    given, source = (asked, "gradient_accumulation_steps") if named is None else (named, ACCUMULATION_VARIABLE)
+    try:
+        steps = 1 if given is None else int(given)
+    except (TypeError, ValueError):
+        steps = -1
+    if steps < 0:
+        raise ValueError(f"{source} = {given!r} is no number of micro-batches: use a whole number such as 4")
+    return steps or 1
 
 
 def _precision(asked: str | None) -> str:

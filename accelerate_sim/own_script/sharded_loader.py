@@ -197,7 +197,7 @@ def _completed(found: list[Any], first: list[Any], num_ranks: int, size: int | N
 
 
 def tensors(batches: list[Any]) -> Any:
-    """The batches of this process's ranks as one, whose numbers are LocalTensors; of other things there is a list.
+    """One batch of the batches of this process's ranks: arrays and numbers become LocalTensors, other values a list.
 
     ValueError if the ranks' arrays differ in shape.
     """

@@ -24,7 +24,7 @@ _WITH_A_LAUNCHER: Final = "Start the ranks with fake-torchrun train.py, as the p
 
 @dataclass(frozen=True, slots=True)
 class _Names:
-    """The variables of one kind of launcher; empty for those that it does not set."""
+    """Names of the variables that one kind of launcher sets; empty where it sets none."""
 
     launcher: str
     rank: str
@@ -68,7 +68,7 @@ class Detection:
     """Ranks on this node, as far as the launcher says; 0 if it does not."""
 
     def sentence(self, environ: Mapping[str, str], nodes: int, local_world_size: int) -> str:
-        """One line that says what was detected, and what the ranks make of it."""
+        """One line with the detected launcher and the layout that follows from its variables."""
         whole = {**environ, **self.variables}
         layout = f"{nodes} node{'s' * (nodes > 1)} x {local_world_size} rank{'s' * (local_world_size > 1)}"
         place = f"{whole['MASTER_ADDR']}:{whole['MASTER_PORT']}"

@@ -3,9 +3,9 @@
 The Python handlers only record the number. ``wait``, which every pause of the clock calls, and ``poll`` act on it:
 Ctrl-C and SIGTERM raise ``Stopped``; Ctrl-Z tells the listeners, which clear the live lines, before the process stops;
 a resize and ``fg`` tell them to draw again; SIGUSR2 holds the waits, or releases them. Three signals do not wait for a
-safe point: a second Ctrl-C, one before the
-first pause, while modules are still being imported, and any ending signal inside ``at_once``, while this process waits
-for other ranks. SIGUSR1, which Slurm can send before it takes a node away, ends a run as SIGTERM does.
+safe point: a second Ctrl-C, one before the first pause, while modules are still being imported, and any ending signal
+inside ``at_once``, while this process waits for other ranks. SIGUSR1, which Slurm can send before it takes a node away,
+ends a run as SIGTERM does.
 """
 
 import math
@@ -17,6 +17,7 @@ from contextlib import AbstractContextManager
 from types import FrameType, TracebackType
 from typing import Any
 
+from accelerate_sim.process.listeners import Listeners
 from accelerate_sim.process.poller import Poller
 
 ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name))
@@ -74,11 +75,7 @@ class Signals(Poller):
     def __init__(self, monotonic: Callable[[], float] = time.monotonic, deadline: float | None = None) -> None:
         super().__init__(monotonic)
         self.deadline = deadline
-        self._before_waiting: list[Callable[[float], None]] = []
-        self._on_pause: list[Callable[[], None]] = []
-        self._on_redraw: list[Callable[[], None]] = []
-        self._on_hold: list[Callable[[], None]] = []
-        self._on_release: list[Callable[[], None]] = []
+        self.listeners = Listeners()
         self._held_since_s: float | None = None
         """Real second at which waits began to be held; None: they are not."""
         self._cut = False
@@ -116,27 +113,6 @@ class Signals(Poller):
             signal.set_wakeup_fd(self._previous_wakeup_fd)
         self._close_wakeup()
 
-    def add_listener(
-        self,
-        *,
-        before_waiting: Callable[[float], None] | None = None,
-        on_pause: Callable[[], None] | None = None,
-        on_redraw: Callable[[], None] | None = None,
-        on_hold: Callable[[], None] | None = None,
-        on_release: Callable[[], None] | None = None,
-    ) -> None:
-        """Add functions that are called, in the order added, at the moments that their names say.
-
-        ``before_waiting(seconds)`` comes before each wait, ``on_pause()`` before Ctrl-Z stops the process, and
-        ``on_redraw()`` after it continues or its terminal is resized. ``on_hold()`` and ``on_release()`` come after
-        waits begin and cease to be held.
-        """
-        self._on_hold += [on_hold] if on_hold else []
-        self._on_release += [on_release] if on_release else []
-        self._before_waiting += [before_waiting] if before_waiting else []
-        self._on_pause += [on_pause] if on_pause else []
-        self._on_redraw += [on_redraw] if on_redraw else []
-
     def awake_s(self) -> float:
         """Real seconds, those while Ctrl-Z stopped the process or waits were held not counted."""
         return (self._monotonic() if self._held_since_s is None else self._held_since_s) - self._stopped_s
@@ -150,16 +126,14 @@ class Signals(Poller):
         """Let no wait end until ``release``; signals and served descriptors are acted on meanwhile."""
         if self._held_since_s is None:
             self._held_since_s = self._monotonic()
-            for listener in self._on_hold:
-                listener()
+            self.listeners.tell_hold()
 
     def release(self) -> None:
         """Let waits go on with the time that was left to them."""
         if self._held_since_s is not None:
             self._stopped_s += self._monotonic() - self._held_since_s
             self._held_since_s = None
-            for listener in self._on_release:
-                listener()
+            self.listeners.tell_release()
 
     def toggle(self) -> None:
         """Hold waits, or release them."""
@@ -194,7 +168,7 @@ class Signals(Poller):
             elif number in HOLDING:
                 self.toggle()
             else:
-                self.tell_redraw()
+                self.listeners.tell_redraw()
             self.end_if_told()
 
     def end_if_told(self) -> None:
@@ -207,31 +181,20 @@ class Signals(Poller):
             self._ending = True
             raise Stopped("time is up", 0)
 
-    def tell_pause(self) -> None:
-        """Tell the listeners that the process is about to be stopped."""
-        for listener in self._on_pause:
-            listener()
-
-    def tell_redraw(self) -> None:
-        """Tell the listeners that the process goes on, or that its terminal has another size."""
-        for listener in self._on_redraw:
-            listener()
-
     def _pause(self, number: int) -> None:
-        self.tell_pause()
+        self.listeners.tell_pause()
         signal.signal(number, signal.SIG_DFL)
         begin_s = self._monotonic()
         os.kill(os.getpid(), number)  # the process stops here, and returns from the call after SIGCONT
         if self._held_since_s is None:
             self._stopped_s += self._monotonic() - begin_s
         signal.signal(number, self._note)
-        self.tell_redraw()
+        self.listeners.tell_redraw()
 
     def begin_waiting(self, seconds: float) -> None:
         """Tell the listeners of a wait; from the first one on, ending signals are handled at safe points only."""
         self._starting = False
-        for listener in self._before_waiting:
-            listener(seconds)
+        self.listeners.tell_wait(seconds)
 
     def wait(self, seconds: float) -> None:
         """Sleep for so many real seconds, and act on signals meanwhile. Raises ``Stopped``."""

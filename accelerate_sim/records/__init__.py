@@ -1,4 +1,4 @@
-"""All kinds of record that a run reports: the one vocabulary of those who make, show and keep figures.
+"""All kinds of record that a run reports: the vocabulary shared by the code that computes, shows and stores figures.
 
 Figures are rounded when a record is made, once, so that the screen, the log and the metrics file cannot disagree. Steps
 and epochs count from 1. Seconds, bytes and watts are SI; shares are 0..1. ``time`` is the simulated clock's and has its
@@ -13,6 +13,7 @@ from typing import TypeAlias
 from accelerate_sim.records.devices import DeviceIdentity, DeviceRecord, Floats, GpuRecord
 from accelerate_sim.records.setup import (
     BatchRecord,
+    CheckpointingRecord,
     ConnectRecord,
     DataRecord,
     DetectRecord,
@@ -79,6 +80,7 @@ Record: TypeAlias = (
     | BatchRecord
     | ConnectRecord
     | LinkTestRecord
+    | CheckpointingRecord
     | DetectRecord
     | SavingRecord
     | DeletedRecord
@@ -97,6 +99,7 @@ __all__ = [
     "AttemptRecord",
     "BatchRecord",
     "CheckpointRecord",
+    "CheckpointingRecord",
     "CollectiveRecord",
     "ConnectRecord",
     "DataRecord",

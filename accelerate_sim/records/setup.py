@@ -222,6 +222,13 @@ class LinkTestRecord(NamedTuple):
     busbw_bytes_per_s: float
 
 
+class CheckpointingRecord(NamedTuple):
+    """The run will save checkpoints."""
+
+    directory: str
+    """Directory of the checkpoints, which exists only if the run has an output directory."""
+
+
 class DetectRecord(NamedTuple):
     """All GPUs of the job have been found."""
 

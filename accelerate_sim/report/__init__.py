@@ -1,1 +1,1 @@
-"""A report of a run to look at: one HTML page of its own, with pictures and figures, that loads nothing."""
+"""The report of a run: one HTML page with pictures and figures, which loads no other file."""

@@ -12,6 +12,7 @@ from accelerate_sim.artifacts.atomic import explained, write_file
 from accelerate_sim.config.problems import ConfigError, Problem, printable
 from accelerate_sim.records import AttemptRecord, Record, StartRecord, StepRecord
 from accelerate_sim.tracking.json_events import json_event
+from fake_torch_dist.terminal.descriptor import write_all
 
 if TYPE_CHECKING:
     from accelerate_sim.report.history import RunHistory
@@ -54,7 +55,11 @@ def write_plan_report(path: Path, plan: Plan, named: Callable[[str], str] = str)
 
 def _write(path: Path, page: str) -> None:
     with explained(path, _INTACT):
-        write_file(path, page.encode())
+        if path.exists() and not path.is_file():  # a pipe or a device, such as /dev/stdout, is written to in place
+            with path.open("wb", buffering=0) as file:
+                write_all(file.fileno(), page.encode())
+        else:
+            write_file(path, page.encode())
 
 
 class ReportKeeper:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from accelerate_sim.process.clock import Clock
-from accelerate_sim.records import ConnectRecord, DetectRecord, LinkTestRecord, Record
+from accelerate_sim.records import CheckpointingRecord, ConnectRecord, DetectRecord, LinkTestRecord, Record
 from accelerate_sim.sim.run import Run
 
 
-def connect(run: Run, clock: Clock, report: Callable[[Record], None], reach: Callable[[str], None]) -> None:
+def connect(
+    run: Run, clock: Clock, report: Callable[[Record], None], reach: Callable[[str], None], directory: Path
+) -> None:
     """Initialise the process group, time an all-reduce and find the GPUs, each in its simulated time.
 
-    ``reach`` is called with each place in the start-up before its line is logged.
+    ``reach`` is called with each place in the start-up before its line is logged. ``directory`` is that of the
+    checkpoints.
     """
     clock.advance(run.startup.connect)
     reach("nccl")
@@ -22,6 +26,8 @@ def connect(run: Run, clock: Clock, report: Callable[[Record], None], reach: Cal
     if run.layout.world_size > 1:
         report(_link_test(run))
     clock.advance(run.startup.detect)
+    if run.config.checkpoint.every:
+        report(CheckpointingRecord(str(directory)))
     report(DetectRecord(run.config.faults.rate))
 
 

@@ -103,7 +103,7 @@ class Streams:
             self._bar = None
 
     def end_bar(self) -> None:
-        """Leave a bar that will not be drawn again as it is, on a line of its own."""
+        """End the line of a bar that will not be drawn again."""
         if self._bar and not self._screen.live:
             self._put(self._bar, "\n")
         self._bar, self._bar_chars = None, 0

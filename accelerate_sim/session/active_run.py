@@ -49,7 +49,7 @@ class ActiveRun:
 
     @property
     def _last_checkpoint(self) -> Path | None:
-        """The newest checkpoint: that which the run continues from, until it has been loaded."""
+        """The newest checkpoint of the run; before its checkpoint has been loaded, the one that it continues from."""
         return self.checkpoints.last or (self.resumption.checkpoint if self.resumption else None)
 
     def save(self) -> str | None:

@@ -17,7 +17,8 @@ from accelerate_sim.process.placement import Placement
 from accelerate_sim.process.signals import ENDING
 from accelerate_sim.session.job_end import JobEnd
 from accelerate_sim.session.start_message import StartMessage
-from fake_torch_dist import nccl_log
+from fake_torch_dist.nccl import log as nccl_log
+from fake_torch_dist.nccl.communicator import Versions
 
 if TYPE_CHECKING:
     from fake_torch_dist.core.reduction import Array, ReduceOp
@@ -146,16 +147,16 @@ def _from_main(data: bytes) -> bytes:
     return held.tobytes()
 
 
-def _versions(message: StartMessage, rank: int) -> nccl_log.Versions:
+def _versions(message: StartMessage, rank: int) -> Versions:
     """NCCL's version that the run's log states, with the CUDA version of the driver that the rank's GPU has."""
     if message.config is None or not os.environ.get("NCCL_DEBUG"):
-        return nccl_log.Versions()
+        return Versions()
     from accelerate_sim import catalog
     from accelerate_sim.monitoring.nvidia_smi.boards import HOPPER_DRIVER, board_of
 
     cluster = message.config["cluster"]
     board = board_of(catalog.with_driver(catalog.gpu(cluster["gpu"]), cluster["driver"]))
-    versions = nccl_log.Versions(cluster["nccl_version"], (board.driver if board else HOPPER_DRIVER).cuda)
+    versions = Versions(cluster["nccl_version"], (board.driver if board else HOPPER_DRIVER).cuda)
     if message.attempt is None:
         return versions
     from accelerate_sim.session.faults.nccl_versions import versions_of

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.display.screen import OutputClosed, Screen
+from accelerate_sim.display.slow_reader import OutputFull
 from accelerate_sim.process.clock import Clock
 from accelerate_sim.process.signals import SIGPIPE_EXIT, Signals, Stopped
 from accelerate_sim.session import ready_runs
@@ -44,6 +45,9 @@ def run_follower(train: Callable[[RunConfig], None], placement: Placement) -> in
         return stopped.exit_code
     except KeyboardInterrupt:
         return 130
+    except OutputFull as error:
+        sys.stderr.write(f"[rank{placement.rank}]: {error}\n")
+        return 1
     except (OutputClosed, BrokenPipeError):
         return SIGPIPE_EXIT
 

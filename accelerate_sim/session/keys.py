@@ -100,7 +100,7 @@ class KeySource(Protocol):
 
 
 class Keys:
-    """Reads keys from ``source``, and gives each one that ``table`` knows to its action."""
+    """Reads keys from ``source`` and calls the action that ``table`` has for each."""
 
     def __init__(
         self, session: Session, steering: Steering, source: KeySource, table: Mapping[str, KeyBinding] = KEYS

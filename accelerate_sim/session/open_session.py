@@ -11,9 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from accelerate_sim.config.extensions import voice_choice
 from accelerate_sim.config.problems import ConfigError, Problem, printable
 from accelerate_sim.config.schema import RunConfig
+from accelerate_sim.config.voice_table import voice_choice
 from accelerate_sim.display.cell_output import CELL_FRAME_S, CellCanvas, notebook_shell, replaced_stdout
 from accelerate_sim.display.screen import Screen
 from accelerate_sim.display.style import Style

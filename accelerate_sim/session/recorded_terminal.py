@@ -16,6 +16,7 @@ from accelerate_sim.display.canvas import TerminalCanvas
 from accelerate_sim.display.screen import Screen
 from accelerate_sim.display.style import Style
 from accelerate_sim.process.clock import Clock
+from accelerate_sim.process.listeners import Listeners
 from accelerate_sim.process.signals import Signals, Stopped
 from accelerate_sim.session.session import Session
 
@@ -58,6 +59,16 @@ class RecordedTime:
         self.now_s += seconds
 
 
+class _WaitListeners(Listeners):
+    """Listeners of waits alone."""
+
+    def tell_pause(self) -> None:
+        """Do nothing: nothing is drawn on the terminal that Ctrl-Z takes away."""
+
+    def tell_redraw(self) -> None:
+        """Do nothing: a recorded terminal keeps its size."""
+
+
 class RecordedSignals(Signals):
     """Signals of a recorded session: waits take no time, and no terminal is resized or taken away by Ctrl-Z.
 
@@ -66,20 +77,9 @@ class RecordedSignals(Signals):
 
     def __init__(self, time: RecordedTime, deadline: float | None, interrupt_s: float = math.inf) -> None:
         super().__init__(monotonic=time.read, deadline=deadline)
+        self.listeners = _WaitListeners()
         self._time = time
         self._interrupt_s = interrupt_s
-
-    def add_listener(
-        self,
-        *,
-        before_waiting: Callable[[float], None] | None = None,
-        on_pause: Callable[[], None] | None = None,
-        on_redraw: Callable[[], None] | None = None,
-        on_hold: Callable[[], None] | None = None,
-        on_release: Callable[[], None] | None = None,
-    ) -> None:
-        """Add the listener of waits only."""
-        super().add_listener(before_waiting=before_waiting)
 
     def watch(self, fd: int, on_hang_up: Callable[[], None]) -> None:
         """Do nothing: a recording has no reader that hangs up."""

@@ -84,7 +84,7 @@ class Session:
         self.keys: KeyReader | None = None
         """The keys that steer the session; None: what is typed is left to the shell."""
         self._keyboard = Keyboard(screen.fd)
-        signals.add_listener(
+        signals.listeners.add(
             before_waiting=self._rest, on_pause=self._pause, on_redraw=self._redraw, on_hold=self.flush
         )  # fmt: skip
 

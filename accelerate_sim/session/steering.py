@@ -31,7 +31,7 @@ class Steering:
         self._single = False
         """True until the step that was asked for is complete."""
         self._question = ""
-        session.signals.add_listener(on_hold=self._show, on_release=self._show)
+        session.signals.listeners.add(on_hold=self._show, on_release=self._show)
 
     def pause(self) -> None:
         """Let the simulated clock stand."""

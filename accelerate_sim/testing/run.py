@@ -1,4 +1,4 @@
-"""``FakeRun``: a run that was played to its end in a process of its own, and everything that it left."""
+"""``FakeRun``: a finished run of a separate process, with its exit code, output and files."""
 
 from __future__ import annotations
 

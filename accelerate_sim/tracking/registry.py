@@ -1,6 +1,6 @@
 """Opens the trackers that a run names, and refuses those that cannot work here.
 
-``TRACKERS`` in ``accelerate_sim.config.extensions`` is the table of all trackers.
+``TRACKERS`` in ``accelerate_sim.config.voice_table`` is the table of all trackers.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from accelerate_sim.config.extensions import TRACKERS, TrackerEntry, voice_choice
 from accelerate_sim.config.problems import ConfigError, Problem, shown
+from accelerate_sim.config.tracker_table import TRACKERS, TrackerEntry
+from accelerate_sim.config.voice_table import voice_choice
 from accelerate_sim.tracking.tracker import Tracker, TrackerContext
 
 KEY = "log.trackers"

@@ -139,7 +139,7 @@ def saved(record: CheckpointRecord, state: Trainer) -> Iterator[Line]:
 
 
 def deleted(record: DeletedRecord, state: Trainer) -> Iterator[Line]:
-    """A checkpoint that is not kept any longer; 5.x says nothing of it."""
+    """The line about a deleted checkpoint; version 5 prints none."""
     if state.is_4:
         text = f"Deleting older checkpoint [{record.path}] due to args.save_total_limit"
         yield from state.info("trainer.py:4418", text)

@@ -97,7 +97,7 @@ def _data(record: DataRecord, state: _NanoChat) -> Iterator[Line]:
 
 
 def _restored(record: RestoredRecord, state: _NanoChat) -> Iterator[Line]:
-    """Take up what the checkpoint holds of the steps before it. No line tells of it."""
+    """Restore the running figures of the steps before the checkpoint. No line is printed."""
     from accelerate_sim.sim.run import Run
 
     run, steps = Run.of(state.plan), record.step

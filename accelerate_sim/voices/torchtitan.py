@@ -4,7 +4,7 @@ Formats are those of its modules metrics, trainer and logging at 0.1.0 and at 0.
 Rates are over the time since the last line, pauses for checkpoints included; after a validation the count begins anew.
 The printing rank is the first one of the last pipeline stage, which alone has the loss; rank 0 deletes checkpoints and
 waits for the others. 0.2.2 says nothing when the checkpoint of the last step is done, and validates after it has saved;
-0.1.0 does not validate. Not played: checkpointing active, and the validation after the first step.
+0.1.0 does not validate. Not played: the validation after the first step.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 
-from accelerate_sim.records import ConnectRecord, DetectRecord, LaunchRecord, ModelLoadedRecord
+from accelerate_sim.records import CheckpointingRecord, ConnectRecord, DetectRecord, LaunchRecord, ModelLoadedRecord
 from accelerate_sim.voices.torchtitan_state import GIB, Titan
 from accelerate_sim.voices.voice import Line, Wording
 
@@ -91,6 +91,10 @@ def _connected(record: ConnectRecord, state: Titan) -> Iterator[Line]:
     yield state.line(f"CUDA memory usage for model: {weights / GIB:.2f}GiB({share:.2f}%)")
 
 
+def _checkpointing(record: CheckpointingRecord, state: Titan) -> Iterator[Line]:
+    yield state.line(f"Checkpointing active. Checkpoints will be loaded from and saved to {record.directory}")
+
+
 def _training(record: DetectRecord, state: Titan) -> Iterator[Line]:
     run, layout, train = state.run, state.plan.layout, state.plan.config.train
     state.since = state.now()
@@ -110,6 +114,7 @@ SETUP: Mapping[type, Wording] = {
     LaunchRecord: _launch,
     ModelLoadedRecord: _model,
     ConnectRecord: _connected,
+    CheckpointingRecord: _checkpointing,
     DetectRecord: _training,
 }
 """Kinds of record of the set-up."""

@@ -14,7 +14,7 @@ from datetime import datetime
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from accelerate_sim.config.extensions import voice_choice, voice_options
+from accelerate_sim.config.voice_table import voice_choice, voice_options
 from accelerate_sim.records import RunFacts
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Final, NewType, NoReturn, TypeAlias
 
 from fake_torch_dist import errors
 from fake_torch_dist.api.registry import find_group
+from fake_torch_dist.core.argument_kinds import text, whole_number, wrong_kind
 from fake_torch_dist.core.process_group import ProcessGroup
 from fake_torch_dist.core.reduction import ReduceOp
 from fake_torch_dist.launcher.environment_names import RUN_ID
@@ -105,7 +106,7 @@ def get_default_backend_for_device(device: Any) -> str:
 
 def is_backend_available(backend: str) -> bool:
     """True if ``init_process_group`` accepts the name."""
-    return backend.lower() in _DEVICES_OF
+    return text("backend", backend).lower() in _DEVICES_OF
 
 
 def is_gloo_available() -> bool:
@@ -135,6 +136,8 @@ def is_xccl_available() -> bool:
 
 def supports_complex(reduceOp: ReduceOp) -> bool:
     """True if torch reduces complex tensors with this operation."""
+    if not isinstance(reduceOp, ReduceOp):
+        raise wrong_kind("reduceOp", "ReduceOp, such as ReduceOp.SUM", reduceOp)
     return reduceOp.name not in ("MAX", "MIN", "PRODUCT", "BAND", "BOR", "BXOR")
 
 
@@ -148,5 +151,5 @@ def get_node_local_rank(fallback_rank: int | None = None) -> int:
     if "LOCAL_RANK" in os.environ:
         return int(os.environ["LOCAL_RANK"])
     if fallback_rank is not None:
-        return int(fallback_rank)
+        return whole_number("fallback_rank", fallback_rank)
     raise RuntimeError(errors.NO_LOCAL_RANK)

@@ -12,6 +12,7 @@ from typing import Any
 
 from fake_torch_dist import errors
 from fake_torch_dist.api.registry import find_group, get_group_rank, get_rank, is_non_member
+from fake_torch_dist.core.argument_kinds import is_set
 from fake_torch_dist.core.process_group import ProcessGroup
 from fake_torch_dist.core.reduction import Array
 from fake_torch_dist.core.work import Work, begin
@@ -53,7 +54,16 @@ def call(
     timeout: timedelta | None = None,
 ) -> Work | None:
     """Run a collective to its end, or with ``async_op`` start it and return its ``Work``, which lists ``tensors``."""
-    if async_op:
+    if async_op is not False and _asks_for_work(async_op, coroutine):
         return begin(group, coroutine, tensors, timeout)
     group.runner.run(coroutine, group.ranks, group.timeout if timeout is None else timeout, group.number)
     return None
+
+
+def _asks_for_work(async_op: object, coroutine: Coroutine[Any, Any, Any]) -> bool:
+    """True if the flag is set; closes ``coroutine`` if it is no flag (TypeError), as it will never run."""
+    try:
+        return is_set("async_op", async_op)
+    except TypeError:
+        coroutine.close()
+        raise

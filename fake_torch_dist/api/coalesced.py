@@ -10,6 +10,7 @@ import warnings
 
 from fake_torch_dist import errors
 from fake_torch_dist.api.call import member_group
+from fake_torch_dist.core.argument_kinds import is_set
 from fake_torch_dist.core.future import Future
 from fake_torch_dist.core.process_group import ProcessGroup
 from fake_torch_dist.core.reduction import ReduceOp
@@ -43,7 +44,7 @@ def all_gather_coalesced(
 
 
 def _future(work: Work, async_op: bool) -> Future | None:
-    if async_op:
+    if is_set("async_op", async_op):
         return work.get_future()
     work.wait()
     return None

@@ -174,11 +174,11 @@ def gather(
     if found is None:
         return None
     root = root_of("gather", found, dst, group_dst, default=0)
-    if root in found.played and not gather_list:
+    outputs = [] if gather_list is None else rows_of_list(found, gather_list, "gather_list", written=True)
+    if root in found.played and not outputs:
         raise ValueError(errors.GATHER_LIST_MISSING)
-    if root not in found.played and gather_list:
+    if root not in found.played and outputs:
         raise ValueError(errors.GATHER_LIST_UNWANTED)
-    outputs = rows_of_list(found, gather_list or [], "gather_list", written=True)
     return call(found, found.gather_rows(outputs, rows_of(found, tensor), root), list(gather_list or []), async_op)
 
 
@@ -198,11 +198,11 @@ def scatter(
     if found is None:
         return None
     root = root_of("scatter", found, src, group_src, default=0)
-    if root in found.played and not scatter_list:
+    inputs = [] if scatter_list is None else rows_of_list(found, scatter_list, "scatter_list")
+    if root in found.played and not inputs:
         raise ValueError(errors.SCATTER_LIST_MISSING)
-    if root not in found.played and scatter_list:
+    if root not in found.played and inputs:
         raise ValueError(errors.SCATTER_LIST_UNWANTED)
-    inputs = rows_of_list(found, scatter_list or [], "scatter_list")
     return call(found, found.scatter_rows(rows_of(found, tensor, written=True), inputs, root), [tensor], async_op)
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from operator import index
 from typing import Final
 
 from fake_torch_dist import errors
+from fake_torch_dist.core.argument_kinds import whole_number
 
 _VIRTUAL: Final = "virtual"
 DRY_RUN: Final = "fake"
@@ -24,7 +26,7 @@ class VirtualOptions:
     """Ranks on one node, as ``--nproc-per-node``; decides the order in which floats are added. None: all on one."""
 
     def __post_init__(self) -> None:
-        if self.ranks_per_node is not None and self.ranks_per_node < 1:
+        if self.ranks_per_node is not None and whole_number("ranks_per_node", self.ranks_per_node) < 1:
             raise ValueError(f"ranks_per_node = {self.ranks_per_node}; a node has at least one rank")
 
 
@@ -80,8 +82,11 @@ def check_ranks(ranks: Iterable[int], world_size: int) -> list[int]:
     if len(ranks) > world_size:
         raise ValueError(errors.GROUP_TOO_BIG)
     for rank in ranks:
-        if not hasattr(rank, "__index__"):
-            raise TypeError(f"new_group takes global ranks, which are whole numbers such as 0, got {rank!r}")
+        try:
+            index(rank)
+        except TypeError:
+            text = f"new_group takes global ranks, which are whole numbers such as 0, got {rank!r}"
+            raise TypeError(text) from None
         if not 0 <= rank < world_size:
             raise ValueError(errors.RANK_OUT_OF_RANGE.format(rank=rank, last=world_size - 1, size=world_size))
     if len(set(ranks)) != len(ranks):

@@ -28,6 +28,7 @@ from fake_torch_dist.api.registry import (
     use_number,
     world,
 )
+from fake_torch_dist.core.argument_kinds import is_set, lists_of_numbers, text, whole_number
 from fake_torch_dist.core.checks import check_timeout
 from fake_torch_dist.core.fingerprint import Call
 from fake_torch_dist.core.process_group import ProcessGroup
@@ -63,7 +64,8 @@ def new_group(
             raise ValueError("nodes belong to the world: pass VirtualOptions to init_process_group, not to new_group")
     members = list(default.ranks) if ranks is None else check_ranks(ranks, default.size())
     members = sorted(members) if sort_ranks else members
-    return _form(default, members, backend, timeout, group_desc, local=use_local_synchronization)
+    local = is_set("use_local_synchronization", use_local_synchronization)
+    return _form(default, members, backend, timeout, group_desc, local=local)
 
 
 def _form(
@@ -77,6 +79,8 @@ def _form(
 ) -> Any:
     """Make the group ``ranks`` when every process of ``called_by`` (with ``local`` of ``ranks``) is about to."""
     default = default_group()
+    if group_desc is not None:
+        text("group_desc", group_desc)
     if local and not plays_all_ranks():
         if default.global_rank() not in ranks:
             return None
@@ -132,6 +136,7 @@ def new_subgroups(
     size = whole.size()
     if group_size is None:
         raise ValueError(errors.NO_GROUP_SIZE)
+    group_size = whole_number("group_size", group_size)
     if group_size <= 0:
         raise ValueError(f"The arg 'group_size' ({group_size}) must be positive")
     if size < group_size:
@@ -155,15 +160,16 @@ def new_subgroups_by_enumeration(
     group_desc: str | None = None,
 ) -> tuple[Any, list[Any]]:
     """Make the groups that are listed, none sharing a rank; returns this process's (or None) and the list of all."""
-    if not ranks_per_subgroup_list:
+    lists = lists_of_numbers("ranks_per_subgroup_list", ranks_per_subgroup_list)
+    if not lists:
         raise ValueError("The arg 'ranks_per_subgroup_list' cannot be empty")
     seen: dict[int, list[int]] = {}
-    for ranks in ranks_per_subgroup_list:
+    for ranks in lists:
         for rank in ranks:
             if rank in seen:
                 raise ValueError(f"Rank {rank} has appeared in both subgroup {seen[rank]} and {ranks}")
             seen[rank] = ranks
-    return _enumerated(ranks_per_subgroup_list, timeout, backend, pg_options, group_desc)
+    return _enumerated(lists, timeout, backend, pg_options, group_desc)
 
 
 def _enumerated(
@@ -197,17 +203,18 @@ def split_group(
     torch needs a device for it; here it is a way to make groups that only the parent's members take part in. In the
     virtual world the first group is returned. Errors: ValueError for an empty list or shared ranks, ``new_group``'s.
     """
-    if not split_ranks:
+    lists = [] if split_ranks is None else lists_of_numbers("split_ranks", split_ranks)
+    if not lists:
         raise ValueError("split_ranks cannot be None or empty")
     parent = find_group(parent_pg)
     check_timeout(timeout)
-    flat = [rank for ranks in split_ranks for rank in ranks]
+    flat = [rank for ranks in lists for rank in ranks]
     if len(set(flat)) != len(flat):
-        raise ValueError(errors.SHARED_RANKS.format(ranks=split_ranks))
+        raise ValueError(errors.SHARED_RANKS.format(ranks=lists))
     if max(flat, default=0) >= parent.size():
         raise ValueError(errors.RANK_OUT_OF_RANGE.format(rank=max(flat), last=parent.size() - 1, size=parent.size()))
     mine: ProcessGroup | None = None
-    for ranks in split_ranks:
+    for ranks in lists:
         members = [parent.ranks[rank] for rank in sorted(ranks)]
         name = None if backend is None else check_backend(backend)
         made = _form(parent, members, name, timeout, group_desc)

@@ -19,6 +19,7 @@ from fake_torch_dist.api.call import member_group, root_of
 from fake_torch_dist.api.group_arguments import check_device
 from fake_torch_dist.api.point_to_point import peer_named
 from fake_torch_dist.api.registry import find_group, get_rank, is_non_member, plays_all_ranks
+from fake_torch_dist.core.argument_kinds import listed
 from fake_torch_dist.core.fingerprint import Call
 from fake_torch_dist.core.process_group import ProcessGroup
 from fake_torch_dist.core.sending import receive_and_wait, send_and_wait
@@ -35,7 +36,7 @@ def all_gather_object(object_list: list[Any], obj: Any, group: ProcessGroup | No
     found = member_group("all_gather_object", group)
     if found is None:
         return
-    if len(object_list) < found.size():
+    if len(listed("object_list", object_list, written=True)) < found.size():
         raise IndexError(f"object_list has {len(object_list)} entries for {found.size()} ranks")
     transport = found.transport
     packed = finish(found, transport.all_gather_packed(transport.pack(obj), transport.label("ALLGATHER_OBJECT")))
@@ -57,16 +58,19 @@ def gather_object(
     if found is None:
         return
     root = root_of("gather_object", found, dst, group_dst, default=0)
-    if root in found.played and not object_gather_list:
+    entries = 0
+    if object_gather_list is not None:
+        entries = len(listed("object_gather_list", object_gather_list, written=True))
+    if root in found.played and not entries:
         raise ValueError(errors.GATHER_LIST_MISSING)
-    if root not in found.played and object_gather_list:
+    if root not in found.played and entries:
         raise ValueError(errors.GATHER_LIST_UNWANTED)
-    if object_gather_list and len(object_gather_list) < found.size():
-        raise IndexError(f"object_gather_list has {len(object_gather_list)} entries for {found.size()} ranks")
+    if entries and entries < found.size():
+        raise IndexError(f"object_gather_list has {entries} entries for {found.size()} ranks")
     transport = found.transport
     call = Call("GATHER_OBJECT", "", (), f"root={root}")
     packed = finish(found, transport.gather_packed(transport.pack(obj), root, call))
-    if object_gather_list:
+    if object_gather_list is not None and entries:
         object_gather_list[: found.size()] = _unpacked(found, packed)
 
 
@@ -87,6 +91,7 @@ def broadcast_object_list(
     if found is None:
         return
     root = root_of("broadcast_object_list", found, src, group_src, default=0)
+    listed("object_list", object_list, written=any(member != root for member in found.played))
     if plays_all_ranks():
         check_device(device, "device")
     if len(found.played) != found.num_local:
@@ -121,11 +126,12 @@ def scatter_object_list(
         raise ValueError("scatter_object_list in the virtual world: one list cannot hold every rank's object")
     transport, parts = found.transport, []
     if root in found.played:
-        if not scatter_object_input_list or len(scatter_object_input_list) != found.size():
-            raise ValueError(
-                f"scatter_object_input_list has {len(scatter_object_input_list or [])} entries for {found.size()} ranks"
-            )
-        parts = [transport.pack(entry) for entry in scatter_object_input_list]
+        given = (
+            [] if scatter_object_input_list is None else listed("scatter_object_input_list", scatter_object_input_list)
+        )
+        if len(given) != found.size():
+            raise ValueError(f"scatter_object_input_list has {len(given)} entries for {found.size()} ranks")
+        parts = [transport.pack(entry) for entry in given]
     call = Call("SCATTER_OBJECT_LIST", "", (), f"root={root}")
     packed = finish(found, transport.scatter_packed(parts, root, call))
     scatter_object_output_list[0] = transport.unpack(packed, found.global_rank())
@@ -142,6 +148,7 @@ def send_object_list(
     """Send the objects to ``dst`` in one message; ``use_batch`` changes nothing. Errors as ``send``, and pickle's."""
     found = _own_group(group)
     to = peer_named("destination", found, dst, group_dst)
+    listed("object_list", object_list)
     send_and_wait(found, to, f"{_OBJECTS} ({len(object_list)},)", pickle.dumps(list(object_list)))
 
 
@@ -160,6 +167,7 @@ def recv_object_list(
     """
     found = _own_group(group)
     source = peer_named("source", found, src, group_src)
+    listed("object_list", object_list, written=True)
     received = receive_and_wait(found, source)
     if received is None:
         raise errors.DistBackendError(errors.NO_OBJECTS_COME.format(rank=source))

@@ -113,7 +113,7 @@ class P2POp:
         tag: int = 0,
         group_peer: int | None = None,
     ) -> None:
-        if op not in (isend, irecv):
+        if op is not isend and op is not irecv:
             raise ValueError(errors.NOT_AN_OPERATION)
         self.op = op
         self.tensor = tensor

@@ -24,6 +24,7 @@ from fake_torch_dist.api.group_arguments import (
     is_virtual,
 )
 from fake_torch_dist.api.registry import LOCAL_NUMBERS, find_group, is_non_member, make_group, world
+from fake_torch_dist.core.argument_kinds import text, whole_number
 from fake_torch_dist.core.checks import check_timeout
 from fake_torch_dist.core.process_group import ProcessGroup
 from fake_torch_dist.launcher.environment_names import RANKS_PER_PROCESS
@@ -65,6 +66,8 @@ def init_process_group(
         raise ValueError(errors.INITIALIZED_TWICE)
     backend = check_backend(backend)
     check_timeout(timeout)
+    rank, world_size = whole_number("rank", rank), whole_number("world_size", world_size)
+    text("group_name", group_name)
     if is_virtual(backend):
         _check_virtual(rank, init_method, store, _ranks, world_size, device_id)
         options = check_options(pg_options)
@@ -146,7 +149,7 @@ def _init_processes(
         group_desc="default_pg",
     )
     if "nccl" in backend:
-        from fake_torch_dist import nccl_log
+        from fake_torch_dist.nccl import log as nccl_log
 
         contacts = meeting.engine.peers.contacts
         nccl_log.print_lines(rank, world_size, meeting.ranks_per_node, name=contacts[0].unix)

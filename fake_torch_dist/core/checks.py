@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from fake_torch_dist import errors
+from fake_torch_dist.core.argument_kinds import whole_numbers
 from fake_torch_dist.core.reduction import Array
 
 
@@ -67,16 +68,17 @@ def check_pairs(outputs: Sequence[Array], inputs: Sequence[Array], size: int) ->
 
 def split_bounds(rows: int, splits: Sequence[int] | None, size: int, side: str) -> list[int]:
     """The first row of each member's block of ``rows`` rows, and the end. RuntimeError, torch's, if they don't fit."""
-    if not splits:
+    sizes = [] if splits is None else whole_numbers(f"{side}_split_sizes", splits)
+    if not sizes:
         if rows % size:
             raise RuntimeError(f"Tensor's dim 0 does not divide equally across group size ({side}: {rows} by {size})")
-        splits = [rows // size] * size
-    if len(splits) != size:
-        raise RuntimeError(f"Number of tensor splits not equal to group size ({side}: {len(splits)}, not {size})")
-    if sum(splits) != rows or min(splits) < 0:
-        raise RuntimeError(f"Split sizes doesn't match total dim 0 size ({side}: {list(splits)} of {rows})")
+        sizes = [rows // size] * size
+    if len(sizes) != size:
+        raise RuntimeError(f"Number of tensor splits not equal to group size ({side}: {len(sizes)}, not {size})")
+    if sum(sizes) != rows or min(sizes) < 0:
+        raise RuntimeError(f"Split sizes doesn't match total dim 0 size ({side}: {sizes} of {rows})")
     bounds = [0]
-    for count in splits:
+    for count in sizes:
         bounds.append(bounds[-1] + count)
     return bounds
 
@@ -90,6 +92,10 @@ def check_timeout(timeout: object) -> None:
 def as_duration(timeout: timedelta | float) -> timedelta:
     """``timeout``; a float is seconds, as torch's C++ functions take it. TypeError for anything else."""
     if isinstance(timeout, float):
-        return timedelta(seconds=timeout)
-    check_timeout(timeout)
+        try:
+            return timedelta(seconds=timeout)
+        except (ValueError, OverflowError):
+            raise ValueError(f"timeout = {timeout}: a timeout is a number of seconds") from None
+    if not isinstance(timeout, timedelta):
+        raise TypeError(errors.TIMEOUT_TYPE.format(timeout=timeout))
     return timeout

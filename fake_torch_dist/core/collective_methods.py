@@ -25,7 +25,15 @@ from fake_torch_dist.core.collective_options import (
     ReduceScatterOptions,
     ScatterOptions,
 )
-from fake_torch_dist.core.method_arguments import begin_call, checked_root, limit_of, only, only_list, rows_in
+from fake_torch_dist.core.method_arguments import (
+    begin_call,
+    checked_root,
+    limit_of,
+    list_of_tensors,
+    only,
+    only_list,
+    rows_in,
+)
 from fake_torch_dist.core.reduction import ReduceOp
 from fake_torch_dist.core.row_collectives import RowCollectives
 from fake_torch_dist.core.tensor_lists import begin_gathering_each, begin_reducing_each
@@ -62,7 +70,7 @@ class CollectiveMethods(RowCollectives):
     def allreduce_coalesced(self, tensors: Sequence[Tensor], opts: AllreduceCoalescedOptions | None = None) -> Work:
         """Reduce every tensor of the list over the group, in place."""
         opts = opts or AllreduceCoalescedOptions()
-        return begin_reducing_each(self, list(tensors), opts.reduceOp, limit_of(opts.timeout))
+        return begin_reducing_each(self, list_of_tensors(tensors, "tensors"), opts.reduceOp, limit_of(opts.timeout))
 
     def broadcast(
         self,
@@ -121,8 +129,9 @@ class CollectiveMethods(RowCollectives):
         opts: AllgatherOptions | None = None,
     ) -> Work:
         """Fill ``output_lists[k]`` with the list of group rank k."""
-        outputs = [list(each) for each in output_lists]
-        return begin_gathering_each(self, outputs, list(input_list), limit_of((opts or AllgatherOptions()).timeout))
+        outputs = [list_of_tensors(each, "output_lists") for each in list_of_tensors(output_lists, "output_lists")]
+        inputs = list_of_tensors(input_list, "input_list")
+        return begin_gathering_each(self, outputs, inputs, limit_of((opts or AllgatherOptions()).timeout))
 
     def all_gather_single(self, output: Tensor, input: Tensor, opts: AllgatherOptions | None = None) -> Work:
         """Fill ``output`` with every member's input, one after the other."""
@@ -206,11 +215,10 @@ class CollectiveMethods(RowCollectives):
         opts: AllToAllOptions | None = None,
     ) -> Work:
         """Fill output k with group rank k's input for this rank."""
-        outputs = [rows_in(self, each, "output_tensors", written=True) for each in output_tensors]
-        inputs = [rows_in(self, each, "input_tensors") for each in input_tensors]
-        return begin_call(
-            self, self.alltoall_rows(outputs, inputs), list(output_tensors), None if opts is None else opts.timeout
-        )
+        into, given = list_of_tensors(output_tensors, "output_tensors"), list_of_tensors(input_tensors, "input_tensors")
+        outputs = [rows_in(self, each, "output_tensors", written=True) for each in into]
+        inputs = [rows_in(self, each, "input_tensors") for each in given]
+        return begin_call(self, self.alltoall_rows(outputs, inputs), into, None if opts is None else opts.timeout)
 
     def all_to_all_single(
         self,
@@ -223,7 +231,8 @@ class CollectiveMethods(RowCollectives):
         """``alltoall`` of blocks of rows of one tensor; without sizes the blocks are equal."""
         timeout = opts.timeout if isinstance(opts, AllToAllOptions) else opts
         out, rows = rows_in(self, output, "output", written=True), rows_in(self, input, "input")
-        splits = list(output_split_sizes) or None, list(input_split_sizes) or None
-        return begin_call(self, self.alltoall_single_rows(out, rows, *splits), [output], timeout)
+        return begin_call(
+            self, self.alltoall_single_rows(out, rows, output_split_sizes, input_split_sizes), [output], timeout
+        )
 
     alltoall_base = all_to_all_single

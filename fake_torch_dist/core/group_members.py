@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from fake_torch_dist import errors
+from fake_torch_dist.core.argument_kinds import whole_number
 from fake_torch_dist.core.reduction import Array
 from fake_torch_dist.core.runner import Runner
 from fake_torch_dist.core.transport import Transport
@@ -85,7 +86,12 @@ class GroupMembers:
         self.transport.close()
 
     def check_root(self, what: str, group_rank: int) -> None:
-        """Raise RuntimeError unless ``group_rank`` is a member that the collective ``what`` can have as its root."""
+        """Raise RuntimeError unless ``group_rank`` is a member that the collective ``what`` can have as its root.
+
+        TypeError if it is no whole number.
+        """
+        if type(group_rank) is not int:
+            whole_number(f"root of {what}", group_rank, "int, a rank such as 0")
         if not 0 <= group_rank < self.size():
             raise RuntimeError(f"{what}: invalid root rank: {group_rank}; the group has {self.size()} ranks")
 

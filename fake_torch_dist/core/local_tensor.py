@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fake_torch_dist import errors
+from fake_torch_dist.core.argument_kinds import kind_of, whole_number
 from fake_torch_dist.core.numpy_by_rank import function_by_rank, ufunc_by_rank
 from fake_torch_dist.core.tensor_methods import TensorMethods
 
@@ -41,7 +42,7 @@ class LocalTensor(TensorMethods):
         """Wrap an ndarray as it is, without a copy: shape (ranks, \\*shape). TypeError for anything else."""
         if not isinstance(shards, np.ndarray) or not shards.ndim:
             raise TypeError(
-                f"LocalTensor() needs an ndarray with a leading axis of ranks, got {_described(shards)}: make a tensor "
+                f"LocalTensor() needs an ndarray with a leading axis of ranks, got {kind_of(shards)}: make a tensor "
                 "with LocalTensor.from_ranks(values), where values[k] is rank k's value"
             )
         self.shards = shards
@@ -102,7 +103,7 @@ class LocalTensor(TensorMethods):
 
     def rank(self, rank: int) -> Array:
         """The shard of ``rank`` as a view, shape ``shape``; IndexError for a rank that is not here."""
-        if not 0 <= rank < len(self.shards):
+        if not 0 <= whole_number("rank", rank) < len(self.shards):
             raise IndexError(f"rank {rank} has no shard here; there are ranks 0 to {len(self.shards) - 1}")
         return self.shards[rank, ...]
 
@@ -269,11 +270,6 @@ def _deepen(shards: Array, like: Array) -> Array:
     return shards.reshape(shards.shape[:1] + missing + shards.shape[1:]) if missing else shards
 
 
-def _described(value: object) -> str:
-    """The type of what was given for a tensor, and the shape of an array."""
-    return f"an ndarray of shape {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
-
-
 def shards_of(tensor: object, name: str = "tensor") -> Array:
     """The array behind ``tensor``, shape (ranks, \\*shape), which collectives read and write.
 
@@ -282,7 +278,7 @@ def shards_of(tensor: object, name: str = "tensor") -> Array:
     if isinstance(tensor, LocalTensor):
         return tensor.shards
     raise TypeError(
-        f"{errors.INVALID_ARGUMENT.format(name=name, wanted='LocalTensor')}, got {_described(tensor)}. In the virtual "
+        f"{errors.INVALID_ARGUMENT.format(name=name, wanted='LocalTensor')}, got {kind_of(tensor)}. In the virtual "
         "world one process plays all ranks, so a tensor has a leading axis of ranks: make one with "
         "LocalTensor.from_ranks(array), array.shape == (world_size, *shape)."
     )

@@ -6,6 +6,7 @@ from collections.abc import Coroutine
 from datetime import timedelta
 from typing import Any
 
+from fake_torch_dist.core.argument_kinds import wrong_kind
 from fake_torch_dist.core.checks import as_duration
 from fake_torch_dist.core.reduction import Array
 from fake_torch_dist.core.row_collectives import RowCollectives
@@ -19,6 +20,13 @@ def only(tensors: Any) -> Any:
     if len(tensors) != 1:
         raise RuntimeError(f"a list of one tensor is expected, as this process has one device; got {len(tensors)}")
     return tensors[0]
+
+
+def list_of_tensors(tensors: Any, name: str) -> list[Any]:
+    """A list of tensors as a list. TypeError for anything but a list or tuple."""
+    if not isinstance(tensors, list | tuple):
+        raise wrong_kind(name, "List[Tensor]", tensors)
+    return list(tensors)
 
 
 def only_list(tensors: Any) -> list[Any]:

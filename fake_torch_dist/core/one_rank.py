@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 
 from fake_torch_dist import errors
+from fake_torch_dist.core.argument_kinds import kind_of
 from fake_torch_dist.core.local_tensor import LocalTensor
 from fake_torch_dist.core.reduction import Array
 
@@ -29,7 +30,7 @@ class OneRankTransport:
     def rows_of(tensor: object, name: str, *, written: bool = False) -> Array:
         """The ndarray ``tensor`` with a leading axis of length 1. Errors: see ``Transport``."""
         if not isinstance(tensor, np.ndarray):
-            way_out = errors.NO_LOCAL_TENSORS if isinstance(tensor, LocalTensor) else f", got {type(tensor).__name__}"
+            way_out = errors.NO_LOCAL_TENSORS if isinstance(tensor, LocalTensor) else f", got {kind_of(tensor)}"
             raise TypeError(errors.INVALID_ARGUMENT.format(name=name, wanted="numpy.ndarray") + way_out)
         if tensor.dtype.char not in _NUMBERS or not tensor.dtype.isnative:
             wanted = "numpy.ndarray of a dtype that torch has"

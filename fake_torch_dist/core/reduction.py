@@ -9,13 +9,14 @@ What this module does not do: groups, messages, writing results back.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from fake_torch_dist import errors
+from fake_torch_dist.core.argument_kinds import whole_number, whole_numbers, wrong_kind
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -124,7 +125,10 @@ ReduceOp.RedOpType = RedOpType
 def _make_nccl_premul_sum(factor: float) -> ReduceOp:
     """PREMUL_SUM with its factor."""
     made = ReduceOp(ReduceOp.PREMUL_SUM)
-    made.factor = float(factor)
+    try:
+        made.factor = float(factor)
+    except (TypeError, ValueError):
+        raise wrong_kind("factor", "float", factor) from None
     return made
 
 
@@ -150,8 +154,10 @@ element where the loop costs 400 ns for every row and almost nothing for an elem
 def fold(shards: Array, op: ReduceOp) -> Array:
     """Left fold of ``shards``, shape (ranks, \\*shape), in the order given; returns a new array or scalar of ``shape``.
 
-    Errors: TypeError, ValueError or RuntimeError of ``check_op`` when ``op`` cannot reduce this dtype.
+    Errors: TypeError for anything but an ndarray with an axis of ranks, ValueError without a rank; TypeError,
+    ValueError or RuntimeError of ``check_op`` when ``op`` cannot reduce this dtype.
     """
+    _check_shards(shards)
     check_op(op, shards.dtype)
     return after(fold_rows(before(shards, op), UFUNCS[op.name]), op, len(shards))
 
@@ -161,8 +167,22 @@ def fold_world(shards: Array, op: ReduceOp, ranks_per_node: int | Sequence[int])
 
     ``ranks_per_node`` is one number (the last node may hold fewer) or the number of ranks on each node in turn.
     """
+    _check_shards(shards)
+    if isinstance(ranks_per_node, Iterable):
+        ranks_per_node = whole_numbers("ranks_per_node", ranks_per_node)
+    else:
+        ranks_per_node = whole_number("ranks_per_node", ranks_per_node, "int or List[int]")
+    if np.any(np.less(ranks_per_node, 1)):
+        raise ValueError(f"ranks_per_node = {ranks_per_node} for {len(shards)} shards: a node has at least one rank")
     check_op(op, shards.dtype)
     return after(fold_nodes(before(shards, op), UFUNCS[op.name], ranks_per_node), op, len(shards))
+
+
+def _check_shards(shards: object) -> None:
+    if not isinstance(shards, np.ndarray) or not shards.ndim:
+        raise wrong_kind("shards", "numpy.ndarray with a leading axis of ranks", shards)
+    if not len(shards):
+        raise ValueError(f"nothing to fold: no rank's shard in an array of shape {shards.shape}")
 
 
 def fold_nodes(shards: Array, ufunc: np.ufunc, ranks_per_node: int | Sequence[int]) -> Array:

@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from fake_torch_dist import errors
+from fake_torch_dist.core.argument_kinds import whole_number
 from fake_torch_dist.core.reduction import Array
 from fake_torch_dist.core.row_collectives import RowCollectives
 from fake_torch_dist.core.transport import ANY_SOURCE, Received
@@ -25,7 +26,7 @@ HELD_BYTES: Final = 1 << 16
 
 def begin_send(group: RowCollectives, tensor: Tensor, to: int, tag: int, *, moves: bool = True) -> Work:
     """Begin to send ``tensor`` to global rank ``to``. ``moves``: it goes on while no thread waits for it."""
-    row = _contiguous_row(group, tensor, written=False)
+    row = _contiguous_row(group, tensor, tag, written=False)
     coroutine = group.transport.send(to, tag, _label(row.dtype, row.shape), _bytes_of(row))
     return begin(group, coroutine, [tensor], members=_ends(group, to), moves=moves)
 
@@ -36,14 +37,14 @@ def begin_receive(group: RowCollectives, tensor: Tensor, source: int, tag: int, 
     ``moves``: a message that the sender's kernel cannot hold goes on while no thread waits for it. MismatchError from
     ``wait`` for a message of another dtype or number of elements, which is lost.
     """
-    row = _contiguous_row(group, tensor, written=True)
+    row = _contiguous_row(group, tensor, tag, written=True)
     moves = moves and row.nbytes > HELD_BYTES
     return begin(group, _receive_into(group, source, tag, row), [tensor], members=_ends(group, source), moves=moves)
 
 
 def send_array(group: RowCollectives, tensor: Tensor, to: int, tag: int) -> None:
     """Send ``tensor`` to global rank ``to``; return when the kernel has all of it. No task for a small one."""
-    row = _contiguous_row(group, tensor, written=False)
+    row = _contiguous_row(group, tensor, tag, written=False)
     rest = group.transport.post(to, tag, _label(row.dtype, row.shape), _bytes_of(row))
     if rest is not None:
         finish(group, rest, members=_ends(group, to))
@@ -51,7 +52,7 @@ def send_array(group: RowCollectives, tensor: Tensor, to: int, tag: int) -> None
 
 def receive_array(group: RowCollectives, tensor: Tensor, source: int, tag: int) -> int | None:
     """Wait for a message as ``begin_receive`` does; return its sender's global rank, None where no message comes."""
-    row = _contiguous_row(group, tensor, written=True)
+    row = _contiguous_row(group, tensor, tag, written=True)
     received = group.transport.receive_now(source, tag, group.timeout)
     return None if received is None else _fill(group, tag, row, received)
 
@@ -90,8 +91,9 @@ def peer_of(group: RowCollectives, what: str, group_rank: int) -> int:
     """The global rank of another member. ``what`` is "source" or "destination".
 
     ValueError, torch's, for a rank that is not in the group and for this process's; NotImplementedError in the virtual
-    world.
+    world; TypeError for anything but a whole number.
     """
+    group_rank = whole_number(f"{what} rank", group_rank, "int, a rank such as 0")
     if not 0 <= group_rank < group.size():
         raise ValueError(f"Invalid {what} rank: {group_rank}; the group has {group.size()} ranks")
     group.transport.check_messages()
@@ -105,8 +107,9 @@ def _ends(group: RowCollectives, peer: int) -> list[int]:
     return list(group.ranks) if peer == ANY_SOURCE else [group.global_rank(), peer]
 
 
-def _contiguous_row(group: RowCollectives, tensor: Tensor, *, written: bool) -> Array:
+def _contiguous_row(group: RowCollectives, tensor: Tensor, tag: int, *, written: bool) -> Array:
     group.transport.check_messages()
+    whole_number("tag", tag)
     row: Array = group.transport.rows_of(tensor, "tensor", written=written)[0, ...]
     if not row.flags.c_contiguous:
         raise RuntimeError("input tensor has to be contiguous")

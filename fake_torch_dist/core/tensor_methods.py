@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from fake_torch_dist.core.argument_kinds import whole_number, whole_numbers
 from fake_torch_dist.core.numpy_by_rank import matrix_of_ranks, product
 from fake_torch_dist.core.tensor_reductions import TensorReductions
 
@@ -109,7 +110,8 @@ class TensorMethods(TensorReductions):
 
     def reshape(self, *shape: Any) -> Self:
         """Each shard in another shape; one -1 is worked out."""
-        wanted = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], tuple | list) else shape
+        given = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple | list) else shape
+        wanted = whole_numbers("shape", given)
         return type(self)(self.shards.reshape(len(self.shards), *wanted))
 
     view = reshape
@@ -130,11 +132,12 @@ class TensorMethods(TensorReductions):
 
     def repeat(self, *times: int) -> Self:
         """Each shard as often along each axis as ``times`` says."""
-        return type(self)(np.tile(self.unsqueezed_to(len(times)).shards, (1, *times)))
+        counts = whole_numbers("times", times)
+        return type(self)(np.tile(self.unsqueezed_to(len(counts)).shards, (1, *counts)))
 
     def unsqueezed_to(self, ndim: int) -> Self:
         """Each shard with at least ``ndim`` axes, the new ones first and of length 1."""
-        missing = max(ndim - self.dim(), 0)
+        missing = max(whole_number("ndim", ndim) - self.dim(), 0)
         return self.reshape(*(1,) * missing, *self.size())
 
     # -- types, devices, Python ---------------------------------------------------------------------------------------

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from fake_torch_dist.core.argument_kinds import whole_number
+
 if TYPE_CHECKING:
     from typing import TypeAlias
 
@@ -83,7 +85,7 @@ class TensorReductions:
 
     def _axis(self, dim: int, *, new: int = 0) -> int:
         """The axis of ``shards`` that is ``dim`` of a shard, which has ``new`` axes more. IndexError, torch's."""
-        ndim = self.shards.ndim - 1 + new
+        dim, ndim = whole_number("dim", dim), self.shards.ndim - 1 + new
         if not -max(ndim, 1) <= dim < max(ndim, 1):
             raise IndexError(
                 f"Dimension out of range (expected to be in range of [{-max(ndim, 1)}, {max(ndim, 1) - 1}], "

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any, Final, NoReturn, TypeAlias
 
 from fake_torch_dist import errors
+from fake_torch_dist.core.argument_kinds import wrong_kind
 from fake_torch_dist.core.checks import as_duration
 from fake_torch_dist.core.future import Future
 from fake_torch_dist.core.local_tensor import LocalTensor
@@ -131,5 +132,5 @@ def rows_of_list(group: RowCollectives, tensors: object, name: str, *, written: 
     """The arrays behind each tensor of a list; TypeError for anything but a list. Errors as ``Transport.rows_of``."""
     transport = group.transport
     if not isinstance(tensors, list | tuple):
-        raise TypeError(errors.INVALID_ARGUMENT.format(name=name, wanted=f"List[{transport.tensor_type}]"))
+        raise wrong_kind(name, f"List[{transport.tensor_type}]", tensors)
     return [transport.rows_of(tensor, name, written=written) for tensor in tensors]

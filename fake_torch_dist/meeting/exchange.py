@@ -65,7 +65,7 @@ class _RankInfo(NamedTuple):
     """LOCAL_WORLD_SIZE, or an empty string."""
 
     def packed(self, contact: Contact) -> bytes:
-        """The bytes that follow those of the contact."""
+        """The bytes that ``parse`` reads: those of the contact, then the address, the secret and the node."""
         return contact.packed() + _ADDRESS.pack(self.address) + self.secret + self.node.encode()
 
     @classmethod

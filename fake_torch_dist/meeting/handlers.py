@@ -17,6 +17,7 @@ from datetime import timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
+from fake_torch_dist.core.argument_kinds import text, wrong_kind
 from fake_torch_dist.meeting.address import ADDRESSES, WorldAddress, check_rank, query_of
 from fake_torch_dist.stores.base import Store
 
@@ -46,6 +47,9 @@ def register_rendezvous_handler(scheme: str, handler: Callable[..., Iterator[Met
 
     RuntimeError if a handler does already.
     """
+    text("scheme", scheme)
+    if not callable(handler):
+        raise wrong_kind("handler", "a function of an URL", handler)
     if scheme in _handlers:
         raise RuntimeError(HANDLER_TWICE.format(scheme=scheme))
     _handlers[scheme] = handler
@@ -119,6 +123,8 @@ def find_store(init_method: str | None, rank: int, world_size: int, store: Store
     if store is not None:
         if init_method is not None:
             raise AssertionError(STORE_AND_METHOD)
+        if not isinstance(store, Store):
+            raise wrong_kind("store", "Store, such as TCPStore", store)
         if world_size <= 0:
             raise AssertionError(STORE_WITHOUT_SIZE)
         if rank < 0:

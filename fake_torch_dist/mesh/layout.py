@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from fake_torch_dist import errors
 from fake_torch_dist.api.registry import get_rank
+from fake_torch_dist.core.argument_kinds import whole_number
 from fake_torch_dist.mesh.axes import Axis, all_lines, strides
 
 
@@ -47,7 +48,7 @@ class MeshLayout:
 
     def size(self, mesh_dim: int | None = None) -> int:
         """Number of ranks, in all or along a dimension."""
-        return int(np.prod(self.shape)) if mesh_dim is None else self.shape[mesh_dim]
+        return int(np.prod(self.shape)) if mesh_dim is None else self.shape[self._axis(mesh_dim)]
 
     def stride(self) -> tuple[Any, ...]:
         """The distance of neighbours along each dimension in the root mesh; () for a dimension of size 1."""
@@ -81,6 +82,7 @@ class MeshLayout:
             if self.mesh_dim_names is None or mesh_dim not in self.mesh_dim_names:
                 raise KeyError(errors.MESH_NO_SUCH_DIM.format(name=mesh_dim, names=self.mesh_dim_names))
             return self.mesh_dim_names.index(mesh_dim)
+        mesh_dim = whole_number("mesh_dim", mesh_dim, "int or str")
         if not -self.ndim <= mesh_dim < self.ndim:
             raise IndexError(f"mesh_dim {mesh_dim} of a mesh of {self.ndim} dimensions")
         return mesh_dim % self.ndim

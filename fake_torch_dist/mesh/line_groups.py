@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from fake_torch_dist.api.groups import new_group
 from fake_torch_dist.api.registry import default_group
+from fake_torch_dist.core.argument_kinds import wrong_kind
 
 Override: TypeAlias = tuple[str | None, Any]
 """A backend's name and options for one dimension; None: as the default group."""
@@ -42,6 +43,8 @@ def overrides_of(given: Mapping[Any, Any] | None, ndim: int, names: Sequence[str
 
     RuntimeError, torch's, for a dimension that is named twice and for keys that are no dimension's.
     """
+    if not isinstance(given, Mapping | None):
+        raise wrong_kind("backend_override", "dict of dimensions and backends", given)
     left = dict(given or {})
     found = list(_overrides(left, ndim, names or ()))
     if left:

@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fake_torch_dist.api.registry import get_process_group_ranks
+from fake_torch_dist.core.argument_kinds import wrong_kind
 from fake_torch_dist.core.process_group import ProcessGroup
+from fake_torch_dist.mesh.validation import rank_array
 
 
 def groups_and_ranks(
@@ -25,6 +27,8 @@ def groups_and_ranks(
         if mesh is not None and np.asarray(mesh).tolist() != ranks:
             raise ValueError(f"Invalid mesh {mesh} for ProcessGroup with ranks {ranks}")
         return [group], np.array(ranks)
+    if not isinstance(group, list | tuple) or not all(isinstance(each, ProcessGroup) for each in group):
+        raise wrong_kind("group", "ProcessGroup or List[ProcessGroup]", group)
     groups = list(group)
     if not groups:
         raise ValueError("Expects at least one ProcessGroup to be passed")
@@ -32,7 +36,7 @@ def groups_and_ranks(
         raise ValueError("Must pass mesh if passing multiple ProcessGroups")
     if mesh_dim_names is None:
         raise ValueError("Must pass mesh_dim_names if passing multiple ProcessGroups")
-    array = np.array(mesh, int)
+    array = rank_array(mesh)
     if array.ndim != len(groups):
         raise ValueError(
             f"Expects mesh with ndim equal to number of ProcessGroups but got mesh {array.tolist()} and "

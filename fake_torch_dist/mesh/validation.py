@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import prod
 
 import numpy as np
 import numpy.typing as npt
 
 from fake_torch_dist import errors
+from fake_torch_dist.core.argument_kinds import text, whole_numbers, wrong_kind
 
 
 def rank_array(mesh: npt.ArrayLike) -> npt.NDArray[np.int_]:
@@ -19,11 +20,23 @@ def rank_array(mesh: npt.ArrayLike) -> npt.NDArray[np.int_]:
         raise TypeError(f"mesh is an array of global ranks such as [[0, 1], [2, 3]], not {mesh!r}") from None
 
 
-def check_shape(shape: object) -> None:
-    """Raise TypeError unless a mesh can have this shape: a tuple of sizes, or one size."""
-    sizes = shape if isinstance(shape, Iterable) and not isinstance(shape, str | bytes) else (shape,)
-    if not all(hasattr(size, "__index__") for size in sizes):
-        raise TypeError(f"mesh_shape is a tuple of whole numbers such as (2, 4), one per dimension, not {shape!r}")
+def shape_of(shape: object) -> tuple[int, ...]:
+    """The shape of a mesh, given as a list of sizes or as one size. TypeError for anything but whole numbers."""
+    sizes = shape if isinstance(shape, Iterable) and not isinstance(shape, str | bytes | Mapping) else (shape,)
+    try:
+        return tuple(whole_numbers("mesh_shape", sizes))
+    except TypeError:
+        raise TypeError(
+            f"mesh_shape is a tuple of whole numbers such as (2, 4), one per dimension, not {shape!r}"
+        ) from None
+
+
+def names_of(names: Sequence[str] | str) -> tuple[str, ...]:
+    """The names of dimensions; one name is a tuple of one. TypeError for anything else."""
+    given = (names,) if isinstance(names, str) else names
+    if not isinstance(given, list | tuple) or not all(isinstance(name, str) for name in given):
+        raise wrong_kind("mesh_dim_names", 'tuple of str, such as ("dp", "tp")', names)
+    return tuple(given)
 
 
 def check_names(shape: Sequence[int], names: Sequence[str] | None) -> None:
@@ -41,7 +54,7 @@ def check_names(shape: Sequence[int], names: Sequence[str] | None) -> None:
 
 def check_device_type(device_type: str) -> None:
     """Raise RuntimeError, torch's, for a device type with an index."""
-    if device_type and not device_type.isalpha():
+    if text("device_type", device_type) and not device_type.isalpha():
         raise RuntimeError(
             f"Device type with index is not supported but got {device_type}. "
             "If you maintained a 'torch.device' object, it's recommended to pass in 'device.type'."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import index
 from typing import NoReturn
 
 Text = str | bytes
@@ -13,6 +14,23 @@ INCOMPATIBLE = "{call}(): incompatible function arguments: {name} is {value!r}, 
 
 def wrong_argument(call: str, name: str, value: object, wanted: str) -> NoReturn:
     raise TypeError(INCOMPATIBLE.format(call=call, name=name, value=value, wanted=wanted))
+
+
+def as_int64(call: str, name: str, value: object) -> int:
+    try:
+        number = index(value)  # type: ignore[arg-type]  # TypeError if it is no whole number
+    except TypeError:
+        number = 2**63
+    if not -(2**63) <= number < 2**63:
+        wrong_argument(call, name, value, "an int of 64 bits")
+    return number
+
+
+def as_flag(call: str, name: str, value: object) -> bool:
+    try:
+        return bool(value)
+    except (TypeError, ValueError):  # an array of several elements, say
+        wrong_argument(call, name, value, "a bool")
 
 
 def as_bytes(call: str, name: str, value: object) -> bytes:

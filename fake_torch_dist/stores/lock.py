@@ -1,4 +1,4 @@
-"""A mutex that tells a signal handler's frame that it has interrupted its holder, in place of a deadlock."""
+"""A mutex that raises an error, instead of deadlocking, in a signal handler that has interrupted its holder."""
 
 from __future__ import annotations
 

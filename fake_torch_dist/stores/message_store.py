@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from fake_torch_dist.errors import DistStoreError
 from fake_torch_dist.stores.base import LENGTHS_DIFFER, QueueEmptyError, Store
-from fake_torch_dist.stores.keys_and_values import Text, as_bytes, as_list_of_bytes, wrong_argument
+from fake_torch_dist.stores.keys_and_values import Text, as_bytes, as_int64, as_list_of_bytes
 from fake_torch_dist.stores.messages import Kind, Message
 from fake_torch_dist.stores.timeouts import as_timeout, milliseconds
 
@@ -58,9 +58,8 @@ class MessageStore(Store):
         return self._ask(Kind.GET, 0, (self._key("get", key),)).fields[0]
 
     def add(self, key: Text, value: int) -> int:
-        if not hasattr(value, "__index__") or not -(2**63) <= value < 2**63:
-            wrong_argument("add", "value", value, "an int of 64 bits")
-        return self._ask(Kind.ADD, value.__index__(), (self._key("add", key),)).number
+        number = as_int64("add", "value", value)
+        return self._ask(Kind.ADD, number, (self._key("add", key),)).number
 
     def check(self, keys: Sequence[Text]) -> bool:
         return bool(self._ask(Kind.CHECK, 0, self._keys("check", keys)).number)

@@ -19,7 +19,7 @@ from fake_torch_dist.errors import DistStoreError
 from fake_torch_dist.stores.authentication import job_token
 from fake_torch_dist.stores.connection import Connection
 from fake_torch_dist.stores.gatherings import Gathered, packed_ranks
-from fake_torch_dist.stores.keys_and_values import wrong_argument
+from fake_torch_dist.stores.keys_and_values import as_flag, wrong_argument
 from fake_torch_dist.stores.lock import Mutex
 from fake_torch_dist.stores.message_store import MessageStore
 from fake_torch_dist.stores.messages import Kind, Message
@@ -65,6 +65,9 @@ class TCPStore(MessageStore):
             wrong_argument("__init__", "port", port, "an int from 0 to 65535")
         if not isinstance(world_size, int | None):
             wrong_argument("__init__", "world_size", world_size, "an int or None")
+        is_master = as_flag("__init__", "is_master", is_master)
+        wait_for_workers = as_flag("__init__", "wait_for_workers", wait_for_workers)
+        multi_tenant = as_flag("__init__", "multi_tenant", multi_tenant)
         self._timeout = as_timeout("__init__", timeout)
         if world_size == 0:
             raise ValueError(EMPTY_WORLD)
@@ -164,7 +167,7 @@ class TCPStore(MessageStore):
             return self._connection.call(message, timeout)
 
     def _call_apart(self, message: Message, timeout: timedelta) -> Message | None:
-        """``_call`` on a connection of its own."""
+        """Make one call over a new connection, which is closed after it."""
         connection = Connection(self._host, self._port, self._token, self._timeout)
         try:
             return connection.call(message, timeout)

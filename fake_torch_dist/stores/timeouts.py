@@ -17,7 +17,10 @@ default_store_timeout: Final = timedelta(seconds=300)
 def as_timeout(call: str, timeout: object) -> timedelta:
     """``timeout`` as a timedelta; a float is seconds, as in torch. TypeError for anything else."""
     if isinstance(timeout, float):
-        return timedelta(seconds=timeout)
+        try:
+            return timedelta(seconds=timeout)
+        except (ValueError, OverflowError):  # NaN and the infinite
+            wrong_argument(call, "timeout", timeout, "a number of seconds")
     if not isinstance(timeout, timedelta):
         wrong_argument(call, "timeout", timeout, "a datetime.timedelta")
     return timeout

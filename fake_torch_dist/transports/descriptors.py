@@ -21,7 +21,7 @@ _OTHERS: Final = 128
 
 
 class Descriptors:
-    """The epoll of one process, and what is in it but the processes that ``WatchedProcesses`` watches."""
+    """The epoll object of one process and its sockets; ``WatchedProcesses`` registers the processes."""
 
     def __init__(self) -> None:
         self.epoll = select.epoll()

@@ -80,7 +80,7 @@ class PeerConnection:
                 return True
 
     def parse(self, frames: list[Frame]) -> None:
-        """Append the whole frames of ``buffer``; a large one's beginning gets memory of its own."""
+        """Append the complete frames of ``buffer``, and begin a large one that is not complete."""
         buffer, start = self.buffer, 0
         while len(buffer) - start >= HEADER.size:
             size, group, channel, number = HEADER.unpack_from(buffer, start)
@@ -97,7 +97,7 @@ class PeerConnection:
         del buffer[:start]
 
     def _begin_body(self, size: int, header: tuple[int, int, int], begin: memoryview) -> None:
-        """Give a large frame, of which the beginning is here, memory of its own."""
+        """Allocate memory for a large frame, and fill it with the beginning, which has arrived."""
         self._header, self._filled = header, len(begin)
         self._body = np.empty(size, np.uint8).data  # a bytearray would be filled with zeros first
         self._body[: self._filled] = begin

@@ -15,9 +15,9 @@ from functools import partial
 
 import pytest
 
-from accelerate_sim.config.extensions import VOICES
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.config.sections.output import LogConfig
+from accelerate_sim.config.voice_table import VOICES
 from accelerate_sim.display.screen import Screen
 from accelerate_sim.display.style import Style
 from accelerate_sim.process.clock import Clock

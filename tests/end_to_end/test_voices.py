@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from accelerate_sim.config.extensions import VOICES
+from accelerate_sim.config.voice_table import VOICES
 from tests.support.reading import Train
 from tests.support.repository import ROOT
 from tests.support.train_ranks import Job

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from accelerate_sim.config.checks.facts import Facts
-from accelerate_sim.config.extensions import voice_choice, voice_options
 from accelerate_sim.config.problems import Problem
+from accelerate_sim.config.voice_table import voice_choice, voice_options
 
 
 def voice_has_options(facts: Facts) -> Iterator[Problem]:

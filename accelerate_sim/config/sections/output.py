@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from accelerate_sim.config import extensions
+from accelerate_sim.config import tracker_table
 from accelerate_sim.config.sections.section import Section
 from accelerate_sim.config.value_types import Address, Count, Hazards, Trackers, Voice
 
@@ -32,7 +32,7 @@ class LogConfig(Section):
     gpu_grid_every: Count = Field(10, ge=0, le=1_000_000, description="Steps from one GPU grid to the next; 0: none.")
     trackers: Trackers = Field(
         (),
-        description=f"Also log to some of [{', '.join(extensions.optional_trackers())}], named as in Accelerate's "
+        description=f"Also log to some of [{', '.join(tracker_table.optional_trackers())}], named as in Accelerate's "
         "log_with.",
     )
     voice: Voice = Field(

@@ -55,7 +55,7 @@ class XidStrike(NamedTuple):
 
     @property
     def driver(self) -> int:
-        """Branch of the driver, which decides what it prints."""
+        """Branch of the driver, such as 550; the wording of its lines depends on it."""
         board = self.strike.run.gpu.board
         return board.driver.major if board else NAMES_CAUSE
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from fake_torch_dist.default_sigint import DefaultSigint
 
 with DefaultSigint(for_good=__name__ == "__main__"):  # no Ctrl-C comes between this block and ``main``
+    import os
     import signal
     import sys
     import time
@@ -16,6 +17,7 @@ with DefaultSigint(for_good=__name__ == "__main__"):  # no Ctrl-C comes between 
     from dataclasses import replace
     from io import TextIOWrapper
 
+    from accelerate_sim.display.slow_reader import OutputFull, lost_output
     from accelerate_sim.monitoring.nvidia_smi.boards import HOPPER_DRIVER, Driver
     from accelerate_sim.monitoring.nvidia_smi.node import LibraryMismatch, Node, NoJob
     from accelerate_sim.monitoring.nvidia_smi.options import Arguments, InvalidArguments, parse
@@ -49,12 +51,19 @@ def main() -> int:
     for name in ("SIGINT", "SIGPIPE"):  # as in a C program, Ctrl-C or a closed pipe ends it silently
         with suppress(AttributeError, ValueError):
             signal.signal(getattr(signal, name), signal.SIG_DFL)
-    return run(sys.argv[1:], write=_write)
+    try:
+        return run(sys.argv[1:], write=_write)
+    except OutputFull as error:
+        print(f"fake-nvidia-smi: {error}", file=sys.stderr)
+        os._exit(1)  # Python's own end would try to write again
 
 
 def _write(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    """Print text; nothing happens if standard output is closed. Raises OutputFull on a full disk."""
+    try:
+        print(text, end="", flush=True)
+    except OSError as error:
+        raise lost_output(error) or error from error
 
 
 def run(words: Sequence[str], write: Write, sleep: Callable[[float], None] = time.sleep) -> int:

@@ -19,7 +19,7 @@ from accelerate_sim.sim.gpus import devices, sensors
 from accelerate_sim.sim.gpus.telemetry import GpuSample
 from accelerate_sim.sim.run import Run
 from accelerate_sim.sim.speed.traffic import Traffic
-from fake_torch_dist.pci_addresses import driver_bus_id, pci_address
+from fake_torch_dist.nccl.pci_addresses import driver_bus_id, pci_address
 
 IDLE_PCIE_KB_PER_S = 500
 NVLINK_BYTES_PER_S = {"ampere": 25e9, "hopper": 25e9, "blackwell": 50e9, "cdna": 25e9}

@@ -13,7 +13,7 @@ from accelerate_sim.sim.run import Run
 
 if TYPE_CHECKING:
     from accelerate_sim.session.start_message import StartMessage
-    from fake_torch_dist.nccl_log import Versions
+    from fake_torch_dist.nccl.communicator import Versions
 
 
 def versions_of(rank: int, message: StartMessage, usual: Versions) -> Versions:

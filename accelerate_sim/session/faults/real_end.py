@@ -80,11 +80,7 @@ def end_really(
     sleep: Callable[[float], None] = time.sleep
     assert ending
     if session.is_main_process:
-        _keep(session, active, following, saves=ending.saves)
-        if not ending.restarts and not ending.nodes_gone:  # the launcher sees for itself that a node is gone
-            from accelerate_sim.session.faults.launcher_store import end_for_good
-
-            end_for_good()
+        _keep(session, active, following, ending)
     session.flush_screen()  # a process that is killed writes nothing more
     death = next((death for death in ending.deaths if death.rank in placement.ranks), None)
     deadly = DEADLY - {signal.SIGTERM} if death and isinstance(death.how, RaiseEnd) else DEADLY
@@ -104,12 +100,7 @@ def end_really(
     if late.lines:
         late.write(active.run.config.run.speed, sleep)
         dist.barrier(awake)  # nobody ends before all have written
-    if ending.job_signal and placement.is_main:
-        os.kill(parent_of(os.getppid()), ending.job_signal)  # the launcher of this job, which ends all of it
-    if ending.job_signal:
-        _wait_for_the_end(sleep)
-    if placement.node in ending.nodes_gone and placement.local_rank == 0:
-        os.kill(os.getppid(), signal.SIGKILL if ending.restarts else POWER_FAILURE)  # the agent goes with its node
+    _end_launcher_and_node(ending, placement, sleep)
     if death:
         _end(death, silent=strike.fault.silent, sleep=sleep)
     try:
@@ -118,9 +109,12 @@ def end_really(
         sleep(LAUNCHER_ENDS_S)  # whose lines, if any, are those of the strike
 
 
-def _keep(session: Session, active: ActiveRun, following: int, *, saves: bool) -> None:
-    """Keep the state that the next attempt goes on from: on the disk, or with the launcher, which outlives it."""
-    end = active.checkpoints.attempt_end(following, saves=saves)
+def _keep(session: Session, active: ActiveRun, following: int, ending: Ending) -> None:
+    """Keep the state that the next attempt goes on from: on the disk, or with the launcher, which outlives it.
+
+    The launcher is told if there is no next attempt, except where it sees for itself that a node is gone.
+    """
+    end = active.checkpoints.attempt_end(following, saves=ending.saves)
     if active.checkpoints.on_disk:
         active.checkpoints.keep_attempt_end(end)
     else:
@@ -129,6 +123,20 @@ def _keep(session: Session, active: ActiveRun, following: int, *, saves: bool) -
         keep(end)
     session.screen.close()
     session.outputs.flush()
+    if not ending.restarts and not ending.nodes_gone:
+        from accelerate_sim.session.faults.launcher_store import end_for_good
+
+        end_for_good()
+
+
+def _end_launcher_and_node(ending: Ending, placement: Placement, sleep: Callable[[float], None]) -> None:
+    """Send the launcher the signal that ends the job, and wait for that; end the agent of a node that is gone."""
+    if ending.job_signal and placement.is_main:
+        os.kill(parent_of(os.getppid()), ending.job_signal)
+    if ending.job_signal:
+        _wait_for_the_end(sleep)
+    if placement.node in ending.nodes_gone and placement.local_rank == 0:
+        os.kill(os.getppid(), signal.SIGKILL if ending.restarts else POWER_FAILURE)
 
 
 def _die_of(signals: Iterable[signal.Signals]) -> None:

@@ -19,7 +19,7 @@ class Load(NamedTuple):
 
     @classmethod
     def of(cls, chips: Chips, power_share: float) -> Self:
-        """The load of work that wants this share of the dynamic power; each chip's limits lower both."""
+        """The load of work that takes this share of the dynamic power, within each chip's limits of power and clock."""
         wanted_w = drawn_w(chips.gpu, power_share)
         return cls(chips.allowed_w(wanted_w), chips.shown_clocks(wanted_w))
 

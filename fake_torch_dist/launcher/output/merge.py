@@ -27,7 +27,7 @@ _CUT_CHARACTER = re.compile(rb"(?:[\xc2-\xdf]|[\xe0-\xef][\x80-\xbf]?|[\xf0-\xf4
 
 
 class LineMerger:
-    """Merger of one stream: ``feed`` what was read, write what it returns.
+    """Merges one stream: takes what was read (``feed``) and returns what to write.
 
     ``live``: unfinished frames and live rows are shown by the user of ``rows``. ``bar_every_s``: shortest interval at
     which a bar leaves its newest frame as a line when data arrives; the last frame is always left. ``keep_returns``:

@@ -241,7 +241,7 @@ class MergedOutput:
         self._write(self.err, own)
 
     def share_terminals(self) -> None:
-        """Note that a rank writes to the terminals, too, and that what it writes is not known."""
+        """Note that a rank writes to the terminals itself, so that their contents are not known any more."""
         self._screens.share()
 
     def clear(self) -> None:

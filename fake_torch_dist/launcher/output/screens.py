@@ -101,7 +101,7 @@ class Screens:
     # -- the terminals themselves -------------------------------------------------------------------------------------
 
     def share(self) -> None:
-        """Note that a rank writes to the terminals, too, and that what it writes is not known."""
+        """Note that a rank writes to the terminals itself, so that their contents are not known any more."""
         for terminal in self._terminals.values():
             terminal.is_shared = True
 

@@ -29,8 +29,8 @@ class ReadyFile:
                 file.write(f"{os.getpid()}\n")
 
     def end(self) -> None:
-        """Remove the file, if there is one."""
+        """Remove the file, if there is one; a device or a pipe of that name stays."""
         self._missing = -1
-        if self._path:
+        if os.path.isfile(self._path):
             with suppress(OSError):
                 os.unlink(self._path)

@@ -119,7 +119,7 @@ def test_log_tells_a_steps_figures(accelerate: Accelerate, told: list[Record]) -
     assert all(record.perplexity == pytest.approx(math.exp(record.loss), rel=1e-5) for record in records)
     kinds = [type(record).__name__ for record in told]
     loading = ["ModelRecord", "ModelLoadedRecord", "DataRecord"]
-    connecting = ["ConnectRecord", "LinkTestRecord", "DetectRecord"]
+    connecting = ["ConnectRecord", "LinkTestRecord", "CheckpointingRecord", "DetectRecord"]
     first = ["StartRecord", *loading, *connecting]
     assert kinds == [*first, "GpuRecord", "StepRecord", "StepRecord", "GpuRecord", "StepRecord"]
     assert [record.phase for record in told if isinstance(record, GpuRecord)] == ["startup", "step"]

@@ -267,3 +267,47 @@ def test_reductions_leave_the_ranks_apart() -> None:
         tensor.sum(dim=2)
     with pytest.raises(RuntimeError, match="could not infer output dtype"):
         tensor.long().mean()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"gradient_accumulation_plugin": 4},
+            "gradient_accumulation_plugin is a GradientAccumulationPlugin of .*, not ",
+        ),
+        (
+            {"dataloader_config": {"split_batches": True}},
+            "dataloader_config is a DataLoaderConfiguration of .*, not dict",
+        ),
+        ({"project_config": "out"}, "project_config is a ProjectConfiguration of .*, not str"),
+        ({"kwargs_handlers": 3}, "kwargs_handlers is a list of handlers, not int"),
+    ],
+)
+def test_settings_of_another_kind_are_refused(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        _ = Accelerator(**arguments).settings
+
+
+@pytest.mark.parametrize("steps", ["four", [4], -1])
+def test_accumulation_is_a_number_of_micro_batches(steps: Any) -> None:
+    with pytest.raises(ValueError, match=r"gradient_accumulation_steps = .* is no number of micro-batches: use a"):
+        _ = Accelerator(gradient_accumulation_steps=steps).settings
+
+
+def test_accumulation_of_the_environment_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "auto")
+    with pytest.raises(ValueError, match="ACCELERATE_GRADIENT_ACCUMULATION_STEPS = 'auto' is no number"):
+        _ = Accelerator().settings
+
+
+@pytest.mark.parametrize("size", [0, -1, 2.5, "4"])
+def test_a_batch_has_samples(size: Any) -> None:
+    with pytest.raises(ValueError, match="batch_size should be a positive integer value, but got batch_size="):
+        DataLoader([1, 2, 3], batch_size=size)
+
+
+def test_lists_are_gathered_and_single_objects_refused(no_waiting: None) -> None:
+    Accelerator()
+    with pytest.raises(TypeError, match=r"gather_object joins the lists of all ranks: give it a list such as \[3\]"):
+        utilities.gather_object(3)

@@ -16,6 +16,7 @@ from accelerate_sim.api import (
     ConfigError,
     FaultRecord,
     GpuRecord,
+    StartRecord,
     StepRecord,
     SummaryRecord,
     play,
@@ -130,6 +131,11 @@ def test_mistakes_are_named_before_the_first_record() -> None:
         ({"config": 3}, "config = 3 names no config. Use e.g. 'llama70b'"),
         ({"changes": 7}, "changes = 7 is no list of texts. Use e.g. changes=['train.lr=3e-4']; a seed is given"),
         ({"changes": "train.lr=1"}, "changes = 'train.lr=1' is no list of texts."),
+        ({"changes": [7]}, "changes = [7] is no list of texts."),
+        ({"changes": b"train.lr=1"}, "changes = b'train.lr=1' is no list of texts."),
+        ({"faults": {1: 2}}, "faults = {1: 2} is no list of texts."),
+        ({"config": {"train": {3: 4}}}, "config = 3 is a key that is no text. Use texts, e.g. {'train'"),
+        ({"start": "2026-01-31"}, "start = '2026-01-31' is no date and time. Use e.g. start=datetime(2026, 1, 31"),
         ({"faults": "kill rank=1"}, "faults = 'kill rank=1' is no list of texts. Use e.g. faults=['kill rank=13"),
     ],
 )
@@ -137,6 +143,12 @@ def test_arguments_of_other_types_are_named_with_the_way_out(arguments: dict[str
     with pytest.raises(ConfigError) as error:
         play(**{"config": "debug"} | arguments)
     assert str(error.value).startswith(message)
+
+
+def test_changes_and_faults_come_from_anything_that_lists_them() -> None:
+    faults = (f"kill rank={rank} at=step:3" for rank in (1,))
+    start = next(play("debug", changes=(text for text in ["run.seed=7"]), faults=faults))
+    assert isinstance(start, StartRecord) and start.seed == 7
 
 
 def test_records_make_a_table() -> None:

@@ -15,6 +15,7 @@ from accelerate_sim.artifacts import atomic
 from accelerate_sim.artifacts.file_image import FileImage
 from accelerate_sim.artifacts.manifest import Damaged, manifest_image, read_json, verify
 from accelerate_sim.artifacts.output_error import OutputError
+from accelerate_sim.artifacts.plain_file import NotPlain
 
 IMAGES = [FileImage("a.bin", b"head", 10**11), FileImage("b.json", b"{}")]
 
@@ -255,3 +256,13 @@ def test_json_that_is_none_of_ours_is_damage(text: str, tmp_path: Path) -> None:
     (tmp_path / "file.json").write_text(text)
     with pytest.raises(Damaged, match=r"has a file\.json "):
         read_json(tmp_path / "file.json")
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_pipe_is_never_replaced_by_a_file(linked: bool, tmp_path: Path) -> None:
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    with pytest.raises(NotPlain, match="is no plain file"):
+        atomic.write_file(link if linked else pipe, b"text")
+    assert pipe.is_fifo() and link.is_symlink() and len(list(tmp_path.iterdir())) == 2

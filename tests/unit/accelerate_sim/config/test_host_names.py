@@ -39,6 +39,17 @@ def test_a_list_that_is_too_short_is_refused():
 
 
 @pytest.mark.parametrize(
+    ("host", "part"),
+    [("a b", " "), ("h1, h2", " "), ("a|b", r"\|"), ("rack/7", "/"), ("gpu-[1-", r"\["), ("gpu-1]", r"\]")],
+)
+def test_a_name_holds_nothing_that_divides_fields(host: str, part: str):
+    with pytest.raises(
+        ConfigError, match=rf"cluster\.host = '.*' holds '{part}', which is in no host name\. Use letters"
+    ):
+        ConfigSource.read(None, [f"cluster.host='{host}'"]).resolve()
+
+
+@pytest.mark.parametrize(
     "environ, own, nodes, first, last",
     [
         ({"SLURM_JOB_NODELIST": "gpu[007-008]"}, "x", 2, "gpu007", "gpu008"),

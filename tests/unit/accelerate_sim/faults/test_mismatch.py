@@ -15,7 +15,7 @@ from accelerate_sim.faults.planned import schedule_of
 from accelerate_sim.session.faults.nccl_versions import versions_of
 from accelerate_sim.session.start_message import StartMessage
 from accelerate_sim.sim.run import Run
-from fake_torch_dist.nccl_log import Versions
+from fake_torch_dist.nccl.communicator import Versions
 from tests.support.repository import ROOT
 
 SMALL = ("cluster.nodes=2", "cluster.gpus_per_node=2")

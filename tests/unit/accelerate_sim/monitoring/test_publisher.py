@@ -127,11 +127,11 @@ def test_what_has_not_been_played_yet_is_not_seen(stage: Stage):
 def test_a_paused_job_stands_still_and_then_goes_on(stage: Stage):
     def pause_in_the_middle(seconds: float) -> None:
         stage.real.now_s += seconds / 2
-        stage.signals.tell_pause()
+        stage.signals.listeners.tell_pause()
         for _ in range(3):
             stage.real.now_s += 100.0
             stage.seen.append(stage.look())
-        stage.signals.tell_redraw()
+        stage.signals.listeners.tell_redraw()
         stage.real.now_s += seconds / 2
         stage.seen.append(stage.look())
 
@@ -143,7 +143,7 @@ def test_a_paused_job_stands_still_and_then_goes_on(stage: Stage):
 def test_a_resize_is_no_pause(stage: Stage):
     stage.clock.advance(40.0)
     before = running_jobs()
-    stage.signals.tell_redraw()
+    stage.signals.listeners.tell_redraw()
     assert running_jobs() == before
 
 

@@ -42,7 +42,7 @@ def test_a_wait_ends_when_a_signal_arrives(signals: Signals):
 
 
 def test_a_signal_just_before_a_wait_is_not_slept_over(signals: Signals):
-    signals.add_listener(before_waiting=lambda seconds: signal.raise_signal(signal.SIGINT))
+    signals.listeners.add(before_waiting=lambda seconds: signal.raise_signal(signal.SIGINT))
     with pytest.raises(Stopped, match="interrupted"):
         signals.wait(60.0)
 
@@ -128,7 +128,7 @@ def test_ctrl_c_after_a_signal_has_been_taken_does_not_wait_either(signals: Sign
 
 def test_a_resize_redraws_and_the_wait_goes_on(signals: Signals):
     drawn: list[str] = []
-    signals.add_listener(on_redraw=lambda: drawn.append("redraw"))
+    signals.listeners.add(on_redraw=lambda: drawn.append("redraw"))
     threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGWINCH)).start()
     begin = time.monotonic()
     signals.wait(0.2)
@@ -137,7 +137,7 @@ def test_a_resize_redraws_and_the_wait_goes_on(signals: Signals):
 
 
 def test_an_end_comes_before_a_redraw(signals: Signals):
-    signals.add_listener(on_redraw=lambda: pytest.fail("drawn though the run ends"))
+    signals.listeners.add(on_redraw=lambda: pytest.fail("drawn though the run ends"))
     signal.raise_signal(signal.SIGWINCH)
     signal.raise_signal(signal.SIGINT)
     with pytest.raises(Stopped):
@@ -166,7 +166,7 @@ def test_a_wait_does_not_go_beyond_the_deadline():
 
 def test_before_a_wait_it_is_said_how_long_it_is(signals: Signals):
     told: list[float] = []
-    signals.add_listener(before_waiting=told.append)
+    signals.listeners.add(before_waiting=told.append)
     signals.wait(0.01)
     signals.wait(0.0)
     assert told == [0.01, 0.0]
@@ -238,14 +238,14 @@ def test_afterwards_signals_are_taken_at_safe_points_again(signals: Signals):
 def test_listeners_are_called_in_the_order_in_which_they_came(signals: Signals):
     calls: list[str] = []
     for name in ("first", "second"):
-        signals.add_listener(
+        signals.listeners.add(
             before_waiting=lambda seconds, name=name: calls.append(f"{name} waits"),
             on_pause=lambda name=name: calls.append(f"{name} pauses"),
             on_redraw=lambda name=name: calls.append(f"{name} draws"),
         )
     signals.wait(0.0)
-    signals.tell_pause()
-    signals.tell_redraw()
+    signals.listeners.tell_pause()
+    signals.listeners.tell_redraw()
     assert calls == [f"{name} {what}" for what in ("waits", "pauses", "draws") for name in ("first", "second")]
 
 

@@ -6,10 +6,10 @@ from types import ModuleType
 
 import pytest
 
-from accelerate_sim.config import extensions
-from accelerate_sim.config.extensions import TRACKERS, TrackerEntry, optional_trackers, trackers_help
+from accelerate_sim.config import tracker_table
 from accelerate_sim.config.problems import ConfigError
 from accelerate_sim.config.sections.output import LogConfig
+from accelerate_sim.config.tracker_table import TRACKERS, TrackerEntry, optional_trackers, trackers_help
 from accelerate_sim.process.signals import Signals
 from accelerate_sim.tracking.registry import open_trackers, require_packages
 from accelerate_sim.tracking.tracker import TrackerContext
@@ -38,7 +38,7 @@ def dummy(monkeypatch: pytest.MonkeyPatch) -> str:
     vars(module)["Dummy"] = Dummy
     monkeypatch.setitem(sys.modules, "dummy_tracker", module)
     entry = TrackerEntry("remembers", "dummy_tracker:Dummy", writes_files=False)
-    monkeypatch.setitem(extensions.TRACKERS, "dummy", entry)
+    monkeypatch.setitem(tracker_table.TRACKERS, "dummy", entry)
     return "dummy"
 
 

@@ -12,11 +12,11 @@ from typing import get_args
 import pytest
 
 from accelerate_sim import records
-from accelerate_sim.config import extensions
+from accelerate_sim.config import voice_table
 from accelerate_sim.config.checks.conflicts import conflicts
-from accelerate_sim.config.extensions import VOICES, VoiceEntry, voice_options
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.config.sections.output import LogConfig
+from accelerate_sim.config.voice_table import VOICES, VoiceEntry, voice_options
 from accelerate_sim.display.screen import Screen
 from accelerate_sim.display.style import Style
 from accelerate_sim.records import BatchRecord, ExportFileRecord, LaunchRecord, ProcessRecord, Record, ResumeRecord
@@ -29,8 +29,11 @@ PACKAGE = Path(records.__file__).resolve().parents[1]
 LEVELS = {"debug", "info", "warning", "error", "critical", "exception", "log"}
 MAY_LOG = {"train.py", "logging.py", "reporting/console.py"}
 """The script's own lines, the adapter that hands lines on, and the console, which logs what a voice says."""
-SILENT = {records.StartRecord, records.AttemptRecord, records.GpuRecord, records.EarlyEndRecord}
-"""Kinds that the house voice leaves out: two are for files, one is drawn, and a session's last line has no prefix."""
+SILENT = {
+    records.StartRecord, records.AttemptRecord, records.GpuRecord, records.EarlyEndRecord, records.CheckpointingRecord,
+}  # fmt: skip
+"""Kinds that the house voice leaves out: two are for files, one is drawn, a session's last line has no prefix, and the
+directory of checkpoints is in the line about each."""
 PLAN = Plan(RunConfig())
 FACTS = run_facts(PLAN)
 NOW = datetime(2026, 1, 31, 9, 30)
@@ -179,5 +182,5 @@ def test_a_voice_is_one_module_and_one_line_of_the_table(monkeypatch: pytest.Mon
     words = {BatchRecord: lambda record, run: [Line(f"batch={record.global_batch} of {run.world_size}")]}
     terse.VOICE = Voice(words)
     monkeypatch.setitem(sys.modules, "terse_voice", terse)
-    monkeypatch.setitem(extensions.VOICES, "terse", VoiceEntry("key=value", "terse_voice"))
+    monkeypatch.setitem(voice_table.VOICES, "terse", VoiceEntry("key=value", "terse_voice"))
     assert said(BatchRecord(5, 64, 2), "terse") == ["batch=64 of 64"]

@@ -4,8 +4,9 @@ import re
 
 import pytest
 
-from fake_torch_dist import nccl_log
-from fake_torch_dist.nccl_log import CHANNELS, Communicator, Versions, binary_tree, lines
+from fake_torch_dist.nccl import log
+from fake_torch_dist.nccl.communicator import CHANNELS, Communicator, Versions, binary_tree
+from fake_torch_dist.nccl.log import lines
 
 
 def communicator(rank: int, num_ranks: int = 16, ranks_per_node: int = 8) -> Communicator:
@@ -78,10 +79,10 @@ def test_the_versions_are_those_that_the_job_has():
 
 def test_lines_that_are_delayed_state_the_versions_that_are_known_later(monkeypatch, capsys):
     monkeypatch.setenv("NCCL_DEBUG", "VERSION")
-    nccl_log.delay()
-    nccl_log.print_lines(0, 2, 2, "job/0")
+    log.delay()
+    log.print_lines(0, 2, 2, "job/0")
     assert capsys.readouterr().out == ""
-    nccl_log.print_delayed(Versions("2.19.3", "12.8"))
+    log.print_delayed(Versions("2.19.3", "12.8"))
     assert capsys.readouterr().out == "NCCL version 2.19.3+cuda12.8\n"
-    nccl_log.print_lines(0, 2, 2, "job/0")
+    log.print_lines(0, 2, 2, "job/0")
     assert capsys.readouterr().out == "NCCL version 2.27.7+cuda13.0\n"

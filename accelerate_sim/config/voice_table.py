@@ -1,8 +1,8 @@
-"""Tables of trackers and voices, which users extend: each name with its module and its description.
+"""The table of voices, which users extend: each name with its module, its versions, its options and its description.
 
-The config's keys, ``--list``, ``--help`` and error messages are made from these tables. A new tracker is one module in
-``accelerate_sim.tracking`` and one line of ``TRACKERS``; a new voice is one module in ``accelerate_sim.voices`` and one
-line of ``VOICES``. Modules are named and not imported here, so that reading a config loads none of them.
+The config's keys, ``--list``, ``--help`` and error messages are made from it. A new voice is one module in
+``accelerate_sim.voices`` and one line of ``VOICES``. Modules are named and not imported here, so that reading a config
+loads none of them.
 """
 
 from __future__ import annotations
@@ -10,22 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import NamedTuple
-
-
-class TrackerEntry(NamedTuple):
-    """A tracker that ``log.trackers`` may name."""
-
-    help: str
-    """Description for ``--list trackers``."""
-    opened_by: str | None
-    """Module and class, divided by a colon; the class has ``open(context: TrackerContext)``. None: the session itself
-    opens the tracker for every output directory."""
-    packages: tuple[str, ...] = ()
-    """Python packages of which one is needed; empty: the tracker needs none."""
-    writes_files: bool = True
-    """True if the tracker needs an output directory."""
-    note: str = ""
-    """A word that ``--help`` adds to the name."""
 
 
 class VoiceOption(NamedTuple):
@@ -65,23 +49,6 @@ class VoiceChoice(NamedTuple):
     """Empty for a voice without versions."""
     entry: VoiceEntry
 
-
-TRACKERS = {
-    "jsonl": TrackerEntry("metrics.jsonl, written with every --output-dir", None),
-    "tensorboard": TrackerEntry(
-        "event files below runs/", "accelerate_sim.tracking.tensorboard:TensorBoardTracker",
-        ("tensorboard", "tensorboardX"),
-    ),
-    "wandb": TrackerEntry(
-        "a Weights & Biases run below wandb/, to upload with wandb sync",
-        "accelerate_sim.tracking.wandb:WandbTracker", ("wandb",), note="offline",
-    ),
-    "prometheus": TrackerEntry(
-        "an HTTP endpoint for scrapes, at log.prometheus_address",
-        "accelerate_sim.tracking.prometheus:PrometheusTracker", writes_files=False,
-    ),
-}  # fmt: skip
-"""Trackers by the names that Accelerate's ``log_with`` has."""
 
 _FILES = "accelerate_sim.tracking.framework_files."
 _PROGRESS = "accelerate_sim.checkpoints.megatron_progress:Progress"
@@ -247,14 +214,3 @@ def _way_out(text: str, known: Iterable[str]) -> str:
     names = list(known)
     close = get_close_matches(text.lower(), names, n=1, cutoff=0.5)
     return f"did you mean '{close[0]}'? Known: {', '.join(names)}" if close else f"use one of {', '.join(names)}"
-
-
-def optional_trackers() -> dict[str, TrackerEntry]:
-    """Trackers that a run has only if it asks for them."""
-    return {name: entry for name, entry in TRACKERS.items() if entry.opened_by}
-
-
-def trackers_help() -> str:
-    """The optional trackers as a sentence has them: ``tensorboard, wandb (offline) or prometheus``."""
-    *others, last = (f"{name} ({entry.note})" if entry.note else name for name, entry in optional_trackers().items())
-    return f"{', '.join(others)} or {last}"

@@ -2,8 +2,8 @@
 
 import pytest
 
-from fake_torch_dist.nccl_log import Communicator
-from fake_torch_dist.pci_addresses import driver_bus_id, nccl_bus_id, pci_address
+from fake_torch_dist.nccl.communicator import Communicator
+from fake_torch_dist.nccl.pci_addresses import driver_bus_id, nccl_bus_id, pci_address
 
 
 @pytest.mark.parametrize(
