@@ -17,10 +17,10 @@ from accelerate_sim.display.gpu.figures import (
     Figure,
     GpuFigures,
     figures_of,
-    median,
 )
 from accelerate_sim.display.style import Style, columns
 from accelerate_sim.records import Floats, GpuRecord
+from accelerate_sim.records.median import median
 
 NUM_WORST = 4
 NO_TOPIC = -99.0

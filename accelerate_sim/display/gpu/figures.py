@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from accelerate_sim.display.style import Style
 from accelerate_sim.records import Floats, GpuRecord
+from accelerate_sim.records.median import median
 
 HEALTH_COLORS = ("green", "yellow", "red")
 WARM_C, HOT_C = 6.0, 2.0
@@ -75,13 +76,6 @@ def figures_of(record: GpuRecord) -> GpuFigures:
         Figure("clock", clock, _levels(clock < SLOW_SHARE * usual_mhz, clock < CRAWLING_SHARE * usual_mhz)),
         total / 2**30,
     )
-
-
-def median(values: Floats) -> float:
-    """The median of figures that are numbers. That of numpy loads its masked arrays at the first call."""
-    below, above = (len(values) - 1) // 2, len(values) // 2
-    ordered = np.partition(values, (below, above))
-    return (float(ordered[below]) + float(ordered[above])) / 2
 
 
 def _levels(yellow: NDArray[np.bool_], red: NDArray[np.bool_]) -> Levels:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from accelerate_sim.catalog import GpuSpec
+from accelerate_sim.records.median import median
 from accelerate_sim.sim import noise
-from accelerate_sim.sim.gpus.median import median
 from accelerate_sim.sim.layout import Layout
 from accelerate_sim.sim.noise import Floats
 

@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accelerate_sim.sim.gpus.median import median
+from accelerate_sim.records.median import median
 
 FIGURES = st.lists(st.floats(-1e6, 1e6) | st.just(np.nan), min_size=1, max_size=70)
 
