@@ -10,18 +10,19 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.support.played_runs import played_in, played_once
+from tests.support.made_once import made_once
 from tests.support.processes import AT_SESSION_END, SessionMark, described, until
 from tests.support.reading import Completed, Play, Played, Train
 from tests.support.repository import ROOT
 from tests.support.surroundings import forget_surroundings
 
+START = "2026-01-01T00:00:00"
 LIMIT_S = 60
 LEFT_S = 10.0
 """Longest time that a process may take to end after the last test."""
@@ -191,6 +192,14 @@ def new_python(home: Path) -> Train:
     return run
 
 
+def played_in(directory: Path, train: Train, arguments: Sequence[str]) -> Played:
+    """Run train.py at full speed with its files in this directory; it must succeed."""
+    done = train(*arguments, "--speed", "max", "--start-time", START, "--output-dir", str(directory))
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr
+    return Played(done.stdout, directory)
+
+
 @pytest.fixture(scope="session")
 def play(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Play:
     """``play(*arguments)`` runs train.py to its end at full speed, with a metrics file, and must succeed."""
@@ -212,7 +221,8 @@ def play_once(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Callabl
     shared = ours.parent / "played-gw" if WORKER in os.environ else ours  # as long as the name of a process
 
     def run(number: int, *arguments: str) -> Played:
-        return played_once(shared / f"run{number}" / "out", train, arguments)
+        directory = shared / f"run{number}" / "out"
+        return made_once(tmp_path_factory, f"run{number}", lambda _: played_in(directory, train, arguments))
 
     return run
 

@@ -17,8 +17,7 @@ from accelerate_sim.api import (
     play,
     to_frame,
 )
-from tests.conftest import Train, setting
-from tests.support.played_runs import START
+from tests.conftest import START, Train, setting
 from tests.support.repository import ROOT
 
 BEGIN = datetime.fromisoformat(START)

@@ -23,8 +23,7 @@ from accelerate_sim.api import (
     to_frame,
 )
 from accelerate_sim.tracking.json_events import json_event
-from tests.conftest import Played, Train
-from tests.support.played_runs import START
+from tests.conftest import START, Played, Train
 
 OF_THE_FILE = ("path", "export_path", "timestamp")
 Events = list[dict[str, Any]]
