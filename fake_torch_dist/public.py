@@ -85,8 +85,9 @@ from fake_torch_dist.core.collective_options import (
 from fake_torch_dist.core.future import Future
 from fake_torch_dist.core.local_tensor import LocalTensor, shards_of
 from fake_torch_dist.core.process_group import ProcessGroup
-from fake_torch_dist.core.reduction import ReduceOp, fold, fold_world
-from fake_torch_dist.core.reduction import _make_nccl_premul_sum as _make_nccl_premul_sum
+from fake_torch_dist.core.reduce_op import ReduceOp
+from fake_torch_dist.core.reduce_op import _make_nccl_premul_sum as _make_nccl_premul_sum
+from fake_torch_dist.core.reduction import fold, fold_world
 from fake_torch_dist.core.work import Work
 from fake_torch_dist.device_mesh import DeviceMesh, init_device_mesh
 from fake_torch_dist.errors import DistBackendError, DistError, DistNetworkError, DistStoreError

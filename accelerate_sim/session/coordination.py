@@ -21,7 +21,8 @@ from fake_torch_dist.nccl import log as nccl_log
 from fake_torch_dist.nccl.communicator import Versions
 
 if TYPE_CHECKING:
-    from fake_torch_dist.core.reduction import Array, ReduceOp
+    from fake_torch_dist.core.reduce_op import ReduceOp
+    from fake_torch_dist.core.reduction import Array
 
 RUN_TIMEOUT = timedelta(days=20)
 """Timeout of collectives after the first meeting. A run may be stopped for long; epoll's largest timeout is 24 days."""

@@ -12,7 +12,7 @@ from fake_torch_dist import errors
 from fake_torch_dist.api.registry import find_group
 from fake_torch_dist.core.argument_kinds import text, whole_number, wrong_kind
 from fake_torch_dist.core.process_group import ProcessGroup
-from fake_torch_dist.core.reduction import ReduceOp
+from fake_torch_dist.core.reduce_op import ReduceOp
 from fake_torch_dist.launcher.environment_names import RUN_ID
 
 _DEVICES_OF: Final = {"gloo": ("cpu", "cuda"), "nccl": ("cuda",), "virtual": ("cpu",), "fake": ("cpu", "cuda")}

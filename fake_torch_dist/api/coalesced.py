@@ -13,7 +13,7 @@ from fake_torch_dist.api.call import member_group
 from fake_torch_dist.core.argument_kinds import is_set
 from fake_torch_dist.core.future import Future
 from fake_torch_dist.core.process_group import ProcessGroup
-from fake_torch_dist.core.reduction import ReduceOp
+from fake_torch_dist.core.reduce_op import ReduceOp
 from fake_torch_dist.core.tensor_lists import begin_gathering_each, begin_reducing_each
 from fake_torch_dist.core.work import Tensor, Work
 

@@ -23,7 +23,7 @@ from fake_torch_dist import errors
 from fake_torch_dist.api.call import call, member_group, root_of, rows_of
 from fake_torch_dist.core.checks import as_duration, check_timeout
 from fake_torch_dist.core.process_group import ProcessGroup
-from fake_torch_dist.core.reduction import ReduceOp
+from fake_torch_dist.core.reduce_op import ReduceOp
 from fake_torch_dist.core.work import Tensor, Work, rows_of_list
 
 

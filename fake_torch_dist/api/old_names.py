@@ -9,7 +9,7 @@ from typing import Any, Final
 from fake_torch_dist import errors
 from fake_torch_dist.api.collectives import all_gather_single, reduce_scatter_single
 from fake_torch_dist.core.process_group import ProcessGroup
-from fake_torch_dist.core.reduction import ReduceOp
+from fake_torch_dist.core.reduce_op import ReduceOp
 from fake_torch_dist.core.work import Tensor, Work
 
 

@@ -34,7 +34,7 @@ from fake_torch_dist.core.method_arguments import (
     only_list,
     rows_in,
 )
-from fake_torch_dist.core.reduction import ReduceOp
+from fake_torch_dist.core.reduce_op import ReduceOp
 from fake_torch_dist.core.row_collectives import RowCollectives
 from fake_torch_dist.core.tensor_lists import begin_gathering_each, begin_reducing_each
 from fake_torch_dist.core.work import Tensor, Work

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Final, SupportsIndex
 
-from fake_torch_dist.core.reduction import ReduceOp
+from fake_torch_dist.core.reduce_op import ReduceOp
 
 UNSET_TIMEOUT: Final = timedelta(milliseconds=-1)
 """torch's mark of a timeout that is the group's; any other below zero is the group's, too."""

@@ -19,7 +19,8 @@ from fake_torch_dist.core import reduction
 from fake_torch_dist.core.checks import check_blocks, check_list, check_pairs, check_parts, split_bounds
 from fake_torch_dist.core.fingerprint import Call
 from fake_torch_dist.core.group_members import GroupMembers
-from fake_torch_dist.core.reduction import Array, ReduceOp
+from fake_torch_dist.core.reduce_op import ReduceOp
+from fake_torch_dist.core.reduction import Array
 
 
 class RowCollectives(GroupMembers):

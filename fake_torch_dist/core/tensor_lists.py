@@ -10,7 +10,8 @@ from datetime import timedelta
 from types import coroutine
 from typing import Any
 
-from fake_torch_dist.core.reduction import Array, ReduceOp
+from fake_torch_dist.core.reduce_op import ReduceOp
+from fake_torch_dist.core.reduction import Array
 from fake_torch_dist.core.row_collectives import RowCollectives
 from fake_torch_dist.core.task import Task
 from fake_torch_dist.core.work import Tensor, Work, begin, rows_of_list

@@ -21,7 +21,8 @@ from fake_torch_dist.core.fingerprint import Call
 from fake_torch_dist.core.group_members import GroupLabels
 from fake_torch_dist.core.one_rank import OneRankTransport
 from fake_torch_dist.core.process_group import ProcessGroup
-from fake_torch_dist.core.reduction import Array, ReduceOp
+from fake_torch_dist.core.reduce_op import ReduceOp
+from fake_torch_dist.core.reduction import Array
 from fake_torch_dist.core.runner import InlineRunner
 from fake_torch_dist.transports.nothing_sent import NothingSent
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fake_torch_dist import ReduceOp, fold, fold_world
-from fake_torch_dist.core.reduction import _make_nccl_premul_sum
+from fake_torch_dist.core.reduce_op import _make_nccl_premul_sum
 
 PYTHON = {"SUM": operator.add, "PRODUCT": operator.mul, "MIN": min, "MAX": max}
 
