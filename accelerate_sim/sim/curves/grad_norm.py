@@ -30,8 +30,8 @@ HIGHEST_PLATEAU = 5.0
 """Highest settled norm, however small the batch is."""
 START_STEPS = 0.2
 """Steps of the first fall over the root of the warm-up's: 5.3 where that takes 715 steps, 2 where it takes 100."""
-HUMP_SHARE = 0.49
-"""Steps at the peak rate until the hump, over the time constant of the loss's slow fall: 60 of 122 for 124M."""
+HUMP_SHARE = 0.36
+"""Steps at the peak rate until the hump, over the time constant of the loss's slow fall: 60 of 167 for 124M."""
 HUMP_TOKENS = 5e5
 """Tokens a step of the logs in which the hump was measured; in larger batches less of it is noise."""
 SHORT_WARMUP, LONG_WARMUP = 80, 450
