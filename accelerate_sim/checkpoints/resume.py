@@ -78,7 +78,10 @@ class Resumption:
         make_directory(directory, output_dir)
         tidy(output_dir)
         if self.metrics_from or not kept.size_bytes:
-            write_file(output_dir / METRICS, read(source, kept.size_bytes) if kept.size_bytes else b"")
+            begun = read(source, kept.size_bytes) if kept.size_bytes else b""
+            if not (output_dir / METRICS).is_file():  # a pipe of this name was called damaged, and is in the way
+                (output_dir / METRICS).unlink(missing_ok=True)
+            write_file(output_dir / METRICS, begun)
         if self.begun and not (directory / run_file.NAME).exists():
             run_file.write(directory, state.beginning())
         return kept
