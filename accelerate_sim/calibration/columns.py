@@ -26,7 +26,8 @@ OPTIONAL = {
     "inter_gbps_per_gpu": "", "precision": "bf16", "tp": "1", "pp": "1", "vpp": "1", "cp": "1", "ep": "1", "dp": "",
     "sharding": "ddp", "shard_group": "", "recompute": "none", "recompute_frac": "", "old_stack": "0", "seq_par": "0",
     "compiled": "0", "grad_bytes": "", "sw": "", "blocking": "0", "mem_gib": "", "mem_kind": "", "fit_ok": "1",
-    "optimizer": "adamw", "optimizer_precision": "", "dispatcher": "", "expert_overlap": "", "fabric": "", "notes": "",
+    "optimizer": "adamw", "optimizer_precision": "", "dispatcher": "", "expert_overlap": "", "graphs": "none",
+    "offloaded_layers": "0", "fabric": "", "notes": "",
 }  # fmt: skip
 """Columns that may be missing or empty, with the values that they then have."""
 COLUMNS = (*OPTIONAL, *REQUIRED)
@@ -39,7 +40,8 @@ KEYS = {
     "gpus": "n_gpus", "tied_embeddings": "tied_emb", "learned_positions": "learned_pos", "release": "sw",
     "gradient_bytes": "grad_bytes", "recompute_share": "recompute_frac", "blocking_launches": "blocking",
     "experts": "moe_experts", "active_experts": "moe_topk", "shared_experts": "moe_shared",
-    "dense_layers": "moe_dense_layers", "nccl_fabric": "fabric", "tokens_per_s": "tokens_per_s_per_gpu",
+    "dense_layers": "moe_dense_layers", "cuda_graphs": "graphs", "nccl_fabric": "fabric",
+    "tokens_per_s": "tokens_per_s_per_gpu",
 }  # fmt: skip
 """Columns by the names that configs use for them; hints about unknown columns come from here."""
 GPUS = {"A100-80": "A100-80-SXM", "A100-40": "A100-40-SXM", "H100": "H100-SXM", "H200": "H200-SXM"}
@@ -181,7 +183,7 @@ def _memory_kind(text: str, method: Method) -> str:
 KNOBS = ("precision", "gpu", "seq_len", "micro_batch", "tp", "pp", "vpp", "cp", "ep", "n_gpus", "sharding",
          "shard_group", "recompute", "recompute_frac", "compiled", "seq_par", "sw", "layers", "hidden", "heads",
          "global_batch", "grad_bytes", "optimizer", "optimizer_precision", "dispatcher", "expert_overlap",
-         "fabric")  # fmt: skip
+         "graphs", "offloaded_layers", "fabric")  # fmt: skip
 
 
 def _knobs(cells: Cells) -> dict[str, str]:

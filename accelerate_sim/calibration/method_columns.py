@@ -18,6 +18,7 @@ STACKS = {
 """Short names of software stacks."""
 PRECISIONS = ("bf16", "fp16", "fp8", "mxfp8", "nvfp4")
 DISPATCHERS = ("alltoall", "deepep", "hybridep")
+GRAPHS = ("none", "router", "layer", "step")
 OVERLAP = {"overlap on": True, "overlap off": False}
 """Remarks on whether tokens are sent while the GPUs compute, for rows without a column for it."""
 
@@ -39,6 +40,7 @@ def method_of(cells: Cells, gpu: GpuSpec) -> Method:
         optimizer_precision=_one_of(cells, "optimizer_precision", ("", *MASTER_BYTES)) or None,
         dispatcher=_one_of(cells, "dispatcher", ("", *DISPATCHERS)) or remarked or dispatcher_on(stack, gpu),
         expert_overlap=cells.flag("expert_overlap") if cells["expert_overlap"] else behind,
+        graphs=_one_of(cells, "graphs", GRAPHS), offloaded_layers=cells.count("offloaded_layers"),
     )  # fmt: skip
 
 

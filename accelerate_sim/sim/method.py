@@ -39,6 +39,11 @@ class Method:
     """Library that sends tokens to their experts; None: what the stack does on machines of eight GPUs."""
     expert_overlap: bool | None = None
     """Tokens are sent to their experts while the GPUs compute; None: what the stack does."""
+    graphs: str = "none"
+    """Kernels that CUDA graphs launch together: none, the router's (router), attention's as well (layer), or those of
+    the whole step (step)."""
+    offloaded_layers: int = 0
+    """Layers of a pipeline stage whose activations wait for the backward pass in the host's memory."""
 
     @classmethod
     def of(cls, config: RunConfig) -> "Method":
@@ -61,6 +66,8 @@ class Method:
             optimizer_precision=train.optimizer_precision,
             dispatcher=parallel.dispatcher or dispatcher_on(stack, gpu),
             expert_overlap=parallel.expert_overlap,
+            graphs=train.cuda_graphs,
+            offloaded_layers=train.offloaded_layers,
         )
 
     @property
@@ -112,7 +119,7 @@ class Method:
 
     @property
     def counts_on_gpu(self) -> bool:
-        """True where the host does not wait for the counts of tokens, as buffers are made for the most there can be."""
+        """True where the host waits for one count of tokens less, as buffers are made for the most there can be."""
         return self._sender == "hybridep"
 
     @property

@@ -61,6 +61,17 @@ class TrainConfig(Section):
         description="Optimizer state: master weights and moments in fp32 (fp32), moments in bf16 (bf16-moments), or "
         "weights as their own masters and moments in bf16 (bf16); null: what the software does.",
     )
+    cuda_graphs: Literal["none", "router", "layer", "step"] = Field(
+        "none",
+        description="Kernels that CUDA graphs launch together: none, those that route tokens to experts (router), "
+        "attention's as well (layer), or all of a step (step).",
+    )
+    offloaded_layers: Count = Field(
+        0,
+        ge=0,
+        le=100_000,
+        description="Layers of a pipeline stage whose activations wait in the host's memory for the backward pass.",
+    )
     lr: Positive = Field(LR, description="Peak learning rate; muon takes AdamW's rates, lion about a quarter.")
     min_lr: Annotated[Number, Field(ge=0)] = Field(
         default_factory=lambda known: float(f"{known.get('lr', LR) / 10:.6g}"),

@@ -18,7 +18,7 @@ from accelerate_sim.sim.speed.throughput import (
 CONTEXT_W = 50.0
 """Watts over idle with a resident context and raised clocks (117 W on an H100 that idles at 67)."""
 RESIDENT_SHARE = 0.10
-TENSOR_SHARE = 1.2
+TENSOR_SHARE = 1.18
 MEMORY_SHARE = 0.38
 LINK_SHARE = 0.05
 """Weights of resident kernels, tensor cores, memory and links in the power between a resident context and the limit.

@@ -194,7 +194,8 @@ def memory_use(
         weights = WEIGHT_BYTES * (shard + (gathered if once else two_layers))
         gradients += per_gradient * two_layers
     layer = layer_activations(model, layout, method)
-    activations = layer.kept * stage_layers(model, layout) * micro_batches_in_flight(layout, stage)
+    kept_layers = max(0, stage_layers(model, layout) - method.offloaded_layers)
+    activations = layer.kept * kept_layers * micro_batches_in_flight(layout, stage)
     if once and layout.accumulation == 1:
         # Gradients come as the backward pass gives up gathered weights and activations: not all are there at once.
         gradients -= min(gradients, activations + weights - WEIGHT_BYTES * shard)

@@ -159,6 +159,8 @@ class Kernels:
         shards = layout.tensor
         hidden = model.hidden / (shards if layout.sequence_parallel else 1)
         passes = k[f"elementwise_passes.{self.method.kernels}"] * hidden
+        if self.method.norms_in_fp32:
+            passes *= k["elementwise_fp32_norms"]
         per_channel = 8 if model.gated_mlp else 5
         passes += k[f"elementwise_width.{self.method.kernels}"] * per_channel * self.mean_width() / shards
         seconds = 2 * self.tokens * passes / self.bus / 3
@@ -196,18 +198,25 @@ class Kernels:
 
     def launch_s(self) -> float:
         """Time that the host needs to launch a layer's forward kernels; the GPU cannot be faster."""
-        plain = self.k[f"launch_s.{self.method.kernels}"]
+        graphs = self.method.graphs
+        if graphs == "step":
+            return 0.0
+        plain = self.k[f"launch_s.{self.method.kernels}"] if graphs != "layer" else 0.0
         if not self.model.moe:
             return plain
         share = self.model.moe_layers / self.model.layers
-        return plain + self.k["expert_launch_s"] * self.host_age() * share
+        alone = 1.0 if graphs == "none" else self.k["expert_launches_ungraphed"]
+        casts = self.k["narrow_expert_launches"] if self.method.is_narrow else 1.0
+        return plain + self.k["expert_launch_s"] * self.host_age() * share * alone * casts
 
     def waiting_s(self) -> float:
         """Time in a layer's forward pass in which the GPU waits for the host, whatever it has to do."""
         blocking = self.k["blocking_launch_s"] if self.method.blocking_launches else 0.0
-        if not self.model.moe or self.method.counts_on_gpu:
+        if not self.model.moe or self.method.graphs == "step":
             return blocking
         share = self.model.moe_layers / self.model.layers
+        if self.method.counts_on_gpu:
+            share *= self.k["routing_stall_left"]
         return blocking + self.k["routing_stall_s"] * self.host_age() * share * self._stalls_of_experts()
 
     def _stalls_of_experts(self) -> float:

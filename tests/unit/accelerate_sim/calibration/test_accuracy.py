@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,12 @@ from accelerate_sim.calibration.run_table import read_runs
 from tests.support.repository import ROOT
 
 OWN = ROOT / "tests" / "reference" / "measured_runs.csv"
-FITTED = [ROOT / "tests" / "reference" / name for name in ("published_runs.csv", "tuning_runs.csv")]
+FITTED = [
+    ROOT / "tests" / "reference" / name for name in ("published_runs.csv", "tuning_runs.csv", "tuning_runs_2.csv")
+]
 """Runs that the constants are fitted to."""
-NOT_FITTED = ("judging_runs.csv", "later_releases.csv")
+JUDGING = ("judging_runs_2.csv", "judging_runs.csv")
+NOT_FITTED = (*JUDGING, "later_releases.csv")
 CLAIMS = (ROOT / "accelerate_sim" / "calibration" / "ACCURACY.md").read_text(encoding="utf-8")
 PAGE = (ROOT / "accelerate_sim/calibration/README.md").read_text(encoding="utf-8")
 
@@ -99,12 +103,25 @@ def test_the_tables_of_runs_that_were_not_fitted_are_what_the_command_prints(nam
 
 
 def test_no_run_is_in_two_halves() -> None:
-    names = [{run.row_id for run in read_runs(path).runs} for path in (*FITTED, OWN.with_name(NOT_FITTED[0]))]
-    assert not (names[0] & names[1] or names[0] & names[2] or names[1] & names[2])
+    tables = [*FITTED, *(OWN.with_name(name) for name in JUDGING)]
+    names = [run.row_id for path in tables for run in read_runs(path).runs]
+    assert len(names) == len(set(names))
+
+
+def test_sources_were_dealt_by_the_rule_that_the_page_states() -> None:
+    """The first digit of the SHA-256 of a source's name decides, and the tables have as many runs as it says."""
+    page = (OWN.parent / "README.md").read_text(encoding="utf-8")
+    dealt = rows(page.split("SHA-256")[1], 4)[1:]
+    runs = {"tuning": 0, "judging": 0}
+    for source, digit, half, count in dealt:
+        assert digit == sha256(source.encode()).hexdigest()[0]
+        assert half == ("judging" if int(digit, 16) % 2 else "tuning")
+        runs[half] += int(count)
+    assert runs == {half: len(read_runs(OWN.with_name(f"{half}_runs_2.csv")).runs) for half in runs}
 
 
 def test_runs_of_the_judging_half_are_not_refused() -> None:
-    judged = used(OWN.with_name(NOT_FITTED[0]))
+    judged = used(OWN.with_name("judging_runs.csv"))
     assert all(one.may_fit for one in judged)
     errors = totals(judged)
     assert errors["speed, dense"].median <= 0.08 and errors["speed, experts"].median <= 0.25

@@ -54,7 +54,15 @@ def test_optimizers_and_the_precision_of_their_state_are_read() -> None:
     assert run().method.state_precision == "fp32"
 
 
-@pytest.mark.parametrize("name", ["optimizer", "optimizer_precision", "dispatcher", "fabric", "precision", "recompute"])
+def test_graphs_and_offloaded_layers_are_read() -> None:
+    method = run(graphs="layer", offloaded_layers=2).method
+    assert (method.graphs, method.offloaded_layers) == ("layer", 2)
+    assert (run().method.graphs, run().method.offloaded_layers) == ("none", 0)
+
+
+@pytest.mark.parametrize(
+    "name", ["graphs", "optimizer", "optimizer_precision", "dispatcher", "fabric", "precision", "recompute"]
+)
 def test_unknown_names_are_refused_with_the_known_ones(name: str) -> None:
     with pytest.raises(BadCell, match=f"{name} = 'odd' is none of [a-z0-9]+, "):
         run(**{name: "odd"})

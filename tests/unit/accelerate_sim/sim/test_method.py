@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from accelerate_sim import catalog
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.sim.method import Method, dispatcher_on, release_of, running_stack
 from accelerate_sim.sim.plan import Plan
+from accelerate_sim.sim.speed.kernels import Kernels
 
 H100, A100, B300, MI300X = (catalog.gpu(name) for name in ("H100-SXM", "A100-80-SXM", "B300", "MI300X"))
 
@@ -46,14 +48,46 @@ EXPERTS: dict[str, Any] = {"model": "deepseek-v3", "cluster": {"nodes": 32, "gpu
                      "stack": "megatron-2024"}}  # fmt: skip
 
 
-def step_s(fabric: str = "infiniband", **parallel: Any) -> float:
+def step_s(fabric: str = "infiniband", graphs: str = "none", **parallel: Any) -> float:
     raw = {**EXPERTS, "cluster": {**EXPERTS["cluster"], "fabric": fabric}}
+    raw["train"] = {**EXPERTS["train"], "cuda_graphs": graphs}
     return Plan(RunConfig.model_validate({**raw, "parallel": {**EXPERTS["parallel"], **parallel}})).step_parts.total
 
 
 def test_tokens_that_cross_a_link_once_arrive_sooner() -> None:
     assert step_s(dispatcher="deepep") < step_s(dispatcher="alltoall") == step_s()
     assert step_s(dispatcher="hybridep") < step_s(dispatcher="deepep")
+
+
+def test_the_more_kernels_graphs_launch_the_less_the_gpu_waits() -> None:
+    """Only a graph of the whole step ends the wait for counts of tokens; what is sent stays the same."""
+    for dispatcher in ("alltoall", "hybridep"):
+        waits = [step_s(graphs=graphs, dispatcher=dispatcher) for graphs in ("none", "router", "layer", "step")]
+        assert waits == sorted(waits, reverse=True) and waits[2] > waits[3]
+    saved = [step_s(dispatcher=name) - step_s(dispatcher=name, graphs="step") for name in ("deepep", "hybridep")]
+    assert saved[0] > saved[1] > 0
+
+
+def test_graphs_do_not_speed_up_what_the_gpu_takes_longer_for_than_the_host() -> None:
+    raw = {"model": "llama-3-70b", "parallel": {"tensor": 8}, "train": {"micro_batch": 2}}
+    plain, graphed = (
+        Plan(RunConfig.model_validate({**raw, "train": {**raw["train"], "cuda_graphs": graphs}})).step_parts.total
+        for graphs in ("none", "step")
+    )
+    assert 0.99 * plain < graphed <= plain
+
+
+def test_norms_in_single_precision_move_more_bytes() -> None:
+    config = RunConfig.model_validate({"train": {"stack": "torchtitan"}})
+    plan = Plan(config)
+    narrow = replace(plan.method, stack=plan.method.stack.model_copy(update={"narrow": ("norms",)}))
+    constants = catalog.constants()
+    wide_s, narrow_s = (
+        Kernels(plan.model.architecture, plan.gpu, plan.layout, method, constants).elementwise_s()
+        for method in (plan.method, narrow)
+    )
+    assert plan.method.norms_in_fp32 and not narrow.norms_in_fp32
+    assert narrow_s < wide_s < constants["elementwise_fp32_norms"] * narrow_s
 
 
 def test_racks_have_a_dispatcher_of_their_own() -> None:

@@ -56,6 +56,14 @@ def test_states_are_those_of_zero() -> None:
     assert 18 / 64 * LLAMA.parameters < states("fsdp") < (18 / 64 + 10 * 2 / 80) * LLAMA.parameters
 
 
+def test_layers_in_the_hosts_memory_take_their_activations_along() -> None:
+    whole, half, none = (
+        memory_use(LLAMA, layout(), method("none", offloaded_layers=layers)) for layers in (0, 40, 200)
+    )
+    assert half.activations == pytest.approx(whole.activations / 2) and none.activations == 0
+    assert (half.weights, half.optimizer, half.working) == (whole.weights, whole.optimizer, whole.working)
+
+
 def test_what_takes_less_in_some_software() -> None:
     """Gradients, inputs of fp8 products, logits: of recipes that say so, and in the precision that it is about."""
     here, there = (method(stack=stack, precision="fp8") for stack in ("megatron-core", "megatron-2024"))
