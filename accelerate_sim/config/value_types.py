@@ -28,6 +28,7 @@ def _plain_name(value: Any) -> Any:
 
 
 def _host_names(value: Any) -> Any:
+    value = _plain_name(value)
     if isinstance(value, str) and (wrong := unusable_part(value)) is not None:
         raise ValueError(f"holds {wrong!r:.40}, which is in no host name; use letters, digits, '-' and '.'")
     return value
@@ -40,9 +41,7 @@ Number = Annotated[float, BeforeValidator(_not_bool), Field(allow_inf_nan=False)
 Positive = Annotated[float, BeforeValidator(_not_bool), Field(gt=0, le=1e18, allow_inf_nan=False)]
 Share = Annotated[float, BeforeValidator(_not_bool), Field(ge=0, le=1, allow_inf_nan=False)]
 Name = Annotated[str, BeforeValidator(_plain_name), Field(min_length=1, max_length=100)]
-HostNames = Annotated[
-    str, BeforeValidator(_host_names), BeforeValidator(_plain_name), Field(min_length=1, max_length=1_000_000)
-]
+HostNames = Annotated[str, BeforeValidator(_host_names), Field(min_length=1, max_length=1_000_000)]
 Range = tuple[Positive, Positive]
 
 
