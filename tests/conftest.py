@@ -31,7 +31,7 @@ MOST_WORKERS = 4
 WAITING_WORKERS = 2
 """Pytest processes more than there are cores: tests of programs wait a third of their time, for timeouts and clocks.
 
-Each one reads all files, for 4 to 6 seconds of processor time. With one less, two cores are idle for a fifth of the run.
+Each one reads all files, for 4 to 6 seconds of processor time. With one less, two cores idle for a fifth of the run.
 """
 WORKER = "PYTEST_XDIST_WORKER"
 """Variable that pytest-xdist sets in each of its processes."""
