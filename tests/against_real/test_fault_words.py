@@ -348,7 +348,8 @@ def test_torch_words_a_store_that_is_gone_as_we_do(torch: ModuleType, tmp_path: 
     asker = (
         "import torch.distributed as dist, sys\n"
         "store = dist.TCPStore('127.0.0.1', int(sys.argv[1]), None, False, wait_for_workers=False)\n"
-        "store.set('a', 'b')\nprint('connected', flush=True)\nsys.stdin.read()\n"
+        "store.set('a', 'b')\nstore.get('a')\n"  # the server has read all, so that its end resets no connection
+        "print('connected', flush=True)\nsys.stdin.read()\n"
         "for _ in range(2):\n    try:\n        store.check(['x'])\n    except dist.DistNetworkError:\n        pass\n"
     )
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}

@@ -142,6 +142,7 @@ def ending_under(launcher: str, scenario: Scenario, directory: Path) -> Ending:
     directory.mkdir()
     (directory / "job.py").write_text(TOGETHER.replace("BEFORE", scenario.before) + scenario.then)
     words = ["--nproc-per-node", str(RANKS), "--log-dir", "logs", "--rdzv-backend", "c10d", "--rdzv-id", "job"]
+    words += ["--rdzv-endpoint", "localhost:0"]  # other tests at the same time have other ports
     with open(directory / "err", "wb") as err:
         process = subprocess.Popen(
             [sys.executable, "-m", launcher, *words, *scenario.flags, "job.py"], cwd=directory, stderr=err,
