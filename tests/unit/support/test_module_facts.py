@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.support.module_facts import Import, facts_of
 
-SOURCE = '''"""Of the module."""
+SOURCE = '''"""A module."""
 
 import a, b
 
@@ -16,10 +16,10 @@ else:
 
 class Class:
     field: int = 0
-    """Of the field."""
+    """A field."""
 
     def method(self):
-        """Of the method,
+        """A method,
         in two lines.
         """
         try:
@@ -50,4 +50,4 @@ def test_an_import_stands_in_a_function_for_types_or_neither() -> None:
 
 def test_a_docstring_has_its_lines() -> None:
     found = [(each.first_line, each.last_line, each.text.split(",")[0]) for each in facts_of(SOURCE).docstrings]
-    assert found == [(1, 1, "Of the module."), (13, 13, "Of the field."), (16, 18, "Of the method")]
+    assert found == [(1, 1, "A module."), (13, 13, "A field."), (16, 18, "A method")]

@@ -148,14 +148,14 @@ def test_a_timeout_is_a_number_of_seconds(timeout: float, world: None) -> None:
     with pytest.raises(ValueError, match=f"timeout = {timeout}: a timeout is a number of seconds"):
         dist.barrier(timeout=timeout)
     with pytest.raises(TypeError, match=r"timeout is .*, not a number of seconds"):
-        dist.HashStore().set_timeout(timeout)  # type: ignore[arg-type]  # torch takes a float, too
+        dist.HashStore().set_timeout(timeout)  # torch takes a float, too
 
 
 def test_a_work_waits_for_a_duration(world: None) -> None:
     work = dist.all_reduce(dist.LocalTensor.from_ranks([1.0, 2.0]), async_op=True)
     assert work is not None
     with pytest.raises(TypeError, match=r"to be of type datetime\.timedelta, got None"):
-        work.wait(None)  # type: ignore[arg-type]
+        work.wait(None)
     assert work.wait(timedelta(seconds=60))
 
 
@@ -179,13 +179,13 @@ def test_a_tag_is_a_whole_number(tag: Any) -> None:
             with pytest.raises(TypeError, match="`tag` of type int, got "):
                 call(np.ones(2), 1, tag=tag)
         with pytest.raises(TypeError, match="`destination rank` of type int, a rank such as 0, got '1'"):
-            dist.send(np.ones(2), "1")  # type: ignore[arg-type]
+            dist.send(np.ones(2), "1")
     finally:
         dist.destroy_process_group()
 
 
 def test_a_store_takes_flags_and_counts(world: None) -> None:
     with pytest.raises(TypeError, match=r"is_master is array.* not a bool"):
-        dist.TCPStore("127.0.0.1", 0, is_master=np.zeros(2))  # type: ignore[arg-type]
+        dist.TCPStore("127.0.0.1", 0, is_master=np.zeros(2))
     with pytest.raises(TypeError, match=r"value is array.* not an int of 64 bits"):
-        dist.HashStore().add("k", np.zeros(2))  # type: ignore[arg-type]
+        dist.HashStore().add("k", np.zeros(2))
