@@ -40,7 +40,7 @@ class Kernels:
         self.rate_fp8 = (
             fp8_best * k[f"gemm_share_{'mxfp8' if method.precision == 'mxfp8' else 'fp8'}.{self.generation}"]
         )
-        if gpu.power_limit_w >= 1400:
+        if gpu.generation == "blackwell" and gpu.power_limit_w >= 1400:
             self.rate_fp8 *= k["gemm_power_headroom"]
         if method.precision == "nvfp4":
             # Over the peak, as the best product in this format was not measured; transposes, scales and the layers
