@@ -54,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
         help="CSV file with a header, one measured run a line; commas, semicolons or tabs",
     )  # fmt: skip
     parser.add_argument("--rows", action="store_true", help="print every run, not only families")
+    parser.add_argument("--marked", action="store_true", help="compare the rows with fit_ok = 0 in place of the others")
     parser.add_argument("--markdown", action="store_true", help="print the tables as markdown")
     parser.add_argument("--update", type=Path, metavar="PAGE", help="put the tables into a markdown page as well")
     parser.add_argument("--fit", action="store_true", help="fit the constants to these runs first; takes a minute")
@@ -65,10 +66,14 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace) -> int:
     if options.write and not options.fit:
         raise BadInput("--write writes fitted constants: use it with --fit")
+    if options.marked and options.fit:
+        raise BadInput("--marked compares rows that are no measure, --fit fits to the others; leave out one of the two")
     runs, left_out = _read(options.files)
     table = _table(options.constants)
     values = {name: constant.value for name, constant in table.items()}
-    used = [run for run in runs if run.usable]
+    used = [run for run in runs if run.usable != options.marked]
+    if not used:
+        raise BadInput("no row says of itself that it is no measure (fit_ok = 0); leave out --marked")
     unseen, aside = None, None
     if options.fit:
         fit = _fit(options.files[0], used, table)
@@ -84,7 +89,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.update:
         _update(
             options.update,
-            " ".join(path.name for path in options.files),
+            " ".join(path.name for path in options.files) + (", marked" if options.marked else ""),
             _tables(report.summary_markdown(comparisons, unseen), aside),
         )
     summary = report.summary_markdown if options.markdown else report.summary_lines

@@ -27,7 +27,7 @@ OPTIONAL = {
     "sharding": "ddp", "shard_group": "", "recompute": "none", "recompute_frac": "", "old_stack": "0", "seq_par": "0",
     "compiled": "0", "grad_bytes": "", "sw": "", "blocking": "0", "mem_gib": "", "mem_kind": "", "fit_ok": "1",
     "optimizer": "adamw", "optimizer_precision": "", "dispatcher": "", "expert_overlap": "", "graphs": "none",
-    "offloaded_layers": "0", "fabric": "", "notes": "",
+    "offloaded_layers": "0", "loss_chunks": "1", "fabric": "", "notes": "",
 }  # fmt: skip
 """Columns that may be missing or empty, with the values that they then have."""
 COLUMNS = (*OPTIONAL, *REQUIRED)
@@ -183,7 +183,7 @@ def _memory_kind(text: str, method: Method) -> str:
 KNOBS = ("precision", "gpu", "seq_len", "micro_batch", "tp", "pp", "vpp", "cp", "ep", "n_gpus", "sharding",
          "shard_group", "recompute", "recompute_frac", "compiled", "seq_par", "sw", "layers", "hidden", "heads",
          "global_batch", "grad_bytes", "optimizer", "optimizer_precision", "dispatcher", "expert_overlap",
-         "graphs", "offloaded_layers", "fabric")  # fmt: skip
+         "graphs", "offloaded_layers", "loss_chunks", "fabric")  # fmt: skip
 
 
 def _knobs(cells: Cells) -> dict[str, str]:

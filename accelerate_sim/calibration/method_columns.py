@@ -41,6 +41,7 @@ def method_of(cells: Cells, gpu: GpuSpec) -> Method:
         dispatcher=_one_of(cells, "dispatcher", ("", *DISPATCHERS)) or remarked or dispatcher_on(stack, gpu),
         expert_overlap=cells.flag("expert_overlap") if cells["expert_overlap"] else behind,
         graphs=_one_of(cells, "graphs", GRAPHS), offloaded_layers=cells.count("offloaded_layers"),
+        loss_chunks=cells.positive("loss_chunks"),
     )  # fmt: skip
 
 

@@ -67,6 +67,10 @@ class SoftwareStack(Entry):
         "blocks", description="Part of the model that a compiler gets, where it is used: its blocks, or the whole with "
         "the loss."
     )  # fmt: skip
+    kind: Literal["maker", "community", "old"] = Field(
+        description="Tuned and measured by the maker of the GPUs, or by others (community), whose steps take longer by "
+        "a factor; old: of before flash attention, each with a factor of its own alone."
+    )
     cluster: Literal["tuned", "usual"] = Field(description="How much ranks wait for the slowest as they become more.")
     release: float = Field(description="Year and its share after 2000; kernels for experts improve by the month.")
     source: str = Field(min_length=1)

@@ -44,6 +44,8 @@ class Method:
     the whole step (step)."""
     offloaded_layers: int = 0
     """Layers of a pipeline stage whose activations wait for the backward pass in the host's memory."""
+    loss_chunks: int = 1
+    """Parts of a micro-batch whose logits are made, and given up, one after the other."""
 
     @classmethod
     def of(cls, config: RunConfig) -> "Method":
@@ -68,6 +70,7 @@ class Method:
             expert_overlap=parallel.expert_overlap,
             graphs=train.cuda_graphs,
             offloaded_layers=train.offloaded_layers,
+            loss_chunks=train.loss_chunks,
         )
 
     @property

@@ -72,6 +72,9 @@ class TrainConfig(Section):
         le=100_000,
         description="Layers of a pipeline stage whose activations wait in the host's memory for the backward pass.",
     )
+    loss_chunks: Count = Field(
+        1, ge=1, le=100_000, description="Parts of a micro-batch whose logits are made one after the other."
+    )
     lr: Positive = Field(LR, description="Peak learning rate; muon takes AdamW's rates, lion about a quarter.")
     min_lr: Annotated[Number, Field(ge=0)] = Field(
         default_factory=lambda known: float(f"{known.get('lr', LR) / 10:.6g}"),

@@ -210,8 +210,8 @@ def memory_use(
 
 
 def _logit_bytes(model: Architecture, layout: Layout, method: Method, k: Mapping[str, float]) -> float:
-    """Return the bytes of one micro-batch's logits and their gradients."""
-    tokens = layout.micro_batch * layout.sequence_length / layout.context
+    """Return the bytes of logits and their gradients that are there at once: one micro-batch's, or a part of it."""
+    tokens = layout.micro_batch * layout.sequence_length / layout.context / method.loss_chunks
     whole = method.compiled and method.stack.compiles == "whole"
     how = "compiled" if whole else "merged" if "logits" in method.stack.narrow else method.stack.kernels
     return k[f"logit_bytes.{how}"] * tokens * model.vocab / layout.tensor

@@ -158,7 +158,9 @@ class Throughput:
         other += known * k[f"jitter.{self.method.stack.cluster}"] * doublings
         # Software grows faster with its releases; the stack's own figure is of the release that the catalog gives.
         years = self.method.stack.release - self.method.release
-        slower = k.get(f"stack.{self.method.stack.name}", 1.0) * float(2 ** (years * k["doublings_per_year"]))
+        stack = self.method.stack
+        slower = k[f"stack.{stack.name}"] * (k["community_slowness"] if stack.kind == "community" else 1.0)
+        slower *= float(2 ** (years * k["doublings_per_year"]))
         return StepParts(**{name: seconds * slower for name, seconds in parts.items()}, other=other * slower)
 
     def stage_shares(self) -> list[float]:

@@ -55,6 +55,14 @@ def test_every_run_is_printed_on_demand(capsys: pytest.CaptureFixture[str]) -> N
         assert all(f"{row['row_id']} " in printed for row in csv.DictReader(file))
 
 
+def test_rows_that_are_no_measure_are_compared_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = written(tmp_path, RUN | {"fit_ok": 1}, RUN | {"row_id": "other", "family": "doubtful", "fit_ok": 0})
+    assert main([path, "--marked"]) == 0
+    assert [line.split()[:2] for line in capsys.readouterr().out.splitlines()[1:2]] == [["doubtful", "1"]]
+    assert "leave out --marked" in complaint(capsys, written(tmp_path, RUN), "--marked")
+    assert "leave out one of the two" in complaint(capsys, path, "--marked", "--fit")
+
+
 def test_several_files_are_one_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first, second = tmp_path / "a", tmp_path / "b"
     first.mkdir(), second.mkdir()

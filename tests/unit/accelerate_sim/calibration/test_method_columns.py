@@ -58,6 +58,7 @@ def test_graphs_and_offloaded_layers_are_read() -> None:
     method = run(graphs="layer", offloaded_layers=2).method
     assert (method.graphs, method.offloaded_layers) == ("layer", 2)
     assert (run().method.graphs, run().method.offloaded_layers) == ("none", 0)
+    assert (run(loss_chunks=8).method.loss_chunks, run().method.loss_chunks) == (8, 1)
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,12 @@ def test_layers_in_the_hosts_memory_take_their_activations_along() -> None:
     assert (half.weights, half.optimizer, half.working) == (whole.weights, whole.optimizer, whole.working)
 
 
+def test_logits_of_a_loss_in_chunks_are_there_one_chunk_at_a_time() -> None:
+    whole, eighths = (memory_use(LLAMA, layout(), method("none", loss_chunks=chunks)) for chunks in (1, 8))
+    assert eighths.logits == pytest.approx(whole.logits / 8) and whole.logits > 0
+    assert (eighths.activations, eighths.weights) == (whole.activations, whole.weights)
+
+
 def test_what_takes_less_in_some_software() -> None:
     """Gradients, inputs of fp8 products, logits: of recipes that say so, and in the precision that it is about."""
     here, there = (method(stack=stack, precision="fp8") for stack in ("megatron-core", "megatron-2024"))
