@@ -56,7 +56,8 @@ def test_every_run_is_printed_on_demand(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_rows_that_are_no_measure_are_compared_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = written(tmp_path, RUN | {"fit_ok": 1}, RUN | {"row_id": "other", "family": "doubtful", "fit_ok": 0})
+    rows = ({"family": "sound", "fit_ok": 1}, {"row_id": "other", "family": "doubtful", "fit_ok": 0})
+    path = written(tmp_path, *(RUN | row for row in rows))
     assert main([path, "--marked"]) == 0
     assert [line.split()[:2] for line in capsys.readouterr().out.splitlines()[1:2]] == [["doubtful", "1"]]
     assert "leave out --marked" in complaint(capsys, written(tmp_path, RUN), "--marked")

@@ -161,7 +161,7 @@ def test_a_tied_head_on_another_stage_has_gradients_to_add_up() -> None:
         for model in (tied, one.model.architecture)
     )
     sent = 2 * tied.embedding_parameters / 4
-    # Two ranks, over one NIC each. The last stage is not the fullest, so nothing else changes; the stack's factors apply.
+    # Two ranks, over one NIC each. The last stage is not the fullest, so nothing else changes but by its factors.
     slower = catalog.constants()[f"stack.{one.method.stack.name}"] * catalog.constants()["community_slowness"]
     assert apart - alone == pytest.approx(slower * sent / (0.74 * 50e9 / 8), rel=0.1)
 
@@ -281,3 +281,27 @@ def test_the_host_takes_longer_to_split_tokens_over_more_experts() -> None:
         for expert in (8, 2)
     )
     assert few < many
+
+
+def test_software_that_its_gpus_maker_does_not_tune_takes_longer() -> None:
+    one = plan({"train": {"stack": "torchtitan"}})
+    assert one.method.stack.kind == "community"
+    tuned = replace(one.method, stack=one.method.stack.model_copy(update={"kind": "maker"}))
+    theirs, makers = (
+        Throughput(one.model.architecture, one.gpu, one.layout, one.network, method).step().total
+        for method in (one.method, tuned)
+    )
+    assert theirs / makers == pytest.approx(catalog.constants()["community_slowness"])
+    assert theirs > makers
+
+
+def test_products_of_experts_want_wider_multiples_than_others() -> None:
+    """A width of 22 1/2 times 128 is whole for one product, and not for the products of many experts in one launch."""
+    one = plan({})
+    kernels = Kernels(one.model.architecture, one.gpu, one.layout, one.method, catalog.constants())
+
+    def each_s(width: int, count: int) -> float:
+        return kernels.matmul_s(8192, width, width, count=count) / (count * width**2)
+
+    assert each_s(2880, 1) < 1.02 * each_s(2816, 1)
+    assert each_s(2880, 8) > 1.1 * each_s(2816, 8)
