@@ -194,6 +194,27 @@ def _deepseek_v3(model: Architecture) -> Keys:
     }
 
 
+def _nemotron_h(model: Architecture) -> Keys:
+    keys = {**_decoder(model), "hybrid_override_pattern": model.hybrid_pattern, "mlp_hidden_act": "relu2"}
+    for absent in ("hidden_act", "rope_theta", "rms_norm_eps"):  # attention knows of places by the Mamba blocks alone
+        del keys[absent]
+    keys["layer_norm_epsilon"] = 1e-05
+    if mamba := model.mamba:
+        keys |= {
+            "mamba_num_heads": mamba.heads, "mamba_head_dim": mamba.head_dim, "ssm_state_size": mamba.state,
+            "n_groups": mamba.groups, "conv_kernel": mamba.window, "chunk_size": 128,
+        }  # fmt: skip
+    if model.moe:
+        moe = _experts(model)
+        keys |= {
+            "moe_intermediate_size": moe["ffn"], "n_routed_experts": moe["experts"],
+            "num_experts_per_tok": moe["active"], "n_shared_experts": 1 if model.moe.shared_experts else 0,
+            "moe_shared_expert_intermediate_size": model.moe.shared_experts * moe["ffn"], "norm_topk_prob": True,
+            "routed_scaling_factor": 2.5, "n_group": 1, "topk_group": 1,
+        }  # fmt: skip
+    return keys
+
+
 _KEYS: dict[str, Callable[[Architecture], Keys]] = {
     "llama": _llama,
     "mistral": _decoder,
@@ -205,6 +226,7 @@ _KEYS: dict[str, Callable[[Architecture], Keys]] = {
     "olmo2": _with(rms_norm_eps=1e-06),
     "cohere": _with(rms_norm_eps=None, layer_norm_eps=1e-05, logit_scale=0.0625, use_qk_norm=False),
     "nemotron": _with(rms_norm_eps=None, norm_eps=1e-05, hidden_act="relu2", partial_rotary_factor=0.5, mlp_bias=False),
+    "nemotron_h": _nemotron_h,
     "mixtral": _mixtral,
     "olmoe": _olmoe,
     "qwen3_moe": _qwen3_moe,

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from accelerate_sim import catalog
 from accelerate_sim.calibration.cells import BadCell, Cells, RefusedRow
 from accelerate_sim.calibration.method_columns import DEFAULT_STACK, fabric_of, method_of
-from accelerate_sim.catalog import Architecture, GpuSpec, LatentAttention, MixtureOfExperts, UnknownName
+from accelerate_sim.catalog import Architecture, GpuSpec, LatentAttention, Mamba, MixtureOfExperts, UnknownName
 from accelerate_sim.sim.layout import Layout
 from accelerate_sim.sim.method import Method
 from accelerate_sim.sim.speed.network import Network
@@ -27,7 +27,8 @@ OPTIONAL = {
     "sharding": "ddp", "shard_group": "", "recompute": "none", "recompute_frac": "", "old_stack": "0", "seq_par": "0",
     "compiled": "0", "grad_bytes": "", "sw": "", "blocking": "0", "mem_gib": "", "mem_kind": "", "fit_ok": "1",
     "optimizer": "adamw", "optimizer_precision": "", "dispatcher": "", "expert_overlap": "", "graphs": "none",
-    "offloaded_layers": "0", "loss_chunks": "1", "fabric": "", "notes": "",
+    "offloaded_layers": "0", "loss_chunks": "1", "hybrid_pattern": "",
+    "mamba_heads": "", "mamba_head_dim": "", "mamba_state": "", "mamba_groups": "1", "fabric": "", "notes": "",
 }  # fmt: skip
 """Columns that may be missing or empty, with the values that they then have."""
 COLUMNS = (*OPTIONAL, *REQUIRED)
@@ -109,6 +110,8 @@ def _architecture(cells: Cells) -> Architecture:
         shape["mla"] = DEEPSEEK_LATENT
     elif cells["head_dim"]:
         shape["head_dim"] = cells.positive("head_dim")
+    if cells["hybrid_pattern"]:
+        shape["hybrid_pattern"], shape["mamba"] = cells["hybrid_pattern"], _mamba(cells)
     try:
         return Architecture.model_validate({"family": _family(cells), "moe": _experts(cells), **shape})
     except ValidationError as error:
@@ -127,8 +130,19 @@ def _experts(cells: Cells) -> MixtureOfExperts | None:
     )  # fmt: skip
 
 
+def _mamba(cells: Cells) -> Mamba | None:
+    if not cells["mamba_heads"]:
+        return None
+    return Mamba(
+        heads=cells.positive("mamba_heads"), head_dim=cells.positive("mamba_head_dim"),
+        state=cells.positive("mamba_state"), groups=cells.positive("mamba_groups"),
+    )  # fmt: skip
+
+
 def _family(cells: Cells) -> str:
     """Return the catalog's family with such norms, attention and experts; other keys state the rest."""
+    if cells["hybrid_pattern"]:
+        return "nemotron_h"
     if cells.flag("mla"):
         return "deepseek_v3"
     if cells.flag("moe_experts"):

@@ -13,7 +13,7 @@ from accelerate_sim.catalog.gpus import GpuSpec, gpu, gpu_names, with_driver
 from accelerate_sim.catalog.models import ModelSpec, model, model_names
 from accelerate_sim.catalog.stacks import SoftwareStack, stack, stack_names
 from accelerate_sim.catalog.tensors import Tensor
-from accelerate_sim.catalog.variants import LatentAttention, MixtureOfExperts
+from accelerate_sim.catalog.variants import LatentAttention, Mamba, MixtureOfExperts
 
 __all__ = [
     "Architecture",
@@ -21,6 +21,7 @@ __all__ = [
     "DatasetSpec",
     "GpuSpec",
     "LatentAttention",
+    "Mamba",
     "MixtureOfExperts",
     "ModelSpec",
     "SoftwareStack",

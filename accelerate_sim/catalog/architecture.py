@@ -10,9 +10,19 @@ from functools import cached_property
 from typing import Literal
 
 from accelerate_sim.catalog.departures import departed
-from accelerate_sim.catalog.modules import ATTENTION_WEIGHTS, LOOKUP_WEIGHTS, MLP_WEIGHTS, MOE_WEIGHTS, Module
+from accelerate_sim.catalog.modules import (
+    ATTENTION_WEIGHTS,
+    LOOKUP_WEIGHTS,
+    MAMBA_WEIGHTS,
+    MLP_WEIGHTS,
+    MOE_WEIGHTS,
+    Module,
+)
 from accelerate_sim.catalog.shape import Shape
 from accelerate_sim.catalog.tensors import Tensor, expand, module_tensors
+
+SCAN_FLOPS = 7
+"""FLOPs of Mamba-2's recurrence for a token, channel and remembered number: Megatron-LM's count (2026)."""
 
 
 class Architecture(Shape):
@@ -46,12 +56,29 @@ class Architecture(Shape):
     @property
     def dense_layers(self) -> int:
         """Layers with a plain MLP."""
+        if self.hybrid_pattern:
+            return self.hybrid_pattern.count("-")
         return self.moe.dense_layers if self.moe else self.layers
 
     @property
     def moe_layers(self) -> int:
         """Layers with experts."""
-        return self.layers - self.dense_layers
+        return self.hybrid_pattern.count("E") if self.hybrid_pattern else self.layers - self.dense_layers
+
+    @property
+    def attention_layers(self) -> int:
+        """Layers with attention."""
+        return self.hybrid_pattern.count("*") if self.hybrid_pattern else self.layers
+
+    @property
+    def mamba_layers(self) -> int:
+        """Layers that are a Mamba-2 block."""
+        return self.hybrid_pattern.count("M") if self.hybrid_pattern else 0
+
+    @property
+    def blocks_per_layer(self) -> int:
+        """Blocks with a norm and a residual that a layer has: attention and what follows it, or one of a pattern."""
+        return 1 if self.hybrid_pattern else 2
 
     @cached_property
     def parameters(self) -> int:
@@ -113,11 +140,13 @@ class Architecture(Shape):
 
         6 N for the matrices plus 12 L a d s for the scores and values of attention over the full
         square (PaLM, Chowdhery et al. 2022, appendix B). ``causal`` counts the half below the
-        diagonal, which is what flash kernels compute. d is the mean of query and value width.
+        diagonal, which is what flash kernels compute. d is the mean of query and value width. Mamba-2 blocks add
+        their recurrence.
         """
         width = self.heads * (self.head_dim + self.v_head_dim)
-        attention = 6 * self.layers * width * sequence_length
-        return 6 * self.matmul_parameters + (attention // 2 if causal else attention)
+        attention = 6 * self.attention_layers * width * sequence_length
+        scan = 3 * SCAN_FLOPS * self.mamba_layers * self.mamba.inner * self.mamba.state if self.mamba else 0
+        return 6 * self.matmul_parameters + (attention // 2 if causal else attention) + scan
 
     def tensors(self) -> Iterator[Tensor]:
         """Yield the stored tensors under Hugging Face's names, in the order of the state dict."""
@@ -127,6 +156,7 @@ class Architecture(Shape):
             layers=self.layers,
             dense_layers=self.dense_layers,
             experts=self.moe.experts if self.moe else 0,
+            pattern=self.hybrid_pattern,
         )
 
     @cached_property
@@ -139,6 +169,10 @@ class Architecture(Shape):
             absent |= MLP_WEIGHTS.keys()
         if not self.moe:
             absent |= MOE_WEIGHTS.keys()
+        if not self.mamba:
+            absent |= MAMBA_WEIGHTS.keys()
+        if not self.attention_layers:
+            absent |= ATTENTION_WEIGHTS.keys()
         return tuple(module for module in self._family_modules if module.role not in absent)
 
     @cached_property
@@ -168,6 +202,8 @@ class Architecture(Shape):
             widths |= self.mla.widths(self.heads)
         if self.moe:
             widths |= self.moe.widths()
+        if self.mamba:
+            widths |= self.mamba.widths()
         return widths
 
     def _elements(self, module: Module) -> int:
@@ -186,7 +222,9 @@ class Architecture(Shape):
             return self.dense_layers
         if module.role in MOE_WEIGHTS and self.moe:
             return self.moe_layers * (self.moe.experts if "{expert}" in module.name else 1)
-        return self.layers
+        if module.role in MAMBA_WEIGHTS:
+            return self.mamba_layers
+        return self.attention_layers if module.role in ATTENTION_WEIGHTS else self.layers
 
     @property
     def _idle_parameters(self) -> int:

@@ -16,6 +16,7 @@ from accelerate_sim.catalog.module_lists import (
     GATED_MLP,
     LATENT_ATTENTION,
     LLAMA,
+    NEMOTRON_H,
     NORMS,
     OLMO_ATTENTION,
     QWEN2_ATTENTION,
@@ -250,4 +251,5 @@ FAMILIES: dict[str, Family] = {
         ),
         tied_embeddings=True,
     ),
+    "nemotron_h": Family("NemotronHForCausalLM", "nemotron_h", "rms", NEMOTRON_H),
 }

@@ -56,6 +56,24 @@ DEEPSEEK_V3 = (
 )
 
 
+NEMOTRON_H = (
+    *module_list("embedding backbone.embeddings"),
+    *module_list(
+        "norm norm",
+        "mamba_step mixer.dt_bias bare", "mamba_decay mixer.A_log bare", "mamba_skip mixer.D bare",
+        "mamba_convolution mixer.conv1d bias", "mamba_in mixer.in_proj", "mamba_norm mixer.norm",
+        "mamba_out mixer.out_proj", "q mixer.q_proj", "k mixer.k_proj", "v mixer.v_proj", "o mixer.o_proj",
+        "up mixer.up_proj", "down mixer.down_proj",
+        "expert_up mixer.experts.{expert}.up_proj", "expert_down mixer.experts.{expert}.down_proj",
+        "router mixer.gate", "router_bias mixer.gate.e_score_correction_bias bare",
+        "shared_up mixer.shared_experts.up_proj", "shared_down mixer.shared_experts.down_proj",
+        prefix="backbone.layers.{layer}.",
+    ),
+    *module_list("norm backbone.norm_f", "head lm_head"),
+)  # fmt: skip
+"""A hybrid model, of whose blocks each layer has one: see ``tensors.block_modules``."""
+
+
 def falcon(*norms: str) -> tuple[Module, ...]:
     """Return the modules of a Falcon model; ``norms`` follow the matrices of each layer."""
     return (

@@ -44,6 +44,22 @@ MOE_WEIGHTS: dict[str, tuple[str, ...]] = {
 }
 """Modules that replace the MLP in a mixture-of-experts layer."""
 
+MAMBA_WEIGHTS: dict[str, tuple[str, ...]] = {
+    "mamba_step": ("mamba_heads",),
+    "mamba_decay": ("mamba_heads",),
+    "mamba_skip": ("mamba_heads",),
+    "mamba_convolution": ("mamba_convolved", "one", "mamba_window"),
+    "mamba_in": ("mamba_in", "hidden"),
+    "mamba_norm": ("mamba_inner",),
+    "mamba_out": ("hidden", "mamba_inner"),
+}
+"""Modules of a Mamba-2 block."""
+
+BLOCKS: dict[str, dict[str, tuple[str, ...]]] = {
+    "M": MAMBA_WEIGHTS, "*": ATTENTION_WEIGHTS, "-": MLP_WEIGHTS, "E": MOE_WEIGHTS,
+}  # fmt: skip
+"""Kinds of blocks by the letter that stands for them in a hybrid model's pattern."""
+
 LOOKUP_WEIGHTS: dict[str, tuple[str, ...]] = {
     "embedding": ("vocab", "hidden"),
     "positions": ("context", "hidden"),
@@ -56,6 +72,7 @@ WEIGHTS: dict[str, tuple[str, ...]] = {
     **ATTENTION_WEIGHTS,
     **MLP_WEIGHTS,
     **MOE_WEIGHTS,
+    **MAMBA_WEIGHTS,
     "norm": ("hidden",),
     "head": ("vocab", "hidden"),
 }

@@ -6,8 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from accelerate_sim.catalog.departures import POSITIONS, has_gate
 from accelerate_sim.catalog.families import FAMILIES, Family
-from accelerate_sim.catalog.modules import MLP_WEIGHTS
-from accelerate_sim.catalog.variants import LatentAttention, MixtureOfExperts
+from accelerate_sim.catalog.modules import BLOCKS, MLP_WEIGHTS
+from accelerate_sim.catalog.variants import LatentAttention, Mamba, MixtureOfExperts
 
 
 class Shape(BaseModel):
@@ -34,6 +34,11 @@ class Shape(BaseModel):
     )
     ffn: int = Field(ge=1, le=2**20, description="Inner width of a plain MLP, in channels.")
     moe: MixtureOfExperts | None = Field(None, description="Experts in place of a plain MLP.")
+    hybrid_pattern: str | None = Field(
+        None, min_length=1, max_length=1024, description="The layers in order where each is one block: Mamba-2 (M), "
+        "attention (*), a plain MLP (-) or experts (E); null: each has attention, and an MLP or experts.",
+    )  # fmt: skip
+    mamba: Mamba | None = Field(None, description="Mamba-2 blocks, of a hybrid model.")
     vocab: int = Field(ge=2, le=2**23, description="Rows of the embedding table, with padding.")
     context: int = Field(ge=1, le=2**27, description="Longest sequence it is made for, in tokens.")
     tied_embeddings: bool = Field(
@@ -88,6 +93,27 @@ class Shape(BaseModel):
             raise ValueError(
                 f"dense_layers = {self.moe.dense_layers} leaves no layer with experts of layers = {self.layers}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _pattern_fits(self) -> Self:
+        pattern, hybrid = self.hybrid_pattern, "mamba_in" in self._family.roles
+        if hybrid != (pattern is not None):
+            fitting = [name for name, family in FAMILIES.items() if "mamba_in" in family.roles]
+            either = "needs" if hybrid else "has no"
+            raise ValueError(f"family {self.family!r} {either} hybrid_pattern; hybrid families: {', '.join(fitting)}")
+        if unknown := sorted(set(pattern or "") - BLOCKS.keys()):
+            raise ValueError(f"hybrid_pattern has the letters {', '.join(unknown)}; use {', '.join(BLOCKS)}")
+        if pattern and len(pattern) != self.layers:
+            raise ValueError(
+                f"hybrid_pattern has {len(pattern)} letters for layers = {self.layers}; one for each layer"
+            )
+        letters = pattern or ""
+        for key, given, letter in (("mamba", self.mamba, "M"), ("moe", self.moe, "E")):
+            if (key == "mamba" or pattern) and (given is not None) != (letter in letters):
+                raise ValueError(f"{key} and the {letter} of hybrid_pattern go together; give both or none")
+        if pattern and self.moe and self.moe.dense_layers:
+            raise ValueError("dense_layers says nothing where hybrid_pattern states each layer; leave it out")
         return self
 
     @property

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import NamedTuple
 
-from accelerate_sim.catalog.modules import MLP_WEIGHTS, MOE_WEIGHTS, WEIGHTS, Module
+from accelerate_sim.catalog.modules import BLOCKS, MLP_WEIGHTS, MOE_WEIGHTS, WEIGHTS, Module
 
 
 class Tensor(NamedTuple):
@@ -35,6 +35,12 @@ def layer_modules(modules: Iterable[Module], *, sparse: bool) -> list[Module]:
     return [module for module in modules if module.role not in absent]
 
 
+def block_modules(modules: Iterable[Module], kind: str) -> list[Module]:
+    """Return what a layer has that is one block of this kind, a key of ``BLOCKS``: its modules and its norm."""
+    absent = {role for other, roles in BLOCKS.items() if other != kind for role in roles}
+    return [module for module in modules if module.role not in absent]
+
+
 def expand(
     modules: Iterable[Module],
     widths: Mapping[str, int],
@@ -42,10 +48,12 @@ def expand(
     layers: int,
     dense_layers: int,
     experts: int,
+    pattern: str | None = None,
 ) -> Iterator[Tensor]:
     """Yield every tensor of a model in saving order.
 
-    Layers from ``dense_layers`` on are mixture-of-experts layers with ``experts`` routed experts.
+    Layers from ``dense_layers`` on are mixture-of-experts layers with ``experts`` routed experts, unless ``pattern``
+    states the kind of each layer.
     """
     for repeats, group in groupby(modules, lambda module: "{layer}" in module.name):
         block = list(group)
@@ -53,7 +61,8 @@ def expand(
             yield from _with_experts(block, widths, layer=0, experts=0)
             continue
         for layer in range(layers):
-            present = layer_modules(block, sparse=layer >= dense_layers)
+            sparse = layer >= dense_layers
+            present = block_modules(block, pattern[layer]) if pattern else layer_modules(block, sparse=sparse)
             yield from _with_experts(present, widths, layer=layer, experts=experts)
 
 

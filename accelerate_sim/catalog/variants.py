@@ -1,4 +1,4 @@
-"""Experts and latent attention, which an architecture may have in place of a plain MLP and of plain attention."""
+"""Experts, latent attention and Mamba-2, which an architecture may have in place of plain MLPs and attention."""
 
 from typing import Self
 
@@ -58,3 +58,28 @@ class LatentAttention(BaseModel):
             "kv_rank_and_rope": self.kv_rank + self.rope_head_dim,
             "key_nope_and_value": heads * (self.nope_head_dim + self.v_head_dim),
         }
+
+
+class Mamba(BaseModel):
+    """A Mamba-2 block: a linear recurrence over tokens in place of attention (Dao and Gu 2024, arXiv:2405.21060)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+    heads: int = Field(ge=1, le=4096, description="Heads of the recurrence.")
+    head_dim: int = Field(ge=1, le=4096, description="Channels of a head.")
+    state: int = Field(ge=1, le=4096, description="Numbers that each channel remembers.")
+    groups: int = Field(1, ge=1, le=4096, description="Groups of heads that share what they write and read.")
+    window: int = Field(4, ge=1, le=64, description="Tokens that the convolution before the recurrence sees.")
+
+    @property
+    def inner(self) -> int:
+        """Channels of the recurrence."""
+        return self.heads * self.head_dim
+
+    def widths(self) -> dict[str, int]:
+        """Return the widths, in channels, of the modules of a block: gate, values, keys, queries and step sizes."""
+        convolved = self.inner + 2 * self.groups * self.state
+        return {
+            "mamba_in": self.inner + convolved + self.heads, "mamba_convolved": convolved, "mamba_inner": self.inner,
+            "mamba_heads": self.heads, "mamba_window": self.window, "one": 1,
+        }  # fmt: skip

@@ -75,6 +75,8 @@ def _indivisible(model: Architecture, tensor: int) -> str:
     # If there are fewer key heads than ranks, each is copied to a whole group of ranks.
     if model.kv_heads % tensor and tensor % model.kv_heads:
         return f"{model.kv_heads} key-value heads"
+    if model.mamba and model.mamba.heads % tensor:
+        return f"{model.mamba.heads} Mamba heads"
     for name, width in (("hidden", model.hidden), ("ffn", model.moe.ffn if model.moe else model.ffn)):
         if width % tensor:
             return f"{width:,} {name} channels"

@@ -46,6 +46,10 @@ def _model(run: Run) -> Section:
         shared = f" and {moe.shared_experts} shared" if moe.shared_experts else ""
         chosen = f"{moe.active_experts} of {moe.experts}{shared} per token"
         rows.insert(2, Fact("experts", f"{chosen} in {plural(shape.moe_layers, 'layer')}, FFN {moe.ffn:,}"))
+    if mamba := shape.mamba:
+        state = f"{plural(mamba.heads, 'head')} of {mamba.head_dim}, state {mamba.state}"
+        others = f"attention in {plural(shape.attention_layers, 'layer')}"
+        rows.insert(2, Fact("Mamba-2", f"{state}, in {plural(shape.mamba_layers, 'layer')}; {others}"))
     return "Model", rows
 
 

@@ -62,13 +62,30 @@ def _layer_bytes(model: Architecture, layout: Layout, method: Method, tokens: fl
     # Inputs of matrix products are kept in the product's precision where the software can.
     each = narrow_bytes(method) if method.keeps_narrow else 2.0
     heads = model.heads * (model.head_dim + model.v_head_dim) + model.kv_heads * (model.head_dim + model.v_head_dim)
-    attention = 2 * heads + (1 if method.keeps_narrow else 0) * model.heads * model.v_head_dim + 4 * model.heads
+    attention = 2.0 * heads + (1 if method.keeps_narrow else 0) * model.heads * model.v_head_dim + 4 * model.heads
     width = active_ffn(model) * ((4 if model.gated_mlp else 2) + each)
-    norms = (8 if method.norms_in_fp32 else 4) + 2 * each
+    norms = (8.0 if method.norms_in_fp32 else 4.0) + 2 * each
     routed = 0.0
     if model.moe:  # copies of tokens for their experts, and what these return
         routed = (each + (0 if method.drops_expert_outputs else 2)) * model.hidden * model.moe.active_experts
+    if model.hybrid_pattern:  # one block a layer, in the mean over those of the pattern
+        norms *= model.blocks_per_layer / 2
+        attention *= model.attention_layers / model.layers
+        width *= (model.dense_layers + model.moe_layers) / model.layers
+        routed *= model.moe_layers / model.layers
+        attention += _mamba_bytes(model) * model.mamba_layers / model.layers
     return tokens * (norms * hidden + (attention + width + routed) / shards)
+
+
+def _mamba_bytes(model: Architecture) -> float:
+    """Return the bytes a token that a Mamba-2 block keeps: what goes into it, what is convolved, and its result.
+
+    The states between chunks, as many bytes as the result, are computed again (Dao and Gu 2024, section 6).
+    """
+    if model.mamba is None:
+        return 0.0
+    widths = model.mamba.widths()
+    return 2.0 * (widths["mamba_in"] + widths["mamba_convolved"] + 2 * model.mamba.inner)
 
 
 def narrow_bytes(method: Method) -> float:
@@ -84,7 +101,7 @@ def _attention_core_bytes(model: Architecture, layout: Layout, method: Method, t
     if method.stack.attention == "unfused":
         return _scores(model, layout, tokens) * SCORE_BYTES
     result = 2 * model.v_head_dim if method.keeps_narrow else 0
-    return tokens * model.heads * (4 + result) / layout.tensor
+    return tokens * model.heads * (4 + result) / layout.tensor * model.attention_layers / model.layers
 
 
 def _gradient_bytes(model: Architecture, layout: Layout, method: Method, tokens: float) -> float:

@@ -7,6 +7,7 @@ in ``catalog/constants.json``, each with its source and range.
 from collections.abc import Mapping
 
 from accelerate_sim.catalog import Architecture, GpuSpec
+from accelerate_sim.catalog.architecture import SCAN_FLOPS
 from accelerate_sim.sim.layout import Layout
 from accelerate_sim.sim.memory.memory import WEIGHT_BYTES, gradient_bytes, parameters_per_layer, reduces_often
 from accelerate_sim.sim.method import Method
@@ -19,13 +20,15 @@ USUAL_EXPERT_TOKENS = 8192
 """Tokens of an expert on a rank for which ``expert_half_width`` is given."""
 FIXED_STALL_EXPERTS = 4
 """Time to count tokens without any expert, in times of one expert: an estimate, for 1 to 32 experts on a rank."""
+MAMBA_PASSES = 11
+"""Passes over a Mamba-2 block's channels, forward: two of the convolution, three of norm and gate, six of the recurrence
+with steps, keys, queries and states between chunks (Dao and Gu 2024, section 6)."""
 ALIGNMENT = 64
 """Channels that the tiles of a matrix product are whole multiples of, A100 to GB300 (NVIDIA's guide to matrix products
 asks for 64 elements of 2 bytes, the BLOOM team measured it)."""
 GROUPED_ALIGNMENT = 128
-"""The same for the products of a rank's experts in one launch, whose tiles are of one size for all. Of the published
-runs only those of gpt-oss (2,880 channels) tell this from ``ALIGNMENT``, on H100 to GB300; its experts also have biases
-and an activation of their own."""
+"""The same for a rank's experts in one launch, whose tiles are of one size. Of the published runs those of gpt-oss (2,880
+channels, with biases and an activation of their own) and Nemotron 3 (1,856) tell this from ``ALIGNMENT``."""
 
 
 class Kernels:
@@ -90,6 +93,13 @@ class Kernels:
             return out + kv + down + self.matmul_s(tokens, latent.q_rank, query)
         width = (model.heads + 2 * max(model.kv_heads, shards if model.kv_heads < shards else 0)) * model.head_dim
         return out + self.matmul_s(tokens, model.hidden, width / shards)
+
+    def mamba_s(self) -> float:
+        """Return the seconds of the projections into and out of a Mamba-2 block."""
+        assert (mamba := self.model.mamba)
+        hidden, shards = self.model.hidden, self.layout.tensor
+        into = self.matmul_s(self.tokens, hidden, mamba.widths()["mamba_in"] / shards)
+        return into + self.matmul_s(self.tokens, mamba.inner / shards, hidden)
 
     def mlp_s(self) -> float:
         """Return the seconds of the plain MLP of a layer without experts."""
@@ -167,11 +177,21 @@ class Kernels:
         if self.method.norms_in_fp32:
             passes *= k["elementwise_fp32_norms"]
         per_channel = 8 if model.gated_mlp else 5
+        passes *= model.blocks_per_layer / 2
         passes += k[f"elementwise_width.{self.method.kernels}"] * per_channel * self.mean_width() / shards
         seconds = 2 * self.tokens * passes / self.bus / 3
+        if model.mamba:
+            seconds += self.recurrence_s() * model.mamba_layers / model.layers
         if model.moe:
             seconds += self.routing_s() * model.moe_layers / model.layers
         return seconds
+
+    def recurrence_s(self) -> float:
+        """Return the seconds of a Mamba-2 block between its projections: convolution, recurrence and gated norm."""
+        assert (mamba := self.model.mamba)
+        channels = self.tokens * mamba.inner / self.layout.tensor
+        flops = SCAN_FLOPS * channels * mamba.state
+        return flops / (self.k["mamba_share"] * self.gpu.matmul_flops) + 2 * MAMBA_PASSES * channels / self.bus
 
     def routing_s(self) -> float:
         """Return the seconds of sorting tokens by expert and back."""
@@ -184,7 +204,7 @@ class Kernels:
         """Return the inner width of the MLPs that a token visits in a layer, in the mean over layers."""
         model = self.model
         if model.moe is None:
-            return float(model.ffn)
+            return model.ffn * model.dense_layers / model.layers
         experts = model.moe.ffn * (model.moe.active_experts + model.moe.shared_experts)
         return (experts * model.moe_layers + model.ffn * model.dense_layers) / model.layers
 
@@ -207,6 +227,7 @@ class Kernels:
         if graphs == "step":
             return 0.0
         plain = self.k[f"launch_s.{self.method.kernels}"] if graphs != "layer" else 0.0
+        plain *= self.model.blocks_per_layer / 2
         if not self.model.moe:
             return plain
         share = self.model.moe_layers / self.model.layers

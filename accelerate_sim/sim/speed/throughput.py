@@ -47,13 +47,16 @@ class Throughput:
     @cached_property
     def _forward(self) -> LayerTimes:
         model, kernels = self.model, self.kernels
-        matmul = kernels.projections_s()
+        with_attention = model.attention_layers / model.layers
+        matmul = kernels.projections_s() * with_attention
+        if model.mamba_layers:
+            matmul += kernels.mamba_s() * model.mamba_layers / model.layers
         if model.dense_layers:
             matmul += kernels.mlp_s() * model.dense_layers / model.layers
         if model.moe:
             matmul += kernels.experts_s() * model.moe_layers / model.layers
         busy = (
-            matmul, kernels.attention_s(), kernels.elementwise_s(),
+            matmul, kernels.attention_s() * with_attention, kernels.elementwise_s(),
             self._tensor_s(), self._context_s(), self._expert_s(),
         )  # fmt: skip
         return LayerTimes(*busy, self._stall_s(sum(busy), 1.0))
@@ -82,14 +85,18 @@ class Throughput:
         return either_s - busy_s + waiting_s
 
     def _tensor_s(self) -> float:
-        """Return the exposed seconds of the two reductions of hidden states."""
+        """Return the exposed seconds of the reductions of hidden states, one after each block."""
         if self.layout.tensor == 1:
             return 0.0
         size = 2 * self.tokens * self.model.hidden
         one = self.network.seconds("all_reduce", size, self.layout.tensor_group) + self.startup_s
         # What hides it behind matrix products writes into the peers' memory, which takes NVLink.
         apart = self.layout.tensor_group.num_domains > 1 and self.method.exposes_tensor == "full"
-        return 2 * one * self.k[f"tensor_exposed.{'none' if apart else self.method.exposes_tensor}"]
+        return (
+            self.model.blocks_per_layer
+            * one
+            * self.k[f"tensor_exposed.{'none' if apart else self.method.exposes_tensor}"]
+        )
 
     def _context_s(self) -> float:
         layout, model = self.layout, self.model
@@ -97,7 +104,8 @@ class Throughput:
             return 0.0
         keys_and_values = 4 * self.tokens * model.kv_heads * model.head_dim / min(layout.tensor, model.kv_heads)
         size = keys_and_values * layout.context
-        return self.network.seconds("all_gather", size, layout.context_group) * self.k["context_exposed"]
+        seconds = self.network.seconds("all_gather", size, layout.context_group) * self.k["context_exposed"]
+        return seconds * model.attention_layers / model.layers
 
     def _expert_s(self) -> float:
         """Return the exposed seconds of tokens on their way to their experts and back."""

@@ -49,11 +49,11 @@ def _collectives(model: Architecture, layout: Layout, method: Method) -> Iterato
     """Yield (name, bytes as ``Network.seconds`` counts them, group, times a step) of each collective."""
     tokens = layout.micro_batch * layout.sequence_length / layout.context
     layers = stage_layers(model, layout) * layout.accumulation
-    # Forward and backward reduce hidden states twice a layer each.
-    yield "all_reduce", HIDDEN_BYTES * tokens * model.hidden, layout.tensor_group, 4 * layers
+    # Forward and backward reduce hidden states once a block each.
+    yield "all_reduce", HIDDEN_BYTES * tokens * model.hidden, layout.tensor_group, 2 * model.blocks_per_layer * layers
     heads = model.kv_heads / min(layout.tensor, model.kv_heads)
     keys_and_values = 2 * HIDDEN_BYTES * tokens * heads * model.head_dim * layout.context
-    yield "all_gather", keys_and_values, layout.context_group, 3 * layers
+    yield "all_gather", keys_and_values, layout.context_group, 3 * layers * model.attention_layers / model.layers
     if model.moe:
         sent = HIDDEN_BYTES * tokens / layout.tensor * model.hidden * model.moe.active_experts
         yield "all_to_all", sent, layout.expert_group, 4 * layers * model.moe_layers / model.layers

@@ -61,6 +61,8 @@ def test_tensors_add_up_whatever_is_changed(family: str) -> None:
         keys["moe"] = {"experts": 4, "active_experts": 2, "ffn": 32, "shared_experts": int("shared_up" in roles)}
     if "kv_down" in roles:
         keys["mla"] = {"kv_rank": 32, "q_rank": 16, "rope_head_dim": 8, "nope_head_dim": 16, "v_head_dim": 16}
+    if "mamba_in" in roles:
+        keys |= {"hybrid_pattern": "M*E", "mamba": {"heads": 8, "head_dim": 16, "state": 32}}
     for gated in (True, False):
         model = shape(**keys, gated_mlp=gated)
         names = [tensor.name for tensor in model.tensors()]

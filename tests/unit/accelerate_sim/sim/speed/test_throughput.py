@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from accelerate_sim import catalog
-from accelerate_sim.catalog import GpuSpec
+from accelerate_sim.catalog import Architecture, GpuSpec
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.sim.memory.memory import gathered_weight_bytes
 from accelerate_sim.sim.plan import Plan
@@ -305,3 +305,22 @@ def test_products_of_experts_want_wider_multiples_than_others() -> None:
 
     assert each_s(2880, 1) < 1.02 * each_s(2816, 1)
     assert each_s(2880, 8) > 1.1 * each_s(2816, 8)
+
+
+def test_a_hybrid_model_runs_and_its_recurrence_is_part_of_the_step() -> None:
+    one = plan({"model": "nemotron-3-nano-30b-a3b", "train": {"stack": "megatron-core", "sequence_length": 8192},
+                "parallel": {"tensor": 2, "expert": 8, "sharding": "zero1"}, "cluster": {"nodes": 1}})  # fmt: skip
+    model, known = one.model.architecture, catalog.constants()
+    usual, slower = (
+        Throughput(model, one.gpu, one.layout, one.network, one.method, {**known, "mamba_share": share}).step()
+        for share in (known["mamba_share"], known["mamba_share"] / 2)
+    )
+    assert slower.elementwise > 1.1 * usual.elementwise and slower.matmul == usual.matmul
+    pattern = str(model.hybrid_pattern).replace("M", "-")
+    plain = Architecture(**model.model_dump() | {"hybrid_pattern": pattern, "mamba": None})
+    assert usual.tensor_comm == pytest.approx(parts_of(plain, one).tensor_comm), "one reduction for each block"
+    assert 0 < usual.attention < 0.3 * usual.total
+
+
+def parts_of(model: Architecture, one: Plan) -> StepParts:
+    return Throughput(model, one.gpu, one.layout, one.network, one.method).step()
