@@ -21,14 +21,14 @@ USUAL_EXPERT_TOKENS = 8192
 FIXED_STALL_EXPERTS = 4
 """Time to count tokens without any expert, in times of one expert: an estimate, for 1 to 32 experts on a rank."""
 MAMBA_PASSES = 11
-"""Passes over a Mamba-2 block's channels, forward: two of the convolution, three of norm and gate, six of the recurrence
-with steps, keys, queries and states between chunks (Dao and Gu 2024, section 6)."""
+"""Passes over a Mamba-2 block's channels, forward: two of the convolution, three of norm and gate, six of the
+recurrence with steps, keys, queries and states between chunks (Dao and Gu 2024, section 6)."""
 ALIGNMENT = 64
 """Channels that the tiles of a matrix product are whole multiples of, A100 to GB300 (NVIDIA's guide to matrix products
 asks for 64 elements of 2 bytes, the BLOOM team measured it)."""
 GROUPED_ALIGNMENT = 128
-"""The same for a rank's experts in one launch, whose tiles are of one size. Of the published runs those of gpt-oss (2,880
-channels, with biases and an activation of their own) and Nemotron 3 (1,856) tell this from ``ALIGNMENT``."""
+"""The same for a rank's experts in one launch, whose tiles are of one size. Of the published runs those of gpt-oss
+(2,880 channels, with biases and an activation of their own) and Nemotron 3 (1,856) tell it from ``ALIGNMENT``."""
 
 
 class Kernels:
@@ -96,7 +96,8 @@ class Kernels:
 
     def mamba_s(self) -> float:
         """Return the seconds of the projections into and out of a Mamba-2 block."""
-        assert (mamba := self.model.mamba)
+        mamba = self.model.mamba
+        assert mamba
         hidden, shards = self.model.hidden, self.layout.tensor
         into = self.matmul_s(self.tokens, hidden, mamba.widths()["mamba_in"] / shards)
         return into + self.matmul_s(self.tokens, mamba.inner / shards, hidden)
@@ -188,7 +189,8 @@ class Kernels:
 
     def recurrence_s(self) -> float:
         """Return the seconds of a Mamba-2 block between its projections: convolution, recurrence and gated norm."""
-        assert (mamba := self.model.mamba)
+        mamba = self.model.mamba
+        assert mamba
         channels = self.tokens * mamba.inner / self.layout.tensor
         flops = SCAN_FLOPS * channels * mamba.state
         return flops / (self.k["mamba_share"] * self.gpu.matmul_flops) + 2 * MAMBA_PASSES * channels / self.bus
