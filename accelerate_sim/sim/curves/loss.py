@@ -26,12 +26,14 @@ MICRO_TAIL = 0.1
 """Growth of a micro-batch's deviation with its square: a kurtosis of 4.8, as in logs of one rank's loss (5 to 6)."""
 MICRO_CORE = (1.0 + 6.0 * MICRO_TAIL + 15.0 * MICRO_TAIL**2) ** -0.5
 """Factor by which the deviations keep their variance with such tails."""
-FINETUNE_NOISE_AT_8_SEQUENCES = (0.07, 0.26)
+FINETUNE_NOISE_AT_8_SEQUENCES = (0.06, 0.23)
 """Standard deviation as a share of the loss, of the mean over 8 sequences of one conversation or instruction each."""
 UNKNOWN_DATA_NOISE = 2.4
 """Factor on the noise if a model that has learned from other data goes on."""
-MOST_FALL = 3.0
-"""Factor by which the loss falls while its noise grows."""
+MOST_RISE, MOST_FALL = 1.6, 3.0
+"""Factors by which the loss is above and below its usual level while its noise changes with it."""
+HARDENING = {"finetune": (-0.6, 1.8), "scratch": (-2.0, 1.0), "checkpoint": (0.0, 0.0)}
+"""Range of the power of the loss's fall by which its noise grows: what all texts share is learned first."""
 VALIDATION_NOISE = 0.0012
 BLENDED_TOKENS = 1e6
 """From here on a batch is a blend of so many texts that its loss is Gaussian."""
@@ -69,7 +71,7 @@ class BatchNoise:
         turns = steps > 3000 and not finetune and draws.chance("turn", 0.12)
         return cls(
             seed=seed,
-            skew=draws.between("skew", -0.1, 0.9) if web else draws.between("skew", -0.5, 0.1),
+            skew=draws.between("skew", -0.35, 0.75) if web else draws.between("skew", -0.5, 0.1),
             odd_share=draws.log("odd", 0.001, 0.025) if web else draws.log("odd", 0.0001, 0.002),
             odd_upward=0.8 if web else 0.5, unevenness=draws.between("uneven", 0.0, 0.25),
             uneven_phi=draws.between("uneven phi", 0.4, 0.95),
@@ -117,8 +119,10 @@ class LossCurve:
     micro_sigma: float
     """Noise of one micro-batch's loss, in the same unit."""
     relative: bool
+    usual: float
+    """Loss at which the noise is ``sigmas``."""
     hardening: float
-    """Power of the loss's fall by which ``relative`` noise grows: what all texts share is learned first."""
+    """Power of the loss's fall by which the noise grows."""
     instability: Instability
 
     @classmethod
@@ -161,7 +165,8 @@ class LossCurve:
         return cls(
             seed=seed, shape=shape, luck=luck, gap=draws.between("gap", -0.015, 0.02), batch=batch, batches=batches,
             sigmas=tuple(sigmas), micro_sigma=micro_sigma, relative=finetune,
-            hardening=draws.between("hardening", 0.1, 0.8), instability=instability,
+            usual=float(shape.at(np.array([0.0 if finetune else 0.6 * total_steps]))[0]),
+            hardening=draws.between("hardening", *HARDENING[train.start]), instability=instability,
         )  # fmt: skip
 
     def trend(self, step: Floats | Steps | float) -> Floats:
@@ -178,8 +183,7 @@ class LossCurve:
     def train(self, steps: Steps) -> Floats:
         """Loss of consecutive global batches, the mean over all ranks and micro-batches."""
         trend, own = self.trend(steps), self._sigma(steps) * self.residual(steps)
-        if self.relative:
-            own *= np.minimum(self.trend(np.zeros(1)) / trend, MOST_FALL) ** self.hardening
+        own *= np.clip(self.usual / trend, 1.0 / MOST_RISE, MOST_FALL) ** self.hardening
         noisy = trend * np.exp(own) if self.relative else trend + own + self.batch.offset(steps)
         return np.asarray(np.maximum(noisy + self.instability.loss_excess(steps), 0.05))
 
