@@ -15,6 +15,7 @@ from accelerate_sim.config.sections.train import TrainConfig
 from accelerate_sim.sim.batch_ramp import BatchSchedule
 from accelerate_sim.sim.curves.early_fall import EarlyFall
 from accelerate_sim.sim.curves.instability import usual_learning_rate
+from accelerate_sim.sim.curves.repeated_texts import RepeatedTexts
 from accelerate_sim.sim.curves.schedule import WORTH_POWER, UpdateWorth, learning_rate, learning_steps, useful_steps
 from accelerate_sim.sim.curves.texts import Texts
 from accelerate_sim.sim.noise import Draws, Floats
@@ -129,6 +130,8 @@ class FromScratch:
     """Nats that the peak learning rate adds to the loss; they vanish as it decays."""
     overshoot: float
     """Nats by which a warm-up that is too short drives the loss up at first."""
+    repeated: RepeatedTexts | None
+    """The texts, if the run reads them so often that it shows."""
 
     @classmethod
     def of(
@@ -150,6 +153,8 @@ class FromScratch:
         whole = useful_steps(train, batches, total_steps, total_steps).item()
         slow_power = draws.between("power", *SLOW_POWER)
         time_constant = slow_time_constant(train, parameters) * draws.log("slow", 0.78, 1.28)
+        epoch_tokens = train.sequence_length * train.global_batch * train.steps_per_epoch
+        read = train.sequence_length * batches.sequences_before(total_steps)
         hasty = train.warmup_steps < 6 and total_steps > 500 and draws.chance("hasty", 0.5)
         return cls(
             train=train, batches=batches, worth=UpdateWorth.of(train, total_steps), total_steps=total_steps,
@@ -161,10 +166,21 @@ class FromScratch:
             slow_steps=time_constant * slow_power, slow_power=slow_power,
             hidden=min(draws.log("hidden", *HIDDEN) * information, 0.1 * plateau),
             overshoot=draws.between("overshoot", 3.0, 10.0) if hasty else 0.0,
+            repeated=RepeatedTexts.of(draws, min(epoch_tokens, texts.tokens), parameters, read),
         )  # fmt: skip
 
     def at(self, step: Floats) -> Floats:
         """The expected training loss before the update of ``step``."""
+        loss = self._learned(step)
+        return loss if self.repeated is None else self.repeated.trained(loss, self._read(step))
+
+    def unseen(self, step: Floats) -> Floats:
+        """The expected loss on texts that are not trained on."""
+        loss = self._learned(step)
+        return loss if self.repeated is None else self.repeated.unseen(loss, self._read(step), step)
+
+    def _learned(self, step: Floats) -> Floats:
+        """The loss without what is memorised of single texts."""
         moved = useful_steps(self.train, self.batches, self.total_steps, step)
         known = self.size_loss + self.token_loss * self._tokens(step) ** -0.28
         learned = useful_steps(self.train, self.batches, self.total_steps, step, learning_steps)
@@ -178,21 +194,28 @@ class FromScratch:
 
     def _tokens(self, step: Floats) -> Floats:
         """Tokens before ``step`` in the law's terms: those of batches far above the critical one teach less."""
-        tokens = self.train.sequence_length * self.batches.sequences_done(step)
+        tokens = self._read(step)
         batch = tokens / np.maximum(step, 1.0)
+        tokens = tokens if self.repeated is None else self.repeated.worth(tokens)
         critical = CRITICAL_AT_ONE_NAT / self._law_loss(tokens) ** CRITICAL_POWER
         share = np.minimum((1.0 + USUAL_BATCH_TOKENS / critical) / (1.0 + batch / critical), MOST_WORTH)
         return np.asarray(self.head_start_tokens + self.token_worth * share * self.worth.mean(step) * tokens)
+
+    def _read(self, step: Floats) -> Floats:
+        """Tokens before ``step``, repeats among them."""
+        return np.asarray(self.train.sequence_length * self.batches.sequences_done(step))
 
     def _law_loss(self, tokens: Floats) -> Floats:
         return np.asarray((self.size_loss + self.token_loss * (self.head_start_tokens + tokens) ** -0.28) / self.scale)
 
     def known(self, step: Floats) -> Floats:
-        """Share of a text's own difficulty that the loss shows; an untrained model finds all tokens equally hard."""
-        left = self.early.left(useful_steps(self.train, self.batches, self.total_steps, step))
-        return np.asarray(UNTRAINED_NOISE + (1.0 - UNTRAINED_NOISE) * (1.0 - left))
+        """Share of a text's own difficulty that the loss shows.
 
-    unseen = at
+        An untrained model finds all tokens equally hard, and memorised texts are all equally easy.
+        """
+        left = self.early.left(useful_steps(self.train, self.batches, self.total_steps, step))
+        known = np.asarray(UNTRAINED_NOISE + (1.0 - UNTRAINED_NOISE) * (1.0 - left))
+        return known if self.repeated is None else known * (1.0 - self.repeated.memorised(self._read(step)))
 
 
 def _rate_share(train: TrainConfig, total_steps: int, step: Floats | float) -> Floats:
