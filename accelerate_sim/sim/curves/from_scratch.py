@@ -24,6 +24,10 @@ LOWEST = 1.7
 """Nats; the entropy of text in tokens of a usual vocabulary, below which no published pretraining run went."""
 USUAL_VOCAB = 32_000
 """Tokens in the vocabulary for which ``law`` was fitted."""
+CHARACTER = 0.2
+"""Nats that a character carries over those of a usual token, however few of them there are."""
+FREQUENT_CHARACTERS = 0.35
+"""The same where only the frequency of each is known: 2.4 to 2.5 nats in logs of 0.8M to 10.7M on characters."""
 GROWN_PARAMETERS = 8e9
 """Size from which published rates are chosen such that wider models move as far in a step as this one."""
 PLATEAU = (6.65, 7.45)
@@ -80,7 +84,7 @@ def token_information(vocab: int) -> float:
     A byte carries about a quarter. Beyond the usual vocabulary tokens grow longer more slowly than it grows.
     """
     ratio = math.log(max(vocab, 2)) / math.log(USUAL_VOCAB)
-    return ratio**2 if ratio < 1.0 else ratio**0.55
+    return max(ratio**2, CHARACTER) if ratio < 1.0 else ratio**0.55
 
 
 def equal_rate(train: TrainConfig) -> float:
@@ -141,7 +145,8 @@ class FromScratch:
         of_tokens = token_information(vocab)
         information = of_tokens * texts.information
         first = math.log(vocab) + draws.between("first", 0.03, 0.35)
-        plateau = min(draws.between("plateau", *PLATEAU) * min(of_tokens, 1.0) * texts.frequencies, 0.85 * first)
+        of_frequencies = min(max(of_tokens, FREQUENT_CHARACTERS), 1.0) * texts.frequencies
+        plateau = min(draws.between("plateau", *PLATEAU) * of_frequencies, 0.85 * first)
         usual = information * (1.69 + 406.4 / parameters**0.34)
         size_loss = usual + information * draws.between("difficulty", *texts.difficulty)
         usual, size_loss = min(usual, 0.9 * plateau), min(size_loss, 0.9 * plateau)

@@ -68,6 +68,7 @@ def test_characters_that_are_read_80_times_are_memorised() -> None:
     assert 1.0 - trained[28] / other[28] == pytest.approx(0.2, abs=0.1)
     assert 1.0 - trained[80] / other[80] == pytest.approx(0.6, abs=0.12)
     assert 18 <= np.argmin(other) <= 42
+    assert other.min() == pytest.approx(1.47, abs=0.15)
     assert other[80] / other.min() == pytest.approx(1.16, abs=0.08)
 
 
