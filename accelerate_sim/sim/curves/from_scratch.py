@@ -214,13 +214,13 @@ class FromScratch:
         return np.asarray((self.size_loss + self.token_loss * (self.head_start_tokens + tokens) ** -0.28) / self.scale)
 
     def known(self, step: Floats) -> Floats:
-        """Share of a text's own difficulty that the loss shows.
-
-        An untrained model finds all tokens equally hard, and memorised texts are all equally easy.
-        """
+        """Share of a text's own difficulty that the loss shows; an untrained model finds all tokens equally hard."""
         left = self.early.left(useful_steps(self.train, self.batches, self.total_steps, step))
-        known = np.asarray(UNTRAINED_NOISE + (1.0 - UNTRAINED_NOISE) * (1.0 - left))
-        return known if self.repeated is None else known * (1.0 - self.repeated.memorised(self._read(step)))
+        return np.asarray(UNTRAINED_NOISE + (1.0 - UNTRAINED_NOISE) * (1.0 - left))
+
+    def memorised(self, step: Floats) -> Floats:
+        """Share of the texts that the model knows by heart."""
+        return np.zeros_like(step) if self.repeated is None else self.repeated.memorised(self._read(step))
 
 
 def _rate_share(train: TrainConfig, total_steps: int, step: Floats | float) -> Floats:
