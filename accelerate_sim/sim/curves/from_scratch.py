@@ -158,7 +158,8 @@ class FromScratch:
         whole = useful_steps(train, batches, total_steps, total_steps).item()
         slow_power = draws.between("power", *SLOW_POWER)
         time_constant = slow_time_constant(train, parameters) * draws.log("slow", 0.78, 1.28)
-        epoch_tokens = train.sequence_length * train.global_batch * train.steps_per_epoch
+        step_tokens = train.sequence_length * train.global_batch
+        pass_tokens = min(step_tokens * train.steps_per_epoch, texts.tokens)
         read = train.sequence_length * batches.sequences_before(total_steps)
         hasty = train.warmup_steps < 6 and total_steps > 500 and draws.chance("hasty", 0.5)
         return cls(
@@ -171,7 +172,9 @@ class FromScratch:
             slow_steps=time_constant * slow_power, slow_power=slow_power,
             hidden=min(draws.log("hidden", *HIDDEN) * information, 0.1 * plateau),
             overshoot=draws.between("overshoot", 3.0, 10.0) if hasty else 0.0,
-            repeated=RepeatedTexts.of(draws, min(epoch_tokens, texts.tokens), parameters, read),
+            repeated=RepeatedTexts.of(
+                draws, pass_tokens, parameters, read, way=equal_rate(train) * pass_tokens / step_tokens
+            ),
         )  # fmt: skip
 
     def at(self, step: Floats) -> Floats:

@@ -44,7 +44,7 @@ def median(curves: list[LossCurve], steps: Floats) -> tuple[Floats, Floats]:
 def test_a_run_of_one_pass_or_three_over_much_text_is_as_if_all_were_new() -> None:
     """To the last bit; in the first passes of a longer run, too."""
     steps = np.arange(0.0, 3000.0, 50.0)
-    for parameters in (124e6, 70e9, 405e9):
+    for parameters in (124e6, 8e9, 70e9):
         one, three, many = (run(parameters, 128_256, epochs, 3000 // epochs, 5) for epochs in (1, 3, 100))
         assert shape(one).repeated is None
         assert shape(three).repeated is None
@@ -70,6 +70,23 @@ def test_characters_that_are_read_80_times_are_memorised() -> None:
     assert 18 <= np.argmin(other) <= 42
     assert other.min() == pytest.approx(1.47, abs=0.15)
     assert other[80] / other.min() == pytest.approx(1.16, abs=0.08)
+
+
+def test_a_lower_rate_memorises_later() -> None:
+    """Nine logs of the same model at 3e-4: 16 % below others after 41 passes and 28 % after 80, at 1e-3 36 and 63 %."""
+    how = {**CHARACTERS, "lr": 3e-4, "min_lr": 3e-4}
+    trained, other = median([run(10.7e6, 65, 82, 61, key, **how) for key in range(12)], np.array([2500.0, 5000.0]))
+    assert 1.0 - trained / other == pytest.approx([0.16, 0.28], abs=0.1)
+    assert other[1] == pytest.approx(1.48, abs=0.1)
+
+
+def test_few_steps_a_pass_memorise_later() -> None:
+    """0.8M on 10,331 characters, 5 steps of 3e-4 a pass: 14 % below others after 100 passes, 64 % after 200."""
+    how = {"sequence_length": 64, "global_batch": 32, "lr": 3e-4, "schedule": "constant", "warmup_steps": 0}
+    trained, other = median(
+        [run(0.81e6, 48, 200, 5, key, **how) for key in range(12)], np.array([100.0, 500.0, 1000.0])
+    )
+    assert 1.0 - trained / other == pytest.approx([0.0, 0.22, 0.64], abs=0.12)
 
 
 def test_a_larger_model_overfits_sooner() -> None:
@@ -130,14 +147,14 @@ def test_a_large_data_set_is_never_memorised_by_a_small_model(parameters: float)
 
 def test_the_model_cannot_hold_more_than_fits_into_it() -> None:
     """However often it reads; 3.6 bits in each parameter are about one token."""
-    texts = RepeatedTexts.of(Draws(1, "loss shape"), 1e9, 1e7, 1e15)
+    texts = RepeatedTexts.of(Draws(1, "loss shape"), 1e9, 1e7, 1e15, way=1.0)
     assert texts is not None
     assert texts.memorised(np.array([1e15]))[0] == pytest.approx(0.01, rel=0.05)
 
 
 def test_repeats_teach_ever_less() -> None:
     """Four passes are worth four, and all together sixteen."""
-    texts = RepeatedTexts.of(Draws(1, "loss shape"), 1e6, 1e6, 1e12)
+    texts = RepeatedTexts.of(Draws(1, "loss shape"), 1e6, 1e6, 1e12, way=1.0)
     assert texts is not None
     worth = texts.worth(np.array([0.0, 1e6, 4e6, 4.01e6, 1e7, 4e7, 1e10]))
     assert worth[:3].tolist() == [0.0, 1e6, 4e6]
