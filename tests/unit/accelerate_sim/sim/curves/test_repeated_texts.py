@@ -73,10 +73,10 @@ def test_characters_that_are_read_80_times_are_memorised() -> None:
 
 
 def test_a_lower_rate_memorises_later() -> None:
-    """Nine logs of the same model at 3e-4: 16 % below others after 41 passes and 28 % after 80, at 1e-3 36 and 63 %."""
+    """13 logs of the same model at 3e-4: 16 to 24 % below others after 41 passes and 28 to 46 % after 80."""
     how = {**CHARACTERS, "lr": 3e-4, "min_lr": 3e-4}
     trained, other = median([run(10.7e6, 65, 82, 61, key, **how) for key in range(12)], np.array([2500.0, 5000.0]))
-    assert 1.0 - trained / other == pytest.approx([0.16, 0.28], abs=0.1)
+    assert 1.0 - trained / other == pytest.approx([0.16, 0.33], abs=0.1)
     assert other[1] == pytest.approx(1.48, abs=0.1)
 
 
