@@ -14,6 +14,7 @@ import numpy as np
 from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.sim import noise
 from accelerate_sim.sim.batch_ramp import BatchSchedule
+from accelerate_sim.sim.curves.from_scratch import FromScratch
 from accelerate_sim.sim.curves.instability import Instability
 from accelerate_sim.sim.curves.loss_shape import Exponential, LossShape, shape_of
 from accelerate_sim.sim.curves.texts import SPREAD, UNKNOWN_TEXTS, Texts
@@ -157,16 +158,18 @@ class LossCurve:
             for sequences in (train.micro_batch, *(stage.batch for stage in batches.stages))
         )
         instability = Instability.of(seed, train.lr, active_parameters, train.warmup_steps)
+        hardening = draws.between("hardening", *HARDENING[train.start])
         if config.impose.first_loss is not None:
             first = own.between("imposed first", *config.impose.first_loss)
             shape = Exponential(total_steps, first, own.between("imposed last", *config.impose.last_loss))
             sigmas, micro_sigma, finetune, luck = [0.006 * first] * len(sigmas), 0.05 * first, False, 0.0
+            hardening = 0.0
             instability = Instability(seed, 0.0, 0)
         return cls(
             seed=seed, shape=shape, luck=luck, gap=draws.between("gap", -0.015, 0.02), batch=batch, batches=batches,
             sigmas=tuple(sigmas), micro_sigma=micro_sigma, relative=finetune,
             usual=float(shape.at(np.array([0.0 if finetune else 0.6 * total_steps]))[0]),
-            hardening=draws.between("hardening", *HARDENING[train.start]), instability=instability,
+            hardening=hardening, instability=instability,
         )  # fmt: skip
 
     def trend(self, step: Floats | Steps | float) -> Floats:
@@ -178,14 +181,30 @@ class LossCurve:
 
     def residual(self, steps: Steps) -> Floats:
         """Noise of consecutive global batches in units of sigma."""
-        return np.asarray(self.batch.at(steps) * self.shape.known(np.asarray(steps, float)))
+        return np.asarray(
+            self.batch.at(steps) * self.shape.known(np.asarray(steps, float)) * self._not_memorised(steps)
+        )
 
     def train(self, steps: Steps) -> Floats:
         """Loss of consecutive global batches, the mean over all ranks and micro-batches."""
         trend, own = self.trend(steps), self._sigma(steps) * self.residual(steps)
         own *= np.clip(self.usual / trend, 1.0 / MOST_RISE, MOST_FALL) ** self.hardening
-        noisy = trend * np.exp(own) if self.relative else trend + own + self.batch.offset(steps)
+        harder = self.batch.offset(steps) * self._not_memorised(steps)
+        noisy = trend * np.exp(own) if self.relative else trend + own + harder
         return np.asarray(np.maximum(noisy + self.instability.loss_excess(steps), 0.05))
+
+    def norm_log_excess(self, steps: Steps) -> Floats:
+        """Logarithm of the factor on the gradient norm: that of spikes, and that of tokens that are known by heart.
+
+        Those have no gradient, and the squares of the others add up.
+        """
+        return np.asarray(self.instability.norm_log_excess(steps) + 0.5 * np.log(self._not_memorised(steps)))
+
+    def _not_memorised(self, steps: Steps) -> Floats | float:
+        """Share of the texts that the model does not know by heart; the loss of others hardly differs."""
+        if not isinstance(self.shape, FromScratch) or self.shape.repeated is None:
+            return 1.0
+        return np.asarray(1.0 - self.shape.memorised(np.asarray(steps, float)))
 
     def _sigma(self, steps: Steps) -> Floats | float:
         if len(self.sigmas) == 1:
@@ -199,7 +218,8 @@ class LossCurve:
         """
         own = noise.normal(self.seed, "loss/micro", steps[:, None], np.arange(micro_batches * replicas))
         # Few texts have heavier tails than many; the factor keeps the variance.
-        own *= MICRO_CORE * (1.0 + MICRO_TAIL * own * own) * (self._micro_nats(steps)[:, None] / np.sqrt(2.0))
+        nats = self._micro_nats(steps) * self._not_memorised(steps)
+        own *= MICRO_CORE * (1.0 + MICRO_TAIL * own * own) * (nats[:, None] / np.sqrt(2.0))
         return _ring_differences(own).reshape(len(steps), micro_batches, replicas)
 
     def _micro_nats(self, steps: Steps) -> Floats:
