@@ -116,7 +116,7 @@ class FineTunedLevel:
             total_steps,
             draws.log("tune start", 1.7, 8.0) if unfamiliar else draws.log("familiar start", 0.7, 1.5),
             draws.log("tune start share", 0.003, 0.02), plateau,
-            draws.between("tune fall", -1.3, -0.35) if falls else draws.between("tune drift", -0.25, 0.5),
+            draws.between("tune fall", -1.3, -0.35) if falls else draws.between("tune drift", -0.25, 0.6),
             draws.between("tune drift power", 0.5, 1.5),
         )  # fmt: skip
 
@@ -168,7 +168,7 @@ class GradNormCurve:
             skew=draws.between("skew", 0.45, 0.9),
             memory=draws.between("memory", 0.2, 0.45), phi=draws.between("phi", 0.72, 0.86),
             unevenness=draws.between("uneven", 0.0, 0.35), uneven_phi=uneven_phi,
-            loss_coupling=draws.log("coupling", 0.05, 0.5), odd_coupling=draws.between("odd coupling", 0.1, 0.7),
+            loss_coupling=draws.log("coupling", 0.05, 0.5), odd_coupling=draws.between("odd coupling", 0.0, 0.6),
             spike_share=draws.log("spike share", 0.003, 0.025), spike_size=draws.log("spike size", 0.15, 0.45),
             spike_tails=(1.0, draws.between("after", 0.2, 0.5), draws.between("after that", 0.1, 0.3)),
             spike_limit=math.log(14.0),
@@ -185,7 +185,7 @@ class GradNormCurve:
         return cls(
             seed=seed, shape=FineTunedLevel.of(train, draws, total_steps), sigma=sigma,
             skew=draws.between("uneven skew", 0.6, 0.9) if uneven else draws.between("tune skew", 0.0, 0.8),
-            memory=draws.between("tune memory", 0.0, 0.15), phi=draws.between("tune phi", 0.8, 0.95),
+            memory=draws.between("tune memory", 0.0, 0.4), phi=draws.between("tune phi", 0.8, 0.95),
             unevenness=draws.between("tune uneven", 0.0, 0.3), uneven_phi=uneven_phi,
             loss_coupling=draws.log("tune coupling", 0.05, 1.0),
             odd_coupling=draws.between("tune odd coupling", 0.05, 0.5),

@@ -75,7 +75,7 @@ class Site:
 
 SITES: dict[Machines, Site] = {
     "one": Site(
-        tight=0.35, loose=0.25, core=(0.01, 0.1), routed_core=(0.01, 0.06), large_level=0.08, level=(0.008, 0.03),
+        tight=0.35, loose=0.25, core=(0.01, 0.09), routed_core=(0.01, 0.06), large_level=0.08, level=(0.008, 0.03),
         restless=0.08, wander=(0.01, 0.035), drifts=0.3, drift=(0.002, 0.04), settles=0.5, settling=(0.002, 0.03),
         persists=0.7, memory=(0.3, 0.95),
         often_late=0.75, often=(0.005, 0.018), straggler=(0.015, 0.2), stall=(0.0002, 0.0025),
