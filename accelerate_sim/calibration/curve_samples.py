@@ -111,6 +111,8 @@ def played(one: Kind, seed: int, drawing: int = 1) -> Iterator[Row]:
             for name in ("loss", "grad_norm", "lr", "step_s", "step_end_s")
         )
         for row in range(one.every - 1, last - first, one.every):
+            if first + row < one.begins:
+                continue
             interval = slice(row - one.every + 1, row + 1)
             own = logger.loss(first + row, loss[interval])
             seconds = logger.seconds(step_s[interval], float(end_s[row]))

@@ -57,6 +57,8 @@ class Kind:
     """The first step is as fast as others: benchmarks and speed records run their kernels before they begin."""
     work: Work | None = None
     """Cost of steps that no key of a config expresses."""
+    begins: int = 0
+    """Step at which the log begins: a run that was resumed, whose earlier log is lost."""
 
 
 def kind(
@@ -64,7 +66,7 @@ def kind(
     every: int = 1, times: Times = "step", losses: Losses = "step", norms: bool = True, epochs: int = 1,
     parallel: Raw | None = None, data: str = "fineweb", validate: int | str = "epoch", save: int = 500,
     clock_decimals: int = 5, tokenizer: str | None = None, warmed_up: bool = False, work: Work | None = None,
-    **train: Any,
+    begins: int = 0, **train: Any,
 ) -> Kind:  # fmt: skip
     """Make a kind; ``gpus`` is how many of which, ``batch`` is global batch, micro-batch and sequence length."""
     number, gpu = gpus
@@ -81,4 +83,4 @@ def kind(
         "eval": {"every": validate, "batches": 20},
         "checkpoint": {"every": save},
     }  # fmt: skip
-    return Kind(name, raw, seeds, every, times, losses, clock_decimals, norms, warmed_up, work)
+    return Kind(name, raw, seeds, every, times, losses, clock_decimals, norms, warmed_up, work, begins)

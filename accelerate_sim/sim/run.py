@@ -96,8 +96,8 @@ class Run(RunParts):
     def _compute_block(self, index: int) -> StepBlock:
         steps = np.arange(index * BLOCK, (index + 1) * BLOCK)
         times = self.timeline.block(index)
-        leaps = self.loss.instability.norm_log_excess(steps)
-        norm = self.printed.norm(self.grad_norm.values(steps, self.loss.residual(steps), leaps))
+        excess = self.loss.norm_log_excess(steps)
+        norm = self.printed.norm(self.grad_norm.values(steps, self.loss.residual(steps), excess))
         rate = learning_rate(self.config.train, self.total_steps, steps)
         balance = self.load_balance.values(steps) if self.load_balance else None
         loss = self.printed.loss(self.loss.train(steps))

@@ -13,7 +13,9 @@ import numpy as np
 
 from accelerate_sim.config.sections.train import TrainConfig
 from accelerate_sim.sim.batch_ramp import BatchSchedule
+from accelerate_sim.sim.curves.early_fall import EarlyFall
 from accelerate_sim.sim.curves.instability import usual_learning_rate
+from accelerate_sim.sim.curves.repeated_texts import RepeatedTexts
 from accelerate_sim.sim.curves.schedule import WORTH_POWER, UpdateWorth, learning_rate, learning_steps, useful_steps
 from accelerate_sim.sim.curves.texts import Texts
 from accelerate_sim.sim.noise import Draws, Floats
@@ -22,14 +24,14 @@ LOWEST = 1.7
 """Nats; the entropy of text in tokens of a usual vocabulary, below which no published pretraining run went."""
 USUAL_VOCAB = 32_000
 """Tokens in the vocabulary for which ``law`` was fitted."""
+CHARACTER = 0.2
+"""Nats that a character carries over those of a usual token, however few of them there are."""
+FREQUENT_CHARACTERS = 0.35
+"""The same where only the frequency of each is known: 2.4 to 2.5 nats in logs of 0.8M to 10.7M on characters."""
 GROWN_PARAMETERS = 8e9
 """Size from which published rates are chosen such that wider models move as far in a step as this one."""
 PLATEAU = (6.65, 7.45)
 """Range of the nats where the early fall ends, in tokens of a usual vocabulary."""
-EARLY_STEPS_AT_6E4 = (1.15, 3.35)
-"""Range of the steps at a peak rate of 6e-4 in which half of the early fall is made, whatever the model's size."""
-EARLY_RATE_POWER = 0.6
-"""Power of the learning rate by which a higher one shortens the early fall."""
 SLOW_STEPS_AT_USUAL_RATE = 690.0
 """Time constant of the slow fall for a model of that size, in steps at its usual rate.
 
@@ -82,7 +84,7 @@ def token_information(vocab: int) -> float:
     A byte carries about a quarter. Beyond the usual vocabulary tokens grow longer more slowly than it grows.
     """
     ratio = math.log(max(vocab, 2)) / math.log(USUAL_VOCAB)
-    return ratio**2 if ratio < 1.0 else ratio**0.55
+    return max(ratio**2, CHARACTER) if ratio < 1.0 else ratio**0.55
 
 
 def equal_rate(train: TrainConfig) -> float:
@@ -125,13 +127,15 @@ class FromScratch:
     token_worth: float
     """Tokens of AdamW at its usual rate that one of this run's is worth."""
     lowest: float
-    early: "EarlyFall"
+    early: EarlyFall
     slow_steps: float
     slow_power: float
     hidden: float
     """Nats that the peak learning rate adds to the loss; they vanish as it decays."""
     overshoot: float
     """Nats by which a warm-up that is too short drives the loss up at first."""
+    repeated: RepeatedTexts | None
+    """The texts, if the run reads them so often that it shows."""
 
     @classmethod
     def of(
@@ -141,7 +145,8 @@ class FromScratch:
         of_tokens = token_information(vocab)
         information = of_tokens * texts.information
         first = math.log(vocab) + draws.between("first", 0.03, 0.35)
-        plateau = min(draws.between("plateau", *PLATEAU) * min(of_tokens, 1.0) * texts.frequencies, 0.85 * first)
+        of_frequencies = min(max(of_tokens, FREQUENT_CHARACTERS), 1.0) * texts.frequencies
+        plateau = min(draws.between("plateau", *PLATEAU) * of_frequencies, 0.85 * first)
         usual = information * (1.69 + 406.4 / parameters**0.34)
         size_loss = usual + information * draws.between("difficulty", *texts.difficulty)
         usual, size_loss = min(usual, 0.9 * plateau), min(size_loss, 0.9 * plateau)
@@ -153,6 +158,9 @@ class FromScratch:
         whole = useful_steps(train, batches, total_steps, total_steps).item()
         slow_power = draws.between("power", *SLOW_POWER)
         time_constant = slow_time_constant(train, parameters) * draws.log("slow", 0.78, 1.28)
+        step_tokens = train.sequence_length * train.global_batch
+        pass_tokens = min(step_tokens * train.steps_per_epoch, texts.tokens)
+        read = train.sequence_length * batches.sequences_before(total_steps)
         hasty = train.warmup_steps < 6 and total_steps > 500 and draws.chance("hasty", 0.5)
         return cls(
             train=train, batches=batches, worth=UpdateWorth.of(train, total_steps), total_steps=total_steps,
@@ -164,10 +172,23 @@ class FromScratch:
             slow_steps=time_constant * slow_power, slow_power=slow_power,
             hidden=min(draws.log("hidden", *HIDDEN) * information, 0.1 * plateau),
             overshoot=draws.between("overshoot", 3.0, 10.0) if hasty else 0.0,
+            repeated=RepeatedTexts.of(
+                draws, pass_tokens, parameters, read, way=equal_rate(train) * pass_tokens / step_tokens
+            ),
         )  # fmt: skip
 
     def at(self, step: Floats) -> Floats:
         """The expected training loss before the update of ``step``."""
+        loss = self._learned(step)
+        return loss if self.repeated is None else self.repeated.trained(loss, self._read(step))
+
+    def unseen(self, step: Floats) -> Floats:
+        """The expected loss on texts that are not trained on."""
+        loss = self._learned(step)
+        return loss if self.repeated is None else self.repeated.unseen(loss, self._read(step), step)
+
+    def _learned(self, step: Floats) -> Floats:
+        """The loss without what is memorised of single texts."""
         moved = useful_steps(self.train, self.batches, self.total_steps, step)
         known = self.size_loss + self.token_loss * self._tokens(step) ** -0.28
         learned = useful_steps(self.train, self.batches, self.total_steps, step, learning_steps)
@@ -181,11 +202,16 @@ class FromScratch:
 
     def _tokens(self, step: Floats) -> Floats:
         """Tokens before ``step`` in the law's terms: those of batches far above the critical one teach less."""
-        tokens = self.train.sequence_length * self.batches.sequences_done(step)
+        tokens = self._read(step)
         batch = tokens / np.maximum(step, 1.0)
+        tokens = tokens if self.repeated is None else self.repeated.worth(tokens)
         critical = CRITICAL_AT_ONE_NAT / self._law_loss(tokens) ** CRITICAL_POWER
         share = np.minimum((1.0 + USUAL_BATCH_TOKENS / critical) / (1.0 + batch / critical), MOST_WORTH)
         return np.asarray(self.head_start_tokens + self.token_worth * share * self.worth.mean(step) * tokens)
+
+    def _read(self, step: Floats) -> Floats:
+        """Tokens before ``step``, repeats among them."""
+        return np.asarray(self.train.sequence_length * self.batches.sequences_done(step))
 
     def _law_loss(self, tokens: Floats) -> Floats:
         return np.asarray((self.size_loss + self.token_loss * (self.head_start_tokens + tokens) ** -0.28) / self.scale)
@@ -195,37 +221,9 @@ class FromScratch:
         left = self.early.left(useful_steps(self.train, self.batches, self.total_steps, step))
         return np.asarray(UNTRAINED_NOISE + (1.0 - UNTRAINED_NOISE) * (1.0 - left))
 
-    unseen = at
-
-
-@dataclass(frozen=True)
-class EarlyFall:
-    """The way from knowing nothing to knowing how often each token occurs: two falls with a knee between them.
-
-    The frequent tokens come first. Steps are those at the peak rate; where the rate is tiny at first, so is the fall.
-    """
-
-    frequent: float
-    """Share of the fall that frequent tokens make."""
-    frequent_steps: float
-    frequent_power: float
-    steps: float
-    power: float
-
-    @classmethod
-    def of(cls, draws: Draws, peak_rate: float, whole: float) -> "EarlyFall":
-        """Draw the fall; ``whole`` is the run in steps at the peak rate."""
-        steps = draws.log("early", *EARLY_STEPS_AT_6E4) * (6e-4 / peak_rate) ** EARLY_RATE_POWER
-        steps = min(max(steps, 0.4), whole / 6 + 1.0)
-        return cls(
-            draws.between("frequent", 0.26, 0.42), steps * draws.log("frequent steps", 0.02, 0.08),
-            draws.between("frequent power", 0.9, 1.5), steps, draws.between("early power", 1.2, 2.0),
-        )  # fmt: skip
-
-    def left(self, moved: Floats) -> Floats:
-        """Share of the fall that is still to come."""
-        first = self.frequent / (1.0 + (moved / self.frequent_steps) ** self.frequent_power)
-        return np.asarray(first + (1.0 - self.frequent) / (1.0 + (moved / self.steps) ** self.power))
+    def memorised(self, step: Floats) -> Floats:
+        """Share of the texts that the model knows by heart."""
+        return np.zeros_like(step) if self.repeated is None else self.repeated.memorised(self._read(step))
 
 
 def _rate_share(train: TrainConfig, total_steps: int, step: Floats | float) -> Floats:

@@ -116,7 +116,7 @@ class FineTunedLevel:
             total_steps,
             draws.log("tune start", 1.7, 8.0) if unfamiliar else draws.log("familiar start", 0.7, 1.5),
             draws.log("tune start share", 0.003, 0.02), plateau,
-            draws.between("tune fall", -1.3, -0.35) if falls else draws.between("tune drift", -0.25, 0.5),
+            draws.between("tune fall", -1.3, -0.35) if falls else draws.between("tune drift", -0.25, 0.6),
             draws.between("tune drift power", 0.5, 1.5),
         )  # fmt: skip
 
@@ -140,6 +140,10 @@ class GradNormCurve:
     memory: float
     """Share of the variance that persists from step to step."""
     phi: float
+    unevenness: float
+    """Standard deviation of the logarithm of a batch's own deviation."""
+    uneven_phi: float
+    """Correlation of that from one batch to the next, the loss's: a batch with an odd mix of texts is odd in both."""
     loss_coupling: float
     """Units of sigma that the norm is higher for each standard deviation that the batch's loss is higher."""
     odd_coupling: float
@@ -154,33 +158,38 @@ class GradNormCurve:
     def of(cls, train: TrainConfig, seed: int, shape_seed: int, total_steps: int, parameters: float) -> "GradNormCurve":
         """The norm of a run; ``seed`` is that of the data's order, ``shape_seed`` stands for model and data."""
         draws = Draws(shape_seed, "grad norm")
+        uneven_phi = Draws(shape_seed, "loss").between("uneven phi", 0.4, 0.95)
         if train.start != "scratch":
-            return cls._of_finetuning(train, draws, seed, total_steps)
+            return cls._of_finetuning(train, draws, seed, total_steps, uneven_phi)
         few = train.global_batch * train.sequence_length < SMALL_BATCH_TOKENS
         return cls(
             seed=seed, shape=FromScratchLevel.of(train, draws, total_steps, parameters),
-            sigma=draws.log("sigma", 0.045, 0.12) if few else draws.log("sigma", 0.046, 0.088),
+            sigma=draws.log("sigma", 0.042, 0.17) if few else draws.log("sigma", 0.038, 0.1),
             skew=draws.between("skew", 0.45, 0.9),
             memory=draws.between("memory", 0.2, 0.45), phi=draws.between("phi", 0.72, 0.86),
-            loss_coupling=draws.between("coupling", 0.03, 0.25), odd_coupling=draws.between("odd coupling", 0.1, 0.7),
-            spike_share=draws.log("spike share", 0.004, 0.022), spike_size=draws.log("spike size", 0.15, 0.45),
+            unevenness=draws.between("uneven", 0.0, 0.35), uneven_phi=uneven_phi,
+            loss_coupling=draws.log("coupling", 0.05, 0.5), odd_coupling=draws.between("odd coupling", 0.0, 0.6),
+            spike_share=draws.log("spike share", 0.003, 0.025), spike_size=draws.log("spike size", 0.15, 0.45),
             spike_tails=(1.0, draws.between("after", 0.2, 0.5), draws.between("after that", 0.1, 0.3)),
             spike_limit=math.log(14.0),
         )  # fmt: skip
 
     @classmethod
-    def _of_finetuning(cls, train: TrainConfig, draws: Draws, seed: int, total_steps: int) -> "GradNormCurve":
+    def _of_finetuning(
+        cls, train: TrainConfig, draws: Draws, seed: int, total_steps: int, uneven_phi: float
+    ) -> "GradNormCurve":
         # A batch of a few conversations is as odd as each of them; what single ones add averages out in large batches.
         uneven = train.global_batch <= 8 and draws.chance("uneven conversations", 0.35)
-        per_sequence = draws.log("tune sigma", 0.4, 0.8) / math.sqrt(train.global_batch)
-        sigma = draws.log("uneven sigma", 0.3, 0.6) if uneven else min(max(per_sequence, 0.04), 0.35)
+        per_sequence = draws.log("tune sigma", 0.35, 1.1) / math.sqrt(train.global_batch)
+        sigma = draws.log("uneven sigma", 0.3, 0.6) if uneven else min(max(per_sequence, 0.035), 0.4)
         return cls(
             seed=seed, shape=FineTunedLevel.of(train, draws, total_steps), sigma=sigma,
             skew=draws.between("uneven skew", 0.6, 0.9) if uneven else draws.between("tune skew", 0.0, 0.8),
-            memory=draws.between("tune memory", 0.0, 0.15), phi=draws.between("tune phi", 0.8, 0.95),
-            loss_coupling=draws.between("tune coupling", 0.05, 0.5),
+            memory=draws.between("tune memory", 0.0, 0.4), phi=draws.between("tune phi", 0.8, 0.95),
+            unevenness=draws.between("tune uneven", 0.0, 0.3), uneven_phi=uneven_phi,
+            loss_coupling=draws.log("tune coupling", 0.05, 1.0),
             odd_coupling=draws.between("tune odd coupling", 0.05, 0.5),
-            spike_share=draws.log("tune spike share", 0.001, 0.014),
+            spike_share=draws.log("tune spike share", 0.0005, 0.012),
             spike_size=draws.log("tune spike size", 0.15, 0.6),
             spike_tails=(1.0, draws.between("after", 0.0, 0.4), draws.between("after that", 0.0, 0.2)),
             spike_limit=math.log(300.0) if uneven else math.log(20.0),
@@ -196,6 +205,8 @@ class GradNormCurve:
         if self.memory:
             slow = noise.persistent(self.seed, "grad norm/memory", self.phi, steps)
             x = np.sqrt(1.0 - self.memory) * x + np.sqrt(self.memory) * slow
+        slowly = noise.persistent(self.seed, "loss/uneven", self.uneven_phi, steps)
+        x *= np.exp(self.unevenness * slowly - self.unevenness**2)
         far = np.minimum(np.maximum(np.abs(loss_residual) - 1.2, 0.0), 6.0)
         x = x + self.loss_coupling * loss_residual + self.odd_coupling * far
         return np.asarray(self.level(steps) * np.exp(self.sigma * x + self._spikes(steps) + leap_log_excess))

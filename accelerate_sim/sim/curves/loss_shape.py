@@ -118,8 +118,8 @@ class FineTuned:
         settled = draws.between("settled", 0.9, 2.2)
         return cls(
             train=train, total_steps=total_steps, steps_per_epoch=train.steps_per_epoch,
-            first=settled * draws.log("first", 1.1, 2.4), settled=settled,
-            last=settled * draws.between("last", 0.68, 0.98), power=draws.between("power", 0.3, 0.8),
+            first=settled * draws.log("first", 1.05, 2.4), settled=settled,
+            last=settled * draws.between("last", 0.6, 0.98), power=draws.between("power", 0.3, 1.0),
             first_steps=min(draws.log("first steps", *FIRST_STEPS), 0.06 * total_steps),
             first_power=draws.between("first power", 0.9, 1.6),
             remembered=draws.between("remembered", 0.1, 0.4), overfit=draws.between("overfit", 0.02, 0.12),

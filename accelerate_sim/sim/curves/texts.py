@@ -4,6 +4,7 @@ Tokens of one text are hard together, so the noise of a batch is set by its text
 difficulties follow from its domain.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Self
 
@@ -40,12 +41,15 @@ class Texts:
     """Range of the nats by which they are harder than usual ones."""
     information: float = 1.0
     """Nats that their tokens carry over those of usual texts' tokens."""
+    tokens: float = math.inf
+    """Tokens of all of them, beyond which an epoch reads them again."""
 
     @classmethod
     def of(cls, dataset: DatasetSpec) -> Self:
         """Return what is known of a dataset's texts."""
         information = STORIES[1] if dataset.domain == STORIES[0] else 1.0
-        return cls(min(dataset.tokens / dataset.samples, LONGEST_TOKENS), _difficulty(dataset.domain), information)
+        mean_tokens = min(dataset.tokens / dataset.samples, LONGEST_TOKENS)
+        return cls(mean_tokens, _difficulty(dataset.domain), information, dataset.tokens)
 
     @property
     def frequencies(self) -> float:

@@ -23,6 +23,8 @@ Range = tuple[float, float]
 TIGHT: Range = (0.0002, 0.0015)
 NORMAL: Range = (0.0012, 0.0075)
 LAUNCHED: Range = (0.004, 0.06)
+TICKS = 0.5
+"""Share of runs in which something comes round every few steps."""
 
 
 @dataclass(frozen=True)
@@ -73,18 +75,19 @@ class Site:
 
 SITES: dict[Machines, Site] = {
     "one": Site(
-        tight=0.35, loose=0.2, core=(0.008, 0.05), routed_core=(0.01, 0.06), large_level=0.08, level=(0.008, 0.03),
+        tight=0.35, loose=0.25, core=(0.01, 0.09), routed_core=(0.01, 0.06), large_level=0.08, level=(0.008, 0.03),
         restless=0.08, wander=(0.01, 0.035), drifts=0.3, drift=(0.002, 0.04), settles=0.5, settling=(0.002, 0.03),
-        persists=0.35, memory=(0.1, 0.6),
+        persists=0.7, memory=(0.3, 0.95),
         often_late=0.75, often=(0.005, 0.018), straggler=(0.015, 0.2), stall=(0.0002, 0.0025),
         contended=0.08, contention=(0.03, 0.25), pausing=0.3, hasty_clock=0.15,
         starved=0.4, starvation=(0.0004, 0.0022),
     ),
-    # Runs on 64 to 10,752 dedicated GPUs: a core of 0.03 to 1.3 %, in half of them above 0.3 %; next to no memory.
+    # 24 logs of 64 to 10,752 dedicated GPUs: a core of 0.03 to 1.3 %, in half of them above 0.3 %; a step resembles the
+    # next one (a correlation of 0.3 in the middle, -0.2 to 0.8), and not the one 20 steps later (0.0).
     "fabric": Site(
         tight=0.3, loose=0.1, core=(0.005, 0.012), routed_core=(0.005, 0.02), large_level=0.04, level=(0.004, 0.012),
         restless=0.04, wander=(0.004, 0.01), drifts=0.2, drift=(0.001, 0.006), settles=0.3, settling=(0.001, 0.01),
-        persists=0.35, memory=(0.1, 0.5),
+        persists=0.7, memory=(0.3, 0.95),
         often_late=0.6, often=(0.003, 0.012), straggler=(0.008, 0.08), stall=(0.00003, 0.0006),
         contended=0.06, contention=(0.01, 0.08), pausing=0.3, hasty_clock=0.03,
         starved=0.1, starvation=(0.00005, 0.0003),
@@ -152,8 +155,8 @@ class Habits:
     """Steps from one periodic delay to the next; 0: none."""
     period_size: float
     after_period: float
-    tick: int
-    """Steps from one batch of files to the next; 0: none."""
+    tick: float
+    """Steps from one batch of files, or one round of the host's own duties, to the next; 0: none."""
     tick_size: float
     first_extra_s: float
     second_factor: float
@@ -182,7 +185,7 @@ class Habits:
         restless = draws.chance("restless", site.restless)
         wander = draws.log("large wander", *site.wander) if restless else draws.log("wander", 0.0002, 0.0025)
         # Where steps differ by their data, so do shards of it.
-        wander = min(math.hypot(wander, core * draws.between("uneven shards", 0.1, 0.9)), 0.05)
+        wander = min(math.hypot(wander, core * draws.between("uneven shards", 0.2, 1.2)), 0.05)
         second = draws.log("second", 1.02, 2.0) if draws.chance("cold second", 0.5) else 1.0
         if hasty_clock:  # the host is ahead by a step when it has launched the second one
             second = draws.log("early second", 0.7, 1.0)
@@ -190,19 +193,21 @@ class Habits:
         settling = draws.log("settling", *site.settling) * (1.0 if draws.chance("settles down", 0.8) else -0.5)
         persists = draws.chance("remembers", 0.5 if work == "ragged" else site.persists)
         alone = machines == "one"
+        tick = draws.log("tick", 2.0, 30.0)  # what the host does of its own comes by its clock, at any part of a step
+        tick = float(round(tick)) if draws.chance("files", 0.4) else tick  # files hold whole batches
         # Kernels are compiled and chosen, buffers are grown and connections are made in the first step.
         first = min(draws.log("first", 0.5, 60), 60 * mean_s) + mean_s * draws.log("cold caches", 0.1, 1.0)
         return cls(
             core=core, heavy=draws.chance("heavy", 0.4),
             stretch=draws.between("stretch", 1.2, 2.4) if draws.chance("stretched", 0.7) else 1.0,
             memory=draws.between("memory", *site.memory) if persists else 0.0,
-            phi=draws.between("phi", 0.5, 0.95),
+            phi=draws.between("phi", 0.6, 0.97),
             queueing=draws.between("queueing", 0.1, 0.35) if draws.chance("queues", 0.22 if alone else 0.06) else 0.0,
             level=level if draws.chance("shifts", 0.5) else 0.0,
             level_steps=int(draws.log("level steps", 30, 600)),
             drift=drift if draws.chance("drifts", site.drifts) else 0.0,
-            wander=wander if draws.chance("wanders", 0.5 if alone else 0.4) else 0.0,
-            wander_steps=int(draws.log("wander steps", 25, 600)),
+            wander=wander if draws.chance("wanders", 0.6 if alone else 0.5) else 0.0,
+            wander_steps=int(draws.log("wander steps", 15, 400)),
             straggler_share=draws.log("straggler", *site.often) if often else draws.log("straggler", 0.0002, 0.002),
             straggler_size=draws.log("straggler size", *site.straggler),
             stall_share=draws.log("stall", *site.stall), stall_size=draws.log("stall size", 0.15, 1.2),
@@ -220,8 +225,8 @@ class Habits:
             period=period,
             period_size=draws.log("stage", 0.1, 0.7) if staging else draws.log("period size", 0.005, 0.05),
             after_period=draws.between("after", -0.3, 0.3),
-            tick=4 + int(16 * draws.between("tick", 0.0, 1.0)) if draws.chance("ticks", 0.12) else 0,
-            tick_size=core * draws.between("tick size", 1.5, 5.0),
+            tick=tick if draws.chance("ticks", TICKS) else 0.0,
+            tick_size=min(core * draws.log("tick size", 0.6, 2.5) * math.sqrt(tick), 0.4),
             first_extra_s=first,
             second_factor=second,
             settling=settling if draws.chance("settles", site.settles) else 0.0,

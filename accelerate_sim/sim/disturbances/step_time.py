@@ -201,7 +201,8 @@ class StepTimes:
             after = min(habits.period_size, 0.05) * habits.after_period
             total += np.where((steps % habits.period == 0) & (steps > 0), after, 0.0)
         if habits.tick:
-            total += habits.tick_size * (steps % habits.tick == habits.tick - 1)
+            rounds = np.floor(np.arange(steps[0], steps[-1] + 2) / habits.tick)
+            total += habits.tick_size * (np.diff(rounds) - 1.0 / habits.tick)  # the mean has these duties, too
         return total
 
     def _warm_up(self, steps: Steps) -> Floats:

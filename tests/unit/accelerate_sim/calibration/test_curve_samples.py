@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -112,3 +113,11 @@ def test_a_logger_leaves_out_what_it_does_not_know() -> None:
     for row in itertools.islice(played(silent, 1), 3):
         assert (row[1], row[2]) == ("", "")
         assert float(row[4]) > 0
+
+
+def test_the_log_of_a_resumed_run_begins_where_it_was_resumed() -> None:
+    resumed = next(one for one in KINDS if one.begins)
+    whole = replace(resumed, begins=0)
+    first = next(played(resumed, 1))
+    assert int(first[0]) == resumed.begins + resumed.every
+    assert first[1] == next(row for row in played(whole, 1) if row[0] == first[0])[1]

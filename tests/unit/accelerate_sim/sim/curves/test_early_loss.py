@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from accelerate_sim.config.schema import RunConfig, TrainConfig
+from accelerate_sim.sim.curves.from_scratch import FromScratch
 from accelerate_sim.sim.curves.loss import LossCurve
 from tests.support.loss_curves import SEEDS, VOCAB, curve
 
@@ -80,3 +81,14 @@ def test_nothing_is_learned_and_no_batch_is_odd_while_the_rate_is_tiny() -> None
         assert slow.trend(20.0) > fast.trend(20.0) + 0.3
         assert np.std(slow.residual(np.arange(3))) < 0.3
         assert 0.7 < np.std(slow.residual(np.arange(3000, 5000))) < 2.0
+
+
+@pytest.mark.parametrize("vocab", [48, 65, 256])
+def test_characters_are_known_by_their_frequency_at_two_and_a_half_nats(vocab: int) -> None:
+    """Logs of 0.8M and 10.7M parameters, on 48 and 65 characters, stay near 2.4 to 2.5 nats for a hundred steps."""
+    config = {"epochs": 1, "steps_per_epoch": 4000, "sequence_length": 256, "global_batch": 64, "lr": 1e-3}
+    train = RunConfig(train=TrainConfig.model_validate(config))
+    shapes = [LossCurve.of(train, 1, key, vocab, 10.7e6, 4000).shape for key in SEEDS]
+    assert np.median([shape.plateau for shape in shapes if isinstance(shape, FromScratch)]) == pytest.approx(
+        2.45, abs=0.1
+    )

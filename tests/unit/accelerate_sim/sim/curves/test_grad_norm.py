@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from accelerate_sim.config.sections.train import TrainConfig
+from accelerate_sim.sim import noise
 from accelerate_sim.sim.curves.grad_norm import GradNormCurve
 
 SEEDS = range(30)
 STEPS = np.arange(3000)
 
 
-def values(seed: int, residual: float | np.ndarray = 0.0, **train: Any) -> np.ndarray:
-    """Norms of a model of 1B, or with other keys of ``train``."""
+def curve(seed: int, **train: Any) -> GradNormCurve:
+    """The norm of a model of 1B, or with other keys of ``train``."""
     raw = {"global_batch": 128, "sequence_length": 8192, "warmup_steps": 200, **train}
-    curve = GradNormCurve.of(TrainConfig.model_validate(raw), seed, seed, 3000, 1e9)
-    return curve.values(STEPS, np.broadcast_to(residual, STEPS.shape))
+    return GradNormCurve.of(TrainConfig.model_validate(raw), seed, seed, 3000, 1e9)
+
+
+def values(seed: int, residual: float | np.ndarray = 0.0, **train: Any) -> np.ndarray:
+    return curve(seed, **train).values(STEPS, np.broadcast_to(residual, STEPS.shape))
 
 
 def test_norm_starts_steep_and_settles() -> None:
@@ -68,6 +73,17 @@ def test_norm_leans_on_the_loss() -> None:
     assert min(factors) > 1
     assert np.median(factors) > 1.05
     assert all(np.array_equal(values(seed, odd)[:2500], values(seed)[:2500]) for seed in SEEDS)
+
+
+def test_a_batch_with_an_odd_mix_of_texts_is_odd_in_norm_and_loss() -> None:
+    """The norm is farther from its level in the batches whose loss is noisier, and as near as usual on average."""
+    farther = []
+    for seed in range(12):
+        one = replace(curve(seed), unevenness=0.35, loss_coupling=0.0, odd_coupling=0.0, spike_share=0.0)
+        uneven = noise.persistent(one.seed, "loss/uneven", one.uneven_phi, STEPS)
+        off = np.abs(np.log(one.values(STEPS, np.zeros(len(STEPS))) / one.level(STEPS)))
+        farther.append(off[uneven > 0.5].mean() / off[uneven < -0.5].mean())
+    assert 1.25 < np.median(farther) < 2.5
 
 
 def level(parameters: float = 124e6, **train: Any) -> Any:
