@@ -48,7 +48,7 @@ class BatchNoise:
             uneven_phi=draws.between("uneven phi", 0.4, 0.95),
             balancing=draws.between("balancing", 0.02, 0.14) if draws.chance("balanced", 0.4) else 0.0,
             wander=draws.between("wander", 0.1, 0.4) if draws.chance("shards", 0.4) else 0.0,
-            phi=draws.between("phi", 0.85, 0.97),
+            phi=draws.between("phi", 0.75, 0.95),
             turn_step=draws.between("turn step", 0.2, 0.8) * steps if turns else math.inf,
             turn_factor=draws.log("turn factor", 0.7, 1.6), turn_offset=draws.between("turn offset", -0.05, 0.05),
         )  # fmt: skip

@@ -165,7 +165,7 @@ class GradNormCurve:
         return cls(
             seed=seed, shape=FromScratchLevel.of(train, draws, total_steps, parameters),
             sigma=draws.log("sigma", 0.042, 0.17) if few else draws.log("sigma", 0.038, 0.1),
-            skew=draws.between("skew", 0.45, 0.9),
+            skew=draws.between("skew", 0.5, 0.97),
             memory=draws.between("memory", 0.2, 0.45), phi=draws.between("phi", 0.72, 0.86),
             unevenness=draws.between("uneven", 0.0, 0.35), uneven_phi=uneven_phi,
             loss_coupling=draws.log("coupling", 0.05, 0.5), odd_coupling=draws.between("odd coupling", 0.0, 0.6),
@@ -184,7 +184,7 @@ class GradNormCurve:
         sigma = draws.log("uneven sigma", 0.3, 0.6) if uneven else min(max(per_sequence, 0.035), 0.4)
         return cls(
             seed=seed, shape=FineTunedLevel.of(train, draws, total_steps), sigma=sigma,
-            skew=draws.between("uneven skew", 0.6, 0.9) if uneven else draws.between("tune skew", 0.0, 0.8),
+            skew=draws.between("uneven skew", 0.6, 0.9) if uneven else draws.between("tune skew", 0.0, 0.95),
             memory=draws.between("tune memory", 0.0, 0.4), phi=draws.between("tune phi", 0.8, 0.95),
             unevenness=draws.between("tune uneven", 0.0, 0.3), uneven_phi=uneven_phi,
             loss_coupling=draws.log("tune coupling", 0.05, 1.0),

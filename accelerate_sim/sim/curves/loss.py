@@ -34,7 +34,7 @@ UNKNOWN_DATA_NOISE = 2.4
 """Factor on the noise if a model that has learned from other data goes on."""
 MOST_RISE, MOST_FALL = 1.6, 3.0
 """Factors by which the loss is above and below its usual level while its noise changes with it."""
-HARDENING = {"finetune": (-0.6, 1.8), "scratch": (-2.0, 1.0), "checkpoint": (0.0, 0.0)}
+HARDENING = {"finetune": (-0.6, 1.8), "scratch": (-1.0, 1.2), "checkpoint": (0.0, 0.0)}
 """Range of the power of the loss's fall by which its noise grows: what all texts share is learned first."""
 VALIDATION_NOISE = 0.0012
 SEED_LUCK = 0.008

@@ -101,7 +101,7 @@ SITES: dict[Machines, Site] = {
         starved=0.4, starvation=(0.0002, 0.001),
     ),
 }  # fmt: skip
-COARSE_CLOCKS = 0.06
+COARSE_CLOCKS = 0.09
 """Share of stacks whose clock shows hardly more than what the core does (milliseconds of a tenth of a second); the rest
 write all that it has."""
 LEAST_DECIMALS, MOST_DECIMALS = 3, 7
@@ -175,7 +175,7 @@ class Habits:
         periods = STAGING_PERIODS if staging else PERIODS
         period = periods[int(draws.between("period", 0, len(periods)))] if draws.chance("periodic", 0.4) else 0
         # A timer of a hundredth of a millisecond is as usual as one that keeps all it has.
-        decimals = HUNDREDTH_MS_DECIMALS if draws.chance("hundredths", 0.35) else MOST_DECIMALS
+        decimals = HUNDREDTH_MS_DECIMALS if draws.chance("hundredths", 0.5) else MOST_DECIMALS
         if draws.chance("coarse clock", COARSE_CLOCKS):
             decimals = min(max(math.ceil(-math.log10(1.5 * core * mean_s)), LEAST_DECIMALS), MOST_DECIMALS)
         hasty_clock = draws.chance("hasty clock", site.hasty_clock)  # does not wait for the GPUs
