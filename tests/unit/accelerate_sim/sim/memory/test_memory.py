@@ -222,4 +222,5 @@ def test_a_second_micro_batch_finds_the_gradients_of_the_first() -> None:
         ).gradients
         for batch in (8, 16)
     ]
-    assert sizes[0] < 0.1 * sizes[1] == pytest.approx(0.2 * mistral.parameters)
+    assert sizes[1] == 2 * mistral.parameters
+    assert sizes[0] < 0.6 * sizes[1]
