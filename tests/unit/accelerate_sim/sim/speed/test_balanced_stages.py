@@ -32,6 +32,13 @@ def test_the_last_stage_has_fewer_layers_as_it_has_the_head() -> None:
     assert balanced_layers(narrow, 2) == [10, 6]
 
 
+def test_experts_that_a_token_does_not_visit_are_no_work() -> None:
+    """Mixtral's head weighs as much as a third of the two experts and the attention that a token visits."""
+    mixtral = catalog.model("mixtral-8x7b").architecture
+    every = Architecture.model_validate(LLAMA.model_dump() | {"ffn": 2 * LLAMA.ffn, "vocab": mixtral.vocab})
+    assert balanced_layers(mixtral, 8) == balanced_layers(every, 8)
+
+
 def test_a_heavy_head_delays_a_balanced_pipeline_less() -> None:
     one = Plan(RunConfig.model_validate({
         "model": "llama-3-8b", "train": {"stack": "megatron-flash2"},
