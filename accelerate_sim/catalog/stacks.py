@@ -12,9 +12,10 @@ class SoftwareStack(Entry):
 
     name: str = Field(description="Key in stacks.yaml, e.g. megatron-core.")
     title: str
-    kernels: Literal["unfused", "eager", "fused"] = Field(
+    kernels: Literal["unfused", "plain", "eager", "fused"] = Field(
         description="Norms, activations and the like: one kernel each in half or full precision (unfused), one kernel "
-        "each (eager), or merged by hand or by a compiler (fused)."
+        "for each operation that they are written as in Python (plain), one kernel each (eager), or merged by hand or "
+        "by a compiler (fused)."
     )
     attention: Literal["unfused", "triton", "flash2", "cudnn"] = Field(
         description="Attention writes its scores to memory (unfused), or keeps them on chip."
@@ -62,6 +63,21 @@ class SoftwareStack(Entry):
         (), description="What takes less memory than elsewhere: gradients in half precision, inputs of fp8 products "
         "kept in fp8, logits and their gradient in half precision (fused loss), norms that keep half precision, "
         "experts' outputs that are weighted at once and not kept."
+    )  # fmt: skip
+    balances_stages: bool = Field(
+        False, description="Pipeline stages have about as many weights each, with the head's; else as many layers."
+    )
+    makes_gradients: bool = Field(
+        False, description="Gradients are given up after each step and made anew in the backward pass, so that none is "
+        "there with a first micro-batch's activations; else their memory is there from the start."
+    )  # fmt: skip
+    optimizer_by_operation: bool = Field(
+        False, description="The optimizer's step runs one operation after the other over all parameters, and holds "
+        "the root of their second moments meanwhile; else all operations are merged."
+    )  # fmt: skip
+    checkpoints_whole: bool = Field(
+        False, description="What is computed again is a layer's whole forward pass, as reentrant checkpoints of "
+        "PyTorch do it; else it stops where the backward pass has all it needs."
     )  # fmt: skip
     compiles: Literal["blocks", "whole"] = Field(
         "blocks", description="Part of the model that a compiler gets, where it is used: its blocks, or the whole with "

@@ -75,7 +75,7 @@ class Method:
 
     @property
     def kernels(self) -> str:
-        """The kind of the kernels: unfused, eager or fused."""
+        """The kind of the kernels: unfused, plain, eager or fused."""
         return "fused" if self.compiled else self.stack.kernels
 
     @property

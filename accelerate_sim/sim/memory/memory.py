@@ -14,7 +14,7 @@ from accelerate_sim import catalog
 from accelerate_sim.catalog import Architecture
 from accelerate_sim.sim.layout import Layout
 from accelerate_sim.sim.memory.activations import layer_activations, micro_batches_in_flight
-from accelerate_sim.sim.memory.optimizer_state import optimizer_state_bytes
+from accelerate_sim.sim.memory.optimizer_state import optimizer_state_bytes, step_copy_bytes
 from accelerate_sim.sim.method import Method
 
 WEIGHT_BYTES = 2
@@ -200,6 +200,11 @@ def memory_use(
         # Gradients come as the backward pass gives up gathered weights and activations: not all are there at once.
         gradients -= min(gradients, activations + weights - WEIGHT_BYTES * shard)
     logits = _logit_bytes(model, layout, method, k) if stage == layout.pipeline - 1 else 0.0
+    if method.stack.makes_gradients and layout.accumulation == 1:
+        # Of the end of the forward pass, of the backward pass, and of the optimizer's step, one needs most.
+        forward = activations + max(logits, layer.working)
+        in_step = per_gradient * shard + step_copy_bytes(method) * shard - (weights - WEIGHT_BYTES * shard)
+        gradients = max(0.0, max(gradients + layer.working, in_step) - forward)
     in_flight = 0.0 if sharded else WEIGHT_BYTES * _largest_matrix(model, layout, stage)
     if method.stack.overlap == "serial":
         in_flight += k["bucket_bytes"]

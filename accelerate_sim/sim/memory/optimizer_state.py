@@ -22,6 +22,9 @@ SOAP_REFRESH_STEPS = 10
 TF32_OVER_BF16 = 0.5
 """Rate of SOAP's products in single precision over those in half precision."""
 WEIGHT_BYTES, GRADIENT_BYTES = 2.0, 4.0
+OPERATION_PASSES = {"of a moment": 5.0, "of the weight": 11.0}
+"""Numbers that AdamW's step moves for a parameter when its operations run one after the other: for each moment and its
+square root, and for weight and gradient with their clipping (``torch.optim``'s for-each implementation, 2024)."""
 
 
 def optimizer_state_bytes(model: Architecture, method: Method) -> float:
@@ -31,8 +34,19 @@ def optimizer_state_bytes(model: Architecture, method: Method) -> float:
 
 def optimizer_traffic_bytes(model: Architecture, method: Method) -> float:
     """Return the bytes that a step moves for a parameter: gradient, master weight, moments both ways, new weight."""
+    if method.stack.optimizer_by_operation:
+        weight = MASTER_BYTES[method.state_precision] or WEIGHT_BYTES
+        return OPERATION_PASSES["of the weight"] * weight + OPERATION_PASSES["of a moment"] * _moment_bytes(
+            model, method
+        )
     master = MASTER_BYTES[method.state_precision] or WEIGHT_BYTES / 2
     return GRADIENT_BYTES + 2 * master + 2 * _moment_bytes(model, method) + WEIGHT_BYTES
+
+
+def step_copy_bytes(method: Method) -> float:
+    """Return the bytes for a parameter that the optimizer's step holds beside the state: roots of second moments."""
+    copied = method.stack.optimizer_by_operation and MOMENTS[method.optimizer] > 1
+    return MOMENT_BYTES[method.state_precision] if copied else 0.0
 
 
 def optimizer_flops(model: Architecture, method: Method) -> float:

@@ -26,6 +26,9 @@ Assumed for 10 to 800 Gb/s and all sizes of clusters."""
 ALL_TO_ALL_SHARE = {"infiniband": 1.0, "roce": 0.9, "efa": 0.5}
 """Rate of an all-to-all over that of rings at the same NIC. EFA: two DeepSeek-V3 runs of AWS on 256 B300 (2026); RoCE:
 an estimate, flows that collide; rings reach the same as InfiniBand on both (Gangidi et al. 2024)."""
+DISPATCHER_EFFICIENCY = 0.87
+"""Share of a NIC's rate at which a library made for it sends tokens to experts in other domains: 57 to 61 GB/s, three
+quarters of which leave a domain, on 4 x 8 H800 and H100 with 400 Gb/s a GPU (DeepEP's README, 2025 and 2026)."""
 STARTUP_SIZES = tuple(2**power for power in (12, 16, 20, 22, 24, 26, 28))
 """Bytes at which start-up times were measured: 4 KiB to 256 MiB."""
 NETWORK_STARTUP_S = (150e-6, 150e-6, 160e-6, 161e-6, 173e-6, 175e-6, 270e-6)
@@ -103,6 +106,14 @@ class Network:
         """Return the seconds to send ``size_bytes`` to one other rank, in another NVLink domain if ``far``."""
         near_rate = NVLINK_EFFICIENCY[self.generation] * self.nvlink_bytes_per_s
         rate = min(near_rate, NIC_EFFICIENCY * self.nic_bytes_per_s) if far else near_rate
+        return POINT_TO_POINT_STARTUP_S + size_bytes / rate
+
+    def dispatched_s(self, size_bytes: float) -> float:
+        """Return the seconds to send ``size_bytes`` from each rank to experts in other NVLink domains.
+
+        A library made for that needs no start-up for each domain, as its kernels write to all of them at once.
+        """
+        rate = DISPATCHER_EFFICIENCY * self.all_to_all_share * self.nic_bytes_per_s
         return POINT_TO_POINT_STARTUP_S + size_bytes / rate
 
     def bandwidths(self, collective: str, size_bytes: float, group: Group) -> tuple[float, float, float]:

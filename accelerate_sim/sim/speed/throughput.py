@@ -13,6 +13,7 @@ from accelerate_sim.sim.layout import Group, Layout
 from accelerate_sim.sim.memory.memory import parameters_per_rank, reduced_gradient_bytes, stage_layers
 from accelerate_sim.sim.memory.optimizer_state import optimizer_flops, optimizer_traffic_bytes
 from accelerate_sim.sim.method import Method
+from accelerate_sim.sim.speed.balanced_stages import balanced_layers
 from accelerate_sim.sim.speed.kernels import Kernels
 from accelerate_sim.sim.speed.network import Network
 from accelerate_sim.sim.speed.replicas import Replicas
@@ -132,16 +133,16 @@ class Throughput:
         if domains == 1:
             return inside
         others = (domains - 1) * (1 - (1 - 1 / domains) ** visits)
-        across = self.network.seconds("all_to_all", each_bytes * others * domains / (domains - 1), group)
-        return max(across, inside)
+        return max(self.network.dispatched_s(each_bytes * others), inside)
 
     # --- The step -------------------------------------------------------------------------------
 
     def step(self) -> StepParts:
         """Return the mean step."""
         layer, backward, layout, k = self.layer(), self.backward_layer(), self.layout, self.k
-        layers, micro_batches = stage_layers(self.model, layout), layout.accumulation
         mean_layers = self.model.layers / layout.pipeline
+        layers = mean_layers if self.method.stack.balances_stages else stage_layers(self.model, layout)
+        micro_batches = layout.accumulation
         slot = {name: seconds + backward.parts()[name] for name, seconds in layer.parts().items()}
         slot |= {"launch": slot.pop("stall"), "recompute": self._again_s()}
         layer_s = sum(slot.values())
@@ -182,6 +183,9 @@ class Throughput:
         Where layers do not divide evenly, the last stage has fewer of them.
         """
         layers, stages = stage_layers(self.model, self.layout), self.layout.pipeline
+        if self.method.stack.balances_stages:
+            seconds = [layers * layer_s for layers in balanced_layers(self.model, stages)]
+            return [*seconds[:-1], seconds[-1] + self.kernels.head_s()]
         uneven = layers > self.model.layers / stages
         last = max(0, self.model.layers - layers * (stages - 1)) if uneven else layers
         return [*[layers * layer_s] * (stages - 1), last * layer_s + self.kernels.head_s()]
@@ -193,7 +197,7 @@ class Throughput:
         again = self.method.recompute_share * (layer.total - layer.expert_comm / 2)
         if self.method.recomputes_attention:
             again = min(layer.total, again + layer.attention)
-        return again * self.k["recompute_cost"]
+        return again * (1.0 if self.method.stack.checkpoints_whole else self.k["recompute_cost"])
 
     def _attention_backward(self) -> float:
         return BACKWARD_OVER_FORWARD if self.method.stack.attention == "unfused" else ATTENTION_BACKWARD_OVER_FORWARD

@@ -12,6 +12,8 @@ from accelerate_sim.config.schema import RunConfig
 from accelerate_sim.sim.method import Method, dispatcher_on, release_of, running_stack
 from accelerate_sim.sim.plan import Plan
 from accelerate_sim.sim.speed.kernels import Kernels
+from accelerate_sim.sim.speed.network import Network
+from accelerate_sim.sim.speed.throughput import Throughput
 
 H100, A100, B300, MI300X = (catalog.gpu(name) for name in ("H100-SXM", "A100-80-SXM", "B300", "MI300X"))
 
@@ -131,3 +133,30 @@ def test_four_bits_are_faster_and_held_smaller_than_eight() -> None:
     times, kept = [one.step_parts.total for one in plans], [one.memory.activations for one in plans]
     assert times == sorted(times, reverse=True) and kept == sorted(kept, reverse=True)
     assert len(set(times)) == len(set(kept)) == 3
+
+
+def test_reentrant_checkpoints_compute_all_of_a_layer_again() -> None:
+    config = RunConfig.model_validate({"train": {"stack": "hf-trainer", "recompute": "full"}})
+    plan = Plan(config)
+    partly = replace(plan.method, stack=plan.method.stack.model_copy(update={"checkpoints_whole": False}))
+    whole, part = (
+        Throughput(plan.model.architecture, plan.gpu, plan.layout, Network.of(plan.gpu, 400), method).step().recompute
+        for method in (plan.method, partly)
+    )
+    assert whole > 1.05 * part
+
+
+def test_operations_in_a_kernel_each_move_more_than_merged_ones() -> None:
+    """Transformers' models as they are written, against those of fms-fsdp, whose norms are one kernel."""
+    plan = Plan(RunConfig())
+    plain, eager = (
+        Kernels(
+            plan.model.architecture,
+            plan.gpu,
+            plan.layout,
+            replace(plan.method, stack=catalog.stack(name)),
+            catalog.constants(),
+        )
+        for name in ("hf-trainer", "fsdp")
+    )
+    assert plain.elementwise_s() > 1.2 * eager.elementwise_s()

@@ -14,6 +14,7 @@ from accelerate_sim.sim.memory.optimizer_state import (
     optimizer_flops,
     optimizer_state_bytes,
     optimizer_traffic_bytes,
+    step_copy_bytes,
 )
 from accelerate_sim.sim.method import Method
 from accelerate_sim.sim.plan import Plan
@@ -56,6 +57,16 @@ def test_soap_leaves_out_sides_that_are_too_long() -> None:
 def test_a_step_of_adamw_moves_thirty_bytes_and_multiplies_nothing() -> None:
     assert optimizer_traffic_bytes(LLAMA, METHOD) == 30
     assert optimizer_flops(LLAMA, METHOD) == 0
+
+
+def test_a_step_one_operation_after_the_other_moves_more_and_holds_a_copy() -> None:
+    """Each number is read and written by every operation; the roots of the second moments are there meanwhile."""
+    apart = replace(METHOD, stack=catalog.stack("hf-trainer"))
+    assert optimizer_traffic_bytes(LLAMA, apart) > 2 * optimizer_traffic_bytes(LLAMA, METHOD)
+    assert step_copy_bytes(METHOD) == 0
+    assert step_copy_bytes(apart) == 4
+    assert step_copy_bytes(replace(apart, optimizer_precision="bf16")) == 2
+    assert step_copy_bytes(replace(apart, optimizer="lion")) == 0
 
 
 def test_muon_and_soap_multiply_matrices() -> None:

@@ -109,3 +109,13 @@ def test_alone_there_is_nothing_to_wait_for() -> None:
 def test_without_nvlink_there_is_pcie() -> None:
     pcie = Network.of(catalog.gpu("L40S"), None)
     assert pcie.bandwidths("all_reduce", 2**30, Group(8, 8))[2] < 32e9
+
+
+def test_a_library_for_experts_sends_faster_than_an_all_to_all() -> None:
+    """DeepEP's README: tokens leave a domain of 8 H800 at 43 GB/s of the NIC's 50, three other domains at once."""
+    size = 64 * MIB
+    seconds = H100.dispatched_s(size)
+    assert 0.8 < size / seconds / H100.nic_bytes_per_s < 0.87
+    assert seconds < H100.seconds("all_to_all", size * 4 / 3, Group(32, 8))
+    efa = Network.of(catalog.gpu("H100-SXM"), 400, "efa")
+    assert efa.dispatched_s(size) > 1.9 * seconds
