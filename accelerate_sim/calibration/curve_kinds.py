@@ -87,7 +87,7 @@ KINDS = (
          lr=6e-4, warmup_steps=200, losses="rank", times="between", norms=False),
     kind("lesson", tiny(50_304, 8), (1, "V100-32-SXM"), (8, 4, 256), 3500, parallel=DDP, data="pg19", precision="fp16",
          lr=3e-4, warmup_steps=100, losses="rank", every=10),
-    kind("small-moe", tiny(49_152, 12), (1, "A100-40-SXM"), (8, 4, 512), 10_000, parallel=DDP, data="cosmopedia-v2",
+    kind("few-sequences", tiny(49_152, 12), (1, "A100-40-SXM"), (8, 4, 512), 10_000, parallel=DDP, data="cosmopedia-v2",
          lr=3e-4, warmup_steps=500, losses="rank", norms=False),
     kind("gpt2-resumed", "gpt2", (4, "A100-40-SXM"), (48, 12, 1024), 30_000, parallel=DDP, data="openwebtext", lr=6e-4,
          warmup_steps=700, losses="rank", every=10, begins=20_000, times="between"),

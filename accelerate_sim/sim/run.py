@@ -96,11 +96,11 @@ class Run(RunParts):
     def _compute_block(self, index: int) -> StepBlock:
         steps = np.arange(index * BLOCK, (index + 1) * BLOCK)
         times = self.timeline.block(index)
-        excess = self.loss.norm_log_excess(steps)
-        norm = self.printed.norm(self.grad_norm.values(steps, self.loss.residual(steps), excess))
+        residual, excess = self.loss.residual(steps), self.loss.norm_log_excess(steps)
+        norm = self.printed.norm(self.grad_norm.values(steps, residual, excess, self.loss.batch.mix(steps)))
         rate = learning_rate(self.config.train, self.total_steps, steps)
         balance = self.load_balance.values(steps) if self.load_balance else None
-        loss = self.printed.loss(self.loss.train(steps))
+        loss = self.printed.loss(self.loss.train(steps, residual))
         return StepBlock(index, loss, norm, rate, times.step_s, times.step_end_s, balance)
 
     def micro_losses(self, step: int) -> Floats:

@@ -57,8 +57,7 @@ class BatchNoise:
         """Deviations of consecutive batches, in units of a standard deviation."""
         white = noise.skewed(self.seed, "loss/batch", self.skew, np.concatenate((steps[:1] - 1, steps)))
         white = (white[1:] - self.balancing * white[:-1]) / math.sqrt(1.0 + self.balancing**2)
-        slowly = noise.persistent(self.seed, "loss/uneven", self.uneven_phi, steps)
-        white *= np.exp(self.unevenness * slowly - self.unevenness**2)
+        white *= np.exp(self.unevenness * self.mix(steps) - self.unevenness**2)
         odd = noise.uniform(self.seed, "loss/odd", steps)
         # One batch in a few hundred is unlike the rest; the next one is normal again.
         size = 2.5 - 2.0 * np.log(noise.uniform(self.seed, "loss/odd size", steps))
@@ -67,6 +66,10 @@ class BatchNoise:
             slow = noise.persistent(self.seed, "loss/wander", self.phi, steps)
             white = np.sqrt(1.0 - self.wander) * white + np.sqrt(self.wander) * slow
         return np.asarray(white * np.where(steps < self.turn_step, 1.0, self.turn_factor))
+
+    def mix(self, steps: Steps) -> Floats:
+        """Return how odd the mix of texts is in consecutive batches, in standard deviations."""
+        return noise.persistent(self.seed, "loss/uneven", self.uneven_phi, steps)
 
     def offset(self, steps: Steps) -> Floats:
         """Nats by which the texts since the turn are harder."""

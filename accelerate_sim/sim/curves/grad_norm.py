@@ -141,9 +141,7 @@ class GradNormCurve:
     """Share of the variance that persists from step to step."""
     phi: float
     unevenness: float
-    """Standard deviation of the logarithm of a batch's own deviation."""
-    uneven_phi: float
-    """Correlation of that from one batch to the next, the loss's: a batch with an odd mix of texts is odd in both."""
+    """Standard deviation of the logarithm of a batch's own deviation: one with an odd mix of texts is odd in both."""
     loss_coupling: float
     """Units of sigma that the norm is higher for each standard deviation that the batch's loss is higher."""
     odd_coupling: float
@@ -158,16 +156,15 @@ class GradNormCurve:
     def of(cls, train: TrainConfig, seed: int, shape_seed: int, total_steps: int, parameters: float) -> "GradNormCurve":
         """The norm of a run; ``seed`` is that of the data's order, ``shape_seed`` stands for model and data."""
         draws = Draws(shape_seed, "grad norm")
-        uneven_phi = Draws(shape_seed, "loss").between("uneven phi", 0.4, 0.95)
         if train.start != "scratch":
-            return cls._of_finetuning(train, draws, seed, total_steps, uneven_phi)
+            return cls._of_finetuning(train, draws, seed, total_steps)
         few = train.global_batch * train.sequence_length < SMALL_BATCH_TOKENS
         return cls(
             seed=seed, shape=FromScratchLevel.of(train, draws, total_steps, parameters),
             sigma=draws.log("sigma", 0.042, 0.17) if few else draws.log("sigma", 0.038, 0.1),
             skew=draws.between("skew", 0.5, 0.97),
             memory=draws.between("memory", 0.2, 0.45), phi=draws.between("phi", 0.72, 0.86),
-            unevenness=draws.between("uneven", 0.0, 0.35), uneven_phi=uneven_phi,
+            unevenness=draws.between("uneven", 0.0, 0.35),
             loss_coupling=draws.log("coupling", 0.05, 0.5), odd_coupling=draws.between("odd coupling", 0.0, 0.6),
             spike_share=draws.log("spike share", 0.003, 0.025), spike_size=draws.log("spike size", 0.15, 0.45),
             spike_tails=(1.0, draws.between("after", 0.2, 0.5), draws.between("after that", 0.1, 0.3)),
@@ -175,9 +172,7 @@ class GradNormCurve:
         )  # fmt: skip
 
     @classmethod
-    def _of_finetuning(
-        cls, train: TrainConfig, draws: Draws, seed: int, total_steps: int, uneven_phi: float
-    ) -> "GradNormCurve":
+    def _of_finetuning(cls, train: TrainConfig, draws: Draws, seed: int, total_steps: int) -> "GradNormCurve":
         # A batch of a few conversations is as odd as each of them; what single ones add averages out in large batches.
         uneven = train.global_batch <= 8 and draws.chance("uneven conversations", 0.35)
         per_sequence = draws.log("tune sigma", 0.35, 1.1) / math.sqrt(train.global_batch)
@@ -186,7 +181,7 @@ class GradNormCurve:
             seed=seed, shape=FineTunedLevel.of(train, draws, total_steps), sigma=sigma,
             skew=draws.between("uneven skew", 0.6, 0.9) if uneven else draws.between("tune skew", 0.0, 0.95),
             memory=draws.between("tune memory", 0.0, 0.4), phi=draws.between("tune phi", 0.8, 0.95),
-            unevenness=draws.between("tune uneven", 0.0, 0.3), uneven_phi=uneven_phi,
+            unevenness=draws.between("tune uneven", 0.0, 0.3),
             loss_coupling=draws.log("tune coupling", 0.05, 1.0),
             odd_coupling=draws.between("tune odd coupling", 0.05, 0.5),
             spike_share=draws.log("tune spike share", 0.0005, 0.012),
@@ -199,17 +194,21 @@ class GradNormCurve:
         """The norm without its noise."""
         return self.shape.at(steps)
 
-    def values(self, steps: Steps, loss_residual: Floats, leap_log_excess: Floats | float = 0.0) -> Floats:
-        """The norm of consecutive steps, given the loss's noise at them in units of its deviation, and its leaps."""
+    def values(
+        self, steps: Steps, loss_residual: Floats, log_excess: Floats | float = 0.0, mix: Floats | float = 0.0
+    ) -> Floats:
+        """The norm of consecutive steps, given the loss's noise at them in units of its deviation.
+
+        ``log_excess`` is the logarithm of a factor on it, ``mix`` how odd the batches' mix of texts is.
+        """
         x = noise.skewed(self.seed, "grad norm/batch", self.skew, steps)
         if self.memory:
             slow = noise.persistent(self.seed, "grad norm/memory", self.phi, steps)
             x = np.sqrt(1.0 - self.memory) * x + np.sqrt(self.memory) * slow
-        slowly = noise.persistent(self.seed, "loss/uneven", self.uneven_phi, steps)
-        x *= np.exp(self.unevenness * slowly - self.unevenness**2)
+        x *= np.exp(self.unevenness * mix - self.unevenness**2)
         far = np.minimum(np.maximum(np.abs(loss_residual) - 1.2, 0.0), 6.0)
         x = x + self.loss_coupling * loss_residual + self.odd_coupling * far
-        return np.asarray(self.level(steps) * np.exp(self.sigma * x + self._spikes(steps) + leap_log_excess))
+        return np.asarray(self.level(steps) * np.exp(self.sigma * x + self._spikes(steps) + log_excess))
 
     def _spikes(self, steps: Steps) -> Floats:
         """Log excess of spikes, each fading over the two steps after it."""

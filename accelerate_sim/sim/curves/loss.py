@@ -123,9 +123,13 @@ class LossCurve:
             self.batch.at(steps) * self.shape.known(np.asarray(steps, float)) * self._not_memorised(steps)
         )
 
-    def train(self, steps: Steps) -> Floats:
-        """Loss of consecutive global batches, the mean over all ranks and micro-batches."""
-        trend, own = self.trend(steps), self._sigma(steps) * self.residual(steps)
+    def train(self, steps: Steps, residual: Floats | None = None) -> Floats:
+        """Loss of consecutive global batches, the mean over all ranks and micro-batches.
+
+        ``residual`` is their noise, if it has been computed before.
+        """
+        residual = self.residual(steps) if residual is None else residual
+        trend, own = self.trend(steps), self._sigma(steps) * residual
         own *= np.clip(self.usual / trend, 1.0 / MOST_RISE, MOST_FALL) ** self.hardening
         harder = self.batch.offset(steps) * self._not_memorised(steps)
         noisy = trend * np.exp(own) if self.relative else trend + own + harder

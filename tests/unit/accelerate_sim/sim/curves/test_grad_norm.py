@@ -80,8 +80,8 @@ def test_a_batch_with_an_odd_mix_of_texts_is_odd_in_norm_and_loss() -> None:
     farther = []
     for seed in range(12):
         one = replace(curve(seed), unevenness=0.35, loss_coupling=0.0, odd_coupling=0.0, spike_share=0.0)
-        uneven = noise.persistent(one.seed, "loss/uneven", one.uneven_phi, STEPS)
-        off = np.abs(np.log(one.values(STEPS, np.zeros(len(STEPS))) / one.level(STEPS)))
+        uneven = noise.persistent(seed, "loss/uneven", 0.8, STEPS)
+        off = np.abs(np.log(one.values(STEPS, np.zeros(len(STEPS)), mix=uneven) / one.level(STEPS)))
         farther.append(off[uneven > 0.5].mean() / off[uneven < -0.5].mean())
     assert 1.25 < np.median(farther) < 2.5
 
