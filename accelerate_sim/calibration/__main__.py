@@ -68,7 +68,7 @@ def _run(options: argparse.Namespace) -> int:
         raise BadInput("--write writes fitted constants: use it with --fit")
     if options.marked and options.fit:
         raise BadInput("--marked compares rows that are no measure, --fit fits to the others; leave out one of the two")
-    runs, left_out = _read(options.files)
+    runs, left_out = _read(options.files, marked=options.marked)
     table = _table(options.constants)
     values = {name: constant.value for name, constant in table.items()}
     used = [run for run in runs if run.usable != options.marked]
@@ -99,11 +99,11 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _read(paths: Sequence[Path]) -> tuple[list[Measured], list[LeftOut]]:
+def _read(paths: Sequence[Path], *, marked: bool) -> tuple[list[Measured], list[LeftOut]]:
     """Return the runs of all files, and the rows of no use."""
     runs, left_out = [], []
     for path in paths:
-        found, useless, unknown = read_runs(path)
+        found, useless, unknown = read_runs(path, marked=marked)
         if unknown:
             _say(f"{path}: unknown columns, which change nothing: {', '.join(unknown)}; --help lists all columns")
         runs += found

@@ -39,8 +39,11 @@ class RunTable(NamedTuple):
     """Columns without a meaning, each with the name that was probably meant."""
 
 
-def read_runs(path: Path) -> RunTable:
-    """Return the runs of a file; raise :class:`BadInput` where none can be compared."""
+def read_runs(path: Path, *, marked: bool = False) -> RunTable:
+    """Return the runs of a file; raise :class:`BadInput` where none can be compared.
+
+    With ``marked``, rows that say that they are no measure can be, too.
+    """
     names, rows = _read(path)
     runs, left_out = [], []
     for line, cells in rows:
@@ -51,7 +54,7 @@ def read_runs(path: Path) -> RunTable:
             runs.append(measured({**row, "row_id": name or f"line {line}"}))
         except (RefusedRow, BadCell) as error:
             left_out.append(LeftOut(f"{name} (line {line})" if name else f"line {line}", str(error)))
-    if not any(run.usable for run in runs):
+    if not any(run.usable or marked for run in runs):
         raise BadInput(_nothing_to_compare(path, runs, left_out))
     return RunTable(runs, left_out, [f"{name}{_meant(name)}" for name in names if name and not _is_known(name)])
 
@@ -91,7 +94,7 @@ def _without(path: Path, names: Sequence[str], missing: Sequence[str]) -> str:
 
 def _nothing_to_compare(path: Path, runs: Sequence[Measured], left_out: Sequence[LeftOut]) -> str:
     reasons = [f"  {one.label}: {one.reason}" for one in left_out]
-    reasons += [f"  {run.row_id}: fit_ok = 0 says that it is no measure" for run in runs]
+    reasons += [f"  {run.row_id}: fit_ok = 0 says that it is no measure; --marked compares it" for run in runs]
     if len(reasons) > MOST_REASONS:
         reasons[MOST_REASONS:] = [f"  and {len(reasons) - MOST_REASONS} more"]
     listed = "\n".join([":", *reasons]) if reasons else ": there are no rows below the header"

@@ -1,8 +1,8 @@
 """Training and validation loss: the shape of the run, the noise of its batches, and rare spikes.
 
-The noise of a run from scratch is constant in nats and set by the number of tokens behind one logged value; that of a
-fine-tuning is a share of the loss. It belongs to the data: a rerun on the same texts in the same order replays it,
-whatever the machine.
+The noise of a run from scratch is in nats and set by the number of tokens behind one logged value; that of a
+fine-tuning is a share of the loss. Both change with the fall of the loss by a power of the run's own. The noise
+belongs to the data: a rerun on the same texts in the same order replays it, whatever the machine.
 """
 
 import math

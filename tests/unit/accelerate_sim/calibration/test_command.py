@@ -60,6 +60,9 @@ def test_rows_that_are_no_measure_are_compared_alone(tmp_path: Path, capsys: pyt
     path = written(tmp_path, *(RUN | row for row in rows))
     assert main([path, "--marked"]) == 0
     assert [line.split()[:2] for line in capsys.readouterr().out.splitlines()[1:2]] == [["doubtful", "1"]]
+    alone = written(tmp_path, RUN | rows[1])
+    assert "--marked compares it" in complaint(capsys, alone)
+    assert main([alone, "--marked"]) == 0 and "doubtful" in capsys.readouterr().out
     assert "leave out --marked" in complaint(capsys, written(tmp_path, RUN), "--marked")
     assert "leave out one of the two" in complaint(capsys, path, "--marked", "--fit")
 
